@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef NETPOLL_LINKBUF_H
+#define NETPOLL_LINKBUF_H
+struct np_linkbuf;
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fiber: a function on a stack of its own, which may stop in the middle and go on later
+ *
+ * Knows no I/O and no poller. One pool belongs to one thread; a fiber never moves to another.
+ * The thread's own stack is "main": it starts and resumes fibers, and is where they come back
+ * to. A fiber does not switch to another fiber. What a reader would get wrong: fiber_run() and
+ * fiber_resume() return as soon as the fiber parks, not only when it ends.
+ *
+ *   state      leaves it by
+ *   running    fiber_park() -> parked;  its function returns -> ended (stack back in the pool)
+ *   parked     fiber_resume() -> running
+ */
+#ifndef FIBER_FIBER_H
+#define FIBER_FIBER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct fiber;
+struct fiber_pool;
+
+/* fiber_run() outcomes */
+#define FIBER_ENDED  0
+#define FIBER_PARKED 1
+
+struct fiber_pool_opts {
+	size_t stack_size; /* bytes of usable stack, rounded up to pages; 0 = 64 KiB */
+	unsigned max;      /* stacks at most; 0 = 65536 */
+	unsigned keep;     /* free stacks that keep their pages over fiber_pool_trim(); 0 = 16 */
+};
+
+struct fiber_pool_stats {
+	unsigned stacks;  /* mapped */
+	unsigned in_use;  /* running or parked */
+	unsigned high;    /* most in use at once */
+	unsigned refused; /* fiber_run() that found no stack */
+};
+
+/* Return: 0, -ENOMEM. Maps nothing yet. */
+int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret);
+/* -EBUSY while a fiber is parked: its stack holds live objects. */
+int fiber_pool_free(struct fiber_pool *fp);
+/* Gives the pages of long unused stacks back (madvise); call it now and then from the loop. */
+void fiber_pool_trim(struct fiber_pool *fp);
+void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret);
+
+/*
+ * fiber_run() - start fn(arg) on a pooled stack, now; only from main
+ *
+ * Return: FIBER_ENDED, FIBER_PARKED, or -EAGAIN (all @max stacks in use) or -ENOMEM; after an
+ *         error fn was not called.
+ */
+int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg);
+/* Go on with a parked fiber; only from main. Return: FIBER_ENDED or FIBER_PARKED. */
+int fiber_resume(struct fiber *f);
+/* Stop here until somebody resumes this fiber; only on a fiber. */
+void fiber_park(void);
+/* The fiber this code runs on, NULL on main. */
+struct fiber *fiber_self(void);
+/* A word for whoever runs fibers: what the fiber belongs to. NULL at the start of each run. */
+void fiber_set_owner(struct fiber *f, void *owner);
+void *fiber_owner(const struct fiber *f);
+/* Whether @addr lies in a guard area of this pool, and of which fiber (for crash reports). */
+struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr);
+
+#endif

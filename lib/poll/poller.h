@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * poller: one pinned thread and its loop
+ *
+ * One turn: publish idle -> epoll_wait -> mailbox (a snapshot) -> ready watches (a snapshot; those
+ * with more to do stay on the list) -> runnable fibers (a snapshot) -> timers -> deferred work
+ * (reap). epoll_wait gets 0 ms while anything is left over.
+ *
+ * A reader would get wrong: nothing here locks. Everything except poller_post(), poller_stop() and
+ * poller_index() belongs to the poller's own thread, or to the thread that made it before
+ * poller_start().
+ *
+ *   state      leaves it by
+ *   made       poller_start() -> running;  poller_free()
+ *   running    poller_stop() -> stopping
+ *   stopping   the loop has seen it and no mail is left -> ended
+ *   ended      poller_join() -> made (may be freed)
+ */
+#ifndef POLL_POLLER_H
+#define POLL_POLLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fiber/fiber.h"
+#include "poll/list.h"
+#include "poll/mailbox.h"
+
+struct poller;
+
+/* A turn's byte budget for one watch; whoever moves bytes honours it. */
+#define POLLER_BUDGET (256u * 1024)
+
+/*
+ * The 64-byte line on which a poller publishes how it is. The steering program reads it. Plain
+ * stores, one writer. lib/steer's worker line has the same layout (asserted by the facade).
+ */
+struct poller_load {
+	uint64_t busy_since_ns; /* 0: in epoll_wait. Kernel's monotonic clock. */
+	uint64_t conns;
+	uint64_t accepted_total;
+	uint64_t closed_total;
+	uint64_t lat_ewma_us;
+	uint64_t _reserved[3];
+};
+
+struct poller_opts {
+	int index;         /* among its siblings, what poller_index() says */
+	int cpu;           /* to pin to, -1 = do not */
+	int64_t clock_offset_ns; /* sys_clock_timens_offset_ns() */
+	struct fiber_pool_opts fibers;
+	/* Everything worth telling goes here; may be NULL. Thread: the poller's. */
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
+};
+
+struct poller_stats {
+	uint64_t turns, waits, events, stale_events, mails, timers_fired, fibers_run;
+};
+
+int poller_new(const struct poller_opts *o, struct poller **ret);
+/* -EBUSY unless made or joined, or while a fiber is parked. */
+int poller_free(struct poller *p);
+/* The thread: pinned (a failure is logged and lived with), all signals but SEGV BUS FPE ILL blocked. */
+int poller_start(struct poller *p);
+/* Thread: any. Asks the loop to end after the turn in which it sees it and its mailbox is empty. */
+void poller_stop(struct poller *p);
+int poller_join(struct poller *p);
+/* For tests and for users with a thread of their own: run the loop here until poller_stop(). */
+int poller_loop(struct poller *p);
+
+/* The poller whose thread this is, NULL elsewhere. Thread: any. */
+struct poller *poller_self(void);
+int poller_index(const struct poller *p);
+
+/* Thread: any. FIFO per sender. Wakes the loop if need be. */
+void poller_post(struct poller *p, struct mail *m);
+
+/* Owner. Milliseconds of the monotonic clock, read once a turn. */
+uint64_t poller_now_ms(const struct poller *p);
+/* Owner. Reads the clock anew: for code that comes back from long work. */
+uint64_t poller_refresh_now(struct poller *p);
+
+/* Owner. Start fn(arg) on a fiber in this turn's or the next turn's run phase; from main or a fiber.
+ * -ENOMEM. When all stacks are taken it waits in the queue until one is free. */
+int poller_spawn(struct poller *p, void (*fn)(void *), void *arg);
+/* Owner. A parked fiber goes on in the run phase. Each park is ended by exactly one of these. */
+void poller_ready(struct poller *p, struct fiber *f);
+struct fiber_pool *poller_fibers(struct poller *p);
+
+/* Owner. m->fn runs at the end of this turn, after every event of this batch. */
+void poller_defer(struct poller *p, struct mail *m);
+
+/* Owner (or before start). Where to publish; up to 16. Return: 0, -ENOSPC. */
+int poller_add_load(struct poller *p, struct poller_load *l);
+void poller_del_load(struct poller *p, struct poller_load *l);
+/* Owner. busy_since := now, on every line; the loop does it before each dispatch. Free while
+ * there is no line. */
+void poller_publish_busy(struct poller *p);
+
+/* Owner. Keeps the loop alive while > 0: poller_stop() waits for it. */
+void poller_hold(struct poller *p);
+void poller_unhold(struct poller *p);
+
+void poller_get_stats(const struct poller *p, struct poller_stats *ret);
+void poller_log(struct poller *p, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#ifdef NP_DEBUG
+#include <assert.h>
+#define poller_assert_owner(p) assert(poller_self() == (p))
+#else
+#define poller_assert_owner(p) ((void)0)
+#endif
+
+#endif

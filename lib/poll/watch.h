@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * watch: interest in one descriptor; level semantics on top of an edge-triggered registration
+ *
+ * The kernel tells once that a descriptor became readable or writable. The watch remembers it
+ * (ready) and knows what its owner waits for (want); its function is called while both are set.
+ * want and ready are masks of WATCH_IN and WATCH_OUT; for each bit:
+ *
+ *   WANT READY   state     leaves it by
+ *     0    0     idle      watch_want() -> armed
+ *     1    0     armed     kernel reports -> ready;  watch_stop() -> idle
+ *     1    1     ready     watch_cant() (EAGAIN) -> armed;  watch_stop() -> held
+ *     0    1     held      watch_want() -> ready, with no syscall
+ *
+ * A reader would expect an epoll_ctl in watch_want(): there is none for IN, and for OUT one MOD in
+ * the life of the watch, at the first time it is wanted; it stays registered for good.
+ *
+ * HUP, ERR, RDHUP and PRI are not wanted, they come: they are kept in w->flags, make the
+ * watch IN-ready (a read finds out what happened), ERR and HUP also OUT-ready.
+ *
+ * A function that leaves want & ready set (its budget was spent) is called again next turn.
+ * Everything here: Thread: the poller's.
+ */
+#ifndef POLL_WATCH_H
+#define POLL_WATCH_H
+
+#include <stdint.h>
+
+#include "poll/list.h"
+
+struct poller;
+
+enum {
+	WATCH_IN    = 1 << 0,
+	WATCH_OUT   = 1 << 1,
+	/* in w->flags, sticky except PRI, which the function clears when it has dealt with it */
+	WATCH_RDHUP = 1 << 2,
+	WATCH_HUP   = 1 << 3,
+	WATCH_ERR   = 1 << 4,
+	WATCH_PRI   = 1 << 5,
+};
+
+struct watch {
+	void (*fn)(struct watch *w, unsigned ready); /* ready: want & ready, never 0 */
+	struct poller *poller;
+	struct list link;  /* in the poller's ready list while want & ready */
+	int fd;            /* borrowed; -1 while closed */
+	uint32_t slot;     /* in the poller's table; its generation makes stale events harmless */
+	uint8_t want;
+	uint8_t ready;
+	uint8_t flags;
+	uint8_t out_armed; /* EPOLLOUT is registered (for good) */
+	uint16_t extra;    /* for the owner: there is room */
+};
+
+/*
+ * watch_open() - register @fd, edge-triggered, for IN|PRI|RDHUP plus @epoll_extra (EPOLLOUT for a
+ * dial, EPOLLEXCLUSIVE for a shared listener)
+ *
+ * Nothing is wanted yet. EPOLLEXCLUSIVE registrations get EPOLLIN only and are level-triggered.
+ * Return: 0; -ENOMEM, -ENOSPC, -EPERM (the fd cannot be polled) and what epoll_ctl(2) says.
+ */
+int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
+	       void (*fn)(struct watch *, unsigned));
+/*
+ * watch_close() - DEL, off the ready list, slot given up; idempotent; the fd stays open
+ *
+ * After it no event of this registration reaches fn, even one already fetched in this batch, even
+ * when another process still holds the description.
+ */
+void watch_close(struct watch *w);
+/* OUT: may fail once with what epoll_ctl(2) says (-ENOMEM, -ENOSPC). IN: always 0. */
+int watch_want(struct watch *w, unsigned bits);
+void watch_stop(struct watch *w, unsigned bits);
+void watch_cant(struct watch *w, unsigned bits);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cpu: how many CPUs this process may really use, and pinning to one
+ *
+ * "May use" is the smaller of the affinity mask and the cgroup's CPU quota rounded up:
+ * sysconf(_SC_NPROCESSORS_ONLN) sees neither, and a container that gets 2 CPUs of 64 would
+ * start 64 pollers.
+ */
+#ifndef SYS_CPU_H
+#define SYS_CPU_H
+
+#include <sched.h>
+
+/* The affinity mask of the calling thread, as a sorted list. Return: how many, or -errno. */
+int sys_cpu_list(int *cpus, int max);
+/* min(affinity mask, cgroup quota rounded up), at least 1. */
+int sys_cpu_count(void);
+/* Pins the calling thread to @cpu. -EINVAL where the mask or a cpuset forbids it. */
+int sys_cpu_pin(int cpu);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* epoll: create, ctl, wait. */
+#include "sys/epoll.h"
+
+#include <errno.h>
+
+#include "sys/fault.h"
+
+int sys_epoll_create(int *ret_fd)
+{
+	int fd;
+
+	SYS_FAULT(epoll_create);
+	fd = epoll_create1(EPOLL_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+static int ctl(int ep, int op, int fd, uint32_t events, uint64_t data)
+{
+	struct epoll_event ev = { .events = events, .data.u64 = data };
+
+	SYS_FAULT(epoll_ctl);
+	return epoll_ctl(ep, op, fd, &ev) < 0 ? -errno : 0;
+}
+
+int sys_epoll_add(int ep, int fd, uint32_t events, uint64_t data)
+{
+	return ctl(ep, EPOLL_CTL_ADD, fd, events, data);
+}
+
+int sys_epoll_mod(int ep, int fd, uint32_t events, uint64_t data)
+{
+	return ctl(ep, EPOLL_CTL_MOD, fd, events, data);
+}
+
+int sys_epoll_del(int ep, int fd)
+{
+	return ctl(ep, EPOLL_CTL_DEL, fd, 0, 0);
+}
+
+int sys_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout_ms)
+{
+	int n;
+
+	SYS_FAULT(epoll_wait);
+	n = epoll_wait(ep, ev, max, timeout_ms);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	return n;
+}

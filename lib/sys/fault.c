@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* fault: the counters behind SYS_FAULT(). Atomic, since every thread makes system calls. */
+#include "sys/fault.h"
+
+#ifdef NP_FAULT
+#include <stdatomic.h>
+
+static struct {
+	atomic_uint calls;
+	atomic_uint nth;
+	atomic_int err;
+	atomic_int hit;
+} faults[SYS_CALL_MAX];
+
+static const char *const names[SYS_CALL_MAX] = {
+#define X(name) #name,
+	SYS_CALLS(X)
+#undef X
+};
+
+const char *sys_fault_name(enum sys_call which)
+{
+	return names[which];
+}
+
+void sys_fault_arm(enum sys_call which, unsigned nth, int err)
+{
+	atomic_store(&faults[which].err, 0);
+	atomic_store(&faults[which].calls, 0);
+	atomic_store(&faults[which].hit, 0);
+	atomic_store(&faults[which].nth, nth);
+	atomic_store(&faults[which].err, err);
+}
+
+unsigned sys_fault_calls(enum sys_call which)
+{
+	return atomic_load(&faults[which].calls);
+}
+
+int sys_fault_hit(enum sys_call which)
+{
+	return atomic_load(&faults[which].hit);
+}
+
+int sys_fault(enum sys_call which)
+{
+	unsigned n = atomic_fetch_add(&faults[which].calls, 1) + 1;
+	int err = atomic_load(&faults[which].err);
+
+	if (!err || n != atomic_load(&faults[which].nth))
+		return 0;
+	atomic_store(&faults[which].hit, 1);
+	return -err;
+}
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fault: a test build makes the n-th call of a chosen system call fail once
+ *
+ * Without NP_FAULT the macro is nothing. The list below is also the list of what lib/sys wraps.
+ */
+#ifndef SYS_FAULT_H
+#define SYS_FAULT_H
+
+#define SYS_CALLS(X) \
+	X(read) X(readv) X(recv) X(write) X(writev) X(send) X(sendmsg) X(sendfile) X(close) \
+	X(socket) X(bind) X(listen) X(accept4) X(connect) X(shutdown) X(setsockopt) X(getsockopt) \
+	X(getsockname) X(getpeername) X(socketpair) X(epoll_create) X(epoll_ctl) X(epoll_wait) \
+	X(eventfd) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) X(thread)
+
+enum sys_call {
+#define X(name) SYS_##name,
+	SYS_CALLS(X)
+#undef X
+	SYS_CALL_MAX
+};
+
+#ifdef NP_FAULT
+/* The @nth call (1 = the next) of @which returns -@err, once; err 0 disarms. */
+void sys_fault_arm(enum sys_call which, unsigned nth, int err);
+/* How often @which was called since it was armed last, and whether the fault has struck. */
+unsigned sys_fault_calls(enum sys_call which);
+int sys_fault_hit(enum sys_call which);
+int sys_fault(enum sys_call which);
+const char *sys_fault_name(enum sys_call which);
+#define SYS_FAULT(which)                              \
+	do {                                          \
+		int fault_ = sys_fault(SYS_##which);  \
+		if (fault_)                           \
+			return fault_;                \
+	} while (0)
+#else
+#define SYS_FAULT(which) ((void)0)
+#endif
+
+#endif

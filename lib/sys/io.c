@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* io: the read, write and close families, EINTR retried, errors as -errno. */
+#include "sys/io.h"
+
+#include <errno.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/fault.h"
+
+#define RETRY(call)                                      \
+	({                                               \
+		ssize_t r_;                              \
+		do                                       \
+			r_ = (call);                     \
+		while (r_ < 0 && errno == EINTR);        \
+		r_ < 0 ? -(ssize_t)errno : r_;           \
+	})
+
+ssize_t sys_read(int fd, void *p, size_t n)
+{
+	SYS_FAULT(read);
+	return RETRY(read(fd, p, n));
+}
+
+ssize_t sys_readv(int fd, const struct iovec *iov, int niov)
+{
+	SYS_FAULT(readv);
+	return RETRY(readv(fd, iov, niov));
+}
+
+ssize_t sys_recv(int fd, void *p, size_t n, int flags)
+{
+	SYS_FAULT(recv);
+	return RETRY(recv(fd, p, n, flags));
+}
+
+ssize_t sys_write(int fd, const void *p, size_t n)
+{
+	SYS_FAULT(write);
+	return RETRY(write(fd, p, n));
+}
+
+ssize_t sys_writev(int fd, const struct iovec *iov, int niov)
+{
+	SYS_FAULT(writev);
+	return RETRY(writev(fd, iov, niov));
+}
+
+ssize_t sys_send(int fd, const void *p, size_t n, int flags)
+{
+	SYS_FAULT(send);
+	return RETRY(send(fd, p, n, flags | MSG_NOSIGNAL));
+}
+
+ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = niov };
+
+	SYS_FAULT(sendmsg);
+	return RETRY(sendmsg(fd, &m, flags | MSG_NOSIGNAL));
+}
+
+ssize_t sys_sendfile(int out, int in, off_t *off, size_t n)
+{
+	SYS_FAULT(sendfile);
+	return RETRY(sendfile(out, in, off, n));
+}
+
+int sys_close(int *fd)
+{
+	int f = *fd;
+
+	if (f < 0)
+		return 0;
+	*fd = -1;
+	if (close(f) < 0 && errno != EINTR)
+		return -errno;
+	/* Fault injection reports an error after the real close: there is no other kind. */
+	SYS_FAULT(close);
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * io: bytes through a descriptor
+ *
+ * Every call returns what the kernel returned, or -errno; EINTR is retried here and nowhere
+ * else. Sends carry MSG_NOSIGNAL: the library never dies of SIGPIPE.
+ */
+#ifndef SYS_IO_H
+#define SYS_IO_H
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Linux moves at most this many bytes in one call (MAX_RW_COUNT); more iovec bytes is EINVAL. */
+#define SYS_RW_MAX 0x7ffff000L
+
+ssize_t sys_read(int fd, void *p, size_t n);
+ssize_t sys_readv(int fd, const struct iovec *iov, int niov);
+ssize_t sys_recv(int fd, void *p, size_t n, int flags);
+ssize_t sys_write(int fd, const void *p, size_t n);
+ssize_t sys_writev(int fd, const struct iovec *iov, int niov);
+ssize_t sys_send(int fd, const void *p, size_t n, int flags);
+ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags);
+ssize_t sys_sendfile(int out, int in, off_t *off, size_t n);
+
+/*
+ * sys_close() - close *fd once and leave -1
+ *
+ * Linux frees the descriptor even where close() reports EINTR or EIO (close(2), "Dealing with
+ * error returns"), so it is never called twice. A negative *fd is left alone.
+ */
+int sys_close(int *fd);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* mem: mmap(2) and its kin. */
+#include "sys/mem.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "sys/fault.h"
+
+static int map(size_t n, int prot, int flags, int fd, void **ret)
+{
+	void *p;
+
+	SYS_FAULT(mmap);
+	p = mmap(NULL, n, prot, flags, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*ret = p;
+	return 0;
+}
+
+int sys_mem_map(size_t n, void **ret)
+{
+	return map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, ret);
+}
+
+int sys_mem_map_fd(int fd, size_t n, int prot, void **ret)
+{
+	return map(n, prot, MAP_SHARED, fd, ret);
+}
+
+int sys_mem_unmap(void *p, size_t n)
+{
+	SYS_FAULT(munmap);
+	return munmap(p, n) < 0 ? -errno : 0;
+}
+
+int sys_mem_protect(void *p, size_t n, int prot)
+{
+	SYS_FAULT(mprotect);
+	return mprotect(p, n, prot) < 0 ? -errno : 0;
+}
+
+int sys_mem_advise(void *p, size_t n, int advice)
+{
+	SYS_FAULT(madvise);
+	return madvise(p, n, advice) < 0 ? -errno : 0;
+}

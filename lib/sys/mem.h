@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* mem: pages from the kernel, for stacks, slabs and BPF maps. */
+#ifndef SYS_MEM_H
+#define SYS_MEM_H
+
+#include <stddef.h>
+
+/* Private, zero, read-write, not reserved until touched. */
+int sys_mem_map(size_t n, void **ret);
+/* The whole of @fd's first @n bytes, shared; prot as mmap(2). */
+int sys_mem_map_fd(int fd, size_t n, int prot, void **ret);
+int sys_mem_unmap(void *p, size_t n);
+int sys_mem_protect(void *p, size_t n, int prot);
+int sys_mem_advise(void *p, size_t n, int advice);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* sock: thin wrappers; the only caller of the socket calls. */
+#include "sys/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "sys/fault.h"
+
+int sys_socket(int family, int type, int *ret_fd)
+{
+	int fd;
+
+	SYS_FAULT(socket);
+	fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+int sys_bind(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	SYS_FAULT(bind);
+	return bind(fd, sa, len) < 0 ? -errno : 0;
+}
+
+int sys_listen(int fd, int backlog)
+{
+	SYS_FAULT(listen);
+	return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
+int sys_accept4(int fd, struct sockaddr *sa, socklen_t *len, int *ret_fd)
+{
+	int c;
+
+	SYS_FAULT(accept4);
+	do
+		c = accept4(fd, sa, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	while (c < 0 && errno == EINTR);
+	if (c < 0)
+		return -errno;
+	*ret_fd = c;
+	return 0;
+}
+
+int sys_connect(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	SYS_FAULT(connect);
+	if (connect(fd, sa, len) == 0)
+		return 0;
+	/* connect(2): after EINTR the connection goes on being set up; a second call is EALREADY. */
+	return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+int sys_shutdown(int fd, int how)
+{
+	SYS_FAULT(shutdown);
+	return shutdown(fd, how) < 0 ? -errno : 0;
+}
+
+int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t len)
+{
+	SYS_FAULT(setsockopt);
+	return setsockopt(fd, level, name, v, len) < 0 ? -errno : 0;
+}
+
+int sys_setsockopt_int(int fd, int level, int name, int v)
+{
+	return sys_setsockopt(fd, level, name, &v, sizeof v);
+}
+
+int sys_getsockopt_int(int fd, int level, int name, int *ret)
+{
+	socklen_t len = sizeof *ret;
+	int v;
+
+	SYS_FAULT(getsockopt);
+	if (getsockopt(fd, level, name, &v, &len) < 0)
+		return -errno;
+	*ret = v;
+	return 0;
+}
+
+int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	SYS_FAULT(getsockname);
+	*ret_len = sizeof *ret;
+	return getsockname(fd, (struct sockaddr *)ret, ret_len) < 0 ? -errno : 0;
+}
+
+int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	SYS_FAULT(getpeername);
+	*ret_len = sizeof *ret;
+	return getpeername(fd, (struct sockaddr *)ret, ret_len) < 0 ? -errno : 0;
+}
+
+int sys_socketpair(int family, int type, int ret_fds[2])
+{
+	SYS_FAULT(socketpair);
+	return socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) < 0 ? -errno : 0;
+}
+
+int sys_set_nonblock(int fd)
+{
+	int fl = fcntl(fd, F_GETFL);
+
+	if (fl < 0)
+		return -errno;
+	if (fl & O_NONBLOCK)
+		return 0;
+	return fcntl(fd, F_SETFL, fl | O_NONBLOCK) < 0 ? -errno : 0;
+}

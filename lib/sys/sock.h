@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sock: sockets are made, bound, listened on, accepted, connected
+ *
+ * Every socket is made O_NONBLOCK and O_CLOEXEC.
+ */
+#ifndef SYS_SOCK_H
+#define SYS_SOCK_H
+
+#include <sys/socket.h>
+
+int sys_socket(int family, int type, int *ret_fd);
+int sys_bind(int fd, const struct sockaddr *sa, socklen_t len);
+int sys_listen(int fd, int backlog);
+/* Not retried on EINTR alone: every errno of accept4(2) is the caller's to judge. @sa may be NULL. */
+int sys_accept4(int fd, struct sockaddr *sa, socklen_t *len, int *ret_fd);
+/* -EINPROGRESS is the usual answer. EINTR on connect means the same and is reported as such. */
+int sys_connect(int fd, const struct sockaddr *sa, socklen_t len);
+int sys_shutdown(int fd, int how);
+int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t len);
+int sys_setsockopt_int(int fd, int level, int name, int v);
+int sys_getsockopt_int(int fd, int level, int name, int *ret);
+int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
+int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
+int sys_socketpair(int family, int type, int ret_fds[2]);
+int sys_set_nonblock(int fd);
+
+#endif
