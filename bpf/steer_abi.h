@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * steer_abi: what the steering program, the library and npsteer share: maps, verdicts, limits
+ *
+ * A reader would get wrong: a map that nobody has filled must do no harm. Every zero below is the
+ * harmless value (state 0 is ready, policy 0 is hash, hang_ms 0 is never hung, a CPU entry is the
+ * worker's number plus one), and nothing here divides by what a map says.
+ *
+ * The maps lie pinned in <bpffs>/netpoll/<service>/ under the names of NP_STEER_MAPS, beside the
+ * programs np_steer_0, np_steer_1, ... one for each group. A change of any layout below is a new
+ * NP_STEER_ABI; pins of another number are refused, never guessed at.
+ */
+#ifndef STEER_ABI_H
+#define STEER_ABI_H
+
+#include <linux/types.h>
+
+#define NP_STEER_ABI 1u
+
+#define NP_WORKERS 256u /* pollers in one service, old and new process together */
+#define NP_GROUPS  16u  /* addresses (family, address, port, device, netns) in one service */
+#define NP_SLOTS   (NP_GROUPS * NP_WORKERS)
+#define NP_CPUS    1024u /* entries of np_cpu2worker */
+#define NP_NAME    32u   /* bytes of a service's or worker's name, terminator included */
+
+/* Where worker w's listener of group g is in np_socks, and its counters in np_worker_stats. */
+#define NP_SLOT(g, w) ((__u32)(g) * NP_WORKERS + (__u32)(w))
+
+#define NP_STEER_DIR  "netpoll"
+#define NP_STEER_PROG "np_steer_" /* + g */
+
+/*
+ * Every map: name, key, value, entries, mode of its pin. What the members of a service write is
+ * 0660; 0640 is written by the program or by root alone.
+ */
+#define NP_STEER_MAPS(X)                                                        \
+	X(np_socks,        __u32, __u64,                  NP_SLOTS,   0660)     \
+	X(np_claims,       __u32, __u64,                  NP_WORKERS, 0660)     \
+	X(np_workers,      __u32, struct np_worker_line,  NP_WORKERS, 0660)     \
+	X(np_ctl,          __u32, struct np_worker_ctl,   NP_WORKERS, 0660)     \
+	X(np_service,      __u32, struct np_service_ctl,  1u,         0660)     \
+	X(np_config,       __u32, struct np_config,       1u,         0640)     \
+	X(np_info,         __u32, struct np_worker_info,  NP_WORKERS, 0660)     \
+	X(np_groups,       __u32, struct np_group,        NP_GROUPS,  0660)     \
+	X(np_owners,       __u64, __u32,                  NP_SLOTS,   0660)     \
+	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
+	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
+	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
+	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0640)
+
+/*
+ * np_socks and np_claims are REUSEPORT_SOCKARRAYs with 8-byte values: a lookup returns the socket's
+ * cookie; the kernel empties an entry when its socket goes, however that happens.
+ * np_claims[w] holds a token socket of whoever is worker w, until its last connection has ended.
+ */
+
+/* np_workers[w], mmapped: plain stores by worker w alone. A line without a claim is empty. */
+struct np_worker_line {
+	__u64 busy_since_ns; /* 0: waiting for events; else the kernel's CLOCK_MONOTONIC */
+	__u64 conns;
+	__u64 accepted_total;
+	__u64 closed_total;
+	__u64 lat_ewma_us;
+	__u64 _reserved[3];
+};
+
+enum np_worker_state {
+	NP_WORKER_READY    = 0,
+	NP_WORKER_DRAINING = 1, /* chosen only when nothing better can be selected */
+	NP_WORKER_OUT      = 2, /* never chosen */
+};
+
+/* np_ctl[w], mmapped: one word each, written whole. */
+struct np_worker_ctl {
+	enum np_worker_state state;
+	__u32 weight;     /* 0: the default, 100 */
+	__u32 generation; /* 0: belongs to every generation */
+	__u32 _reserved;
+};
+
+/* np_service[0], mmapped: atomics. */
+struct np_service_ctl {
+	__u32 workers;    /* all workers ever claimed are below this; it only grows */
+	__u32 generation; /* 0: every generation may serve */
+	__u32 canary;     /* per mille of the flows that go to another generation */
+	__u32 rescue;     /* the rescuer's lock */
+	__u64 _reserved[6];
+};
+
+#define NP_STEER_POLICIES(X) \
+	X(HASH, 0, "hash")   \
+	X(RR,   1, "rr")     \
+	X(CPU,  2, "cpu")
+
+enum np_policy {
+#define X(name, value, text) NP_POLICY_##name = value,
+	NP_STEER_POLICIES(X)
+#undef X
+};
+
+/* What happens to a SYN for which no worker is fit. */
+enum np_on_exhausted {
+	NP_EXHAUSTED_SERVE = 0, /* the least bad worker of the group gets it */
+	NP_EXHAUSTED_RST   = 1, /* refused, if np_config.rst_confirm agrees */
+};
+
+#define NP_RST_CONFIRM 0x52535421u /* "RST!": one flipped word must not refuse connections */
+
+/* np_config[0], mmapped: written by root, one word at a time; members read. */
+struct np_config {
+	__u32 abi;      /* NP_STEER_ABI */
+	__u32 workers;  /* NP_WORKERS of whoever loaded */
+	__u32 groups;   /* NP_GROUPS of whoever loaded */
+	__u32 level;    /* of the ladder: 2, 3 */
+	enum np_policy policy;
+	__u32 hang_ms;  /* a worker busy for longer is passed over; 0: never */
+	enum np_on_exhausted on_exhausted;
+	__u32 rst_confirm;
+	__u32 seed;     /* mixed into the flow hash */
+	__u32 epoch;    /* +1 with each change of a word above */
+	__u32 _reserved[22];
+};
+
+/* np_info[w]: for people to read; nothing is decided by it. */
+struct np_worker_info {
+	char name[NP_NAME];
+	__u64 claim_cookie; /* of the token: another cookie in np_claims makes this line stale */
+	__u64 since_ns;     /* kernel's CLOCK_MONOTONIC */
+	__u32 pid;
+	__u32 cpu1;         /* the CPU it asked to serve, plus one */
+};
+
+/* np_groups[g]: written under the service's lock. family 0: free. */
+struct np_group {
+	__u16 family;  /* AF_INET, AF_INET6 */
+	__u16 port;    /* host order */
+	__u32 ifindex; /* SO_BINDTODEVICE */
+	__u32 v6only;
+	__u32 _reserved;
+	__u64 netns;   /* SO_NETNS_COOKIE, 0 where the kernel has none */
+	__u8 addr[16]; /* network order; IPv4 in the first four */
+};
+
+/* np_cursor[g]: where rr goes on. A cache line each. */
+struct np_cursor {
+	__u64 next;
+	__u64 _reserved[7];
+};
+
+/*
+ * np_stats[0], per CPU.
+ *   runs of the program = syn_total + nonsyn_total + migrated_child + migrated_request
+ *   syn_total           = steered + fallback_hash + rejected_rst + shed_full
+ * A SYN that is sent again counts again. With SYN cookies the ACK chooses a second time, in
+ * nonsyn_total, which also holds every stray packet.
+ */
+struct np_verdicts {
+	__u64 syn_total;
+	__u64 nonsyn_total;
+	__u64 migrated_child;   /* established, out of a closed listener's accept queue */
+	__u64 migrated_request; /* half open */
+
+	__u64 steered;       /* to a fit worker */
+	__u64 fallback_hash; /* no fit one: the least bad of the group, or the kernel's hash */
+	__u64 rejected_rst;  /* no fit one, and on_exhausted says refuse */
+	__u64 shed_full;     /* no fit one, left to a full queue */
+
+	/* parts of the above, in no sum */
+	__u64 fallback_none;  /* of fallback_hash: nothing of the group could be selected */
+	__u64 migrated_none;  /* of migrated_*: the same */
+	__u64 retried;        /* of syn_total: the policy's first choice was not fit */
+	__u64 skipped_empty;  /* candidates without a listener in this group */
+	__u64 skipped_away;   /* candidates draining or out */
+	__u64 skipped_hung;   /* candidates busy for longer than hang_ms */
+};
+
+/*
+ * np_worker_stats[NP_SLOT(g, w)], per CPU. Without SYN cookies, retransmits and queue overflow:
+ *   accepted = steered + fallback + migrated_in - migrated_out
+ */
+struct np_slot_stats {
+	__u64 steered;
+	__u64 fallback;     /* chosen as the least bad */
+	__u64 nonsyn;       /* chosen for an ACK; with SYN cookies that choice holds */
+	__u64 migrated_in;
+	__u64 migrated_out; /* np_owners names the listener that a connection left */
+};
+
+#endif
