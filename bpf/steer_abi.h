@@ -42,6 +42,7 @@
 	X(np_config,       __u32, struct np_config,       1u,         0640)     \
 	X(np_info,         __u32, struct np_worker_info,  NP_WORKERS, 0660)     \
 	X(np_groups,       __u32, struct np_group,        NP_GROUPS,  0660)     \
+	X(np_roster,       __u32, __u32,                  NP_SLOTS,   0660)     \
 	X(np_owners,       __u64, __u32,                  NP_SLOTS,   0660)     \
 	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
@@ -80,7 +81,7 @@ struct np_worker_ctl {
 
 /* np_service[0], mmapped: atomics. */
 struct np_service_ctl {
-	__u32 workers;    /* all workers ever claimed are below this; it only grows */
+	__u32 workers;    /* every worker ever claimed is below this; it only grows */
 	__u32 generation; /* 0: every generation may serve */
 	__u32 canary;     /* per mille of the flows that go to another generation */
 	__u32 rescue;     /* the rescuer's lock */
@@ -130,13 +131,18 @@ struct np_worker_info {
 	__u32 cpu1;         /* the CPU it asked to serve, plus one */
 };
 
-/* np_groups[g]: written under the service's lock. family 0: free. */
+/*
+ * np_groups[g], mmapped: written under the service's lock. family 0: free.
+ * The group's workers are np_roster[NP_SLOT(g, 0 .. workers - 1)], each as its number plus one,
+ * without holes: policies choose an entry of the roster. An entry whose worker has died stays
+ * until the next change of the roster; it cannot be selected, and costs a retry.
+ */
 struct np_group {
 	__u16 family;  /* AF_INET, AF_INET6 */
 	__u16 port;    /* host order */
 	__u32 ifindex; /* SO_BINDTODEVICE */
 	__u32 v6only;
-	__u32 _reserved;
+	__u32 workers; /* entries of the roster */
 	__u64 netns;   /* SO_NETNS_COOKIE, 0 where the kernel has none */
 	__u8 addr[16]; /* network order; IPv4 in the first four */
 };
@@ -168,7 +174,7 @@ struct np_verdicts {
 	/* parts of the above, in no sum */
 	__u64 fallback_none;  /* of fallback_hash: nothing of the group could be selected */
 	__u64 migrated_none;  /* of migrated_*: the same */
-	__u64 retried;        /* of syn_total: the policy's first choice was not fit */
+	__u64 retried;        /* runs in which the policy's first choice was not fit */
 	__u64 skipped_empty;  /* candidates without a listener in this group */
 	__u64 skipped_away;   /* candidates draining or out */
 	__u64 skipped_hung;   /* candidates busy for longer than hang_ms */
