@@ -47,7 +47,7 @@
 	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
 	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
-	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0640)
+	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0660)
 
 /*
  * np_socks and np_claims are REUSEPORT_SOCKARRAYs with 8-byte values: a lookup returns the socket's
@@ -134,7 +134,7 @@ struct np_worker_info {
 /*
  * np_groups[g], mmapped: written under the service's lock. family 0: free.
  * The group's workers are np_roster[NP_SLOT(g, 0 .. workers - 1)], each as its number plus one,
- * without holes: policies choose an entry of the roster. An entry whose worker has died stays
+ * without holes, 0 from there on: policies choose an entry of the roster. An entry whose worker has died stays
  * until the next change of the roster; it cannot be selected, and costs a retry.
  */
 struct np_group {
@@ -181,7 +181,7 @@ struct np_verdicts {
 };
 
 /*
- * np_worker_stats[NP_SLOT(g, w)], per CPU. Without SYN cookies, retransmits and queue overflow:
+ * np_worker_stats[NP_SLOT(g, w)], per CPU, since worker w was claimed. Without SYN cookies, retransmits and queue overflow:
  *   accepted = steered + fallback + migrated_in - migrated_out
  */
 struct np_slot_stats {

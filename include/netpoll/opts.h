@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * opts: how option structs are made
+ *
+ * Each begins with its own size, so that a library that is newer than the program knows which
+ * fields the program has never heard of. Left out fields are zero, and zero is the default.
+ *
+ *	r = np_steer_open("web", NP_OPTS(np_steer_opts, .policy = "rr"), &s);
+ *
+ * C++ has no such initializers: there, np_steer_opts_init(&o) and assignments do the same. A struct
+ * that a call fills in is prepared likewise.
+ */
+#ifndef NETPOLL_OPTS_H
+#define NETPOLL_OPTS_H
+
+#include <stddef.h>
+#include <string.h>
+
+/* A pointer to an options struct that lives as long as the enclosing block. */
+#define NP_OPTS(name, ...) (&(struct name){ .sz = sizeof(struct name), __VA_ARGS__ })
+
+/* np_<name>_init(): everything zero but the size. Inline: the size is the caller's. */
+#define NP_OPTS_INIT(name)                                      \
+	static inline void name##_init(struct name *o)          \
+	{                                                       \
+		memset(o, 0, sizeof *o);                        \
+		o->sz = sizeof *o;                              \
+	}
+
+#endif

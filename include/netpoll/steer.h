@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steer: which worker gets a new TCP connection, decided by an eBPF program at its SYN
+ *
+ * Usable without the rest of this library, with an event loop of your own:
+ *
+ *	np_steer_open("web", NULL, &s);         once per process
+ *	np_steer_worker(s, "worker-0", &w);     once per thread that accepts
+ *	np_steer_listen(w, "tcp", "0.0.0.0:80", 0, &fd);
+ *	...                                     accept4(fd), epoll, whatever you do
+ *	close(fd);                              its queue migrates to the siblings
+ *	np_steer_worker_close(&w);
+ *	np_steer_close(&s);
+ *
+ * A service is one set of maps and programs. Pinned by `npsteer load web` it is shared by every
+ * process that opens it, and they need no capability; otherwise it is private to this process,
+ * which needs CAP_BPF. Where neither can be had, everything here still works, and the kernel's own
+ * hash spreads the connections: np_steer_info() tells the level and why it is no higher.
+ *
+ * A reader would get wrong: steering happens once, at the SYN. It cannot move a connection that
+ * exists, except out of the accept queue of a listener that closes.
+ *
+ * Threads. "setup" below: any thread, but one at a time for one np_steer. "owner": the one thread
+ * that serves as this worker. No call here parks a fiber.
+ */
+#ifndef NETPOLL_STEER_H
+#define NETPOLL_STEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "netpoll/opts.h"
+#include "netpoll/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct np_steer;
+struct np_steer_worker;
+
+enum np_steer_mode {
+	NP_STEER_AUTO     = 0, /* join the pinned service, else load privately, else the kernel's hash */
+	NP_STEER_REQUIRED = 1, /* the same, but the kernel's hash is an error */
+	NP_STEER_OFF      = 2, /* the kernel's hash */
+	NP_STEER_JOIN     = 3, /* the pinned service or an error; never loads anything */
+};
+
+/* What can be had; each level has what those below it have. */
+enum np_steer_level {
+	NP_STEER_L0 = 0, /* the kernel's hash over the sockets of a port */
+	NP_STEER_L2 = 2, /* policies on what workers publish */
+	NP_STEER_L3 = 3, /* Linux 5.14: a listener that closes loses nothing */
+};
+
+#define NP_STEER_NAME_MAX 31 /* bytes in the name of a service or worker */
+#define NP_STEER_TEXT_MAX 320
+
+struct np_steer_opts {
+	size_t sz;
+	enum np_steer_mode mode;
+	const char *bpffs;  /* NULL: $NP_BPFFS, else /sys/fs/bpf and /run/netpoll/bpf */
+	const char *policy; /* NULL: hash. Of a private program, and of np_steer_load() */
+	int hang_ms;        /* a worker busy for longer is passed over; 0: 100; -1: never */
+	int64_t gid1;       /* np_steer_load(): the group that may join, plus one; 0: root only */
+	bool force;         /* np_steer_unload(), np_steer_load(): even while workers are there */
+	char *error;        /* what went wrong and what to do, in one sentence; may be NULL */
+	size_t error_cap;
+};
+NP_OPTS_INIT(np_steer_opts)
+
+struct np_steer_info {
+	size_t sz;
+	int level;          /* enum np_steer_level */
+	bool pinned;        /* shared with other processes */
+	unsigned abi;
+	unsigned workers;   /* every worker's number is below */
+	unsigned groups;    /* likewise */
+	int hang_ms;
+	char service[NP_STEER_NAME_MAX + 1];
+	char policy[16];
+	char path[256];     /* of the pins; empty: private */
+	char reason[NP_STEER_TEXT_MAX]; /* why the level is what it is, in one sentence */
+};
+NP_OPTS_INIT(np_steer_info)
+
+/*
+ * What the program has counted.
+ *   runs      = syn_total + nonsyn_total + migrated_child + migrated_request
+ *   syn_total = steered + fallback_hash + rejected_rst + shed_full
+ * A SYN that is sent again counts again; with SYN cookies the ACK chooses, in nonsyn_total.
+ */
+struct np_steer_stats {
+	size_t sz;
+	uint64_t syn_total, nonsyn_total, migrated_child, migrated_request;
+	uint64_t steered, fallback_hash, rejected_rst, shed_full;
+	uint64_t fallback_none; /* of fallback_hash: decided by the kernel's hash */
+	uint64_t migrated_none; /* of migrated_*: likewise */
+	uint64_t retried, skipped_empty, skipped_away, skipped_hung;
+};
+NP_OPTS_INIT(np_steer_stats)
+
+enum np_steer_state {
+	NP_STEER_READY    = 0,
+	NP_STEER_DRAINING = 1, /* gets connections only when nobody else can */
+	NP_STEER_OUT      = 2, /* gets none */
+};
+
+struct np_steer_worker_info {
+	size_t sz;
+	bool claimed;       /* false: the rest is zero */
+	int state;          /* enum np_steer_state */
+	int pid;            /* as it was when it claimed; for people to read */
+	int cpu;            /* the one it asked to serve, -1: none */
+	char name[NP_STEER_NAME_MAX + 1];
+	uint64_t busy_ms;   /* busy for so long; 0: idle */
+	/* published by the worker */
+	uint64_t conns, accepted_total, closed_total, lat_ewma_us;
+	/* counted by the program, all groups: accepted = steered + fallback + migrated_in - migrated_out */
+	uint64_t steered, fallback, nonsyn, migrated_in, migrated_out;
+};
+NP_OPTS_INIT(np_steer_worker_info)
+
+struct np_steer_group_info {
+	size_t sz;
+	char address[80];   /* "127.0.0.1:80" */
+	unsigned workers;   /* on the group's roster */
+	uint64_t netns;     /* cookie of the network namespace, 0: unknown */
+};
+NP_OPTS_INIT(np_steer_group_info)
+
+/* ------------------------------------------------------------------ a service */
+
+/*
+ * np_steer_open() - join or make a service
+ *
+ * @service NULL is "default". Letters, digits, '-' and '_'.
+ *
+ * Thread: setup. Lifetime: until np_steer_close().
+ * Return: 0; -EINVAL for a bad name, policy or mode, -E2BIG for options from a newer header,
+ *         -EPROTO where the pins are of another ABI or incomplete, -ENOMEM, -EMFILE;
+ *         NP_STEER_JOIN also -ENOENT (no such service), -EACCES (its pins are closed to this
+ *         user), -EPERM; NP_STEER_REQUIRED also -EPERM (no capability, no pins) and -NP_EUNSUPPORTED
+ *         (a kernel before 5.8). opts->error has the sentence.
+ */
+NP_API int np_steer_open(const char *service, const struct np_steer_opts *opts, struct np_steer **ret);
+
+/*
+ * np_steer_close() - leave the service; a private one is gone with its last listener
+ *
+ * Thread: setup. Return: 0, *s is NULL then; -EBUSY while workers of this np_steer are open.
+ */
+NP_API int np_steer_close(struct np_steer **s);
+
+/*
+ * np_steer_error() - what the last failed call on @s had to say, and what to do about it
+ *
+ * Thread: setup. Lifetime: until the next call on @s. Return: one sentence, "" if none failed.
+ */
+NP_API const char *np_steer_error(const struct np_steer *s);
+
+/*
+ * np_steer_info() - level, policy, place
+ *
+ * Thread: setup. Return: 0, -EINVAL if ret->sz is not set.
+ */
+NP_API int np_steer_info(struct np_steer *s, struct np_steer_info *ret);
+
+/* ------------------------------------------------------------------ a worker */
+
+/*
+ * np_steer_worker() - claim a worker of the service
+ *
+ * A worker is one accepting thread, whatever it listens on. Its claim is a socket that the kernel
+ * closes however the process ends. @name is for people; NULL is "".
+ *
+ * Thread: setup. Lifetime: until np_steer_worker_close().
+ * Return: 0; -ENOSPC when every worker of the service is taken; -EINVAL for a long name, -ENOMEM,
+ *         -EMFILE, -EPERM (the pins may be read but not written).
+ */
+NP_API int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker **ret);
+
+/*
+ * np_steer_leave() - take no more connections, and keep the claim
+ *
+ * Its slots are given up; what is in its accept queues stays there until the listeners are closed,
+ * which hands it to the siblings. Call np_steer_worker_close() when the last connection has ended.
+ *
+ * Thread: setup. Return: 0, also when repeated.
+ */
+NP_API int np_steer_leave(struct np_steer_worker *w);
+
+/*
+ * np_steer_worker_close() - give up the claim, and the slots if they are still held
+ *
+ * The caller's listeners stay open, and get no more connections from this service.
+ *
+ * Thread: setup. Return: 0, *w is NULL then; -EBUSY while np_steer_conn_inc() outnumbers _dec(): the
+ *         line would pass to another worker while this one still writes to it.
+ */
+NP_API int np_steer_worker_close(struct np_steer_worker **w);
+
+/*
+ * np_steer_worker_index() - the worker's number in the service
+ *
+ * Thread: any. Return: 0 and up.
+ */
+NP_API int np_steer_worker_index(const struct np_steer_worker *w);
+
+/*
+ * np_steer_listen() - make a listener and its slot, in the one order that works
+ *
+ * socket, SO_REUSEPORT, bind, listen, attach, slot. The port must be free or held by workers of this
+ * service. @network "tcp", "tcp4", "tcp6"; @address as "127.0.0.1:80", "[::1]:80", ":80" (both
+ * families on one socket). Port 0 is chosen once: siblings of this np_steer that ask for the same
+ * address with port 0 get the same port. @backlog 0: net.core.somaxconn. The fd is
+ * non-blocking, close-on-exec and the caller's to close; closing empties its slot.
+ *
+ * Thread: setup.
+ * Return: 0; -EADDRINUSE when somebody else holds the port, -EADDRNOTAVAIL, -EACCES (a port below
+ *         1024), -EINVAL for a malformed address, -NP_ERESOLVE for a host name,
+ *         -NP_EUNSUPPORTED for another network, -EAFNOSUPPORT, -ENOSPC when every group of the
+ *         service is taken, -EEXIST when this worker listens there already, -ESHUTDOWN after
+ *         np_steer_leave(), -EMFILE, -ENOMEM, -EBUSY when another process holds the service's
+ *         lock for seconds. np_steer_error() has the sentence.
+ */
+NP_API int np_steer_listen(struct np_steer_worker *w, const char *network, const char *address, int backlog,
+			   int *ret_fd);
+
+/*
+ * np_steer_add() - give a slot to a listener that the caller made
+ *
+ * It must be bound and listening, with SO_REUSEPORT set before bind. Repeating is harmless, and is
+ * what to do after shutdown() and listen() on it, which lose the slot. That nobody else holds the port is
+ * for the caller to know. Does not take @fd.
+ *
+ * Thread: setup.
+ * Return: 0; -EINVAL if it is not such a socket, -EBUSY if another worker has it, -EBADF,
+ *         -NP_EUNSUPPORTED for a unix socket; -ENOSPC, -EEXIST, -ESHUTDOWN, -EBUSY as np_steer_listen().
+ */
+NP_API int np_steer_add(struct np_steer_worker *w, int fd);
+
+/*
+ * np_steer_set_cpu() - serve the connections whose SYN @cpu received, under the policy cpu
+ *
+ * The last worker that asks for a CPU has it. -1: none.
+ *
+ * Thread: setup. Return: 0; -EINVAL for a CPU this cannot count, -EPERM.
+ */
+NP_API int np_steer_set_cpu(struct np_steer_worker *w, int cpu);
+
+/*
+ * np_steer_busy(), np_steer_idle() - around the handling of events
+ *
+ * busy: after epoll_wait() returned, and again before each event of a long batch; it costs 6 ns.
+ * idle: before epoll_wait(). A worker that stays busy for hang_ms gets no new connections.
+ *
+ * Thread: owner.
+ */
+NP_API void np_steer_busy(struct np_steer_worker *w);
+NP_API void np_steer_idle(struct np_steer_worker *w);
+
+/*
+ * np_steer_conn_inc(), np_steer_conn_dec() - a connection was accepted, has ended
+ *
+ * Thread: owner.
+ */
+NP_API void np_steer_conn_inc(struct np_steer_worker *w);
+NP_API void np_steer_conn_dec(struct np_steer_worker *w);
+
+/* ------------------------------------------------------------------ control and counters */
+
+/*
+ * np_steer_set_policy() - switch the policy; no connection is lost by it
+ *
+ * "hash": each flow to one of the workers, evenly. "rr": in turn. "cpu": to the worker of the CPU
+ * that got the SYN.
+ *
+ * Thread: setup.
+ * Return: 0; -EINVAL for an unknown name, -EPERM without write access to the service's
+ *         configuration, -NP_EUNSUPPORTED at level 0.
+ */
+NP_API int np_steer_set_policy(struct np_steer *s, const char *policy);
+/* np_steer_policies() - the @i-th policy's name, NULL past the last. Thread: any. */
+NP_API const char *np_steer_policies(unsigned i);
+
+/*
+ * np_steer_set_hang_ms() - from when on a busy worker is passed over; 0: never
+ *
+ * Thread: setup. Return: as np_steer_set_policy(); -EINVAL below zero.
+ */
+NP_API int np_steer_set_hang_ms(struct np_steer *s, int ms);
+
+/*
+ * np_steer_drain(), np_steer_undrain(), np_steer_kick() - whether worker @w gets new connections
+ *
+ * drain: only when nobody else can take them. kick: none at all. undrain ends both.
+ *
+ * Thread: setup. Return: 0; -ENOENT where nobody has claimed @w, -EPERM, -NP_EUNSUPPORTED at level 0.
+ */
+NP_API int np_steer_drain(struct np_steer *s, unsigned w);
+NP_API int np_steer_undrain(struct np_steer *s, unsigned w);
+NP_API int np_steer_kick(struct np_steer *s, unsigned w);
+
+/*
+ * np_steer_stats() - what the program has counted since it was loaded
+ *
+ * Thread: setup. Return: 0; -EINVAL if ret->sz is not set, -NP_EUNSUPPORTED at level 0.
+ */
+NP_API int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret);
+
+/*
+ * np_steer_worker_info() - worker @w's line, and its counters over all groups
+ * np_steer_group_info()  - the address of group @g
+ * np_steer_slot_stats()  - worker @w's counters in group @g: the last five fields of *ret, no others
+ *
+ * Thread: setup. Return: 0; -ERANGE past the last one (NP_STEER's limits, see np_steer_info()), -ENOENT
+ *         for a group that is free, -EINVAL, -NP_EUNSUPPORTED at level 0.
+ */
+NP_API int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret);
+NP_API int np_steer_group_info(struct np_steer *s, unsigned g, struct np_steer_group_info *ret);
+NP_API int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w, struct np_steer_worker_info *ret);
+
+/* ------------------------------------------------------------------ pinned services */
+
+/* What np_steer_load() returns when there is nothing to do. */
+#define NP_STEER_ALREADY 1
+
+/*
+ * np_steer_load() - load and pin a service, all of it or nothing
+ *
+ * Thread: setup (libbpf's log callback is taken for the duration).
+ * Return: 0; NP_STEER_ALREADY when it is there with the same ABI (its settings are left alone);
+ *         -EEXIST when pins of another ABI are there, -EBUSY under opts->force while workers hold
+ *         claims, -ENODEV without a bpffs, -EPERM without CAP_BPF, -EACCES, -EINVAL,
+ *         -NP_EUNSUPPORTED on a kernel before 5.8. opts->error has the sentence.
+ */
+NP_API int np_steer_load(const char *service, const struct np_steer_opts *opts);
+
+/*
+ * np_steer_unload() - remove a service's pins
+ *
+ * With opts->force also while workers hold claims: they go on, and nobody can join them any more.
+ *
+ * Thread: setup. Return: 0; -ENOENT, -EBUSY while workers hold claims, -EACCES, -EPERM, -ENODEV, -EINVAL.
+ */
+NP_API int np_steer_unload(const char *service, const struct np_steer_opts *opts);
+
+/*
+ * np_steer_list() - call fn(arg, name, path) for each pinned service; nonzero from it ends the list
+ *
+ * Thread: any. Lifetime: the strings live during the call.
+ * Return: 0, what fn returned, -EACCES, -ENODEV without a bpffs, -EINVAL.
+ */
+NP_API int np_steer_list(const struct np_steer_opts *opts, int (*fn)(void *arg, const char *name, const char *path),
+			 void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
