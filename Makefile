@@ -88,7 +88,6 @@ LIB_ALL   := $(O)/internal.a
 
 .PHONY: all help lib tools examples clean FORCE
 .DEFAULT_GOAL := all
-.SECONDARY:
 
 all: lib tools examples                 ## the library, npsteer and the examples (default)
 lib: $(LIB_A) $(O)/libnetpoll-bpf.so
@@ -131,7 +130,9 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 	$(Q)$(LLVM_STRIP) -g $@
 
-$(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
+# A static pattern: what only a pattern rule names is an intermediate file, which make may delete,
+# or not miss.
+$(SKELS): $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@.tmp && mv $@.tmp $@
 
