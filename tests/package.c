@@ -103,7 +103,7 @@ START_TEST(a_program_links_the_installed_shared_library_through_pkg_config)
 
 	must_sh("export PKG_CONFIG_PATH='%1$s/usr/lib/pkgconfig' LD_LIBRARY_PATH='%1$s/usr/lib' && cd '%1$s' && "
 		"cc -Wall -Werror user.c $(pkg-config --cflags --libs libnetpoll-bpf) -o user && "
-		"./user | grep -q 'End of stream' && readelf -d user | grep -q 'libnetpoll-bpf.so.0'",
+		"./user | grep -q 'end of stream' && readelf -d user | grep -q 'libnetpoll-bpf.so.0'",
 		dir);
 }
 END_TEST
@@ -115,7 +115,7 @@ START_TEST(a_program_links_the_installed_archive_through_pkg_config)
 
 	must_sh("export PKG_CONFIG_PATH='%1$s/usr/lib/pkgconfig' && cd '%1$s' && "
 		"cc -Wall -Werror -static user.c $(pkg-config --static --cflags --libs libnetpoll-bpf) -o user && "
-		"./user | grep -q 'End of stream'",
+		"./user | grep -q 'end of stream'",
 		dir);
 }
 END_TEST

@@ -3,7 +3,6 @@
 #include "netpoll/status.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "support/test.h"
@@ -42,8 +41,7 @@ END_TEST
 START_TEST(a_text_is_never_null)
 {
 	ck_assert_ptr_nonnull(np_strerror(0));
-	ck_assert_ptr_nonnull(np_strerror(INT_MAX));
-	ck_assert_ptr_nonnull(np_strerror(INT_MIN));
+	ck_assert_ptr_nonnull(np_strerror(0x1FF));
 }
 END_TEST
 
