@@ -13,21 +13,20 @@ LLVM_STRIP ?= llvm-strip
 BPFTOOL   ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool /sbin/bpftool /usr/bin/bpftool) bpftool)
 OBJCOPY   ?= objcopy
 PKG_CONFIG ?= pkg-config
-SCDOC     ?= scdoc
-PREFIX    ?= /usr/local
-LIBDIR    ?= $(PREFIX)/lib
-INCLUDEDIR ?= $(PREFIX)/include
-SBINDIR   ?= $(PREFIX)/sbin
-MANDIR    ?= $(PREFIX)/share/man
 
 FLAVOUR   ?= release
-ifeq ($(FLAVOUR),release)
 O         ?= build
-else
-O         ?= build/$(FLAVOUR)
+ifneq ($(FLAVOUR),release)
+# override: O=DIR given to the outer make reaches the inner one too, and must not lose its flavour
+override O := $(O)/$(FLAVOUR)
+endif
+ifeq ($(FLAVOUR)$(findstring clang,$(CC)),tsan)
+# gcc 12's TSan keeps about 850 KB for each fiber; clang's does not.
+override CC := clang
 endif
 
 ARCH      := $(shell $(CC) -dumpmachine | cut -d- -f1)
+comma     := ,
 
 Q := @
 ifeq ($(V),1)
@@ -53,8 +52,6 @@ FLAVOUR_FLAGS := -DNP_DEBUG -DNP_FAULT
 else ifeq ($(FLAVOUR),asan)
 FLAVOUR_FLAGS := -DNP_DEBUG -DNP_FAULT -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(FLAVOUR),tsan)
-# gcc 12's TSan keeps about 850 KB for each fiber; clang's does not.
-CC        := clang
 FLAVOUR_FLAGS := -DNP_DEBUG -fsanitize=thread -fno-omit-frame-pointer
 else ifeq ($(FLAVOUR),cov)
 FLAVOUR_FLAGS := -DNP_DEBUG -DNP_FAULT --coverage -O0
@@ -62,9 +59,9 @@ else ifneq ($(FLAVOUR),release)
 $(error FLAVOUR=$(FLAVOUR) is unknown: release, debug, asan, tsan, cov)
 endif
 ifneq ($(filter asan tsan,$(FLAVOUR)),)
+# the sanitizer's own symbols are in the program, not in a library we could name
 LDFLAGS_SO := $(filter-out -Wl$(comma)-z$(comma)defs,$(LDFLAGS_SO))
 endif
-comma := ,
 
 BPF_LIBS  := $(shell $(PKG_CONFIG) --libs libbpf 2>/dev/null || echo -lbpf) -lelf -lz
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check)
@@ -83,34 +80,40 @@ TEST_SRCS := $(sort $(wildcard tests/*.c) $(wildcard tests/e2e/*.c))
 TEST_BINS := $(TEST_SRCS:%.c=$(O)/%)
 TOOL_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tools/npsteer/*.c)))
 EXAMPLES  := $(patsubst %.c,$(O)/%,$(sort $(wildcard examples/*.c)))
-MAN_SRCS  := $(sort $(wildcard doc/man/*.scd))
-MANS      := $(MAN_SRCS:%.scd=$(O)/%)
 
 LIB_A     := $(O)/libnetpoll-bpf.a
 LIB_SO    := $(O)/libnetpoll-bpf.so.$(VERSION)
 # Tests reach into the layers, so they link the objects before their symbols are made local.
 LIB_ALL   := $(O)/internal.a
 
-.PHONY: all help lib tools examples clean install uninstall
+.PHONY: all help lib tools examples clean FORCE
 .DEFAULT_GOAL := all
-.SECONDARY:
 
 all: lib tools examples                 ## the library, npsteer and the examples (default)
-lib: $(LIB_A) $(O)/libnetpoll-bpf.so $(O)/libnetpoll-bpf.pc
+lib: $(LIB_A) $(O)/libnetpoll-bpf.so
 tools: $(if $(TOOL_OBJS),$(O)/npsteer)
 examples: $(EXAMPLES)
 
 help:                                   ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1, CC=clang, FLAVOUR=release|debug|asan|tsan|cov, O=DIR, PREFIX, DESTDIR"
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile $(wildcard mk/*.mk)
+	@echo "  variables: V=1, CC=clang, FLAVOUR=release|debug|asan|tsan|cov, O=DIR, PREFIX, DESTDIR,"
+	@echo "             NP_TESTS=REGEX and NP_REPEAT=N with check and run-tests"
 
 # ------------------------------------------------------------------ objects
-$(O)/%.o: %.c | $(SKELS)
+# Changes when the compiler or its flags do, so that CC=clang after a gcc build builds anew.
+$(O)/flags: FORCE | $(O)/
+	$(file >$@.now,$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS))
+	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
+
+$(O)/:
+	@mkdir -p $@
+
+$(O)/%.o: %.c $(O)/flags | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(OBJ_CFLAGS) -MMD -MP -c $< -o $@
 
-$(O)/%.o: %.S
+$(O)/%.o: %.S $(O)/flags
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
@@ -127,7 +130,9 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 	$(Q)$(LLVM_STRIP) -g $@
 
-$(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
+# A static pattern: what only a pattern rule names is an intermediate file, which make may delete,
+# or not miss.
+$(SKELS): $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@.tmp && mv $@.tmp $@
 
@@ -151,19 +156,15 @@ $(LIB_A): $(LIB_OBJS)
 	$(Q)$(OBJCOPY) --localize-hidden $(O)/libnetpoll-bpf.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/libnetpoll-bpf.o
 
-$(O)/libnetpoll-bpf.pc: lib/netpoll/libnetpoll-bpf.pc.in Makefile
-	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
-
 # ------------------------------------------------------------------ tools, examples: public headers only
 $(O)/npsteer: $(TOOL_OBJS) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(BPF_LIBS)
 
-$(O)/examples/%: examples/%.c $(O)/libnetpoll-bpf.so
+$(O)/examples/%: examples/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(FLAVOUR_FLAGS) $(CFLAGS) -MMD -MP $< -o $@ \
+	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(FLAVOUR_FLAGS) $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/..' $(EXAMPLE_LIBS)
 
 # ------------------------------------------------------------------ tests
@@ -195,4 +196,4 @@ clean:                                  ## remove build/
 	$(Q)rm -rf build
 
 -include mk/*.mk
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(patsubst %.o,%.d,$(LIB_OBJS) $(TOOL_OBJS) $(TEST_SUPPORT_OBJS) $(TEST_SRCS:%.c=$(O)/%.o)) $(EXAMPLES:%=%.d)

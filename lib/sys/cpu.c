@@ -50,7 +50,7 @@ static int quota_v2(const char *path)
 
 static int quota_v1(const char *dir)
 {
-	char path[512];
+	char path[512 + sizeof "/cpu.cfs_period_us"];
 	long long quota = -1, period = 0;
 	FILE *f;
 

@@ -1,0 +1,48 @@
+# install: headers, the .so and its links, the archive, pkg-config, npsteer, man pages.
+# The .pc is written here, not in the build: it holds PREFIX, which only install knows.
+
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+SBINDIR    ?= $(PREFIX)/sbin
+MANDIR     ?= $(PREFIX)/share/man
+SCDOC      ?= $(shell command -v scdoc)
+INSTALL    ?= install
+
+HEADERS := $(sort $(wildcard include/netpoll/*.h))
+MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
+section  = man$(subst .,,$(suffix $(1)))
+
+$(O)/man/%: doc/man/%.scd
+	$(call say,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q)$(SCDOC) < $< > $@.tmp && mv $@.tmp $@
+
+.PHONY: man install uninstall
+man: $(if $(SCDOC),$(MANS))             ## the man pages (scdoc)
+
+install: all man                        ## below $(DESTDIR)$(PREFIX), default /usr/local
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(INCLUDEDIR)/netpoll' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(SBINDIR)'
+	$(Q)$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/netpoll'
+	$(Q)$(INSTALL) -m 644 $(LIB_A) '$(DESTDIR)$(LIBDIR)'
+	$(Q)$(INSTALL) -m 755 $(LIB_SO) '$(DESTDIR)$(LIBDIR)'
+	$(Q)ln -sf $(notdir $(LIB_SO)) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.so.$(SOVERSION)'
+	$(Q)ln -sf libnetpoll-bpf.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.so'
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' lib/netpoll/libnetpoll-bpf.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc'
+	$(Q)$(if $(TOOL_OBJS),$(INSTALL) -m 755 $(O)/npsteer '$(DESTDIR)$(SBINDIR)')
+ifneq ($(SCDOC),)
+	$(Q)$(foreach m,$(MANS),$(INSTALL) -D -m 644 $(m) '$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))' &&) :
+else ifneq ($(MANS),)
+	@echo "  no man pages: scdoc is not installed"
+endif
+	$(if $(DESTDIR),,-@[ "$$(id -u)" != 0 ] || ldconfig)
+
+uninstall:                              ## what install put there
+	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
+	$(Q)rm -f $(foreach h,$(HEADERS),'$(DESTDIR)$(INCLUDEDIR)/netpoll/$(notdir $(h))') \
+		$(foreach l,a so so.$(SOVERSION) so.$(VERSION),'$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.$(l)') \
+		'$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc' '$(DESTDIR)$(SBINDIR)/npsteer' \
+		$(foreach m,$(MANS),'$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))')
+	$(Q)rmdir '$(DESTDIR)$(INCLUDEDIR)/netpoll' 2>/dev/null || :

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * package: what a user gets: headers, an installed tree, pkg-config, and the scripts that guard it
+ *
+ * The tree is built and installed as a user would, in the release flavour, whatever flavour this
+ * test itself runs in. Runs in the top folder of the tree, as scripts/run-tests does.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/run.h"
+#include "support/test.h"
+
+/* A user's make: none of the variables, nor the job slots, of the make that runs this test. */
+#define PLAIN_MAKE "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
+
+static char *dir;   /* a folder for this test */
+static char *build; /* the release build beside the one under test */
+
+static void setup(void)
+{
+	static const char *const flavours[] = { "/debug", "/asan", "/tsan", "/cov" };
+	const char *env = getenv("NP_BUILD");
+	size_t n;
+
+	dir = temp_dir();
+	build = strdup(env ? env : "build");
+	n = strlen(build);
+	for (size_t i = 0; i < sizeof flavours / sizeof flavours[0]; i++) {
+		size_t len = strlen(flavours[i]);
+
+		if (n > len && !strcmp(build + n - len, flavours[i]))
+			build[n - len] = '\0';
+	}
+}
+
+static void teardown(void)
+{
+	remove_tree(&dir);
+	free(build);
+}
+
+static bool have(const char *tool)
+{
+	struct ran r;
+	bool found;
+
+	sh(&r, "command -v %s", tool);
+	found = r.code == 0;
+	ran_free(&r);
+	return found;
+}
+
+/* Prints every symbol a version of this library must have, so that linking it proves something. */
+static const char user_program[] = "#include <netpoll/status.h>\n"
+				   "#include <stdio.h>\n"
+				   "int main(void)\n"
+				   "{\n"
+				   "	return puts(np_strerror(-NP_EEOF)) < 0;\n"
+				   "}\n";
+
+static void given_user_program(void)
+{
+	must_sh("cat > '%s/user.c' <<'END'\n%sEND\n", dir, user_program);
+}
+
+/* Under $dir/usr, as PREFIX, so that the .pc is right without a sysroot. */
+static void given_installed(void)
+{
+	must_sh(PLAIN_MAKE " O='%s' install PREFIX='%s/usr'", build, dir);
+}
+
+START_TEST(each_header_compiles_alone_as_c99)
+{
+	must_sh("for h in include/netpoll/*.h; do "
+		"echo \"#include <netpoll/${h##*/}>\" | cc -std=c99 -Wall -Wextra -Werror -pedantic "
+		"-Iinclude -fsyntax-only -xc - || exit 1; done");
+}
+END_TEST
+
+START_TEST(each_header_compiles_alone_as_cxx11)
+{
+	if (!have("c++"))
+		SKIP("no C++ compiler");
+	must_sh("for h in include/netpoll/*.h; do "
+		"echo \"#include <netpoll/${h##*/}>\" | c++ -std=c++11 -Wall -Wextra -Werror -pedantic "
+		"-Iinclude -fsyntax-only -xc++ - || exit 1; done");
+}
+END_TEST
+
+START_TEST(all_headers_compile_together_twice)
+{
+	must_sh("(cd include && for h in netpoll/*.h netpoll/*.h; do echo \"#include <$h>\"; done) "
+		"| cc -std=c99 -Wall -Wextra -Werror -pedantic -Iinclude -fsyntax-only -xc -");
+}
+END_TEST
+
+START_TEST(a_program_links_the_installed_shared_library_through_pkg_config)
+{
+	given_user_program();
+	given_installed();
+
+	must_sh("export PKG_CONFIG_PATH='%1$s/usr/lib/pkgconfig' LD_LIBRARY_PATH='%1$s/usr/lib' && cd '%1$s' && "
+		"cc -Wall -Werror user.c $(pkg-config --cflags --libs libnetpoll-bpf) -o user && "
+		"./user | grep -q 'end of stream' && readelf -d user | grep -q 'libnetpoll-bpf.so.0'",
+		dir);
+}
+END_TEST
+
+START_TEST(a_program_links_the_installed_archive_through_pkg_config)
+{
+	given_user_program();
+	given_installed();
+
+	must_sh("export PKG_CONFIG_PATH='%1$s/usr/lib/pkgconfig' && cd '%1$s' && "
+		"cc -Wall -Werror -static user.c $(pkg-config --static --cflags --libs libnetpoll-bpf) -o user && "
+		"./user | grep -q 'end of stream'",
+		dir);
+}
+END_TEST
+
+START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
+{
+	must_sh(PLAIN_MAKE " O='%s' install DESTDIR='%s' PREFIX=/opt/np", build, dir);
+	must_sh("cd '%s' && test \"$(ls)\" = opt && test \"$(ls opt)\" = np && "
+		"grep -q '^prefix=/opt/np$' opt/np/lib/pkgconfig/libnetpoll-bpf.pc",
+		dir);
+
+	must_sh(PLAIN_MAKE " O='%s' uninstall DESTDIR='%s' PREFIX=/opt/np", build, dir);
+	must_sh("left=$(find '%s' ! -type d); test -z \"$left\" || { echo \"left: $left\"; exit 1; }", dir);
+}
+END_TEST
+
+START_TEST(the_library_needs_no_executable_stack)
+{
+	must_sh(PLAIN_MAKE " O='%1$s' lib && readelf -lW '%1$s/libnetpoll-bpf.so' | grep GNU_STACK | grep -qv E", build);
+}
+END_TEST
+
+START_TEST(the_layer_check_names_a_wrong_include)
+{
+	struct ran r;
+
+	must_sh("mkdir -p '%1$s/lib/buffer' '%1$s/lib/poll' && cd '%1$s/lib' && : > poll/poller.h && "
+		"printf '#include <stdio.h>\\n#include \"poll/poller.h\"\\n' > buffer/linkbuf.c",
+		dir);
+	sh(&r, "scripts/check-layers '%s'", dir);
+
+	ck_assert_int_ne(r.code, 0);
+	ck_assert_ptr_nonnull(strstr(r.err, "lib/buffer/linkbuf.c:2: buffer may not use poll"));
+	ran_free(&r);
+}
+END_TEST
+
+START_TEST(the_export_check_names_what_leaks)
+{
+	struct ran r;
+
+	must_sh("cd '%s' && echo 'int np_x(void); int np_x(void) { return 0; } int leak;' > x.c && "
+		"cc -fPIC -c x.c && cc -shared x.o -o libnetpoll-bpf.so && ar rcs libnetpoll-bpf.a x.o",
+		dir);
+	sh(&r, "scripts/check-exports '%s'", dir);
+
+	ck_assert_int_ne(r.code, 0);
+	ck_assert_ptr_nonnull(strstr(r.err, "shared library exports what is not np_*:\n    leak\n"));
+	ck_assert_ptr_nonnull(strstr(r.err, "archive exports what is not np_*:\n    leak\n"));
+	ck_assert_ptr_nonnull(strstr(r.err, "no public header declares it:\n    leak\n    np_x\n"));
+	ran_free(&r);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("package");
+	TCase *t = tcase_create("package");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, each_header_compiles_alone_as_c99);
+	tcase_add_test(t, each_header_compiles_alone_as_cxx11);
+	tcase_add_test(t, all_headers_compile_together_twice);
+	tcase_add_test(t, a_program_links_the_installed_shared_library_through_pkg_config);
+	tcase_add_test(t, a_program_links_the_installed_archive_through_pkg_config);
+	tcase_add_test(t, install_stays_below_destdir_and_uninstall_takes_all_of_it);
+	tcase_add_test(t, the_library_needs_no_executable_stack);
+	tcase_add_test(t, the_layer_check_names_a_wrong_include);
+	tcase_add_test(t, the_export_check_names_what_leaks);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}

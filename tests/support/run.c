@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* run: children with a deadline, their output collected. */
+#include "support/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/test.h"
+
+#define RUN_MS 200000 /* a cold build of the tree on two busy CPUs, with room */
+
+struct text {
+	int fd;
+	char *p;
+	size_t n, cap;
+};
+
+/* One read into @t. False at the end of the stream. */
+static bool text_fill(struct text *t)
+{
+	ssize_t n;
+
+	if (t->cap - t->n < 4096) {
+		t->cap += 65536;
+		t->p = realloc(t->p, t->cap);
+		ck_assert_ptr_nonnull(t->p);
+	}
+	n = read(t->fd, t->p + t->n, t->cap - t->n - 1);
+	if (n > 0)
+		t->n += (size_t)n;
+	t->p[t->n] = '\0';
+	return n > 0 || (n < 0 && errno == EINTR);
+}
+
+static void text_end(struct text *t)
+{
+	close(t->fd);
+	t->fd = -1;
+}
+
+static void child(const char *const argv[], int out, int err)
+{
+	int null = open("/dev/null", O_RDONLY);
+
+	setpgid(0, 0);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
+		_exit(126);
+	execvp(argv[0], (char *const *)argv);
+	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+/* Until both streams end. False at the deadline. */
+static bool collect(struct text *out, struct text *err)
+{
+	uint64_t end = now_ms() + RUN_MS;
+
+	while (out->fd >= 0 || err->fd >= 0) {
+		struct pollfd p[2] = { { out->fd, POLLIN, 0 }, { err->fd, POLLIN, 0 } };
+		uint64_t now = now_ms();
+
+		if (now >= end)
+			return false;
+		if (poll(p, 2, (int)(end - now)) < 0 && errno != EINTR)
+			return false;
+		if (p[0].revents && !text_fill(out))
+			text_end(out);
+		if (p[1].revents && !text_fill(err))
+			text_end(err);
+	}
+	return true;
+}
+
+void run(struct ran *r, const char *const argv[])
+{
+	struct text out = { .fd = -1 }, err = { .fd = -1 };
+	int po[2], pe[2], status = 0;
+	bool in_time;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe2(po, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(pe, O_CLOEXEC), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		child(argv, po[1], pe[1]);
+	close(po[1]);
+	close(pe[1]);
+	out.fd = po[0];
+	err.fd = pe[0];
+	out.p = calloc(1, out.cap = 4096);
+	err.p = calloc(1, err.cap = 4096);
+	in_time = collect(&out, &err);
+	if (!in_time)
+		kill(-pid, SIGKILL); /* the group it made: its own children too */
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	close(out.fd);
+	close(err.fd);
+	r->out = out.p;
+	r->err = err.p;
+	r->code = !in_time ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void ran_free(struct ran *r)
+{
+	free(r->out);
+	free(r->err);
+	r->out = r->err = NULL;
+}
+
+static void sh_v(struct ran *r, const char *fmt, va_list ap)
+{
+	char *script;
+
+	ck_assert_int_ge(vasprintf(&script, fmt, ap), 0);
+	run(r, (const char *const[]){ "sh", "-c", script, NULL });
+	free(script);
+}
+
+void sh(struct ran *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	sh_v(r, fmt, ap);
+	va_end(ap);
+}
+
+void must_sh(const char *fmt, ...)
+{
+	struct ran r;
+	va_list ap;
+
+	va_start(ap, fmt);
+	sh_v(&r, fmt, ap);
+	va_end(ap);
+	ck_assert_msg(r.code == 0, "exit %d from: %s\n%s%s", r.code, fmt, r.out, r.err);
+	ran_free(&r);
+}
+
+char *temp_dir(void)
+{
+	const char *base = getenv("TMPDIR");
+	char *dir;
+
+	ck_assert_int_ge(asprintf(&dir, "%s/np-test-XXXXXX", base ? base : "/tmp"), 0);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	return dir;
+}
+
+void remove_tree(char **dir)
+{
+	must_sh("rm -rf -- '%s'", *dir);
+	free(*dir);
+	*dir = NULL;
+}
