@@ -134,8 +134,8 @@ struct np_worker_info {
 /*
  * np_groups[g], mmapped: written under the service's lock. family 0: free.
  * The group's workers are np_roster[NP_SLOT(g, 0 .. workers - 1)], each as its number plus one,
- * without holes, 0 from there on: policies choose an entry of the roster. An entry whose worker has died stays
- * until the next change of the roster; it cannot be selected, and costs a retry.
+ * without holes, and 0 from there on: policies choose an entry of the roster. An entry whose worker
+ * has died stays until the next change of the roster; it cannot be selected, and costs a retry.
  */
 struct np_group {
 	__u16 family;  /* AF_INET, AF_INET6 */

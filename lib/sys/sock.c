@@ -83,6 +83,16 @@ int sys_getsockopt_int(int fd, int level, int name, int *ret)
 	return 0;
 }
 
+int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len)
+{
+	socklen_t n = len;
+
+	SYS_FAULT(getsockopt);
+	if (getsockopt(fd, level, name, v, &n) < 0)
+		return -errno;
+	return n == len ? 0 : -EPROTO;
+}
+
 int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
 	SYS_FAULT(getsockname);

@@ -20,6 +20,8 @@ int sys_shutdown(int fd, int how);
 int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t len);
 int sys_setsockopt_int(int fd, int level, int name, int v);
 int sys_getsockopt_int(int fd, int level, int name, int *ret);
+/* Exactly @len bytes; -EPROTO where the kernel has another size for it. */
+int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len);
 int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_socketpair(int family, int type, int ret_fds[2]);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * level: which level of the ladder can be had here, and the sentence that says why
+ *
+ * It is found out by trying: the first program is loaded when the service is opened. The others, one
+ * for each group, follow when they are needed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "steer/object.h"
+#include "steer/steer.h"
+#include "sys/fs.h"
+#include "sys/io.h"
+
+static int load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd, char *why, size_t cap)
+{
+	struct object *o;
+	int r;
+
+	r = object_open(&o, why, cap);
+	if (r < 0)
+		return r;
+	r = object_load_program(o, m, g, level >= NP_STEER_L3, ret_fd);
+	object_close(&o);
+	return r;
+}
+
+/* Both programs are tried: a kernel before 5.14 knows nothing of the first one's kind. */
+static int find_level(const struct maps *m, enum np_steer_level *ret, char *why, size_t cap)
+{
+	int fd = -1, r;
+
+	r = load_program(m, 0, NP_STEER_L3, &fd, why, cap);
+	if (r == 0) {
+		*ret = NP_STEER_L3;
+	} else if (r != -EPERM) {
+		r = load_program(m, 0, NP_STEER_L2, &fd, why, cap);
+		if (r == 0)
+			*ret = NP_STEER_L2;
+	}
+	sys_close(&fd);
+	return r;
+}
+
+static void configure(struct np_config *c, const struct np_steer_opts *o, enum np_steer_level level)
+{
+	c->abi = NP_STEER_ABI;
+	c->workers = NP_WORKERS;
+	c->groups = NP_GROUPS;
+	c->level = level;
+	c->policy = o->policy ? (enum np_policy)steer_policy(o->policy) : NP_POLICY_HASH;
+	c->hang_ms = o->hang_ms == 0 ? STEER_DEFAULT_HANG_MS : o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
+	/* Without it, who knows the NIC's hash could aim at one worker. Zero does no other harm. */
+	sys_random(&c->seed, sizeof c->seed);
+}
+
+int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, char *why, size_t cap)
+{
+	enum np_steer_level level = NP_STEER_L0;
+	int r;
+
+	r = maps_create(m, why, cap);
+	if (r < 0)
+		return r;
+	r = find_level(m, &level, why, cap);
+	if (r < 0) {
+		maps_close(m);
+		return r;
+	}
+	configure(m->config, o, level);
+	*ret = level;
+	return 0;
+}
+
+void level_explain(char *dst, size_t cap, int err, const char *service, const char *why)
+{
+	struct utsname u = { .release = "?" };
+
+	uname(&u);
+	if (err == -EPERM)
+		snprintf(dst, cap,
+			 "uid %d may not load BPF programs (no CAP_BPF): run `npsteer load %s` as root once, or `setcap cap_bpf+ep` the program",
+			 (int)geteuid(), service);
+	else if (err == -ENOSYS)
+		snprintf(dst, cap, "this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL", u.release);
+	else
+		snprintf(dst, cap,
+			 "this kernel (%s) refused the steering program: %s; Linux 5.8 or later is needed%s%.120s",
+			 u.release, strerror(-err), why[0] ? ": " : "", why);
+}
+
+static void describe(struct np_steer *s)
+{
+	if (s->level >= NP_STEER_L3)
+		snprintf(s->reason, sizeof s->reason, "a private program; to share the port between processes: `npsteer load %s`",
+			 s->name);
+	else
+		snprintf(s->reason, sizeof s->reason,
+			 "this kernel cannot migrate connections (before 5.14): a listener that closes resets what it has queued");
+}
+
+int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
+{
+	char why[256] = "";
+	int r;
+
+	r = level_make_maps(&s->maps, o, &s->level, why, sizeof why);
+	if (r == 0) {
+		describe(s);
+		return 0;
+	}
+	level_explain(s->reason, sizeof s->reason, r, s->name, why);
+	return r == -EPERM || r == -ENOMEM || r == -EMFILE || r == -ENFILE ? r : -NP_EUNSUPPORTED;
+}
+
+int level_program(struct np_steer *s, unsigned g, int *ret_fd)
+{
+	char why[256] = "";
+	int r = 0;
+
+	if (s->progs[g] < 0 && s->dir[0])
+		r = pins_program(s, g, &s->progs[g]);
+	else if (s->progs[g] < 0)
+		r = load_program(&s->maps, g, s->level, &s->progs[g], why, sizeof why);
+	if (r < 0)
+		return steer_fail(s, r, "the program of group %u cannot be had: %s%s%s", g, strerror(-r), why[0] ? ": " : "",
+				  why);
+	*ret_fd = s->progs[g];
+	return 0;
+}

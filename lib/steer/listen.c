@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * listen: a listener and its slot, in the one order that works
+ *
+ *   socket -> SO_REUSEPORT -> bind -> listen -> attach -> slot
+ *
+ * A reader would get wrong every other order: SO_REUSEPORT after bind makes no group; a program
+ * attached before bind lets no second socket bind; a slot takes only a listening socket. And the
+ * program belongs to the group, not to the socket: attaching a private one to a port of others
+ * would take their connections. So a port where this service has no worker must be free.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <linux/bpf.h>
+
+#include "steer/steer.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+#ifndef SO_ATTACH_REUSEPORT_EBPF
+#define SO_ATTACH_REUSEPORT_EBPF 52
+#endif
+
+#define SOMAXCONN_OF_THE_KERNEL (1 << 30) /* listen(2) cuts it to net.core.somaxconn */
+
+static int make_socket(const struct addr *a, bool v6only, int *ret_fd)
+{
+	int fd = -1, r;
+
+	r = sys_socket(a->ss.ss_family, SOCK_STREAM, &fd);
+	/* Without it a port in TIME_WAIT counts as taken. It lets no two listeners share a port. */
+	if (r == 0)
+		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (r == 0 && a->ss.ss_family == AF_INET6)
+		r = sys_setsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
+	if (r < 0) {
+		sys_close(&fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/*
+ * Whether nobody else has the port. Only a bind without SO_REUSEPORT tells; the socket is closed
+ * again, since SO_REUSEPORT must come first on one that is to share.
+ */
+static int probe(struct np_steer *s, const struct addr *a, bool v6only, const char *text)
+{
+	int fd = -1, r;
+
+	r = make_socket(a, v6only, &fd);
+	if (r == 0) {
+		r = sys_bind(fd, (const struct sockaddr *)&a->ss, a->len);
+		if (r == 0)
+			r = sys_listen(fd, 1); /* REUSEADDR lets bind pass beside a bound socket */
+		sys_close(&fd);
+	}
+	if (r == -EADDRINUSE && s->dir[0])
+		return steer_fail(s, r, "%s is taken by a socket outside of the service %s, or by another user's: stop it, or start it in this service",
+				  text, s->name);
+	if (r == -EADDRINUSE)
+		return steer_fail(s, r, "%s is taken: `npsteer load %s` to share it, and start both servers with that service",
+				  text, s->name);
+	return r;
+}
+
+static bool is_wildcard(const struct np_group *k)
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(k->addr, zero, sizeof zero);
+}
+
+/* "[::]:80" beside our own "0.0.0.0:80" leaves IPv4 to that. */
+static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
+{
+	if (k->family != AF_INET6 || !is_wildcard(k))
+		return false;
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		const struct np_group *o = &s->maps.groups[g];
+
+		if (o->family == AF_INET && o->port == k->port && o->netns == k->netns && is_wildcard(o) &&
+		    group_live(s, g))
+			return true;
+	}
+	return false;
+}
+
+/* For port 0: the port that a sibling was given for this address and that @w has not yet. */
+static int sibling_port(const struct np_steer_worker *w, const struct np_group *key)
+{
+	const struct np_steer *s = w->s;
+	struct np_group k = *key;
+
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		k.port = s->maps.groups[g].port;
+		if ((s->port0[g / 32] & (1u << g % 32)) && !(w->members & (1u << g)) &&
+		    group_same(&s->maps.groups[g], &k) && group_live(s, g))
+			return k.port;
+	}
+	return 0;
+}
+
+static int attach(struct np_steer *s, unsigned g, int fd)
+{
+	int prog, r;
+
+	r = level_program(s, g, &prog);
+	if (r == 0)
+		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, prog);
+	return r;
+}
+
+/*
+ * A socket can lie in one slot only, and may do so already: the same is fine. What else is in our
+ * slot is a listener of ours that was replaced.
+ */
+static int insert(struct np_steer_worker *w, unsigned g, int fd)
+{
+	uint32_t slot = NP_SLOT(g, w->index);
+	struct np_steer *s = w->s;
+	uint64_t value = (uint64_t)fd, cookie, there = 0;
+	int r;
+
+	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
+	if (r < 0)
+		return r;
+	if (map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there == cookie)
+		return 0;
+	r = map_update(&s->maps, MAP_np_owners, &cookie, &slot, BPF_ANY);
+	if (r == 0)
+		r = map_update(&s->maps, MAP_np_socks, &slot, &value, BPF_ANY);
+	if (r < 0)
+		map_delete(&s->maps, MAP_np_owners, &cookie);
+	return r;
+}
+
+/* attach -> slot -> roster. @fd listens. */
+static int enrol(struct np_steer_worker *w, unsigned g, int fd)
+{
+	struct np_steer *s = w->s;
+	int r = 0;
+
+	if (steer_has_program(s)) {
+		r = attach(s, g, fd);
+		if (r == 0)
+			r = insert(w, g, fd);
+	}
+	if (r < 0)
+		return r;
+	w->members |= 1u << g;
+	group_roster(s, g);
+	return 0;
+}
+
+/* Whether @w has a living listener in group @g. */
+static bool serves(const struct np_steer_worker *w, int g)
+{
+	uint32_t slot = NP_SLOT(g, w->index);
+	uint64_t cookie;
+
+	return g >= 0 && steer_has_program(w->s) && map_lookup(&w->s->maps, MAP_np_socks, &slot, &cookie) == 0;
+}
+
+static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *ret_fd)
+{
+	int fd = -1, r;
+
+	r = make_socket(a, v6only, &fd);
+	if (r == 0)
+		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (r == 0)
+		r = sys_bind(fd, (const struct sockaddr *)&a->ss, a->len);
+	if (r == 0)
+		r = sys_listen(fd, backlog > 0 ? backlog : SOMAXCONN_OF_THE_KERNEL);
+	if (r < 0) {
+		sys_close(&fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/* The group's key for an address that has no socket yet. */
+static int key_of(const struct addr *a, bool v6only, struct np_group *ret)
+{
+	int fd = -1, r;
+
+	r = make_socket(a, v6only, &fd);
+	if (r < 0)
+		return r;
+	group_key(ret, &a->ss, fd);
+	sys_close(&fd);
+	return 0;
+}
+
+/* Under the lock. @port0: the kernel may choose. */
+static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog, const char *text, int *ret_fd)
+{
+	struct np_steer *s = w->s;
+	bool v6only = a->v6only, port0;
+	struct sockaddr_storage ss;
+	struct np_group key;
+	socklen_t len;
+	int fd = -1, g, r;
+
+	r = key_of(a, v6only, &key);
+	if (r < 0)
+		return r;
+	if (!v6only && yields_to_v4(s, &key))
+		key.v6only = v6only = true;
+	if (!key.port) {
+		key.port = (uint16_t)sibling_port(w, &key);
+		addr_set_port(&a->ss, key.port);
+	}
+	port0 = !key.port;
+	g = port0 ? -ENOENT : group_find(s, &key);
+	if (serves(w, g))
+		return steer_fail(s, -EEXIST, "worker %u listens on %s already", w->index, text);
+	if (!port0 && (g < 0 || !group_live(s, (unsigned)g))) {
+		r = probe(s, a, v6only, text);
+		if (r < 0)
+			return r;
+	}
+	r = bind_and_listen(a, v6only, backlog, &fd);
+	if (r == 0)
+		r = sys_getsockname(fd, &ss, &len);
+	if (r == 0) {
+		group_key(&key, &ss, fd);
+		r = g = group_take(s, &key);
+	}
+	if (r >= 0)
+		r = enrol(w, (unsigned)g, fd);
+	if (r < 0) {
+		sys_close(&fd);
+		return r;
+	}
+	if (port0)
+		s->port0[g / 32] |= 1u << g % 32;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Anything that the steps above have not put into words. */
+static int explain(struct np_steer *s, int r, const char *text)
+{
+	if (r == -NP_ERESOLVE)
+		return steer_fail(s, r, "%s: listeners take an address, not a host name", text);
+	if (r == -NP_EUNSUPPORTED)
+		return steer_fail(s, r, "%s: only tcp, tcp4 and tcp6 can be steered", text);
+	if (r == -EACCES)
+		return steer_fail(s, r, "%s: a port below 1024 needs CAP_NET_BIND_SERVICE", text);
+	if (r == -EINVAL)
+		return steer_fail(s, r, "%s: not an address such as 127.0.0.1:80, [::1]:80 or :80", text);
+	return steer_fail(s, r, "%s: %s", text, strerror(-r));
+}
+
+static int refuse_after_leave(struct np_steer_worker *w)
+{
+	return steer_fail(w->s, -ESHUTDOWN, "worker %u has left the service %s", w->index, w->s->name);
+}
+
+int np_steer_listen(struct np_steer_worker *w, const char *network, const char *address, int backlog, int *ret_fd)
+{
+	struct np_steer *s = w->s;
+	const char *text = address ? address : "(null)";
+	struct addr a, v4;
+	int r;
+
+	if (w->left)
+		return refuse_after_leave(w);
+	r = addr_parse(network, address, &a);
+	if (r == 0 && a.ss.ss_family == AF_UNIX)
+		r = -NP_EUNSUPPORTED;
+	if (r < 0)
+		return explain(s, r, text);
+	r = steer_lock(s);
+	if (r < 0)
+		return r;
+	s->error[0] = '\0';
+	r = listen_locked(w, &a, backlog, text, ret_fd);
+	if (a.any_stack && (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) &&
+	    addr_parse("tcp4", address, &v4) == 0)
+		r = listen_locked(w, &v4, backlog, text, ret_fd); /* IPv6 is off */
+	steer_unlock(s);
+	return r < 0 && !s->error[0] ? explain(s, r, text) : r;
+}
+
+/* Bound, listening, TCP. Sets @key. */
+static int examine(struct np_steer *s, int fd, struct np_group *key)
+{
+	struct sockaddr_storage ss;
+	int listening = 0, type = 0;
+	socklen_t len;
+	int r;
+
+	r = sys_getsockname(fd, &ss, &len);
+	if (r < 0)
+		return steer_fail(s, r, "descriptor %d is no socket: %s", fd, strerror(-r));
+	if (ss.ss_family != AF_INET && ss.ss_family != AF_INET6)
+		return steer_fail(s, -NP_EUNSUPPORTED, "descriptor %d is not a TCP socket, and cannot be steered", fd);
+	sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE, &type);
+	sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening);
+	if (type != SOCK_STREAM || !listening)
+		return steer_fail(s, -EINVAL, "descriptor %d does not listen", fd);
+	group_key(key, &ss, fd);
+	return 0;
+}
+
+static int add_locked(struct np_steer_worker *w, int fd, const struct np_group *key)
+{
+	struct np_steer *s = w->s;
+	uint32_t slot;
+	uint64_t mine = 0, there = 0;
+	int g, r;
+
+	g = group_take(s, key);
+	if (g < 0)
+		return g;
+	slot = NP_SLOT(g, w->index);
+	sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &mine, sizeof mine);
+	if (steer_has_program(s) && map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there != mine)
+		return steer_fail(s, -EEXIST, "worker %u has another listener on that address", w->index);
+	r = enrol(w, (unsigned)g, fd);
+	if (r == -EINVAL)
+		return steer_fail(s, r, "descriptor %d cannot be steered: SO_REUSEPORT must be set before bind(2)", fd);
+	if (r == -EBUSY)
+		return steer_fail(s, r, "descriptor %d is another worker's already", fd);
+	return r;
+}
+
+int np_steer_add(struct np_steer_worker *w, int fd)
+{
+	struct np_steer *s = w->s;
+	struct np_group key;
+	int r;
+
+	if (w->left)
+		return refuse_after_leave(w);
+	s->error[0] = '\0';
+	r = examine(s, fd, &key);
+	if (r == 0)
+		r = steer_lock(s);
+	if (r < 0)
+		return r;
+	r = add_locked(w, fd, &key);
+	steer_unlock(s);
+	return r < 0 && !s->error[0] ? steer_fail(s, r, "descriptor %d: %s", fd, strerror(-r)) : r;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* object: the only file that sees the skeleton. */
+#include "steer/object.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/libbpf.h>
+
+#include "steer.skel.h"
+#include "steer/maps.h"
+#include "sys/fs.h"
+
+struct object {
+	struct steer_bpf *skel;
+	libbpf_print_fn_t old_print;
+	char *why;
+	size_t cap;
+};
+
+/* libbpf calls back on the thread that called it. */
+static _Thread_local struct object *listening;
+
+static int hear(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	struct object *o = listening;
+	size_t n;
+
+	if (!o || !o->why || level != LIBBPF_WARN)
+		return 0;
+	vsnprintf(o->why, o->cap, fmt, ap);
+	n = strcspn(o->why, "\n");
+	if (o->why[n])
+		o->why[n] = '\0';
+	return 0;
+}
+
+int object_open(struct object **ret, char *why, size_t cap)
+{
+	struct object *o = calloc(1, sizeof *o);
+	int r;
+
+	if (!o)
+		return -ENOMEM;
+	o->why = why;
+	o->cap = cap;
+	listening = o;
+	o->old_print = libbpf_set_print(hear);
+	o->skel = steer_bpf__open();
+	if (!o->skel) {
+		r = -errno;
+		object_close(&o);
+		return r;
+	}
+	*ret = o;
+	return 0;
+}
+
+void object_close(struct object **p)
+{
+	struct object *o = *p;
+
+	*p = NULL;
+	steer_bpf__destroy(o->skel);
+	libbpf_set_print(o->old_print);
+	listening = NULL;
+	free(o);
+}
+
+static struct bpf_map *find(const struct object *o, const char *name)
+{
+	return bpf_object__find_map_by_name(o->skel->obj, name);
+}
+
+int object_load_maps(struct object *o)
+{
+	return steer_bpf__load(o->skel); /* no program is loaded unless it is asked for */
+}
+
+int object_map_fd(const struct object *o, const char *name)
+{
+	return bpf_map__fd(find(o, name));
+}
+
+void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret)
+{
+	struct bpf_map *m = find(o, name);
+
+	memset(ret, 0, sizeof *ret);
+	ret->type = bpf_map__type(m);
+	ret->key_size = bpf_map__key_size(m);
+	ret->value_size = bpf_map__value_size(m);
+	ret->max_entries = bpf_map__max_entries(m);
+}
+
+int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate, int *ret_fd)
+{
+	struct bpf_program *p = migrate ? o->skel->progs.np_steer : o->skel->progs.np_steer_plain;
+	int r;
+
+	for (int i = 0; i < MAP_MAX; i++) {
+		r = bpf_map__reuse_fd(find(o, map_name(i)), m->fd[i]);
+		if (r < 0)
+			return r;
+	}
+	o->skel->rodata->np_group = g;
+	bpf_program__set_autoload(p, true);
+	r = steer_bpf__load(o->skel);
+	return r < 0 ? r : sys_dup(bpf_program__fd(p), ret_fd);
+}

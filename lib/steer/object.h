@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object: the embedded BPF object, opened by libbpf
+ *
+ * A reader would get wrong: libbpf reports through one callback of the whole process. It is taken
+ * for as long as an object is open and put back then, so that nothing is printed, its last words
+ * reach our caller, and a program that uses libbpf too keeps its own.
+ */
+#ifndef STEER_OBJECT_H
+#define STEER_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bpf_map_info;
+struct maps;
+struct object;
+
+/* @why (may be NULL): gets libbpf's last warning, in one line, while the object is open. */
+int object_open(struct object **ret, char *why, size_t cap);
+void object_close(struct object **o);
+
+int object_load_maps(struct object *o);
+int object_map_fd(const struct object *o, const char *name);
+/* type, key_size, value_size, max_entries. */
+void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret);
+
+/*
+ * object_load_program() - the program of group @g, over the maps of @m
+ *
+ * @migrate: the one for Linux 5.14 and later. Return: 0, or -errno as the kernel said.
+ */
+int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate, int *ret_fd);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stats: what the program counted and what the workers published
+ *
+ * The counters are per CPU and are summed here; they move while they are read, so that sums over
+ * several of them hold only when no connection comes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "steer/steer.h"
+#include "sys/clock.h"
+#include "sys/opts.h"
+
+/* Adds up @n words of one entry over all CPUs. */
+static int sum(const struct np_steer *s, enum map which, uint32_t key, uint64_t *dst, size_t n)
+{
+	int cpus = map_cpus(), r;
+	uint64_t *all;
+
+	if (!steer_has_program(s))
+		return -NP_EUNSUPPORTED;
+	if (cpus < 0)
+		return cpus;
+	all = calloc((size_t)cpus, n * sizeof *all);
+	if (!all)
+		return -ENOMEM;
+	r = map_lookup(&s->maps, which, &key, all);
+	for (size_t i = 0; r == 0 && i < n * (size_t)cpus; i++)
+		dst[i % n] += all[i];
+	free(all);
+	return r;
+}
+
+#define WORDS(type) (sizeof(type) / sizeof(uint64_t))
+
+int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret)
+{
+	struct np_steer_stats out = { 0 };
+	struct np_verdicts v = { 0 };
+	int r;
+
+	/* The same words in the same order, but for the size. */
+	_Static_assert(sizeof out - offsetof(struct np_steer_stats, syn_total) == sizeof v, "np_verdicts has grown");
+	_Static_assert(offsetof(struct np_steer_stats, skipped_hung) - offsetof(struct np_steer_stats, syn_total) ==
+		       offsetof(struct np_verdicts, skipped_hung), "another order");
+	r = sum(s, MAP_np_stats, 0, (uint64_t *)&v, WORDS(v));
+	if (r < 0)
+		return r;
+	memcpy(&out.syn_total, &v, sizeof v);
+	return sys_opts_give(ret, &out, sizeof out);
+}
+
+static int add_slot(struct np_steer *s, unsigned g, unsigned w, struct np_steer_worker_info *i)
+{
+	struct np_slot_stats t = { 0 };
+	int r;
+
+	r = sum(s, MAP_np_worker_stats, NP_SLOT(g, w), (uint64_t *)&t, WORDS(t));
+	if (r < 0)
+		return r;
+	i->steered += t.steered;
+	i->fallback += t.fallback;
+	i->nonsyn += t.nonsyn;
+	i->migrated_in += t.migrated_in;
+	i->migrated_out += t.migrated_out;
+	return 0;
+}
+
+int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w, struct np_steer_worker_info *ret)
+{
+	struct np_steer_worker_info i = { 0 };
+	int r;
+
+	if (g >= NP_GROUPS || w >= NP_WORKERS)
+		return -ERANGE;
+	r = add_slot(s, g, w, &i);
+	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);
+}
+
+static uint64_t busy_for_ms(const struct np_steer *s, uint64_t since)
+{
+	uint64_t now = sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
+
+	return since && now > since ? (now - since) / 1000000 : 0;
+}
+
+static void read_line(const struct np_steer *s, unsigned w, struct np_steer_worker_info *i)
+{
+	const struct np_worker_line *l = &s->maps.workers[w];
+
+	i->busy_ms = busy_for_ms(s, __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED));
+	i->conns = __atomic_load_n(&l->conns, __ATOMIC_RELAXED);
+	i->accepted_total = __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED);
+	i->closed_total = __atomic_load_n(&l->closed_total, __ATOMIC_RELAXED);
+	i->lat_ewma_us = __atomic_load_n(&l->lat_ewma_us, __ATOMIC_RELAXED);
+}
+
+/* A linear search: for people, seldom, and the map has no other direction. */
+static int cpu_of(const struct np_steer *s, unsigned w)
+{
+	uint32_t w1;
+
+	for (uint32_t cpu = 0; cpu < (uint32_t)map_cpus() && cpu < NP_CPUS; cpu++)
+		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 == w + 1)
+			return (int)cpu;
+	return -1;
+}
+
+int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret)
+{
+	struct np_steer_worker_info i = { 0 };
+	struct np_worker_info cold;
+	uint32_t key = w;
+	uint64_t cookie;
+	int r = 0;
+
+	if (w >= NP_WORKERS)
+		return -ERANGE;
+	if (!steer_has_program(s))
+		return -NP_EUNSUPPORTED;
+	if (map_lookup(&s->maps, MAP_np_claims, &key, &cookie) < 0)
+		return sys_opts_give(ret, &i, sizeof i);
+	i.claimed = true;
+	i.state = (int)s->maps.ctl[w].state;
+	i.cpu = cpu_of(s, w);
+	if (map_lookup(&s->maps, MAP_np_info, &key, &cold) == 0 && cold.claim_cookie == cookie) {
+		i.pid = (int)cold.pid;
+		memcpy(i.name, cold.name, sizeof i.name - 1);
+	}
+	read_line(s, w, &i);
+	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
+		r = add_slot(s, g, w, &i);
+	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);
+}
+
+int np_steer_group_info(struct np_steer *s, unsigned g, struct np_steer_group_info *ret)
+{
+	struct np_steer_group_info i = { 0 };
+	struct np_group key;
+
+	if (g >= NP_GROUPS)
+		return -ERANGE;
+	if (!steer_has_program(s))
+		return -NP_EUNSUPPORTED;
+	key = s->maps.groups[g];
+	if (!key.family)
+		return -ENOENT;
+	group_format(&key, i.address, sizeof i.address);
+	i.workers = key.workers;
+	i.netns = key.netns;
+	return sys_opts_give(ret, &i, sizeof i);
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* steer: a service as this process has it. */
+#include "steer/steer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/clock.h"
+#include "sys/fs.h"
+#include "sys/io.h"
+#include "sys/opts.h"
+
+int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
+{
+	char text[sizeof s->error];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	memcpy(s->error, text, sizeof text); /* the arguments may have been parts of s->error */
+	return err;
+}
+
+int steer_lock(struct np_steer *s)
+{
+	int r;
+
+	if (s->lock_fd < 0)
+		return 0;
+	r = sys_lock_dir(s->lock_fd, STEER_LOCK_MS);
+	if (r == -EAGAIN)
+		return steer_fail(s, -EBUSY, "another process has held the lock on %s for %d s: find it with `fuser %s`",
+				  s->dir, STEER_LOCK_MS / 1000, s->dir);
+	return r;
+}
+
+void steer_unlock(struct np_steer *s)
+{
+	if (s->lock_fd >= 0)
+		sys_unlock_dir(s->lock_fd);
+}
+
+bool steer_name_ok(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	size_t n = strlen(name);
+
+	/* Dots are not allowed in a bpffs. */
+	return n > 0 && n <= NP_STEER_NAME_MAX && strspn(name, letters) == n;
+}
+
+static const char *const policies[] = {
+#define X(name, value, text) [value] = text,
+	NP_STEER_POLICIES(X)
+#undef X
+};
+#define POLICIES (sizeof policies / sizeof policies[0])
+
+int steer_policy(const char *name)
+{
+	for (size_t i = 0; i < POLICIES; i++)
+		if (!strcmp(policies[i], name))
+			return (int)i;
+	return -1;
+}
+
+const char *steer_policy_name(uint32_t policy)
+{
+	return policy < POLICIES ? policies[policy] : "unknown";
+}
+
+const char *np_steer_policies(unsigned i)
+{
+	return i < POLICIES ? policies[i] : NULL;
+}
+
+static int check_opts(struct np_steer *s, const char *service, const struct np_steer_opts *o)
+{
+	if (!steer_name_ok(service))
+		return steer_fail(s, -EINVAL, "\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
+				  service, NP_STEER_NAME_MAX);
+	if (o->policy && steer_policy(o->policy) < 0)
+		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu", o->policy);
+	if ((unsigned)o->mode > NP_STEER_JOIN || o->hang_ms < -1)
+		return steer_fail(s, -EINVAL, "mode %d or hang_ms %d is out of range", (int)o->mode, o->hang_ms);
+	strcpy(s->name, service);
+	return 0;
+}
+
+/* Level 0, for the reason that is in s->reason. */
+static int settle_for_hash(struct np_steer *s)
+{
+	s->level = NP_STEER_L0;
+	return maps_fake(&s->maps);
+}
+
+/*
+ * Pins that cannot be understood are an error in every mode: somebody has set up that service, and
+ * a private program beside it would take its port's connections.
+ */
+static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
+{
+	char barred[sizeof s->error] = "";
+	int r;
+
+	if (o->mode == NP_STEER_OFF) {
+		snprintf(s->reason, sizeof s->reason, "steering is switched off");
+		return settle_for_hash(s);
+	}
+	r = pins_join(s, o->bpffs);
+	if (r != -ENOENT && r != -EACCES && r != -EPERM)
+		return r;
+	if (o->mode == NP_STEER_JOIN)
+		return r;
+	if (r != -ENOENT)
+		memcpy(barred, s->error, sizeof barred);
+
+	r = level_load_private(s, o);
+	if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+		return r;
+	if (barred[0]) /* that it cannot join matters more than that it cannot load */
+		memcpy(s->reason, barred, sizeof barred);
+	if (o->mode == NP_STEER_REQUIRED)
+		return steer_fail(s, r, "%s", s->reason);
+	return settle_for_hash(s);
+}
+
+static void destroy(struct np_steer *s)
+{
+	for (unsigned g = 0; g < NP_GROUPS; g++)
+		sys_close(&s->progs[g]);
+	maps_close(&s->maps);
+	sys_close(&s->lock_fd);
+	free(s);
+}
+
+int np_steer_open(const char *service, const struct np_steer_opts *opts, struct np_steer **ret)
+{
+	struct np_steer_opts o;
+	struct np_steer *s;
+	int r;
+
+	r = sys_opts_take(&o, sizeof o, opts);
+	if (r < 0)
+		return r;
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	maps_init(&s->maps);
+	s->lock_fd = -1;
+	for (unsigned g = 0; g < NP_GROUPS; g++)
+		s->progs[g] = -1;
+	s->clock_offset_ns = sys_clock_timens_offset_ns();
+
+	r = check_opts(s, service ? service : STEER_DEFAULT_SERVICE, &o);
+	if (r == 0)
+		r = choose_level(s, &o);
+	if (r < 0) {
+		if (!s->error[0])
+			steer_fail(s, r, "service %s: %s", s->name, strerror(-r));
+		if (o.error && o.error_cap)
+			snprintf(o.error, o.error_cap, "%s", s->error);
+		destroy(s);
+		return r;
+	}
+	s->error[0] = '\0';
+	*ret = s;
+	return 0;
+}
+
+int np_steer_close(struct np_steer **p)
+{
+	struct np_steer *s = *p;
+
+	if (!s)
+		return 0;
+	if (s->open_workers)
+		return steer_fail(s, -EBUSY, "%u workers of service %s are still open: np_steer_worker_close() them first",
+				  s->open_workers, s->name);
+	*p = NULL;
+	destroy(s);
+	return 0;
+}
+
+const char *np_steer_error(const struct np_steer *s)
+{
+	return s->error;
+}
+
+int np_steer_info(struct np_steer *s, struct np_steer_info *ret)
+{
+	struct np_steer_info i = { 0 };
+	struct np_config c = { 0 };
+	int r;
+
+	if (steer_has_program(s)) {
+		r = maps_config(&s->maps, &c);
+		if (r < 0)
+			return r;
+		snprintf(i.policy, sizeof i.policy, "%s", steer_policy_name(c.policy));
+	} else {
+		snprintf(i.policy, sizeof i.policy, "kernel");
+	}
+	i.level = s->level;
+	i.pinned = s->dir[0];
+	i.abi = NP_STEER_ABI;
+	i.workers = s->maps.service->workers;
+	i.groups = NP_GROUPS;
+	i.hang_ms = (int)c.hang_ms;
+	memcpy(i.service, s->name, sizeof s->name);
+	memcpy(i.path, s->dir, sizeof s->dir);
+	memcpy(i.reason, s->reason, sizeof s->reason);
+	return sys_opts_give(ret, &i, sizeof i);
+}

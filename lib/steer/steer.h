@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steer: what the files of this folder share
+ *
+ *   steer    a service as this process has it: opened, closed, described
+ *   level    which level can be had, and the sentence that says why
+ *   pins     services in a bpffs: found, joined, listed;  load: loaded and unloaded
+ *   maps     the maps; object: the embedded program
+ *   worker   a claim and its line
+ *   group    an address and its roster
+ *   listen   the one legal order
+ *   control  policy, drain;  stats: what was counted
+ *
+ * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
+ * groups, but no program and no slots.
+ */
+#ifndef STEER_STEER_H
+#define STEER_STEER_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "netpoll/steer.h"
+#include "steer/maps.h"
+#include "sys/addr.h"
+
+#define STEER_DEFAULT_SERVICE "default"
+/* Ten ticks of the slowest clock (HZ=100): what is shorter can be one missed time slice. */
+#define STEER_DEFAULT_HANG_MS 100
+/* Others hold the lock for a listen() and some map calls. */
+#define STEER_LOCK_MS 5000
+
+struct np_steer {
+	char name[NP_NAME];
+	char dir[256]; /* of the pins; "" is private or level 0 */
+	int lock_fd;   /* the open folder dir, -1 without one */
+	enum np_steer_level level;
+	struct maps maps;
+	int progs[NP_GROUPS]; /* -1: not loaded or opened yet */
+	int64_t clock_offset_ns;
+	unsigned open_workers;
+	uint32_t port0[NP_GROUPS / 32 + 1]; /* groups whose port was chosen by a bind to port 0 */
+	struct np_steer_worker *first;
+	char reason[NP_STEER_TEXT_MAX];
+	char error[NP_STEER_TEXT_MAX];
+};
+
+/*
+ * A worker.
+ *   state    leaves it by
+ *   claimed  np_steer_leave() -> left
+ *   left     np_steer_worker_close()
+ */
+struct np_steer_worker {
+	struct np_steer *s;
+	struct np_steer_worker *next;
+	struct np_worker_line *line;
+	unsigned index;
+	int claim_fd;     /* -1 at level 0 */
+	uint32_t members; /* bit g: this worker has listened in group g */
+	bool left;
+	int cpu;          /* -1: none */
+};
+
+_Static_assert(NP_GROUPS <= 32, "members and port0 are words of 32 bits");
+
+/* ------------------------------------------------------------------ steer.c */
+/* Keeps the sentence for np_steer_error() and returns @err. */
+int steer_fail(struct np_steer *s, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static inline bool steer_has_program(const struct np_steer *s)
+{
+	return s->level >= NP_STEER_L2;
+}
+/* A service's lock; nothing to do where it is not shared. -EBUSY and a sentence. */
+int steer_lock(struct np_steer *s);
+void steer_unlock(struct np_steer *s);
+/* "a" is a valid name of a service or worker. */
+bool steer_name_ok(const char *name);
+/* -1: there is no such policy. */
+int steer_policy(const char *name);
+const char *steer_policy_name(uint32_t policy);
+
+/* ------------------------------------------------------------------ level.c */
+/* Loads a private program, or says in s->reason why it cannot. 0 or -errno. */
+int level_load_private(struct np_steer *s, const struct np_steer_opts *o);
+/* The program of group @g: loaded, or opened among the pins, when it is first asked for. */
+int level_program(struct np_steer *s, unsigned g, int *ret_fd);
+/* Makes the maps of a service and fills in its configuration; @why as object_open(). */
+int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, char *why, size_t cap);
+/* The sentence for a failed load. */
+void level_explain(char *dst, size_t cap, int err, const char *service, const char *why);
+
+/* ------------------------------------------------------------------ pins.c */
+/*
+ * pins_join() - take part in the pinned service of that name
+ *
+ * Return: 0; -ENOENT: there is none; -EACCES, -EPERM: it is not for us; -EPROTO; others. s->error
+ *         has the sentence.
+ */
+int pins_join(struct np_steer *s, const char *bpffs);
+/* Where to look, in order: what the caller says, else the environment, else the usual places. */
+const char *pins_root(const char *bpffs, unsigned i);
+bool pins_is_bpffs(const char *path);
+/* "a/b"; -ENAMETOOLONG. */
+int pins_path(char *dst, size_t cap, const char *a, const char *b);
+/* The pinned program of group @g. */
+int pins_program(struct np_steer *s, unsigned g, int *ret_fd);
+
+/* ------------------------------------------------------------------ group.c, under the lock */
+/* The group of that address, -ENOENT. */
+int group_find(const struct np_steer *s, const struct np_group *key);
+/* The same, made if need be; -ENOSPC and a sentence. */
+int group_take(struct np_steer *s, const struct np_group *key);
+/* Whether a worker of this service listens there. */
+bool group_live(const struct np_steer *s, unsigned g);
+/* Rebuilds the roster of @g from what is in np_socks. */
+void group_roster(struct np_steer *s, unsigned g);
+/* The address of a socket, or of @a with @fd's device and namespace. */
+void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd);
+void group_format(const struct np_group *key, char *dst, size_t cap);
+bool group_same(const struct np_group *a, const struct np_group *b);
+
+/* ------------------------------------------------------------------ worker.c */
+/*
+ * steer_worker_line() - the line that the worker publishes on
+ *
+ * For a loop that stores busy_since_ns and conns itself. Subtract sys_clock_timens_offset_ns().
+ * Lifetime: until np_steer_worker_close().
+ */
+struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
+/* Zeroes the counters of one slot: they count from its worker's claim on. */
+void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w);
+
+#endif

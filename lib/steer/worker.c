@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * worker: a claim on one line of the service, and the line
+ *
+ * Order of joining: claim, zero the line and the control words, say who we are, raise the
+ * high-water mark; then listeners. A process that dies in between leaves nothing but a line that
+ * belongs to nobody, since the claim is a socket.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/bpf.h>
+
+#include "steer/steer.h"
+#include "sys/clock.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+/* A socket that can lie in a sockarray and means nothing else: bound, to be found by nobody. */
+static int token_new(int *ret_fd)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = -1, r;
+
+	r = sys_socket(AF_INET, SOCK_DGRAM, &fd);
+	if (r == 0)
+		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (r == 0)
+		r = sys_bind(fd, (const struct sockaddr *)&in, sizeof in);
+	if (r < 0) {
+		sys_close(&fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int claim(struct np_steer_worker *w)
+{
+	struct np_steer *s = w->s;
+	uint64_t token;
+	int r;
+
+	r = token_new(&w->claim_fd);
+	if (r < 0)
+		return steer_fail(s, r, "a claim on the service %s needs a UDP socket on 127.0.0.1: %s", s->name,
+				  strerror(-r));
+	token = (uint64_t)w->claim_fd;
+	for (uint32_t i = 0; i < NP_WORKERS; i++) {
+		r = map_update(&s->maps, MAP_np_claims, &i, &token, BPF_NOEXIST);
+		if (r == 0) {
+			w->index = i;
+			return 0;
+		}
+		if (r != -EEXIST)
+			break;
+	}
+	sys_close(&w->claim_fd);
+	if (r == -EEXIST)
+		return steer_fail(s, -ENOSPC, "all %u workers of the service %s are taken: stop some, or start another service",
+				  NP_WORKERS, s->name);
+	return steer_fail(s, r, "the service %s does not take a claim: %s", s->name, strerror(-r));
+}
+
+/* The lowest number that no worker of this process has. */
+static int claim_without_program(struct np_steer_worker *w)
+{
+	const struct np_steer_worker *o;
+	unsigned i;
+
+	for (i = 0; i < NP_WORKERS; i++) {
+		for (o = w->s->first; o && o->index != i; o = o->next)
+			;
+		if (!o)
+			break;
+	}
+	if (i == NP_WORKERS)
+		return steer_fail(w->s, -ENOSPC, "no more than %u workers in one service", NP_WORKERS);
+	w->index = i;
+	return 0;
+}
+
+void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w)
+{
+	uint32_t slot = NP_SLOT(g, w);
+	struct np_slot_stats *zero;
+
+	if (!steer_has_program(s))
+		return;
+	zero = calloc((size_t)map_cpus(), sizeof *zero);
+	if (zero)
+		map_update(&s->maps, MAP_np_worker_stats, &slot, zero, BPF_ANY);
+	free(zero);
+}
+
+/* Listeners that a predecessor left behind, which np_owners cannot know to be gone. */
+static void forget_owned(struct np_steer *s, unsigned w)
+{
+	uint64_t cookie, next;
+	uint32_t slot;
+	int r;
+
+	r = map_next_key(&s->maps, MAP_np_owners, NULL, &next);
+	while (r == 0) {
+		cookie = next;
+		r = map_next_key(&s->maps, MAP_np_owners, &cookie, &next);
+		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) == 0 && slot % NP_WORKERS == w)
+			map_delete(&s->maps, MAP_np_owners, &cookie);
+	}
+}
+
+static void raise_high_water(struct np_steer *s, unsigned n)
+{
+	uint32_t *high = &s->maps.service->workers, old = __atomic_load_n(high, __ATOMIC_RELAXED);
+
+	while (old < n && !__atomic_compare_exchange_n(high, &old, n, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+static void introduce(struct np_steer_worker *w, const char *name)
+{
+	struct np_worker_info info = { .pid = (uint32_t)getpid() };
+	uint32_t key = w->index;
+
+	memcpy(info.name, name, strlen(name));
+	info.since_ns = sys_clock_ns() - (uint64_t)w->s->clock_offset_ns;
+	map_lookup(&w->s->maps, MAP_np_claims, &key, &info.claim_cookie);
+	map_update(&w->s->maps, MAP_np_info, &key, &info, BPF_ANY);
+}
+
+static void start_afresh(struct np_steer_worker *w, const char *name)
+{
+	struct np_steer *s = w->s;
+
+	w->line = &s->maps.workers[w->index];
+	memset(w->line, 0, sizeof *w->line);
+	memset(&s->maps.ctl[w->index], 0, sizeof s->maps.ctl[0]);
+	if (steer_has_program(s)) {
+		forget_owned(s, w->index);
+		for (unsigned g = 0; g < NP_GROUPS; g++)
+			worker_clear_slot_stats(s, g, w->index);
+		introduce(w, name);
+	}
+	raise_high_water(s, w->index + 1);
+}
+
+int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker **ret)
+{
+	struct np_steer_worker *w;
+	int r;
+
+	if (!name)
+		name = "";
+	if (strlen(name) > NP_STEER_NAME_MAX)
+		return steer_fail(s, -EINVAL, "a worker's name has at most %d bytes", NP_STEER_NAME_MAX);
+	w = calloc(1, sizeof *w);
+	if (!w)
+		return -ENOMEM;
+	w->s = s;
+	w->claim_fd = -1;
+	w->cpu = -1;
+	r = steer_has_program(s) ? claim(w) : claim_without_program(w);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	start_afresh(w, name);
+	w->next = s->first;
+	s->first = w;
+	s->open_workers++;
+	*ret = w;
+	return 0;
+}
+
+int np_steer_leave(struct np_steer_worker *w)
+{
+	struct np_steer *s = w->s;
+	int r;
+
+	if (w->left)
+		return 0;
+	r = steer_lock(s);
+	if (r < 0)
+		return r;
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		uint32_t slot = NP_SLOT(g, w->index);
+
+		if (!(w->members & (1u << g)) || !steer_has_program(s))
+			continue;
+		map_delete(&s->maps, MAP_np_socks, &slot);
+		group_roster(s, g);
+	}
+	steer_unlock(s);
+	np_steer_set_cpu(w, -1);
+	w->left = true;
+	return 0;
+}
+
+static void unlink_worker(struct np_steer_worker *w)
+{
+	struct np_steer_worker **p = &w->s->first;
+
+	while (*p != w)
+		p = &(*p)->next;
+	*p = w->next;
+	w->s->open_workers--;
+}
+
+int np_steer_worker_close(struct np_steer_worker **p)
+{
+	struct np_steer_worker *w = *p;
+	int r;
+
+	if (!w)
+		return 0;
+	if (__atomic_load_n(&w->line->conns, __ATOMIC_RELAXED))
+		return steer_fail(w->s, -EBUSY, "worker %u still has %llu connections", w->index,
+				  (unsigned long long)w->line->conns);
+	r = np_steer_leave(w);
+	if (r < 0)
+		return r;
+	forget_owned(w->s, w->index);
+	memset(w->line, 0, sizeof *w->line);
+	sys_close(&w->claim_fd); /* from here on the line is another's */
+	unlink_worker(w);
+	free(w);
+	*p = NULL;
+	return 0;
+}
+
+int np_steer_worker_index(const struct np_steer_worker *w)
+{
+	return (int)w->index;
+}
+
+struct np_worker_line *steer_worker_line(struct np_steer_worker *w)
+{
+	return w->line;
+}
+
+int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
+{
+	struct np_steer *s = w->s;
+	uint32_t key = (uint32_t)(cpu < 0 ? w->cpu : cpu), w1 = 0;
+	int r = 0;
+
+	if (cpu < -1 || cpu >= (int)NP_CPUS)
+		return steer_fail(s, -EINVAL, "CPU %d is not one of 0..%u", cpu, NP_CPUS - 1);
+	if (steer_has_program(s) && cpu >= 0) {
+		w1 = w->index + 1;
+		r = map_update(&s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
+	} else if (steer_has_program(s) && w->cpu >= 0) {
+		/* Only what is still ours: another worker may have taken the CPU. */
+		r = map_lookup(&s->maps, MAP_np_cpu2worker, &key, &w1);
+		if (r == 0 && w1 == w->index + 1) {
+			w1 = 0;
+			r = map_update(&s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
+		}
+	}
+	if (r < 0)
+		return steer_fail(s, r, "CPU %d cannot be given to worker %u: %s", cpu, w->index, strerror(-r));
+	w->cpu = cpu;
+	return 0;
+}
+
+void np_steer_busy(struct np_steer_worker *w)
+{
+	uint64_t now = sys_clock_coarse_ns() - (uint64_t)w->s->clock_offset_ns;
+
+	__atomic_store_n(&w->line->busy_since_ns, now, __ATOMIC_RELAXED);
+}
+
+void np_steer_idle(struct np_steer_worker *w)
+{
+	__atomic_store_n(&w->line->busy_since_ns, 0, __ATOMIC_RELAXED);
+}
+
+void np_steer_conn_inc(struct np_steer_worker *w)
+{
+	struct np_worker_line *l = w->line;
+
+	/* One writer: a plain addition; atomic stores, since others read. */
+	__atomic_store_n(&l->conns, l->conns + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->accepted_total, l->accepted_total + 1, __ATOMIC_RELAXED);
+}
+
+void np_steer_conn_dec(struct np_steer_worker *w)
+{
+	struct np_worker_line *l = w->line;
+
+	__atomic_store_n(&l->conns, l->conns - 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->closed_total, l->closed_total + 1, __ATOMIC_RELAXED);
+}
