@@ -139,7 +139,10 @@ START_TEST(unknown_policies_are_refused_in_words)
 	struct rig r;
 
 	OWN_STEERING();
-	ck_assert_int_eq(np_steer_open(NULL, NP_OPTS(np_steer_opts, .policy = "best", .error = why, .error_cap = sizeof why), &s),
+	ck_assert_int_eq(np_steer_open(NULL,
+				       NP_OPTS(np_steer_opts, .policy = "best", .error = why,
+					       .error_cap = sizeof why),
+				       &s),
 			 -EINVAL);
 	ck_assert_ptr_null(s);
 	ck_assert_str_eq(why, "there is no policy \"best\": try hash, rr or cpu");

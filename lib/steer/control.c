@@ -11,7 +11,9 @@
 
 static int no_program(struct np_steer *s)
 {
-	return steer_fail(s, -NP_EUNSUPPORTED, "the service %s is at level 0, the kernel's hash: %s", s->name, s->reason);
+	return steer_fail(s, -NP_EUNSUPPORTED,
+			  "the service %s is at level 0, the kernel's hash: %s", s->name,
+			  s->reason);
 }
 
 static int may_configure(struct np_steer *s)
@@ -19,7 +21,10 @@ static int may_configure(struct np_steer *s)
 	if (!steer_has_program(s))
 		return no_program(s);
 	if (!s->maps.config)
-		return steer_fail(s, -EPERM, "%s/np_config may only be read by this user: `npsteer policy` as root", s->dir);
+		return steer_fail(
+			s, -EPERM,
+			"%s/np_config may only be read by this user: `npsteer policy` as root",
+			s->dir);
 	return 0;
 }
 
@@ -38,7 +43,8 @@ int np_steer_set_policy(struct np_steer *s, const char *policy)
 		return r;
 	p = policy ? steer_policy(policy) : -1;
 	if (p < 0)
-		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu", policy ? policy : "");
+		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
+				  policy ? policy : "");
 	set_word(s, (uint32_t *)&s->maps.config->policy, (uint32_t)p);
 	return 0;
 }

@@ -34,7 +34,8 @@ void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd)
 	if (ss->ss_family == AF_INET6) {
 		memcpy(ret->addr, &in6->sin6_addr, sizeof in6->sin6_addr);
 		ret->v6only = sys_getsockopt_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v) == 0 && v;
-		ret->ifindex = in6->sin6_scope_id; /* a link-local address is another one on each link */
+		/* A link-local address is another one on each link. */
+		ret->ifindex = in6->sin6_scope_id;
 	} else {
 		memcpy(ret->addr, &in->sin_addr, sizeof in->sin_addr);
 	}
@@ -46,8 +47,9 @@ void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd)
 
 bool group_same(const struct np_group *a, const struct np_group *b)
 {
-	return a->family == b->family && a->port == b->port && a->ifindex == b->ifindex && a->v6only == b->v6only &&
-	       a->netns == b->netns && !memcmp(a->addr, b->addr, sizeof a->addr);
+	return a->family == b->family && a->port == b->port && a->ifindex == b->ifindex &&
+	       a->v6only == b->v6only && a->netns == b->netns &&
+	       !memcmp(a->addr, b->addr, sizeof a->addr);
 }
 
 void group_format(const struct np_group *key, char *dst, size_t cap)
@@ -57,7 +59,8 @@ void group_format(const struct np_group *key, char *dst, size_t cap)
 	if (key->family == AF_INET)
 		memcpy(&((struct sockaddr_in *)&ss)->sin_addr, key->addr, sizeof(struct in_addr));
 	else
-		memcpy(&((struct sockaddr_in6 *)&ss)->sin6_addr, key->addr, sizeof(struct in6_addr));
+		memcpy(&((struct sockaddr_in6 *)&ss)->sin6_addr, key->addr,
+		       sizeof(struct in6_addr));
 	addr_set_port(&ss, key->port);
 	addr_format(&ss, sizeof ss, dst, cap);
 }
@@ -150,8 +153,10 @@ int group_take(struct np_steer *s, const struct np_group *key)
 			g = (int)i;
 	if (g < 0) {
 		group_format(key, text, sizeof text);
-		return steer_fail(s, -ENOSPC, "no room for %s: the service %s serves %u addresses already; start another service",
-				  text, s->name, NP_GROUPS);
+		return steer_fail(
+			s, -ENOSPC,
+			"no room for %s: the service %s serves %u addresses already; start another service",
+			text, s->name, NP_GROUPS);
 	}
 	group_assign(s, (unsigned)g, key);
 	return g;

@@ -16,7 +16,8 @@
 #include "sys/fs.h"
 #include "sys/io.h"
 
-static int load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd, char *why, size_t cap)
+static int load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
+			char *why, size_t cap)
 {
 	struct object *o;
 	int r;
@@ -53,12 +54,15 @@ static void configure(struct np_config *c, const struct np_steer_opts *o, enum n
 	c->groups = NP_GROUPS;
 	c->level = level;
 	c->policy = o->policy ? (enum np_policy)steer_policy(o->policy) : NP_POLICY_HASH;
-	c->hang_ms = o->hang_ms == 0 ? STEER_DEFAULT_HANG_MS : o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
+	c->hang_ms = STEER_DEFAULT_HANG_MS;
+	if (o->hang_ms)
+		c->hang_ms = o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
 	/* Without it, who knows the NIC's hash could aim at one worker. Zero does no other harm. */
 	sys_random(&c->seed, sizeof c->seed);
 }
 
-int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, char *why, size_t cap)
+int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret,
+		    char *why, size_t cap)
 {
 	enum np_steer_level level = NP_STEER_L0;
 	int r;
@@ -82,25 +86,31 @@ void level_explain(char *dst, size_t cap, int err, const char *service, const ch
 
 	uname(&u);
 	if (err == -EPERM)
-		snprintf(dst, cap,
-			 "uid %d may not load BPF programs (no CAP_BPF): run `npsteer load %s` as root once, or `setcap cap_bpf+ep` the program",
-			 (int)geteuid(), service);
+		snprintf(
+			dst, cap,
+			"uid %d may not load BPF programs (no CAP_BPF): run `npsteer load %s` as root once, or `setcap cap_bpf+ep` the program",
+			(int)geteuid(), service);
 	else if (err == -ENOSYS)
-		snprintf(dst, cap, "this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL", u.release);
+		snprintf(dst, cap, "this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL",
+			 u.release);
 	else
-		snprintf(dst, cap,
-			 "this kernel (%s) refused the steering program: %s; Linux 5.8 or later is needed%s%.120s",
-			 u.release, strerror(-err), why[0] ? ": " : "", why);
+		snprintf(
+			dst, cap,
+			"this kernel (%s) refused the steering program: %s; Linux 5.8 or later is needed%s%.120s",
+			u.release, strerror(-err), why[0] ? ": " : "", why);
 }
 
 static void describe(struct np_steer *s)
 {
 	if (s->level >= NP_STEER_L3)
-		snprintf(s->reason, sizeof s->reason, "a private program; to share the port between processes: `npsteer load %s`",
-			 s->name);
+		snprintf(
+			s->reason, sizeof s->reason,
+			"a private program; to share the port between processes: `npsteer load %s`",
+			s->name);
 	else
-		snprintf(s->reason, sizeof s->reason,
-			 "this kernel cannot migrate connections (before 5.14): a listener that closes resets what it has queued");
+		snprintf(
+			s->reason, sizeof s->reason,
+			"this kernel cannot migrate connections (before 5.14): a listener that closes resets what it has queued");
 }
 
 int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
@@ -127,8 +137,8 @@ int level_program(struct np_steer *s, unsigned g, int *ret_fd)
 	else if (s->progs[g] < 0)
 		r = load_program(&s->maps, g, s->level, &s->progs[g], why, sizeof why);
 	if (r < 0)
-		return steer_fail(s, r, "the program of group %u cannot be had: %s%s%s", g, strerror(-r), why[0] ? ": " : "",
-				  why);
+		return steer_fail(s, r, "the program of group %u cannot be had: %s%s%s", g,
+				  strerror(-r), why[0] ? ": " : "", why);
 	*ret_fd = s->progs[g];
 	return 0;
 }

@@ -61,11 +61,15 @@ static int probe(struct np_steer *s, const struct addr *a, bool v6only, const ch
 		sys_close(&fd);
 	}
 	if (r == -EADDRINUSE && s->dir[0])
-		return steer_fail(s, r, "%s is taken by a socket outside of the service %s, or by another user's: stop it, or start it in this service",
-				  text, s->name);
+		return steer_fail(
+			s, r,
+			"%s is taken by a socket outside of the service %s, or by another user's: stop it, or start it in this service",
+			text, s->name);
 	if (r == -EADDRINUSE)
-		return steer_fail(s, r, "%s is taken: `npsteer load %s` to share it, and start both servers with that service",
-				  text, s->name);
+		return steer_fail(
+			s, r,
+			"%s is taken: `npsteer load %s` to share it, and start both servers with that service",
+			text, s->name);
 	return r;
 }
 
@@ -84,8 +88,8 @@ static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
 		const struct np_group *o = &s->maps.groups[g];
 
-		if (o->family == AF_INET && o->port == k->port && o->netns == k->netns && is_wildcard(o) &&
-		    group_live(s, g))
+		if (o->family == AF_INET && o->port == k->port && o->netns == k->netns &&
+		    is_wildcard(o) && group_live(s, g))
 			return true;
 	}
 	return false;
@@ -164,7 +168,8 @@ static bool serves(const struct np_steer_worker *w, int g)
 	uint32_t slot = NP_SLOT(g, w->index);
 	uint64_t cookie;
 
-	return g >= 0 && steer_has_program(w->s) && map_lookup(&w->s->maps, MAP_np_socks, &slot, &cookie) == 0;
+	return g >= 0 && steer_has_program(w->s) &&
+	       map_lookup(&w->s->maps, MAP_np_socks, &slot, &cookie) == 0;
 }
 
 static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *ret_fd)
@@ -200,7 +205,8 @@ static int key_of(const struct addr *a, bool v6only, struct np_group *ret)
 }
 
 /* Under the lock. @port0: the kernel may choose. */
-static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog, const char *text, int *ret_fd)
+static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog, const char *text,
+			 int *ret_fd)
 {
 	struct np_steer *s = w->s;
 	bool v6only = a->v6only, port0;
@@ -256,16 +262,19 @@ static int explain(struct np_steer *s, int r, const char *text)
 	if (r == -EACCES)
 		return steer_fail(s, r, "%s: a port below 1024 needs CAP_NET_BIND_SERVICE", text);
 	if (r == -EINVAL)
-		return steer_fail(s, r, "%s: not an address such as 127.0.0.1:80, [::1]:80 or :80", text);
+		return steer_fail(s, r, "%s: not an address such as 127.0.0.1:80, [::1]:80 or :80",
+				  text);
 	return steer_fail(s, r, "%s: %s", text, strerror(-r));
 }
 
 static int refuse_after_leave(struct np_steer_worker *w)
 {
-	return steer_fail(w->s, -ESHUTDOWN, "worker %u has left the service %s", w->index, w->s->name);
+	return steer_fail(w->s, -ESHUTDOWN, "worker %u has left the service %s", w->index,
+			  w->s->name);
 }
 
-int np_steer_listen(struct np_steer_worker *w, const char *network, const char *address, int backlog, int *ret_fd)
+int np_steer_listen(struct np_steer_worker *w, const char *network, const char *address,
+		    int backlog, int *ret_fd)
 {
 	struct np_steer *s = w->s;
 	const char *text = address ? address : "(null)";
@@ -303,7 +312,8 @@ static int examine(struct np_steer *s, int fd, struct np_group *key)
 	if (r < 0)
 		return steer_fail(s, r, "descriptor %d is no socket: %s", fd, strerror(-r));
 	if (ss.ss_family != AF_INET && ss.ss_family != AF_INET6)
-		return steer_fail(s, -NP_EUNSUPPORTED, "descriptor %d is not a TCP socket, and cannot be steered", fd);
+		return steer_fail(s, -NP_EUNSUPPORTED,
+				  "descriptor %d is not a TCP socket, and cannot be steered", fd);
 	sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE, &type);
 	sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening);
 	if (type != SOCK_STREAM || !listening)
@@ -324,11 +334,16 @@ static int add_locked(struct np_steer_worker *w, int fd, const struct np_group *
 		return g;
 	slot = NP_SLOT(g, w->index);
 	sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &mine, sizeof mine);
-	if (steer_has_program(s) && map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there != mine)
-		return steer_fail(s, -EEXIST, "worker %u has another listener on that address", w->index);
+	if (steer_has_program(s) && map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 &&
+	    there != mine)
+		return steer_fail(s, -EEXIST, "worker %u has another listener on that address",
+				  w->index);
 	r = enrol(w, (unsigned)g, fd);
 	if (r == -EINVAL)
-		return steer_fail(s, r, "descriptor %d cannot be steered: SO_REUSEPORT must be set before bind(2)", fd);
+		return steer_fail(
+			s, r,
+			"descriptor %d cannot be steered: SO_REUSEPORT must be set before bind(2)",
+			fd);
 	if (r == -EBUSY)
 		return steer_fail(s, r, "descriptor %d is another worker's already", fd);
 	return r;

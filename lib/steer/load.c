@@ -27,12 +27,13 @@ static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
 			*ret = pins_root(bpffs, i);
 			return 0;
 		}
-	return steer_fail(s, -ENODEV, "no BPF file system at %s: `mount -t bpf bpf %s`", pins_root(bpffs, 0),
-			  pins_root(bpffs, 0));
+	return steer_fail(s, -ENODEV, "no BPF file system at %s: `mount -t bpf bpf %s`",
+			  pins_root(bpffs, 0), pins_root(bpffs, 0));
 }
 
 /* <root>/netpoll, open and locked. It is for everybody to pass through: each service has its mode. */
-static int lock_home(struct np_steer *s, const char *root, bool make, char *dir, size_t cap, int *ret_fd)
+static int lock_home(struct np_steer *s, const char *root, bool make, char *dir, size_t cap,
+		     int *ret_fd)
 {
 	int fd, r;
 
@@ -48,7 +49,8 @@ static int lock_home(struct np_steer *s, const char *root, bool make, char *dir,
 	r = sys_lock_dir(fd, STEER_LOCK_MS);
 	if (r < 0) {
 		sys_close(&fd);
-		return steer_fail(s, r == -EAGAIN ? -EBUSY : r, "%s is locked by another npsteer", dir);
+		return steer_fail(s, r == -EAGAIN ? -EBUSY : r, "%s is locked by another npsteer",
+				  dir);
 	}
 	*ret_fd = fd;
 	return 0;
@@ -95,7 +97,8 @@ static int count_claims(const char *dir, unsigned *ret)
 	return r;
 }
 
-static int pin_program(const struct maps *m, const char *dir, unsigned g, enum np_steer_level level, char *why, size_t cap)
+static int pin_program(const struct maps *m, const char *dir, unsigned g, enum np_steer_level level,
+		       char *why, size_t cap)
 {
 	struct object *o;
 	char path[512];
@@ -162,8 +165,10 @@ static int refuse_while_claimed(struct np_steer *s, const char *dir, const char 
 	if (r < 0)
 		return steer_fail(s, r, "the claims of %s cannot be read: %s", dir, strerror(-r));
 	if (claims)
-		return steer_fail(s, -EBUSY, "%u workers hold the service %s: stop its servers, then `npsteer %s %s` again",
-				  claims, s->name, verb, s->name);
+		return steer_fail(
+			s, -EBUSY,
+			"%u workers hold the service %s: stop its servers, then `npsteer %s %s` again",
+			claims, s->name, verb, s->name);
 	return 0;
 }
 
@@ -182,11 +187,14 @@ static int make_room(struct np_steer *s, const char *dir, const struct np_steer_
 	maps_init(&m);
 	r = maps_open(&m, dir, &abi, what, sizeof what);
 	maps_close(&m);
+	if (!o->force && r == 0)
+		return NP_STEER_ALREADY;
 	if (!o->force)
-		return r == 0 ? NP_STEER_ALREADY :
-				steer_fail(s, -EEXIST,
-					   "%s is of ABI %u and this npsteer of ABI %u: stop its servers and `npsteer load %s --force`",
-					   dir, abi, NP_STEER_ABI, s->name);
+		return steer_fail(
+			s, -EEXIST,
+			"%s is of ABI %u and this npsteer of ABI %u: stop its servers and "
+			"`npsteer load %s --force`",
+			dir, abi, NP_STEER_ABI, s->name);
 	r = refuse_while_claimed(s, dir, "load --force");
 	if (r < 0)
 		return r;
@@ -253,10 +261,13 @@ static int at_home(const char *service, const struct np_steer_opts *opts, bool m
 	if (!service)
 		service = STEER_DEFAULT_SERVICE;
 	if (!steer_name_ok(service))
-		r = steer_fail(&s, -EINVAL, "\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
-			       service, NP_STEER_NAME_MAX);
+		r = steer_fail(
+			&s, -EINVAL,
+			"\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
+			service, NP_STEER_NAME_MAX);
 	else if (o.policy && steer_policy(o.policy) < 0)
-		r = steer_fail(&s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu", o.policy);
+		r = steer_fail(&s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
+			       o.policy);
 	if (r == 0) {
 		strcpy(s.name, service);
 		r = find_root(&s, o.bpffs, &root);

@@ -30,7 +30,8 @@ static const struct part {
 	size_t bytes;
 	size_t offset;
 } parts[] = {
-	{ MAP_np_workers, NP_WORKERS * sizeof(struct np_worker_line), offsetof(struct maps, workers) },
+	{ MAP_np_workers, NP_WORKERS * sizeof(struct np_worker_line),
+	  offsetof(struct maps, workers) },
 	{ MAP_np_ctl, NP_WORKERS * sizeof(struct np_worker_ctl), offsetof(struct maps, ctl) },
 	{ MAP_np_service, sizeof(struct np_service_ctl), offsetof(struct maps, service) },
 	{ MAP_np_groups, NP_GROUPS * sizeof(struct np_group), offsetof(struct maps, groups) },
@@ -154,8 +155,8 @@ static bool same_shape(int fd, const struct object *o, const char *name)
 	object_map_shape(o, name, &want);
 	if (bpf_obj_get_info_by_fd(fd, &have, &len) < 0)
 		return false;
-	return have.type == want.type && have.key_size == want.key_size && have.value_size == want.value_size &&
-	       have.max_entries == want.max_entries;
+	return have.type == want.type && have.key_size == want.key_size &&
+	       have.value_size == want.value_size && have.max_entries == want.max_entries;
 }
 
 /* The ABI number is the first word of np_config in every ABI; 0 if even that cannot be had. */
@@ -252,7 +253,8 @@ int map_lookup(const struct maps *m, enum map which, const void *key, void *ret)
 	return bpf_map_lookup_elem(m->fd[which], key, ret);
 }
 
-int map_update(const struct maps *m, enum map which, const void *key, const void *value, uint64_t flags)
+int map_update(const struct maps *m, enum map which, const void *key, const void *value,
+	       uint64_t flags)
 {
 	return bpf_map_update_elem(m->fd[which], key, value, flags);
 }

@@ -21,7 +21,7 @@ enum map {
 #define X(name, key, value, entries, mode) MAP_##name,
 	NP_STEER_MAPS(X)
 #undef X
-	MAP_MAX
+		MAP_MAX
 };
 
 /* One entry of np_roster as it is mmapped. */
@@ -65,7 +65,8 @@ int maps_config(const struct maps *m, struct np_config *ret);
 
 int map_lookup(const struct maps *m, enum map which, const void *key, void *ret);
 /* @flags: BPF_ANY, BPF_NOEXIST. */
-int map_update(const struct maps *m, enum map which, const void *key, const void *value, uint64_t flags);
+int map_update(const struct maps *m, enum map which, const void *key, const void *value,
+	       uint64_t flags);
 /* 0 also where there is nothing. */
 int map_delete(const struct maps *m, enum map which, const void *key);
 /* @key NULL: the first. -ENOENT past the last. */

@@ -95,7 +95,8 @@ void object_map_shape(const struct object *o, const char *name, struct bpf_map_i
 	ret->max_entries = bpf_map__max_entries(m);
 }
 
-int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate, int *ret_fd)
+int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate,
+			int *ret_fd)
 {
 	struct bpf_program *p = migrate ? o->skel->progs.np_steer : o->skel->progs.np_steer_plain;
 	int r;

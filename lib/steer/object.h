@@ -31,6 +31,7 @@ void object_map_shape(const struct object *o, const char *name, struct bpf_map_i
  *
  * @migrate: the one for Linux 5.14 and later. Return: 0, or -errno as the kernel said.
  */
-int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate, int *ret_fd);
+int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate,
+			int *ret_fd);
 
 #endif

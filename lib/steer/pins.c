@@ -52,7 +52,8 @@ static int find_dir(const char *service, const char *bpffs, char *dst, size_t ca
 	int r, barred = -ENOENT;
 
 	for (unsigned i = 0; pins_root(bpffs, i); i++) {
-		if (snprintf(dst, cap, "%s/" NP_STEER_DIR "/%s", pins_root(bpffs, i), service) >= (int)cap)
+		if (snprintf(dst, cap, "%s/" NP_STEER_DIR "/%s", pins_root(bpffs, i), service) >=
+		    (int)cap)
 			return -ENAMETOOLONG;
 		r = sys_exists(dst);
 		if (r == 0)
@@ -65,20 +66,23 @@ static int find_dir(const char *service, const char *bpffs, char *dst, size_t ca
 
 static int say_barred(struct np_steer *s, int r, const char *what)
 {
-	return steer_fail(s, r,
-			  "uid %d may not use the service %s (%s: %s): run `npsteer load %s --group` with one of its groups",
-			  (int)geteuid(), s->name, what, strerror(-r), s->name);
+	return steer_fail(
+		s, r,
+		"uid %d may not use the service %s (%s: %s): run `npsteer load %s --group` with one of its groups",
+		(int)geteuid(), s->name, what, strerror(-r), s->name);
 }
 
 static int say_foreign(struct np_steer *s, unsigned abi, const char *what)
 {
 	if (abi)
-		return steer_fail(s, -EPROTO,
-				  "the service %s is of ABI %u and this program of ABI %u: use versions that match, or stop its servers and `npsteer load %s --force`",
-				  s->name, abi, NP_STEER_ABI, s->name);
-	return steer_fail(s, -EPROTO,
-			  "%s is missing or not of this ABI (%u): stop the servers of %s and `npsteer load %s --force`",
-			  what, NP_STEER_ABI, s->name, s->name);
+		return steer_fail(
+			s, -EPROTO,
+			"the service %s is of ABI %u and this program of ABI %u: use versions that match, or stop its servers and `npsteer load %s --force`",
+			s->name, abi, NP_STEER_ABI, s->name);
+	return steer_fail(
+		s, -EPROTO,
+		"%s is missing or not of this ABI (%u): stop the servers of %s and `npsteer load %s --force`",
+		what, NP_STEER_ABI, s->name, s->name);
 }
 
 /* @s->dir is the folder of the service. */
@@ -105,7 +109,8 @@ static int open_service(struct np_steer *s)
 	if (r == -EPROTO || r == -ENOENT)
 		return say_foreign(s, abi, what);
 	if (r < 0)
-		return steer_fail(s, r, "the service %s cannot be opened (%s): %s", s->name, what, strerror(-r));
+		return steer_fail(s, r, "the service %s cannot be opened (%s): %s", s->name, what,
+				  strerror(-r));
 	return 0;
 }
 
@@ -168,7 +173,8 @@ static int list_one(void *arg, const char *name)
 	return l->fn(l->arg, name, path);
 }
 
-int np_steer_list(const struct np_steer_opts *opts, int (*fn)(void *arg, const char *name, const char *path), void *arg)
+int np_steer_list(const struct np_steer_opts *opts,
+		  int (*fn)(void *arg, const char *name, const char *path), void *arg)
 {
 	struct np_steer_opts o;
 	bool found = false;

@@ -42,9 +42,12 @@ int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret)
 	int r;
 
 	/* The same words in the same order, but for the size. */
-	_Static_assert(sizeof out - offsetof(struct np_steer_stats, syn_total) == sizeof v, "np_verdicts has grown");
-	_Static_assert(offsetof(struct np_steer_stats, skipped_hung) - offsetof(struct np_steer_stats, syn_total) ==
-		       offsetof(struct np_verdicts, skipped_hung), "another order");
+	_Static_assert(sizeof out - offsetof(struct np_steer_stats, syn_total) == sizeof v,
+		       "np_verdicts has grown");
+	_Static_assert(offsetof(struct np_steer_stats, skipped_hung) -
+				       offsetof(struct np_steer_stats, syn_total) ==
+			       offsetof(struct np_verdicts, skipped_hung),
+		       "another order");
 	r = sum(s, MAP_np_stats, 0, (uint64_t *)&v, WORDS(v));
 	if (r < 0)
 		return r;
@@ -68,7 +71,8 @@ static int add_slot(struct np_steer *s, unsigned g, unsigned w, struct np_steer_
 	return 0;
 }
 
-int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w, struct np_steer_worker_info *ret)
+int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w,
+			struct np_steer_worker_info *ret)
 {
 	struct np_steer_worker_info i = { 0 };
 	int r;

@@ -32,8 +32,10 @@ int steer_lock(struct np_steer *s)
 		return 0;
 	r = sys_lock_dir(s->lock_fd, STEER_LOCK_MS);
 	if (r == -EAGAIN)
-		return steer_fail(s, -EBUSY, "another process has held the lock on %s for %d s: find it with `fuser %s`",
-				  s->dir, STEER_LOCK_MS / 1000, s->dir);
+		return steer_fail(
+			s, -EBUSY,
+			"another process has held the lock on %s for %d s: find it with `fuser %s`",
+			s->dir, STEER_LOCK_MS / 1000, s->dir);
 	return r;
 }
 
@@ -45,7 +47,8 @@ void steer_unlock(struct np_steer *s)
 
 bool steer_name_ok(const char *name)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 	size_t n = strlen(name);
 
 	/* Dots are not allowed in a bpffs. */
@@ -80,12 +83,16 @@ const char *np_steer_policies(unsigned i)
 static int check_opts(struct np_steer *s, const char *service, const struct np_steer_opts *o)
 {
 	if (!steer_name_ok(service))
-		return steer_fail(s, -EINVAL, "\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
-				  service, NP_STEER_NAME_MAX);
+		return steer_fail(
+			s, -EINVAL,
+			"\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
+			service, NP_STEER_NAME_MAX);
 	if (o->policy && steer_policy(o->policy) < 0)
-		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu", o->policy);
+		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
+				  o->policy);
 	if ((unsigned)o->mode > NP_STEER_JOIN || o->hang_ms < -1)
-		return steer_fail(s, -EINVAL, "mode %d or hang_ms %d is out of range", (int)o->mode, o->hang_ms);
+		return steer_fail(s, -EINVAL, "mode %d or hang_ms %d is out of range", (int)o->mode,
+				  o->hang_ms);
 	strcpy(s->name, service);
 	return 0;
 }
@@ -178,8 +185,10 @@ int np_steer_close(struct np_steer **p)
 	if (!s)
 		return 0;
 	if (s->open_workers)
-		return steer_fail(s, -EBUSY, "%u workers of service %s are still open: np_steer_worker_close() them first",
-				  s->open_workers, s->name);
+		return steer_fail(
+			s, -EBUSY,
+			"%u workers of service %s are still open: np_steer_worker_close() them first",
+			s->open_workers, s->name);
 	*p = NULL;
 	destroy(s);
 	return 0;

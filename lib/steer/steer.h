@@ -29,7 +29,7 @@
 /* Ten ticks of the slowest clock (HZ=100): what is shorter can be one missed time slice. */
 #define STEER_DEFAULT_HANG_MS 100
 /* Others hold the lock for a listen() and some map calls. */
-#define STEER_LOCK_MS 5000
+#define STEER_LOCK_MS         5000
 
 struct np_steer {
 	char name[NP_NAME];
@@ -60,14 +60,15 @@ struct np_steer_worker {
 	int claim_fd;     /* -1 at level 0 */
 	uint32_t members; /* bit g: this worker has listened in group g */
 	bool left;
-	int cpu;          /* -1: none */
+	int cpu; /* -1: none */
 };
 
 _Static_assert(NP_GROUPS <= 32, "members and port0 are words of 32 bits");
 
 /* ------------------------------------------------------------------ steer.c */
 /* Keeps the sentence for np_steer_error() and returns @err. */
-int steer_fail(struct np_steer *s, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static inline bool steer_has_program(const struct np_steer *s)
 {
 	return s->level >= NP_STEER_L2;
@@ -87,7 +88,8 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o);
 /* The program of group @g: loaded, or opened among the pins, when it is first asked for. */
 int level_program(struct np_steer *s, unsigned g, int *ret_fd);
 /* Makes the maps of a service and fills in its configuration; @why as object_open(). */
-int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, char *why, size_t cap);
+int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret,
+		    char *why, size_t cap);
 /* The sentence for a failed load. */
 void level_explain(char *dst, size_t cap, int err, const char *service, const char *why);
 

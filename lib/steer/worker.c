@@ -23,7 +23,8 @@
 /* A socket that can lie in a sockarray and means nothing else: bound, to be found by nobody. */
 static int token_new(int *ret_fd)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = -1, r;
 
 	r = sys_socket(AF_INET, SOCK_DGRAM, &fd);
@@ -47,8 +48,9 @@ static int claim(struct np_steer_worker *w)
 
 	r = token_new(&w->claim_fd);
 	if (r < 0)
-		return steer_fail(s, r, "a claim on the service %s needs a UDP socket on 127.0.0.1: %s", s->name,
-				  strerror(-r));
+		return steer_fail(s, r,
+				  "a claim on the service %s needs a UDP socket on 127.0.0.1: %s",
+				  s->name, strerror(-r));
 	token = (uint64_t)w->claim_fd;
 	for (uint32_t i = 0; i < NP_WORKERS; i++) {
 		r = map_update(&s->maps, MAP_np_claims, &i, &token, BPF_NOEXIST);
@@ -61,8 +63,10 @@ static int claim(struct np_steer_worker *w)
 	}
 	sys_close(&w->claim_fd);
 	if (r == -EEXIST)
-		return steer_fail(s, -ENOSPC, "all %u workers of the service %s are taken: stop some, or start another service",
-				  NP_WORKERS, s->name);
+		return steer_fail(
+			s, -ENOSPC,
+			"all %u workers of the service %s are taken: stop some, or start another service",
+			NP_WORKERS, s->name);
 	return steer_fail(s, r, "the service %s does not take a claim: %s", s->name, strerror(-r));
 }
 
@@ -79,7 +83,8 @@ static int claim_without_program(struct np_steer_worker *w)
 			break;
 	}
 	if (i == NP_WORKERS)
-		return steer_fail(w->s, -ENOSPC, "no more than %u workers in one service", NP_WORKERS);
+		return steer_fail(w->s, -ENOSPC, "no more than %u workers in one service",
+				  NP_WORKERS);
 	w->index = i;
 	return 0;
 }
@@ -108,7 +113,8 @@ static void forget_owned(struct np_steer *s, unsigned w)
 	while (r == 0) {
 		cookie = next;
 		r = map_next_key(&s->maps, MAP_np_owners, &cookie, &next);
-		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) == 0 && slot % NP_WORKERS == w)
+		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) == 0 &&
+		    slot % NP_WORKERS == w)
 			map_delete(&s->maps, MAP_np_owners, &cookie);
 	}
 }
@@ -117,7 +123,8 @@ static void raise_high_water(struct np_steer *s, unsigned n)
 {
 	uint32_t *high = &s->maps.service->workers, old = __atomic_load_n(high, __ATOMIC_RELAXED);
 
-	while (old < n && !__atomic_compare_exchange_n(high, &old, n, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	while (old < n && !__atomic_compare_exchange_n(high, &old, n, false, __ATOMIC_RELEASE,
+						       __ATOMIC_RELAXED))
 		;
 }
 
@@ -156,7 +163,8 @@ int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker
 	if (!name)
 		name = "";
 	if (strlen(name) > NP_STEER_NAME_MAX)
-		return steer_fail(s, -EINVAL, "a worker's name has at most %d bytes", NP_STEER_NAME_MAX);
+		return steer_fail(s, -EINVAL, "a worker's name has at most %d bytes",
+				  NP_STEER_NAME_MAX);
 	w = calloc(1, sizeof *w);
 	if (!w)
 		return -ENOMEM;
@@ -262,7 +270,8 @@ int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
 		}
 	}
 	if (r < 0)
-		return steer_fail(s, r, "CPU %d cannot be given to worker %u: %s", cpu, w->index, strerror(-r));
+		return steer_fail(s, r, "CPU %d cannot be given to worker %u: %s", cpu, w->index,
+				  strerror(-r));
 	w->cpu = cpu;
 	return 0;
 }

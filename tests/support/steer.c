@@ -193,6 +193,7 @@ struct np_steer_worker_info rig_worker_info(const struct rig *r, unsigned i)
 	struct np_steer_worker_info wi;
 
 	np_steer_worker_info_init(&wi);
-	ck_assert_int_eq(np_steer_worker_info(r->s, (unsigned)np_steer_worker_index(r->w[i]), &wi), 0);
+	ck_assert_int_eq(np_steer_worker_info(r->s, (unsigned)np_steer_worker_index(r->w[i]), &wi),
+			 0);
 	return wi;
 }

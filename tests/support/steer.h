@@ -14,15 +14,15 @@
 #include "netpoll/steer.h"
 #include "support/test.h"
 
-#define RIG_MAX 16
+#define RIG_MAX 64
 
 struct rig {
 	struct np_steer *s;
 	struct np_steer_worker *w[RIG_MAX];
-	int fd[RIG_MAX];          /* listeners, -1: closed */
+	int fd[RIG_MAX]; /* listeners, -1: closed */
 	unsigned accepted[RIG_MAX];
 	unsigned n;
-	char address[64];         /* where they listen, port included */
+	char address[64]; /* where they listen, port included */
 };
 
 /*
@@ -32,11 +32,11 @@ struct rig {
  */
 const char *own_steering(void);
 /* First line of such a START_TEST. */
-#define OWN_STEERING()                         \
-	do {                                   \
+#define OWN_STEERING()                             \
+	do {                                       \
 		const char *why_ = own_steering(); \
-		if (why_)                      \
-			SKIP("%s", why_);      \
+		if (why_)                          \
+			SKIP("%s", why_);          \
 	} while (0)
 /* The bpffs that own_steering() has mounted. */
 const char *own_bpffs(void);
