@@ -46,30 +46,38 @@ static int make_socket(const struct addr *a, bool v6only, int *ret_fd)
 }
 
 /*
- * Whether nobody else has the port. Only a bind without SO_REUSEPORT tells; the socket is closed
- * again, since SO_REUSEPORT must come first on one that is to share.
+ * reserve() - take the port for ourselves alone, by a bind without SO_REUSEPORT
+ *
+ * Only that tells that nobody else has it. A socket that is to share may be bound beside it, since
+ * both have SO_REUSEADDR and neither listens; so the port is never free for others in between. Port
+ * 0 becomes the port that the kernel chose: a listener bound to port 0 itself would get another
+ * port if it ever had to listen again.
  */
-static int probe(struct np_steer *s, const struct addr *a, bool v6only, const char *text)
+static int reserve(struct np_steer *s, struct addr *a, bool v6only, const char *text, int *ret_fd)
 {
 	int fd = -1, r;
 
 	r = make_socket(a, v6only, &fd);
-	if (r == 0) {
+	if (r == 0)
 		r = sys_bind(fd, (const struct sockaddr *)&a->ss, a->len);
-		if (r == 0)
-			r = sys_listen(fd, 1); /* REUSEADDR lets bind pass beside a bound socket */
-		sys_close(&fd);
+	if (r == 0)
+		r = sys_getsockname(fd, &a->ss, &a->len);
+	if (r == 0) {
+		*ret_fd = fd;
+		return 0;
 	}
+	sys_close(&fd);
 	if (r == -EADDRINUSE && s->dir[0])
 		return steer_fail(
 			s, r,
-			"%s is taken by a socket outside of the service %s, or by another user's: stop it, or start it in this service",
+			"%s is taken by a socket outside of the service %s, or by another "
+			"user's: stop it, or start it in this service",
 			text, s->name);
 	if (r == -EADDRINUSE)
-		return steer_fail(
-			s, r,
-			"%s is taken: `npsteer load %s` to share it, and start both servers with that service",
-			text, s->name);
+		return steer_fail(s, r,
+				  "%s is taken: `npsteer load %s` to share it, and start both "
+				  "servers with that service",
+				  text, s->name);
 	return r;
 }
 
@@ -172,7 +180,9 @@ static bool serves(const struct np_steer_worker *w, int g)
 	       map_lookup(&w->s->maps, MAP_np_socks, &slot, &cookie) == 0;
 }
 
-static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *ret_fd)
+/* @reserved is closed between bind and listen. */
+static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *reserved,
+			   int *ret_fd)
 {
 	int fd = -1, r;
 
@@ -181,6 +191,7 @@ static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *
 		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (r == 0)
 		r = sys_bind(fd, (const struct sockaddr *)&a->ss, a->len);
+	sys_close(reserved);
 	if (r == 0)
 		r = sys_listen(fd, backlog > 0 ? backlog : SOMAXCONN_OF_THE_KERNEL);
 	if (r < 0) {
@@ -204,22 +215,19 @@ static int key_of(const struct addr *a, bool v6only, struct np_group *ret)
 	return 0;
 }
 
-/* Under the lock. @port0: the kernel may choose. */
+/* Under the lock. */
 static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog, const char *text,
 			 int *ret_fd)
 {
+	int fd = -1, reserved = -1, g, r;
 	struct np_steer *s = w->s;
-	bool v6only = a->v6only, port0;
-	struct sockaddr_storage ss;
+	bool v6only, port0;
 	struct np_group key;
-	socklen_t len;
-	int fd = -1, g, r;
 
-	r = key_of(a, v6only, &key);
+	r = key_of(a, a->v6only, &key);
 	if (r < 0)
 		return r;
-	if (!v6only && yields_to_v4(s, &key))
-		key.v6only = v6only = true;
+	key.v6only = v6only = a->v6only || yields_to_v4(s, &key);
 	if (!key.port) {
 		key.port = (uint16_t)sibling_port(w, &key);
 		addr_set_port(&a->ss, key.port);
@@ -228,18 +236,15 @@ static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog,
 	g = port0 ? -ENOENT : group_find(s, &key);
 	if (serves(w, g))
 		return steer_fail(s, -EEXIST, "worker %u listens on %s already", w->index, text);
-	if (!port0 && (g < 0 || !group_live(s, (unsigned)g))) {
-		r = probe(s, a, v6only, text);
+	if (g < 0 || !group_live(s, (unsigned)g)) {
+		r = reserve(s, a, v6only, text, &reserved);
 		if (r < 0)
 			return r;
+		key.port = (uint16_t)addr_port(&a->ss);
 	}
-	r = bind_and_listen(a, v6only, backlog, &fd);
+	r = bind_and_listen(a, v6only, backlog, &reserved, &fd);
 	if (r == 0)
-		r = sys_getsockname(fd, &ss, &len);
-	if (r == 0) {
-		group_key(&key, &ss, fd);
 		r = g = group_take(s, &key);
-	}
 	if (r >= 0)
 		r = enrol(w, (unsigned)g, fd);
 	if (r < 0) {
