@@ -16,8 +16,8 @@
 #include "sys/fs.h"
 #include "sys/io.h"
 
-static int load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
-			char *why, size_t cap)
+int level_load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
+		       char *why, size_t cap)
 {
 	struct object *o;
 	int r;
@@ -35,11 +35,11 @@ static int find_level(const struct maps *m, enum np_steer_level *ret, char *why,
 {
 	int fd = -1, r;
 
-	r = load_program(m, 0, NP_STEER_L3, &fd, why, cap);
+	r = level_load_program(m, 0, NP_STEER_L3, &fd, why, cap);
 	if (r == 0) {
 		*ret = NP_STEER_L3;
 	} else if (r != -EPERM) {
-		r = load_program(m, 0, NP_STEER_L2, &fd, why, cap);
+		r = level_load_program(m, 0, NP_STEER_L2, &fd, why, cap);
 		if (r == 0)
 			*ret = NP_STEER_L2;
 	}
@@ -135,7 +135,7 @@ int level_program(struct np_steer *s, unsigned g, int *ret_fd)
 	if (s->progs[g] < 0 && s->dir[0])
 		r = pins_program(s, g, &s->progs[g]);
 	else if (s->progs[g] < 0)
-		r = load_program(&s->maps, g, s->level, &s->progs[g], why, sizeof why);
+		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, sizeof why);
 	if (r < 0)
 		return steer_fail(s, r, "the program of group %u cannot be had: %s%s%s", g,
 				  strerror(-r), why[0] ? ": " : "", why);

@@ -90,6 +90,9 @@ int level_program(struct np_steer *s, unsigned g, int *ret_fd);
 /* Makes the maps of a service and fills in its configuration; @why as object_open(). */
 int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret,
 		    char *why, size_t cap);
+/* The program of group @g over the maps @m: level 2 or 3. */
+int level_load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
+		       char *why, size_t cap);
 /* The sentence for a failed load. */
 void level_explain(char *dst, size_t cap, int err, const char *service, const char *why);
 
