@@ -1,3 +1,16 @@
 # Spilled values may not share stack slots: with CAP_BPF alone the verifier takes a number stored
 # over a dead pointer for an attempt to corrupt it.
 $(O)/bpf/steer.bpf.o: BPF_CFLAGS += -mllvm -no-stack-slot-sharing
+
+STEER_COST := $(O)/tests/bench/steer_cost
+
+$(STEER_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(BPF_LIBS) $(CHECK_LIBS)
+
+.PHONY: bpf-info bench-steer-ns
+bpf-info: $(STEER_COST)                 ## the steering program: instructions, stack, jited bytes
+	$(Q)$(STEER_COST) info
+
+bench-steer-ns: $(STEER_COST)           ## ns for each run of the steering program (root)
+	$(Q)$(STEER_COST) ns
