@@ -31,20 +31,17 @@ int level_load_program(const struct maps *m, unsigned g, enum np_steer_level lev
 }
 
 /* Both programs are tried: a kernel before 5.14 knows nothing of the first one's kind. */
-static int find_level(const struct maps *m, enum np_steer_level *ret, char *why, size_t cap)
+static int find_level(const struct maps *m, enum np_steer_level *ret, int *ret_fd, char *why,
+		      size_t cap)
 {
-	int fd = -1, r;
+	int r;
 
-	r = level_load_program(m, 0, NP_STEER_L3, &fd, why, cap);
-	if (r == 0) {
-		*ret = NP_STEER_L3;
-	} else if (r != -EPERM) {
-		r = level_load_program(m, 0, NP_STEER_L2, &fd, why, cap);
-		if (r == 0)
-			*ret = NP_STEER_L2;
-	}
-	sys_close(&fd);
-	return r;
+	*ret = NP_STEER_L3;
+	r = level_load_program(m, 0, *ret, ret_fd, why, cap);
+	if (r == 0 || r == -EPERM)
+		return r;
+	*ret = NP_STEER_L2;
+	return level_load_program(m, 0, *ret, ret_fd, why, cap);
 }
 
 static void configure(struct np_config *c, const struct np_steer_opts *o, enum np_steer_level level)
@@ -61,22 +58,21 @@ static void configure(struct np_config *c, const struct np_steer_opts *o, enum n
 	sys_random(&c->seed, sizeof c->seed);
 }
 
-int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret,
-		    char *why, size_t cap)
+int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, int *ret_fd,
+	       char *why, size_t cap)
 {
-	enum np_steer_level level = NP_STEER_L0;
 	int r;
 
 	r = maps_create(m, why, cap);
 	if (r < 0)
 		return r;
-	r = find_level(m, &level, why, cap);
+	r = find_level(m, ret, ret_fd, why, cap);
 	if (r < 0) {
 		maps_close(m);
+		*ret = NP_STEER_L0;
 		return r;
 	}
-	configure(m->config, o, level);
-	*ret = level;
+	configure(m->config, o, *ret);
 	return 0;
 }
 
@@ -118,7 +114,7 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
 	char why[256] = "";
 	int r;
 
-	r = level_make_maps(&s->maps, o, &s->level, why, sizeof why);
+	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, sizeof why);
 	if (r == 0) {
 		describe(s);
 		return 0;

@@ -11,7 +11,6 @@
 
 #include <bpf/bpf.h>
 
-#include "steer/object.h"
 #include "steer/steer.h"
 #include "sys/fs.h"
 #include "sys/io.h"
@@ -20,8 +19,20 @@
 /* What is being loaded; no service can have that name. */
 #define UNFINISHED "+new"
 
+/* Where the service lies already, else the first bpffs there is. */
 static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
 {
+	char path[400];
+
+	for (unsigned i = 0; pins_root(bpffs, i); i++) {
+		const char *root = pins_root(bpffs, i);
+
+		snprintf(path, sizeof path, "%s/" NP_STEER_DIR "/%s", root, s->name);
+		if (pins_is_bpffs(root) && sys_exists(path) == 0) {
+			*ret = root;
+			return 0;
+		}
+	}
 	for (unsigned i = 0; pins_root(bpffs, i); i++)
 		if (pins_is_bpffs(pins_root(bpffs, i))) {
 			*ret = pins_root(bpffs, i);
@@ -97,23 +108,12 @@ static int count_claims(const char *dir, unsigned *ret)
 	return r;
 }
 
-static int pin_program(const struct maps *m, const char *dir, unsigned g, enum np_steer_level level,
-		       char *why, size_t cap)
+static int pin_program(const char *dir, unsigned g, int fd)
 {
-	struct object *o;
 	char path[512];
-	int fd = -1, r;
 
 	snprintf(path, sizeof path, "%s/" NP_STEER_PROG "%u", dir, g);
-	r = object_open(&o, why, cap);
-	if (r < 0)
-		return r;
-	r = object_load_program(o, m, g, level >= NP_STEER_L3, &fd);
-	if (r == 0)
-		r = bpf_obj_pin(fd, path);
-	sys_close(&fd);
-	object_close(&o);
-	return r;
+	return bpf_obj_pin(fd, path);
 }
 
 static int set_modes(const char *dir, const struct np_steer_opts *o)
@@ -133,21 +133,30 @@ static int set_modes(const char *dir, const struct np_steer_opts *o)
 	return r == 0 ? sys_set_access(dir, 0750, gid) : r;
 }
 
+static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why, size_t cap)
+{
+	int r;
+
+	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, cap);
+	for (unsigned g = 1; g < NP_GROUPS && r == 0; g++)
+		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, cap);
+	return r;
+}
+
 /* Loads and pins a whole service in the new folder @dir. */
 static int fill(struct np_steer *s, const char *dir, const struct np_steer_opts *o)
 {
-	enum np_steer_level level = NP_STEER_L0;
 	char why[256] = "";
 	int r;
 
-	r = level_make_maps(&s->maps, o, &level, why, sizeof why);
-	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
-		r = pin_program(&s->maps, dir, g, level, why, sizeof why);
+	r = load_all(s, o, why, sizeof why);
 	if (r < 0) {
 		level_explain(s->error, sizeof s->error, r, s->name, why);
 		return r == -EPERM ? r : -NP_EUNSUPPORTED;
 	}
 	r = maps_pin(&s->maps, dir);
+	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
+		r = pin_program(dir, g, s->progs[g]);
 	if (r < 0)
 		return steer_fail(s, r, "%s cannot be pinned: %s", dir, strerror(-r));
 	r = set_modes(dir, o);
@@ -248,39 +257,28 @@ static int unload_in(struct np_steer *s, const char *home, const struct np_steer
 static int at_home(const char *service, const struct np_steer_opts *opts, bool make,
 		   int (*act)(struct np_steer *, const char *, const struct np_steer_opts *))
 {
-	struct np_steer s = { .lock_fd = -1 };
 	const char *root = NULL;
 	struct np_steer_opts o;
+	struct np_steer s;
 	char home[300];
 	int fd, r;
 
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	maps_init(&s.maps);
-	if (!service)
-		service = STEER_DEFAULT_SERVICE;
-	if (!steer_name_ok(service))
-		r = steer_fail(
-			&s, -EINVAL,
-			"\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
-			service, NP_STEER_NAME_MAX);
-	else if (o.policy && steer_policy(o.policy) < 0)
-		r = steer_fail(&s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
-			       o.policy);
-	if (r == 0) {
-		strcpy(s.name, service);
+	steer_init(&s);
+	r = steer_check(&s, service, &o);
+	if (r == 0)
 		r = find_root(&s, o.bpffs, &root);
-	}
 	if (r == 0)
 		r = lock_home(&s, root, make, home, sizeof home, &fd);
 	if (r == 0) {
 		r = act(&s, home, &o);
 		sys_close(&fd);
 	}
-	maps_close(&s.maps);
-	if (r < 0 && o.error && o.error_cap)
-		snprintf(o.error, o.error_cap, "%s", s.error[0] ? s.error : strerror(-r));
+	if (r < 0)
+		steer_tell(&s, r, &o);
+	steer_fini(&s);
 	return r;
 }
 

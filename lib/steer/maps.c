@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 
 #include "steer/object.h"
+#include "sys/fault.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/mem.h"
@@ -126,6 +127,7 @@ int maps_pin(const struct maps *m, const char *dir)
 	char path[512];
 	int r = 0;
 
+	SYS_FAULT(bpf);
 	for (int i = 0; i < MAP_MAX && r == 0; i++) {
 		snprintf(path, sizeof path, "%s/%s", dir, table[i].name);
 		r = bpf_obj_pin(m->fd[i], path);
@@ -250,24 +252,29 @@ int maps_config(const struct maps *m, struct np_config *ret)
 
 int map_lookup(const struct maps *m, enum map which, const void *key, void *ret)
 {
+	SYS_FAULT(bpf);
 	return bpf_map_lookup_elem(m->fd[which], key, ret);
 }
 
 int map_update(const struct maps *m, enum map which, const void *key, const void *value,
 	       uint64_t flags)
 {
+	SYS_FAULT(bpf);
 	return bpf_map_update_elem(m->fd[which], key, value, flags);
 }
 
 int map_delete(const struct maps *m, enum map which, const void *key)
 {
-	int r = bpf_map_delete_elem(m->fd[which], key);
+	int r;
 
+	SYS_FAULT(bpf);
+	r = bpf_map_delete_elem(m->fd[which], key);
 	return r == -ENOENT ? 0 : r;
 }
 
 int map_next_key(const struct maps *m, enum map which, const void *key, void *ret)
 {
+	SYS_FAULT(bpf);
 	return bpf_map_get_next_key(m->fd[which], key, ret);
 }
 

@@ -11,6 +11,7 @@
 
 #include "steer.skel.h"
 #include "steer/maps.h"
+#include "sys/fault.h"
 #include "sys/fs.h"
 
 struct object {
@@ -76,6 +77,7 @@ static struct bpf_map *find(const struct object *o, const char *name)
 
 int object_load_maps(struct object *o)
 {
+	SYS_FAULT(bpf);
 	return steer_bpf__load(o->skel); /* no program is loaded unless it is asked for */
 }
 
@@ -101,6 +103,7 @@ int object_load_program(struct object *o, const struct maps *m, unsigned g, bool
 	struct bpf_program *p = migrate ? o->skel->progs.np_steer : o->skel->progs.np_steer_plain;
 	int r;
 
+	SYS_FAULT(bpf);
 	for (int i = 0; i < MAP_MAX; i++) {
 		r = bpf_map__reuse_fd(find(o, map_name(i)), m->fd[i]);
 		if (r < 0)

@@ -36,7 +36,7 @@ int steer_lock(struct np_steer *s)
 			s, -EBUSY,
 			"another process has held the lock on %s for %d s: find it with `fuser %s`",
 			s->dir, STEER_LOCK_MS / 1000, s->dir);
-	return r;
+	return r < 0 ? steer_fail(s, r, "%s cannot be locked: %s", s->dir, strerror(-r)) : 0;
 }
 
 void steer_unlock(struct np_steer *s)
@@ -80,13 +80,15 @@ const char *np_steer_policies(unsigned i)
 	return i < POLICIES ? policies[i] : NULL;
 }
 
-static int check_opts(struct np_steer *s, const char *service, const struct np_steer_opts *o)
+int steer_check(struct np_steer *s, const char *service, const struct np_steer_opts *o)
 {
+	if (!service)
+		service = STEER_DEFAULT_SERVICE;
 	if (!steer_name_ok(service))
-		return steer_fail(
-			s, -EINVAL,
-			"\"%.40s\" is no name for a service: up to %d letters, digits, '-' and '_'",
-			service, NP_STEER_NAME_MAX);
+		return steer_fail(s, -EINVAL,
+				  "\"%.40s\" is no name for a service: up to %d letters, digits, "
+				  "'-' and '_'",
+				  service, NP_STEER_NAME_MAX);
 	if (o->policy && steer_policy(o->policy) < 0)
 		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
 				  o->policy);
@@ -95,6 +97,12 @@ static int check_opts(struct np_steer *s, const char *service, const struct np_s
 				  o->hang_ms);
 	strcpy(s->name, service);
 	return 0;
+}
+
+void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o)
+{
+	if (o->error && o->error_cap)
+		snprintf(o->error, o->error_cap, "%s", s->error[0] ? s->error : strerror(-err));
 }
 
 /* Level 0, for the reason that is in s->reason. */
@@ -135,13 +143,22 @@ static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
 	return settle_for_hash(s);
 }
 
-static void destroy(struct np_steer *s)
+void steer_init(struct np_steer *s)
+{
+	memset(s, 0, sizeof *s);
+	maps_init(&s->maps);
+	s->lock_fd = -1;
+	for (unsigned g = 0; g < NP_GROUPS; g++)
+		s->progs[g] = -1;
+	s->clock_offset_ns = sys_clock_timens_offset_ns();
+}
+
+void steer_fini(struct np_steer *s)
 {
 	for (unsigned g = 0; g < NP_GROUPS; g++)
 		sys_close(&s->progs[g]);
 	maps_close(&s->maps);
 	sys_close(&s->lock_fd);
-	free(s);
 }
 
 int np_steer_open(const char *service, const struct np_steer_opts *opts, struct np_steer **ret)
@@ -153,24 +170,17 @@ int np_steer_open(const char *service, const struct np_steer_opts *opts, struct 
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	s = calloc(1, sizeof *s);
+	s = malloc(sizeof *s);
 	if (!s)
 		return -ENOMEM;
-	maps_init(&s->maps);
-	s->lock_fd = -1;
-	for (unsigned g = 0; g < NP_GROUPS; g++)
-		s->progs[g] = -1;
-	s->clock_offset_ns = sys_clock_timens_offset_ns();
-
-	r = check_opts(s, service ? service : STEER_DEFAULT_SERVICE, &o);
+	steer_init(s);
+	r = steer_check(s, service, &o);
 	if (r == 0)
 		r = choose_level(s, &o);
 	if (r < 0) {
-		if (!s->error[0])
-			steer_fail(s, r, "service %s: %s", s->name, strerror(-r));
-		if (o.error && o.error_cap)
-			snprintf(o.error, o.error_cap, "%s", s->error);
-		destroy(s);
+		steer_tell(s, r, &o);
+		steer_fini(s);
+		free(s);
 		return r;
 	}
 	s->error[0] = '\0';
@@ -190,7 +200,8 @@ int np_steer_close(struct np_steer **p)
 			"%u workers of service %s are still open: np_steer_worker_close() them first",
 			s->open_workers, s->name);
 	*p = NULL;
-	destroy(s);
+	steer_fini(s);
+	free(s);
 	return 0;
 }
 

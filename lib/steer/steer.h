@@ -66,6 +66,13 @@ struct np_steer_worker {
 _Static_assert(NP_GROUPS <= 32, "members and port0 are words of 32 bits");
 
 /* ------------------------------------------------------------------ steer.c */
+/* Nothing open yet: what steer_fini() takes. */
+void steer_init(struct np_steer *s);
+void steer_fini(struct np_steer *s);
+/* Name and options; s->name. -EINVAL and a sentence. */
+int steer_check(struct np_steer *s, const char *service, const struct np_steer_opts *o);
+/* The sentence for @err, into the caller's buffer. */
+void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o);
 /* Keeps the sentence for np_steer_error() and returns @err. */
 int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -87,9 +94,9 @@ const char *steer_policy_name(uint32_t policy);
 int level_load_private(struct np_steer *s, const struct np_steer_opts *o);
 /* The program of group @g: loaded, or opened among the pins, when it is first asked for. */
 int level_program(struct np_steer *s, unsigned g, int *ret_fd);
-/* Makes the maps of a service and fills in its configuration; @why as object_open(). */
-int level_make_maps(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret,
-		    char *why, size_t cap);
+/* A new service: its maps, configured, and the program of group 0; @why as object_open(). */
+int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, int *ret_fd,
+	       char *why, size_t cap);
 /* The program of group @g over the maps @m: level 2 or 3. */
 int level_load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
 		       char *why, size_t cap);

@@ -30,26 +30,31 @@ int sys_open_dir(const char *path, int *ret_fd)
 
 int sys_mkdir(const char *path, mode_t mode)
 {
+	SYS_FAULT(fs);
 	return mkdir(path, mode) < 0 ? -errno : 0;
 }
 
 int sys_rmdir(const char *path)
 {
+	SYS_FAULT(fs);
 	return rmdir(path) < 0 ? -errno : 0;
 }
 
 int sys_unlink(const char *path)
 {
+	SYS_FAULT(fs);
 	return unlink(path) < 0 ? -errno : 0;
 }
 
 int sys_rename_new(const char *from, const char *to)
 {
+	SYS_FAULT(fs);
 	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
 }
 
 int sys_set_access(const char *path, mode_t mode, gid_t gid)
 {
+	SYS_FAULT(fs);
 	if (gid != (gid_t)-1 && chown(path, (uid_t)-1, gid) < 0)
 		return -errno;
 	return chmod(path, mode) < 0 ? -errno : 0;
@@ -66,6 +71,7 @@ int sys_fs_magic(const char *path, long *ret)
 {
 	struct statfs st;
 
+	SYS_FAULT(fs);
 	if (statfs(path, &st) < 0)
 		return -errno;
 	*ret = (long)st.f_type;
@@ -89,6 +95,7 @@ int sys_dir_each(const char *path, int (*fn)(void *arg, const char *name), void 
 
 int sys_lock_dir(int fd, int ms)
 {
+	SYS_FAULT(fs);
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EINTR)
 			continue;
@@ -108,8 +115,10 @@ int sys_unlock_dir(int fd)
 
 int sys_dup(int fd, int *ret_fd)
 {
-	int n = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int n;
 
+	SYS_FAULT(fs);
+	n = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (n < 0)
 		return -errno;
 	*ret_fd = n;
