@@ -208,10 +208,12 @@ static int parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 			break;
 		case 'V':
 			printf("npsteer %s\n", NP_VERSION);
-			exit(DONE);
+			n->answered = true;
+			return DONE;
 		case 'h':
 			usage(stdout);
-			exit(DONE);
+			n->answered = true;
+			return DONE;
 		case OPT_BPFFS:
 			n->bpffs = optarg;
 			break;
@@ -255,17 +257,15 @@ static int parse_words(struct npsteer *n, const struct verb *v, int argc, char *
 	return DONE;
 }
 
-int main(int argc, char **argv)
+static int npsteer(struct npsteer *n, int argc, char **argv)
 {
 	bool given[sizeof longs / sizeof longs[0]] = { false };
-	struct npsteer n = { 0 };
 	const struct verb *v;
 	const char *stray;
 	int code;
 
-	json_init(&n.say, stdout, false);
-	code = parse_options(&n, argc, argv, given);
-	if (code != DONE)
+	code = parse_options(n, argc, argv, given);
+	if (code != DONE || n->answered)
 		return code;
 	if (optind == argc || !strcmp(argv[optind], "help")) {
 		usage(optind == argc ? stderr : stdout);
@@ -273,15 +273,22 @@ int main(int argc, char **argv)
 	}
 	v = find_verb(argv[optind]);
 	if (!v)
-		return fail(&n, MISUSED, "there is no verb \"%s\": try npsteer help", argv[optind]);
+		return fail(n, MISUSED, "there is no verb \"%s\": try npsteer help", argv[optind]);
 	stray = stray_option(v, given);
 	if (stray)
-		return fail(&n, MISUSED, "%s takes no --%s: npsteer %s", v->name, stray, v->usage);
-	code = parse_words(&n, v, argc - optind - 1, argv + optind + 1);
-	if (code != DONE)
-		return code;
-	code = v->run(&n);
-	/* A full disk or a closed pipe must not look like success. */
+		return fail(n, MISUSED, "%s takes no --%s: npsteer %s", v->name, stray, v->usage);
+	code = parse_words(n, v, argc - optind - 1, argv + optind + 1);
+	return code == DONE ? v->run(n) : code;
+}
+
+int main(int argc, char **argv)
+{
+	struct npsteer n = { 0 };
+	int code;
+
+	json_init(&n.say, stdout, false);
+	code = npsteer(&n, argc, argv);
+	/* A full disk or a reader who has gone must not look like success. */
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return FAILED;
 	return code;

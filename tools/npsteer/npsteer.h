@@ -30,6 +30,7 @@ enum exit_code {
 
 struct npsteer {
 	bool json;
+	bool answered; /* --help, --version: nothing is left to do */
 	struct json say;
 	const char *service; /* NULL: none was named */
 	const char *args[2]; /* what follows it */
