@@ -13,7 +13,8 @@
 #include "support/test.h"
 
 /* A user's make: none of the variables, nor the job slots, of the make that runs this test. */
-#define PLAIN_MAKE "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
+#define PLAIN_MAKE \
+	"env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
 
 static char *dir;   /* a folder for this test */
 static char *build; /* the release build beside the one under test */
@@ -128,13 +129,16 @@ START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
 		dir);
 
 	must_sh(PLAIN_MAKE " O='%s' uninstall DESTDIR='%s' PREFIX=/opt/np", build, dir);
-	must_sh("left=$(find '%s' ! -type d); test -z \"$left\" || { echo \"left: $left\"; exit 1; }", dir);
+	must_sh("left=$(find '%s' ! -type d); test -z \"$left\" || { echo \"left: $left\"; exit 1; }",
+		dir);
 }
 END_TEST
 
 START_TEST(the_library_needs_no_executable_stack)
 {
-	must_sh(PLAIN_MAKE " O='%1$s' lib && readelf -lW '%1$s/libnetpoll-bpf.so' | grep GNU_STACK | grep -qv E", build);
+	must_sh(PLAIN_MAKE
+		" O='%1$s' lib && readelf -lW '%1$s/libnetpoll-bpf.so' | grep GNU_STACK | grep -qv E",
+		build);
 }
 END_TEST
 
@@ -163,7 +167,8 @@ START_TEST(the_export_check_names_what_leaks)
 	sh(&r, "scripts/check-exports '%s'", dir);
 
 	ck_assert_int_ne(r.code, 0);
-	ck_assert_ptr_nonnull(strstr(r.err, "shared library exports what is not np_*:\n    leak\n"));
+	ck_assert_ptr_nonnull(
+		strstr(r.err, "shared library exports what is not np_*:\n    leak\n"));
 	ck_assert_ptr_nonnull(strstr(r.err, "archive exports what is not np_*:\n    leak\n"));
 	ck_assert_ptr_nonnull(strstr(r.err, "no public header declares it:\n    leak\n    np_x\n"));
 	ran_free(&r);

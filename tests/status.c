@@ -7,9 +7,9 @@
 
 #include "support/test.h"
 
-static const int own[] = { NP_ECLOSED,	    NP_EREADTIMEOUT, NP_EDIALTIMEOUT, NP_EUNSUPPORTED,
-			   NP_EEOF,	    NP_EWRITETIMEOUT, NP_ECONCURRENT, NP_ETOOLONG,
-			   NP_ESHORT,	    NP_ENOTFIBER,    NP_ERESOLVE };
+static const int own[] = { NP_ECLOSED, NP_EREADTIMEOUT,  NP_EDIALTIMEOUT, NP_EUNSUPPORTED,
+			   NP_EEOF,    NP_EWRITETIMEOUT, NP_ECONCURRENT,  NP_ETOOLONG,
+			   NP_ESHORT,  NP_ENOTFIBER,     NP_ERESOLVE };
 
 #define NOWN (sizeof own / sizeof own[0])
 

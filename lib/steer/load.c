@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 
@@ -198,6 +199,9 @@ static int make_room(struct np_steer *s, const char *dir, const struct np_steer_
 	maps_close(&m);
 	if (!o->force && r == 0)
 		return NP_STEER_ALREADY;
+	if (r == -EACCES || r == -EPERM)
+		return steer_fail(s, r, "%s is there, and uid %d may not look into it: run npsteer as root", dir,
+				  (int)geteuid());
 	if (!o->force)
 		return steer_fail(
 			s, -EEXIST,

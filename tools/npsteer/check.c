@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * check: what this machine and this user may have, why it is no more, and the mend for each finding
+ *
+ * The level is found out by trying: the program is loaded and dropped again. All else is read from
+ * /proc and /sys, and explains. Nothing is changed.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <bpf/btf.h>
+#include <linux/capability.h>
+
+#include "bpffs.h"
+#include "npsteer.h"
+#include "table.h"
+
+enum found {
+	FOUND_OK,
+	FOUND_NOTE,   /* costs something, or only some policies */
+	FOUND_LACKING /* lowers the level */
+};
+
+static const char *const found_names[] = { "ok", "note", "lacking" };
+
+struct report {
+	struct npsteer *n;
+	gid_t gid; /* of --group */
+	struct table table;
+};
+
+/* One finding. @mend is NULL where there is nothing to do. */
+static void find(struct report *r, const char *what, enum found found, const char *value,
+		 const char *mend)
+{
+	struct json *j = &r->n->say;
+
+	if (!r->n->json) {
+		table_text(&r->table, "%s", found_names[found]);
+		table_text(&r->table, "%s", what);
+		table_text(&r->table, mend && found != FOUND_OK ? "%s: %s" : "%s", value, mend);
+		return;
+	}
+	json_object(j, NULL);
+	json_string(j, "name", what);
+	json_string(j, "state", found_names[found]);
+	json_string(j, "value", value);
+	json_string(j, "mend", found != FOUND_OK ? mend : NULL);
+	json_end_object(j);
+}
+
+/* The first line of a file, "" where it cannot be read. */
+static void read_line(const char *path, char *dst, size_t cap)
+{
+	FILE *f = fopen(path, "re");
+
+	dst[0] = '\0';
+	if (!f)
+		return;
+	if (!fgets(dst, (int)cap, f))
+		dst[0] = '\0';
+	dst[strcspn(dst, "\n")] = '\0';
+	fclose(f);
+}
+
+/* ------------------------------------------------------------------ kernel and rights */
+
+static bool kernel_at_least(int major, int minor)
+{
+	struct utsname u;
+	int a = 0, b = 0;
+
+	if (uname(&u) < 0 || sscanf(u.release, "%d.%d", &a, &b) != 2)
+		return false;
+	return a > major || (a == major && b >= minor);
+}
+
+static void check_kernel(struct report *r)
+{
+	struct utsname u = { .release = "?" };
+
+	uname(&u);
+	if (!kernel_at_least(5, 8))
+		find(r, "kernel", FOUND_LACKING, u.release,
+		     "Linux 5.8 or later is needed to steer");
+	else
+		find(r, "kernel", kernel_at_least(5, 14) ? FOUND_OK : FOUND_LACKING, u.release,
+		     "with Linux 5.14 or later a listener that closes loses nothing");
+}
+
+static bool has_cap(unsigned cap)
+{
+	unsigned long long effective = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof line, f))
+		if (sscanf(line, "CapEff: %llx", &effective) == 1)
+			break;
+	fclose(f);
+	return effective >> cap & 1;
+}
+
+static void check_caps(struct report *r)
+{
+	bool admin = has_cap(CAP_SYS_ADMIN);
+
+	find(r, "CAP_BPF", admin || has_cap(CAP_BPF) ? FOUND_OK : FOUND_LACKING,
+	     admin || has_cap(CAP_BPF) ? "yes" : "no",
+	     "root can `npsteer load SERVICE --group GROUP` for this user, or `setcap cap_bpf+ep` the server");
+	find(r, "CAP_PERFMON", admin || has_cap(CAP_PERFMON) ? FOUND_OK : FOUND_NOTE,
+	     admin || has_cap(CAP_PERFMON) ? "yes" : "no",
+	     "only programs that read kernel memory need it");
+}
+
+/* Kernels before 5.11 charge maps to the user. */
+static void check_memlock(struct report *r)
+{
+	struct rlimit l;
+	char value[64];
+
+	if (kernel_at_least(5, 11) || getrlimit(RLIMIT_MEMLOCK, &l) < 0 ||
+	    l.rlim_cur == RLIM_INFINITY)
+		return;
+	snprintf(value, sizeof value, "%llu bytes", (unsigned long long)l.rlim_cur);
+	find(r, "memlock", l.rlim_cur < 64u << 20 ? FOUND_NOTE : FOUND_OK, value,
+	     "`ulimit -l unlimited` before loading");
+}
+
+/* ------------------------------------------------------------------ types and kfuncs */
+
+static void check_btf(struct report *r)
+{
+	static const char *const kfuncs[] = { "bpf_cast_to_kern_ctx", "bpf_rdonly_cast" };
+	struct btf *btf = btf__load_vmlinux_btf();
+	char missing[128] = "";
+	size_t n = 0;
+
+	if (!btf) {
+		find(r, "BTF", FOUND_NOTE, "no",
+		     "only programs that read kernel memory need it: CONFIG_DEBUG_INFO_BTF");
+		return;
+	}
+	find(r, "BTF", FOUND_OK, "yes", NULL);
+	for (size_t i = 0; i < sizeof kfuncs / sizeof kfuncs[0]; i++)
+		if (btf__find_by_name_kind(btf, kfuncs[i], BTF_KIND_FUNC) < 0)
+			n += (size_t)snprintf(missing + n, sizeof missing - n, "%s%s",
+					      n ? ", " : "no ", kfuncs[i]);
+	find(r, "kfuncs", n ? FOUND_NOTE : FOUND_OK, n ? missing : "yes",
+	     "only programs that read kernel memory need them");
+	btf__free(btf);
+}
+
+/* ------------------------------------------------------------------ sysctls */
+
+static void check_sysctls(struct report *r)
+{
+	char v[64];
+
+	read_line("/proc/sys/kernel/unprivileged_bpf_disabled", v, sizeof v);
+	if (v[0])
+		find(r, "kernel.unprivileged_bpf_disabled", FOUND_OK, v, NULL);
+	read_line("/proc/sys/net/core/bpf_jit_enable", v, sizeof v);
+	if (v[0])
+		find(r, "net.core.bpf_jit_enable", strcmp(v, "0") ? FOUND_OK : FOUND_NOTE, v,
+		     "`sysctl net.core.bpf_jit_enable=1`: interpreted, the program is slow");
+	read_line("/proc/sys/net/ipv4/tcp_syncookies", v, sizeof v);
+	if (v[0])
+		find(r, "net.ipv4.tcp_syncookies", strcmp(v, "2") ? FOUND_OK : FOUND_NOTE, v,
+		     "under 2 every connection is decided twice: `sysctl net.ipv4.tcp_syncookies=1`");
+	read_line("/proc/sys/net/core/somaxconn", v, sizeof v);
+	if (v[0])
+		find(r, "net.core.somaxconn", atol(v) < 1024 ? FOUND_NOTE : FOUND_OK, v,
+		     "no listener's queue is longer than that: `sysctl net.core.somaxconn=4096`");
+}
+
+/* ------------------------------------------------------------------ BPF file systems */
+
+static void find_path(struct report *r, enum found found, const char *path, const char *text,
+		      const char *mend)
+{
+	char value[700];
+
+	snprintf(value, sizeof value, "%s %s", path, text);
+	find(r, "bpffs", found, value, mend);
+}
+
+/* One folder on the way to a bpffs: whether those who do not own it may pass. */
+static void check_component(struct report *r, const char *path, const struct stat *st)
+{
+	struct group *g = getgrgid(st->st_gid);
+	char text[128], mend[600];
+
+	if (st->st_mode & S_IXOTH)
+		return; /* all is well: not worth a line */
+	snprintf(text, sizeof text, "has mode %04o, group %s", (unsigned)st->st_mode & 07777,
+		 g ? g->gr_name : "?");
+	snprintf(mend, sizeof mend,
+		 "to let others join: `chmod o+x %s`, or `npsteer load --group` mounts " BPFFS_OWN,
+		 path);
+	find_path(r, FOUND_NOTE, path, text, mend);
+}
+
+/* Each component of @root in turn, until one is missing or cannot be passed by us. */
+static void check_components(struct report *r, const char *root)
+{
+	char part[512];
+	struct stat st;
+	size_t n = 1;
+
+	if (strlen(root) >= sizeof part)
+		return;
+	for (;;) {
+		memcpy(part, root, n);
+		part[n] = '\0';
+		if (stat(part, &st) < 0)
+			return;
+		check_component(r, part, &st);
+		if (!root[n])
+			return;
+		n += strspn(root + n, "/");
+		n += strcspn(root + n, "/");
+	}
+}
+
+/* Whether the members of --group get to @root. */
+static void check_group(struct report *r, const char *root)
+{
+	char at[512] = "", text[640], mend[600];
+	mode_t mode = 0;
+
+	if (bpffs_barrier(root, r->gid, at, sizeof at, &mode) == 0) {
+		snprintf(text, sizeof text, "can be reached by group %s", r->n->group);
+		find_path(r, FOUND_OK, root, text, NULL);
+		return;
+	}
+	snprintf(text, sizeof text, "cannot be reached by group %s, because %s has mode %04o",
+		 r->n->group, at, (unsigned)mode);
+	snprintf(mend, sizeof mend,
+		 "`chmod o+x %s`, or `npsteer load --group %s` mounts " BPFFS_OWN, at, r->n->group);
+	find_path(r, FOUND_NOTE, root, text, mend);
+}
+
+static void check_places(struct report *r)
+{
+	bool any = false;
+
+	for (unsigned i = 0; bpffs_place(r->n->bpffs, i); i++) {
+		const char *root = bpffs_place(r->n->bpffs, i);
+
+		if (!bpffs_is(root))
+			continue;
+		any = true;
+		find_path(r, FOUND_OK, root, "is mounted", NULL);
+		if (r->n->group)
+			check_group(r, root);
+		else
+			check_components(r, root);
+	}
+	if (!any)
+		find_path(r, FOUND_NOTE, bpffs_place(r->n->bpffs, 0), "is not mounted",
+			  "`npsteer load` mounts it, as root");
+}
+
+/* A service that can be joined gives its level to a server without any capability. */
+static int check_service(void *arg, const char *name, const char *path)
+{
+	char why[NP_STEER_TEXT_MAX] = "", value[NP_STEER_NAME_MAX + 64];
+	struct np_steer_info info = { .sz = sizeof info };
+	struct report *r = arg;
+	struct np_steer *s;
+
+	if (np_steer_open(name,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = r->n->bpffs,
+				  .error = why, .error_cap = sizeof why),
+			  &s) < 0) {
+		snprintf(value, sizeof value, "%s cannot be joined", name);
+		find(r, "service", FOUND_NOTE, value, why);
+		return 0;
+	}
+	np_steer_info(s, &info);
+	np_steer_close(&s);
+	snprintf(value, sizeof value, "%s can be joined: level %d", name, info.level);
+	find(r, "service", FOUND_OK, value, NULL);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the verb */
+
+/*
+ * The level a private program would have; an errno and the sentence if none can be loaded. Nothing
+ * can be pinned below /dev/null, so no service is joined instead.
+ */
+static int find_level(int *ret_level, char *why, size_t cap)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+	struct np_steer *s;
+	int r;
+
+	r = np_steer_open(NULL,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .bpffs = "/dev/null",
+				  .error = why, .error_cap = cap),
+			  &s);
+	if (r < 0)
+		return r;
+	np_steer_info(s, &info);
+	np_steer_close(&s);
+	*ret_level = info.level;
+	snprintf(why, cap, "%s",
+		 info.level >= NP_STEER_L3 ?
+			 "connections are steered, and a listener that closes loses nothing" :
+			 info.reason);
+	return 0;
+}
+
+static int parse_group(struct npsteer *n, gid_t *ret)
+{
+	struct group *g;
+	long id;
+
+	if (!n->group)
+		return DONE;
+	g = getgrnam(n->group);
+	if (!g && !parse_number(n->group, INT_MAX, &id))
+		return fail(n, MISUSED, "there is no group \"%s\"", n->group);
+	*ret = g ? g->gr_gid : (gid_t)id;
+	return DONE;
+}
+
+static void check_all(struct report *r)
+{
+	check_kernel(r);
+	check_caps(r);
+	check_memlock(r);
+	check_btf(r);
+	check_sysctls(r);
+	check_places(r);
+	np_steer_list(NP_OPTS(np_steer_opts, .bpffs = r->n->bpffs), check_service, r);
+}
+
+int verb_check(struct npsteer *n)
+{
+	struct report r = { .n = n };
+	char why[NP_STEER_TEXT_MAX] = "";
+	int code, level = 0, status;
+
+	code = parse_group(n, &r.gid);
+	if (code != DONE)
+		return code;
+	status = find_level(&level, why, sizeof why);
+	if (n->json) {
+		answer(n);
+		json_int(&n->say, "level", level);
+		json_string(&n->say, "reason", why);
+		json_array(&n->say, "findings");
+		check_all(&r);
+		json_end_array(&n->say);
+		end_answer(n);
+	} else {
+		table_init(&r.table, 3);
+		table_text(&r.table, "FOUND");
+		table_text(&r.table, "WHAT");
+		table_text(&r.table, "HOW IT IS");
+		check_all(&r);
+		printf("level %d: %s\n", level, why);
+		table_print(&r.table, stdout, "  ");
+		table_fini(&r.table);
+	}
+	return status == 0 ? DONE : status == -EPERM ? DENIED : UNSUPPORTED;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * npsteer: what the verbs share: options, the two ways to speak, and exit codes
+ *
+ * npsteer [OPTIONS] VERB [SERVICE] ... One file for each verb. A verb prints through say (JSON) or
+ * stdio (text), never both, and returns an exit code. An error is one sentence, from fail(), that
+ * says what to do.
+ */
+#ifndef NPSTEER_H
+#define NPSTEER_H
+
+#include <stdbool.h>
+
+#include "json.h"
+#include "netpoll/steer.h"
+
+/* In the man page, in this order. */
+enum exit_code {
+	DONE = 0,
+	FAILED = 1,      /* none of the below */
+	MISUSED = 2,     /* unknown verb, option, policy; a name that is none */
+	DENIED = 3,      /* EPERM, EACCES */
+	ABSENT = 4,      /* no such service, no BPF file system */
+	BUSY = 5,        /* workers hold claims; another npsteer holds the lock */
+	FOREIGN = 6,     /* the pins are of another ABI */
+	UNSUPPORTED = 7, /* by this kernel */
+};
+
+#define JSON_SCHEMA 1
+
+struct npsteer {
+	bool json;
+	bool answered; /* --help, --version: nothing is left to do */
+	struct json say;
+	const char *service; /* NULL: none was named */
+	const char *args[2]; /* what follows it */
+	int n_args;
+	/* options */
+	const char *bpffs;
+	const char *group;
+	const char *policy;
+	const char *hang_ms;
+	const char *watch;
+	const char *count;
+	bool force;
+};
+
+struct verb {
+	const char *name;
+	const char
+		*options; /* long names it takes beside the common ones, each followed by a space */
+	int max_args;     /* after SERVICE; -1: no SERVICE either */
+	int (*run)(struct npsteer *n);
+	const char *usage, *text;
+};
+
+int verb_check(struct npsteer *n);
+int verb_load(struct npsteer *n);
+int verb_unload(struct npsteer *n);
+int verb_status(struct npsteer *n);
+int verb_stats(struct npsteer *n);
+int verb_policy(struct npsteer *n);
+
+/* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */
+int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same for a status @r of the library; @sentence is what the library said, may be empty. */
+int fail_status(struct npsteer *n, int r, const char *sentence);
+
+/* The outermost object of a verb's answer, schema and all. */
+void answer(struct npsteer *n);
+void end_answer(struct npsteer *n);
+
+/* The service that was named, or the default one. */
+const char *service_of(const struct npsteer *n);
+/* Joins it, read and write as far as the caller may. DONE, or what fail() returned. */
+int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
+
+/* A number from @text, all of it. False if it is none or out of 0..max. */
+bool parse_number(const char *text, long max, long *ret);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* status: what is pinned, which addresses and workers it has, and how they are now. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "bpffs.h"
+#include "npsteer.h"
+#include "table.h"
+
+static const char *state_name(int state)
+{
+	switch (state) {
+	case NP_STEER_READY:
+		return "ready";
+	case NP_STEER_DRAINING:
+		return "draining";
+	case NP_STEER_OUT:
+		return "out";
+	default:
+		return "unknown";
+	}
+}
+
+/* ------------------------------------------------------------------ text */
+
+static void text_workers(struct np_steer *s, const struct np_steer_info *info)
+{
+	static const char *const heads[] = { "WORKER",  "NAME",  "STATE",    "PID",   "CPU",
+					     "BUSY_MS", "CONNS", "ACCEPTED", "CLOSED" };
+	struct table t;
+
+	table_init(&t, sizeof heads / sizeof heads[0]);
+	for (size_t i = 0; i < t.columns; i++)
+		table_text(&t, "%s", heads[i]);
+	for (unsigned w = 0; w < info->workers; w++) {
+		struct np_steer_worker_info i = { .sz = sizeof i };
+
+		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed)
+			continue;
+		table_uint(&t, w);
+		table_text(&t, "%s", i.name);
+		table_text(&t, "%s", state_name(i.state));
+		table_text(&t, "%d", i.pid);
+		table_text(&t, i.cpu < 0 ? "-" : "%d", i.cpu);
+		table_uint(&t, i.busy_ms);
+		table_uint(&t, i.conns);
+		table_uint(&t, i.accepted_total);
+		table_uint(&t, i.closed_total);
+	}
+	if (t.n > t.columns)
+		table_print(&t, stdout, "  ");
+	else
+		puts("  no workers");
+	table_fini(&t);
+}
+
+static void text_service(struct np_steer *s, const struct np_steer_info *info)
+{
+	printf("%s: level %d, policy %s, hang_ms %d, ABI %u, %s\n", info->service, info->level,
+	       info->policy, info->hang_ms, info->abi, info->path);
+	for (unsigned g = 0; g < info->groups; g++) {
+		struct np_steer_group_info i = { .sz = sizeof i };
+
+		if (np_steer_group_info(s, g, &i) == 0)
+			printf("  address %u: %s, %u listener%s\n", g, i.address, i.workers,
+			       i.workers == 1 ? "" : "s");
+	}
+	text_workers(s, info);
+}
+
+/* ------------------------------------------------------------------ JSON */
+
+static void json_workers(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+{
+	json_array(j, "workers");
+	for (unsigned w = 0; w < info->workers; w++) {
+		struct np_steer_worker_info i = { .sz = sizeof i };
+
+		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed)
+			continue;
+		json_object(j, NULL);
+		json_uint(j, "worker", w);
+		json_string(j, "name", i.name);
+		json_string(j, "state", state_name(i.state));
+		json_int(j, "pid", i.pid);
+		json_int(j, "cpu", i.cpu);
+		json_uint(j, "busy_ms", i.busy_ms);
+		json_uint(j, "conns", i.conns);
+		json_uint(j, "accepted_total", i.accepted_total);
+		json_uint(j, "closed_total", i.closed_total);
+		json_uint(j, "lat_ewma_us", i.lat_ewma_us);
+		json_end_object(j);
+	}
+	json_end_array(j);
+}
+
+static void json_groups(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+{
+	json_array(j, "groups");
+	for (unsigned g = 0; g < info->groups; g++) {
+		struct np_steer_group_info i = { .sz = sizeof i };
+
+		if (np_steer_group_info(s, g, &i) < 0)
+			continue;
+		json_object(j, NULL);
+		json_uint(j, "group", g);
+		json_string(j, "address", i.address);
+		json_uint(j, "listeners", i.workers);
+		json_uint(j, "netns", i.netns);
+		json_end_object(j);
+	}
+	json_end_array(j);
+}
+
+static void json_service(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+{
+	json_object(j, NULL);
+	json_string(j, "service", info->service);
+	json_string(j, "path", info->path);
+	json_uint(j, "abi", info->abi);
+	json_int(j, "level", info->level);
+	json_string(j, "policy", info->policy);
+	json_int(j, "hang_ms", info->hang_ms);
+	json_groups(j, s, info);
+	json_workers(j, s, info);
+	json_end_object(j);
+}
+
+/* ------------------------------------------------------------------ one service, or each */
+
+static void begin_services(struct npsteer *n)
+{
+	if (!n->json)
+		return;
+	answer(n);
+	json_array(&n->say, "services");
+}
+
+static void end_services(struct npsteer *n)
+{
+	if (!n->json)
+		return;
+	json_end_array(&n->say);
+	end_answer(n);
+}
+
+static int count(void *arg, const char *name, const char *path)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static void show(struct npsteer *n, struct np_steer *s)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+
+	np_steer_info(s, &info);
+	if (n->json)
+		json_service(&n->say, s, &info);
+	else
+		text_service(s, &info);
+}
+
+/* One that cannot be opened is listed with the reason, and does not hide the others. */
+static int show_listed(void *arg, const char *name, const char *path)
+{
+	char why[NP_STEER_TEXT_MAX] = "";
+	struct npsteer *n = arg;
+	struct np_steer *s;
+	int r;
+
+	r = np_steer_open(name,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
+				  .error = why, .error_cap = sizeof why),
+			  &s);
+	if (r == 0) {
+		show(n, s);
+		np_steer_close(&s);
+	} else if (n->json) {
+		json_object(&n->say, NULL);
+		json_string(&n->say, "service", name);
+		json_string(&n->say, "path", path);
+		json_string(&n->say, "error", why);
+		json_end_object(&n->say);
+	} else {
+		printf("%s: %s\n", name, why);
+	}
+	return 0;
+}
+
+static int show_all(struct npsteer *n)
+{
+	char why[NP_STEER_TEXT_MAX] = "";
+	struct np_steer_opts o;
+	unsigned services = 0;
+	int r;
+
+	np_steer_opts_init(&o);
+	o.bpffs = n->bpffs;
+	o.error = why;
+	o.error_cap = sizeof why;
+	/* Once to count: an error must not come after half an answer. */
+	r = np_steer_list(&o, count, &services);
+	if (r == -ENODEV)
+		return fail(
+			n, ABSENT,
+			"there is no BPF file system at %s, so there are no services: `npsteer load SERVICE`, as root, mounts it",
+			bpffs_place(n->bpffs, 0));
+	if (r < 0)
+		return fail_status(n, r, why);
+	if (!services && !n->json)
+		puts("no services: `npsteer load SERVICE` makes one");
+	begin_services(n);
+	np_steer_list(&o, show_listed, n);
+	end_services(n);
+	return DONE;
+}
+
+int verb_status(struct npsteer *n)
+{
+	struct np_steer *s;
+	int code;
+
+	if (!n->service)
+		return show_all(n);
+	code = join_service(n, n->service, &s);
+	if (code != DONE)
+		return code;
+	begin_services(n);
+	show(n, s);
+	end_services(n);
+	np_steer_close(&s);
+	return DONE;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* table: cells are kept as text until the widths are known. */
+#include "table.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+void table_init(struct table *t, size_t columns)
+{
+	*t = (struct table){ .columns = columns };
+}
+
+void table_fini(struct table *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		free(t->cells[i]);
+	free(t->cells);
+}
+
+void table_text(struct table *t, const char *fmt, ...)
+{
+	char *cell = NULL;
+	va_list ap;
+
+	if (t->n == t->cap) {
+		t->cap = t->cap ? 2 * t->cap : 64;
+		t->cells = realloc(t->cells, t->cap * sizeof *t->cells);
+		if (!t->cells)
+			abort(); /* a tool that shows half a table lies */
+	}
+	va_start(ap, fmt);
+	if (vasprintf(&cell, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	/* Names come from other processes: what they hold must not reach the terminal as commands. */
+	for (char *p = cell; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	t->cells[t->n++] = cell;
+}
+
+void table_uint(struct table *t, uint64_t value)
+{
+	table_text(t, "%" PRIu64, value);
+}
+
+static const char *cell_at(const struct table *t, size_t row, size_t column)
+{
+	return t->cells[row * t->columns + column];
+}
+
+static bool is_number(const char *s)
+{
+	return s[strspn(s, "0123456789.-")] == '\0';
+}
+
+static int width_of(const struct table *t, size_t column, bool *ret_right)
+{
+	size_t rows = t->n / t->columns, width = 0, n;
+
+	*ret_right = rows > 1;
+	for (size_t r = 0; r < rows; r++) {
+		n = strlen(cell_at(t, r, column));
+		width = n > width ? n : width;
+		if (r && !is_number(cell_at(t, r, column)))
+			*ret_right = false;
+	}
+	return (int)width;
+}
+
+void table_print(const struct table *t, FILE *to, const char *indent)
+{
+	size_t rows = t->n / t->columns, last = t->columns - 1;
+	int width[TABLE_COLUMNS];
+	bool right[TABLE_COLUMNS];
+
+	for (size_t c = 0; c < t->columns; c++)
+		width[c] = width_of(t, c, &right[c]);
+	for (size_t r = 0; r < rows; r++) {
+		fputs(indent, to);
+		for (size_t c = 0; c < t->columns; c++) {
+			int w = right[c] ? width[c] : c == last ? 0 : -width[c];
+
+			fprintf(to, "%*s%s", w, cell_at(t, r, c), c == last ? "\n" : "  ");
+		}
+	}
+}
