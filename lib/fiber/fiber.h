@@ -61,6 +61,9 @@ struct fiber *fiber_self(void);
 /* A word for whoever runs fibers: what the fiber belongs to. NULL at the start of each run. */
 void fiber_set_owner(struct fiber *f, void *owner);
 void *fiber_owner(const struct fiber *f);
+/* A link for whoever queues parked fibers. */
+void fiber_set_next(struct fiber *f, struct fiber *next);
+struct fiber *fiber_next(const struct fiber *f);
 /* Whether @addr lies in a guard area of this pool, and of which fiber (for crash reports). */
 struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr);
 

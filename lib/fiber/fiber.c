@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* fiber: the pool, and the three switches: run, park, resume. */
+#include "fiber/fiber.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fiber/sanitizer.h"
+#include "fiber/stack.h"
+#include "fiber/switch.h"
+
+enum fiber_state { FIBER_FREE, FIBER_RUNNING, FIBER_STOPPED };
+
+struct fiber {
+	void *place; /* where it goes on; meaningful while parked */
+	struct fiber_pool *pool;
+	void (*fn)(void *);
+	void *arg;
+	void *owner;
+	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
+	struct fiber *next, *prev; /* all stacks of the pool */
+	enum fiber_state state;
+	struct stack stack;
+	struct sanitizer san;
+};
+
+struct fiber_pool {
+	struct fiber *free; /* the one used last is the next to be used: its pages are in the cache */
+	struct fiber *all;
+	void *main_place;
+	struct sanitizer main_san;
+	size_t stack_size;
+	unsigned max, keep;
+	unsigned stacks, in_use, high, refused;
+	unsigned idle_low; /* fewest free stacks since the last trim: so many were of no use */
+};
+
+static _Thread_local struct fiber *current __attribute__((tls_model("initial-exec")));
+
+/* ------------------------------------------------------------------ pool */
+
+int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t size = o && o->stack_size ? o->stack_size : 64u * 1024;
+	struct fiber_pool *fp = calloc(1, sizeof *fp);
+
+	if (!fp)
+		return -ENOMEM;
+	fp->stack_size = (size + page - 1) / page * page;
+	fp->max = o && o->max ? o->max : 65536;
+	fp->keep = o && o->keep ? o->keep : 16;
+	*ret = fp;
+	return 0;
+}
+
+static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
+{
+	struct fiber *f = calloc(1, sizeof *f);
+
+	if (!f) {
+		*ret_err = -ENOMEM;
+		return NULL;
+	}
+	*ret_err = stack_map(&f->stack, fp->stack_size);
+	if (*ret_err < 0) {
+		free(f);
+		return NULL;
+	}
+	sanitizer_stack_new(&f->san, stack_bottom(&f->stack), fp->stack_size);
+	f->pool = fp;
+	f->next = fp->all;
+	if (f->next)
+		f->next->prev = f;
+	fp->all = f;
+	fp->stacks++;
+	return f;
+}
+
+static void fiber_free(struct fiber *f)
+{
+	struct fiber_pool *fp = f->pool;
+
+	if (f->next)
+		f->next->prev = f->prev;
+	if (f->prev)
+		f->prev->next = f->next;
+	else
+		fp->all = f->next;
+	fp->stacks--;
+	sanitizer_stack_free(&f->san);
+	stack_unmap(&f->stack);
+	free(f);
+}
+
+int fiber_pool_free(struct fiber_pool *fp)
+{
+	struct fiber *f;
+
+	if (!fp)
+		return 0;
+	if (fp->in_use)
+		return -EBUSY;
+	while ((f = fp->free)) {
+		fp->free = f->next_free;
+		fiber_free(f);
+	}
+	free(fp);
+	return 0;
+}
+
+/* Stacks that nobody needed since the last trim go back to the kernel, the coldest first. */
+void fiber_pool_trim(struct fiber_pool *fp)
+{
+	unsigned idle = fp->stacks - fp->in_use;
+	unsigned excess = fp->idle_low > fp->keep ? fp->idle_low - fp->keep : 0;
+	struct fiber **at = &fp->free, *f;
+
+	for (unsigned stay = idle - excess; stay > 0; stay--)
+		at = &(*at)->next_free;
+	f = *at;
+	*at = NULL;
+	while (f) {
+		struct fiber *next = f->next_free;
+
+		fiber_free(f);
+		f = next;
+	}
+	fp->idle_low = fp->stacks - fp->in_use;
+}
+
+void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
+{
+	*ret = (struct fiber_pool_stats){ fp->stacks, fp->in_use, fp->high, fp->refused };
+}
+
+struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
+{
+	for (struct fiber *f = fp->all; f; f = f->next)
+		if ((const char *)addr >= f->stack.map && (const char *)addr < stack_bottom(&f->stack))
+			return f;
+	return NULL;
+}
+
+static struct fiber *take(struct fiber_pool *fp, int *ret_err)
+{
+	struct fiber *f = fp->free;
+
+	if (f) {
+		fp->free = f->next_free;
+	} else if (fp->stacks < fp->max) {
+		f = fiber_new(fp, ret_err);
+	} else {
+		*ret_err = -EAGAIN;
+	}
+	if (!f) {
+		fp->refused++;
+		return NULL;
+	}
+	if (++fp->in_use > fp->high)
+		fp->high = fp->in_use;
+	if (fp->stacks - fp->in_use < fp->idle_low)
+		fp->idle_low = fp->stacks - fp->in_use;
+	return f;
+}
+
+/* ------------------------------------------------------------------ switches */
+
+/* From a fiber back to main. */
+FIBER_NO_TSAN static void to_main(struct fiber *f, int ends)
+{
+	struct fiber_pool *fp = f->pool;
+
+	current = NULL;
+	sanitizer_leave(&f->san, &fp->main_san, ends);
+	fiber_switch(&f->place, fp->main_place);
+	sanitizer_arrive(&f->san, &fp->main_san);
+}
+
+/* The first frame of every fiber. */
+FIBER_NO_TSAN static void fiber_main(struct fiber *f)
+{
+	sanitizer_arrive(&f->san, &f->pool->main_san);
+	f->fn(f->arg);
+	f->state = FIBER_FREE;
+	to_main(f, 1);
+	__builtin_unreachable();
+}
+
+/* From main to a fiber, until it parks or ends. */
+static int enter(struct fiber *f)
+{
+	struct fiber_pool *fp = f->pool;
+
+	current = f;
+	f->state = FIBER_RUNNING;
+	sanitizer_main(&fp->main_san);
+	sanitizer_leave(&fp->main_san, &f->san, 0);
+	fiber_switch(&fp->main_place, f->place);
+	sanitizer_arrive(&fp->main_san, NULL);
+	if (f->state != FIBER_FREE)
+		return FIBER_PARKED;
+	fp->in_use--;
+	f->next_free = fp->free;
+	fp->free = f;
+	return FIBER_ENDED;
+}
+
+int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
+{
+	struct fiber *f;
+	int r = 0;
+
+	assert(!current);
+	f = take(fp, &r);
+	if (!f)
+		return r;
+	f->fn = fn;
+	f->arg = arg;
+	f->owner = NULL;
+	f->san.fake = NULL;
+	f->place = fiber_prepare(stack_top(&f->stack), fiber_main, f);
+	return enter(f);
+}
+
+int fiber_resume(struct fiber *f)
+{
+	assert(!current && f->state == FIBER_STOPPED);
+	return enter(f);
+}
+
+void fiber_park(void)
+{
+	struct fiber *f = current;
+
+	assert(f);
+	f->state = FIBER_STOPPED;
+	to_main(f, 0);
+}
+
+struct fiber *fiber_self(void)
+{
+	return current;
+}
+
+void fiber_set_owner(struct fiber *f, void *owner)
+{
+	f->owner = owner;
+}
+
+void *fiber_owner(const struct fiber *f)
+{
+	return f->owner;
+}
+
+void fiber_set_next(struct fiber *f, struct fiber *next)
+{
+	f->next_free = next;
+}
+
+struct fiber *fiber_next(const struct fiber *f)
+{
+	return f->next_free;
+}
