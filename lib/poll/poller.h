@@ -73,6 +73,8 @@ int poller_loop(struct poller *p);
 /* The poller whose thread this is, NULL elsewhere. Thread: any. */
 struct poller *poller_self(void);
 int poller_index(const struct poller *p);
+/* The CPU it was to be pinned to, -1 for none. */
+int poller_cpu(const struct poller *p);
 
 /* Thread: any. FIFO per sender. Wakes the loop if need be. */
 void poller_post(struct poller *p, struct mail *m);
@@ -98,6 +100,13 @@ void poller_del_load(struct poller *p, struct poller_load *l);
 /* Owner. busy_since := now, on every line; the loop does it before each dispatch. Free while
  * there is no line. */
 void poller_publish_busy(struct poller *p);
+
+/* Owner. One pointer that belongs to the layer above; free_fn(v) runs in poller_free(). */
+void *poller_local(const struct poller *p);
+void poller_set_local(struct poller *p, void *v, void (*free_fn)(void *v));
+
+/* Owner. Counts turns: two events in successive turns are a burst. */
+uint64_t poller_turn(const struct poller *p);
 
 /* Owner. Keeps the loop alive while > 0: poller_stop() waits for it. */
 void poller_hold(struct poller *p);

@@ -4,7 +4,7 @@
  *
  * The kernel tells once that a descriptor became readable or writable. The watch remembers it
  * (ready) and knows what its owner waits for (want); its function is called while both are set.
- * want and ready are masks of WATCH_IN and WATCH_OUT; for each bit:
+ * want and ready are masks of WATCH_IN, WATCH_OUT and WATCH_GONE; for each bit:
  *
  *   WANT READY   state     leaves it by
  *     0    0     idle      watch_want() -> armed
@@ -15,8 +15,9 @@
  * A reader would expect an epoll_ctl in watch_want(): there is none for IN, and for OUT one MOD in
  * the life of the watch, at the first time it is wanted; it stays registered for good.
  *
- * HUP, ERR, RDHUP and PRI are not wanted, they come: they are kept in w->flags, make the
- * watch IN-ready (a read finds out what happened), ERR and HUP also OUT-ready.
+ * HUP, ERR, RDHUP and PRI are not wanted, they come: they are kept in w->flags and make the
+ * watch IN-ready (a read finds out what happened), ERR and HUP also OUT-ready. Who does not read for a while
+ * and must hear all the same that the peer has gone wants WATCH_GONE: ready with RDHUP, HUP, ERR.
  *
  * A function that leaves want & ready set (its budget was spent) is called again next turn.
  * Everything here: Thread: the poller's.
@@ -33,6 +34,7 @@ struct poller;
 enum {
 	WATCH_IN    = 1 << 0,
 	WATCH_OUT   = 1 << 1,
+	WATCH_GONE  = 1 << 6,
 	/* in w->flags, sticky except PRI, which the function clears when it has dealt with it */
 	WATCH_RDHUP = 1 << 2,
 	WATCH_HUP   = 1 << 3,
@@ -69,6 +71,13 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
  * when another process still holds the description.
  */
 void watch_close(struct watch *w);
+/*
+ * watch_drop() - watch_close() without the DEL, for an fd that is about to be closed
+ *
+ * close(2) ends the registration, unless another process still holds the description: then what it
+ * reports finds no generation and is dropped.
+ */
+void watch_drop(struct watch *w);
 /* OUT: may fail once with what epoll_ctl(2) says (-ENOMEM, -ENOSPC). IN: always 0. */
 int watch_want(struct watch *w, unsigned bits);
 void watch_stop(struct watch *w, unsigned bits);

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * poller: the loop, its thread, and what may be queued on it
+ *
+ * Policies for calls that must not fail. epoll_wait: EINTR is a turn without events; anything else
+ * would be a bug of ours (EBADF, EINVAL, EFAULT), is logged once, and the loop goes on with what
+ * needs no events. The wake eventfd is never read: it is edge-triggered, and its counter lasts
+ * for 2^64 wake-ups.
+ */
+#include "poll/poller.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "poll/poller_private.h"
+#include "sys/clock.h"
+#include "sys/cpu.h"
+#include "sys/epoll.h"
+#include "sys/io.h"
+#include "sys/wake.h"
+
+#define EVENTS_MIN  64
+#define EVENTS_MAX  1024
+#define DATA_WAKE   UINT64_MAX
+#define TRIM_EVERY_MS 1000
+
+static _Thread_local struct poller *self __attribute__((tls_model("initial-exec")));
+
+struct spawn {
+	struct spawn *next;
+	void (*fn)(void *);
+	void *arg;
+};
+
+/* ------------------------------------------------------------------ new and free */
+
+static int open_fds(struct poller *p)
+{
+	int r = sys_epoll_create(&p->epoll_fd);
+
+	if (r == 0)
+		r = sys_wake_open(&p->wake_fd);
+	if (r == 0)
+		r = sys_epoll_add(p->epoll_fd, p->wake_fd, EPOLLIN | EPOLLET, DATA_WAKE);
+	return r;
+}
+
+static void destroy(struct poller *p)
+{
+	if (p->local)
+		p->local_free(p->local);
+	sys_close(&p->wake_fd);
+	sys_close(&p->epoll_fd);
+	free(p->events);
+	free(p->slots);
+	free(p);
+}
+
+int poller_new(const struct poller_opts *o, struct poller **ret)
+{
+	struct poller *p = aligned_alloc(64, (sizeof *p + 63) & ~(size_t)63);
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	memset(p, 0, sizeof *p);
+	p->opts = *o;
+	p->epoll_fd = p->wake_fd = -1;
+	p->free_slot = SLOT_NONE;
+	list_init(&p->ready);
+	p->now_ms = sys_clock_ns() / 1000000u;
+	wheel_init(&p->wheel, p->now_ms);
+	p->n_events = EVENTS_MIN;
+	p->events = calloc((size_t)p->n_events, sizeof *p->events);
+	r = p->events ? open_fds(p) : -ENOMEM;
+	if (r == 0)
+		r = fiber_pool_new(&o->fibers, &p->fibers);
+	if (r < 0) {
+		destroy(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+int poller_free(struct poller *p)
+{
+	int r;
+
+	if (!p)
+		return 0;
+	if (p->state == POLLER_RUNNING)
+		return -EBUSY;
+	r = fiber_pool_free(p->fibers);
+	if (r < 0)
+		return r;
+	destroy(p);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ queues */
+
+void poller_post(struct poller *p, struct mail *m)
+{
+	if (mailbox_put(&p->mailbox, m) && self != p)
+		sys_wake_signal(p->wake_fd);
+}
+
+void poller_ready(struct poller *p, struct fiber *f)
+{
+	poller_assert_owner(p);
+	fiber_set_next(f, NULL);
+	if (p->run_last)
+		fiber_set_next(p->run_last, f);
+	else
+		p->run_first = f;
+	p->run_last = f;
+}
+
+int poller_spawn(struct poller *p, void (*fn)(void *), void *arg)
+{
+	struct spawn *s = malloc(sizeof *s);
+
+	poller_assert_owner(p);
+	if (!s)
+		return -ENOMEM;
+	*s = (struct spawn){ .fn = fn, .arg = arg };
+	if (p->spawn_last)
+		p->spawn_last->next = s;
+	else
+		p->spawn_first = s;
+	p->spawn_last = s;
+	return 0;
+}
+
+void poller_defer(struct poller *p, struct mail *m)
+{
+	m->next = NULL;
+	if (p->deferred_last)
+		p->deferred_last->next = m;
+	else
+		p->deferred_first = m;
+	p->deferred_last = m;
+}
+
+/* ------------------------------------------------------------------ one turn */
+
+static bool has_work(const struct poller *p)
+{
+	return !list_empty(&p->ready) || p->run_first || p->deferred_first ||
+	       (p->spawn_first && !p->spawn_blocked) || atomic_load_explicit(&p->mailbox.head, memory_order_relaxed) ||
+	       (!p->holds && atomic_load_explicit(&p->stop, memory_order_relaxed));
+}
+
+/* Rounded up, so that no turn comes before its timer. */
+static int wait_ms(struct poller *p)
+{
+	uint64_t next, now;
+
+	if (has_work(p))
+		return 0;
+	next = wheel_next(&p->wheel);
+	if (next == WHEEL_NEVER)
+		return -1;
+	now = poller_refresh_now(p);
+	if (next <= now)
+		return 0;
+	return next - now < INT_MAX ? (int)(next - now) : INT_MAX;
+}
+
+static void publish(struct poller *p, uint64_t since_ns)
+{
+	for (unsigned i = 0; i < p->n_loads; i++)
+		__atomic_store_n(&p->loads[i]->busy_since_ns, since_ns, __ATOMIC_RELAXED);
+}
+
+void poller_publish_busy(struct poller *p)
+{
+	if (p->n_loads)
+		publish(p, sys_clock_coarse_ns() - (uint64_t)p->opts.clock_offset_ns);
+}
+
+static void grow_events(struct poller *p)
+{
+	struct epoll_event *e;
+
+	if (p->n_events >= EVENTS_MAX)
+		return;
+	e = realloc(p->events, 2 * (size_t)p->n_events * sizeof *e);
+	if (!e)
+		return; /* the rest comes with the next turn */
+	p->events = e;
+	p->n_events *= 2;
+}
+
+static int wait_events(struct poller *p)
+{
+	int timeout = wait_ms(p), n;
+
+	if (timeout)
+		publish(p, 0);
+	n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
+	p->stats.waits++;
+	if (n < 0) {
+		if (!p->wait_failed)
+			poller_log(p, 3, "epoll_wait: error %d; this is a bug of the library", -n);
+		p->wait_failed = true;
+		return 0;
+	}
+	return n;
+}
+
+static void take_events(struct poller *p, int n)
+{
+	p->stats.events += (uint64_t)n;
+	for (int i = 0; i < n; i++) {
+		struct watch *w;
+
+		if (p->events[i].data.u64 == DATA_WAKE)
+			continue;
+		w = watch_of_event(p, p->events[i].data.u64);
+		if (w)
+			watch_event(w, p->events[i].events);
+		else
+			p->stats.stale_events++;
+	}
+	if (n == p->n_events)
+		grow_events(p);
+}
+
+static void run_mail(struct poller *p)
+{
+	struct mail *m, *next;
+
+	for (m = mailbox_take(&p->mailbox); m; m = next) {
+		next = m->next;
+		p->stats.mails++;
+		poller_publish_busy(p);
+		m->fn(m);
+	}
+}
+
+static void resume_fibers(struct poller *p)
+{
+	struct fiber *f = p->run_first, *next;
+
+	p->run_first = p->run_last = NULL;
+	for (; f; f = next) {
+		next = fiber_next(f);
+		p->stats.fibers_run++;
+		poller_publish_busy(p);
+		if (fiber_resume(f) == FIBER_ENDED)
+			p->spawn_blocked = false;
+	}
+}
+
+static void start_fibers(struct poller *p)
+{
+	struct spawn *s = p->spawn_first, *next;
+	int r;
+
+	p->spawn_first = p->spawn_last = NULL;
+	for (; s; s = next) {
+		next = s->next;
+		p->stats.fibers_run++;
+		poller_publish_busy(p);
+		r = fiber_run(p->fibers, s->fn, s->arg);
+		if (r < 0)
+			break;
+		free(s);
+	}
+	p->spawn_blocked = s != NULL;
+	if (!s)
+		return;
+	/* No stack: they wait, in front of what was queued meanwhile. */
+	for (next = s; next->next;)
+		next = next->next;
+	next->next = p->spawn_first;
+	if (!p->spawn_first)
+		p->spawn_last = next;
+	p->spawn_first = s;
+}
+
+static void run_deferred(struct poller *p)
+{
+	struct mail *m = p->deferred_first, *next;
+
+	p->deferred_first = p->deferred_last = NULL;
+	for (; m; m = next) {
+		next = m->next;
+		m->fn(m);
+	}
+}
+
+static void turn(struct poller *p)
+{
+	int n = wait_events(p);
+
+	p->stats.turns++;
+	poller_refresh_now(p);
+	take_events(p, n);
+	run_mail(p);
+	watch_dispatch(p);
+	resume_fibers(p);
+	if (p->spawn_first && !p->spawn_blocked)
+		start_fibers(p);
+	p->stats.timers_fired += wheel_turn(&p->wheel, p->now_ms);
+	run_deferred(p);
+	if (p->now_ms >= p->trim_at_ms) {
+		p->trim_at_ms = p->now_ms + TRIM_EVERY_MS;
+		fiber_pool_trim(p->fibers);
+	}
+}
+
+static bool may_end(const struct poller *p)
+{
+	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !p->run_first && !p->spawn_first &&
+	       !p->deferred_first && !atomic_load_explicit(&p->mailbox.head, memory_order_relaxed);
+}
+
+int poller_loop(struct poller *p)
+{
+	self = p;
+	while (!may_end(p))
+		turn(p);
+	publish(p, 0);
+	self = NULL;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ thread */
+
+static void *thread_main(void *arg)
+{
+	struct poller *p = arg;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof name, "np-%d", p->opts.index);
+	pthread_setname_np(pthread_self(), name);
+	if (p->opts.cpu >= 0) {
+		r = sys_cpu_pin(p->opts.cpu);
+		if (r < 0)
+			poller_log(p, 1, "cannot pin poller %d to CPU %d (error %d): it runs unpinned", p->opts.index,
+				   p->opts.cpu, -r);
+	}
+	poller_loop(p);
+	return NULL;
+}
+
+/* A signal meant for the process must not interrupt a poller; its own faults it must get. */
+static void poller_sigmask(sigset_t *set)
+{
+	sigfillset(set);
+	sigdelset(set, SIGSEGV);
+	sigdelset(set, SIGBUS);
+	sigdelset(set, SIGFPE);
+	sigdelset(set, SIGILL);
+}
+
+int poller_start(struct poller *p)
+{
+	sigset_t block, old;
+	int r;
+
+	if (p->state != POLLER_MADE)
+		return -EALREADY;
+	poller_sigmask(&block);
+	pthread_sigmask(SIG_SETMASK, &block, &old);
+	r = pthread_create(&p->thread, NULL, thread_main, p);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return -r;
+	p->state = POLLER_RUNNING;
+	return 0;
+}
+
+void poller_stop(struct poller *p)
+{
+	atomic_store_explicit(&p->stop, true, memory_order_release);
+	sys_wake_signal(p->wake_fd);
+}
+
+int poller_join(struct poller *p)
+{
+	int r;
+
+	if (p->state != POLLER_RUNNING)
+		return 0;
+	r = pthread_join(p->thread, NULL);
+	if (r)
+		return -r;
+	p->state = POLLER_ENDED;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ small things */
+
+struct poller *poller_self(void)
+{
+	return self;
+}
+
+int poller_index(const struct poller *p)
+{
+	return p->opts.index;
+}
+
+int poller_cpu(const struct poller *p)
+{
+	return p->opts.cpu;
+}
+
+uint64_t poller_now_ms(const struct poller *p)
+{
+	return p->now_ms;
+}
+
+uint64_t poller_refresh_now(struct poller *p)
+{
+	p->now_ms = sys_clock_ns() / 1000000u;
+	return p->now_ms;
+}
+
+uint64_t poller_turn(const struct poller *p)
+{
+	return p->stats.turns;
+}
+
+struct fiber_pool *poller_fibers(struct poller *p)
+{
+	return p->fibers;
+}
+
+void *poller_local(const struct poller *p)
+{
+	return p->local;
+}
+
+void poller_set_local(struct poller *p, void *v, void (*free_fn)(void *))
+{
+	p->local = v;
+	p->local_free = free_fn;
+}
+
+int poller_add_load(struct poller *p, struct poller_load *l)
+{
+	if (p->n_loads == POLLER_LOADS)
+		return -ENOSPC;
+	p->loads[p->n_loads++] = l;
+	return 0;
+}
+
+void poller_del_load(struct poller *p, struct poller_load *l)
+{
+	for (unsigned i = 0; i < p->n_loads; i++) {
+		if (p->loads[i] != l)
+			continue;
+		__atomic_store_n(&l->busy_since_ns, 0, __ATOMIC_RELAXED);
+		p->loads[i] = p->loads[--p->n_loads];
+		return;
+	}
+}
+
+void poller_hold(struct poller *p)
+{
+	p->holds++;
+}
+
+void poller_unhold(struct poller *p)
+{
+	p->holds--;
+}
+
+void poller_get_stats(const struct poller *p, struct poller_stats *ret)
+{
+	*ret = p->stats;
+}
+
+void poller_log(struct poller *p, int level, const char *fmt, ...)
+{
+	char msg[256];
+	va_list ap;
+
+	if (!p->opts.log)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof msg, fmt, ap);
+	va_end(ap);
+	p->opts.log(p->opts.log_arg, level, msg);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* poller: the inside of struct poller, for the files of lib/poll. */
+#ifndef POLL_POLLER_PRIVATE_H
+#define POLL_POLLER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+
+#include "poll/mailbox.h"
+#include "poll/poller.h"
+#include "poll/watch.h"
+#include "poll/wheel.h"
+
+#define POLLER_LOADS 16
+
+/* What an epoll event's data leads to; stale when the generations differ. */
+struct watch_slot {
+	struct watch *watch; /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+#define SLOT_NONE UINT32_MAX
+
+enum poller_state { POLLER_MADE, POLLER_RUNNING, POLLER_ENDED };
+
+struct poller {
+	/* owner thread */
+	int epoll_fd;
+	struct list ready;             /* watches with want & ready */
+	struct fiber *run_first, *run_last;
+	struct spawn *spawn_first, *spawn_last;
+	bool spawn_blocked;            /* no stack was free; until a fiber ends */
+	struct mail *deferred_first, *deferred_last;
+	struct wheel wheel;
+	uint64_t now_ms;
+	uint64_t trim_at_ms;
+	struct watch_slot *slots;
+	uint32_t n_slots, free_slot;
+	struct epoll_event *events;
+	int n_events;
+	struct fiber_pool *fibers;
+	struct poller_load *loads[POLLER_LOADS];
+	unsigned n_loads;
+	unsigned holds;
+	void *local;
+	void (*local_free)(void *);
+	struct poller_stats stats;
+	struct poller_opts opts;
+	bool wait_failed;              /* epoll_wait failed and it has been logged */
+
+	/* control thread */
+	pthread_t thread;
+	enum poller_state state;
+
+	/* any thread */
+	int wake_fd;
+	_Atomic(bool) stop;
+	struct mailbox mailbox __attribute__((aligned(64)));
+};
+
+/* An epoll event of this watch. */
+void watch_event(struct watch *w, uint32_t epoll_events);
+/* Runs the watches that are ready now; one that still has more to do stays for the next turn. */
+void watch_dispatch(struct poller *p);
+struct watch *watch_of_event(struct poller *p, uint64_t data);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* watch: the table of registrations, and want x ready. The state table is in watch.h. */
+#include "poll/watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "poll/poller_private.h"
+#include "sys/epoll.h"
+
+/* ------------------------------------------------------------------ slots */
+
+static int slots_grow(struct poller *p)
+{
+	uint32_t n = p->n_slots ? p->n_slots * 2 : 64;
+	struct watch_slot *s = realloc(p->slots, n * sizeof *s);
+
+	if (!s)
+		return -ENOMEM;
+	for (uint32_t i = n; i-- > p->n_slots;) {
+		s[i] = (struct watch_slot){ .next_free = p->free_slot };
+		p->free_slot = i;
+	}
+	p->slots = s;
+	p->n_slots = n;
+	return 0;
+}
+
+static int slot_take(struct poller *p, struct watch *w)
+{
+	int r;
+
+	if (p->free_slot == SLOT_NONE) {
+		r = slots_grow(p);
+		if (r < 0)
+			return r;
+	}
+	w->slot = p->free_slot;
+	p->free_slot = p->slots[w->slot].next_free;
+	p->slots[w->slot].watch = w;
+	return 0;
+}
+
+static void slot_give(struct poller *p, struct watch *w)
+{
+	struct watch_slot *s = &p->slots[w->slot];
+
+	s->watch = NULL;
+	s->generation++;
+	s->next_free = p->free_slot;
+	p->free_slot = w->slot;
+}
+
+static uint64_t event_data(const struct watch *w)
+{
+	return (uint64_t)w->poller->slots[w->slot].generation << 32 | w->slot;
+}
+
+struct watch *watch_of_event(struct poller *p, uint64_t data)
+{
+	uint32_t i = (uint32_t)data;
+
+	if (i >= p->n_slots || p->slots[i].generation != (uint32_t)(data >> 32))
+		return NULL;
+	return p->slots[i].watch;
+}
+
+/* ------------------------------------------------------------------ registration */
+
+#define EVENTS_ALWAYS (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
+
+static uint32_t epoll_events(uint32_t extra)
+{
+	/* epoll_ctl(2): EPOLLEXCLUSIVE allows few other flags, and no later MOD. */
+	return extra & EPOLLEXCLUSIVE ? EPOLLIN | EPOLLEXCLUSIVE : EVENTS_ALWAYS | extra;
+}
+
+int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
+	       void (*fn)(struct watch *, unsigned))
+{
+	uint16_t extra = w->extra;
+	int r;
+
+	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd, .extra = extra };
+	w->out_armed = (epoll_extra & EPOLLOUT) != 0;
+	list_init(&w->link);
+	r = slot_take(p, w);
+	if (r == 0) {
+		r = sys_epoll_add(p->epoll_fd, fd, epoll_events(epoll_extra), event_data(w));
+		if (r < 0)
+			slot_give(p, w);
+	}
+	if (r < 0)
+		w->slot = SLOT_NONE;
+	return r;
+}
+
+void watch_drop(struct watch *w)
+{
+	if (!w->fn || w->slot == SLOT_NONE)
+		return;
+	list_remove(&w->link);
+	slot_give(w->poller, w);
+	w->slot = SLOT_NONE;
+	w->want = w->ready = 0;
+}
+
+void watch_close(struct watch *w)
+{
+	if (!w->fn || w->slot == SLOT_NONE)
+		return;
+	/* ENOENT, EBADF: it is not registered, which is what we want. Others cannot happen to DEL. */
+	sys_epoll_del(w->poller->epoll_fd, w->fd);
+	watch_drop(w);
+}
+
+/* ------------------------------------------------------------------ want x ready */
+
+static void relink(struct watch *w)
+{
+	if (w->want & w->ready) {
+		if (list_empty(&w->link))
+			list_append(&w->poller->ready, &w->link);
+	} else {
+		list_remove(&w->link);
+	}
+}
+
+/* EPOLLOUT joins at the first time it is wanted, with one MOD, and stays. MOD reports the present
+ * state anew, so no edge is lost. */
+static int arm_out(struct watch *w)
+{
+	int r = sys_epoll_mod(w->poller->epoll_fd, w->fd, EVENTS_ALWAYS | EPOLLOUT, event_data(w));
+
+	if (r == 0)
+		w->out_armed = 1;
+	return r;
+}
+
+int watch_want(struct watch *w, unsigned bits)
+{
+	int r;
+
+	poller_assert_owner(w->poller);
+	if ((bits & WATCH_OUT) && !w->out_armed) {
+		r = arm_out(w);
+		if (r < 0)
+			return r;
+	}
+	w->want |= (uint8_t)bits;
+	relink(w);
+	return 0;
+}
+
+void watch_stop(struct watch *w, unsigned bits)
+{
+	w->want &= (uint8_t)~bits;
+	relink(w);
+}
+
+void watch_cant(struct watch *w, unsigned bits)
+{
+	w->ready &= (uint8_t)~bits;
+	relink(w);
+}
+
+void watch_event(struct watch *w, uint32_t e)
+{
+	if (e & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		w->ready |= WATCH_IN;
+	if (e & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		w->ready |= WATCH_GONE;
+	if (e & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		w->ready |= WATCH_OUT;
+	w->flags |= (uint8_t)((e & EPOLLRDHUP ? WATCH_RDHUP : 0) | (e & EPOLLHUP ? WATCH_HUP : 0) |
+			      (e & EPOLLERR ? WATCH_ERR : 0) | (e & EPOLLPRI ? WATCH_PRI : 0));
+	relink(w);
+}
+
+void watch_dispatch(struct poller *p)
+{
+	struct list now, *n;
+
+	list_move_all(&p->ready, &now);
+	while ((n = list_pop(&now))) {
+		struct watch *w = container_of(n, struct watch, link);
+
+		/* Back on the list before the call: its own watch_cant() or watch_stop() takes it off. */
+		list_append(&p->ready, n);
+		poller_publish_busy(p);
+		w->fn(w, w->want & w->ready);
+	}
+}
