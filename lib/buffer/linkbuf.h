@@ -1,20 +1,63 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* linkbuf: the inside of struct np_linkbuf, for those in this library who embed one. */
+/*
+ * linkbuf: the inside of struct np_linkbuf, for those in this library who embed one
+ *
+ * The chain, oldest first. All bytes before @read's r are consumed; readable and unflushed ones are
+ * told apart by the two counts alone, so a flush touches no block.
+ *
+ *   head ── kept for pointers ── read ── ... ── tail ── (what space() gave, until commit())
+ *
+ *   head  read  tail  len  pending   state     leaves it by
+ *    0     0     0     0      0      empty     reserve(), write(), append(), space() -> holding
+ *    x     x     x     *      *      holding   release() with len + pending == 0 -> empty;
+ *                                              commit(0), trim(0) where nothing was read -> empty
+ */
 #ifndef BUFFER_LINKBUF_H
 #define BUFFER_LINKBUF_H
 
+#include <stdint.h>
+
 #include "netpoll/linkbuf.h"
 
-/*
- * PLACEHOLDER until lib/buffer lands: the buffer's author fills it. What others rely on:
- *  - linkbuf_init() holds no block and cannot fail; linkbuf_fini() gives everything back.
- *  - b->link: two words for whoever queues buffers (np_conn_send's mail); never read by lib/buffer.
- */
+struct block;
+
+/* 48 bytes: an idle connection holds three of these and nothing else of a buffer. */
 struct np_linkbuf {
-	void *link[2];
+	struct block *head; /* release() frees from here up to read */
+	struct block *read; /* next() takes here; may be used up while later blocks are not */
+	struct block *tail; /* reserve() adds here */
+	size_t len;         /* readable */
+	size_t pending;     /* written, not flushed */
+	uint32_t given;     /* what space() gave and commit() has not settled */
+	uint16_t home;      /* of the cell it lies in, if LINKBUF_HEAP */
+	uint8_t first;      /* class of the first block; grows with bursts and shrinks after them */
+	uint8_t flags;
 };
 
+#define LINKBUF_HEAP 0x80 /* from np_linkbuf_new(), not embedded */
+#define LINKBUF_CALM 0x7f /* how many commits in a row have left most of the first block empty */
+
+/* Holds no block, and cannot fail. */
 void linkbuf_init(struct np_linkbuf *b);
+/* Gives everything back; b is as after linkbuf_init(). */
 void linkbuf_fini(struct np_linkbuf *b);
+
+/*
+ * Two words for whoever queues a buffer from np_linkbuf_new() (np_conn_send's mail): they lie behind
+ * the struct, and an embedded buffer has none. lib/buffer never reads them.
+ */
+static inline void **linkbuf_link(struct np_linkbuf *b)
+{
+	return (void **)(b + 1);
+}
+
+/*
+ * Where the first @delim at or after byte @from ends, among the first @max readable bytes: the n for
+ * next(). 0 where there is none; then a caller that waits for more looks again from the length so far.
+ */
+size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max);
+
+/* All that @from holds, flushed or not, becomes readable at the end of @to. Pointers read from @from end. */
+void linkbuf_move(struct np_linkbuf *to, struct np_linkbuf *from);
 
 #endif

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * block: the caches, one for each thread that has used a buffer
+ *
+ *   fast, own thread         under the cache's lock, any thread
+ *   shelf ── block_get() ──► held ── block_free() ──► shelf, or for another thread's: returned
+ *   shelf ◄── reclaim() ── returned                   returned ── settle() ──► span
+ *   shelf ── over its limit, block_decay(), end of the thread ──► span ── all put ──► allocator
+ *
+ * A cache is never freed: the blocks of a thread that has ended still lead to it, and those who free
+ * them must find it. The next thread that needs a cache gets the oldest such one, its debts included.
+ */
+#include "buffer/block.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer/span.h"
+#include "netpoll/block.h"
+
+#define CACHE_BYTES (8u << 20)  /* a shelf keeps at most this much, */
+#define CACHE_BLOCKS 4u         /* but this many whatever their size, */
+#define CACHE_CELLS 16384u      /* and this many bare headers */
+#define RETURN_BYTES (1u << 20) /* what others freed and the owner has not fetched goes to the spans above this */
+
+struct cache {
+	struct block_cache hot; /* the owner's */
+
+	pthread_mutex_t lock; /* for the spans */
+	struct span *spans[BLOCK_CLASSES];
+	size_t owned[BLOCK_CLASSES]; /* taken from spans */
+	size_t high[BLOCK_CLASSES];
+
+	struct cache *next;     /* all there are, under caches_lock */
+	struct cache *orphan;   /* the next one without a thread, under caches_lock */
+
+	/* Any thread, atomic */
+	alignas(64) _Atomic(struct block *) returned;
+	atomic_uint returned_n[BLOCK_CLASSES];
+	atomic_bool orphaned;
+};
+
+/* What a thread has before its first block: always empty, owns nothing, never written. */
+static struct block_cache none;
+__thread struct block_cache *block_cache = &none;
+
+static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct cache *caches, *orphans;
+static uint16_t last_id;
+static pthread_key_t thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool have_thread_end;
+
+static struct {
+	atomic_size_t blocks, bytes, high, cells;
+} loose;
+
+static unsigned shelf_limit(unsigned cls)
+{
+	size_t n = CACHE_BYTES / block_size(cls);
+
+	if (!cls)
+		return CACHE_CELLS;
+	return n < CACHE_BLOCKS ? CACHE_BLOCKS : (unsigned)n;
+}
+
+static size_t data_size(unsigned cls)
+{
+	return cls ? block_size(cls) : 0;
+}
+
+/* ------------------------------------------------------------------ back into the spans */
+
+static void put_back(struct cache *c, struct block *b)
+{
+	unsigned cls = b->cls;
+
+	c->owned[cls]--;
+	span_put(&c->spans[cls], b);
+}
+
+static void put_back_list(struct cache *c, struct block *b)
+{
+	struct block *next;
+
+	pthread_mutex_lock(&c->lock);
+	for (; b; b = next) {
+		next = b->next;
+		put_back(c, b);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+static struct block *take_returned(struct cache *c)
+{
+	struct block *list = atomic_exchange(&c->returned, NULL);
+
+	for (struct block *b = list; b; b = b->next)
+		atomic_fetch_sub_explicit(&c->returned_n[b->cls], 1, memory_order_relaxed);
+	return list;
+}
+
+static void settle(struct cache *c)
+{
+	put_back_list(c, take_returned(c));
+}
+
+/* Lets go of the @n blocks that were freed longest ago. */
+static void shelf_drop(struct cache *c, struct shelf *s, unsigned n)
+{
+	struct block **p = &s->free;
+	struct block *cold;
+
+	for (unsigned keep = s->n - n; keep; keep--)
+		p = &(*p)->next;
+	cold = *p;
+	*p = NULL;
+	peer_write(s->n, s->n - n);
+	if (s->low > s->n)
+		s->low = s->n;
+	put_back_list(c, cold);
+}
+
+static void shelve(struct cache *c, struct block *b)
+{
+	struct shelf *s = &c->hot.shelf[b->cls];
+
+	if (s->n >= s->limit)
+		shelf_drop(c, s, s->n - s->n / 2);
+	b->next = s->free;
+	s->free = b;
+	peer_write(s->n, s->n + 1);
+}
+
+static void reclaim(struct cache *c)
+{
+	struct block *b = take_returned(c), *next;
+
+	for (; b; b = next) {
+		next = b->next;
+		shelve(c, b);
+	}
+}
+
+/* ------------------------------------------------------------------ a thread's cache */
+
+static void cache_leave(void *arg)
+{
+	struct cache *c = arg;
+
+	block_cache = &none;
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
+		shelf_drop(c, &c->hot.shelf[i], c->hot.shelf[i].n);
+	settle(c);
+	pthread_mutex_lock(&caches_lock);
+	c->orphan = orphans;
+	orphans = c;
+	/* Who pushed before this is settled here; who pushes after sees it and settles itself. */
+	atomic_store(&c->orphaned, true);
+	pthread_mutex_unlock(&caches_lock);
+	settle(c);
+}
+
+static void make_thread_end(void)
+{
+	have_thread_end = pthread_key_create(&thread_end, cache_leave) == 0;
+}
+
+static struct cache *cache_new(void)
+{
+	struct cache *c = last_id < BLOCK_LOOSE - 1 ? aligned_alloc(alignof(struct cache), sizeof *c) : NULL;
+
+	if (!c)
+		return NULL;
+	memset(c, 0, sizeof *c);
+	c->hot.id = ++last_id;
+	pthread_mutex_init(&c->lock, NULL);
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
+		c->hot.shelf[i].limit = shelf_limit(i);
+	c->next = caches;
+	caches = c;
+	return c;
+}
+
+static struct cache *cache_enter(void)
+{
+	struct cache *c;
+
+	pthread_once(&once, make_thread_end);
+	if (!have_thread_end)
+		return NULL;
+	pthread_mutex_lock(&caches_lock);
+	c = orphans;
+	if (c) {
+		orphans = c->orphan;
+		atomic_store(&c->orphaned, false);
+	} else {
+		c = cache_new();
+	}
+	pthread_mutex_unlock(&caches_lock);
+	if (!c)
+		return NULL;
+	block_cache = &c->hot;
+	if (pthread_setspecific(thread_end, c)) {
+		cache_leave(c);
+		return NULL;
+	}
+	return c;
+}
+
+static struct cache *cache_mine(void)
+{
+	return block_cache->id ? (struct cache *)block_cache : cache_enter();
+}
+
+void block_copied_slow(size_t n)
+{
+	struct cache *c = cache_mine();
+
+	if (c)
+		peer_write(c->hot.copied, c->hot.copied + n);
+}
+
+/* ------------------------------------------------------------------ an allocation of its own */
+
+struct loose {
+	alignas(64) size_t bytes; /* of data */
+	struct block b;
+};
+
+struct block *block_get_loose(size_t n)
+{
+	struct loose *l = n > SIZE_MAX - sizeof *l ? NULL : mem_alloc(sizeof *l + n, SPAN_PAGE);
+	struct block *b;
+	size_t held, high;
+
+	if (!l)
+		return NULL;
+	l->bytes = n;
+	b = &l->b;
+	b->next = NULL;
+	b->base = (unsigned char *)(l + 1);
+	b->r = b->w = b->base;
+	b->end = b->base + n;
+	b->mem = b;
+	b->home = BLOCK_LOOSE;
+	b->cls = 0;
+	b->flags = 0;
+	atomic_init(&b->refs, 1);
+	atomic_fetch_add_explicit(&loose.blocks, 1, memory_order_relaxed);
+	held = atomic_fetch_add_explicit(&loose.bytes, n, memory_order_relaxed) + n;
+	high = atomic_load_explicit(&loose.high, memory_order_relaxed);
+	while (held > high &&
+	       !atomic_compare_exchange_weak_explicit(&loose.high, &high, held, memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+	return b;
+}
+
+static void free_loose(struct block *b)
+{
+	struct loose *l = (struct loose *)((char *)b - offsetof(struct loose, b));
+
+	atomic_fetch_sub_explicit(&loose.blocks, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&loose.bytes, l->bytes, memory_order_relaxed);
+	mem_free(l, sizeof *l + l->bytes);
+}
+
+/* ------------------------------------------------------------------ where the fast paths end */
+
+struct block *block_get_slow(unsigned cls)
+{
+	struct cache *c = cache_mine();
+	struct block *b;
+
+	if (!c)
+		return NULL;
+	reclaim(c);
+	if (c->hot.shelf[cls].free)
+		return block_get(cls);
+	pthread_mutex_lock(&c->lock);
+	b = span_take(&c->spans[cls], c, c->hot.id, cls);
+	if (b && ++c->owned[cls] > c->high[cls])
+		c->high[cls] = c->owned[cls];
+	pthread_mutex_unlock(&c->lock);
+	return b;
+}
+
+/* Another thread's block. Its owner may end at any moment, so once it is pushed only the cache is sure. */
+static void give_back(struct block *b)
+{
+	struct cache *c = span_of(b)->home;
+	unsigned cls = b->cls;
+	unsigned n = atomic_fetch_add_explicit(&c->returned_n[cls], 1, memory_order_relaxed) + 1;
+	struct block *head = atomic_load_explicit(&c->returned, memory_order_relaxed);
+
+	do
+		b->next = head;
+	while (!atomic_compare_exchange_weak(&c->returned, &head, b));
+	if (atomic_load(&c->orphaned) || n * block_size(cls) > RETURN_BYTES)
+		settle(c);
+}
+
+void block_free_slow(struct block *b)
+{
+	if (b->home == BLOCK_LOOSE)
+		free_loose(b);
+	else if (b->home == block_cache->id)
+		shelve((struct cache *)block_cache, b);
+	else
+		give_back(b);
+}
+
+size_t block_decay(void)
+{
+	struct cache *c = (struct cache *)block_cache;
+	size_t kept = 0;
+
+	if (!c->hot.id)
+		return 0;
+	reclaim(c);
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
+		struct shelf *s = &c->hot.shelf[i];
+
+		shelf_drop(c, s, s->low);
+		s->low = s->n;
+		kept += s->n * (data_size(i) + sizeof(struct block));
+	}
+	return kept;
+}
+
+void np_block_trim(void)
+{
+	block_decay();
+	block_decay();
+}
+
+/* ------------------------------------------------------------------ counts */
+
+static void add_cache(struct cache *c, struct np_block_stats *t)
+{
+	size_t cached, held;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
+		cached = peer_read(c->hot.shelf[i].n) + atomic_load_explicit(&c->returned_n[i], memory_order_relaxed);
+		held = c->owned[i] > cached ? c->owned[i] - cached : 0;
+		if (!i) {
+			t->cells_in_use += held;
+			continue;
+		}
+		t->blocks_in_use += held;
+		t->bytes_in_use += held * block_size(i);
+		t->blocks_cached += cached;
+		t->bytes_cached += cached * block_size(i);
+		t->bytes_high += c->high[i] * block_size(i);
+	}
+	pthread_mutex_unlock(&c->lock);
+	t->bytes_copied += peer_read(c->hot.copied);
+}
+
+int np_block_stats(struct np_block_stats *ret)
+{
+	struct np_block_stats t = { .sz = ret->sz };
+	struct mem_count m = mem_counted();
+
+	if (ret->sz < sizeof ret->sz)
+		return -EINVAL;
+	pthread_mutex_lock(&caches_lock);
+	for (struct cache *c = caches; c; c = c->next)
+		add_cache(c, &t);
+	pthread_mutex_unlock(&caches_lock);
+	t.blocks_in_use += atomic_load_explicit(&loose.blocks, memory_order_relaxed);
+	t.bytes_in_use += atomic_load_explicit(&loose.bytes, memory_order_relaxed);
+	t.bytes_high += atomic_load_explicit(&loose.high, memory_order_relaxed);
+	t.cells_in_use += atomic_load_explicit(&loose.cells, memory_order_relaxed);
+	t.bytes_mapped = m.bytes;
+	t.allocs = m.allocs;
+	t.frees = m.frees;
+	memcpy(ret, &t, ret->sz < sizeof t ? ret->sz : sizeof t);
+	return 0;
+}

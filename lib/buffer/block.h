@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * block: a stretch of bytes, and the cache that blocks come from
+ *
+ * One 64-byte header serves three kinds of stretch. What a reader would get wrong: a chain holds
+ * headers, not memory; two chains may show the same bytes, through different headers.
+ *
+ *   kind       cls  mem    whose bytes                     free when
+ *   data       > 0  self   base[0 .. size), mapped with it refs falls to 0
+ *   reference    0  self   the caller's, until done(arg)   refs falls to 0
+ *   view         0  other  @mem's                          it leaves its chain; then refs of mem
+ *
+ * Of all headers that show one data block at most one has room (end > w): only it may write.
+ *
+ * refs is touched without a locked instruction while it is 1: only a holder can make it 2, and there
+ * is one holder. Once it was shared, decrements are atomic.
+ */
+#ifndef BUFFER_BLOCK_H
+#define BUFFER_BLOCK_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct block {
+	struct block *next; /* the bytes after these; in a cache: the next free one */
+	unsigned char *r;   /* first byte not consumed */
+	unsigned char *w;   /* end of what is written */
+	unsigned char *end; /* end of what may be written */
+	struct block *mem;
+	union {
+		unsigned char *base; /* data */
+		void *arg;           /* reference */
+	};
+	void (*done)(void *arg); /* reference; may be NULL */
+	atomic_uint refs;        /* headers that show this memory, itself included */
+	uint16_t home;           /* id of the cache it belongs to, or BLOCK_LOOSE */
+	uint8_t cls;
+	uint8_t flags;
+};
+
+#define BLOCK_REF 1   /* flags: a reference; done() is due */
+#define BLOCK_FIXED 2 /* flags: a reference or a slice: has no room and never gets any */
+#define BLOCK_LEAD 4  /* flags: base .. r was left empty, for bytes that belong before these */
+#define BLOCK_PULLED 8 /* flags: made by pulling bytes together */
+
+/* Sizes: class 0 is a bare header, class k has 256 << k bytes: 512 to 4 MiB. Above that: BLOCK_LOOSE. */
+#define BLOCK_CLASSES 15u
+#define BLOCK_MAX block_size(BLOCK_CLASSES - 1)
+#define BLOCK_FIRST 3u   /* class of the first block where nothing else is known: 2 KiB */
+#define BLOCK_GROWN 8u   /* class up to which a chain's blocks double: 64 KiB */
+#define BLOCK_LOOSE 0xffffu /* home: an allocation of its own, in no cache */
+
+static inline size_t block_size(unsigned cls)
+{
+	return (size_t)256 << cls;
+}
+
+/* The smallest class with room for @n; BLOCK_CLASSES where there is none. */
+static inline unsigned block_class(size_t n)
+{
+	if (n <= block_size(1))
+		return 1;
+	if (n > BLOCK_MAX)
+		return BLOCK_CLASSES;
+	return 64u - (unsigned)__builtin_clzll(n - 1) - 8u;
+}
+
+/*
+ * The free blocks of one class. Its thread alone changes it; np_block_stats() reads n from
+ * elsewhere, so n is written in one piece.
+ */
+struct shelf {
+	struct block *free; /* last freed first: warm */
+	unsigned n;
+	unsigned low;   /* fewest since the last decay: that many were not needed */
+	unsigned limit; /* more than that go back to their spans */
+};
+
+struct block_cache {
+	struct shelf shelf[BLOCK_CLASSES];
+	uint16_t id;
+	size_t copied; /* bytes_copied of this thread */
+};
+
+extern __thread struct block_cache *block_cache;
+
+struct block *block_get_slow(unsigned cls);
+void block_free_slow(struct block *b);
+void block_copied_slow(size_t n);
+/* A block with @n > BLOCK_MAX bytes, as from block_data(). */
+struct block *block_get_loose(size_t n);
+
+/* Counts that one thread writes and others read now and then. */
+#define peer_read(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define peer_write(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
+
+/* A header of class @cls. Only cls, home, and of a data block base, mem, refs == 1 are set. NULL: no memory. */
+static inline struct block *block_get(unsigned cls)
+{
+	struct shelf *s = &block_cache->shelf[cls];
+	struct block *b = s->free;
+	unsigned n;
+
+	if (unlikely(!b))
+		return block_get_slow(cls);
+	s->free = b->next;
+	n = s->n - 1;
+	peer_write(s->n, n);
+	if (n < s->low)
+		s->low = n;
+	return b;
+}
+
+/* An empty data block. */
+static inline struct block *block_data(unsigned cls)
+{
+	struct block *b = block_get(cls);
+
+	if (likely(b)) {
+		b->next = NULL;
+		b->r = b->w = b->base;
+		b->end = b->base + block_size(cls);
+		b->flags = 0;
+	}
+	return b;
+}
+
+/* Back to a cache. Nobody shows it any more; done() has run. */
+static inline void block_free(struct block *b)
+{
+	struct block_cache *c = block_cache;
+	struct shelf *s = &c->shelf[b->cls];
+
+	if (unlikely(b->home != c->id || s->n >= s->limit)) {
+		block_free_slow(b);
+		return;
+	}
+	b->next = s->free;
+	s->free = b;
+	peer_write(s->n, s->n + 1);
+}
+
+/* One header less shows the memory of @m. */
+static inline void block_unref(struct block *m)
+{
+	void (*done)(void *arg);
+	void *arg;
+
+	if (atomic_load_explicit(&m->refs, memory_order_acquire) != 1) {
+		if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+			return;
+		atomic_store_explicit(&m->refs, 1, memory_order_relaxed);
+	}
+	if (unlikely(m->flags & BLOCK_REF)) {
+		done = m->done;
+		arg = m->arg;
+		m->flags = 0;
+		block_free(m);
+		if (done)
+			done(arg); /* last: it may use buffers itself */
+		return;
+	}
+	block_free(m);
+}
+
+static inline void block_ref(struct block *m)
+{
+	if (atomic_load_explicit(&m->refs, memory_order_relaxed) == 1)
+		atomic_store_explicit(&m->refs, 2, memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+}
+
+/* Nobody else shows this block's memory. */
+static inline int block_alone(const struct block *b)
+{
+	return b->mem == b && atomic_load_explicit(&b->refs, memory_order_acquire) == 1;
+}
+
+/* A header leaves its chain. */
+static inline void block_drop(struct block *b)
+{
+	struct block *m = b->mem;
+
+	if (m != b)
+		block_free(b);
+	block_unref(m);
+}
+
+static inline void block_copied(size_t n)
+{
+	struct block_cache *c = block_cache;
+
+	if (unlikely(!c->id))
+		block_copied_slow(n);
+	else
+		peer_write(c->copied, c->copied + n);
+}
+
+/* A header that shows @n bytes from @p of the memory of @m. */
+static inline struct block *block_view(struct block *m, unsigned char *p, size_t n)
+{
+	struct block *v = block_get(0);
+
+	if (unlikely(!v))
+		return NULL;
+	block_ref(m);
+	v->next = NULL;
+	v->r = p;
+	v->w = v->end = p + n;
+	v->mem = m;
+	v->flags = BLOCK_FIXED;
+	return v;
+}
+
+/*
+ * block_decay() - let go of what this thread's cache has not needed since the last call
+ *
+ * For whoever has a clock: call it every second or so while it returns more than 0; two calls
+ * without work between leave nothing cached.
+ * Return: bytes still cached.
+ */
+size_t block_decay(void);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* linkbuf: the life of a buffer: new, free, release, and all of it into another. */
+#include "buffer/linkbuf.h"
+
+#include <errno.h>
+
+#include "buffer/chain.h"
+
+_Static_assert(sizeof(struct np_linkbuf) == 48, "an idle connection's memory counts on it");
+_Static_assert(sizeof(struct np_linkbuf) + 2 * sizeof(void *) <= sizeof(struct block), "a buffer lives in a cell");
+
+static void become_empty(struct np_linkbuf *b)
+{
+	b->head = b->read = b->tail = NULL;
+	b->len = b->pending = 0;
+	b->given = 0;
+}
+
+void linkbuf_init(struct np_linkbuf *b)
+{
+	become_empty(b);
+	b->home = 0;
+	b->first = BLOCK_FIRST;
+	b->flags = 0;
+}
+
+void linkbuf_fini(struct np_linkbuf *b)
+{
+	struct block *e = b->head;
+
+	become_empty(b);
+	chain_drop(e, NULL);
+}
+
+int np_linkbuf_new(size_t hint, struct np_linkbuf **ret)
+{
+	struct block *cell = block_get(0);
+	struct np_linkbuf *b = (struct np_linkbuf *)cell;
+	uint16_t home;
+
+	if (!cell)
+		return -ENOMEM;
+	home = cell->home;
+	linkbuf_init(b);
+	b->home = home;
+	b->flags = LINKBUF_HEAP;
+	if (hint)
+		b->first = hint > block_size(BLOCK_GROWN) ? BLOCK_GROWN : (uint8_t)block_class(hint);
+	*ret = b;
+	return 0;
+}
+
+/* The struct alone; an embedded one stays where it is. */
+static void free_shell(struct np_linkbuf *b)
+{
+	struct block *cell = (struct block *)b;
+	uint16_t home = b->home;
+
+	if (!(b->flags & LINKBUF_HEAP))
+		return;
+	cell->home = home;
+	cell->cls = 0;
+	cell->flags = 0;
+	block_free(cell);
+}
+
+void np_linkbuf_free(struct np_linkbuf *b)
+{
+	if (!b)
+		return;
+	linkbuf_fini(b);
+	free_shell(b);
+}
+
+void np_linkbuf_release(struct np_linkbuf *b)
+{
+	struct block *e = b->head, *read;
+
+	if (b->len + b->pending == 0) {
+		become_empty(b);
+		chain_drop(e, NULL);
+		return;
+	}
+	for (read = b->read; read->r == read->w && read->next; read = read->next)
+		;
+	b->head = b->read = read;
+	chain_drop(e, read);
+}
+
+void chain_withdraw(struct np_linkbuf *b)
+{
+	struct block *e;
+
+	if (!b->given)
+		return;
+	b->given = 0;
+	e = b->tail ? b->tail->next : NULL;
+	if (!e)
+		return;
+	b->tail->next = NULL;
+	block_drop(e);
+}
+
+void chain_drop_unused(struct np_linkbuf *b)
+{
+	struct block *e = b->tail;
+
+	if (b->len + b->pending || !e || e != b->head)
+		return;
+	if (e->mem != e || (e->flags & BLOCK_FIXED) || e->r != e->base)
+		return;
+	become_empty(b);
+	block_drop(e);
+}
+
+static void splice(struct np_linkbuf *to, struct np_linkbuf *from)
+{
+	chain_withdraw(to);
+	chain_withdraw(from);
+	np_linkbuf_release(from);
+	if (!from->head)
+		return;
+	to->pending += from->len + from->pending;
+	if (to->tail)
+		to->tail->next = from->head;
+	else
+		to->head = to->read = from->head;
+	to->tail = from->tail;
+	become_empty(from);
+}
+
+int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other)
+{
+	struct np_linkbuf *o = *other;
+
+	if (!o)
+		return 0;
+	if (o == b)
+		return -EINVAL;
+	splice(b, o);
+	*other = NULL;
+	free_shell(o);
+	return 0;
+}
+
+void linkbuf_move(struct np_linkbuf *to, struct np_linkbuf *from)
+{
+	splice(to, from);
+	np_linkbuf_flush(to);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* linkbuf_read: the verbs that look at readable bytes and consume them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "buffer/chain.h"
+
+static const void *nothing = "";
+
+/*
+ * The bytes before @last, @n in all, go into the room that was left before its own. Costs what
+ * arrived before @last, however much is in it, and no memory.
+ */
+static struct block *pull_into_lead(struct block *e, struct block *last, size_t n)
+{
+	unsigned char *to = last->r - n;
+
+	last->r = to;
+	for (; e != last; e = e->next) {
+		memcpy(to, e->r, block_left(e));
+		to += block_left(e);
+		e->r = e->w;
+	}
+	block_copied(n);
+	return last;
+}
+
+/* Takes @n bytes out of @e and those behind it. */
+static void pull_out(struct block *e, unsigned char *to, size_t n)
+{
+	block_copied(n);
+	for (;; e = e->next) {
+		size_t k = block_left(e) < n ? block_left(e) : n;
+
+		memcpy(to, e->r, k);
+		e->r += k;
+		e->flags &= ~BLOCK_LEAD;
+		to += k;
+		n -= k;
+		if (!n)
+			return;
+	}
+}
+
+static struct block *pull_into_new(struct np_linkbuf *b, struct block *first, struct block *before_last, size_t n)
+{
+	size_t room = n;
+	struct block *e;
+
+	/* The second time for these bytes: make it the last, if what they may grow into is here. */
+	if (first->flags & BLOCK_PULLED)
+		room = 4 * n > b->len ? 4 * n : b->len;
+	e = block_class(room) < BLOCK_CLASSES ? block_data(block_class(room)) : block_get_loose(room);
+	if (!e)
+		return NULL;
+	pull_out(first, e->w, n);
+	e->w += n;
+	e->flags = BLOCK_PULLED;
+	e->next = before_last->next;
+	before_last->next = e;
+	return e;
+}
+
+/*
+ * gather() - make the next @n bytes, which are there, contiguous
+ *
+ * Never moves a byte that a pointer may lead to: what was copied is marked consumed where it was
+ * and stays until release(). Repeated for more and more bytes it fills the room of the block it
+ * made last, which grows fourfold and to all that is here: what is gathered in a thousand steps is
+ * copied twice, or 2 1/3 times if it arrived between them.
+ */
+static struct block *gather(struct np_linkbuf *b, size_t n)
+{
+	struct block *e = b->read, *last, *before_last = NULL;
+	size_t before = 0;
+
+	while (e->r == e->w)
+		e = e->next;
+	b->read = e;
+	for (last = e; before + block_left(last) < n; last = last->next) {
+		before += block_left(last);
+		before_last = last;
+	}
+	if (last == e)
+		return e;
+	if (last->flags & BLOCK_LEAD && block_alone(last) && (size_t)(last->r - last->base) >= before) {
+		e = pull_into_lead(e, last, before);
+	} else if (block_room(e) >= n - block_left(e)) {
+		/* e is not the tail: nobody will write into its room any more. */
+		size_t more = n - block_left(e);
+
+		pull_out(e->next, e->w, more);
+		e->w += more;
+	} else {
+		e = pull_into_new(b, e, before_last, n);
+	}
+	if (e)
+		b->read = e;
+	return e;
+}
+
+static int short_or_nothing(size_t n, const void **ret_p)
+{
+	if (n)
+		return -NP_ESHORT;
+	*ret_p = nothing;
+	return 0;
+}
+
+size_t np_linkbuf_len(const struct np_linkbuf *b)
+{
+	return b->len;
+}
+
+int np_linkbuf_next(struct np_linkbuf *b, size_t n, const void **ret_p)
+{
+	struct block *e = b->read;
+
+	if (unlikely(n - 1 >= b->len)) /* or n == 0 */
+		return short_or_nothing(n, ret_p);
+	if (unlikely(block_left(e) < n)) {
+		e = gather(b, n);
+		if (!e)
+			return -ENOMEM;
+	}
+	*ret_p = e->r;
+	e->r += n;
+	b->len -= n;
+	return 0;
+}
+
+int np_linkbuf_peek(struct np_linkbuf *b, size_t n, const void **ret_p)
+{
+	struct block *e = b->read;
+
+	if (unlikely(n - 1 >= b->len))
+		return short_or_nothing(n, ret_p);
+	if (unlikely(block_left(e) < n)) {
+		e = gather(b, n);
+		if (!e)
+			return -ENOMEM;
+	}
+	*ret_p = e->r;
+	return 0;
+}
+
+void chain_consume(struct np_linkbuf *b, size_t n)
+{
+	struct block *e = b->read;
+
+	b->len -= n;
+	for (; block_left(e) < n; e = e->next) {
+		n -= block_left(e);
+		e->r = e->w;
+	}
+	e->r += n;
+	b->read = e;
+}
+
+int np_linkbuf_skip(struct np_linkbuf *b, size_t n)
+{
+	if (unlikely(n - 1 >= b->len))
+		return n ? -NP_ESHORT : 0;
+	chain_consume(b, n);
+	return 0;
+}
+
+size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max)
+{
+	size_t at = 0, end = b->len < max ? b->len : max;
+
+	for (const struct block *e = b->read; at < end; e = e->next) {
+		size_t k = end - at < block_left(e) ? end - at : block_left(e);
+		const unsigned char *start = e->r + (from > at ? from - at : 0), *found;
+
+		if (start < e->r + k) {
+			found = memchr(start, delim, (size_t)(e->r + k - start));
+			if (found)
+				return at + (size_t)(found - e->r) + 1;
+		}
+		at += k;
+	}
+	return 0;
+}
+
+int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p, size_t *ret_n)
+{
+	size_t n = linkbuf_find(b, delim, 0, max);
+	int r;
+
+	if (!max)
+		return -EINVAL;
+	if (!n)
+		return b->len < max ? -NP_ESHORT : -NP_ETOOLONG;
+	r = np_linkbuf_next(b, n, ret_p);
+	if (r < 0)
+		return r;
+	*ret_n = n;
+	return 0;
+}
+
+static void copy_out(struct np_linkbuf *b, unsigned char *to, size_t n)
+{
+	size_t left = n, k;
+
+	for (struct block *e = b->read; left; e = e->next) {
+		k = left < block_left(e) ? left : block_left(e);
+		memcpy(to, e->r, k);
+		to += k;
+		left -= k;
+	}
+	block_copied(n);
+	chain_consume(b, n);
+}
+
+int np_linkbuf_copy(struct np_linkbuf *b, void *dst, size_t n)
+{
+	if (unlikely(n - 1 >= b->len))
+		return n ? -NP_ESHORT : 0;
+	copy_out(b, dst, n);
+	return 0;
+}
+
+int np_linkbuf_dup(struct np_linkbuf *b, size_t n, char **ret_s)
+{
+	char *s;
+
+	if (n > b->len)
+		return -NP_ESHORT;
+	s = malloc(n + 1);
+	if (!s)
+		return -ENOMEM;
+	if (n)
+		copy_out(b, (unsigned char *)s, n);
+	s[n] = '\0';
+	*ret_s = s;
+	return 0;
+}
+
+int np_linkbuf_byte(struct np_linkbuf *b, unsigned char *ret)
+{
+	const void *p;
+	int r = np_linkbuf_next(b, 1, &p);
+
+	if (r < 0)
+		return r;
+	*ret = *(const unsigned char *)p;
+	return 0;
+}
+
+int np_linkbuf_slice(struct np_linkbuf *b, size_t n, struct np_linkbuf **ret)
+{
+	struct np_linkbuf *s;
+	struct block *v;
+	size_t k;
+	int r;
+
+	if (n > b->len)
+		return -NP_ESHORT;
+	r = np_linkbuf_new(0, &s);
+	if (r < 0)
+		return r;
+	for (struct block *e = b->read; s->len < n; e = e->next) {
+		k = n - s->len < block_left(e) ? n - s->len : block_left(e);
+		if (!k)
+			continue;
+		v = block_view(e->mem, e->r, k);
+		if (!v) {
+			np_linkbuf_free(s);
+			return -ENOMEM;
+		}
+		chain_add(s, v);
+		s->len += k;
+	}
+	if (n)
+		chain_consume(b, n);
+	*ret = s;
+	return 0;
+}
+
+int np_linkbuf_iov(const struct np_linkbuf *b, struct iovec *iov, int max)
+{
+	size_t left = b->len;
+	int i = 0;
+
+	if (max < 0)
+		return -EINVAL;
+	for (struct block *e = b->read; left && i < max; e = e->next) {
+		size_t k = left < block_left(e) ? left : block_left(e);
+
+		if (!k)
+			continue;
+		iov[i++] = (struct iovec){ e->r, k };
+		left -= k;
+	}
+	return i;
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* linkbuf_write: the verbs that add bytes, and space and commit for those who fill them in. */
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "buffer/chain.h"
+
+#define WHOLE 256             /* a write this small is not split over two blocks */
+#define GIVEN_MAX (1u << 30)  /* more than any one readv(2) brings, and fits in b->given */
+#define ARRIVED_FACTOR 16     /* how much space one arrived byte is worth */
+
+static size_t min(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static unsigned max(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
+/* A block for @n bytes at the end of the chain; those of one chain double, so that large data lies in few. */
+static struct block *more(struct np_linkbuf *b, size_t n)
+{
+	unsigned cls = block_class(n);
+	struct block *t = b->tail, *e;
+
+	if (cls == BLOCK_CLASSES)
+		return block_get_loose(n);
+	cls = max(cls, b->first);
+	if (t && t->mem->cls >= cls)
+		cls = max(cls, t->mem->cls < BLOCK_GROWN ? t->mem->cls + 1u : BLOCK_GROWN);
+	e = block_data(cls);
+	return e;
+}
+
+static struct block *reserve_more(struct np_linkbuf *b, size_t n)
+{
+	struct block *e;
+
+	chain_withdraw(b);
+	e = more(b, n);
+	if (e)
+		chain_add(b, e);
+	return e;
+}
+
+int np_linkbuf_reserve(struct np_linkbuf *b, size_t n, void **ret_p)
+{
+	struct block *t = b->tail;
+
+	if (!t && n <= block_size(b->first)) {
+		if (unlikely(!n)) {
+			*ret_p = b; /* something that is not NULL */
+			return 0;
+		}
+		t = block_data(b->first);
+		if (unlikely(!t))
+			return -ENOMEM;
+		b->head = b->read = b->tail = t;
+	} else if (unlikely(!t || block_room(t) < n)) {
+		t = reserve_more(b, n);
+		if (!t)
+			return -ENOMEM;
+	}
+	*ret_p = t->w;
+	t->w += n;
+	b->pending += n;
+	return 0;
+}
+
+/* Every byte after the first @n unread ones goes. */
+static void cut(struct np_linkbuf *b, size_t n)
+{
+	struct block *e = b->read, *rest;
+
+	for (; block_left(e) < n; e = e->next)
+		n -= block_left(e);
+	e->w = e->r + n;
+	if (e->flags & BLOCK_FIXED)
+		e->end = e->w;
+	rest = e->next;
+	e->next = NULL;
+	b->tail = e;
+	chain_drop_unused(b);
+	chain_drop(rest, NULL);
+}
+
+int np_linkbuf_trim(struct np_linkbuf *b, size_t n)
+{
+	if (n > b->pending)
+		return -EINVAL;
+	if (n == b->pending)
+		return 0;
+	b->pending = n;
+	cut(b, b->len + n);
+	return 0;
+}
+
+size_t np_linkbuf_pending(const struct np_linkbuf *b)
+{
+	return b->pending;
+}
+
+static int write_more(struct np_linkbuf *b, const void *p, size_t n)
+{
+	struct block *t, *e;
+	size_t k;
+
+	chain_withdraw(b);
+	t = b->tail;
+	k = t && n > WHOLE ? min(block_room(t), n) : 0;
+	e = more(b, n - k);
+	if (!e)
+		return -ENOMEM;
+	if (k) {
+		memcpy(t->w, p, k);
+		t->w += k;
+	}
+	memcpy(e->w, (const char *)p + k, n - k);
+	e->w += n - k;
+	chain_add(b, e);
+	return 0;
+}
+
+int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
+{
+	struct block *t = b->tail;
+	int r;
+
+	if (unlikely(!n))
+		return 0;
+	if (likely(t && block_room(t) >= n)) {
+		memcpy(t->w, p, n);
+		t->w += n;
+	} else {
+		r = write_more(b, p, n);
+		if (r < 0)
+			return r;
+	}
+	b->pending += n;
+	block_copied(n);
+	return 0;
+}
+
+int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c)
+{
+	return np_linkbuf_write(b, &c, 1);
+}
+
+static struct block *reference(const void *p, size_t n, void (*done)(void *arg), void *arg)
+{
+	struct block *e = block_get(0);
+
+	if (!e)
+		return NULL;
+	e->next = NULL;
+	e->r = (unsigned char *)(uintptr_t)p;
+	e->w = e->end = e->r + n;
+	e->mem = e;
+	e->arg = arg;
+	e->done = done;
+	e->flags = BLOCK_REF | BLOCK_FIXED;
+	atomic_store_explicit(&e->refs, 1, memory_order_relaxed);
+	return e;
+}
+
+static int done_already(void (*done)(void *arg), void *arg)
+{
+	if (done)
+		done(arg);
+	return 0;
+}
+
+int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*done)(void *arg), void *arg)
+{
+	struct block *e;
+
+	if (!n)
+		return done_already(done, arg);
+	e = reference(p, n, done, arg);
+	if (!e)
+		return -ENOMEM;
+	chain_withdraw(b);
+	chain_add(b, e);
+	b->pending += n;
+	return 0;
+}
+
+/* Puts @e and then @rest, a fresh header for what was behind, into @at after its first @n unread bytes. */
+static void split(struct np_linkbuf *b, struct block *at, size_t n, struct block *e, struct block *rest)
+{
+	rest->r = at->r + n;
+	rest->w = at->w;
+	rest->end = at->end;
+	rest->mem = at->mem;
+	rest->flags = at->flags & BLOCK_FIXED;
+	rest->next = at->next;
+	block_ref(at->mem);
+	at->w = at->end = at->r + n; /* what follows is not its own any more */
+	at->next = e;
+	e->next = rest;
+	if (b->tail == at)
+		b->tail = rest;
+}
+
+static int insert(struct np_linkbuf *b, struct block *e, size_t remain)
+{
+	size_t n = b->len + b->pending - remain;
+	struct block *at = b->read, *before = NULL, *rest;
+
+	for (; block_left(at) <= n; at = at->next) {
+		n -= block_left(at);
+		before = at;
+	}
+	if (!n && before) {
+		e->next = at;
+		before->next = e;
+		return 0;
+	}
+	rest = block_get(0);
+	if (!rest)
+		return -ENOMEM;
+	split(b, at, n, e, rest);
+	return 0;
+}
+
+int np_linkbuf_write_direct(struct np_linkbuf *b, const void *p, size_t n, size_t remain,
+			    void (*done)(void *arg), void *arg)
+{
+	struct block *e;
+
+	if (remain > b->pending)
+		return -EINVAL;
+	if (!remain || !n)
+		return np_linkbuf_write_ref(b, p, n, done, arg);
+	e = reference(p, n, done, arg);
+	if (!e)
+		return -ENOMEM;
+	if (insert(b, e, remain) < 0) {
+		e->flags = 0; /* refused: done() never runs */
+		block_drop(e);
+		return -ENOMEM;
+	}
+	b->pending += n;
+	return 0;
+}
+
+int np_linkbuf_flush(struct np_linkbuf *b)
+{
+	b->len += b->pending;
+	b->pending = 0;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ space and commit */
+
+/* A second block for @want bytes behind @lead unread ones. */
+static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
+{
+	size_t grown = block_size(BLOCK_GROWN);
+	size_t limit = b->len > grown / ARRIVED_FACTOR ? b->len * ARRIVED_FACTOR : grown;
+	size_t n = min(min(want, limit), BLOCK_MAX);
+	struct block *e;
+
+	/* A frame so large that it is read in pieces ends up in one block, what came before it included. */
+	if (n > grown)
+		n = min(n + lead, BLOCK_MAX);
+	e = block_data(max(block_class(n), b->first));
+	if (e && lead <= (size_t)(e->end - e->base) / 4) {
+		e->r = e->w = e->base + lead;
+		e->flags = BLOCK_LEAD;
+	}
+	return e;
+}
+
+static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
+{
+	struct block *t = b->tail, *e;
+	size_t k = min(block_room(t), want);
+	int i = 0;
+
+	if (k)
+		iov[i++] = (struct iovec){ t->w, k };
+	b->given = (uint32_t)k;
+	if (k == want || i == max)
+		return i;
+	e = fresh(b, want - k, b->len + k);
+	if (!e)
+		return i ? i : -ENOMEM;
+	t->next = e;
+	iov[i] = (struct iovec){ e->w, min(block_room(e), want - k) };
+	b->given += (uint32_t)iov[i].iov_len;
+	return i + 1;
+}
+
+int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
+{
+	struct block *e;
+
+	if (max < 1)
+		return -EINVAL;
+	if (b->pending)
+		return -EBUSY;
+	chain_withdraw(b);
+	if (!b->tail) {
+		e = block_data(b->first);
+		if (!e)
+			return -ENOMEM;
+		chain_add(b, e);
+	}
+	return give(b, want ? min(want, GIVEN_MAX) : block_size(b->first), iov, max);
+}
+
+/* The first block is sized for what one commit brings: at once when that grows, slowly when it falls. */
+static void adapt(struct np_linkbuf *b, size_t n)
+{
+	uint8_t heap = b->flags & LINKBUF_HEAP;
+	unsigned calm = b->flags & LINKBUF_CALM;
+
+	if (n > block_size(b->first)) {
+		b->first = (uint8_t)(n > block_size(BLOCK_GROWN) ? BLOCK_GROWN : block_class(n));
+		calm = 0;
+	} else if (n > block_size(b->first) / 4 || b->first <= BLOCK_FIRST) {
+		calm = 0;
+	} else if (n && ++calm == 16) {
+		b->first--;
+		calm = 0;
+	}
+	b->flags = heap | (uint8_t)calm;
+}
+
+int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
+{
+	struct block *t = b->tail, *e = t ? t->next : NULL;
+	size_t room = t ? block_room(t) : 0;
+	size_t k = min(n, room);
+
+	if (n > b->given || n - k > (e ? block_room(e) : 0))
+		return -EINVAL;
+	if (n)
+		adapt(b, n);
+	b->given = 0;
+	b->len += n;
+	if (k)
+		t->w += k;
+	if (e && n > k) {
+		e->w += n - k;
+		b->tail = e;
+	} else if (e) {
+		t->next = NULL;
+		block_drop(e);
+	}
+	if (!b->len)
+		chain_drop_unused(b);
+	return 0;
+}
