@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn: one stream connection, read and written in blocking style
+ *
+ * A connection belongs to one poller. Verbs marked "owner" are called on that poller's thread: from
+ * the connection's handlers, or from another fiber or callback of the same poller. A verb that has
+ * to wait parks the calling fiber, never the thread. At most one fiber reads and one fiber writes at
+ * a time; a second one gets -NP_ECONCURRENT. Where a verb would have to park and the caller is no
+ * fiber (on_prepare, on_disconnect, on_close, np_conn_post), it returns -NP_ENOTFIBER.
+ *
+ * Unless a verb says otherwise: Thread: owner. May park: no. Return: 0 or a negative status.
+ *
+ * Peer's FIN ends reading, not writing: what is buffered stays readable, then verbs return
+ * -NP_EEOF. After FIN the library closes the connection once on_request has returned, no input is
+ * left to handle and the output is drained, unless half_open was set or np_conn_hold() is in force.
+ */
+#ifndef NETPOLL_CONN_H
+#define NETPOLL_CONN_H
+
+#include <netpoll/status.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct np_conn;
+struct np_linkbuf;
+
+/* ------------------------------------------------------------------ reading */
+
+/*
+ * Pointers from next, peek and until stay valid until np_conn_release(), or until on_request
+ * returns, which releases what it read. A pointer that has to outlive that needs np_conn_slice().
+ *
+ * Common to those that wait for bytes. May park: yes, until the bytes are there.
+ * Return: 0; -NP_EEOF (FIN and too few bytes left; they stay readable), -ECONNRESET and other
+ *         receive errors, -NP_ECLOSED (closed by this side), -NP_EREADTIMEOUT, -NP_ETOOLONG (@n is
+ *         over in_max), -ENOBUFS (with the bytes read and not released it would be),
+ *         -NP_ECONCURRENT, -NP_ENOTFIBER, -ENOMEM. On error nothing is consumed.
+ */
+NP_API int np_conn_wait(struct np_conn *c, size_t n); /* until n bytes are buffered */
+NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p); /* n contiguous bytes, consumed */
+NP_API int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p); /* not consumed */
+NP_API int np_conn_skip(struct np_conn *c, size_t n);
+/* Up to and including @delim, at most @max bytes (-NP_ETOOLONG when none is among them). */
+NP_API int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n);
+/* n bytes as a buffer of its own that shares the memory; freed with np_linkbuf_free() on any thread. */
+NP_API int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret);
+/* Like read(2): waits for at least one byte. Return: bytes copied, 0 at EOF, or as above. */
+NP_API ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap);
+
+/* What was read may go; ends the life of its pointers. */
+NP_API void np_conn_release(struct np_conn *c);
+/* Bytes buffered and not yet consumed. */
+NP_API size_t np_conn_len(struct np_conn *c);
+/* The input buffer, for np_linkbuf_* reading verbs. Lifetime: this handler call. NULL: no memory. */
+NP_API struct np_linkbuf *np_conn_in(struct np_conn *c);
+
+/*
+ * np_conn_want() - do not park: return from on_request now, be called again at @n bytes or EOF
+ *
+ * For a handler that would wait for a slow peer: it holds no stack meanwhile.
+ * Return: 0; -NP_ETOOLONG, -ENOMEM.
+ */
+NP_API int np_conn_want(struct np_conn *c, size_t n);
+
+/* ------------------------------------------------------------------ writing */
+
+/*
+ * What is written becomes visible to the peer at np_conn_flush(). Common to all writing verbs:
+ * Return: 0; -NP_ECLOSED, -EPIPE after np_conn_shutdown_write(), the error of a failed or timed-out
+ *         send (sticky: every later write verb returns it), -NP_ECONCURRENT, -EINVAL, -ENOMEM.
+ */
+NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p); /* n contiguous bytes to fill */
+NP_API int np_conn_trim(struct np_conn *c, size_t n);                  /* keep the first n unflushed bytes */
+NP_API size_t np_conn_pending(struct np_conn *c);                      /* unflushed bytes */
+NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n);  /* copies */
+/* By reference: done(arg) once, when the last reference goes; it may not park or call np_conn_*. */
+NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg);
+/* Takes *b (sets NULL), zero copy; joins what is being built. */
+NP_API int np_conn_append(struct np_conn *c, struct np_linkbuf **b);
+/* The output being built. np_linkbuf_flush() on it submits nothing. Lifetime and NULL as np_conn_in(). */
+NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
+
+/*
+ * np_conn_flush() - submit what was written
+ *
+ * From the connection's own on_request with further input already buffered, the bytes leave when
+ * this dispatch ends: one send for a pipelined batch. In every other case they are sent at once.
+ * More than out_high unsent: parks until the kernel drained below it, or the write timeout hits.
+ *
+ * May park: yes. Return: 0, the writing errors above, -NP_EWRITETIMEOUT; -NP_ENOTFIBER where it
+ * would have to park and cannot: then the bytes are submitted all the same.
+ */
+NP_API int np_conn_flush(struct np_conn *c);
+/* Flush, and park until the kernel has every byte. Return: as np_conn_flush(). */
+NP_API int np_conn_sync(struct np_conn *c);
+
+/*
+ * np_conn_send() - submit a buffer from any thread
+ *
+ * FIFO for each sender; spliced behind what was submitted, never into a half-built output. 0
+ * means taken (*b is NULL); if the connection dies first its memory and done() are given back.
+ * Thread: any, with a reference. May park: no.
+ * Return: 0; -EAGAIN (send_high bytes are queued) and -NP_ECLOSED leave *b alone.
+ */
+NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
+
+/* ------------------------------------------------------------------ life */
+
+/*
+ * np_conn_close() - deliver what was flushed, then end
+ *
+ * Unflushed output is dropped. After the last byte: FIN, then read and discard until the peer's FIN
+ * or linger_ms, then close(2): closing with unread input would make the kernel send RST and destroy
+ * what the peer has not read yet. Idempotent. Parked fibers wake with -NP_ECLOSED.
+ * np_conn_abort() - RST now, nothing more is delivered.
+ * np_conn_shutdown_write() - FIN after what was flushed; reading goes on.
+ * Thread: any, with a reference (a handler has one). May park: no. Return: 0.
+ */
+NP_API int np_conn_close(struct np_conn *c);
+NP_API int np_conn_abort(struct np_conn *c);
+NP_API int np_conn_shutdown_write(struct np_conn *c);
+
+/*
+ * np_conn_detach() - take the descriptor out of the library
+ *
+ * on_close runs; the fd stays open and O_NONBLOCK and is the caller's; *ret_in (may be NULL: dropped)
+ * gets what was read and not consumed.
+ * Return: 0; -EBUSY with unsent output or another fiber parked; -NP_ECLOSED, -ENOMEM.
+ */
+NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in);
+
+/* A reference keeps the object, not the connection. Thread: any. */
+NP_API struct np_conn *np_conn_ref(struct np_conn *c);
+NP_API void np_conn_unref(struct np_conn *c);
+/* While held, the peer's FIN does not make the library close. Counts. */
+NP_API void np_conn_hold(struct np_conn *c);
+NP_API void np_conn_unhold(struct np_conn *c);
+/* fn(c, arg) on the owner's thread, not on a fiber. Thread: any, with a reference.
+ * Return: 0; -ENOMEM. */
+NP_API int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
+/* Why the connection ended or is ending: 0 while it is well, else a negative status. */
+NP_API int np_conn_error(struct np_conn *c);
+/* Whether writes may still work. Thread: any (a hint there). */
+NP_API bool np_conn_is_active(struct np_conn *c);
+
+/* ------------------------------------------------------------------ settings */
+
+/* Milliseconds; 0 = none. A timeout bounds one wait as a whole. -EINVAL for negative values. */
+NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);
+NP_API int np_conn_set_write_timeout(struct np_conn *c, int ms);
+/* CLOCK_MONOTONIC nanoseconds, 0 = none; overrides the timeout; wakes a fiber already waiting. -ENOMEM */
+NP_API int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns);
+NP_API int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns);
+/* No byte in or out for this long, and no handler at work: closed with -ETIMEDOUT. */
+NP_API int np_conn_set_idle_timeout(struct np_conn *c, int ms);
+NP_API int np_conn_set_linger(struct np_conn *c, int ms);
+/* Seconds; idle_s 0 turns it off. tcp(7). -NP_EUNSUPPORTED for unix sockets. */
+NP_API int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt);
+NP_API int np_conn_set_user_timeout(struct np_conn *c, int ms);
+NP_API int np_conn_set_nodelay(struct np_conn *c, bool on);
+/* 0 leaves a mark as it is. in_high <= in_max. -EINVAL, -ENOMEM. */
+NP_API int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, size_t in_max,
+				  size_t send_high);
+NP_API void np_conn_pause_read(struct np_conn *c);
+NP_API void np_conn_resume_read(struct np_conn *c);
+/* Takes effect at the next call, at once when input is waiting. -ENOMEM. */
+NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg);
+/* LIFO, before on_close, fd still open. Return: 0; -NP_ECLOSED after close began; -ENOMEM. */
+NP_API int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
+NP_API void np_conn_set_data(struct np_conn *c, void *data);
+NP_API void *np_conn_data(struct np_conn *c);
+/* Borrowed: not to be closed, read or written. -1 once closed. */
+NP_API int np_conn_fd(struct np_conn *c);
+/* Looked up at each call. Return: 0 or what getsockname(2)/getpeername(2) says. */
+NP_API int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
+NP_API int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
+/* Index of the owner among its pollers. Thread: any. */
+NP_API int np_conn_poller(const struct np_conn *c);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* conn: how a connection begins, ends, and is kept by references. The state table is in conn.h. */
+#include "conn/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "netpoll/linkbuf.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+static void conn_settle(struct mail *m);
+static void conn_event(struct watch *w, unsigned ready);
+static void timer_fired(struct timer *t);
+
+/* ------------------------------------------------------------------ begin */
+
+/* One writer; others read: a plain store that is never torn. */
+static void publish(uint64_t *word, uint64_t v)
+{
+	__atomic_store_n(word, v, __ATOMIC_RELAXED);
+}
+
+static void count_opened(struct conn_group *g)
+{
+	g->n++;
+	publish(&g->load->conns, g->n);
+	publish(&g->load->accepted_total, g->load->accepted_total + 1);
+}
+
+static void count_closed(struct conn_group *g)
+{
+	g->n--;
+	publish(&g->load->conns, g->n);
+	publish(&g->load->closed_total, g->load->closed_total + 1);
+	if (g->n == 0 && g->on_empty)
+		g->on_empty(g);
+}
+
+static struct np_conn *conn_new(struct conn_group *g, int fd, unsigned flags)
+{
+	struct np_conn *c = conn_home_get(g->poller);
+
+	if (!c)
+		return NULL;
+	c->watch.fd = fd;
+	c->watch.poller = g->poller;
+	list_init(&c->watch.link);
+	list_init(&c->link);
+	timer_init(&c->timer, timer_fired);
+	c->later.fn = conn_settle;
+	c->group = g;
+	c->flags = (uint16_t)(flags | (g->half_open ? CONN_HALF_OPEN : 0));
+	c->read_timeout_ms = g->read_timeout_ms;
+	c->write_timeout_ms = g->write_timeout_ms;
+	c->idle_timeout_ms = g->idle_timeout_ms;
+	c->linger_ms = g->linger_ms;
+	atomic_init(&c->send_high, (uint32_t)g->limits.send_high);
+	atomic_init(&c->state, CONN_NEW);
+	atomic_init(&c->refs, 1);
+	conn_touch(c);
+	return c;
+}
+
+/* No callback after on_prepare has refused, and none before: fd and memory are all there is. */
+static void refuse(struct np_conn *c)
+{
+	conn_set_state(c, CONN_GONE);
+	sys_close(&c->watch.fd);
+	conn_io_put(c);
+	conn_extra_drop(c);
+	np_conn_unref(c);
+}
+
+int conn_start(struct conn_group *g, int *fd, unsigned flags)
+{
+	struct np_conn *c = conn_new(g, *fd, flags);
+	int r;
+
+	if (!c) {
+		sys_close(fd);
+		return -ENOMEM;
+	}
+	*fd = -1;
+	if (g->handlers->on_prepare && g->handlers->on_prepare(c, g->arg)) {
+		refuse(c);
+		return 1;
+	}
+	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, conn_event);
+	if (r < 0) {
+		refuse(c);
+		return r;
+	}
+	list_append(&g->conns, &c->link);
+	count_opened(g);
+	if (conn_state(c) == CONN_NEW) /* on_prepare may have closed it */
+		conn_set_state(c, CONN_OPEN);
+	conn_arm_idle(c);
+	watch_want(&c->watch, WATCH_GONE);
+	conn_rx_resume(c);
+	if (!g->handlers->on_connect)
+		c->flags |= CONN_CONNECTED;
+	else if (conn_state(c) == CONN_OPEN)
+		conn_serve(c);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ events */
+
+/*
+ * The peer left while nothing is read, because the input is full or paused: what it sent before
+ * its FIN may still be wanted, but nobody waits for the bytes of a connection that was reset.
+ */
+static void peer_gone(struct np_conn *c)
+{
+	int err = 0;
+
+	watch_cant(&c->watch, WATCH_GONE);
+	if ((c->watch.want & WATCH_IN) || conn_state(c) != CONN_OPEN || (c->flags & CONN_RX_END))
+		return;
+	if (c->watch.flags & WATCH_ERR) {
+		sys_getsockopt_int(c->watch.fd, SOL_SOCKET, SO_ERROR, &err);
+		conn_rx_ended(c, err ? -err : -ECONNRESET);
+		conn_deliver(c);
+	}
+	c->flags |= CONN_LEFT;
+	conn_later(c);
+}
+
+static void conn_event(struct watch *w, unsigned ready)
+{
+	struct np_conn *c = container_of(w, struct np_conn, watch);
+
+	if (ready & WATCH_GONE)
+		peer_gone(c);
+	if (ready & WATCH_OUT && conn_state(c) <= CONN_CLOSING) {
+		conn_tx(c);
+		if (conn_state(c) == CONN_CLOSING || (c->flags & (CONN_RX_END | CONN_WR_SHUT)))
+			conn_later(c);
+		else if (!conn_unsent(c))
+			conn_shrink(c);
+	}
+	if (!(ready & WATCH_IN))
+		return;
+	if (conn_state(c) == CONN_OPEN) {
+		conn_fill(c, POLLER_BUDGET);
+		conn_deliver(c);
+	} else if (conn_state(c) == CONN_LINGER || conn_state(c) == CONN_CLOSING) {
+		conn_discard(c);
+	} else {
+		watch_stop(w, WATCH_IN | WATCH_OUT | WATCH_GONE);
+	}
+}
+
+void conn_touch(struct np_conn *c)
+{
+	c->active_ms = (uint32_t)poller_now_ms(conn_poller(c));
+}
+
+/* Idle is a timestamp; the timer looks at it when it fires, so traffic never re-arms anything. */
+void conn_arm_idle(struct np_conn *c)
+{
+	uint64_t now = poller_now_ms(conn_poller(c));
+
+	if (conn_state(c) != CONN_OPEN)
+		return;
+	if (!c->idle_timeout_ms) {
+		timer_disarm(&c->timer);
+		return;
+	}
+	timer_arm(conn_poller(c), &c->timer,
+		  now - (uint32_t)((uint32_t)now - c->active_ms) + (uint64_t)c->idle_timeout_ms);
+}
+
+static void idle_expired(struct np_conn *c)
+{
+	uint32_t idle = (uint32_t)poller_now_ms(conn_poller(c)) - c->active_ms;
+	bool at_work = (c->flags & CONN_SERVING) && !(c->io && (c->io->reader || c->io->writer));
+
+	if (at_work)
+		conn_touch(c);
+	if (at_work || idle < (uint32_t)c->idle_timeout_ms)
+		conn_arm_idle(c);
+	else
+		conn_begin_close(c, -ETIMEDOUT);
+}
+
+static void timer_fired(struct timer *t)
+{
+	struct np_conn *c = container_of(t, struct np_conn, timer);
+
+	if (conn_state(c) == CONN_OPEN)
+		idle_expired(c);
+	else
+		conn_die(c, 0); /* linger_ms is over */
+}
+
+/* ------------------------------------------------------------------ end */
+
+void conn_later(struct np_conn *c)
+{
+	conn_assert_owner(c);
+	if (c->flags & CONN_LATER)
+		return;
+	c->flags |= CONN_LATER;
+	poller_defer(conn_poller(c), &c->later);
+}
+
+void conn_enter(struct np_conn *c)
+{
+	c->inside++;
+}
+
+void conn_leave(struct np_conn *c)
+{
+	c->inside--;
+	if (!c->inside && conn_state(c) == CONN_DEAD)
+		conn_later(c);
+}
+
+/* Waiters come back with the reason; what is being built and was not flushed is dropped. */
+static void stop_verbs(struct np_conn *c, int why)
+{
+	if (!c->why)
+		c->why = why ? why : -NP_ECLOSED;
+	conn_wake_reader(c, conn_read_end(c));
+	conn_wake_writer(c, -NP_ECLOSED);
+}
+
+/* Delivers what was submitted, then FIN, then the peer's FIN; linger_ms bounds all of it. */
+void conn_begin_close(struct np_conn *c, int why)
+{
+	conn_assert_owner(c);
+	if (conn_state(c) > CONN_OPEN)
+		return;
+	conn_set_state(c, CONN_CLOSING);
+	stop_verbs(c, why);
+	timer_disarm(&c->timer);
+	if (c->linger_ms)
+		timer_arm(conn_poller(c), &c->timer,
+			  poller_now_ms(conn_poller(c)) + (uint64_t)c->linger_ms);
+	conn_later(c);
+}
+
+void conn_die(struct np_conn *c, int why)
+{
+	conn_assert_owner(c);
+	if (conn_state(c) >= CONN_DEAD)
+		return;
+	conn_set_state(c, CONN_DEAD);
+	stop_verbs(c, why);
+	timer_disarm(&c->timer);
+	watch_stop(&c->watch, WATCH_IN | WATCH_OUT | WATCH_GONE);
+	conn_later(c);
+}
+
+static void send_fin(struct np_conn *c)
+{
+	c->flags |= CONN_FIN_SENT;
+	if (!(c->flags & CONN_SOCKET))
+		conn_die(c, 0);
+	else if (sys_shutdown(c->watch.fd, SHUT_WR) < 0 && conn_state(c) > CONN_OPEN)
+		conn_die(c, 0); /* ENOTCONN: the peer's RST was first */
+}
+
+static void settle_closing(struct np_conn *c)
+{
+	if (conn_unsent(c) && conn_tx(c) > 0)
+		return; /* the watch goes on, linger_ms runs */
+	if (c->tx_err || (c->flags & CONN_RX_END)) {
+		conn_die(c, 0);
+		return;
+	}
+	if (!(c->flags & CONN_FIN_SENT))
+		send_fin(c);
+	if (conn_state(c) != CONN_CLOSING)
+		return;
+	conn_set_state(c, CONN_LINGER);
+	if (!c->linger_ms) {
+		conn_die(c, 0);
+		return;
+	}
+	watch_want(&c->watch, WATCH_IN);
+}
+
+/* What follows from the peer's leaving, and from shutdown_write, while the connection is open. */
+static void settle_open(struct np_conn *c)
+{
+	bool over = c->flags & CONN_RX_END;
+
+	conn_take_sendq(c);
+	if (conn_unsent(c) && !c->tx_err && !(c->watch.want & WATCH_OUT))
+		conn_tx(c);
+	if ((c->flags & CONN_WR_SHUT) && !(c->flags & CONN_FIN_SENT) && !conn_unsent(c))
+		send_fin(c);
+	if ((c->flags & CONN_SERVING) || c->inside || conn_has_request(c))
+		return;
+	if (!over) {
+		if (c->group->retiring && !c->holds)
+			conn_begin_close(c, 0);
+		return;
+	}
+	if (c->rx_err || c->tx_err) {
+		conn_die(c, c->why);
+		return;
+	}
+	if (conn_unsent(c) || c->holds)
+		return;
+	if (!(c->flags & CONN_HALF_OPEN) || (c->flags & CONN_FIN_SENT))
+		conn_die(c, -NP_EEOF);
+}
+
+static void tell_left(struct np_conn *c)
+{
+	if (!(c->flags & CONN_LEFT) || (c->flags & CONN_LEFT_TOLD) || !(c->flags & CONN_CONNECTED))
+		return;
+	c->flags |= CONN_LEFT_TOLD;
+	if (!c->why)
+		c->why = -NP_EEOF;
+	if (c->group->handlers->on_disconnect)
+		c->group->handlers->on_disconnect(c, c->group->arg);
+}
+
+/* The last act. Everything is given back once; memory stays while somebody holds a reference. */
+static void finish(struct np_conn *c)
+{
+	struct conn_group *g = c->group;
+
+	conn_callbacks_run(c);
+	if (g->handlers->on_close)
+		g->handlers->on_close(c, g->arg);
+	conn_set_state(c, CONN_GONE);
+	timer_disarm(&c->timer);
+	conn_drop_sendq(c);
+	if (!(c->flags & CONN_DETACHED)) {
+		watch_drop(&c->watch);
+		sys_close(&c->watch.fd);
+	}
+	conn_io_put(c);
+	conn_extra_drop(c);
+	list_remove(&c->link);
+	count_closed(g);
+	np_conn_unref(c);
+}
+
+static void conn_settle(struct mail *m)
+{
+	struct np_conn *c = container_of(m, struct np_conn, later);
+
+	c->flags &= (uint16_t)~CONN_LATER;
+	/* The handler of a connection that is over already is not told that the peer left. */
+	if (conn_state(c) == CONN_OPEN)
+		tell_left(c);
+	if (conn_state(c) == CONN_OPEN)
+		settle_open(c);
+	if (conn_state(c) == CONN_CLOSING)
+		settle_closing(c);
+	if (conn_state(c) == CONN_DEAD && !c->inside && !(c->flags & CONN_SERVING)) {
+		if (c->flags & CONN_LEFT)
+			tell_left(c);
+		finish(c);
+		return;
+	}
+	if (conn_state(c) == CONN_OPEN)
+		conn_shrink(c);
+}
+
+void conn_shrink(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+
+	if (!io || io->reader || io->writer || (c->flags & (CONN_SERVING | CONN_LATER)) || io->call_at > 1)
+		return;
+	if (io->held || np_linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
+		return;
+	conn_io_put(c);
+}
+
+void conn_retire(struct np_conn *c)
+{
+	if (conn_state(c) != CONN_OPEN || (c->flags & CONN_SERVING))
+		return;
+	if (!(c->flags & (CONN_RX_END | CONN_PAUSED)))
+		conn_fill(c, POLLER_BUDGET);
+	conn_deliver(c);
+	if (conn_state(c) == CONN_OPEN && !(c->flags & CONN_SERVING))
+		conn_begin_close(c, 0);
+}
+
+/* ------------------------------------------------------------------ references */
+
+struct np_conn *np_conn_ref(struct np_conn *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return c;
+}
+
+void np_conn_hold(struct np_conn *c)
+{
+	c->holds++;
+}
+
+void np_conn_unhold(struct np_conn *c)
+{
+	if (--c->holds == 0)
+		conn_later(c);
+}
+
+int np_conn_error(struct np_conn *c)
+{
+	return c->why;
+}
+
+bool np_conn_is_active(struct np_conn *c)
+{
+	if (conn_state(c) > CONN_OPEN)
+		return false;
+	return poller_self() != conn_poller(c) || (!c->tx_err && !(c->flags & CONN_WR_SHUT));
+}
+
+int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
+{
+	struct np_linkbuf *in = NULL;
+	size_t n = c->io ? np_linkbuf_len(&c->io->in) : 0;
+	int r;
+
+	if (conn_state(c) != CONN_OPEN)
+		return -NP_ECLOSED;
+	if (conn_unsent(c) || (c->io && (c->io->reader || c->io->writer)))
+		return -EBUSY;
+	if (ret_in && n) {
+		r = np_linkbuf_slice(&c->io->in, n, &in);
+		if (r < 0)
+			return r;
+	}
+	watch_close(&c->watch);
+	*ret_fd = c->watch.fd;
+	if (ret_in)
+		*ret_in = in;
+	c->flags |= CONN_DETACHED;
+	conn_die(c, 0);
+	return 0;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn: the inside of struct np_conn, shared by the files of lib/conn and read by the facade
+ *
+ * One thread, the poller's, touches a connection. Other threads reach it through c->post alone
+ * (conn_post.c). What a reader would get wrong: nothing frees or closes a connection on the spot.
+ * Every path that may end it calls conn_later(); conn_settle() runs once at the end of the turn, on
+ * main, when no stack frame holds the connection, and does what is due.
+ *
+ *   state     meaning                              leaves it by
+ *   NEW       accepted, on_prepare runs            conn_start() -> OPEN;  refused -> GONE
+ *   OPEN      handlers run, verbs work             conn_begin_close() -> CLOSING;  conn_die() -> DEAD
+ *   CLOSING   submitted output is being sent       drained: FIN -> LINGER, or DEAD when the peer's FIN
+ *                                                  was seen;  linger_ms, send error -> DEAD
+ *   LINGER    FIN sent, input is discarded         peer's FIN, linger_ms or error -> DEAD
+ *   DEAD      waits until no fiber is inside       conn_settle(): on_close, close(2) -> GONE
+ *   GONE      kept by references                   last np_conn_unref() -> freed
+ */
+#ifndef CONN_CONN_H
+#define CONN_CONN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buffer/linkbuf.h"
+#include "netpoll/conn.h"
+#include "netpoll/handlers.h"
+#include "poll/list.h"
+#include "poll/mailbox.h"
+#include "poll/poller.h"
+#include "poll/timer.h"
+#include "poll/watch.h"
+
+enum conn_state { CONN_NEW, CONN_OPEN, CONN_CLOSING, CONN_LINGER, CONN_DEAD, CONN_GONE };
+
+enum conn_flag {
+	CONN_SOCKET      = 1 << 0,  /* not a tty, pipe or file */
+	CONN_INET        = 1 << 1,  /* AF_INET/6 stream: a short read means drained */
+	CONN_RX_END      = 1 << 2,  /* the peer's FIN, or a receive error, has been read */
+	CONN_SERVING     = 1 << 3,  /* a handler fiber exists or is queued */
+	CONN_CONNECTED   = 1 << 4,  /* on_connect has ended */
+	CONN_LEFT        = 1 << 5,  /* the peer left: on_disconnect is due or done */
+	CONN_LEFT_TOLD   = 1 << 6,
+	CONN_LATER       = 1 << 7,  /* conn_settle() is queued */
+	CONN_WR_SHUT     = 1 << 8,  /* FIN is due once the output is drained */
+	CONN_FIN_SENT    = 1 << 9,
+	CONN_HALF_OPEN   = 1 << 10,
+	CONN_PAUSED      = 1 << 11, /* np_conn_pause_read() */
+	CONN_RX_FULL     = 1 << 12, /* input stands at its limit */
+	CONN_END_HANDLED = 1 << 13, /* on_request has been called at EOF and left the rest alone */
+	CONN_DETACHED    = 1 << 14, /* the fd is not ours to close */
+	CONN_WANT        = 1 << 15, /* np_conn_want() in this handler call */
+};
+
+/* What the connections of one server on one poller share. Owner thread. */
+struct conn_group {
+	struct poller *poller;
+	const struct np_handlers *handlers;
+	void *arg;
+	struct conn_limits {
+		size_t in_high, out_high, in_max, send_high;
+	} limits;
+	int read_timeout_ms, write_timeout_ms, idle_timeout_ms, linger_ms;
+	bool half_open;
+	bool retiring;            /* connections close as soon as they have nothing to do */
+	struct poller_load *load; /* published counts */
+	struct list conns;        /* OPEN up to DEAD */
+	unsigned n;
+	void (*on_empty)(struct conn_group *g); /* the last connection is gone; may be NULL */
+	void *owner;                            /* the facade's */
+};
+
+/* A fiber parked in a verb; lives on that fiber's stack. */
+struct conn_wait {
+	struct fiber *fiber;
+	struct np_conn *c;
+	struct timer timer;
+	size_t n;   /* reader: until so many are buffered; writer: until at most so many are unsent */
+	int result;
+};
+
+/* What only a busy connection needs; attached while it is busy. */
+struct conn_io {
+	struct np_linkbuf in;  /* conn_rx() fills, the handler drains */
+	struct np_linkbuf out; /* the handler fills; the first `submitted` bytes are flushed */
+	struct np_linkbuf txq; /* from np_conn_send(); goes out before `out` */
+	size_t submitted;
+	size_t held;       /* bytes in `in`, those read and not yet released included */
+	size_t rx_total;   /* bytes ever committed to `in` while this io was attached */
+	size_t rx_space;   /* how much room the next read offers; adapts */
+	size_t call_at;    /* on_request is called from so many buffered bytes on */
+	struct fiber *handler;
+	struct conn_wait *reader, *writer;
+	struct conn_io *next_free;
+};
+
+/* Settings few connections have. */
+struct conn_extra {
+	int (*on_request)(struct np_conn *, void *);
+	void *on_request_arg;
+	struct conn_limits limits;
+	uint64_t read_deadline_ms, write_deadline_ms; /* of poller_now_ms() */
+	struct conn_callback *callbacks;              /* newest first */
+};
+
+enum conn_post_bit {
+	CONN_POST_SEND  = 1 << 0,
+	CONN_POST_CLOSE = 1 << 1,
+	CONN_POST_ABORT = 1 << 2,
+	CONN_POST_SHUT  = 1 << 3,
+	CONN_POST_FREE  = 1 << 4,
+};
+
+struct np_conn {
+	/* owner thread */
+	struct watch watch;
+	struct conn_io *io;       /* NULL while idle */
+	struct conn_group *group;
+	struct conn_extra *extra; /* NULL for most */
+	struct list link;         /* in group->conns */
+	struct timer timer;       /* idle timeout while OPEN, linger afterwards */
+	struct mail later;        /* conn_settle() at the end of the turn */
+	void *data;
+	uint32_t active_ms;       /* when bytes last moved; low half of poller_now_ms() */
+	int read_timeout_ms, write_timeout_ms, idle_timeout_ms, linger_ms;
+	int rx_err, tx_err;       /* sticky; 0 or negative */
+	int why;                  /* np_conn_error() */
+	uint16_t flags;
+	uint8_t inside;           /* fibers that run a handler or are parked in a verb */
+	uint8_t holds;
+
+	/* any thread */
+	_Atomic(uint8_t) state;   /* written by the owner; others take it as a hint */
+	_Atomic(uint32_t) refs;
+	_Atomic(uint32_t) post;   /* enum conn_post_bit; whoever sets the first one posts post_mail */
+	_Atomic(uint32_t) sendq_bytes;
+	_Atomic(uint32_t) send_high;
+	struct mail post_mail;
+	struct mailbox sendq;     /* buffers of np_conn_send(), by their link words */
+};
+
+static inline enum conn_state conn_state(const struct np_conn *c)
+{
+	return atomic_load_explicit(&c->state, memory_order_relaxed);
+}
+
+static inline void conn_set_state(struct np_conn *c, enum conn_state s)
+{
+	atomic_store_explicit(&c->state, s, memory_order_relaxed);
+}
+
+static inline struct poller *conn_poller(const struct np_conn *c)
+{
+	return c->watch.poller;
+}
+
+static inline const struct conn_limits *conn_limits(const struct np_conn *c)
+{
+	return c->extra ? &c->extra->limits : &c->group->limits;
+}
+
+#define conn_assert_owner(c) poller_assert_owner(conn_poller(c))
+
+/* ---- conn.c: life */
+/*
+ * conn_start() - make a connection of @fd (taken) and run its on_connect and on_request
+ *
+ * Thread: owner. Return: 0; 1 when on_prepare refused it; -ENOMEM, -ENOSPC. In every case *fd is -1.
+ */
+int conn_start(struct conn_group *g, int *fd, unsigned flags);
+void conn_begin_close(struct np_conn *c, int why);
+void conn_die(struct np_conn *c, int why);
+void conn_later(struct np_conn *c);
+void conn_enter(struct np_conn *c);
+void conn_leave(struct np_conn *c);
+void conn_touch(struct np_conn *c);
+void conn_arm_idle(struct np_conn *c);
+/* Input, output and waiters are gone from memory when nothing is in them. */
+void conn_shrink(struct np_conn *c);
+/* For the facade's stop: serve what is there, then close; idle ones close now. */
+void conn_retire(struct np_conn *c);
+
+/* ---- conn_home.c: where connections and their I/O state come from */
+struct np_conn *conn_home_get(struct poller *p);
+void conn_home_put(struct poller *p, struct np_conn *c);
+int conn_io_get(struct np_conn *c, struct conn_io **ret);
+void conn_io_put(struct np_conn *c);
+
+/* ---- conn_rx.c: socket -> in */
+enum { CONN_AGAIN = 0, CONN_MORE = 1, CONN_END = 2, CONN_FULL = 3 };
+int conn_rx(struct np_conn *c, size_t budget);
+/* conn_rx() and its consequences for watch and flags; new bytes are not delivered yet. */
+void conn_fill(struct np_conn *c, size_t budget);
+/* The peer's FIN (@err 0) or a receive error: nothing more will be read. */
+void conn_rx_ended(struct np_conn *c, int err);
+/* Reading may go on after release, resume or a raised limit. */
+void conn_rx_resume(struct np_conn *c);
+void conn_discard(struct np_conn *c);
+
+/* ---- conn_tx.c: out and txq -> socket */
+size_t conn_unsent(const struct np_conn *c);
+/* Send what is submitted. Return: 0 drained, CONN_AGAIN... see conn_tx.c. */
+int conn_tx(struct np_conn *c);
+void conn_drop_output(struct np_conn *c);
+
+/* ---- conn_wait.c: fibers that wait */
+int conn_wait_input(struct np_conn *c, size_t n);
+int conn_wait_output(struct np_conn *c, size_t at_most);
+void conn_wake_reader(struct np_conn *c, int result);
+void conn_wake_writer(struct np_conn *c, int result);
+/* Whoever waits for input learns of it: a parked reader or the handler. */
+void conn_deliver(struct np_conn *c);
+/* 0 or why a read that needs more bytes cannot have them. */
+int conn_read_end(const struct np_conn *c);
+
+/* ---- conn_serve.c: the handler fiber */
+bool conn_has_request(const struct np_conn *c);
+void conn_serve(struct np_conn *c);
+
+/* ---- conn_opts.c: settings and close callbacks */
+int conn_extra(struct np_conn *c, struct conn_extra **ret);
+/* Calls each once, LIFO; the state refuses one that is added meanwhile. */
+void conn_callbacks_run(struct np_conn *c);
+/* Frees what is left, and all other extra settings. */
+void conn_extra_drop(struct np_conn *c);
+
+/* ---- conn_post.c: from other threads */
+void conn_drop_sendq(struct np_conn *c);
+/* What was sent until now joins the output. The mail that would do it may come later. */
+void conn_take_sendq(struct np_conn *c);
+
+#endif

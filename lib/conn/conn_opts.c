@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* conn_opts: settings, callbacks and addresses; what most connections never change costs them nothing. */
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+
+#include "conn/conn.h"
+#include "sys/sock.h"
+
+struct conn_callback {
+	struct conn_callback *next;
+	void (*fn)(struct np_conn *, void *);
+	void *arg;
+};
+
+int conn_extra(struct np_conn *c, struct conn_extra **ret)
+{
+	if (!c->extra) {
+		c->extra = calloc(1, sizeof *c->extra);
+		if (!c->extra)
+			return -ENOMEM;
+		c->extra->limits = c->group->limits;
+	}
+	*ret = c->extra;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ callbacks */
+
+int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg)
+{
+	struct conn_callback *cb;
+	struct conn_extra *x;
+	int r;
+
+	if (conn_state(c) > CONN_OPEN)
+		return -NP_ECLOSED;
+	r = conn_extra(c, &x);
+	if (r < 0)
+		return r;
+	cb = malloc(sizeof *cb);
+	if (!cb)
+		return -ENOMEM;
+	*cb = (struct conn_callback){ .next = x->callbacks, .fn = fn, .arg = arg };
+	x->callbacks = cb;
+	return 0;
+}
+
+void conn_callbacks_run(struct np_conn *c)
+{
+	struct conn_callback *cb;
+
+	while (c->extra && (cb = c->extra->callbacks)) {
+		c->extra->callbacks = cb->next;
+		cb->fn(c, cb->arg);
+		free(cb);
+	}
+}
+
+void conn_extra_drop(struct np_conn *c)
+{
+	struct conn_callback *cb;
+
+	while (c->extra && (cb = c->extra->callbacks)) {
+		c->extra->callbacks = cb->next;
+		free(cb);
+	}
+	free(c->extra);
+	c->extra = NULL;
+}
+
+int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg)
+{
+	struct conn_extra *x;
+	int r = conn_extra(c, &x);
+
+	if (r < 0)
+		return r;
+	x->on_request = fn;
+	x->on_request_arg = arg;
+	if (c->io)
+		c->io->call_at = 1;
+	c->flags &= (uint16_t)~CONN_END_HANDLED;
+	if (conn_has_request(c))
+		conn_serve(c); /* nothing while a handler runs: its loop looks again */
+	return 0;
+}
+
+/* ------------------------------------------------------------------ times */
+
+static int set_ms(int *field, int ms)
+{
+	if (ms < 0)
+		return -EINVAL;
+	*field = ms;
+	return 0;
+}
+
+/* A deadline that was set earlier gives way to a timeout. */
+int np_conn_set_read_timeout(struct np_conn *c, int ms)
+{
+	if (c->extra)
+		c->extra->read_deadline_ms = 0;
+	return set_ms(&c->read_timeout_ms, ms);
+}
+
+int np_conn_set_write_timeout(struct np_conn *c, int ms)
+{
+	if (c->extra)
+		c->extra->write_deadline_ms = 0;
+	return set_ms(&c->write_timeout_ms, ms);
+}
+
+int np_conn_set_linger(struct np_conn *c, int ms)
+{
+	return set_ms(&c->linger_ms, ms);
+}
+
+int np_conn_set_idle_timeout(struct np_conn *c, int ms)
+{
+	int r = set_ms(&c->idle_timeout_ms, ms);
+
+	if (r == 0) {
+		conn_touch(c);
+		conn_arm_idle(c);
+	}
+	return r;
+}
+
+/* Moves the timer of a fiber that waits already. */
+static void rearm(struct np_conn *c, struct conn_wait *w, uint64_t when_ms)
+{
+	if (!w)
+		return;
+	if (when_ms)
+		timer_arm(conn_poller(c), &w->timer, when_ms);
+	else
+		timer_disarm(&w->timer);
+}
+
+/* Rounded up: a deadline is never early. */
+static uint64_t to_ms(uint64_t mono_ns)
+{
+	return mono_ns ? mono_ns / 1000000u + (mono_ns % 1000000u != 0) : 0;
+}
+
+int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns)
+{
+	struct conn_extra *x;
+	int r = conn_extra(c, &x);
+
+	if (r < 0)
+		return r;
+	x->read_deadline_ms = to_ms(mono_ns);
+	rearm(c, c->io ? c->io->reader : NULL, x->read_deadline_ms);
+	return 0;
+}
+
+int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns)
+{
+	struct conn_extra *x;
+	int r = conn_extra(c, &x);
+
+	if (r < 0)
+		return r;
+	x->write_deadline_ms = to_ms(mono_ns);
+	rearm(c, c->io ? c->io->writer : NULL, x->write_deadline_ms);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ socket options */
+
+static int tcp_only(const struct np_conn *c)
+{
+	return c->flags & CONN_INET ? 0 : -NP_EUNSUPPORTED;
+}
+
+int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
+{
+	int fd = c->watch.fd, r = tcp_only(c);
+
+	if (r == 0 && (idle_s < 0 || (idle_s > 0 && (intvl_s < 1 || cnt < 1))))
+		r = -EINVAL;
+	if (r == 0 && idle_s > 0)
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+	if (r == 0 && idle_s > 0)
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, intvl_s);
+	if (r == 0 && idle_s > 0)
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPCNT, cnt);
+	if (r == 0)
+		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, idle_s > 0);
+	return r;
+}
+
+int np_conn_set_user_timeout(struct np_conn *c, int ms)
+{
+	int r = tcp_only(c);
+
+	if (r == 0 && ms < 0)
+		r = -EINVAL;
+	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
+}
+
+int np_conn_set_nodelay(struct np_conn *c, bool on)
+{
+	int r = tcp_only(c);
+
+	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_NODELAY, on);
+}
+
+/* ------------------------------------------------------------------ flow */
+
+int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, size_t in_max, size_t send_high)
+{
+	struct conn_limits l = *conn_limits(c);
+	struct conn_extra *x;
+	int r;
+
+	l.in_high = in_high ? in_high : l.in_high;
+	l.out_high = out_high ? out_high : l.out_high;
+	l.in_max = in_max ? in_max : l.in_max;
+	l.send_high = send_high ? send_high : l.send_high;
+	if (l.in_high > l.in_max || l.send_high > UINT_MAX / 2)
+		return -EINVAL;
+	r = conn_extra(c, &x);
+	if (r < 0)
+		return r;
+	x->limits = l;
+	atomic_store_explicit(&c->send_high, (uint32_t)l.send_high, memory_order_relaxed);
+	conn_rx_resume(c);
+	return 0;
+}
+
+void np_conn_pause_read(struct np_conn *c)
+{
+	c->flags |= CONN_PAUSED;
+	watch_stop(&c->watch, WATCH_IN);
+}
+
+void np_conn_resume_read(struct np_conn *c)
+{
+	c->flags &= (uint16_t)~CONN_PAUSED;
+	conn_rx_resume(c);
+}
+
+/* ------------------------------------------------------------------ facts */
+
+void np_conn_set_data(struct np_conn *c, void *data)
+{
+	c->data = data;
+}
+
+void *np_conn_data(struct np_conn *c)
+{
+	return c->data;
+}
+
+int np_conn_fd(struct np_conn *c)
+{
+	return c->watch.fd;
+}
+
+int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	return sys_getsockname(c->watch.fd, ret, ret_len);
+}
+
+int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	return sys_getpeername(c->watch.fd, ret, ret_len);
+}
+
+int np_conn_poller(const struct np_conn *c)
+{
+	return poller_index(conn_poller(c));
+}

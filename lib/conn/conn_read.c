@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* conn_read: the reading verbs. Each tries the buffer first and waits only when it must. */
+#include <errno.h>
+#include <string.h>
+
+#include "conn/conn.h"
+#include "netpoll/linkbuf.h"
+
+/* A fiber that is parked in a read owns the input; nobody may take bytes from under it. */
+static inline bool taken(const struct np_conn *c)
+{
+	return c->io && c->io->reader;
+}
+
+int np_conn_wait(struct np_conn *c, size_t n)
+{
+	conn_assert_owner(c);
+	if (taken(c))
+		return -NP_ECONCURRENT;
+	if (c->io && np_linkbuf_len(&c->io->in) >= n)
+		return 0;
+	return n ? conn_wait_input(c, n) : 0;
+}
+
+int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
+{
+	int r = np_conn_wait(c, n);
+
+	if (r < 0)
+		return r;
+	return c->io ? np_linkbuf_next(&c->io->in, n, ret_p) : -EINVAL;
+}
+
+int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
+{
+	int r = np_conn_wait(c, n);
+
+	if (r < 0)
+		return r;
+	return c->io ? np_linkbuf_peek(&c->io->in, n, ret_p) : -EINVAL;
+}
+
+int np_conn_skip(struct np_conn *c, size_t n)
+{
+	int r = np_conn_wait(c, n);
+
+	if (r < 0)
+		return r;
+	return c->io ? np_linkbuf_skip(&c->io->in, n) : 0;
+}
+
+int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
+{
+	int r = np_conn_wait(c, n);
+
+	if (r < 0)
+		return r;
+	return c->io ? np_linkbuf_slice(&c->io->in, n, ret) : np_linkbuf_new(0, ret);
+}
+
+int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
+{
+	struct conn_io *io;
+	int r;
+
+	conn_assert_owner(c);
+	if (taken(c))
+		return -NP_ECONCURRENT;
+	for (;;) {
+		r = conn_io_get(c, &io);
+		if (r < 0)
+			return r;
+		r = np_linkbuf_until(&io->in, delim, max, ret_p, ret_n);
+		if (r != -NP_ESHORT)
+			return r;
+		r = conn_wait_input(c, np_linkbuf_len(&io->in) + 1);
+		if (r < 0)
+			return r;
+	}
+}
+
+ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)
+{
+	size_t n;
+	int r;
+
+	if (cap == 0)
+		return 0;
+	r = np_conn_wait(c, 1);
+	if (r == -NP_EEOF)
+		return 0;
+	if (r < 0)
+		return r;
+	n = np_linkbuf_len(&c->io->in);
+	if (n > cap)
+		n = cap;
+	if (n > 0x7fffffff)
+		n = 0x7fffffff;
+	r = np_linkbuf_copy(&c->io->in, dst, n);
+	return r < 0 ? r : (ssize_t)n;
+}
+
+void np_conn_release(struct np_conn *c)
+{
+	if (!c->io)
+		return;
+	np_linkbuf_release(&c->io->in);
+	c->io->held = np_linkbuf_len(&c->io->in);
+	if (c->flags & CONN_RX_FULL)
+		conn_rx_resume(c);
+}
+
+size_t np_conn_len(struct np_conn *c)
+{
+	return c->io ? np_linkbuf_len(&c->io->in) : 0;
+}
+
+struct np_linkbuf *np_conn_in(struct np_conn *c)
+{
+	struct conn_io *io;
+
+	return conn_io_get(c, &io) < 0 ? NULL : &io->in;
+}
+
+int np_conn_want(struct np_conn *c, size_t n)
+{
+	struct conn_io *io;
+	int r;
+
+	if (n > conn_limits(c)->in_max)
+		return -NP_ETOOLONG;
+	r = conn_io_get(c, &io);
+	if (r < 0)
+		return r;
+	c->flags |= CONN_WANT;
+	io->call_at = n ? n : 1;
+	conn_rx_resume(c);
+	return 0;
+}

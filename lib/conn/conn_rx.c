@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn_rx: socket -> input buffer. The only place that reads a connection's descriptor.
+ *
+ * What a reader would get wrong: a short read means "drained" only for an AF_INET/6 stream whose
+ * event carried nothing but IN. The last bytes and the FIN can arrive in one edge, urgent data and
+ * SCM_RIGHTS cut reads short, a tty hands out lines: there we read until 0 or EAGAIN.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "conn/conn.h"
+#include "netpoll/linkbuf.h"
+#include "sys/io.h"
+
+#define RX_SPACE_MAX (256u * 1024)
+#define RX_SPACE_MIN 4096u
+
+/*
+ * How many more bytes may be buffered: up to in_high, or up to what a parked reader (or a handler
+ * that said np_conn_want) waits for, if that is more. Bytes read and not released count, but
+ * a length that was read just before must not make its own body impossible: they come on top of what is
+ * waited for, and conn_wait_input() bounds the sum by in_max.
+ */
+static size_t rx_room(const struct np_conn *c)
+{
+	const struct conn_io *io = c->io;
+	size_t limit = conn_limits(c)->in_high;
+	size_t unreleased = io->held - np_linkbuf_len(&io->in);
+	size_t wanted = unreleased + (io->reader ? io->reader->n : io->call_at);
+
+	if (wanted > limit)
+		limit = wanted;
+	return io->held < limit ? limit - io->held : 0;
+}
+
+/*
+ * The next read offers what the last one filled, doubled, or half of what it left three quarters
+ * empty. A reader that waits for a big message gets room for it at once, but never more than
+ * RX_SPACE_MAX: a claimed length commits no memory before its bytes arrive.
+ */
+static size_t rx_space(const struct np_conn *c, size_t room)
+{
+	const struct conn_io *io = c->io;
+	size_t want = io->rx_space, len = np_linkbuf_len(&io->in);
+
+	if (io->reader && io->reader->n > len && io->reader->n - len > want)
+		want = io->reader->n - len;
+	if (want > RX_SPACE_MAX)
+		want = RX_SPACE_MAX;
+	return want < room ? want : room;
+}
+
+static void rx_adapt(struct conn_io *io, size_t offered, size_t got)
+{
+	if (got >= offered && io->rx_space < RX_SPACE_MAX)
+		io->rx_space *= 2;
+	else if (got < io->rx_space / 4 && io->rx_space > RX_SPACE_MIN)
+		io->rx_space /= 2;
+}
+
+static ssize_t receive(struct np_conn *c, struct iovec *iov, int n)
+{
+	if (n > 1)
+		return sys_readv(c->watch.fd, iov, n);
+	if (c->flags & CONN_SOCKET)
+		return sys_recv(c->watch.fd, iov->iov_base, iov->iov_len, 0);
+	return sys_read(c->watch.fd, iov->iov_base, iov->iov_len);
+}
+
+static bool drained_by_short_read(const struct np_conn *c)
+{
+	return (c->flags & CONN_INET) && !(c->watch.flags & (WATCH_RDHUP | WATCH_HUP | WATCH_ERR | WATCH_PRI));
+}
+
+/*
+ * conn_rx() - move what the kernel has into c->io->in, about @budget bytes at most
+ *
+ * Runs no handler and touches no interest: it moves bytes and reports. The budget keeps one
+ * fast peer from starving the others on this poller.
+ *
+ * Thread: owner.
+ * Return: CONN_AGAIN, CONN_MORE (budget spent), CONN_FULL (the input stands at its limit),
+ *         CONN_END (peer's FIN), or -errno. What was read before an error stays in the buffer.
+ */
+int conn_rx(struct np_conn *c, size_t budget)
+{
+	struct conn_io *io;
+	struct iovec iov[2];
+	size_t room, offered, got = 0;
+	ssize_t n;
+	int niov, r;
+
+	r = conn_io_get(c, &io);
+	if (r < 0)
+		return r;
+	while (got < budget) {
+		room = rx_room(c);
+		if (!room)
+			return CONN_FULL;
+		offered = rx_space(c, room);
+		niov = np_linkbuf_space(&io->in, offered, iov, 2);
+		if (niov < 0)
+			return niov;
+		offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
+		n = receive(c, iov, niov);
+		np_linkbuf_commit(&io->in, n > 0 ? (size_t)n : 0);
+		if (n == -EAGAIN)
+			return CONN_AGAIN;
+		if (n <= 0)
+			return n < 0 ? (int)n : CONN_END;
+		got += (size_t)n;
+		io->rx_total += (size_t)n;
+		io->held += (size_t)n;
+		rx_adapt(io, offered, (size_t)n);
+		if ((size_t)n < offered && drained_by_short_read(c))
+			return CONN_AGAIN;
+	}
+	return CONN_MORE;
+}
+
+/* Memory is short now, not for ever: the bytes wait in the kernel until the watch is tried again. */
+static bool is_passing(int err)
+{
+	return err == -ENOMEM || err == -ENOBUFS;
+}
+
+void conn_rx_ended(struct np_conn *c, int err)
+{
+	c->flags |= CONN_RX_END | CONN_LEFT;
+	if (err && !c->rx_err)
+		c->rx_err = err;
+	if (err && !c->why)
+		c->why = err;
+	watch_stop(&c->watch, WATCH_IN);
+	conn_later(c); /* on_disconnect, and perhaps the end */
+}
+
+void conn_fill(struct np_conn *c, size_t budget)
+{
+	size_t before = c->io ? c->io->rx_total : 0;
+	int r = conn_rx(c, budget);
+
+	if (c->io && c->io->rx_total != before)
+		conn_touch(c);
+	if (r == CONN_AGAIN) {
+		watch_cant(&c->watch, WATCH_IN);
+	} else if (r == CONN_FULL) {
+		c->flags |= CONN_RX_FULL;
+		watch_stop(&c->watch, WATCH_IN);
+	} else if (r == CONN_END) {
+		conn_rx_ended(c, 0);
+	} else if (r < 0 && !is_passing(r)) {
+		conn_rx_ended(c, r);
+	}
+	c->watch.flags &= (uint8_t)~WATCH_PRI;
+}
+
+void conn_rx_resume(struct np_conn *c)
+{
+	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_PAUSED | CONN_RX_END)))
+		return;
+	if ((c->flags & CONN_RX_FULL) && c->io && !rx_room(c))
+		return;
+	c->flags &= (uint16_t)~CONN_RX_FULL;
+	watch_want(&c->watch, WATCH_IN);
+}
+
+/* After our FIN: what still comes is read and thrown away, so that close(2) sends no RST. */
+void conn_discard(struct np_conn *c)
+{
+	static _Thread_local char sink[16384] __attribute__((tls_model("initial-exec")));
+	ssize_t n;
+
+	for (size_t got = 0; got < POLLER_BUDGET; got += (size_t)n) {
+		n = c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, sink, sizeof sink, 0)
+					   : sys_read(c->watch.fd, sink, sizeof sink);
+		if (n == -EAGAIN) {
+			watch_cant(&c->watch, WATCH_IN);
+			return;
+		}
+		if (n <= 0) {
+			conn_die(c, 0);
+			return;
+		}
+	}
+}

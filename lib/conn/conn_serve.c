@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn_serve: the fiber that runs on_connect and on_request
+ *
+ * At most one for each connection. It takes a stack when there is something to handle and gives it back
+ * when there is not: an idle connection has none. What a reader would get wrong: on_request is
+ * not called "while there is input" but while it makes progress; one that leaves its input alone is
+ * called again when more has arrived, and once at EOF.
+ */
+#include <errno.h>
+
+#include "conn/conn.h"
+#include "netpoll/linkbuf.h"
+
+static int (*request_handler(const struct np_conn *c))(struct np_conn *, void *)
+{
+	return c->extra && c->extra->on_request ? c->extra->on_request : c->group->handlers->on_request;
+}
+
+static void *request_arg(const struct np_conn *c)
+{
+	return c->extra && c->extra->on_request ? c->extra->on_request_arg : c->group->arg;
+}
+
+bool conn_has_request(const struct np_conn *c)
+{
+	const struct conn_io *io = c->io;
+	size_t len;
+
+	if (!io || !request_handler(c) || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED))
+		return false;
+	len = np_linkbuf_len(&io->in);
+	if (len == 0)
+		return false;
+	return len >= io->call_at || ((c->flags & CONN_RX_END) && !(c->flags & CONN_END_HANDLED));
+}
+
+static void call_connect(struct np_conn *c)
+{
+	int r = c->group->handlers->on_connect(c, c->group->arg);
+
+	c->flags |= CONN_CONNECTED;
+	if (c->flags & CONN_LEFT)
+		conn_later(c); /* on_disconnect has waited for this */
+	if (r < 0)
+		conn_begin_close(c, r);
+}
+
+static void call_request(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+	size_t consumed = io->rx_total - np_linkbuf_len(&io->in);
+	bool ended = c->flags & CONN_RX_END;
+	int r;
+
+	c->flags &= (uint16_t)~CONN_WANT;
+	io->call_at = 1;
+	r = request_handler(c)(c, request_arg(c));
+	np_conn_release(c);
+	if (r < 0) {
+		conn_begin_close(c, r);
+		return;
+	}
+	if (io->rx_total - np_linkbuf_len(&io->in) != consumed)
+		return;
+	if (ended)
+		c->flags |= CONN_END_HANDLED;
+	if (!(c->flags & CONN_WANT))
+		io->call_at = np_linkbuf_len(&io->in) + 1;
+}
+
+static void serve(void *arg)
+{
+	struct np_conn *c = arg;
+
+	conn_enter(c);
+	c->io->handler = fiber_self();
+	if (!(c->flags & CONN_CONNECTED) && conn_state(c) == CONN_OPEN)
+		call_connect(c);
+	while (conn_has_request(c)) {
+		poller_publish_busy(conn_poller(c));
+		call_request(c);
+	}
+	c->io->handler = NULL;
+	c->flags &= (uint16_t)~CONN_SERVING;
+
+	if (conn_state(c) == CONN_OPEN && conn_unsent(c) && !(c->watch.want & WATCH_OUT))
+		conn_tx(c); /* the end of this dispatch: what was flushed leaves in one send */
+	conn_leave(c);
+	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_RX_END | CONN_WR_SHUT)) || c->group->retiring)
+		conn_later(c);
+	else
+		conn_shrink(c);
+}
+
+void conn_serve(struct np_conn *c)
+{
+	struct conn_io *io;
+	int r;
+
+	if (c->flags & CONN_SERVING)
+		return;
+	r = conn_io_get(c, &io);
+	if (r < 0) {
+		conn_die(c, r);
+		return;
+	}
+	c->flags |= CONN_SERVING;
+	r = fiber_self() ? -EAGAIN : fiber_run(poller_fibers(conn_poller(c)), serve, c);
+	if (r >= 0)
+		return;
+	/* From another fiber, or no stack is free: it waits its turn in the poller's queue. */
+	r = poller_spawn(conn_poller(c), serve, c);
+	if (r < 0) {
+		c->flags &= (uint16_t)~CONN_SERVING;
+		conn_die(c, r);
+	}
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* conn_write: the writing verbs. They build in io->out; flush submits it. */
+#include <errno.h>
+
+#include "conn/conn.h"
+#include "netpoll/linkbuf.h"
+
+/* Submitted bytes beyond this leave at once, even where more input is waiting. */
+#define DEFER_MAX (64u * 1024)
+
+/* Whether the caller may write now; attaches the output. */
+static int writable(struct np_conn *c, struct np_linkbuf **ret)
+{
+	struct conn_io *io;
+	int r;
+
+	conn_assert_owner(c);
+	if (conn_state(c) > CONN_OPEN)
+		return -NP_ECLOSED;
+	if (c->tx_err)
+		return c->tx_err;
+	if (c->flags & CONN_WR_SHUT)
+		return -EPIPE;
+	r = conn_io_get(c, &io);
+	if (r < 0)
+		return r;
+	if (io->writer)
+		return -NP_ECONCURRENT;
+	*ret = &io->out;
+	return 0;
+}
+
+int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	return r < 0 ? r : np_linkbuf_reserve(out, n, ret_p);
+}
+
+int np_conn_trim(struct np_conn *c, size_t n)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	return r < 0 ? r : np_linkbuf_trim(out, n);
+}
+
+size_t np_conn_pending(struct np_conn *c)
+{
+	return c->io ? np_linkbuf_pending(&c->io->out) : 0;
+}
+
+int np_conn_write(struct np_conn *c, const void *p, size_t n)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	return r < 0 ? r : np_linkbuf_write(out, p, n);
+}
+
+int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	return r < 0 ? r : np_linkbuf_write_ref(out, p, n, done, arg);
+}
+
+int np_conn_append(struct np_conn *c, struct np_linkbuf **b)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	return r < 0 ? r : np_linkbuf_append(out, b);
+}
+
+struct np_linkbuf *np_conn_out(struct np_conn *c)
+{
+	struct np_linkbuf *out = NULL;
+
+	return writable(c, &out) < 0 ? NULL : out;
+}
+
+/*
+ * A handler with more input to handle will flush again in a moment: one send for the batch. The
+ * end of its dispatch sends; conn_settle() at the end of the turn is the net below, for a handler
+ * that parks in something that is not this connection.
+ */
+static bool may_defer(const struct np_conn *c)
+{
+	const struct conn_io *io = c->io;
+
+	return io->handler && io->handler == fiber_self() && np_linkbuf_len(&io->in) &&
+	       conn_unsent(c) < DEFER_MAX;
+}
+
+static int submit(struct np_conn *c, bool now)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	if (r < 0)
+		return r;
+	r = np_linkbuf_flush(out);
+	if (r < 0)
+		return r;
+	c->io->submitted = np_linkbuf_len(out);
+	if (!conn_unsent(c))
+		return 0;
+	if (!now && may_defer(c)) {
+		conn_later(c);
+		return 0;
+	}
+	if (c->watch.want & WATCH_OUT)
+		return 0; /* the kernel is full: the watch goes on with it */
+	r = conn_tx(c);
+	return r < 0 ? r : 0;
+}
+
+int np_conn_flush(struct np_conn *c)
+{
+	int r = submit(c, false);
+
+	if (r < 0 || conn_unsent(c) <= conn_limits(c)->out_high)
+		return r;
+	return conn_wait_output(c, conn_limits(c)->out_high);
+}
+
+int np_conn_sync(struct np_conn *c)
+{
+	int r = submit(c, true);
+
+	if (r < 0 || !conn_unsent(c))
+		return r;
+	return conn_wait_output(c, 0);
+}

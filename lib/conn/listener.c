@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* listener: the accept loop and what it does about each errno of accept4(2). */
+#include "conn/listener.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "netpoll/status.h"
+#include "poll/poller.h"
+#include "sys/sock.h"
+
+#define ACCEPT_BUDGET 64u
+#define CALM          16u
+#define REST_MIN_MS   10
+#define REST_MAX_MS   500
+
+enum verdict { ACCEPTED, EMPTY, SKIP, REST, BROKEN };
+
+/*
+ * accept(2): Linux passes pending network errors of the new socket on as errors of accept4, and
+ * they end that one connection, not this listener. Out of descriptors or memory is everybody's
+ * trouble and passes: the connections wait in the queue meanwhile.
+ */
+static enum verdict judge(int r)
+{
+	switch (-r) {
+	case 0:
+		return ACCEPTED;
+	case EAGAIN:
+		return EMPTY;
+	case ECONNABORTED:
+	case EPROTO:
+	case EPERM:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+	case ETIMEDOUT:
+		return SKIP;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		return REST;
+	default:
+		return BROKEN;
+	}
+}
+
+static void rest(struct listener *l, int err)
+{
+	struct poller *p = l->watch.poller;
+
+	if (!l->rest_ms) {
+		l->rest_ms = REST_MIN_MS;
+		poller_log(p, 1, "accept: %s; connections wait in the queue, trying again from %d ms on",
+			   np_strerror(err), REST_MIN_MS);
+	} else if (l->rest_ms < REST_MAX_MS) {
+		l->rest_ms *= 2;
+	}
+	/* Level-triggered: it would report the waiting connections at every turn. */
+	watch_close(&l->watch);
+	timer_arm(p, &l->retry, poller_now_ms(p) + (uint64_t)l->rest_ms);
+}
+
+/* Up to @n connections. Return: the verdict that ended it. */
+static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err, unsigned *ret_accepted)
+{
+	enum verdict v = ACCEPTED;
+	int fd;
+
+	*ret_accepted = 0;
+	while (n-- > 0) {
+		fd = -1;
+		*ret_err = sys_accept4(l->fd, NULL, NULL, &fd);
+		v = judge(*ret_err);
+		if (v == SKIP)
+			continue;
+		if (v != ACCEPTED)
+			break;
+		++*ret_accepted;
+		l->on_accept(l, &fd);
+		if (l->watch.fd < 0)
+			return EMPTY; /* its owner closed the listener meanwhile */
+	}
+	return v;
+}
+
+static void conclude(struct listener *l, enum verdict v, int err)
+{
+	if (v == REST) {
+		rest(l, err);
+	} else if (v == BROKEN) {
+		listener_close(l);
+		if (l->on_error)
+			l->on_error(l, err);
+	} else {
+		l->rest_ms = 0;
+	}
+}
+
+static void expect(struct listener *l)
+{
+	uint64_t turn = poller_turn(l->watch.poller), now = poller_now_ms(l->watch.poller);
+	bool burst = turn == l->turn + 1 && now == l->at_ms;
+
+	if (!burst)
+		l->accepts = 1;
+	else if (l->calm)
+		l->calm--;
+	else if (l->accepts < ACCEPT_BUDGET)
+		l->accepts *= 2;
+	l->turn = turn;
+	l->at_ms = now;
+}
+
+static void readable(struct watch *w, unsigned ready)
+{
+	struct listener *l = container_of(w, struct listener, watch);
+	enum verdict v;
+	int err;
+
+	expect(l);
+	watch_cant(w, WATCH_IN); /* level-triggered: the kernel says it again while the queue has more */
+	v = accept_some(l, l->accepts, &err, &(unsigned){ 0 });
+	if (v == EMPTY && l->accepts > 1) {
+		l->accepts = 1;
+		l->calm = CALM;
+	}
+	conclude(l, v, err);
+}
+
+static void retry(struct timer *t)
+{
+	listener_nudge(container_of(t, struct listener, retry));
+}
+
+static int resume(struct listener *l, struct poller *p)
+{
+	int r = watch_open(&l->watch, p, l->fd, EPOLLEXCLUSIVE, readable);
+
+	return r < 0 ? r : watch_want(&l->watch, WATCH_IN);
+}
+
+int listener_open(struct listener *l, struct poller *p, int fd)
+{
+	timer_init(&l->retry, retry);
+	l->fd = fd;
+	l->accepts = 1;
+	l->rest_ms = 0;
+	return resume(l, p);
+}
+
+void listener_close(struct listener *l)
+{
+	timer_disarm(&l->retry);
+	watch_close(&l->watch);
+	l->fd = -1;
+}
+
+int listener_drain(struct listener *l)
+{
+	unsigned accepted, total = 0;
+	enum verdict v = ACCEPTED;
+	int err = 0;
+
+	while (l->fd >= 0 && (v == ACCEPTED || v == SKIP)) {
+		v = accept_some(l, ACCEPT_BUDGET, &err, &accepted);
+		total += accepted;
+	}
+	return v == REST || v == BROKEN ? err : (int)total;
+}
+
+void listener_nudge(struct listener *l)
+{
+	struct poller *p = l->watch.poller;
+
+	if (!l->rest_ms || l->fd < 0 || l->watch.fd >= 0)
+		return;
+	timer_disarm(&l->retry);
+	if (resume(l, p) < 0)
+		timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * listener: one poller's interest in one listening socket
+ *
+ * The registration is level-triggered (and EPOLLEXCLUSIVE, so the same type serves a socket that sits in
+ * the epoll of every poller): one accept4 for one connection, with no second call that only
+ * learns EAGAIN. In a burst (events in successive turns of one millisecond) the number of accepts for
+ * each event doubles, up to a budget; one that came too many makes it wait before it believes in the
+ * next burst.
+ *
+ *   state      leaves it by
+ *   accepting  EMFILE, ENFILE, ENOBUFS, ENOMEM -> resting;  listener_close() -> closed
+ *   resting    retry timer, listener_nudge() (a descriptor came free) -> accepting;  listener_close()
+ *   closed
+ */
+#ifndef CONN_LISTENER_H
+#define CONN_LISTENER_H
+
+#include <stdbool.h>
+
+#include "poll/timer.h"
+#include "poll/watch.h"
+
+struct listener {
+	struct watch watch;
+	struct timer retry;
+	int fd;           /* borrowed */
+	unsigned accepts; /* tried for each event; adapts */
+	unsigned calm;    /* events before a burst is believed again */
+	uint64_t turn;    /* of the last event, */
+	uint64_t at_ms;   /* and when it was */
+	int rest_ms;      /* of the current episode; 0 = accepting */
+	/* Takes *fd (sets it to -1). Thread: the poller's, main. */
+	void (*on_accept)(struct listener *l, int *fd);
+	/* An error other than a passing one; the listener is closed. EINVAL: somebody shut the socket. */
+	void (*on_error)(struct listener *l, int err);
+	void *owner;
+};
+
+/* Return: 0 or what watch_open() says. */
+int listener_open(struct listener *l, struct poller *p, int fd);
+void listener_close(struct listener *l);
+/* Accept all that is queued now, whatever the budget (for a stop). Return: how many, or -errno. */
+int listener_drain(struct listener *l);
+void listener_nudge(struct listener *l);
+
+#endif
