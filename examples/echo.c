@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * echo: sends back what it gets, steered over pinned pollers
+ *
+ *   echo --listen 127.0.0.1:7000 --listen '[::1]:7000' --listen unix:/run/echo.sock --framed
+ *
+ * Plain: bytes come back as they arrive. --framed: a 4-byte big-endian length and that many bytes,
+ * answered in kind; a length over 16 MiB closes the connection.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netpoll/linkbuf.h>
+#include <netpoll/server.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#define FRAME_MAX (16u << 20)
+#define ADDRESSES 16
+#define STOP_MS   5000
+
+/* All there is goes back as it is: the bytes move from input to output without a copy. */
+static int echo_plain(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *bytes;
+	int r = np_conn_slice(c, np_conn_len(c), &bytes);
+
+	if (r < 0)
+		return r;
+	r = np_conn_append(c, &bytes);
+	if (r < 0) {
+		np_linkbuf_free(bytes);
+		return r;
+	}
+	return np_conn_flush(c);
+}
+
+/* Reads as if it blocked: next() parks this fiber until the bytes are there, never the thread. */
+static int echo_frame(struct np_conn *c, void *arg)
+{
+	const void *head, *body;
+	uint32_t len;
+	int r;
+
+	r = np_conn_next(c, 4, &head);
+	if (r < 0)
+		return r;
+	memcpy(&len, head, 4);
+	len = ntohl(len);
+	if (len > FRAME_MAX)
+		return -EMSGSIZE;
+	r = np_conn_next(c, len, &body);
+	if (r < 0)
+		return r;
+	r = np_conn_write(c, head, 4);
+	if (r == 0)
+		r = np_conn_write(c, body, len);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+struct options {
+	const char *listen[ADDRESSES];
+	int n_listen;
+	int framed;
+	int cpus[1024], n_cpus;
+	struct np_pollers_opts pollers;
+	struct np_server_opts server;
+};
+
+static void usage(FILE *f)
+{
+	fprintf(f,
+		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
+		"            [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
+		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
+		"  --pollers   threads; default: the CPUs this process may use\n"
+		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
+		"  --framed    4-byte big-endian length + payload, answered in kind\n"
+		"  --service   join this service, made by 'npsteer load NAME'\n"
+		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n");
+}
+
+static int bad(const char *what, const char *value)
+{
+	fprintf(stderr, "echo: %s '%s'; see echo --help\n", what, value);
+	return -1;
+}
+
+/* "0,2-3" */
+static int parse_cpus(const char *s, struct options *o)
+{
+	char *end;
+	long a, b;
+
+	for (o->n_cpus = 0; *s; s = *end ? end + 1 : end) {
+		a = b = strtol(s, &end, 10);
+		if (end == s || a < 0)
+			return -1;
+		if (*end == '-') {
+			s = end + 1;
+			b = strtol(s, &end, 10);
+			if (end == s || b < a)
+				return -1;
+		}
+		if ((*end && *end != ',') || o->n_cpus + b - a + 1 > 1024)
+			return -1;
+		while (a <= b)
+			o->cpus[o->n_cpus++] = (int)a++;
+	}
+	return o->n_cpus ? 0 : -1;
+}
+
+static int parse_steer(const char *s, struct options *o)
+{
+	static const char *const names[] = { "auto", "required", "off" };
+
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(s, names[i]))
+			return o->server.steer = i, 0;
+	return -1;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "listen", required_argument, NULL, 'l' },  { "pollers", required_argument, NULL, 'n' },
+		{ "cpus", required_argument, NULL, 'c' },    { "framed", no_argument, NULL, 'f' },
+		{ "steer", required_argument, NULL, 's' },   { "service", required_argument, NULL, 'S' },
+		{ "policy", required_argument, NULL, 'p' },  { "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	char *end;
+	int ch;
+
+	np_pollers_opts_init(&o->pollers);
+	np_server_opts_init(&o->server);
+	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (ch) {
+		case 'l':
+			if (o->n_listen == ADDRESSES)
+				return bad("too many addresses at", optarg);
+			o->listen[o->n_listen++] = optarg;
+			break;
+		case 'n':
+			o->pollers.count = (int)strtol(optarg, &end, 10);
+			if (*end || o->pollers.count < 1)
+				return bad("not a number of pollers:", optarg);
+			break;
+		case 'c':
+			if (parse_cpus(optarg, o) < 0)
+				return bad("not a list of CPUs:", optarg);
+			o->pollers.cpus = o->cpus;
+			o->pollers.n_cpus = o->n_cpus;
+			break;
+		case 'f':
+			o->framed = 1;
+			break;
+		case 's':
+			if (parse_steer(optarg, o) < 0)
+				return bad("--steer is auto, required or off, not", optarg);
+			break;
+		case 'S':
+			o->server.service = optarg;
+			break;
+		case 'p':
+			o->server.policy = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			exit(EXIT_SUCCESS);
+		default:
+			usage(stderr);
+			return -1;
+		}
+	}
+	if (!o->n_listen || optind < argc) {
+		usage(stderr);
+		return -1;
+	}
+	return 0;
+}
+
+static int listen_all(struct np_server *s, const struct options *o)
+{
+	for (int i = 0; i < o->n_listen; i++) {
+		const char *a = o->listen[i];
+		int is_unix = !strncmp(a, "unix:", 5);
+
+		if (np_server_listen(s, is_unix ? "unix" : "tcp", is_unix ? a + 5 : a) < 0) {
+			fprintf(stderr, "echo: %s\n", np_server_error(s));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static void print_address(const struct sockaddr_storage *ss, socklen_t len)
+{
+	char host[INET6_ADDRSTRLEN];
+	const struct sockaddr_un *un = (const void *)ss;
+	const struct sockaddr_in *in = (const void *)ss;
+	const struct sockaddr_in6 *in6 = (const void *)ss;
+
+	if (ss->ss_family == AF_INET)
+		printf(" %s:%d", inet_ntop(AF_INET, &in->sin_addr, host, sizeof host), ntohs(in->sin_port));
+	else if (ss->ss_family == AF_INET6)
+		printf(" [%s]:%d", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host), ntohs(in6->sin6_port));
+	else if (un->sun_path[0])
+		printf(" unix:%s", un->sun_path);
+	else
+		printf(" unix:@%.*s", (int)(len - sizeof un->sun_family - 1), un->sun_path + 1);
+}
+
+/* One line, printed when connections are being served: scripts wait for it. */
+static void announce(struct np_server *s, const struct options *o)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	printf("listening on");
+	for (int i = 0; i < o->n_listen; i++)
+		if (np_server_addr(s, i, &ss, &len) == 0)
+			print_address(&ss, len);
+	printf(" pollers=%d", np_pollers_count(np_server_pollers(s)));
+	if (np_server_steering(s, &info) == 0)
+		printf(" steering=L%d policy=%s%s%s", info.level, info.policy, info.reason[0] ? " why=" : "", info.reason);
+	printf("\n");
+	fflush(stdout);
+}
+
+static int serve(struct np_server *s, const struct options *o, const sigset_t *ends)
+{
+	unsigned forced = 0;
+	int sig, r;
+
+	if (listen_all(s, o) < 0)
+		return EXIT_FAILURE;
+	r = np_server_start(s);
+	if (r < 0) {
+		fprintf(stderr, "echo: %s\n", np_server_error(s));
+		return EXIT_FAILURE;
+	}
+	announce(s, o);
+	sigwait(ends, &sig);
+	r = np_server_stop(s, STOP_MS, &forced);
+	if (forced)
+		fprintf(stderr, "echo: %u connections were cut off at the deadline\n", forced);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct np_handlers handlers = { .sz = sizeof handlers };
+	struct np_pollers *pollers = NULL;
+	struct np_server *server = NULL;
+	struct options o = { 0 };
+	int code = EXIT_FAILURE, r;
+	sigset_t ends;
+
+	if (parse(argc, argv, &o) < 0)
+		return 2;
+	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+
+	handlers.on_request = o.framed ? echo_frame : echo_plain;
+	r = np_pollers_start(&o.pollers, &pollers);
+	if (r == 0)
+		r = np_server_new(pollers, &handlers, NULL, &o.server, &server);
+	if (r < 0)
+		fprintf(stderr, "echo: cannot start: %s\n", np_strerror(r));
+	else
+		code = serve(server, &o, &ends);
+	np_server_free(server);
+	if (pollers) {
+		np_pollers_stop(pollers, STOP_MS);
+		np_pollers_free(pollers);
+	}
+	return code;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * server: listeners on every poller, steered by the kernel, and the handlers of their connections
+ *
+ *   np_server_new -> np_server_listen (once for each address) -> np_server_start -> np_server_stop
+ *   -> np_server_free
+ *
+ * All calls here: Thread: setup (one thread at a time, not a poller). May park: no; stop blocks the
+ * calling thread.
+ */
+#ifndef NETPOLL_SERVER_H
+#define NETPOLL_SERVER_H
+
+#include <netpoll/conn.h>
+#include <netpoll/handlers.h>
+#include <netpoll/opts.h>
+#include <netpoll/pollers.h>
+#include <netpoll/status.h>
+#include <netpoll/steer.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct np_server;
+
+/* Zero means the default. */
+struct np_server_opts {
+	size_t sz;
+	int steer;             /* NP_STEER_AUTO, _REQUIRED, _OFF: see steer.h */
+	const char *service;   /* pinned service to join; NULL: none, a private program */
+	const char *policy;    /* NULL: the service's, or "hash" for a private program */
+	int backlog;           /* 4096; the kernel caps it at net.core.somaxconn */
+	int read_timeout_ms;   /* none */
+	int write_timeout_ms;  /* none */
+	int idle_timeout_ms;   /* none */
+	int linger_ms;         /* 1000: what a peer gets to read our last bytes after we closed */
+	size_t in_high;        /* 256 KiB: input buffered before reading stops */
+	size_t in_max;         /* 64 MiB: the longest wait for contiguous bytes */
+	size_t out_high;       /* 1 MiB: output unsent before np_conn_flush() parks */
+	size_t send_high;      /* 16 MiB: np_conn_send() bytes queued before -EAGAIN */
+	int half_open;         /* nonzero: the peer's FIN alone does not close */
+	int no_delay_off;      /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+};
+
+NP_OPTS_INIT(np_server_opts)
+
+/*
+ * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
+ *
+ * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
+ * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max), -E2BIG (options of a newer
+ *         header with fields set), -ENOMEM, and what np_pollers_start() says.
+ */
+NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
+			 const struct np_server_opts *o, struct np_server **ret);
+
+/*
+ * np_server_listen() - one address; several for each server
+ *
+ * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", ":80" (dual-stack),
+ * "/path", "@abstract". Port 0: the first socket picks, its siblings follow; np_server_addr() tells. TCP
+ * addresses get a listener for each poller, unix ones one that all pollers share. From here on the
+ * kernel queues connections; they are accepted from np_server_start() on.
+ *
+ * A stale unix socket file that nobody listens on is replaced; a live one is -EADDRINUSE.
+ * Return: 0; -EINVAL, -EAFNOSUPPORT, -NP_EUNSUPPORTED, -NP_ERESOLVE (literal addresses only),
+ *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENOSPC (workers or groups of the service are used
+ *         up), -EBUSY after start; with NP_STEER_REQUIRED what kept the program away.
+ *         np_server_error() has the sentence.
+ */
+NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
+/* A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. -EINVAL: not listening. */
+NP_API int np_server_listen_fd(struct np_server *s, int *fd);
+/* The address of the @i-th listen call, port resolved. -EINVAL. */
+NP_API int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, socklen_t *ret_len);
+/* Text of the last failed call on this server, "" before. Lifetime: until the next call. */
+NP_API const char *np_server_error(struct np_server *s);
+
+/* Return: 0; -EINVAL (no address), -EALREADY, -ECANCELED (stop came first), -ENOMEM. */
+NP_API int np_server_start(struct np_server *s);
+
+/*
+ * np_server_stop() - serve what came before, then end
+ *
+ * Every connect() that returned before, and every byte then in our receive queues, is served. Idle
+ * connections close; the others get until @timeout_ms (0: no limit), then are reset and counted in
+ * *ret_forced (may be NULL). Before start it makes start fail. A second call returns 0.
+ * Return: 0; -ETIMEDOUT when handlers still do not return: nothing is freed under them, call again;
+ *         -EDEADLK on a poller's thread.
+ */
+NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced);
+/* Return: 0; -EBUSY unless stopped or never started. */
+NP_API int np_server_free(struct np_server *s);
+
+struct np_server_stats {
+	size_t sz;
+	uint64_t accepted, closed, conns; /* over all pollers */
+	unsigned pollers;
+};
+NP_OPTS_INIT(np_server_stats)
+/* Thread: any. -E2BIG. */
+NP_API int np_server_stats(struct np_server *s, struct np_server_stats *ret);
+/* Accepted by and open on one poller. Thread: any. -EINVAL. */
+NP_API int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns);
+/* How the TCP listeners are steered, and why not better. Thread: any. */
+NP_API int np_server_steering(struct np_server *s, struct np_steer_info *ret);
+/* "steered", "shared" (unix, inherited) or "hash" for the @i-th listen call. Static text. */
+NP_API const char *np_server_listener_kind(struct np_server *s, int i);
+NP_API struct np_pollers *np_server_pollers(struct np_server *s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

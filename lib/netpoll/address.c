@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * address: what np_server_listen() makes: a listener for each poller, or one that all share
+ *
+ * TCP goes through the steering layer, which also works where nothing can be steered. Unix
+ * sockets and inherited ones have no reuseport group (EOPNOTSUPP): one socket, in every epoll.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "netpoll/server_private.h"
+#include "steer/steer.h"
+#include "sys/addr.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+_Static_assert(sizeof(struct np_worker_line) == sizeof(struct poller_load), "one line, two names");
+_Static_assert(offsetof(struct np_worker_line, busy_since_ns) == offsetof(struct poller_load, busy_since_ns) &&
+		       offsetof(struct np_worker_line, conns) == offsetof(struct poller_load, conns) &&
+		       offsetof(struct np_worker_line, accepted_total) == offsetof(struct poller_load, accepted_total) &&
+		       offsetof(struct np_worker_line, closed_total) == offsetof(struct poller_load, closed_total),
+	       "one line, two names");
+
+int server_say(struct np_server *s, int r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->error, sizeof s->error, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+/* ------------------------------------------------------------------ steering */
+
+static int open_workers(struct np_server *s)
+{
+	char name[24];
+	int r;
+
+	s->workers = calloc(s->n_stations, sizeof *s->workers);
+	if (!s->workers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		snprintf(name, sizeof name, "poller-%u", i);
+		r = np_steer_worker(s->steer, name, &s->workers[i]);
+		if (r < 0)
+			return server_say(s, r, "%s", np_steer_error(s->steer));
+		np_steer_set_cpu(s->workers[i], poller_cpu(s->stations[i]->group.poller));
+		if (s->workers[i]->line)
+			s->stations[i]->group.load = (struct poller_load *)(void *)s->workers[i]->line;
+	}
+	return 0;
+}
+
+/* A service that can only be joined is not loaded privately behind the user's back. */
+static int open_steering(struct np_server *s)
+{
+	struct np_steer_opts o = {
+		.sz = sizeof o,
+		.mode = (enum np_steer_mode)s->opts.steer,
+		.policy = s->policy,
+		.error = s->error,
+		.error_cap = sizeof s->error,
+	};
+	int r;
+
+	if (s->steer)
+		return 0;
+	if (s->service && o.mode == NP_STEER_REQUIRED)
+		o.mode = NP_STEER_JOIN;
+	r = np_steer_open(s->service, &o, &s->steer);
+	if (r < 0)
+		return r;
+	return open_workers(s);
+}
+
+static void close_steering(struct np_server *s)
+{
+	for (unsigned i = 0; s->workers && i < s->n_stations; i++) {
+		if (!s->workers[i])
+			continue;
+		s->stations[i]->own_load = *s->stations[i]->group.load;
+		s->stations[i]->group.load = &s->stations[i]->own_load;
+		np_steer_worker_close(&s->workers[i]);
+	}
+	free(s->workers);
+	s->workers = NULL;
+	if (s->steer)
+		np_steer_close(&s->steer);
+}
+
+static int listen_tcp(struct np_server *s, struct address *a, const char *network, const char *address)
+{
+	int r = open_steering(s);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		r = np_steer_listen(s->workers[i], network, address, s->opts.backlog, &a->fds[i]);
+		if (r < 0)
+			return server_say(s, r, "%s", np_steer_error(s->steer));
+		/* Inherited by what is accepted from it (a test proves that the kernel does). */
+		if (!s->opts.no_delay_off) {
+			r = sys_setsockopt_int(a->fds[i], IPPROTO_TCP, TCP_NODELAY, 1);
+			if (r < 0)
+				return server_say(s, r, "TCP_NODELAY: %s", np_strerror(r));
+		}
+	}
+	a->steered = true;
+	return sys_getsockname(a->fds[0], &a->ss, &a->len);
+}
+
+/* ------------------------------------------------------------------ shared sockets */
+
+/* Whether somebody answers on a socket file; ECONNREFUSED says that its owner is gone. */
+static bool is_stale(const struct addr *a)
+{
+	int fd, r = sys_socket(AF_UNIX, SOCK_STREAM, &fd);
+
+	if (r < 0)
+		return false;
+	r = sys_connect(fd, (const struct sockaddr *)&a->ss, a->len);
+	sys_close(&fd);
+	return r == -ECONNREFUSED;
+}
+
+static const char *socket_path(const struct sockaddr_storage *ss)
+{
+	const char *path = ((const struct sockaddr_un *)ss)->sun_path;
+
+	return ss->ss_family == AF_UNIX && path[0] ? path : NULL;
+}
+
+static int listen_unix(struct np_server *s, struct address *a, const struct addr *at, const char *address)
+{
+	const char *path = socket_path(&at->ss);
+	int r = sys_socket(AF_UNIX, SOCK_STREAM, &a->fds[0]);
+
+	if (r == 0)
+		r = sys_bind(a->fds[0], (const struct sockaddr *)&at->ss, at->len);
+	if (r == -EADDRINUSE && path && is_stale(at) && unlink(path) == 0)
+		r = sys_bind(a->fds[0], (const struct sockaddr *)&at->ss, at->len);
+	if (r < 0)
+		return server_say(s, r, r == -EADDRINUSE ? "%s: another process listens there" : "%s: %s", address,
+				  np_strerror(r));
+	a->unlink = path != NULL;
+	r = sys_listen(a->fds[0], s->opts.backlog);
+	if (r < 0)
+		return server_say(s, r, "%s: %s", address, np_strerror(r));
+	a->shared = true;
+	return sys_getsockname(a->fds[0], &a->ss, &a->len);
+}
+
+/* ------------------------------------------------------------------ addresses */
+
+static void address_close(struct np_server *s, struct address *a)
+{
+	if (!a->fds)
+		return;
+	for (unsigned i = 0; i < s->n_stations; i++)
+		sys_close(&a->fds[i]);
+	if (a->unlink && socket_path(&a->ss))
+		unlink(socket_path(&a->ss));
+	a->unlink = false;
+	free(a->fds);
+	a->fds = NULL;
+}
+
+static int address_new(struct np_server *s, struct address **ret)
+{
+	struct address *grown = realloc(s->addresses, (s->n_addresses + 1) * sizeof *grown), *a;
+
+	if (!grown)
+		return -ENOMEM;
+	s->addresses = grown;
+	a = &grown[s->n_addresses];
+	memset(a, 0, sizeof *a);
+	a->fds = malloc(s->n_stations * sizeof *a->fds);
+	if (!a->fds)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n_stations; i++)
+		a->fds[i] = -1;
+	*ret = a;
+	return 0;
+}
+
+static int may_listen(struct np_server *s)
+{
+	if (s->phase != SERVER_MADE)
+		return server_say(s, -EBUSY, "addresses are added before the server starts");
+	s->error[0] = '\0';
+	return 0;
+}
+
+int np_server_listen(struct np_server *s, const char *network, const char *address)
+{
+	struct address *a;
+	struct addr at;
+	int r = may_listen(s);
+
+	if (r < 0)
+		return r;
+	r = addr_parse(network, address, &at);
+	if (r == -NP_ERESOLVE)
+		return server_say(s, r, "%s: a literal address is needed to listen on, not a name", address);
+	if (r < 0)
+		return server_say(s, r, "%s %s: not an address: %s", network ? network : "(no network)",
+				  address ? address : "(no address)", np_strerror(r));
+	r = address_new(s, &a);
+	if (r < 0)
+		return r;
+	r = at.ss.ss_family == AF_UNIX ? listen_unix(s, a, &at, address) : listen_tcp(s, a, network, address);
+	if (r < 0) {
+		address_close(s, a);
+		return r;
+	}
+	s->n_addresses++;
+	return 0;
+}
+
+int np_server_listen_fd(struct np_server *s, int *fd)
+{
+	struct address *a;
+	int listening = 0, r = may_listen(s);
+
+	if (r < 0)
+		return r;
+	r = sys_getsockopt_int(*fd, SOL_SOCKET, SO_ACCEPTCONN, &listening);
+	if (r < 0 || !listening)
+		return server_say(s, -EINVAL, "descriptor %d is no listening socket", *fd);
+	r = sys_set_nonblock(*fd);
+	if (r < 0)
+		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
+	r = address_new(s, &a);
+	if (r < 0)
+		return r;
+	r = sys_getsockname(*fd, &a->ss, &a->len);
+	if (r < 0) {
+		address_close(s, a);
+		return r;
+	}
+	a->fds[0] = *fd;
+	a->shared = true;
+	*fd = -1;
+	s->n_addresses++;
+	return 0;
+}
+
+int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	if (i < 0 || (unsigned)i >= s->n_addresses)
+		return -EINVAL;
+	*ret = s->addresses[i].ss;
+	*ret_len = s->addresses[i].len;
+	return 0;
+}
+
+const char *np_server_listener_kind(struct np_server *s, int i)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+
+	if (i < 0 || (unsigned)i >= s->n_addresses)
+		return "";
+	if (s->addresses[i].shared)
+		return "shared";
+	return np_server_steering(s, &info) == 0 && info.level > NP_STEER_L0 ? "steered" : "hash";
+}
+
+int np_server_steering(struct np_server *s, struct np_steer_info *ret)
+{
+	return s->steer ? np_steer_info(s->steer, ret) : -NP_EUNSUPPORTED;
+}
+
+/* ------------------------------------------------------------------ the end of it */
+
+void server_stop_being_chosen(struct np_server *s)
+{
+	for (unsigned i = 0; s->workers && i < s->n_stations; i++)
+		np_steer_drain(s->steer, (unsigned)np_steer_worker_index(s->workers[i]));
+}
+
+void server_close_listeners(struct np_server *s)
+{
+	for (unsigned i = 0; i < s->n_addresses; i++)
+		address_close(s, &s->addresses[i]);
+}
+
+void server_leave_service(struct np_server *s)
+{
+	close_steering(s);
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * server: made, started, stopped, freed
+ *
+ * The control thread never touches a connection: it posts a step to each station and waits at the
+ * gate until all have done it.
+ */
+#include "netpoll/server_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/clock.h"
+#include "sys/opts.h"
+
+/* How long handlers get to return once their connections were reset under them. */
+#define FORCE_GRACE_MS 1000
+
+static const struct np_server_opts defaults = {
+	.sz = sizeof(struct np_server_opts),
+	.backlog = 4096,
+	.linger_ms = 1000,
+	.in_high = 256u * 1024,
+	.in_max = 64u * 1024 * 1024,
+	.out_high = 1024u * 1024,
+	.send_high = 16u * 1024 * 1024,
+};
+
+/* ------------------------------------------------------------------ new and free */
+
+static int take_opts(struct np_server *s, const struct np_server_opts *o)
+{
+	struct np_server_opts *d = &s->opts;
+	int r = sys_opts_take(d, sizeof *d, o);
+
+	if (r < 0)
+		return r;
+	d->backlog = d->backlog ? d->backlog : defaults.backlog;
+	d->linger_ms = d->linger_ms ? d->linger_ms : defaults.linger_ms;
+	d->in_high = d->in_high ? d->in_high : defaults.in_high;
+	d->in_max = d->in_max ? d->in_max : defaults.in_max;
+	d->out_high = d->out_high ? d->out_high : defaults.out_high;
+	d->send_high = d->send_high ? d->send_high : defaults.send_high;
+	if (d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
+	    d->linger_ms < 0 || d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
+		return -EINVAL;
+	if (d->service && !(s->service = strdup(d->service)))
+		return -ENOMEM;
+	if (d->policy && !(s->policy = strdup(d->policy)))
+		return -ENOMEM;
+	return 0;
+}
+
+static struct station *station_new(struct np_server *s, unsigned index)
+{
+	const struct np_server_opts *o = &s->opts;
+	struct station *st = aligned_alloc(64, (sizeof *st + 63) & ~(size_t)63);
+
+	if (!st)
+		return NULL;
+	memset(st, 0, sizeof *st);
+	st->server = s;
+	st->index = index;
+	st->group = (struct conn_group){
+		.poller = s->pollers->poller[index],
+		.handlers = &s->handlers,
+		.arg = s->arg,
+		.limits = { o->in_high, o->out_high, o->in_max, o->send_high },
+		.read_timeout_ms = o->read_timeout_ms,
+		.write_timeout_ms = o->write_timeout_ms,
+		.idle_timeout_ms = o->idle_timeout_ms,
+		.linger_ms = o->linger_ms,
+		.half_open = o->half_open,
+		.load = &st->own_load,
+	};
+	list_init(&st->group.conns);
+	return st;
+}
+
+static void server_destroy(struct np_server *s)
+{
+	server_close_listeners(s);
+	server_leave_service(s);
+	free(s->addresses);
+	for (unsigned i = 0; s->stations && i < s->n_stations; i++) {
+		if (s->stations[i])
+			free(s->stations[i]->doors);
+		free(s->stations[i]);
+	}
+	free(s->stations);
+	if (s->own_pollers && s->pollers) {
+		np_pollers_stop(s->pollers, 0);
+		np_pollers_free(s->pollers);
+	}
+	gate_fini(&s->gate);
+	gate_fini(&s->forced);
+	pthread_mutex_destroy(&s->lock);
+	free(s->service);
+	free(s->policy);
+	free(s);
+}
+
+static int server_init(struct np_server *s, struct np_pollers *p, const struct np_server_opts *o)
+{
+	int r = take_opts(s, o);
+
+	if (r < 0)
+		return r;
+	if (!p) {
+		r = np_pollers_start(NULL, &s->pollers);
+		if (r < 0)
+			return r;
+		s->own_pollers = true;
+	} else {
+		s->pollers = p;
+	}
+	s->n_stations = (unsigned)np_pollers_count(s->pollers);
+	s->stations = calloc(s->n_stations, sizeof *s->stations);
+	if (!s->stations)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		s->stations[i] = station_new(s, i);
+		if (!s->stations[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg, const struct np_server_opts *o,
+		  struct np_server **ret)
+{
+	struct np_server *s;
+	int r;
+
+	if (!h)
+		return -EINVAL;
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	s->arg = arg;
+	atomic_init(&s->phase, SERVER_MADE);
+	pthread_mutex_init(&s->lock, NULL);
+	gate_init(&s->gate);
+	gate_init(&s->forced);
+	r = sys_opts_take(&s->handlers, sizeof s->handlers, h);
+	if (r == 0)
+		r = server_init(s, p, o);
+	if (r < 0) {
+		server_destroy(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int np_server_free(struct np_server *s)
+{
+	if (!s)
+		return 0;
+	if (s->phase == SERVER_RUNNING || s->phase == SERVER_STOPPING)
+		return -EBUSY;
+	server_destroy(s);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ start */
+
+static void post_stations(struct np_server *s, void (*fn)(struct mail *))
+{
+	gate_close(&s->gate, s->n_stations);
+	for (unsigned i = 0; i < s->n_stations; i++)
+		station_post(s->stations[i], fn);
+}
+
+/* Each station gets a door for each address it has a socket of. */
+static int hang_doors(struct np_server *s)
+{
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		struct station *st = s->stations[i];
+
+		st->doors = calloc(s->n_addresses, sizeof *st->doors);
+		if (!st->doors)
+			return -ENOMEM;
+		for (unsigned k = 0; k < s->n_addresses; k++) {
+			struct address *a = &s->addresses[k];
+			struct door *d = &st->doors[st->n_doors++];
+
+			d->station = st;
+			d->shared = a->shared && s->n_stations > 1;
+			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
+			d->listener.fd = a->fds[a->shared ? 0 : i];
+		}
+	}
+	return 0;
+}
+
+static int start(struct np_server *s)
+{
+	int r;
+
+	if (s->phase == SERVER_STOPPED)
+		return server_say(s, -ECANCELED, "the server was stopped before it was started");
+	if (s->phase != SERVER_MADE)
+		return server_say(s, -EALREADY, "the server runs already");
+	if (!s->n_addresses)
+		return server_say(s, -EINVAL, "no address to listen on: call np_server_listen() first");
+	r = hang_doors(s);
+	if (r < 0)
+		return r;
+	s->phase = SERVER_RUNNING;
+	post_stations(s, station_open);
+	gate_wait(&s->gate, 0);
+	for (unsigned i = 0; i < s->n_stations; i++)
+		if (s->stations[i]->result < 0)
+			return server_say(s, s->stations[i]->result, "poller %u cannot watch a listener: %s", i,
+					  np_strerror(s->stations[i]->result));
+	return 0;
+}
+
+int np_server_start(struct np_server *s)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = start(s);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+/* ------------------------------------------------------------------ stop */
+
+static uint64_t deadline_ns(int timeout_ms)
+{
+	return timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0;
+}
+
+/*
+ * One step of the end, on every poller. A stop that ran out of time is taken up where it stood: a
+ * mail that a busy poller has not read yet must not be posted again.
+ */
+static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *), uint64_t until_ns)
+{
+	if (s->step > step)
+		return 0;
+	if (s->step < step) {
+		s->step = step;
+		post_stations(s, fn);
+	}
+	return gate_wait(&s->gate, until_ns);
+}
+
+/* Resets what is left. on_empty() still owes s->gate its arrivals: this is counted at a gate of its own. */
+static int force(struct np_server *s, unsigned *ret_forced)
+{
+	uint64_t until = deadline_ns(FORCE_GRACE_MS);
+	int r;
+
+	if (!s->forcing) {
+		s->forcing = true;
+		gate_close(&s->forced, s->n_stations);
+		for (unsigned i = 0; i < s->n_stations; i++)
+			station_post_force(s->stations[i]);
+	}
+	r = gate_wait(&s->forced, until);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < s->n_stations; i++)
+		*ret_forced += s->stations[i]->forced;
+	return gate_wait(&s->gate, until);
+}
+
+static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_forced)
+{
+	int r;
+
+	if (s->phase == SERVER_RUNNING) {
+		s->phase = SERVER_STOPPING;
+		server_stop_being_chosen(s);
+	}
+	r = stop_step(s, SERVER_DOORS, station_shut_doors, until);
+	if (r < 0)
+		return r;
+	server_close_listeners(s);
+	r = stop_step(s, SERVER_RETIRE, station_retire, until);
+	if (r < 0)
+		r = force(s, ret_forced);
+	if (r < 0)
+		return r;
+	return stop_step(s, SERVER_LEAVE, station_leave, until ? deadline_ns(FORCE_GRACE_MS) : 0);
+}
+
+static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
+{
+	int r = 0;
+
+	if (s->phase == SERVER_MADE || s->phase == SERVER_STOPPED) {
+		s->phase = SERVER_STOPPED;
+		return 0;
+	}
+	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
+	if (r < 0)
+		return server_say(s, -ETIMEDOUT, "handlers do not return: nothing is freed under them; stop again");
+	server_leave_service(s);
+	s->phase = SERVER_STOPPED;
+	return 0;
+}
+
+int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
+{
+	unsigned forced = 0;
+	int r;
+
+	if (poller_self())
+		return -EDEADLK;
+	pthread_mutex_lock(&s->lock);
+	r = stop(s, timeout_ms, &forced);
+	pthread_mutex_unlock(&s->lock);
+	if (ret_forced)
+		*ret_forced = forced;
+	return r;
+}
+
+/* ------------------------------------------------------------------ facts */
+
+static uint64_t read_u64(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+struct station *server_least_loaded(struct np_server *s, struct station *self)
+{
+	struct station *best = self;
+	uint64_t mine = self->group.n, least = mine;
+
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		uint64_t n = read_u64(&s->stations[i]->group.load->conns);
+
+		if (n < least) {
+			least = n;
+			best = s->stations[i];
+		}
+	}
+	/* One more than the least is no imbalance: moving costs a wake-up of another CPU. */
+	return best != self && mine > least + 1 ? best : NULL;
+}
+
+int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns)
+{
+	const struct poller_load *l;
+
+	if (poller < 0 || (unsigned)poller >= s->n_stations)
+		return -EINVAL;
+	l = s->stations[poller]->group.load;
+	*ret_accepted = read_u64(&l->accepted_total);
+	*ret_conns = read_u64(&l->conns);
+	return 0;
+}
+
+int np_server_stats(struct np_server *s, struct np_server_stats *ret)
+{
+	struct np_server_stats v = { .pollers = s->n_stations };
+
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		const struct poller_load *l = s->stations[i]->group.load;
+
+		v.accepted += read_u64(&l->accepted_total);
+		v.closed += read_u64(&l->closed_total);
+		v.conns += read_u64(&l->conns);
+	}
+	return sys_opts_give(ret, &v, sizeof v);
+}
+
+struct np_pollers *np_server_pollers(struct np_server *s)
+{
+	return s->pollers;
+}
+
+const char *np_server_error(struct np_server *s)
+{
+	return s->error;
+}

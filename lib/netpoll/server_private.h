@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * server: the inside of struct np_server, shared by server.c (life) and address.c (listening)
+ *
+ *   phase     leaves it by
+ *   MADE      np_server_start() -> RUNNING;  np_server_stop() -> STOPPED
+ *   RUNNING   np_server_stop() -> STOPPING
+ *   STOPPING  the last connection is gone -> STOPPED
+ *   STOPPED   np_server_free()
+ */
+#ifndef NETPOLL_SERVER_PRIVATE_H
+#define NETPOLL_SERVER_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "netpoll/gate.h"
+#include "netpoll/pollers.h"
+#include "netpoll/pollers_private.h"
+#include "netpoll/server.h"
+#include "netpoll/station.h"
+
+/* How far a stop has come: the last step that was posted to the stations. */
+enum server_step { SERVER_NOT_STOPPING, SERVER_DOORS, SERVER_RETIRE, SERVER_LEAVE };
+
+enum server_phase { SERVER_MADE, SERVER_RUNNING, SERVER_STOPPING, SERVER_STOPPED };
+
+/* One np_server_listen() call. */
+struct address {
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int *fds;         /* one for each poller; a shared socket has one, the rest are -1 */
+	bool shared;
+	bool steered;
+	bool unlink;      /* a unix socket file we made */
+};
+
+struct np_server {
+	struct np_pollers *pollers;
+	bool own_pollers;
+	struct np_handlers handlers;
+	void *arg;
+	struct np_server_opts opts;
+	char *service, *policy;
+
+	struct np_steer *steer;
+	struct np_steer_worker **workers; /* one for each poller, once a TCP address needs them */
+
+	struct address *addresses;
+	unsigned n_addresses;
+	struct station **stations; /* one for each poller */
+	unsigned n_stations;
+
+	pthread_mutex_t lock; /* start and stop */
+	_Atomic(int) phase;
+	enum server_step step;
+	bool forcing;
+	struct gate gate;   /* of the step under way */
+	struct gate forced; /* of station_force(), while gate waits for connections to end */
+	char error[512];
+};
+
+/* Where a new connection of a shared listener should go, NULL: stay with @self. Thread: any poller. */
+struct station *server_least_loaded(struct np_server *s, struct station *self);
+
+/* address.c */
+int server_say(struct np_server *s, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* New connections go elsewhere, where there is an elsewhere. */
+void server_stop_being_chosen(struct np_server *s);
+void server_close_listeners(struct np_server *s);
+/* After the last connection: its workers' lines may pass to others. */
+void server_leave_service(struct np_server *s);
+
+#endif

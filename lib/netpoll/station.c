@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* station: doors open, connections begin, and all of it ends, on the poller's own thread. */
+#include "netpoll/station.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "netpoll/server_private.h"
+#include "sys/io.h"
+
+static struct station *station_of(struct mail *m)
+{
+	return container_of(m, struct station, mail);
+}
+
+void station_post(struct station *st, void (*step)(struct mail *))
+{
+	st->mail.fn = step;
+	poller_post(st->group.poller, &st->mail);
+}
+
+/* ------------------------------------------------------------------ connections */
+
+static void begin(struct station *st, int *fd, bool inet)
+{
+	int r = conn_start(&st->group, fd, CONN_SOCKET | (inet ? CONN_INET : 0));
+
+	if (r < 0)
+		poller_log(st->group.poller, 1, "a new connection was dropped: %s", np_strerror(r));
+}
+
+/* A descriptor on its way to the poller that has fewer connections. */
+struct handoff {
+	struct mail mail;
+	struct station *to;
+	int fd;
+	bool inet;
+};
+
+static void handed_over(struct mail *m)
+{
+	struct handoff *h = container_of(m, struct handoff, mail);
+
+	begin(h->to, &h->fd, h->inet);
+	free(h);
+}
+
+/*
+ * Who wakes for a shared socket keeps the connection, unless it is over its share: epoll wakes
+ * the same poller again and again under light load. Nothing is handed over once it is a connection.
+ */
+static bool hand_over(struct station *st, int *fd, bool inet)
+{
+	struct station *to = server_least_loaded(st->server, st);
+	struct handoff *h;
+
+	if (!to)
+		return false;
+	h = malloc(sizeof *h);
+	if (!h)
+		return false;
+	*h = (struct handoff){ .mail.fn = handed_over, .to = to, .fd = *fd, .inet = inet };
+	*fd = -1;
+	poller_post(to->group.poller, &h->mail);
+	return true;
+}
+
+static void on_accept(struct listener *l, int *fd)
+{
+	struct door *d = container_of(l, struct door, listener);
+
+	if (d->shared && hand_over(d->station, fd, d->inet))
+		return;
+	begin(d->station, fd, d->inet);
+}
+
+static void on_error(struct listener *l, int err)
+{
+	struct door *d = container_of(l, struct door, listener);
+
+	poller_log(d->station->group.poller, 2, "a listener was closed: accept: %s", np_strerror(err));
+}
+
+static void on_empty(struct conn_group *g)
+{
+	struct station *st = container_of(g, struct station, group);
+
+	if (!st->retiring_counted)
+		return;
+	st->retiring_counted = false;
+	gate_arrive(&st->server->gate);
+}
+
+/* ------------------------------------------------------------------ steps */
+
+void station_open(struct mail *m)
+{
+	struct station *st = station_of(m);
+
+	st->group.on_empty = on_empty;
+	st->result = poller_add_load(st->group.poller, st->group.load);
+	for (unsigned i = 0; i < st->n_doors && st->result == 0; i++) {
+		struct door *d = &st->doors[i];
+
+		d->listener.on_accept = on_accept;
+		d->listener.on_error = on_error;
+		st->result = listener_open(&d->listener, st->group.poller, d->listener.fd);
+	}
+	gate_arrive(&st->server->gate);
+}
+
+void station_shut_doors(struct mail *m)
+{
+	struct station *st = station_of(m);
+
+	for (unsigned i = 0; i < st->n_doors; i++) {
+		listener_drain(&st->doors[i].listener);
+		listener_close(&st->doors[i].listener);
+	}
+	gate_arrive(&st->server->gate);
+}
+
+void station_retire(struct mail *m)
+{
+	struct station *st = station_of(m);
+	struct list all, *l;
+
+	st->group.retiring = true;
+	if (!st->group.n) {
+		gate_arrive(&st->server->gate);
+		return;
+	}
+	st->retiring_counted = true;
+	list_move_all(&st->group.conns, &all);
+	while ((l = list_pop(&all))) {
+		list_append(&st->group.conns, l);
+		conn_retire(container_of(l, struct np_conn, link));
+	}
+}
+
+static void force(struct mail *m)
+{
+	struct station *st = container_of(m, struct station, force_mail);
+	struct list all, *l;
+
+	list_move_all(&st->group.conns, &all);
+	while ((l = list_pop(&all))) {
+		list_append(&st->group.conns, l);
+		st->forced++;
+		np_conn_abort(container_of(l, struct np_conn, link));
+	}
+	gate_arrive(&st->server->forced);
+}
+
+/* The deadline has passed: everything left is reset. on_empty() still owes the gate its arrival. */
+void station_post_force(struct station *st)
+{
+	st->force_mail.fn = force;
+	poller_post(st->group.poller, &st->force_mail);
+}
+
+void station_leave(struct mail *m)
+{
+	struct station *st = station_of(m);
+
+	poller_del_load(st->group.poller, st->group.load);
+	gate_arrive(&st->server->gate);
+}

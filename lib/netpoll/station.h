@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * station: what one server has on one poller: its doors (listeners) and its connections
+ *
+ * Everything here runs on the poller's thread, except station_post(), which is how the server's
+ * control thread gets it to run there.
+ *
+ *   phase      leaves it by
+ *   shut       station_open() -> open
+ *   open       station_shut_doors() -> draining: what was queued has been accepted
+ *   draining   station_retire() -> retiring: idle connections close, busy ones when they are done
+ *   retiring   the last connection is gone -> arrives at the server's gate
+ */
+#ifndef NETPOLL_STATION_H
+#define NETPOLL_STATION_H
+
+#include <stdbool.h>
+
+#include "conn/conn.h"
+#include "conn/listener.h"
+#include "netpoll/gate.h"
+#include "poll/mailbox.h"
+#include "poll/poller.h"
+
+struct np_server;
+struct station;
+
+/* One address at one poller. */
+struct door {
+	struct listener listener;
+	struct station *station;
+	bool shared; /* every poller's epoll holds the same socket */
+	bool inet;
+};
+
+struct station {
+	struct conn_group group; /* first: the group's on_empty finds the station */
+	struct np_server *server;
+	unsigned index;
+	struct door *doors;
+	unsigned n_doors;
+	struct poller_load own_load; /* published here where no steering line exists */
+	struct mail mail;            /* the step under way */
+	struct mail force_mail;      /* may be under way while retiring is not done */
+	int result;                  /* of the step */
+	bool retiring_counted;       /* it owes the gate one arrival */
+	unsigned forced;
+};
+
+/* Runs @step on the station's poller. It arrives at the server's gate. */
+void station_post(struct station *st, void (*step)(struct mail *));
+void station_post_force(struct station *st);
+
+/* Steps, for station_post(). */
+void station_open(struct mail *m);
+void station_shut_doors(struct mail *m);
+void station_retire(struct mail *m);
+void station_leave(struct mail *m);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cost: system calls, counted exactly, in builds whose lib/sys counts (debug, asan)
+ *
+ * The counters are the fault injector's: it counts every call and here fails none.
+ */
+#include <netpoll/server.h>
+#include <string.h>
+
+#include "netpoll/linkbuf.h"
+#include "support/peer.h"
+#include "support/test.h"
+#include "sys/fault.h"
+
+#ifdef NP_FAULT
+static struct np_pollers *pollers;
+static struct np_server *server;
+
+static int frame(struct np_conn *c, void *arg)
+{
+	const void *head, *body;
+	unsigned len;
+	int r = np_conn_next(c, 4, &head);
+
+	if (r < 0)
+		return r;
+	memcpy(&len, head, 4);
+	r = np_conn_next(c, len, &body);
+	if (r == 0)
+		r = np_conn_write(c, head, 4);
+	if (r == 0)
+		r = np_conn_write(c, body, len);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+static void given_server(void)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = frame };
+
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(server), 0);
+}
+
+static int connected(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	return peer_connect(&ss, len);
+}
+
+static void teardown(void)
+{
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+	np_pollers_stop(pollers, AWAIT_MS);
+	ck_assert_int_eq(np_pollers_free(pollers), 0);
+}
+
+/* Each batch is one write of the peer and is answered before the next. */
+static void exchange(int fd, unsigned size, unsigned depth)
+{
+	static char out[64 * 1100], in[64 * 1100];
+
+	for (unsigned i = 0; i < depth; i++)
+		memcpy(out + (size_t)i * (size + 4), &size, 4);
+	peer_send(fd, out, (size_t)depth * (size + 4));
+	peer_recv(fd, in, (size_t)depth * (size + 4));
+	ck_assert_mem_eq(out, in, (size_t)depth * (size + 4));
+}
+
+static uint64_t connections(void)
+{
+	uint64_t accepted, conns;
+
+	ck_assert_int_eq(np_server_poller_stats(server, 0, &accepted, &conns), 0);
+	return conns;
+}
+
+static unsigned total(void)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < SYS_CALL_MAX; i++)
+		n += sys_fault_calls((enum sys_call)i);
+	return n;
+}
+
+static void count_from_zero(void)
+{
+	for (int i = 0; i < SYS_CALL_MAX; i++)
+		sys_fault_arm((enum sys_call)i, 0, 0);
+}
+
+START_TEST(a_request_costs_one_wait_one_read_and_one_send)
+{
+	enum { N = 200 };
+	int fd;
+
+	given_server();
+	fd = connected();
+	exchange(fd, 1024, 1);
+	count_from_zero();
+	for (int i = 0; i < N; i++)
+		exchange(fd, 1024, 1);
+	ck_assert_uint_eq(sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv) + sys_fault_calls(SYS_read), N);
+	ck_assert_uint_eq(sys_fault_calls(SYS_send) + sys_fault_calls(SYS_sendmsg), N);
+	/* The loop may be caught between its wait and ours: one more or less at the edges. */
+	ck_assert_uint_le(sys_fault_calls(SYS_epoll_wait), N + 1);
+	ck_assert_uint_le(total(), 3 * N + 1);
+	peer_close(&fd);
+	teardown();
+}
+END_TEST
+
+START_TEST(sixteen_pipelined_requests_cost_what_one_costs)
+{
+	enum { N = 100 };
+	int fd;
+
+	given_server();
+	fd = connected();
+	exchange(fd, 64, 16);
+	count_from_zero();
+	for (int i = 0; i < N; i++)
+		exchange(fd, 64, 16);
+	ck_assert_uint_eq(sys_fault_calls(SYS_send) + sys_fault_calls(SYS_sendmsg), N);
+	ck_assert_uint_le(total(), 3 * N + 1);
+	peer_close(&fd);
+	teardown();
+}
+END_TEST
+
+START_TEST(an_accepted_connection_costs_accept4_and_epoll_ctl)
+{
+	enum { N = 20 };
+	int fds[N];
+
+	given_server();
+	fds[0] = connected();
+	AWAIT(connections() == 1);
+	count_from_zero();
+	for (int i = 1; i < N; i++) {
+		for (uint64_t ms = now_ms(); now_ms() <= ms + 1;)
+			test_pause(); /* not a burst: those are accepted several at a time */
+		fds[i] = connected();
+		AWAIT(connections() == (uint64_t)i + 1);
+	}
+	ck_assert_uint_eq(sys_fault_calls(SYS_accept4), N - 1);
+	ck_assert_uint_eq(sys_fault_calls(SYS_epoll_ctl), N - 1);
+	ck_assert_uint_eq(total() - sys_fault_calls(SYS_epoll_wait), 2 * (N - 1));
+	for (int i = 0; i < N; i++)
+		peer_close(&fds[i]);
+	teardown();
+}
+END_TEST
+
+START_TEST(an_idle_poller_makes_no_system_call)
+{
+	int fd;
+
+	given_server();
+	fd = connected();
+	exchange(fd, 64, 1);
+	/* Its last wait has begun once nothing more is counted; then it stays so. */
+	for (unsigned before = total() + 1; before != total();) {
+		before = total();
+		test_pause();
+	}
+	count_from_zero();
+	for (int i = 0; i < 100; i++)
+		test_pause();
+	ck_assert_uint_eq(total(), 0);
+	peer_close(&fd);
+	teardown();
+}
+END_TEST
+#endif
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("cost");
+	TCase *t = tcase_create("cost");
+
+#ifdef NP_FAULT
+	tcase_add_test(t, a_request_costs_one_wait_one_read_and_one_send);
+	tcase_add_test(t, sixteen_pipelined_requests_cost_what_one_costs);
+	tcase_add_test(t, an_accepted_connection_costs_accept4_and_epoll_ctl);
+	tcase_add_test(t, an_idle_poller_makes_no_system_call);
+#endif
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* steered: a server whose connections the kernel's program spreads; public headers only */
+#include <errno.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
+#include <netpoll/linkbuf.h>
+#include <netpoll/server.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "support/peer.h"
+#include "support/test.h"
+
+static struct np_pollers *pollers;
+static struct np_server *server;
+
+static int echo_all(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *b = NULL;
+	int r = np_conn_slice(c, np_conn_len(c), &b);
+
+	if (r == 0)
+		r = np_conn_append(c, &b);
+	if (b)
+		np_linkbuf_free(b);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+static const struct np_handlers echo = { .sz = sizeof echo, .on_request = echo_all };
+
+static void given_server(int n, int steer, const char *policy, const char *address)
+{
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = n), &pollers), 0);
+	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
+				       NP_OPTS(np_server_opts, .steer = steer, .policy = policy), &server),
+			 0);
+	ck_assert_msg(np_server_listen(server, "tcp", address) == 0, "%s", np_server_error(server));
+	ck_assert_int_eq(np_server_start(server), 0);
+}
+
+static void teardown(void)
+{
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(pollers), 0);
+}
+
+static int connected(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	return peer_connect(&ss, len);
+}
+
+static void one_echo(void)
+{
+	int fd = connected();
+	char c = 'e';
+
+	peer_send(fd, &c, 1);
+	peer_recv(fd, &c, 1);
+	peer_close(&fd);
+}
+
+static uint64_t open_conns(void)
+{
+	struct np_server_stats st = { .sz = sizeof st };
+
+	ck_assert_int_eq(np_server_stats(server, &st), 0);
+	return st.conns;
+}
+
+/* ------------------------------------------------------------------ twenty thousand */
+
+/*
+ * In waves of at most @wave open at a time, so that a process's descriptors suffice. The fast
+ * opening and closing leaves TIME_WAIT on the client's side: each wave binds its own source.
+ */
+static void waves(const char *policy, uint64_t *ret_accepted, int n_pollers)
+{
+	enum { TOTAL = 20000, WAVE = 5000 };
+	static int fds[WAVE];
+	int total = under_tsan() || under_asan() ? TOTAL / 5 : TOTAL;
+	struct np_server_stats st = { .sz = sizeof st };
+
+	given_server(n_pollers, NP_STEER_REQUIRED, policy, "127.0.0.1:0");
+	for (int done = 0; done < total;) {
+		int n = total - done < WAVE ? total - done : WAVE;
+
+		for (int i = 0; i < n; i++)
+			fds[i] = connected();
+		for (int i = 0; i < n; i++)
+			peer_send(fds[i], "x", 1);
+		for (int i = 0; i < n; i++) {
+			char c;
+
+			peer_recv(fds[i], &c, 1);
+			peer_close(&fds[i]);
+		}
+		done += n;
+		AWAIT(open_conns() == 0);
+	}
+	ck_assert_int_eq(np_server_stats(server, &st), 0);
+	ck_assert_uint_eq(st.accepted, (uint64_t)total); /* none lost */
+	for (int i = 0; i < n_pollers; i++) {
+		uint64_t conns;
+
+		ck_assert_int_eq(np_server_poller_stats(server, i, &ret_accepted[i], &conns), 0);
+	}
+	teardown();
+}
+
+START_TEST(thousands_of_connections_go_round_exactly_under_rr)
+{
+	uint64_t accepted[4], sum = 0;
+
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	ck_assert_int_eq(own_netns(), 0);
+	write_file("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535");
+	waves("rr", accepted, 4);
+	for (int i = 0; i < 4; i++)
+		sum += accepted[i];
+	/* Every SYN takes a turn; a retransmit would take one more. */
+	for (int i = 0; i < 4; i++)
+		ck_assert_msg(accepted[i] >= sum / 4 - 2 && accepted[i] <= sum / 4 + 2, "poller %d: %lu of %lu", i,
+			      (unsigned long)accepted[i], (unsigned long)sum);
+}
+END_TEST
+
+START_TEST(thousands_of_connections_spread_evenly_under_hash)
+{
+	uint64_t accepted[4], sum = 0;
+
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	ck_assert_int_eq(own_netns(), 0);
+	write_file("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535");
+	waves("hash", accepted, 4);
+	for (int i = 0; i < 4; i++)
+		sum += accepted[i];
+	/* Binomial: five standard deviations of n = 20000, p = 1/4 are 306; of 4000, 137. */
+	for (int i = 0; i < 4; i++) {
+		uint64_t mean = sum / 4, slack = sum >= 20000 ? 306 : 137;
+
+		ck_assert_msg(accepted[i] + slack >= mean && accepted[i] <= mean + slack, "poller %d: %lu of %lu", i,
+			      (unsigned long)accepted[i], (unsigned long)sum);
+	}
+}
+END_TEST
+
+/* ------------------------------------------------------------------ levels */
+
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2] = { 0 };
+
+	ck_assert_int_eq((int)syscall(SYS_capset, &h, d), 0);
+}
+
+START_TEST(without_capabilities_a_server_falls_to_level_0_and_serves)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+
+	drop_capabilities();
+	given_server(2, NP_STEER_AUTO, NULL, "127.0.0.1:0");
+	ck_assert_int_eq(np_server_steering(server, &info), 0);
+	ck_assert_int_eq(info.level, NP_STEER_L0);
+	ck_assert_uint_gt(strlen(info.reason), 10);
+	for (int i = 0; i < 20; i++)
+		one_echo();
+	teardown();
+}
+END_TEST
+
+START_TEST(without_capabilities_required_steering_is_refused_with_a_reason)
+{
+	drop_capabilities();
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
+	ck_assert_int_eq(
+		np_server_new(pollers, &echo, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED), &server), 0);
+	ck_assert_int_lt(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_uint_gt(strlen(np_server_error(server)), 10);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_second_private_server_on_a_taken_port_is_refused)
+{
+	char address[64];
+	struct sockaddr_storage ss;
+	struct np_server *second;
+	socklen_t len;
+
+	given_server(1, NP_STEER_AUTO, NULL, "127.0.0.1:0");
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	ck_assert_int_eq(np_server_new(pollers, &echo, NULL, NULL, &second), 0);
+	ck_assert_int_eq(np_server_listen(second, "tcp", address), -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(np_server_error(second), "npsteer load"));
+	ck_assert_int_eq(np_server_free(second), 0);
+	one_echo(); /* the first is unharmed */
+	teardown();
+}
+END_TEST
+
+START_TEST(an_unknown_policy_is_refused_by_name)
+{
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
+	ck_assert_int_eq(np_server_new(pollers, &echo, NULL, NP_OPTS(np_server_opts, .policy = "nonesuch"), &server),
+			 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(np_server_error(server), "nonesuch"));
+	teardown();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("steered");
+	TCase *t = tcase_create("waves");
+
+	tcase_set_timeout(t, 240);
+	tcase_add_test(t, thousands_of_connections_go_round_exactly_under_rr);
+	tcase_add_test(t, thousands_of_connections_spread_evenly_under_hash);
+	suite_add_tcase(s, t);
+	t = tcase_create("levels");
+	tcase_add_test(t, without_capabilities_a_server_falls_to_level_0_and_serves);
+	tcase_add_test(t, without_capabilities_required_steering_is_refused_with_a_reason);
+	tcase_add_test(t, a_second_private_server_on_a_taken_port_is_refused);
+	tcase_add_test(t, an_unknown_policy_is_refused_by_name);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* peer: the other side of a test. */
+#include "support/peer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "support/test.h"
+
+int peer_connect(const struct sockaddr_storage *ss, socklen_t len)
+{
+	struct timeval t = { .tv_sec = AWAIT_MS / 1000 };
+	int fd = socket(ss->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+	ck_assert_msg(connect(fd, (const struct sockaddr *)ss, len) == 0, "connect: %s", strerror(errno));
+	return fd;
+}
+
+void peer_send(int fd, const void *p, size_t n)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t r = send(fd, (const char *)p + done, n - done, MSG_NOSIGNAL);
+
+		if (r <= 0) /* not ck_assert: it tells the runner of each success too */
+			ck_abort_msg("send after %zu of %zu bytes: %s", done, n, strerror(errno));
+		done += (size_t)r;
+	}
+}
+
+void peer_recv(int fd, void *p, size_t n)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t r = recv(fd, (char *)p + done, n - done, 0);
+
+		if (r <= 0)
+			ck_abort_msg("recv after %zu of %zu bytes: %s", done, n, r ? strerror(errno) : "EOF");
+		done += (size_t)r;
+	}
+}
+
+void peer_expect_eof(int fd)
+{
+	char c;
+	ssize_t r = recv(fd, &c, 1, 0);
+
+	ck_assert_msg(r == 0, "expected EOF, got %zd (%s)", r, r < 0 ? strerror(errno) : "a byte");
+}
+
+size_t peer_drain(int fd)
+{
+	char buf[4096];
+	size_t n = 0;
+	ssize_t r;
+
+	while ((r = recv(fd, buf, sizeof buf, 0)) > 0)
+		n += (size_t)r;
+	ck_assert_msg(r == 0 || errno == ECONNRESET, "recv: %s", strerror(errno));
+	return n;
+}
+
+void peer_reset(int *fd)
+{
+	struct linger l = { .l_onoff = 1 };
+
+	setsockopt(*fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+	peer_close(fd);
+}
+
+void peer_close(int *fd)
+{
+	close(*fd);
+	*fd = -1;
+}

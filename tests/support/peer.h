@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* peer: plain blocking sockets for the other side of a test; every failure fails the test. */
+#ifndef SUPPORT_PEER_H
+#define SUPPORT_PEER_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* Connected to @ss, with a deadline of AWAIT_MS on every later read and write. */
+int peer_connect(const struct sockaddr_storage *ss, socklen_t len);
+void peer_send(int fd, const void *p, size_t n);
+/* Exactly @n bytes. */
+void peer_recv(int fd, void *p, size_t n);
+/* The next read says EOF. */
+void peer_expect_eof(int fd);
+/* Reads on until EOF or reset; how many bytes came. */
+size_t peer_drain(int fd);
+/* RST instead of FIN. */
+void peer_reset(int *fd);
+void peer_close(int *fd);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* serve: given a server, then it ends without a trace. */
+#include "support/serve.h"
+
+#include "support/peer.h"
+#include "support/test.h"
+
+struct np_pollers *serve_pollers;
+struct np_server *serve_server;
+static int fds_before, threads_before;
+
+void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_server_opts *o)
+{
+	fds_before = open_fds();
+	threads_before = thread_count();
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = pollers), &serve_pollers), 0);
+	ck_assert_int_eq(np_server_new(serve_pollers, h, arg, o, &serve_server), 0);
+	ck_assert_msg(np_server_listen(serve_server, "tcp", "127.0.0.1:0") == 0, "%s", np_server_error(serve_server));
+	ck_assert_int_eq(np_server_start(serve_server), 0);
+}
+
+int serve_connect(int i)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(serve_server, i, &ss, &len), 0);
+	return peer_connect(&ss, len);
+}
+
+uint64_t serve_conns(void)
+{
+	struct np_server_stats st = { .sz = sizeof st };
+
+	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
+	return st.conns;
+}
+
+void serve_end(void)
+{
+	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(open_fds(), fds_before);
+	ck_assert_int_eq(thread_count(), threads_before);
+}
