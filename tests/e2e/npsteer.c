@@ -42,29 +42,29 @@ static char *dir; /* holds a copy of the tool that any user may run */
 
 /* ------------------------------------------------------------------ given */
 
-static bool have_rights(void)
-{
-	return can_root() && can_bpf();
-}
+static bool isolated; /* in namespaces of this test's own, with a /run and a /sys/fs/bpf for it */
 
-#define NEEDS_RIGHTS()                                                    \
-	do {                                                              \
-		if (!have_rights())                                       \
-			SKIP("needs root, CAP_BPF and mount namespaces"); \
+#define NEEDS_RIGHTS()                                                                      \
+	do {                                                                                \
+		if (!isolated)                                                              \
+			SKIP("needs root, CAP_BPF and mount namespaces on a mounted root"); \
 	} while (0)
+
+/* A chroot whose root is no mount point cannot be made private. */
+static bool isolate(void)
+{
+	return can_root() && can_bpf() && unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && own_netns() == 0 &&
+	       mount("none", "/run", "tmpfs", 0, "mode=0755") == 0 &&
+	       mount("none", USUAL, "tmpfs", 0, "mode=0755") == 0;
+}
 
 static void setup(void)
 {
 	dir = temp_dir();
 	must_sh("chmod 755 '%1$s' && cp \"${NP_BUILD:-build}/npsteer\" '%1$s' && chmod 755 '%1$s/npsteer'",
 		dir);
-	if (!have_rights())
-		return;
-	ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
-	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	ck_assert_int_eq(own_netns(), 0);
-	ck_assert_int_eq(mount("none", "/run", "tmpfs", 0, "mode=0755"), 0);
-	ck_assert_int_eq(mount("none", USUAL, "tmpfs", 0, "mode=0755"), 0);
+	isolated = isolate();
 	unsetenv("NP_BPFFS");
 }
 
