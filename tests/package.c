@@ -134,6 +134,52 @@ START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
 }
 END_TEST
 
+/* The README's first C block, as printed, in $dir/echo. */
+static void given_readme_server(void)
+{
+	must_sh("sed -n '/^```c$/,/^```$/p' README.md | sed '1d;/^```$/,$d' > '%s/echo.c'", dir);
+	must_sh(PLAIN_MAKE " O='%s' lib", build);
+	must_sh("b=$(realpath '%2$s') && cc -Wall -Werror -Iinclude '%1$s/echo.c' -o '%1$s/echo' "
+		"-L\"$b\" -lnetpoll-bpf -Wl,-rpath,\"$b\"",
+		dir, build);
+}
+
+START_TEST(the_readmes_server_compiles_as_printed)
+{
+	given_readme_server();
+	must_sh("test $(wc -l < '%s/echo.c') -le 30", dir);
+}
+END_TEST
+
+START_TEST(the_readmes_server_echoes)
+{
+	if (!can_root() || own_netns() < 0)
+		SKIP("needs root and network namespaces: its port is fixed");
+	given_readme_server();
+
+	must_sh("'%1$s/echo' & server=$!; trap 'kill $server' EXIT; "
+		"for i in $(seq 2000); do "
+		"got=$(bash -c 'exec 2> /dev/null 3<> /dev/tcp/127.0.0.1/7000 && echo hello >&3 && read -r l <&3 && echo $l') "
+		"&& break; done; test \"$got\" = hello",
+		dir);
+}
+END_TEST
+
+START_TEST(the_demo_holds_and_leaves_nothing)
+{
+	struct ran r;
+
+	must_sh(PLAIN_MAKE " O='%s' all", build);
+	sh(&r, "scripts/demo-run '%s'", build);
+
+	ck_assert_msg(r.code == 0, "exit %d\n%s%s", r.code, r.out, r.err);
+	ck_assert_msg(strstr(r.out, "sum of the verdicts") || strstr(r.out, "at level 0"), "%s%s",
+		      r.out, r.err);
+	ck_assert_int_ne(access("/sys/fs/bpf/netpoll/demo", F_OK), 0);
+	ran_free(&r);
+}
+END_TEST
+
 START_TEST(the_library_needs_no_executable_stack)
 {
 	must_sh(PLAIN_MAKE
@@ -187,6 +233,9 @@ int main(void)
 	tcase_add_test(t, a_program_links_the_installed_shared_library_through_pkg_config);
 	tcase_add_test(t, a_program_links_the_installed_archive_through_pkg_config);
 	tcase_add_test(t, install_stays_below_destdir_and_uninstall_takes_all_of_it);
+	tcase_add_test(t, the_readmes_server_compiles_as_printed);
+	tcase_add_test(t, the_readmes_server_echoes);
+	tcase_add_test(t, the_demo_holds_and_leaves_nothing);
 	tcase_add_test(t, the_library_needs_no_executable_stack);
 	tcase_add_test(t, the_layer_check_names_a_wrong_include);
 	tcase_add_test(t, the_export_check_names_what_leaks);
