@@ -198,12 +198,14 @@ static void timer_fired(struct timer *t)
 
 /* ------------------------------------------------------------------ end */
 
+/* The queue holds a reference: whatever happens until then, conn_settle() finds the memory. */
 void conn_later(struct np_conn *c)
 {
 	conn_assert_owner(c);
 	if (c->flags & CONN_LATER)
 		return;
 	c->flags |= CONN_LATER;
+	np_conn_ref(c);
 	poller_defer(conn_poller(c), &c->later);
 }
 
@@ -360,10 +362,10 @@ static void conn_settle(struct mail *m)
 		if (c->flags & CONN_LEFT)
 			tell_left(c);
 		finish(c);
-		return;
 	}
 	if (conn_state(c) == CONN_OPEN)
 		conn_shrink(c);
+	np_conn_unref(c);
 }
 
 void conn_shrink(struct np_conn *c)

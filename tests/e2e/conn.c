@@ -772,7 +772,7 @@ START_TEST(detach_hands_over_the_descriptor_and_the_unread_bytes)
 	peer_send(fd, "1rest", 5);
 	peer_recv(fd, b, 4);
 	ck_assert_mem_eq(b, "mine", 4);
-	ck_assert_int_eq(saw.result, 4);
+	AWAIT(saw.result == 4);
 	peer_close(&fd);
 	AWAIT(saw.closes == 1);
 	serve_end();

@@ -210,9 +210,25 @@ int open_fds(void)
 	return entries("/proc/self/fd") - 1; /* less the one that reads the folder */
 }
 
-int thread_count(void)
+int poller_threads(void)
 {
-	return entries("/proc/self/task");
+	DIR *d = opendir("/proc/self/task");
+	char path[300], name[32];
+	int n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+		FILE *f;
+
+		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+		f = fopen(path, "re");
+		if (f && fgets(name, sizeof name, f) && !strncmp(name, "np-", 3))
+			n++;
+		if (f)
+			fclose(f);
+	}
+	closedir(d);
+	return n;
 }
 
 void test_pause(void)

@@ -38,8 +38,8 @@ long long netstat(const char *group, const char *name);
 uint64_t now_ms(void);
 /* Open descriptors of this process. */
 int open_fds(void);
-/* Threads of this process. */
-int thread_count(void);
+/* Threads of this process that are pollers (a sanitizer has threads of its own). */
+int poller_threads(void);
 
 #define AWAIT_MS 20000
 /* Waits until @cond holds; fails the test at the deadline. For conditions no descriptor tells of. */
