@@ -83,7 +83,7 @@ static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err, un
 			break;
 		++*ret_accepted;
 		l->on_accept(l, &fd);
-		if (l->watch.fd < 0)
+		if (l->fd < 0)
 			return EMPTY; /* its owner closed the listener meanwhile */
 	}
 	return v;
@@ -178,7 +178,7 @@ void listener_nudge(struct listener *l)
 {
 	struct poller *p = l->watch.poller;
 
-	if (!l->rest_ms || l->fd < 0 || l->watch.fd >= 0)
+	if (!l->rest_ms || l->fd < 0 || watch_is_open(&l->watch))
 		return;
 	timer_disarm(&l->retry);
 	if (resume(l, p) < 0)

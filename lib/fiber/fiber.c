@@ -134,7 +134,15 @@ void fiber_pool_trim(struct fiber_pool *fp)
 
 void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 {
-	*ret = (struct fiber_pool_stats){ fp->stacks, fp->in_use, fp->high, fp->refused };
+	unsigned idle = fp->stacks - fp->in_use;
+
+	*ret = (struct fiber_pool_stats){
+		.stacks = fp->stacks,
+		.in_use = fp->in_use,
+		.high = fp->high,
+		.refused = fp->refused,
+		.spare = idle > fp->keep ? idle - fp->keep : 0,
+	};
 }
 
 struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)

@@ -35,6 +35,7 @@ struct fiber_pool_stats {
 	unsigned in_use;  /* running or parked */
 	unsigned high;    /* most in use at once */
 	unsigned refused; /* fiber_run() that found no stack */
+	unsigned spare;   /* free ones beyond @keep: what fiber_pool_trim() is for */
 };
 
 /* Return: 0, -ENOMEM. Maps nothing yet. */

@@ -84,7 +84,7 @@ int np_pollers_stop(struct np_pollers *p, int timeout_ms)
 			poller_stop(p->poller[i]);
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->poller[i])
-			poller_join(p->poller[i]);
+			poller_join(p->poller[i], 0);
 	p->running = false;
 	return 0;
 }

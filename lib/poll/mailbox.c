@@ -17,11 +17,16 @@ bool mailbox_put(struct mailbox *b, struct mail *m)
 	return !head;
 }
 
+bool mailbox_any(const struct mailbox *b)
+{
+	return atomic_load_explicit(&b->head, memory_order_relaxed) != NULL;
+}
+
 struct mail *mailbox_take(struct mailbox *b)
 {
 	struct mail *m, *next, *oldest = NULL;
 
-	if (!atomic_load_explicit(&b->head, memory_order_relaxed))
+	if (!mailbox_any(b))
 		return NULL;
 	for (m = atomic_exchange_explicit(&b->head, NULL, memory_order_acquire); m; m = next) {
 		next = m->next;

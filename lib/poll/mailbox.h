@@ -23,6 +23,8 @@ struct mailbox {
 
 /* Return: whether the box was empty: then its owner may be asleep and has to be woken. Thread: any. */
 bool mailbox_put(struct mailbox *b, struct mail *m);
+/* Whether there is mail: a hint, exact when nobody puts. Thread: the owner. */
+bool mailbox_any(const struct mailbox *b);
 /* All that is there, oldest first, linked by next. Thread: the owner. */
 struct mail *mailbox_take(struct mailbox *b);
 

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,15 +27,16 @@
 #define EVENTS_MIN  64
 #define EVENTS_MAX  1024
 #define DATA_WAKE   UINT64_MAX
-#define TRIM_EVERY_MS 1000
+#define TRIM_EVERY_MS  1000
+#define SPAWN_RETRY_MS 10
+#define SPAWN_LOG_MS   1000
 
 static _Thread_local struct poller *self __attribute__((tls_model("initial-exec")));
 
-struct spawn {
-	struct spawn *next;
-	void (*fn)(void *);
-	void *arg;
-};
+static void spawn_again(struct timer *t);
+static void trim_stacks(struct timer *t);
+static void run_mail(struct poller *p);
+static void run_deferred(struct poller *p);
 
 /* ------------------------------------------------------------------ new and free */
 
@@ -73,6 +74,8 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	p->epoll_fd = p->wake_fd = -1;
 	p->free_slot = SLOT_NONE;
 	list_init(&p->ready);
+	timer_init(&p->spawn_retry, spawn_again);
+	timer_init(&p->trim, trim_stacks);
 	p->now_ms = sys_clock_ns() / 1000000u;
 	wheel_init(&p->wheel, p->now_ms);
 	p->n_events = EVENTS_MIN;
@@ -88,6 +91,18 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	return 0;
 }
 
+static void run_late_mail(struct poller *p)
+{
+	struct poller *was = self;
+
+	self = p;
+	while (mailbox_any(&p->mailbox) || p->deferred_first) {
+		run_mail(p);
+		run_deferred(p);
+	}
+	self = was;
+}
+
 int poller_free(struct poller *p)
 {
 	int r;
@@ -95,6 +110,12 @@ int poller_free(struct poller *p)
 	if (!p)
 		return 0;
 	if (p->state == POLLER_RUNNING)
+		return -EBUSY;
+	/* A mail may be here before its sender has left poller_post(). */
+	while (atomic_load_explicit(&p->posting, memory_order_acquire))
+		sched_yield();
+	run_late_mail(p);
+	if (p->run_first || p->spawn_first)
 		return -EBUSY;
 	r = fiber_pool_free(p->fibers);
 	if (r < 0)
@@ -105,10 +126,20 @@ int poller_free(struct poller *p)
 
 /* ------------------------------------------------------------------ queues */
 
+/*
+ * Only who finds the box empty wakes the owner: the others know that somebody has, or is about to. The
+ * owner looks into the box once more before it sleeps, so its own mail needs no wake-up.
+ */
 void poller_post(struct poller *p, struct mail *m)
 {
-	if (mailbox_put(&p->mailbox, m) && self != p)
+	if (self == p) {
+		mailbox_put(&p->mailbox, m);
+		return;
+	}
+	atomic_fetch_add_explicit(&p->posting, 1, memory_order_relaxed);
+	if (mailbox_put(&p->mailbox, m))
 		sys_wake_signal(p->wake_fd);
+	atomic_fetch_sub_explicit(&p->posting, 1, memory_order_release);
 }
 
 void poller_ready(struct poller *p, struct fiber *f)
@@ -122,19 +153,39 @@ void poller_ready(struct poller *p, struct fiber *f)
 	p->run_last = f;
 }
 
-int poller_spawn(struct poller *p, void (*fn)(void *), void *arg)
+void poller_spawn_node(struct poller *p, struct spawn *s)
 {
-	struct spawn *s = malloc(sizeof *s);
-
 	poller_assert_owner(p);
-	if (!s)
-		return -ENOMEM;
-	*s = (struct spawn){ .fn = fn, .arg = arg };
+	s->next = NULL;
 	if (p->spawn_last)
 		p->spawn_last->next = s;
 	else
 		p->spawn_first = s;
 	p->spawn_last = s;
+}
+
+struct spawn_call {
+	struct spawn node;
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void spawn_call(void *arg)
+{
+	struct spawn_call c = *(struct spawn_call *)arg;
+
+	free(arg);
+	c.fn(c.arg);
+}
+
+int poller_spawn(struct poller *p, void (*fn)(void *), void *arg)
+{
+	struct spawn_call *c = malloc(sizeof *c);
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct spawn_call){ .node = { .fn = spawn_call, .arg = c }, .fn = fn, .arg = arg };
+	poller_spawn_node(p, &c->node);
 	return 0;
 }
 
@@ -153,8 +204,7 @@ void poller_defer(struct poller *p, struct mail *m)
 static bool has_work(const struct poller *p)
 {
 	return !list_empty(&p->ready) || p->run_first || p->deferred_first ||
-	       (p->spawn_first && !p->spawn_blocked) || atomic_load_explicit(&p->mailbox.head, memory_order_relaxed) ||
-	       (!p->holds && atomic_load_explicit(&p->stop, memory_order_relaxed));
+	       (p->spawn_first && !p->spawn_blocked) || mailbox_any(&p->mailbox);
 }
 
 /* Rounded up, so that no turn comes before its timer. */
@@ -259,31 +309,74 @@ static void resume_fibers(struct poller *p)
 	}
 }
 
+static struct spawn *spawn_pop(struct poller *p)
+{
+	struct spawn *s = p->spawn_first;
+
+	p->spawn_first = s->next;
+	if (!s->next)
+		p->spawn_last = NULL;
+	return s;
+}
+
+static void spawn_put_back(struct poller *p, struct spawn *s)
+{
+	s->next = p->spawn_first;
+	p->spawn_first = s;
+	if (!s->next)
+		p->spawn_last = s;
+}
+
+/* Who waits for want of memory cannot rely on a fiber to end: there may be none. */
+static void spawn_again(struct timer *t)
+{
+	container_of(t, struct poller, spawn_retry)->spawn_blocked = false;
+}
+
+static void spawn_wait(struct poller *p, int err)
+{
+	p->spawn_blocked = true;
+	timer_arm(p, &p->spawn_retry, p->now_ms + SPAWN_RETRY_MS);
+	if (p->spawn_logged_ms && p->now_ms - p->spawn_logged_ms < SPAWN_LOG_MS)
+		return;
+	p->spawn_logged_ms = p->now_ms;
+	poller_log(p, 1, "poller %d: no stack for a fiber (error %d): what would run waits", p->opts.index, -err);
+}
+
+/* Those that are queued now, in their order. A node is not touched once its fiber has begun. */
 static void start_fibers(struct poller *p)
 {
-	struct spawn *s = p->spawn_first, *next;
+	struct spawn *last = p->spawn_last, *s;
+	bool more = p->spawn_first && !p->spawn_blocked;
 	int r;
 
-	p->spawn_first = p->spawn_last = NULL;
-	for (; s; s = next) {
-		next = s->next;
-		p->stats.fibers_run++;
+	while (more) {
+		s = spawn_pop(p);
+		more = s != last;
 		poller_publish_busy(p);
 		r = fiber_run(p->fibers, s->fn, s->arg);
-		if (r < 0)
-			break;
-		free(s);
+		if (r < 0) {
+			spawn_put_back(p, s);
+			spawn_wait(p, r);
+			return;
+		}
+		p->stats.fibers_run++;
 	}
-	p->spawn_blocked = s != NULL;
-	if (!s)
-		return;
-	/* No stack: they wait, in front of what was queued meanwhile. */
-	for (next = s; next->next;)
-		next = next->next;
-	next->next = p->spawn_first;
-	if (!p->spawn_first)
-		p->spawn_last = next;
-	p->spawn_first = s;
+}
+
+static void fire_timers(struct poller *p)
+{
+	struct list due, *n;
+
+	wheel_turn(&p->wheel, p->now_ms, &due);
+	/* Popped one by one: a timer's function may disarm another that is due as well. */
+	while ((n = list_pop(&due))) {
+		struct timer *t = container_of(n, struct timer, link);
+
+		p->stats.timers_fired++;
+		poller_publish_busy(p);
+		t->fn(t);
+	}
 }
 
 static void run_deferred(struct poller *p)
@@ -293,8 +386,26 @@ static void run_deferred(struct poller *p)
 	p->deferred_first = p->deferred_last = NULL;
 	for (; m; m = next) {
 		next = m->next;
+		poller_publish_busy(p);
 		m->fn(m);
 	}
+}
+
+static void trim_stacks(struct timer *t)
+{
+	fiber_pool_trim(container_of(t, struct poller, trim)->fibers);
+}
+
+/* A timer, not a look at the clock in each turn: after a burst there may be no turn for a long time. */
+static void arm_trim(struct poller *p)
+{
+	struct fiber_pool_stats st;
+
+	if (timer_armed(&p->trim))
+		return;
+	fiber_pool_stats(p->fibers, &st);
+	if (st.spare)
+		timer_arm(p, &p->trim, p->now_ms + TRIM_EVERY_MS);
 }
 
 static void turn(struct poller *p)
@@ -307,20 +418,16 @@ static void turn(struct poller *p)
 	run_mail(p);
 	watch_dispatch(p);
 	resume_fibers(p);
-	if (p->spawn_first && !p->spawn_blocked)
-		start_fibers(p);
-	p->stats.timers_fired += wheel_turn(&p->wheel, p->now_ms);
+	start_fibers(p);
+	fire_timers(p);
 	run_deferred(p);
-	if (p->now_ms >= p->trim_at_ms) {
-		p->trim_at_ms = p->now_ms + TRIM_EVERY_MS;
-		fiber_pool_trim(p->fibers);
-	}
+	arm_trim(p);
 }
 
 static bool may_end(const struct poller *p)
 {
 	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !p->run_first && !p->spawn_first &&
-	       !p->deferred_first && !atomic_load_explicit(&p->mailbox.head, memory_order_relaxed);
+	       !p->deferred_first && !mailbox_any(&p->mailbox);
 }
 
 int poller_loop(struct poller *p)
@@ -335,14 +442,11 @@ int poller_loop(struct poller *p)
 
 /* ------------------------------------------------------------------ thread */
 
-static void *thread_main(void *arg)
+static void thread_main(void *arg)
 {
 	struct poller *p = arg;
-	char name[16];
 	int r;
 
-	snprintf(name, sizeof name, "np-%d", p->opts.index);
-	pthread_setname_np(pthread_self(), name);
 	if (p->opts.cpu >= 0) {
 		r = sys_cpu_pin(p->opts.cpu);
 		if (r < 0)
@@ -350,32 +454,19 @@ static void *thread_main(void *arg)
 				   p->opts.cpu, -r);
 	}
 	poller_loop(p);
-	return NULL;
-}
-
-/* A signal meant for the process must not interrupt a poller; its own faults it must get. */
-static void poller_sigmask(sigset_t *set)
-{
-	sigfillset(set);
-	sigdelset(set, SIGSEGV);
-	sigdelset(set, SIGBUS);
-	sigdelset(set, SIGFPE);
-	sigdelset(set, SIGILL);
 }
 
 int poller_start(struct poller *p)
 {
-	sigset_t block, old;
+	char name[16];
 	int r;
 
 	if (p->state != POLLER_MADE)
 		return -EALREADY;
-	poller_sigmask(&block);
-	pthread_sigmask(SIG_SETMASK, &block, &old);
-	r = pthread_create(&p->thread, NULL, thread_main, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return -r;
+	snprintf(name, sizeof name, "np-%d", p->opts.index);
+	r = sys_thread_start(&p->thread, name, thread_main, p);
+	if (r < 0)
+		return r;
 	p->state = POLLER_RUNNING;
 	return 0;
 }
@@ -386,15 +477,15 @@ void poller_stop(struct poller *p)
 	sys_wake_signal(p->wake_fd);
 }
 
-int poller_join(struct poller *p)
+int poller_join(struct poller *p, uint64_t until_ns)
 {
 	int r;
 
 	if (p->state != POLLER_RUNNING)
 		return 0;
-	r = pthread_join(p->thread, NULL);
-	if (r)
-		return -r;
+	r = sys_thread_join(&p->thread, until_ns);
+	if (r < 0)
+		return r;
 	p->state = POLLER_ENDED;
 	return 0;
 }
@@ -416,6 +507,11 @@ int poller_cpu(const struct poller *p)
 	return p->opts.cpu;
 }
 
+void *poller_owner(const struct poller *p)
+{
+	return p->opts.owner;
+}
+
 uint64_t poller_now_ms(const struct poller *p)
 {
 	return p->now_ms;
@@ -425,6 +521,14 @@ uint64_t poller_refresh_now(struct poller *p)
 {
 	p->now_ms = sys_clock_ns() / 1000000u;
 	return p->now_ms;
+}
+
+uint64_t poller_after_ms(struct poller *p, int ms)
+{
+	uint64_t ns = sys_clock_ns();
+
+	p->now_ms = ns / 1000000u;
+	return (ns + (uint64_t)ms * 1000000u + 999999u) / 1000000u;
 }
 
 uint64_t poller_turn(const struct poller *p)

@@ -13,8 +13,8 @@
  *   state      leaves it by
  *   made       poller_start() -> running;  poller_free()
  *   running    poller_stop() -> stopping
- *   stopping   the loop has seen it and no mail is left -> ended
- *   ended      poller_join() -> made (may be freed)
+ *   stopping   no hold, no mail and nothing runnable is left -> ended
+ *   ended      poller_join(), then poller_free()
  */
 #ifndef POLL_POLLER_H
 #define POLL_POLLER_H
@@ -53,6 +53,14 @@ struct poller_opts {
 	/* Everything worth telling goes here; may be NULL. Thread: the poller's. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
+	void *owner;       /* what poller_owner() says: whom this poller belongs to */
+};
+
+/* A fiber that waits to be started. The node is its caller's until fn begins. */
+struct spawn {
+	struct spawn *next;
+	void (*fn)(void *);
+	void *arg;
 };
 
 struct poller_stats {
@@ -60,13 +68,19 @@ struct poller_stats {
 };
 
 int poller_new(const struct poller_opts *o, struct poller **ret);
-/* -EBUSY unless made or joined, or while a fiber is parked. */
+/*
+ * poller_free() - mail that came after the end is run here, on the calling thread
+ *
+ * So a mail is never lost: the last reference to something on this poller may go after its thread has
+ * ended. Return: 0; -EBUSY unless made or joined, or while a fiber is parked or waits for its start.
+ */
 int poller_free(struct poller *p);
-/* The thread: pinned (a failure is logged and lived with), all signals but SEGV BUS FPE ILL blocked. */
+/* The thread: "np-<index>", pinned (a failure is logged and lived with), deaf to signals (sys/thread.h). */
 int poller_start(struct poller *p);
 /* Thread: any. Asks the loop to end after the turn in which it sees it and its mailbox is empty. */
 void poller_stop(struct poller *p);
-int poller_join(struct poller *p);
+/* @until_ns of sys_clock_ns(), 0 = for ever. Return: 0, also when it does not run; -ETIMEDOUT: it still does. */
+int poller_join(struct poller *p, uint64_t until_ns);
 /* For tests and for users with a thread of their own: run the loop here until poller_stop(). */
 int poller_loop(struct poller *p);
 
@@ -75,6 +89,7 @@ struct poller *poller_self(void);
 int poller_index(const struct poller *p);
 /* The CPU it was to be pinned to, -1 for none. */
 int poller_cpu(const struct poller *p);
+void *poller_owner(const struct poller *p);
 
 /* Thread: any. FIFO per sender. Wakes the loop if need be. */
 void poller_post(struct poller *p, struct mail *m);
@@ -83,10 +98,17 @@ void poller_post(struct poller *p, struct mail *m);
 uint64_t poller_now_ms(const struct poller *p);
 /* Owner. Reads the clock anew: for code that comes back from long work. */
 uint64_t poller_refresh_now(struct poller *p);
+/*
+ * Owner. When @ms milliseconds from this moment have passed whole, for timer_arm(). poller_now_ms() + ms would
+ * be early: by what this turn has lasted, and by the part of a millisecond that had gone before it.
+ */
+uint64_t poller_after_ms(struct poller *p, int ms);
 
 /* Owner. Start fn(arg) on a fiber in this turn's or the next turn's run phase; from main or a fiber.
  * -ENOMEM. When all stacks are taken it waits in the queue until one is free. */
 int poller_spawn(struct poller *p, void (*fn)(void *), void *arg);
+/* The same with a node of the caller's, so it cannot fail. */
+void poller_spawn_node(struct poller *p, struct spawn *s);
 /* Owner. A parked fiber goes on in the run phase. Each park is ended by exactly one of these. */
 void poller_ready(struct poller *p, struct fiber *f);
 struct fiber_pool *poller_fibers(struct poller *p);

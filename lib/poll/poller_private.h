@@ -3,7 +3,6 @@
 #ifndef POLL_POLLER_PRIVATE_H
 #define POLL_POLLER_PRIVATE_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 
@@ -11,6 +10,7 @@
 #include "poll/poller.h"
 #include "poll/watch.h"
 #include "poll/wheel.h"
+#include "sys/thread.h"
 
 #define POLLER_LOADS 16
 
@@ -31,11 +31,13 @@ struct poller {
 	struct list ready;             /* watches with want & ready */
 	struct fiber *run_first, *run_last;
 	struct spawn *spawn_first, *spawn_last;
-	bool spawn_blocked;            /* no stack was free; until a fiber ends */
+	bool spawn_blocked;            /* no stack was free; until a fiber ends or spawn_retry fires */
+	struct timer spawn_retry;
+	uint64_t spawn_logged_ms;
 	struct mail *deferred_first, *deferred_last;
 	struct wheel wheel;
 	uint64_t now_ms;
-	uint64_t trim_at_ms;
+	struct timer trim;             /* armed while the pool has stacks to give back */
 	struct watch_slot *slots;
 	uint32_t n_slots, free_slot;
 	struct epoll_event *events;
@@ -51,13 +53,14 @@ struct poller {
 	bool wait_failed;              /* epoll_wait failed and it has been logged */
 
 	/* control thread */
-	pthread_t thread;
+	struct sys_thread thread;
 	enum poller_state state;
 
 	/* any thread */
 	int wake_fd;
 	_Atomic(bool) stop;
 	struct mailbox mailbox __attribute__((aligned(64)));
+	_Atomic(unsigned) posting;     /* threads between mailbox_put() and the end of their wake-up */
 };
 
 /* An epoll event of this watch. */

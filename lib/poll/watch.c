@@ -95,9 +95,14 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	return r;
 }
 
+bool watch_is_open(const struct watch *w)
+{
+	return w->fn && w->slot != SLOT_NONE;
+}
+
 void watch_drop(struct watch *w)
 {
-	if (!w->fn || w->slot == SLOT_NONE)
+	if (!watch_is_open(w))
 		return;
 	list_remove(&w->link);
 	slot_give(w->poller, w);
@@ -107,7 +112,7 @@ void watch_drop(struct watch *w)
 
 void watch_close(struct watch *w)
 {
-	if (!w->fn || w->slot == SLOT_NONE)
+	if (!watch_is_open(w))
 		return;
 	/* ENOENT, EBADF: it is not registered, which is what we want. Others cannot happen to DEL. */
 	sys_epoll_del(w->poller->epoll_fd, w->fd);

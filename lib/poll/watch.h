@@ -25,6 +25,7 @@
 #ifndef POLL_WATCH_H
 #define POLL_WATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "poll/list.h"
@@ -46,7 +47,7 @@ struct watch {
 	void (*fn)(struct watch *w, unsigned ready); /* ready: want & ready, never 0 */
 	struct poller *poller;
 	struct list link;  /* in the poller's ready list while want & ready */
-	int fd;            /* borrowed; -1 while closed */
+	int fd;            /* borrowed; stays as it is when the watch is closed */
 	uint32_t slot;     /* in the poller's table; its generation makes stale events harmless */
 	uint8_t want;
 	uint8_t ready;
@@ -78,6 +79,8 @@ void watch_close(struct watch *w);
  * reports finds no generation and is dropped.
  */
 void watch_drop(struct watch *w);
+/* Between watch_open() and watch_close() or watch_drop(); false for a zeroed watch. */
+bool watch_is_open(const struct watch *w);
 /* OUT: may fail once with what epoll_ctl(2) says (-ENOMEM, -ENOSPC). IN: always 0. */
 int watch_want(struct watch *w, unsigned bits);
 void watch_stop(struct watch *w, unsigned bits);

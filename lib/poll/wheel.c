@@ -3,6 +3,7 @@
 #include "poll/wheel.h"
 
 #define SHIFT(level) (6u * (unsigned)(level))
+#define LOOK         8u /* timers of a slot that are looked at for the earliest */
 
 void wheel_init(struct wheel *w, uint64_t now_ms)
 {
@@ -46,16 +47,32 @@ static unsigned ahead(uint64_t bits, unsigned at)
 	return (unsigned)__builtin_ctzll(bits) + 1;
 }
 
-uint64_t wheel_next(const struct wheel *w)
+/*
+ * Steps from where the wheel stands to the next slot of @level that holds a timer; 0 where there is
+ * none. Bits that disarmed timers left behind go: each was set by a put, so this costs no more than that.
+ */
+static unsigned next_slot(struct wheel *w, int level, unsigned at)
+{
+	unsigned d, i;
+
+	while ((d = ahead(w->bits[level], at))) {
+		i = (at + d) & (WHEEL_SLOTS - 1);
+		if (!list_empty(&w->slot[level][i]))
+			break;
+		w->bits[level] &= ~((uint64_t)1 << i);
+	}
+	return d;
+}
+
+/* The next time at which a slot is entered that holds a timer. */
+static uint64_t next_entry(struct wheel *w)
 {
 	uint64_t best = WHEEL_NEVER, at, t;
 	unsigned d;
 
-	if (!list_empty(&w->due))
-		return w->now;
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
 		at = w->now >> SHIFT(l);
-		d = ahead(w->bits[l], at & (WHEEL_SLOTS - 1));
+		d = next_slot(w, l, at & (WHEEL_SLOTS - 1));
 		if (!d)
 			continue;
 		t = (at + d) << SHIFT(l);
@@ -64,18 +81,41 @@ uint64_t wheel_next(const struct wheel *w)
 	return best;
 }
 
-static unsigned fire_all(struct list *l)
+/*
+ * The earliest timer of a slot that spans @from..@to. Of a slot that holds many only the beginning is
+ * known: the wheel turns for nothing then, once, and the slot's timers come down a level.
+ */
+static uint64_t earliest(const struct list *slot, uint64_t from, uint64_t to)
 {
-	struct list *n;
-	unsigned fired = 0;
+	unsigned looked = 0;
 
-	while ((n = list_pop(l))) {
-		struct timer *t = container_of(n, struct timer, link);
+	for (struct list *n = slot->next; n != slot; n = n->next) {
+		uint64_t when = container_of(n, struct timer, link)->when_ms;
 
-		fired++;
-		t->fn(t);
+		if (++looked > LOOK)
+			return from;
+		to = when < to ? when : to;
 	}
-	return fired;
+	return to;
+}
+
+uint64_t wheel_next(struct wheel *w)
+{
+	uint64_t best = WHEEL_NEVER, at, t;
+	unsigned d;
+
+	if (!list_empty(&w->due))
+		return w->now;
+	for (int l = 0; l < WHEEL_LEVELS; l++) {
+		at = w->now >> SHIFT(l);
+		d = next_slot(w, l, at & (WHEEL_SLOTS - 1));
+		if (!d)
+			continue;
+		t = earliest(&w->slot[l][(at + d) & (WHEEL_SLOTS - 1)], (at + d) << SHIFT(l),
+			     ((at + d + 1) << SHIFT(l)) - 1);
+		best = t < best ? t : best;
+	}
+	return best;
 }
 
 /* Enters the slots that begin at w->now: what lies in higher levels comes down. */
@@ -101,20 +141,15 @@ static void come_down(struct wheel *w, struct list *due)
 	}
 }
 
-unsigned wheel_turn(struct wheel *w, uint64_t now_ms)
+void wheel_turn(struct wheel *w, uint64_t now_ms, struct list *ret_due)
 {
-	unsigned fired;
-	struct list due;
 	uint64_t next;
 
-	list_move_all(&w->due, &due);
-	while ((next = wheel_next(w)) <= now_ms && list_empty(&w->due)) {
+	list_move_all(&w->due, ret_due);
+	while ((next = next_entry(w)) <= now_ms) {
 		w->now = next;
-		come_down(w, &due);
+		come_down(w, ret_due);
 	}
 	if (now_ms > w->now)
 		w->now = now_ms;
-	/* A timer's function may disarm another that is due: it unlinks itself from this list. */
-	fired = fire_all(&due);
-	return fired;
 }

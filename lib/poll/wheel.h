@@ -4,8 +4,8 @@
  *
  * A slot of level l spans 64^l ms. A timer lies in the lowest level that reaches it and comes down a
  * level each time the wheel enters its slot. A bit for each slot that may hold a timer makes
- * the way to the next one five rotations. A disarmed timer leaves its bit set, so the wheel may wake
- * once for an empty slot; looking for its neighbours would cost more.
+ * the way to the next one five rotations. A reader would get wrong: a set bit says "may": disarming
+ * only unlinks, and whoever looks ahead clears the bits of slots it finds empty.
  */
 #ifndef POLL_WHEEL_H
 #define POLL_WHEEL_H
@@ -27,8 +27,11 @@ struct wheel {
 void wheel_init(struct wheel *w, uint64_t now_ms);
 void wheel_put(struct wheel *w, struct timer *t);
 /* When the wheel has to be turned next, at the latest; WHEEL_NEVER where no timer is armed. */
-uint64_t wheel_next(const struct wheel *w);
-/* Fires what is due at @now_ms; timers armed meanwhile for the past fire in the next call. Return: how many. */
-unsigned wheel_turn(struct wheel *w, uint64_t now_ms);
+uint64_t wheel_next(struct wheel *w);
+/*
+ * Moves what is due at @now_ms to the empty @ret_due, in the order of its time; whoever calls fires
+ * it. What is armed for the past from then on is due in the next turn.
+ */
+void wheel_turn(struct wheel *w, uint64_t now_ms, struct list *ret_due);
 
 #endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* thread: pthread_create, and an end that can be waited for on the monotonic clock. */
+#include "sys/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "sys/fault.h"
+
+static void *thread_main(void *arg)
+{
+	struct sys_thread *t = arg;
+
+	pthread_setname_np(pthread_self(), t->name);
+	t->fn(t->arg);
+	pthread_mutex_lock(&t->lock);
+	t->ended = true;
+	pthread_cond_signal(&t->over);
+	pthread_mutex_unlock(&t->lock);
+	return NULL;
+}
+
+/* A new thread starts with its maker's mask: so there is no moment in which it could take a signal. */
+static int create(struct sys_thread *t)
+{
+	sigset_t mask, old;
+	int r;
+
+	sigfillset(&mask);
+	sigdelset(&mask, SIGSEGV);
+	sigdelset(&mask, SIGBUS);
+	sigdelset(&mask, SIGFPE);
+	sigdelset(&mask, SIGILL);
+	pthread_sigmask(SIG_SETMASK, &mask, &old);
+	r = pthread_create(&t->id, NULL, thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
+}
+
+/* glibc's cond and mutex of these kinds cannot fail: they hold no resource. */
+static void init(struct sys_thread *t)
+{
+	pthread_condattr_t a;
+
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->over, &a);
+	pthread_condattr_destroy(&a);
+}
+
+static void fini(struct sys_thread *t)
+{
+	pthread_cond_destroy(&t->over);
+	pthread_mutex_destroy(&t->lock);
+}
+
+int sys_thread_start(struct sys_thread *t, const char *name, void (*fn)(void *), void *arg)
+{
+	int r;
+
+	SYS_FAULT(thread);
+	*t = (struct sys_thread){ .fn = fn, .arg = arg };
+	snprintf(t->name, sizeof t->name, "%s", name);
+	init(t);
+	r = create(t);
+	if (r < 0)
+		fini(t);
+	return r;
+}
+
+static int await_end(struct sys_thread *t, uint64_t until_ns)
+{
+	struct timespec at = { .tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u) };
+	int r = 0;
+
+	pthread_mutex_lock(&t->lock);
+	while (!t->ended && r == 0)
+		r = until_ns ? pthread_cond_timedwait(&t->over, &t->lock, &at) : pthread_cond_wait(&t->over, &t->lock);
+	r = t->ended ? 0 : -r;
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int sys_thread_join(struct sys_thread *t, uint64_t until_ns)
+{
+	int r = await_end(t, until_ns);
+
+	if (r < 0)
+		return r;
+	pthread_join(t->id, NULL);
+	fini(t);
+	return 0;
+}
