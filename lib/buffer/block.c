@@ -177,6 +177,7 @@ static struct cache *cache_new(void)
 		return NULL;
 	memset(c, 0, sizeof *c);
 	c->hot.id = ++last_id;
+	c->hot.plain = block_plain_word(c->hot.id);
 	pthread_mutex_init(&c->lock, NULL);
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
 		c->hot.shelf[i].limit = shelf_limit(i);
@@ -300,12 +301,22 @@ static void give_back(struct block *b)
 	do
 		b->next = head;
 	while (!atomic_compare_exchange_weak(&c->returned, &head, b));
-	if (atomic_load(&c->orphaned) || n * block_size(cls) > RETURN_BYTES)
+	if (atomic_load(&c->orphaned) || n * data_size(cls) > RETURN_BYTES)
 		settle(c);
+}
+
+/* As block_get() gives it. */
+static void reset(struct block *b)
+{
+	b->flags = 0;
+	atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
+	if (b->cls)
+		b->end = b->base + block_size(b->cls);
 }
 
 void block_free_slow(struct block *b)
 {
+	reset(b);
 	if (b->home == BLOCK_LOOSE)
 		free_loose(b);
 	else if (b->home == block_cache->id)

@@ -61,6 +61,7 @@ static void free_shell(struct np_linkbuf *b)
 	cell->home = home;
 	cell->cls = 0;
 	cell->flags = 0;
+	atomic_init(&cell->refs, 1);
 	block_free(cell);
 }
 
@@ -72,7 +73,7 @@ void np_linkbuf_free(struct np_linkbuf *b)
 	free_shell(b);
 }
 
-void np_linkbuf_release(struct np_linkbuf *b)
+static slow_path void release(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
 
@@ -81,10 +82,23 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		chain_drop(e, NULL);
 		return;
 	}
-	for (read = b->read; read->r == read->w && read->next; read = read->next)
+	for (read = b->read; !block_left(read) && read->next; read = read->next)
 		;
 	b->head = b->read = read;
 	chain_drop(e, read);
+}
+
+void np_linkbuf_release(struct np_linkbuf *b)
+{
+	struct block *e = b->head;
+
+	/* All read, in one block that nobody shares: the common end of a request. */
+	if (likely(e && b->len + b->pending == 0 && e == b->tail && block_cache_it(e))) {
+		b->head = b->read = b->tail = NULL;
+		return;
+	}
+	if (e)
+		release(b);
 }
 
 void chain_withdraw(struct np_linkbuf *b)
@@ -107,7 +121,7 @@ void chain_drop_unused(struct np_linkbuf *b)
 
 	if (b->len + b->pending || !e || e != b->head)
 		return;
-	if (e->mem != e || (e->flags & BLOCK_FIXED) || e->r != e->base)
+	if (e->flags & (BLOCK_FIXED | BLOCK_VIEW) || e->r != e->base)
 		return;
 	become_empty(b);
 	block_drop(e);

@@ -35,34 +35,37 @@ static struct block *more(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
-static struct block *reserve_more(struct np_linkbuf *b, size_t n)
+static slow_path int reserve_more(struct np_linkbuf *b, size_t n, void **ret_p)
 {
 	struct block *e;
 
+	if (!n) {
+		*ret_p = b; /* something that is not NULL */
+		return 0;
+	}
 	chain_withdraw(b);
 	e = more(b, n);
-	if (e)
-		chain_add(b, e);
-	return e;
+	if (!e)
+		return -ENOMEM;
+	chain_add(b, e);
+	*ret_p = e->w;
+	e->w += n;
+	b->pending += n;
+	return 0;
 }
 
 int np_linkbuf_reserve(struct np_linkbuf *b, size_t n, void **ret_p)
 {
 	struct block *t = b->tail;
 
-	if (!t && n <= block_size(b->first)) {
-		if (unlikely(!n)) {
-			*ret_p = b; /* something that is not NULL */
-			return 0;
-		}
-		t = block_data(b->first);
+	if (!t && n - 1 < block_size(b->first)) { /* n == 0 wraps round */
+		t = block_cached(b->first);
 		if (unlikely(!t))
-			return -ENOMEM;
+			return reserve_more(b, n, ret_p);
+		block_clear(t);
 		b->head = b->read = b->tail = t;
 	} else if (unlikely(!t || block_room(t) < n)) {
-		t = reserve_more(b, n);
-		if (!t)
-			return -ENOMEM;
+		return reserve_more(b, n, ret_p);
 	}
 	*ret_p = t->w;
 	t->w += n;
@@ -195,10 +198,11 @@ static void split(struct np_linkbuf *b, struct block *at, size_t n, struct block
 	rest->w = at->w;
 	rest->end = at->end;
 	rest->mem = at->mem;
-	rest->flags = at->flags & BLOCK_FIXED;
+	rest->flags = (at->flags & BLOCK_FIXED) | BLOCK_VIEW;
 	rest->next = at->next;
 	block_ref(at->mem);
 	at->w = at->end = at->r + n; /* what follows is not its own any more */
+	at->flags |= BLOCK_SPLIT;
 	at->next = e;
 	e->next = rest;
 	if (b->tail == at)
@@ -239,7 +243,7 @@ int np_linkbuf_write_direct(struct np_linkbuf *b, const void *p, size_t n, size_
 	if (!e)
 		return -ENOMEM;
 	if (insert(b, e, remain) < 0) {
-		e->flags = 0; /* refused: done() never runs */
+		e->done = NULL; /* refused */
 		block_drop(e);
 		return -ENOMEM;
 	}
