@@ -3,8 +3,11 @@
 #include "buffer/linkbuf.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "buffer/chain.h"
+#include "buffer/mem.h"
+#include "netpoll/block.h"
 
 _Static_assert(sizeof(struct np_linkbuf) == 48, "an idle connection's memory counts on it");
 _Static_assert(sizeof(struct np_linkbuf) + 2 * sizeof(void *) <= sizeof(struct block), "a buffer lives in a cell");
@@ -73,6 +76,13 @@ void np_linkbuf_free(struct np_linkbuf *b)
 	free_shell(b);
 }
 
+/* Bytes that were read and whose block stays, because more of it is unread. */
+static void poison(struct block *e)
+{
+	if (block_alone(e) && !(e->flags & BLOCK_REF))
+		memset(e->base, NP_BLOCK_POISONED, (size_t)(e->r - e->base));
+}
+
 static slow_path void release(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
@@ -86,6 +96,8 @@ static slow_path void release(struct np_linkbuf *b)
 		;
 	b->head = b->read = read;
 	chain_drop(e, read);
+	if (unlikely(mem_flags & NP_BLOCK_POISON))
+		poison(read);
 }
 
 void np_linkbuf_release(struct np_linkbuf *b)

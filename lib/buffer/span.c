@@ -2,6 +2,8 @@
 /* span: blocks of one class, cut from one allocation as they are needed. */
 #include "buffer/span.h"
 
+#include "buffer/mem.h"
+
 #define SPAN_HEADERS ((unsigned)(SPAN_PAGE / sizeof(struct block)) - 1)
 #define SPAN_BYTES (512u << 10) /* data in a span, unless one block is more or its headers fill the page */
 
