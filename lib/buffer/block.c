@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer/apart.h"
+#include "buffer/mem.h"
 #include "buffer/span.h"
 #include "netpoll/block.h"
+#include "sys/opts.h"
 
 #define CACHE_BYTES (8u << 20)  /* a shelf keeps at most this much, */
 #define CACHE_BLOCKS 4u         /* but this many whatever their size, */
@@ -53,10 +56,6 @@ static uint16_t last_id;
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool have_thread_end;
-
-static struct {
-	atomic_size_t blocks, bytes, high, cells;
-} loose;
 
 static unsigned shelf_limit(unsigned cls)
 {
@@ -177,6 +176,7 @@ static struct cache *cache_new(void)
 		return NULL;
 	memset(c, 0, sizeof *c);
 	c->hot.id = ++last_id;
+	c->hot.plain = block_plain_word(c->hot.id);
 	pthread_mutex_init(&c->lock, NULL);
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
 		c->hot.shelf[i].limit = shelf_limit(i);
@@ -224,58 +224,16 @@ void block_copied_slow(size_t n)
 		peer_write(c->hot.copied, c->hot.copied + n);
 }
 
-/* ------------------------------------------------------------------ an allocation of its own */
-
-struct loose {
-	alignas(64) size_t bytes; /* of data */
-	struct block b;
-};
-
-struct block *block_get_loose(size_t n)
-{
-	struct loose *l = n > SIZE_MAX - sizeof *l ? NULL : mem_alloc(sizeof *l + n, SPAN_PAGE);
-	struct block *b;
-	size_t held, high;
-
-	if (!l)
-		return NULL;
-	l->bytes = n;
-	b = &l->b;
-	b->next = NULL;
-	b->base = (unsigned char *)(l + 1);
-	b->r = b->w = b->base;
-	b->end = b->base + n;
-	b->mem = b;
-	b->home = BLOCK_LOOSE;
-	b->cls = 0;
-	b->flags = 0;
-	atomic_init(&b->refs, 1);
-	atomic_fetch_add_explicit(&loose.blocks, 1, memory_order_relaxed);
-	held = atomic_fetch_add_explicit(&loose.bytes, n, memory_order_relaxed) + n;
-	high = atomic_load_explicit(&loose.high, memory_order_relaxed);
-	while (held > high &&
-	       !atomic_compare_exchange_weak_explicit(&loose.high, &high, held, memory_order_relaxed,
-						      memory_order_relaxed))
-		;
-	return b;
-}
-
-static void free_loose(struct block *b)
-{
-	struct loose *l = (struct loose *)((char *)b - offsetof(struct loose, b));
-
-	atomic_fetch_sub_explicit(&loose.blocks, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&loose.bytes, l->bytes, memory_order_relaxed);
-	mem_free(l, sizeof *l + l->bytes);
-}
-
 /* ------------------------------------------------------------------ where the fast paths end */
 
 struct block *block_get_slow(unsigned cls)
 {
-	struct cache *c = cache_mine();
+	struct cache *c;
 	struct block *b;
 
+	if (mem_debug())
+		return apart_get(cls, data_size(cls));
+	c = cache_mine();
 	if (!c)
 		return NULL;
 	reclaim(c);
@@ -286,6 +244,17 @@ struct block *block_get_slow(unsigned cls)
 	if (b && ++c->owned[cls] > c->high[cls])
 		c->high[cls] = c->owned[cls];
 	pthread_mutex_unlock(&c->lock);
+	return b;
+}
+
+struct block *block_get_loose(size_t n)
+{
+	struct block *b;
+
+	mem_debug();
+	b = apart_get(0, n);
+	if (b)
+		block_clear(b);
 	return b;
 }
 
@@ -300,15 +269,27 @@ static void give_back(struct block *b)
 	do
 		b->next = head;
 	while (!atomic_compare_exchange_weak(&c->returned, &head, b));
-	if (atomic_load(&c->orphaned) || n * block_size(cls) > RETURN_BYTES)
+	if (atomic_load(&c->orphaned) || n * data_size(cls) > RETURN_BYTES)
 		settle(c);
+}
+
+/* As block_get() gives it. */
+static void reset(struct block *b)
+{
+	b->flags = 0;
+	atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
+	if (b->cls)
+		b->end = b->base + block_size(b->cls);
 }
 
 void block_free_slow(struct block *b)
 {
-	if (b->home == BLOCK_LOOSE)
-		free_loose(b);
-	else if (b->home == block_cache->id)
+	if (b->home == BLOCK_LOOSE) {
+		apart_free(b);
+		return;
+	}
+	reset(b);
+	if (b->home == block_cache->id)
 		shelve((struct cache *)block_cache, b);
 	else
 		give_back(b);
@@ -364,22 +345,16 @@ static void add_cache(struct cache *c, struct np_block_stats *t)
 
 int np_block_stats(struct np_block_stats *ret)
 {
-	struct np_block_stats t = { .sz = ret->sz };
+	struct np_block_stats t = { .sz = sizeof t };
 	struct mem_count m = mem_counted();
 
-	if (ret->sz < sizeof ret->sz)
-		return -EINVAL;
 	pthread_mutex_lock(&caches_lock);
 	for (struct cache *c = caches; c; c = c->next)
 		add_cache(c, &t);
 	pthread_mutex_unlock(&caches_lock);
-	t.blocks_in_use += atomic_load_explicit(&loose.blocks, memory_order_relaxed);
-	t.bytes_in_use += atomic_load_explicit(&loose.bytes, memory_order_relaxed);
-	t.bytes_high += atomic_load_explicit(&loose.high, memory_order_relaxed);
-	t.cells_in_use += atomic_load_explicit(&loose.cells, memory_order_relaxed);
+	apart_stats(&t);
 	t.bytes_mapped = m.bytes;
 	t.allocs = m.allocs;
 	t.frees = m.frees;
-	memcpy(ret, &t, ret->sz < sizeof t ? ret->sz : sizeof t);
-	return 0;
+	return sys_opts_give(ret, &t, sizeof t);
 }

@@ -19,11 +19,14 @@
 #define BUFFER_BLOCK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* Kept out of line, so that the fast path that ends in it needs no stack frame. */
+#define slow_path __attribute__((noinline, cold))
 
 struct block {
 	struct block *next; /* the bytes after these; in a cache: the next free one */
@@ -36,16 +39,24 @@ struct block {
 		void *arg;           /* reference */
 	};
 	void (*done)(void *arg); /* reference; may be NULL */
-	atomic_uint refs;        /* headers that show this memory, itself included */
-	uint16_t home;           /* id of the cache it belongs to, or BLOCK_LOOSE */
-	uint8_t cls;
-	uint8_t flags;
+	union {
+		struct {
+			atomic_uint refs; /* headers that show this memory, itself included */
+			uint16_t home;    /* id of the cache it belongs to, or BLOCK_LOOSE */
+			uint8_t cls;
+			uint8_t flags;
+		};
+		uint64_t word; /* all four, for block_plain() */
+	};
 };
 
-#define BLOCK_REF 1   /* flags: a reference; done() is due */
-#define BLOCK_FIXED 2 /* flags: a reference or a slice: has no room and never gets any */
-#define BLOCK_LEAD 4  /* flags: base .. r was left empty, for bytes that belong before these */
-#define BLOCK_PULLED 8 /* flags: made by pulling bytes together */
+/* flags; 0 is a data block with nothing special about it. */
+#define BLOCK_REF 1    /* a reference; done() is due */
+#define BLOCK_FIXED 2  /* a reference or a slice: has no room and never gets any */
+#define BLOCK_VIEW 4   /* shows another block's memory */
+#define BLOCK_LEAD 8   /* base .. r was left empty, for bytes that belong before these */
+#define BLOCK_PULLED 16 /* made by pulling bytes together */
+#define BLOCK_SPLIT 32 /* end was moved: what follows it is another header's */
 
 /* Sizes: class 0 is a bare header, class k has 256 << k bytes: 512 to 4 MiB. Above that: BLOCK_LOOSE. */
 #define BLOCK_CLASSES 15u
@@ -82,6 +93,7 @@ struct shelf {
 
 struct block_cache {
 	struct shelf shelf[BLOCK_CLASSES];
+	uint64_t plain; /* see block_plain() */
 	uint16_t id;
 	size_t copied; /* bytes_copied of this thread */
 };
@@ -98,15 +110,15 @@ struct block *block_get_loose(size_t n);
 #define peer_read(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define peer_write(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
 
-/* A header of class @cls. Only cls, home, and of a data block base, mem, refs == 1 are set. NULL: no memory. */
-static inline struct block *block_get(unsigned cls)
+/* From this thread's cache or not at all. */
+static inline struct block *block_cached(unsigned cls)
 {
 	struct shelf *s = &block_cache->shelf[cls];
 	struct block *b = s->free;
 	unsigned n;
 
 	if (unlikely(!b))
-		return block_get_slow(cls);
+		return NULL;
 	s->free = b->next;
 	n = s->n - 1;
 	peer_write(s->n, n);
@@ -115,33 +127,73 @@ static inline struct block *block_get(unsigned cls)
 	return b;
 }
 
+/*
+ * A header of class @cls. cls and home are set, flags is 0; of a data block base, end, mem and refs
+ * too. NULL: no memory.
+ */
+static inline struct block *block_get(unsigned cls)
+{
+	struct block *b = block_cached(cls);
+
+	return likely(b) ? b : block_get_slow(cls);
+}
+
+static inline void block_clear(struct block *b)
+{
+	b->next = NULL;
+	b->r = b->w = b->base;
+}
+
 /* An empty data block. */
 static inline struct block *block_data(unsigned cls)
 {
 	struct block *b = block_get(cls);
 
-	if (likely(b)) {
-		b->next = NULL;
-		b->r = b->w = b->base;
-		b->end = b->base + block_size(cls);
-		b->flags = 0;
-	}
+	if (likely(b))
+		block_clear(b);
 	return b;
+}
+
+/*
+ * Whether @b is a data block of this thread's cache that is shown once and has no flags: the one
+ * case worth being fast for, told by one comparison.
+ */
+static inline bool block_plain(const struct block *b, const struct block_cache *c)
+{
+	return (__atomic_load_n(&b->word, __ATOMIC_ACQUIRE) & ~((uint64_t)0xff << 48)) == c->plain;
+}
+
+static inline uint64_t block_plain_word(uint16_t home)
+{
+	struct block b = { .word = 0 };
+
+	b.home = home;
+	atomic_init(&b.refs, 1);
+	return b.word;
+}
+
+/* Into this thread's cache, if it is plain and fits. */
+static inline bool block_cache_it(struct block *b)
+{
+	struct block_cache *c = block_cache;
+	struct shelf *s;
+
+	if (unlikely(!block_plain(b, c)))
+		return false;
+	s = &c->shelf[b->cls];
+	if (unlikely(s->n >= s->limit))
+		return false;
+	b->next = s->free;
+	s->free = b;
+	peer_write(s->n, s->n + 1);
+	return true;
 }
 
 /* Back to a cache. Nobody shows it any more; done() has run. */
 static inline void block_free(struct block *b)
 {
-	struct block_cache *c = block_cache;
-	struct shelf *s = &c->shelf[b->cls];
-
-	if (unlikely(b->home != c->id || s->n >= s->limit)) {
+	if (unlikely(!block_cache_it(b)))
 		block_free_slow(b);
-		return;
-	}
-	b->next = s->free;
-	s->free = b;
-	peer_write(s->n, s->n + 1);
 }
 
 /* One header less shows the memory of @m. */
@@ -158,7 +210,6 @@ static inline void block_unref(struct block *m)
 	if (unlikely(m->flags & BLOCK_REF)) {
 		done = m->done;
 		arg = m->arg;
-		m->flags = 0;
 		block_free(m);
 		if (done)
 			done(arg); /* last: it may use buffers itself */
@@ -176,7 +227,7 @@ static inline void block_ref(struct block *m)
 }
 
 /* Nobody else shows this block's memory. */
-static inline int block_alone(const struct block *b)
+static inline bool block_alone(const struct block *b)
 {
 	return b->mem == b && atomic_load_explicit(&b->refs, memory_order_acquire) == 1;
 }
@@ -213,7 +264,7 @@ static inline struct block *block_view(struct block *m, unsigned char *p, size_t
 	v->r = p;
 	v->w = v->end = p + n;
 	v->mem = m;
-	v->flags = BLOCK_FIXED;
+	v->flags = BLOCK_FIXED | BLOCK_VIEW;
 	return v;
 }
 

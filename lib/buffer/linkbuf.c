@@ -3,8 +3,11 @@
 #include "buffer/linkbuf.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "buffer/chain.h"
+#include "buffer/mem.h"
+#include "netpoll/block.h"
 
 _Static_assert(sizeof(struct np_linkbuf) == 48, "an idle connection's memory counts on it");
 _Static_assert(sizeof(struct np_linkbuf) + 2 * sizeof(void *) <= sizeof(struct block), "a buffer lives in a cell");
@@ -61,6 +64,7 @@ static void free_shell(struct np_linkbuf *b)
 	cell->home = home;
 	cell->cls = 0;
 	cell->flags = 0;
+	atomic_init(&cell->refs, 1);
 	block_free(cell);
 }
 
@@ -72,7 +76,14 @@ void np_linkbuf_free(struct np_linkbuf *b)
 	free_shell(b);
 }
 
-void np_linkbuf_release(struct np_linkbuf *b)
+/* Bytes that were read and whose block stays, because more of it is unread. */
+static void poison(struct block *e)
+{
+	if (block_alone(e) && !(e->flags & BLOCK_REF))
+		memset(e->base, NP_BLOCK_POISONED, (size_t)(e->r - e->base));
+}
+
+static slow_path void release(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
 
@@ -81,10 +92,25 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		chain_drop(e, NULL);
 		return;
 	}
-	for (read = b->read; read->r == read->w && read->next; read = read->next)
+	for (read = b->read; !block_left(read) && read->next; read = read->next)
 		;
 	b->head = b->read = read;
 	chain_drop(e, read);
+	if (unlikely(mem_flags & NP_BLOCK_POISON))
+		poison(read);
+}
+
+void np_linkbuf_release(struct np_linkbuf *b)
+{
+	struct block *e = b->head;
+
+	/* All read, in one block that nobody shares: the common end of a request. */
+	if (likely(e && b->len + b->pending == 0 && e == b->tail && block_cache_it(e))) {
+		b->head = b->read = b->tail = NULL;
+		return;
+	}
+	if (e)
+		release(b);
 }
 
 void chain_withdraw(struct np_linkbuf *b)
@@ -107,7 +133,7 @@ void chain_drop_unused(struct np_linkbuf *b)
 
 	if (b->len + b->pending || !e || e != b->head)
 		return;
-	if (e->mem != e || (e->flags & BLOCK_FIXED) || e->r != e->base)
+	if (e->flags & (BLOCK_FIXED | BLOCK_VIEW) || e->r != e->base)
 		return;
 	become_empty(b);
 	block_drop(e);

@@ -101,11 +101,23 @@ static struct block *gather(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
-static int short_or_nothing(size_t n, const void **ret_p)
+/* What next() and peek() do where the first block with bytes does not have @n. */
+static slow_path int next_slow(struct np_linkbuf *b, size_t n, const void **ret_p, size_t consumed)
 {
-	if (n)
+	struct block *e;
+
+	if (n > b->len)
 		return -NP_ESHORT;
-	*ret_p = nothing;
+	if (!n) {
+		*ret_p = nothing;
+		return 0;
+	}
+	e = gather(b, n);
+	if (!e)
+		return -ENOMEM;
+	*ret_p = e->r;
+	e->r += consumed;
+	b->len -= consumed;
 	return 0;
 }
 
@@ -118,13 +130,8 @@ int np_linkbuf_next(struct np_linkbuf *b, size_t n, const void **ret_p)
 {
 	struct block *e = b->read;
 
-	if (unlikely(n - 1 >= b->len)) /* or n == 0 */
-		return short_or_nothing(n, ret_p);
-	if (unlikely(block_left(e) < n)) {
-		e = gather(b, n);
-		if (!e)
-			return -ENOMEM;
-	}
+	if (unlikely(n - 1 >= b->len || block_left(e) < n)) /* n == 0 wraps round */
+		return next_slow(b, n, ret_p, n);
 	*ret_p = e->r;
 	e->r += n;
 	b->len -= n;
@@ -135,13 +142,8 @@ int np_linkbuf_peek(struct np_linkbuf *b, size_t n, const void **ret_p)
 {
 	struct block *e = b->read;
 
-	if (unlikely(n - 1 >= b->len))
-		return short_or_nothing(n, ret_p);
-	if (unlikely(block_left(e) < n)) {
-		e = gather(b, n);
-		if (!e)
-			return -ENOMEM;
-	}
+	if (unlikely(n - 1 >= b->len || block_left(e) < n))
+		return next_slow(b, n, ret_p, 0);
 	*ret_p = e->r;
 	return 0;
 }

@@ -5,19 +5,25 @@
  * mmap and not malloc: what a burst took has to go back to the kernel in the middle of the heap too,
  * and free(3) only ever shrinks the top of it.
  */
+#include "buffer/mem.h"
+
 #include <errno.h>
-#include <string.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
-#include "buffer/span.h"
 #include "netpoll/block.h"
 #include "sys/mem.h"
+#include "sys/opts.h"
+
+#define DEBUG_ALL (NP_BLOCK_APART | NP_BLOCK_POISON | NP_BLOCK_HOLDERS)
 
 static void *map_alloc(size_t n, size_t align, void *arg)
 {
 	void *p;
 
-	return sys_mem_map(n, &p) < 0 ? NULL : p; /* a page's alignment is all that is ever asked for */
+	return sys_mem_map(n, &p) < 0 ? NULL : p;
 }
 
 static void map_free(void *p, size_t n, void *arg)
@@ -25,11 +31,54 @@ static void map_free(void *p, size_t n, void *arg)
 	sys_mem_unmap(p, n);
 }
 
+static void *heap_alloc(size_t n, size_t align, void *arg)
+{
+	void *p;
+
+	return posix_memalign(&p, align, n) ? NULL : p;
+}
+
+static void heap_free(void *p, size_t n, void *arg)
+{
+	free(p);
+}
+
 static const struct np_allocator mapped = { sizeof mapped, map_alloc, map_free, NULL };
-static struct np_allocator allocator = { sizeof allocator, map_alloc, map_free, NULL };
+static const struct np_allocator heap = { sizeof heap, heap_alloc, heap_free, NULL };
+static struct np_allocator theirs; /* alloc NULL: none was set */
+static struct np_allocator allocator;
+unsigned mem_flags;
 
 static atomic_size_t bytes, allocs, frees;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static void choose(void)
+{
+	if (theirs.alloc)
+		allocator = theirs;
+	else
+		allocator = mem_flags ? heap : mapped;
+}
+
+static void first_use(void)
+{
+	const char *env = secure_getenv("NP_BLOCK_DEBUG");
+
+#ifdef __SANITIZE_ADDRESS__
+	mem_flags = NP_BLOCK_APART | NP_BLOCK_POISON;
+#endif
+	if (env)
+		mem_flags = (unsigned)strtoul(env, NULL, 0) & DEBUG_ALL;
+	choose();
+}
+
+unsigned mem_debug(void)
+{
+	pthread_once(&once, first_use);
+	return mem_flags;
+}
+
+/* mem_debug() has run: whoever takes a block asks it first. */
 void *mem_alloc(size_t n, size_t align)
 {
 	void *p = allocator.alloc(n, align, allocator.arg);
@@ -44,45 +93,50 @@ void *mem_alloc(size_t n, size_t align)
 void mem_free(void *p, size_t n)
 {
 	allocator.free(p, n, allocator.arg);
-	atomic_fetch_sub_explicit(&bytes, n, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&bytes, n, memory_order_release);
 	atomic_fetch_add_explicit(&frees, 1, memory_order_relaxed);
 }
 
 void mem_idle(void *p, size_t n)
 {
-	if (allocator.free == map_free && n >= SPAN_PAGE)
+	if (allocator.free == map_free && n >= 4096)
 		sys_mem_advise(p, n, MADV_DONTNEED);
 }
 
 struct mem_count mem_counted(void)
 {
 	return (struct mem_count){
-		.bytes = atomic_load_explicit(&bytes, memory_order_relaxed),
+		.bytes = atomic_load_explicit(&bytes, memory_order_acquire),
 		.allocs = atomic_load_explicit(&allocs, memory_order_relaxed),
 		.frees = atomic_load_explicit(&frees, memory_order_relaxed),
 	};
 }
 
-static int check_allocator(const struct np_allocator *a)
-{
-	const unsigned char *p = (const unsigned char *)a;
-
-	if (a->sz < sizeof *a)
-		return -EINVAL;
-	for (size_t i = sizeof *a; i < a->sz; i++)
-		if (p[i])
-			return -E2BIG;
-	return a->alloc && a->free ? 0 : -EINVAL;
-}
-
 int np_set_allocator(const struct np_allocator *a)
 {
-	int r = a ? check_allocator(a) : 0;
+	struct np_allocator t;
+	int r = sys_opts_take(&t, sizeof t, a);
 
 	if (r < 0)
 		return r;
-	if (atomic_load_explicit(&bytes, memory_order_acquire))
+	if (a && (!t.alloc || !t.free))
+		return -EINVAL;
+	mem_debug();
+	if (mem_counted().bytes)
 		return -EBUSY;
-	allocator = a ? *a : mapped;
+	theirs = t;
+	choose();
+	return 0;
+}
+
+int np_block_debug(unsigned flags)
+{
+	if (flags & ~(unsigned)DEBUG_ALL)
+		return -EINVAL;
+	mem_debug();
+	if (mem_counted().bytes)
+		return -EBUSY;
+	mem_flags = flags;
+	choose();
 	return 0;
 }

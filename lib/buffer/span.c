@@ -2,6 +2,8 @@
 /* span: blocks of one class, cut from one allocation as they are needed. */
 #include "buffer/span.h"
 
+#include "buffer/mem.h"
+
 #define SPAN_HEADERS ((unsigned)(SPAN_PAGE / sizeof(struct block)) - 1)
 #define SPAN_BYTES (512u << 10) /* data in a span, unless one block is more or its headers fill the page */
 
@@ -51,15 +53,26 @@ static struct span *span_new(struct cache *home, unsigned cls)
 	return s;
 }
 
+/*
+ * Where in the page a span's k-th header lies. Each class starts elsewhere: headers with the same
+ * offset in their pages look alike to a CPU that matches loads to earlier stores by the low 12 bits
+ * of the address, and the first ones of two classes are used together all the time.
+ */
+static struct block *header(struct span *s, unsigned k)
+{
+	return (struct block *)s + 1 + (s->cls * 9 + k) % SPAN_HEADERS;
+}
+
 static struct block *span_carve(struct span *s, uint16_t id)
 {
-	struct block *b = (struct block *)s + 1 + s->carved;
+	struct block *b = header(s, s->carved);
 
 	b->home = id;
 	b->cls = (uint8_t)s->cls;
 	b->flags = 0;
 	b->mem = b;
 	b->base = s->cls ? (unsigned char *)s + SPAN_PAGE + s->carved * block_size(s->cls) : NULL;
+	b->end = s->cls ? b->base + block_size(s->cls) : NULL;
 	atomic_init(&b->refs, 1);
 	s->carved++;
 	return b;

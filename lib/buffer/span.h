@@ -12,8 +12,6 @@
 #ifndef BUFFER_SPAN_H
 #define BUFFER_SPAN_H
 
-#include <stdbool.h>
-
 #include "buffer/block.h"
 
 struct cache;
@@ -39,15 +37,5 @@ static inline struct span *span_of(const struct block *b)
 struct block *span_take(struct span **list, struct cache *home, uint16_t id, unsigned cls);
 /* Back into its span; a span with nothing taken goes back to the allocator. */
 void span_put(struct span **list, struct block *b);
-
-/* The allocator behind all this, with its calls counted. */
-void *mem_alloc(size_t n, size_t align);
-void mem_free(void *p, size_t n);
-/* The @n bytes at @p hold nothing: their pages may go. */
-void mem_idle(void *p, size_t n);
-struct mem_count {
-	size_t bytes, allocs, frees;
-};
-struct mem_count mem_counted(void);
 
 #endif
