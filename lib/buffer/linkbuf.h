@@ -37,6 +37,12 @@ struct np_linkbuf {
 #define LINKBUF_HEAP 0x80 /* from np_linkbuf_new(), not embedded */
 #define LINKBUF_CALM 0x7f /* how many commits in a row have left most of the first block empty */
 
+/* np_linkbuf_len() for those who embed one, without the call. */
+static inline size_t linkbuf_len(const struct np_linkbuf *b)
+{
+	return b->len;
+}
+
 /* Holds no block, and cannot fail. */
 void linkbuf_init(struct np_linkbuf *b);
 /* Gives everything back; b is as after linkbuf_init(). */

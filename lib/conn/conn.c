@@ -368,17 +368,6 @@ static void conn_settle(struct mail *m)
 	np_conn_unref(c);
 }
 
-void conn_shrink(struct np_conn *c)
-{
-	struct conn_io *io = c->io;
-
-	if (!io || io->reader || io->writer || (c->flags & (CONN_SERVING | CONN_LATER)) || io->call_at > 1)
-		return;
-	if (io->held || np_linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
-		return;
-	conn_io_put(c);
-}
-
 void conn_retire(struct np_conn *c)
 {
 	if (conn_state(c) != CONN_OPEN || (c->flags & CONN_SERVING))
@@ -424,7 +413,7 @@ bool np_conn_is_active(struct np_conn *c)
 int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 {
 	struct np_linkbuf *in = NULL;
-	size_t n = c->io ? np_linkbuf_len(&c->io->in) : 0;
+	size_t n = c->io ? linkbuf_len(&c->io->in) : 0;
 	int r;
 
 	if (conn_state(c) != CONN_OPEN)

@@ -80,7 +80,11 @@ struct conn_wait {
 	int result;
 };
 
-/* What only a busy connection needs; attached while it is busy. */
+/*
+ * What only a busy connection needs; attached while it is busy. The first CONN_IO_WARM of a poller
+ * stay attached: a few thousand bytes, and a server with few connections never swaps them.
+ */
+#define CONN_IO_WARM 256
 struct conn_io {
 	struct np_linkbuf in;  /* conn_rx() fills, the handler drains */
 	struct np_linkbuf out; /* the handler fills; the first `submitted` bytes are flushed */
@@ -93,6 +97,7 @@ struct conn_io {
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;
 	struct conn_io *next_free;
+	bool warm;
 };
 
 /* Settings few connections have. */
@@ -176,16 +181,30 @@ void conn_enter(struct np_conn *c);
 void conn_leave(struct np_conn *c);
 void conn_touch(struct np_conn *c);
 void conn_arm_idle(struct np_conn *c);
-/* Input, output and waiters are gone from memory when nothing is in them. */
-void conn_shrink(struct np_conn *c);
 /* For the facade's stop: serve what is there, then close; idle ones close now. */
 void conn_retire(struct np_conn *c);
 
 /* ---- conn_home.c: where connections and their I/O state come from */
 struct np_conn *conn_home_get(struct poller *p);
 void conn_home_put(struct poller *p, struct np_conn *c);
-int conn_io_get(struct np_conn *c, struct conn_io **ret);
+int conn_io_attach(struct np_conn *c);
 void conn_io_put(struct np_conn *c);
+/* Gives the I/O state back if nothing is in it and nobody uses it. */
+void conn_io_shrink(struct np_conn *c);
+
+static inline int conn_io_get(struct np_conn *c, struct conn_io **ret)
+{
+	int r = c->io ? 0 : conn_io_attach(c);
+
+	*ret = c->io;
+	return r;
+}
+
+static inline void conn_shrink(struct np_conn *c)
+{
+	if (c->io && !c->io->warm)
+		conn_io_shrink(c);
+}
 
 /* ---- conn_rx.c: socket -> in */
 enum { CONN_AGAIN = 0, CONN_MORE = 1, CONN_END = 2, CONN_FULL = 3 };
@@ -199,7 +218,11 @@ void conn_rx_resume(struct np_conn *c);
 void conn_discard(struct np_conn *c);
 
 /* ---- conn_tx.c: out and txq -> socket */
-size_t conn_unsent(const struct np_conn *c);
+static inline size_t conn_unsent(const struct np_conn *c)
+{
+	return c->io ? linkbuf_len(&c->io->txq) + c->io->submitted : 0;
+}
+
 /* Send what is submitted. Return: 0 drained, CONN_AGAIN... see conn_tx.c. */
 int conn_tx(struct np_conn *c);
 void conn_drop_output(struct np_conn *c);

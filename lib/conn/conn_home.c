@@ -34,6 +34,7 @@ struct conn_home {
 	unsigned empty;       /* of them, chunks without a connection */
 	struct conn_io *io;   /* kept for reuse */
 	unsigned io_kept;
+	unsigned io_warm;     /* attached, and staying so */
 };
 
 static void home_free(void *arg)
@@ -127,32 +128,40 @@ void conn_home_put(struct poller *p, struct np_conn *c)
 
 #define RX_SPACE_MIN 4096u
 
-int conn_io_get(struct np_conn *c, struct conn_io **ret)
+int conn_io_attach(struct np_conn *c)
 {
-	struct conn_home *h;
+	struct conn_home *h = poller_local(conn_poller(c));
+	struct conn_io *io = h->io;
+
+	if (io) {
+		h->io = io->next_free;
+		h->io_kept--;
+	} else {
+		io = malloc(sizeof *io);
+		if (!io)
+			return -ENOMEM;
+	}
+	memset(io, 0, sizeof *io);
+	linkbuf_init(&io->in);
+	linkbuf_init(&io->out);
+	linkbuf_init(&io->txq);
+	io->rx_space = RX_SPACE_MIN;
+	io->call_at = 1;
+	io->warm = h->io_warm < CONN_IO_WARM;
+	h->io_warm += io->warm;
+	c->io = io;
+	return 0;
+}
+
+void conn_io_shrink(struct np_conn *c)
+{
 	struct conn_io *io = c->io;
 
-	if (!io) {
-		h = poller_local(conn_poller(c));
-		io = h->io;
-		if (io) {
-			h->io = io->next_free;
-			h->io_kept--;
-		} else {
-			io = malloc(sizeof *io);
-			if (!io)
-				return -ENOMEM;
-		}
-		memset(io, 0, sizeof *io);
-		linkbuf_init(&io->in);
-		linkbuf_init(&io->out);
-		linkbuf_init(&io->txq);
-		io->rx_space = RX_SPACE_MIN;
-		io->call_at = 1;
-		c->io = io;
-	}
-	*ret = io;
-	return 0;
+	if (io->reader || io->writer || (c->flags & (CONN_SERVING | CONN_LATER)) || io->call_at > 1)
+		return;
+	if (io->held || linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
+		return;
+	conn_io_put(c);
 }
 
 void conn_io_put(struct np_conn *c)
@@ -163,6 +172,7 @@ void conn_io_put(struct np_conn *c)
 	if (!io)
 		return;
 	c->io = NULL;
+	h->io_warm -= io->warm;
 	linkbuf_fini(&io->in);
 	linkbuf_fini(&io->out);
 	linkbuf_fini(&io->txq);

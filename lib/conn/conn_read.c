@@ -17,7 +17,7 @@ int np_conn_wait(struct np_conn *c, size_t n)
 	conn_assert_owner(c);
 	if (taken(c))
 		return -NP_ECONCURRENT;
-	if (c->io && np_linkbuf_len(&c->io->in) >= n)
+	if (c->io && linkbuf_len(&c->io->in) >= n)
 		return 0;
 	return n ? conn_wait_input(c, n) : 0;
 }
@@ -73,7 +73,7 @@ int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
 		r = np_linkbuf_until(&io->in, delim, max, ret_p, ret_n);
 		if (r != -NP_ESHORT)
 			return r;
-		r = conn_wait_input(c, np_linkbuf_len(&io->in) + 1);
+		r = conn_wait_input(c, linkbuf_len(&io->in) + 1);
 		if (r < 0)
 			return r;
 	}
@@ -91,7 +91,7 @@ ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)
 		return 0;
 	if (r < 0)
 		return r;
-	n = np_linkbuf_len(&c->io->in);
+	n = linkbuf_len(&c->io->in);
 	if (n > cap)
 		n = cap;
 	if (n > 0x7fffffff)
@@ -105,14 +105,14 @@ void np_conn_release(struct np_conn *c)
 	if (!c->io)
 		return;
 	np_linkbuf_release(&c->io->in);
-	c->io->held = np_linkbuf_len(&c->io->in);
+	c->io->held = linkbuf_len(&c->io->in);
 	if (c->flags & CONN_RX_FULL)
 		conn_rx_resume(c);
 }
 
 size_t np_conn_len(struct np_conn *c)
 {
-	return c->io ? np_linkbuf_len(&c->io->in) : 0;
+	return c->io ? linkbuf_len(&c->io->in) : 0;
 }
 
 struct np_linkbuf *np_conn_in(struct np_conn *c)

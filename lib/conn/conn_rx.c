@@ -26,7 +26,7 @@ static size_t rx_room(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
 	size_t limit = conn_limits(c)->in_high;
-	size_t unreleased = io->held - np_linkbuf_len(&io->in);
+	size_t unreleased = io->held - linkbuf_len(&io->in);
 	size_t wanted = unreleased + (io->reader ? io->reader->n : io->call_at);
 
 	if (wanted > limit)
@@ -42,7 +42,7 @@ static size_t rx_room(const struct np_conn *c)
 static size_t rx_space(const struct np_conn *c, size_t room)
 {
 	const struct conn_io *io = c->io;
-	size_t want = io->rx_space, len = np_linkbuf_len(&io->in);
+	size_t want = io->rx_space, len = linkbuf_len(&io->in);
 
 	if (io->reader && io->reader->n > len && io->reader->n - len > want)
 		want = io->reader->n - len;

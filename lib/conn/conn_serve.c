@@ -12,27 +12,26 @@
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
 
-static int (*request_handler(const struct np_conn *c))(struct np_conn *, void *)
+static bool has_handler(const struct np_conn *c)
 {
-	return c->extra && c->extra->on_request ? c->extra->on_request : c->group->handlers->on_request;
+	return c->group->handlers->on_request || (c->extra && c->extra->on_request);
 }
 
-static void *request_arg(const struct np_conn *c)
+static int handle(struct np_conn *c)
 {
-	return c->extra && c->extra->on_request ? c->extra->on_request_arg : c->group->arg;
+	if (c->extra && c->extra->on_request)
+		return c->extra->on_request(c, c->extra->on_request_arg);
+	return c->group->handlers->on_request(c, c->group->arg);
 }
 
 bool conn_has_request(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
-	size_t len;
+	size_t len = io ? linkbuf_len(&io->in) : 0;
 
-	if (!io || !request_handler(c) || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED))
+	if (len == 0 || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED) || !has_handler(c))
 		return false;
-	len = np_linkbuf_len(&io->in);
-	if (len == 0)
-		return false;
-	return len >= io->call_at || ((c->flags & CONN_RX_END) && !(c->flags & CONN_END_HANDLED));
+	return len >= io->call_at || (c->flags & (CONN_RX_END | CONN_END_HANDLED)) == CONN_RX_END;
 }
 
 static void call_connect(struct np_conn *c)
@@ -49,24 +48,24 @@ static void call_connect(struct np_conn *c)
 static void call_request(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
-	size_t consumed = io->rx_total - np_linkbuf_len(&io->in);
+	size_t consumed = io->rx_total - linkbuf_len(&io->in);
 	bool ended = c->flags & CONN_RX_END;
 	int r;
 
 	c->flags &= (uint16_t)~CONN_WANT;
 	io->call_at = 1;
-	r = request_handler(c)(c, request_arg(c));
+	r = handle(c);
 	np_conn_release(c);
 	if (r < 0) {
 		conn_begin_close(c, r);
 		return;
 	}
-	if (io->rx_total - np_linkbuf_len(&io->in) != consumed)
+	if (io->rx_total - linkbuf_len(&io->in) != consumed)
 		return;
 	if (ended)
 		c->flags |= CONN_END_HANDLED;
 	if (!(c->flags & CONN_WANT))
-		io->call_at = np_linkbuf_len(&io->in) + 1;
+		io->call_at = linkbuf_len(&io->in) + 1;
 }
 
 static void serve(void *arg)
@@ -77,7 +76,10 @@ static void serve(void *arg)
 	c->io->handler = fiber_self();
 	if (!(c->flags & CONN_CONNECTED) && conn_state(c) == CONN_OPEN)
 		call_connect(c);
+	if (conn_has_request(c))
+		call_request(c);
 	while (conn_has_request(c)) {
+		/* A long batch of short handlers is not one hung handler. */
 		poller_publish_busy(conn_poller(c));
 		call_request(c);
 	}

@@ -14,24 +14,17 @@
 
 #define TX_IOV 64
 
-size_t conn_unsent(const struct np_conn *c)
-{
-	const struct conn_io *io = c->io;
-
-	return io ? np_linkbuf_len(&io->txq) + io->submitted : 0;
-}
-
 /* Gathers up to @max segments; returns how many and their bytes. */
 static int gather(const struct conn_io *io, struct iovec *iov, int max, size_t *ret_bytes)
 {
 	size_t left = io->submitted, bytes = 0;
 	int n = 0, m;
 
-	if (np_linkbuf_len(&io->txq)) {
+	if (linkbuf_len(&io->txq)) {
 		n = np_linkbuf_iov((struct np_linkbuf *)&io->txq, iov, max);
 		for (int i = 0; i < n; i++)
 			bytes += iov[i].iov_len;
-		if (bytes < np_linkbuf_len(&io->txq))
+		if (bytes < linkbuf_len(&io->txq))
 			left = 0; /* more of txq comes first */
 	}
 	if (left && n < max) {
@@ -64,7 +57,7 @@ static ssize_t transmit(struct np_conn *c, struct iovec *iov, int n)
 static void sent(struct np_conn *c, size_t n)
 {
 	struct conn_io *io = c->io;
-	size_t q = np_linkbuf_len(&io->txq);
+	size_t q = linkbuf_len(&io->txq);
 
 	conn_touch(c);
 	if (q) {
@@ -87,7 +80,7 @@ void conn_drop_output(struct np_conn *c)
 
 	if (!io)
 		return;
-	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)np_linkbuf_len(&io->txq), memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&io->txq), memory_order_relaxed);
 	linkbuf_fini(&io->txq);
 	linkbuf_init(&io->txq);
 	linkbuf_fini(&io->out);

@@ -46,7 +46,7 @@ int conn_read_end(const struct np_conn *c)
 
 static bool reader_has_it(const struct np_conn *c)
 {
-	return np_linkbuf_len(&c->io->in) >= c->io->reader->n;
+	return linkbuf_len(&c->io->in) >= c->io->reader->n;
 }
 
 /* The bytes may have come with the last edge: try once more before calling it late. */
@@ -122,13 +122,13 @@ int conn_wait_input(struct np_conn *c, size_t n)
 		return r;
 	if (io->reader)
 		return -NP_ECONCURRENT;
-	while (np_linkbuf_len(&io->in) < n) {
+	while (linkbuf_len(&io->in) < n) {
 		if (n > conn_limits(c)->in_max)
 			return -NP_ETOOLONG;
 		r = conn_read_end(c);
 		if (r < 0)
 			return r;
-		if (io->held - np_linkbuf_len(&io->in) + n > conn_limits(c)->in_max)
+		if (io->held - linkbuf_len(&io->in) + n > conn_limits(c)->in_max)
 			return -ENOBUFS;
 		if (conn_unsent(c) && !(c->watch.want & WATCH_OUT)) {
 			r = conn_tx(c); /* what a deferred flush left: the dispatch ends here */

@@ -8,13 +8,11 @@
 /* Submitted bytes beyond this leave at once, even where more input is waiting. */
 #define DEFER_MAX (64u * 1024)
 
-/* Whether the caller may write now; attaches the output. */
-static int writable(struct np_conn *c, struct np_linkbuf **ret)
+static int writable_slow(struct np_conn *c, struct np_linkbuf **ret)
 {
 	struct conn_io *io;
 	int r;
 
-	conn_assert_owner(c);
 	if (conn_state(c) > CONN_OPEN)
 		return -NP_ECLOSED;
 	if (c->tx_err)
@@ -27,6 +25,16 @@ static int writable(struct np_conn *c, struct np_linkbuf **ret)
 	if (io->writer)
 		return -NP_ECONCURRENT;
 	*ret = &io->out;
+	return 0;
+}
+
+/* Whether the caller may write now; attaches the output. */
+static inline int writable(struct np_conn *c, struct np_linkbuf **ret)
+{
+	conn_assert_owner(c);
+	if (!c->io || conn_state(c) > CONN_OPEN || c->tx_err || (c->flags & CONN_WR_SHUT) || c->io->writer)
+		return writable_slow(c, ret);
+	*ret = &c->io->out;
 	return 0;
 }
 
@@ -91,7 +99,7 @@ static bool may_defer(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
 
-	return io->handler && io->handler == fiber_self() && np_linkbuf_len(&io->in) &&
+	return io->handler && io->handler == fiber_self() && linkbuf_len(&io->in) &&
 	       conn_unsent(c) < DEFER_MAX;
 }
 

@@ -98,7 +98,10 @@ void station_open(struct mail *m)
 	struct station *st = station_of(m);
 
 	st->group.on_empty = on_empty;
-	st->result = poller_add_load(st->group.poller, st->group.load);
+	/* Nobody reads the station's own line while it runs: then there is nothing to publish at each dispatch. */
+	st->result = 0;
+	if (st->group.load != &st->own_load)
+		st->result = poller_add_load(st->group.poller, st->group.load);
 	for (unsigned i = 0; i < st->n_doors && st->result == 0; i++) {
 		struct door *d = &st->doors[i];
 

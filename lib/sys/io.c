@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sys/fault.h"
+#include "sys/raw.h"
 
 #define RETRY(call)                                      \
 	({                                               \
@@ -32,8 +33,13 @@ ssize_t sys_readv(int fd, const struct iovec *iov, int niov)
 
 ssize_t sys_recv(int fd, void *p, size_t n, int flags)
 {
+	ssize_t r;
+
 	SYS_FAULT(recv);
-	return RETRY(recv(fd, p, n, flags));
+	do
+		r = RAW_CALL(recv(fd, p, n, flags), __NR_recvfrom, fd, p, n, flags, 0, 0);
+	while (r == -EINTR);
+	return r;
 }
 
 ssize_t sys_write(int fd, const void *p, size_t n)
@@ -50,8 +56,14 @@ ssize_t sys_writev(int fd, const struct iovec *iov, int niov)
 
 ssize_t sys_send(int fd, const void *p, size_t n, int flags)
 {
+	ssize_t r;
+
 	SYS_FAULT(send);
-	return RETRY(send(fd, p, n, flags | MSG_NOSIGNAL));
+	flags |= MSG_NOSIGNAL;
+	do
+		r = RAW_CALL(send(fd, p, n, flags), __NR_sendto, fd, p, n, flags, 0, 0);
+	while (r == -EINTR);
+	return r;
 }
 
 ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags)
