@@ -7,12 +7,11 @@
 
 struct np_pollers *serve_pollers;
 struct np_server *serve_server;
-static int fds_before, threads_before;
+static int fds_before;
 
 void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_server_opts *o)
 {
 	fds_before = open_fds();
-	threads_before = thread_count();
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = pollers), &serve_pollers), 0);
 	ck_assert_int_eq(np_server_new(serve_pollers, h, arg, o, &serve_server), 0);
 	ck_assert_msg(np_server_listen(serve_server, "tcp", "127.0.0.1:0") == 0, "%s", np_server_error(serve_server));
@@ -43,5 +42,5 @@ void serve_end(void)
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
 	ck_assert_int_eq(open_fds(), fds_before);
-	ck_assert_int_eq(thread_count(), threads_before);
+	AWAIT(np_threads() == 0);
 }

@@ -210,9 +210,24 @@ int open_fds(void)
 	return entries("/proc/self/fd") - 1; /* less the one that reads the folder */
 }
 
-int thread_count(void)
+int np_threads(void)
 {
-	return entries("/proc/self/task");
+	DIR *d = opendir("/proc/self/task");
+	char path[64 + sizeof ((struct dirent *)0)->d_name], name[4] = "";
+	int n = 0, fd;
+
+	ck_assert_ptr_nonnull(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue; /* . and .., or gone meanwhile */
+		if (read(fd, name, 3) == 3 && !strcmp(name, "np-"))
+			n++;
+		close(fd);
+	}
+	closedir(d);
+	return n;
 }
 
 void test_pause(void)
