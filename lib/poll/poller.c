@@ -497,6 +497,11 @@ struct poller *poller_self(void)
 	return self;
 }
 
+bool poller_is_owner(const struct poller *p)
+{
+	return self == p || p->state != POLLER_RUNNING;
+}
+
 int poller_index(const struct poller *p)
 {
 	return p->opts.index;

@@ -86,6 +86,8 @@ int poller_loop(struct poller *p);
 
 /* The poller whose thread this is, NULL elsewhere. Thread: any. */
 struct poller *poller_self(void);
+/* Whether this thread may touch it: its own does, or it has none. For asserts. */
+bool poller_is_owner(const struct poller *p);
 int poller_index(const struct poller *p);
 /* The CPU it was to be pinned to, -1 for none. */
 int poller_cpu(const struct poller *p);
@@ -139,7 +141,7 @@ void poller_log(struct poller *p, int level, const char *fmt, ...) __attribute__
 
 #ifdef NP_DEBUG
 #include <assert.h>
-#define poller_assert_owner(p) assert(poller_self() == (p))
+#define poller_assert_owner(p) assert(poller_is_owner(p))
 #else
 #define poller_assert_owner(p) ((void)0)
 #endif

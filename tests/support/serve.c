@@ -42,5 +42,5 @@ void serve_end(void)
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
 	ck_assert_int_eq(open_fds(), fds_before);
-	ck_assert_int_eq(poller_threads(), 0);
+	AWAIT(np_threads() == 0);
 }

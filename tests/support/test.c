@@ -210,22 +210,21 @@ int open_fds(void)
 	return entries("/proc/self/fd") - 1; /* less the one that reads the folder */
 }
 
-int poller_threads(void)
+int np_threads(void)
 {
 	DIR *d = opendir("/proc/self/task");
-	char path[300], name[32];
-	int n = 0;
+	char path[64 + sizeof ((struct dirent *)0)->d_name], name[4] = "";
+	int n = 0, fd;
 
 	ck_assert_ptr_nonnull(d);
 	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
-		FILE *f;
-
 		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-		f = fopen(path, "re");
-		if (f && fgets(name, sizeof name, f) && !strncmp(name, "np-", 3))
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue; /* . and .., or gone meanwhile */
+		if (read(fd, name, 3) == 3 && !strcmp(name, "np-"))
 			n++;
-		if (f)
-			fclose(f);
+		close(fd);
 	}
 	closedir(d);
 	return n;

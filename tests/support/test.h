@@ -38,8 +38,11 @@ long long netstat(const char *group, const char *name);
 uint64_t now_ms(void);
 /* Open descriptors of this process. */
 int open_fds(void);
-/* Threads of this process that are pollers (a sanitizer has threads of its own). */
-int poller_threads(void);
+/*
+ * Threads that the library has made. A joined one may be listed for a moment more: AWAIT the end, do not
+ * assert it. Threads of a sanitizer are not ours to count.
+ */
+int np_threads(void);
 
 #define AWAIT_MS 20000
 /* Waits until @cond holds; fails the test at the deadline. For conditions no descriptor tells of. */

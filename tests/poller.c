@@ -1,0 +1,746 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* poller: the order of a turn, when it sleeps, what it publishes, and how it ends. */
+#include "poll/poller.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "given_poller.h"
+#include "poll/watch.h"
+#include "sys/clock.h"
+#include "sys/cpu.h"
+#include "sys/fault.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+static struct poller *p;
+
+static void setup(void)
+{
+	p = given_poller();
+}
+
+static void teardown(void)
+{
+	free_poller(p);
+}
+
+/* ------------------------------------------------------------------ one turn */
+
+static char order[32];
+
+static void note(char c)
+{
+	size_t n = strlen(order);
+
+	ck_assert_uint_lt(n, sizeof order - 1);
+	order[n] = c;
+}
+
+static void note_deferred(struct mail *m)
+{
+	note('d');
+	poller_stop(p);
+}
+
+static void note_mail(struct mail *m)
+{
+	static struct mail deferred = { .fn = note_deferred };
+
+	note('m');
+	poller_defer(p, &deferred);
+}
+
+static void note_watch(struct watch *w, unsigned ready)
+{
+	note('w');
+	watch_stop(w, ready);
+}
+
+static void note_fiber(void *arg)
+{
+	note('f');
+}
+
+static void note_timer(struct timer *t)
+{
+	note('t');
+}
+
+START_TEST(a_turn_is_mail_watches_fibers_timers_and_then_what_was_put_off)
+{
+	struct mail m = { .fn = note_mail };
+	struct watch w = { 0 };
+	struct timer t;
+	int fds[2];
+
+	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	ck_assert_int_eq(sys_write(fds[1], "x", 1), 1);
+	ck_assert_int_eq(watch_open(&w, p, fds[0], 0, note_watch), 0);
+	watch_want(&w, WATCH_IN);
+	timer_init(&t, note_timer);
+	timer_arm(p, &t, 0);
+	ck_assert_int_eq(poller_spawn(p, note_fiber, NULL), 0);
+	poller_post(p, &m);
+	run_loop(p);
+
+	ck_assert_str_eq(order, "mwftd");
+	watch_close(&w);
+	sys_close(&fds[0]);
+	sys_close(&fds[1]);
+}
+END_TEST
+
+static uint64_t turns[4];
+static unsigned n_turns;
+
+static void defer_again(struct mail *m)
+{
+	turns[n_turns++] = poller_turn(p);
+	if (n_turns == 2)
+		poller_stop(p);
+	else
+		poller_defer(p, m);
+}
+
+START_TEST(what_is_put_off_while_such_work_runs_waits_for_the_next_turn)
+{
+	struct mail m = { .fn = defer_again };
+
+	poller_defer(p, &m);
+	run_loop(p);
+	ck_assert_uint_eq(turns[1], turns[0] + 1);
+}
+END_TEST
+
+static void yield_three_times(void *arg)
+{
+	while (n_turns < 4) {
+		turns[n_turns++] = poller_turn(p);
+		poller_ready(p, fiber_self());
+		fiber_park();
+	}
+	poller_stop(p);
+}
+
+START_TEST(a_fiber_that_is_made_ready_while_fibers_run_goes_on_in_the_next_turn)
+{
+	poller_spawn(p, yield_three_times, NULL);
+	run_loop(p);
+	for (unsigned i = 1; i < 4; i++)
+		ck_assert_uint_eq(turns[i], turns[i - 1] + 1);
+}
+END_TEST
+
+static void spawn_another(void *arg)
+{
+	turns[n_turns++] = poller_turn(p);
+	if (n_turns == 2)
+		poller_stop(p);
+	else
+		poller_spawn(p, spawn_another, NULL);
+}
+
+START_TEST(a_fiber_spawned_by_a_fiber_begins_in_the_next_turn)
+{
+	poller_spawn(p, spawn_another, NULL);
+	run_loop(p);
+	ck_assert_uint_eq(turns[1], turns[0] + 1);
+}
+END_TEST
+
+static void note_arg(void *arg)
+{
+	note((char)(uintptr_t)arg);
+}
+
+static void stop_fiber(void *arg)
+{
+	poller_stop(p);
+}
+
+START_TEST(fibers_begin_in_the_order_of_their_spawns)
+{
+	struct spawn node = { .fn = note_arg, .arg = (void *)(uintptr_t)'2' };
+
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'1');
+	poller_spawn_node(p, &node);
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'3');
+	poller_spawn(p, stop_fiber, NULL);
+	run_loop(p);
+	ck_assert_str_eq(order, "123");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ no stack */
+
+static struct fiber *parked;
+
+static void park_here(void *arg)
+{
+	note('p');
+	parked = fiber_self();
+	fiber_park();
+	note('e');
+}
+
+static void wake_parked(struct timer *t)
+{
+	poller_ready(p, parked);
+}
+
+START_TEST(fibers_wait_for_a_stack_in_their_order_and_it_is_said_once)
+{
+	struct poller_opts o = given_opts();
+	struct timer t;
+
+	free_poller(p);
+	o.fibers.max = 1;
+	ck_assert_int_eq(poller_new(&o, &p), 0);
+	timer_init(&t, wake_parked);
+	timer_arm(p, &t, poller_after_ms(p, 30));
+	poller_spawn(p, park_here, NULL);
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'1');
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'2');
+	poller_spawn(p, stop_fiber, NULL);
+	run_loop(p);
+
+	ck_assert_str_eq(order, "pe12");
+	ck_assert_uint_eq(logged.n, 1);
+}
+END_TEST
+
+#ifdef NP_FAULT
+START_TEST(a_fiber_that_found_no_memory_begins_later_though_no_other_ends)
+{
+	sys_fault_arm(SYS_mmap, 1, ENOMEM);
+	poller_spawn(p, stop_fiber, NULL);
+	run_loop(p);
+	ck_assert_int_eq(sys_fault_hit(SYS_mmap), 1);
+}
+END_TEST
+#endif
+
+#define CROWD 100
+static unsigned in_crowd;
+
+static void join_crowd(void *arg)
+{
+	static struct fiber *crowd[CROWD];
+
+	crowd[in_crowd++] = fiber_self();
+	if (in_crowd < CROWD)
+		fiber_park();
+	else
+		for (unsigned i = 0; i < CROWD - 1; i++)
+			poller_ready(p, crowd[i]);
+}
+
+static void look_at_stacks(struct timer *t)
+{
+	struct fiber_pool_stats st;
+
+	fiber_pool_stats(poller_fibers(p), &st);
+	if (in_crowd == CROWD && !st.spare)
+		poller_stop(p);
+	else
+		timer_arm(p, t, poller_after_ms(p, 50));
+}
+
+START_TEST(stacks_of_a_burst_are_given_back_though_the_poller_falls_silent)
+{
+	struct timer t;
+
+	for (unsigned i = 0; i < CROWD; i++)
+		poller_spawn(p, join_crowd, NULL);
+	timer_init(&t, look_at_stacks);
+	timer_arm(p, &t, poller_after_ms(p, 50));
+	run_loop(p);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ events */
+
+#define CROWDED 300 /* more than the first batch holds */
+
+static struct watch crowded[CROWDED];
+
+static void count_call(struct watch *w, unsigned ready)
+{
+	watch_stop(w, ready);
+	if (++n_turns == CROWDED)
+		poller_stop(p);
+}
+
+START_TEST(more_events_than_a_batch_holds_are_all_served)
+{
+	struct poller_stats st;
+	int fds[CROWDED][2];
+
+	for (int i = 0; i < CROWDED; i++) {
+		ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds[i]), 0);
+		ck_assert_int_eq(watch_open(&crowded[i], p, fds[i][0], EPOLLOUT, count_call), 0);
+		watch_want(&crowded[i], WATCH_OUT);
+	}
+	run_loop(p);
+
+	poller_get_stats(p, &st);
+	ck_assert_uint_eq(st.events, CROWDED);
+	ck_assert_uint_le(st.waits, 3); /* 64, then 128, then all that is left of 256 */
+	for (int i = 0; i < CROWDED; i++) {
+		watch_close(&crowded[i]);
+		sys_close(&fds[i][0]);
+		sys_close(&fds[i][1]);
+	}
+}
+END_TEST
+
+#ifdef NP_FAULT
+static void stop(struct mail *m)
+{
+	poller_stop(p);
+}
+
+#define ROUNDS 100
+
+static struct {
+	struct watch w[2];
+	unsigned rounds;
+} pingpong;
+
+static void pass_on(struct watch *w, unsigned ready)
+{
+	char c;
+
+	ck_assert_int_eq(sys_read(w->fd, &c, 1), 1);
+	watch_cant(w, WATCH_IN);
+	if (++pingpong.rounds == 2 * ROUNDS)
+		poller_stop(p);
+	else
+		ck_assert_int_eq(sys_write(w->fd, &c, 1), 1);
+}
+
+static unsigned calls_of(enum sys_call except_a, enum sys_call except_b, enum sys_call except_c)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < SYS_CALL_MAX; i++)
+		if (i != (int)except_a && i != (int)except_b && i != (int)except_c)
+			n += sys_fault_calls((enum sys_call)i);
+	return n;
+}
+
+START_TEST(a_ready_watch_costs_one_epoll_wait_and_nothing_else)
+{
+	int fds[2];
+
+	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(watch_open(&pingpong.w[i], p, fds[i], 0, pass_on), 0);
+		watch_want(&pingpong.w[i], WATCH_IN);
+	}
+	ck_assert_int_eq(sys_write(fds[0], "x", 1), 1);
+	for (int i = 0; i < SYS_CALL_MAX; i++)
+		sys_fault_arm((enum sys_call)i, 0, 0);
+	run_loop(p);
+
+	ck_assert_uint_eq(sys_fault_calls(SYS_epoll_wait), 2 * ROUNDS);
+	ck_assert_uint_eq(sys_fault_calls(SYS_read), 2 * ROUNDS);
+	/* Every round but the last, and the wake-up of poller_stop(). */
+	ck_assert_uint_eq(sys_fault_calls(SYS_write), 2 * ROUNDS);
+	ck_assert_uint_eq(calls_of(SYS_epoll_wait, SYS_read, SYS_write), 0);
+	for (int i = 0; i < 2; i++) {
+		watch_close(&pingpong.w[i]);
+		sys_close(&fds[i]);
+	}
+}
+END_TEST
+
+START_TEST(a_failing_epoll_wait_is_logged_once_and_tried_again)
+{
+	struct mail m = { .fn = stop };
+	struct timer t;
+
+	sys_fault_arm(SYS_epoll_wait, 1, EBADF);
+	timer_init(&t, note_timer);
+	timer_arm(p, &t, 0);
+	poller_post(p, &m);
+	run_loop(p);
+
+	ck_assert_str_eq(order, "t");
+	ck_assert_uint_eq(logged.n, 1);
+	ck_assert_ptr_nonnull(strstr(logged.last, "epoll_wait"));
+}
+END_TEST
+#endif
+
+/* ------------------------------------------------------------------ the load line */
+
+static struct poller_load line;
+static uint64_t busy_in[5];
+static unsigned n_busy;
+
+static uint64_t busy_since(void)
+{
+	return __atomic_load_n(&line.busy_since_ns, __ATOMIC_RELAXED);
+}
+
+/* Renewed before each dispatch: what the one before left here is gone. */
+static void note_busy(void)
+{
+	busy_in[n_busy++] = busy_since();
+	__atomic_store_n(&line.busy_since_ns, 1, __ATOMIC_RELAXED);
+}
+
+static void busy_deferred(struct mail *m)
+{
+	note_busy();
+	poller_stop(p);
+}
+
+static void busy_timer(struct timer *t)
+{
+	note_busy();
+}
+
+static void busy_fiber(void *arg)
+{
+	note_busy();
+}
+
+static void busy_watch(struct watch *w, unsigned ready)
+{
+	note_busy();
+	watch_stop(w, ready);
+}
+
+static void busy_mail(struct mail *m)
+{
+	static struct mail deferred = { .fn = busy_deferred };
+
+	note_busy();
+	poller_defer(p, &deferred);
+}
+
+START_TEST(busy_since_is_renewed_before_everything_that_may_take_long)
+{
+	struct mail m = { .fn = busy_mail };
+	uint64_t before = sys_clock_coarse_ns();
+	struct watch w = { 0 };
+	struct timer t;
+	int fds[2];
+
+	ck_assert_int_eq(poller_add_load(p, &line), 0);
+	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	ck_assert_int_eq(watch_open(&w, p, fds[0], EPOLLOUT, busy_watch), 0);
+	watch_want(&w, WATCH_OUT);
+	timer_init(&t, busy_timer);
+	timer_arm(p, &t, 0);
+	poller_spawn(p, busy_fiber, NULL);
+	poller_post(p, &m);
+	run_loop(p);
+
+	ck_assert_uint_eq(n_busy, 5);
+	for (int i = 0; i < 5; i++)
+		ck_assert_uint_ge(busy_in[i], before);
+	ck_assert_uint_eq(busy_since(), 0);
+	watch_close(&w);
+	sys_close(&fds[0]);
+	sys_close(&fds[1]);
+}
+END_TEST
+
+static _Atomic(int) seen;
+
+static void see(struct mail *m)
+{
+	seen++;
+}
+
+/* Given a poller that is busy over and over, then it is never left looking busy while it sleeps. */
+START_TEST(a_sleeping_poller_looks_idle)
+{
+	struct mail m = { .fn = see };
+
+	ck_assert_int_eq(poller_add_load(p, &line), 0);
+	ck_assert_int_eq(poller_start(p), 0);
+	for (int i = 1; i <= 50; i++) {
+		poller_post(p, &m);
+		AWAIT(seen == i && busy_since() == 0);
+	}
+	poller_stop(p);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+}
+END_TEST
+
+static void hold_it(struct mail *m)
+{
+	poller_hold(p);
+	seen++;
+}
+
+static void unhold_it(struct mail *m)
+{
+	poller_unhold(p);
+}
+
+/* A wake-up that finds nothing to do. busy_since is checked at every moment of it that a reader may pick. */
+START_TEST(an_empty_batch_does_not_look_busy)
+{
+	struct mail m = { .fn = hold_it }, m2 = { .fn = unhold_it };
+
+	ck_assert_int_eq(poller_add_load(p, &line), 0);
+	ck_assert_int_eq(poller_start(p), 0);
+	poller_post(p, &m);
+	AWAIT(seen == 1 && busy_since() == 0);
+	for (int i = 0; i < 1000; i++) {
+		poller_stop(p); /* wakes; the hold keeps it going */
+		ck_assert_uint_eq(busy_since(), 0);
+	}
+	poller_post(p, &m2);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+}
+END_TEST
+
+START_TEST(load_lines_are_limited_and_a_removed_one_is_left_idle)
+{
+	struct poller_load lines[17] = { { 0 } };
+
+	for (int i = 0; i < 16; i++)
+		ck_assert_int_eq(poller_add_load(p, &lines[i]), 0);
+	ck_assert_int_eq(poller_add_load(p, &lines[16]), -ENOSPC);
+	poller_publish_busy(p);
+	ck_assert_uint_ne(lines[3].busy_since_ns, 0);
+
+	poller_del_load(p, &lines[3]);
+	ck_assert_uint_eq(lines[3].busy_since_ns, 0);
+	poller_publish_busy(p);
+	ck_assert_uint_eq(lines[3].busy_since_ns, 0);
+	ck_assert_int_eq(poller_add_load(p, &lines[16]), 0);
+}
+END_TEST
+
+START_TEST(busy_since_is_of_the_kernels_clock_whatever_the_time_namespace)
+{
+	struct poller_opts o = given_opts();
+
+	free_poller(p);
+	o.clock_offset_ns = -3600 * 1000000000ll;
+	ck_assert_int_eq(poller_new(&o, &p), 0);
+	ck_assert_int_eq(poller_add_load(p, &line), 0);
+	poller_publish_busy(p);
+	ck_assert_uint_ge(line.busy_since_ns, 3600 * 1000000000ull);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ the thread, and the end */
+
+static struct {
+	char name[16];
+	sigset_t mask;
+	int cpus[4], n_cpus;
+	struct poller *self;
+} thread;
+
+static void look_at_thread(struct mail *m)
+{
+	thread.self = poller_self();
+	pthread_getname_np(pthread_self(), thread.name, sizeof thread.name);
+	pthread_sigmask(SIG_SETMASK, NULL, &thread.mask);
+	thread.n_cpus = sys_cpu_list(thread.cpus, 4);
+	poller_stop(p);
+}
+
+static void run_thread(struct mail *m)
+{
+	poller_post(p, m);
+	ck_assert_int_eq(poller_start(p), 0);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+}
+
+START_TEST(its_thread_is_named_pinned_and_deaf_to_signals)
+{
+	struct mail m = { .fn = look_at_thread };
+	struct poller_opts o = given_opts();
+	int cpus[64], n = sys_cpu_list(cpus, 64);
+
+	free_poller(p);
+	o.index = 7;
+	o.cpu = cpus[n - 1];
+	ck_assert_int_eq(poller_new(&o, &p), 0);
+	run_thread(&m);
+
+	ck_assert_str_eq(thread.name, "np-7");
+	ck_assert_ptr_eq(thread.self, p);
+	ck_assert_ptr_null(poller_self());
+	ck_assert_int_eq(thread.n_cpus, 1);
+	ck_assert_int_eq(thread.cpus[0], cpus[n - 1]);
+	ck_assert_int_eq(logged.n, 0);
+	ck_assert(sigismember(&thread.mask, SIGTERM) && sigismember(&thread.mask, SIGUSR1));
+	ck_assert(!sigismember(&thread.mask, SIGSEGV) && !sigismember(&thread.mask, SIGBUS));
+	ck_assert(!sigismember(&thread.mask, SIGFPE) && !sigismember(&thread.mask, SIGILL));
+}
+END_TEST
+
+START_TEST(a_cpu_that_cannot_be_had_is_logged_and_lived_with)
+{
+	struct mail m = { .fn = look_at_thread };
+	struct poller_opts o = given_opts();
+
+	free_poller(p);
+	o.cpu = 8191;
+	ck_assert_int_eq(poller_new(&o, &p), 0);
+	run_thread(&m);
+	ck_assert_ptr_eq(thread.self, p);
+	ck_assert_int_eq(logged.n, 1);
+}
+END_TEST
+
+START_TEST(it_ends_when_no_hold_no_mail_and_nothing_runnable_is_left)
+{
+	struct mail m = { .fn = hold_it }, m2 = { .fn = unhold_it }, m3 = { .fn = see };
+
+	ck_assert_int_eq(poller_start(p), 0);
+	poller_post(p, &m);
+	AWAIT(seen == 1);
+	poller_stop(p);
+	poller_post(p, &m3);
+	AWAIT(seen == 2);
+	ck_assert_int_eq(poller_join(p, sys_clock_ns()), -ETIMEDOUT);
+	ck_assert_int_eq(poller_free(p), -EBUSY);
+
+	poller_post(p, &m2);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+}
+END_TEST
+
+START_TEST(stopped_before_it_starts_it_ends_at_once)
+{
+	poller_stop(p);
+	ck_assert_int_eq(poller_start(p), 0);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+	ck_assert_int_eq(poller_start(p), -EALREADY);
+}
+END_TEST
+
+static void park_and_stop(void *arg)
+{
+	parked = fiber_self();
+	poller_stop(p);
+	fiber_park();
+}
+
+START_TEST(it_is_not_freed_under_a_parked_fiber)
+{
+	poller_spawn(p, park_and_stop, NULL);
+	run_loop(p);
+	ck_assert_int_eq(poller_free(p), -EBUSY);
+
+	poller_ready(p, parked);
+	ck_assert_int_eq(poller_free(p), -EBUSY);
+	run_loop(p);
+	/* teardown frees it */
+}
+END_TEST
+
+START_TEST(nothing_stays_open)
+{
+	int before = open_fds();
+	struct poller_opts o = given_opts();
+	struct poller *q;
+
+	ck_assert_int_eq(poller_new(&o, &q), 0);
+	ck_assert_int_eq(poller_start(q), 0);
+	poller_stop(q);
+	ck_assert_int_eq(poller_join(q, 0), 0);
+	ck_assert_int_eq(poller_free(q), 0);
+	ck_assert_int_eq(poller_free(NULL), 0);
+	ck_assert_int_eq(open_fds(), before);
+	AWAIT(np_threads() == 0);
+}
+END_TEST
+
+#ifdef NP_FAULT
+static const enum sys_call needed[] = { SYS_epoll_create, SYS_eventfd, SYS_epoll_ctl };
+
+START_TEST(what_cannot_be_made_is_said_and_nothing_stays_open)
+{
+	int before = open_fds();
+	struct poller_opts o = given_opts();
+	struct poller *q = NULL;
+
+	sys_fault_arm(needed[_i], 1, EMFILE);
+	ck_assert_int_eq(poller_new(&o, &q), -EMFILE);
+	ck_assert_ptr_null(q);
+	ck_assert_int_eq(open_fds(), before);
+}
+END_TEST
+
+START_TEST(without_a_thread_it_stays_as_it_was_made)
+{
+	sys_fault_arm(SYS_thread, 1, EAGAIN);
+	ck_assert_int_eq(poller_start(p), -EAGAIN);
+	poller_stop(p);
+	ck_assert_int_eq(poller_start(p), 0);
+	ck_assert_int_eq(poller_join(p, 0), 0);
+}
+END_TEST
+#endif
+
+static void add_turn(TCase *c)
+{
+	tcase_add_test(c, a_turn_is_mail_watches_fibers_timers_and_then_what_was_put_off);
+	tcase_add_test(c, what_is_put_off_while_such_work_runs_waits_for_the_next_turn);
+	tcase_add_test(c, a_fiber_that_is_made_ready_while_fibers_run_goes_on_in_the_next_turn);
+	tcase_add_test(c, a_fiber_spawned_by_a_fiber_begins_in_the_next_turn);
+	tcase_add_test(c, fibers_begin_in_the_order_of_their_spawns);
+	tcase_add_test(c, fibers_wait_for_a_stack_in_their_order_and_it_is_said_once);
+	tcase_add_test(c, stacks_of_a_burst_are_given_back_though_the_poller_falls_silent);
+	tcase_add_test(c, more_events_than_a_batch_holds_are_all_served);
+#ifdef NP_FAULT
+	tcase_add_test(c, a_fiber_that_found_no_memory_begins_later_though_no_other_ends);
+	tcase_add_test(c, a_ready_watch_costs_one_epoll_wait_and_nothing_else);
+	tcase_add_test(c, a_failing_epoll_wait_is_logged_once_and_tried_again);
+#endif
+}
+
+static void add_load(TCase *c)
+{
+	tcase_add_test(c, busy_since_is_renewed_before_everything_that_may_take_long);
+	tcase_add_test(c, a_sleeping_poller_looks_idle);
+	tcase_add_test(c, an_empty_batch_does_not_look_busy);
+	tcase_add_test(c, load_lines_are_limited_and_a_removed_one_is_left_idle);
+	tcase_add_test(c, busy_since_is_of_the_kernels_clock_whatever_the_time_namespace);
+}
+
+static void add_life(TCase *c)
+{
+	tcase_add_test(c, its_thread_is_named_pinned_and_deaf_to_signals);
+	tcase_add_test(c, a_cpu_that_cannot_be_had_is_logged_and_lived_with);
+	tcase_add_test(c, it_ends_when_no_hold_no_mail_and_nothing_runnable_is_left);
+	tcase_add_test(c, stopped_before_it_starts_it_ends_at_once);
+	tcase_add_test(c, it_is_not_freed_under_a_parked_fiber);
+	tcase_add_test(c, nothing_stays_open);
+#ifdef NP_FAULT
+	tcase_add_loop_test(c, what_cannot_be_made_is_said_and_nothing_stays_open, 0, 3);
+	tcase_add_test(c, without_a_thread_it_stays_as_it_was_made);
+#endif
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("poller");
+	TCase *c = tcase_create("poller");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	add_turn(c);
+	add_load(c);
+	add_life(c);
+	suite_add_tcase(suite, c);
+	return run_suite(suite);
+}
