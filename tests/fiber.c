@@ -1,0 +1,839 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* fiber: where code runs, what survives a switch, whose stack it is, and what a stack costs. */
+#include "fiber/fiber.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <unwind.h>
+
+#include "support/child.h"
+#include "support/test.h"
+#include "sys/fault.h"
+
+#define PAGE  4096u
+#define STACK (64u * 1024)
+#define GUARD (64u * 1024) /* at least so much below each stack faults */
+
+static struct fiber_pool *given_pool(size_t stack_size, unsigned max, unsigned keep)
+{
+	struct fiber_pool_opts o = { .stack_size = stack_size, .max = max, .keep = keep };
+	struct fiber_pool *fp;
+
+	ck_assert_int_eq(fiber_pool_new(&o, &fp), 0);
+	return fp;
+}
+
+static struct fiber_pool_stats stats(const struct fiber_pool *fp)
+{
+	struct fiber_pool_stats st;
+
+	fiber_pool_stats(fp, &st);
+	return st;
+}
+
+/* ------------------------------------------------------------------ where code runs */
+
+static void append(char *log, char c)
+{
+	size_t n = strlen(log);
+
+	log[n] = c;
+	log[n + 1] = '\0';
+}
+
+static void says_a(void *log)
+{
+	append(log, 'a');
+}
+
+START_TEST(a_function_that_returns_has_ended_before_run_returns)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	char log[8] = "";
+
+	ck_assert_int_eq(fiber_run(fp, says_a, log), FIBER_ENDED);
+	append(log, 'm');
+
+	ck_assert_str_eq(log, "am");
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+struct walk {
+	char log[16];
+	struct fiber *f;
+};
+
+static void parks_twice(void *arg)
+{
+	struct walk *w = arg;
+
+	w->f = fiber_self();
+	append(w->log, '1');
+	fiber_park();
+	append(w->log, '2');
+	fiber_park();
+	append(w->log, '3');
+}
+
+START_TEST(run_and_resume_return_when_the_fiber_parks)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct walk w = { "" };
+
+	ck_assert_int_eq(fiber_run(fp, parks_twice, &w), FIBER_PARKED);
+	append(w.log, 'm');
+	ck_assert_int_eq(fiber_resume(w.f), FIBER_PARKED);
+	append(w.log, 'm');
+	ck_assert_int_eq(fiber_resume(w.f), FIBER_ENDED);
+
+	ck_assert_str_eq(w.log, "1m2m3");
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(self_is_the_running_fiber_and_nothing_on_main)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct walk a = { "" }, b = { "" };
+
+	ck_assert_ptr_null(fiber_self());
+	fiber_run(fp, parks_twice, &a);
+	ck_assert_ptr_null(fiber_self());
+	fiber_run(fp, parks_twice, &b);
+	ck_assert_ptr_nonnull(a.f);
+	ck_assert_ptr_nonnull(b.f);
+	ck_assert_ptr_ne(a.f, b.f);
+
+	for (int i = 0; i < 2; i++) {
+		fiber_resume(a.f);
+		fiber_resume(b.f);
+	}
+	ck_assert_ptr_null(fiber_self());
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+static void *runs_own_pool(void *arg)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct walk w = { "" };
+
+	for (int i = 0; i < 1000; i++) {
+		w.log[0] = '\0';
+		fiber_run(fp, parks_twice, &w);
+		fiber_resume(w.f);
+		fiber_resume(w.f);
+	}
+	*(struct fiber **)arg = fiber_self();
+	fiber_pool_free(fp);
+	return NULL;
+}
+
+START_TEST(threads_with_pools_of_their_own_do_not_meet)
+{
+	pthread_t t[2];
+	struct fiber *self[2] = { (void *)1, (void *)1 };
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, runs_own_pool, &self[i]), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	ck_assert_ptr_null(self[0]);
+	ck_assert_ptr_null(self[1]);
+}
+END_TEST
+
+static void notes_owner(void *arg)
+{
+	*(void **)arg = fiber_owner(fiber_self());
+	fiber_set_owner(fiber_self(), arg);
+	ck_assert_ptr_eq(fiber_owner(fiber_self()), arg);
+}
+
+START_TEST(a_reused_fiber_forgets_its_owner)
+{
+	struct fiber_pool *fp = given_pool(0, 1, 0);
+	void *seen;
+
+	for (int i = 0; i < 2; i++) {
+		seen = &seen;
+		fiber_run(fp, notes_owner, &seen);
+		ck_assert_ptr_null(seen);
+	}
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(parked_fibers_can_be_queued)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct walk w[3] = { { "" } };
+
+	for (int i = 0; i < 3; i++)
+		fiber_run(fp, parks_twice, &w[i]);
+	for (int i = 0; i < 3; i++)
+		fiber_set_next(w[i].f, i < 2 ? w[i + 1].f : NULL);
+
+	/* The link is gone once the fiber ends, so it is read before the resume. */
+	for (int turn = 0; turn < 2; turn++)
+		for (struct fiber *f = w[0].f, *next; f; f = next) {
+			next = fiber_next(f);
+			fiber_resume(f);
+		}
+	for (int i = 0; i < 3; i++)
+		ck_assert_str_eq(w[i].log, "123");
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ what survives a switch */
+
+/* Fills every frame on the way down, parks at the bottom, and checks each frame on the way up. */
+static unsigned deep(unsigned depth, unsigned seed)
+{
+	volatile unsigned local[32];
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < 32; i++)
+		local[i] = seed * 31 + depth * 7 + i;
+	if (depth == 0)
+		fiber_park();
+	else
+		sum = deep(depth - 1, seed);
+	for (unsigned i = 0; i < 32; i++)
+		sum += local[i] != seed * 31 + depth * 7 + i;
+	return sum;
+}
+
+struct nest {
+	struct fiber *f;
+	unsigned depth, seed, wrong;
+};
+
+static void nests(void *arg)
+{
+	struct nest *n = arg;
+
+	n->f = fiber_self();
+	n->wrong = deep(n->depth, n->seed);
+}
+
+START_TEST(frames_below_a_park_are_kept)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct nest n[8];
+
+	for (unsigned i = 0; i < 8; i++) {
+		n[i] = (struct nest){ .depth = 10 * i, .seed = i, .wrong = 1 };
+		ck_assert_int_eq(fiber_run(fp, nests, &n[i]), FIBER_PARKED);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		ck_assert_int_eq(fiber_resume(n[(i + 3) % 8].f), FIBER_ENDED);
+		ck_assert_uint_eq(n[(i + 3) % 8].wrong, 0);
+	}
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(ten_thousand_fibers_park_at_once)
+{
+	/* TSan keeps a shadow of its own for each. */
+	enum { MANY = 10000, FEW = 500 };
+	unsigned count = under_tsan() || under_valgrind() ? FEW : MANY;
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct nest *n = calloc(count, sizeof *n);
+
+	for (unsigned i = 0; i < count; i++) {
+		n[i] = (struct nest){ .depth = 2, .seed = i, .wrong = 1 };
+		ck_assert_int_eq(fiber_run(fp, nests, &n[i]), FIBER_PARKED);
+	}
+	ck_assert_uint_eq(stats(fp).in_use, count);
+
+	/* 7 has no common factor with the count: each is met once, none in the order of its start. */
+	for (unsigned i = 0; i < count; i++) {
+		ck_assert_int_eq(fiber_resume(n[i * 7 % count].f), FIBER_ENDED);
+		ck_assert_uint_eq(n[i * 7 % count].wrong, 0);
+	}
+	ck_assert_uint_eq(stats(fp).in_use, 0);
+	ck_assert_uint_eq(stats(fp).high, count);
+	free(n);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+/*
+ * Fills every register that the ABI lets a callee keep, calls fiber_park(), and stores what is in
+ * them afterwards. No compiler can be asked to do that.
+ */
+#if defined(__x86_64__)
+#define NREGS 6
+#define REGS_ARE "rbx, rbp, r12, r13, r14, r15"
+void park_with(const uint64_t *in, uint64_t *out, void (*park)(void));
+__asm__(".text\n"
+	".type park_with, @function\n"
+	"park_with:\n"
+	"	.cfi_startproc\n"
+	"	pushq %rbx\n	.cfi_adjust_cfa_offset 8\n"
+	"	pushq %rbp\n	.cfi_adjust_cfa_offset 8\n"
+	"	pushq %r12\n	.cfi_adjust_cfa_offset 8\n"
+	"	pushq %r13\n	.cfi_adjust_cfa_offset 8\n"
+	"	pushq %r14\n	.cfi_adjust_cfa_offset 8\n"
+	"	pushq %r15\n	.cfi_adjust_cfa_offset 8\n"
+	"	pushq %rsi\n	.cfi_adjust_cfa_offset 8\n"
+	"	movq 0(%rdi), %rbx\n"
+	"	movq 8(%rdi), %rbp\n"
+	"	movq 16(%rdi), %r12\n"
+	"	movq 24(%rdi), %r13\n"
+	"	movq 32(%rdi), %r14\n"
+	"	movq 40(%rdi), %r15\n"
+	"	call *%rdx\n"
+	"	popq %rsi\n	.cfi_adjust_cfa_offset -8\n"
+	"	movq %rbx, 0(%rsi)\n"
+	"	movq %rbp, 8(%rsi)\n"
+	"	movq %r12, 16(%rsi)\n"
+	"	movq %r13, 24(%rsi)\n"
+	"	movq %r14, 32(%rsi)\n"
+	"	movq %r15, 40(%rsi)\n"
+	"	popq %r15\n	.cfi_adjust_cfa_offset -8\n"
+	"	popq %r14\n	.cfi_adjust_cfa_offset -8\n"
+	"	popq %r13\n	.cfi_adjust_cfa_offset -8\n"
+	"	popq %r12\n	.cfi_adjust_cfa_offset -8\n"
+	"	popq %rbp\n	.cfi_adjust_cfa_offset -8\n"
+	"	popq %rbx\n	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	".size park_with, . - park_with\n");
+#elif defined(__aarch64__)
+#define NREGS 18
+#define REGS_ARE "x19 to x28, d8 to d15"
+void park_with(const uint64_t *in, uint64_t *out, void (*park)(void));
+__asm__(".text\n"
+	".type park_with, %function\n"
+	"park_with:\n"
+	"	stp x29, x30, [sp, #-176]!\n"
+	"	stp x19, x20, [sp, #16]\n"
+	"	stp x21, x22, [sp, #32]\n"
+	"	stp x23, x24, [sp, #48]\n"
+	"	stp x25, x26, [sp, #64]\n"
+	"	stp x27, x28, [sp, #80]\n"
+	"	stp d8, d9, [sp, #96]\n"
+	"	stp d10, d11, [sp, #112]\n"
+	"	stp d12, d13, [sp, #128]\n"
+	"	stp d14, d15, [sp, #144]\n"
+	"	str x1, [sp, #160]\n"
+	"	ldp x19, x20, [x0, #0]\n"
+	"	ldp x21, x22, [x0, #16]\n"
+	"	ldp x23, x24, [x0, #32]\n"
+	"	ldp x25, x26, [x0, #48]\n"
+	"	ldp x27, x28, [x0, #64]\n"
+	"	ldp d8, d9, [x0, #80]\n"
+	"	ldp d10, d11, [x0, #96]\n"
+	"	ldp d12, d13, [x0, #112]\n"
+	"	ldp d14, d15, [x0, #128]\n"
+	"	blr x2\n"
+	"	ldr x1, [sp, #160]\n"
+	"	stp x19, x20, [x1, #0]\n"
+	"	stp x21, x22, [x1, #16]\n"
+	"	stp x23, x24, [x1, #32]\n"
+	"	stp x25, x26, [x1, #48]\n"
+	"	stp x27, x28, [x1, #64]\n"
+	"	stp d8, d9, [x1, #80]\n"
+	"	stp d10, d11, [x1, #96]\n"
+	"	stp d12, d13, [x1, #112]\n"
+	"	stp d14, d15, [x1, #128]\n"
+	"	ldp x19, x20, [sp, #16]\n"
+	"	ldp x21, x22, [sp, #32]\n"
+	"	ldp x23, x24, [sp, #48]\n"
+	"	ldp x25, x26, [sp, #64]\n"
+	"	ldp x27, x28, [sp, #80]\n"
+	"	ldp d8, d9, [sp, #96]\n"
+	"	ldp d10, d11, [sp, #112]\n"
+	"	ldp d12, d13, [sp, #128]\n"
+	"	ldp d14, d15, [sp, #144]\n"
+	"	ldp x29, x30, [sp], #176\n"
+	"	ret\n"
+	".size park_with, . - park_with\n");
+#endif
+
+#ifdef NREGS
+struct registers {
+	struct fiber *f;
+	uint64_t in[NREGS], out[NREGS];
+};
+
+static void parks_with_registers(void *arg)
+{
+	struct registers *r = arg;
+
+	r->f = fiber_self();
+	park_with(r->in, r->out, fiber_park);
+}
+
+/* main's turn, with registers of its own: two fibers end in it, one of them for the first time seen. */
+static struct registers *to_resume;
+static void resumes(void)
+{
+	fiber_resume(to_resume->f);
+}
+
+START_TEST(callee_saved_registers_are_kept_on_both_sides)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct registers a, b;
+	uint64_t in[NREGS], out[NREGS];
+
+	for (uint64_t i = 0; i < NREGS; i++) {
+		a.in[i] = 0xa5a5000000000000u + i;
+		b.in[i] = 0x5a5a000000000000u + i;
+		in[i] = 0x1234000000000000u + i;
+	}
+	fiber_run(fp, parks_with_registers, &a);
+	fiber_run(fp, parks_with_registers, &b);
+	to_resume = &a;
+	park_with(in, out, resumes);
+	ck_assert_msg(!memcmp(in, out, sizeof in), "main's: " REGS_ARE);
+	fiber_resume(b.f);
+
+	ck_assert_msg(!memcmp(a.in, a.out, sizeof a.in), "the fiber's: " REGS_ARE);
+	ck_assert_msg(!memcmp(b.in, b.out, sizeof b.in), "the fiber's: " REGS_ARE);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+#endif
+
+struct sum {
+	struct fiber *f;
+	double x, result;
+};
+
+/* More live doubles than there are registers, across parks. */
+static void adds(void *arg)
+{
+	struct sum *s = arg;
+	double v[24], total = 0;
+
+	s->f = fiber_self();
+	for (int i = 0; i < 24; i++)
+		v[i] = s->x / (i + 1);
+	for (int i = 0; i < 24; i++) {
+		fiber_park();
+		total += v[i] * (i + 1);
+	}
+	s->result = total;
+}
+
+START_TEST(floating_point_values_are_kept)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct sum s[3] = { { .x = 1.5 }, { .x = -3.25 }, { .x = 1e300 } };
+	double here = 0.1;
+
+	for (int i = 0; i < 3; i++)
+		fiber_run(fp, adds, &s[i]);
+	for (int turn = 0; turn < 24; turn++)
+		for (int i = 0; i < 3; i++) {
+			fiber_resume(s[i].f);
+			here *= 1.01;
+		}
+	for (int i = 0; i < 3; i++)
+		ck_assert_double_eq_tol(s[i].result / s[i].x, 24, 1e-9);
+	ck_assert_double_eq_tol(here, 0.1 * 2.04709931, 1e-6);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+static void notes_alignment(void *arg)
+{
+	/* The compiler takes 16 for granted: an aligned local of that size is not realigned. */
+	volatile alignas(16) char local[16];
+
+	local[0] = 0;
+	*(uintptr_t *)arg = (uintptr_t)local % 16;
+}
+
+START_TEST(a_stack_begins_aligned_as_the_abi_says)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	uintptr_t off = 1;
+
+	fiber_run(fp, notes_alignment, &off);
+	ck_assert_uint_eq(off, 0);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+struct trace {
+	unsigned frames;
+	_Unwind_Reason_Code how;
+};
+
+static _Unwind_Reason_Code count_frame(struct _Unwind_Context *c, void *arg)
+{
+	struct trace *t = arg;
+
+	return ++t->frames < 100 ? _URC_NO_REASON : _URC_NORMAL_STOP;
+}
+
+static void unwinds(void *arg)
+{
+	struct trace *t = arg;
+
+	t->how = _Unwind_Backtrace(count_frame, t);
+}
+
+/* Debuggers, profilers and pthread_cancel() walk stacks: they must come to an end, not to garbage. */
+START_TEST(unwinding_ends_at_the_first_frame)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct trace t = { 0 };
+
+	fiber_run(fp, unwinds, &t);
+	ck_assert_int_eq(t.how, _URC_END_OF_STACK);
+	ck_assert_uint_ge(t.frames, 2);
+	ck_assert_uint_le(t.frames, 6);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ whose stack */
+
+static void notes_stack(void *arg)
+{
+	*(void **)arg = __builtin_frame_address(0);
+}
+
+struct place {
+	struct fiber *f;
+	void *stack;
+};
+
+static void notes_place_and_parks(void *arg)
+{
+	struct place *p = arg;
+
+	p->f = fiber_self();
+	p->stack = __builtin_frame_address(0);
+	fiber_park();
+}
+
+START_TEST(the_stack_used_last_is_used_next)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct place p[4];
+	void *stack;
+
+	for (int i = 0; i < 4; i++)
+		fiber_run(fp, notes_place_and_parks, &p[i]);
+	fiber_resume(p[3].f);
+	fiber_resume(p[0].f);
+	fiber_resume(p[2].f);
+
+	for (int i = 0; i < 3; i++) {
+		fiber_run(fp, notes_stack, &stack);
+		ck_assert_uint_lt((uintptr_t)stack ^ (uintptr_t)p[2].stack, PAGE);
+	}
+	fiber_resume(p[1].f);
+	fiber_run(fp, notes_stack, &stack);
+	ck_assert_uint_lt((uintptr_t)stack ^ (uintptr_t)p[1].stack, PAGE);
+	ck_assert_uint_eq(stats(fp).stacks, 4);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(at_max_a_run_is_refused_and_later_served)
+{
+	struct fiber_pool *fp = given_pool(0, 2, 0);
+	struct walk w[2] = { { "" } };
+	char log[8] = "";
+
+	fiber_run(fp, parks_twice, &w[0]);
+	fiber_run(fp, parks_twice, &w[1]);
+	ck_assert_int_eq(fiber_run(fp, says_a, log), -EAGAIN);
+	ck_assert_str_eq(log, "");
+	ck_assert_uint_eq(stats(fp).refused, 1);
+
+	fiber_resume(w[0].f);
+	fiber_resume(w[0].f);
+	ck_assert_int_eq(fiber_run(fp, says_a, log), FIBER_ENDED);
+	ck_assert_str_eq(log, "a");
+	ck_assert_uint_eq(stats(fp).stacks, 2);
+
+	fiber_resume(w[1].f);
+	fiber_resume(w[1].f);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(a_pool_with_a_parked_fiber_is_not_freed)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct walk w = { "" };
+
+	fiber_run(fp, parks_twice, &w);
+	ck_assert_int_eq(fiber_pool_free(fp), -EBUSY);
+
+	fiber_resume(w.f);
+	fiber_resume(w.f);
+	ck_assert_str_eq(w.log, "123");
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(no_memory_for_a_stack_is_said_and_nothing_is_called)
+{
+#ifdef NP_FAULT
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	char log[8] = "";
+
+	sys_fault_arm(SYS_mmap, 1, ENOMEM);
+	ck_assert_int_eq(fiber_run(fp, says_a, log), -ENOMEM);
+	ck_assert_str_eq(log, "");
+	ck_assert_uint_eq(stats(fp).stacks, 0);
+	ck_assert_uint_eq(stats(fp).refused, 1);
+	ck_assert_int_eq(fiber_run(fp, says_a, log), FIBER_ENDED);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+#else
+	SKIP("no fault injection in this build");
+#endif
+}
+END_TEST
+
+START_TEST(a_stack_without_a_guard_is_not_used)
+{
+#ifdef NP_FAULT
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	char log[8] = "";
+
+	sys_fault_arm(SYS_madvise, 1, EINVAL);
+	sys_fault_arm(SYS_mprotect, 1, ENOMEM);
+	ck_assert_int_eq(fiber_run(fp, says_a, log), -ENOMEM);
+	ck_assert(sys_fault_hit(SYS_mprotect));
+	ck_assert_str_eq(log, "");
+	ck_assert_uint_eq(stats(fp).stacks, 0);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+#else
+	SKIP("no fault injection in this build");
+#endif
+}
+END_TEST
+
+/* ------------------------------------------------------------------ the guard */
+
+/* What a SIGSEGV handler on a stack of its own found out; in memory that the parent sees too. */
+struct crash {
+	struct fiber_pool *fp;
+	struct place neighbour, victim;
+	const char *addr;
+	bool in_guard_of_victim;
+	bool old_kernel; /* no MADV_GUARD_INSTALL */
+	size_t frame;    /* bytes of the frame that runs over; 0 = recursion */
+};
+
+static struct crash *crash;
+
+static void on_segv(int sig, siginfo_t *info, void *uc)
+{
+	crash->addr = info->si_addr;
+	crash->in_guard_of_victim = fiber_guard_hit(crash->fp, info->si_addr) == crash->victim.f;
+	_exit(42);
+}
+
+static volatile unsigned enough = 1000000; /* frames; no stack here holds so many */
+
+static unsigned endless(unsigned depth)
+{
+	volatile char frame[1000];
+
+	frame[0] = (char)depth;
+	return (depth < enough ? endless(depth + 1) : 0) + (unsigned char)frame[0];
+}
+
+/* Touches the far end of a frame first: a guard of one page would be stepped over. */
+__attribute__((no_sanitize_address)) static void touches_far_end(size_t n)
+{
+	volatile char *frame = __builtin_alloca(n);
+
+	frame[0] = 1;
+}
+
+static void runs_over(void *arg)
+{
+	crash->victim.f = fiber_self();
+	crash->victim.stack = __builtin_frame_address(0);
+	if (crash->frame)
+		touches_far_end(crash->frame);
+	else
+		endless(0);
+}
+
+static void crashes(int sock, void *arg)
+{
+	stack_t alt = { .ss_size = 64 * 1024 };
+	struct sigaction sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	alt.ss_sp = malloc(alt.ss_size);
+	sigaltstack(&alt, NULL);
+	sigaction(SIGSEGV, &sa, NULL);
+	crash->fp = given_pool(0, 0, 0);
+#ifdef NP_FAULT
+	if (crash->old_kernel)
+		sys_fault_arm(SYS_madvise, 1, EINVAL);
+#endif
+	/* Several, since the kernel puts them one below the other: each has a neighbour. */
+	fiber_run(crash->fp, notes_place_and_parks, &crash->neighbour);
+#ifdef NP_FAULT
+	if (crash->old_kernel)
+		sys_fault_arm(SYS_madvise, 1, EINVAL);
+#endif
+	fiber_run(crash->fp, runs_over, NULL);
+	_exit(1);
+}
+
+static void crash_in_child(size_t frame, bool old_kernel)
+{
+	struct child c;
+	int status;
+
+	crash = mmap(NULL, sizeof *crash, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(crash, MAP_FAILED);
+	crash->frame = frame;
+	crash->old_kernel = old_kernel;
+	child_start(&c, crashes, NULL);
+	ck_assert_int_eq(waitpid(c.pid, &status, 0), c.pid);
+	close(c.sock);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 42, "no fault was caught: status 0x%x", status);
+}
+
+static void then_it_faulted_in_the_victims_guard(void)
+{
+	uintptr_t stack = (uintptr_t)crash->victim.stack, addr = (uintptr_t)crash->addr;
+
+	ck_assert_msg(crash->in_guard_of_victim, "%p is in no guard of the fiber at %p", crash->addr,
+		      crash->victim.stack);
+	ck_assert_uint_lt(addr, stack);
+	ck_assert_uint_le(stack - addr, STACK + PAGE + GUARD);
+	munmap(crash, sizeof *crash);
+}
+
+START_TEST(recursion_without_end_faults_in_the_guard)
+{
+	crash_in_child(0, false);
+	then_it_faulted_in_the_victims_guard();
+}
+END_TEST
+
+START_TEST(a_frame_smaller_than_the_guard_cannot_step_over_it)
+{
+	/* Wherever in its page the frame begins, both ends of what it may reach are in the guard. */
+	crash_in_child(STACK, false);
+	then_it_faulted_in_the_victims_guard();
+	crash_in_child(STACK + GUARD - 2 * PAGE, false);
+	then_it_faulted_in_the_victims_guard();
+}
+END_TEST
+
+START_TEST(a_kernel_without_guard_regions_guards_by_mprotect)
+{
+#ifdef NP_FAULT
+	crash_in_child(0, true);
+	then_it_faulted_in_the_victims_guard();
+#else
+	SKIP("no fault injection in this build");
+#endif
+}
+END_TEST
+
+START_TEST(only_addresses_in_a_guard_are_guard_hits)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	struct place p;
+	const char *stack;
+
+	fiber_run(fp, notes_place_and_parks, &p);
+	stack = p.stack;
+	ck_assert_ptr_null(fiber_guard_hit(fp, &p));
+	ck_assert_ptr_null(fiber_guard_hit(fp, stack));
+	ck_assert_ptr_null(fiber_guard_hit(fp, stack - STACK / 2));
+	ck_assert_ptr_eq(fiber_guard_hit(fp, stack - STACK - PAGE), p.f);
+	ck_assert_ptr_eq(fiber_guard_hit(fp, stack - STACK - GUARD + PAGE), p.f);
+	ck_assert_ptr_null(fiber_guard_hit(fp, stack - STACK - GUARD - PAGE));
+	fiber_resume(p.f);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+static void uses_much(void *arg)
+{
+	size_t n = *(size_t *)arg;
+	volatile char *p = __builtin_alloca(n);
+
+	for (size_t i = n; i > 0; i--)
+		p[i - 1] = (char)i;
+}
+
+START_TEST(a_handler_has_the_stack_it_was_promised)
+{
+	/* The rest is for the frames of the handler itself. */
+	size_t usual = STACK - 2 * PAGE, large = 1024 * 1024 - 2 * PAGE, odd = 3 * PAGE;
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+
+	ck_assert_int_eq(fiber_run(fp, uses_much, &usual), FIBER_ENDED);
+	fiber_pool_free(fp);
+	fp = given_pool(1024 * 1024, 0, 0);
+	ck_assert_int_eq(fiber_run(fp, uses_much, &large), FIBER_ENDED);
+	fiber_pool_free(fp);
+	fp = given_pool(4 * PAGE + 1, 0, 0);
+	ck_assert_int_eq(fiber_run(fp, uses_much, &odd), FIBER_ENDED);
+	fiber_pool_free(fp);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("fiber");
+	TCase *t = tcase_create("switch");
+
+	tcase_add_test(t, a_function_that_returns_has_ended_before_run_returns);
+	tcase_add_test(t, run_and_resume_return_when_the_fiber_parks);
+	tcase_add_test(t, self_is_the_running_fiber_and_nothing_on_main);
+	tcase_add_test(t, threads_with_pools_of_their_own_do_not_meet);
+	tcase_add_test(t, a_reused_fiber_forgets_its_owner);
+	tcase_add_test(t, parked_fibers_can_be_queued);
+	tcase_add_test(t, frames_below_a_park_are_kept);
+	tcase_add_test(t, ten_thousand_fibers_park_at_once);
+#ifdef NREGS
+	tcase_add_test(t, callee_saved_registers_are_kept_on_both_sides);
+#endif
+	tcase_add_test(t, floating_point_values_are_kept);
+	tcase_add_test(t, a_stack_begins_aligned_as_the_abi_says);
+	tcase_add_test(t, unwinding_ends_at_the_first_frame);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("pool");
+	tcase_add_test(t, the_stack_used_last_is_used_next);
+	tcase_add_test(t, at_max_a_run_is_refused_and_later_served);
+	tcase_add_test(t, a_pool_with_a_parked_fiber_is_not_freed);
+	tcase_add_test(t, no_memory_for_a_stack_is_said_and_nothing_is_called);
+	tcase_add_test(t, a_stack_without_a_guard_is_not_used);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("guard");
+	tcase_add_test(t, recursion_without_end_faults_in_the_guard);
+	tcase_add_test(t, a_frame_smaller_than_the_guard_cannot_step_over_it);
+	tcase_add_test(t, a_kernel_without_guard_regions_guards_by_mprotect);
+	tcase_add_test(t, only_addresses_in_a_guard_are_guard_hits);
+	tcase_add_test(t, a_handler_has_the_stack_it_was_promised);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
