@@ -37,10 +37,16 @@ struct np_linkbuf {
 #define LINKBUF_HEAP 0x80 /* from np_linkbuf_new(), not embedded */
 #define LINKBUF_CALM 0x7f /* how many commits in a row have left most of the first block empty */
 
-/* np_linkbuf_len() for those who embed one, without the call. */
+/* np_linkbuf_len() and np_linkbuf_flush() for those who embed one, without the call. */
 static inline size_t linkbuf_len(const struct np_linkbuf *b)
 {
 	return b->len;
+}
+
+static inline void linkbuf_flush(struct np_linkbuf *b)
+{
+	b->len += b->pending;
+	b->pending = 0;
 }
 
 /* Holds no block, and cannot fail. */

@@ -28,11 +28,16 @@ static int writable_slow(struct np_conn *c, struct np_linkbuf **ret)
 	return 0;
 }
 
+static inline bool can_write(const struct np_conn *c)
+{
+	return c->io && conn_state(c) <= CONN_OPEN && !c->tx_err && !(c->flags & CONN_WR_SHUT) && !c->io->writer;
+}
+
 /* Whether the caller may write now; attaches the output. */
 static inline int writable(struct np_conn *c, struct np_linkbuf **ret)
 {
 	conn_assert_owner(c);
-	if (!c->io || conn_state(c) > CONN_OPEN || c->tx_err || (c->flags & CONN_WR_SHUT) || c->io->writer)
+	if (!can_write(c))
 		return writable_slow(c, ret);
 	*ret = &c->io->out;
 	return 0;
@@ -110,9 +115,7 @@ static int submit(struct np_conn *c, bool now)
 
 	if (r < 0)
 		return r;
-	r = np_linkbuf_flush(out);
-	if (r < 0)
-		return r;
+	linkbuf_flush(out);
 	c->io->submitted = np_linkbuf_len(out);
 	if (!conn_unsent(c))
 		return 0;
@@ -128,8 +131,15 @@ static int submit(struct np_conn *c, bool now)
 
 int np_conn_flush(struct np_conn *c)
 {
-	int r = submit(c, false);
+	int r;
 
+	/* One more of a batch: conn_settle() is queued, and there is room. */
+	if ((c->flags & CONN_LATER) && can_write(c) && may_defer(c)) {
+		linkbuf_flush(&c->io->out);
+		c->io->submitted = linkbuf_len(&c->io->out);
+		return 0;
+	}
+	r = submit(c, false);
 	if (r < 0 || conn_unsent(c) <= conn_limits(c)->out_high)
 		return r;
 	return conn_wait_output(c, conn_limits(c)->out_high);
