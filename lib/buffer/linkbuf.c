@@ -113,6 +113,26 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		release(b);
 }
 
+const void *linkbuf_whole(const struct np_linkbuf *b, size_t n)
+{
+	const struct block *e = b->read;
+
+	return likely(n - 1 < b->len && block_left(e) >= n) ? e->r : NULL;
+}
+
+void linkbuf_consume(struct np_linkbuf *b, size_t n)
+{
+	struct block *e = b->head;
+
+	if (likely(n == b->len && !b->pending && e && e == b->tail && block_cache_it(e))) {
+		b->head = b->read = b->tail = NULL;
+		b->len = 0;
+		return;
+	}
+	np_linkbuf_skip(b, n);
+	np_linkbuf_release(b);
+}
+
 void chain_withdraw(struct np_linkbuf *b)
 {
 	struct block *e;

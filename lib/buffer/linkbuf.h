@@ -49,6 +49,17 @@ static inline void linkbuf_flush(struct np_linkbuf *b)
 	b->pending = 0;
 }
 
+/* The next @n readable bytes if they lie in one block, NULL otherwise. Consumes nothing. */
+const void *linkbuf_whole(const struct np_linkbuf *b, size_t n);
+/* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
+void linkbuf_consume(struct np_linkbuf *b, size_t n);
+/*
+ * np_linkbuf_space() in its common case: an empty buffer, a block in the cache, one stretch of memory
+ *
+ * Settled by np_linkbuf_commit(). Return: @want bytes to fill; NULL: it takes np_linkbuf_space().
+ */
+void *linkbuf_space(struct np_linkbuf *b, size_t want);
+
 /* Holds no block, and cannot fail. */
 void linkbuf_init(struct np_linkbuf *b);
 /* Gives everything back; b is as after linkbuf_init(). */

@@ -35,6 +35,18 @@ static struct block *more(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
+/* The first block of an empty chain, if this thread's cache has one; the common beginning of a reply. */
+static inline struct block *first_block(struct np_linkbuf *b)
+{
+	struct block *t = block_cached(b->first);
+
+	if (unlikely(!t))
+		return NULL;
+	block_clear(t);
+	b->head = b->read = b->tail = t;
+	return t;
+}
+
 static slow_path int reserve_more(struct np_linkbuf *b, size_t n, void **ret_p)
 {
 	struct block *e;
@@ -59,11 +71,9 @@ int np_linkbuf_reserve(struct np_linkbuf *b, size_t n, void **ret_p)
 	struct block *t = b->tail;
 
 	if (!t && n - 1 < block_size(b->first)) { /* n == 0 wraps round */
-		t = block_cached(b->first);
+		t = first_block(b);
 		if (unlikely(!t))
 			return reserve_more(b, n, ret_p);
-		block_clear(t);
-		b->head = b->read = b->tail = t;
 	} else if (unlikely(!t || block_room(t) < n)) {
 		return reserve_more(b, n, ret_p);
 	}
@@ -106,7 +116,7 @@ size_t np_linkbuf_pending(const struct np_linkbuf *b)
 	return b->pending;
 }
 
-static int write_more(struct np_linkbuf *b, const void *p, size_t n)
+static slow_path int write_more(struct np_linkbuf *b, const void *p, size_t n)
 {
 	struct block *t, *e;
 	size_t k;
@@ -134,6 +144,8 @@ int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
 
 	if (unlikely(!n))
 		return 0;
+	if (!t && n <= block_size(b->first))
+		t = first_block(b);
 	if (likely(t && block_room(t) >= n)) {
 		memcpy(t->w, p, n);
 		t->w += n;
@@ -305,6 +317,23 @@ static struct block *first_for(const struct np_linkbuf *b, size_t want)
 	return block_data(want <= 4 * block_size(b->first) ? max(block_class(want), b->first) : b->first);
 }
 
+void *linkbuf_space(struct np_linkbuf *b, size_t want)
+{
+	struct block *t;
+	unsigned cls;
+
+	if (b->tail || want > 4 * block_size(b->first))
+		return NULL;
+	cls = block_class(want);
+	t = block_cached(cls > b->first ? cls : b->first);
+	if (unlikely(!t))
+		return NULL;
+	block_clear(t);
+	b->head = b->read = b->tail = t;
+	b->given = (uint32_t)want;
+	return t->w;
+}
+
 int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
 {
 	struct block *e;
@@ -330,6 +359,8 @@ static void adapt(struct np_linkbuf *b, size_t n)
 	uint8_t heap = b->flags & LINKBUF_HEAP;
 	unsigned calm = b->flags & LINKBUF_CALM;
 
+	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
+		return;
 	if (n > block_size(b->first)) {
 		b->first = (uint8_t)(n > block_size(BLOCK_GROWN) ? BLOCK_GROWN : block_class(n));
 		calm = 0;
@@ -352,6 +383,12 @@ int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
 		return -EINVAL;
 	if (n)
 		adapt(b, n);
+	if (likely(k && !e)) {
+		t->w += k;
+		b->given = 0;
+		b->len += k;
+		return 0;
+	}
 	b->given = 0;
 	b->len += n;
 	if (k)

@@ -59,13 +59,31 @@ static void rx_adapt(struct conn_io *io, size_t offered, size_t got)
 		io->rx_space /= 2;
 }
 
-static ssize_t receive(struct np_conn *c, struct iovec *iov, int n)
+static ssize_t receive_one(struct np_conn *c, void *p, size_t n)
 {
-	if (n > 1)
-		return sys_readv(c->watch.fd, iov, n);
-	if (c->flags & CONN_SOCKET)
-		return sys_recv(c->watch.fd, iov->iov_base, iov->iov_len, 0);
-	return sys_read(c->watch.fd, iov->iov_base, iov->iov_len);
+	return c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, p, n, 0) : sys_read(c->watch.fd, p, n);
+}
+
+/* One read of up to *@offered bytes into the input. Return: what the read returned, or -ENOMEM. */
+static ssize_t receive(struct np_conn *c, size_t *offered)
+{
+	struct np_linkbuf *in = &c->io->in;
+	void *p = linkbuf_space(in, *offered);
+	struct iovec iov[2];
+	ssize_t n;
+	int niov;
+
+	if (p) {
+		n = receive_one(c, p, *offered);
+	} else {
+		niov = np_linkbuf_space(in, *offered, iov, 2);
+		if (niov < 0)
+			return niov;
+		*offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
+		n = niov > 1 ? sys_readv(c->watch.fd, iov, niov) : receive_one(c, iov[0].iov_base, *offered);
+	}
+	np_linkbuf_commit(in, n > 0 ? (size_t)n : 0);
+	return n;
 }
 
 static bool drained_by_short_read(const struct np_conn *c)
@@ -86,10 +104,9 @@ static bool drained_by_short_read(const struct np_conn *c)
 int conn_rx(struct np_conn *c, size_t budget)
 {
 	struct conn_io *io;
-	struct iovec iov[2];
 	size_t room, offered, got = 0;
 	ssize_t n;
-	int niov, r;
+	int r;
 
 	r = conn_io_get(c, &io);
 	if (r < 0)
@@ -99,12 +116,7 @@ int conn_rx(struct np_conn *c, size_t budget)
 		if (!room)
 			return CONN_FULL;
 		offered = rx_space(c, room);
-		niov = np_linkbuf_space(&io->in, offered, iov, 2);
-		if (niov < 0)
-			return niov;
-		offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
-		n = receive(c, iov, niov);
-		np_linkbuf_commit(&io->in, n > 0 ? (size_t)n : 0);
+		n = receive(c, &offered);
 		if (n == -EAGAIN)
 			return CONN_AGAIN;
 		if (n <= 0)
@@ -112,6 +124,7 @@ int conn_rx(struct np_conn *c, size_t budget)
 		got += (size_t)n;
 		io->rx_total += (size_t)n;
 		io->held += (size_t)n;
+		conn_touch(c);
 		rx_adapt(io, offered, (size_t)n);
 		if ((size_t)n < offered && drained_by_short_read(c))
 			return CONN_AGAIN;
@@ -138,11 +151,8 @@ void conn_rx_ended(struct np_conn *c, int err)
 
 void conn_fill(struct np_conn *c, size_t budget)
 {
-	size_t before = c->io ? c->io->rx_total : 0;
 	int r = conn_rx(c, budget);
 
-	if (c->io && c->io->rx_total != before)
-		conn_touch(c);
 	if (r == CONN_AGAIN) {
 		watch_cant(&c->watch, WATCH_IN);
 	} else if (r == CONN_FULL) {

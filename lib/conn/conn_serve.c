@@ -27,7 +27,7 @@ static int handle(struct np_conn *c)
 	return c->group->handlers->on_request(c, c->group->arg);
 }
 
-bool conn_has_request(const struct np_conn *c)
+static inline bool has_request(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
 	size_t len = io ? linkbuf_len(&io->in) : 0;
@@ -35,6 +35,11 @@ bool conn_has_request(const struct np_conn *c)
 	if (len == 0 || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED) || !has_handler(c))
 		return false;
 	return len >= io->call_at || (c->flags & (CONN_RX_END | CONN_END_HANDLED)) == CONN_RX_END;
+}
+
+bool conn_has_request(const struct np_conn *c)
+{
+	return has_request(c);
 }
 
 static void call_connect(struct np_conn *c)
@@ -97,9 +102,9 @@ static void serve(void *arg)
 	c->io->handler = fiber_self();
 	if (!(c->flags & CONN_CONNECTED) && conn_state(c) == CONN_OPEN)
 		call_connect(c);
-	if (conn_has_request(c))
+	if (has_request(c))
 		call_request(c);
-	while (conn_has_request(c)) {
+	while (has_request(c)) {
 		/* A long batch of short handlers is not one hung handler. */
 		if (++batch % PUBLISH_EVERY == 0)
 			poller_publish_busy(conn_poller(c));

@@ -14,6 +14,16 @@
 
 #define TX_IOV 64
 
+/* The common case: what is submitted lies in one piece and nothing else waits. */
+static const void *one_piece(const struct np_conn *c)
+{
+	const struct conn_io *io = c->io;
+
+	if (linkbuf_len(&io->txq) || !(c->flags & CONN_SOCKET) || io->submitted > SYS_RW_MAX)
+		return NULL;
+	return linkbuf_whole(&io->out, io->submitted);
+}
+
 /* Gathers up to @max segments; returns how many and their bytes. */
 static int gather(const struct conn_io *io, struct iovec *iov, int max, size_t *ret_bytes)
 {
@@ -45,13 +55,27 @@ static int gather(const struct conn_io *io, struct iovec *iov, int max, size_t *
 	return n;
 }
 
-static ssize_t transmit(struct np_conn *c, struct iovec *iov, int n)
+/* One send of what is submitted; *ret_bytes says how much was offered. */
+static __attribute__((noinline)) ssize_t transmit_gathered(struct np_conn *c, size_t *ret_bytes)
 {
+	struct iovec iov[TX_IOV];
+	int n = gather(c->io, iov, TX_IOV, ret_bytes);
+
 	if (!(c->flags & CONN_SOCKET))
 		return n > 1 ? sys_writev(c->watch.fd, iov, n) : sys_write(c->watch.fd, iov->iov_base, iov->iov_len);
 	if (n > 1)
 		return sys_sendmsg(c->watch.fd, iov, n, 0);
 	return sys_send(c->watch.fd, iov->iov_base, iov->iov_len, 0);
+}
+
+static ssize_t transmit(struct np_conn *c, size_t *ret_bytes)
+{
+	const void *p = one_piece(c);
+
+	if (!p)
+		return transmit_gathered(c, ret_bytes);
+	*ret_bytes = c->io->submitted;
+	return sys_send(c->watch.fd, p, *ret_bytes, 0);
 }
 
 static void sent(struct np_conn *c, size_t n)
@@ -62,14 +86,12 @@ static void sent(struct np_conn *c, size_t n)
 	conn_touch(c);
 	if (q) {
 		q = n < q ? n : q;
-		np_linkbuf_skip(&io->txq, q);
-		np_linkbuf_release(&io->txq);
+		linkbuf_consume(&io->txq, q);
 		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)q, memory_order_relaxed);
 		n -= q;
 	}
 	if (n) {
-		np_linkbuf_skip(&io->out, n);
-		np_linkbuf_release(&io->out);
+		linkbuf_consume(&io->out, n);
 		io->submitted -= n;
 	}
 }
@@ -99,27 +121,20 @@ static int tx_failed(struct np_conn *c, int err)
 	return err;
 }
 
-/*
- * conn_tx() - send what is submitted until it is drained, the kernel takes no more, or the budget
- * is spent
- *
- * Wakes a parked writer that has what it waits for. A send error is sticky and drops the output.
- * Thread: owner, main or fiber.
- * Return: 0 drained; CONN_MORE when bytes are left (the watch goes on with them); or -errno.
- */
-int conn_tx(struct np_conn *c)
+/* Some of it could not be sent now: the watch goes on with it. */
+static int tx_later(struct np_conn *c)
 {
-	struct iovec iov[TX_IOV];
-	struct conn_io *io = c->io;
-	size_t bytes, budget = POLLER_BUDGET * 4;
-	ssize_t n;
-	int niov, r;
+	int r = watch_want(&c->watch, WATCH_OUT);
 
-	if (c->tx_err)
-		return c->tx_err;
-	while (conn_unsent(c)) {
-		niov = gather(io, iov, TX_IOV, &bytes);
-		n = transmit(c, iov, niov);
+	return r < 0 ? tx_failed(c, r) : CONN_MORE;
+}
+
+/* What is left after a send that returned @n of @bytes: try on, wait, or give up. */
+static __attribute__((noinline)) int tx_go_on(struct np_conn *c, ssize_t n, size_t bytes)
+{
+	size_t budget = POLLER_BUDGET * 4;
+
+	for (;;) {
 		if (n < 0 && n != -EAGAIN && n != -ENOBUFS && n != -ENOMEM)
 			return tx_failed(c, (int)n);
 		if (n > 0)
@@ -130,25 +145,48 @@ int conn_tx(struct np_conn *c)
 		 */
 		if (n < 0 || ((size_t)n < bytes && (c->flags & CONN_INET))) {
 			watch_cant(&c->watch, WATCH_OUT);
-			r = watch_want(&c->watch, WATCH_OUT);
-			if (r < 0)
-				return tx_failed(c, r);
-			break;
+			return tx_later(c);
 		}
+		if (!conn_unsent(c))
+			return 0;
 		budget = budget > (size_t)n ? budget - (size_t)n : 0;
-		if (!budget && conn_unsent(c)) {
+		if (!budget) {
 			/* Writable still: the ready list brings us back next turn. */
 			c->watch.ready |= WATCH_OUT;
-			r = watch_want(&c->watch, WATCH_OUT);
-			if (r < 0)
-				return tx_failed(c, r);
-			break;
+			return tx_later(c);
 		}
+		n = transmit(c, &bytes);
 	}
-	if (io && io->writer && conn_unsent(c) <= io->writer->n)
+}
+
+/*
+ * conn_tx() - send what is submitted until it is drained, the kernel takes no more, or the budget
+ * is spent
+ *
+ * Wakes a parked writer that has what it waits for. A send error is sticky and drops the output.
+ * Thread: owner, main or fiber.
+ * Return: 0 drained; CONN_MORE when bytes are left (the watch goes on with them); or -errno.
+ */
+int conn_tx(struct np_conn *c)
+{
+	size_t bytes = 0;
+	ssize_t n;
+	int r = 0;
+
+	if (c->tx_err)
+		return c->tx_err;
+	if (conn_unsent(c)) {
+		n = transmit(c, &bytes);
+		if (n == (ssize_t)bytes && bytes == conn_unsent(c))
+			sent(c, bytes);
+		else
+			r = tx_go_on(c, n, bytes);
+		if (r < 0)
+			return r;
+	}
+	if (c->io && c->io->writer && conn_unsent(c) <= c->io->writer->n)
 		conn_wake_writer(c, 0);
-	if (conn_unsent(c))
-		return CONN_MORE;
-	watch_stop(&c->watch, WATCH_OUT);
-	return 0;
+	if (r == 0 && (c->watch.want & WATCH_OUT))
+		watch_stop(&c->watch, WATCH_OUT);
+	return r;
 }

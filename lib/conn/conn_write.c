@@ -108,7 +108,8 @@ static bool may_defer(const struct np_conn *c)
 	       conn_unsent(c) < DEFER_MAX;
 }
 
-static int submit(struct np_conn *c, bool now)
+/* All that is built is due now. Return: whether anything is; or why nothing can be written. */
+static inline int submit(struct np_conn *c)
 {
 	struct np_linkbuf *out;
 	int r = writable(c, &out);
@@ -116,30 +117,30 @@ static int submit(struct np_conn *c, bool now)
 	if (r < 0)
 		return r;
 	linkbuf_flush(out);
-	c->io->submitted = np_linkbuf_len(out);
-	if (!conn_unsent(c))
-		return 0;
-	if (!now && may_defer(c)) {
-		conn_later(c);
-		return 0;
-	}
-	if (c->watch.want & WATCH_OUT)
-		return 0; /* the kernel is full: the watch goes on with it */
-	r = conn_tx(c);
+	c->io->submitted = linkbuf_len(out);
+	return conn_unsent(c) != 0;
+}
+
+/* When the kernel is full, the watch goes on with it. */
+static inline int send_now(struct np_conn *c)
+{
+	int r = c->watch.want & WATCH_OUT ? 0 : conn_tx(c);
+
 	return r < 0 ? r : 0;
 }
 
 int np_conn_flush(struct np_conn *c)
 {
-	int r;
+	int r = submit(c);
 
-	/* One more of a batch: conn_settle() is queued, and there is room. */
-	if ((c->flags & CONN_LATER) && can_write(c) && may_defer(c)) {
-		linkbuf_flush(&c->io->out);
-		c->io->submitted = linkbuf_len(&c->io->out);
-		return 0;
+	if (r <= 0)
+		return r;
+	if (may_defer(c)) {
+		conn_later(c);
+		r = 0;
+	} else {
+		r = send_now(c);
 	}
-	r = submit(c, false);
 	if (r < 0 || conn_unsent(c) <= conn_limits(c)->out_high)
 		return r;
 	return conn_wait_output(c, conn_limits(c)->out_high);
@@ -147,9 +148,9 @@ int np_conn_flush(struct np_conn *c)
 
 int np_conn_sync(struct np_conn *c)
 {
-	int r = submit(c, true);
+	int r = submit(c);
 
-	if (r < 0 || !conn_unsent(c))
-		return r;
-	return conn_wait_output(c, 0);
+	if (r > 0)
+		r = send_now(c);
+	return r < 0 || !conn_unsent(c) ? r : conn_wait_output(c, 0);
 }
