@@ -26,7 +26,7 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 /* Kept out of line, so that the fast path that ends in it needs no stack frame. */
-#define slow_path __attribute__((noinline, cold))
+#define slow_path __attribute__((noinline))
 
 struct block {
 	struct block *next; /* the bytes after these; in a cache: the next free one */
