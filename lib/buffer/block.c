@@ -49,6 +49,7 @@ struct cache {
 /* What a thread has before its first block: always empty, owns nothing, never written. */
 static struct block_cache none;
 __thread struct block_cache *block_cache = &none;
+__thread void (*block_grew)(void);
 
 static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cache *caches, *orphans;
@@ -244,6 +245,8 @@ struct block *block_get_slow(unsigned cls)
 	if (b && ++c->owned[cls] > c->high[cls])
 		c->high[cls] = c->owned[cls];
 	pthread_mutex_unlock(&c->lock);
+	if (b && block_grew)
+		block_grew();
 	return b;
 }
 
@@ -298,7 +301,7 @@ void block_free_slow(struct block *b)
 size_t block_decay(void)
 {
 	struct cache *c = (struct cache *)block_cache;
-	size_t kept = 0;
+	size_t taken = 0;
 
 	if (!c->hot.id)
 		return 0;
@@ -308,9 +311,9 @@ size_t block_decay(void)
 
 		shelf_drop(c, s, s->low);
 		s->low = s->n;
-		kept += s->n * (data_size(i) + sizeof(struct block));
+		taken += c->owned[i] * (data_size(i) + sizeof(struct block));
 	}
-	return kept;
+	return taken;
 }
 
 void np_block_trim(void)

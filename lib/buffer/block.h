@@ -271,10 +271,12 @@ static inline struct block *block_view(struct block *m, unsigned char *p, size_t
 /*
  * block_decay() - let go of what this thread's cache has not needed since the last call
  *
- * For whoever has a clock: call it every second or so while it returns more than 0; two calls
- * without work between leave nothing cached.
- * Return: bytes still cached.
+ * For whoever has a clock: call it every second or so from block_grew() on, while it returns more than
+ * is worth a timer; two calls without work between leave nothing cached.
+ * Return: bytes that this thread's blocks take, held and cached.
  */
 size_t block_decay(void);
+/* Called, where it is set, when this thread's blocks have come to take more memory. May not use buffers. */
+extern __thread void (*block_grew)(void);
 
 #endif

@@ -96,7 +96,6 @@ struct conn_io {
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;
-	struct conn_io *next_free;
 	bool warm;
 };
 

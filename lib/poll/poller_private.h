@@ -39,7 +39,7 @@ struct poller {
 	uint64_t now_ms;
 	struct timer trim;             /* armed while the pool has stacks to give back */
 	struct watch_slot *slots;
-	uint32_t n_slots, free_slot;
+	uint32_t n_slots, used_slots, free_slot;
 	struct epoll_event *events;
 	int n_events;
 	struct fiber_pool *fibers;

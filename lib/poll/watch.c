@@ -20,27 +20,37 @@ static int slots_grow(struct poller *p)
 
 	if (!s)
 		return -ENOMEM;
-	for (uint32_t i = n; i-- > p->n_slots;) {
-		s[i] = (struct watch_slot){ .next_free = p->free_slot };
-		p->free_slot = i;
-	}
 	p->slots = s;
 	p->n_slots = n;
 	return 0;
 }
 
+/* One never used before: a table that has just doubled costs no memory until it fills. */
+static int slot_fresh(struct poller *p, uint32_t *ret)
+{
+	int r = p->used_slots == p->n_slots ? slots_grow(p) : 0;
+
+	if (r < 0)
+		return r;
+	*ret = p->used_slots++;
+	p->slots[*ret].generation = 0;
+	return 0;
+}
+
 static int slot_take(struct poller *p, struct watch *w)
 {
-	int r;
+	uint32_t i = p->free_slot;
 
-	if (p->free_slot == SLOT_NONE) {
-		r = slots_grow(p);
+	if (i != SLOT_NONE) {
+		p->free_slot = p->slots[i].next_free;
+	} else {
+		int r = slot_fresh(p, &i);
+
 		if (r < 0)
 			return r;
 	}
-	w->slot = p->free_slot;
-	p->free_slot = p->slots[w->slot].next_free;
-	p->slots[w->slot].watch = w;
+	w->slot = i;
+	p->slots[i].watch = w;
 	return 0;
 }
 
@@ -63,7 +73,7 @@ struct watch *watch_of_event(struct poller *p, uint64_t data)
 {
 	uint32_t i = (uint32_t)data;
 
-	if (i >= p->n_slots || p->slots[i].generation != (uint32_t)(data >> 32))
+	if (i >= p->used_slots || p->slots[i].generation != (uint32_t)(data >> 32))
 		return NULL;
 	return p->slots[i].watch;
 }
