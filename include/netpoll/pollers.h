@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * pollers: the pinned threads that servers and connections live on
+ * pollers: the pinned threads that servers and connections live on, and what runs on them
  *
  * One set may carry several servers. Nothing here is global: two sets know nothing of each other.
+ *
+ * Code runs on a poller in one of two ways. On a fiber it may wait: on_connect, on_request, and what
+ * np_go() and np_run() were given. On the poller's own stack it must not: the other handlers, the
+ * functions of np_post(), np_timer_start() and close callbacks. There every call that may have to park
+ * returns -NP_ENOTFIBER, whether or not it would have had to.
+ *
+ * Waits end early when a stop has run out of time: np_sleep(), np_yield(), np_wait_fd(),
+ * np_event_wait() and np_join() then return -ECANCELED, at once and from then on. A loop around them
+ * should end at any negative result.
  */
 #ifndef NETPOLL_POLLERS_H
 #define NETPOLL_POLLERS_H
@@ -31,6 +40,13 @@ struct np_pollers_opts {
 	/* One line without a newline; the library prints nothing itself. Thread: any poller. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
+	unsigned offload_threads; /* workers of np_offload() at most, for the set; started when needed; 4 */
+	/*
+	 * Instead of these workers. Calls job(job_arg) exactly once, on any thread; or returns a negative code,
+	 * which np_offload() returns, and never calls it.
+	 */
+	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
+	void *executor_arg;
 };
 NP_OPTS_INIT(np_pollers_opts)
 
@@ -46,17 +62,173 @@ NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers *
 /*
  * np_pollers_stop() - end the threads; servers on them are stopped first
  *
- * Thread: setup; not from a poller. Return: 0, also when repeated; -EDEADLK on a poller.
+ * From now on np_go(), np_run() and np_post() to another poller return -ECANCELED. What was posted
+ * before still runs, and so do fibers, until @timeout_ms (0: no limit); then their waits are cancelled, and they
+ * get another second to return. Timers that are still pending do not fire any more.
+ *
+ * Thread: setup; not from a poller.
+ * Return: 0, also when repeated; -EDEADLK on a poller; -ETIMEDOUT: handlers do not return. They
+ *         cannot be killed: nothing is freed under them, stop again.
  */
 NP_API int np_pollers_stop(struct np_pollers *p, int timeout_ms);
 
-/* Return: 0; -EBUSY while they run, or while a fiber is parked or a reference to a connection held. */
+/*
+ * np_pollers_free() - after np_pollers_stop() returned 0
+ *
+ * Timers that nobody stopped are freed with it; tasks and events are not.
+ * Thread: setup. Return: 0; -EBUSY unless stopped, or while a fiber is parked or a reference to a
+ * connection held.
+ */
 NP_API int np_pollers_free(struct np_pollers *p);
 
 /* Thread: any. */
 NP_API int np_pollers_count(const struct np_pollers *p);
 /* The index of the poller whose thread this is, -1 elsewhere. Thread: any. */
 NP_API int np_poller_self(void);
+
+/* ------------------------------------------------------------------ work on a poller */
+
+/* Instead of an index. NP_HERE: the poller whose thread this is. NP_SPREAD: each in turn. */
+enum { NP_HERE = -1, NP_SPREAD = -2 };
+
+struct np_task;
+
+/*
+ * np_go() - run fn(arg) on a fiber of @poller
+ *
+ * @p NULL is the set of the poller whose thread this is. Those that one thread sends to one poller start in
+ * their order. With a @ret the task has to be given to np_join(), once; without, it frees itself. *ret may be
+ * written after fn has begun.
+ *
+ * Thread: any. May park: no. Lifetime: the task is freed by np_join(), also after its pollers.
+ * Return: 0; -EINVAL: no fn, no such poller; -EPERM: NP_HERE, but this is no poller of @p; -ENOMEM;
+ *         -ECANCELED: a stop has begun (to another poller) or has run out of time (to this one).
+ */
+NP_API int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct np_task **ret);
+
+/*
+ * np_join() - wait for the end of a task, and free it
+ *
+ * *ret_result (may be NULL) is what fn returned, or -ECANCELED where fn was not called, because the
+ * pollers were stopped first.
+ *
+ * Thread: any; a thread that is no poller's is blocked. May park: yes.
+ * Return: 0: *t is NULL. Otherwise *t stays: -EDEADLK: this is that task; -NP_ENOTFIBER;
+ *         -NP_ECONCURRENT: another waits for it; -ECANCELED: this wait was; -EINVAL: *t is NULL.
+ */
+NP_API int np_join(struct np_task **t, int *ret_result);
+
+/*
+ * np_run() - run fn(arg) on a fiber of one of the pollers, and wait for it
+ *
+ * For a thread that is no poller's, a worker of np_offload() included: it is blocked. Allocates nothing.
+ *
+ * Thread: any but a poller. May park: no.
+ * Return: what fn returned. Or, and then fn was not called: -EDEADLK on a poller's thread; -ECANCELED: the
+ *         pollers were stopped; -EINVAL: no @p, no fn.
+ */
+NP_API int np_run(struct np_pollers *p, int (*fn)(void *), void *arg);
+
+/*
+ * np_post() - call fn(arg) on the own stack of @poller, where it may not park
+ *
+ * For what is over quickly: it takes no stack. What one thread posts to one poller runs in its order.
+ *
+ * Thread: any. May park: no. Return: as np_go(), and a post to this poller is never refused.
+ */
+NP_API int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *arg);
+
+/*
+ * np_offload() - run fn(arg) on a worker thread, or by opts.executor, and wait for it
+ *
+ * For what blocks, or computes for long. Goes on only after fn has returned, whatever happens
+ * meanwhile: fn may use the caller's stack. It is not cancelled. What the caller read from a connection and fn
+ * is to use needs a slice if anything may release it meanwhile.
+ *
+ * Thread: fiber. May park: yes.
+ * Return: 0. Or, and then fn was not called: -NP_ENOTFIBER; -EAGAIN: not one thread was to be had; what
+ *         the executor returned; -EINVAL: no fn.
+ */
+NP_API int np_offload(void (*fn)(void *), void *arg);
+
+/* ------------------------------------------------------------------ waiting */
+
+/*
+ * np_sleep() - for at least @ms; 0 is np_yield()
+ *
+ * Thread: fiber. May park: yes. Return: 0; -ECANCELED; -NP_ENOTFIBER; -EINVAL: negative.
+ */
+NP_API int np_sleep(int ms);
+
+/*
+ * np_yield() - let all others that can go on, and the network, have their turn
+ *
+ * Thread: fiber. May park: yes. Return: 0; -ECANCELED; -NP_ENOTFIBER.
+ */
+NP_API int np_yield(void);
+
+/*
+ * np_wait_fd() - for a descriptor of somebody else's: another library's client, a pipe, a timerfd
+ *
+ * @events and the result are poll(2)'s: POLLIN, POLLOUT, POLLPRI, POLLRDHUP; POLLHUP and POLLERR need
+ * not be asked for. POLLIN says that a read will not block; beside urgent data it may find nothing.
+ * Nothing stays registered. Do not close @fd while a fiber waits for it.
+ *
+ * Thread: fiber. May park: yes. @ms 0: no limit.
+ * Return: what is ready, > 0; -ETIMEDOUT; -ECANCELED; -NP_ENOTFIBER; -NP_ECONCURRENT: on this poller it is
+ *         waited for already, or it is a connection's; -EPERM: it cannot be waited for (a file);
+ *         -EBADF, -ENOMEM, -ENOSPC: what epoll_ctl(2) says; -EINVAL: other events, negative @ms.
+ */
+NP_API int np_wait_fd(int fd, unsigned events, int ms);
+
+/* ------------------------------------------------------------------ events */
+
+/*
+ * An event is set by anyone and waited for by one. It remembers that it was set until a wait takes it;
+ * set twice in between is set once. To let several wait, give each its own.
+ */
+struct np_event;
+
+/* Thread: any. Lifetime: freed by np_event_free(); belongs to no pollers. Return: 0; -ENOMEM. */
+NP_API int np_event_new(struct np_event **ret);
+/* Thread: any, when nobody will set it any more. Return: 0, also for NULL; -EBUSY while somebody waits. */
+NP_API int np_event_free(struct np_event *e);
+/*
+ * np_event_set() - end a wait, this one or the next
+ *
+ * What the setter wrote before is seen by who waited. Who waited may free the event when it goes on.
+ * Thread: any. May park: no. Return: 0.
+ */
+NP_API int np_event_set(struct np_event *e);
+/*
+ * np_event_wait() - until it is set; it is not set any more then
+ *
+ * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0: no limit.
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ECONCURRENT: another waits; -NP_ENOTFIBER; -EINVAL: negative.
+ */
+NP_API int np_event_wait(struct np_event *e, int ms);
+
+/* ------------------------------------------------------------------ timers */
+
+struct np_timer;
+
+/*
+ * np_timer_start() - call fn(arg) once, not before @ms have passed, on this poller's own stack
+ *
+ * With a @ret the timer lives until np_timer_stop(), also after it has fired; without, it frees itself then.
+ *
+ * Thread: owner: any code on a poller. May park: no, and neither may fn; it may np_go().
+ * Return: 0; -EPERM: this is no poller; -ENOMEM; -EINVAL: no fn, negative @ms.
+ */
+NP_API int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret);
+
+/*
+ * np_timer_stop() - fn will not be called any more; frees the timer
+ *
+ * From inside fn too.
+ * Thread: owner. May park: no. Return: 0, also for NULL; -EPERM: another poller's, or no poller.
+ */
+NP_API int np_timer_stop(struct np_timer *t);
 
 #ifdef __cplusplus
 }

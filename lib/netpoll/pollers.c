@@ -3,14 +3,22 @@
 #include "netpoll/pollers.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "netpoll/pollers_private.h"
+#include "netpoll/timers.h"
+#include "poll/offload.h"
+#include "poll/park.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 #include "sys/opts.h"
 
 #define CPUS_MAX 1024
+
+/* How long handlers get to return once their waits were cancelled. */
+#define CANCEL_GRACE_NS 1000000000u
 
 /* Which CPUs to pin to. Return: how many, 0 = do not pin. */
 static int pin_list(const struct np_pollers_opts *o, int *cpus)
@@ -27,6 +35,18 @@ static int pin_list(const struct np_pollers_opts *o, int *cpus)
 	return o->n_cpus;
 }
 
+static void take_seats(struct np_pollers *p)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		struct seat *s = &p->seats[i];
+
+		memset(s, 0, sizeof *s);
+		s->pollers = p;
+		s->index = s->spread = i;
+		list_init(&s->timers);
+	}
+}
+
 static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int *cpus, int n_cpus)
 {
 	struct poller_opts po = {
@@ -40,16 +60,52 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 	for (unsigned i = 0; i < p->n && r == 0; i++) {
 		po.index = (int)i;
 		po.cpu = n_cpus ? cpus[i % (unsigned)n_cpus] : -1;
+		po.owner = &p->seats[i];
 		r = poller_new(&po, &p->poller[i]);
+		p->seats[i].poller = p->poller[i];
 	}
 	for (unsigned i = 0; i < p->n && r == 0; i++)
 		r = poller_start(p->poller[i]);
 	return r;
 }
 
+static void destroy(struct np_pollers *p)
+{
+	pthread_mutex_destroy(&p->lock);
+	free(p->seats);
+	free(p->poller);
+	free(p);
+}
+
+static int allocate(const struct np_pollers_opts *o, unsigned n, struct np_pollers **ret)
+{
+	struct offload_opts work = {
+		.threads = o->offload_threads,
+		.executor = o->executor,
+		.executor_arg = o->executor_arg,
+	};
+	struct np_pollers *p = calloc(1, sizeof *p);
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	pthread_mutex_init(&p->lock, NULL);
+	p->n = n;
+	p->poller = calloc(n, sizeof *p->poller);
+	p->seats = aligned_alloc(_Alignof(struct seat), n * sizeof *p->seats);
+	r = p->poller && p->seats ? offload_new(&work, &p->offload) : -ENOMEM;
+	if (r < 0) {
+		destroy(p);
+		return r;
+	}
+	take_seats(p);
+	*ret = p;
+	return 0;
+}
+
 int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret)
 {
-	int cpus[CPUS_MAX], n_cpus, count, r;
+	int cpus[CPUS_MAX], n_cpus, r;
 	struct np_pollers_opts o;
 	struct np_pollers *p;
 
@@ -58,13 +114,10 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		return r;
 	if (o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
 		return -EINVAL;
-	count = o.count ? o.count : o.n_cpus ? o.n_cpus : sys_cpu_count();
 	n_cpus = pin_list(&o, cpus);
-	p = calloc(1, sizeof *p + (size_t)count * sizeof *p->poller);
-	if (!p)
-		return -ENOMEM;
-	p->n = (unsigned)count;
-	p->running = true;
+	r = allocate(&o, (unsigned)(o.count ? o.count : o.n_cpus ? o.n_cpus : sys_cpu_count()), &p);
+	if (r < 0)
+		return r;
 	r = make(p, &o, cpus, n_cpus);
 	if (r < 0) {
 		np_pollers_stop(p, 0);
@@ -75,18 +128,109 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	return 0;
 }
 
-int np_pollers_stop(struct np_pollers *p, int timeout_ms)
+/* ------------------------------------------------------------------ stop */
+
+struct seat *seat_self(void)
 {
-	if (poller_self())
-		return -EDEADLK;
-	for (unsigned i = 0; i < p->n; i++)
+	struct poller *p = poller_self();
+
+	return p ? poller_owner(p) : NULL;
+}
+
+int pollers_post(struct np_pollers *p, unsigned index, struct mail *m)
+{
+	struct seat *s = &p->seats[index];
+	int r = 0;
+
+	if (poller_self() == s->poller) {
+		poller_post(s->poller, m);
+		return 0;
+	}
+	/* Announced before the phase is read: a stop that we do not see yet waits for us. */
+	atomic_fetch_add(&s->entering, 1);
+	if (atomic_load(&p->phase) == POLLERS_RUNNING)
+		poller_post(s->poller, m);
+	else
+		r = -ECANCELED;
+	atomic_fetch_sub_explicit(&s->entering, 1, memory_order_release);
+	return r;
+}
+
+/* From here on nobody but a poller itself puts anything into its mailbox that must not be late. */
+static void shut(struct np_pollers *p)
+{
+	atomic_store(&p->phase, POLLERS_STOPPING);
+	for (unsigned i = 0; i < p->n; i++) {
+		while (atomic_load(&p->seats[i].entering))
+			sched_yield();
 		if (p->poller[i])
 			poller_stop(p->poller[i]);
+	}
+}
+
+/* Return: how many threads still run. */
+static unsigned join(struct np_pollers *p, uint64_t until_ns)
+{
+	unsigned left = 0;
+
 	for (unsigned i = 0; i < p->n; i++)
-		if (p->poller[i])
-			poller_join(p->poller[i], 0);
-	p->running = false;
+		left += p->poller[i] && poller_join(p->poller[i], until_ns) < 0;
+	return left;
+}
+
+static void cancel(struct mail *m)
+{
+	poller_cancel(container_of(m, struct seat, cancel)->poller);
+}
+
+/* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to cancel there. */
+static void cancel_all(struct np_pollers *p)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		struct seat *s = &p->seats[i];
+
+		if (s->cancelled || !s->poller)
+			continue;
+		s->cancelled = true;
+		s->cancel.fn = cancel;
+		poller_post(s->poller, &s->cancel);
+	}
+}
+
+static int stop(struct np_pollers *p, uint64_t until_ns)
+{
+	if (atomic_load(&p->phase) == POLLERS_ENDED)
+		return 0;
+	shut(p);
+	if (join(p, until_ns)) {
+		cancel_all(p);
+		if (join(p, sys_clock_ns() + CANCEL_GRACE_NS))
+			return -ETIMEDOUT;
+	}
+	atomic_store(&p->phase, POLLERS_ENDED);
 	return 0;
+}
+
+static int stop_locked(struct np_pollers *p, uint64_t until_ns)
+{
+	int r;
+
+	if (poller_self())
+		return -EDEADLK;
+	pthread_mutex_lock(&p->lock);
+	r = stop(p, until_ns);
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+int np_pollers_stop(struct np_pollers *p, int timeout_ms)
+{
+	return stop_locked(p, timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0);
+}
+
+int pollers_stop_now(struct np_pollers *p)
+{
+	return stop_locked(p, sys_clock_ns());
 }
 
 int np_pollers_free(struct np_pollers *p)
@@ -95,15 +239,17 @@ int np_pollers_free(struct np_pollers *p)
 
 	if (!p)
 		return 0;
-	if (p->running)
+	if (atomic_load(&p->phase) != POLLERS_ENDED)
 		return -EBUSY;
 	for (unsigned i = 0; i < p->n; i++) {
 		r = poller_free(p->poller[i]);
 		if (r < 0)
 			return r;
 		p->poller[i] = NULL;
+		timers_free(&p->seats[i]);
 	}
-	free(p);
+	offload_free(p->offload);
+	destroy(p);
 	return 0;
 }
 

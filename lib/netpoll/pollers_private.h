@@ -1,16 +1,72 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pollers: the inside of struct np_pollers, for the files of the facade. */
+/*
+ * pollers: the inside of struct np_pollers, for the files of the facade
+ *
+ *   phase     leaves it by
+ *   RUNNING   np_pollers_stop() -> STOPPING
+ *   STOPPING  every thread has ended -> ENDED;  np_pollers_stop() ran out of time: it stays, stop again
+ *   ENDED     np_pollers_free()
+ */
 #ifndef NETPOLL_POLLERS_PRIVATE_H
 #define NETPOLL_POLLERS_PRIVATE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
+#include "poll/list.h"
+#include "poll/mailbox.h"
 #include "poll/poller.h"
+
+struct offload;
+
+enum pollers_phase { POLLERS_RUNNING, POLLERS_STOPPING, POLLERS_ENDED };
+
+/* What the facade keeps for one poller: its poller_owner(). */
+struct seat {
+	struct np_pollers *pollers;
+	struct poller *poller;
+	unsigned index;
+
+	/* owner thread */
+	struct list timers;   /* all of struct np_timer; after the end np_pollers_free() gives back what is left */
+	unsigned spread;      /* where NP_SPREAD goes next */
+
+	/* any thread */
+	_Atomic(unsigned) entering __attribute__((aligned(64))); /* threads in pollers_post() */
+
+	/* control thread */
+	struct mail cancel;   /* posted at most once, when the time of a stop is over */
+	bool cancelled;
+};
 
 struct np_pollers {
 	unsigned n;
-	bool running;
-	struct poller *poller[];
+	struct poller **poller; /* by index */
+	struct seat *seats;
+	struct offload *offload;
+	pthread_mutex_t lock;   /* stop */
+	_Atomic(int) phase;
+	_Atomic(unsigned) spread; /* NP_SPREAD of threads that are no pollers */
 };
+
+/* Of the poller whose thread this is, NULL elsewhere. */
+struct seat *seat_self(void);
+/*
+ * pollers_post() - poller_post(), refused once the poller may be about to end
+ *
+ * To the own poller it never is: that runs. To others it is from the beginning of a stop on.
+ * Thread: any. Return: 0; -ECANCELED: m was not posted.
+ */
+int pollers_post(struct np_pollers *p, unsigned index, struct mail *m);
+/*
+ * pollers_pick() - which one @poller means: an index, NP_HERE or NP_SPREAD
+ *
+ * *p NULL becomes the set of the poller whose thread this is. Return: an index; -EINVAL: no such index, or *p
+ * NULL elsewhere; -EPERM: NP_HERE, and here is no poller of *p.
+ */
+int pollers_pick(struct np_pollers **p, int poller);
+/* np_pollers_stop() that gives handlers no time before their waits are cancelled. */
+int pollers_stop_now(struct np_pollers *p);
 
 #endif

@@ -89,10 +89,8 @@ static void server_destroy(struct np_server *s)
 		free(s->stations[i]);
 	}
 	free(s->stations);
-	if (s->own_pollers && s->pollers) {
-		np_pollers_stop(s->pollers, 0);
+	if (s->own_pollers && s->pollers)
 		np_pollers_free(s->pollers);
-	}
 	gate_fini(&s->gate);
 	gate_fini(&s->forced);
 	pthread_mutex_destroy(&s->lock);
@@ -147,6 +145,8 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg, 
 	if (r == 0)
 		r = server_init(s, p, o);
 	if (r < 0) {
+		if (s->own_pollers)
+			pollers_stop_now(s->pollers);
 		server_destroy(s);
 		return r;
 	}
@@ -159,6 +159,9 @@ int np_server_free(struct np_server *s)
 	if (!s)
 		return 0;
 	if (s->phase == SERVER_RUNNING || s->phase == SERVER_STOPPING)
+		return -EBUSY;
+	/* What else runs on pollers of its own has no stop of its own to be given time by. */
+	if (s->own_pollers && pollers_stop_now(s->pollers) < 0)
 		return -EBUSY;
 	server_destroy(s);
 	return 0;

@@ -74,6 +74,7 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	p->epoll_fd = p->wake_fd = -1;
 	p->free_slot = SLOT_NONE;
 	list_init(&p->ready);
+	list_init(&p->parked);
 	timer_init(&p->spawn_retry, spawn_again);
 	timer_init(&p->trim, trim_stacks);
 	p->now_ms = sys_clock_ns() / 1000000u;
@@ -295,20 +296,6 @@ static void run_mail(struct poller *p)
 	}
 }
 
-static void resume_fibers(struct poller *p)
-{
-	struct fiber *f = p->run_first, *next;
-
-	p->run_first = p->run_last = NULL;
-	for (; f; f = next) {
-		next = fiber_next(f);
-		p->stats.fibers_run++;
-		poller_publish_busy(p);
-		if (fiber_resume(f) == FIBER_ENDED)
-			p->spawn_blocked = false;
-	}
-}
-
 static struct spawn *spawn_pop(struct poller *p)
 {
 	struct spawn *s = p->spawn_first;
@@ -364,6 +351,32 @@ static void start_fibers(struct poller *p)
 	}
 }
 
+static void resume_fibers(struct poller *p, struct fiber *f)
+{
+	struct fiber *next;
+
+	for (; f; f = next) {
+		next = fiber_next(f);
+		p->stats.fibers_run++;
+		poller_publish_busy(p);
+		if (fiber_resume(f) == FIBER_ENDED)
+			p->spawn_blocked = false;
+	}
+}
+
+/*
+ * New ones first: who yields lets those begin that it has asked for. Which of the others go on is settled
+ * before: who is made ready by one of these waits for the next turn.
+ */
+static void run_fibers(struct poller *p)
+{
+	struct fiber *ready = p->run_first;
+
+	p->run_first = p->run_last = NULL;
+	start_fibers(p);
+	resume_fibers(p, ready);
+}
+
 static void fire_timers(struct poller *p)
 {
 	struct list due, *n;
@@ -417,8 +430,7 @@ static void turn(struct poller *p)
 	take_events(p, n);
 	run_mail(p);
 	watch_dispatch(p);
-	resume_fibers(p);
-	start_fibers(p);
+	run_fibers(p);
 	fire_timers(p);
 	run_deferred(p);
 	arm_trim(p);

@@ -3,8 +3,8 @@
  * poller: one pinned thread and its loop
  *
  * One turn: publish idle -> epoll_wait -> mailbox (a snapshot) -> ready watches (a snapshot; those
- * with more to do stay on the list) -> runnable fibers (a snapshot) -> timers -> deferred work
- * (reap). epoll_wait gets 0 ms while anything is left over.
+ * with more to do stay on the list) -> new fibers and runnable ones (a snapshot of each) -> timers ->
+ * deferred work (reap). epoll_wait gets 0 ms while anything is left over.
  *
  * A reader would get wrong: nothing here locks. Everything except poller_post(), poller_stop() and
  * poller_index() belongs to the poller's own thread, or to the thread that made it before

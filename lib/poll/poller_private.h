@@ -46,6 +46,8 @@ struct poller {
 	struct poller_load *loads[POLLER_LOADS];
 	unsigned n_loads;
 	unsigned holds;
+	struct list parked;            /* fibers in park_wait() */
+	bool cancelled;                /* poller_cancel(): none may be added */
 	void *local;
 	void (*local_free)(void *);
 	struct poller_stats stats;

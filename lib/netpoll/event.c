@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* event: one word, and the two kinds of waiter whose address it may hold. */
+#include "netpoll/event.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "netpoll/gate.h"
+#include "netpoll/pollers.h"
+#include "poll/park.h"
+#include "poll/poller.h"
+#include "sys/clock.h"
+
+enum { CLEAR, SET }; /* neither is an address */
+
+/* On the stack of who waits. wake() is the last use the setter makes of it. */
+struct waiter {
+	void (*wake)(struct waiter *w);
+	struct event *event;
+};
+
+void event_init(struct event *e)
+{
+	atomic_init(&e->word, CLEAR);
+}
+
+void event_set(struct event *e)
+{
+	uintptr_t was = atomic_load_explicit(&e->word, memory_order_relaxed);
+
+	/* SET over SET is a store too: what its caller wrote before must be seen by the one wait for both. */
+	while (!atomic_compare_exchange_weak_explicit(&e->word, &was, was > SET ? CLEAR : SET, memory_order_acq_rel,
+						      memory_order_relaxed))
+		;
+	if (was > SET)
+		((struct waiter *)was)->wake((struct waiter *)was);
+}
+
+static bool take_set(struct event *e)
+{
+	uintptr_t was = SET;
+
+	return atomic_compare_exchange_strong_explicit(&e->word, &was, CLEAR, memory_order_acquire,
+						       memory_order_relaxed);
+}
+
+/* Return: 0: @w is in the word; 1: it was set, and is not any more; -NP_ECONCURRENT. */
+static int hang_in(struct event *e, struct waiter *w)
+{
+	uintptr_t was = CLEAR;
+
+	while (!atomic_compare_exchange_strong_explicit(&e->word, &was, (uintptr_t)w, memory_order_release,
+							memory_order_relaxed)) {
+		if (was > SET)
+			return -NP_ECONCURRENT;
+		if (take_set(e))
+			return 1;
+		was = CLEAR;
+	}
+	return 0;
+}
+
+static bool take_out(struct waiter *w)
+{
+	uintptr_t was = (uintptr_t)w;
+
+	return atomic_compare_exchange_strong_explicit(&w->event->word, &was, CLEAR, memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------ a fiber waits */
+
+struct fiber_waiter {
+	struct waiter waiter;
+	struct park park;
+	struct mail mail;
+};
+
+static void arrived(struct mail *m)
+{
+	park_wake(&container_of(m, struct fiber_waiter, mail)->park, 0);
+}
+
+static void wake_fiber(struct waiter *w)
+{
+	struct fiber_waiter *f = container_of(w, struct fiber_waiter, waiter);
+
+	if (poller_self() == f->park.poller)
+		park_wake(&f->park, 0);
+	else
+		poller_post(f->park.poller, &f->mail);
+}
+
+static bool unhook(struct park *k)
+{
+	return take_out(&container_of(k, struct fiber_waiter, park)->waiter);
+}
+
+static int wait_on_fiber(struct event *e, int ms)
+{
+	struct fiber_waiter f = { .waiter = { wake_fiber, e }, .mail.fn = arrived };
+	int r;
+
+	if (!fiber_self())
+		return -NP_ENOTFIBER;
+	/* What was set is reported even to who may not wait any more. */
+	if (take_set(e))
+		return 0;
+	r = park_init(&f.park, unhook);
+	if (r == 0)
+		r = hang_in(e, &f.waiter);
+	if (r)
+		return r < 0 ? r : 0;
+	return park_wait(&f.park, ms ? poller_after_ms(f.park.poller, ms) : 0);
+}
+
+/* ------------------------------------------------------------------ a thread waits */
+
+struct thread_waiter {
+	struct waiter waiter;
+	struct gate gate;
+};
+
+static void wake_thread(struct waiter *w)
+{
+	gate_arrive(&container_of(w, struct thread_waiter, waiter)->gate);
+}
+
+static int wait_on_thread(struct event *e, int ms)
+{
+	struct thread_waiter t = { .waiter = { wake_thread, e } };
+	int r;
+
+	gate_init(&t.gate);
+	gate_close(&t.gate, 1);
+	r = hang_in(e, &t.waiter);
+	if (r == 0) {
+		r = gate_wait(&t.gate, ms ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0);
+		/* Late, but whoever took us out is about to arrive. */
+		if (r < 0 && !take_out(&t.waiter))
+			r = gate_wait(&t.gate, 0);
+	}
+	gate_fini(&t.gate);
+	return r < 0 ? r : 0;
+}
+
+int event_wait(struct event *e, int ms)
+{
+	return poller_self() ? wait_on_fiber(e, ms) : wait_on_thread(e, ms);
+}
+
+/* ------------------------------------------------------------------ np_event */
+
+struct np_event {
+	struct event event;
+};
+
+int np_event_new(struct np_event **ret)
+{
+	struct np_event *e = malloc(sizeof *e);
+
+	if (!e)
+		return -ENOMEM;
+	event_init(&e->event);
+	*ret = e;
+	return 0;
+}
+
+int np_event_free(struct np_event *e)
+{
+	if (!e)
+		return 0;
+	if (atomic_load_explicit(&e->event.word, memory_order_acquire) > SET)
+		return -EBUSY;
+	free(e);
+	return 0;
+}
+
+int np_event_set(struct np_event *e)
+{
+	event_set(&e->event);
+	return 0;
+}
+
+int np_event_wait(struct np_event *e, int ms)
+{
+	return ms < 0 ? -EINVAL : event_wait(&e->event, ms);
+}

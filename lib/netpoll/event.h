@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * event: the one word that np_event is, embedded where something else has to be waited for
+ *
+ *   word      leaves it by
+ *   CLEAR     event_set() -> SET;  event_wait() -> the waiter's address
+ *   SET       event_wait() -> CLEAR, without waiting
+ *   a waiter  event_set(), the deadline or poller_cancel() -> CLEAR
+ *
+ * Who takes the waiter out of the word, by compare and swap, is the one who wakes it. So a set that
+ * found a waiter does not touch the event any more, and who was woken may free it at once.
+ */
+#ifndef NETPOLL_EVENT_H
+#define NETPOLL_EVENT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct event {
+	_Atomic(uintptr_t) word;
+};
+
+void event_init(struct event *e);
+/* Thread: any. */
+void event_set(struct event *e);
+/*
+ * event_wait() - parks a fiber, blocks a thread that is no poller's
+ *
+ * @ms 0 = for ever. Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ECONCURRENT: somebody waits already;
+ * -NP_ENOTFIBER: on a poller's own stack.
+ */
+int event_wait(struct event *e, int ms);
+
+#endif

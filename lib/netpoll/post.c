@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* post: a short function on a chosen poller's own stack, in the order its sender asked for. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "netpoll/pollers.h"
+#include "netpoll/pollers_private.h"
+
+struct post {
+	struct mail mail;
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void arrived(struct mail *m)
+{
+	struct post o = *container_of(m, struct post, mail);
+
+	free(container_of(m, struct post, mail));
+	o.fn(o.arg);
+}
+
+int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *arg)
+{
+	struct post *o;
+	int r = fn ? pollers_pick(&p, poller) : -EINVAL;
+
+	if (r < 0)
+		return r;
+	o = malloc(sizeof *o);
+	if (!o)
+		return -ENOMEM;
+	*o = (struct post){ .mail.fn = arrived, .fn = fn, .arg = arg };
+	r = pollers_post(p, (unsigned)r, &o->mail);
+	if (r < 0)
+		free(o);
+	return r;
+}

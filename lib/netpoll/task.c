@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * task: a function of the user's on a fiber of a chosen poller
+ *
+ * What a reader would get wrong: fn may never be called. A task that arrives when the waits of its
+ * poller have been cancelled ends at once, with -ECANCELED for its result, so that who joins it goes on.
+ *
+ *   state     leaves it by
+ *   posted    task_arrive(), on its poller -> queued, or ended (cancelled)
+ *   queued    a stack is free: task_main() -> running
+ *   running   fn returns -> ended
+ *   ended     np_join(), or by itself if nobody is to join it -> freed;  np_run(): its frame is left
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "netpoll/event.h"
+#include "netpoll/pollers.h"
+#include "netpoll/pollers_private.h"
+#include "poll/park.h"
+
+struct np_task {
+	int (*fn)(void *);
+	void *arg;
+	struct poller *poller;
+	struct mail mail;
+	struct spawn spawn;
+	struct fiber *fiber; /* while it runs; its poller's thread only */
+	int result;          /* before done is set, its poller's; then who waited for done */
+	bool joined;         /* somebody will wait for done: fixed before it is posted */
+	struct event done;
+};
+
+/* The last use of @t on this thread. */
+static void task_end(struct np_task *t, int result)
+{
+	if (!t->joined) {
+		free(t);
+		return;
+	}
+	t->fiber = NULL;
+	t->result = result;
+	event_set(&t->done);
+}
+
+static void task_main(void *arg)
+{
+	struct np_task *t = arg;
+
+	struct poller *p = t->poller;
+
+	t->fiber = fiber_self();
+	task_end(t, t->fn(t->arg));
+	poller_unhold(p);
+}
+
+static void task_queue(struct np_task *t)
+{
+	poller_hold(t->poller);
+	poller_spawn_node(t->poller, &t->spawn);
+}
+
+static void task_arrive(struct mail *m)
+{
+	struct np_task *t = container_of(m, struct np_task, mail);
+
+	if (poller_cancelled(t->poller))
+		task_end(t, -ECANCELED);
+	else
+		task_queue(t);
+}
+
+static void task_init(struct np_task *t, int (*fn)(void *), void *arg)
+{
+	*t = (struct np_task){
+		.fn = fn,
+		.arg = arg,
+		.mail.fn = task_arrive,
+		.spawn = { .fn = task_main, .arg = t },
+	};
+	event_init(&t->done);
+}
+
+/* To its own poller a task takes no mail: it may start in this very turn. */
+static int task_post(struct np_task *t, struct np_pollers *p, unsigned index)
+{
+	t->poller = p->poller[index];
+	if (t->poller != poller_self())
+		return pollers_post(p, index, &t->mail);
+	/* ENDED: this is the last of its mail, in np_pollers_free(). */
+	if (poller_cancelled(t->poller) || atomic_load(&p->phase) == POLLERS_ENDED)
+		return -ECANCELED;
+	task_queue(t);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ where to */
+
+/* Each poller goes round for itself, beginning with its neighbour: no counter is fought for. */
+static unsigned spread(struct np_pollers *p, struct seat *here)
+{
+	if (here)
+		return ++here->spread % p->n;
+	return atomic_fetch_add_explicit(&p->spread, 1, memory_order_relaxed) % p->n;
+}
+
+static int pick(struct np_pollers *p, struct seat *here, int poller)
+{
+	if (poller == NP_HERE)
+		return here ? (int)here->index : -EPERM;
+	if (poller == NP_SPREAD)
+		return (int)spread(p, here);
+	return poller >= 0 && (unsigned)poller < p->n ? poller : -EINVAL;
+}
+
+int pollers_pick(struct np_pollers **p, int poller)
+{
+	struct seat *here = seat_self();
+
+	if (!*p && here)
+		*p = here->pollers;
+	if (!*p)
+		return poller == NP_HERE ? -EPERM : -EINVAL;
+	return pick(*p, here && here->pollers == *p ? here : NULL, poller);
+}
+
+/* ------------------------------------------------------------------ verbs */
+
+int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct np_task **ret)
+{
+	struct np_task *t;
+	int r = fn ? pollers_pick(&p, poller) : -EINVAL;
+
+	if (r < 0)
+		return r;
+	t = malloc(sizeof *t);
+	if (!t)
+		return -ENOMEM;
+	task_init(t, fn, arg);
+	t->joined = ret != NULL;
+	r = task_post(t, p, (unsigned)r);
+	if (r < 0) {
+		free(t);
+		return r;
+	}
+	if (ret)
+		*ret = t;
+	return 0;
+}
+
+int np_join(struct np_task **t, int *ret_result)
+{
+	int r;
+
+	if (!*t)
+		return -EINVAL;
+	if ((*t)->poller == poller_self() && fiber_self() && (*t)->fiber == fiber_self())
+		return -EDEADLK;
+	r = event_wait(&(*t)->done, 0);
+	if (r < 0)
+		return r;
+	if (ret_result)
+		*ret_result = (*t)->result;
+	free(*t);
+	*t = NULL;
+	return 0;
+}
+
+int np_run(struct np_pollers *p, int (*fn)(void *), void *arg)
+{
+	struct np_task t;
+	int r;
+
+	if (!p || !fn)
+		return -EINVAL;
+	if (poller_self())
+		return -EDEADLK;
+	task_init(&t, fn, arg);
+	t.joined = true;
+	r = task_post(&t, p, (unsigned)pollers_pick(&p, NP_SPREAD));
+	if (r == 0)
+		r = event_wait(&t.done, 0);
+	return r < 0 ? r : t.result;
+}

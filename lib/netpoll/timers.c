@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * timers: np_timer, a function called later on the same poller's own stack
+ *
+ *   state     leaves it by
+ *   pending   it fires -> firing;  np_timer_stop() -> freed
+ *   firing    fn returns -> fired, or freed (np_timer_stop() was called meanwhile, or nobody keeps it)
+ *   fired     np_timer_stop() -> freed
+ */
+#include "netpoll/timers.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "netpoll/pollers.h"
+#include "netpoll/pollers_private.h"
+#include "poll/timer.h"
+
+struct np_timer {
+	struct timer timer;
+	struct list link; /* in its seat's list, all its life */
+	struct seat *seat;
+	void (*fn)(void *);
+	void *arg;
+	bool kept;        /* its user has a pointer to it, and will stop it */
+	bool firing;
+};
+
+static void timer_free(struct np_timer *t)
+{
+	timer_disarm(&t->timer);
+	list_remove(&t->link);
+	free(t);
+}
+
+static void fired(struct timer *timer)
+{
+	struct np_timer *t = container_of(timer, struct np_timer, timer);
+
+	t->firing = true;
+	t->fn(t->arg);
+	t->firing = false;
+	if (!t->kept)
+		timer_free(t);
+}
+
+int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
+{
+	struct seat *here = seat_self();
+	struct np_timer *t;
+
+	if (ms < 0 || !fn)
+		return -EINVAL;
+	if (!here)
+		return -EPERM;
+	t = malloc(sizeof *t);
+	if (!t)
+		return -ENOMEM;
+	*t = (struct np_timer){ .seat = here, .fn = fn, .arg = arg, .kept = ret != NULL };
+	timer_init(&t->timer, fired);
+	list_append(&here->timers, &t->link);
+	timer_arm(here->poller, &t->timer, poller_after_ms(here->poller, ms));
+	if (ret)
+		*ret = t;
+	return 0;
+}
+
+int np_timer_stop(struct np_timer *t)
+{
+	if (!t)
+		return 0;
+	if (t->seat != seat_self())
+		return -EPERM;
+	t->kept = false;
+	if (!t->firing)
+		timer_free(t);
+	return 0;
+}
+
+void timers_free(struct seat *s)
+{
+	struct list *l;
+
+	while ((l = list_pop(&s->timers)))
+		free(container_of(l, struct np_timer, link));
+}

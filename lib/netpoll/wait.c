@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * wait: what a fiber may wait for beside connections, events and tasks: time, its turn, a
+ * descriptor, a worker thread
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+
+#include "netpoll/pollers.h"
+#include "netpoll/pollers_private.h"
+#include "poll/offload.h"
+#include "poll/park.h"
+#include "poll/watch.h"
+
+/* ------------------------------------------------------------------ time, and its turn */
+
+int np_yield(void)
+{
+	struct poller *p = poller_self();
+
+	if (!p || !fiber_self())
+		return -NP_ENOTFIBER;
+	poller_ready(p, fiber_self());
+	fiber_park();
+	return poller_cancelled(p) ? -ECANCELED : 0;
+}
+
+int np_sleep(int ms)
+{
+	struct park k;
+	int r;
+
+	if (ms < 0)
+		return -EINVAL;
+	if (ms == 0)
+		return np_yield();
+	r = park_init(&k, NULL);
+	if (r == 0)
+		r = park_wait(&k, poller_after_ms(k.poller, ms));
+	return r == -ETIMEDOUT ? 0 : r;
+}
+
+/* ------------------------------------------------------------------ a descriptor */
+
+#define EVENTS_IN    (POLLIN | POLLPRI | POLLRDHUP)
+#define EVENTS_KNOWN (EVENTS_IN | POLLOUT | POLLERR | POLLHUP)
+
+struct fd_wait {
+	struct watch watch;
+	struct park park;
+	unsigned events;
+};
+
+/* What epoll said, in poll(2)'s words. Whether there are bytes or a mark beside an urgent one a read finds out. */
+static unsigned reported(const struct fd_wait *f, unsigned ready)
+{
+	unsigned flags = f->watch.flags, e = 0;
+
+	e |= ready & WATCH_IN ? f->events & POLLIN : 0;
+	e |= ready & WATCH_OUT ? f->events & POLLOUT : 0;
+	e |= flags & WATCH_PRI ? f->events & POLLPRI : 0;
+	e |= flags & WATCH_RDHUP ? f->events & POLLRDHUP : 0;
+	e |= flags & WATCH_HUP ? POLLHUP : 0;
+	e |= flags & WATCH_ERR ? POLLERR : 0;
+	return e;
+}
+
+static void fd_ready(struct watch *w, unsigned ready)
+{
+	struct fd_wait *f = container_of(w, struct fd_wait, watch);
+	unsigned e = reported(f, ready);
+
+	watch_cant(w, ready); /* not called again for this edge: the fiber has not run yet, or it was not for us */
+	if (!e)
+		return;
+	watch_stop(w, w->want);
+	park_wake(&f->park, (int)e);
+}
+
+static bool fd_unhook(struct park *k)
+{
+	watch_close(&container_of(k, struct fd_wait, park)->watch);
+	return true;
+}
+
+static int fd_open(struct fd_wait *f, int fd)
+{
+	unsigned want = WATCH_GONE | (f->events & EVENTS_IN ? WATCH_IN : 0) | (f->events & POLLOUT ? WATCH_OUT : 0);
+	int r;
+
+	r = watch_open(&f->watch, f->park.poller, fd, f->events & POLLOUT ? EPOLLOUT : 0, fd_ready);
+	if (r < 0)
+		return r == -EEXIST ? -NP_ECONCURRENT : r;
+	return watch_want(&f->watch, want);
+}
+
+/* Level semantics for the price of ADD and DEL: the edge that ADD reports is the present state. */
+int np_wait_fd(int fd, unsigned events, int ms)
+{
+	struct fd_wait f = { .events = events };
+	int r;
+
+	if (ms < 0 || events & ~(unsigned)EVENTS_KNOWN)
+		return -EINVAL;
+	r = park_init(&f.park, fd_unhook);
+	if (r == 0)
+		r = fd_open(&f, fd);
+	if (r < 0)
+		return r;
+	r = park_wait(&f.park, ms ? poller_after_ms(f.park.poller, ms) : 0);
+	watch_close(&f.watch);
+	return r;
+}
+
+/* ------------------------------------------------------------------ a worker thread */
+
+int np_offload(void (*fn)(void *), void *arg)
+{
+	struct seat *here = seat_self();
+
+	if (!fn)
+		return -EINVAL;
+	return here ? offload_run(here->pollers->offload, fn, arg) : -NP_ENOTFIBER;
+}
