@@ -7,7 +7,13 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-idle
+.PHONY: bench-echo bench-instructions bench-idle
+bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
+	$(Q)scripts/bench-echo $(O)
+
+bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
+	$(Q)scripts/bench-instructions $(O)
+
 bench-idle: $(BENCH_BINS)               ## bytes of the server's memory for each idle connection
 	$(Q)$(O)/tests/bench/idle
 
