@@ -35,28 +35,33 @@ static size_t rx_room(const struct np_conn *c)
 }
 
 /*
- * The next read offers what the last one filled, doubled, or half of what it left three quarters
- * empty. A reader that waits for a big message gets room for it at once, but never more than
- * RX_SPACE_MAX: a claimed length commits no memory before its bytes arrive.
+ * What a read offers: @space, or what a waiting reader still needs, so that a big message gets room for it at
+ * once. Never more than RX_SPACE_MAX: a claimed length commits no memory before its bytes arrive.
  */
-static size_t rx_space(const struct np_conn *c, size_t room)
+static size_t rx_offer(const struct np_conn *c, size_t space, size_t room)
 {
 	const struct conn_io *io = c->io;
-	size_t want = io->rx_space, len = linkbuf_len(&io->in);
+	size_t len = linkbuf_len(&io->in);
 
-	if (io->reader && io->reader->n > len && io->reader->n - len > want)
-		want = io->reader->n - len;
-	if (want > RX_SPACE_MAX)
-		want = RX_SPACE_MAX;
-	return want < room ? want : room;
+	if (io->reader && io->reader->n > len && io->reader->n - len > space)
+		space = io->reader->n - len;
+	if (space > RX_SPACE_MAX)
+		space = RX_SPACE_MAX;
+	return space < room ? space : room;
 }
 
-static void rx_adapt(struct conn_io *io, size_t offered, size_t got)
+/*
+ * The next edge is offered more than the last one brought, so that one short read takes it and tells that
+ * there is no more; half of it when three quarters were empty.
+ */
+static void rx_adapt(struct conn_io *io, size_t got)
 {
-	if (got >= offered && io->rx_space < RX_SPACE_MAX)
-		io->rx_space *= 2;
-	else if (got < io->rx_space / 4 && io->rx_space > RX_SPACE_MIN)
+	if (got >= io->rx_space) {
+		while (io->rx_space <= got && io->rx_space < RX_SPACE_MAX)
+			io->rx_space *= 2;
+	} else if (got < io->rx_space / 4 && io->rx_space > RX_SPACE_MIN) {
 		io->rx_space /= 2;
+	}
 }
 
 static ssize_t receive_one(struct np_conn *c, void *p, size_t n)
@@ -104,32 +109,37 @@ static bool drained_by_short_read(const struct np_conn *c)
 int conn_rx(struct np_conn *c, size_t budget)
 {
 	struct conn_io *io;
-	size_t room, offered, got = 0;
-	ssize_t n;
+	size_t space, got = 0;
 	int r;
 
 	r = conn_io_get(c, &io);
 	if (r < 0)
 		return r;
-	while (got < budget) {
-		room = rx_room(c);
-		if (!room)
-			return CONN_FULL;
-		offered = rx_space(c, room);
+	space = io->rx_space;
+	for (r = CONN_MORE; r == CONN_MORE && got < budget; space *= 2) {
+		size_t room = rx_room(c), offered = rx_offer(c, space, room);
+		ssize_t n;
+
+		if (!room) {
+			r = CONN_FULL;
+			break;
+		}
 		n = receive(c, &offered);
-		if (n == -EAGAIN)
-			return CONN_AGAIN;
-		if (n <= 0)
-			return n < 0 ? (int)n : CONN_END;
+		if (n <= 0) {
+			r = n == -EAGAIN ? CONN_AGAIN : n < 0 ? (int)n : CONN_END;
+			break;
+		}
 		got += (size_t)n;
 		io->rx_total += (size_t)n;
 		io->held += (size_t)n;
-		conn_touch(c);
-		rx_adapt(io, offered, (size_t)n);
 		if ((size_t)n < offered && drained_by_short_read(c))
-			return CONN_AGAIN;
+			r = CONN_AGAIN;
 	}
-	return CONN_MORE;
+	if (got) {
+		rx_adapt(io, got);
+		conn_touch(c);
+	}
+	return r;
 }
 
 /* Memory is short now, not for ever: the bytes wait in the kernel until the watch is tried again. */
