@@ -637,6 +637,22 @@ START_TEST(append_takes_everything_and_copies_nothing)
 }
 END_TEST
 
+START_TEST(what_was_read_goes_back_when_the_rest_is_appended)
+{
+	struct np_linkbuf *a = given("a"), *b = GIVEN_BLOCKS(10, 10), *c = GIVEN_BLOCKS(10);
+
+	must_next(b, 12);
+	must_next(c, 10);
+	np_linkbuf_append(a, &b);
+	ck_assert_uint_eq(blocks_in_use(), 3);
+	np_linkbuf_append(a, &c);
+	ck_assert_uint_eq(blocks_in_use(), 2);
+	ck_assert_uint_eq(np_linkbuf_pending(a), 8);
+	np_linkbuf_free(a);
+	nothing_in_use();
+}
+END_TEST
+
 START_TEST(appending_an_embedded_buffer_empties_it)
 {
 	struct np_linkbuf in, *p = &in, *b = given_empty(0);
@@ -939,6 +955,7 @@ int main(void)
 	tcase_add_test(t, write_direct_inserts_into_what_is_reserved);
 	tcase_add_test(t, write_direct_can_come_before_all_that_is_unflushed);
 	tcase_add_test(t, append_takes_everything_and_copies_nothing);
+	tcase_add_test(t, what_was_read_goes_back_when_the_rest_is_appended);
 	tcase_add_test(t, appending_an_embedded_buffer_empties_it);
 	suite_add_tcase(s, t);
 

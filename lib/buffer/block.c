@@ -300,11 +300,12 @@ void block_free_slow(struct block *b)
 
 size_t block_decay(void)
 {
-	struct cache *c = (struct cache *)block_cache;
+	struct cache *c;
 	size_t taken = 0;
 
-	if (!c->hot.id)
+	if (!block_cache->id)
 		return 0;
+	c = (struct cache *)block_cache;
 	reclaim(c);
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
 		struct shelf *s = &c->hot.shelf[i];

@@ -105,7 +105,7 @@ void np_linkbuf_release(struct np_linkbuf *b)
 	struct block *e = b->head;
 
 	/* All read, in one block that nobody shares: the common end of a request. */
-	if (likely(e && b->len + b->pending == 0 && e == b->tail && block_cache_it(e))) {
+	if (likely(e && b->len + b->pending + b->given == 0 && e == b->tail && block_cache_it(e))) {
 		b->head = b->read = b->tail = NULL;
 		return;
 	}

@@ -11,7 +11,8 @@ static const void *nothing = "";
 
 /*
  * The bytes before @last, @n in all, go into the room that was left before its own. Costs what
- * arrived before @last, however much is in it, and no memory.
+ * arrived before @last, however much is in it, and no memory. Only where nobody shares @last: once it has
+ * been the first of another buffer, slices may show what was consumed there.
  */
 static struct block *pull_into_lead(struct block *e, struct block *last, size_t n)
 {

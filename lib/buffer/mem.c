@@ -19,6 +19,12 @@
 
 #define DEBUG_ALL (NP_BLOCK_APART | NP_BLOCK_POISON | NP_BLOCK_HOLDERS)
 
+#ifdef __SANITIZE_ADDRESS__
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
+#endif
+
 static void *map_alloc(size_t n, size_t align, void *arg)
 {
 	void *p;
@@ -64,9 +70,8 @@ static void first_use(void)
 {
 	const char *env = secure_getenv("NP_BLOCK_DEBUG");
 
-#ifdef __SANITIZE_ADDRESS__
-	mem_flags = NP_BLOCK_APART | NP_BLOCK_POISON;
-#endif
+	if (UNDER_ASAN)
+		mem_flags = NP_BLOCK_APART | NP_BLOCK_POISON;
 	if (env)
 		mem_flags = (unsigned)strtoul(env, NULL, 0) & DEBUG_ALL;
 	choose();
