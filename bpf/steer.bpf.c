@@ -412,6 +412,13 @@ static __always_inline int steer_packet(struct run *r)
 
 	if (p == PACKET_STRAY)
 		return verdict_nonsyn(r);
+	/*
+	 * An ACK takes no turn: a late one of a connection that has gone would cost some worker its
+	 * own, and with SYN cookies, where each connection is chosen for twice, every other worker
+	 * of an even number would get nothing.
+	 */
+	if (p == PACKET_ACK && r->s->policy == NP_POLICY_RR)
+		r->s->policy = NP_POLICY_HASH;
 	choose(r);
 	return p == PACKET_SYN ? verdict_syn(r) : verdict_nonsyn(r);
 }
