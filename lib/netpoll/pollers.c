@@ -65,6 +65,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		return -ENOMEM;
 	p->n = (unsigned)count;
 	p->running = true;
+	p->log = o.log;
+	p->log_arg = o.log_arg;
 	r = make(p, &o, cpus, n_cpus);
 	if (r < 0) {
 		np_pollers_stop(p, 0);

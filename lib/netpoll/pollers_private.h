@@ -10,6 +10,8 @@
 struct np_pollers {
 	unsigned n;
 	bool running;
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
 	struct poller *poller[];
 };
 
