@@ -68,8 +68,11 @@ MAP(np_roster, BPF_MAP_TYPE_ARRAY, __u32, __u32, NP_SLOTS, BPF_F_MMAPABLE);
 MAP(np_owners, BPF_MAP_TYPE_HASH, __u64, __u32, NP_SLOTS, 0);
 MAP(np_cpu2worker, BPF_MAP_TYPE_ARRAY, __u32, __u32, NP_CPUS, 0);
 MAP(np_cursor, BPF_MAP_TYPE_ARRAY, __u32, struct np_cursor, NP_GROUPS, 0);
+MAP(np_health, BPF_MAP_TYPE_ARRAY, __u32, struct np_health, NP_WORKERS, BPF_F_MMAPABLE);
 MAP(np_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_verdicts, 1, 0);
 MAP(np_worker_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_slot_stats, NP_SLOTS, 0);
+
+#include "steer_bell.h"
 
 enum packet {
 	PACKET_SYN,
@@ -412,7 +415,16 @@ static __always_inline int steer_packet(struct run *r)
 
 	if (p == PACKET_STRAY)
 		return verdict_nonsyn(r);
+	/*
+	 * An ACK takes no turn: a late one of a connection that has gone would cost some worker its
+	 * own, and with SYN cookies, where each connection is chosen for twice, every other worker
+	 * of an even number would get nothing.
+	 */
+	if (p == PACKET_ACK && r->s->policy == NP_POLICY_RR)
+		r->s->policy = NP_POLICY_HASH;
 	choose(r);
+	if (!r->old)
+		ring_bell();
 	return p == PACKET_SYN ? verdict_syn(r) : verdict_nonsyn(r);
 }
 

@@ -46,6 +46,8 @@
 	X(np_owners,       __u64, __u32,                  NP_SLOTS,   0660)     \
 	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
+	X(np_health,       __u32, struct np_health,       NP_WORKERS, 0660)     \
+	X(np_bell,         void,  void,                   65536u,     0660)     \
 	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
 	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0660)
 
@@ -84,9 +86,27 @@ struct np_service_ctl {
 	__u32 workers;    /* every worker ever claimed is below this; it only grows */
 	__u32 generation; /* 0: every generation may serve */
 	__u32 canary;     /* per mille of the flows that go to another generation */
-	__u32 rescue;     /* the rescuer's lock */
-	__u64 _reserved[6];
+	__u32 rescue;     /* the rescuer's lock: the kernel's CLOCK_MONOTONIC in ms, bit 0 set */
+	__u32 bell;       /* 1: the next SYN rings np_bell and clears this */
+	__u32 _reserved[11];
 };
+
+/*
+ * np_health[w], mmapped: written by who holds np_service.rescue. What became of worker w when it hung.
+ */
+struct np_health {
+	__u64 rescued_total;  /* how often its listener was shut */
+	__u64 moved_total;    /* connections that were queued then */
+	__u64 again_after_ns; /* not before: kernel's CLOCK_MONOTONIC */
+	__u64 back_off_ms;    /* doubles while it goes on hanging */
+	__u64 _reserved[4];
+};
+
+/*
+ * np_bell: a RINGBUF without content. Watchdogs sleep on it; a ring is a discarded record of 8 bytes, 16
+ * with its header. Nobody ever reads the last one: a poll(2) of an empty ring buffer reports nothing.
+ */
+#define NP_BELL_RECORD 8u
 
 #define NP_STEER_POLICIES(X) \
 	X(HASH, 0, "hash")   \

@@ -37,7 +37,7 @@ struct np_pollers_opts {
 	int no_pin;        /* nonzero: leave the threads to the scheduler */
 	size_t stack_size; /* of a handler's fiber; 64 KiB */
 	unsigned max_fibers; /* for each poller; 65536 */
-	/* One line without a newline; the library prints nothing itself. Thread: any poller. */
+	/* One line without a newline; the library prints nothing itself. Thread: any poller, or one that watches them. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 	unsigned offload_threads; /* workers of np_offload() at most, for the set; started when needed; 4 */

@@ -43,6 +43,8 @@ struct np_server_opts {
 	size_t out_high;       /* 1 MiB: output unsent before np_conn_flush() parks */
 	size_t send_high;      /* 16 MiB: np_conn_send() bytes queued before -EAGAIN */
 	int half_open;         /* nonzero: the peer's FIN alone does not close */
+	int hang_ms;           /* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
+	int no_rescue;         /* nonzero: what a hanging poller has queued stays with it */
 	int no_delay_off;      /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
 };
 

@@ -64,8 +64,12 @@ struct np_steer_opts {
 	int hang_ms;        /* a worker busy for longer is passed over; 0: 100; -1: never */
 	int64_t gid1;       /* np_steer_load(): the group that may join, plus one; 0: root only */
 	bool force;         /* np_steer_unload(), np_steer_load(): even while workers are there */
+	bool no_rescue;     /* leave what a hanging worker has queued where it is */
 	char *error;        /* what went wrong and what to do, in one sentence; may be NULL */
 	size_t error_cap;
+	/* Rescues, and what they could not do; enum np_log_level. Thread: any. The library prints nothing itself. */
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
 };
 NP_OPTS_INIT(np_steer_opts)
 
@@ -118,6 +122,7 @@ struct np_steer_worker_info {
 	uint64_t conns, accepted_total, closed_total, lat_ewma_us;
 	/* counted by the program, all groups: accepted = steered + fallback + migrated_in - migrated_out */
 	uint64_t steered, fallback, nonsyn, migrated_in, migrated_out;
+	uint64_t rescued, moved; /* how often its listener was shut because it hung, with how many queued */
 };
 NP_OPTS_INIT(np_steer_worker_info)
 
@@ -241,6 +246,20 @@ NP_API int np_steer_listen(struct np_steer_worker *w, const char *network, const
 NP_API int np_steer_add(struct np_steer_worker *w, int fd);
 
 /*
+ * np_steer_relisten() - listen again, on a listener that was shut because this worker hung
+ *
+ * While a worker hangs, a thread of this library, or another process of the service, shuts its
+ * listeners: the kernel hands what they have queued to the siblings (level 3; see no_rescue). The worker
+ * sees that once it is back: EPOLLHUP, and accept4() says EINVAL. It calls this, with the same
+ * descriptor, whose registration in an epoll lives on. Address, port and backlog are as they were.
+ *
+ * Thread: any.
+ * Return: 0, also if it listens already; -EINVAL for a descriptor that is no listener of this worker,
+ *         -ESHUTDOWN after np_steer_leave(), -EBUSY as np_steer_listen(), -EADDRINUSE, -EBADF.
+ */
+NP_API int np_steer_relisten(struct np_steer_worker *w, int fd);
+
+/*
  * np_steer_set_cpu() - serve the connections whose SYN @cpu received, under the policy cpu
  *
  * The last worker that asks for a CPU has it. -1: none.
@@ -320,6 +339,18 @@ NP_API int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret);
 NP_API int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret);
 NP_API int np_steer_group_info(struct np_steer *s, unsigned g, struct np_steer_group_info *ret);
 NP_API int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w, struct np_steer_worker_info *ret);
+
+/*
+ * np_steer_rescue() - watch over every worker of the service for @ms milliseconds, -1: for ever
+ *
+ * What each process of the service does for itself and its siblings; for one that is in no
+ * process's power to move, such as one of another user: `npsteer rescue --watch`. Two see to the same
+ * worker one at a time. Costs nothing while no connections come.
+ *
+ * Thread: setup; the others may be called meanwhile.
+ * Return: how many listeners were shut; -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE, -EPERM.
+ */
+NP_API int np_steer_rescue(struct np_steer *s, int ms);
 
 /* ------------------------------------------------------------------ pinned services */
 

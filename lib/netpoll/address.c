@@ -67,6 +67,10 @@ static int open_steering(struct np_server *s)
 		.sz = sizeof o,
 		.mode = (enum np_steer_mode)s->opts.steer,
 		.policy = s->policy,
+		.hang_ms = s->opts.hang_ms,
+		.no_rescue = s->opts.no_rescue,
+		.log = s->pollers->log,
+		.log_arg = s->pollers->log_arg,
 		.error = s->error,
 		.error_cap = sizeof s->error,
 	};
@@ -95,6 +99,11 @@ static void close_steering(struct np_server *s)
 	s->workers = NULL;
 	if (s->steer)
 		np_steer_close(&s->steer);
+}
+
+int server_relisten(struct np_server *s, unsigned index, int fd)
+{
+	return np_steer_relisten(s->workers[index], fd);
 }
 
 static int listen_tcp(struct np_server *s, struct address *a, const char *network, const char *address)

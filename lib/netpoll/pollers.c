@@ -118,6 +118,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	r = allocate(&o, (unsigned)(o.count ? o.count : o.n_cpus ? o.n_cpus : sys_cpu_count()), &p);
 	if (r < 0)
 		return r;
+	p->log = o.log;
+	p->log_arg = o.log_arg;
 	r = make(p, &o, cpus, n_cpus);
 	if (r < 0) {
 		np_pollers_stop(p, 0);

@@ -48,6 +48,8 @@ struct np_pollers {
 	pthread_mutex_t lock;   /* stop */
 	_Atomic(int) phase;
 	_Atomic(unsigned) spread; /* NP_SPREAD of threads that are no pollers */
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
 };
 
 /* Of the poller whose thread this is, NULL elsewhere. */

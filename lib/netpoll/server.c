@@ -192,7 +192,8 @@ static int hang_doors(struct np_server *s)
 			d->station = st;
 			d->shared = a->shared && s->n_stations > 1;
 			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
-			d->listener.fd = a->fds[a->shared ? 0 : i];
+			d->steered = a->steered;
+			d->fd = d->listener.fd = a->fds[a->shared ? 0 : i];
 		}
 	}
 	return 0;

@@ -63,6 +63,8 @@ struct np_server {
 struct station *server_least_loaded(struct np_server *s, struct station *self);
 
 /* address.c */
+/* Thread: the poller of station @index. */
+int server_relisten(struct np_server *s, unsigned index, int fd);
 int server_say(struct np_server *s, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* New connections go elsewhere, where there is an elsewhere. */
 void server_stop_being_chosen(struct np_server *s);

@@ -74,10 +74,24 @@ static void on_accept(struct listener *l, int *fd)
 	begin(d->station, fd, d->inet);
 }
 
+/*
+ * EINVAL: the listener was shut because this poller hung, and what was queued is its siblings' now
+ * (np_steer_relisten()). The port and the place among the siblings are taken back.
+ */
+static bool reopen(struct door *d)
+{
+	struct station *st = d->station;
+
+	return server_relisten(st->server, st->index, d->fd) == 0 &&
+	       listener_open(&d->listener, st->group.poller, d->fd) == 0;
+}
+
 static void on_error(struct listener *l, int err)
 {
 	struct door *d = container_of(l, struct door, listener);
 
+	if (err == -EINVAL && d->steered && reopen(d))
+		return;
 	poller_log(d->station->group.poller, 2, "a listener was closed: accept: %s", np_strerror(err));
 }
 

@@ -29,8 +29,10 @@ struct station;
 struct door {
 	struct listener listener;
 	struct station *station;
+	int fd;      /* the listener's, which forgets it when it is closed */
 	bool shared; /* every poller's epoll holds the same socket */
 	bool inet;
+	bool steered;
 };
 
 struct station {

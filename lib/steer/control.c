@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "steer/steer.h"
+#include "steer/watchdog.h"
 
 static int no_program(struct np_steer *s)
 {
@@ -88,4 +89,21 @@ int np_steer_undrain(struct np_steer *s, unsigned w)
 int np_steer_kick(struct np_steer *s, unsigned w)
 {
 	return set_state(s, w, NP_WORKER_OUT);
+}
+
+int np_steer_rescue(struct np_steer *s, int ms)
+{
+	struct watchdog *d;
+	int r;
+
+	if (s->level < NP_STEER_L3)
+		return steer_fail(s, -NP_EUNSUPPORTED,
+				  "the service %s is at level %d: only from level 3 on can a queue be moved", s->name,
+				  (int)s->level);
+	r = watchdog_new(s, &d);
+	if (r < 0)
+		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name, strerror(-r));
+	r = watchdog_run(d, ms);
+	watchdog_free(d);
+	return r < 0 ? steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name, strerror(-r)) : r;
 }

@@ -90,18 +90,11 @@ static bool has_members(const struct np_steer *s, unsigned g)
 	return false;
 }
 
-static unsigned high_water(const struct np_steer *s)
-{
-	unsigned n = __atomic_load_n(&s->maps.service->workers, __ATOMIC_ACQUIRE);
-
-	return n < NP_WORKERS ? n : NP_WORKERS;
-}
-
 bool group_live(const struct np_steer *s, unsigned g)
 {
 	if (!steer_has_program(s))
 		return has_members(s, g);
-	for (unsigned w = 0; w < high_water(s); w++)
+	for (unsigned w = 0; w < steer_high_water(s); w++)
 		if (slot_live(s, g, w))
 			return true;
 	return false;
@@ -118,7 +111,7 @@ void group_roster(struct np_steer *s, unsigned g)
 
 	if (!steer_has_program(s))
 		return;
-	for (w = 0; w < high_water(s); w++)
+	for (w = 0; w < steer_high_water(s); w++)
 		if (slot_live(s, g, w))
 			__atomic_store_n(&e[n++].w1, w + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->maps.groups[g].workers, n, __ATOMIC_RELEASE);
@@ -131,10 +124,12 @@ static void group_assign(struct np_steer *s, unsigned g, const struct np_group *
 	struct np_group fresh = *key;
 
 	group_roster(s, g); /* nobody is left on it */
-	for (unsigned w = 0; w < high_water(s); w++)
+	for (unsigned w = 0; w < steer_high_water(s); w++)
 		worker_clear_slot_stats(s, g, w);
 	fresh.workers = 0;
+	pthread_mutex_lock(&s->own.lock);
 	s->maps.groups[g] = fresh;
+	pthread_mutex_unlock(&s->own.lock);
 	s->port0[g / 32] &= ~(1u << g % 32);
 }
 

@@ -18,6 +18,7 @@
 #include <linux/bpf.h>
 
 #include "steer/steer.h"
+#include "steer/watchdog.h"
 #include "sys/io.h"
 #include "sys/sock.h"
 
@@ -152,6 +153,24 @@ static int insert(struct np_steer_worker *w, unsigned g, int fd)
 	return r;
 }
 
+/* Steering works without: whoever hangs then keeps what it has queued. */
+static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
+{
+	struct np_steer *s = w->s;
+	int r;
+
+	if (s->level < NP_STEER_L3)
+		return;
+	r = own_note(&s->own, NP_SLOT(g, w->index), fd); /* another process may shut it, in any case */
+	if (r == 0 && !s->no_rescue && !s->watchdog) {
+		r = watchdog_new(s, &s->watchdog);
+		if (r == 0)
+			r = watchdog_start(s->watchdog);
+	}
+	if (r < 0)
+		steer_log(s, 1, "workers that hang will not be noticed: %s", np_strerror(r));
+}
+
 /* attach -> slot -> roster. @fd listens. */
 static int enrol(struct np_steer_worker *w, unsigned g, int fd)
 {
@@ -167,6 +186,7 @@ static int enrol(struct np_steer_worker *w, unsigned g, int fd)
 		return r;
 	w->members |= 1u << g;
 	group_roster(s, g);
+	watch_over(w, g, fd);
 	return 0;
 }
 
@@ -362,13 +382,47 @@ int np_steer_add(struct np_steer_worker *w, int fd)
 
 	if (w->left)
 		return refuse_after_leave(w);
-	s->error[0] = '\0';
 	r = examine(s, fd, &key);
 	if (r == 0)
 		r = steer_lock(s);
 	if (r < 0)
 		return r;
+	s->error[0] = '\0';
 	r = add_locked(w, fd, &key);
 	steer_unlock(s);
 	return r < 0 && !s->error[0] ? steer_fail(s, r, "descriptor %d: %s", fd, strerror(-r)) : r;
+}
+
+/* A listener bound to port 0 has lost its port with the shutdown. */
+static int listen_again(int fd, const struct own_listener *l)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	r = sys_getsockname(fd, &ss, &len);
+	if (r == 0 && !addr_port(&ss))
+		r = sys_bind(fd, (const struct sockaddr *)&l->ss, l->len);
+	return r == 0 ? sys_listen(fd, l->backlog) : r;
+}
+
+int np_steer_relisten(struct np_steer_worker *w, int fd)
+{
+	struct np_steer *s = w->s;
+	struct own_listener l;
+	uint64_t cookie;
+	int r;
+
+	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
+	if (r == 0)
+		r = own_find(&s->own, cookie, &l) < 0 || l.slot % NP_WORKERS != w->index ? -EINVAL : 0;
+	if (r == 0)
+		r = steer_lock(s);
+	if (r < 0)
+		return r;
+	r = w->left ? -ESHUTDOWN : listen_again(fd, &l);
+	if (r == 0)
+		r = enrol(w, l.slot / NP_WORKERS, fd);
+	steer_unlock(s);
+	return r;
 }

@@ -35,6 +35,7 @@ static const struct part {
 	  offsetof(struct maps, workers) },
 	{ MAP_np_ctl, NP_WORKERS * sizeof(struct np_worker_ctl), offsetof(struct maps, ctl) },
 	{ MAP_np_service, sizeof(struct np_service_ctl), offsetof(struct maps, service) },
+	{ MAP_np_health, NP_WORKERS * sizeof(struct np_health), offsetof(struct maps, health) },
 	{ MAP_np_groups, NP_GROUPS * sizeof(struct np_group), offsetof(struct maps, groups) },
 	{ MAP_np_roster, NP_SLOTS * sizeof(struct roster_entry), offsetof(struct maps, roster) },
 	{ MAP_np_config, sizeof(struct np_config), offsetof(struct maps, config) },

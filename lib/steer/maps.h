@@ -37,6 +37,7 @@ struct maps {
 	struct np_worker_line *workers;
 	struct np_worker_ctl *ctl;
 	struct np_service_ctl *service;
+	struct np_health *health;
 	struct np_group *groups;
 	struct roster_entry *roster;
 	struct np_config *config; /* NULL where it may only be read */

@@ -134,6 +134,8 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 		memcpy(i.name, cold.name, sizeof i.name - 1);
 	}
 	read_line(s, w, &i);
+	i.rescued = __atomic_load_n(&s->maps.health[w].rescued_total, __ATOMIC_RELAXED);
+	i.moved = __atomic_load_n(&s->maps.health[w].moved_total, __ATOMIC_RELAXED);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
 		r = add_slot(s, g, w, &i);
 	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/watchdog.h"
 #include "sys/clock.h"
 #include "sys/fs.h"
 #include "sys/io.h"
@@ -28,9 +29,12 @@ int steer_lock(struct np_steer *s)
 {
 	int r;
 
+	pthread_mutex_lock(&s->lock);
 	if (s->lock_fd < 0)
 		return 0;
 	r = sys_lock_dir(s->lock_fd, STEER_LOCK_MS);
+	if (r < 0)
+		pthread_mutex_unlock(&s->lock);
 	if (r == -EAGAIN)
 		return steer_fail(
 			s, -EBUSY,
@@ -43,6 +47,36 @@ void steer_unlock(struct np_steer *s)
 {
 	if (s->lock_fd >= 0)
 		sys_unlock_dir(s->lock_fd);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void steer_log(const struct np_steer *s, int level, const char *fmt, ...)
+{
+	char msg[NP_STEER_TEXT_MAX];
+	va_list ap;
+
+	if (!s->log)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof msg, fmt, ap);
+	va_end(ap);
+	s->log(s->log_arg, level, msg);
+}
+
+unsigned steer_hang_ms(const struct np_steer *s)
+{
+	struct np_config c;
+
+	if (s->maps.config)
+		return __atomic_load_n(&s->maps.config->hang_ms, __ATOMIC_RELAXED);
+	return maps_config(&s->maps, &c) == 0 ? c.hang_ms : 0;
+}
+
+unsigned steer_high_water(const struct np_steer *s)
+{
+	unsigned n = __atomic_load_n(&s->maps.service->workers, __ATOMIC_ACQUIRE);
+
+	return n < NP_WORKERS ? n : NP_WORKERS;
 }
 
 bool steer_name_ok(const char *name)
@@ -150,11 +184,16 @@ void steer_init(struct np_steer *s)
 	s->lock_fd = -1;
 	for (unsigned g = 0; g < NP_GROUPS; g++)
 		s->progs[g] = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	own_init(&s->own);
 	s->clock_offset_ns = sys_clock_timens_offset_ns();
 }
 
 void steer_fini(struct np_steer *s)
 {
+	watchdog_free(s->watchdog);
+	own_fini(&s->own);
+	pthread_mutex_destroy(&s->lock);
 	for (unsigned g = 0; g < NP_GROUPS; g++)
 		sys_close(&s->progs[g]);
 	maps_close(&s->maps);
@@ -174,6 +213,9 @@ int np_steer_open(const char *service, const struct np_steer_opts *opts, struct 
 	if (!s)
 		return -ENOMEM;
 	steer_init(s);
+	s->no_rescue = o.no_rescue;
+	s->log = o.log;
+	s->log_arg = o.log_arg;
 	r = steer_check(s, service, &o);
 	if (r == 0)
 		r = choose_level(s, &o);

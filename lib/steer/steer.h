@@ -9,6 +9,8 @@
  *   worker   a claim and its line
  *   group    an address and its roster
  *   listen   the one legal order
+ *   own      the listeners of this process; queues: what waits at each listener of the service
+ *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
  *   control  policy, drain;  stats: what was counted
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
@@ -23,6 +25,7 @@
 
 #include "netpoll/steer.h"
 #include "steer/maps.h"
+#include "steer/own.h"
 #include "sys/addr.h"
 
 #define STEER_DEFAULT_SERVICE "default"
@@ -32,6 +35,12 @@
 #define STEER_LOCK_MS         5000
 
 struct np_steer {
+	pthread_mutex_t lock; /* with the lock on dir, and for the same: steer_lock() */
+	struct own own;
+	struct watchdog *watchdog; /* NULL: none is needed, or wanted */
+	bool no_rescue;
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
 	char name[NP_NAME];
 	char dir[256]; /* of the pins; "" is private or level 0 */
 	int lock_fd;   /* the open folder dir, -1 without one */
@@ -76,6 +85,12 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 /* Keeps the sentence for np_steer_error() and returns @err. */
 int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* What np_steer_opts.log gets. Thread: any. */
+void steer_log(const struct np_steer *s, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* From when on a busy worker hangs; 0: never. */
+unsigned steer_hang_ms(const struct np_steer *s);
+/* Every worker ever claimed is below. */
+unsigned steer_high_water(const struct np_steer *s);
 static inline bool steer_has_program(const struct np_steer *s)
 {
 	return s->level >= NP_STEER_L2;

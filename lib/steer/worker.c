@@ -139,13 +139,21 @@ static void introduce(struct np_steer_worker *w, const char *name)
 	map_update(&w->s->maps, MAP_np_info, &key, &info, BPF_ANY);
 }
 
+/* Word by word: the watchdog reads them meanwhile. */
+static void clear(void *p, size_t n)
+{
+	for (uint64_t *word = p; n >= sizeof *word; word++, n -= sizeof *word)
+		__atomic_store_n(word, 0, __ATOMIC_RELAXED);
+}
+
 static void start_afresh(struct np_steer_worker *w, const char *name)
 {
 	struct np_steer *s = w->s;
 
 	w->line = &s->maps.workers[w->index];
-	memset(w->line, 0, sizeof *w->line);
-	memset(&s->maps.ctl[w->index], 0, sizeof s->maps.ctl[0]);
+	clear(w->line, sizeof *w->line);
+	clear(&s->maps.ctl[w->index], sizeof s->maps.ctl[0]);
+	clear(&s->maps.health[w->index], sizeof s->maps.health[0]);
 	if (steer_has_program(s)) {
 		forget_owned(s, w->index);
 		for (unsigned g = 0; g < NP_GROUPS; g++)
@@ -199,12 +207,13 @@ int np_steer_leave(struct np_steer_worker *w)
 
 		if (!(w->members & (1u << g)) || !steer_has_program(s))
 			continue;
+		own_forget(&s->own, slot);
 		map_delete(&s->maps, MAP_np_socks, &slot);
 		group_roster(s, g);
 	}
+	w->left = true;
 	steer_unlock(s);
 	np_steer_set_cpu(w, -1);
-	w->left = true;
 	return 0;
 }
 
@@ -232,7 +241,7 @@ int np_steer_worker_close(struct np_steer_worker **p)
 	if (r < 0)
 		return r;
 	forget_owned(w->s, w->index);
-	memset(w->line, 0, sizeof *w->line);
+	clear(w->line, sizeof *w->line);
 	sys_close(&w->claim_fd); /* from here on the line is another's */
 	unlink_worker(w);
 	free(w);

@@ -7,12 +7,12 @@
 
 #include "sys/fault.h"
 
-static int map(size_t n, int prot, int flags, int fd, void **ret)
+static int map(size_t n, int prot, int flags, int fd, size_t off, void **ret)
 {
 	void *p;
 
 	SYS_FAULT(mmap);
-	p = mmap(NULL, n, prot, flags, fd, 0);
+	p = mmap(NULL, n, prot, flags, fd, (off_t)off);
 	if (p == MAP_FAILED)
 		return -errno;
 	*ret = p;
@@ -21,12 +21,17 @@ static int map(size_t n, int prot, int flags, int fd, void **ret)
 
 int sys_mem_map(size_t n, void **ret)
 {
-	return map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, ret);
+	return map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, ret);
 }
 
 int sys_mem_map_fd(int fd, size_t n, int prot, void **ret)
 {
-	return map(n, prot, MAP_SHARED, fd, ret);
+	return map(n, prot, MAP_SHARED, fd, 0, ret);
+}
+
+int sys_mem_map_fd_at(int fd, size_t off, size_t n, int prot, void **ret)
+{
+	return map(n, prot, MAP_SHARED, fd, off, ret);
 }
 
 int sys_mem_unmap(void *p, size_t n)

@@ -9,6 +9,8 @@
 int sys_mem_map(size_t n, void **ret);
 /* The whole of @fd's first @n bytes, shared; prot as mmap(2). */
 int sys_mem_map_fd(int fd, size_t n, int prot, void **ret);
+/* The same from byte @off on, a multiple of the page size. */
+int sys_mem_map_fd_at(int fd, size_t off, size_t n, int prot, void **ret);
 int sys_mem_unmap(void *p, size_t n);
 int sys_mem_protect(void *p, size_t n, int prot);
 int sys_mem_advise(void *p, size_t n, int advice);

@@ -52,6 +52,8 @@ const char *own_steering(void)
 	r = own_netns();
 	ck_assert_msg(r == 0, "no network namespace: %s", strerror(-r));
 	r = own_mounts();
+	if (r == -EINVAL)
+		return "needs a root that is a mount point: that of a chroot cannot be made private";
 	ck_assert_msg(r == 0, "no bpffs of our own: %s", strerror(-r));
 	return NULL;
 }

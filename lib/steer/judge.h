@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * judge: which workers do not take what is queued at them, from what they publish, tick by tick
+ *
+ *   a worker is   when
+ *   hung          the same busy_since on two ticks, older than hang_ms
+ *   stopped       idle by its own word, something queued, accepted_total unchanged for hang_ms:
+ *                 SIGSTOP, the freezer, a dead owner whose descriptor a child holds
+ *   fit           otherwise
+ *
+ * A reader would get wrong: a tick that comes late proves nothing about the workers. A CPU quota
+ * stops judge and judged together, and whatever was seen before is forgotten then. And a worker that has
+ * never published an accepted connection may accept without saying so: it is never called stopped.
+ */
+#ifndef STEER_JUDGE_H
+#define STEER_JUDGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "steer_abi.h"
+
+enum verdict { VERDICT_FIT, VERDICT_HUNG, VERDICT_STOPPED };
+
+struct sight {
+	uint64_t busy_since_ns;
+	uint64_t accepted;
+	uint64_t stuck_since_ns; /* 0: it is not */
+	enum verdict verdict;
+};
+
+struct judge {
+	uint64_t last_ns; /* of the last tick; 0: there was none */
+	struct sight sight[NP_WORKERS];
+};
+
+/* What it saw before counts no more. */
+void judge_forget(struct judge *j);
+/*
+ * judge_tick() - look at workers 0..@n-1
+ *
+ * @now_ns in the kernel's clock; @period_ns until the next tick; @queued[w]: something waits for w.
+ */
+void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
+		const struct np_worker_line *lines, const bool *queued);
+/* Fit, and with nothing that waits for longer than this tick: who may be given more. */
+bool judge_trusts(const struct judge *j, unsigned w);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* queues: one question for each family and port; np_owners knows whose listener it is. */
+#include "steer/queues.h"
+
+#include <string.h>
+
+struct walk {
+	const struct np_steer *s;
+	unsigned least;
+	void (*fn)(void *arg, const struct queue *q);
+	void *arg;
+};
+
+/* np_owners is not told when a listener goes, and this cookie may be in another slot by now: asked again there. */
+static void visit(void *arg, const struct sys_listener *l)
+{
+	struct walk *k = arg;
+	struct queue q = { .listener = *l };
+	uint64_t there;
+	uint32_t slot;
+
+	if (l->queued < k->least || map_lookup(&k->s->maps, MAP_np_owners, &l->cookie, &slot) < 0)
+		return;
+	if (slot >= NP_SLOTS || map_lookup(&k->s->maps, MAP_np_socks, &slot, &there) < 0 || there != l->cookie)
+		return;
+	q.group = slot / NP_WORKERS;
+	q.worker = slot % NP_WORKERS;
+	k->fn(k->arg, &q);
+}
+
+/* Whether an earlier group has the same family and port: its question had this one's answer too. */
+static bool asked(const struct np_group *k, unsigned g)
+{
+	for (unsigned i = 0; i < g; i++)
+		if (k[i].family == k[g].family && k[i].port == k[g].port)
+			return true;
+	return false;
+}
+
+int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void *arg, const struct queue *q),
+		void *arg)
+{
+	struct walk k = { s, least, fn, arg };
+	struct np_group groups[NP_GROUPS];
+	int r = 0;
+
+	pthread_mutex_lock(&s->own.lock);
+	memcpy(groups, s->maps.groups, sizeof groups);
+	pthread_mutex_unlock(&s->own.lock);
+	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
+		if (groups[g].family && !asked(groups, g))
+			r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, visit, &k);
+	return r;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* rescue: read the queues, ask the judge, and act under the lock of the service. */
+#include "steer/rescue.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/clock.h"
+#include "sys/io.h"
+#include "sys/process.h"
+
+#define LOCK_MS     1000u  /* who holds the lock for longer has died with it */
+#define BACK_OFF_MS 10000u /* the longest; and after so long without a rescue it starts again */
+
+int rescuer_new(struct np_steer *s, struct rescuer **ret)
+{
+	struct rescuer *r = calloc(1, sizeof *r);
+	int e;
+
+	if (!r)
+		return -ENOMEM;
+	r->s = s;
+	r->diag_fd = -1;
+	e = sys_diag_open(&r->diag_fd);
+	if (e < 0) {
+		free(r);
+		return e;
+	}
+	*ret = r;
+	return 0;
+}
+
+void rescuer_free(struct rescuer *r)
+{
+	sys_close(&r->diag_fd);
+	free(r->queues);
+	free(r);
+}
+
+/* ------------------------------------------------------------------ what there is */
+
+static uint64_t kernel_ns(const struct np_steer *s)
+{
+	return sys_clock_ns() - (uint64_t)s->clock_offset_ns;
+}
+
+/* One that finds no memory is not judged this time. */
+static void note(void *arg, const struct queue *q)
+{
+	struct rescuer *r = arg;
+	struct queue *grown;
+
+	if (r->n == r->cap) {
+		grown = realloc(r->queues, (2 * r->cap + 16) * sizeof *grown);
+		if (!grown)
+			return;
+		r->queues = grown;
+		r->cap = 2 * r->cap + 16;
+	}
+	r->queues[r->n++] = *q;
+	r->queued[q->worker] = true;
+}
+
+static int look(struct rescuer *r)
+{
+	r->n = 0;
+	memset(r->queued, 0, sizeof r->queued);
+	memset(r->acted, 0, sizeof r->acted);
+	return queues_each(r->s, r->diag_fd, 1, note, r);
+}
+
+/* ------------------------------------------------------------------ may it be done? */
+
+static bool is_live(const struct np_steer *s, unsigned g, unsigned w)
+{
+	uint32_t slot = NP_SLOT(g, w);
+	uint64_t cookie;
+
+	return map_lookup(&s->maps, MAP_np_socks, &slot, &cookie) == 0;
+}
+
+static bool is_ready(const struct np_steer *s, unsigned w)
+{
+	return __atomic_load_n((uint32_t *)&s->maps.ctl[w].state, __ATOMIC_RELAXED) == NP_WORKER_READY;
+}
+
+static bool has_trusted_sibling(const struct rescuer *r, unsigned g, unsigned self, unsigned n)
+{
+	for (unsigned w = 0; w < n; w++)
+		if (w != self && is_ready(r->s, w) && judge_trusts(&r->judge, w) && is_live(r->s, g, w))
+			return true;
+	return false;
+}
+
+/* As the judge saw it, and in the same slot. */
+static bool is_still_so(const struct rescuer *r, const struct queue *q)
+{
+	const struct np_worker_line *l = &r->s->maps.workers[q->worker];
+	const struct sight *was = &r->judge.sight[q->worker];
+	uint32_t slot = NP_SLOT(q->group, q->worker);
+	uint64_t cookie;
+
+	return __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED) == was->busy_since_ns &&
+	       __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED) == was->accepted &&
+	       map_lookup(&r->s->maps, MAP_np_socks, &slot, &cookie) == 0 && cookie == q->listener.cookie;
+}
+
+/* ------------------------------------------------------------------ the lock */
+
+static uint32_t lock_word(uint64_t now_ns)
+{
+	return (uint32_t)(now_ns / 1000000u) | 1u;
+}
+
+static bool take_lock(struct np_steer *s, uint32_t mine)
+{
+	uint32_t *word = &s->maps.service->rescue, held = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+	if (held && mine - held < LOCK_MS)
+		return false;
+	return __atomic_compare_exchange_n(word, &held, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+/* Unless it was taken from us, because we were too slow. */
+static void release_lock(struct np_steer *s, uint32_t mine)
+{
+	__atomic_compare_exchange_n(&s->maps.service->rescue, &mine, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------------ the deed */
+
+static int shut_foreign(const struct np_steer *s, const struct queue *q)
+{
+	struct np_worker_info info;
+	uint32_t key = q->worker;
+	int fd = -1, r;
+
+	r = map_lookup(&s->maps, MAP_np_info, &key, &info);
+	if (r == 0)
+		r = sys_process_socket((pid_t)info.pid, q->listener.inode, &fd);
+	if (r == 0)
+		r = own_shut_if(fd, q->listener.cookie);
+	sys_close(&fd);
+	return r;
+}
+
+static int shut(struct np_steer *s, const struct queue *q)
+{
+	int r = own_shut(&s->own, q->listener.cookie);
+
+	return r == -ENOENT ? shut_foreign(s, q) : r;
+}
+
+/* A worker that goes on hanging is rescued less and less often: each time costs its owner a listen(2). */
+static void back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
+{
+	struct np_health *h = &s->maps.health[w];
+	uint64_t ms = __atomic_load_n(&h->back_off_ms, __ATOMIC_RELAXED);
+	uint64_t was = __atomic_load_n(&h->again_after_ns, __ATOMIC_RELAXED);
+
+	ms = !ms || now_ns > was + BACK_OFF_MS * 1000000ull ? hang_ns / 1000000u : 2 * ms;
+	ms = ms < BACK_OFF_MS ? ms : BACK_OFF_MS;
+	__atomic_store_n(&h->back_off_ms, ms, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->again_after_ns, now_ns + ms * 1000000u, __ATOMIC_RELAXED);
+}
+
+static void count(struct np_steer *s, const struct queue *q)
+{
+	struct np_health *h = &s->maps.health[q->worker];
+
+	__atomic_add_fetch(&h->rescued_total, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&h->moved_total, q->listener.queued, __ATOMIC_RELAXED);
+}
+
+static void report(const struct rescuer *r, const struct queue *q, int result, uint64_t now_ns)
+{
+	const struct sight *was = &r->judge.sight[q->worker];
+	bool hung = was->verdict == VERDICT_HUNG;
+	uint64_t ms = (now_ns - (hung ? was->busy_since_ns : was->stuck_since_ns)) / 1000000u;
+	char what[96];
+
+	snprintf(what, sizeof what, hung ? "worker %u has been busy for %llu ms" : "worker %u has taken nothing for %llu ms",
+		 q->worker, (unsigned long long)ms);
+	if (result == 0)
+		steer_log(r->s, 1, "%s: the %u connections that it had queued went to its siblings", what,
+			  q->listener.queued);
+	else
+		steer_log(r->s, 1, "%s, and the %u connections that it has queued cannot be taken from it: %s%s", what,
+			  q->listener.queued, strerror(-result),
+			  result == -EPERM || result == -EACCES ? ": run `npsteer rescue --watch` as root" : "");
+}
+
+/* Under the lock. 1: the listener was shut. */
+static int act(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns)
+{
+	int e;
+
+	if (!is_still_so(r, q))
+		return 0;
+	e = shut(r->s, q);
+	if (e == -ENOENT || e == -ENOTCONN)
+		return 0; /* it has just been closed, or shut by another */
+	if (!r->acted[q->worker])
+		back_off(r->s, q->worker, now_ns, hang_ns);
+	r->acted[q->worker] = true;
+	if (e == 0)
+		count(r->s, q);
+	report(r, q, e, now_ns);
+	return e == 0;
+}
+
+static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns, unsigned n)
+{
+	uint32_t mine = lock_word(now_ns);
+	int done;
+
+	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT)
+		return 0;
+	if (!r->acted[q->worker] &&
+	    now_ns < __atomic_load_n(&r->s->maps.health[q->worker].again_after_ns, __ATOMIC_RELAXED))
+		return 0;
+	if (!has_trusted_sibling(r, q->group, q->worker, n) || !take_lock(r->s, mine))
+		return 0;
+	done = act(r, q, now_ns, hang_ns);
+	release_lock(r->s, mine);
+	return done;
+}
+
+int rescuer_tick(struct rescuer *r, uint64_t period_ns)
+{
+	uint64_t now_ns, hang_ns;
+	int e, done = 0;
+	unsigned n;
+
+	e = look(r);
+	if (e < 0)
+		return e;
+	n = steer_high_water(r->s);
+	hang_ns = steer_hang_ms(r->s) * 1000000ull;
+	now_ns = kernel_ns(r->s);
+	if (!hang_ns)
+		return 0;
+	judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers, r->queued);
+	for (unsigned i = 0; i < r->n; i++)
+		done += rescue(r, &r->queues[i], now_ns, hang_ns, n);
+	return done;
+}

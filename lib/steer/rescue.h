@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rescue: shut the listener of a worker that does not take its queue; the kernel hands that to the siblings
+ *
+ * Only if all of this holds: the program migrates (level 3); the judge says hung or stopped; a
+ * sibling in the same group is trusted; this worker's back-off is over; the rescue lock of
+ * the service, which every process and the tool take, is ours, and under it all is still so.
+ *
+ * The owner sees EPOLLHUP and accept4 -> EINVAL when it is back, and calls np_steer_relisten().
+ */
+#ifndef STEER_RESCUE_H
+#define STEER_RESCUE_H
+
+#include "steer/judge.h"
+#include "steer/queues.h"
+#include "steer/steer.h"
+
+struct rescuer {
+	struct np_steer *s;
+	int diag_fd;
+	struct judge judge;
+	bool queued[NP_WORKERS];
+	bool acted[NP_WORKERS]; /* in this tick: a worker may have several listeners */
+	struct queue *queues; /* that are not empty, as of the last tick */
+	unsigned n, cap;
+};
+
+int rescuer_new(struct np_steer *s, struct rescuer **ret);
+void rescuer_free(struct rescuer *r);
+/* One tick. @period_ns until the next. Return: how many listeners were shut, or -errno. */
+int rescuer_tick(struct rescuer *r, uint64_t period_ns);
+/* Whether nothing waited anywhere when it last looked. */
+static inline bool rescuer_saw_nothing(const struct rescuer *r)
+{
+	return !r->n;
+}
+
+#endif

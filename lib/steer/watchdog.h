@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * watchdog: ticks the rescuer while there is anything to watch, and sleeps otherwise
+ *
+ *   state    leaves it by
+ *   awake    no SYN, nor anything queued, for a second -> asleep; ticks every hang_ms / 2
+ *   asleep   the next SYN of the service -> awake; costs no wake-up
+ *
+ * A reader would get wrong: busy pollers do not keep it awake. A worker can hang without
+ * harm as long as nobody connects to it.
+ */
+#ifndef STEER_WATCHDOG_H
+#define STEER_WATCHDOG_H
+
+#include <stdint.h>
+
+struct np_steer;
+struct watchdog;
+
+int watchdog_new(struct np_steer *s, struct watchdog **ret);
+/* Ends its thread, if it has one. NULL is fine. */
+void watchdog_free(struct watchdog *d);
+/* A thread of its own. */
+int watchdog_start(struct watchdog *d);
+/* On the calling thread, for @ms, -1 for ever. Return: how many listeners were shut, or -errno. */
+int watchdog_run(struct watchdog *d, int ms);
+
+#endif
