@@ -78,8 +78,8 @@ static uint64_t open_conns(void)
 /* ------------------------------------------------------------------ twenty thousand */
 
 /*
- * In waves of at most @wave open at a time, so that a process's descriptors suffice. The fast
- * opening and closing leaves TIME_WAIT on the client's side: each wave binds its own source.
+ * In waves of WAVE open at a time, so that a process's descriptors suffice. The client closes first, and
+ * its ports stay in TIME_WAIT: the callers widen the range they come from.
  */
 static void waves(const char *policy, uint64_t *ret_accepted, int n_pollers)
 {
@@ -111,7 +111,9 @@ static void waves(const char *policy, uint64_t *ret_accepted, int n_pollers)
 		uint64_t conns;
 
 		ck_assert_int_eq(np_server_poller_stats(server, i, &ret_accepted[i], &conns), 0);
+		printf("%s%s%lu", i ? "" : policy, i ? " " : ": ", (unsigned long)ret_accepted[i]);
 	}
+	printf(" of %d connections\n", total);
 	teardown();
 }
 
