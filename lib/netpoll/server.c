@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: made, started, stopped, freed
+ * server: made, started, freed; stop.c ends it
  *
  * The control thread never touches a connection: it posts a step to each station and waits at the
  * gate until all have done it.
@@ -11,11 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sys/clock.h"
 #include "sys/opts.h"
-
-/* How long handlers get to return once their connections were reset under them. */
-#define FORCE_GRACE_MS 1000
 
 static const struct np_server_opts defaults = {
 	.sz = sizeof(struct np_server_opts),
@@ -169,7 +165,7 @@ int np_server_free(struct np_server *s)
 
 /* ------------------------------------------------------------------ start */
 
-static void post_stations(struct np_server *s, void (*fn)(struct mail *))
+void server_post_stations(struct np_server *s, void (*fn)(struct mail *))
 {
 	gate_close(&s->gate, s->n_stations);
 	for (unsigned i = 0; i < s->n_stations; i++)
@@ -213,7 +209,7 @@ static int start(struct np_server *s)
 	if (r < 0)
 		return r;
 	s->phase = SERVER_RUNNING;
-	post_stations(s, station_open);
+	server_post_stations(s, station_open);
 	gate_wait(&s->gate, 0);
 	for (unsigned i = 0; i < s->n_stations; i++)
 		if (s->stations[i]->result < 0)
@@ -229,99 +225,6 @@ int np_server_start(struct np_server *s)
 	pthread_mutex_lock(&s->lock);
 	r = start(s);
 	pthread_mutex_unlock(&s->lock);
-	return r;
-}
-
-/* ------------------------------------------------------------------ stop */
-
-static uint64_t deadline_ns(int timeout_ms)
-{
-	return timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0;
-}
-
-/*
- * One step of the end, on every poller. A stop that ran out of time is taken up where it stood: a
- * mail that a busy poller has not read yet must not be posted again.
- */
-static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *), uint64_t until_ns)
-{
-	if (s->step > step)
-		return 0;
-	if (s->step < step) {
-		s->step = step;
-		post_stations(s, fn);
-	}
-	return gate_wait(&s->gate, until_ns);
-}
-
-/* Resets what is left. on_empty() still owes s->gate its arrivals: this is counted at a gate of its own. */
-static int force(struct np_server *s, unsigned *ret_forced)
-{
-	uint64_t until = deadline_ns(FORCE_GRACE_MS);
-	int r;
-
-	if (!s->forcing) {
-		s->forcing = true;
-		gate_close(&s->forced, s->n_stations);
-		for (unsigned i = 0; i < s->n_stations; i++)
-			station_post_force(s->stations[i]);
-	}
-	r = gate_wait(&s->forced, until);
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; i < s->n_stations; i++)
-		*ret_forced += s->stations[i]->forced;
-	return gate_wait(&s->gate, until);
-}
-
-static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_forced)
-{
-	int r;
-
-	if (s->phase == SERVER_RUNNING) {
-		s->phase = SERVER_STOPPING;
-		server_stop_being_chosen(s);
-	}
-	r = stop_step(s, SERVER_DOORS, station_shut_doors, until);
-	if (r < 0)
-		return r;
-	server_close_listeners(s);
-	r = stop_step(s, SERVER_RETIRE, station_retire, until);
-	if (r < 0)
-		r = force(s, ret_forced);
-	if (r < 0)
-		return r;
-	return stop_step(s, SERVER_LEAVE, station_leave, until ? deadline_ns(FORCE_GRACE_MS) : 0);
-}
-
-static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
-{
-	int r = 0;
-
-	if (s->phase == SERVER_MADE || s->phase == SERVER_STOPPED) {
-		s->phase = SERVER_STOPPED;
-		return 0;
-	}
-	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
-	if (r < 0)
-		return server_say(s, -ETIMEDOUT, "handlers do not return: nothing is freed under them; stop again");
-	server_leave_service(s);
-	s->phase = SERVER_STOPPED;
-	return 0;
-}
-
-int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
-{
-	unsigned forced = 0;
-	int r;
-
-	if (poller_self())
-		return -EDEADLK;
-	pthread_mutex_lock(&s->lock);
-	r = stop(s, timeout_ms, &forced);
-	pthread_mutex_unlock(&s->lock);
-	if (ret_forced)
-		*ret_forced = forced;
 	return r;
 }
 

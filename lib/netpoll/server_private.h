@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: the inside of struct np_server, shared by server.c (life) and address.c (listening)
+ * server: the inside of struct np_server, shared by server.c (life), address.c (listening) and stop.c (end)
  *
  *   phase     leaves it by
  *   MADE      np_server_start() -> RUNNING;  np_server_stop() -> STOPPED
@@ -61,6 +61,10 @@ struct np_server {
 
 /* Where a new connection of a shared listener should go, NULL: stay with @self. Thread: any poller. */
 struct station *server_least_loaded(struct np_server *s, struct station *self);
+
+/* server.c */
+/* @fn at every station, each of which arrives at s->gate. */
+void server_post_stations(struct np_server *s, void (*fn)(struct mail *));
 
 /* address.c */
 /* Thread: the poller of station @index. */

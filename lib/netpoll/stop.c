@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stop: the end of a server, in steps that can be taken up again
+ *
+ * What a reader would get wrong: a stop that times out has not failed. Nothing was freed under anybody, and
+ * the next np_server_stop() goes on where this one stood.
+ *
+ *   step     posted to every station            done when
+ *   DOORS    listeners are left alone           no station accepts any more
+ *   RETIRE   idle connections close             every connection is gone, by itself or by force
+ *   LEAVE    published lines are given up       the service may give them to others
+ */
+#include "netpoll/server_private.h"
+
+#include <errno.h>
+
+#include "sys/clock.h"
+
+/* How long handlers get to return once their connections were reset under them. */
+#define FORCE_GRACE_MS 1000
+
+static uint64_t deadline_ns(int timeout_ms)
+{
+	return timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0;
+}
+
+/*
+ * One step of the end, on every poller. A stop that ran out of time is taken up where it stood: a
+ * mail that a busy poller has not read yet must not be posted again.
+ */
+static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *), uint64_t until_ns)
+{
+	if (s->step > step)
+		return 0;
+	if (s->step < step) {
+		s->step = step;
+		server_post_stations(s, fn);
+	}
+	return gate_wait(&s->gate, until_ns);
+}
+
+/* Resets what is left. on_empty() still owes s->gate its arrivals: this is counted at a gate of its own. */
+static int force(struct np_server *s, unsigned *ret_forced)
+{
+	uint64_t until = deadline_ns(FORCE_GRACE_MS);
+	int r;
+
+	if (!s->forcing) {
+		s->forcing = true;
+		gate_close(&s->forced, s->n_stations);
+		for (unsigned i = 0; i < s->n_stations; i++)
+			station_post_force(s->stations[i]);
+	}
+	r = gate_wait(&s->forced, until);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < s->n_stations; i++)
+		*ret_forced += s->stations[i]->forced;
+	return gate_wait(&s->gate, until);
+}
+
+static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_forced)
+{
+	int r;
+
+	if (s->phase == SERVER_RUNNING) {
+		s->phase = SERVER_STOPPING;
+		server_stop_being_chosen(s);
+	}
+	r = stop_step(s, SERVER_DOORS, station_shut_doors, until);
+	if (r < 0)
+		return r;
+	server_close_listeners(s);
+	r = stop_step(s, SERVER_RETIRE, station_retire, until);
+	if (r < 0)
+		r = force(s, ret_forced);
+	if (r < 0)
+		return r;
+	return stop_step(s, SERVER_LEAVE, station_leave, until ? deadline_ns(FORCE_GRACE_MS) : 0);
+}
+
+static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
+{
+	int r = 0;
+
+	if (s->phase == SERVER_MADE || s->phase == SERVER_STOPPED) {
+		s->phase = SERVER_STOPPED;
+		return 0;
+	}
+	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
+	if (r < 0)
+		return server_say(s, -ETIMEDOUT, "handlers do not return: nothing is freed under them; stop again");
+	server_leave_service(s);
+	s->phase = SERVER_STOPPED;
+	return 0;
+}
+
+int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
+{
+	unsigned forced = 0;
+	int r;
+
+	if (poller_self())
+		return -EDEADLK;
+	pthread_mutex_lock(&s->lock);
+	r = stop(s, timeout_ms, &forced);
+	pthread_mutex_unlock(&s->lock);
+	if (ret_forced)
+		*ret_forced = forced;
+	return r;
+}
