@@ -40,7 +40,8 @@ static void kick(struct rig *r, unsigned i)
 /* As if the worker had been handling one event for that long. */
 static void busy_for(struct rig *r, unsigned i, int64_t ms)
 {
-	steer_worker_line(r->w[i])->busy_since_ns = sys_clock_ns() - (uint64_t)(ms * 1000000);
+	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, sys_clock_ns() - (uint64_t)(ms * 1000000),
+			 __ATOMIC_RELAXED);
 }
 
 START_TEST(draining_workers_get_nothing_until_undrained)

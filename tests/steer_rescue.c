@@ -411,7 +411,7 @@ START_TEST(a_worker_that_goes_on_hanging_is_rescued_ever_less_often)
 		come_back(&r, 0);
 		rig_accept(&r);
 		queue_at(&r, 0, 5);
-		steer_worker_line(r.w[0])->busy_since_ns = 1;
+		__atomic_store_n(&steer_worker_line(r.w[0])->busy_since_ns, 1, __ATOMIC_RELAXED);
 	}
 	ck_assert_uint_ge(rig_worker_info(&r, 0).rescued, 2);
 	ck_assert_uint_le(rig_worker_info(&r, 0).rescued, 6);
@@ -609,7 +609,7 @@ START_TEST(the_queue_of_a_stopped_process_is_served_by_the_other)
 	fprintf(stderr, "hang_ms %d: the queue of the stopped process came after %llu ms\n", HANG_MS,
 		(unsigned long long)(now_ms() - asked));
 	AWAIT((rig_accept(&r), r.accepted[0] == 50));
-	ck_assert_uint_eq(r.s->maps.health[0].rescued_total, 1);
+	ck_assert_uint_eq(__atomic_load_n(&r.s->maps.health[0].rescued_total, __ATOMIC_RELAXED), 1);
 
 	/* It goes on, and gets its place back. */
 	ck_assert_int_eq(kill(c.pid, SIGCONT), 0);

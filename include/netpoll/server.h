@@ -95,6 +95,16 @@ NP_API int np_server_start(struct np_server *s);
  *         -EDEADLK on a poller's thread.
  */
 NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced);
+/*
+ * np_server_stop_async() - np_server_stop() on a thread of its own, then @fn with what it returned
+ *
+ * For handlers and signal loops, which must not block. @fn (may be NULL) is the last that this call does: it
+ * may free the server, and signal whoever waits for the end.
+ * Thread: any, a poller's too. Lifetime: s stays until @fn has been called. May park: no.
+ * Return: 0; -EAGAIN, -ENOMEM: no thread could be had, and @fn is not called.
+ */
+NP_API int np_server_stop_async(struct np_server *s, int timeout_ms,
+				void (*fn)(void *arg, int result, unsigned forced), void *arg);
 /* Return: 0; -EBUSY unless stopped or never started. */
 NP_API int np_server_free(struct np_server *s);
 

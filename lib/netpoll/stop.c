@@ -13,8 +13,10 @@
 #include "netpoll/server_private.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "sys/clock.h"
+#include "sys/thread.h"
 
 /* How long handlers get to return once their connections were reset under them. */
 #define FORCE_GRACE_MS 1000
@@ -107,5 +109,41 @@ int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 	pthread_mutex_unlock(&s->lock);
 	if (ret_forced)
 		*ret_forced = forced;
+	return r;
+}
+
+/* ------------------------------------------------------------------ from anywhere */
+
+struct stop_call {
+	struct np_server *server;
+	int timeout_ms;
+	void (*fn)(void *arg, int result, unsigned forced);
+	void *arg;
+};
+
+static void stop_and_tell(void *arg)
+{
+	struct stop_call c = *(struct stop_call *)arg;
+	unsigned forced = 0;
+	int r;
+
+	free(arg);
+	r = np_server_stop(c.server, c.timeout_ms, &forced);
+	if (c.fn)
+		c.fn(c.arg, r, forced);
+}
+
+int np_server_stop_async(struct np_server *s, int timeout_ms, void (*fn)(void *arg, int result, unsigned forced),
+			 void *arg)
+{
+	struct stop_call *c = malloc(sizeof *c);
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct stop_call){ s, timeout_ms, fn, arg };
+	r = sys_thread_lone("np-stop", stop_and_tell, c);
+	if (r < 0)
+		free(c);
 	return r;
 }

@@ -28,8 +28,21 @@ static void visit(void *arg, const struct sys_listener *l)
 	k->fn(k->arg, &q);
 }
 
+/* What group_assign() writes under own.lock. The rest of a group changes without it. */
+struct door {
+	uint16_t family, port;
+};
+
+static void copy_doors(struct np_steer *s, struct door *ret)
+{
+	pthread_mutex_lock(&s->own.lock);
+	for (unsigned g = 0; g < NP_GROUPS; g++)
+		ret[g] = (struct door){ s->maps.groups[g].family, s->maps.groups[g].port };
+	pthread_mutex_unlock(&s->own.lock);
+}
+
 /* Whether an earlier group has the same family and port: its question had this one's answer too. */
-static bool asked(const struct np_group *k, unsigned g)
+static bool asked(const struct door *k, unsigned g)
 {
 	for (unsigned i = 0; i < g; i++)
 		if (k[i].family == k[g].family && k[i].port == k[g].port)
@@ -41,12 +54,10 @@ int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void
 		void *arg)
 {
 	struct walk k = { s, least, fn, arg };
-	struct np_group groups[NP_GROUPS];
+	struct door groups[NP_GROUPS];
 	int r = 0;
 
-	pthread_mutex_lock(&s->own.lock);
-	memcpy(groups, s->maps.groups, sizeof groups);
-	pthread_mutex_unlock(&s->own.lock);
+	copy_doors(s, groups);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
 		if (groups[g].family && !asked(groups, g))
 			r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, visit, &k);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "sys/fault.h"
@@ -23,7 +24,7 @@ static void *thread_main(void *arg)
 }
 
 /* A new thread starts with its maker's mask: so there is no moment in which it could take a signal. */
-static int create(struct sys_thread *t)
+static int create(pthread_t *id, void *(*main)(void *), void *arg)
 {
 	sigset_t mask, old;
 	int r;
@@ -34,7 +35,7 @@ static int create(struct sys_thread *t)
 	sigdelset(&mask, SIGFPE);
 	sigdelset(&mask, SIGILL);
 	pthread_sigmask(SIG_SETMASK, &mask, &old);
-	r = pthread_create(&t->id, NULL, thread_main, t);
+	r = pthread_create(id, NULL, main, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -r;
 }
@@ -65,7 +66,7 @@ int sys_thread_start(struct sys_thread *t, const char *name, void (*fn)(void *),
 	*t = (struct sys_thread){ .fn = fn, .arg = arg };
 	snprintf(t->name, sizeof t->name, "%s", name);
 	init(t);
-	r = create(t);
+	r = create(&t->id, thread_main, t);
 	if (r < 0)
 		fini(t);
 	return r;
@@ -93,4 +94,41 @@ int sys_thread_join(struct sys_thread *t, uint64_t until_ns)
 	pthread_join(t->id, NULL);
 	fini(t);
 	return 0;
+}
+
+/* ------------------------------------------------------------------ one that nobody joins */
+
+struct lone {
+	void (*fn)(void *);
+	void *arg;
+	char name[16];
+};
+
+static void *lone_main(void *arg)
+{
+	struct lone l = *(struct lone *)arg;
+
+	free(arg);
+	pthread_detach(pthread_self());
+	pthread_setname_np(pthread_self(), l.name);
+	l.fn(l.arg);
+	return NULL;
+}
+
+int sys_thread_lone(const char *name, void (*fn)(void *), void *arg)
+{
+	struct lone *l;
+	pthread_t id;
+	int r;
+
+	SYS_FAULT(thread);
+	l = malloc(sizeof *l);
+	if (!l)
+		return -ENOMEM;
+	*l = (struct lone){ .fn = fn, .arg = arg };
+	snprintf(l->name, sizeof l->name, "%s", name);
+	r = create(&id, lone_main, l);
+	if (r < 0)
+		free(l);
+	return r;
 }

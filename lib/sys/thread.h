@@ -31,4 +31,7 @@ int sys_thread_start(struct sys_thread *t, const char *name, void (*fn)(void *),
  */
 int sys_thread_join(struct sys_thread *t, uint64_t until_ns);
 
+/* One that nobody joins. Return: 0; -EAGAIN, -ENOMEM: fn is not called. */
+int sys_thread_lone(const char *name, void (*fn)(void *), void *arg);
+
 #endif

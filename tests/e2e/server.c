@@ -415,6 +415,55 @@ START_TEST(stop_closes_idle_connections_and_serves_what_was_queued)
 }
 END_TEST
 
+static struct {
+	_Atomic(int) times, result, freed;
+} ended;
+
+static void free_it(void *arg, int result, unsigned forced)
+{
+	ended.result = result;
+	ended.freed = np_server_free(arg);
+	ended.times++;
+}
+
+/* Ends the very server it is called by, as a "shutdown" request of a protocol does. */
+static int end_server(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, 1);
+
+	if (r == 0)
+		r = np_conn_write(c, "bye", 3);
+	if (r == 0)
+		r = np_conn_flush(c);
+	return r < 0 ? r : np_server_stop_async(server, AWAIT_MS, free_it, server);
+}
+
+START_TEST(a_handler_may_stop_its_own_server_and_the_end_frees_it)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = end_server };
+	char back[3];
+	int fd;
+
+	given_server(&h, NULL, NULL);
+	listening("tcp", "127.0.0.1:0");
+	ck_assert_int_eq(np_server_start(server), 0);
+	fd = connect_to(0);
+	peer_send(fd, "x", 1);
+
+	peer_recv(fd, back, 3);
+	peer_expect_eof(fd);
+	peer_close(&fd);
+
+	AWAIT(ended.times);
+	ck_assert_int_eq(ended.result, 0);
+	ck_assert_int_eq(ended.freed, 0);
+	server = NULL;
+	teardown();
+	AWAIT(np_threads() == 0);
+	ck_assert_int_eq(ended.times, 1);
+}
+END_TEST
+
 START_TEST(stop_cuts_off_at_the_deadline_and_says_how_many)
 {
 	unsigned len = 100, forced = 0;
@@ -514,6 +563,7 @@ static Suite *suite(void)
 	t = tcase_create("stop");
 	tcase_add_test(t, stop_before_start_is_honoured);
 	tcase_add_test(t, stop_closes_idle_connections_and_serves_what_was_queued);
+	tcase_add_test(t, a_handler_may_stop_its_own_server_and_the_end_frees_it);
 	tcase_add_test(t, stop_cuts_off_at_the_deadline_and_says_how_many);
 	suite_add_tcase(s, t);
 	t = tcase_create("bulk");
