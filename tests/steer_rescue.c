@@ -445,7 +445,7 @@ END_TEST
 struct race {
 	struct rig *r;
 	pthread_barrier_t start;
-	unsigned spin; /* the owner's delay */
+	unsigned spin; /* the owner's delay: aimed at the shutdown */
 	_Atomic(bool) over;
 	unsigned relistened;
 };
@@ -484,16 +484,20 @@ static void race_once(struct race *x, struct rescuer *resc, unsigned *seed, unsi
 	unsigned n = 1 + (unsigned)rand_r(seed) % 4, before = rig_accepted(r);
 	uint64_t cookie, there;
 	uint32_t slot = NP_SLOT(0, index_of(r, 0));
+	int done;
 
 	queue_at(r, 0, n);
 	memset(&r->s->maps.health[index_of(r, 0)], 0, sizeof r->s->maps.health[0]); /* no back-off */
 	judge_forget(&resc->judge);
 	hang(r, 0);
 	ck_assert_int_eq(rescuer_tick(resc, 3600000000000ull), 0);
-	x->spin = (unsigned)rand_r(seed) % 30000;
 	pthread_barrier_wait(&x->start);
-	*shut += (unsigned)rescuer_tick(resc, 3600000000000ull);
+	done = rescuer_tick(resc, 3600000000000ull);
 	pthread_barrier_wait(&x->start);
+	ck_assert_int_ge(done, 0);
+	*shut += (unsigned)done;
+	/* Earlier where it came too late, later where it came too early: around the very instant. */
+	x->spin += done ? 0u - x->spin / 16 : x->spin / 16 + 1 + (unsigned)rand_r(seed) % 100;
 	x->relistened += come_back(r, 0);
 
 	ck_assert_int_eq(sys_getsockopt(r->fd[0], SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie), 0);
