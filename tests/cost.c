@@ -176,6 +176,28 @@ START_TEST(an_accepted_connection_costs_accept4_and_epoll_ctl)
 }
 END_TEST
 
+START_TEST(the_end_of_a_connection_costs_one_wait_one_read_and_one_close)
+{
+	enum { N = 20 };
+	int fds[N];
+
+	given_server();
+	for (int i = 0; i < N; i++) {
+		fds[i] = connected();
+		exchange(fds[i], 64, 1);
+	}
+	count_from_zero();
+	for (int i = 0; i < N; i++) {
+		peer_close(&fds[i]);
+		AWAIT(connections() == (uint64_t)(N - 1 - i));
+	}
+	ck_assert_uint_eq(sys_fault_calls(SYS_recv), N);
+	ck_assert_uint_eq(sys_fault_calls(SYS_close), N);
+	ck_assert_uint_le(total(), 3 * N + 2);
+	teardown();
+}
+END_TEST
+
 static bool quiet_for_ms(uint64_t ms)
 {
 	uint64_t end = now_ms() + ms;
@@ -217,6 +239,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_large_request_costs_one_read_once_the_connection_has_seen_one);
 	tcase_add_test(t, sixteen_pipelined_requests_cost_what_one_costs);
 	tcase_add_test(t, an_accepted_connection_costs_accept4_and_epoll_ctl);
+	tcase_add_test(t, the_end_of_a_connection_costs_one_wait_one_read_and_one_close);
 	tcase_add_test(t, an_idle_poller_makes_no_system_call);
 #else
 	tcase_add_test(t, system_calls_are_counted);

@@ -350,8 +350,10 @@ static void conn_settle(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, later);
 
-	c->flags &= (uint16_t)~CONN_LATER;
-	/* The handler of a connection that is over already is not told that the peer left. */
+	/*
+	 * CONN_LATER stays set: what is asked for from here on is looked at below, in this very turn.
+	 * The handler of a connection that is over already is not told that the peer left.
+	 */
 	if (conn_state(c) == CONN_OPEN)
 		tell_left(c);
 	if (conn_state(c) == CONN_OPEN)
@@ -363,6 +365,7 @@ static void conn_settle(struct mail *m)
 			tell_left(c);
 		finish(c);
 	}
+	c->flags &= (uint16_t)~CONN_LATER;
 	if (conn_state(c) == CONN_OPEN)
 		conn_shrink(c);
 	np_conn_unref(c);
