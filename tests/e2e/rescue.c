@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rescue: a handler that hangs its poller keeps no client of others waiting; and an idle server sleeps
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netpoll/server.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support/child.h"
+#include "support/peer.h"
+#include "support/test.h"
+
+#define HANG_MS 40
+
+static struct np_pollers *pollers;
+static struct np_server *server;
+static _Atomic(int) hanging; /* pollers that are in a handler which does not return */
+static _Atomic(bool) release;
+static _Atomic(int) rescues;
+
+/* 'h' hangs the poller until the test lets go; whatever came is sent back. */
+static int echo_or_hang(struct np_conn *c, void *arg)
+{
+	size_t n = np_conn_len(c);
+	const char *in;
+	char buf[64];
+
+	if (n > sizeof buf || np_conn_peek(c, n, (const void **)&in) < 0)
+		return -EPROTO;
+	memcpy(buf, in, n);
+	np_conn_skip(c, n);
+	if (memchr(buf, 'h', n)) {
+		hanging++;
+		while (!release)
+			poll(NULL, 0, 1);
+		hanging--;
+	}
+	np_conn_write(c, buf, n);
+	return np_conn_flush(c);
+}
+
+static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request = echo_or_hang };
+
+static void count_rescues(void *arg, int level, const char *msg)
+{
+	if (strstr(msg, "went to its siblings"))
+		rescues++;
+}
+
+static void given_server(int n, int hang_ms)
+{
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = n, .log = count_rescues), &pollers), 0);
+	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED, .hang_ms = hang_ms),
+				       &server),
+			 0);
+	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s", np_server_error(server));
+	ck_assert_int_eq(np_server_start(server), 0);
+}
+
+static void teardown(void)
+{
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	AWAIT(np_threads() == 0);
+}
+
+static int connected(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	return peer_connect(&ss, len);
+}
+
+static uint64_t accepted_by(int poller)
+{
+	uint64_t accepted, conns;
+
+	ck_assert_int_eq(np_server_poller_stats(server, poller, &accepted, &conns), 0);
+	return accepted;
+}
+
+static void echo_one(int fd, char c)
+{
+	char back;
+
+	peer_send(fd, &c, 1);
+	peer_recv(fd, &back, 1);
+	ck_assert_int_eq(back, c);
+}
+
+/* ------------------------------------------------------------------ hanging */
+
+START_TEST(what_is_queued_at_a_hanging_poller_is_served_by_another)
+{
+	enum { CLIENTS = 64 };
+	uint64_t before[2];
+	int hung, fds[CLIENTS];
+
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	ck_assert_int_eq(own_netns(), 0);
+	given_server(2, HANG_MS);
+	hung = connected();
+	peer_send(hung, "h", 1);
+	AWAIT(hanging == 1);
+
+	/* Some of these find the hanging poller before it is known to hang. */
+	for (int i = 0; i < CLIENTS; i++)
+		fds[i] = connected();
+	for (int i = 0; i < CLIENTS; i++)
+		echo_one(fds[i], 'x');
+	ck_assert_int_eq(hanging, 1); /* it still does */
+	ck_assert_int_ge(rescues, 1);
+
+	release = true;
+	peer_recv(hung, &(char){ 0 }, 1); /* the connection that it had is its own still */
+	peer_close(&hung);
+	for (int i = 0; i < CLIENTS; i++)
+		peer_close(&fds[i]);
+
+	/* And it is back in its place. */
+	for (int i = 0; i < 2; i++)
+		before[i] = accepted_by(i);
+	for (int i = 0; i < CLIENTS; i++) {
+		int fd = connected();
+
+		echo_one(fd, 'y');
+		peer_close(&fd);
+	}
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_gt(accepted_by(i), before[i]);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_server_stops_while_a_listener_of_it_is_shut)
+{
+	int hung, fds[32];
+
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	ck_assert_int_eq(own_netns(), 0);
+	given_server(2, HANG_MS);
+	hung = connected();
+	peer_send(hung, "h", 1);
+	AWAIT(hanging == 1);
+	for (int i = 0; i < 32; i++)
+		fds[i] = connected();
+	AWAIT(rescues > 0);
+	for (int i = 0; i < 32; i++) {
+		echo_one(fds[i], 'x');
+		peer_close(&fds[i]);
+	}
+	ck_assert_int_eq(np_server_stop(server, 50, NULL), -ETIMEDOUT); /* it hangs, after all */
+	release = true;
+	peer_recv(hung, &(char){ 0 }, 1);
+	peer_close(&hung);
+	teardown();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ a CPU quota */
+
+static char cgroup[128];
+
+static int write_in(const char *dir, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int write_in(const char *dir, const char *name, const char *fmt, ...)
+{
+	char path[256], text[64];
+	va_list ap;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	return write_file(path, text);
+}
+
+/* A tenth of one CPU, in either kind of cgroup. Return: whether it could be had. */
+static bool make_quota(void)
+{
+	snprintf(cgroup, sizeof cgroup, "/sys/fs/cgroup/cpu/np-test-%d", (int)getpid());
+	if (mkdir(cgroup, 0755) == 0)
+		return write_in(cgroup, "cpu.cfs_period_us", "100000") == 0 &&
+		       write_in(cgroup, "cpu.cfs_quota_us", "10000") == 0;
+	snprintf(cgroup, sizeof cgroup, "/sys/fs/cgroup/np-test-%d", (int)getpid());
+	return mkdir(cgroup, 0755) == 0 && write_in(cgroup, "cpu.max", "10000 100000") == 0;
+}
+
+static void remove_quota(void)
+{
+	rmdir(cgroup);
+}
+
+static void serve_under_quota(int sock, void *arg)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int n;
+
+	given_server(4, HANG_MS);
+	if (np_server_addr(server, 0, &ss, &len) < 0)
+		child_fail("no address");
+	child_send(sock, &ss, sizeof ss);
+	child_hear(sock);
+	n = rescues;
+	child_send(sock, &n, sizeof n);
+	teardown();
+}
+
+/*
+ * Ten milliseconds in each hundred the whole process runs: every stamp grows older than hang_ms, again and again.
+ * Rescues are not forbidden, since a CPU may throttle one thread and run another; a storm of them is.
+ */
+START_TEST(under_a_cpu_quota_nothing_is_reset_and_there_is_no_storm)
+{
+	struct sockaddr_storage ss;
+	unsigned served = 0;
+	struct child c;
+	uint64_t end;
+	int n;
+
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	if (!make_quota()) {
+		remove_quota();
+		SKIP("needs a cgroup with a CPU controller that can be written");
+	}
+	ck_assert_int_eq(own_netns(), 0);
+	child_start(&c, serve_under_quota, NULL);
+	child_recv(c.sock, &ss, sizeof ss);
+	ck_assert_int_eq(write_in(cgroup, "cgroup.procs", "%d", (int)c.pid), 0);
+	for (end = now_ms() + 3000; now_ms() < end;) {
+		int fds[16];
+
+		for (int i = 0; i < 16; i++)
+			fds[i] = peer_connect(&ss, sizeof(struct sockaddr_in));
+		for (int i = 0; i < 16; i++) {
+			echo_one(fds[i], 'q');
+			served++;
+			peer_close(&fds[i]);
+		}
+	}
+	write_in("/sys/fs/cgroup/cpu", "cgroup.procs", "%d", (int)c.pid);
+	write_in("/sys/fs/cgroup", "cgroup.procs", "%d", (int)c.pid);
+	child_say(c.sock, 'e');
+	child_recv(c.sock, &n, sizeof n);
+	child_join(&c);
+	remove_quota();
+	fprintf(stderr, "under a quota of 10 ms in 100: %u served, %d rescues of 4 pollers in 3 s\n", served, n);
+	ck_assert_int_le(n, 4 * 7); /* back-off doubling from 40 ms: seven in three seconds for each */
+}
+END_TEST
+
+/* ------------------------------------------------------------------ idle */
+
+/* How often the threads of the library have been switched to and from. */
+static unsigned long long switches(void)
+{
+	char path[64 + 256], line[128], comm[16] = "";
+	unsigned long long sum = 0, n;
+	DIR *d = opendir("/proc/self/task");
+
+	ck_assert_ptr_nonnull(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+		FILE *f;
+
+		snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		while (fgets(line, sizeof line, f)) {
+			sscanf(line, "Name: %15s", comm);
+			if (!strncmp(comm, "np-", 3) && (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1 ||
+							 sscanf(line, "nonvoluntary_ctxt_switches: %llu", &n) == 1))
+				sum += n;
+		}
+		fclose(f);
+	}
+	closedir(d);
+	return sum;
+}
+
+static unsigned long long switches_within(int ms)
+{
+	unsigned long long before = switches();
+
+	poll(NULL, 0, ms);
+	return switches() - before;
+}
+
+/* NP_IDLE_MS: for how long; the watchdog is asleep a second after the last SYN. */
+START_TEST(an_idle_server_is_never_woken)
+{
+	const char *ms = getenv("NP_IDLE_MS");
+	int fds[64], window = ms ? atoi(ms) : 3000;
+
+	if (!can_root() || !can_bpf())
+		SKIP("needs root and BPF");
+	ck_assert_int_eq(own_netns(), 0);
+	given_server(8, 100);
+	for (int i = 0; i < 64; i++) {
+		fds[i] = connected();
+		echo_one(fds[i], 'i');
+	}
+	AWAIT(switches_within(1200) == 0);
+	ck_assert_uint_eq(switches_within(window), 0); /* with 64 open connections */
+	fprintf(stderr, "8 pollers, 64 connections, idle for %d ms: 0 context switches\n", window);
+	for (int i = 0; i < 64; i++)
+		peer_close(&fds[i]);
+	teardown();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("rescue");
+	TCase *t = tcase_create("hanging");
+
+	tcase_add_test(t, what_is_queued_at_a_hanging_poller_is_served_by_another);
+	tcase_add_test(t, a_server_stops_while_a_listener_of_it_is_shut);
+	suite_add_tcase(s, t);
+	t = tcase_create("quota");
+	tcase_add_test(t, under_a_cpu_quota_nothing_is_reset_and_there_is_no_storm);
+	suite_add_tcase(s, t);
+	t = tcase_create("idle");
+	tcase_add_test(t, an_idle_server_is_never_woken);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}
