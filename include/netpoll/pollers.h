@@ -19,6 +19,7 @@
 #include <netpoll/opts.h>
 #include <netpoll/status.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,7 @@ struct np_pollers_opts {
 	 */
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
+	int hog_ms; /* a handler that keeps the thread for so long is counted, and logged once; 100; -1: none is */
 };
 NP_OPTS_INIT(np_pollers_opts)
 
@@ -83,6 +85,23 @@ NP_API int np_pollers_free(struct np_pollers *p);
 
 /* Thread: any. */
 NP_API int np_pollers_count(const struct np_pollers *p);
+struct np_pollers_stats {
+	size_t sz;
+	unsigned pollers;
+	uint64_t slow_turns; /* in which handlers together kept the thread for hog_ms */
+	uint64_t hogs;       /* handlers that are known to have done so, alone */
+};
+NP_OPTS_INIT(np_pollers_stats)
+
+/*
+ * np_pollers_stats() - what all of them have counted
+ *
+ * A handler is found out when it returns. The first one of all that was not alone in its turn makes
+ * the turn count, and is not named; from then on each handler is timed, by the kernel's tick.
+ * Thread: any. Return: 0; -EINVAL: ret->sz is not set.
+ */
+NP_API int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret);
+
 /* The index of the poller whose thread this is, -1 elsewhere. Thread: any. */
 NP_API int np_poller_self(void);
 

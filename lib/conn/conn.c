@@ -73,6 +73,17 @@ static void refuse(struct np_conn *c)
 	np_conn_unref(c);
 }
 
+/* Return: whether it was refused. */
+static bool prepare(struct np_conn *c)
+{
+	const struct conn_group *g = c->group;
+
+	if (!g->handlers->on_prepare)
+		return false;
+	poller_note_handler(g->poller, g->handlers->on_prepare);
+	return g->handlers->on_prepare(c, g->arg) != 0;
+}
+
 int conn_start(struct conn_group *g, int *fd, unsigned flags)
 {
 	struct np_conn *c = conn_new(g, *fd, flags);
@@ -83,7 +94,7 @@ int conn_start(struct conn_group *g, int *fd, unsigned flags)
 		return -ENOMEM;
 	}
 	*fd = -1;
-	if (g->handlers->on_prepare && g->handlers->on_prepare(c, g->arg)) {
+	if (prepare(c)) {
 		refuse(c);
 		return 1;
 	}
@@ -320,8 +331,10 @@ static void tell_left(struct np_conn *c)
 	c->flags |= CONN_LEFT_TOLD;
 	if (!c->why)
 		c->why = -NP_EEOF;
-	if (c->group->handlers->on_disconnect)
+	if (c->group->handlers->on_disconnect) {
+		poller_note_handler(conn_poller(c), c->group->handlers->on_disconnect);
 		c->group->handlers->on_disconnect(c, c->group->arg);
+	}
 }
 
 /* The last act. Everything is given back once; memory stays while somebody holds a reference. */
@@ -330,8 +343,10 @@ static void finish(struct np_conn *c)
 	struct conn_group *g = c->group;
 
 	conn_callbacks_run(c);
-	if (g->handlers->on_close)
+	if (g->handlers->on_close) {
+		poller_note_handler(g->poller, g->handlers->on_close);
 		g->handlers->on_close(c, g->arg);
+	}
 	conn_set_state(c, CONN_GONE);
 	timer_disarm(&c->timer);
 	conn_drop_sendq(c);

@@ -54,6 +54,7 @@ void conn_callbacks_run(struct np_conn *c)
 
 	while (c->extra && (cb = c->extra->callbacks)) {
 		c->extra->callbacks = cb->next;
+		poller_note_handler(conn_poller(c), cb->fn);
 		cb->fn(c, cb->arg);
 		free(cb);
 	}

@@ -27,6 +27,14 @@ static int handle(struct np_conn *c)
 	return c->group->handlers->on_request(c, c->group->arg);
 }
 
+/* Once for each fiber: a handler that is replaced while its connection is served is named as the old one. */
+static void note_handler(struct np_conn *c)
+{
+	bool own = c->extra && c->extra->on_request;
+
+	poller_note_fiber(conn_poller(c), own ? c->extra->on_request : c->group->handlers->on_request);
+}
+
 static inline bool has_request(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
@@ -44,8 +52,10 @@ bool conn_has_request(const struct np_conn *c)
 
 static void call_connect(struct np_conn *c)
 {
-	int r = c->group->handlers->on_connect(c, c->group->arg);
+	int r;
 
+	poller_note_fiber(conn_poller(c), c->group->handlers->on_connect);
+	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
 	if (c->flags & CONN_LEFT)
 		conn_later(c); /* on_disconnect has waited for this */
@@ -102,8 +112,10 @@ static void serve(void *arg)
 	c->io->handler = fiber_self();
 	if (!(c->flags & CONN_CONNECTED) && conn_state(c) == CONN_OPEN)
 		call_connect(c);
-	if (has_request(c))
+	if (has_request(c)) {
+		note_handler(c);
 		call_request(c);
+	}
 	while (has_request(c)) {
 		/* A long batch of short handlers is not one hung handler. */
 		if (++batch % PUBLISH_EVERY == 0)

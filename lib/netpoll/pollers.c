@@ -17,6 +17,8 @@
 
 #define CPUS_MAX 1024
 
+#define HOG_MS 100 /* steering passes over a worker that is busy for as long */
+
 /* How long handlers get to return once their waits were cancelled. */
 #define CANCEL_GRACE_NS 1000000000u
 
@@ -54,6 +56,7 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 		.fibers = { .stack_size = o->stack_size, .max = o->max_fibers },
 		.log = o->log,
 		.log_arg = o->log_arg,
+		.hog_ms = o->hog_ms < 0 ? 0 : o->hog_ms ? o->hog_ms : HOG_MS,
 	};
 	int r = 0;
 
@@ -258,6 +261,22 @@ int np_pollers_free(struct np_pollers *p)
 int np_pollers_count(const struct np_pollers *p)
 {
 	return (int)p->n;
+}
+
+int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret)
+{
+	struct np_pollers_stats v = { .pollers = p->n };
+
+	for (unsigned i = 0; i < p->n; i++) {
+		uint64_t slow_turns, hogs;
+
+		if (!p->poller[i]) /* np_pollers_free() did not come to its end */
+			continue;
+		poller_hogs(p->poller[i], &slow_turns, &hogs);
+		v.slow_turns += slow_turns;
+		v.hogs += hogs;
+	}
+	return sys_opts_give(ret, &v, sizeof v);
 }
 
 int np_poller_self(void)

@@ -17,6 +17,7 @@ static void arrived(struct mail *m)
 	struct post o = *container_of(m, struct post, mail);
 
 	free(container_of(m, struct post, mail));
+	poller_note_handler(poller_self(), o.fn);
 	o.fn(o.arg);
 }
 

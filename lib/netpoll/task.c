@@ -51,6 +51,7 @@ static void task_main(void *arg)
 	struct poller *p = t->poller;
 
 	t->fiber = fiber_self();
+	poller_note_fiber(p, t->fn);
 	task_end(t, t->fn(t->arg));
 	poller_unhold(p);
 }

@@ -38,6 +38,7 @@ static void fired(struct timer *timer)
 {
 	struct np_timer *t = container_of(timer, struct np_timer, timer);
 
+	poller_note_handler(t->seat->poller, t->fn);
 	t->firing = true;
 	t->fn(t->arg);
 	t->firing = false;

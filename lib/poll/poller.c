@@ -77,6 +77,7 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	list_init(&p->parked);
 	timer_init(&p->spawn_retry, spawn_again);
 	timer_init(&p->trim, trim_stacks);
+	p->hog.limit_ms = o->hog_ms;
 	p->now_ms = sys_clock_ns() / 1000000u;
 	wheel_init(&p->wheel, p->now_ms);
 	p->n_events = EVENTS_MIN;
@@ -232,8 +233,14 @@ static void publish(struct poller *p, uint64_t since_ns)
 
 void poller_publish_busy(struct poller *p)
 {
-	if (p->n_loads)
-		publish(p, sys_clock_coarse_ns() - (uint64_t)p->opts.clock_offset_ns);
+	uint64_t now;
+
+	if (!p->n_loads && !p->hog.each)
+		return;
+	now = sys_clock_coarse_ns();
+	publish(p, now - (uint64_t)p->opts.clock_offset_ns);
+	if (p->hog.each)
+		hog_mark(p, now);
 }
 
 static void grow_events(struct poller *p)
@@ -253,8 +260,11 @@ static int wait_events(struct poller *p)
 {
 	int timeout = wait_ms(p), n;
 
-	if (timeout)
+	if (timeout) {
+		/* With a timer to wait for, wait_ms() has just read the clock. */
+		hog_turn_over(p, timeout > 0 ? p->now_ms : sys_clock_coarse_ns() / 1000000u);
 		publish(p, 0);
+	}
 	n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
 	p->stats.waits++;
 	if (n < 0) {
@@ -291,7 +301,7 @@ static void run_mail(struct poller *p)
 	for (m = mailbox_take(&p->mailbox); m; m = next) {
 		next = m->next;
 		p->stats.mails++;
-		poller_publish_busy(p);
+		begin_dispatch(p);
 		m->fn(m);
 	}
 }
@@ -340,7 +350,7 @@ static void start_fibers(struct poller *p)
 	while (more) {
 		s = spawn_pop(p);
 		more = s != last;
-		poller_publish_busy(p);
+		begin_dispatch(p);
 		r = fiber_run(p->fibers, s->fn, s->arg);
 		if (r < 0) {
 			spawn_put_back(p, s);
@@ -358,7 +368,8 @@ static void resume_fibers(struct poller *p, struct fiber *f)
 	for (; f; f = next) {
 		next = fiber_next(f);
 		p->stats.fibers_run++;
-		poller_publish_busy(p);
+		begin_dispatch(p);
+		poller_note_handler(p, fiber_owner(f));
 		if (fiber_resume(f) == FIBER_ENDED)
 			p->spawn_blocked = false;
 	}
@@ -387,7 +398,7 @@ static void fire_timers(struct poller *p)
 		struct timer *t = container_of(n, struct timer, link);
 
 		p->stats.timers_fired++;
-		poller_publish_busy(p);
+		begin_dispatch(p);
 		t->fn(t);
 	}
 }
@@ -399,7 +410,7 @@ static void run_deferred(struct poller *p)
 	p->deferred_first = p->deferred_last = NULL;
 	for (; m; m = next) {
 		next = m->next;
-		poller_publish_busy(p);
+		begin_dispatch(p);
 		m->fn(m);
 	}
 }
@@ -427,6 +438,7 @@ static void turn(struct poller *p)
 
 	p->stats.turns++;
 	poller_refresh_now(p);
+	hog_turn_begins(p);
 	take_events(p, n);
 	run_mail(p);
 	watch_dispatch(p);

@@ -53,6 +53,7 @@ struct poller_opts {
 	/* Everything worth telling goes here; may be NULL. Thread: the poller's. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
+	int hog_ms;        /* a handler that keeps the thread for so long is counted and logged; 0: none is */
 	void *owner;       /* what poller_owner() says: whom this poller belongs to */
 };
 
@@ -124,6 +125,17 @@ void poller_del_load(struct poller *p, struct poller_load *l);
 /* Owner. busy_since := now, on every line; the loop does it before each dispatch. Free while
  * there is no line. */
 void poller_publish_busy(struct poller *p);
+
+/*
+ * Owner. A function of the user's is about to run: @fn, for log lines. A fiber says it once, with
+ * poller_note_fiber(), and it holds whenever that fiber goes on.
+ */
+void poller_note_handler(struct poller *p, const void *fn);
+void poller_note_fiber(struct poller *p, const void *fn);
+/* The last one noted, or NULL. Thread: any. */
+const void *poller_handler(const struct poller *p);
+/* How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any. */
+void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs);
 
 /* Owner. One pointer that belongs to the layer above; free_fn(v) runs in poller_free(). */
 void *poller_local(const struct poller *p);

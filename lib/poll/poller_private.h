@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/epoll.h>
 
+#include "poll/hog.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
 #include "poll/watch.h"
@@ -51,6 +52,7 @@ struct poller {
 	void *local;
 	void (*local_free)(void *);
 	struct poller_stats stats;
+	struct hog hog;
 	struct poller_opts opts;
 	bool wait_failed;              /* epoll_wait failed and it has been logged */
 
@@ -64,6 +66,16 @@ struct poller {
 	struct mailbox mailbox __attribute__((aligned(64)));
 	_Atomic(unsigned) posting;     /* threads between mailbox_put() and the end of their wake-up */
 };
+
+/* Before each watch function, mail, fiber, timer and deferred work. */
+static inline void begin_dispatch(struct poller *p)
+{
+	if (!p->n_loads && !p->hog.each)
+		return;
+	poller_publish_busy(p);
+	if (p->hog.each) /* what is found now was none of the user's, until one is noted */
+		__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
+}
 
 /* An epoll event of this watch. */
 void watch_event(struct watch *w, uint32_t epoll_events);

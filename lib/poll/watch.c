@@ -219,8 +219,8 @@ void watch_dispatch(struct poller *p)
 	while ((n = now.next) != &now) {
 		struct watch *w = container_of(n, struct watch, link);
 
-		if (i++ % PUBLISH_EVERY == 0)
-			poller_publish_busy(p);
+		if (i++ % PUBLISH_EVERY == 0 || p->hog.each)
+			begin_dispatch(p);
 		w->fn(w, w->want & w->ready);
 		if (now.next == n) {
 			list_remove(n);

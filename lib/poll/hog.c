@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hog: who kept the thread, counted each time and logged once. The rules are in hog.h. */
+#include "poll/hog.h"
+
+#include "poll/poller_private.h"
+#include "sys/clock.h"
+#include "sys/symbol.h"
+
+#define WARNING 1
+
+static void count(uint64_t *n)
+{
+	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
+}
+
+static bool known(struct hog *h, const void *handler)
+{
+	for (unsigned i = 0; i < h->n_known; i++)
+		if (h->known[i] == handler)
+			return true;
+	if (h->n_known == HOG_KNOWN)
+		return true;
+	h->known[h->n_known++] = handler;
+	return false;
+}
+
+static void found(struct poller *p, uint64_t ms)
+{
+	struct hog *h = &p->hog;
+	char name[160];
+
+	if (!h->handler)
+		return;
+	count(&h->hogs);
+	if (known(h, h->handler))
+		return;
+	poller_log(p, WARNING, "poller %d: handler %s kept the thread for %llu ms: the others waited; np_offload() is for that",
+		   p->opts.index, sys_symbol(h->handler, name, sizeof name), (unsigned long long)ms);
+}
+
+void poller_note_handler(struct poller *p, const void *fn)
+{
+	__atomic_store_n(&p->hog.handler, fn, __ATOMIC_RELAXED);
+	p->hog.handlers++;
+}
+
+void poller_note_fiber(struct poller *p, const void *fn)
+{
+	fiber_set_owner(fiber_self(), (void *)(uintptr_t)fn);
+	poller_note_handler(p, fn);
+}
+
+void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs)
+{
+	*ret_slow_turns = __atomic_load_n(&p->hog.slow_turns, __ATOMIC_RELAXED);
+	*ret_hogs = __atomic_load_n(&p->hog.hogs, __ATOMIC_RELAXED);
+}
+
+const void *poller_handler(const struct poller *p)
+{
+	return __atomic_load_n(&p->hog.handler, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------------ each is timed */
+
+void hog_mark(struct poller *p, uint64_t coarse_ns)
+{
+	struct hog *h = &p->hog;
+	uint64_t ms = (coarse_ns - h->since_ns) / 1000000u;
+
+	if (h->since_ns && (int64_t)ms >= h->limit_ms)
+		found(p, ms);
+	h->since_ns = coarse_ns;
+}
+
+static void time_each(struct poller *p, int64_t ms)
+{
+	p->hog.each = true;
+	poller_log(p, WARNING, "poller %d: a turn of %u handlers took %lld ms: from now on each of them is timed",
+		   p->opts.index, p->hog.handlers, (long long)ms);
+}
+
+/* ------------------------------------------------------------------ turns */
+
+void hog_turn_over(struct poller *p, uint64_t now_ms)
+{
+	struct hog *h = &p->hog;
+	/* Signed: the coarse clock may be behind the one the turn began by. */
+	int64_t ms = (int64_t)(now_ms - h->began_ms);
+
+	if (!h->limit_ms || !h->began_ms)
+		return;
+	h->began_ms = 0;
+	if (h->each) {
+		hog_mark(p, sys_clock_coarse_ns());
+		h->since_ns = 0;
+	}
+	if (ms < h->limit_ms)
+		return;
+	count(&h->slow_turns);
+	if (h->each)
+		return;
+	if (h->handlers == 1)
+		found(p, (uint64_t)ms);
+	else if (h->handlers > 1)
+		time_each(p, ms);
+}
+
+void hog_turn_begins(struct poller *p)
+{
+	hog_turn_over(p, p->now_ms);
+	p->hog.began_ms = p->now_ms;
+	p->hog.handlers = 0;
+}

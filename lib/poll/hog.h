@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * hog: a handler that keeps the thread for so long that everything else on it waits
+ *
+ * What a reader would get wrong: handlers are not timed. A turn is, with clock readings that the loop
+ * makes anyway (and one of the coarse clock, before a sleep without a timer). A slow turn in which one
+ * handler ran has its culprit. If there were several, each is timed from then on, so the next time the
+ * culprit is known.
+ *
+ * Missed: which handler it was, the first time, if it was not alone in its turn. Missed for good: who
+ * never returns (nothing here runs then; steering's busy_since and np_pollers_stop() tell of it).
+ *
+ *   state      leaves it by
+ *   per turn   hog_turn_over() of a slow turn with several handlers -> each
+ *   each       (for good: a program that has one hog has reason to pay for finding the next)
+ */
+#ifndef POLL_HOG_H
+#define POLL_HOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct poller;
+
+#define HOG_KNOWN 16
+
+struct hog {
+	/* owner thread */
+	int64_t limit_ms;      /* 0: off */
+	uint64_t began_ms;     /* this turn; 0 between hog_turn_over() and hog_turn_begins() */
+	unsigned handlers;     /* noted in this turn */
+	bool each;             /* each handler is timed */
+	uint64_t since_ns;     /* each: the dispatch under way */
+	const void *known[HOG_KNOWN]; /* have been logged; more are only counted */
+	unsigned n_known;
+
+	/* any thread, relaxed */
+	const void *handler;   /* which was entered last */
+	uint64_t slow_turns;   /* over the limit */
+	uint64_t hogs;         /* handlers found to be */
+};
+
+/* Owner. A turn's work begins: poller_now_ms() is fresh. Ends the last one, if no sleep has. */
+void hog_turn_begins(struct poller *p);
+/* Owner. A turn's work is over: before the poller sleeps. */
+void hog_turn_over(struct poller *p, uint64_t now_ms);
+/* Owner. While each is timed: what ran since the last mark is judged. */
+void hog_mark(struct poller *p, uint64_t coarse_ns);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hog: a handler that keeps its thread is counted each time and named once. Public headers only. */
+#include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
+#include <netpoll/server.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/peer.h"
+#include "support/pollers.h"
+#include "support/test.h"
+
+#define LIMIT_MS 20
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char logged[8192];
+
+static void keep_log(void *arg, int level, const char *msg)
+{
+	size_t n;
+
+	pthread_mutex_lock(&lock);
+	n = strlen(logged);
+	snprintf(logged + n, sizeof logged - n, "%d:%s\n", level, msg);
+	pthread_mutex_unlock(&lock);
+}
+
+/* How often @text was logged. */
+static unsigned in_log(const char *text)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&lock);
+	for (const char *at = logged; (at = strstr(at, text)); at++)
+		n++;
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
+static unsigned names(const void *fn)
+{
+	char addr[32];
+
+	snprintf(addr, sizeof addr, "handler %p ", fn);
+	return in_log(addr);
+}
+
+static void given_limit(int ms)
+{
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .hog_ms = ms, .log = keep_log));
+}
+
+static void setup(void)
+{
+	given_limit(LIMIT_MS);
+}
+
+static struct np_pollers_stats stats(void)
+{
+	struct np_pollers_stats st;
+
+	np_pollers_stats_init(&st);
+	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
+	return st;
+}
+
+/* On the poller: it is over its limit, by the clock of a test. */
+static void keep_the_thread(void)
+{
+	uint64_t until = now_ms() + LIMIT_MS + 10;
+
+	while (now_ms() < until)
+		;
+}
+
+static int hog(void *arg)
+{
+	keep_the_thread();
+	return 0;
+}
+
+static int second_hog(void *arg)
+{
+	keep_the_thread();
+	return 1;
+}
+
+static int nothing(void *arg)
+{
+	return 0;
+}
+
+/* What a turn was is known when the next one begins. */
+static void run(int (*fn)(void *))
+{
+	np_run(pollers, fn, NULL);
+	np_run(pollers, nothing, NULL);
+}
+
+START_TEST(a_hog_is_named_once_and_counted_each_time)
+{
+	for (int i = 0; i < 3; i++)
+		run(hog);
+
+	ck_assert_uint_eq(names(hog), 1);
+	ck_assert_uint_ge(stats().hogs, 3);
+	ck_assert_uint_ge(stats().slow_turns, 3);
+}
+END_TEST
+
+START_TEST(each_hog_is_named)
+{
+	run(hog);
+	run(second_hog);
+	ck_assert_uint_eq(names(hog), 1);
+	ck_assert_uint_eq(names(second_hog), 1);
+}
+END_TEST
+
+#define LONG_MS 500 /* no other process keeps this one off the CPU for as long */
+
+static int sleeps_long(void *arg)
+{
+	return np_sleep(LONG_MS + 100);
+}
+
+START_TEST(who_waits_is_no_hog)
+{
+	end_pollers();
+	given_limit(LONG_MS);
+	run(sleeps_long);
+	ck_assert_uint_eq(names(sleeps_long), 0);
+	ck_assert_uint_eq(stats().slow_turns, 0);
+}
+END_TEST
+
+static int hogs_after_a_wait(void *arg)
+{
+	ck_assert_int_eq(np_sleep(1), 0);
+	keep_the_thread();
+	return np_sleep(1);
+}
+
+START_TEST(a_hog_that_has_waited_before_is_named)
+{
+	run(hogs_after_a_wait);
+	ck_assert_uint_eq(names(hogs_after_a_wait), 1);
+}
+END_TEST
+
+static int two_in_a_turn(void *arg)
+{
+	struct np_task *a = given_task(NP_HERE, nothing, NULL);
+	struct np_task *b = given_task(NP_HERE, hog, NULL);
+	struct np_task *c = given_task(NP_HERE, nothing, NULL);
+
+	joined(a);
+	joined(b);
+	return joined(c);
+}
+
+START_TEST(a_hog_among_others_is_named_the_second_time)
+{
+	run(two_in_a_turn);
+	ck_assert_uint_eq(in_log("each of them is timed"), 1);
+
+	run(two_in_a_turn);
+	ck_assert_uint_eq(names(hog), 1);
+	ck_assert_uint_eq(in_log("each of them is timed"), 1);
+}
+END_TEST
+
+static struct np_event *done;
+
+static void hog_on_main(void *arg)
+{
+	keep_the_thread();
+	np_event_set(done);
+}
+
+static int start_hog_timer(void *arg)
+{
+	return np_timer_start(1, hog_on_main, NULL, NULL);
+}
+
+START_TEST(timers_and_posts_are_named_too)
+{
+	ck_assert_int_eq(np_event_new(&done), 0);
+	run(start_hog_timer);
+	ck_assert_int_eq(np_event_wait(done, AWAIT_MS), 0);
+
+	ck_assert_int_eq(np_post(pollers, 0, hog_on_main, NULL), 0);
+	ck_assert_int_eq(np_event_wait(done, AWAIT_MS), 0);
+	run(nothing);
+	ck_assert_uint_eq(names(hog_on_main), 1);
+	np_event_free(done);
+}
+END_TEST
+
+static int hog_request(struct np_conn *c, void *arg)
+{
+	size_t n = np_conn_len(c);
+
+	keep_the_thread();
+	ck_assert_int_eq(np_conn_skip(c, n), 0);
+	ck_assert_int_eq(np_conn_write(c, "!", 1), 0);
+	return np_conn_flush(c);
+}
+
+START_TEST(a_connections_handler_is_named)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = hog_request };
+	struct sockaddr_storage ss;
+	struct np_server *s;
+	socklen_t len;
+	char answer;
+	int fd;
+
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s), 0);
+	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(s), 0);
+	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
+	fd = peer_connect(&ss, len);
+	for (int i = 0; i < 2; i++) {
+		peer_send(fd, "x", 1);
+		peer_recv(fd, &answer, 1);
+		run(nothing);
+	}
+	peer_close(&fd);
+
+	ck_assert_uint_eq(names(hog_request), 1);
+	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(s), 0);
+}
+END_TEST
+
+START_TEST(where_it_is_off_none_is_counted)
+{
+	end_pollers();
+	given_limit(-1);
+	run(hog);
+	run(hog);
+	ck_assert_uint_eq(stats().hogs + stats().slow_turns, 0);
+	ck_assert_uint_eq(names(hog), 0);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("hog");
+	TCase *tc = tcase_create("hog");
+
+	tcase_add_checked_fixture(tc, setup, end_pollers);
+	tcase_add_test(tc, a_hog_is_named_once_and_counted_each_time);
+	tcase_add_test(tc, each_hog_is_named);
+	tcase_add_test(tc, who_waits_is_no_hog);
+	tcase_add_test(tc, a_hog_that_has_waited_before_is_named);
+	tcase_add_test(tc, a_hog_among_others_is_named_the_second_time);
+	tcase_add_test(tc, timers_and_posts_are_named_too);
+	tcase_add_test(tc, a_connections_handler_is_named);
+	tcase_add_test(tc, where_it_is_off_none_is_counted);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}
