@@ -12,17 +12,22 @@
 #include "fiber/stack.h"
 #include "fiber/switch.h"
 
+#define LINE    64u /* bytes of a cache line */
+#define COLOURS 16u
+
 enum fiber_state { FIBER_FREE, FIBER_RUNNING, FIBER_STOPPED };
 
 struct fiber {
-	void *place; /* where it goes on; meaningful while parked */
+	/* what a switch touches, in one cache line */
+	struct place place; /* where it goes on; meaningful while parked */
 	struct fiber_pool *pool;
+	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
+	void *owner;
+	enum fiber_state state;
+
 	void (*fn)(void *);
 	void *arg;
-	void *owner;
-	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
 	struct fiber *next, *prev; /* all stacks of the pool */
-	enum fiber_state state;
 	struct stack stack;
 	struct sanitizer san;
 };
@@ -30,7 +35,7 @@ struct fiber {
 struct fiber_pool {
 	struct fiber *free; /* the one used last is the next to be used: its pages are in the cache */
 	struct fiber *all;
-	void *main_place;
+	struct place main_place;
 	struct sanitizer main_san;
 	size_t stack_size;
 	unsigned max, keep;
@@ -52,27 +57,34 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
 		return -ENOMEM;
 	fp->stack_size = (size + page - 1) / page * page;
 	fp->max = o && o->max ? o->max : 65536;
-	fp->keep = o && o->keep ? o->keep : 16;
+	fp->keep = o && o->keep ? o->keep : 4;
 	*ret = fp;
 	return 0;
 }
 
+/*
+ * The fiber lies at the top of its own stack: nothing of it stays anywhere else when that is unmapped. Not
+ * at the same place in each: stacks begin at multiples of a page, and what is used in all of
+ * them at once would meet in the same few sets of the CPU's cache.
+ */
+static struct fiber *place_in(const struct stack *s, unsigned nth)
+{
+	size_t colour = nth % COLOURS * LINE;
+
+	return (struct fiber *)(stack_top(s) - ((sizeof(struct fiber) + LINE - 1) & ~(size_t)(LINE - 1)) - colour);
+}
+
 static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 {
-	struct fiber *f = calloc(1, sizeof *f);
+	struct stack stack;
+	struct fiber *f;
 
-	if (!f) {
-		*ret_err = -ENOMEM;
+	*ret_err = stack_map(&stack, fp->stack_size);
+	if (*ret_err < 0)
 		return NULL;
-	}
-	*ret_err = stack_map(&f->stack, fp->stack_size);
-	if (*ret_err < 0) {
-		free(f);
-		return NULL;
-	}
-	sanitizer_stack_new(&f->san, stack_bottom(&f->stack), fp->stack_size);
-	f->pool = fp;
-	f->next = fp->all;
+	f = place_in(&stack, fp->stacks);
+	*f = (struct fiber){ .pool = fp, .stack = stack, .next = fp->all };
+	sanitizer_stack_new(&f->san, stack_bottom(&f->stack), (size_t)((char *)f - stack_bottom(&f->stack)));
 	if (f->next)
 		f->next->prev = f;
 	fp->all = f;
@@ -83,6 +95,7 @@ static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 static void fiber_free(struct fiber *f)
 {
 	struct fiber_pool *fp = f->pool;
+	struct stack stack = f->stack;
 
 	if (f->next)
 		f->next->prev = f->prev;
@@ -92,8 +105,7 @@ static void fiber_free(struct fiber *f)
 		fp->all = f->next;
 	fp->stacks--;
 	sanitizer_stack_free(&f->san);
-	stack_unmap(&f->stack);
-	free(f);
+	stack_unmap(&stack);
 }
 
 int fiber_pool_free(struct fiber_pool *fp)
@@ -177,19 +189,30 @@ static struct fiber *take(struct fiber_pool *fp, int *ret_err)
 
 /* ------------------------------------------------------------------ switches */
 
+/*
+ * Whoever contains a switch: the compiler may not build on what it sees in there, since a switch uses
+ * more registers than it tells.
+ */
+#if defined(__GNUC__) && !defined(__clang__)
+#define SWITCHES __attribute__((noipa))
+#else
+#define SWITCHES __attribute__((noinline))
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
 /* From a fiber back to main. */
-FIBER_NO_TSAN static void to_main(struct fiber *f, int ends)
+INLINE void to_main(struct fiber *f, int ends)
 {
 	struct fiber_pool *fp = f->pool;
 
 	current = NULL;
 	sanitizer_leave(&f->san, &fp->main_san, ends);
-	fiber_switch(&f->place, fp->main_place);
+	fiber_switch(&f->place, &fp->main_place, f);
 	sanitizer_arrive(&f->san, &fp->main_san);
 }
 
-/* The first frame of every fiber. */
-FIBER_NO_TSAN static void fiber_main(struct fiber *f)
+/* The first frame of every fiber; called by fiber_begin. */
+SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 {
 	sanitizer_arrive(&f->san, &f->pool->main_san);
 	f->fn(f->arg);
@@ -199,7 +222,7 @@ FIBER_NO_TSAN static void fiber_main(struct fiber *f)
 }
 
 /* From main to a fiber, until it parks or ends. */
-static int enter(struct fiber *f)
+INLINE int enter(struct fiber *f)
 {
 	struct fiber_pool *fp = f->pool;
 
@@ -207,7 +230,7 @@ static int enter(struct fiber *f)
 	f->state = FIBER_RUNNING;
 	sanitizer_main(&fp->main_san);
 	sanitizer_leave(&fp->main_san, &f->san, 0);
-	fiber_switch(&fp->main_place, f->place);
+	fiber_switch(&fp->main_place, &f->place, f);
 	sanitizer_arrive(&fp->main_san, NULL);
 	if (f->state != FIBER_FREE)
 		return FIBER_PARKED;
@@ -217,7 +240,7 @@ static int enter(struct fiber *f)
 	return FIBER_ENDED;
 }
 
-int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
+SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 {
 	struct fiber *f;
 	int r = 0;
@@ -230,17 +253,17 @@ int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	f->arg = arg;
 	f->owner = NULL;
 	f->san.fake = NULL;
-	f->place = fiber_prepare(stack_top(&f->stack), fiber_main, f);
+	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);
 	return enter(f);
 }
 
-int fiber_resume(struct fiber *f)
+SWITCHES int fiber_resume(struct fiber *f)
 {
 	assert(!current && f->state == FIBER_STOPPED);
 	return enter(f);
 }
 
-void fiber_park(void)
+SWITCHES void fiber_park(void)
 {
 	struct fiber *f = current;
 

@@ -27,7 +27,7 @@ struct fiber_pool;
 struct fiber_pool_opts {
 	size_t stack_size; /* bytes of usable stack, rounded up to pages; 0 = 64 KiB */
 	unsigned max;      /* stacks at most; 0 = 65536 */
-	unsigned keep;     /* free stacks that keep their pages over fiber_pool_trim(); 0 = 16 */
+	unsigned keep;     /* free stacks that keep their pages over fiber_pool_trim(); 0 = 4 */
 };
 
 struct fiber_pool_stats {
