@@ -128,16 +128,16 @@ struct np_conn {
 	void *data;
 	uint32_t active_ms;       /* when bytes last moved; low half of poller_now_ms() */
 	int read_timeout_ms, write_timeout_ms, idle_timeout_ms, linger_ms;
-	int rx_err, tx_err;       /* sticky; 0 or negative */
-	int why;                  /* np_conn_error() */
+	int16_t rx_err, tx_err;   /* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
+	int16_t why;              /* np_conn_error() */
 	uint16_t flags;
 	uint8_t inside;           /* fibers that run a handler or are parked in a verb */
 	uint8_t holds;
 
 	/* any thread */
 	_Atomic(uint8_t) state;   /* written by the owner; others take it as a hint */
+	_Atomic(uint8_t) post;    /* enum conn_post_bit; whoever sets the first one posts post_mail */
 	_Atomic(uint32_t) refs;
-	_Atomic(uint32_t) post;   /* enum conn_post_bit; whoever sets the first one posts post_mail */
 	_Atomic(uint32_t) sendq_bytes;
 	_Atomic(uint32_t) send_high;
 	struct mail post_mail;

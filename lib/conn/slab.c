@@ -20,7 +20,7 @@ struct region {
 	unsigned used;
 };
 
-#define ALIGN 16u
+#define ALIGN 8u
 #define HEAD  ((sizeof(struct region) + ALIGN - 1) & ~(size_t)(ALIGN - 1))
 
 static unsigned capacity(const struct slab *s)

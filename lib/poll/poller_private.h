@@ -15,12 +15,17 @@
 
 #define POLLER_LOADS 16
 
-/* What an epoll event's data leads to; stale when the generations differ. */
+/*
+ * What an epoll event's data leads to; stale when the generations differ. A free slot's generation has
+ * never been told to the kernel, so no event leads to what is in it. Twelve bytes: there is one for each connection.
+ */
 struct watch_slot {
-	struct watch *watch; /* NULL: free */
+	union {
+		struct watch *watch;
+		uint32_t next_free; /* while free */
+	};
 	uint32_t generation;
-	uint32_t next_free;
-};
+} __attribute__((packed, aligned(4)));
 
 #define SLOT_NONE UINT32_MAX
 

@@ -58,7 +58,6 @@ static void slot_give(struct poller *p, struct watch *w)
 {
 	struct watch_slot *s = &p->slots[w->slot];
 
-	s->watch = NULL;
 	s->generation++;
 	s->next_free = p->free_slot;
 	p->free_slot = w->slot;
@@ -91,10 +90,9 @@ static uint32_t epoll_events(uint32_t extra)
 int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	       void (*fn)(struct watch *, unsigned))
 {
-	uint16_t extra = w->extra;
 	int r;
 
-	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd, .extra = extra };
+	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd };
 	w->out_armed = (epoll_extra & EPOLLOUT) != 0;
 	list_init(&w->link);
 	r = slot_take(p, w);

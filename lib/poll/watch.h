@@ -53,7 +53,6 @@ struct watch {
 	uint8_t ready;
 	uint8_t flags;
 	uint8_t out_armed; /* EPOLLOUT is registered (for good) */
-	uint16_t extra;    /* for the owner: there is room */
 };
 
 /*

@@ -2,7 +2,7 @@
 /*
  * idle: what an idle connection costs in user space, measured from the outside
  *
- *   idle [CONNS]      default 9000
+ *   idle [CONNS]      default 10000
  *
  * The server is a process of its own: framed echo on one poller, every connection with an idle timeout,
  * keepalive and user data. Its resident memory (smaps_rollup, Rss less the file-backed and shared part) is read when it
@@ -153,7 +153,7 @@ static void tell(const char *what, long base, long now, unsigned n)
 
 int main(int argc, char **argv)
 {
-	unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 9000;
+	unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 10000;
 	int *fd = calloc(n, sizeof *fd), ready[2];
 	struct rlimit files = { n + 64, n + 64 };
 	in_port_t port;
