@@ -70,14 +70,15 @@ static void call_connect(struct np_conn *c)
  */
 static void release_read(struct np_conn *c)
 {
-	const struct conn_io *io = c->io;
-	size_t len = linkbuf_len(&io->in);
-
-#ifndef NP_DEBUG
-	if (len && io->held - len < RELEASE_AT)
-		return;
+#ifdef NP_DEBUG
+	bool worth_it = true;
+#else
+	size_t left = linkbuf_len(&c->io->in);
+	bool worth_it = !left || c->io->held - left >= RELEASE_AT;
 #endif
-	np_conn_release(c);
+
+	if (worth_it)
+		np_conn_release(c);
 }
 
 static void call_request(struct np_conn *c)
