@@ -157,6 +157,58 @@ START_TEST(free_gives_back_what_was_neither_read_nor_flushed)
 }
 END_TEST
 
+START_TEST(free_gives_back_what_was_pulled_together)
+{
+	struct np_linkbuf *b = GIVEN_BLOCKS(600, 600, 600, 600);
+
+	must_peek(b, 700);
+	must_next(b, 1300);
+	must_peek(b, 1100);
+	np_linkbuf_free(b);
+	nothing_in_use();
+}
+END_TEST
+
+START_TEST(a_hint_sizes_the_first_block_and_takes_none)
+{
+	const size_t hints[][2] = { { 0, 2048 }, { 1, 512 }, { 513, 1024 }, { 30000, 32768 }, { 1 << 30, 65536 } };
+	void *p;
+
+	for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+		struct np_linkbuf *b = given_empty(hints[i][0]);
+
+		ck_assert_uint_eq(blocks_in_use(), 0);
+		np_linkbuf_reserve(b, 1, &p);
+		ck_assert_uint_eq(stats().bytes_in_use, hints[i][1]);
+		np_linkbuf_free(b);
+	}
+}
+END_TEST
+
+/* What does not fit is never split; large data lies in few blocks. */
+START_TEST(the_blocks_of_a_chain_double)
+{
+	struct np_linkbuf *b = given_empty(0);
+	struct iovec iov[64];
+	void *p;
+	int n;
+
+	for (size_t i = 0; i < 1000; i++) {
+		ck_assert_int_eq(np_linkbuf_reserve(b, 1000, &p), 0);
+		memset(p, (int)i, 1000);
+	}
+	np_linkbuf_flush(b);
+
+	n = np_linkbuf_iov(b, iov, 64);
+	ck_assert_uint_eq(iov[0].iov_len, 2000);
+	ck_assert_uint_eq(iov[1].iov_len, 4000);
+	ck_assert_uint_eq(iov[2].iov_len, 8000);
+	ck_assert_uint_eq(iov[n - 2].iov_len, 65000);
+	ck_assert_int_le(n, 5 + 1000000 / 65000);
+	np_linkbuf_free(b);
+}
+END_TEST
+
 START_TEST(what_is_written_is_unseen_until_flush)
 {
 	struct np_linkbuf *b = given_empty(0);
@@ -180,6 +232,28 @@ START_TEST(what_is_written_is_unseen_until_flush)
 	ck_assert_uint_eq(np_linkbuf_len(b), 100);
 	must_peek(b, 28);
 	ck_assert_uint_eq(np_linkbuf_len(b), 100);
+	np_linkbuf_free(b);
+}
+END_TEST
+
+/* Also where the unflushed bytes are in a block of their own. */
+START_TEST(reading_stops_where_nothing_is_flushed)
+{
+	struct np_linkbuf *b = GIVEN_BLOCKS(5), *o = given("67890");
+	struct iovec iov[4];
+	const void *p;
+	char *s;
+
+	np_linkbuf_append(b, &o);
+	ck_assert_uint_eq(np_linkbuf_len(b), 5);
+	ck_assert_int_eq(np_linkbuf_next(b, 6, &p), -NP_ESHORT);
+	ck_assert_int_eq(np_linkbuf_peek(b, 6, &p), -NP_ESHORT);
+	ck_assert_int_eq(np_linkbuf_dup(b, 6, &s), -NP_ESHORT);
+	ck_assert_int_eq(np_linkbuf_iov(b, iov, 4), 1);
+	ck_assert_uint_eq(iov[0].iov_len, 5);
+	ck_numbers(must_next(b, 5), 0, 5);
+	ck_assert_int_eq(np_linkbuf_skip(b, 1), -NP_ESHORT);
+	ck_assert_int_eq(np_linkbuf_iov(b, iov, 4), 0);
 	np_linkbuf_free(b);
 }
 END_TEST
@@ -330,6 +404,72 @@ START_TEST(release_frees_only_blocks_that_are_read_to_their_end)
 }
 END_TEST
 
+START_TEST(reading_steps_over_blocks_that_are_used_up)
+{
+	struct np_linkbuf *b = GIVEN_BLOCKS(5, 5, 5);
+
+	must_next(b, 5);
+	ck_numbers(must_peek(b, 5), 5, 5);
+	ck_numbers(must_next(b, 4), 5, 4);
+	ck_numbers(must_next(b, 1), 9, 1);
+	ck_numbers(must_next(b, 5), 10, 5);
+	ck_assert_int_eq(np_linkbuf_peek(b, 1, &(const void *){ NULL }), -NP_ESHORT);
+	ck_assert_uint_eq(blocks_in_use(), 3);
+	np_linkbuf_free(b);
+}
+END_TEST
+
+/* copy() consumes like next(): what it leaves behind stays for older pointers. */
+START_TEST(a_pointer_survives_copies_behind_it)
+{
+	struct np_linkbuf *b = GIVEN_BLOCKS(10, 10, 10, 10);
+	const void *first = must_next(b, 4), *second;
+	unsigned char to[40];
+
+	ck_assert_int_eq(np_linkbuf_copy(b, to, 21), 0);
+	ck_numbers(to, 4, 21);
+	second = must_next(b, 3);
+	ck_assert_int_eq(np_linkbuf_copy(b, to, 4), 0);
+	ck_numbers(to, 28, 4);
+	ck_numbers(first, 0, 4);
+	ck_numbers(second, 25, 3);
+	ck_assert_uint_eq(blocks_in_use(), 4);
+
+	np_linkbuf_release(b);
+	ck_assert_uint_eq(blocks_in_use(), 1);
+	add_block(b, 5);
+	ck_assert_int_eq(np_linkbuf_copy(b, to, 8), 0);
+	ck_numbers(to, 32, 8);
+	ck_assert_int_eq(np_linkbuf_copy(b, to, 5), 0);
+	np_linkbuf_release(b);
+	ck_assert_uint_eq(blocks_in_use(), 0);
+	np_linkbuf_free(b);
+}
+END_TEST
+
+/* 5 GiB of the same mebibyte. */
+START_TEST(lengths_are_counted_beyond_32_bits)
+{
+	static char mib[1 << 20];
+	struct np_linkbuf *b = given_empty(0), *s;
+	const size_t all = (size_t)5120 << 20;
+
+	for (int i = 0; i < 5120; i++)
+		ck_assert_int_eq(np_linkbuf_write_ref(b, mib, sizeof mib, count_done, NULL), 0);
+	ck_assert_uint_eq(np_linkbuf_pending(b), all);
+	np_linkbuf_flush(b);
+	ck_assert_int_eq(np_linkbuf_slice(b, all - 5, &s), 0);
+	ck_assert_uint_eq(np_linkbuf_len(s), all - 5);
+	ck_assert_int_eq(np_linkbuf_skip(s, all - 6), 0);
+	ck_assert_uint_eq(np_linkbuf_len(s), 1);
+	ck_assert_uint_eq(np_linkbuf_len(b), 5);
+	np_linkbuf_free(s);
+	np_linkbuf_free(b);
+	ck_assert_int_eq(dones, 5120);
+	nothing_in_use();
+}
+END_TEST
+
 START_TEST(until_takes_the_delimiter_and_no_more)
 {
 	struct np_linkbuf *b = given("GET /\r\nHost");
@@ -367,6 +507,23 @@ START_TEST(until_finds_a_delimiter_in_any_block)
 	ck_assert_uint_eq(linkbuf_find(b, 15, 2000, 1020), 0);
 	ck_assert_int_eq(np_linkbuf_until(b, 19, 20, &p, &n), 0);
 	ck_numbers(p, 0, 20);
+	np_linkbuf_free(b);
+}
+END_TEST
+
+START_TEST(find_goes_on_where_the_last_one_ended)
+{
+	struct np_linkbuf *b = given_empty(0);
+	char line[1001];
+
+	memset(line, 'a', 1000);
+	line[500] = 'b';
+	for (size_t i = 0; i < 1000; i += 100)
+		np_linkbuf_write(b, line + i, 100);
+	np_linkbuf_flush(b);
+	ck_assert_uint_eq(linkbuf_find(b, 'b', 0, 1000), 501);
+	ck_assert_uint_eq(linkbuf_find(b, 'b', 500, 1000), 501);
+	ck_assert_uint_eq(linkbuf_find(b, 'b', 501, 1000), 0);
 	np_linkbuf_free(b);
 }
 END_TEST
@@ -434,6 +591,25 @@ START_TEST(a_slice_keeps_its_bytes_while_the_parent_goes_on_writing)
 
 	reads_as(s, "first,");
 	np_linkbuf_free(s);
+	np_linkbuf_free(b);
+	nothing_in_use();
+}
+END_TEST
+
+START_TEST(each_end_of_a_slice_frees_what_it_alone_holds)
+{
+	struct np_linkbuf *b = GIVEN_BLOCKS(10, 10, 10), *s;
+
+	ck_assert_int_eq(np_linkbuf_slice(b, 25, &s), 0);
+	np_linkbuf_release(b);
+	ck_assert_uint_eq(blocks_in_use(), 3); /* the slice has them all */
+	ck_numbers(must_next(s, 12), 0, 12);
+	np_linkbuf_release(s);
+	ck_assert_uint_eq(blocks_in_use(), 2);
+	np_linkbuf_free(s);
+	ck_assert_uint_eq(blocks_in_use(), 1);
+	ck_numbers(must_next(b, 5), 25, 5);
+	np_linkbuf_release(b);
 	np_linkbuf_free(b);
 	nothing_in_use();
 }
@@ -513,6 +689,28 @@ START_TEST(nothing_is_written_into_a_trimmed_reference)
 
 	reads_as(b, "0123abc");
 	ck_assert_str_eq(mine, "0123456789");
+	np_linkbuf_free(b);
+}
+END_TEST
+
+/* Memory behind a reference is not the buffer's, however much room there is. */
+START_TEST(nothing_is_written_behind_a_reference)
+{
+	struct np_linkbuf *b = given_empty(0);
+	char mine[64] = "mine";
+	struct iovec iov[4];
+
+	np_linkbuf_write_ref(b, mine, 4, NULL, NULL);
+	write_str(b, "more");
+	np_linkbuf_write_byte(b, '!');
+	np_linkbuf_flush(b);
+	np_linkbuf_space(b, 100, iov, 2);
+	memset(iov[0].iov_base, '?', iov[0].iov_len);
+	np_linkbuf_commit(b, 1);
+
+	reads_as(b, "minemore!?");
+	for (size_t i = 4; i < sizeof mine; i++)
+		ck_assert_int_eq(mine[i], 0);
 	np_linkbuf_free(b);
 }
 END_TEST
@@ -612,6 +810,34 @@ START_TEST(write_direct_can_come_before_all_that_is_unflushed)
 
 	reads_as(b, "bcy!");
 	np_linkbuf_free(b);
+}
+END_TEST
+
+START_TEST(trim_after_write_direct_keeps_the_first_bytes_in_order)
+{
+	for (size_t keep = 0; keep <= 12; keep++) {
+		struct np_linkbuf *b = given("|");
+		void *p;
+
+		np_linkbuf_reserve(b, 9, &p);
+		memcpy(p, "abcghijkl", 9);
+		ck_assert_int_eq(np_linkbuf_write_direct(b, "def", 3, 6, count_done, NULL), 0);
+		ck_assert_int_eq(np_linkbuf_trim(b, keep), 0);
+		write_str(b, "+");
+		np_linkbuf_flush(b);
+		np_linkbuf_reserve(b, 3, &p);
+		memcpy(p, "xyz", 3);
+		np_linkbuf_flush(b);
+
+		ck_assert_uint_eq(np_linkbuf_len(b), 1 + keep + 4);
+		np_linkbuf_skip(b, 1);
+		ck_assert_mem_eq(must_peek(b, keep + 1), "abcdefghijkl", keep);
+		np_linkbuf_skip(b, keep);
+		reads_as(b, "+xyz");
+		np_linkbuf_free(b);
+		ck_assert_int_eq(dones, (int)keep + 1);
+	}
+	nothing_in_use();
 }
 END_TEST
 
@@ -753,6 +979,44 @@ START_TEST(space_uses_the_rest_of_the_last_block_first)
 }
 END_TEST
 
+START_TEST(reading_goes_on_between_space_and_commit)
+{
+	struct np_linkbuf *b = given("0123456789");
+	struct iovec iov[2];
+	int n = np_linkbuf_space(b, 5000, iov, 2);
+
+	ck_assert_mem_eq(must_next(b, 4), "0123", 4);
+	np_linkbuf_skip(b, 2);
+	fill(iov, n, 'A', 3);
+	ck_assert_int_eq(np_linkbuf_commit(b, 3), 0);
+
+	reads_as(b, "6789ABC");
+	np_linkbuf_free(b);
+}
+END_TEST
+
+/* One that a reader has emptied meanwhile, too: what space() gave is not what release() gives back. */
+START_TEST(release_between_space_and_commit_leaves_the_space)
+{
+	struct np_linkbuf *b = given("0123456789"), *o = given_empty(0);
+	struct iovec iov[2];
+	int n = np_linkbuf_space(b, 100, iov, 2);
+
+	np_linkbuf_skip(b, 10);
+	np_linkbuf_release(b);
+	write_str(o, "another's");
+	fill(iov, n, 'A', 3);
+	ck_assert_int_eq(np_linkbuf_commit(b, 3), 0);
+	np_linkbuf_flush(o);
+
+	reads_as(b, "ABC");
+	reads_as(o, "another's");
+	np_linkbuf_free(o);
+	np_linkbuf_free(b);
+	nothing_in_use();
+}
+END_TEST
+
 START_TEST(space_is_refused_while_bytes_are_unflushed)
 {
 	struct np_linkbuf *b = given_empty(0);
@@ -884,6 +1148,26 @@ START_TEST(iov_shows_what_is_readable_and_nothing_else)
 }
 END_TEST
 
+START_TEST(iov_adds_up_to_all_there_is)
+{
+	static char bytes[1000000];
+	struct np_linkbuf *b = given_empty(0);
+	struct iovec iov[256];
+	size_t all = 0;
+	int n;
+
+	for (size_t k = 1; k <= sizeof bytes; k *= 10, all += k / 10) {
+		ck_assert_int_eq(np_linkbuf_write(b, bytes, k), 0);
+		ck_assert_int_eq(np_linkbuf_flush(b), 0);
+	}
+	ck_assert_uint_eq(np_linkbuf_len(b), all);
+	n = np_linkbuf_iov(b, iov, 256);
+	ck_assert_int_lt(n, 256);
+	ck_assert_uint_eq(iov_bytes(iov, n), all);
+	np_linkbuf_free(b);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ wrong arguments */
 
 START_TEST(an_n_of_nothing_or_of_too_much_changes_nothing)
@@ -921,7 +1205,11 @@ int main(void)
 
 	tcase_add_test(t, an_empty_buffer_holds_no_block);
 	tcase_add_test(t, free_gives_back_what_was_neither_read_nor_flushed);
+	tcase_add_test(t, free_gives_back_what_was_pulled_together);
+	tcase_add_test(t, a_hint_sizes_the_first_block_and_takes_none);
+	tcase_add_test(t, the_blocks_of_a_chain_double);
 	tcase_add_test(t, what_is_written_is_unseen_until_flush);
+	tcase_add_test(t, reading_stops_where_nothing_is_flushed);
 	tcase_add_test(t, a_second_flush_changes_nothing);
 	suite_add_tcase(s, t);
 
@@ -932,9 +1220,13 @@ int main(void)
 	tcase_add_test(t, a_longer_peek_leaves_the_shorter_ones_valid);
 	tcase_add_test(t, growing_peeks_copy_at_most_twice_the_data);
 	tcase_add_test(t, peeking_again_takes_no_more_memory);
+	tcase_add_test(t, reading_steps_over_blocks_that_are_used_up);
+	tcase_add_test(t, a_pointer_survives_copies_behind_it);
+	tcase_add_test(t, lengths_are_counted_beyond_32_bits);
 	tcase_add_test(t, skip_crosses_blocks);
 	tcase_add_test(t, until_takes_the_delimiter_and_no_more);
 	tcase_add_test(t, until_finds_a_delimiter_in_any_block);
+	tcase_add_test(t, find_goes_on_where_the_last_one_ended);
 	tcase_add_test(t, copy_dup_and_byte_consume_into_the_callers_memory);
 	tcase_add_test(t, release_frees_only_blocks_that_are_read_to_their_end);
 	suite_add_tcase(s, t);
@@ -942,6 +1234,7 @@ int main(void)
 	t = tcase_create("slices");
 	tcase_add_test(t, a_slice_shares_memory_and_outlives_its_parent);
 	tcase_add_test(t, a_slice_keeps_its_bytes_while_the_parent_goes_on_writing);
+	tcase_add_test(t, each_end_of_a_slice_frees_what_it_alone_holds);
 	tcase_add_test(t, what_is_written_to_a_slice_leaves_the_parent_alone);
 	suite_add_tcase(s, t);
 
@@ -949,11 +1242,13 @@ int main(void)
 	tcase_add_test(t, reserve_is_contiguous_and_trim_gives_back_the_rest);
 	tcase_add_test(t, trim_cuts_across_blocks_and_references);
 	tcase_add_test(t, nothing_is_written_into_a_trimmed_reference);
+	tcase_add_test(t, nothing_is_written_behind_a_reference);
 	tcase_add_test(t, trim_to_nothing_leaves_an_empty_buffer_without_a_block);
 	tcase_add_test(t, a_reference_is_not_copied_and_done_runs_once);
 	tcase_add_test(t, done_runs_wherever_a_reference_ends);
 	tcase_add_test(t, write_direct_inserts_into_what_is_reserved);
 	tcase_add_test(t, write_direct_can_come_before_all_that_is_unflushed);
+	tcase_add_test(t, trim_after_write_direct_keeps_the_first_bytes_in_order);
 	tcase_add_test(t, append_takes_everything_and_copies_nothing);
 	tcase_add_test(t, what_was_read_goes_back_when_the_rest_is_appended);
 	tcase_add_test(t, appending_an_embedded_buffer_empties_it);
@@ -963,6 +1258,8 @@ int main(void)
 	tcase_add_test(t, space_takes_any_burst_in_one_read);
 	tcase_add_test(t, commit_gives_the_unused_block_back);
 	tcase_add_test(t, space_uses_the_rest_of_the_last_block_first);
+	tcase_add_test(t, reading_goes_on_between_space_and_commit);
+	tcase_add_test(t, release_between_space_and_commit_leaves_the_space);
 	tcase_add_test(t, space_is_refused_while_bytes_are_unflushed);
 	tcase_add_test(t, writing_instead_of_commit_takes_the_space_back);
 	tcase_add_test(t, a_frame_across_two_reads_copies_only_its_start);
@@ -970,6 +1267,7 @@ int main(void)
 	tcase_add_test(t, a_claimed_length_takes_memory_as_bytes_arrive);
 	tcase_add_test(t, appetite_follows_the_traffic_both_ways);
 	tcase_add_test(t, iov_shows_what_is_readable_and_nothing_else);
+	tcase_add_test(t, iov_adds_up_to_all_there_is);
 	suite_add_tcase(s, t);
 
 	t = tcase_create("arguments");

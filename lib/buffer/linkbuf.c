@@ -87,12 +87,13 @@ static slow_path void release(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
 
-	if (b->len + b->pending == 0) {
+	if (b->len + b->pending + b->given == 0) {
 		become_empty(b);
 		chain_drop(e, NULL);
 		return;
 	}
-	for (read = b->read; !block_left(read) && read->next; read = read->next)
+	/* Not beyond the tail: what space() gave may be behind it. */
+	for (read = b->read; !block_left(read) && read != b->tail; read = read->next)
 		;
 	b->head = b->read = read;
 	chain_drop(e, read);
@@ -124,7 +125,7 @@ void linkbuf_consume(struct np_linkbuf *b, size_t n)
 {
 	struct block *e = b->head;
 
-	if (likely(n == b->len && !b->pending && e && e == b->tail && block_cache_it(e))) {
+	if (likely(n == b->len && !(b->pending | b->given) && e && e == b->tail && block_cache_it(e))) {
 		b->head = b->read = b->tail = NULL;
 		b->len = 0;
 		return;

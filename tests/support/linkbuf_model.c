@@ -565,6 +565,19 @@ static void do_free(struct model *m, struct flat *f)
 
 /* ------------------------------------------------------------------ space and commit */
 
+/* What a reader may do while the kernel fills the space. */
+static void read_on(struct model *m, struct flat *f)
+{
+	unsigned how = take(m);
+
+	if (how & 1)
+		do_next(m, f, how & 2);
+	if (how & 4)
+		do_skip(m, f);
+	if (how & 8)
+		do_release(m, f);
+}
+
 static void do_space(struct model *m, struct flat *f)
 {
 	size_t want = take_size(m), given = 0, n, left, k;
@@ -585,6 +598,7 @@ static void do_space(struct model *m, struct flat *f)
 	for (int i = 0; i < r; i++)
 		given += iov[i].iov_len;
 	MUST(given && (!want || given <= want), "%zu of %zu", given, want);
+	read_on(m, f);
 	n = take_upto(m, given);
 	left = n < given ? n : given;
 	for (int i = 0; i < r; i++) {
