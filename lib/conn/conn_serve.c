@@ -70,10 +70,10 @@ static void call_connect(struct np_conn *c)
  */
 static void release_read(struct np_conn *c)
 {
+#ifndef NP_DEBUG
 	const struct conn_io *io = c->io;
 	size_t len = linkbuf_len(&io->in);
 
-#ifndef NP_DEBUG
 	if (len && io->held - len < RELEASE_AT)
 		return;
 #endif
