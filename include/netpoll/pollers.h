@@ -38,7 +38,10 @@ struct np_pollers_opts {
 	int no_pin;        /* nonzero: leave the threads to the scheduler */
 	size_t stack_size; /* of a handler's fiber; 64 KiB */
 	unsigned max_fibers; /* for each poller; 65536 */
-	/* One line without a newline; the library prints nothing itself. Thread: any poller, or one that watches them. */
+	/*
+	 * One line without a newline; the library prints nothing itself. Thread: any poller, one that watches
+	 * them, or who stops them.
+	 */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 	unsigned offload_threads; /* workers of np_offload() at most, for the set; started when needed; 4 */
@@ -70,7 +73,8 @@ NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers *
  *
  * Thread: setup; not from a poller.
  * Return: 0, also when repeated; -EDEADLK on a poller; -ETIMEDOUT: handlers do not return. They
- *         cannot be killed: nothing is freed under them, stop again.
+ *         cannot be killed: they are logged with their addresses and how many they are, and nothing is freed
+ *         under them; stop again.
  */
 NP_API int np_pollers_stop(struct np_pollers *p, int timeout_ms);
 

@@ -75,7 +75,10 @@ struct np_conn *conn_home_get(struct poller *p)
 	struct conn_home *h = home_of(p);
 	struct np_conn *c = h ? slab_get(&h->conns) : NULL;
 
-	return c ? memset(c, 0, sizeof *c) : NULL;
+	if (!c)
+		return NULL;
+	poller_keep(p); /* who holds a reference may give it back after the poller has ended */
+	return memset(c, 0, sizeof *c);
 }
 
 void conn_home_put(struct poller *p, struct np_conn *c)
@@ -83,6 +86,7 @@ void conn_home_put(struct poller *p, struct np_conn *c)
 	struct conn_home *h = poller_local(p);
 
 	slab_put(&h->conns, c);
+	poller_unkeep(p);
 }
 
 #define RX_SPACE_MIN 4096u

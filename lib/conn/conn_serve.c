@@ -70,15 +70,14 @@ static void call_connect(struct np_conn *c)
  */
 static void release_read(struct np_conn *c)
 {
-#ifdef NP_DEBUG
-	bool worth_it = true;
-#else
-	size_t left = linkbuf_len(&c->io->in);
-	bool worth_it = !left || c->io->held - left >= RELEASE_AT;
-#endif
+#ifndef NP_DEBUG
+	const struct conn_io *io = c->io;
+	size_t len = linkbuf_len(&io->in);
 
-	if (worth_it)
-		np_conn_release(c);
+	if (len && io->held - len < RELEASE_AT)
+		return;
+#endif
+	np_conn_release(c);
 }
 
 static void call_request(struct np_conn *c)

@@ -45,7 +45,7 @@ static inline int writable(struct np_conn *c, struct np_linkbuf **ret)
 
 int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
 {
-	struct np_linkbuf *out = NULL;
+	struct np_linkbuf *out;
 	int r = writable(c, &out);
 
 	return r < 0 ? r : np_linkbuf_reserve(out, n, ret_p);

@@ -157,6 +157,13 @@ void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 	};
 }
 
+void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f), void *arg)
+{
+	for (struct fiber *f = fp->all; f; f = f->next)
+		if (f->state != FIBER_FREE)
+			fn(arg, f);
+}
+
 struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
 {
 	for (struct fiber *f = fp->all; f; f = f->next)

@@ -65,6 +65,8 @@ void *fiber_owner(const struct fiber *f);
 /* A link for whoever queues parked fibers. */
 void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);
+/* For each one that runs or is parked. */
+void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f), void *arg);
 /* Whether @addr lies in a guard area of this pool, and of which fiber (for crash reports). */
 struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr);
 

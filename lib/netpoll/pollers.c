@@ -11,9 +11,11 @@
 #include "netpoll/timers.h"
 #include "poll/offload.h"
 #include "poll/park.h"
+#include "poll/roll.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 #include "sys/opts.h"
+#include "sys/symbol.h"
 
 #define CPUS_MAX 1024
 
@@ -21,6 +23,8 @@
 
 /* How long handlers get to return once their waits were cancelled. */
 #define CANCEL_GRACE_NS 1000000000u
+/* How long a poller whose thread is free takes at most to say who is left on it. */
+#define ANSWER_MS 500
 
 /* Which CPUs to pin to. Return: how many, 0 = do not pin. */
 static int pin_list(const struct np_pollers_opts *o, int *cpus)
@@ -46,6 +50,7 @@ static void take_seats(struct np_pollers *p)
 		s->pollers = p;
 		s->index = s->spread = i;
 		list_init(&s->timers);
+		event_init(&s->answer);
 	}
 }
 
@@ -202,6 +207,61 @@ static void cancel_all(struct np_pollers *p)
 	}
 }
 
+static void answer(struct mail *m)
+{
+	struct seat *s = container_of(m, struct seat, roll);
+
+	s->fibers = roll_call(s->poller);
+	event_set(&s->answer);
+}
+
+/* A question that a busy poller has not read yet must not be posted again. */
+static void ask(struct seat *s)
+{
+	if (s->asked)
+		return;
+	s->asked = true;
+	s->roll.fn = answer;
+	poller_post(s->poller, &s->roll);
+}
+
+/*
+ * Who answers names its fibers. Who does not is inside a handler at this moment.
+ * Return: how many that are, at least.
+ */
+static unsigned name_who_stays(struct seat *s)
+{
+	char name[160];
+
+	if (event_wait(&s->answer, ANSWER_MS) == 0) {
+		s->asked = false;
+		return s->fibers;
+	}
+	if (poller_join(s->poller, sys_clock_ns()) == 0)
+		return 0;
+	poller_log(s->poller, 2, "poller %u: handler %s does not return, and keeps the thread", s->index,
+		   sys_symbol(poller_handler(s->poller), name, sizeof name));
+	return 1;
+}
+
+static void call_roll(struct np_pollers *p)
+{
+	struct seat *first = NULL;
+	unsigned handlers = 0;
+
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->poller[i] && poller_join(p->poller[i], sys_clock_ns()) < 0)
+			ask(&p->seats[i]);
+	for (unsigned i = 0; i < p->n; i++) {
+		if (!p->seats[i].asked)
+			continue;
+		first = first ? first : &p->seats[i];
+		handlers += name_who_stays(&p->seats[i]);
+	}
+	if (handlers)
+		poller_log(first->poller, 2, "handlers that do not return: %u; nothing is freed under them: stop again", handlers);
+}
+
 static int stop(struct np_pollers *p, uint64_t until_ns)
 {
 	if (atomic_load(&p->phase) == POLLERS_ENDED)
@@ -209,8 +269,11 @@ static int stop(struct np_pollers *p, uint64_t until_ns)
 	shut(p);
 	if (join(p, until_ns)) {
 		cancel_all(p);
-		if (join(p, sys_clock_ns() + CANCEL_GRACE_NS))
-			return -ETIMEDOUT;
+		if (join(p, sys_clock_ns() + CANCEL_GRACE_NS)) {
+			call_roll(p);
+			if (join(p, sys_clock_ns()))
+				return -ETIMEDOUT;
+		}
 	}
 	atomic_store(&p->phase, POLLERS_ENDED);
 	return 0;

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "netpoll/event.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
@@ -35,9 +36,13 @@ struct seat {
 	/* any thread */
 	_Atomic(unsigned) entering __attribute__((aligned(64))); /* threads in pollers_post() */
 
-	/* control thread */
+	/* control thread; what a mail does is its poller's */
 	struct mail cancel;   /* posted at most once, when the time of a stop is over */
 	bool cancelled;
+	struct mail roll;     /* who did not return? */
+	bool asked;           /* roll is on its way, or its answer is */
+	struct event answer;
+	unsigned fibers;      /* the answer, once that is set */
 };
 
 struct np_pollers {

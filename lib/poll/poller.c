@@ -117,7 +117,7 @@ int poller_free(struct poller *p)
 	while (atomic_load_explicit(&p->posting, memory_order_acquire))
 		sched_yield();
 	run_late_mail(p);
-	if (p->run_first || p->spawn_first)
+	if (p->run_first || p->spawn_first || p->keeps)
 		return -EBUSY;
 	r = fiber_pool_free(p->fibers);
 	if (r < 0)
@@ -608,6 +608,16 @@ void poller_hold(struct poller *p)
 void poller_unhold(struct poller *p)
 {
 	p->holds--;
+}
+
+void poller_keep(struct poller *p)
+{
+	p->keeps++;
+}
+
+void poller_unkeep(struct poller *p)
+{
+	p->keeps--;
 }
 
 void poller_get_stats(const struct poller *p, struct poller_stats *ret)

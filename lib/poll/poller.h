@@ -73,7 +73,8 @@ int poller_new(const struct poller_opts *o, struct poller **ret);
  * poller_free() - mail that came after the end is run here, on the calling thread
  *
  * So a mail is never lost: the last reference to something on this poller may go after its thread has
- * ended. Return: 0; -EBUSY unless made or joined, or while a fiber is parked or waits for its start.
+ * ended. Return: 0; -EBUSY unless made or joined, while a fiber is parked or waits for its start, and while
+ * poller_keep() is in force.
  */
 int poller_free(struct poller *p);
 /* The thread: "np-<index>", pinned (a failure is logged and lived with), deaf to signals (sys/thread.h). */
@@ -147,6 +148,9 @@ uint64_t poller_turn(const struct poller *p);
 /* Owner. Keeps the loop alive while > 0: poller_stop() waits for it. */
 void poller_hold(struct poller *p);
 void poller_unhold(struct poller *p);
+/* Owner, or poller_free()'s caller through a late mail. Keeps the memory while > 0: poller_free() is -EBUSY. */
+void poller_keep(struct poller *p);
+void poller_unkeep(struct poller *p);
 
 void poller_get_stats(const struct poller *p, struct poller_stats *ret);
 void poller_log(struct poller *p, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -51,7 +51,7 @@ struct poller {
 	struct fiber_pool *fibers;
 	struct poller_load *loads[POLLER_LOADS];
 	unsigned n_loads;
-	unsigned holds;
+	unsigned holds, keeps;
 	struct list parked;            /* fibers in park_wait() */
 	bool cancelled;                /* poller_cancel(): none may be added */
 	void *local;

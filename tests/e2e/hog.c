@@ -3,48 +3,13 @@
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <string.h>
 
+#include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/test.h"
 
 #define LIMIT_MS 20
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char logged[8192];
-
-static void keep_log(void *arg, int level, const char *msg)
-{
-	size_t n;
-
-	pthread_mutex_lock(&lock);
-	n = strlen(logged);
-	snprintf(logged + n, sizeof logged - n, "%d:%s\n", level, msg);
-	pthread_mutex_unlock(&lock);
-}
-
-/* How often @text was logged. */
-static unsigned in_log(const char *text)
-{
-	unsigned n = 0;
-
-	pthread_mutex_lock(&lock);
-	for (const char *at = logged; (at = strstr(at, text)); at++)
-		n++;
-	pthread_mutex_unlock(&lock);
-	return n;
-}
-
-static unsigned names(const void *fn)
-{
-	char addr[32];
-
-	snprintf(addr, sizeof addr, "handler %p ", fn);
-	return in_log(addr);
-}
 
 static void given_limit(int ms)
 {
@@ -103,7 +68,7 @@ START_TEST(a_hog_is_named_once_and_counted_each_time)
 	for (int i = 0; i < 3; i++)
 		run(hog);
 
-	ck_assert_uint_eq(names(hog), 1);
+	ck_assert_uint_eq(log_names(hog), 1);
 	ck_assert_uint_ge(stats().hogs, 3);
 	ck_assert_uint_ge(stats().slow_turns, 3);
 }
@@ -113,8 +78,8 @@ START_TEST(each_hog_is_named)
 {
 	run(hog);
 	run(second_hog);
-	ck_assert_uint_eq(names(hog), 1);
-	ck_assert_uint_eq(names(second_hog), 1);
+	ck_assert_uint_eq(log_names(hog), 1);
+	ck_assert_uint_eq(log_names(second_hog), 1);
 }
 END_TEST
 
@@ -130,7 +95,7 @@ START_TEST(who_waits_is_no_hog)
 	end_pollers();
 	given_limit(LONG_MS);
 	run(sleeps_long);
-	ck_assert_uint_eq(names(sleeps_long), 0);
+	ck_assert_uint_eq(log_names(sleeps_long), 0);
 	ck_assert_uint_eq(stats().slow_turns, 0);
 }
 END_TEST
@@ -145,7 +110,7 @@ static int hogs_after_a_wait(void *arg)
 START_TEST(a_hog_that_has_waited_before_is_named)
 {
 	run(hogs_after_a_wait);
-	ck_assert_uint_eq(names(hogs_after_a_wait), 1);
+	ck_assert_uint_eq(log_names(hogs_after_a_wait), 1);
 }
 END_TEST
 
@@ -166,7 +131,7 @@ START_TEST(a_hog_among_others_is_named_the_second_time)
 	ck_assert_uint_eq(in_log("each of them is timed"), 1);
 
 	run(two_in_a_turn);
-	ck_assert_uint_eq(names(hog), 1);
+	ck_assert_uint_eq(log_names(hog), 1);
 	ck_assert_uint_eq(in_log("each of them is timed"), 1);
 }
 END_TEST
@@ -193,7 +158,7 @@ START_TEST(timers_and_posts_are_named_too)
 	ck_assert_int_eq(np_post(pollers, 0, hog_on_main, NULL), 0);
 	ck_assert_int_eq(np_event_wait(done, AWAIT_MS), 0);
 	run(nothing);
-	ck_assert_uint_eq(names(hog_on_main), 1);
+	ck_assert_uint_eq(log_names(hog_on_main), 1);
 	np_event_free(done);
 }
 END_TEST
@@ -229,7 +194,7 @@ START_TEST(a_connections_handler_is_named)
 	}
 	peer_close(&fd);
 
-	ck_assert_uint_eq(names(hog_request), 1);
+	ck_assert_uint_eq(log_names(hog_request), 1);
 	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(s), 0);
 }
@@ -242,7 +207,7 @@ START_TEST(where_it_is_off_none_is_counted)
 	run(hog);
 	run(hog);
 	ck_assert_uint_eq(stats().hogs + stats().slow_turns, 0);
-	ck_assert_uint_eq(names(hog), 0);
+	ck_assert_uint_eq(log_names(hog), 0);
 }
 END_TEST
 

@@ -543,6 +543,41 @@ START_TEST(a_gibibyte_in_random_chunks_over_64_connections_comes_back_unchanged)
 }
 END_TEST
 
+static struct np_conn *kept;
+
+static int keep_reference(struct np_conn *c, void *arg)
+{
+	np_conn_ref(c);
+	kept = c;
+	return 0;
+}
+
+/* The memory of a connection is its poller's: that stays for as long as somebody may look. */
+START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
+{
+	static const struct np_handlers h = {
+		.sz = sizeof h, .on_connect = keep_reference, .on_request = echo_all, .on_close = on_close,
+	};
+	int fd;
+
+	given_server(&h, NULL, NULL);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(server), 0);
+	fd = connect_to(0);
+	peer_close(&fd);
+	AWAIT(seen.closed == 1);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+	server = NULL;
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(np_pollers_free(pollers), -EBUSY);
+	ck_assert_int_eq(np_conn_error(kept), -NP_EEOF);
+	np_conn_unref(kept);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("server");
@@ -565,6 +600,7 @@ static Suite *suite(void)
 	tcase_add_test(t, stop_closes_idle_connections_and_serves_what_was_queued);
 	tcase_add_test(t, a_handler_may_stop_its_own_server_and_the_end_frees_it);
 	tcase_add_test(t, stop_cuts_off_at_the_deadline_and_says_how_many);
+	tcase_add_test(t, pollers_are_not_freed_under_a_reference_to_a_connection);
 	suite_add_tcase(s, t);
 	t = tcase_create("bulk");
 	tcase_add_test(t, a_gibibyte_in_random_chunks_over_64_connections_comes_back_unchanged);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "support/log.h"
 #include "support/pollers.h"
 #include "support/test.h"
 
@@ -510,7 +511,7 @@ END_TEST
 
 static _Atomic(bool) let_go;
 
-static int deaf(void *arg)
+static int yields(void *arg)
 {
 	np_event_set(gate);
 	while (!let_go)
@@ -518,17 +519,66 @@ static int deaf(void *arg)
 	return 1;
 }
 
-START_TEST(a_task_that_does_not_return_makes_stop_say_so_and_nothing_is_freed)
+static int spins(void *arg)
 {
-	struct np_task *t;
+	np_event_set(gate);
+	while (!let_go)
+		;
+	return 1;
+}
 
+static void given_a_log(void)
+{
+	end_pollers();
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .no_pin = 1, .log = keep_log));
 	ck_assert_int_eq(np_event_new(&gate), 0);
-	t = given_task(0, deaf, NULL);
+}
+
+static struct np_task *given_running(int poller, int (*fn)(void *))
+{
+	struct np_task *t = given_task(poller, fn, NULL);
+
 	ck_assert_int_eq(np_event_wait(gate, AWAIT_MS), 0);
+	return t;
+}
+
+START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
+{
+	struct np_task *t[4];
+
+	given_a_log();
+	t[0] = given_running(0, yields);
+	t[1] = given_running(0, yields);
+	t[2] = given_running(0, until_canceled);
+	t[3] = given_running(1, spins);
 
 	ck_assert_int_eq(np_pollers_stop(pollers, 1), -ETIMEDOUT);
 	ck_assert_int_eq(np_pollers_free(pollers), -EBUSY);
+	ck_assert_uint_eq(in_log("poller 0: 2 of handler"), 1);
+	ck_assert_uint_eq(log_names(yields), 1);
+	ck_assert_uint_ge(log_names(spins), 1); /* as a hog too, perhaps */
+	ck_assert_uint_eq(log_names(until_canceled), 0);
+	ck_assert_uint_eq(in_log("handlers that do not return: 3;"), 1);
 
+	let_go = true;
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(joined(t[2]), -ECANCELED);
+	for (int i = 0; i < 4; i++)
+		if (i != 2)
+			ck_assert_int_eq(joined(t[i]), 1);
+	np_event_free(gate);
+}
+END_TEST
+
+START_TEST(a_stop_that_ran_out_of_time_is_taken_up_again)
+{
+	struct np_task *t;
+
+	given_a_log();
+	t = given_running(0, spins);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(np_pollers_stop(pollers, 1), -ETIMEDOUT);
+	ck_assert_uint_eq(in_log("handlers that do not return: 1;"), 2);
 	let_go = true;
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(joined(t), 1);
@@ -580,7 +630,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_task_that_has_ended_may_be_joined_after_its_pollers);
 	tcase_add_test(tc, stop_waits_for_tasks_and_cancels_their_waits_at_the_deadline);
 	tcase_add_test(tc, a_task_may_still_go_here_while_the_stop_waits_for_it);
-	tcase_add_test(tc, a_task_that_does_not_return_makes_stop_say_so_and_nothing_is_freed);
+	tcase_add_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed);
+	tcase_add_test(tc, a_stop_that_ran_out_of_time_is_taken_up_again);
 	tcase_add_test(tc, stop_is_refused_on_a_poller_and_free_before_stop);
 	suite_add_tcase(s, tc);
 	return s;
