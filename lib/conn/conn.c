@@ -34,6 +34,8 @@ static void count_closed(struct conn_group *g)
 	g->n--;
 	publish(&g->load->conns, g->n);
 	publish(&g->load->closed_total, g->load->closed_total + 1);
+	if (g->on_closed)
+		g->on_closed(g);
 	if (g->n == 0 && g->on_empty)
 		g->on_empty(g);
 }

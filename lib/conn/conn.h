@@ -67,6 +67,7 @@ struct conn_group {
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to DEAD */
 	unsigned n;
+	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
 	void (*on_empty)(struct conn_group *g); /* the last connection is gone; may be NULL */
 	void *owner;                            /* the facade's */
 };

@@ -1,18 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* listener: the accept loop and what it does about each errno of accept4(2). */
+/*
+ * listener: the accept loop and what it does about each errno of accept4(2)
+ *
+ * Out of descriptors, the connections wait in the kernel's queue, where the next free descriptor
+ * finds them: nobody is turned away for a shortage that passes in a second. One that does not pass
+ * is answered: the reserve descriptor is given up for a moment, and with its number each waiting
+ * connection is accepted and reset, so that a peer learns at once what its own timeout would tell it later.
+ */
 #include "conn/listener.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "netpoll/status.h"
 #include "poll/poller.h"
+#include "sys/io.h"
 #include "sys/sock.h"
+#include "sys/wake.h"
 
 #define ACCEPT_BUDGET 64u
 #define CALM          16u
 #define REST_MIN_MS   10
-#define REST_MAX_MS   500
+#define REST_MAX_MS   500 /* reached after 1.1 s: from then on the queue is shed */
+#define SHED_BUDGET   256u
+#define LOG_EVERY_MS  1000
 
 enum verdict { ACCEPTED, EMPTY, SKIP, REST, BROKEN };
 
@@ -50,17 +62,63 @@ static enum verdict judge(int r)
 	}
 }
 
+static bool is_descriptors(int err)
+{
+	return err == -EMFILE || err == -ENFILE;
+}
+
+/* An eventfd: it needs no path and stands for nothing. Without one there is no shedding, no more. */
+static void keep_reserve(struct listener *l)
+{
+	if (l->reserve < 0)
+		sys_wake_open(&l->reserve);
+}
+
+static unsigned shed(struct listener *l)
+{
+	struct linger rst = { .l_onoff = 1 };
+	unsigned n = 0;
+	int fd = -1;
+
+	if (l->reserve < 0)
+		return 0;
+	sys_close(&l->reserve);
+	while (n < SHED_BUDGET && sys_accept4(l->fd, NULL, NULL, &fd) == 0) {
+		sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
+		sys_close(&fd);
+		n++;
+	}
+	keep_reserve(l);
+	return n;
+}
+
+/* Once a second at most: with descriptors coming and going, episodes may be as short as a connection. */
+static void say(struct listener *l, int err, unsigned reset)
+{
+	uint64_t now = poller_now_ms(l->watch.poller);
+
+	l->shed += reset;
+	if (l->said_ms && now - l->said_ms < LOG_EVERY_MS)
+		return;
+	l->said_ms = now;
+	if (l->shed)
+		poller_log(l->watch.poller, 1, "accept: %s, for more than a second now; %u waiting connections were reset",
+			   np_strerror(err), l->shed);
+	else
+		poller_log(l->watch.poller, 1, "accept: %s; connections wait in the queue, trying again from %d ms on",
+			   np_strerror(err), REST_MIN_MS);
+	l->shed = 0;
+}
+
 static void rest(struct listener *l, int err)
 {
 	struct poller *p = l->watch.poller;
+	bool long_since = l->rest_ms >= REST_MAX_MS;
 
-	if (!l->rest_ms) {
-		l->rest_ms = REST_MIN_MS;
-		poller_log(p, 1, "accept: %s; connections wait in the queue, trying again from %d ms on",
-			   np_strerror(err), REST_MIN_MS);
-	} else if (l->rest_ms < REST_MAX_MS) {
-		l->rest_ms *= 2;
-	}
+	l->rest_ms = !l->rest_ms ? REST_MIN_MS : long_since ? REST_MAX_MS : l->rest_ms * 2;
+	if (l->rest_ms > REST_MAX_MS)
+		l->rest_ms = REST_MAX_MS;
+	say(l, err, long_since && is_descriptors(err) ? shed(l) : 0);
 	/* Level-triggered: it would report the waiting connections at every turn. */
 	watch_close(&l->watch);
 	timer_arm(p, &l->retry, poller_now_ms(p) + (uint64_t)l->rest_ms);
@@ -99,6 +157,7 @@ static void conclude(struct listener *l, enum verdict v, int err)
 			l->on_error(l, err);
 	} else {
 		l->rest_ms = 0;
+		keep_reserve(l);
 	}
 }
 
@@ -149,8 +208,12 @@ int listener_open(struct listener *l, struct poller *p, int fd)
 {
 	timer_init(&l->retry, retry);
 	l->fd = fd;
+	l->reserve = -1;
 	l->accepts = 1;
 	l->rest_ms = 0;
+	l->said_ms = 0;
+	l->shed = 0;
+	keep_reserve(l);
 	return resume(l, p);
 }
 
@@ -158,6 +221,8 @@ void listener_close(struct listener *l)
 {
 	timer_disarm(&l->retry);
 	watch_close(&l->watch);
+	if (l->fd >= 0)
+		sys_close(&l->reserve);
 	l->fd = -1;
 }
 
@@ -182,5 +247,5 @@ void listener_nudge(struct listener *l)
 		return;
 	timer_disarm(&l->retry);
 	if (resume(l, p) < 0)
-		timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS);
+		timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS); /* -ENOMEM, -ENOSPC pass as well */
 }

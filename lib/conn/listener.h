@@ -10,7 +10,8 @@
  *
  *   state      leaves it by
  *   accepting  EMFILE, ENFILE, ENOBUFS, ENOMEM -> resting;  listener_close() -> closed
- *   resting    retry timer, listener_nudge() (a descriptor came free) -> accepting;  listener_close()
+ *   resting    retry timer (10 ms to 500 ms), listener_nudge() (a descriptor came free) -> accepting;
+ *              listener_close().  At 500 ms each retry in vain resets what waits, by the reserve
  *   closed
  */
 #ifndef CONN_LISTENER_H
@@ -30,6 +31,9 @@ struct listener {
 	uint64_t turn;    /* of the last event, */
 	uint64_t at_ms;   /* and when it was */
 	int rest_ms;      /* of the current episode; 0 = accepting */
+	int reserve;      /* a descriptor to give up when there is no other; -1 = none */
+	unsigned shed;    /* connections reset and not yet logged */
+	uint64_t said_ms;
 	/* Takes *fd (sets it to -1). Thread: the poller's, main. */
 	void (*on_accept)(struct listener *l, int *fd);
 	/* An error other than a passing one; the listener is closed. EINVAL: somebody shut the socket. */
@@ -42,6 +46,7 @@ int listener_open(struct listener *l, struct poller *p, int fd);
 void listener_close(struct listener *l);
 /* Accept all that is queued now, whatever the budget (for a stop). Return: how many, or -errno. */
 int listener_drain(struct listener *l);
+/* A descriptor came free: if it rests, it tries again. */
 void listener_nudge(struct listener *l);
 
 #endif

@@ -190,6 +190,7 @@ static int hang_doors(struct np_server *s)
 			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
 			d->steered = a->steered;
 			d->fd = d->listener.fd = a->fds[a->shared ? 0 : i];
+			d->listener.reserve = -1;
 		}
 	}
 	return 0;

@@ -95,6 +95,15 @@ static void on_error(struct listener *l, int err)
 	poller_log(d->station->group.poller, 2, "a listener was closed: accept: %s", np_strerror(err));
 }
 
+/* What waits for a descriptor need not wait for the timer. */
+static void on_closed(struct conn_group *g)
+{
+	struct station *st = container_of(g, struct station, group);
+
+	for (unsigned i = 0; i < st->n_doors; i++)
+		listener_nudge(&st->doors[i].listener);
+}
+
 static void on_empty(struct conn_group *g)
 {
 	struct station *st = container_of(g, struct station, group);
@@ -111,6 +120,7 @@ void station_open(struct mail *m)
 {
 	struct station *st = station_of(m);
 
+	st->group.on_closed = on_closed;
 	st->group.on_empty = on_empty;
 	/* Nobody reads the station's own line while it runs: then there is nothing to publish at each dispatch. */
 	st->result = 0;
