@@ -116,6 +116,7 @@ struct np_steer_worker_info {
 	int state;          /* enum np_steer_state */
 	int pid;            /* as it was when it claimed; for people to read */
 	int cpu;            /* the one it asked to serve, -1: none */
+	unsigned weight;    /* 100 where nothing was said */
 	char name[NP_STEER_NAME_MAX + 1];
 	uint64_t busy_ms;   /* busy for so long; 0: idle */
 	/* published by the worker */
@@ -306,7 +307,8 @@ NP_API const char *np_steer_policies(unsigned i);
 /*
  * np_steer_set_hang_ms() - from when on a busy worker is passed over; 0: never
  *
- * Thread: setup. Return: as np_steer_set_policy(); -EINVAL below zero.
+ * Thread: setup. Return: as np_steer_set_policy(); -EINVAL below zero, and under three ticks of the
+ *         kernel's clock (12 ms where HZ is 250).
  */
 NP_API int np_steer_set_hang_ms(struct np_steer *s, int ms);
 
@@ -320,6 +322,29 @@ NP_API int np_steer_set_hang_ms(struct np_steer *s, int ms);
 NP_API int np_steer_drain(struct np_steer *s, unsigned w);
 NP_API int np_steer_undrain(struct np_steer *s, unsigned w);
 NP_API int np_steer_kick(struct np_steer *s, unsigned w);
+
+#define NP_STEER_WEIGHT_MAX 10000
+/*
+ * np_steer_set_weight() - worker @w's share under the policies that weigh, 100 where nothing was said
+ *
+ * Thread: setup. Return: 0; -EINVAL out of 1..NP_STEER_WEIGHT_MAX; else as np_steer_drain().
+ */
+NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
+
+/*
+ * np_steer_set_param() - one of the policies' parameters, by its name
+ *
+ * "hang_ms": from when on a busy worker is passed over, in milliseconds; 0: never. "on_exhausted": what
+ * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused.
+ *
+ * Thread: setup. Return: 0; -EINVAL for an unknown name or a value out of range; else as
+ *         np_steer_set_policy(). np_steer_error() has the sentence.
+ */
+NP_API int np_steer_set_param(struct np_steer *s, const char *name, const char *value);
+/* np_steer_param() - its value, as np_steer_set_param() takes it. Thread: setup. Return: likewise. */
+NP_API int np_steer_param(struct np_steer *s, const char *name, char *dst, size_t cap);
+/* np_steer_params() - the @i-th parameter's name, NULL past the last. Thread: any. */
+NP_API const char *np_steer_params(unsigned i);
 
 /*
  * np_steer_stats() - what the program has counted since it was loaded
@@ -351,6 +376,45 @@ NP_API int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w, struc
  * Return: how many listeners were shut; -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE, -EPERM.
  */
 NP_API int np_steer_rescue(struct np_steer *s, int ms);
+
+/* What waits at one listener of the service, whichever process has it. */
+struct np_steer_queue {
+	size_t sz;
+	unsigned group, worker;
+	unsigned queued;  /* connections that wait for accept(2) */
+	unsigned backlog; /* so many may */
+};
+
+/*
+ * np_steer_queues() - call fn(arg, q) for each listener in a slot; nonzero from it ends the walk
+ *
+ * Of the caller's network namespace, as the kernel tells it (sock_diag(7)).
+ *
+ * Thread: setup. Lifetime: *q lives during the call.
+ * Return: 0, what fn returned, -NP_EUNSUPPORTED at level 0, -EMFILE, -ENOENT without CONFIG_INET_DIAG.
+ */
+NP_API int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_steer_queue *q), void *arg);
+
+/* What np_steer_gc() took away. */
+struct np_steer_garbage {
+	size_t sz;
+	unsigned groups;  /* addresses without a listener */
+	unsigned roster;  /* listeners that are gone, on the rosters of others */
+	unsigned owners;  /* cookies of listeners that are gone */
+	unsigned cpus;    /* CPUs of workers that are gone */
+	unsigned workers; /* lines that nobody has claimed and that were not empty */
+};
+NP_OPTS_INIT(np_steer_garbage)
+
+/*
+ * np_steer_gc() - take away what processes left behind that did not end of their own accord
+ *
+ * None of it does harm: claims and slots go with their sockets, and what else is left costs a retry and
+ * some room. Claims decide, never process numbers.
+ *
+ * Thread: setup. Return: 0; -NP_EUNSUPPORTED at level 0, -EBUSY as np_steer_listen(), -EPERM.
+ */
+NP_API int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret);
 
 /* ------------------------------------------------------------------ pinned services */
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * control: the words that the program obeys: policy, hang_ms, a worker's state
+ * control: the words that the program obeys: policy and its parameters, a worker's state and weight
  *
  * Each is one aligned store into a mapped page: the next SYN sees it, and none is lost by it.
  */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "steer/steer.h"
@@ -57,13 +60,133 @@ int np_steer_set_hang_ms(struct np_steer *s, int ms)
 	r = may_configure(s);
 	if (r < 0)
 		return r;
-	if (ms < 0)
-		return steer_fail(s, -EINVAL, "hang_ms %d: 0 is never", ms);
+	r = steer_check_hang_ms(s, ms);
+	if (r < 0)
+		return r;
 	set_word(s, &s->maps.config->hang_ms, (uint32_t)ms);
 	return 0;
 }
 
-static int set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
+/* ------------------------------------------------------------------ parameters, by name */
+
+struct param {
+	const char *name;
+	const char *takes;
+	int (*set)(struct np_steer *s, const char *value); /* -EDOM: not a value for it */
+	void (*show)(const struct np_config *c, char *dst, size_t cap);
+};
+
+static int number(const char *text, int max, int *ret)
+{
+	char *end;
+	long v;
+
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || end == text || *end || v < 0 || v > max)
+		return -EDOM;
+	*ret = (int)v;
+	return 0;
+}
+
+static int set_hang_ms(struct np_steer *s, const char *value)
+{
+	int ms, r;
+
+	r = number(value, INT_MAX, &ms);
+	return r < 0 ? r : np_steer_set_hang_ms(s, ms);
+}
+
+static void show_hang_ms(const struct np_config *c, char *dst, size_t cap)
+{
+	snprintf(dst, cap, "%u", c->hang_ms);
+}
+
+/* Two words say rst. In this order none of them says it alone while they are changed. */
+static int set_on_exhausted(struct np_steer *s, const char *value)
+{
+	struct np_config *c = s->maps.config;
+
+	if (!strcmp(value, "rst")) {
+		set_word(s, &c->rst_confirm, NP_RST_CONFIRM);
+		set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_RST);
+	} else if (!strcmp(value, "serve")) {
+		set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_SERVE);
+		set_word(s, &c->rst_confirm, 0);
+	} else {
+		return -EDOM;
+	}
+	return 0;
+}
+
+static void show_on_exhausted(const struct np_config *c, char *dst, size_t cap)
+{
+	bool rst = c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
+
+	snprintf(dst, cap, "%s", rst ? "rst" : "serve");
+}
+
+static const struct param params[] = {
+	{ "hang_ms", "milliseconds, 0 for never", set_hang_ms, show_hang_ms },
+	{ "on_exhausted", "serve or rst", set_on_exhausted, show_on_exhausted },
+};
+#define PARAMS (sizeof params / sizeof params[0])
+
+const char *np_steer_params(unsigned i)
+{
+	return i < PARAMS ? params[i].name : NULL;
+}
+
+static const struct param *find_param(const char *name)
+{
+	for (size_t i = 0; i < PARAMS; i++)
+		if (!strcmp(params[i].name, name))
+			return &params[i];
+	return NULL;
+}
+
+static int no_param(struct np_steer *s, const char *name)
+{
+	char names[200] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < PARAMS; i++)
+		n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", params[i].name);
+	return steer_fail(s, -EINVAL, "there is no parameter \"%.40s\": try %s", name, names);
+}
+
+int np_steer_set_param(struct np_steer *s, const char *name, const char *value)
+{
+	const struct param *p = find_param(name);
+	int r;
+
+	if (!p)
+		return no_param(s, name);
+	r = may_configure(s);
+	if (r == 0)
+		r = p->set(s, value);
+	return r == -EDOM ? steer_fail(s, -EINVAL, "%s takes %s, not \"%.40s\"", name, p->takes, value) : r;
+}
+
+int np_steer_param(struct np_steer *s, const char *name, char *dst, size_t cap)
+{
+	const struct param *p = find_param(name);
+	struct np_config c;
+	int r;
+
+	if (!p)
+		return no_param(s, name);
+	if (!steer_has_program(s))
+		return no_program(s);
+	r = maps_config(&s->maps, &c);
+	if (r == 0)
+		p->show(&c, dst, cap);
+	return r;
+}
+
+/* ------------------------------------------------------------------ workers */
+
+static int must_be_claimed(struct np_steer *s, unsigned w)
 {
 	uint32_t key = w;
 	uint64_t cookie;
@@ -72,8 +195,16 @@ static int set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
 		return no_program(s);
 	if (w >= NP_WORKERS || map_lookup(&s->maps, MAP_np_claims, &key, &cookie) < 0)
 		return steer_fail(s, -ENOENT, "nobody is worker %u of the service %s", w, s->name);
-	__atomic_store_n((uint32_t *)&s->maps.ctl[w].state, (uint32_t)state, __ATOMIC_RELEASE);
 	return 0;
+}
+
+static int set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
+{
+	int r = must_be_claimed(s, w);
+
+	if (r == 0)
+		__atomic_store_n((uint32_t *)&s->maps.ctl[w].state, (uint32_t)state, __ATOMIC_RELEASE);
+	return r;
 }
 
 int np_steer_drain(struct np_steer *s, unsigned w)
@@ -90,6 +221,20 @@ int np_steer_kick(struct np_steer *s, unsigned w)
 {
 	return set_state(s, w, NP_WORKER_OUT);
 }
+
+int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight)
+{
+	int r = must_be_claimed(s, w);
+
+	if (r == 0 && (weight < 1 || weight > NP_STEER_WEIGHT_MAX))
+		return steer_fail(s, -EINVAL, "weight %u: 1 to %d, where 100 is usual; `npsteer drain` for none",
+				  weight, NP_STEER_WEIGHT_MAX);
+	if (r == 0)
+		__atomic_store_n(&s->maps.ctl[w].weight, weight, __ATOMIC_RELEASE);
+	return r;
+}
+
+/* ------------------------------------------------------------------ health */
 
 int np_steer_rescue(struct np_steer *s, int ms)
 {

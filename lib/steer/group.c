@@ -119,6 +119,19 @@ void group_roster(struct np_steer *s, unsigned g)
 		__atomic_store_n(&e[n].w1, 0, __ATOMIC_RELAXED);
 }
 
+static void write_key(struct np_steer *s, unsigned g, const struct np_group *key)
+{
+	pthread_mutex_lock(&s->own.lock);
+	s->maps.groups[g] = *key;
+	pthread_mutex_unlock(&s->own.lock);
+	s->port0[g / 32] &= ~(1u << g % 32);
+}
+
+void group_free(struct np_steer *s, unsigned g)
+{
+	write_key(s, g, &(struct np_group){ 0 });
+}
+
 static void group_assign(struct np_steer *s, unsigned g, const struct np_group *key)
 {
 	struct np_group fresh = *key;
@@ -127,10 +140,7 @@ static void group_assign(struct np_steer *s, unsigned g, const struct np_group *
 	for (unsigned w = 0; w < steer_high_water(s); w++)
 		worker_clear_slot_stats(s, g, w);
 	fresh.workers = 0;
-	pthread_mutex_lock(&s->own.lock);
-	s->maps.groups[g] = fresh;
-	pthread_mutex_unlock(&s->own.lock);
-	s->port0[g / 32] &= ~(1u << g % 32);
+	write_key(s, g, &fresh);
 }
 
 int group_take(struct np_steer *s, const struct np_group *key)

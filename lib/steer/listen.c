@@ -410,6 +410,7 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 {
 	struct np_steer *s = w->s;
 	struct own_listener l;
+	struct np_group key;
 	uint64_t cookie;
 	int r;
 
@@ -421,8 +422,11 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 	if (r < 0)
 		return r;
 	r = w->left ? -ESHUTDOWN : listen_again(fd, &l);
-	if (r == 0)
-		r = enrol(w, l.slot / NP_WORKERS, fd);
+	if (r == 0) {
+		/* The address may have become another group: it looked as if nobody listened there. */
+		group_key(&key, &l.ss, fd);
+		r = add_locked(w, fd, &key);
+	}
 	steer_unlock(s);
 	return r;
 }

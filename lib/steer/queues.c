@@ -2,6 +2,10 @@
 /* queues: one question for each family and port; np_owners knows whose listener it is. */
 #include "steer/queues.h"
 
+#include <errno.h>
+
+#include "sys/io.h"
+
 #include <string.h>
 
 struct walk {
@@ -62,4 +66,39 @@ int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void
 		if (groups[g].family && !asked(groups, g))
 			r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, visit, &k);
 	return r;
+}
+
+struct told {
+	int (*fn)(void *arg, const struct np_steer_queue *q);
+	void *arg;
+	int r;
+};
+
+static void tell(void *arg, const struct queue *q)
+{
+	struct np_steer_queue out = {
+		.sz = sizeof out,
+		.group = q->group,
+		.worker = q->worker,
+		.queued = q->listener.queued,
+		.backlog = q->listener.backlog,
+	};
+	struct told *t = arg;
+
+	if (t->r == 0)
+		t->r = t->fn(t->arg, &out);
+}
+
+int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_steer_queue *q), void *arg)
+{
+	struct told t = { fn, arg, 0 };
+	int fd = -1, r;
+
+	if (!steer_has_program(s))
+		return -NP_EUNSUPPORTED;
+	r = sys_diag_open(&fd);
+	if (r == 0)
+		r = queues_each(s, fd, 0, tell, &t);
+	sys_close(&fd);
+	return r < 0 ? r : t.r;
 }

@@ -129,6 +129,7 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 	i.claimed = true;
 	i.state = (int)s->maps.ctl[w].state;
 	i.cpu = cpu_of(s, w);
+	i.weight = s->maps.ctl[w].weight ? s->maps.ctl[w].weight : 100;
 	if (map_lookup(&s->maps, MAP_np_info, &key, &cold) == 0 && cold.claim_cookie == cookie) {
 		i.pid = (int)cold.pid;
 		memcpy(i.name, cold.name, sizeof i.name - 1);

@@ -63,6 +63,16 @@ void steer_log(const struct np_steer *s, int level, const char *fmt, ...)
 	s->log(s->log_arg, level, msg);
 }
 
+int steer_check_hang_ms(struct np_steer *s, int ms)
+{
+	int least = (int)((3 * sys_clock_tick_ns() + 999999u) / 1000000u);
+
+	if (ms < 0 || (ms && ms < least))
+		return steer_fail(s, -EINVAL, "hang_ms %d: 0 is never, and the clock it is told by needs %d or more", ms,
+				  least);
+	return 0;
+}
+
 unsigned steer_hang_ms(const struct np_steer *s)
 {
 	struct np_config c;
@@ -126,9 +136,10 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 	if (o->policy && steer_policy(o->policy) < 0)
 		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
 				  o->policy);
-	if ((unsigned)o->mode > NP_STEER_JOIN || o->hang_ms < -1)
-		return steer_fail(s, -EINVAL, "mode %d or hang_ms %d is out of range", (int)o->mode,
-				  o->hang_ms);
+	if ((unsigned)o->mode > NP_STEER_JOIN)
+		return steer_fail(s, -EINVAL, "there is no mode %d", (int)o->mode);
+	if (o->hang_ms != -1 && steer_check_hang_ms(s, o->hang_ms) < 0)
+		return -EINVAL;
 	strcpy(s->name, service);
 	return 0;
 }

@@ -11,6 +11,7 @@
  *   listen   the one legal order
  *   own      the listeners of this process; queues: what waits at each listener of the service
  *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
+ *   gc       what dead processes left behind
  *   control  policy, drain;  stats: what was counted
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
@@ -87,6 +88,12 @@ int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* What np_steer_opts.log gets. Thread: any. */
 void steer_log(const struct np_steer *s, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/*
+ * steer_check_hang_ms() - stamps are as coarse as the kernel's tick: what is under three of them is noise
+ *
+ * Return: 0; -EINVAL and a sentence.
+ */
+int steer_check_hang_ms(struct np_steer *s, int ms);
 /* From when on a busy worker hangs; 0: never. */
 unsigned steer_hang_ms(const struct np_steer *s);
 /* Every worker ever claimed is below. */
@@ -143,6 +150,8 @@ int group_take(struct np_steer *s, const struct np_group *key);
 bool group_live(const struct np_steer *s, unsigned g);
 /* Rebuilds the roster of @g from what is in np_socks. */
 void group_roster(struct np_steer *s, unsigned g);
+/* Nobody listens there any more. */
+void group_free(struct np_steer *s, unsigned g);
 /* The address of a socket, or of @a with @fd's device and namespace. */
 void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd);
 void group_format(const struct np_group *key, char *dst, size_t cap);
@@ -156,6 +165,10 @@ bool group_same(const struct np_group *a, const struct np_group *b);
  * Lifetime: until np_steer_worker_close().
  */
 struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
+/* Claims worker @w, until *ret_fd is closed. -EEXIST: somebody has. */
+int worker_claim(struct np_steer *s, unsigned w, int *ret_fd);
+/* Its line, its control words, its health. Only with the claim. */
+void worker_clear(struct np_steer *s, unsigned w);
 /* Zeroes the counters of one slot: they count from its worker's claim on. */
 void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w);
 

@@ -40,6 +40,25 @@ static int token_new(int *ret_fd)
 	return 0;
 }
 
+int worker_claim(struct np_steer *s, unsigned w, int *ret_fd)
+{
+	uint32_t key = w;
+	uint64_t token;
+	int fd = -1, r;
+
+	r = token_new(&fd);
+	if (r < 0)
+		return r;
+	token = (uint64_t)fd;
+	r = map_update(&s->maps, MAP_np_claims, &key, &token, BPF_NOEXIST);
+	if (r < 0) {
+		sys_close(&fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
 static int claim(struct np_steer_worker *w)
 {
 	struct np_steer *s = w->s;
@@ -146,14 +165,19 @@ static void clear(void *p, size_t n)
 		__atomic_store_n(word, 0, __ATOMIC_RELAXED);
 }
 
+void worker_clear(struct np_steer *s, unsigned w)
+{
+	clear(&s->maps.workers[w], sizeof s->maps.workers[0]);
+	clear(&s->maps.ctl[w], sizeof s->maps.ctl[0]);
+	clear(&s->maps.health[w], sizeof s->maps.health[0]);
+}
+
 static void start_afresh(struct np_steer_worker *w, const char *name)
 {
 	struct np_steer *s = w->s;
 
 	w->line = &s->maps.workers[w->index];
-	clear(w->line, sizeof *w->line);
-	clear(&s->maps.ctl[w->index], sizeof s->maps.ctl[0]);
-	clear(&s->maps.health[w->index], sizeof s->maps.health[0]);
+	worker_clear(s, w->index);
 	if (steer_has_program(s)) {
 		forget_owned(s, w->index);
 		for (unsigned g = 0; g < NP_GROUPS; g++)

@@ -29,138 +29,11 @@
 #include "netpoll/steer.h"
 #include "steer_abi.h"
 #include "support/json.h"
-#include "support/run.h"
 #include "support/test.h"
+#include "support/tool.h"
 
 #define USUAL "/sys/fs/bpf"
 #define OWN   "/run/netpoll/bpf"
-
-/* Exit codes as npsteer(8) has them: the numbers are the promise. */
-enum { DONE, FAILED, MISUSED, DENIED, ABSENT, BUSY, FOREIGN, UNSUPPORTED };
-
-static char *dir; /* holds a copy of the tool that any user may run */
-
-/* ------------------------------------------------------------------ given */
-
-static bool isolated; /* in namespaces of this test's own, with a /run and a /sys/fs/bpf for it */
-
-#define NEEDS_RIGHTS()                                                                      \
-	do {                                                                                \
-		if (!isolated)                                                              \
-			SKIP("needs root, CAP_BPF and mount namespaces on a mounted root"); \
-	} while (0)
-
-/* A chroot whose root is no mount point cannot be made private. */
-static bool isolate(void)
-{
-	return can_root() && can_bpf() && unshare(CLONE_NEWNS) == 0 &&
-	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && own_netns() == 0 &&
-	       mount("none", "/run", "tmpfs", 0, "mode=0755") == 0 &&
-	       mount("none", USUAL, "tmpfs", 0, "mode=0755") == 0;
-}
-
-static void setup(void)
-{
-	dir = temp_dir();
-	must_sh("chmod 755 '%1$s' && cp \"${NP_BUILD:-build}/npsteer\" '%1$s' && chmod 755 '%1$s/npsteer'",
-		dir);
-	isolated = isolate();
-	unsetenv("NP_BPFFS");
-}
-
-/* The mounts end with the test's process, who is alone in its namespace. */
-static void teardown(void)
-{
-	remove_tree(&dir);
-}
-
-/* npsteer with these words, as the shell splits them. */
-static void npsteer(struct ran *r, const char *words)
-{
-	sh(r, "'%s/npsteer' %s", dir, words);
-}
-
-/* The same as uid 1234, in @gid only, without capabilities. */
-static void npsteer_as(struct ran *r, int gid, const char *words)
-{
-	sh(r, "setpriv --reuid 1234 --regid %d --clear-groups '%s/npsteer' %s", gid, dir, words);
-}
-
-static void must(const char *words)
-{
-	struct ran r;
-
-	npsteer(&r, words);
-	ck_assert_msg(r.code == DONE, "npsteer %s: exit %d\n%s%s", words, r.code, r.out, r.err);
-	ran_free(&r);
-}
-
-/* The answer of npsteer -j with these words; malloc'ed. */
-static char *answer(const char *words)
-{
-	struct ran r;
-
-	sh(&r, "'%s/npsteer' -j %s", dir, words);
-	ck_assert_msg(r.code == DONE, "npsteer -j %s: exit %d\n%s%s", words, r.code, r.out, r.err);
-	ck_assert_msg(json_valid(r.out), "no JSON: %s", r.out);
-	ck_assert_int_eq(json_number(r.out, "schema"), 1);
-	ck_assert_str_eq(r.err, "");
-	free(r.err);
-	return r.out;
-}
-
-static void must_have(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "no %s in: %s", part, text);
-}
-
-/* A server of the service in this process: one worker, one listener. */
-struct server {
-	struct np_steer *steer;
-	struct np_steer_worker *worker;
-	int fd;
-	struct sockaddr_in at;
-};
-
-static void given_server(struct server *s, const char *service)
-{
-	socklen_t len = sizeof s->at;
-	char why[NP_STEER_TEXT_MAX] = "";
-	int r;
-
-	r = np_steer_open(service,
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why,
-				  .error_cap = sizeof why),
-			  &s->steer);
-	ck_assert_msg(r == 0, "%s", why);
-	ck_assert_int_eq(np_steer_worker(s->steer, "a \"worker\"", &s->worker), 0);
-	ck_assert_int_eq(np_steer_listen(s->worker, "tcp", "127.0.0.1:0", 0, &s->fd), 0);
-	ck_assert_int_eq(getsockname(s->fd, (struct sockaddr *)&s->at, &len), 0);
-}
-
-static void server_end(struct server *s)
-{
-	close(s->fd);
-	ck_assert_int_eq(np_steer_worker_close(&s->worker), 0);
-	ck_assert_int_eq(np_steer_close(&s->steer), 0);
-}
-
-/* @n connections, one after another, accepted and closed by the server. */
-static void connect_times(const struct server *s, int n)
-{
-	for (int i = 0; i < n; i++) {
-		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), got;
-
-		ck_assert_int_eq(connect(fd, (const struct sockaddr *)&s->at, sizeof s->at), 0);
-		await_fd(s->fd, POLLIN);
-		got = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
-		ck_assert_int_ge(got, 0);
-		np_steer_conn_inc(s->worker);
-		np_steer_conn_dec(s->worker);
-		close(got);
-		close(fd);
-	}
-}
 
 /* ------------------------------------------------------------------ then */
 
@@ -174,29 +47,6 @@ static bool is_bpffs(const char *path)
 	struct statfs f;
 
 	return statfs(path, &f) == 0 && (unsigned)f.f_type == 0xcafe4a11u;
-}
-
-/* It fails with that code and one sentence that has this part, in text and in JSON. */
-static void fails_with(int code, const char *part, const char *words)
-{
-	struct ran r;
-
-	npsteer(&r, words);
-	ck_assert_msg(r.code == code, "npsteer %s: exit %d, not %d\n%s%s", words, r.code, code,
-		      r.out, r.err);
-	ck_assert_str_eq(r.out, "");
-	ck_assert_msg(!strncmp(r.err, "npsteer: ", 9) &&
-			      strchr(r.err, '\n') == r.err + strlen(r.err) - 1,
-		      "not one sentence: %s", r.err);
-	must_have(r.err, part);
-	ran_free(&r);
-
-	sh(&r, "'%s/npsteer' %s -j", dir, words);
-	ck_assert_int_eq(r.code, code);
-	ck_assert_msg(json_valid(r.out), "no JSON: %s", r.out);
-	ck_assert_int_eq(json_number(r.out, "error.code"), code);
-	ck_assert_str_eq(r.err, "");
-	ran_free(&r);
 }
 
 /* ------------------------------------------------------------------ load and unload */
@@ -661,7 +511,7 @@ START_TEST(a_wrong_command_line_is_refused_in_one_sentence)
 		must_have(r.err, wrong[i][1]);
 		ran_free(&r);
 		/* -j in front: behind an option without its value it would be that value */
-		sh(&r, "'%s/npsteer' -j %s", dir, wrong[i][0]);
+		sh(&r, "'%s/npsteer' -j %s", tool_dir, wrong[i][0]);
 		ck_assert_int_eq(r.code, MISUSED);
 		ck_assert(json_valid(r.out));
 		ran_free(&r);
@@ -690,7 +540,7 @@ START_TEST(an_answer_that_cannot_be_written_is_no_success)
 {
 	struct ran r;
 
-	sh(&r, "'%s/npsteer' help > /dev/full", dir);
+	sh(&r, "'%s/npsteer' help > /dev/full", tool_dir);
 	ck_assert_int_eq(r.code, FAILED);
 	ran_free(&r);
 }
@@ -701,7 +551,7 @@ int main(void)
 	Suite *s = suite_create("npsteer");
 	TCase *t = tcase_create("npsteer");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, load_mounts_a_missing_bpffs_and_says_so);
 	tcase_add_test(t, load_again_is_success_and_changes_nothing);
 	tcase_add_test(t, load_answers_with_what_it_made);

@@ -21,10 +21,19 @@ static const struct verb verbs[] = {
 	{ "unload", "force ", 0, verb_unload, "unload [SERVICE] [--force]",
 	  "remove the service's pins" },
 	{ "status", "", 0, verb_status, "status [SERVICE]", "services, workers and addresses" },
-	{ "stats", "watch count ", 0, verb_stats, "stats [SERVICE] [-w SEC [-n COUNT]]",
+	{ "stats", "interval count ", 0, verb_stats, "stats [SERVICE] [-w SEC [-n COUNT]]",
 	  "what the program has counted" },
-	{ "policy", "", 2, verb_policy, "policy SERVICE [POLICY] [hang_ms=MS]",
+	{ "top", "interval count ", 0, verb_top, "top [SERVICE] [-w SEC] [-n COUNT]",
+	  "the workers, live" },
+	{ "policy", "", NPSTEER_ARGS, verb_policy, "policy SERVICE [POLICY] [hang_ms=MS] [on_exhausted=serve|rst]",
 	  "show or switch the policy" },
+	{ "drain", "", 1, verb_drain, "drain SERVICE WORKER", "new connections only if nobody else can take them" },
+	{ "undrain", "", 1, verb_undrain, "undrain SERVICE WORKER", "end that, or a kick" },
+	{ "kick", "", 1, verb_kick, "kick SERVICE WORKER", "no new connections at all" },
+	{ "weight", "", 2, verb_weight, "weight SERVICE WORKER WEIGHT", "its share under policies that weigh; 100 is usual" },
+	{ "rescue", "watch ", 0, verb_rescue, "rescue [SERVICE] [--watch]",
+	  "hand what hanging workers have queued to their siblings" },
+	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
 };
 
 #define VERBS (sizeof verbs / sizeof verbs[0])
@@ -142,7 +151,7 @@ bool parse_number(const char *text, long max, long *ret)
 
 /* ------------------------------------------------------------------ command line */
 
-enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS };
+enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_WATCH };
 
 static const struct option longs[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -153,9 +162,10 @@ static const struct option longs[] = {
 	{ "group", required_argument, NULL, OPT_GROUP },
 	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "hang-ms", required_argument, NULL, OPT_HANG_MS },
-	{ "watch", required_argument, NULL, 'w' },
+	{ "interval", required_argument, NULL, 'w' },
 	{ "count", required_argument, NULL, 'n' },
 	{ "force", no_argument, NULL, 'f' },
+	{ "watch", no_argument, NULL, OPT_WATCH },
 	{ 0 },
 };
 
@@ -170,7 +180,7 @@ static const char **place_of(struct npsteer *n, int option)
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case 'w':
-		return &n->watch;
+		return &n->interval;
 	case 'n':
 		return &n->count;
 	default:
@@ -227,6 +237,8 @@ static int parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 			place = place_of(n, c);
 			if (place)
 				*place = optarg;
+			else if (c == OPT_WATCH)
+				n->watch = true;
 			else
 				n->force = true;
 			for (const struct option *o = longs; o->name; o++)

@@ -27,22 +27,24 @@ enum exit_code {
 };
 
 #define JSON_SCHEMA 1
+#define NPSTEER_ARGS 4 /* words after SERVICE, at most */
 
 struct npsteer {
 	bool json;
 	bool answered; /* --help, --version: nothing is left to do */
 	struct json say;
 	const char *service; /* NULL: none was named */
-	const char *args[2]; /* what follows it */
+	const char *args[NPSTEER_ARGS]; /* what follows it */
 	int n_args;
 	/* options */
 	const char *bpffs;
 	const char *group;
 	const char *policy;
 	const char *hang_ms;
-	const char *watch;
+	const char *interval;
 	const char *count;
 	bool force;
+	bool watch;
 };
 
 struct verb {
@@ -59,7 +61,14 @@ int verb_load(struct npsteer *n);
 int verb_unload(struct npsteer *n);
 int verb_status(struct npsteer *n);
 int verb_stats(struct npsteer *n);
+int verb_top(struct npsteer *n);
 int verb_policy(struct npsteer *n);
+int verb_drain(struct npsteer *n);
+int verb_undrain(struct npsteer *n);
+int verb_kick(struct npsteer *n);
+int verb_weight(struct npsteer *n);
+int verb_rescue(struct npsteer *n);
+int verb_gc(struct npsteer *n);
 
 /* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */
 int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
@@ -75,6 +84,15 @@ void end_answer(struct npsteer *n);
 const char *service_of(const struct npsteer *n);
 /* Joins it, read and write as far as the caller may. DONE, or what fail() returned. */
 int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
+
+/*
+ * The interval and the number of lines that -w and -n ask for; *ret_every 0: once, *ret_count 0: for ever.
+ * DONE, or what fail() returned.
+ */
+int parse_interval(struct npsteer *n, double *ret_every, long *ret_count);
+void pause_for(double seconds);
+double seconds_now(void);
+const char *state_name(int state);
 
 /* A number from @text, all of it. False if it is none or out of 0..max. */
 bool parse_number(const char *text, long max, long *ret);

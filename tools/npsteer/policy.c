@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* policy: show it, or switch it under load. One word in a map: no connection is lost by it. */
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "npsteer.h"
-
-/* What the words after SERVICE ask for. */
-struct wish {
-	const char *policy; /* NULL: as it is */
-	long hang_ms;       /* -1: as it is */
-};
 
 static int no_policy(struct npsteer *n, const char *name)
 {
@@ -32,45 +24,62 @@ static bool is_policy(const char *name)
 	return false;
 }
 
-static int parse(struct npsteer *n, struct wish *w)
+/* The policy among the words after SERVICE, the last one if there are several; NULL: none. */
+static int parse(struct npsteer *n, const char **ret_policy)
 {
-	static const char hang[] = "hang_ms=";
-
+	*ret_policy = NULL;
 	for (int i = 0; i < n->n_args; i++) {
-		const char *arg = n->args[i];
-
-		if (!strncmp(arg, hang, sizeof hang - 1)) {
-			if (!parse_number(arg + sizeof hang - 1, INT_MAX, &w->hang_ms))
-				return fail(n, MISUSED,
-					    "hang_ms takes milliseconds, 0 for never, not \"%s\"",
-					    arg + sizeof hang - 1);
-		} else if (!is_policy(arg)) {
-			return no_policy(n, arg);
-		} else {
-			w->policy = arg;
-		}
+		if (strchr(n->args[i], '='))
+			continue;
+		if (!is_policy(n->args[i]))
+			return no_policy(n, n->args[i]);
+		*ret_policy = n->args[i];
 	}
 	return DONE;
 }
 
-static int set(struct npsteer *n, struct np_steer *s, const struct wish *w)
+/* @word is "name=value". */
+static int set_param(struct np_steer *s, const char *word)
+{
+	const char *value = strchr(word, '=') + 1;
+	char name[64];
+
+	snprintf(name, sizeof name, "%.*s", (int)(value - word - 1), word);
+	return np_steer_set_param(s, name, value);
+}
+
+/* The parameters first: a policy that starts with the wrong ones would be seen at work. */
+static int set(struct npsteer *n, struct np_steer *s, const char *policy)
 {
 	int r = 0;
 
-	if (w->policy)
-		r = np_steer_set_policy(s, w->policy);
-	if (r == 0 && w->hang_ms >= 0)
-		r = np_steer_set_hang_ms(s, (int)w->hang_ms);
+	for (int i = 0; i < n->n_args && r == 0; i++)
+		if (strchr(n->args[i], '='))
+			r = set_param(s, n->args[i]);
+	if (policy && r == 0)
+		r = np_steer_set_policy(s, policy);
 	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
+}
+
+static void show_text(struct np_steer *s, const struct np_steer_info *i)
+{
+	char value[64];
+
+	printf("%s", i->policy);
+	for (unsigned p = 0; np_steer_params(p); p++)
+		if (np_steer_param(s, np_steer_params(p), value, sizeof value) == 0)
+			printf(" %s=%s", np_steer_params(p), value);
+	putchar('\n');
 }
 
 static void show(struct npsteer *n, struct np_steer *s)
 {
 	struct np_steer_info i = { .sz = sizeof i };
+	char value[64];
 
 	np_steer_info(s, &i);
 	if (!n->json) {
-		printf("%s hang_ms=%d\n", i.policy, i.hang_ms);
+		show_text(s, &i);
 		return;
 	}
 	answer(n);
@@ -81,21 +90,26 @@ static void show(struct npsteer *n, struct np_steer *s)
 	for (unsigned p = 0; np_steer_policies(p); p++)
 		json_string(&n->say, NULL, np_steer_policies(p));
 	json_end_array(&n->say);
+	json_object(&n->say, "parameters");
+	for (unsigned p = 0; np_steer_params(p); p++)
+		if (np_steer_param(s, np_steer_params(p), value, sizeof value) == 0)
+			json_string(&n->say, np_steer_params(p), value);
+	json_end_object(&n->say);
 	end_answer(n);
 }
 
 int verb_policy(struct npsteer *n)
 {
-	struct wish w = { .hang_ms = -1 };
+	const char *policy;
 	struct np_steer *s;
 	int code;
 
-	code = parse(n, &w);
+	code = parse(n, &policy);
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	code = set(n, s, &w);
+	code = set(n, s, policy);
 	if (code == DONE)
 		show(n, s);
 	np_steer_close(&s);

@@ -5,11 +5,9 @@
  * The counters are read one after another while the program counts on: sums may be off by what
  * came in between. Under -w a line is what was added since the line before, per second.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "npsteer.h"
 #include "table.h"
@@ -236,14 +234,6 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 	X(migrated_request) \
 	X(skipped_hung)
 
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void show_change(struct npsteer *n, const char *service, const struct np_steer_stats *a,
 			const struct np_steer_stats *b, double dt)
 {
@@ -277,20 +267,11 @@ static void watch_heading(const struct npsteer *n)
 	putchar('\n');
 }
 
-static void pause_for(double s)
-{
-	struct timespec t = { .tv_sec = (time_t)s,
-			      .tv_nsec = (long)((s - (double)(time_t)s) * 1e9) };
-
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
-}
-
 /* Ends with the count, with a reader who has gone, or with ^C. */
 static int watch(struct npsteer *n, struct np_steer *s, double every, long count)
 {
 	struct np_steer_stats now = { .sz = sizeof now }, last = { .sz = sizeof last };
-	double then = seconds(), at;
+	double then = seconds_now(), at;
 	int r;
 
 	r = np_steer_stats(s, &last);
@@ -298,33 +279,13 @@ static int watch(struct npsteer *n, struct np_steer *s, double every, long count
 	for (long i = 0; r == 0 && (count == 0 || i < count) && !ferror(stdout); i++) {
 		pause_for(every);
 		r = np_steer_stats(s, &now);
-		at = seconds();
+		at = seconds_now();
 		if (r == 0)
 			show_change(n, service_of(n), &last, &now, at - then);
 		then = at;
 		last = now;
 	}
 	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
-}
-
-static int parse(struct npsteer *n, double *every, long *count)
-{
-	char *end;
-
-	*every = 0;
-	*count = 0;
-	if (n->watch) {
-		*every = strtod(n->watch, &end);
-		if (end == n->watch || *end || !(*every >= 0.001 && *every <= 86400))
-			return fail(n, MISUSED, "-w takes seconds, such as 1 or 0.5, not \"%s\"",
-				    n->watch);
-	}
-	if (n->count && !n->watch)
-		return fail(n, MISUSED, "-n counts the lines of -w: npsteer stats -w 1 -n %s",
-			    n->count);
-	if (n->count && (!parse_number(n->count, 1000000000, count) || *count == 0))
-		return fail(n, MISUSED, "-n takes a number of lines, not \"%s\"", n->count);
-	return DONE;
 }
 
 int verb_stats(struct npsteer *n)
@@ -335,12 +296,14 @@ int verb_stats(struct npsteer *n)
 	long count;
 	int code, r;
 
-	code = parse(n, &every, &count);
+	code = parse_interval(n, &every, &count);
+	if (code == DONE && count && every <= 0)
+		code = fail(n, MISUSED, "-n counts the lines of -w: npsteer stats -w 1 -n %s", n->count);
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	if (n->watch) {
+	if (every > 0) {
 		code = watch(n, s, every, count);
 	} else {
 		r = np_steer_stats(s, &t);

@@ -7,20 +7,6 @@
 #include "npsteer.h"
 #include "table.h"
 
-static const char *state_name(int state)
-{
-	switch (state) {
-	case NP_STEER_READY:
-		return "ready";
-	case NP_STEER_DRAINING:
-		return "draining";
-	case NP_STEER_OUT:
-		return "out";
-	default:
-		return "unknown";
-	}
-}
-
 /* ------------------------------------------------------------------ text */
 
 static void text_workers(struct np_steer *s, const struct np_steer_info *info)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* gc: what dead processes left behind. Nobody has to run it: what is left does no harm. */
+#include <stdio.h>
+
+#include "npsteer.h"
+
+#define KINDS(X)                                             \
+	X(groups, "addresses without a listener")            \
+	X(roster, "listeners that are gone, on a roster")    \
+	X(owners, "cookies of listeners that are gone")      \
+	X(cpus, "CPUs of workers that are gone")             \
+	X(workers, "lines that nobody has claimed")
+
+int verb_gc(struct npsteer *n)
+{
+	struct np_steer_garbage g = { .sz = sizeof g };
+	struct np_steer *s;
+	unsigned total = 0;
+	int code, r;
+
+	code = join_service(n, service_of(n), &s);
+	if (code != DONE)
+		return code;
+	r = np_steer_gc(s, &g);
+	if (r < 0)
+		code = fail_status(n, r, np_steer_error(s));
+	np_steer_close(&s);
+	if (code != DONE)
+		return code;
+	if (n->json) {
+		answer(n);
+		json_string(&n->say, "service", service_of(n));
+#define X(field, text) json_uint(&n->say, #field, g.field);
+		KINDS(X)
+#undef X
+		end_answer(n);
+		return DONE;
+	}
+#define X(field, text)                                 \
+	if (g.field)                                   \
+		printf("%u %s\n", g.field, text);      \
+	total += g.field;
+	KINDS(X)
+#undef X
+	if (!total)
+		puts("nothing was left behind");
+	return DONE;
+}

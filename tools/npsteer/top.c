@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * top: each worker's listeners, live: what is queued, who is busy, and how many connections come
+ *
+ * On a terminal the table is drawn over the last one; elsewhere each is printed below it, and under
+ * --json each is one object.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "npsteer.h"
+#include "table.h"
+
+/* A listener in a slot. */
+struct row {
+	struct np_steer_queue q;
+	uint64_t steered; /* and given by fallback, and by a SYN cookie's ACK, since its worker claimed */
+	double per_second;
+};
+
+struct frame {
+	struct row *rows;
+	size_t n;
+	double at;
+};
+
+/* ------------------------------------------------------------------ one look */
+
+static int add(void *arg, const struct np_steer_queue *q)
+{
+	struct frame *f = arg;
+	struct row *grown = realloc(f->rows, (f->n + 1) * sizeof *grown);
+
+	if (!grown)
+		abort(); /* a tool that shows half a table lies */
+	f->rows = grown;
+	f->rows[f->n++] = (struct row){ .q = *q };
+	return 0;
+}
+
+static int by_slot(const void *a, const void *b)
+{
+	const struct np_steer_queue *x = &((const struct row *)a)->q, *y = &((const struct row *)b)->q;
+
+	if (x->group != y->group)
+		return x->group < y->group ? -1 : 1;
+	return x->worker < y->worker ? -1 : x->worker > y->worker;
+}
+
+static const struct row *find(const struct frame *f, const struct np_steer_queue *q)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->rows[i].q.group == q->group && f->rows[i].q.worker == q->worker)
+			return &f->rows[i];
+	return NULL;
+}
+
+/* A worker that was claimed anew in between counts from zero again. */
+static void rate(struct frame *f, const struct frame *last)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const struct row *was = find(last, &f->rows[i].q);
+		uint64_t before = was && was->steered <= f->rows[i].steered ? was->steered : 0;
+
+		if (was && f->at > last->at)
+			f->rows[i].per_second = (double)(f->rows[i].steered - before) / (f->at - last->at);
+	}
+}
+
+static int look(struct np_steer *s, struct frame *f)
+{
+	int r;
+
+	*f = (struct frame){ .at = seconds_now() };
+	r = np_steer_queues(s, add, f);
+	qsort(f->rows, f->n, sizeof *f->rows, by_slot);
+	for (size_t i = 0; i < f->n; i++) {
+		struct np_steer_worker_info w = { .sz = sizeof w };
+
+		if (np_steer_slot_stats(s, f->rows[i].q.group, f->rows[i].q.worker, &w) == 0)
+			f->rows[i].steered = w.steered + w.fallback;
+	}
+	return r;
+}
+
+/* ------------------------------------------------------------------ shown */
+
+static void text_row(struct table *t, struct np_steer *s, const struct row *row)
+{
+	struct np_steer_group_info g = { .sz = sizeof g };
+	struct np_steer_worker_info w = { .sz = sizeof w };
+
+	np_steer_group_info(s, row->q.group, &g);
+	np_steer_worker_info(s, row->q.worker, &w);
+	table_text(t, "%s", g.address);
+	table_uint(t, row->q.worker);
+	table_text(t, "%s", w.name);
+	table_text(t, "%s", state_name(w.state));
+	table_uint(t, w.conns);
+	table_uint(t, row->q.queued);
+	table_uint(t, row->q.backlog);
+	table_uint(t, w.busy_ms);
+	table_text(t, "%.1f", row->per_second);
+	table_uint(t, w.rescued);
+}
+
+static void show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
+{
+	static const char *const heads[] = { "ADDRESS", "WORKER",  "NAME",    "STATE",     "CONNS",
+					     "QUEUED",  "BACKLOG", "BUSY_MS", "STEERED/S", "RESCUED" };
+	struct np_steer_info info = { .sz = sizeof info };
+	struct table t;
+
+	np_steer_info(s, &info);
+	if (isatty(STDOUT_FILENO))
+		fputs("\033[H\033[J", stdout);
+	printf("%s: level %d, policy %s, hang_ms %d, %zu listener%s\n", info.service, info.level, info.policy,
+	       info.hang_ms, f->n, f->n == 1 ? "" : "s");
+	table_init(&t, sizeof heads / sizeof heads[0]);
+	for (size_t i = 0; i < t.columns; i++)
+		table_text(&t, "%s", heads[i]);
+	for (size_t i = 0; i < f->n; i++)
+		text_row(&t, s, &f->rows[i]);
+	table_print(&t, stdout, "  ");
+	table_fini(&t);
+	fflush(stdout);
+}
+
+static void json_row(struct json *j, struct np_steer *s, const struct row *row)
+{
+	struct np_steer_group_info g = { .sz = sizeof g };
+	struct np_steer_worker_info w = { .sz = sizeof w };
+
+	np_steer_group_info(s, row->q.group, &g);
+	np_steer_worker_info(s, row->q.worker, &w);
+	json_object(j, NULL);
+	json_string(j, "address", g.address);
+	json_uint(j, "group", row->q.group);
+	json_uint(j, "worker", row->q.worker);
+	json_string(j, "name", w.name);
+	json_string(j, "state", state_name(w.state));
+	json_uint(j, "conns", w.conns);
+	json_uint(j, "queued", row->q.queued);
+	json_uint(j, "backlog", row->q.backlog);
+	json_uint(j, "busy_ms", w.busy_ms);
+	json_real(j, "steered_per_second", row->per_second);
+	json_uint(j, "rescued", w.rescued);
+	json_end_object(j);
+}
+
+static void show_json(struct npsteer *n, struct np_steer *s, const struct frame *f, double seconds)
+{
+	answer(n);
+	json_string(&n->say, "service", service_of(n));
+	json_real(&n->say, "seconds", seconds);
+	json_array(&n->say, "slots");
+	for (size_t i = 0; i < f->n; i++)
+		json_row(&n->say, s, &f->rows[i]);
+	json_end_array(&n->say);
+	end_answer(n);
+	fflush(stdout);
+}
+
+/* ------------------------------------------------------------------ the verb */
+
+static int watch(struct npsteer *n, struct np_steer *s, double every, long count)
+{
+	struct frame last, now;
+	int r;
+
+	r = look(s, &last);
+	for (long i = 0; r == 0 && (count == 0 || i < count) && !ferror(stdout); i++) {
+		pause_for(every);
+		r = look(s, &now);
+		if (r == 0) {
+			rate(&now, &last);
+			if (n->json)
+				show_json(n, s, &now, now.at - last.at);
+			else
+				show_text(n, s, &now);
+		}
+		free(last.rows);
+		last = now;
+	}
+	free(last.rows);
+	return r < 0 ? fail_status(n, r, "") : DONE;
+}
+
+int verb_top(struct npsteer *n)
+{
+	struct np_steer *s;
+	double every;
+	long count;
+	int code;
+
+	code = parse_interval(n, &every, &count);
+	if (code == DONE)
+		code = join_service(n, service_of(n), &s);
+	if (code != DONE)
+		return code;
+	code = watch(n, s, every > 0 ? every : 1, count);
+	np_steer_close(&s);
+	return code;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* worker: the verbs that change what one worker gets: drain, undrain, kick, weight. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "npsteer.h"
+
+const char *state_name(int state)
+{
+	switch (state) {
+	case NP_STEER_READY:
+		return "ready";
+	case NP_STEER_DRAINING:
+		return "draining";
+	case NP_STEER_OUT:
+		return "out";
+	default:
+		return "unknown";
+	}
+}
+
+/* By its number, else by its name, if only one has that. */
+static int find(struct npsteer *n, struct np_steer *s, const char *what, unsigned *ret)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+	unsigned found = 0;
+	long number;
+
+	if (parse_number(what, 1000000, &number)) {
+		*ret = (unsigned)number;
+		return DONE;
+	}
+	np_steer_info(s, &info);
+	for (unsigned w = 0; w < info.workers; w++) {
+		struct np_steer_worker_info i = { .sz = sizeof i };
+
+		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed || strcmp(i.name, what))
+			continue;
+		*ret = w;
+		found++;
+	}
+	if (found > 1)
+		return fail(n, MISUSED, "%u workers of %s have the name %s: say its number", found, info.service, what);
+	return found ? DONE : fail(n, ABSENT, "there is no worker %s in %s: `npsteer status %s` lists them", what,
+				   info.service, info.service);
+}
+
+static void show(struct npsteer *n, struct np_steer *s, unsigned w)
+{
+	struct np_steer_worker_info i = { .sz = sizeof i };
+
+	np_steer_worker_info(s, w, &i);
+	if (!n->json) {
+		printf("worker %u: %s, weight %u, %llu connections\n", w, state_name(i.state), i.weight,
+		       (unsigned long long)i.conns);
+		return;
+	}
+	answer(n);
+	json_string(&n->say, "service", service_of(n));
+	json_uint(&n->say, "worker", w);
+	json_string(&n->say, "name", i.name);
+	json_string(&n->say, "state", state_name(i.state));
+	json_uint(&n->say, "weight", i.weight);
+	json_uint(&n->say, "conns", i.conns);
+	end_answer(n);
+}
+
+/* Runs @change on the worker that is named. */
+static int change(struct npsteer *n, const char *verb, int (*change)(struct np_steer *s, unsigned w, long value),
+		  long value)
+{
+	struct np_steer *s;
+	unsigned w = 0;
+	int code, r;
+
+	if (!n->n_args)
+		return fail(n, MISUSED, "which worker? npsteer %s SERVICE WORKER", verb);
+	code = join_service(n, service_of(n), &s);
+	if (code != DONE)
+		return code;
+	code = find(n, s, n->args[0], &w);
+	if (code == DONE) {
+		r = change(s, w, value);
+		code = r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
+	}
+	if (code == DONE)
+		show(n, s, w);
+	np_steer_close(&s);
+	return code;
+}
+
+static int drain(struct np_steer *s, unsigned w, long value)
+{
+	return np_steer_drain(s, w);
+}
+
+static int undrain(struct np_steer *s, unsigned w, long value)
+{
+	return np_steer_undrain(s, w);
+}
+
+static int kick(struct np_steer *s, unsigned w, long value)
+{
+	return np_steer_kick(s, w);
+}
+
+static int weigh(struct np_steer *s, unsigned w, long value)
+{
+	return np_steer_set_weight(s, w, (unsigned)value);
+}
+
+int verb_drain(struct npsteer *n)
+{
+	return change(n, "drain", drain, 0);
+}
+
+int verb_undrain(struct npsteer *n)
+{
+	return change(n, "undrain", undrain, 0);
+}
+
+int verb_kick(struct npsteer *n)
+{
+	return change(n, "kick", kick, 0);
+}
+
+int verb_weight(struct npsteer *n)
+{
+	long weight;
+
+	if (n->n_args < 2)
+		return fail(n, MISUSED, "which weight? npsteer weight SERVICE WORKER WEIGHT");
+	if (!parse_number(n->args[1], NP_STEER_WEIGHT_MAX, &weight))
+		return fail(n, MISUSED, "a weight is a number from 1 to %d, not \"%s\"", NP_STEER_WEIGHT_MAX, n->args[1]);
+	return change(n, "weight", weigh, weight);
+}
