@@ -199,6 +199,24 @@ static void idle_expired(struct np_conn *c)
 		conn_begin_close(c, -ETIMEDOUT);
 }
 
+static void arm_linger(struct np_conn *c, uint64_t since_ms)
+{
+	if (c->linger_ms)
+		timer_arm(conn_poller(c), &c->timer, since_ms + (uint64_t)c->linger_ms);
+}
+
+/* While output goes out, linger_ms bounds the time in which nothing moves; the rest of the peer's time as a whole. */
+static void linger_expired(struct np_conn *c)
+{
+	uint64_t now = poller_now_ms(conn_poller(c));
+	uint32_t still = (uint32_t)now - c->active_ms;
+
+	if (conn_state(c) == CONN_CLOSING && still < (uint32_t)c->linger_ms)
+		arm_linger(c, now - still);
+	else
+		conn_die(c, 0);
+}
+
 static void timer_fired(struct timer *t)
 {
 	struct np_conn *c = container_of(t, struct np_conn, timer);
@@ -206,7 +224,7 @@ static void timer_fired(struct timer *t)
 	if (conn_state(c) == CONN_OPEN)
 		idle_expired(c);
 	else
-		conn_die(c, 0); /* linger_ms is over */
+		linger_expired(c);
 }
 
 /* ------------------------------------------------------------------ end */
@@ -252,9 +270,7 @@ void conn_begin_close(struct np_conn *c, int why)
 	conn_set_state(c, CONN_CLOSING);
 	stop_verbs(c, why);
 	timer_disarm(&c->timer);
-	if (c->linger_ms)
-		timer_arm(conn_poller(c), &c->timer,
-			  poller_now_ms(conn_poller(c)) + (uint64_t)c->linger_ms);
+	arm_linger(c, poller_now_ms(conn_poller(c)));
 	conn_later(c);
 }
 
@@ -296,6 +312,7 @@ static void settle_closing(struct np_conn *c)
 		conn_die(c, 0);
 		return;
 	}
+	arm_linger(c, poller_now_ms(conn_poller(c)));
 	watch_want(&c->watch, WATCH_IN);
 }
 
@@ -307,7 +324,8 @@ static void settle_open(struct np_conn *c)
 	conn_take_sendq(c);
 	if (conn_unsent(c) && !c->tx_err && !(c->watch.want & WATCH_OUT))
 		conn_tx(c);
-	if ((c->flags & CONN_WR_SHUT) && !(c->flags & CONN_FIN_SENT) && !conn_unsent(c))
+	/* After a failed send a FIN would tell the peer that it has everything. */
+	if ((c->flags & CONN_WR_SHUT) && !(c->flags & CONN_FIN_SENT) && !conn_unsent(c) && !c->tx_err)
 		send_fin(c);
 	if ((c->flags & CONN_SERVING) || c->inside || conn_has_request(c))
 		return;

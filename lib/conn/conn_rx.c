@@ -186,7 +186,10 @@ void conn_rx_resume(struct np_conn *c)
 	watch_want(&c->watch, WATCH_IN);
 }
 
-/* After our FIN: what still comes is read and thrown away, so that close(2) sends no RST. */
+/*
+ * After close: what still comes is read and thrown away, so that close(2) sends no RST. The peer's FIN
+ * ends that, and nothing else: a reply may still be on its way to a peer that has only stopped sending.
+ */
 void conn_discard(struct np_conn *c)
 {
 	static _Thread_local char sink[16384] __attribute__((tls_model("initial-exec")));
@@ -199,8 +202,16 @@ void conn_discard(struct np_conn *c)
 			watch_cant(&c->watch, WATCH_IN);
 			return;
 		}
-		if (n <= 0) {
+		if (n < 0 && is_passing((int)n))
+			return;
+		if (n < 0 || (n == 0 && conn_state(c) == CONN_LINGER)) {
 			conn_die(c, 0);
+			return;
+		}
+		if (n == 0) {
+			c->flags |= CONN_RX_END;
+			watch_stop(&c->watch, WATCH_IN);
+			conn_later(c);
 			return;
 		}
 	}
