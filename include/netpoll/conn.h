@@ -82,6 +82,12 @@ NP_API size_t np_conn_pending(struct np_conn *c);                      /* unflus
 NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n);  /* copies */
 /* By reference: done(arg) once, when the last reference goes; it may not park or call np_conn_*. */
 NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg);
+/*
+ * The same, inserted before the last @remain unflushed bytes: what was reserved for a trailer stays behind it.
+ * Return: also -EINVAL when less than @remain is unflushed. A refused call never calls done.
+ */
+NP_API int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain, void (*done)(void *),
+				void *arg);
 /* Takes *b (sets NULL), zero copy; joins what is being built. */
 NP_API int np_conn_append(struct np_conn *c, struct np_linkbuf **b);
 /* The output being built. np_linkbuf_flush() on it submits nothing. Lifetime and NULL as np_conn_in(). */
@@ -102,6 +108,23 @@ NP_API int np_conn_flush(struct np_conn *c);
 NP_API int np_conn_sync(struct np_conn *c);
 
 /*
+ * np_conn_sendfile() - flush, then send @n bytes of file @fd from @off on, through no buffer of ours
+ *
+ * Parks until the kernel has every byte, so @fd may be closed afterwards; the file's own offset does not
+ * move. What np_conn_send() brings meanwhile comes behind the file. The write timeout bounds the
+ * whole of it. Reading a file that is not in the page cache blocks the poller's thread: that is sendfile(2).
+ *
+ * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was said),
+ * the peer has been promised bytes that cannot come: the connection will end with RST, so
+ * that nobody takes the part for the whole, and the error sticks.
+ *
+ * May park: yes. Lifetime: @fd is borrowed for the call.
+ * Return: 0; -EINVAL, -EBADF and the like from sendfile(2): nothing of the file was sent, and
+ *         what was flushed before it is on its way; -ENODATA: the file was too short; else as np_conn_sync().
+ */
+NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
+
+/*
  * np_conn_send() - submit a buffer from any thread
  *
  * FIFO for each sender; spliced behind what was submitted, never into a half-built output. 0
@@ -118,7 +141,8 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  *
  * Unflushed output is dropped. After the last byte: FIN, then read and discard until the peer's FIN
  * or linger_ms, then close(2): closing with unread input would make the kernel send RST and destroy
- * what the peer has not read yet. Idempotent. Parked fibers wake with -NP_ECLOSED.
+ * what the peer has not read yet. While output goes out, linger_ms bounds the time in which the peer takes
+ * nothing of it. Idempotent. Parked fibers wake with -NP_ECLOSED.
  * np_conn_abort() - RST now, nothing more is delivered.
  * np_conn_shutdown_write() - FIN after what was flushed; reading goes on.
  * Thread: any, with a reference (a handler has one). May park: no. Return: 0.

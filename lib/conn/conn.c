@@ -268,6 +268,10 @@ void conn_begin_close(struct np_conn *c, int why)
 	if (conn_state(c) > CONN_OPEN)
 		return;
 	conn_set_state(c, CONN_CLOSING);
+	if (c->io && c->io->file) { /* its middle has no end to be delivered */
+		c->tx_err = -NP_ECLOSED;
+		conn_drop_output(c);
+	}
 	stop_verbs(c, why);
 	timer_disarm(&c->timer);
 	arm_linger(c, poller_now_ms(conn_poller(c)));

@@ -10,8 +10,8 @@
  *   state     meaning                              leaves it by
  *   NEW       accepted, on_prepare runs            conn_start() -> OPEN;  refused -> GONE
  *   OPEN      handlers run, verbs work             conn_begin_close() -> CLOSING;  conn_die() -> DEAD
- *   CLOSING   submitted output is being sent       drained: FIN -> LINGER, or DEAD when the peer's FIN
- *                                                  was seen;  linger_ms, send error -> DEAD
+ *   CLOSING   submitted output is being sent,      drained: FIN -> LINGER, or DEAD when the peer's FIN
+ *             input is discarded                   was seen;  linger_ms without progress, send error -> DEAD
  *   LINGER    FIN sent, input is discarded         peer's FIN, linger_ms or error -> DEAD
  *   DEAD      waits until no fiber is inside       conn_settle(): on_close, close(2) -> GONE
  *   GONE      kept by references                   last np_conn_unref() -> freed
@@ -97,6 +97,7 @@ struct conn_io {
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;
+	struct conn_file *file; /* goes out when nothing is unsent; its fiber is the writer */
 	bool warm;
 };
 
@@ -226,6 +227,24 @@ static inline size_t conn_unsent(const struct np_conn *c)
 /* Send what is submitted. Return: 0 drained, CONN_AGAIN... see conn_tx.c. */
 int conn_tx(struct np_conn *c);
 void conn_drop_output(struct np_conn *c);
+/*
+ * The watch goes on with it; @n is what the last send said: -EAGAIN or a short count: the kernel is
+ * full; -ENOMEM, -ENOBUFS, 0 (our budget is spent): it may be tried again. Return: CONN_MORE or -errno.
+ */
+int conn_tx_later(struct np_conn *c, ssize_t n);
+/* A send error: sticky, and the output is dropped. Return: @err. */
+int conn_tx_failed(struct np_conn *c, int err);
+
+/* ---- conn_write.c */
+/* All that is built is due now. Return: whether anything is; or why nothing can be written. */
+int conn_submit(struct np_conn *c);
+
+/* ---- conn_file.c: a file on its way to the peer */
+int conn_file_tx(struct np_conn *c);
+/* What is left of it will not be sent. */
+void conn_file_cut(struct np_conn *c);
+/* Wants the FIN that is due put off until the file is through. */
+bool conn_file_puts_off_fin(struct np_conn *c);
 
 /* ---- conn_wait.c: fibers that wait */
 int conn_wait_input(struct np_conn *c, size_t n);
@@ -249,6 +268,9 @@ void conn_callbacks_run(struct np_conn *c);
 void conn_extra_drop(struct np_conn *c);
 
 /* ---- conn_post.c: from other threads */
+void conn_shut(struct np_conn *c);
+/* SO_LINGER with a zero timeout: close(2) will send RST. */
+void conn_close_resets(struct np_conn *c);
 void conn_drop_sendq(struct np_conn *c);
 /* What was sent until now joins the output. The mail that would do it may come later. */
 void conn_take_sendq(struct np_conn *c);

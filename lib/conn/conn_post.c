@@ -26,21 +26,26 @@ static struct np_linkbuf *mail_buf(struct mail *m)
 	return (struct np_linkbuf *)(void *)m - 1;
 }
 
-/* RST instead of FIN: socket(7), SO_LINGER with a zero timeout. */
-static void abort_now(struct np_conn *c)
+/* socket(7). It can fail for a bad argument only. */
+void conn_close_resets(struct np_conn *c)
 {
 	struct linger l = { .l_onoff = 1, .l_linger = 0 };
 
-	if (conn_state(c) >= CONN_DEAD)
-		return;
 	if (c->flags & CONN_SOCKET)
 		sys_setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+}
+
+static void abort_now(struct np_conn *c)
+{
+	if (conn_state(c) >= CONN_DEAD)
+		return;
+	conn_close_resets(c);
 	conn_die(c, -NP_ECLOSED);
 }
 
-static void shut_now(struct np_conn *c)
+void conn_shut(struct np_conn *c)
 {
-	if (conn_state(c) != CONN_OPEN || (c->flags & CONN_WR_SHUT))
+	if (conn_state(c) != CONN_OPEN || (c->flags & CONN_WR_SHUT) || conn_file_puts_off_fin(c))
 		return;
 	conn_take_sendq(c);
 	c->flags |= CONN_WR_SHUT;
@@ -80,6 +85,8 @@ void conn_take_sendq(struct np_conn *c)
 
 	if (!atomic_load_explicit(&c->sendq.head, memory_order_relaxed))
 		return;
+	if (c->io && c->io->file && conn_state(c) == CONN_OPEN)
+		return; /* in the middle of a message */
 	if (conn_state(c) != CONN_OPEN || c->tx_err || (c->flags & CONN_WR_SHUT) || conn_io_get(c, &io) < 0) {
 		conn_drop_sendq(c);
 		return;
@@ -131,7 +138,7 @@ static void posted(struct mail *m)
 	if (bits & CONN_POST_SEND)
 		conn_take_sendq(c);
 	if (bits & CONN_POST_SHUT)
-		shut_now(c);
+		conn_shut(c);
 	if (bits & CONN_POST_CLOSE)
 		conn_begin_close(c, -NP_ECLOSED);
 	if (bits & CONN_POST_ABORT)
@@ -192,7 +199,7 @@ int np_conn_abort(struct np_conn *c)
 int np_conn_shutdown_write(struct np_conn *c)
 {
 	if (on_owner(c))
-		shut_now(c);
+		conn_shut(c);
 	else
 		post(c, CONN_POST_SHUT);
 	return 0;

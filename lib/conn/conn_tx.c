@@ -102,6 +102,8 @@ void conn_drop_output(struct np_conn *c)
 
 	if (!io)
 		return;
+	if (io->file)
+		conn_file_cut(c);
 	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&io->txq), memory_order_relaxed);
 	linkbuf_fini(&io->txq);
 	linkbuf_init(&io->txq);
@@ -110,7 +112,7 @@ void conn_drop_output(struct np_conn *c)
 	io->submitted = 0;
 }
 
-static int tx_failed(struct np_conn *c, int err)
+int conn_tx_failed(struct np_conn *c, int err)
 {
 	c->tx_err = err;
 	if (!c->why)
@@ -121,12 +123,18 @@ static int tx_failed(struct np_conn *c, int err)
 	return err;
 }
 
-/* Some of it could not be sent now: the watch goes on with it. */
-static int tx_later(struct np_conn *c)
+int conn_tx_later(struct np_conn *c, ssize_t why)
 {
-	int r = watch_want(&c->watch, WATCH_OUT);
+	int r;
 
-	return r < 0 ? tx_failed(c, r) : CONN_MORE;
+	/* No edge tells that memory came free or that a budget is new: those are tried again next turn. */
+	if (why < 0 ? why == -EAGAIN : why > 0)
+		watch_cant(&c->watch, WATCH_OUT);
+	else
+		c->watch.ready |= WATCH_OUT;
+	r = watch_want(&c->watch, WATCH_OUT);
+
+	return r < 0 ? conn_tx_failed(c, r) : CONN_MORE;
 }
 
 /* What is left after a send that returned @n of @bytes: try on, wait, or give up. */
@@ -136,27 +144,32 @@ static __attribute__((noinline)) int tx_go_on(struct np_conn *c, ssize_t n, size
 
 	for (;;) {
 		if (n < 0 && n != -EAGAIN && n != -ENOBUFS && n != -ENOMEM)
-			return tx_failed(c, (int)n);
+			return conn_tx_failed(c, (int)n);
 		if (n > 0)
 			sent(c, (size_t)n);
 		/*
 		 * A short send set SOCK_NOSPACE, so an edge will follow; a unix socket or a tty gives
 		 * no such promise: there only EAGAIN counts.
 		 */
-		if (n < 0 || ((size_t)n < bytes && (c->flags & CONN_INET))) {
-			watch_cant(&c->watch, WATCH_OUT);
-			return tx_later(c);
-		}
+		if (n < 0 || ((size_t)n < bytes && (c->flags & CONN_INET)))
+			return conn_tx_later(c, n);
 		if (!conn_unsent(c))
 			return 0;
 		budget = budget > (size_t)n ? budget - (size_t)n : 0;
-		if (!budget) {
-			/* Writable still: the ready list brings us back next turn. */
-			c->watch.ready |= WATCH_OUT;
-			return tx_later(c);
-		}
+		if (!budget)
+			return conn_tx_later(c, 0);
 		n = transmit(c, &bytes);
 	}
+}
+
+/* Somebody waits for room, or for the file behind the output. */
+static __attribute__((noinline)) int serve_writer(struct np_conn *c, int r)
+{
+	if (c->io->file && !conn_unsent(c))
+		r = conn_file_tx(c);
+	if (r >= 0 && !c->io->file && conn_unsent(c) <= c->io->writer->n)
+		conn_wake_writer(c, 0);
+	return r;
 }
 
 /*
@@ -184,8 +197,10 @@ int conn_tx(struct np_conn *c)
 		if (r < 0)
 			return r;
 	}
-	if (c->io && c->io->writer && conn_unsent(c) <= c->io->writer->n)
-		conn_wake_writer(c, 0);
+	if (c->io && c->io->writer)
+		r = serve_writer(c, r);
+	if (r < 0)
+		return r;
 	if (r == 0 && (c->watch.want & WATCH_OUT))
 		watch_stop(&c->watch, WATCH_OUT);
 	return r;

@@ -80,6 +80,14 @@ int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(v
 	return r < 0 ? r : np_linkbuf_write_ref(out, p, n, done, arg);
 }
 
+int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain, void (*done)(void *), void *arg)
+{
+	struct np_linkbuf *out;
+	int r = writable(c, &out);
+
+	return r < 0 ? r : np_linkbuf_write_direct(out, p, n, remain, done, arg);
+}
+
 int np_conn_append(struct np_conn *c, struct np_linkbuf **b)
 {
 	struct np_linkbuf *out;
@@ -108,7 +116,6 @@ static bool may_defer(const struct np_conn *c)
 	       conn_unsent(c) < DEFER_MAX;
 }
 
-/* All that is built is due now. Return: whether anything is; or why nothing can be written. */
 static inline int submit(struct np_conn *c)
 {
 	struct np_linkbuf *out;
@@ -119,6 +126,11 @@ static inline int submit(struct np_conn *c)
 	linkbuf_flush(out);
 	c->io->submitted = linkbuf_len(out);
 	return conn_unsent(c) != 0;
+}
+
+int conn_submit(struct np_conn *c)
+{
+	return submit(c);
 }
 
 /* When the kernel is full, the watch goes on with it. */

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * output: bytes that are not copied, and what becomes of them on every way a connection can end
+ *
+ * A peer that does not read makes every send partial: the buffers of the kernel are small and the
+ * replies are large.
+ */
+#include <errno.h>
+#include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "support/peer.h"
+#include "support/serve.h"
+#include "support/test.h"
+
+#define BIG     (3u << 20)
+#define NOTHING 12345
+
+static unsigned char big[BIG];
+
+static struct {
+	_Atomic(int) result, sticky, done, why, closes, error;
+	_Atomic(struct np_conn *) conn; /* with a reference */
+	int file;
+	size_t file_size;
+	int (*reply)(struct np_conn *c);
+} ut;
+
+static void on_close(struct np_conn *c, void *arg)
+{
+	ut.why = np_conn_error(c);
+	ut.closes++;
+}
+
+static void done(void *arg)
+{
+	ut.done++;
+}
+
+static int on_request(struct np_conn *c, void *arg)
+{
+	int small = 65536;
+
+	setsockopt(np_conn_fd(c), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+	np_conn_skip(c, np_conn_len(c));
+	if (!ut.conn)
+		ut.conn = np_conn_ref(c);
+	ut.result = ut.reply(c);
+	ut.sticky = np_conn_write(c, "x", 1);
+	return 0;
+}
+
+static void given(int (*reply)(struct np_conn *), const struct np_server_opts *o)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+
+	for (unsigned i = 0; i < BIG; i++)
+		big[i] = (unsigned char)(i * 7u + (i >> 8));
+	ut.reply = reply;
+	ut.result = NOTHING;
+	serve(1, &h, NULL, o);
+}
+
+static void given_file(size_t n)
+{
+	ut.file = memfd_create("output", MFD_CLOEXEC);
+	ck_assert_int_ge(ut.file, 0);
+	ut.file_size = n;
+	ck_assert_int_eq((int)write(ut.file, big, n), (int)n);
+	ck_assert_int_eq((int)lseek(ut.file, 5, SEEK_SET), 5);
+}
+
+/* Asks, and reads nothing of the answer yet. */
+static int asked(int i)
+{
+	int fd = serve_connect(i), small = 32768;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	peer_send(fd, "?", 1);
+	AWAIT(ut.conn);
+	return fd;
+}
+
+static void expect_bytes(int fd, const void *want, size_t n)
+{
+	unsigned char *got = malloc(n);
+
+	peer_recv(fd, got, n);
+	if (memcmp(got, want, n))
+		ck_abort_msg("%zu bytes came, but not those that were sent", n);
+	free(got);
+}
+
+/* Reads until the end, which has to be a reset. */
+static void expect_reset(int fd)
+{
+	static char sink[65536];
+	ssize_t n;
+
+	while ((n = recv(fd, sink, sizeof sink, 0)) > 0)
+		;
+	ck_assert_msg(n < 0 && errno == ECONNRESET, "expected RST, got %zd, %s", n, n ? strerror(errno) : "FIN");
+}
+
+static void end(int fd)
+{
+	peer_close(&fd);
+	AWAIT(ut.closes == 1);
+	np_conn_unref(ut.conn);
+	if (ut.file >= 0)
+		close(ut.file);
+	serve_end();
+}
+
+/* ------------------------------------------------------------------ sendfile */
+
+static int send_the_file(struct np_conn *c)
+{
+	int r = np_conn_write(c, "head", 4);
+
+	return r < 0 ? r : np_conn_sendfile(c, ut.file, 100, ut.file_size - 100);
+}
+
+START_TEST(a_file_comes_behind_what_was_written_before_it)
+{
+	int fd;
+
+	given(send_the_file, NULL);
+	given_file(BIG);
+	fd = asked(0);
+	expect_bytes(fd, "head", 4);
+	expect_bytes(fd, big + 100, BIG - 100);
+	AWAIT(ut.result == 0);
+	ck_assert_int_eq((int)lseek(ut.file, 0, SEEK_CUR), 5); /* its own offset has not moved */
+	end(fd);
+}
+END_TEST
+
+/* sendfile(2) to a unix socket: short counts promise no edge there. */
+START_TEST(a_file_comes_through_a_unix_socket_as_well)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	int fd;
+
+	given(send_the_file, NULL);
+	serve_end();
+	given_file(BIG);
+	ut.result = NOTHING;
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
+	ck_assert_int_eq(np_server_new(serve_pollers, &h, NULL, NULL, &serve_server), 0);
+	ck_assert_int_eq(np_server_listen(serve_server, "unix", "@np-output-test"), 0);
+	ck_assert_int_eq(np_server_start(serve_server), 0);
+	fd = asked(0);
+	expect_bytes(fd, "head", 4);
+	expect_bytes(fd, big + 100, BIG - 100);
+	AWAIT(ut.result == 0);
+	peer_close(&fd);
+	AWAIT(ut.closes == 1);
+	np_conn_unref(ut.conn);
+	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	close(ut.file);
+}
+END_TEST
+
+static struct np_linkbuf *message(const char *s)
+{
+	struct np_linkbuf *b;
+
+	ck_assert_int_eq(np_linkbuf_new(0, &b), 0);
+	ck_assert_int_eq(np_linkbuf_write(b, s, strlen(s)), 0);
+	return b;
+}
+
+START_TEST(messages_and_fin_from_another_thread_wait_for_the_end_of_the_file)
+{
+	struct np_linkbuf *b;
+	int fd;
+
+	given(send_the_file, NULL);
+	given_file(BIG);
+	fd = asked(0);
+	b = message("behind");
+	ck_assert_int_eq(np_conn_send(ut.conn, &b), 0);
+	np_conn_shutdown_write(ut.conn);
+	expect_bytes(fd, "head", 4);
+	expect_bytes(fd, big + 100, BIG - 100);
+	expect_bytes(fd, "behind", 6);
+	peer_expect_eof(fd);
+	end(fd);
+}
+END_TEST
+
+static int announce_too_much(struct np_conn *c)
+{
+	return np_conn_sendfile(c, ut.file, 0, ut.file_size + 1);
+}
+
+static int announce_too_much_and_close(struct np_conn *c)
+{
+	int r = announce_too_much(c);
+
+	np_conn_close(c);
+	return r;
+}
+
+START_TEST(a_file_shorter_than_was_said_ends_in_a_reset)
+{
+	int fd;
+
+	given(announce_too_much_and_close, NULL);
+	given_file(1000);
+	fd = asked(0);
+	expect_reset(fd);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_int_eq(ut.result, -ENODATA);
+	end(fd);
+}
+END_TEST
+
+START_TEST(its_error_sticks)
+{
+	int fd;
+
+	given(announce_too_much, NULL);
+	given_file(1000);
+	fd = asked(0);
+	AWAIT(ut.sticky != 0);
+	ck_assert_int_eq(ut.sticky, -ENODATA);
+	end(fd);
+}
+END_TEST
+
+START_TEST(close_in_the_middle_of_a_file_resets)
+{
+	int fd;
+
+	given(send_the_file, NULL);
+	given_file(BIG);
+	fd = asked(0);
+	np_conn_close(ut.conn);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_int_eq(ut.result, -NP_ECLOSED);
+	expect_reset(fd);
+	end(fd);
+}
+END_TEST
+
+/* sendfile(2) has no MSG_NOSIGNAL: the poller's thread has SIGPIPE blocked. */
+START_TEST(a_peer_that_resets_in_the_middle_of_a_file_fails_it_and_raises_no_signal)
+{
+	int fd;
+
+	given(send_the_file, NULL);
+	given_file(BIG);
+	fd = asked(0);
+	peer_reset(&fd);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_msg(ut.result == -ECONNRESET || ut.result == -EPIPE, "%d", ut.result);
+	end(fd);
+}
+END_TEST
+
+START_TEST(a_write_timeout_in_the_middle_of_a_file_sticks_and_resets)
+{
+	int fd;
+
+	given(send_the_file, NP_OPTS(np_server_opts, .write_timeout_ms = 30));
+	given_file(BIG);
+	fd = asked(0);
+	AWAIT(ut.sticky != 0);
+	ck_assert_int_eq(ut.result, -NP_EWRITETIMEOUT);
+	ck_assert_int_eq(ut.sticky, -NP_EWRITETIMEOUT);
+	np_conn_close(ut.conn);
+	expect_reset(fd);
+	end(fd);
+}
+END_TEST
+
+static int send_what_is_no_file(struct np_conn *c)
+{
+	int p[2], r;
+
+	if (np_conn_write(c, "head", 4) < 0 || pipe(p) < 0)
+		return NOTHING;
+	r = np_conn_sendfile(c, p[0], 0, 100);
+	close(p[0]);
+	close(p[1]);
+	if (np_conn_write(c, " and body", 9) < 0 || np_conn_flush(c) < 0)
+		return NOTHING;
+	return r;
+}
+
+START_TEST(what_cannot_be_sent_as_a_file_leaves_the_connection_as_it_was)
+{
+	int fd;
+
+	given(send_what_is_no_file, NULL);
+	ut.file = -1;
+	fd = asked(0);
+	expect_bytes(fd, "head and body", 13);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_msg(ut.result == -ESPIPE || ut.result == -EINVAL, "%d", ut.result);
+	end(fd);
+}
+END_TEST
+
+static int send_nothing_of_a_file(struct np_conn *c)
+{
+	int r = np_conn_write(c, "head", 4);
+
+	if (r == 0 && np_conn_sendfile(c, ut.file, -1, 1) != -EINVAL)
+		r = NOTHING;
+	return r < 0 ? r : np_conn_sendfile(c, ut.file, 0, 0);
+}
+
+START_TEST(no_bytes_of_a_file_are_a_flush)
+{
+	int fd;
+
+	given(send_nothing_of_a_file, NULL);
+	given_file(10);
+	fd = asked(0);
+	expect_bytes(fd, "head", 4);
+	AWAIT(ut.result == 0);
+	end(fd);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ references */
+
+static int write_reference(struct np_conn *c)
+{
+	int r = np_conn_write_ref(c, big, BIG, done, NULL);
+
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+/* Eight reserved bytes are filled, but the last four of them belong behind the reference. */
+static int write_between(struct np_conn *c)
+{
+	void *p;
+	int r = np_conn_reserve(c, 8, &p);
+
+	if (r < 0)
+		return r;
+	memcpy(p, "headtail", 8);
+	r = np_conn_write_direct(c, big, BIG, 4, done, NULL);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+static int (*const by_reference[])(struct np_conn *) = { write_reference, write_between };
+
+START_TEST(what_is_written_by_reference_arrives_and_done_runs_once)
+{
+	int fd;
+
+	given(by_reference[_i], NULL);
+	ut.file = -1;
+	fd = asked(0);
+	if (_i)
+		expect_bytes(fd, "head", 4);
+	expect_bytes(fd, big, BIG);
+	if (_i)
+		expect_bytes(fd, "tail", 4);
+	AWAIT(ut.done == 1);
+	end(fd);
+	ck_assert_int_eq(ut.done, 1);
+}
+END_TEST
+
+/* How the connection ends while most of the reference is unsent. */
+static void reset_by_peer(int *fd)
+{
+	peer_reset(fd);
+}
+
+static void closed_and_not_taken(int *fd)
+{
+	np_conn_close(ut.conn); /* linger_ms ends it: the peer takes nothing */
+}
+
+static void aborted(int *fd)
+{
+	np_conn_abort(ut.conn);
+}
+
+static void timed_out(int *fd)
+{
+	AWAIT(ut.result == -NP_EWRITETIMEOUT);
+}
+
+static void stopped(int *fd)
+{
+	unsigned forced;
+
+	ck_assert_int_eq(np_server_stop(serve_server, 50, &forced), 0);
+	ck_assert_uint_eq(forced, 1);
+}
+
+static void (*const ends[])(int *) = { reset_by_peer, closed_and_not_taken, aborted, timed_out, stopped };
+
+#define ENDS (int)(sizeof ends / sizeof ends[0])
+
+START_TEST(done_runs_once_however_the_connection_ends_with_bytes_unsent)
+{
+	void (*how)(int *) = ends[_i % ENDS];
+	int fd;
+
+	given(by_reference[_i / ENDS],
+	      NP_OPTS(np_server_opts, .linger_ms = 50, .write_timeout_ms = how == timed_out ? 30 : 0));
+	ut.file = -1;
+	fd = asked(0);
+	how(&fd);
+	AWAIT(ut.done == 1);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_int_lt(ut.result, 0);
+	end(fd);
+	ck_assert_int_eq(ut.done, 1);
+}
+END_TEST
+
+static int write_and_leave_unflushed(struct np_conn *c)
+{
+	void *p;
+
+	if (np_conn_write_ref(c, big, 100, done, NULL) < 0 || np_conn_reserve(c, 8, &p) < 0 ||
+	    np_conn_write_direct(c, big, 100, 8, done, NULL) < 0)
+		return NOTHING;
+	/* More than is unflushed: refused, and this done is never called. */
+	if (np_conn_write_direct(c, big, 100, 1000, done, NULL) != -EINVAL)
+		return NOTHING;
+	np_conn_close(c);
+	/* After close likewise. */
+	if (np_conn_write_ref(c, big, 100, done, NULL) != -NP_ECLOSED ||
+	    np_conn_write_direct(c, big, 100, 0, done, NULL) != -NP_ECLOSED)
+		return NOTHING;
+	return 0;
+}
+
+START_TEST(what_was_not_flushed_is_given_back_and_what_was_refused_never_was_taken)
+{
+	int fd;
+
+	given(write_and_leave_unflushed, NULL);
+	ut.file = -1;
+	fd = asked(0);
+	peer_expect_eof(fd);
+	AWAIT(ut.result == 0);
+	end(fd);
+	ck_assert_int_eq(ut.done, 2);
+}
+END_TEST
+
+/* The bytes of a reference that np_conn_send() took and that never go out. */
+START_TEST(a_message_that_cannot_be_sent_any_more_is_given_back)
+{
+	struct np_linkbuf *b;
+	int fd;
+
+	given(write_reference, NULL);
+	ut.file = -1;
+	fd = asked(0);
+	ck_assert_int_eq(np_linkbuf_new(0, &b), 0);
+	ck_assert_int_eq(np_linkbuf_write_ref(b, big, BIG, done, NULL), 0);
+	ck_assert_int_eq(np_conn_send(ut.conn, &b), 0);
+	np_conn_abort(ut.conn);
+	AWAIT(ut.done == 2);
+	end(fd);
+	ck_assert_int_eq(ut.done, 2);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ close */
+
+static int reply_and_close(struct np_conn *c)
+{
+	int r = write_reference(c);
+
+	np_conn_close(c);
+	return r;
+}
+
+/* A peer that half-closes is not one that has gone: the rest of the reply is still due. */
+START_TEST(a_reply_in_flight_survives_close_to_a_peer_that_has_half_closed)
+{
+	int fd;
+
+	given(reply_and_close, NP_OPTS(np_server_opts, .out_high = 2 * BIG));
+	ut.file = -1;
+	fd = asked(0);
+	AWAIT(ut.result == 0);
+	shutdown(fd, SHUT_WR);
+	expect_bytes(fd, big, BIG);
+	peer_expect_eof(fd);
+	end(fd);
+}
+END_TEST
+
+/* linger_ms bounds a standstill, not a slow peer: it takes its bytes over many times as long. */
+START_TEST(a_slow_peer_gets_the_whole_reply_though_it_takes_longer_than_linger)
+{
+	static const struct np_server_opts o = { .sz = sizeof o, .linger_ms = 60, .out_high = 2 * BIG };
+	uint64_t start = now_ms();
+	int fd;
+
+	given(reply_and_close, &o);
+	ut.file = -1;
+	fd = asked(0);
+	for (size_t got = 0; got < BIG; got += BIG / 64) {
+		expect_bytes(fd, big + got, BIG / 64);
+		for (uint64_t until = now_ms() + 10; now_ms() < until;)
+			test_pause();
+	}
+	ck_assert_uint_ge(now_ms() - start, 10 * 60);
+	peer_expect_eof(fd);
+	end(fd);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("output");
+	TCase *t = tcase_create("sendfile");
+
+	tcase_add_test(t, a_file_comes_behind_what_was_written_before_it);
+	tcase_add_test(t, a_file_comes_through_a_unix_socket_as_well);
+	tcase_add_test(t, messages_and_fin_from_another_thread_wait_for_the_end_of_the_file);
+	tcase_add_test(t, a_file_shorter_than_was_said_ends_in_a_reset);
+	tcase_add_test(t, its_error_sticks);
+	tcase_add_test(t, close_in_the_middle_of_a_file_resets);
+	tcase_add_test(t, a_peer_that_resets_in_the_middle_of_a_file_fails_it_and_raises_no_signal);
+	tcase_add_test(t, a_write_timeout_in_the_middle_of_a_file_sticks_and_resets);
+	tcase_add_test(t, what_cannot_be_sent_as_a_file_leaves_the_connection_as_it_was);
+	tcase_add_test(t, no_bytes_of_a_file_are_a_flush);
+	suite_add_tcase(s, t);
+	t = tcase_create("references");
+	tcase_add_loop_test(t, what_is_written_by_reference_arrives_and_done_runs_once, 0, 2);
+	tcase_add_loop_test(t, done_runs_once_however_the_connection_ends_with_bytes_unsent, 0, 2 * ENDS);
+	tcase_add_test(t, what_was_not_flushed_is_given_back_and_what_was_refused_never_was_taken);
+	tcase_add_test(t, a_message_that_cannot_be_sent_any_more_is_given_back);
+	suite_add_tcase(s, t);
+	t = tcase_create("close");
+	tcase_add_test(t, a_reply_in_flight_survives_close_to_a_peer_that_has_half_closed);
+	tcase_add_test(t, a_slow_peer_gets_the_whole_reply_though_it_takes_longer_than_linger);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
