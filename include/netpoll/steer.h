@@ -49,6 +49,7 @@ enum np_steer_mode {
 /* What can be had; each level has what those below it have. */
 enum np_steer_level {
 	NP_STEER_L0 = 0, /* the kernel's hash over the sockets of a port */
+	NP_STEER_L1 = 1, /* without BPF, where the policy "cpu" was asked for: SO_INCOMING_CPU (Linux 6.2) */
 	NP_STEER_L2 = 2, /* policies on what workers publish */
 	NP_STEER_L3 = 3, /* Linux 5.14: a listener that closes loses nothing */
 };
@@ -60,7 +61,7 @@ struct np_steer_opts {
 	size_t sz;
 	enum np_steer_mode mode;
 	const char *bpffs;  /* NULL: $NP_BPFFS, else /sys/fs/bpf and /run/netpoll/bpf */
-	const char *policy; /* NULL: hash. Of a private program, and of np_steer_load() */
+	const char *policy; /* NULL: hash. Of a private program, of level 1, and of np_steer_load() */
 	int hang_ms;        /* a worker busy for longer is passed over; 0: 100; -1: never */
 	int64_t gid1;       /* np_steer_load(): the group that may join, plus one; 0: root only */
 	bool force;         /* np_steer_unload(), np_steer_load(): even while workers are there */
@@ -263,7 +264,8 @@ NP_API int np_steer_relisten(struct np_steer_worker *w, int fd);
 /*
  * np_steer_set_cpu() - serve the connections whose SYN @cpu received, under the policy cpu
  *
- * The last worker that asks for a CPU has it. -1: none.
+ * The last worker that asks for a CPU has it. -1: none. At level 1 it is the worker's listeners that
+ * prefer a CPU; before Linux 6.2 the kernel asks them in vain, and its hash decides.
  *
  * Thread: setup. Return: 0; -EINVAL for a CPU this cannot count, -EPERM.
  */

@@ -159,10 +159,10 @@ static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
 	struct np_steer *s = w->s;
 	int r;
 
-	if (s->level < NP_STEER_L3)
+	if (s->level < NP_STEER_L1)
 		return;
 	r = own_note(&s->own, NP_SLOT(g, w->index), fd); /* another process may shut it, in any case */
-	if (r == 0 && !s->no_rescue && !s->watchdog) {
+	if (r == 0 && s->level >= NP_STEER_L3 && !s->no_rescue && !s->watchdog) {
 		r = watchdog_new(s, &s->watchdog);
 		if (r == 0)
 			r = watchdog_start(s->watchdog);
@@ -187,6 +187,8 @@ static int enrol(struct np_steer_worker *w, unsigned g, int fd)
 	w->members |= 1u << g;
 	group_roster(s, g);
 	watch_over(w, g, fd);
+	if (s->level == NP_STEER_L1)
+		own_prefer_cpu(&s->own, w->index, w->cpu);
 	return 0;
 }
 

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
+#include "steer_abi.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/sock.h"
@@ -92,15 +94,16 @@ int own_find(struct own *o, uint64_t cookie, struct own_listener *ret)
 	return r;
 }
 
-int own_shut_if(int fd, uint64_t cookie)
+static bool is_still(int fd, uint64_t cookie)
 {
 	uint64_t is = 0;
-	int r;
 
-	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &is, sizeof is);
-	if (r < 0 || is != cookie)
-		return -ENOENT;
-	return sys_shutdown(fd, SHUT_RD);
+	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &is, sizeof is) == 0 && is == cookie;
+}
+
+int own_shut_if(int fd, uint64_t cookie)
+{
+	return is_still(fd, cookie) ? sys_shutdown(fd, SHUT_RD) : -ENOENT;
 }
 
 int own_shut(struct own *o, uint64_t cookie)
@@ -115,4 +118,16 @@ int own_shut(struct own *o, uint64_t cookie)
 		r = own_shut_if(fd, cookie);
 	sys_close(&fd);
 	return r == -EBADF ? -ENOENT : r;
+}
+
+int own_prefer_cpu(struct own *o, unsigned w, int cpu)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&o->lock);
+	for (unsigned i = 0; i < o->n && r == 0; i++)
+		if (o->all[i].slot % NP_WORKERS == w && is_still(o->all[i].fd, o->all[i].cookie))
+			r = sys_setsockopt_int(o->all[i].fd, SOL_SOCKET, SO_INCOMING_CPU, cpu);
+	pthread_mutex_unlock(&o->lock);
+	return r;
 }

@@ -34,6 +34,8 @@ void own_fini(struct own *o);
 /* @fd listens in @slot from now on; what was noted for that slot before is forgotten. 0 or -errno. */
 int own_note(struct own *o, uint32_t slot, int fd);
 void own_forget(struct own *o, uint32_t slot);
+/* SO_INCOMING_CPU, on each listener of worker @w; -1: none. 0 or -errno. */
+int own_prefer_cpu(struct own *o, unsigned w, int cpu);
 /* The listener with that cookie; -ENOENT. */
 int own_find(struct own *o, uint64_t cookie, struct own_listener *ret);
 /* shutdown(2), if @fd or a socket of ours is the one with that cookie. 0; -ENOENT. */

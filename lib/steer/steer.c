@@ -150,10 +150,12 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 		snprintf(o->error, o->error_cap, "%s", s->error[0] ? s->error : strerror(-err));
 }
 
-/* Level 0, for the reason that is in s->reason. */
-static int settle_for_hash(struct np_steer *s)
+/* Level 0, or 1 if that was asked for and can be had; for the reason that is in s->reason. */
+static int settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
 {
-	s->level = NP_STEER_L0;
+	bool by_cpu = o->mode != NP_STEER_OFF && o->policy && steer_policy(o->policy) == NP_POLICY_CPU;
+
+	s->level = by_cpu ? NP_STEER_L1 : NP_STEER_L0;
 	return maps_fake(&s->maps);
 }
 
@@ -168,7 +170,7 @@ static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
 
 	if (o->mode == NP_STEER_OFF) {
 		snprintf(s->reason, sizeof s->reason, "steering is switched off");
-		return settle_for_hash(s);
+		return settle_for_kernel(s, o);
 	}
 	r = pins_join(s, o->bpffs);
 	if (r != -ENOENT && r != -EACCES && r != -EPERM)
@@ -185,7 +187,7 @@ static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
 		memcpy(s->reason, barred, sizeof barred);
 	if (o->mode == NP_STEER_REQUIRED)
 		return steer_fail(s, r, "%s", s->reason);
-	return settle_for_hash(s);
+	return settle_for_kernel(s, o);
 }
 
 void steer_init(struct np_steer *s)
@@ -275,7 +277,7 @@ int np_steer_info(struct np_steer *s, struct np_steer_info *ret)
 			return r;
 		snprintf(i.policy, sizeof i.policy, "%s", steer_policy_name(c.policy));
 	} else {
-		snprintf(i.policy, sizeof i.policy, "kernel");
+		snprintf(i.policy, sizeof i.policy, "%s", s->level == NP_STEER_L1 ? "cpu" : "kernel");
 	}
 	i.level = s->level;
 	i.pinned = s->dir[0];

@@ -229,9 +229,11 @@ int np_steer_leave(struct np_steer_worker *w)
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
 		uint32_t slot = NP_SLOT(g, w->index);
 
-		if (!(w->members & (1u << g)) || !steer_has_program(s))
+		if (!(w->members & (1u << g)))
 			continue;
 		own_forget(&s->own, slot);
+		if (!steer_has_program(s))
+			continue;
 		map_delete(&s->maps, MAP_np_socks, &slot);
 		group_roster(s, g);
 	}
@@ -302,6 +304,8 @@ int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
 			r = map_update(&s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
 		}
 	}
+	if (s->level == NP_STEER_L1)
+		r = own_prefer_cpu(&s->own, w->index, cpu);
 	if (r < 0)
 		return steer_fail(s, r, "CPU %d cannot be given to worker %u: %s", cpu, w->index,
 				  strerror(-r));
