@@ -2,3 +2,10 @@
 check-steer-long:                       ## 10 000 rounds of a worker that is back at the instant it is rescued (root)
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=debug tests
 	$(Q)NP_ROUNDS=10000 CK_RUN_CASE=instant $(O)/debug/tests/steer_rescue
+
+# In a folder of its own, since not everybody has libevent.
+ifneq ($(shell $(PKG_CONFIG) --exists libevent_core && echo yes),)
+examples: $(O)/examples/libevent/steer_libevent
+$(O)/examples/libevent/steer_libevent: EXAMPLE_LIBS = $(shell $(PKG_CONFIG) --libs libevent_core) -Wl,-rpath,'$$ORIGIN/../..'
+-include $(O)/examples/libevent/steer_libevent.d
+endif
