@@ -86,7 +86,7 @@ static bool prepare(struct np_conn *c)
 	return g->handlers->on_prepare(c, g->arg) != 0;
 }
 
-int conn_start(struct conn_group *g, int *fd, unsigned flags)
+int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **ret)
 {
 	struct np_conn *c = conn_new(g, *fd, flags);
 	int r;
@@ -112,6 +112,8 @@ int conn_start(struct conn_group *g, int *fd, unsigned flags)
 	conn_arm_idle(c);
 	watch_want(&c->watch, WATCH_GONE);
 	conn_rx_resume(c);
+	if (ret)
+		*ret = np_conn_ref(c);
 	if (!g->handlers->on_connect)
 		c->flags |= CONN_CONNECTED;
 	else if (conn_state(c) == CONN_OPEN)

@@ -69,8 +69,14 @@ struct conn_group {
 	unsigned n;
 	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
 	void (*on_empty)(struct conn_group *g); /* the last connection is gone; may be NULL */
+	void (*on_freed)(struct conn_group *g); /* and so is a connection's memory: its last use of g; may be NULL */
 	void *owner;                            /* the facade's */
 };
+
+/* What a connection gets where its owner says nothing. */
+#define CONN_DEFAULT_LIMITS \
+	{ .in_high = 256u << 10, .out_high = 1u << 20, .in_max = 64u << 20, .send_high = 16u << 20 }
+#define CONN_DEFAULT_LINGER_MS 1000
 
 /* A fiber parked in a verb; lives on that fiber's stack. */
 struct conn_wait {
@@ -172,9 +178,11 @@ static inline const struct conn_limits *conn_limits(const struct np_conn *c)
 /*
  * conn_start() - make a connection of @fd (taken) and run its on_connect and on_request
  *
+ * @ret, where it is not NULL, gets a reference.
+ *
  * Thread: owner. Return: 0; 1 when on_prepare refused it; -ENOMEM, -ENOSPC. In every case *fd is -1.
  */
-int conn_start(struct conn_group *g, int *fd, unsigned flags);
+int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **ret);
 void conn_begin_close(struct np_conn *c, int why);
 void conn_die(struct np_conn *c, int why);
 void conn_later(struct np_conn *c);

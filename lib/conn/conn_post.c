@@ -122,8 +122,12 @@ void conn_drop_sendq(struct np_conn *c)
 
 static void conn_free(struct np_conn *c)
 {
+	struct conn_group *g = c->group;
+
 	conn_drop_sendq(c);
 	conn_home_put(conn_poller(c), c);
+	if (g->on_freed)
+		g->on_freed(g);
 }
 
 static void posted(struct mail *m)

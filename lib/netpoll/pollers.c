@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "netpoll/guest.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/timers.h"
 #include "poll/offload.h"
@@ -49,6 +50,7 @@ static void take_seats(struct np_pollers *p)
 		memset(s, 0, sizeof *s);
 		s->pollers = p;
 		s->index = s->spread = i;
+		list_init(&s->guests);
 		list_init(&s->timers);
 		event_init(&s->answer);
 	}
@@ -166,6 +168,19 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m)
 	return r;
 }
 
+static void retire(struct mail *m)
+{
+	guests_retire(container_of(m, struct seat, retire));
+}
+
+static void post_retire(struct seat *s)
+{
+	if (s->retire.fn)
+		return; /* a stop that is taken up again */
+	s->retire.fn = retire;
+	poller_post(s->poller, &s->retire);
+}
+
 /* From here on nobody but a poller itself puts anything into its mailbox that must not be late. */
 static void shut(struct np_pollers *p)
 {
@@ -173,9 +188,16 @@ static void shut(struct np_pollers *p)
 	for (unsigned i = 0; i < p->n; i++) {
 		while (atomic_load(&p->seats[i].entering))
 			sched_yield();
-		if (p->poller[i])
-			poller_stop(p->poller[i]);
+		if (!p->poller[i])
+			continue;
+		post_retire(&p->seats[i]);
+		poller_stop(p->poller[i]);
 	}
+}
+
+bool pollers_stopping(const struct np_pollers *p)
+{
+	return atomic_load(&p->phase) != POLLERS_RUNNING;
 }
 
 /* Return: how many threads still run. */
@@ -190,7 +212,10 @@ static unsigned join(struct np_pollers *p, uint64_t until_ns)
 
 static void cancel(struct mail *m)
 {
-	poller_cancel(container_of(m, struct seat, cancel)->poller);
+	struct seat *s = container_of(m, struct seat, cancel);
+
+	poller_cancel(s->poller);
+	guests_end(s);
 }
 
 /* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to cancel there. */

@@ -30,6 +30,7 @@ struct seat {
 	unsigned index;
 
 	/* owner thread */
+	struct list guests;   /* connections of no server */
 	struct list timers;   /* all of struct np_timer; after the end np_pollers_free() gives back what is left */
 	unsigned spread;      /* where NP_SPREAD goes next */
 
@@ -37,6 +38,7 @@ struct seat {
 	_Atomic(unsigned) entering __attribute__((aligned(64))); /* threads in pollers_post() */
 
 	/* control thread; what a mail does is its poller's */
+	struct mail retire;   /* posted once, when a stop begins */
 	struct mail cancel;   /* posted at most once, when the time of a stop is over */
 	bool cancelled;
 	struct mail roll;     /* who did not return? */
@@ -73,6 +75,8 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m);
  * NULL elsewhere; -EPERM: NP_HERE, and here is no poller of *p.
  */
 int pollers_pick(struct np_pollers **p, int poller);
+/* Whether a stop has begun: new work for the pollers is refused. Thread: any. */
+bool pollers_stopping(const struct np_pollers *p);
 /* np_pollers_stop() that gives handlers no time before their waits are cancelled. */
 int pollers_stop_now(struct np_pollers *p);
 

@@ -13,15 +13,9 @@
 
 #include "sys/opts.h"
 
-static const struct np_server_opts defaults = {
-	.sz = sizeof(struct np_server_opts),
-	.backlog = 4096,
-	.linger_ms = 1000,
-	.in_high = 256u * 1024,
-	.in_max = 64u * 1024 * 1024,
-	.out_high = 1024u * 1024,
-	.send_high = 16u * 1024 * 1024,
-};
+#define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
+
+static const struct conn_limits limits = CONN_DEFAULT_LIMITS;
 
 /* ------------------------------------------------------------------ new and free */
 
@@ -32,12 +26,12 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 
 	if (r < 0)
 		return r;
-	d->backlog = d->backlog ? d->backlog : defaults.backlog;
-	d->linger_ms = d->linger_ms ? d->linger_ms : defaults.linger_ms;
-	d->in_high = d->in_high ? d->in_high : defaults.in_high;
-	d->in_max = d->in_max ? d->in_max : defaults.in_max;
-	d->out_high = d->out_high ? d->out_high : defaults.out_high;
-	d->send_high = d->send_high ? d->send_high : defaults.send_high;
+	d->backlog = d->backlog ? d->backlog : BACKLOG;
+	d->linger_ms = d->linger_ms ? d->linger_ms : CONN_DEFAULT_LINGER_MS;
+	d->in_high = d->in_high ? d->in_high : limits.in_high;
+	d->in_max = d->in_max ? d->in_max : limits.in_max;
+	d->out_high = d->out_high ? d->out_high : limits.out_high;
+	d->send_high = d->send_high ? d->send_high : limits.send_high;
 	if (d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
 	    d->linger_ms < 0 || d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
 		return -EINVAL;

@@ -23,7 +23,7 @@ void station_post(struct station *st, void (*step)(struct mail *))
 
 static void begin(struct station *st, int *fd, bool inet)
 {
-	int r = conn_start(&st->group, fd, CONN_SOCKET | (inet ? CONN_INET : 0));
+	int r = conn_start(&st->group, fd, CONN_SOCKET | (inet ? CONN_INET : 0), NULL);
 
 	if (r < 0)
 		poller_log(st->group.poller, 1, "a new connection was dropped: %s", np_strerror(r));

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -96,7 +97,7 @@ int addr_parse(const char *network, const char *address, struct addr *ret)
 {
 	struct addr a = { 0 };
 	struct sockaddr_in *in = (struct sockaddr_in *)&a.ss;
-	char host[128];
+	char host[NI_MAXHOST];
 	bool bracket, v4, v6;
 	int port, r;
 
@@ -184,4 +185,62 @@ void addr_format(const struct sockaddr_storage *ss, socklen_t len, char *dst, si
 	} else {
 		snprintf(dst, cap, "family %d", ss->ss_family);
 	}
+}
+
+/* ------------------------------------------------------------------ names */
+
+static int resolve_error(int err)
+{
+	switch (err) {
+	case EAI_MEMORY:
+		return -ENOMEM;
+	case EAI_SYSTEM:
+		return errno == EMFILE || errno == ENFILE ? -errno : -NP_ERESOLVE;
+	default:
+		return -NP_ERESOLVE;
+	}
+}
+
+/* Families in turn, beginning with the one that getaddrinfo(3) put first (RFC 8305, section 4). */
+static unsigned take_in_turn(const struct addrinfo *list, struct addr *ret, unsigned max)
+{
+	const struct addrinfo *same = list, *other = list;
+	int first = list->ai_family;
+	unsigned n = 0;
+
+	while (n < max && (same || other)) {
+		const struct addrinfo **next;
+
+		while (same && same->ai_family != first)
+			same = same->ai_next;
+		while (other && other->ai_family == first)
+			other = other->ai_next;
+		next = (n % 2 == 0 && same) || !other ? &same : &other;
+		if (!*next)
+			break;
+		ret[n] = (struct addr){ .len = (*next)->ai_addrlen };
+		memcpy(&ret[n++].ss, (*next)->ai_addr, (*next)->ai_addrlen);
+		*next = (*next)->ai_next;
+	}
+	return n;
+}
+
+int addr_resolve(const char *network, const char *address, struct addr *ret, unsigned max)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list;
+	char host[NI_MAXHOST], port[8];
+	int n, r;
+	bool bracket;
+
+	r = split(address, host, sizeof host, &bracket, &n);
+	if (r < 0)
+		return r;
+	hints.ai_family = !strcmp(network, "tcp4") ? AF_INET : !strcmp(network, "tcp6") ? AF_INET6 : AF_UNSPEC;
+	snprintf(port, sizeof port, "%d", n);
+	r = getaddrinfo(host, port, &hints, &list);
+	if (r)
+		return resolve_error(r);
+	n = (int)take_in_turn(list, ret, max);
+	freeaddrinfo(list);
+	return n;
 }

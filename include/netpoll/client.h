@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * client: connections that no server accepted: dialed, or made of a descriptor
+ *
+ * They obey the rules of conn.h. What a reader would get wrong: both calls return a reference, which
+ * np_conn_close() does not drop: after the close it still wants np_conn_unref().
+ *
+ * np_pollers_stop() closes those with handlers as soon as they have nothing to do; those without belong to the
+ * fiber that uses them, and are reset when its waits are cancelled.
+ */
+#ifndef NETPOLL_CLIENT_H
+#define NETPOLL_CLIENT_H
+
+#include <netpoll/conn.h>
+#include <netpoll/handlers.h>
+#include <netpoll/opts.h>
+#include <netpoll/pollers.h>
+#include <netpoll/status.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Zero means the default. */
+struct np_dial_opts {
+	size_t sz;
+	int timeout_ms;    /* for all of it: the name, and every address; 0: as long as the kernel tries */
+	const char *local; /* address to dial from: "10.0.0.1:0", "[fd00::1]:0", for unix "/path", "@name" */
+	const struct np_handlers *handlers; /* copied; NULL: none, the caller's fiber uses the verbs */
+	void *arg;         /* of the handlers */
+	int no_delay_off;  /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+};
+NP_OPTS_INIT(np_dial_opts)
+
+/*
+ * np_dial() - connect to @address, on @poller
+ *
+ * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", "name:80", ":80" (this host),
+ * "/path", "@abstract". A name is resolved on a worker thread, by getaddrinfo(3). Of several
+ * addresses each gets 250 ms before the next one is tried beside it, families in turn (RFC 8305); the
+ * first to answer wins. A connection to itself (TCP allows it on a free local port) is none.
+ *
+ * @p NULL is the set of this poller. @poller is an index, NP_HERE or NP_SPREAD. Elsewhere than here
+ * handlers are needed, since only its own poller may touch a connection; on_connect is called there.
+ *
+ * Thread: fiber; a plain thread dials inside np_run(). May park: yes. Lifetime: *ret is a reference.
+ * Return: 0; -NP_EDIALTIMEOUT; -NP_ERESOLVE: no such name, or nobody could be asked; -ECANCELED: the
+ *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network; -EINVAL:
+ *         malformed address, no such poller, handlers missing, negative time; -EPERM: NP_HERE, but this is no poller of @p;
+ *         -E2BIG; -EAFNOSUPPORT, -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and
+ *         bind(2) said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH,
+ *         -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...
+ */
+NP_API int np_dial(struct np_pollers *p, int poller, const char *network, const char *address,
+		   const struct np_dial_opts *o, struct np_conn **ret);
+
+/*
+ * np_conn_from_fd() - a connection of a descriptor made elsewhere: a socket pair, a pipe, a tty, an accepted socket
+ *
+ * Taken: *fd is -1 afterwards in every case, and closed where this fails. Made non-blocking, which others that
+ * share the open file will notice. @h (copied) may be NULL on this poller only; @p and @poller as np_dial().
+ *
+ * Thread: any; a thread that is no poller's is blocked. May park: to another poller, yes. Lifetime: *ret is
+ * a reference.
+ * Return: 0; -ECANCELED: the pollers stop, or on_prepare refused it; -EPERM: a file or folder, which cannot
+ *         be waited for, or NP_HERE elsewhere; -ENOTCONN, -EINVAL (a listening socket, no such poller, handlers
+ *         missing), -NP_EUNSUPPORTED (no stream), -EBADF, -E2BIG, -ENOMEM, -ENOSPC, -NP_ENOTFIBER.
+ */
+NP_API int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *h, void *arg,
+			   struct np_conn **ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

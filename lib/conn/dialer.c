@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dialer: the race of the attempts. */
+#include "conn/dialer.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "netpoll/status.h"
+#include "poll/park.h"
+#include "poll/poller.h"
+#include "poll/watch.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+#define NEXT_AFTER_MS 250 /* RFC 8305, section 8: the recommended delay */
+#define REST_MS       10
+#define TRIES         3
+
+struct race;
+
+struct attempt {
+	struct watch watch;
+	struct race *race;
+	int fd;           /* -1: none */
+	unsigned tries;
+	bool answered;    /* the kernel has something to say */
+	uint64_t rest_ms; /* resting until then; 0 = not */
+};
+
+struct race {
+	const struct addr *to;
+	const struct dialer_opts *o;
+	struct poller *poller;
+	unsigned n, begun;
+	struct attempt attempt[DIALER_MAX];
+	struct park park;
+	bool parked;
+	int error;        /* of the first address that failed */
+	uint64_t next_ms; /* when the next attempt begins beside the others */
+};
+
+static void answered(struct watch *w, unsigned ready)
+{
+	struct attempt *a = container_of(w, struct attempt, watch);
+
+	watch_stop(w, w->want);
+	a->answered = true;
+	if (!a->race->parked)
+		return;
+	a->race->parked = false;
+	park_wake(&a->race->park, 0);
+}
+
+/* ------------------------------------------------------------------ one attempt */
+
+static int bind_local(int fd, const struct addr *local)
+{
+	int r = 0;
+
+	/* The port is chosen at connect(2), when the other end is known: many more are to be had (ip(7)). */
+	if (local->ss.ss_family != AF_UNIX && addr_port(&local->ss) == 0)
+		r = sys_setsockopt_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	return r < 0 ? r : sys_bind(fd, (const struct sockaddr *)&local->ss, local->len);
+}
+
+static int open_socket(const struct race *e, const struct addr *to, int *ret_fd)
+{
+	int r = sys_socket(to->ss.ss_family, SOCK_STREAM, ret_fd);
+
+	if (r == 0 && e->o->no_delay && to->ss.ss_family != AF_UNIX)
+		r = sys_setsockopt_int(*ret_fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (r == 0 && e->o->local)
+		r = bind_local(*ret_fd, e->o->local);
+	return r;
+}
+
+static void attempt_end(struct attempt *a)
+{
+	watch_close(&a->watch);
+	sys_close(&a->fd);
+	a->answered = false;
+}
+
+static int await_answer(struct attempt *a)
+{
+	int r = watch_open(&a->watch, a->race->poller, a->fd, EPOLLOUT, answered);
+
+	return r < 0 ? r : watch_want(&a->watch, WATCH_OUT);
+}
+
+/* Return: 0: connected or under way; or why not. */
+static int attempt_begin(struct attempt *a, const struct addr *to)
+{
+	int r;
+
+	a->tries++;
+	a->rest_ms = 0;
+	r = open_socket(a->race, to, &a->fd);
+	if (r == 0)
+		r = sys_connect(a->fd, (const struct sockaddr *)&to->ss, to->len);
+	if (r == 0)
+		a->answered = true;
+	else if (r == -EINPROGRESS)
+		r = await_answer(a);
+	if (r < 0)
+		attempt_end(a);
+	/* unix(7): the queue of the listener is full, and nothing will tell when it is not. */
+	if (r == -EAGAIN && to->ss.ss_family == AF_UNIX) {
+		a->rest_ms = poller_after_ms(a->race->poller, REST_MS);
+		return 0;
+	}
+	return r;
+}
+
+/* tcp(7) has no listener here: both ends have met by chance, on a free local port. */
+static bool is_self(int fd)
+{
+	struct sockaddr_storage here, there;
+	socklen_t n_here, n_there;
+
+	if (sys_getsockname(fd, &here, &n_here) < 0 || sys_getpeername(fd, &there, &n_there) < 0)
+		return false;
+	if (here.ss_family == AF_UNIX || n_here != n_there || addr_port(&here) != addr_port(&there))
+		return false;
+	return !memcmp(&here, &there, n_here);
+}
+
+static int outcome(const struct attempt *a)
+{
+	int err = 0, r = sys_getsockopt_int(a->fd, SOL_SOCKET, SO_ERROR, &err);
+
+	if (r < 0)
+		return r;
+	if (err)
+		return -err;
+	return is_self(a->fd) ? -EADDRNOTAVAIL : 0;
+}
+
+/* The kernel found no local port, or the wrong one: another may be right. */
+static bool may_try_again(const struct race *e, const struct attempt *a, int err)
+{
+	return err == -EADDRNOTAVAIL && a->tries < TRIES && !e->o->local;
+}
+
+/* ------------------------------------------------------------------ the race */
+
+static void failed(struct race *e, struct attempt *a, int err)
+{
+	const struct addr *to = &e->to[a - e->attempt];
+
+	attempt_end(a);
+	while (may_try_again(e, a, err)) {
+		err = attempt_begin(a, to);
+		if (err == 0)
+			return;
+	}
+	if (!e->error)
+		e->error = err;
+	e->next_ms = 0; /* no reason to wait for the next one */
+}
+
+static void begin_next(struct race *e)
+{
+	struct attempt *a = &e->attempt[e->begun];
+	int r;
+
+	*a = (struct attempt){ .race = e, .fd = -1 };
+	r = attempt_begin(a, &e->to[e->begun++]);
+	e->next_ms = poller_after_ms(e->poller, NEXT_AFTER_MS);
+	if (r < 0)
+		failed(e, a, r);
+}
+
+/* Hears those that have an answer. Return: the one that is connected, NULL for none yet. */
+static struct attempt *hear(struct race *e)
+{
+	for (unsigned i = 0; i < e->begun; i++) {
+		struct attempt *a = &e->attempt[i];
+		int r;
+
+		if (a->rest_ms && poller_refresh_now(e->poller) >= a->rest_ms) {
+			r = attempt_begin(a, &e->to[i]);
+			if (r < 0)
+				failed(e, a, r);
+		}
+		while (a->fd >= 0 && a->answered) {
+			r = outcome(a);
+			if (r == 0)
+				return a;
+			failed(e, a, r);
+		}
+	}
+	return NULL;
+}
+
+static bool any_left(const struct race *e)
+{
+	for (unsigned i = 0; i < e->begun; i++)
+		if (e->attempt[i].fd >= 0 || e->attempt[i].rest_ms)
+			return true;
+	return e->begun < e->n;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+/* When there is something to do though nobody answers; 0 = never. */
+static uint64_t until(const struct race *e)
+{
+	uint64_t at = sooner(e->o->until_ms, e->begun < e->n ? e->next_ms : 0);
+
+	for (unsigned i = 0; i < e->begun; i++)
+		at = sooner(at, e->attempt[i].rest_ms);
+	return at;
+}
+
+static int wait_for_answer(struct race *e)
+{
+	int r = park_init(&e->park, NULL);
+
+	if (r < 0)
+		return r;
+	e->parked = true;
+	r = park_wait(&e->park, until(e));
+	e->parked = false;
+	return r == -ETIMEDOUT ? 0 : r;
+}
+
+static int run(struct race *e, struct attempt **ret)
+{
+	for (;;) {
+		uint64_t now = poller_refresh_now(e->poller);
+		int r;
+
+		*ret = hear(e);
+		if (*ret)
+			return 0;
+		if (e->o->until_ms && now >= e->o->until_ms)
+			return -NP_EDIALTIMEOUT;
+		if (!any_left(e))
+			return e->error;
+		if (e->begun < e->n && now >= e->next_ms) {
+			begin_next(e);
+			continue;
+		}
+		r = wait_for_answer(e);
+		if (r < 0)
+			return r;
+	}
+}
+
+int dialer_connect(const struct addr *to, unsigned n, const struct dialer_opts *o, int *ret_fd)
+{
+	struct race e = { .to = to, .o = o, .n = n < DIALER_MAX ? n : DIALER_MAX, .poller = poller_self() };
+	struct attempt *won = NULL;
+	int r;
+
+	if (!e.poller || !fiber_self())
+		return -NP_ENOTFIBER;
+	r = run(&e, &won);
+	if (r == 0) {
+		watch_close(&won->watch);
+		*ret_fd = won->fd;
+		won->fd = -1;
+	}
+	for (unsigned i = 0; i < e.begun; i++)
+		attempt_end(&e.attempt[i]);
+	return r;
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dial: np_dial() and np_conn_from_fd(): on this poller at once, on another by an errand
+ *
+ * What a reader would get wrong: a fiber that is cancelled does not wait for its errand, and a name is
+ * not waited for longer than the deadline allows. Both lie on the heap, held by who asked and by who does the
+ * work; the last to let go gives back what nobody took.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conn/conn.h"
+#include "conn/dialer.h"
+#include "netpoll/client.h"
+#include "netpoll/event.h"
+#include "netpoll/guest.h"
+#include "netpoll/pollers_private.h"
+#include "poll/offload.h"
+#include "poll/park.h"
+#include "sys/addr.h"
+#include "sys/clock.h"
+#include "sys/io.h"
+#include "sys/opts.h"
+#include "sys/sock.h"
+
+/* ------------------------------------------------------------------ names */
+
+struct lookup {
+	_Atomic(unsigned) holders;
+	struct event done;
+	struct seat *seat;
+	struct spawn spawn;
+	const char *network; /* static text */
+	char *address;
+	struct addr found[DIALER_MAX];
+	int result;
+};
+
+static void lookup_drop(struct lookup *l)
+{
+	if (atomic_fetch_sub(&l->holders, 1) != 1)
+		return;
+	free(l->address);
+	free(l);
+}
+
+static void lookup_work(void *arg)
+{
+	struct lookup *l = arg;
+
+	l->result = addr_resolve(l->network, l->address, l->found, DIALER_MAX);
+}
+
+static void lookup_main(void *arg)
+{
+	struct lookup *l = arg;
+	struct seat *s = l->seat;
+	int r = offload_run(s->pollers->offload, lookup_work, l);
+
+	if (r < 0)
+		l->result = r;
+	event_set(&l->done);
+	lookup_drop(l);
+	poller_unhold(s->poller);
+}
+
+/* The networks that have names. */
+static const char *static_network(const char *network)
+{
+	return !strcmp(network, "tcp4") ? "tcp4" : !strcmp(network, "tcp6") ? "tcp6" : "tcp";
+}
+
+static int lookup_start(struct seat *s, const char *network, const char *address, struct lookup **ret)
+{
+	struct lookup *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return -ENOMEM;
+	event_init(&l->done);
+	atomic_init(&l->holders, 2);
+	l->seat = s;
+	l->spawn = (struct spawn){ .fn = lookup_main, .arg = l };
+	l->network = static_network(network);
+	l->address = strdup(address);
+	if (!l->address) {
+		free(l);
+		return -ENOMEM;
+	}
+	poller_hold(s->poller);
+	poller_spawn_node(s->poller, &l->spawn);
+	*ret = l;
+	return 0;
+}
+
+/* Milliseconds until @until_ms, at least 1; 0 = no limit. */
+static int ms_left(struct poller *p, uint64_t until_ms)
+{
+	uint64_t now = poller_refresh_now(p);
+
+	if (!until_ms)
+		return 0;
+	return until_ms > now ? (int)(until_ms - now) : 1;
+}
+
+/* Return: how many addresses, or why there is none. */
+static int resolve(struct seat *s, const char *network, const char *address, uint64_t until_ms, struct addr *to)
+{
+	struct lookup *l;
+	int r;
+
+	r = lookup_start(s, network, address, &l);
+	if (r < 0)
+		return r;
+	r = event_wait(&l->done, ms_left(s->poller, until_ms));
+	if (r == 0) {
+		r = l->result;
+		memcpy(to, l->found, sizeof l->found);
+	} else if (r == -ETIMEDOUT) {
+		r = -NP_EDIALTIMEOUT;
+	}
+	lookup_drop(l);
+	return r;
+}
+
+/* ":80": this host, over whatever it has. */
+static int loopbacks(const struct addr *any, struct addr *to)
+{
+	char text[2][24];
+	int port = addr_port(&any->ss);
+
+	snprintf(text[0], sizeof text[0], "[::1]:%d", port);
+	snprintf(text[1], sizeof text[1], "127.0.0.1:%d", port);
+	addr_parse("tcp6", text[0], &to[0]);
+	addr_parse("tcp4", text[1], &to[1]);
+	return 2;
+}
+
+static int addresses(struct seat *s, const char *network, const char *address, uint64_t until_ms, struct addr *to)
+{
+	int r = addr_parse(network, address, &to[0]);
+
+	if (r == -NP_ERESOLVE)
+		return resolve(s, network, address, until_ms, to);
+	if (r < 0)
+		return r;
+	return to[0].any_stack ? loopbacks(&to[0], to) : 1;
+}
+
+/* ------------------------------------------------------------------ here */
+
+static int parse_local(const char *network, const char *text, struct addr *ret)
+{
+	int r = addr_parse(network, text, ret);
+
+	return r == -NP_ERESOLVE ? -EINVAL : r;
+}
+
+static unsigned flags_of(int family)
+{
+	return CONN_SOCKET | (family == AF_INET || family == AF_INET6 ? CONN_INET : 0);
+}
+
+static int dial_here(struct seat *s, const char *network, const char *address, const struct np_dial_opts *o,
+		     struct np_conn **ret)
+{
+	struct addr to[DIALER_MAX], local;
+	struct dialer_opts d = {
+		.local = o->local ? &local : NULL,
+		.until_ms = o->timeout_ms ? poller_after_ms(s->poller, o->timeout_ms) : 0,
+		.no_delay = !o->no_delay_off,
+	};
+	int fd = -1, r = 0, n;
+
+	if (o->local)
+		r = parse_local(network, o->local, &local);
+	if (r < 0)
+		return r;
+	n = addresses(s, network, address, d.until_ms, to);
+	if (n < 0)
+		return n;
+	r = dialer_connect(to, (unsigned)n, &d, &fd);
+	if (r < 0)
+		return r;
+	return guest_new(s, &fd, flags_of(to[0].ss.ss_family), o->handlers, o->arg, ret);
+}
+
+/* ------------------------------------------------------------------ elsewhere */
+
+/* A dial, or a descriptor, for another poller. */
+struct errand {
+	_Atomic(unsigned) holders;
+	struct event done;
+	struct mail mail;
+	struct spawn spawn;
+	struct seat *to;
+	char *network, *address, *local; /* NULL for a descriptor */
+	struct np_dial_opts opts;
+	struct np_handlers handlers;
+	int fd;
+	unsigned flags;
+	int result;
+	struct np_conn *conn; /* a reference, until who asked takes it */
+};
+
+static void errand_drop(struct errand *e)
+{
+	if (atomic_fetch_sub(&e->holders, 1) != 1)
+		return;
+	if (e->conn) {
+		np_conn_close(e->conn);
+		np_conn_unref(e->conn);
+	}
+	sys_close(&e->fd);
+	free(e->network);
+	free(e->address);
+	free(e->local);
+	free(e);
+}
+
+static void errand_done(struct errand *e, int result)
+{
+	e->result = result;
+	event_set(&e->done);
+	errand_drop(e);
+}
+
+static void errand_main(void *arg)
+{
+	struct errand *e = arg;
+	struct seat *s = e->to;
+
+	if (e->address)
+		errand_done(e, dial_here(s, e->network, e->address, &e->opts, &e->conn));
+	else
+		errand_done(e, guest_new(s, &e->fd, e->flags, &e->handlers, e->opts.arg, &e->conn));
+	poller_unhold(s->poller);
+}
+
+static void errand_arrive(struct mail *m)
+{
+	struct errand *e = container_of(m, struct errand, mail);
+
+	if (poller_cancelled(e->to->poller)) {
+		errand_done(e, -ECANCELED);
+		return;
+	}
+	poller_hold(e->to->poller);
+	poller_spawn_node(e->to->poller, &e->spawn);
+}
+
+/* Copies what the caller's stack will not hold for long enough. */
+static struct errand *errand_new(const struct np_handlers *h, void *arg)
+{
+	struct errand *e = calloc(1, sizeof *e);
+
+	if (!e)
+		return NULL;
+	atomic_init(&e->holders, 2);
+	event_init(&e->done);
+	e->mail.fn = errand_arrive;
+	e->spawn = (struct spawn){ .fn = errand_main, .arg = e };
+	e->fd = -1;
+	e->handlers = *h;
+	e->opts.handlers = &e->handlers;
+	e->opts.arg = arg;
+	return e;
+}
+
+static int errand_run(struct errand *e, struct np_pollers *p, int index, struct np_conn **ret)
+{
+	int r;
+
+	e->to = &p->seats[index];
+	r = pollers_post(p, (unsigned)index, &e->mail);
+	if (r < 0) {
+		errand_drop(e);
+	} else {
+		r = event_wait(&e->done, 0);
+		if (r == 0) {
+			r = e->result;
+			*ret = e->conn;
+			e->conn = NULL;
+		}
+	}
+	errand_drop(e);
+	return r;
+}
+
+static int dial_there(struct np_pollers *p, int index, const char *network, const char *address,
+		      const struct np_dial_opts *o, struct np_conn **ret)
+{
+	struct errand *e = errand_new(o->handlers, o->arg);
+
+	if (!e)
+		return -ENOMEM;
+	e->opts.sz = sizeof e->opts;
+	e->opts.timeout_ms = o->timeout_ms;
+	e->opts.no_delay_off = o->no_delay_off;
+	e->network = strdup(network);
+	e->address = strdup(address);
+	e->local = o->local ? strdup(o->local) : NULL;
+	e->opts.local = e->local;
+	if (!e->network || !e->address || (o->local && !e->local)) {
+		errand_drop(e);
+		errand_drop(e);
+		return -ENOMEM;
+	}
+	return errand_run(e, p, index, ret);
+}
+
+/* ------------------------------------------------------------------ verbs */
+
+/* Return: the poller's index; what the handlers and where they are to run do not allow. */
+static int place(struct np_pollers **p, int poller, const struct np_handlers *h, struct np_handlers *ret)
+{
+	int index = pollers_pick(p, poller), r;
+
+	if (index < 0)
+		return index;
+	if (!h)
+		return (*p)->poller[index] == poller_self() ? index : -EINVAL;
+	r = sys_opts_take(ret, sizeof *ret, h);
+	return r < 0 ? r : index;
+}
+
+int np_dial(struct np_pollers *p, int poller, const char *network, const char *address,
+	    const struct np_dial_opts *opts, struct np_conn **ret)
+{
+	struct np_handlers h;
+	struct np_dial_opts o;
+	int r;
+
+	if (!fiber_self())
+		return -NP_ENOTFIBER;
+	r = sys_opts_take(&o, sizeof o, opts);
+	if (r < 0)
+		return r;
+	if (!network || !address || o.timeout_ms < 0)
+		return -EINVAL;
+	r = place(&p, poller, o.handlers, &h);
+	if (r < 0)
+		return r;
+	o.handlers = o.handlers ? &h : NULL;
+	if (p->poller[r] == poller_self())
+		return dial_here(seat_self(), network, address, &o, ret);
+	return dial_there(p, r, network, address, &o, ret);
+}
+
+/* What it is: flags of a connection, or why it can be none. */
+static int inspect(int fd, unsigned *ret_flags)
+{
+	struct sockaddr_storage ss;
+	int type = 0, listening = 0, r;
+	socklen_t len;
+
+	*ret_flags = 0;
+	r = sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE, &type);
+	if (r == -ENOTSOCK)
+		return sys_set_nonblock(fd);
+	if (r < 0)
+		return r;
+	if (type != SOCK_STREAM)
+		return -NP_EUNSUPPORTED;
+	if (sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) == 0 && listening)
+		return -EINVAL;
+	r = sys_getpeername(fd, &ss, &len);
+	if (r < 0)
+		return r;
+	*ret_flags = flags_of(ss.ss_family);
+	return sys_set_nonblock(fd);
+}
+
+int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *handlers, void *arg,
+		    struct np_conn **ret)
+{
+	struct np_handlers h;
+	struct errand *e;
+	unsigned flags;
+	int r = inspect(*fd, &flags), index;
+
+	if (r == 0)
+		r = place(&p, poller, handlers, &h);
+	index = r;
+	if (r >= 0 && p->poller[r] != poller_self() && poller_self() && !fiber_self())
+		r = -NP_ENOTFIBER;
+	if (r >= 0 && p->poller[r] == poller_self())
+		return guest_new(seat_self(), fd, flags, handlers ? &h : NULL, arg, ret);
+	e = r >= 0 ? errand_new(&h, arg) : NULL;
+	if (!e) {
+		if (r == -EBADF)
+			*fd = -1; /* there is nothing to close */
+		sys_close(fd);
+		return r < 0 ? r : -ENOMEM;
+	}
+	e->flags = flags;
+	e->fd = *fd;
+	*fd = -1;
+	return errand_run(e, p, index, ret);
+}
