@@ -1089,6 +1089,40 @@ START_TEST(a_large_frame_is_read_into_one_block)
 }
 END_TEST
 
+/* One frame behind another, each read as far as it goes and at least 16 KiB, in pieces of any length. */
+static double copied_for_each_byte(size_t frame)
+{
+	struct np_linkbuf *b = given_empty(0);
+	size_t before = stats().bytes_copied, got, k, ahead = 0;
+	unsigned random = 1;
+	struct iovec iov[2];
+	int n;
+
+	for (int i = 0; i < 200; i++) {
+		while ((got = np_linkbuf_len(b)) < frame) {
+			n = np_linkbuf_space(b, frame - got > 16384 ? frame - got : 16384, iov, 2);
+			random = random * 1103515245 + 12345;
+			k = 1 + (random >> 8) % iov_bytes(iov, n);
+			fill(iov, n, ahead, k);
+			ahead += k;
+			ck_assert_int_eq(np_linkbuf_commit(b, k), 0);
+		}
+		ck_numbers(must_next(b, frame), frame * (size_t)i, frame);
+		np_linkbuf_release(b);
+	}
+	np_linkbuf_free(b);
+	return (double)(stats().bytes_copied - before) / (double)(frame * 200);
+}
+
+START_TEST(frames_that_do_not_fit_the_blocks_are_not_copied_whole)
+{
+	ck_assert_double_lt(copied_for_each_byte(100), 0.01);
+	ck_assert_double_lt(copied_for_each_byte(16388), 0.4);
+	ck_assert_double_lt(copied_for_each_byte(65540), 0.2);
+	ck_assert_double_lt(copied_for_each_byte(262148), 0.3);
+}
+END_TEST
+
 START_TEST(a_claimed_length_takes_memory_as_bytes_arrive)
 {
 	struct np_linkbuf *b = given_empty(0);
@@ -1264,6 +1298,7 @@ int main(void)
 	tcase_add_test(t, writing_instead_of_commit_takes_the_space_back);
 	tcase_add_test(t, a_frame_across_two_reads_copies_only_its_start);
 	tcase_add_test(t, a_large_frame_is_read_into_one_block);
+	tcase_add_test(t, frames_that_do_not_fit_the_blocks_are_not_copied_whole);
 	tcase_add_test(t, a_claimed_length_takes_memory_as_bytes_arrive);
 	tcase_add_test(t, appetite_follows_the_traffic_both_ways);
 	tcase_add_test(t, iov_shows_what_is_readable_and_nothing_else);
