@@ -24,3 +24,20 @@ fuzz-keep: $(FUZZ_BIN)                  ## tests/fuzz/corpus anew: the smallest 
 	$(Q)rm -rf $(O)/tests/fuzz/kept && mkdir -p $(O)/tests/fuzz/kept $(O)/tests/fuzz/found
 	$(Q)$(FUZZ_BIN) -merge=1 -use_counters=0 -max_len=256 $(O)/tests/fuzz/kept $(FUZZ_CORPUS) $(O)/tests/fuzz/found
 	$(Q)rm -f $(FUZZ_CORPUS)/* && cp $(O)/tests/fuzz/kept/* $(FUZZ_CORPUS)
+
+# ------------------------------------------------------------------ bench
+# Of the public headers alone and with the shipped .so, beside libevent's.
+LINKBUF_BENCH := $(O)/tests/bench/linkbuf
+
+$(LINKBUF_BENCH): tests/bench/linkbuf.c $(O)/flags $(O)/libnetpoll-bpf.so
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
+		$(LDFLAGS) -L$(O) -lnetpoll-bpf -levent_core -Wl,-rpath,'$$ORIGIN/../..'
+
+-include $(LINKBUF_BENCH).d
+
+.PHONY: bench-linkbuf
+bench-linkbuf: $(LINKBUF_BENCH)         ## ns of each verb of a buffer beside libevent's evbuffer, into doc/buffer-figures.md
+	$(Q)$(LINKBUF_BENCH) > $(O)/bench-linkbuf.md && cp $(O)/bench-linkbuf.md doc/buffer-figures.md
+	$(Q)cat $(O)/bench-linkbuf.md
