@@ -41,3 +41,9 @@ $(LINKBUF_BENCH): tests/bench/linkbuf.c $(O)/flags $(O)/libnetpoll-bpf.so
 bench-linkbuf: $(LINKBUF_BENCH)         ## ns of each verb of a buffer beside libevent's evbuffer, into doc/buffer-figures.md
 	$(Q)$(LINKBUF_BENCH) > $(O)/bench-linkbuf.md && cp $(O)/bench-linkbuf.md doc/buffer-figures.md
 	$(Q)cat $(O)/bench-linkbuf.md
+
+# ------------------------------------------------------------------ doc/buffer.md
+.PHONY: lint-buffer-doc
+lint-buffer-doc:
+	$(Q)scripts/check-named-tests doc/buffer.md
+lint: lint-buffer-doc
