@@ -42,6 +42,22 @@ bench-linkbuf: $(LINKBUF_BENCH)         ## ns of each verb of a buffer beside li
 	$(Q)$(LINKBUF_BENCH) > $(O)/bench-linkbuf.md && cp $(O)/bench-linkbuf.md doc/buffer-figures.md
 	$(Q)cat $(O)/bench-linkbuf.md
 
+# ------------------------------------------------------------------ coverage, valgrind
+BUFFER_TESTS := linkbuf linkbuf_model block stream steady
+
+.PHONY: cov-buffer valgrind-buffer
+cov-buffer:                             ## lines of lib/buffer that its own tests reach (gcovr)
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=cov run-tests NP_TESTS='^($(subst $() ,|,$(BUFFER_TESTS)))$$'
+	$(Q)gcovr -r . --object-directory $(O)/cov -f lib/buffer/ $(O)/cov/lib/buffer
+
+# Each test is a fork, and fails where its valgrind finds something. Apart (1), so that it sees the blocks; those of
+# block and steady set that themselves.
+valgrind-buffer: $(BUFFER_TESTS:%=$(O)/tests/%) ## the buffer's tests under valgrind
+	$(Q)for t in $(BUFFER_TESTS); do \
+		case $$t in block|steady) debug=0 ;; *) debug=1 ;; esac; \
+		NP_BLOCK_DEBUG=$$debug CK_DEFAULT_TIMEOUT=600 valgrind -q --error-exitcode=9 --leak-check=full \
+			--errors-for-leak-kinds=definite --show-leak-kinds=definite $(O)/tests/$$t || exit 1; done
+
 # ------------------------------------------------------------------ doc/buffer.md
 .PHONY: lint-buffer-doc
 lint-buffer-doc:

@@ -918,6 +918,15 @@ static void fill(const struct iovec *iov, int niov, size_t from, size_t n)
 	ck_assert_uint_eq(n, 0);
 }
 
+static unsigned char *space_of(struct np_linkbuf *b, size_t n)
+{
+	struct iovec iov;
+
+	ck_assert_int_eq(np_linkbuf_space(b, n, &iov, 1), 1);
+	ck_assert_uint_eq(iov.iov_len, n);
+	return iov.iov_base;
+}
+
 START_TEST(space_takes_any_burst_in_one_read)
 {
 	struct np_linkbuf *b = given_empty(0);
@@ -932,6 +941,36 @@ START_TEST(space_takes_any_burst_in_one_read)
 
 	ck_assert_uint_eq(np_linkbuf_len(b), 60000);
 	ck_numbers(must_next(b, 60000), 0, 60000);
+	np_linkbuf_free(b);
+	nothing_in_use();
+}
+END_TEST
+
+/* What a connection takes for its first read, without an iovec. */
+START_TEST(the_common_read_takes_one_stretch_of_an_empty_buffer)
+{
+	struct np_linkbuf *b = given_empty(0);
+	unsigned char *p;
+
+	ck_assert_ptr_null(linkbuf_space(b, 100000)); /* more than one block of the first size or four */
+	np_linkbuf_free(given("so that a block is cached"));
+	p = linkbuf_space(b, 2000);
+	if (!p)
+		p = space_of(b, 2000); /* nothing is cached where each block is apart */
+	ck_assert_ptr_null(linkbuf_whole(b, 1));
+	memcpy(p, "abc", 3);
+	ck_assert_int_eq(np_linkbuf_commit(b, 2001), -EINVAL);
+	ck_assert_int_eq(np_linkbuf_commit(b, 3), 0);
+	ck_assert_ptr_null(linkbuf_space(b, 100));
+
+	ck_assert_ptr_eq(linkbuf_whole(b, 3), p);
+	ck_assert_ptr_null(linkbuf_whole(b, 4));
+	add_block(b, 2);
+	ck_assert_ptr_null(linkbuf_whole(b, 4));
+	linkbuf_consume(b, 4);
+	ck_assert_uint_eq(linkbuf_len(b), 1);
+	linkbuf_consume(b, 1);
+	ck_assert_uint_eq(blocks_in_use(), 0);
 	np_linkbuf_free(b);
 	nothing_in_use();
 }
@@ -1290,6 +1329,7 @@ int main(void)
 
 	t = tcase_create("space");
 	tcase_add_test(t, space_takes_any_burst_in_one_read);
+	tcase_add_test(t, the_common_read_takes_one_stretch_of_an_empty_buffer);
 	tcase_add_test(t, commit_gives_the_unused_block_back);
 	tcase_add_test(t, space_uses_the_rest_of_the_last_block_first);
 	tcase_add_test(t, reading_goes_on_between_space_and_commit);
