@@ -1,6 +1,7 @@
 # Two 8-byte stores made into one 16-byte store are reloaded as 8 bytes a few instructions later,
 # and that forwarding costs more than the whole cycle: 10.9 ns against 6.4 for reserve, flush, next, release.
-$(O)/lib/buffer/%.o: OBJ_CFLAGS += -fno-tree-slp-vectorize
+# A verb is a handful of instructions and three branches: where one starts in its cache line is worth 0.8 ns of 5.
+$(O)/lib/buffer/%.o: OBJ_CFLAGS += -fno-tree-slp-vectorize -falign-functions=64
 
 # ------------------------------------------------------------------ fuzzing
 FUZZ_SECONDS ?= 60
@@ -26,14 +27,15 @@ fuzz-keep: $(FUZZ_BIN)                  ## tests/fuzz/corpus anew: the smallest 
 	$(Q)rm -f $(FUZZ_CORPUS)/* && cp $(O)/tests/fuzz/kept/* $(FUZZ_CORPUS)
 
 # ------------------------------------------------------------------ bench
-# Of the public headers alone and with the shipped .so, beside libevent's.
+# Of the public headers alone and with the shipped .so, beside libevent's. Loops aligned, so that where the
+# compiler happens to put one is no advantage to either side.
 LINKBUF_BENCH := $(O)/tests/bench/linkbuf
 
 $(LINKBUF_BENCH): tests/bench/linkbuf.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
-		$(LDFLAGS) -L$(O) -lnetpoll-bpf -levent_core -Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) $(CFLAGS) -falign-functions=64 -falign-loops=64 \
+		-MMD -MP -MF $@.d -MT $@ $< -o $@ $(LDFLAGS) -L$(O) -lnetpoll-bpf -levent_core -Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(LINKBUF_BENCH).d
 
