@@ -365,6 +365,37 @@ START_TEST(decay_keeps_what_is_used)
 }
 END_TEST
 
+/* A span with one block in use stays, and so do the addresses of its others; their pages need not. */
+START_TEST(what_went_back_to_a_span_is_taken_again)
+{
+	struct np_linkbuf *b[64], *last;
+	size_t mapped, allocs;
+
+	with_caches();
+	fill_64(b);
+	last = given(5000, 'l');
+	free_64(b);
+	np_block_trim();
+	mapped = stats().bytes_mapped;
+	ck_assert_uint_gt(mapped, 0);
+	ck_assert_uint_eq(stats().bytes_cached, 0);
+	allocs = stats().allocs;
+
+	for (int i = 0; i < 32; i++)
+		b[i] = given(5000, i);
+	ck_assert_uint_eq(stats().bytes_mapped, mapped);
+	ck_assert_uint_eq(stats().allocs, allocs);
+	for (int i = 0; i < 32; i++) {
+		all_are(b[i], 5000, i);
+		np_linkbuf_free(b[i]);
+	}
+	all_are(last, 5000, 'l');
+	np_linkbuf_free(last);
+	np_block_trim();
+	ck_assert_uint_eq(stats().bytes_mapped, 0);
+}
+END_TEST
+
 START_TEST(the_counts_say_what_is_held)
 {
 	struct np_block_stats s = stats();
@@ -622,6 +653,7 @@ int main(void)
 	t = tcase_create("bounds");
 	tcase_add_test(t, what_a_burst_took_is_not_kept);
 	tcase_add_test(t, decay_keeps_what_is_used);
+	tcase_add_test(t, what_went_back_to_a_span_is_taken_again);
 	tcase_add_test(t, the_counts_say_what_is_held);
 	tcase_add_test(t, a_block_larger_than_any_class_goes_straight_back);
 	suite_add_tcase(s, t);

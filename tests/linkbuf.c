@@ -918,6 +918,15 @@ static void fill(const struct iovec *iov, int niov, size_t from, size_t n)
 	ck_assert_uint_eq(n, 0);
 }
 
+static unsigned char *space_of(struct np_linkbuf *b, size_t n)
+{
+	struct iovec iov;
+
+	ck_assert_int_eq(np_linkbuf_space(b, n, &iov, 1), 1);
+	ck_assert_uint_eq(iov.iov_len, n);
+	return iov.iov_base;
+}
+
 START_TEST(space_takes_any_burst_in_one_read)
 {
 	struct np_linkbuf *b = given_empty(0);
@@ -932,6 +941,36 @@ START_TEST(space_takes_any_burst_in_one_read)
 
 	ck_assert_uint_eq(np_linkbuf_len(b), 60000);
 	ck_numbers(must_next(b, 60000), 0, 60000);
+	np_linkbuf_free(b);
+	nothing_in_use();
+}
+END_TEST
+
+/* What a connection takes for its first read, without an iovec. */
+START_TEST(the_common_read_takes_one_stretch_of_an_empty_buffer)
+{
+	struct np_linkbuf *b = given_empty(0);
+	unsigned char *p;
+
+	ck_assert_ptr_null(linkbuf_space(b, 100000)); /* more than one block of the first size or four */
+	np_linkbuf_free(given("so that a block is cached"));
+	p = linkbuf_space(b, 2000);
+	if (!p)
+		p = space_of(b, 2000); /* nothing is cached where each block is apart */
+	ck_assert_ptr_null(linkbuf_whole(b, 1));
+	memcpy(p, "abc", 3);
+	ck_assert_int_eq(np_linkbuf_commit(b, 2001), -EINVAL);
+	ck_assert_int_eq(np_linkbuf_commit(b, 3), 0);
+	ck_assert_ptr_null(linkbuf_space(b, 100));
+
+	ck_assert_ptr_eq(linkbuf_whole(b, 3), p);
+	ck_assert_ptr_null(linkbuf_whole(b, 4));
+	add_block(b, 2);
+	ck_assert_ptr_null(linkbuf_whole(b, 4));
+	linkbuf_consume(b, 4);
+	ck_assert_uint_eq(linkbuf_len(b), 1);
+	linkbuf_consume(b, 1);
+	ck_assert_uint_eq(blocks_in_use(), 0);
 	np_linkbuf_free(b);
 	nothing_in_use();
 }
@@ -1086,6 +1125,40 @@ START_TEST(a_large_frame_is_read_into_one_block)
 
 	ck_assert_uint_le(stats().bytes_copied - before, frame / 8);
 	np_linkbuf_free(b);
+}
+END_TEST
+
+/* One frame behind another, each read as far as it goes and at least 16 KiB, in pieces of any length. */
+static double copied_for_each_byte(size_t frame)
+{
+	struct np_linkbuf *b = given_empty(0);
+	size_t before = stats().bytes_copied, got, k, ahead = 0;
+	unsigned random = 1;
+	struct iovec iov[2];
+	int n;
+
+	for (int i = 0; i < 200; i++) {
+		while ((got = np_linkbuf_len(b)) < frame) {
+			n = np_linkbuf_space(b, frame - got > 16384 ? frame - got : 16384, iov, 2);
+			random = random * 1103515245 + 12345;
+			k = 1 + (random >> 8) % iov_bytes(iov, n);
+			fill(iov, n, ahead, k);
+			ahead += k;
+			ck_assert_int_eq(np_linkbuf_commit(b, k), 0);
+		}
+		ck_numbers(must_next(b, frame), frame * (size_t)i, frame);
+		np_linkbuf_release(b);
+	}
+	np_linkbuf_free(b);
+	return (double)(stats().bytes_copied - before) / (double)(frame * 200);
+}
+
+START_TEST(frames_that_do_not_fit_the_blocks_are_not_copied_whole)
+{
+	ck_assert_double_lt(copied_for_each_byte(100), 0.01);
+	ck_assert_double_lt(copied_for_each_byte(16388), 0.4);
+	ck_assert_double_lt(copied_for_each_byte(65540), 0.2);
+	ck_assert_double_lt(copied_for_each_byte(262148), 0.3);
 }
 END_TEST
 
@@ -1256,6 +1329,7 @@ int main(void)
 
 	t = tcase_create("space");
 	tcase_add_test(t, space_takes_any_burst_in_one_read);
+	tcase_add_test(t, the_common_read_takes_one_stretch_of_an_empty_buffer);
 	tcase_add_test(t, commit_gives_the_unused_block_back);
 	tcase_add_test(t, space_uses_the_rest_of_the_last_block_first);
 	tcase_add_test(t, reading_goes_on_between_space_and_commit);
@@ -1264,6 +1338,7 @@ int main(void)
 	tcase_add_test(t, writing_instead_of_commit_takes_the_space_back);
 	tcase_add_test(t, a_frame_across_two_reads_copies_only_its_start);
 	tcase_add_test(t, a_large_frame_is_read_into_one_block);
+	tcase_add_test(t, frames_that_do_not_fit_the_blocks_are_not_copied_whole);
 	tcase_add_test(t, a_claimed_length_takes_memory_as_bytes_arrive);
 	tcase_add_test(t, appetite_follows_the_traffic_both_ways);
 	tcase_add_test(t, iov_shows_what_is_readable_and_nothing_else);

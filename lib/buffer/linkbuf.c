@@ -110,7 +110,8 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		b->head = b->read = b->tail = NULL;
 		return;
 	}
-	if (e)
+	/* Read in part, from its only block or one behind it: nothing to give back, only to poison. */
+	if (e && (e != b->read || !block_left(e) || unlikely(mem_flags)))
 		release(b);
 }
 

@@ -164,9 +164,16 @@ void chain_consume(struct np_linkbuf *b, size_t n)
 
 int np_linkbuf_skip(struct np_linkbuf *b, size_t n)
 {
+	struct block *e = b->read;
+
 	if (unlikely(n - 1 >= b->len))
 		return n ? -NP_ESHORT : 0;
-	chain_consume(b, n);
+	if (unlikely(block_left(e) < n)) {
+		chain_consume(b, n);
+		return 0;
+	}
+	e->r += n;
+	b->len -= n;
 	return 0;
 }
 

@@ -272,28 +272,50 @@ int np_linkbuf_flush(struct np_linkbuf *b)
 
 /* ------------------------------------------------------------------ space and commit */
 
-/* A second block for @want bytes behind @lead unread ones. */
+/*
+ * A second block for @want bytes behind @lead unread ones, with room for those too: where a frame began
+ * before it, only its start is copied, never what arrives here. One that is needed again and again doubles.
+ */
 static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 {
 	size_t grown = block_size(BLOCK_GROWN);
 	size_t limit = b->len > grown / ARRIVED_FACTOR ? b->len * ARRIVED_FACTOR : grown;
-	size_t n = min(min(want, limit), BLOCK_MAX);
+	size_t n = min(want <= 2 * limit ? want : limit, BLOCK_MAX), room;
+	unsigned cls = max(block_class(min(n + lead, BLOCK_MAX)), b->first);
 	struct block *e;
 
-	/* A frame so large that it is read in pieces ends up in one block, what came before it included. */
-	if (n > grown)
-		n = min(n + lead, BLOCK_MAX);
-	e = block_data(max(block_class(n), b->first));
-	if (e && lead <= (size_t)(e->end - e->base) / 4) {
+	if (cls < BLOCK_GROWN && b->tail->mem->cls >= cls)
+		cls = b->tail->mem->cls < BLOCK_GROWN ? b->tail->mem->cls + 1u : BLOCK_GROWN;
+	e = block_data(cls);
+	room = e ? block_room(e) : 0;
+	if (lead + n <= room || lead < room / 4) {
 		e->r = e->w = e->base + lead;
 		e->flags = BLOCK_LEAD;
 	}
 	return e;
 }
 
-static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
+/*
+ * A frame that takes more than a block, of which little is here: read into a block of its own it costs a copy of
+ * that little, and behind what is left of the tail a copy of all that fits there.
+ */
+static struct block *block_of_its_own(struct np_linkbuf *b, size_t want)
 {
 	struct block *t = b->tail, *e;
+
+	if (!b->len || b->len > want / 4 || b->len + want <= block_size(BLOCK_GROWN))
+		return NULL;
+	e = fresh(b, want, b->len);
+	if (e && block_room(t)) {
+		t->end = t->w;
+		t->flags |= BLOCK_SPLIT;
+	}
+	return e;
+}
+
+static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
+{
+	struct block *t = b->tail, *e = block_room(t) < want ? block_of_its_own(b, want) : NULL;
 	size_t k = min(block_room(t), want);
 	int i = 0;
 
@@ -302,7 +324,8 @@ static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
 	b->given = (uint32_t)k;
 	if (k == want || i == max)
 		return i;
-	e = fresh(b, want - k, b->len + k);
+	if (!e)
+		e = fresh(b, want - k, b->len + k);
 	if (!e)
 		return i ? i : -ENOMEM;
 	t->next = e;
