@@ -9,9 +9,9 @@
  * functions of np_post(), np_timer_start() and close callbacks. There every call that may have to park
  * returns -NP_ENOTFIBER, whether or not it would have had to.
  *
- * Waits end early when a stop has run out of time: np_sleep(), np_yield(), np_wait_fd(),
- * np_event_wait() and np_join() then return -ECANCELED, at once and from then on. A loop around them
- * should end at any negative result.
+ * Waits end early when a stop has run out of time, of these pollers or of the server whose handler waits:
+ * np_sleep(), np_yield(), np_wait_fd(), np_event_wait() and np_join() then return -ECANCELED, at once
+ * and from then on. A loop around them should end at any negative result.
  */
 #ifndef NETPOLL_POLLERS_H
 #define NETPOLL_POLLERS_H

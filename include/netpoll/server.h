@@ -90,8 +90,10 @@ NP_API int np_server_start(struct np_server *s);
  *
  * Every connect() that returned before, and every byte then in our receive queues, is served. Idle
  * connections close; the others get until @timeout_ms (0: no limit), then are reset and counted in
- * *ret_forced (may be NULL). Before start it makes start fail. A second call returns 0.
- * Return: 0; -ETIMEDOUT when handlers still do not return: nothing is freed under them, call again;
+ * *ret_forced (may be NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep()
+ * and the like, -ECANCELED. Before start it makes start fail. A second call returns 0.
+ * Return: 0; -ETIMEDOUT when handlers still do not return: they are logged with their addresses,
+ *         np_server_error() says how many, nothing is freed under them; call again;
  *         -EDEADLK on a poller's thread.
  */
 NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced);

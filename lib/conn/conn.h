@@ -172,6 +172,12 @@ static inline const struct conn_limits *conn_limits(const struct np_conn *c)
 	return c->extra ? &c->extra->limits : &c->group->limits;
 }
 
+/* The fiber that runs on_connect or on_request, NULL where none does. */
+static inline struct fiber *conn_handler(const struct np_conn *c)
+{
+	return c->io ? c->io->handler : NULL;
+}
+
 #define conn_assert_owner(c) poller_assert_owner(conn_poller(c))
 
 /* ---- conn.c: life */

@@ -24,6 +24,7 @@ struct fiber {
 	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
 	void *owner;
 	enum fiber_state state;
+	bool cancelled;
 
 	void (*fn)(void *);
 	void *arg;
@@ -259,6 +260,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	f->fn = fn;
 	f->arg = arg;
 	f->owner = NULL;
+	f->cancelled = false;
 	f->san.fake = NULL;
 	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);
 	return enter(f);
@@ -292,6 +294,16 @@ void fiber_set_owner(struct fiber *f, void *owner)
 void *fiber_owner(const struct fiber *f)
 {
 	return f->owner;
+}
+
+void fiber_cancel(struct fiber *f)
+{
+	f->cancelled = true;
+}
+
+bool fiber_cancelled(const struct fiber *f)
+{
+	return f->cancelled;
 }
 
 void fiber_set_next(struct fiber *f, struct fiber *next)

@@ -62,6 +62,9 @@ struct fiber *fiber_self(void);
 /* A word for whoever runs fibers: what the fiber belongs to. NULL at the start of each run. */
 void fiber_set_owner(struct fiber *f, void *owner);
 void *fiber_owner(const struct fiber *f);
+/* A mark for whoever parks fibers: no wait for this one any more. Unset at the start of each run. */
+void fiber_cancel(struct fiber *f);
+bool fiber_cancelled(const struct fiber *f);
 /* A link for whoever queues parked fibers. */
 void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);

@@ -16,7 +16,6 @@
 #include "sys/clock.h"
 #include "sys/cpu.h"
 #include "sys/opts.h"
-#include "sys/symbol.h"
 
 #define CPUS_MAX 1024
 
@@ -24,8 +23,6 @@
 
 /* How long handlers get to return once their waits were cancelled. */
 #define CANCEL_GRACE_NS 1000000000u
-/* How long a poller whose thread is free takes at most to say who is left on it. */
-#define ANSWER_MS 500
 
 /* Which CPUs to pin to. Return: how many, 0 = do not pin. */
 static int pin_list(const struct np_pollers_opts *o, int *cpus)
@@ -42,6 +39,11 @@ static int pin_list(const struct np_pollers_opts *o, int *cpus)
 	return o->n_cpus;
 }
 
+static void all_fibers(struct roll_call *c, struct roll *r)
+{
+	roll_add_all(r, c->poller);
+}
+
 static void take_seats(struct np_pollers *p)
 {
 	for (unsigned i = 0; i < p->n; i++) {
@@ -52,7 +54,6 @@ static void take_seats(struct np_pollers *p)
 		s->index = s->spread = i;
 		list_init(&s->guests);
 		list_init(&s->timers);
-		event_init(&s->answer);
 	}
 }
 
@@ -73,6 +74,7 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 		po.owner = &p->seats[i];
 		r = poller_new(&po, &p->poller[i]);
 		p->seats[i].poller = p->poller[i];
+		roll_call_init(&p->seats[i].roll, p->poller[i], all_fibers);
 	}
 	for (unsigned i = 0; i < p->n && r == 0; i++)
 		r = poller_start(p->poller[i]);
@@ -232,59 +234,27 @@ static void cancel_all(struct np_pollers *p)
 	}
 }
 
-static void answer(struct mail *m)
-{
-	struct seat *s = container_of(m, struct seat, roll);
-
-	s->fibers = roll_call(s->poller);
-	event_set(&s->answer);
-}
-
-/* A question that a busy poller has not read yet must not be posted again. */
-static void ask(struct seat *s)
-{
-	if (s->asked)
-		return;
-	s->asked = true;
-	s->roll.fn = answer;
-	poller_post(s->poller, &s->roll);
-}
-
-/*
- * Who answers names its fibers. Who does not is inside a handler at this moment.
- * Return: how many that are, at least.
- */
-static unsigned name_who_stays(struct seat *s)
-{
-	char name[160];
-
-	if (event_wait(&s->answer, ANSWER_MS) == 0) {
-		s->asked = false;
-		return s->fibers;
-	}
-	if (poller_join(s->poller, sys_clock_ns()) == 0)
-		return 0;
-	poller_log(s->poller, 2, "poller %u: handler %s does not return, and keeps the thread", s->index,
-		   sys_symbol(poller_handler(s->poller), name, sizeof name));
-	return 1;
-}
-
+/* One that has ended meanwhile is not asked, and does not answer. */
 static void call_roll(struct np_pollers *p)
 {
-	struct seat *first = NULL;
-	unsigned handlers = 0;
+	struct seat *last = NULL;
+	int handlers = 0;
 
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->poller[i] && poller_join(p->poller[i], sys_clock_ns()) < 0)
-			ask(&p->seats[i]);
+			roll_call_ask(&p->seats[i].roll);
 	for (unsigned i = 0; i < p->n; i++) {
-		if (!p->seats[i].asked)
-			continue;
-		first = first ? first : &p->seats[i];
-		handlers += name_who_stays(&p->seats[i]);
+		struct seat *s = &p->seats[i];
+		int n = s->roll.asked ? roll_call_wait(&s->roll) : 0;
+
+		if (n < 0)
+			n = poller_join(s->poller, sys_clock_ns()) < 0 ? roll_call_stuck(&s->roll) : 0;
+		handlers += n;
+		last = n ? s : last;
 	}
-	if (handlers)
-		poller_log(first->poller, 2, "handlers that do not return: %u; nothing is freed under them: stop again", handlers);
+	if (last)
+		poller_log(last->poller, NP_LOG_ERROR,
+			   "handlers that do not return: %d; nothing is freed under them: stop again", handlers);
 }
 
 static int stop(struct np_pollers *p, uint64_t until_ns)

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "netpoll/event.h"
+#include "netpoll/roll_call.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
@@ -41,10 +41,7 @@ struct seat {
 	struct mail retire;   /* posted once, when a stop begins */
 	struct mail cancel;   /* posted at most once, when the time of a stop is over */
 	bool cancelled;
-	struct mail roll;     /* who did not return? */
-	bool asked;           /* roll is on its way, or its answer is */
-	struct event answer;
-	unsigned fibers;      /* the answer, once that is set */
+	struct roll_call roll;
 };
 
 struct np_pollers {

@@ -65,6 +65,7 @@ static struct station *station_new(struct np_server *s, unsigned index)
 		.load = &st->own_load,
 	};
 	list_init(&st->group.conns);
+	roll_call_init(&st->roll, st->group.poller, station_fill_roll);
 	return st;
 }
 

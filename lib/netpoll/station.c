@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "netpoll/server_private.h"
+#include "poll/park.h"
+#include "poll/roll.h"
 #include "sys/io.h"
 
 static struct station *station_of(struct mail *m)
@@ -172,10 +174,16 @@ static void force(struct mail *m)
 
 	list_move_all(&st->group.conns, &all);
 	while ((l = list_pop(&all))) {
+		struct np_conn *c = container_of(l, struct np_conn, link);
+		struct fiber *f = conn_handler(c);
+
 		list_append(&st->group.conns, l);
 		st->forced++;
-		np_conn_abort(container_of(l, struct np_conn, link));
+		if (f)
+			fiber_cancel(f);
+		np_conn_abort(c);
 	}
+	poller_cancel_marked(st->group.poller);
 	gate_arrive(&st->server->forced);
 }
 
@@ -192,4 +200,16 @@ void station_leave(struct mail *m)
 
 	poller_del_load(st->group.poller, st->group.load);
 	gate_arrive(&st->server->gate);
+}
+
+void station_fill_roll(struct roll_call *c, struct roll *r)
+{
+	struct station *st = container_of(c, struct station, roll);
+
+	for (struct list *l = st->group.conns.next; l != &st->group.conns; l = l->next) {
+		struct fiber *f = conn_handler(container_of(l, struct np_conn, link));
+
+		if (f)
+			roll_add(r, f);
+	}
 }

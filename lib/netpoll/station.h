@@ -19,6 +19,7 @@
 #include "conn/conn.h"
 #include "conn/listener.h"
 #include "netpoll/gate.h"
+#include "netpoll/roll_call.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
 
@@ -44,11 +45,14 @@ struct station {
 	struct poller_load own_load; /* published here where no steering line exists */
 	struct mail mail;            /* the step under way */
 	struct mail force_mail;      /* may be under way while retiring is not done */
+	struct roll_call roll;
 	int result;                  /* of the step */
 	bool retiring_counted;       /* it owes the gate one arrival */
 	unsigned forced;
 };
 
+/* For roll_call_init(): the handlers of this server's connections. */
+void station_fill_roll(struct roll_call *c, struct roll *r);
 /* Runs @step on the station's poller. It arrives at the server's gate. */
 void station_post(struct station *st, void (*step)(struct mail *));
 void station_post_force(struct station *st);

@@ -81,6 +81,23 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 	return stop_step(s, SERVER_LEAVE, station_leave, until ? deadline_ns(FORCE_GRACE_MS) : 0);
 }
 
+/* A poller that does not answer is kept by a handler: of this server or not, it holds up the stop. */
+static int say_who_stays(struct np_server *s)
+{
+	int handlers = 0;
+
+	for (unsigned i = 0; i < s->n_stations; i++)
+		roll_call_ask(&s->stations[i]->roll);
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		struct roll_call *c = &s->stations[i]->roll;
+		int n = roll_call_wait(c);
+
+		handlers += n < 0 ? roll_call_stuck(c) : n;
+	}
+	return server_say(s, -ETIMEDOUT, "handlers that do not return: %d; nothing is freed under them: stop again",
+			  handlers);
+}
+
 static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 {
 	int r = 0;
@@ -91,7 +108,9 @@ static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 	}
 	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
 	if (r < 0)
-		return server_say(s, -ETIMEDOUT, "handlers do not return: nothing is freed under them; stop again");
+		return say_who_stays(s);
+	for (unsigned i = 0; i < s->n_stations; i++)
+		roll_call_settle(&s->stations[i]->roll);
 	server_leave_service(s);
 	s->phase = SERVER_STOPPED;
 	return 0;

@@ -23,7 +23,7 @@ int park_init(struct park *k, bool (*unhook)(struct park *))
 	*k = (struct park){ .poller = poller_self(), .fiber = fiber_self(), .unhook = unhook };
 	if (!k->poller || !k->fiber)
 		return -NP_ENOTFIBER;
-	if (k->poller->cancelled)
+	if (poller_cancelled(k->poller))
 		return -ECANCELED;
 	list_init(&k->link);
 	timer_init(&k->timer, expired);
@@ -49,17 +49,34 @@ void park_wake(struct park *k, int result)
 	poller_ready(k->poller, k->fiber);
 }
 
+static void cancel(struct poller *p, bool all)
+{
+	struct list was, *l;
+
+	list_move_all(&p->parked, &was);
+	while ((l = list_pop(&was))) {
+		struct park *k = container_of(l, struct park, link);
+
+		list_append(&p->parked, l); /* it may not be meant, or its end may be on the way */
+		if (all || fiber_cancelled(k->fiber))
+			give_up(k, -ECANCELED);
+	}
+}
+
 void poller_cancel(struct poller *p)
 {
-	struct list all, *l;
-
 	p->cancelled = true;
-	list_move_all(&p->parked, &all);
-	while ((l = list_pop(&all)))
-		give_up(container_of(l, struct park, link), -ECANCELED);
+	cancel(p, true);
+}
+
+void poller_cancel_marked(struct poller *p)
+{
+	cancel(p, false);
 }
 
 bool poller_cancelled(const struct poller *p)
 {
-	return p->cancelled;
+	struct fiber *f = fiber_self();
+
+	return p->cancelled || (f && fiber_cancelled(f));
 }

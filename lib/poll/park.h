@@ -8,7 +8,7 @@
  *
  *   state      leaves it by
  *   made       park_wait() -> waiting
- *   waiting    park_wake(), the deadline or poller_cancel() -> woken
+ *   waiting    park_wake(), the deadline, poller_cancel() or poller_cancel_marked() -> woken
  *   woken      its fiber runs in this turn's or the next turn's run phase, and park_wait() returns
  */
 #ifndef POLL_PARK_H
@@ -36,7 +36,7 @@ struct park {
 /*
  * park_init() - for the calling fiber; @unhook may be NULL
  *
- * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel().
+ * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel().
  */
 int park_init(struct park *k, bool (*unhook)(struct park *));
 /*
@@ -50,7 +50,9 @@ void park_wake(struct park *k, int result);
 
 /* Owner. Every wait ends with -ECANCELED, and those to come are refused. There is no way back. */
 void poller_cancel(struct poller *p);
-/* Owner. */
+/* Owner. The waits of fibers that fiber_cancel() has marked end with -ECANCELED. */
+void poller_cancel_marked(struct poller *p);
+/* Owner. Whether the poller is, or the fiber that asks. */
 bool poller_cancelled(const struct poller *p);
 
 #endif

@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* roll: which fibers of a poller have not returned, by the handler each was started for. */
+/* roll: fibers that have not returned, counted by the handler each was started for. */
 #ifndef POLL_ROLL_H
 #define POLL_ROLL_H
 
+struct fiber;
 struct poller;
 
-/*
- * roll_call() - one log line for each handler that has fibers, with how many
- *
- * Thread: the poller's. Return: how many fibers there are, the calling one included.
- */
-unsigned roll_call(struct poller *p);
+#define ROLL_NAMES 16
+
+struct roll {
+	unsigned fibers;
+	unsigned n;
+	struct {
+		const void *handler;
+		unsigned fibers;
+	} of[ROLL_NAMES]; /* those beyond are counted with the last */
+};
+
+/* Thread: the poller's, these three. Begin with a zeroed roll. */
+void roll_add(struct roll *r, const struct fiber *f);
+void roll_add_all(struct roll *r, struct poller *p);
+/* One log line for each handler. */
+void roll_say(const struct roll *r, struct poller *p);
 
 #endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* stop: what a server's end does to handlers that wait, and to those that do not return. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netpoll/linkbuf.h>
+#include <netpoll/server.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "support/log.h"
+#include "support/peer.h"
+#include "support/pollers.h"
+#include "support/test.h"
+
+static struct np_server *server;
+static struct np_event *inside; /* a handler has begun */
+static struct np_event *never;  /* is not set */
+static _Atomic(int) result;
+static _Atomic(bool) let_go;
+static int pipe_fd[2];
+
+static void given_server(int (*on_request)(struct np_conn *, void *), void *arg)
+{
+	const struct np_handlers h = { .sz = sizeof h, .on_request = on_request };
+
+	ck_assert_int_eq(np_server_new(pollers, &h, arg, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(server), 0);
+}
+
+static void setup(void)
+{
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .log = keep_log));
+	ck_assert_int_eq(np_event_new(&inside), 0);
+	ck_assert_int_eq(np_event_new(&never), 0);
+	ck_assert_int_eq(pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK), 0);
+}
+
+static void teardown(void)
+{
+	if (server) {
+		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+		ck_assert_int_eq(np_server_free(server), 0);
+	}
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	end_pollers();
+	np_event_free(inside);
+	np_event_free(never);
+}
+
+/* A connection whose handler has begun. */
+static int given_request(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int fd;
+
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	fd = peer_connect(&ss, len);
+	peer_send(fd, "x", 1);
+	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
+	return fd;
+}
+
+/* ------------------------------------------------------------------ handlers that wait */
+
+static int sleeps(void)
+{
+	return np_sleep(1000000);
+}
+
+static int waits_for_event(void)
+{
+	return np_event_wait(never, 0);
+}
+
+static int waits_for_fd(void)
+{
+	return np_wait_fd(pipe_fd[0], POLLIN, 0);
+}
+
+static int yields(void)
+{
+	int r;
+
+	do
+		r = np_yield();
+	while (r == 0);
+	return r;
+}
+
+static int (*const waits[])(void) = { sleeps, waits_for_event, waits_for_fd, yields };
+#define N_WAITS ((int)(sizeof waits / sizeof waits[0]))
+
+static int wait_on_request(struct np_conn *c, void *arg)
+{
+	int (*wait)(void) = *(int (**)(void))arg;
+
+	np_conn_skip(c, np_conn_len(c));
+	np_event_set(inside);
+	result = wait();
+	ck_assert_int_eq(np_sleep(1000000), result); /* and from then on */
+	return 0;
+}
+
+START_TEST(the_waits_of_handlers_are_cancelled_at_the_deadline)
+{
+	int (*wait)(void) = waits[_i];
+	unsigned forced = 0;
+	int fd;
+
+	given_server(wait_on_request, &wait);
+	fd = given_request();
+	ck_assert_int_eq(np_server_stop(server, 1, &forced), 0);
+	ck_assert_int_eq(result, -ECANCELED);
+	ck_assert_uint_eq(forced, 1);
+	peer_close(&fd);
+}
+END_TEST
+
+static int wait_shortly(struct np_conn *c, void *arg)
+{
+	np_conn_skip(c, np_conn_len(c));
+	np_event_set(inside);
+	result = np_sleep(20) == 0 ? np_conn_write(c, "!", 1) : -1;
+	return np_conn_flush(c);
+}
+
+START_TEST(before_the_deadline_they_are_not)
+{
+	unsigned forced = 9;
+	char answer;
+	int fd;
+
+	given_server(wait_shortly, NULL);
+	fd = given_request();
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, &forced), 0);
+	ck_assert_int_eq(result, 0);
+	ck_assert_uint_eq(forced, 0);
+	peer_recv(fd, &answer, 1);
+	ck_assert_int_eq(answer, '!');
+	peer_close(&fd);
+}
+END_TEST
+
+static int sleeping_task(void *arg)
+{
+	np_event_set(inside);
+	return np_event_wait(never, 0);
+}
+
+START_TEST(what_is_not_of_this_server_goes_on_waiting)
+{
+	int (*wait)(void) = sleeps;
+	struct np_task *t = given_task(0, sleeping_task, NULL);
+	int fd;
+
+	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
+	given_server(wait_on_request, &wait);
+	fd = given_request();
+	ck_assert_int_eq(np_server_stop(server, 1, NULL), 0);
+	ck_assert_int_eq(result, -ECANCELED);
+
+	np_event_set(never);
+	ck_assert_int_eq(joined(t), 0);
+	peer_close(&fd);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ handlers that do not return */
+
+static int spins(struct np_conn *c, void *arg)
+{
+	np_event_set(inside);
+	while (!let_go)
+		;
+	return -1;
+}
+
+static int is_deaf(struct np_conn *c, void *arg)
+{
+	np_event_set(inside);
+	while (!let_go)
+		np_yield();
+	return -1;
+}
+
+static int (*const stays[])(struct np_conn *, void *) = { spins, is_deaf };
+
+START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
+{
+	int fd;
+
+	given_server(stays[_i], NULL);
+	fd = given_request();
+	ck_assert_int_eq(np_server_stop(server, 1, NULL), -ETIMEDOUT);
+	ck_assert_uint_ge(log_names(stays[_i]), 1);
+	ck_assert_str_eq(np_server_error(server),
+			 "handlers that do not return: 1; nothing is freed under them: stop again");
+	ck_assert_int_eq(np_server_free(server), -EBUSY);
+
+	let_go = true;
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	peer_close(&fd);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("stop");
+	TCase *tc = tcase_create("stop");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, the_waits_of_handlers_are_cancelled_at_the_deadline, 0, N_WAITS);
+	tcase_add_test(tc, before_the_deadline_they_are_not);
+	tcase_add_test(tc, what_is_not_of_this_server_goes_on_waiting);
+	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0, 2);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}
