@@ -5,7 +5,8 @@
  * Policies for calls that must not fail. epoll_wait: EINTR is a turn without events; anything else
  * would be a bug of ours (EBADF, EINVAL, EFAULT), is logged once, and the loop goes on with what
  * needs no events. The wake eventfd is never read: it is edge-triggered, and its counter lasts
- * for 2^64 wake-ups.
+ * for 2^64 wake-ups. A write to it has no reason to fail, and a wake-up that is lost is a connection that
+ * hangs: it is tried again.
  */
 #include "poll/poller.h"
 
@@ -30,6 +31,7 @@
 #define TRIM_EVERY_MS  1000
 #define SPAWN_RETRY_MS 10
 #define SPAWN_LOG_MS   1000
+#define WAKE_TRIES     100
 
 static _Thread_local struct poller *self __attribute__((tls_model("initial-exec")));
 
@@ -128,6 +130,12 @@ int poller_free(struct poller *p)
 
 /* ------------------------------------------------------------------ queues */
 
+static void wake(struct poller *p)
+{
+	for (int i = 0; i < WAKE_TRIES && sys_wake_signal(p->wake_fd) < 0; i++)
+		sched_yield();
+}
+
 /*
  * Only who finds the box empty wakes the owner: the others know that somebody has, or is about to. The
  * owner looks into the box once more before it sleeps, so its own mail needs no wake-up.
@@ -140,7 +148,7 @@ void poller_post(struct poller *p, struct mail *m)
 	}
 	atomic_fetch_add_explicit(&p->posting, 1, memory_order_relaxed);
 	if (mailbox_put(&p->mailbox, m))
-		sys_wake_signal(p->wake_fd);
+		wake(p);
 	atomic_fetch_sub_explicit(&p->posting, 1, memory_order_release);
 }
 
@@ -498,7 +506,7 @@ int poller_start(struct poller *p)
 void poller_stop(struct poller *p)
 {
 	atomic_store_explicit(&p->stop, true, memory_order_release);
-	sys_wake_signal(p->wake_fd);
+	wake(p);
 }
 
 int poller_join(struct poller *p, uint64_t until_ns)
