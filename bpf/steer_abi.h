@@ -47,6 +47,7 @@
 	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
 	X(np_health,       __u32, struct np_health,       NP_WORKERS, 0660)     \
+	X(np_trace,        void,  void,                   1u << 20,   0640)     \
 	X(np_bell,         void,  void,                   65536u,     0660)     \
 	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
 	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0660)
@@ -89,6 +90,48 @@ struct np_service_ctl {
 	__u32 rescue;     /* the rescuer's lock: the kernel's CLOCK_MONOTONIC in ms, bit 0 set */
 	__u32 bell;       /* 1: the next SYN rings np_bell and clears this */
 	__u32 _reserved[11];
+};
+
+/* What was read on the way to a decision, in the order in which it was read. */
+enum np_input_kind {
+	NP_INPUT_ROSTER = 1, /* who: the entry; value: the worker's number plus one, 0: none */
+	NP_INPUT_CPU    = 2, /* who: the CPU; value: likewise */
+	NP_INPUT_TURN   = 3, /* value: np_cursor's */
+	NP_INPUT_NOW    = 4, /* value: the clock */
+	NP_INPUT_STATE  = 5, /* who: the worker; value: enum np_worker_state */
+	NP_INPUT_BUSY   = 6, /* who: the worker; value: busy_since_ns */
+	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
+};
+
+struct np_input {
+	__u32 kind;
+	__u32 who;
+	__u64 value;
+};
+
+enum np_verdict {
+	NP_VERDICT_STEERED  = 1,
+	NP_VERDICT_FALLBACK = 2,
+	NP_VERDICT_RST      = 3,
+	NP_VERDICT_NONSYN   = 4,
+	NP_VERDICT_MIGRATED = 5,
+};
+
+#define NP_TRACE_INPUTS 64u /* a power of two */
+
+/* A record of np_trace, a RINGBUF. */
+struct np_decision {
+	__u64 at_ns;
+	__u64 fit;     /* of the worker that was selected: enum fit */
+	__u32 group;
+	__u32 policy;  /* in force for it */
+	__u32 hash;    /* of the flow, seed and all */
+	__u32 roster;
+	__u32 hang_ms;
+	__u32 verdict;
+	__u32 worker1; /* that was selected, plus one; 0: none */
+	__u32 n;       /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
+	struct np_input inputs[NP_TRACE_INPUTS];
 };
 
 /*
@@ -139,7 +182,8 @@ struct np_config {
 	__u32 rst_confirm;
 	__u32 seed;     /* mixed into the flow hash */
 	__u32 epoch;    /* +1 with each change of a word above */
-	__u32 _reserved[22];
+	__u32 trace;    /* of 65536 flows, so many are told in np_trace */
+	__u32 _reserved[21];
 };
 
 /* np_info[w]: for people to read; nothing is decided by it. */

@@ -14,3 +14,5 @@ bpf-info: $(STEER_COST)                 ## the steering program: instructions, s
 
 bench-steer-ns: $(STEER_COST)           ## ns for each run of the steering program (root)
 	$(Q)$(STEER_COST) ns
+
+-include $(STEER_COST:%=%.d)

@@ -418,6 +418,34 @@ NP_OPTS_INIT(np_steer_garbage)
  */
 NP_API int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret);
 
+/* How one connection was given to a worker. */
+struct np_steer_decision {
+	size_t sz;
+	uint64_t at_ns;      /* the kernel's CLOCK_MONOTONIC, of the last tick */
+	unsigned group;
+	int worker;          /* -1: none could be selected; then the kernel's hash decided, or a RST was sent */
+	uint32_t hash;       /* of its flow */
+	unsigned candidates; /* workers that were looked at, */
+	unsigned tried;      /* and that were good enough to be tried */
+	const char *policy;  /* in force for it: static text */
+	const char *verdict; /* "steered", "fallback", "rst", "nonsyn", "migrated" */
+	int twin;            /* 0: the same choice made from the same inputs in userspace has the same end;
+				-ENODATA: there were more inputs than are noted; else a bug of the kernel or of ours */
+};
+
+/*
+ * np_steer_trace() - call fn(arg, d) for the decisions about @of_65536 of all flows, for @ms, -1: for ever
+ *
+ * Nonzero from fn ends it. Decisions that come too fast to be read are lost, and delay nothing. Nobody
+ * else may trace the service meanwhile.
+ *
+ * Thread: setup (libbpf's log callback is not taken). Lifetime: *d lives during the call.
+ * Return: 0, what fn returned; -EINVAL, -EPERM without write access to the service's configuration,
+ *         -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE.
+ */
+NP_API int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
+			  int (*fn)(void *arg, const struct np_steer_decision *d), void *arg);
+
 /* ------------------------------------------------------------------ pinned services */
 
 /* What np_steer_load() returns when there is nothing to do. */

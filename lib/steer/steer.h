@@ -13,6 +13,7 @@
  *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
  *   gc       what dead processes left behind
  *   control  policy, drain;  stats: what was counted
+ *   trace    how single connections were steered;  twin: whether that was right
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
  * groups, but no program and no slots.

@@ -367,6 +367,54 @@ START_TEST(where_nobody_is_called_hung_rescue_says_so)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ trace */
+
+static void trace_in_child(int sock, void *arg)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/npsteer", tool_dir);
+	dup2(sock, STDOUT_FILENO);
+	execl(path, "npsteer", "trace", "web", "-n", "3", "-j", NULL);
+	child_fail("no npsteer");
+}
+
+START_TEST(trace_tells_how_each_connection_was_given)
+{
+	char text[2048] = "";
+	struct child c;
+	struct server a;
+	size_t n = 0;
+	ssize_t got;
+	int lines = 0;
+
+	NEEDS_RIGHTS();
+	must("load web --policy rr");
+	given_worker(&a, "one");
+	child_start(&c, trace_in_child, NULL);
+	/* It is not told when the other is ready: connect until three have been told of. */
+	while (lines < 3) {
+		connect_some(&a, 1);
+		accept_all(&a);
+		test_pause();
+		while ((got = recv(c.sock, text + n, sizeof text - 1 - n, MSG_DONTWAIT)) > 0)
+			n += (size_t)got;
+		lines = 0;
+		for (char *p = text; (p = strchr(p, '\n')); p++)
+			lines++;
+	}
+	child_join(&c);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		ck_assert_msg(json_valid(line), "no JSON: %s", line);
+		must_have(line, "\"policy\":\"rr\",\"verdict\":\"steered\",\"worker\":0,\"candidates\":1,\"tried\":1,"
+				"\"twin\":\"agrees\"}");
+	}
+	fails_with(MISUSED, "of 65536", "trace web --flows 0");
+	no_client_was_reset();
+	server_end(&a);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ gc */
 
 START_TEST(gc_takes_away_what_a_killed_process_left)
@@ -417,6 +465,7 @@ int main(void)
 	tcase_add_test(t, rescue_takes_the_queue_of_a_stopped_process);
 	tcase_add_test(t, rescue_watch_waits_for_somebody_to_hang);
 	tcase_add_test(t, where_nobody_is_called_hung_rescue_says_so);
+	tcase_add_test(t, trace_tells_how_each_connection_was_given);
 	tcase_add_test(t, gc_takes_away_what_a_killed_process_left);
 	suite_add_tcase(s, t);
 	return run_suite(s);

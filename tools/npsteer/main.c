@@ -33,6 +33,8 @@ static const struct verb verbs[] = {
 	{ "weight", "", 2, verb_weight, "weight SERVICE WORKER WEIGHT", "its share under policies that weigh; 100 is usual" },
 	{ "rescue", "watch ", 0, verb_rescue, "rescue [SERVICE] [--watch]",
 	  "hand what hanging workers have queued to their siblings" },
+	{ "trace", "count flows ", 0, verb_trace, "trace [SERVICE] [-n COUNT] [--flows OF_65536]",
+	  "how single connections are given to workers" },
 	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
 };
 
@@ -151,7 +153,7 @@ bool parse_number(const char *text, long max, long *ret)
 
 /* ------------------------------------------------------------------ command line */
 
-enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_WATCH };
+enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_WATCH, OPT_FLOWS };
 
 static const struct option longs[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -166,6 +168,7 @@ static const struct option longs[] = {
 	{ "count", required_argument, NULL, 'n' },
 	{ "force", no_argument, NULL, 'f' },
 	{ "watch", no_argument, NULL, OPT_WATCH },
+	{ "flows", required_argument, NULL, OPT_FLOWS },
 	{ 0 },
 };
 
@@ -177,6 +180,8 @@ static const char **place_of(struct npsteer *n, int option)
 		return &n->group;
 	case OPT_POLICY:
 		return &n->policy;
+	case OPT_FLOWS:
+		return &n->flows;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case 'w':

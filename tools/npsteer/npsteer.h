@@ -43,6 +43,7 @@ struct npsteer {
 	const char *hang_ms;
 	const char *interval;
 	const char *count;
+	const char *flows;
 	bool force;
 	bool watch;
 };
@@ -68,6 +69,7 @@ int verb_undrain(struct npsteer *n);
 int verb_kick(struct npsteer *n);
 int verb_weight(struct npsteer *n);
 int verb_rescue(struct npsteer *n);
+int verb_trace(struct npsteer *n);
 int verb_gc(struct npsteer *n);
 
 /* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* twin: inputs come from the record, one after another. */
+#include "steer/twin.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "steer_choose.h"
+
+struct replay {
+	const struct np_decision *d;
+	__u32 next;
+	bool strayed; /* it asked for what the program did not read */
+};
+
+static __u64 take(struct run *r, enum np_input_kind kind, bool any, __u32 who)
+{
+	struct replay *p = r->replay;
+	const struct np_input *in = &p->d->inputs[p->next];
+
+	if (p->next >= p->d->n || in->kind != kind || (!any && in->who != who)) {
+		p->strayed = true;
+		return 0;
+	}
+	p->next++;
+	return in->value;
+}
+
+static __u32 input_roster(struct run *r, __u32 i)
+{
+	return (__u32)take(r, NP_INPUT_ROSTER, false, i);
+}
+
+static __u32 input_cpu(struct run *r)
+{
+	return (__u32)take(r, NP_INPUT_CPU, true, 0);
+}
+
+static __u64 input_turn(struct run *r)
+{
+	return take(r, NP_INPUT_TURN, true, 0);
+}
+
+static __u64 input_now(struct run *r)
+{
+	return take(r, NP_INPUT_NOW, true, 0);
+}
+
+static __u64 input_state(struct run *r, __u32 w)
+{
+	return take(r, NP_INPUT_STATE, false, w);
+}
+
+static __u64 input_busy(struct run *r, __u32 w)
+{
+	return take(r, NP_INPUT_BUSY, false, w);
+}
+
+static bool try_select(struct run *r, __u32 w)
+{
+	return take(r, NP_INPUT_SELECT, false, w);
+}
+
+static void walk(struct run *r)
+{
+	while (!r->replay->strayed && !walk_step(r))
+		;
+}
+
+int twin_agrees(const struct np_decision *d)
+{
+	struct search s = { .fit = FIT_NONE, .hash = d->hash, .roster = d->roster, .policy = d->policy };
+	struct np_config c = { .hang_ms = d->hang_ms };
+	struct np_verdicts v = { 0 };
+	struct replay p = { .d = d };
+	struct run r = { .cfg = &c, .stats = &v, .s = &s, .replay = &p };
+	__u32 worker1;
+
+	if (d->n > NP_TRACE_INPUTS)
+		return -ENODATA;
+	choose(&r);
+	if (p.strayed || p.next != d->n)
+		return -EBADMSG;
+	worker1 = s.fit < FIT_NONE ? s.worker + 1 : 0;
+	return worker1 == d->worker1 && s.fit == d->fit ? 0 : -EILSEQ;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* trace: how single connections were given to workers. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "npsteer.h"
+
+struct tracing {
+	struct npsteer *n;
+	long left; /* 0: no end */
+};
+
+static const char *twin_name(int twin)
+{
+	return twin == 0 ? "agrees" : twin == -ENODATA ? "unknown" : "disagrees";
+}
+
+static int tell(void *arg, const struct np_steer_decision *d)
+{
+	struct tracing *t = arg;
+	struct json *j = &t->n->say;
+
+	if (!t->n->json) {
+		printf("%" PRIu64 ".%06" PRIu64 "  address %u  flow %08" PRIx32 "  %s  %s  worker %d  %u of %u candidates tried\n",
+		       d->at_ns / 1000000000u, d->at_ns / 1000u % 1000000u, d->group, d->hash, d->policy, d->verdict,
+		       d->worker, d->tried, d->candidates);
+	} else {
+		answer(t->n);
+		json_uint(j, "at_ns", d->at_ns);
+		json_uint(j, "group", d->group);
+		json_uint(j, "hash", d->hash);
+		json_string(j, "policy", d->policy);
+		json_string(j, "verdict", d->verdict);
+		json_int(j, "worker", d->worker);
+		json_uint(j, "candidates", d->candidates);
+		json_uint(j, "tried", d->tried);
+		json_string(j, "twin", twin_name(d->twin));
+		end_answer(t->n);
+	}
+	fflush(stdout);
+	return ferror(stdout) || (t->left && --t->left == 0);
+}
+
+int verb_trace(struct npsteer *n)
+{
+	struct tracing t = { .n = n };
+	long flows = 65536;
+	struct np_steer *s;
+	int code, r;
+
+	if (n->count && (!parse_number(n->count, 1000000000, &t.left) || t.left == 0))
+		return fail(n, MISUSED, "-n takes a number of connections, not \"%s\"", n->count);
+	if (n->flows && (!parse_number(n->flows, 65536, &flows) || flows == 0))
+		return fail(n, MISUSED, "--flows takes how many of 65536, not \"%s\"", n->flows);
+	code = join_service(n, service_of(n), &s);
+	if (code != DONE)
+		return code;
+	r = np_steer_trace(s, (unsigned)flows, -1, tell, &t);
+	if (r < 0)
+		code = fail_status(n, r, np_steer_error(s));
+	np_steer_close(&s);
+	return code;
+}
