@@ -15,6 +15,8 @@
 
 #include "netpoll/status.h"
 
+#define HOST_MAX 256 /* a domain name has at most 253 characters (RFC 1035) */
+
 static int parse_unix(const char *path, struct addr *a)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&a->ss;
@@ -97,7 +99,7 @@ int addr_parse(const char *network, const char *address, struct addr *ret)
 {
 	struct addr a = { 0 };
 	struct sockaddr_in *in = (struct sockaddr_in *)&a.ss;
-	char host[NI_MAXHOST];
+	char host[HOST_MAX];
 	bool bracket, v4, v6;
 	int port, r;
 
@@ -228,7 +230,7 @@ static unsigned take_in_turn(const struct addrinfo *list, struct addr *ret, unsi
 int addr_resolve(const char *network, const char *address, struct addr *ret, unsigned max)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list;
-	char host[NI_MAXHOST], port[8];
+	char host[HOST_MAX], port[8];
 	int n, r;
 	bool bracket;
 
