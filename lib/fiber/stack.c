@@ -9,6 +9,8 @@
 #include "fiber/stack.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 
 #include "sys/mem.h"
@@ -27,6 +29,29 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
+/*
+ * qemu-user says 0 to advice that it does not know, and guards nothing: the first guard of a process
+ * is tried.
+ */
+static bool guard_holds(const void *p)
+{
+	static _Atomic(int) known; /* 1: it does, -1: it does not */
+	int k = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!k) {
+		k = sys_mem_readable(p) ? -1 : 1;
+		atomic_store_explicit(&known, k, memory_order_relaxed);
+	}
+	return k > 0;
+}
+
+static int install_guard(void *p)
+{
+	if (sys_mem_advise(p, STACK_GUARD, MADV_GUARD_INSTALL) == 0 && guard_holds(p))
+		return 0;
+	return sys_mem_protect(p, STACK_GUARD, PROT_NONE);
+}
+
 int stack_map(struct stack *s, size_t size)
 {
 	void *p;
@@ -35,9 +60,7 @@ int stack_map(struct stack *s, size_t size)
 	r = sys_mem_map(STACK_GUARD + size, &p);
 	if (r < 0)
 		return r;
-	r = sys_mem_advise(p, STACK_GUARD, MADV_GUARD_INSTALL);
-	if (r < 0)
-		r = sys_mem_protect(p, STACK_GUARD, PROT_NONE);
+	r = install_guard(p);
 	if (r < 0) {
 		sys_mem_unmap(p, STACK_GUARD + size);
 		return r;
