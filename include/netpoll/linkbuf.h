@@ -203,7 +203,8 @@ NP_API int np_linkbuf_iov(const struct np_linkbuf *b, struct iovec *iov, int max
 /*
  * np_linkbuf_space() - room for up to @want bytes, for readv(2) and the like
  *
- * Gives what is left of the last block, and a fresh block where that is less than @want: never
+ * Gives what is left of the last block, and a fresh block where that is less than @want (that one
+ * alone where @want is the rest of a piece larger than a block, of which little is here): never
  * more than @want bytes in all, sometimes fewer (a large @want is met in proportion to what has
  * arrived already, so that a claimed length commits no memory). With @want 0 the buffer chooses.
  * Follow with np_linkbuf_commit() before any other call that writes, also where nothing came.

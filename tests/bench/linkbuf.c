@@ -307,6 +307,53 @@ static void ev_slice(void)
 	}
 }
 
+/* ------------------------------------------------------------------ as netpoll's own benchmarks */
+
+#define PIECE 70
+#define SIP 7
+
+static void np_sip(void)
+{
+	const void *p;
+
+	for (unsigned i = 0; i < count; i++) {
+		np_linkbuf_write(b, data, PIECE);
+		np_linkbuf_flush(b);
+		for (int k = 0; k < PIECE / SIP; k++) {
+			np_linkbuf_next(b, SIP, &p);
+			look(p);
+		}
+		np_linkbuf_release(b);
+	}
+}
+
+static void ev_sip(void)
+{
+	for (unsigned i = 0; i < count; i++) {
+		evbuffer_add(e, data, PIECE);
+		for (int k = 0; k < PIECE / SIP; k++) {
+			look(evbuffer_pullup(e, SIP));
+			evbuffer_drain(e, SIP);
+		}
+	}
+}
+
+static void np_new(void)
+{
+	struct np_linkbuf *o;
+
+	for (unsigned i = 0; i < count; i++) {
+		np_linkbuf_new(0, &o);
+		np_linkbuf_free(o);
+	}
+}
+
+static void ev_new(void)
+{
+	for (unsigned i = 0; i < count; i++)
+		evbuffer_free(evbuffer_new());
+}
+
 /* ------------------------------------------------------------------ measuring */
 
 static const struct row {
@@ -327,6 +374,11 @@ static const struct row {
 	{ "slice, free, release", "new, remove_buffer, free", np_slice, ev_slice, 1 },
 };
 #define ROWS (sizeof rows / sizeof rows[0])
+
+static const struct row fixed[] = {
+	{ "write 70 bytes, flush, ten times next 7, release", "add, ten times pullup and drain", np_sip, ev_sip },
+	{ "new, free", "new, free", np_new, ev_new },
+};
 
 static const size_t sizes[] = { 16, 64, 256, 1024, 4096, 16384, 65536 };
 #define SIZES (sizeof sizes / sizeof sizes[0])
@@ -570,6 +622,16 @@ static void table(void)
 	printf("\n\nSlower than evbuffer in %d of %zu cells.\n", slower, ROWS * SIZES);
 }
 
+static void fixed_table(void)
+{
+	printf("\n| | ns, evbuffer's, **ratio** |\n|---|---|\n");
+	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+		struct result r = measure(&fixed[i], PIECE);
+
+		printf("| %s<br>*%s* | %.1f, %.1f, **%.2f** |\n", fixed[i].name, fixed[i].evbuffer, r.np, r.ev, r.np / r.ev);
+	}
+}
+
 static void copies(void)
 {
 	static const size_t frames[] = { 64, 1024, 16384, 65536, 1 << 20 }; /* and their length before them */
@@ -613,6 +675,7 @@ int main(int argc, char **argv)
 	header();
 	table();
 	floor_row();
+	fixed_table();
 	copies();
 	np_linkbuf_free(b);
 	evbuffer_free(e);
