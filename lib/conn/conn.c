@@ -269,6 +269,9 @@ void conn_begin_close(struct np_conn *c, int why)
 	conn_assert_owner(c);
 	if (conn_state(c) > CONN_OPEN)
 		return;
+	conn_take_sendq(c); /* what was sent before the close is delivered */
+	if (conn_state(c) > CONN_OPEN)
+		return;
 	conn_set_state(c, CONN_CLOSING);
 	if (c->io && c->io->file) { /* its middle has no end to be delivered */
 		c->tx_err = -NP_ECLOSED;
