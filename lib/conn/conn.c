@@ -65,6 +65,19 @@ static struct np_conn *conn_new(struct conn_group *g, int fd, unsigned flags)
 	return c;
 }
 
+/*
+ * References may outlive the server, whose group this was: a connection that is gone belongs to none. (One
+ * whose group hears on_freed has it to itself, and keeps it.)
+ */
+static void leave_group(struct np_conn *c)
+{
+	static const struct np_handlers none = { .sz = sizeof none };
+	static struct conn_group gone = { .handlers = &none };
+
+	if (!c->group->on_freed)
+		c->group = &gone;
+}
+
 /* No callback after on_prepare has refused, and none before: fd and memory are all there is. */
 static void refuse(struct np_conn *c)
 {
@@ -269,6 +282,9 @@ void conn_begin_close(struct np_conn *c, int why)
 	conn_assert_owner(c);
 	if (conn_state(c) > CONN_OPEN)
 		return;
+	conn_take_sendq(c); /* what was sent before the close is delivered */
+	if (conn_state(c) > CONN_OPEN)
+		return;
 	conn_set_state(c, CONN_CLOSING);
 	if (c->io && c->io->file) { /* its middle has no end to be delivered */
 		c->tx_err = -NP_ECLOSED;
@@ -383,6 +399,7 @@ static void finish(struct np_conn *c)
 	conn_io_put(c);
 	conn_extra_drop(c);
 	list_remove(&c->link);
+	leave_group(c);
 	count_closed(g);
 	np_conn_unref(c);
 }

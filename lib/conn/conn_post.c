@@ -182,12 +182,10 @@ void np_conn_unref(struct np_conn *c)
 
 int np_conn_close(struct np_conn *c)
 {
-	if (on_owner(c)) {
-		conn_take_sendq(c); /* what was sent before the close is delivered */
+	if (on_owner(c))
 		conn_begin_close(c, -NP_ECLOSED);
-	} else {
+	else
 		post(c, CONN_POST_CLOSE);
-	}
 	return 0;
 }
 

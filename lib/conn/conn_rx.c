@@ -165,6 +165,7 @@ void conn_fill(struct np_conn *c, size_t budget)
 
 	if (r == CONN_AGAIN) {
 		watch_cant(&c->watch, WATCH_IN);
+		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark that cuts reads short is behind us: not before */
 	} else if (r == CONN_FULL) {
 		c->flags |= CONN_RX_FULL;
 		watch_stop(&c->watch, WATCH_IN);
@@ -173,7 +174,6 @@ void conn_fill(struct np_conn *c, size_t budget)
 	} else if (r < 0 && !is_passing(r)) {
 		conn_rx_ended(c, r);
 	}
-	c->watch.flags &= (uint8_t)~WATCH_PRI;
 }
 
 void conn_rx_resume(struct np_conn *c)

@@ -1,0 +1,5 @@
+# The long run of tests/e2e/lives.c; `make check` lives a tenth of it. NP_SEED=S begins at S.
+.PHONY: lives
+lives:                                  ## ten thousand random connection lives against the oracle
+	$(Q)NP_LIVES=$${NP_LIVES:-10000} $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/lives$$'
+	$(Q)cat $(if $(filter release,$(FLAVOUR)),$(O)/debug,$(O))/logs/e2e-lives.log
