@@ -10,8 +10,8 @@
  * returns -NP_ENOTFIBER, whether or not it would have had to.
  *
  * Waits end early when a stop has run out of time, of these pollers or of the server whose handler waits:
- * np_sleep(), np_yield(), np_wait_fd(), np_event_wait() and np_join() then return -ECANCELED, at once
- * and from then on. A loop around them should end at any negative result.
+ * np_sleep(), np_yield(), np_wait_fd() and np_event_wait() then return -ECANCELED, at once and from then
+ * on. A loop around them should end at any negative result. np_join() passes that on to the task.
  */
 #ifndef NETPOLL_POLLERS_H
 #define NETPOLL_POLLERS_H
@@ -132,12 +132,13 @@ NP_API int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
 /*
  * np_join() - wait for the end of a task, and free it
  *
- * *ret_result (may be NULL) is what fn returned, or -ECANCELED where fn was not called, because the
- * pollers were stopped first.
+ * *ret_result (may be NULL) is what fn returned, or -ECANCELED where fn was not called, because a stop
+ * came first. The wait is not cancelled: the waits of the task are, if this fiber's would be. So a task may
+ * use what belongs to who joins it.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes.
  * Return: 0: *t is NULL. Otherwise *t stays: -EDEADLK: this is that task; -NP_ENOTFIBER;
- *         -NP_ECONCURRENT: another waits for it; -ECANCELED: this wait was; -EINVAL: *t is NULL.
+ *         -NP_ECONCURRENT: another waits for it; -EINVAL: *t is NULL.
  */
 NP_API int np_join(struct np_task **t, int *ret_result);
 

@@ -75,6 +75,8 @@ struct fiber_waiter {
 	struct waiter waiter;
 	struct park park;
 	struct mail mail;
+	void (*on_cancel)(void *); /* NULL: the wait ends */
+	void *arg;
 };
 
 static void arrived(struct mail *m)
@@ -94,24 +96,32 @@ static void wake_fiber(struct waiter *w)
 
 static bool unhook(struct park *k)
 {
-	return take_out(&container_of(k, struct fiber_waiter, park)->waiter);
+	struct fiber_waiter *f = container_of(k, struct fiber_waiter, park);
+
+	if (!f->on_cancel)
+		return take_out(&f->waiter);
+	f->on_cancel(f->arg);
+	return false;
 }
 
-static int wait_on_fiber(struct event *e, int ms)
+static int wait_on_fiber(struct event *e, int ms, void (*on_cancel)(void *), void *arg)
 {
-	struct fiber_waiter f = { .waiter = { wake_fiber, e }, .mail.fn = arrived };
-	int r;
+	struct fiber_waiter f = { .waiter = { wake_fiber, e }, .mail.fn = arrived, .on_cancel = on_cancel, .arg = arg };
+	int cancelled, r;
 
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
 	/* What was set is reported even to who may not wait any more. */
 	if (take_set(e))
 		return 0;
-	r = park_init(&f.park, unhook);
-	if (r == 0)
-		r = hang_in(e, &f.waiter);
+	cancelled = park_init(&f.park, unhook);
+	if (cancelled && !on_cancel)
+		return cancelled;
+	r = hang_in(e, &f.waiter);
 	if (r)
 		return r < 0 ? r : 0;
+	if (cancelled)
+		on_cancel(arg); /* after it hangs there: who is refused has no say in it */
 	return park_wait(&f.park, ms ? poller_after_ms(f.park.poller, ms) : 0);
 }
 
@@ -147,7 +157,12 @@ static int wait_on_thread(struct event *e, int ms)
 
 int event_wait(struct event *e, int ms)
 {
-	return poller_self() ? wait_on_fiber(e, ms) : wait_on_thread(e, ms);
+	return poller_self() ? wait_on_fiber(e, ms, NULL, NULL) : wait_on_thread(e, ms);
+}
+
+int event_wait_firm(struct event *e, void (*on_cancel)(void *), void *arg)
+{
+	return poller_self() ? wait_on_fiber(e, 0, on_cancel, arg) : wait_on_thread(e, 0);
 }
 
 /* ------------------------------------------------------------------ np_event */

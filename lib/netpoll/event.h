@@ -30,5 +30,12 @@ void event_set(struct event *e);
  * -NP_ENOTFIBER: on a poller's own stack.
  */
 int event_wait(struct event *e, int ms);
+/*
+ * event_wait_firm() - the same, for what is sure to come: not cancelled
+ *
+ * Instead @on_cancel(@arg) is called, on the poller's own stack or, where it has been cancelled before, at once:
+ * more than once perhaps. Return: 0; -NP_ECONCURRENT; -NP_ENOTFIBER.
+ */
+int event_wait_firm(struct event *e, void (*on_cancel)(void *), void *arg);
 
 #endif

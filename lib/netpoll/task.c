@@ -2,12 +2,14 @@
 /*
  * task: a function of the user's on a fiber of a chosen poller
  *
- * What a reader would get wrong: fn may never be called. A task that arrives when the waits of its
- * poller have been cancelled ends at once, with -ECANCELED for its result, so that who joins it goes on.
+ * What a reader would get wrong: fn may never be called. A task whose turn comes when the waits of its
+ * poller, or its own, have been cancelled ends at once, with -ECANCELED for its result, so that who joins
+ * it goes on. And a join is not cancelled: it cancels the task instead and waits for its end, for the
+ * task may be using memory of who joins it.
  *
  *   state     leaves it by
  *   posted    task_arrive(), on its poller -> queued, or ended (cancelled)
- *   queued    a stack is free: task_main() -> running
+ *   queued    a stack is free: task_main() -> running, or ended (cancelled)
  *   running   fn returns -> ended
  *   ended     np_join(), or by itself if nobody is to join it -> freed;  np_run(): its frame is left
  */
@@ -26,10 +28,19 @@ struct np_task {
 	struct poller *poller;
 	struct mail mail;
 	struct spawn spawn;
-	struct fiber *fiber; /* while it runs; its poller's thread only */
+
+	/* its poller's thread */
+	struct fiber *fiber; /* while it runs */
+	bool cancelled;
+
 	int result;          /* before done is set, its poller's; then who waited for done */
 	bool joined;         /* somebody will wait for done: fixed before it is posted */
 	struct event done;
+
+	/* who joins */
+	struct mail cancel;  /* to its poller, where that is another one */
+	bool cancelling;     /* posted: the task may not be freed before it has arrived */
+	struct event cancel_arrived;
 };
 
 /* The last use of @t on this thread. */
@@ -52,7 +63,7 @@ static void task_main(void *arg)
 
 	t->fiber = fiber_self();
 	poller_note_fiber(p, t->fn);
-	task_end(t, t->fn(t->arg));
+	task_end(t, t->cancelled ? -ECANCELED : t->fn(t->arg));
 	poller_unhold(p);
 }
 
@@ -81,6 +92,7 @@ static void task_init(struct np_task *t, int (*fn)(void *), void *arg)
 		.spawn = { .fn = task_main, .arg = t },
 	};
 	event_init(&t->done);
+	event_init(&t->cancel_arrived);
 }
 
 /* To its own poller a task takes no mail: it may start in this very turn. */
@@ -126,6 +138,48 @@ int pollers_pick(struct np_pollers **p, int poller)
 	return pick(*p, here && here->pollers == *p ? here : NULL, poller);
 }
 
+/* ------------------------------------------------------------------ cancelled by who joins it */
+
+static void cancel_here(struct np_task *t)
+{
+	t->cancelled = true;
+	if (!t->fiber)
+		return;
+	fiber_cancel(t->fiber);
+	poller_cancel_marked(t->poller);
+}
+
+static void cancel_arrive(struct mail *m)
+{
+	struct np_task *t = container_of(m, struct np_task, cancel);
+
+	cancel_here(t);
+	event_set(&t->cancel_arrived); /* the last use: @t may be freed */
+}
+
+/*
+ * The wait for it has been. Other pollers refuse mail when a stop has begun: then they cancel all that they have
+ * themselves, when its time is over.
+ */
+static void cancel(void *arg)
+{
+	struct np_task *t = arg;
+
+	if (t->poller == poller_self()) {
+		if (!t->cancelled)
+			cancel_here(t);
+	} else if (!t->cancelling) {
+		struct seat *s = poller_owner(t->poller);
+
+		t->cancel.fn = cancel_arrive;
+		t->cancelling = pollers_post(s->pollers, s->index, &t->cancel) == 0;
+	}
+}
+
+static void ignore(void *arg)
+{
+}
+
 /* ------------------------------------------------------------------ verbs */
 
 int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct np_task **ret)
@@ -150,21 +204,24 @@ int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct
 	return 0;
 }
 
-int np_join(struct np_task **t, int *ret_result)
+int np_join(struct np_task **task, int *ret_result)
 {
+	struct np_task *t = *task;
 	int r;
 
-	if (!*t)
+	if (!t)
 		return -EINVAL;
-	if ((*t)->poller == poller_self() && fiber_self() && (*t)->fiber == fiber_self())
+	if (t->poller == poller_self() && fiber_self() && t->fiber == fiber_self())
 		return -EDEADLK;
-	r = event_wait(&(*t)->done, 0);
+	r = event_wait_firm(&t->done, cancel, t);
 	if (r < 0)
 		return r;
+	if (t->cancelling)
+		event_wait_firm(&t->cancel_arrived, ignore, t);
 	if (ret_result)
-		*ret_result = (*t)->result;
-	free(*t);
-	*t = NULL;
+		*ret_result = t->result;
+	free(t);
+	*task = NULL;
 	return 0;
 }
 

@@ -23,11 +23,9 @@ int park_init(struct park *k, bool (*unhook)(struct park *))
 	*k = (struct park){ .poller = poller_self(), .fiber = fiber_self(), .unhook = unhook };
 	if (!k->poller || !k->fiber)
 		return -NP_ENOTFIBER;
-	if (poller_cancelled(k->poller))
-		return -ECANCELED;
 	list_init(&k->link);
 	timer_init(&k->timer, expired);
-	return 0;
+	return poller_cancelled(k->poller) ? -ECANCELED : 0;
 }
 
 int park_wait(struct park *k, uint64_t until_ms)

@@ -36,7 +36,8 @@ struct park {
 /*
  * park_init() - for the calling fiber; @unhook may be NULL
  *
- * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel().
+ * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel(). Then it may be waited for all
+ * the same, if whoever is to wake it is sure to come.
  */
 int park_init(struct park *k, bool (*unhook)(struct park *));
 /*

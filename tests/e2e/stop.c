@@ -31,10 +31,10 @@ static void given_server(int (*on_request)(struct np_conn *, void *), void *arg)
 
 static void setup(void)
 {
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .log = keep_log));
+	ck_assert_int_eq(pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK), 0);
 	ck_assert_int_eq(np_event_new(&inside), 0);
 	ck_assert_int_eq(np_event_new(&never), 0);
-	ck_assert_int_eq(pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .log = keep_log));
 }
 
 static void teardown(void)
@@ -43,9 +43,9 @@ static void teardown(void)
 		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
 		ck_assert_int_eq(np_server_free(server), 0);
 	}
+	end_pollers();
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
-	end_pollers();
 	np_event_free(inside);
 	np_event_free(never);
 }
@@ -116,6 +116,72 @@ START_TEST(the_waits_of_handlers_are_cancelled_at_the_deadline)
 	ck_assert_int_eq(np_server_stop(server, 1, &forced), 0);
 	ck_assert_int_eq(result, -ECANCELED);
 	ck_assert_uint_eq(forced, 1);
+	peer_close(&fd);
+}
+END_TEST
+
+static int sleep_long(void *arg)
+{
+	np_event_set(inside);
+	return np_sleep(1000000);
+}
+
+static int join_one(void *arg)
+{
+	return joined(given_task(*(int *)arg, sleep_long, NULL));
+}
+
+static int join_here(void)
+{
+	int here = NP_HERE;
+
+	return joined(given_task(NP_HERE, join_one, &here));
+}
+
+static int join_elsewhere(void)
+{
+	int other = 1 - np_poller_self();
+
+	return joined(given_task(NP_HERE, join_one, &other));
+}
+
+/* Given when it has been cancelled already: the task is not even called. */
+static int join_when_cancelled(void)
+{
+	int here = np_sleep(1000000);
+	struct np_task *t;
+
+	ck_assert_int_eq(np_go(NULL, NP_HERE, sleep_long, NULL, &t), here);
+	ck_assert_int_eq(np_go(NULL, 1 - np_poller_self(), sleep_long, NULL, &t), 0);
+	return joined(t);
+}
+
+static int (*const joins[])(void) = { join_here, join_elsewhere, join_when_cancelled };
+#define N_JOINS ((int)(sizeof joins / sizeof joins[0]))
+
+static int join_on_request(struct np_conn *c, void *arg)
+{
+	int (*join)(void) = *(int (**)(void))arg;
+
+	np_conn_skip(c, np_conn_len(c));
+	if (join == join_when_cancelled)
+		np_event_set(inside);
+	result = join();
+	return 0;
+}
+
+/* The task may be using the handler's memory: so the handler waits for its end, which is brought about. */
+START_TEST(a_join_passes_the_cancellation_on_to_the_task_and_waits_for_it)
+{
+	int (*join)(void) = joins[_i];
+	int fd;
+
+	end_pollers();
+	given_pollers(NULL);
+	given_server(join_on_request, &join);
+	fd = given_request();
+	ck_assert_int_eq(np_server_stop(server, 1, NULL), 0);
+	ck_assert_int_eq(result, -ECANCELED);
 	peer_close(&fd);
 }
 END_TEST
@@ -214,6 +280,7 @@ static Suite *suite(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, the_waits_of_handlers_are_cancelled_at_the_deadline, 0, N_WAITS);
+	tcase_add_loop_test(tc, a_join_passes_the_cancellation_on_to_the_task_and_waits_for_it, 0, N_JOINS);
 	tcase_add_test(tc, before_the_deadline_they_are_not);
 	tcase_add_test(tc, what_is_not_of_this_server_goes_on_waiting);
 	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0, 2);
