@@ -273,6 +273,8 @@ int conn_read_end(const struct np_conn *c);
 /* ---- conn_serve.c: the handler fiber */
 bool conn_has_request(const struct np_conn *c);
 void conn_serve(struct np_conn *c);
+/* The descriptor of the connection whose handler @f runs; -1: it runs none. Async-signal-safe. */
+int conn_fd_of_fiber(const struct fiber *f);
 
 /* ---- conn_opts.c: settings and close callbacks */
 int conn_extra(struct np_conn *c, struct conn_extra **ret);

@@ -157,3 +157,8 @@ void conn_serve(struct np_conn *c)
 		conn_die(c, r);
 	}
 }
+
+int conn_fd_of_fiber(const struct fiber *f)
+{
+	return fiber_fn(f) == serve ? ((struct np_conn *)fiber_arg(f))->watch.fd : -1;
+}

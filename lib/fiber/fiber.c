@@ -315,3 +315,18 @@ struct fiber *fiber_next(const struct fiber *f)
 {
 	return f->next_free;
 }
+
+void (*fiber_fn(const struct fiber *f))(void *)
+{
+	return f->fn;
+}
+
+void *fiber_arg(const struct fiber *f)
+{
+	return f->arg;
+}
+
+size_t fiber_stack_size(const struct fiber *f)
+{
+	return f->stack.size;
+}

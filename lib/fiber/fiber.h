@@ -70,6 +70,11 @@ void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);
 /* For each one that runs or is parked. */
 void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f), void *arg);
+/* What it was started with. */
+void (*fiber_fn(const struct fiber *f))(void *);
+void *fiber_arg(const struct fiber *f);
+/* Bytes of its stack. */
+size_t fiber_stack_size(const struct fiber *f);
 /* Whether @addr lies in a guard area of this pool, and of which fiber (for crash reports). */
 struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr);
 

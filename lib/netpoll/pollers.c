@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/conn.h"
 #include "netpoll/guest.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/timers.h"
 #include "poll/offload.h"
+#include "poll/overflow.h"
 #include "poll/park.h"
 #include "poll/roll.h"
 #include "sys/clock.h"
@@ -65,8 +67,9 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 		.log = o->log,
 		.log_arg = o->log_arg,
 		.hog_ms = o->hog_ms < 0 ? 0 : o->hog_ms ? o->hog_ms : HOG_MS,
+		.report_overflow = o->report_overflow,
 	};
-	int r = 0;
+	int r = o->report_overflow ? overflow_report(conn_fd_of_fiber) : 0;
 
 	for (unsigned i = 0; i < p->n && r == 0; i++) {
 		po.index = (int)i;

@@ -21,6 +21,7 @@
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
+#include "sys/crash.h"
 #include "sys/epoll.h"
 #include "sys/io.h"
 #include "sys/wake.h"
@@ -477,6 +478,7 @@ int poller_loop(struct poller *p)
 static void thread_main(void *arg)
 {
 	struct poller *p = arg;
+	void *crash_stack = NULL;
 	int r;
 
 	if (p->opts.cpu >= 0) {
@@ -485,7 +487,10 @@ static void thread_main(void *arg)
 			poller_log(p, 1, "cannot pin poller %d to CPU %d (error %d): it runs unpinned", p->opts.index,
 				   p->opts.cpu, -r);
 	}
+	if (p->opts.report_overflow && sys_crash_stack(&crash_stack) < 0)
+		poller_log(p, 1, "poller %d: no memory for reports of stack overflows", p->opts.index);
 	poller_loop(p);
+	sys_crash_stack_free(&crash_stack);
 }
 
 int poller_start(struct poller *p)

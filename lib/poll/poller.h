@@ -50,6 +50,7 @@ struct poller_opts {
 	int cpu;           /* to pin to, -1 = do not */
 	int64_t clock_offset_ns; /* sys_clock_timens_offset_ns() */
 	struct fiber_pool_opts fibers;
+	bool report_overflow; /* the thread gets a stack for the handler of overflow_report() */
 	/* Everything worth telling goes here; may be NULL. Thread: the poller's. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
