@@ -15,6 +15,7 @@
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -210,6 +212,59 @@ static int park(struct np_conn *c)
 	return MAY(np_conn_next(c, 100, &p));
 }
 
+static void add_one(void *arg)
+{
+	++*(int *)arg;
+}
+
+static void set_event(void *arg)
+{
+	np_event_set(arg);
+}
+
+/* A wait that was refused, or came to its end with the right result. */
+static int waits(void *arg)
+{
+	struct np_event *e;
+	int n = 0, fd = now.file, r;
+
+	MAY(np_sleep(1));
+	r = MAY(np_offload(add_one, &n));
+	if (n != (r == 0))
+		wrong("np_offload said %d, and fn was called %d times", r, n);
+	r = np_wait_fd(fd, POLLIN, 1);
+	if (r != -EPERM && r != now.injected) /* a file cannot be waited for */
+		wrong("np_wait_fd of a file: %s", np_strerror(r));
+	fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = MAY(np_wait_fd(fd, POLLIN, 0));
+	if (r >= 0 && r != POLLIN)
+		wrong("np_wait_fd: events %d", r);
+	close(fd);
+	if (np_event_new(&e) < 0)
+		wrong("np_event_new");
+	r = MAY(np_timer_start(1, set_event, e, NULL));
+	if (r == 0 && np_event_wait(e, 0) < 0)
+		wrong("np_event_wait");
+	np_event_free(e);
+	return 17;
+}
+
+static int run_tasks(struct np_conn *c)
+{
+	struct np_task *t;
+	int r, result;
+
+	for (int i = 0; i < 2; i++) {
+		r = MAY(np_go(NULL, i, waits, NULL, &t));
+		if (r < 0)
+			return r;
+		if (np_join(&t, &result) < 0 || result != 17)
+			wrong("np_join: result %d", result);
+	}
+	r = MAY(np_conn_write(c, "ran", 3));
+	return r < 0 ? r : MAY(np_conn_flush(c));
+}
+
 static int on_request(struct np_conn *c, void *arg)
 {
 	const char *cmd;
@@ -236,6 +291,8 @@ static int on_request(struct np_conn *c, void *arg)
 		return detach(c);
 	case 'p':
 		return park(c);
+	case 'r':
+		return run_tasks(c);
 	case 'c':
 		np_conn_write(c, "bye", 3);
 		np_conn_flush(c);
@@ -514,6 +571,18 @@ static void stopped_in_the_middle(void)
 	p_close(&fd);
 }
 
+static void tasks(void)
+{
+	int fd = p_connect(), r;
+
+	p_send(fd, "r", 1);
+	p_expect(fd, "ran", 3);
+	p_close(&fd);
+	r = np_run(now.pollers, waits, NULL);
+	if (r != 17)
+		wrong("np_run: %d", r);
+}
+
 static const struct scenario {
 	const char *name;
 	void (*play)(void);
@@ -534,6 +603,7 @@ static const struct scenario {
 	{ "options", options, "tcp", "127.0.0.1:0", 1 },
 	{ "from_another_thread", from_another_thread, "tcp", "127.0.0.1:0", 1 },
 	{ "stopped_in_the_middle", stopped_in_the_middle, "tcp", "127.0.0.1:0", 1 },
+	{ "tasks", tasks, "tcp", "127.0.0.1:0", 2 },
 	{ "unix", echoes, "unix", "@np-faults", 2 },
 };
 

@@ -106,8 +106,8 @@ NP_OPTS_INIT(np_pollers_stats)
 /*
  * np_pollers_stats() - what all of them have counted
  *
- * A handler is found out when it returns. The first one of all that was not alone in its turn makes
- * the turn count, and is not named; from then on each handler is timed, by the kernel's tick.
+ * A handler is found out when it returns. One that was not alone in its turn makes the turn count, and is
+ * not named at once: for a while each handler is timed then, by the kernel's tick.
  * Thread: any. Return: 0; -EINVAL: ret->sz is not set.
  */
 NP_API int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret);

@@ -27,12 +27,12 @@ static int handle(struct np_conn *c)
 	return c->group->handlers->on_request(c, c->group->arg);
 }
 
-/* Once for each fiber: a handler that is replaced while its connection is served is named as the old one. */
+/* Once for each dispatch: a handler that is replaced while its connection is served is named as the old one. */
 static void note_handler(struct np_conn *c)
 {
 	bool own = c->extra && c->extra->on_request;
 
-	poller_note_fiber(conn_poller(c), own ? c->extra->on_request : c->group->handlers->on_request);
+	poller_note_handler(conn_poller(c), own ? c->extra->on_request : c->group->handlers->on_request);
 }
 
 static inline bool has_request(const struct np_conn *c)
@@ -54,7 +54,7 @@ static void call_connect(struct np_conn *c)
 {
 	int r;
 
-	poller_note_fiber(conn_poller(c), c->group->handlers->on_connect);
+	poller_note_handler(conn_poller(c), c->group->handlers->on_connect);
 	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
 	if (c->flags & CONN_LEFT)

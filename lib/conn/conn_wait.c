@@ -101,7 +101,7 @@ static int park(struct np_conn *c, struct conn_wait **slot, size_t n, uint64_t u
 	*slot = &w;
 	conn_rx_resume(c); /* a reader may have raised the limit */
 	conn_enter(c);
-	fiber_park();
+	poller_park(conn_poller(c));
 	conn_leave(c);
 	return w.result;
 }

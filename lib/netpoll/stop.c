@@ -61,6 +61,17 @@ static int force(struct np_server *s, unsigned *ret_forced)
 	return gate_wait(&s->gate, until);
 }
 
+/*
+ * For a step that needs a turn of each poller and no handler's end: a deadline so short that a poller on a
+ * busy machine does not wake in time must not look like a handler that does not return.
+ */
+static uint64_t turn_until(uint64_t until_ns)
+{
+	uint64_t grace = deadline_ns(FORCE_GRACE_MS);
+
+	return !until_ns || until_ns > grace ? until_ns : grace;
+}
+
 static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_forced)
 {
 	int r;
@@ -69,7 +80,7 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 		s->phase = SERVER_STOPPING;
 		server_stop_being_chosen(s);
 	}
-	r = stop_step(s, SERVER_DOORS, station_shut_doors, until);
+	r = stop_step(s, SERVER_DOORS, station_shut_doors, turn_until(until));
 	if (r < 0)
 		return r;
 	server_close_listeners(s);
@@ -78,7 +89,7 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 		r = force(s, ret_forced);
 	if (r < 0)
 		return r;
-	return stop_step(s, SERVER_LEAVE, station_leave, until ? deadline_ns(FORCE_GRACE_MS) : 0);
+	return stop_step(s, SERVER_LEAVE, station_leave, turn_until(until));
 }
 
 /* A poller that does not answer is kept by a handler: of this server or not, it holds up the stop. */

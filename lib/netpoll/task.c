@@ -62,7 +62,7 @@ static void task_main(void *arg)
 	struct poller *p = t->poller;
 
 	t->fiber = fiber_self();
-	poller_note_fiber(p, t->fn);
+	poller_note_handler(p, t->fn);
 	task_end(t, t->cancelled ? -ECANCELED : t->fn(t->arg));
 	poller_unhold(p);
 }

@@ -22,7 +22,7 @@ int np_yield(void)
 	if (!p || !fiber_self())
 		return -NP_ENOTFIBER;
 	poller_ready(p, fiber_self());
-	fiber_park();
+	poller_park(p);
 	return poller_cancelled(p) ? -ECANCELED : 0;
 }
 

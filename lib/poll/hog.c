@@ -8,6 +8,8 @@
 
 #define WARNING 1
 
+#define EACH_FOR_MS 1000u
+
 static void count(uint64_t *n)
 {
 	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
@@ -44,10 +46,10 @@ void poller_note_handler(struct poller *p, const void *fn)
 	p->hog.handlers++;
 }
 
-void poller_note_fiber(struct poller *p, const void *fn)
+void poller_park(struct poller *p)
 {
-	fiber_set_owner(fiber_self(), (void *)(uintptr_t)fn);
-	poller_note_handler(p, fn);
+	fiber_set_owner(fiber_self(), (void *)(uintptr_t)p->hog.handler);
+	fiber_park();
 }
 
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs)
@@ -73,11 +75,19 @@ void hog_mark(struct poller *p, uint64_t coarse_ns)
 	h->since_ns = coarse_ns;
 }
 
+/*
+ * One that comes every hour is found as well, in time: each window is twice as long as the last. And what was
+ * slow once, as a program's start is, costs a second of it.
+ */
 static void time_each(struct poller *p, int64_t ms)
 {
-	p->hog.each = true;
-	poller_log(p, WARNING, "poller %d: a turn of %u handlers took %lld ms: from now on each of them is timed",
-		   p->opts.index, p->hog.handlers, (long long)ms);
+	struct hog *h = &p->hog;
+
+	if (!h->each_for_ms)
+		poller_log(p, WARNING, "poller %d: a turn of %u handlers took %lld ms: for a while each of them is timed",
+			   p->opts.index, h->handlers, (long long)ms);
+	h->each = true;
+	h->each_for_ms = h->each_for_ms ? 2 * h->each_for_ms : EACH_FOR_MS;
 }
 
 /* ------------------------------------------------------------------ turns */
@@ -91,19 +101,19 @@ void hog_turn_over(struct poller *p, uint64_t now_ms)
 	if (!h->limit_ms || !h->began_ms)
 		return;
 	h->began_ms = 0;
-	if (h->each) {
-		hog_mark(p, sys_clock_coarse_ns());
-		h->since_ns = 0;
-	}
-	if (ms < h->limit_ms)
-		return;
-	count(&h->slow_turns);
 	if (h->each)
+		hog_mark(p, sys_clock_coarse_ns());
+	h->since_ns = 0;
+	if (ms < h->limit_ms) {
+		h->each = h->each && now_ms < h->each_until_ms;
 		return;
-	if (h->handlers == 1)
+	}
+	count(&h->slow_turns);
+	if (!h->each && h->handlers == 1)
 		found(p, (uint64_t)ms);
-	else if (h->handlers > 1)
+	else if (!h->each && h->handlers > 1)
 		time_each(p, ms);
+	h->each_until_ms = now_ms + h->each_for_ms;
 }
 
 void hog_turn_begins(struct poller *p)

@@ -4,15 +4,16 @@
  *
  * What a reader would get wrong: handlers are not timed. A turn is, with clock readings that the loop
  * makes anyway (and one of the coarse clock, before a sleep without a timer). A slow turn in which one
- * handler ran has its culprit. If there were several, each is timed from then on, so the next time the
+ * handler ran has its culprit. If there were several, each is timed for a while, so the next time the
  * culprit is known.
  *
- * Missed: which handler it was, the first time, if it was not alone in its turn. Missed for good: who
- * never returns (nothing here runs then; steering's busy_since and np_pollers_stop() tell of it).
+ * Missed: which handler it was, the first time, if it was not alone in its turn, and a few times more if
+ * it is rare. Missed for good: who never returns (nothing here runs then; steering's busy_since and
+ * np_pollers_stop() tell of it).
  *
  *   state      leaves it by
  *   per turn   hog_turn_over() of a slow turn with several handlers -> each
- *   each       (for good: a program that has one hog has reason to pay for finding the next)
+ *   each       no slow turn for each_for_ms, which doubles every time -> per turn
  */
 #ifndef POLL_HOG_H
 #define POLL_HOG_H
@@ -30,6 +31,7 @@ struct hog {
 	uint64_t began_ms;     /* this turn; 0 between hog_turn_over() and hog_turn_begins() */
 	unsigned handlers;     /* noted in this turn */
 	bool each;             /* each handler is timed */
+	uint64_t each_until_ms, each_for_ms;
 	uint64_t since_ns;     /* each: the dispatch under way */
 	const void *known[HOG_KNOWN]; /* have been logged; more are only counted */
 	unsigned n_known;

@@ -183,7 +183,7 @@ int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 	if (r < 0)
 		return r;
 	poller_hold(j.poller);
-	fiber_park();
+	poller_park(j.poller);
 	poller_unhold(j.poller);
 	return 0;
 }

@@ -34,7 +34,7 @@ int park_wait(struct park *k, uint64_t until_ms)
 		timer_arm(k->poller, &k->timer, until_ms);
 	list_append(&k->poller->parked, &k->link);
 	poller_hold(k->poller);
-	fiber_park();
+	poller_park(k->poller);
 	poller_unhold(k->poller);
 	return k->result;
 }

@@ -128,12 +128,10 @@ void poller_del_load(struct poller *p, struct poller_load *l);
  * there is no line. */
 void poller_publish_busy(struct poller *p);
 
-/*
- * Owner. A function of the user's is about to run: @fn, for log lines. A fiber says it once, with
- * poller_note_fiber(), and it holds whenever that fiber goes on.
- */
+/* Owner. A function of the user's is about to run: @fn, for log lines. */
 void poller_note_handler(struct poller *p, const void *fn);
-void poller_note_fiber(struct poller *p, const void *fn);
+/* Owner. fiber_park() that keeps in mind which function this is: it is noted again when the fiber goes on. */
+void poller_park(struct poller *p);
 /* The last one noted, or NULL. Thread: any. */
 const void *poller_handler(const struct poller *p);
 /* How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* roll: what poller_note_fiber() said of each. */
+/* roll: what poller_note_handler() had said when each parked. */
 #include "poll/roll.h"
 
 #include "poll/poller.h"

@@ -125,14 +125,19 @@ static int two_in_a_turn(void *arg)
 	return joined(c);
 }
 
-START_TEST(a_hog_among_others_is_named_the_second_time)
+/* After the first time each is timed for a second: the next comes within it, unless the machine stands still. */
+START_TEST(a_hog_among_others_is_named_when_it_comes_again)
 {
-	run(two_in_a_turn);
-	ck_assert_uint_eq(in_log("each of them is timed"), 1);
+	uint64_t end = now_ms() + AWAIT_MS;
 
 	run(two_in_a_turn);
+	ck_assert_uint_eq(in_log("for a while each of them is timed"), 1);
+
+	do
+		run(two_in_a_turn);
+	while (!log_names(hog) && now_ms() < end);
 	ck_assert_uint_eq(log_names(hog), 1);
-	ck_assert_uint_eq(in_log("each of them is timed"), 1);
+	ck_assert_uint_eq(in_log("for a while each of them is timed"), 1);
 }
 END_TEST
 
@@ -221,7 +226,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, each_hog_is_named);
 	tcase_add_test(tc, who_waits_is_no_hog);
 	tcase_add_test(tc, a_hog_that_has_waited_before_is_named);
-	tcase_add_test(tc, a_hog_among_others_is_named_the_second_time);
+	tcase_add_test(tc, a_hog_among_others_is_named_when_it_comes_again);
 	tcase_add_test(tc, timers_and_posts_are_named_too);
 	tcase_add_test(tc, a_connections_handler_is_named);
 	tcase_add_test(tc, where_it_is_off_none_is_counted);
