@@ -160,6 +160,26 @@ static __always_inline __u64 input_busy(struct run *r, __u32 w)
 	return since;
 }
 
+static __always_inline __u32 input_random(struct run *r)
+{
+	__u32 bits = bpf_get_prandom_u32();
+
+	note(r, NP_INPUT_RANDOM, 0, bits);
+	return bits;
+}
+
+static __always_inline __u64 input_load(struct run *r, __u32 w)
+{
+	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
+	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
+	__u64 load = line ? *(volatile __u64 *)&line->conns & (((__u64)1 << 40) - 1) : 0;
+
+	if (ctl)
+		load |= (__u64)*(volatile __u32 *)&ctl->weight << 40;
+	note(r, NP_INPUT_LOAD, w, load);
+	return load;
+}
+
 static __always_inline bool try_select(struct run *r, __u32 w)
 {
 	__u32 slot = NP_SLOT(np_group, w);
@@ -178,6 +198,16 @@ static long walk_turn(void *map, const void *key, void *value, struct run *r)
 static __always_inline void walk(struct run *r)
 {
 	bpf_for_each_map_elem(&np_ctl, walk_turn, r, 0);
+}
+
+static long scan_turn(void *map, const void *key, void *value, struct run *r)
+{
+	return least_step(r);
+}
+
+static __always_inline void scan(struct run *r)
+{
+	bpf_for_each_map_elem(&np_ctl, scan_turn, r, 0);
 }
 
 /* ------------------------------------------------------------------ verdicts */

@@ -101,6 +101,8 @@ enum np_input_kind {
 	NP_INPUT_STATE  = 5, /* who: the worker; value: enum np_worker_state */
 	NP_INPUT_BUSY   = 6, /* who: the worker; value: busy_since_ns */
 	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
+	NP_INPUT_RANDOM = 8, /* value: 32 random bits */
+	NP_INPUT_LOAD   = 9, /* who: the worker; value: its connections, and from bit 40 on its weight */
 };
 
 struct np_input {
@@ -151,10 +153,13 @@ struct np_health {
  */
 #define NP_BELL_RECORD 8u
 
-#define NP_STEER_POLICIES(X) \
-	X(HASH, 0, "hash")   \
-	X(RR,   1, "rr")     \
-	X(CPU,  2, "cpu")
+#define NP_STEER_POLICIES(X)   \
+	X(HASH,   0, "hash")   \
+	X(RR,     1, "rr")     \
+	X(CPU,    2, "cpu")    \
+	X(RANDOM, 3, "random") \
+	X(P2C,    4, "p2c")    \
+	X(LEAST,  5, "least")
 
 enum np_policy {
 #define X(name, value, text) NP_POLICY_##name = value,

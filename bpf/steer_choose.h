@@ -31,10 +31,14 @@ static __always_inline __u64 input_turn(struct run *r);
 static __always_inline __u64 input_now(struct run *r);
 static __always_inline __u64 input_state(struct run *r, __u32 w);
 static __always_inline __u64 input_busy(struct run *r, __u32 w);
+static __always_inline __u32 input_random(struct run *r);
+/* How many connections worker @w says it has (low 40 bits), and its weight (above). */
+static __always_inline __u64 input_load(struct run *r, __u32 w);
 /* Whether worker @w has a listener in this group, which is selected then. */
 static __always_inline bool try_select(struct run *r, __u32 w);
-/* Calls walk_step() until it returns true. */
+/* Calls walk_step(), least_step() until it returns true. */
 static __always_inline void walk(struct run *r);
+static __always_inline void scan(struct run *r);
 
 /*
  * Draws before the search becomes a walk over the whole roster. Before 5.13 no callback can do the
@@ -65,7 +69,9 @@ struct search {
 	__u32 hash;
 	__u32 roster; /* candidates: entries of the group's roster */
 	__u32 policy;
-	__u32 step;   /* of the walk */
+	__u32 step;   /* of the walk, of the scan */
+	__u32 best;   /* of the scan */
+	__u64 least;  /* its load */
 	__u32 traced; /* 1: what it reads is noted */
 };
 
@@ -162,6 +168,69 @@ static __always_inline __u32 in_turn(struct run *r)
 	return input_roster(r, (__u32)(input_turn(r) % r->s->roster));
 }
 
+#define WEIGHT_DEFAULT 100
+
+/* Connections for each unit of weight, one that is about to come included: an empty worker counts its weight too. */
+static __always_inline __u64 load_of(struct run *r, __u32 w1)
+{
+	__u64 in = input_load(r, w1 - 1), weight = in >> 40;
+
+	return ((((in & (((__u64)1 << 40) - 1)) + 1) << 20) / (weight ? weight : WEIGHT_DEFAULT));
+}
+
+static __always_inline __u32 drawn(struct run *r, __u32 i)
+{
+	__u32 w1 = input_roster(r, below(rehash(r->s->hash, i), r->s->roster));
+
+	return w1 <= NP_WORKERS ? w1 : 0;
+}
+
+/* The less loaded one of two draws. */
+static __always_inline __u32 better_of_two(struct run *r)
+{
+	__u32 a = drawn(r, 0), b = drawn(r, 1);
+
+	if (!a || !b || a == b)
+		return a ? a : b;
+	return load_of(r, b) < load_of(r, a) ? b : a;
+}
+
+/*
+ * least_step() - the next worker of the roster, from a place of the flow's own on
+ *
+ * Of several with the same load the first one met is taken: from different places, different ones.
+ * Return: whether the scan is over.
+ */
+static __always_inline bool least_step(struct run *r)
+{
+	__u32 n = r->s->roster, i = r->s->step++, w1;
+	__u64 load;
+
+	if (i >= n)
+		return true;
+	i += below(rehash(r->s->hash, 0), n);
+	w1 = input_roster(r, (i < n ? i : i - n) & (NP_WORKERS - 1));
+	if (!w1 || w1 > NP_WORKERS || fit_of(r, w1 - 1) != FIT_READY)
+		return false;
+	load = load_of(r, w1);
+	if (!r->s->best || load < r->s->least) {
+		r->s->best = w1;
+		r->s->least = load;
+	}
+	return false;
+}
+
+/* Before 5.13 there is no callback to scan with: two draws have to do. */
+static __always_inline __u32 least_loaded(struct run *r)
+{
+	if (r->old)
+		return better_of_two(r);
+	r->s->best = 0;
+	scan(r);
+	r->s->step = 0;
+	return r->s->best;
+}
+
 /* What the policy wants. A CPU that no worker serves falls to the hash. */
 static __always_inline __u32 first_choice(struct run *r)
 {
@@ -171,6 +240,10 @@ static __always_inline __u32 first_choice(struct run *r)
 		return w1;
 	if (r->s->policy == NP_POLICY_RR)
 		return in_turn(r);
+	if (r->s->policy == NP_POLICY_P2C)
+		return better_of_two(r);
+	if (r->s->policy == NP_POLICY_LEAST)
+		return least_loaded(r);
 	return input_roster(r, below(rehash(r->s->hash, 0), r->s->roster));
 }
 
@@ -218,6 +291,8 @@ static __always_inline void choose(struct run *r)
 {
 	__u32 i;
 
+	if (r->s->policy == NP_POLICY_RANDOM)
+		r->s->hash = input_random(r);
 	if (!r->s->roster || consider(r, first_choice(r)))
 		return;
 	COUNT(r->stats->retried);

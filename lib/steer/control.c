@@ -47,7 +47,7 @@ int np_steer_set_policy(struct np_steer *s, const char *policy)
 		return r;
 	p = policy ? steer_policy(policy) : -1;
 	if (p < 0)
-		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
+		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  policy ? policy : "");
 	set_word(s, (uint32_t *)&s->maps.config->policy, (uint32_t)p);
 	return 0;

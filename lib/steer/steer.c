@@ -134,7 +134,7 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 				  "'-' and '_'",
 				  service, NP_STEER_NAME_MAX);
 	if (o->policy && steer_policy(o->policy) < 0)
-		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\": try hash, rr or cpu",
+		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  o->policy);
 	if ((unsigned)o->mode > NP_STEER_JOIN)
 		return steer_fail(s, -EINVAL, "there is no mode %d", (int)o->mode);

@@ -108,6 +108,9 @@ int steer_lock(struct np_steer *s);
 void steer_unlock(struct np_steer *s);
 /* "a" is a valid name of a service or worker. */
 bool steer_name_ok(const char *name);
+/* " hash rr cpu ...", a literal. */
+#define STEER_POLICY_NAME(name, value, text) " " text
+#define STEER_POLICY_NAMES                   NP_STEER_POLICIES(STEER_POLICY_NAME)
 /* -1: there is no such policy. */
 int steer_policy(const char *name);
 const char *steer_policy_name(uint32_t policy);

@@ -57,6 +57,16 @@ static __u64 input_busy(struct run *r, __u32 w)
 	return take(r, NP_INPUT_BUSY, false, w);
 }
 
+static __u32 input_random(struct run *r)
+{
+	return (__u32)take(r, NP_INPUT_RANDOM, true, 0);
+}
+
+static __u64 input_load(struct run *r, __u32 w)
+{
+	return take(r, NP_INPUT_LOAD, false, w);
+}
+
 static bool try_select(struct run *r, __u32 w)
 {
 	return take(r, NP_INPUT_SELECT, false, w);
@@ -65,6 +75,12 @@ static bool try_select(struct run *r, __u32 w)
 static void walk(struct run *r)
 {
 	while (!r->replay->strayed && !walk_step(r))
+		;
+}
+
+static void scan(struct run *r)
+{
+	while (!r->replay->strayed && !least_step(r))
 		;
 }
 
