@@ -50,7 +50,7 @@ static void look(const void *addr)
 	add(&l, "netpoll: poller ");
 	add_number(&l, (unsigned)poller_index(p), 10);
 	add(&l, ": handler 0x");
-	add_number(&l, (uintptr_t)fiber_owner(f), 16);
+	add_number(&l, (uintptr_t)poller_handler(p), 16);
 	if (fd >= 0) {
 		add(&l, ", of the connection on descriptor ");
 		add_number(&l, (unsigned)fd, 10);
