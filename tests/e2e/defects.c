@@ -9,6 +9,7 @@
 #include <netpoll/block.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
+#include <netpoll/pollers.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -343,6 +344,49 @@ START_TEST(pollers_can_be_stopped_and_everything_they_held_is_given_back)
 }
 END_TEST
 
+static struct np_pollers *hundred;
+
+static int which(void *arg)
+{
+	saw.requests++;
+	return np_poller_self();
+}
+
+static void *run_here_and_there(void *arg)
+{
+	struct np_task *t;
+	int r;
+
+	for (int i = 0; i < 20; i++) {
+		r = np_run(hundred, which, NULL);
+		if (r < 0 || r >= 100 || np_go(hundred, NP_SPREAD, which, NULL, &t) < 0 || np_join(&t, &r) < 0 || r < 0 ||
+		    r >= 100)
+			saw.second = r;
+	}
+	return NULL;
+}
+
+START_TEST(a_hundred_pollers_take_work_from_32_threads)
+{
+	pthread_t t[32];
+	int before = open_fds();
+
+	saw.second = NOTHING;
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 100), &hundred), 0);
+	ck_assert_int_eq(np_pollers_count(hundred), 100);
+	for (int i = 0; i < 32; i++)
+		pthread_create(&t[i], NULL, run_here_and_there, NULL);
+	for (int i = 0; i < 32; i++)
+		pthread_join(t[i], NULL);
+	ck_assert_int_eq(saw.requests, 32 * 20 * 2);
+	ck_assert_int_eq(saw.second, NOTHING);
+	ck_assert_int_eq(np_pollers_stop(hundred, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(hundred), 0);
+	ck_assert_int_eq(open_fds(), before);
+	AWAIT(np_threads() == 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ signals */
 
 static _Atomic(int) signals;
@@ -652,6 +696,7 @@ int main(void)
 	tcase_add_test(t, memory_stays_bounded_when_a_peer_does_not_read_what_it_is_sent);
 	tcase_add_test(t, every_descriptor_is_closed_exactly_once);
 	tcase_add_test(t, pollers_can_be_stopped_and_everything_they_held_is_given_back);
+	tcase_add_test(t, a_hundred_pollers_take_work_from_32_threads);
 	tcase_add_test(t, eintr_fails_no_flush_and_closes_no_connection);
 	tcase_add_test(t, a_second_writer_is_refused_with_its_own_code);
 	tcase_add_loop_test(t, a_connection_closed_at_any_moment_and_twice_has_one_teardown_in_order, 0, TEARDOWNS);
