@@ -122,6 +122,49 @@ START_TEST(a_stop_loses_no_request_of_fifty_that_were_queued_before_it)
 }
 END_TEST
 
+static int wait_for_more(struct np_conn *c, void *arg)
+{
+	const void *p;
+
+	keep_reference(c);
+	return np_conn_next(c, 1000, &p);
+}
+
+static void *stop_in_a_hurry(void *arg)
+{
+	unsigned forced = 0;
+
+	saw.result = np_server_stop(serve_server, 1, &forced);
+	saw.second = (int)forced;
+	return NULL;
+}
+
+/* It gave up before it had forced anybody, where a poller was late by more than the deadline. */
+START_TEST(a_stop_forces_though_its_deadline_is_over_before_a_late_poller_answers)
+{
+	uint64_t until;
+	pthread_t t;
+	int fd;
+
+	given(wait_for_more, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "x", 1);
+	AWAIT(saw.conn);
+	np_conn_post(saw.conn, hold, NULL);
+	AWAIT(saw.held);
+	pthread_create(&t, NULL, stop_in_a_hurry, NULL);
+	for (until = now_ms() + 20; now_ms() < until;)
+		test_pause();
+	saw.go_on = true;
+	pthread_join(t, NULL);
+	ck_assert_int_eq(saw.result, 0);
+	ck_assert_int_eq(saw.second, 1);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ write deadlines */
 
 static uint64_t mono_ns(void)
@@ -691,6 +734,7 @@ int main(void)
 	TCase *t = tcase_create("defects");
 
 	tcase_add_test(t, a_stop_loses_no_request_of_fifty_that_were_queued_before_it);
+	tcase_add_test(t, a_stop_forces_though_its_deadline_is_over_before_a_late_poller_answers);
 	tcase_add_test(t, after_an_expired_write_deadline_no_flush_reports_success_for_unsent_bytes);
 	tcase_add_test(t, memory_stays_bounded_when_a_peer_sends_and_nobody_reads);
 	tcase_add_test(t, memory_stays_bounded_when_a_peer_does_not_read_what_it_is_sent);
