@@ -3,3 +3,8 @@
 lives:                                  ## ten thousand random connection lives against the oracle
 	$(Q)NP_LIVES=$${NP_LIVES:-10000} $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/lives$$'
 	$(Q)cat $(if $(filter release,$(FLAVOUR)),$(O)/debug,$(O))/logs/e2e-lives.log
+
+.PHONY: lint-behaviours
+lint-behaviours:
+	$(Q)scripts/check-named-tests doc/behaviours.md
+lint: lint-behaviours

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netpoll/block.h>
+#include <netpoll/client.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
@@ -60,6 +61,7 @@ static const struct fault {
 	{ SYS_bind, { EADDRINUSE, EACCES } },
 	{ SYS_listen, { EADDRINUSE } },
 	{ SYS_accept4, { ECONNABORTED, EMFILE, ENFILE, ENOBUFS } },
+	{ SYS_connect, { ECONNREFUSED, ENETUNREACH, EADDRNOTAVAIL } },
 	{ SYS_shutdown, { ENOTCONN } },
 	{ SYS_setsockopt, { EINVAL, ENOPROTOOPT } },
 	{ SYS_getsockopt, { EINVAL } },
@@ -555,6 +557,49 @@ static void from_another_thread(void)
 	pthread_join(t, NULL);
 }
 
+/* Both ends are ours. */
+static int dial_and_ask(void *arg)
+{
+	struct np_conn *c;
+	const void *p;
+	int r = MAY(np_dial(NULL, NP_HERE, "tcp", arg, NP_OPTS(np_dial_opts, .timeout_ms = HANG_S * 500), &c));
+
+	if (r < 0)
+		return 0;
+	if (MAY(np_conn_write(c, "e\5hello", 7)) == 0 && MAY(np_conn_sync(c)) == 0 &&
+	    MAY(np_conn_next(c, 5, &p)) == 0 && memcmp(p, "hello", 5))
+		wrong("wrong bytes");
+	np_conn_close(c);
+	np_conn_unref(c);
+	return 0;
+}
+
+static void dialed(void)
+{
+	char address[32];
+
+	snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&now.ss)->sin_port));
+	MAY(np_run(now.pollers, dial_and_ask, address));
+}
+
+/* One end of a socket pair, made elsewhere; it closes when its peer does. */
+static void adopted(void)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	struct timeval t = { .tv_sec = HANG_S / 2 };
+	struct np_conn *c;
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0)
+		wrong("socketpair: %s", strerror(errno));
+	setsockopt(fd[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+	if (MAY(np_conn_from_fd(now.pollers, 0, &fd[1], &h, NULL, &c)) == 0)
+		np_conn_unref(c);
+	p_send(fd[0], "e\5hello", 7);
+	p_expect(fd[0], "hello", 5);
+	p_close(&fd[0]);
+}
+
 /* A handler that waits when the stop comes; what is after() sees the forced end. */
 static void stopped_in_the_middle(void)
 {
@@ -602,6 +647,8 @@ static const struct scenario {
 	{ "wants", wants, "tcp", "127.0.0.1:0", 1 },
 	{ "options", options, "tcp", "127.0.0.1:0", 1 },
 	{ "from_another_thread", from_another_thread, "tcp", "127.0.0.1:0", 1 },
+	{ "dialed", dialed, "tcp", "127.0.0.1:0", 2 },
+	{ "adopted", adopted, "tcp", "127.0.0.1:0", 1 },
 	{ "stopped_in_the_middle", stopped_in_the_middle, "tcp", "127.0.0.1:0", 1 },
 	{ "tasks", tasks, "tcp", "127.0.0.1:0", 2 },
 	{ "unix", echoes, "unix", "@np-faults", 2 },

@@ -153,6 +153,7 @@ static void peer_gone(struct np_conn *c)
 		conn_deliver(c);
 	}
 	c->flags |= CONN_LEFT;
+	conn_deliver(c); /* with the input full, this is the handler's last call */
 	conn_later(c);
 }
 
@@ -338,6 +339,14 @@ static void settle_closing(struct np_conn *c)
 	watch_want(&c->watch, WATCH_IN);
 }
 
+/* The peer has left behind a full input of which the handler takes nothing, though it was called once more. */
+static bool refuses_input(const struct np_conn *c)
+{
+	const unsigned all = CONN_LEFT | CONN_RX_FULL | CONN_END_HANDLED;
+
+	return (c->flags & all) == all;
+}
+
 /* What follows from the peer's leaving, and from shutdown_write, while the connection is open. */
 static void settle_open(struct np_conn *c)
 {
@@ -352,7 +361,7 @@ static void settle_open(struct np_conn *c)
 	if ((c->flags & CONN_SERVING) || c->inside || conn_has_request(c))
 		return;
 	if (!over) {
-		if (c->group->retiring && !c->holds)
+		if ((c->group->retiring || refuses_input(c)) && !c->holds)
 			conn_begin_close(c, 0);
 		return;
 	}

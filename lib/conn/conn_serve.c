@@ -35,6 +35,15 @@ static void note_handler(struct np_conn *c)
 	poller_note_handler(conn_poller(c), own ? c->extra->on_request : c->group->handlers->on_request);
 }
 
+/*
+ * No more bytes will come of themselves: the peer's FIN was read; or it has been reported, and the input in
+ * front of it stands at its limit.
+ */
+static inline bool at_end(const struct np_conn *c)
+{
+	return (c->flags & CONN_RX_END) || (c->flags & (CONN_LEFT | CONN_RX_FULL)) == (CONN_LEFT | CONN_RX_FULL);
+}
+
 static inline bool has_request(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
@@ -42,7 +51,7 @@ static inline bool has_request(const struct np_conn *c)
 
 	if (len == 0 || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED) || !has_handler(c))
 		return false;
-	return len >= io->call_at || (c->flags & (CONN_RX_END | CONN_END_HANDLED)) == CONN_RX_END;
+	return len >= io->call_at || (at_end(c) && !(c->flags & CONN_END_HANDLED));
 }
 
 bool conn_has_request(const struct np_conn *c)
@@ -84,7 +93,7 @@ static void call_request(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
 	size_t consumed = io->rx_total - linkbuf_len(&io->in);
-	bool ended = c->flags & CONN_RX_END;
+	bool ended = at_end(c);
 	int r;
 
 	c->flags &= (uint16_t)~CONN_WANT;
@@ -122,6 +131,8 @@ static void serve(void *arg)
 			poller_publish_busy(conn_poller(c));
 		call_request(c);
 	}
+	if (c->flags & CONN_RX_FULL)
+		np_conn_release(c); /* what release_read() put off makes room */
 	c->io->handler = NULL;
 	c->flags &= (uint16_t)~CONN_SERVING;
 

@@ -98,6 +98,8 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	r = slot_take(p, w);
 	if (r == 0) {
 		r = sys_epoll_add(p->epoll_fd, fd, epoll_events(epoll_extra), event_data(w));
+		if (r == -EEXIST) /* left over where a DEL did not happen: taken over */
+			r = sys_epoll_mod(p->epoll_fd, fd, epoll_events(epoll_extra), event_data(w));
 		if (r < 0)
 			slot_give(p, w);
 	}

@@ -68,7 +68,7 @@ struct life {
 	size_t len;
 	size_t reply_end[FRAMES_MAX + 1]; /* where the replies to the first i frames end */
 	_Atomic(unsigned) handled;
-	_Atomic(int) why, closed;
+	_Atomic(int) why, closed, told; /* told: on_disconnect ran */
 };
 
 static struct {
@@ -230,6 +230,7 @@ static void on_close(struct np_conn *c, void *arg)
 	if (v->life) {
 		v->life->why = np_conn_error(c);
 		v->life->closed++;
+		v->life->told = v->left;
 	}
 	free(v);
 	all.live--;
@@ -680,6 +681,11 @@ static bool why_is_right(const struct life *l)
 	}
 }
 
+static bool peer_left_first(const struct life *l)
+{
+	return l->ending == PEER_FIN || l->ending == HALF_CLOSE || l->ending == SEND_CLOSE;
+}
+
 static void judge(const struct life *l)
 {
 	unsigned least = l->frames, most = l->frames;
@@ -693,6 +699,8 @@ static void judge(const struct life *l)
 	/* A connection that is reset before its hello was read has no name. */
 	if (l->closed > 1 || (!l->closed && l->ending != PEER_RESET))
 		broken(l, "on_close ran %d times", l->closed);
+	if (l->closed && l->told != peer_left_first(l) && l->ending != PEER_RESET && l->ending != SHUTDOWN)
+		broken(l, "on_disconnect ran %d times", l->told);
 	if (l->closed && !why_is_right(l))
 		broken(l, "np_conn_error() says %d, %s", l->why, np_strerror(l->why));
 }
