@@ -295,8 +295,9 @@ NP_API void np_steer_conn_dec(struct np_steer_worker *w);
 /*
  * np_steer_set_policy() - switch the policy; no connection is lost by it
  *
- * "hash": each flow to one of the workers, evenly. "rr": in turn. "cpu": to the worker of the CPU
- * that got the SYN.
+ * "hash": each flow to one of the workers, evenly. "rr": in turn. "random": evenly, whatever the flow.
+ * "p2c": the less loaded one of two by the hash. "least": the least loaded one. "cpu": to the worker of the CPU
+ * that got the SYN. Loaded: by published connections, for each unit of weight.
  *
  * Thread: setup.
  * Return: 0; -EINVAL for an unknown name, -EPERM without write access to the service's
