@@ -98,8 +98,6 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	r = slot_take(p, w);
 	if (r == 0) {
 		r = sys_epoll_add(p->epoll_fd, fd, epoll_events(epoll_extra), event_data(w));
-		if (r == -EEXIST) /* left over where a DEL did not happen: taken over */
-			r = sys_epoll_mod(p->epoll_fd, fd, epoll_events(epoll_extra), event_data(w));
 		if (r < 0)
 			slot_give(p, w);
 	}
@@ -125,10 +123,17 @@ void watch_drop(struct watch *w)
 
 void watch_close(struct watch *w)
 {
+	int r;
+
 	if (!watch_is_open(w))
 		return;
-	/* ENOENT, EBADF: it is not registered, which is what we want. Others cannot happen to DEL. */
-	sys_epoll_del(w->poller->epoll_fd, w->fd);
+	/*
+	 * ENOENT, EBADF: it is not registered, which is what we want. DEL has no other reason to fail, and one
+	 * that did would be in the way of the next registration: it is tried again.
+	 */
+	r = sys_epoll_del(w->poller->epoll_fd, w->fd);
+	if (r < 0 && r != -ENOENT && r != -EBADF)
+		sys_epoll_del(w->poller->epoll_fd, w->fd);
 	watch_drop(w);
 }
 
