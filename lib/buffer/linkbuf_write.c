@@ -281,14 +281,18 @@ static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 	size_t grown = block_size(BLOCK_GROWN);
 	size_t limit = b->len > grown / ARRIVED_FACTOR ? b->len * ARRIVED_FACTOR : grown;
 	size_t n = min(want <= 2 * limit ? want : limit, BLOCK_MAX), room;
-	unsigned cls = max(block_class(min(n + lead, BLOCK_MAX)), b->first);
+	unsigned cls;
 	struct block *e;
 
+	/* So much before so little are many frames that wait, and room for them would be bought for nothing. */
+	if (n <= grown && lead > grown)
+		lead = 0;
+	cls = max(block_class(min(n + lead, BLOCK_MAX)), b->first);
 	if (cls < BLOCK_GROWN && b->tail->mem->cls >= cls)
 		cls = b->tail->mem->cls < BLOCK_GROWN ? b->tail->mem->cls + 1u : BLOCK_GROWN;
 	e = block_data(cls);
 	room = e ? block_room(e) : 0;
-	if (lead + n <= room || lead < room / 4) {
+	if (lead && (lead + n <= room || lead < room / 4)) {
 		e->r = e->w = e->base + lead;
 		e->flags = BLOCK_LEAD;
 	}
