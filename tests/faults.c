@@ -651,7 +651,7 @@ static const struct scenario {
 	{ "adopted", adopted, "tcp", "127.0.0.1:0", 1 },
 	{ "stopped_in_the_middle", stopped_in_the_middle, "tcp", "127.0.0.1:0", 1 },
 	{ "tasks", tasks, "tcp", "127.0.0.1:0", 2 },
-	{ "unix", echoes, "unix", "@np-faults", 2 },
+	{ "unix", echoes, "unix", "@np-faults-%d", 2 },
 };
 
 #define N_SCENARIOS (int)(sizeof scenarios / sizeof scenarios[0])
@@ -662,6 +662,7 @@ static bool served(const struct scenario *s)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
 	static const int cpu = 0;
+	char address[64];
 
 	if (MAY(np_pollers_start(NP_OPTS(np_pollers_opts, .count = s->pollers, .cpus = &cpu, .n_cpus = 1),
 				 &now.pollers)) < 0)
@@ -669,7 +670,9 @@ static bool served(const struct scenario *s)
 	if (MAY(np_server_new(now.pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = 200),
 			      &now.server)) < 0)
 		return false;
-	if (MAY(np_server_listen(now.server, s->network, s->address)) < 0 || MAY(np_server_start(now.server)) < 0)
+	/* Abstract names are of the whole network namespace, where this suite may run more than once. */
+	snprintf(address, sizeof address, s->address, getpid());
+	if (MAY(np_server_listen(now.server, s->network, address)) < 0 || MAY(np_server_start(now.server)) < 0)
 		return false;
 	return MAY(np_server_addr(now.server, 0, &now.ss, &now.len)) == 0;
 }

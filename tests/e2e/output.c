@@ -9,6 +9,7 @@
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -145,6 +146,7 @@ END_TEST
 START_TEST(a_file_comes_through_a_unix_socket_as_well)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	char address[64];
 	int fd;
 
 	given(send_the_file, NULL);
@@ -153,7 +155,8 @@ START_TEST(a_file_comes_through_a_unix_socket_as_well)
 	ut.result = NOTHING;
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
 	ck_assert_int_eq(np_server_new(serve_pollers, &h, NULL, NULL, &serve_server), 0);
-	ck_assert_int_eq(np_server_listen(serve_server, "unix", "@np-output-test"), 0);
+	snprintf(address, sizeof address, "@np-output-%d", getpid());
+	ck_assert_int_eq(np_server_listen(serve_server, "unix", address), 0);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
 	fd = asked(0);
 	expect_bytes(fd, "head", 4);
