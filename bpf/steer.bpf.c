@@ -10,6 +10,9 @@
  *   2. choose() selects a worker: steer_choose.h.
  *   3. Exactly one verdict is counted.
  *
+ * Compiled twice: as it stands, it needs nothing of the kernel's own types. With STEER_EXACT (steer_exact.bpf.c,
+ * level 4) it reads the listeners' queues, and needs BTF, two kfuncs and CAP_PERFMON.
+ *
  * A reader would get wrong: where nothing was selected, SK_PASS is the kernel's own hash over every
  * socket of the port. Anything but SK_PASS is an RST; a migrating connection is established, and never
  * dropped.
@@ -20,6 +23,10 @@
 #include <bpf/bpf_helpers.h>
 
 #include "steer_abi.h"
+
+#ifndef STEER_EXACT
+#define STEER_EXACT 0
+#endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -62,6 +69,7 @@ MAP(np_worker_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_slot_stats, NP_
 #include "steer_bell.h"
 #include "steer_choose.h"
 #include "steer_trace.h"
+#include "steer_queue.h"
 
 enum packet {
 	PACKET_SYN,
@@ -189,6 +197,19 @@ static __always_inline bool try_select(struct run *r, __u32 w)
 	return there;
 }
 
+static __always_inline bool sees_queues(const struct run *r)
+{
+	return STEER_EXACT;
+}
+
+static __always_inline __u64 input_queue(struct run *r, __u32 w)
+{
+	__u64 queue = queue_of_selected(r->md);
+
+	note(r, NP_INPUT_QUEUE, w, queue);
+	return queue;
+}
+
 /* A callback of bpf_for_each_map_elem(), which is verified once; the map gives the turns, no more. */
 static long walk_turn(void *map, const void *key, void *value, struct run *r)
 {
@@ -210,6 +231,63 @@ static __always_inline void scan(struct run *r)
 	bpf_for_each_map_elem(&np_ctl, scan_turn, r, 0);
 }
 
+/* False only where a map is missing, which the loader rules out. */
+static __always_inline bool run_open(struct run *r)
+{
+	__u32 zero = 0;
+
+	r->cfg = bpf_map_lookup_elem(&np_config, &zero);
+	r->stats = bpf_map_lookup_elem(&np_stats, &zero);
+	r->s = bpf_map_lookup_elem(&np_search, &zero);
+	return r->cfg && r->stats && r->s;
+}
+
+#if STEER_EXACT
+
+/*
+ * Functions that are not static are verified once, whatever their callers know: reading the queues makes so
+ * many ways through the search that following each of them takes the verifier seconds. What they share with
+ * their callers is in np_search.
+ */
+__attribute__((noinline)) int steer_consider(struct sk_reuseport_md *md, __u32 w1)
+{
+	struct run r = { .md = md };
+
+	return run_open(&r) && consider(&r, w1);
+}
+
+__attribute__((noinline)) int steer_weigh(struct sk_reuseport_md *md, __u32 w1)
+{
+	struct run r = { .md = md };
+
+	if (run_open(&r))
+		weigh(&r, w1);
+	return 0;
+}
+
+static __always_inline bool consider_one(struct run *r, __u32 w1)
+{
+	return steer_consider(r->md, w1);
+}
+
+static __always_inline void weigh_one(struct run *r, __u32 w1)
+{
+	steer_weigh(r->md, w1);
+}
+
+#else
+
+static __always_inline bool consider_one(struct run *r, __u32 w1)
+{
+	return consider(r, w1);
+}
+
+static __always_inline void weigh_one(struct run *r, __u32 w1)
+{
+}
+
+#endif
+
 /* ------------------------------------------------------------------ verdicts */
 
 static __always_inline struct np_slot_stats *slot_stats(const struct run *r)
@@ -217,6 +295,15 @@ static __always_inline struct np_slot_stats *slot_stats(const struct run *r)
 	__u32 slot = NP_SLOT(np_group, r->s->worker);
 
 	return r->s->fit < FIT_NONE ? bpf_map_lookup_elem(&np_worker_stats, &slot) : NULL;
+}
+
+/* A full listener drops a SYN without a word, and the client tries again: no verdict of ours can. */
+static __always_inline bool sheds(struct run *r)
+{
+	__u32 slot = NP_SLOT(np_group, r->s->full1 - 1);
+
+	return r->cfg->on_exhausted == NP_EXHAUSTED_FULL_QUEUE && r->s->full1 &&
+	       !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
 }
 
 /* The one place where a SYN gets its verdict. */
@@ -236,6 +323,11 @@ static __always_inline int verdict_syn(struct run *r)
 		trace_end(r, NP_VERDICT_RST);
 		COUNT(r->stats->rejected_rst);
 		return SK_DROP;
+	}
+	if (sees_queues(r) && sheds(r)) {
+		trace_end(r, NP_VERDICT_SHED);
+		COUNT(r->stats->shed_full);
+		return SK_PASS;
 	}
 	trace_end(r, NP_VERDICT_FALLBACK);
 	COUNT(r->stats->fallback_hash);
@@ -279,23 +371,22 @@ static __always_inline int verdict_migrated(struct run *r, __u64 from_cookie, bo
 	return SK_PASS;
 }
 
-/* False only where a map is missing, which the loader rules out. */
 static __always_inline bool run_init(struct run *r)
 {
-	__u32 zero = 0, g = np_group, n;
-	struct np_group *group = bpf_map_lookup_elem(&np_groups, &g);
+	struct np_group *group;
+	__u32 g = np_group, n;
 
-	r->cfg = bpf_map_lookup_elem(&np_config, &zero);
-	r->stats = bpf_map_lookup_elem(&np_stats, &zero);
-	r->s = bpf_map_lookup_elem(&np_search, &zero);
-	if (!group || !r->cfg || !r->stats || !r->s)
+	group = bpf_map_lookup_elem(&np_groups, &g);
+	if (!group || !run_open(r))
 		return false;
 	n = *(volatile __u32 *)&group->workers;
 	r->s->roster = n < NP_WORKERS ? n : NP_WORKERS;
-	r->s->policy = *(volatile __u32 *)&r->cfg->policy;
+	r->s->policy = rule_of(r, *(volatile __u32 *)&r->cfg->policy);
 	r->s->hash = r->md->hash ^ r->cfg->seed;
 	r->s->fit = FIT_NONE;
 	r->s->step = 0;
+	r->s->best = 0;
+	r->s->full1 = 0;
 	r->s->now = 0;
 	trace_begin(r);
 	return true;
@@ -329,7 +420,7 @@ static __always_inline int steer_migrating(struct run *r, struct bpf_sock *sk)
 	bool child = sk->state != BPF_TCP_NEW_SYN_RECV;
 	__u64 from = bpf_get_socket_cookie(r->md->sk);
 
-	r->s->policy = NP_POLICY_HASH;
+	r->s->policy = rule_of(r, sees_queues(r) ? NP_POLICY_P2C_EXACT : NP_POLICY_HASH);
 	choose(r);
 	trace_end(r, NP_VERDICT_MIGRATED);
 	return verdict_migrated(r, from, child);
@@ -339,7 +430,7 @@ static __always_inline int steer_migrating(struct run *r, struct bpf_sock *sk)
 SEC("?sk_reuseport/migrate")
 int np_steer(struct sk_reuseport_md *md)
 {
-	struct run r = { .md = md, .old = false };
+	struct run r = { .md = md };
 	struct bpf_sock *sk = md->migrating_sk;
 
 	if (!run_init(&r))
@@ -347,6 +438,7 @@ int np_steer(struct sk_reuseport_md *md)
 	return sk ? steer_migrating(&r, sk) : steer_packet(&r);
 }
 
+#if !STEER_EXACT
 /* Linux 5.8 and later. The kernel resets what a closing listener has queued. */
 SEC("?sk_reuseport")
 int np_steer_plain(struct sk_reuseport_md *md)
@@ -355,3 +447,4 @@ int np_steer_plain(struct sk_reuseport_md *md)
 
 	return run_init(&r) ? steer_packet(&r) : SK_PASS;
 }
+#endif

@@ -15,7 +15,7 @@
 
 #include <linux/types.h>
 
-#define NP_STEER_ABI 1u
+#define NP_STEER_ABI 2u
 
 #define NP_WORKERS 256u /* pollers in one service, old and new process together */
 #define NP_GROUPS  16u  /* addresses (family, address, port, device, netns) in one service */
@@ -103,6 +103,7 @@ enum np_input_kind {
 	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
 	NP_INPUT_RANDOM = 8, /* value: 32 random bits */
 	NP_INPUT_LOAD   = 9, /* who: the worker; value: its connections, and from bit 40 on its weight */
+	NP_INPUT_QUEUE  = 10, /* who: the worker; value: what waits at its listener, and from bit 32 on the backlog */
 };
 
 struct np_input {
@@ -117,9 +118,10 @@ enum np_verdict {
 	NP_VERDICT_RST      = 3,
 	NP_VERDICT_NONSYN   = 4,
 	NP_VERDICT_MIGRATED = 5,
+	NP_VERDICT_SHED     = 6,
 };
 
-#define NP_TRACE_INPUTS 64u /* a power of two */
+#define NP_TRACE_INPUTS 128u /* a power of two */
 
 /* A record of np_trace, a RINGBUF. */
 struct np_decision {
@@ -133,6 +135,8 @@ struct np_decision {
 	__u32 verdict;
 	__u32 worker1; /* that was selected, plus one; 0: none */
 	__u32 n;       /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
+	__u32 exact;   /* 1: decided at level 4 */
+	__u32 _reserved;
 	struct np_input inputs[NP_TRACE_INPUTS];
 };
 
@@ -153,13 +157,17 @@ struct np_health {
  */
 #define NP_BELL_RECORD 8u
 
-#define NP_STEER_POLICIES(X)   \
-	X(HASH,   0, "hash")   \
-	X(RR,     1, "rr")     \
-	X(CPU,    2, "cpu")    \
-	X(RANDOM, 3, "random") \
-	X(P2C,    4, "p2c")    \
-	X(LEAST,  5, "least")
+/* Below level 4 the exact ones go by what workers publish alone; "auto": rule_of() in steer_choose.h. */
+#define NP_STEER_POLICIES(X)             \
+	X(HASH,        0, "hash")        \
+	X(RR,          1, "rr")          \
+	X(CPU,         2, "cpu")         \
+	X(RANDOM,      3, "random")      \
+	X(P2C,         4, "p2c")         \
+	X(LEAST,       5, "least")       \
+	X(P2C_EXACT,   6, "p2c-exact")   \
+	X(LEAST_EXACT, 7, "least-exact") \
+	X(AUTO,        8, "auto")
 
 enum np_policy {
 #define X(name, value, text) NP_POLICY_##name = value,
@@ -171,6 +179,7 @@ enum np_policy {
 enum np_on_exhausted {
 	NP_EXHAUSTED_SERVE = 0, /* the least bad worker of the group gets it */
 	NP_EXHAUSTED_RST   = 1, /* refused, if np_config.rst_confirm agrees */
+	NP_EXHAUSTED_FULL_QUEUE = 2, /* level 4: given to a full listener, if one was met, which drops it without a word */
 };
 
 #define NP_RST_CONFIRM 0x52535421u /* "RST!": one flipped word must not refuse connections */
@@ -180,7 +189,7 @@ struct np_config {
 	__u32 abi;      /* NP_STEER_ABI */
 	__u32 workers;  /* NP_WORKERS of whoever loaded */
 	__u32 groups;   /* NP_GROUPS of whoever loaded */
-	__u32 level;    /* of the ladder: 2, 3 */
+	__u32 level;    /* of the ladder: 2, 3, 4 */
 	enum np_policy policy;
 	__u32 hang_ms;  /* a worker busy for longer is passed over; 0: never */
 	enum np_on_exhausted on_exhausted;
@@ -247,6 +256,7 @@ struct np_verdicts {
 	__u64 skipped_empty;  /* candidates without a listener in this group */
 	__u64 skipped_away;   /* candidates draining or out */
 	__u64 skipped_hung;   /* candidates busy for longer than hang_ms */
+	__u64 skipped_full;   /* candidates whose queue had no room; level 4 */
 };
 
 /*

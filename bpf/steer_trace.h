@@ -78,6 +78,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->roster = r->s->roster;
 	d->hang_ms = r->cfg->hang_ms;
 	d->verdict = verdict;
+	d->exact = sees_queues(r);
 	d->fit = r->s->fit;
 	d->worker1 = r->s->fit < FIT_NONE ? r->s->worker + 1 : 0;
 	bpf_ringbuf_output(&np_trace, d, sizeof *d, 0);

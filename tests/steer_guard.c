@@ -87,7 +87,7 @@ START_TEST(an_empty_slot_costs_a_retry_and_no_connection)
 	struct rig r;
 
 	OWN_STEERING();
-	rig_start(&r, 4, NULL);
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "hash"));
 	rig_close_listener(&r, 2);
 	rig_drive(&r, 400);
 	ck_assert_uint_eq(rig_stats(&r).steered, 400);

@@ -29,11 +29,11 @@ struct rung {
 };
 
 static const struct rung ladder[] = {
-	{ "root", 0, 0, NULL, "rr", NP_STEER_L3, "a private program" },
+	{ "root", 0, 0, NULL, "rr", NP_STEER_L4, "a private program" },
 	{ "CAP_BPF", NOBODY, 1ull << CAP_BPF, NULL, "rr", NP_STEER_L3, "a private program" },
-	{ "CAP_BPF and CAP_PERFMON", NOBODY, 1ull << CAP_BPF | 1ull << CAP_PERFMON, NULL, "rr", NP_STEER_L3,
+	{ "CAP_BPF and CAP_PERFMON", NOBODY, 1ull << CAP_BPF | 1ull << CAP_PERFMON, NULL, "rr", NP_STEER_L4,
 	  "a private program" },
-	{ "nobody, of a pinned service", NOBODY, 0, "web", NULL, NP_STEER_L3, "joined the service" },
+	{ "nobody, of a pinned service", NOBODY, 0, "web", "hash", NP_STEER_L4, "joined the service" },
 	{ "nobody, asking for cpu", NOBODY, 0, NULL, "cpu", NP_STEER_L1, "may not load BPF programs" },
 	{ "nobody", NOBODY, 0, NULL, "rr", NP_STEER_L0, "may not load BPF programs" },
 	{ "CAP_PERFMON alone", NOBODY, 1ull << CAP_PERFMON, NULL, NULL, NP_STEER_L0, "may not load BPF programs" },

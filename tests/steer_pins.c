@@ -85,7 +85,7 @@ START_TEST(a_service_is_loaded_listed_joined_and_unloaded)
 
 	rig_open(&r, "web", NULL); /* auto joins what is there */
 	i = info_of(r.s);
-	ck_assert_int_eq(i.level, NP_STEER_L3);
+	ck_assert_int_eq(i.level, NP_STEER_L4);
 	ck_assert(i.pinned);
 	ck_assert_str_eq(i.policy, "rr");
 	ck_assert_str_eq(i.service, "web");
@@ -494,7 +494,7 @@ START_TEST(pins_of_another_abi_are_refused_in_every_mode)
 
 		ck_assert_int_eq(e, -EPROTO);
 		ck_assert_str_eq(
-			why, "the service web is of ABI 99 and this program of ABI 1: use versions "
+			why, "the service web is of ABI 99 and this program of ABI 2: use versions "
 			     "that match, or stop its servers and `npsteer load web --force`");
 		ck_assert_ptr_null(s);
 	}

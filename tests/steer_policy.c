@@ -41,7 +41,7 @@ START_TEST(hash_spreads_evenly)
 	struct rig r;
 
 	OWN_STEERING();
-	rig_start(&r, 8, NULL);
+	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "hash"));
 	rig_drive(&r, 4000);
 	check_counts(&r, 4000);
 	check_even(&r);
@@ -265,7 +265,8 @@ START_TEST(unknown_policies_are_refused_in_words)
 				       &s),
 			 -EINVAL);
 	ck_assert_ptr_null(s);
-	ck_assert_str_eq(why, "there is no policy \"best\"; there are: hash rr cpu random p2c least");
+	ck_assert_str_eq(why, "there is no policy \"best\"; there are: hash rr cpu random p2c least "
+			      "p2c-exact least-exact auto");
 
 	rig_start(&r, 1, NULL);
 	ck_assert_int_eq(np_steer_set_policy(r.s, "best"), -EINVAL);

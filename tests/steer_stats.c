@@ -15,6 +15,7 @@
 #include <bpf/btf.h>
 
 #include "steer/steer.h"
+#include "support/segment.h"
 #include "support/steer.h"
 #include "support/test.h"
 #include "sys/addr.h"
@@ -40,7 +41,7 @@ static uint64_t runs_by_kernel(const struct rig *r)
 	return info.run_cnt;
 }
 
-START_TEST(runs_and_verdicts_add_up)
+START_TEST(at_each_level_runs_and_verdicts_add_up)
 {
 	struct np_steer_stats st;
 	struct rig r;
@@ -50,7 +51,8 @@ START_TEST(runs_and_verdicts_add_up)
 	on = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	if (on < 0)
 		SKIP("may not count the runs of programs: %s", strerror(-on));
-	rig_start(&r, 4, NULL);
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .max_level = _i));
+	ck_assert_int_eq(rig_level(&r), _i);
 	rig_drive(&r, 300);
 	np_steer_drain(r.s, 0);
 	rig_drive(&r, 300);
@@ -69,30 +71,10 @@ START_TEST(runs_and_verdicts_add_up)
 }
 END_TEST
 
-static uint16_t checksum(const void *pseudo, size_t n, const void *p, size_t m)
-{
-	const uint16_t *w = pseudo;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i < n / 2; i++)
-		sum += w[i];
-	w = p;
-	for (size_t i = 0; i < m / 2; i++)
-		sum += w[i];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
 /* One TCP segment without a connection, from port 9. */
 static void send_stray(const char *address, uint8_t flags)
 {
 	struct tcphdr h = { .th_sport = htons(9), .th_off = 5, .th_flags = flags };
-	struct {
-		struct in_addr src, dst;
-		uint8_t zero, proto;
-		uint16_t len;
-	} pseudo = { .proto = IPPROTO_TCP, .len = htons(sizeof h) };
 	struct sockaddr_in *in;
 	struct addr a;
 	int fd;
@@ -100,8 +82,7 @@ static void send_stray(const char *address, uint8_t flags)
 	ck_assert_int_eq(addr_parse("tcp", address, &a), 0);
 	in = (struct sockaddr_in *)&a.ss;
 	h.th_dport = in->sin_port;
-	pseudo.src = pseudo.dst = in->sin_addr;
-	h.th_sum = checksum(&pseudo, sizeof pseudo, &h, sizeof h);
+	segment_sum(&h, in->sin_addr, in->sin_addr);
 	in->sin_port = 0;
 	fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP);
 	ck_assert_int_ge(fd, 0);
@@ -310,7 +291,7 @@ int main(void)
 	Suite *s = suite_create("steer_stats");
 	TCase *t = tcase_create("stats");
 
-	tcase_add_test(t, runs_and_verdicts_add_up);
+	tcase_add_loop_test(t, at_each_level_runs_and_verdicts_add_up, NP_STEER_L2, NP_STEER_L4 + 1);
 	tcase_add_test(t, stray_segments_are_no_syns_and_take_no_turn);
 	tcase_add_test(t, with_syncookies_rr_leaves_no_worker_out);
 	tcase_add_loop_test(t, syncookies_choose_at_the_ack, 0, 3);

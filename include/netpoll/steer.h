@@ -52,6 +52,7 @@ enum np_steer_level {
 	NP_STEER_L1 = 1, /* without BPF, where the policy "cpu" was asked for: SO_INCOMING_CPU (Linux 6.2) */
 	NP_STEER_L2 = 2, /* policies on what workers publish */
 	NP_STEER_L3 = 3, /* Linux 5.14: a listener that closes loses nothing */
+	NP_STEER_L4 = 4, /* Linux 6.2, BTF, CAP_PERFMON to load: and on what waits in each listener's own queues */
 };
 
 #define NP_STEER_NAME_MAX 31 /* bytes in the name of a service or worker */
@@ -61,10 +62,11 @@ struct np_steer_opts {
 	size_t sz;
 	enum np_steer_mode mode;
 	const char *bpffs;  /* NULL: $NP_BPFFS, else /sys/fs/bpf and /run/netpoll/bpf */
-	const char *policy; /* NULL: hash. Of a private program, of level 1, and of np_steer_load() */
+	const char *policy; /* NULL: auto. Of a private program, of level 1, and of np_steer_load() */
 	int hang_ms;        /* a worker busy for longer is passed over; 0: 100; -1: never */
 	int64_t gid1;       /* np_steer_load(): the group that may join, plus one; 0: root only */
 	bool force;         /* np_steer_unload(), np_steer_load(): even while workers are there */
+	int max_level;      /* NP_STEER_L2 .. L4: no program of a higher level is loaded; 0: the highest there is */
 	bool no_rescue;     /* leave what a hanging worker has queued where it is */
 	char *error;        /* what went wrong and what to do, in one sentence; may be NULL */
 	size_t error_cap;
@@ -102,6 +104,7 @@ struct np_steer_stats {
 	uint64_t fallback_none; /* of fallback_hash: decided by the kernel's hash */
 	uint64_t migrated_none; /* of migrated_*: likewise */
 	uint64_t retried, skipped_empty, skipped_away, skipped_hung;
+	uint64_t skipped_full; /* level 4 */
 };
 NP_OPTS_INIT(np_steer_stats)
 
@@ -297,7 +300,9 @@ NP_API void np_steer_conn_dec(struct np_steer_worker *w);
  *
  * "hash": each flow to one of the workers, evenly. "rr": in turn. "random": evenly, whatever the flow.
  * "p2c": the less loaded one of two by the hash. "least": the least loaded one. "cpu": to the worker of the CPU
- * that got the SYN. Loaded: by published connections, for each unit of weight.
+ * that got the SYN. Loaded: by published connections, for each unit of weight. "p2c-exact", "least-exact": those
+ * that wait in the listener's own queues included (level 4; below it they are "p2c" and "least").
+ * "auto", what a new service has: least-exact up to 16 workers, p2c-exact above, and p2c below level 4.
  *
  * Thread: setup.
  * Return: 0; -EINVAL for an unknown name, -EPERM without write access to the service's
@@ -338,7 +343,8 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
  * np_steer_set_param() - one of the policies' parameters, by its name
  *
  * "hang_ms": from when on a busy worker is passed over, in milliseconds; 0: never. "on_exhausted": what
- * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused.
+ * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused;
+ * "full_queue": where a full listener was met it goes there, and the kernel drops it without a word (level 4).
  *
  * Thread: setup. Return: 0; -EINVAL for an unknown name or a value out of range; else as
  *         np_steer_set_policy(). np_steer_error() has the sentence.

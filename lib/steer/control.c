@@ -113,6 +113,9 @@ static int set_on_exhausted(struct np_steer *s, const char *value)
 	} else if (!strcmp(value, "serve")) {
 		set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_SERVE);
 		set_word(s, &c->rst_confirm, 0);
+	} else if (!strcmp(value, "full_queue")) {
+		set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_FULL_QUEUE);
+		set_word(s, &c->rst_confirm, 0);
 	} else {
 		return -EDOM;
 	}
@@ -123,12 +126,12 @@ static void show_on_exhausted(const struct np_config *c, char *dst, size_t cap)
 {
 	bool rst = c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
 
-	snprintf(dst, cap, "%s", rst ? "rst" : "serve");
+	snprintf(dst, cap, "%s", rst ? "rst" : c->on_exhausted == NP_EXHAUSTED_FULL_QUEUE ? "full_queue" : "serve");
 }
 
 static const struct param params[] = {
 	{ "hang_ms", "milliseconds, 0 for never", set_hang_ms, show_hang_ms },
-	{ "on_exhausted", "serve or rst", set_on_exhausted, show_on_exhausted },
+	{ "on_exhausted", "serve, rst or full_queue", set_on_exhausted, show_on_exhausted },
 };
 #define PARAMS (sizeof params / sizeof params[0])
 

@@ -6,6 +6,7 @@
  * for each group, follow when they are needed.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -22,7 +23,7 @@ int level_load_program(const struct maps *m, unsigned g, enum np_steer_level lev
 	struct object *o;
 	int r;
 
-	r = object_open(&o, why, cap);
+	r = object_open(&o, level >= NP_STEER_L4 ? OBJECT_EXACT : OBJECT_PLAIN, why, cap);
 	if (r < 0)
 		return r;
 	r = object_load_program(o, m, g, level >= NP_STEER_L3, ret_fd);
@@ -30,18 +31,29 @@ int level_load_program(const struct maps *m, unsigned g, enum np_steer_level lev
 	return r;
 }
 
-/* Both programs are tried: a kernel before 5.14 knows nothing of the first one's kind. */
-static int find_level(const struct maps *m, enum np_steer_level *ret, int *ret_fd, char *why,
+/* Whether trying the next lower level could end otherwise than with @err. */
+static bool lower_may_do(enum np_steer_level level, int err)
+{
+	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+		return false;
+	return level >= NP_STEER_L4 || (level == NP_STEER_L3 && err != -EPERM);
+}
+
+/*
+ * From the top: level 4 needs more rights, BTF and Linux 6.2, and a kernel before 5.14 knows nothing of
+ * level 3's kind of program.
+ */
+static int find_level(const struct maps *m, int max, enum np_steer_level *ret, int *ret_fd, char *why,
 		      size_t cap)
 {
 	int r;
 
-	*ret = NP_STEER_L3;
-	r = level_load_program(m, 0, *ret, ret_fd, why, cap);
-	if (r == 0 || r == -EPERM)
-		return r;
-	*ret = NP_STEER_L2;
-	return level_load_program(m, 0, *ret, ret_fd, why, cap);
+	*ret = max ? (enum np_steer_level)max : NP_STEER_L4;
+	for (;; --*ret) {
+		r = level_load_program(m, 0, *ret, ret_fd, why, cap);
+		if (r == 0 || !lower_may_do(*ret, r))
+			return r;
+	}
 }
 
 static void configure(struct np_config *c, const struct np_steer_opts *o, enum np_steer_level level)
@@ -50,7 +62,7 @@ static void configure(struct np_config *c, const struct np_steer_opts *o, enum n
 	c->workers = NP_WORKERS;
 	c->groups = NP_GROUPS;
 	c->level = level;
-	c->policy = o->policy ? (enum np_policy)steer_policy(o->policy) : NP_POLICY_HASH;
+	c->policy = o->policy ? (enum np_policy)steer_policy(o->policy) : NP_POLICY_AUTO;
 	c->hang_ms = STEER_DEFAULT_HANG_MS;
 	if (o->hang_ms)
 		c->hang_ms = o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
@@ -66,7 +78,7 @@ int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_leve
 	r = maps_create(m, why, cap);
 	if (r < 0)
 		return r;
-	r = find_level(m, ret, ret_fd, why, cap);
+	r = find_level(m, o->max_level, ret, ret_fd, why, cap);
 	if (r < 0) {
 		maps_close(m);
 		*ret = NP_STEER_L0;
@@ -96,13 +108,19 @@ void level_explain(char *dst, size_t cap, int err, const char *service, const ch
 			u.release, strerror(-err), why[0] ? ": " : "", why);
 }
 
-static void describe(struct np_steer *s)
+static void describe(struct np_steer *s, const struct np_steer_opts *o, const char *why)
 {
-	if (s->level >= NP_STEER_L3)
+	if ((int)s->level == o->max_level)
+		snprintf(s->reason, sizeof s->reason, "a private program of level %d, as asked for", o->max_level);
+	else if (s->level >= NP_STEER_L4)
 		snprintf(
 			s->reason, sizeof s->reason,
 			"a private program; to share the port between processes: `npsteer load %s`",
 			s->name);
+	else if (s->level == NP_STEER_L3)
+		snprintf(
+			s->reason, sizeof s->reason,
+			"a private program that cannot read the listeners' queues (CAP_PERFMON, BTF and Linux 6.2 are needed): %.160s", why);
 	else
 		snprintf(
 			s->reason, sizeof s->reason,
@@ -116,7 +134,7 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
 
 	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, sizeof why);
 	if (r == 0) {
-		describe(s);
+		describe(s, o, why);
 		return 0;
 	}
 	level_explain(s->reason, sizeof s->reason, r, s->name, why);

@@ -109,7 +109,7 @@ int maps_create(struct maps *m, char *why, size_t cap)
 	struct object *o;
 	int r;
 
-	r = object_open(&o, why, cap);
+	r = object_open(&o, OBJECT_PLAIN, why, cap);
 	if (r < 0)
 		return r;
 	r = object_load_maps(o);
@@ -229,7 +229,7 @@ int maps_open(struct maps *m, const char *dir, unsigned *ret_abi, char *why, siz
 	if (r < 0)
 		return r;
 	*ret_abi = 0; /* from here on it is theirs and ours; what may be wrong is what is there */
-	r = object_open(&o, why, cap);
+	r = object_open(&o, OBJECT_PLAIN, why, cap);
 	if (r < 0)
 		return r;
 	r = open_all(m, dir, o, why, cap);

@@ -10,12 +10,15 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
+#include "steer_exact.skel.h"
 #include "steer/maps.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 
 struct object {
-	struct steer_bpf *skel;
+	struct steer_bpf *plain;       /* one of these */
+	struct steer_exact_bpf *exact;
+	struct bpf_object *obj;
 	libbpf_print_fn_t old_print;
 	char *why;
 	size_t cap;
@@ -38,7 +41,17 @@ static int hear(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-int object_open(struct object **ret, char *why, size_t cap)
+static struct bpf_object *open_skeleton(struct object *o, enum object_kind kind)
+{
+	if (kind == OBJECT_EXACT) {
+		o->exact = steer_exact_bpf__open();
+		return o->exact ? o->exact->obj : NULL;
+	}
+	o->plain = steer_bpf__open();
+	return o->plain ? o->plain->obj : NULL;
+}
+
+int object_open(struct object **ret, enum object_kind kind, char *why, size_t cap)
 {
 	struct object *o = calloc(1, sizeof *o);
 	int r;
@@ -49,8 +62,8 @@ int object_open(struct object **ret, char *why, size_t cap)
 	o->cap = cap;
 	listening = o;
 	o->old_print = libbpf_set_print(hear);
-	o->skel = steer_bpf__open();
-	if (!o->skel) {
+	o->obj = open_skeleton(o, kind);
+	if (!o->obj) {
 		r = -errno;
 		object_close(&o);
 		return r;
@@ -64,7 +77,8 @@ void object_close(struct object **p)
 	struct object *o = *p;
 
 	*p = NULL;
-	steer_bpf__destroy(o->skel);
+	steer_bpf__destroy(o->plain);
+	steer_exact_bpf__destroy(o->exact);
 	libbpf_set_print(o->old_print);
 	listening = NULL;
 	free(o);
@@ -72,13 +86,13 @@ void object_close(struct object **p)
 
 static struct bpf_map *find(const struct object *o, const char *name)
 {
-	return bpf_object__find_map_by_name(o->skel->obj, name);
+	return bpf_object__find_map_by_name(o->obj, name);
 }
 
 int object_load_maps(struct object *o)
 {
 	SYS_FAULT(bpf);
-	return steer_bpf__load(o->skel); /* no program is loaded unless it is asked for */
+	return bpf_object__load(o->obj); /* no program is loaded unless it is asked for */
 }
 
 int object_map_fd(const struct object *o, const char *name)
@@ -100,7 +114,7 @@ void object_map_shape(const struct object *o, const char *name, struct bpf_map_i
 int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate,
 			int *ret_fd)
 {
-	struct bpf_program *p = migrate ? o->skel->progs.np_steer : o->skel->progs.np_steer_plain;
+	struct bpf_program *p = o->exact ? o->exact->progs.np_steer : migrate ? o->plain->progs.np_steer : o->plain->progs.np_steer_plain;
 	int r;
 
 	SYS_FAULT(bpf);
@@ -109,8 +123,11 @@ int object_load_program(struct object *o, const struct maps *m, unsigned g, bool
 		if (r < 0)
 			return r;
 	}
-	o->skel->rodata->np_group = g;
+	if (o->exact)
+		o->exact->rodata->np_group = g;
+	else
+		o->plain->rodata->np_group = g;
 	bpf_program__set_autoload(p, true);
-	r = steer_bpf__load(o->skel);
+	r = bpf_object__load(o->obj);
 	return r < 0 ? r : sys_dup(bpf_program__fd(p), ret_fd);
 }

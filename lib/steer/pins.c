@@ -100,7 +100,7 @@ static int open_service(struct np_steer *s)
 	if (r == 0)
 		r = maps_config(&s->maps, &c);
 	if (r == 0) {
-		s->level = c.level >= NP_STEER_L3 ? NP_STEER_L3 : NP_STEER_L2;
+		s->level = c.level >= NP_STEER_L4 ? NP_STEER_L4 : c.level == NP_STEER_L3 ? NP_STEER_L3 : NP_STEER_L2;
 		r = level_program(s, 0, &fd); /* may we attach at all? */
 		snprintf(what, sizeof what, "%s/" NP_STEER_PROG "0", s->dir);
 	}

@@ -44,9 +44,9 @@ int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret)
 	/* The same words in the same order, but for the size. */
 	_Static_assert(sizeof out - offsetof(struct np_steer_stats, syn_total) == sizeof v,
 		       "np_verdicts has grown");
-	_Static_assert(offsetof(struct np_steer_stats, skipped_hung) -
+	_Static_assert(offsetof(struct np_steer_stats, skipped_full) -
 				       offsetof(struct np_steer_stats, syn_total) ==
-			       offsetof(struct np_verdicts, skipped_hung),
+			       offsetof(struct np_verdicts, skipped_full),
 		       "another order");
 	r = sum(s, MAP_np_stats, 0, (uint64_t *)&v, WORDS(v));
 	if (r < 0)

@@ -136,6 +136,9 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 	if (o->policy && steer_policy(o->policy) < 0)
 		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  o->policy);
+	if (o->max_level && (o->max_level < NP_STEER_L2 || o->max_level > NP_STEER_L4))
+		return steer_fail(s, -EINVAL, "no program is of level %d: %d to %d, and 0 for the highest there is",
+				  o->max_level, NP_STEER_L2, NP_STEER_L4);
 	if ((unsigned)o->mode > NP_STEER_JOIN)
 		return steer_fail(s, -EINVAL, "there is no mode %d", (int)o->mode);
 	if (o->hang_ms != -1 && steer_check_hang_ms(s, o->hang_ms) < 0)

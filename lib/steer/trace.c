@@ -24,6 +24,7 @@ static const char *verdict_name(uint32_t verdict)
 	static const char *const names[] = {
 		[NP_VERDICT_STEERED] = "steered", [NP_VERDICT_FALLBACK] = "fallback", [NP_VERDICT_RST] = "rst",
 		[NP_VERDICT_NONSYN] = "nonsyn",   [NP_VERDICT_MIGRATED] = "migrated",
+		[NP_VERDICT_SHED] = "shed",
 	};
 
 	return verdict < sizeof names / sizeof names[0] && names[verdict] ? names[verdict] : "unknown";

@@ -72,6 +72,26 @@ static bool try_select(struct run *r, __u32 w)
 	return take(r, NP_INPUT_SELECT, false, w);
 }
 
+static bool sees_queues(const struct run *r)
+{
+	return r->replay->d->exact;
+}
+
+static __u64 input_queue(struct run *r, __u32 w)
+{
+	return take(r, NP_INPUT_QUEUE, false, w);
+}
+
+static bool consider_one(struct run *r, __u32 w1)
+{
+	return consider(r, w1);
+}
+
+static void weigh_one(struct run *r, __u32 w1)
+{
+	weigh(r, w1);
+}
+
 static void walk(struct run *r)
 {
 	while (!r->replay->strayed && !walk_step(r))

@@ -6,6 +6,7 @@
  * sockets of one reuseport group stand on the roster and in np_socks as listeners would, and the
  * byte where TCP has its flags says SYN. The kernel's own clock (bpf_stats) brackets each run; an
  * empty program in the same place, measured in the same round, is subtracted. Everything is hot.
+ * At level 4 the loads are those of real listeners' fields; what a UDP socket has there is no queue.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +24,7 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
+#include "steer_exact.skel.h"
 #include "steer_abi.h"
 #include "support/test.h"
 
@@ -43,24 +45,55 @@ static void die(const char *fmt, ...)
 	exit(1);
 }
 
-static struct steer_bpf *load(bool plain, char *log, size_t cap)
+enum kind { STEER, PLAIN, EXACT, KINDS };
+
+static const char *const kinds[] = { "level 3", "level 2", "level 4" };
+
+/* A program and its maps, loaded. */
+struct subject_bpf {
+	struct steer_bpf *steer;
+	struct steer_exact_bpf *exact;
+	struct bpf_object *obj;
+	struct bpf_program *prog;
+};
+
+static struct subject_bpf load(enum kind kind, char *log, size_t cap)
 {
-	struct steer_bpf *s = steer_bpf__open();
-	struct bpf_program *p;
+	struct subject_bpf s = { 0 };
 	int r;
 
-	if (!s)
-		die("the object cannot be opened");
-	p = plain ? s->progs.np_steer_plain : s->progs.np_steer;
-	bpf_program__set_autoload(p, true);
-	if (log) {
-		bpf_program__set_log_buf(p, log, cap);
-		bpf_program__set_log_level(p, 4); /* figures only */
+	if (kind == EXACT) {
+		s.exact = steer_exact_bpf__open();
+		s.obj = s.exact ? s.exact->obj : NULL;
+		s.prog = s.exact ? s.exact->progs.np_steer : NULL;
+	} else {
+		s.steer = steer_bpf__open();
+		s.obj = s.steer ? s.steer->obj : NULL;
+		if (s.steer)
+			s.prog = kind == PLAIN ? s.steer->progs.np_steer_plain : s.steer->progs.np_steer;
 	}
-	r = steer_bpf__load(s);
+	if (!s.obj)
+		die("the object cannot be opened");
+	bpf_program__set_autoload(s.prog, true);
+	if (log) {
+		bpf_program__set_log_buf(s.prog, log, cap);
+		bpf_program__set_log_level(s.prog, 4); /* figures only */
+	}
+	r = bpf_object__load(s.obj);
 	if (r < 0)
-		die("the program does not load: %s", strerror(-r));
+		die("the program of %s does not load: %s", kinds[kind], strerror(-r));
 	return s;
+}
+
+static void unload(struct subject_bpf *s)
+{
+	steer_bpf__destroy(s->steer);
+	steer_exact_bpf__destroy(s->exact);
+}
+
+static int map_of(const struct subject_bpf *s, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(s->obj, name);
 }
 
 static struct bpf_prog_info info_of(int fd)
@@ -97,20 +130,17 @@ static void print_info(void)
 
 	printf("%-16s %10s %10s %10s %10s %10s %8s\n", "program", "insns", "verified", "states",
 	       "stack", "xlated B", "jited B");
-	for (int plain = 0; plain < 2; plain++) {
-		struct steer_bpf *s;
-		struct bpf_program *p;
+	for (enum kind kind = 0; kind < KINDS; kind++) {
+		struct subject_bpf s;
 		struct bpf_prog_info i;
 
 		memset(log, 0, sizeof log);
-		s = load(plain, log, sizeof log);
-		p = plain ? s->progs.np_steer_plain : s->progs.np_steer;
-		i = info_of(bpf_program__fd(p));
-		printf("%-16s %10zu %10u %10u %10s %10u %8u\n", bpf_program__name(p),
-		       bpf_program__insn_cnt(p), figure(log, "processed "),
-		       figure(log, "total_states "), stack_of(log), i.xlated_prog_len,
-		       i.jited_prog_len);
-		steer_bpf__destroy(s);
+		s = load(kind, log, sizeof log);
+		i = info_of(bpf_program__fd(s.prog));
+		printf("%-16s %10zu %10u %10u %10s %10u %8u\n", kinds[kind], bpf_program__insn_cnt(s.prog),
+		       figure(log, "processed "), figure(log, "total_states "), stack_of(log),
+		       i.xlated_prog_len, i.jited_prog_len);
+		unload(&s);
 	}
 }
 
@@ -143,7 +173,7 @@ static void put(int map, uint32_t key, const void *value)
 		die("a map does not take an entry: %s", strerror(-r));
 }
 
-static void place_workers(struct steer_bpf *s, int socks[WORKERS])
+static void place_workers(const struct subject_bpf *s, int socks[WORKERS])
 {
 	struct np_group g = { .family = AF_INET, .port = PORT, .workers = WORKERS };
 	struct sockaddr_in in = place();
@@ -158,12 +188,12 @@ static void place_workers(struct steer_bpf *s, int socks[WORKERS])
 		    bind(socks[w], (struct sockaddr *)&in, sizeof in) < 0)
 			die("no UDP socket: %s", strerror(errno));
 		fd = (uint64_t)socks[w];
-		put(bpf_map__fd(s->maps.np_socks), w, &fd);
-		put(bpf_map__fd(s->maps.np_roster), w, &w1);
+		put(map_of(s, "np_socks"), w, &fd);
+		put(map_of(s, "np_roster"), w, &w1);
 		if (w < 2)
-			put(bpf_map__fd(s->maps.np_cpu2worker), w, &w1);
+			put(map_of(s, "np_cpu2worker"), w, &w1);
 	}
-	put(bpf_map__fd(s->maps.np_groups), 0, &g);
+	put(map_of(s, "np_groups"), 0, &g);
 }
 
 static void attach(int sock, int prog)
@@ -193,17 +223,27 @@ static const struct subject {
 	const char *what;
 	enum np_policy policy;
 	bool busy; /* every worker has a fresh stamp, so the clock is read */
-	bool plain;
+	enum kind kind;
 } subjects[] = {
-	{ "hash", NP_POLICY_HASH, false, false },
-	{ "rr", NP_POLICY_RR, false, false },
-	{ "cpu", NP_POLICY_CPU, false, false },
-	{ "hash, workers busy", NP_POLICY_HASH, true, false },
-	{ "hash, before 5.14", NP_POLICY_HASH, false, true },
+	{ "hash", NP_POLICY_HASH, false, STEER },
+	{ "rr", NP_POLICY_RR, false, STEER },
+	{ "cpu", NP_POLICY_CPU, false, STEER },
+	{ "random", NP_POLICY_RANDOM, false, STEER },
+	{ "p2c", NP_POLICY_P2C, false, STEER },
+	{ "least", NP_POLICY_LEAST, false, STEER },
+	{ "hash, busy", NP_POLICY_HASH, true, STEER },
+	{ "p2c, busy", NP_POLICY_P2C, true, STEER },
+	{ "hash, level 2", NP_POLICY_HASH, false, PLAIN },
+	{ "hash, level 4", NP_POLICY_HASH, false, EXACT },
+	{ "p2c, level 4", NP_POLICY_P2C, false, EXACT },
+	{ "p2c-exact", NP_POLICY_P2C_EXACT, false, EXACT },
+	{ "p2c-exact, busy", NP_POLICY_P2C_EXACT, true, EXACT },
+	{ "least-exact", NP_POLICY_LEAST_EXACT, false, EXACT },
+	{ "least-exact, busy", NP_POLICY_LEAST_EXACT, true, EXACT },
 };
 #define SUBJECTS (sizeof subjects / sizeof subjects[0])
 
-static void prepare(struct steer_bpf *s, const struct subject *t)
+static void prepare(const struct subject_bpf *s, const struct subject *t)
 {
 	struct np_config c = { .abi = NP_STEER_ABI, .policy = t->policy, .hang_ms = 60000 };
 	struct np_worker_line line = { 0 };
@@ -212,9 +252,9 @@ static void prepare(struct steer_bpf *s, const struct subject *t)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (t->busy)
 		line.busy_since_ns = (uint64_t)now.tv_sec * 1000000000u;
-	put(bpf_map__fd(s->maps.np_config), 0, &c);
+	put(map_of(s, "np_config"), 0, &c);
 	for (uint32_t w = 0; w < WORKERS; w++)
-		put(bpf_map__fd(s->maps.np_workers), w, &line);
+		put(map_of(s, "np_workers"), w, &line);
 }
 
 static int by_value(const void *a, const void *b)
@@ -230,14 +270,14 @@ static void print_row(const char *what, double *net)
 	printf("%-20s %8.1f %8.1f %8.1f\n", what, net[ROUNDS / 2], net[0], net[ROUNDS - 1]);
 }
 
-static void check_steered(struct steer_bpf *s)
+static void check_steered(const struct subject_bpf *s)
 {
 	struct np_verdicts v[256];
 	uint32_t zero = 0;
 	uint64_t all = 0, steered = 0;
 
 	if (libbpf_num_possible_cpus() > 256 ||
-	    bpf_map_lookup_elem(bpf_map__fd(s->maps.np_stats), &zero, v) < 0)
+	    bpf_map_lookup_elem(map_of(s, "np_stats"), &zero, v) < 0)
 		die("no counters");
 	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
 		all += v[i].syn_total;
@@ -251,8 +291,7 @@ static void check_steered(struct steer_bpf *s)
 static void print_ns(void)
 {
 	static double net[SUBJECTS][ROUNDS], gross[ROUNDS];
-	int socks[2][WORKERS], empty = empty_program(), sender, r;
-	struct steer_bpf *s[2];
+	int socks[WORKERS], empty = empty_program(), sender, r;
 	struct sockaddr_in in = place();
 	cpu_set_t one;
 
@@ -270,24 +309,21 @@ static void print_ns(void)
 
 	for (int round = 0; round < ROUNDS; round++)
 		for (unsigned i = 0; i < SUBJECTS; i++) {
-			bool plain = subjects[i].plain;
+			struct subject_bpf s = load(subjects[i].kind, NULL, 0);
+			int prog = bpf_program__fd(s.prog);
 			double base;
-			int prog;
 
-			s[plain] = load(plain, NULL, 0);
-			prog = bpf_program__fd(plain ? s[plain]->progs.np_steer_plain :
-						       s[plain]->progs.np_steer);
-			place_workers(s[plain], socks[plain]);
-			prepare(s[plain], &subjects[i]);
-			attach(socks[plain][0], empty);
+			place_workers(&s, socks);
+			prepare(&s, &subjects[i]);
+			attach(socks[0], empty);
 			base = measure(empty, sender);
-			attach(socks[plain][0], prog);
+			attach(socks[0], prog);
 			net[i][round] = measure(prog, sender) - base;
-			check_steered(s[plain]);
+			check_steered(&s);
 			gross[round] = base;
 			for (unsigned w = 0; w < WORKERS; w++)
-				close(socks[plain][w]);
-			steer_bpf__destroy(s[plain]);
+				close(socks[w]);
+			unload(&s);
 		}
 	printf("%-20s %8s %8s %8s\n", "ns/run net of empty", "median", "min", "max");
 	for (unsigned i = 0; i < SUBJECTS; i++)

@@ -60,7 +60,7 @@ START_TEST(load_mounts_a_missing_bpffs_and_says_so)
 
 	ck_assert_int_eq(r.code, DONE);
 	must_have(r.out, "mounted a BPF file system at " USUAL "\n");
-	must_have(r.out, "web loaded: level 3, policy hash, in " USUAL "/netpoll/web\n");
+	must_have(r.out, "web loaded: level 4, policy auto, in " USUAL "/netpoll/web\n");
 	ck_assert(is_bpffs(USUAL) && exists(USUAL "/netpoll/web/np_stats"));
 	ran_free(&r);
 }
@@ -90,7 +90,7 @@ START_TEST(load_answers_with_what_it_made)
 	ck_assert_str_eq(a, "{\"schema\":1,\"service\":\"default\",\"path\":\"" USUAL
 			    "/netpoll/default\","
 			    "\"already\":false,\"mounted\":\"" USUAL
-			    "\",\"level\":3,\"policy\":\"cpu\",\"hang_ms\":0}\n");
+			    "\",\"level\":4,\"policy\":\"cpu\",\"hang_ms\":0}\n");
 	free(a);
 }
 END_TEST
@@ -301,9 +301,9 @@ START_TEST(pins_of_another_abi_are_refused_and_named)
 	must("load web");
 	given_other_abi(USUAL "/netpoll/web/np_config");
 
-	fails_with(FOREIGN, "ABI 99", "status web");
-	fails_with(FOREIGN, "ABI 99", "policy web rr");
-	fails_with(FOREIGN, "ABI 99", "load web");
+	fails_with(FOREIGN, "of ABI 100 ", "status web");
+	fails_with(FOREIGN, "of ABI 100 ", "policy web rr");
+	fails_with(FOREIGN, "of ABI 100 ", "load web");
 	must("status"); /* of all: one that is foreign does not hide the others */
 	must("load web --force");
 	must("status web");
@@ -424,7 +424,7 @@ START_TEST(policy_shows_switches_and_refuses)
 	NEEDS_RIGHTS();
 	must("load web");
 	a = answer("policy web");
-	must_have(a, "\"policy\":\"hash\",\"hang_ms\":100,\"policies\":[\"hash\",\"rr\"");
+	must_have(a, "\"policy\":\"auto\",\"hang_ms\":100,\"policies\":[\"hash\",\"rr\"");
 	free(a);
 
 	a = answer("policy web rr hang_ms=250");
@@ -446,7 +446,7 @@ START_TEST(check_tells_level_and_findings)
 
 	NEEDS_RIGHTS();
 	a = answer("check");
-	ck_assert_int_eq(json_number(a, "level"), 3);
+	ck_assert_int_eq(json_number(a, "level"), 4);
 	must_have(a, USUAL " is not mounted");
 	ck_assert(!is_bpffs(USUAL));
 	free(a);
@@ -454,7 +454,7 @@ START_TEST(check_tells_level_and_findings)
 	must("load web --group 4321");
 	a = answer("check --group 4321");
 	must_have(a, USUAL " can be reached by group 4321");
-	must_have(a, "web can be joined: level 3");
+	must_have(a, "web can be joined: level 4");
 	free(a);
 }
 END_TEST

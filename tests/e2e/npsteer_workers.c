@@ -163,7 +163,7 @@ START_TEST(policies_take_parameters_by_name)
 	json = answer("policy web on_exhausted=serve");
 	must_have(json, "\"parameters\":{\"hang_ms\":\"300\",\"on_exhausted\":\"serve\"}");
 	free(json);
-	fails_with(MISUSED, "on_exhausted takes serve or rst, not \"drop\"", "policy web on_exhausted=drop");
+	fails_with(MISUSED, "on_exhausted takes serve, rst or full_queue, not \"drop\"", "policy web on_exhausted=drop");
 	fails_with(MISUSED, "no parameter \"colour\": try hang_ms, on_exhausted", "policy web colour=red");
 	fails_with(MISUSED, "hang_ms 1: 0 is never", "policy web hang_ms=1");
 }
@@ -214,7 +214,7 @@ START_TEST(top_shows_each_listener_and_its_queue)
 	npsteer(&r, "top web -w 0.01 -n 3");
 	ck_assert_int_eq(r.code, DONE);
 	ck_assert_ptr_null(strchr(r.out, '\033')); /* not a terminal */
-	must_have(r.out, "web: level 3, policy hash, hang_ms 100, 2 listeners\n");
+	must_have(r.out, "web: level 4, policy auto, hang_ms 100, 2 listeners\n");
 	must_have(r.out, "STEERED/S");
 	ran_free(&r);
 	accept_all(&a);

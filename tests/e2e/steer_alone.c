@@ -109,7 +109,7 @@ START_TEST(its_connections_are_spread_by_the_program)
 	int served[WORKERS] = { 0 };
 
 	GIVEN_EXAMPLE(_i);
-	ck_assert_msg(strstr(greeting, "4 workers on 127.0.0.1:7430, level 3: joined") != NULL, "%s", greeting);
+	ck_assert_msg(strstr(greeting, "4 workers on 127.0.0.1:7430, level 4: joined") != NULL, "%s", greeting);
 	for (int i = 0; i < 400; i++) {
 		int fd = connected();
 

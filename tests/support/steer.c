@@ -85,7 +85,7 @@ unsigned rig_worker(struct rig *r, const char *address)
 	snprintf(name, sizeof name, "worker-%u", i);
 	e = np_steer_worker(r->s, name, &r->w[i]);
 	ck_assert_msg(e == 0, "np_steer_worker: %s", np_steer_error(r->s));
-	e = np_steer_listen(r->w[i], "tcp", address, 0, &r->fd[i]);
+	e = np_steer_listen(r->w[i], "tcp", address, r->backlog, &r->fd[i]);
 	ck_assert_msg(e == 0, "np_steer_listen: %s", np_steer_error(r->s));
 	ck_assert_int_eq(getsockname(r->fd[i], (struct sockaddr *)&ss, &len), 0);
 	addr_format(&ss, len, r->address, sizeof r->address);
@@ -179,6 +179,15 @@ unsigned rig_accepted(const struct rig *r)
 	for (unsigned i = 0; i < r->n; i++)
 		n += r->accepted[i];
 	return n;
+}
+
+int rig_level(const struct rig *r)
+{
+	struct np_steer_info i;
+
+	np_steer_info_init(&i);
+	ck_assert_int_eq(np_steer_info(r->s, &i), 0);
+	return i.level;
 }
 
 struct np_steer_stats rig_stats(const struct rig *r)

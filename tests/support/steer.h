@@ -22,6 +22,7 @@ struct rig {
 	int fd[RIG_MAX]; /* listeners, -1: closed */
 	unsigned accepted[RIG_MAX];
 	unsigned n;
+	int backlog;      /* of the listeners to come; 0: the longest there is */
 	char address[64]; /* where they listen, port included */
 };
 
@@ -60,6 +61,8 @@ void rig_drive(struct rig *r, unsigned n);
 unsigned rig_accept(struct rig *r);
 unsigned rig_accepted(const struct rig *r);
 
+/* enum np_steer_level */
+int rig_level(const struct rig *r);
 struct np_steer_stats rig_stats(const struct rig *r);
 struct np_steer_worker_info rig_worker_info(const struct rig *r, unsigned i);
 

@@ -159,10 +159,14 @@ static int report(struct npsteer *n, const char *root, bool already, bool mounte
 
 static int parse_options(struct npsteer *n, struct np_steer_opts *o)
 {
-	long ms;
+	long ms, level;
 
 	o->policy = n->policy;
 	o->force = n->force;
+	if (n->level && !parse_number(n->level, INT_MAX, &level))
+		return fail(n, MISUSED, "--level takes 2, 3 or 4, not \"%s\"", n->level);
+	if (n->level)
+		o->max_level = (int)level;
 	if (!n->hang_ms)
 		return DONE;
 	if (!parse_number(n->hang_ms, INT_MAX, &ms))

@@ -15,8 +15,8 @@
 static const struct verb verbs[] = {
 	{ "check", "group ", -1, verb_check, "check [--group GROUP]",
 	  "what this machine allows, and what would raise it" },
-	{ "load", "group policy hang-ms force ", 0, verb_load,
-	  "load [SERVICE] [--group GROUP] [--policy POLICY] [--hang-ms MS] [--force]",
+	{ "load", "group policy hang-ms level force ", 0, verb_load,
+	  "load [SERVICE] [--group GROUP] [--policy POLICY] [--hang-ms MS] [--level N] [--force]",
 	  "load the program and pin the service" },
 	{ "unload", "force ", 0, verb_unload, "unload [SERVICE] [--force]",
 	  "remove the service's pins" },
@@ -25,7 +25,7 @@ static const struct verb verbs[] = {
 	  "what the program has counted" },
 	{ "top", "interval count ", 0, verb_top, "top [SERVICE] [-w SEC] [-n COUNT]",
 	  "the workers, live" },
-	{ "policy", "", NPSTEER_ARGS, verb_policy, "policy SERVICE [POLICY] [hang_ms=MS] [on_exhausted=serve|rst]",
+	{ "policy", "", NPSTEER_ARGS, verb_policy, "policy SERVICE [POLICY] [hang_ms=MS] [on_exhausted=serve|rst|full_queue]",
 	  "show or switch the policy" },
 	{ "drain", "", 1, verb_drain, "drain SERVICE WORKER", "new connections only if nobody else can take them" },
 	{ "undrain", "", 1, verb_undrain, "undrain SERVICE WORKER", "end that, or a kick" },
@@ -153,7 +153,7 @@ bool parse_number(const char *text, long max, long *ret)
 
 /* ------------------------------------------------------------------ command line */
 
-enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_WATCH, OPT_FLOWS };
+enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_LEVEL, OPT_WATCH, OPT_FLOWS };
 
 static const struct option longs[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -164,6 +164,7 @@ static const struct option longs[] = {
 	{ "group", required_argument, NULL, OPT_GROUP },
 	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "hang-ms", required_argument, NULL, OPT_HANG_MS },
+	{ "level", required_argument, NULL, OPT_LEVEL },
 	{ "interval", required_argument, NULL, 'w' },
 	{ "count", required_argument, NULL, 'n' },
 	{ "force", no_argument, NULL, 'f' },
@@ -184,6 +185,8 @@ static const char **place_of(struct npsteer *n, int option)
 		return &n->flows;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
+	case OPT_LEVEL:
+		return &n->level;
 	case 'w':
 		return &n->interval;
 	case 'n':

@@ -41,6 +41,7 @@ struct npsteer {
 	const char *group;
 	const char *policy;
 	const char *hang_ms;
+	const char *level;
 	const char *interval;
 	const char *count;
 	const char *flows;

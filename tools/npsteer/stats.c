@@ -27,7 +27,8 @@
 	X(retried)          \
 	X(skipped_empty)    \
 	X(skipped_away)     \
-	X(skipped_hung)
+	X(skipped_hung)     \
+	X(skipped_full)
 
 #define SLOT(X)        \
 	X(steered)     \
@@ -232,7 +233,8 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 	X(nonsyn_total)     \
 	X(migrated_child)   \
 	X(migrated_request) \
-	X(skipped_hung)
+	X(skipped_hung)     \
+	X(skipped_full)
 
 static void show_change(struct npsteer *n, const char *service, const struct np_steer_stats *a,
 			const struct np_steer_stats *b, double dt)

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * steer_queue: what waits at a listener, read out of the kernel's own sockets
+ *
+ * The few fields are found by CO-RE, wherever this kernel has them. A reader would get wrong: a listener
+ * out of a sockarray cannot be looked at, only selected. So it is selected, and then found where the
+ * kernel has noted that.
+ */
+#ifndef STEER_QUEUE_H
+#define STEER_QUEUE_H
+
+#if STEER_EXACT
+
+#include <bpf/bpf_core_read.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sock {
+	__u32 sk_ack_backlog;     /* connections that wait for accept(2) */
+	__u32 sk_max_ack_backlog; /* listen(2)'s, no more than net.core.somaxconn */
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct request_sock_queue {
+	atomic_t qlen; /* half open: SYN received, no ACK yet */
+};
+
+struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
+};
+
+struct sk_reuseport_kern {
+	struct sock *selected_sk;
+};
+
+#pragma clang attribute pop
+
+/* Inlined by the verifier: they cost nothing. Linux 6.2 and later; CAP_PERFMON. */
+extern void *bpf_cast_to_kern_ctx(void *obj) __ksym;
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
+
+static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
+{
+	struct sk_reuseport_kern *k = bpf_cast_to_kern_ctx(md);
+	struct sock *sk = k->selected_sk;
+	struct inet_connection_sock *icsk;
+	__u32 used;
+
+	if (!sk)
+		return 0;
+	icsk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock));
+	used = sk->sk_ack_backlog + (__u32)icsk->icsk_accept_queue.qlen.counter;
+	return (__u64)sk->sk_max_ack_backlog << 32 | used;
+}
+
+#else
+
+static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
+{
+	return 0;
+}
+
+#endif
+#endif
