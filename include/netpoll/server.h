@@ -32,7 +32,7 @@ struct np_server_opts {
 	size_t sz;
 	int steer;             /* NP_STEER_AUTO, _REQUIRED, _OFF: see steer.h */
 	const char *service;   /* pinned service to join; NULL: none, a private program */
-	const char *policy;    /* NULL: the service's, or "hash" for a private program */
+	const char *policy;    /* NULL: the service's, or "auto" for a private program */
 	int backlog;           /* 4096; the kernel caps it at net.core.somaxconn */
 	int read_timeout_ms;   /* none */
 	int write_timeout_ms;  /* none */

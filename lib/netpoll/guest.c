@@ -16,6 +16,8 @@ struct guest {
 	struct np_handlers handlers;
 	struct poller_load load;
 	struct list link; /* in seat->guests until the descriptor is closed */
+	void *note;
+	bool idle;
 };
 
 static struct guest *guest_of(struct conn_group *g)
@@ -89,6 +91,16 @@ int guest_new(struct seat *s, int *fd, unsigned flags, const struct np_handlers 
 	return r < 0 ? r : -ENOMEM;
 }
 
+void **guest_note(struct np_conn *c)
+{
+	return c->group->on_empty == leave ? &guest_of(c->group)->note : NULL;
+}
+
+void guest_set_idle(struct np_conn *c, bool idle)
+{
+	guest_of(c->group)->idle = idle;
+}
+
 static bool has_handlers(const struct guest *t)
 {
 	return t->handlers.on_connect || t->handlers.on_request;
@@ -108,7 +120,7 @@ void guests_retire(struct seat *s)
 		struct guest *t = container_of(l, struct guest, link);
 
 		next = l->next;
-		if (!has_handlers(t) || list_empty(&t->group.conns))
+		if ((!has_handlers(t) && !t->idle) || list_empty(&t->group.conns))
 			continue;
 		t->group.retiring = true;
 		conn_retire(conn_of(t));

@@ -8,6 +8,8 @@
 #ifndef NETPOLL_GUEST_H
 #define NETPOLL_GUEST_H
 
+#include <stdbool.h>
+
 struct np_conn;
 struct np_handlers;
 struct seat;
@@ -21,7 +23,15 @@ struct seat;
  */
 int guest_new(struct seat *s, int *fd, unsigned flags, const struct np_handlers *h, void *arg, struct np_conn **ret);
 
-/* Those that have handlers close as soon as they have nothing to do. Thread: the poller's. */
+/*
+ * Where who made the guest may keep something: NULL at first; NULL itself if @c came by a server. Owner thread; for
+ * as long as the connection's memory lives.
+ */
+void **guest_note(struct np_conn *c);
+/* An idle one has nothing to do until somebody says otherwise: guests_retire() closes it. Owner thread. */
+void guest_set_idle(struct np_conn *c, bool idle);
+
+/* Those that have handlers, and idle ones, close as soon as they have nothing to do. Thread: the poller's. */
 void guests_retire(struct seat *s);
 /* All end now. Thread: the poller's. */
 void guests_end(struct seat *s);

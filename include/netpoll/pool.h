@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * pool: connections to one target that are used again
+ *
+ * What a reader would get wrong: a connection belongs to a poller, so each poller has a pool of its own, and all
+ * limits are for each poller. In exchange nothing is shared: getting and putting touch no other thread's memory.
+ *
+ * Whether an idle connection still lives is known, not tried out: its poller reads what comes. One that the
+ * peer has ended, or on which it has said something unasked, is never given out. A FIN that is still on its
+ * way cannot be known: whoever gets NP_EEOF for the first answer may try again.
+ */
+#ifndef NETPOLL_POOL_H
+#define NETPOLL_POOL_H
+
+#include <netpoll/client.h>
+#include <netpoll/opts.h>
+#include <netpoll/pollers.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct np_pool;
+
+/* Zero means the default. Limits are for each poller. */
+struct np_pool_opts {
+	size_t sz;
+	unsigned max_open; /* connections, lent and idle ones and dials under way; 0: no limit */
+	unsigned max_idle; /* what is given back beyond that is closed; 64 */
+	int idle_ms;       /* an idle connection is closed after that; 60 000; -1: never */
+	int wait_ms;       /* how long np_pool_get() waits at max_open, before it dials; 0: no limit */
+	int dial_ms;       /* np_dial_opts.timeout_ms */
+	const char *local; /* likewise; copied */
+	int no_delay_off;  /* likewise */
+};
+NP_OPTS_INIT(np_pool_opts)
+
+/*
+ * np_pool_new() - a pool of connections to @address from the pollers of @p; dials nothing yet
+ *
+ * @network and @address as np_dial() takes them. Thread: any. Lifetime: strings and *o are copied; freed by
+ * np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a negative time; -E2BIG, -ENOMEM.
+ */
+NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *address, const struct np_pool_opts *o,
+		       struct np_pool **ret);
+/*
+ * np_pool_free() - close the idle connections, and end the waits with -ECANCELED
+ *
+ * Lent connections go on; np_pool_put() may not be called with them any more: close and unref them.
+ * Thread: any; nobody may be about to call np_pool_get(). Return: 0; *pool is NULL.
+ */
+NP_API int np_pool_free(struct np_pool **pool);
+/*
+ * np_pool_get() - a connection that is open, with nothing read and nothing to be sent
+ *
+ * The one that was given back last; if there is none, a dial; at max_open, who waits longest is served
+ * first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it back.
+ *
+ * Thread: fiber. May park: yes.
+ * Return: 0; -ETIMEDOUT: wait_ms; -EPERM: this is no poller of the pool's; -ECANCELED, -NP_ENOTFIBER; what
+ *         np_dial() says.
+ */
+NP_API int np_pool_get(struct np_pool *pool, struct np_conn **ret);
+/*
+ * np_pool_put() - give a connection back; *c is NULL then
+ *
+ * Any connection of the pool's, whatever became of it: one that has ended, has unread input or unsent output, or
+ * on which a fiber waits is closed. So there is one way out of every error: put. Timeouts and deadlines
+ * that were set are forgotten; other settings stay.
+ *
+ * Thread: owner. May park: no. Return: 0; -EINVAL: not of this pool, or given back already: *c stays.
+ */
+NP_API int np_pool_put(struct np_pool *pool, struct np_conn **c);
+
+struct np_pool_stats {
+	size_t sz;
+	uint64_t open, idle, waiting; /* now */
+	uint64_t gets, reused, dials;
+	uint64_t dial_errors;
+	uint64_t died;    /* while idle */
+	uint64_t expired; /* idle for idle_ms */
+	uint64_t timeouts;
+};
+NP_OPTS_INIT(np_pool_stats)
+/* Of all pollers together. Thread: any. Return: 0; -EINVAL: ret->sz is not set. */
+NP_API int np_pool_stats(const struct np_pool *pool, struct np_pool_stats *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
