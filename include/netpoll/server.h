@@ -77,6 +77,14 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
 /* A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. -EINVAL: not listening. */
 NP_API int np_server_listen_fd(struct np_server *s, int *fd);
+/*
+ * np_server_listen_inherited() - the sockets that systemd hands over: sd_listen_fds(3)
+ *
+ * Those of LISTEN_FDS, if LISTEN_PID is this process; each is taken as by np_server_listen_fd(). The environment
+ * stays as it is: once only. Return: how many, 0 where there are none; as np_server_listen_fd(), and then
+ * those before it listen already.
+ */
+NP_API int np_server_listen_inherited(struct np_server *s);
 /* The address of the @i-th listen call, port resolved. -EINVAL. */
 NP_API int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, socklen_t *ret_len);
 /* Text of the last failed call on this server, "" before. Lifetime: until the next call. */

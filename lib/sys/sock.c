@@ -113,6 +113,11 @@ int sys_socketpair(int family, int type, int ret_fds[2])
 	return socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) < 0 ? -errno : 0;
 }
 
+int sys_set_cloexec(int fd)
+{
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+}
+
 int sys_set_nonblock(int fd)
 {
 	int fl = fcntl(fd, F_GETFL);

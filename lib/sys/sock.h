@@ -25,6 +25,7 @@ int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len);
 int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_socketpair(int family, int type, int ret_fds[2]);
+int sys_set_cloexec(int fd);
 int sys_set_nonblock(int fd);
 
 #endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * header: the PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt)
+ *
+ * What a reader would get wrong: UNKNOWN (v1) and LOCAL (v2) are valid and name nobody: the connection's own
+ * addresses hold then.
+ */
+#ifndef PROXY_HEADER_H
+#define PROXY_HEADER_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+
+struct np_conn;
+
+struct ends {
+	struct sockaddr_storage from, to;
+};
+
+/* The connection's own: the peer's address, and ours. */
+void header_ends(struct np_conn *c, struct ends *ret);
+/*
+ * header_read() - take the header off @c's input; *ends stays where it names nobody
+ *
+ * Thread: fiber. Return: 0; -EBADMSG: it is none, or names something else; what np_conn_peek() says.
+ */
+int header_read(struct np_conn *c, struct ends *ends);
+
+#define HEADER_MAX 108
+/* The header of @version, 1 or 2. Return: how many bytes. */
+size_t header_make(char *dst, int version, const struct ends *ends);
+
+#endif

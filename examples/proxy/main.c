@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * proxy: a TCP proxy, steered over pinned pollers
+ *
+ *   proxy --listen :8080 --upstream 10.0.0.1:80 --upstream 10.0.0.2:80 --balance least --send-proxy 2
+ *
+ * Both connections of a pair live on one poller. Half-close goes through; a side that reads slowly stops the
+ * other one; a reset on one side is one on the other.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netpoll/server.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pair.h"
+
+#define ADDRESSES 16
+#define STOP_MS   5000
+
+struct options {
+	const char *listen[ADDRESSES];
+	int n_listen;
+	struct np_pollers_opts pollers;
+	struct np_server_opts server;
+	struct pair_opts pair;
+};
+
+static void usage(FILE *f)
+{
+	fprintf(f,
+		"usage: proxy --listen ADDR:PORT|unix:PATH [--listen ...] --upstream ADDR:PORT|unix:PATH [--upstream ...]\n"
+		"             [--balance turn|least] [--accept-proxy] [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS]\n"
+		"             [--idle-ms MS] [--pollers N] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
+		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
+		"  --upstream      up to 64; names are resolved for each connection\n"
+		"  --balance       in turn (default), or to the one with the fewest connections\n"
+		"  --accept-proxy  clients begin with a PROXY header, version 1 or 2\n"
+		"  --send-proxy    upstream connections begin with one\n"
+		"  --connect-ms    for an upstream to answer; 5000\n"
+		"  --retry-ms      so long one that did not is passed over; 2000\n"
+		"  --idle-ms       end a pair on which nothing moves; never\n");
+}
+
+static int bad(const char *what, const char *value)
+{
+	fprintf(stderr, "proxy: %s '%s'; see proxy --help\n", what, value);
+	return -1;
+}
+
+static int is_unix(const char **address)
+{
+	int is = !strncmp(*address, "unix:", 5);
+
+	*address += is ? 5 : 0;
+	return is;
+}
+
+static int add_upstream(struct options *o, const char *address)
+{
+	struct upstreams *u = &o->pair.upstreams;
+
+	if (u->n == UPSTREAMS)
+		return bad("too many upstreams at", address);
+	u->up[u->n].network = is_unix(&address) ? "unix" : "tcp";
+	u->up[u->n++].address = address;
+	return 0;
+}
+
+static int number(const char *option, const char *text, int min, int *ret)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < min || n > 1 << 30) {
+		fprintf(stderr, "proxy: %s takes a number from %d on, not '%s'\n", option, min, text);
+		return -1;
+	}
+	*ret = (int)n;
+	return 0;
+}
+
+static int choice(const char *option, const char *text, const char *const *names, int n, int *ret)
+{
+	for (int i = 0; i < n; i++)
+		if (!strcmp(text, names[i]))
+			return *ret = i, 0;
+	return bad(option, text);
+}
+
+static int take(struct options *o, int ch)
+{
+	static const char *const steer[] = { "auto", "required", "off" };
+	static const char *const balance[] = { "turn", "least" };
+	static const char *const versions[] = { "none", "1", "2" };
+
+	switch (ch) {
+	case 'l':
+		if (o->n_listen == ADDRESSES)
+			return bad("too many addresses at", optarg);
+		o->listen[o->n_listen++] = optarg;
+		return 0;
+	case 'u':
+		return add_upstream(o, optarg);
+	case 'b':
+		return choice("--balance is turn or least, not", optarg, balance, 2, &o->pair.upstreams.by_load);
+	case 'a':
+		o->pair.accept_header = 1;
+		return 0;
+	case 'x':
+		return choice("--send-proxy is 1 or 2, not", optarg, versions, 3, &o->pair.send_header);
+	case 'c':
+		return number("--connect-ms", optarg, 1, &o->pair.connect_ms);
+	case 'r':
+		return number("--retry-ms", optarg, 0, &o->pair.upstreams.retry_ms);
+	case 'i':
+		return number("--idle-ms", optarg, 1, &o->pair.idle_ms);
+	case 'n':
+		return number("--pollers", optarg, 1, &o->pollers.count);
+	case 's':
+		return choice("--steer is auto, required or off, not", optarg, steer, 3, &o->server.steer);
+	case 'S':
+		o->server.service = optarg;
+		return 0;
+	case 'p':
+		o->server.policy = optarg;
+		return 0;
+	case 'h':
+		usage(stdout);
+		exit(EXIT_SUCCESS);
+	default:
+		usage(stderr);
+		return -1;
+	}
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "listen", required_argument, NULL, 'l' },     { "upstream", required_argument, NULL, 'u' },
+		{ "balance", required_argument, NULL, 'b' },    { "accept-proxy", no_argument, NULL, 'a' },
+		{ "send-proxy", required_argument, NULL, 'x' }, { "connect-ms", required_argument, NULL, 'c' },
+		{ "retry-ms", required_argument, NULL, 'r' },   { "idle-ms", required_argument, NULL, 'i' },
+		{ "pollers", required_argument, NULL, 'n' },    { "steer", required_argument, NULL, 's' },
+		{ "service", required_argument, NULL, 'S' },    { "policy", required_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },             { 0 },
+	};
+	int ch;
+
+	np_pollers_opts_init(&o->pollers);
+	np_server_opts_init(&o->server);
+	o->pair.connect_ms = 5000;
+	o->pair.upstreams.retry_ms = 2000;
+	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
+		if (take(o, ch) < 0)
+			return -1;
+	if (!o->pair.upstreams.n || optind < argc) {
+		usage(stderr);
+		return -1;
+	}
+	o->server.idle_timeout_ms = o->pair.idle_ms;
+	return 0;
+}
+
+static int listen_all(struct np_server *s, const struct options *o)
+{
+	int inherited = np_server_listen_inherited(s);
+
+	if (inherited < 0)
+		return inherited;
+	for (int i = 0; i < o->n_listen; i++) {
+		const char *a = o->listen[i];
+		int r = np_server_listen(s, is_unix(&a) ? "unix" : "tcp", a);
+
+		if (r < 0)
+			return r;
+	}
+	if (inherited + o->n_listen == 0)
+		fprintf(stderr, "proxy: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n");
+	return inherited + o->n_listen ? 0 : -EINVAL;
+}
+
+/* One line, printed when connections are being served: scripts wait for it. */
+static void announce(struct np_server *s)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	printf("listening on");
+	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
+		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
+			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	printf(" pollers=%d\n", np_pollers_count(np_server_pollers(s)));
+	fflush(stdout);
+}
+
+static int serve(struct np_server *s, const struct options *o, const sigset_t *ends)
+{
+	unsigned forced = 0;
+	int sig, r = listen_all(s, o);
+
+	if (r == 0)
+		r = np_server_start(s);
+	if (r < 0) {
+		fprintf(stderr, "proxy: %s\n", np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
+		return EXIT_FAILURE;
+	}
+	announce(s);
+	sigwait(ends, &sig);
+	r = np_server_stop(s, STOP_MS, &forced);
+	if (forced)
+		fprintf(stderr, "proxy: %u connections were cut off at the deadline\n", forced);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct np_pollers *pollers = NULL;
+	struct np_server *server = NULL;
+	static struct options o;
+	int code = EXIT_FAILURE, r;
+	sigset_t ends;
+
+	if (parse(argc, argv, &o) < 0)
+		return 2;
+	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+
+	r = np_pollers_start(&o.pollers, &pollers);
+	if (r == 0)
+		r = np_server_new(pollers, &pair_client_handlers, &o.pair, &o.server, &server);
+	if (r < 0)
+		fprintf(stderr, "proxy: cannot start: %s\n", np_strerror(r));
+	else
+		code = serve(server, &o, &ends);
+	np_server_free(server);
+	if (pollers) {
+		np_pollers_stop(pollers, STOP_MS);
+		np_pollers_free(pollers);
+	}
+	return code;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * pair: two connections of one poller, so nothing here is locked
+ *
+ * Each side's on_request moves what has come to the other and flushes there. A slow reader makes that flush
+ * park; meanwhile nothing more is read here, and TCP stops the fast one.
+ *
+ *   a side    is left by
+ *   reading   the peer's FIN, all of it moved on -> FIN to the other side
+ *   half      the other side likewise -> both are closed
+ *
+ * What a reader would get wrong: np_conn_hold() keeps the library from ending a connection at the peer's FIN, which
+ * is what half-close needs; and on_disconnect may come while on_request still moves what came before the FIN.
+ */
+#include "pair.h"
+
+#include <errno.h>
+#include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "header.h"
+
+#define COPY_MAX 4096 /* so much is copied sooner than its blocks are shared */
+
+struct side {
+	struct np_conn *conn; /* a reference; NULL before it is there */
+	struct side *other;
+	struct pair *pair;
+	bool moving;  /* on_request is at work */
+	bool ended;   /* the peer's FIN has come */
+	bool passed;  /* and went on to the other side */
+};
+
+struct pair {
+	struct side client, up;
+	struct upstream *upstream;
+	int refs; /* one for each side that has a connection, one for who is dialing */
+};
+
+static void pair_unref(struct pair *p)
+{
+	if (--p->refs)
+		return;
+	if (p->client.conn)
+		np_conn_unref(p->client.conn);
+	if (p->up.conn)
+		np_conn_unref(p->up.conn);
+	if (p->upstream)
+		upstream_leave(p->upstream);
+	free(p);
+}
+
+static void close_both(struct pair *p)
+{
+	if (p->client.conn)
+		np_conn_close(p->client.conn);
+	if (p->up.conn)
+		np_conn_close(p->up.conn);
+}
+
+/* By anything but a FIN, or a close of ours: the other side is to see a reset, and no end. */
+static bool is_broken(struct np_conn *c)
+{
+	int why = np_conn_error(c);
+
+	return why < 0 && why != -NP_EEOF && why != -NP_ECLOSED;
+}
+
+/* All that came before the FIN has gone on: so does the FIN. */
+static void pass_end(struct side *s)
+{
+	if (!s->ended || s->passed || s->moving || np_conn_len(s->conn) || !s->other->conn)
+		return;
+	s->passed = true;
+	np_conn_shutdown_write(s->other->conn);
+	if (s->other->passed)
+		close_both(s->pair);
+}
+
+static int move_some(struct side *s)
+{
+	struct np_conn *from = s->conn, *to = s->other->conn;
+	size_t n = np_conn_len(from);
+	struct np_linkbuf *b;
+	const void *p;
+	int r;
+
+	if (n <= COPY_MAX) {
+		r = np_conn_next(from, n, &p);
+		return r < 0 ? r : np_conn_write(to, p, n);
+	}
+	r = np_conn_slice(from, n, &b);
+	if (r < 0)
+		return r;
+	r = np_conn_append(to, &b);
+	np_linkbuf_free(b); /* NULL, unless append() failed */
+	return r;
+}
+
+static int move(struct np_conn *c, void *arg)
+{
+	struct side *s = np_conn_data(c);
+	int r = 0;
+
+	if (!s || !s->other->conn)
+		return -ECONNABORTED;
+	s->moving = true;
+	if (np_conn_len(c))
+		r = move_some(s);
+	if (r == 0)
+		r = np_conn_flush(s->other->conn);
+	s->moving = false;
+	pass_end(s);
+	return r;
+}
+
+static void peer_left(struct np_conn *c, void *arg)
+{
+	struct side *s = np_conn_data(c);
+
+	if (!s)
+		return;
+	if (is_broken(c)) {
+		if (s->other->conn)
+			np_conn_abort(s->other->conn);
+		return;
+	}
+	s->ended = true;
+	pass_end(s);
+}
+
+static void closed(struct np_conn *c, void *arg)
+{
+	struct side *s = np_conn_data(c);
+	struct pair *p;
+
+	if (!s)
+		return;
+	p = s->pair;
+	np_conn_set_data(c, NULL);
+	if (s->other->conn) {
+		if (is_broken(c))
+			np_conn_abort(s->other->conn);
+		else
+			np_conn_close(s->other->conn);
+	}
+	pair_unref(p);
+}
+
+/* ------------------------------------------------------------------ beginning */
+
+static const struct np_handlers up_handlers = {
+	.sz = sizeof up_handlers,
+	.on_request = move,
+	.on_disconnect = peer_left,
+	.on_close = closed,
+};
+
+static void attach(struct side *s, struct np_conn *c)
+{
+	s->conn = np_conn_ref(c);
+	s->pair->refs++;
+	np_conn_set_data(c, s);
+	np_conn_hold(c);
+}
+
+static struct pair *pair_new(void)
+{
+	struct pair *p = calloc(1, sizeof *p);
+
+	if (!p)
+		return NULL;
+	p->client.pair = p->up.pair = p;
+	p->client.other = &p->up;
+	p->up.other = &p->client;
+	p->refs = 1;
+	return p;
+}
+
+static int greet(struct np_conn *client, struct np_conn *up, const struct pair_opts *o, const struct ends *ends)
+{
+	char header[HEADER_MAX];
+	int r = 0;
+
+	if (o->send_header)
+		r = np_conn_write(up, header, header_make(header, o->send_header, ends));
+	return r < 0 ? r : np_conn_flush(up);
+}
+
+static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opts *o, const struct ends *ends)
+{
+	struct np_dial_opts d = { .sz = sizeof d, .timeout_ms = o->connect_ms, .handlers = &up_handlers };
+	struct np_conn *up;
+	int r = upstream_dial(&o->upstreams, &d, &p->upstream, &up);
+
+	if (r < 0) {
+		p->upstream = NULL;
+		return r;
+	}
+	if (!np_conn_is_active(client)) { /* it left while we dialed */
+		np_conn_close(up);
+		np_conn_unref(up);
+		return -ECONNABORTED;
+	}
+	attach(&p->up, up);
+	np_conn_unref(up); /* the side has its own */
+	if (o->idle_ms)
+		np_conn_set_idle_timeout(up, o->idle_ms);
+	return greet(client, up, o, ends);
+}
+
+static int begin(struct np_conn *c, void *arg)
+{
+	struct pair_opts *o = arg;
+	struct ends ends;
+	struct pair *p = pair_new();
+	int r = 0;
+
+	if (!p)
+		return -ENOMEM;
+	header_ends(c, &ends);
+	attach(&p->client, c);
+	if (o->accept_header)
+		r = header_read(c, &ends);
+	if (r == 0)
+		r = join_upstream(p, c, o, &ends);
+	pair_unref(p);
+	return r;
+}
+
+const struct np_handlers pair_client_handlers = {
+	.sz = sizeof pair_client_handlers,
+	.on_connect = begin,
+	.on_request = move,
+	.on_disconnect = peer_left,
+	.on_close = closed,
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* pair: a client's connection and the upstream one, and the bytes between them */
+#ifndef PROXY_PAIR_H
+#define PROXY_PAIR_H
+
+#include <netpoll/handlers.h>
+
+#include "upstream.h"
+
+struct pair_opts {
+	struct upstreams upstreams;
+	int accept_header; /* clients begin with a PROXY header */
+	int send_header;   /* 0, 1, 2: its version */
+	int connect_ms, idle_ms;
+};
+
+/* For the clients' server; their arg is a struct pair_opts. */
+extern const struct np_handlers pair_client_handlers;
+
+#endif

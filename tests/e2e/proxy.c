@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * proxy: examples/proxy, from both of its sides
+ *
+ * The test plays the upstream server as well as the client, byte by byte. Real programs go through it in `make
+ * check-proxy`.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/child.h"
+#include "support/peer.h"
+#include "support/test.h"
+
+static struct child proxy;
+static struct sockaddr_storage at; /* where the proxy listens */
+static int listener = -1, inherited = -1;
+static char upstream[32], dead[32];
+
+static int listening(char *text, size_t cap)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof in;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, len), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	snprintf(text, cap, "127.0.0.1:%d", ntohs(in.sin_port));
+	return fd;
+}
+
+/* @options, by spaces. */
+static void exec_proxy(int sock, void *options)
+{
+	const char *build = getenv("NP_BUILD");
+	char *argv[32] = { NULL }, path[512], text[512], pid[16];
+	int n = 0;
+
+	snprintf(path, sizeof path, "%s/examples/proxy/proxy", build ? build : "build");
+	snprintf(text, sizeof text, "proxy --upstream %s --steer off --pollers 2 %s", upstream, (char *)options);
+	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31; word = strtok_r(NULL, " ", &save))
+		argv[n++] = word;
+	dup2(sock, STDOUT_FILENO);
+	if (inherited >= 0) {
+		dup2(inherited, 3);
+		snprintf(pid, sizeof pid, "%d", (int)getpid());
+		setenv("LISTEN_PID", pid, 1);
+		setenv("LISTEN_FDS", "1", 1);
+	}
+	execv(path, argv);
+	child_fail("cannot run %s: %s", path, strerror(errno));
+}
+
+static void given_proxy(const char *options)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&at;
+	char line[256] = "", c = 0;
+	char *port;
+
+	if (listener < 0)
+		listener = listening(upstream, sizeof upstream);
+	child_start(&proxy, exec_proxy, (void *)options);
+	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
+		child_recv(proxy.sock, &c, 1);
+		line[n] = c;
+	}
+	port = strstr(line, "port ");
+	ck_assert_msg(port != NULL, "%s", line);
+	in->sin_family = AF_INET;
+	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	in->sin_port = htons((uint16_t)atoi(port + 5));
+}
+
+/* It ends in good order, whatever is open. */
+static void over(void)
+{
+	ck_assert_int_eq(kill(proxy.pid, SIGTERM), 0);
+	child_join(&proxy);
+	close(listener);
+	listener = -1;
+}
+
+static int client(void)
+{
+	return peer_connect(&at, sizeof(struct sockaddr_in));
+}
+
+static int accepted(void)
+{
+	struct timeval limit = { AWAIT_MS / 1000, 0 };
+	int fd;
+
+	await_fd(listener, POLLIN);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+	return fd;
+}
+
+static void expect(int fd, const char *text)
+{
+	char got[256];
+
+	peer_recv(fd, got, strlen(text));
+	ck_assert_mem_eq(got, text, strlen(text));
+}
+
+START_TEST(a_fin_goes_through_and_the_answer_comes_back)
+{
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0");
+	a = client();
+	peer_send(a, "question", 8);
+	ck_assert_int_eq(shutdown(a, SHUT_WR), 0);
+	b = accepted();
+	expect(b, "question");
+	peer_expect_eof(b);
+	peer_send(b, "answer", 6);
+	expect(a, "answer");
+	peer_close(&b);
+	peer_expect_eof(a);
+	peer_close(&a);
+	over();
+}
+END_TEST
+
+START_TEST(the_upstreams_fin_does_not_stop_the_client)
+{
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0");
+	a = client();
+	b = accepted();
+	peer_send(b, "hello", 5);
+	ck_assert_int_eq(shutdown(b, SHUT_WR), 0);
+	expect(a, "hello");
+	peer_expect_eof(a);
+	peer_send(a, "still here", 10);
+	expect(b, "still here");
+	peer_close(&a);
+	peer_expect_eof(b);
+	peer_close(&b);
+	over();
+}
+END_TEST
+
+START_TEST(a_reset_is_a_reset_on_the_other_side)
+{
+	int a, b;
+	char c;
+
+	given_proxy("--listen 127.0.0.1:0");
+	a = client();
+	b = accepted();
+	peer_send(a, "x", 1);
+	expect(b, "x");
+	peer_reset(_i ? &a : &b);
+	ck_assert_int_eq(recv(_i ? b : a, &c, 1, 0), -1);
+	ck_assert_int_eq(errno, ECONNRESET);
+	peer_close(_i ? &b : &a);
+	over();
+}
+END_TEST
+
+/* One side moves 64 MiB while the other takes nothing at first: what is on its way is bounded, and none is lost. */
+START_TEST(a_slow_side_stops_the_fast_one)
+{
+	static char block[65536];
+	const size_t total = 64u << 20;
+	size_t sent = 0, got = 0;
+	bool stopped = false;
+	ssize_t n;
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0");
+	a = client();
+	b = accepted();
+	memset(block, 'x', sizeof block);
+	while (!stopped) {
+		struct pollfd p = { a, POLLOUT, 0 };
+
+		n = send(a, block, sizeof block, MSG_DONTWAIT);
+		if (n > 0)
+			sent += (size_t)n;
+		else
+			stopped = poll(&p, 1, 300) == 0; /* nobody takes any more */
+		ck_assert_uint_lt(sent, total);
+	}
+	while (sent < total || got < sent) {
+		n = recv(b, block, sizeof block, sent < total ? MSG_DONTWAIT : 0);
+		got += n > 0 ? (size_t)n : 0;
+		n = sent < total ? send(a, block, sizeof block, MSG_DONTWAIT) : 0;
+		sent += n > 0 ? (size_t)n : 0;
+	}
+	ck_assert_uint_eq(got, sent);
+	peer_close(&a);
+	peer_expect_eof(b);
+	peer_close(&b);
+	over();
+}
+END_TEST
+
+static const struct {
+	const char *in, *out;
+	bool is_header;
+} headers[] = {
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", true },
+	{ "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", true },
+	{ "PROXY UNKNOWN what ever\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 ", true },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 65536\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.300 192.0.2.2 1000 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 more\r\n", NULL, false },
+	{ "PROXY UDP4 192.0.2.1 192.0.2.2 1000 80\r\n", NULL, false },
+	{ "GET / HTTP/1.1\r\n\r\n", NULL, false },
+	{ "PROXY TCP4 0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\r\n",
+	  NULL, false },
+};
+
+#define HEADERS ((int)(sizeof headers / sizeof *headers))
+
+START_TEST(headers_are_read_and_passed_on_and_what_is_none_ends_the_connection)
+{
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0 --accept-proxy --send-proxy 1");
+	a = client();
+	/* In two pieces: a header may come so. */
+	peer_send(a, headers[_i].in, 5);
+	peer_send(a, headers[_i].in + 5, strlen(headers[_i].in) - 5);
+	if (headers[_i].is_header) {
+		peer_send(a, "x", 1);
+		b = accepted();
+		expect(b, headers[_i].out);
+		peer_close(&b);
+	} else {
+		ck_assert_uint_eq(peer_drain(a), 0);
+	}
+	peer_close(&a);
+	over();
+}
+END_TEST
+
+static size_t make_v2(char *dst, int command, int kind, size_t len)
+{
+	memcpy(dst, "\r\n\r\n\0\r\nQUIT\n", 12);
+	dst[12] = (char)command;
+	dst[13] = (char)kind;
+	dst[14] = (char)(len >> 8);
+	dst[15] = (char)len;
+	memset(dst + 16, 1, len);
+	return 16 + len;
+}
+
+START_TEST(binary_headers_are_read)
+{
+	static const struct {
+		int command, kind;
+		size_t len;
+		const char *out;
+	} cases[] = {
+		{ 0x21, 0x11, 12, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" },
+		{ 0x21, 0x11, 100, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" }, /* more behind: TLVs */
+		{ 0x21, 0x21, 36, "PROXY TCP6 101:101:" },
+		{ 0x20, 0x00, 0, "PROXY TCP4 127.0.0.1 " }, /* LOCAL: a health check */
+		{ 0x21, 0x11, 11, NULL },  /* too short for what it says */
+		{ 0x2f, 0x11, 12, NULL },  /* no such command */
+		{ 0x21, 0x11, 5000, NULL }, /* more than we take */
+	};
+	static char header[8192];
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0 --accept-proxy --send-proxy 1");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		a = client();
+		peer_send(a, header, make_v2(header, cases[i].command, cases[i].kind, cases[i].len));
+		if (cases[i].out) {
+			b = accepted();
+			expect(b, cases[i].out);
+			peer_close(&b);
+		} else {
+			ck_assert_uint_eq(peer_drain(a), 0);
+		}
+		peer_close(&a);
+	}
+	over();
+}
+END_TEST
+
+START_TEST(a_dead_upstream_is_passed_over)
+{
+	char options[128];
+	int a, b, hole;
+
+	hole = listening(dead, sizeof dead);
+	close(hole); /* nobody is there any more */
+	listener = listening(upstream, sizeof upstream);
+	snprintf(options, sizeof options, "--listen 127.0.0.1:0 --upstream %s --retry-ms 60000 --balance %s", dead,
+		 _i ? "least" : "turn");
+	given_proxy(options);
+	for (int i = 0; i < 20; i++) {
+		a = client();
+		b = accepted();
+		peer_close(&a);
+		peer_close(&b);
+	}
+	over();
+}
+END_TEST
+
+START_TEST(where_no_upstream_is_left_the_client_is_let_go)
+{
+	int a;
+
+	given_proxy("--listen 127.0.0.1:0");
+	close(listener);
+	a = client();
+	ck_assert_uint_eq(peer_drain(a), 0);
+	peer_close(&a);
+	over();
+}
+END_TEST
+
+START_TEST(sockets_of_systemd_are_served)
+{
+	char text[32];
+	int a, b;
+
+	inherited = listening(text, sizeof text);
+	given_proxy("");
+	a = client();
+	b = accepted();
+	peer_send(a, "x", 1);
+	expect(b, "x");
+	peer_close(&a);
+	peer_close(&b);
+	over();
+	close(inherited);
+	inherited = -1;
+}
+END_TEST
+
+START_TEST(a_stop_ends_pairs_that_are_open)
+{
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0");
+	a = client();
+	b = accepted();
+	peer_send(a, "x", 1);
+	expect(b, "x");
+	over();
+	peer_drain(a);
+	peer_drain(b);
+	peer_close(&a);
+	peer_close(&b);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("proxy");
+	TCase *t = tcase_create("proxy");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_fin_goes_through_and_the_answer_comes_back);
+	tcase_add_test(t, the_upstreams_fin_does_not_stop_the_client);
+	tcase_add_loop_test(t, a_reset_is_a_reset_on_the_other_side, 0, 2);
+	tcase_add_test(t, a_slow_side_stops_the_fast_one);
+	tcase_add_loop_test(t, headers_are_read_and_passed_on_and_what_is_none_ends_the_connection, 0, HEADERS);
+	tcase_add_test(t, binary_headers_are_read);
+	tcase_add_loop_test(t, a_dead_upstream_is_passed_over, 0, 2);
+	tcase_add_test(t, where_no_upstream_is_left_the_client_is_let_go);
+	tcase_add_test(t, sockets_of_systemd_are_served);
+	tcase_add_test(t, a_stop_ends_pairs_that_are_open);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
