@@ -1,11 +1,11 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean runtime)
+BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean runtime steer)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
-		$(LDFLAGS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../..'
+		$(LDFLAGS) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
 .PHONY: bench-echo bench-instructions bench-idle bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)

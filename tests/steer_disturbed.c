@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_garbage: whatever a member writes into the maps, no connection fails
+ * steer_disturbed: whatever is written into the maps while clients connect, no connection fails
  *
- * Under load, with the watchdog at work on lines that lie. Only sockets are left alone, which the
- * kernel checks itself, and of the two words that together say "refuse" one is never right.
- * NP_GARBAGE_MS: for how long.
+ * Garbage, by a member: with the watchdog at work on lines that lie. Only sockets are left alone, which the
+ * kernel checks itself, and of the two words that together say "refuse" one is never right. And another
+ * policy each millisecond. NP_DISTURB_MS: for how long.
  */
 #include <errno.h>
 #include <poll.h>
@@ -30,6 +30,13 @@ struct load {
 	_Atomic(bool) stop;
 	_Atomic(unsigned) served, failed, shut, written;
 };
+
+static int disturb_ms(void)
+{
+	const char *ms = getenv("NP_DISTURB_MS");
+
+	return ms ? atoi(ms) : 3000;
+}
 
 struct seat {
 	struct load *load;
@@ -159,18 +166,55 @@ static void *garbage_loop(void *arg)
 	return NULL;
 }
 
-START_TEST(no_connection_fails_whatever_is_in_the_maps)
+/* ------------------------------------------------------------------ another policy each millisecond */
+
+static _Atomic(unsigned) decisions[32]; /* by policy in force */
+
+static int hear(void *arg, const struct np_steer_decision *d)
 {
-	const char *ms = getenv("NP_GARBAGE_MS");
-	pthread_t accepting[WORKERS], connecting[CLIENTS], spoiling;
+	struct load *l = arg;
+
+	for (unsigned i = 0; np_steer_policies(i); i++)
+		if (!strcmp(np_steer_policies(i), d->policy))
+			decisions[i]++;
+	return l->stop;
+}
+
+static void *trace_loop(void *arg)
+{
+	struct load *l = arg;
+
+	return (void *)(intptr_t)np_steer_trace(l->r.s, 65536 / 8, disturb_ms(), hear, l);
+}
+
+static void *switch_loop(void *arg)
+{
+	struct load *l = arg;
+	pthread_t tracing;
+	unsigned n = 0;
+
+	ck_assert_int_eq(pthread_create(&tracing, NULL, trace_loop, l), 0);
+	while (!l->stop) {
+		if (!np_steer_policies(n))
+			n = 0;
+		ck_assert_int_eq(np_steer_set_policy(l->r.s, np_steer_policies(n++)), 0);
+		l->written++;
+		test_pause(); /* a millisecond */
+	}
+	pthread_join(tracing, NULL);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ the load */
+
+static struct load l;
+
+static void connect_while(void *(*disturb)(void *))
+{
+	pthread_t accepting[WORKERS], connecting[CLIENTS], disturbing;
 	struct seat seats[WORKERS];
-	static struct load l;
 	uint64_t end;
 
-	OWN_STEERING();
-	if (under_tsan())
-		SKIP("writes past the atomics on purpose");
-	_Static_assert(NP_RST_CONFIRM & 1, "see spoil_entry()");
 	write_file("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535");
 	rig_start(&l.r, WORKERS, NP_OPTS(np_steer_opts, .hang_ms = 40));
 	for (unsigned i = 0; i < WORKERS; i++) {
@@ -179,19 +223,28 @@ START_TEST(no_connection_fails_whatever_is_in_the_maps)
 	}
 	for (unsigned i = 0; i < CLIENTS; i++)
 		ck_assert_int_eq(pthread_create(&connecting[i], NULL, connect_loop, &l), 0);
-	ck_assert_int_eq(pthread_create(&spoiling, NULL, garbage_loop, &l), 0);
-	for (end = now_ms() + (ms ? (uint64_t)atoi(ms) : 3000); now_ms() < end && !l.failed;)
+	ck_assert_int_eq(pthread_create(&disturbing, NULL, disturb, &l), 0);
+	for (end = now_ms() + (uint64_t)disturb_ms(); now_ms() < end && !l.failed;)
 		test_pause();
 	l.stop = true;
-	pthread_join(spoiling, NULL);
+	pthread_join(disturbing, NULL);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		pthread_join(connecting[i], NULL);
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(accepting[i], NULL);
-	fprintf(stderr, "%u words of garbage, %u connections served, %u failed, %u listeners shut\n", l.written, l.served,
+	fprintf(stderr, "%u words written, %u connections served, %u failed, %u listeners shut\n", l.written, l.served,
 		l.failed, l.shut);
 	ck_assert_uint_eq(l.failed, 0);
 	ck_assert_uint_gt(l.served, 100);
+}
+
+START_TEST(no_connection_fails_whatever_is_in_the_maps)
+{
+	OWN_STEERING();
+	if (under_tsan())
+		SKIP("writes past the atomics on purpose");
+	_Static_assert(NP_RST_CONFIRM & 1, "see spoil_entry()");
+	connect_while(garbage_loop);
 	/* The lines may say anything now: what rig_stop() asks them is not to be had. */
 	for (unsigned i = 0; i < WORKERS; i++) {
 		rig_close_listener(&l.r, i);
@@ -202,13 +255,28 @@ START_TEST(no_connection_fails_whatever_is_in_the_maps)
 }
 END_TEST
 
+START_TEST(no_connection_fails_while_the_policy_is_another_each_millisecond)
+{
+	OWN_STEERING();
+	connect_while(switch_loop);
+	for (unsigned i = 0; np_steer_policies(i); i++) {
+		fprintf(stderr, "%s %u  ", np_steer_policies(i), decisions[i]);
+		/* "auto" is a rule that says which one is in force. */
+		ck_assert(!strcmp(np_steer_policies(i), "auto") || decisions[i] > 0);
+	}
+	fputc('\n', stderr);
+	rig_stop(&l.r);
+}
+END_TEST
+
 int main(void)
 {
-	Suite *s = suite_create("steer_garbage");
-	TCase *t = tcase_create("garbage");
+	Suite *s = suite_create("steer_disturbed");
+	TCase *t = tcase_create("disturbed");
 
 	tcase_set_timeout(t, 240);
 	tcase_add_test(t, no_connection_fails_whatever_is_in_the_maps);
+	tcase_add_test(t, no_connection_fails_while_the_policy_is_another_each_millisecond);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
