@@ -21,3 +21,7 @@ bench-runtime: $(BENCH_BINS)            ## ns and bytes for a handler that waits
 	$(Q)$(O)/tests/bench/runtime
 
 -include $(BENCH_BINS:%=%.d)
+
+.PHONY: bench-steer
+bench-steer: $(BENCH_BINS)              ## balance and stalls, against the kernel's hash and shared listeners (root, 10 minutes)
+	$(Q)scripts/bench-steer $(O)
