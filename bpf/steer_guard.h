@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * steer_guard: what is read on the way to a choice, and how fit a worker is by it
+ *
+ * Whoever adds a policy reads through input_*() and try_select() alone: that is what the record of a
+ * decision has, and what its twin in userspace replays.
+ *
+ * Given by the includer of steer_choose.h: struct run's replay, and what is declared next.
+ */
+#ifndef STEER_GUARD_H
+#define STEER_GUARD_H
+
+struct run;
+struct sk_reuseport_md;
+struct replay;
+
+/* Candidates are workers' numbers plus one; 0 is none. */
+static __always_inline __u32 input_roster(struct run *r, __u32 i);
+static __always_inline __u32 input_cpu(struct run *r); /* the worker of this CPU */
+static __always_inline __u64 input_turn(struct run *r);
+static __always_inline __u64 input_now(struct run *r);
+static __always_inline __u64 input_state(struct run *r, __u32 w);
+static __always_inline __u64 input_busy(struct run *r, __u32 w);
+static __always_inline __u32 input_random(struct run *r);
+/* How many connections worker @w says it has (low 40 bits), and its weight (above). */
+static __always_inline __u64 input_load(struct run *r, __u32 w);
+/* Whether worker @w has a listener in this group, which is selected then. */
+static __always_inline bool try_select(struct run *r, __u32 w);
+/* Level 4, which has input_queue(): a constant in the program, whose other level is not even compiled in. */
+static __always_inline bool sees_queues(const struct run *r);
+/*
+ * What waits at the listener that try_select() has just selected: connections in its accept queue and
+ * half-open ones (low 32 bits), and its backlog (above). Level 4 alone.
+ */
+static __always_inline __u64 input_queue(struct run *r, __u32 w);
+/* consider(), weigh() below; the program of level 4 has each verified once, not for every call. */
+static __always_inline bool consider_one(struct run *r, __u32 w1);
+static __always_inline void weigh_one(struct run *r, __u32 w1);
+/* Calls walk_step(), least_step() until it returns true. */
+static __always_inline void walk(struct run *r);
+static __always_inline void scan(struct run *r);
+
+/*
+ * Draws before the search becomes a walk over the whole roster. Before 5.13 no callback can do the
+ * walk, and a loop of that many turns is more than the verifier takes from CAP_BPF alone: there
+ * the search ends with the draws.
+ */
+#define DRAWS     4
+#define OLD_DRAWS 16
+
+/* How fit a worker is: smaller is better. */
+enum fit {
+	FIT_READY    = 4 * NP_WORKER_READY,
+	FIT_HUNG,
+	FIT_FULL, /* its listener would drop the SYN */
+	FIT_DRAINING = 4 * NP_WORKER_DRAINING,
+	FIT_NONE     = 4 * NP_WORKER_OUT, /* and above: not to be selected */
+};
+
+/*
+ * What a run looks for and what it has found. It lies in a map, not on the stack, because of the
+ * verifier: it follows a value on the stack through every turn of every loop, with all the values
+ * it may have had (243 000 instructions for this program), and knows nothing of one in a map
+ * (5 400). Runs do not nest on one CPU: they are all in softirq context.
+ */
+struct search {
+	__u64 now;    /* 0: the clock has not been read */
+	__u64 fit;    /* of the selected worker */
+	__u32 worker; /* the selected one, if fit says that there is one */
+	__u32 hash;
+	__u32 roster; /* candidates: entries of the group's roster */
+	__u32 policy;
+	__u32 step;   /* of the walk, of the scan */
+	__u32 best;   /* of the scan, plus one */
+	__u64 least;  /* its load */
+	__u32 queued; /* at the selected worker's listener; level 4 */
+	__u32 full1;  /* a worker whose queue is full, plus one */
+	__u32 traced; /* 1: what it reads is noted */
+};
+
+struct run {
+	const struct np_config *cfg;
+	struct np_verdicts *stats;
+	volatile struct search *s;
+	bool old;   /* for kernels before 5.14: compile-time constant */
+	struct sk_reuseport_md *md; /* NULL in the twin */
+	struct replay *replay;      /* NULL in the kernel */
+};
+
+/*
+ * The empty asm keeps the compiler from merging two counters into one store through a pointer of
+ * two origins: with CAP_BPF alone the verifier refuses that.
+ */
+#define COUNT(field)                            \
+	do {                                    \
+		__u64 *n_ = &(field);           \
+		asm volatile("" : "+r"(n_));    \
+		++*n_;                          \
+	} while (0)
+
+/* murmur3's finalizer over hash and @i: each @i is another permutation of the flows. */
+static __always_inline __u32 rehash(__u32 hash, __u32 i)
+{
+	hash ^= i * 0x9e3779b9u;
+	hash ^= hash >> 16;
+	hash *= 0x85ebca6bu;
+	hash ^= hash >> 13;
+	hash *= 0xc2b2ae35u;
+	return hash ^ (hash >> 16);
+}
+
+/* Evenly onto 0..n-1, without a division. */
+static __always_inline __u32 below(__u32 hash, __u32 n)
+{
+	return (__u32)(((__u64)hash * n) >> 32);
+}
+
+/* Whether a worker busy since then hangs. The clock is read once a run, and seldom at all. */
+static __always_inline bool is_hung(struct run *r, __u64 busy_since_ns)
+{
+	__u64 limit = (__u64)r->cfg->hang_ms * 1000000;
+
+	if (!busy_since_ns || !limit)
+		return false;
+	if (!r->s->now)
+		r->s->now = input_now(r);
+	/* The stamp may be of a later tick than ours. */
+	return r->s->now > busy_since_ns && r->s->now - busy_since_ns > limit;
+}
+
+/* How fit worker @w is, by its words alone. */
+static __always_inline __u64 fit_of(struct run *r, __u32 w)
+{
+	__u64 state = input_state(r, w);
+
+	if (state != NP_WORKER_READY) {
+		COUNT(r->stats->skipped_away);
+		return 4 * state;
+	}
+	if (!is_hung(r, input_busy(r, w)))
+		return FIT_READY;
+	COUNT(r->stats->skipped_hung);
+	return FIT_HUNG;
+}
+
+/*
+ * Whether one SYN more would be dropped. The kernel compares the accept queue and the half-open ones with
+ * the backlog one by one; a burst before any ACK is in the second and will be in the first.
+ */
+static __always_inline bool is_full(__u64 queue)
+{
+	return (__u32)queue > queue >> 32;
+}
+
+/*
+ * try_worker() - select worker @w on trial, as fit as @fit by its words
+ *
+ * Return: whether it is selected now, and is there: s->worker and s->fit are of the selected one
+ * afterwards in every case.
+ */
+static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
+{
+	__u64 queue;
+
+	if (!try_select(r, w)) {
+		COUNT(r->stats->skipped_empty);
+		return false;
+	}
+	if (sees_queues(r)) {
+		queue = input_queue(r, w);
+		if (is_full(queue)) {
+			COUNT(r->stats->skipped_full);
+			r->s->full1 = w + 1;
+			if (r->s->fit < FIT_FULL && try_select(r, r->s->worker))
+				return false;
+			if (fit < FIT_FULL)
+				fit = FIT_FULL;
+		}
+		r->s->queued = (__u32)queue;
+	}
+	r->s->fit = fit;
+	r->s->worker = w;
+	return true;
+}
+
+/* Whether @w1 ends the search: it is fit, and now selected. */
+static __always_inline bool consider(struct run *r, __u32 w1)
+{
+	__u32 w = w1 - 1;
+	__u64 fit;
+
+	if (w >= NP_WORKERS)
+		return false;
+	fit = fit_of(r, w);
+	return fit < r->s->fit && try_worker(r, w, fit) && r->s->fit == FIT_READY;
+}
+
+#endif
