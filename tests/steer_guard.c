@@ -11,6 +11,7 @@
 
 #include <bpf/bpf.h>
 
+#include "given_hung.h"
 #include "steer/steer.h"
 #include "support/steer.h"
 #include "support/test.h"
@@ -37,10 +38,9 @@ static void kick(struct rig *r, unsigned i)
 	ck_assert_int_eq(np_steer_kick(r->s, index_of(r, i)), 0);
 }
 
-/* As if the worker had been handling one event for that long. */
-static void busy_for(struct rig *r, unsigned i, int64_t ms)
+static void busy_from_tomorrow(struct rig *r, unsigned i)
 {
-	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, sys_clock_ns() - (uint64_t)(ms * 1000000),
+	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, sys_clock_ns() + 86400000000000ull,
 			 __ATOMIC_RELAXED);
 }
 
@@ -118,8 +118,8 @@ START_TEST(a_worker_busy_past_hang_ms_is_passed_over)
 
 	OWN_STEERING();
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .hang_ms = 5000));
-	busy_for(&r, 3, 3600 * 1000);
-	busy_for(&r, 0, -3600 * 1000); /* a stamp from the future counts as fresh */
+	given_hung(&r, 3);
+	busy_from_tomorrow(&r, 0); /* counts as fresh */
 	np_steer_busy(r.w[1]);
 	rig_drive(&r, 400);
 	ck_assert_uint_eq(r.accepted[3], 0);
@@ -141,8 +141,8 @@ START_TEST(hang_ms_0_never_passes_a_busy_worker_over)
 
 	OWN_STEERING();
 	rig_start(&r, 2, NP_OPTS(np_steer_opts, .hang_ms = -1));
-	busy_for(&r, 0, 3600 * 1000);
-	busy_for(&r, 1, 3600 * 1000);
+	given_hung(&r, 0);
+	given_hung(&r, 1);
 	rig_drive(&r, 100);
 	ck_assert_uint_eq(rig_stats(&r).steered, 100);
 
@@ -162,7 +162,7 @@ START_TEST(the_hung_serve_before_the_draining_and_the_kicked_never)
 	for (unsigned i = 0; i < 4; i++)
 		kick(&r, i);
 	drain(&r, 4);
-	busy_for(&r, 5, 3600 * 1000);
+	given_hung(&r, 5);
 	rig_drive(&r, 200);
 	ck_assert_uint_eq(r.accepted[5], 200);
 	ck_assert_uint_eq(rig_stats(&r).fallback_hash, 200);

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "given_hung.h"
 #include "steer/rescue.h"
 #include "steer/steer.h"
 #include "support/child.h"
@@ -71,13 +72,6 @@ static void no_client_was_reset(void)
 		client_close(&clients[i]);
 	}
 	n_clients = 0;
-}
-
-/* As if the worker had been handling one event for an hour. */
-static void hang(struct rig *r, unsigned i)
-{
-	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, sys_clock_ns() - 3600000000000ull,
-			 __ATOMIC_RELAXED);
 }
 
 static bool is_live_slot(const struct rig *r, unsigned w)
@@ -133,7 +127,7 @@ START_TEST(the_queue_of_a_hung_worker_is_served_by_its_sibling)
 	OWN_STEERING();
 	rig_start(&r, 2, quick());
 	queue_at(&r, 0, 100);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	await_fd(r.fd[1], POLLIN);
 	rig_accept(&r);
 	ck_assert_uint_eq(r.accepted[1], 100);
@@ -167,7 +161,7 @@ START_TEST(each_listener_of_a_hung_worker_is_shut)
 	for (unsigned i = 0; i < 10; i++)
 		clients[n_clients++] = client_connect("127.0.0.1:7411");
 	np_steer_undrain(r.s, index_of(&r, 1));
-	hang(&r, 0);
+	given_hung(&r, 0);
 	AWAIT(rig_worker_info(&r, 0).moved == 20);
 	ck_assert_uint_eq(rig_worker_info(&r, 0).rescued, 2);
 	rig_accept(&r);
@@ -191,8 +185,9 @@ static void keep(void *arg, int level, const char *msg)
 
 START_TEST(a_rescue_is_told_in_one_sentence)
 {
-	char text[256] = "";
+	char text[256] = "", *at;
 	struct np_steer_opts o = *quick();
+	unsigned long long ms;
 	struct rig r;
 
 	OWN_STEERING();
@@ -200,12 +195,16 @@ START_TEST(a_rescue_is_told_in_one_sentence)
 	o.log_arg = text;
 	rig_start(&r, 2, &o);
 	queue_at(&r, 1, 3);
-	hang(&r, 1);
+	given_hung(&r, 1);
 	await_fd(r.fd[0], POLLIN);
 	rig_accept(&r);
 	no_client_was_reset();
 	rig_stop(&r);
-	ck_assert_ptr_nonnull(strstr(text, "worker 1 has been busy for 36000"));
+	at = strstr(text, "worker 1 has been busy for ");
+	ck_assert_ptr_nonnull(at);
+	ck_assert_int_eq(sscanf(at, "worker 1 has been busy for %llu ms", &ms), 1);
+	ck_assert_uint_gt(ms, HANG_MS);
+	ck_assert_uint_le(ms, sys_clock_ns() / 1000000);
 	ck_assert_ptr_nonnull(strstr(text, "ms: the 3 connections that it had queued went to its siblings"));
 }
 END_TEST
@@ -252,7 +251,7 @@ START_TEST(with_all_workers_hung_nobody_is_shut)
 	rig_start(&r, 4, quick());
 	connect_some(&r, 100);
 	for (unsigned i = 0; i < 4; i++)
-		hang(&r, i);
+		given_hung(&r, i);
 	expect_no_rescue(&r);
 	rig_accept(&r);
 	ck_assert_uint_eq(rig_accepted(&r), 100);
@@ -268,7 +267,7 @@ START_TEST(a_single_worker_is_never_shut)
 	OWN_STEERING();
 	rig_start(&r, 1, quick());
 	connect_some(&r, 20);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	expect_no_rescue(&r);
 	rig_accept(&r);
 	ck_assert_uint_eq(r.accepted[0], 20);
@@ -287,7 +286,7 @@ START_TEST(a_sibling_on_another_address_is_none)
 	rig_worker(&r, "127.0.0.1:7412");
 	rig_worker(&r, "127.0.0.1:7413");
 	connect_some(&r, 20);
-	hang(&r, 1);
+	given_hung(&r, 1);
 	expect_no_rescue(&r);
 	rig_accept(&r);
 	ck_assert_uint_eq(r.accepted[1], 20);
@@ -304,7 +303,7 @@ START_TEST(siblings_that_drain_are_no_help)
 	rig_start(&r, 2, quick());
 	queue_at(&r, 0, 20);
 	np_steer_drain(r.s, index_of(&r, 1));
-	hang(&r, 0);
+	given_hung(&r, 0);
 	expect_no_rescue(&r);
 	rig_accept(&r);
 	no_client_was_reset();
@@ -324,7 +323,7 @@ START_TEST(hang_ms_0_and_no_rescue_switch_it_off)
 		o.no_rescue = true;
 	rig_start(&r, 2, &o);
 	queue_at(&r, 0, 20);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	if (_i) {
 		expect_no_rescue(&r);
 	} else {
@@ -351,7 +350,7 @@ START_TEST(a_program_that_does_not_migrate_is_left_alone)
 	for (unsigned i = 0; i < 2; i++)
 		rig_worker(&r, "127.0.0.1:0");
 	queue_at(&r, 0, 20);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	ck_assert_ptr_null(r.s->watchdog);
 	ck_assert_int_eq(np_steer_rescue(r.s, 10 * HANG_MS), -NP_EUNSUPPORTED);
 	rig_accept(&r);
@@ -378,7 +377,7 @@ START_TEST(two_watchdogs_shut_a_listener_once)
 	OWN_STEERING();
 	rig_start(&r, 3, quick());
 	queue_at(&r, 0, 50);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	for (unsigned i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, watch, r.s), 0);
 	for (unsigned i = 0; i < 4; i++) {
@@ -404,7 +403,7 @@ START_TEST(a_worker_that_goes_on_hanging_is_rescued_ever_less_often)
 	OWN_STEERING();
 	rig_start(&r, 2, quick());
 	queue_at(&r, 0, 5);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	for (end = now_ms() + 1000; now_ms() < end; test_pause()) {
 		if (is_live_slot(&r, index_of(&r, 0)))
 			continue;
@@ -431,7 +430,7 @@ START_TEST(a_lock_whose_holder_died_is_taken_over)
 	rig_start(&r, 2, quick());
 	__atomic_store_n(&r.s->maps.service->rescue, (uint32_t)(sys_clock_ns() / 1000000u) | 1u, __ATOMIC_RELAXED);
 	queue_at(&r, 0, 5);
-	hang(&r, 0);
+	given_hung(&r, 0);
 	await_fd(r.fd[1], POLLIN);
 	rig_accept(&r);
 	ck_assert_uint_eq(r.accepted[1], 5);
@@ -489,7 +488,7 @@ static void race_once(struct race *x, struct rescuer *resc, unsigned *seed, unsi
 	queue_at(r, 0, n);
 	memset(&r->s->maps.health[index_of(r, 0)], 0, sizeof r->s->maps.health[0]); /* no back-off */
 	judge_forget(&resc->judge);
-	hang(r, 0);
+	given_hung(r, 0);
 	ck_assert_int_eq(rescuer_tick(resc, 3600000000000ull), 0);
 	pthread_barrier_wait(&x->start);
 	done = rescuer_tick(resc, 3600000000000ull);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* given_hung: a worker that hangs, by its own words. Its thread is the test's, and does not. */
+#ifndef TESTS_GIVEN_HUNG_H
+#define TESTS_GIVEN_HUNG_H
+
+#include "steer/steer.h"
+#include "support/steer.h"
+
+/* As if worker @i had been handling one event since the machine started, which may not be long ago. */
+static inline void given_hung(struct rig *r, unsigned i)
+{
+	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, 1, __ATOMIC_RELAXED);
+}
+
+#endif
