@@ -15,12 +15,13 @@
 
 #include <linux/types.h>
 
-#define NP_STEER_ABI 2u
+#define NP_STEER_ABI 3u
 
 #define NP_WORKERS 256u /* pollers in one service, old and new process together */
 #define NP_GROUPS  16u  /* addresses (family, address, port, device, netns) in one service */
 #define NP_SLOTS   (NP_GROUPS * NP_WORKERS)
 #define NP_CPUS    1024u /* entries of np_cpu2worker */
+#define NP_TABLE   8192u /* entries of a group's Maglev table; a power of two */
 #define NP_NAME    32u   /* bytes of a service's or worker's name, terminator included */
 
 /* Where worker w's listener of group g is in np_socks, and its counters in np_worker_stats. */
@@ -45,6 +46,7 @@
 	X(np_roster,       __u32, __u32,                  NP_SLOTS,   0660)     \
 	X(np_owners,       __u64, __u32,                  NP_SLOTS,   0660)     \
 	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
+	X(np_table,        __u32, struct np_table,        2 * NP_GROUPS, 0660)  \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
 	X(np_health,       __u32, struct np_health,       NP_WORKERS, 0660)     \
 	X(np_trace,        void,  void,                   1u << 20,   0640)     \
@@ -80,6 +82,8 @@ struct np_worker_ctl {
 	__u32 weight;     /* 0: the default, 100 */
 	__u32 generation; /* 0: belongs to every generation */
 	__u32 _reserved;
+	__u64 ready_since_ns; /* slow start counts from here; the kernel's CLOCK_MONOTONIC; 0: long ago */
+	__u64 _reserved2;
 };
 
 /* np_service[0], mmapped: atomics. */
@@ -89,7 +93,9 @@ struct np_service_ctl {
 	__u32 canary;     /* per mille of the flows that go to another generation */
 	__u32 rescue;     /* the rescuer's lock: the kernel's CLOCK_MONOTONIC in ms, bit 0 set */
 	__u32 bell;       /* 1: the next SYN rings np_bell and clears this */
-	__u32 _reserved[11];
+	__u32 _reserved;
+	__u64 set[NP_WORKERS / 64]; /* "bitmap": bit w % 64 of word w / 64: worker w may be chosen */
+	__u64 _reserved2;
 };
 
 /* What was read on the way to a decision, in the order in which it was read. */
@@ -103,8 +109,20 @@ enum np_input_kind {
 	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
 	NP_INPUT_RANDOM = 8, /* value: 32 random bits */
 	NP_INPUT_LOAD   = 9, /* who: the worker; value: its connections, and from bit 40 on its weight */
-	NP_INPUT_QUEUE  = 10, /* who: the worker; value: what waits at its listener, and from bit 32 on the backlog */
+	NP_INPUT_QUEUE  = 10, /* who: the worker; value: its listener's queues: NP_QUEUE() */
+	NP_INPUT_SINCE  = 11, /* who: the worker; value: ready_since_ns */
+	NP_INPUT_SET    = 12, /* who: the word; value: np_service.set's */
+	NP_INPUT_CLIENT = 13, /* value: a hash of the client's address */
+	NP_INPUT_TABLE  = 14, /* who: the entry of np_table; value: the worker's number plus one, 0: none */
+	NP_INPUT_MEAN   = 15, /* value: the mean load of the group's workers, as load_with() has loads */
 };
+
+/* A listener's queues in one word: connections to accept, half-open ones, and the backlog of both. */
+#define NP_QUEUE_BITS    21
+#define NP_QUEUE_MAX     ((1u << NP_QUEUE_BITS) - 1)
+#define NP_QUEUE_ACCEPT(q)  ((__u32)(q) & NP_QUEUE_MAX)
+#define NP_QUEUE_SYN(q)     ((__u32)((q) >> NP_QUEUE_BITS) & NP_QUEUE_MAX)
+#define NP_QUEUE_BACKLOG(q) ((__u32)((q) >> 2 * NP_QUEUE_BITS))
 
 struct np_input {
 	__u32 kind;
@@ -136,7 +154,9 @@ struct np_decision {
 	__u32 worker1; /* that was selected, plus one; 0: none */
 	__u32 n;       /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
 	__u32 exact;   /* 1: decided at level 4 */
-	__u32 _reserved;
+	__u32 slow_start_ms;
+	__u32 spill;
+	__u32 bound;
 	struct np_input inputs[NP_TRACE_INPUTS];
 };
 
@@ -157,7 +177,7 @@ struct np_health {
  */
 #define NP_BELL_RECORD 8u
 
-/* Below level 4 the exact ones go by what workers publish alone; "auto": rule_of() in steer_choose.h. */
+/* Below level 4 the exact ones go by what workers publish alone; "auto": rule_of() in steer_policy.h. */
 #define NP_STEER_POLICIES(X)             \
 	X(HASH,        0, "hash")        \
 	X(RR,          1, "rr")          \
@@ -167,7 +187,10 @@ struct np_health {
 	X(LEAST,       5, "least")       \
 	X(P2C_EXACT,   6, "p2c-exact")   \
 	X(LEAST_EXACT, 7, "least-exact") \
-	X(AUTO,        8, "auto")
+	X(AUTO,        8, "auto")        \
+	X(MAGLEV,      9, "maglev")      \
+	X(WEIGHTED,    10, "weighted")   \
+	X(BITMAP,      11, "bitmap")
 
 enum np_policy {
 #define X(name, value, text) NP_POLICY_##name = value,
@@ -197,7 +220,10 @@ struct np_config {
 	__u32 seed;     /* mixed into the flow hash */
 	__u32 epoch;    /* +1 with each change of a word above */
 	__u32 trace;    /* of 65536 flows, so many are told in np_trace */
-	__u32 _reserved[21];
+	__u32 spill;    /* "cpu": a worker with more than so many % of another's load passes on; 0: never */
+	__u32 bound;    /* "maglev": likewise, of the mean load; 0: never */
+	__u32 slow_start_ms; /* a worker's weight grows for so long; 0: it has it at once */
+	__u32 _reserved[18];
 };
 
 /* np_info[w]: for people to read; nothing is decided by it. */
@@ -221,8 +247,18 @@ struct np_group {
 	__u32 ifindex; /* SO_BINDTODEVICE */
 	__u32 v6only;
 	__u32 workers; /* entries of the roster */
+	__u32 table;   /* np_table[2 * g + table - 1] is in force; 0: there is none */
+	__u32 _reserved;
 	__u64 netns;   /* SO_NETNS_COOKIE, 0 where the kernel has none */
 	__u8 addr[16]; /* network order; IPv4 in the first four */
+};
+
+/*
+ * np_table[2 * g], np_table[2 * g + 1]: Maglev's table of group g, and the one before or after it. Each entry is
+ * a worker's number plus one; 0 only where the group has no worker.
+ */
+struct np_table {
+	__u16 w1[NP_TABLE];
 };
 
 /* np_cursor[g]: where rr goes on. A cache line each. */
@@ -257,6 +293,7 @@ struct np_verdicts {
 	__u64 skipped_away;   /* candidates draining or out */
 	__u64 skipped_hung;   /* candidates busy for longer than hang_ms */
 	__u64 skipped_full;   /* candidates whose queue had no room; level 4 */
+	__u64 spilled;        /* runs in which the flow's own worker was fit, and too loaded: cpu, maglev */
 };
 
 /*
@@ -269,6 +306,11 @@ struct np_slot_stats {
 	__u64 nonsyn;       /* chosen for an ACK; with SYN cookies that choice holds */
 	__u64 migrated_in;
 	__u64 migrated_out; /* np_owners names the listener that a connection left */
+
+	/* level 4: the listener's queues as the last SYN that this CPU gave it saw them, itself not included */
+	__u64 accept_queue;
+	__u64 syn_queue;
+	__u64 seen_jiffies; /* when that was */
 };
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * steer_choose: which worker a connection gets, given what is read on the way
  *
- *   1. first_choice() and next_choice() name the policy's workers, best first: steer_policy.h.
+ *   1. choose_first() and next_choice() name the policy's workers, best first: steer_policy.h.
  *   2. fit_of() judges each, by its words alone: ready, hung, draining, out: steer_guard.h.
  *   3. One that is better than what is selected so far is selected on trial: it may have no
  *      listener in this group. At level 4 the listener's own queues are read then, and may be full.
@@ -48,45 +48,22 @@ static __always_inline bool walk_step(struct run *r)
 	return consider_one(r, input_roster(r, i & mask));
 }
 
-/* So many workers are scanned for each SYN under "auto"; more are drawn from. */
-#define SCANNED_MAX 16
-
-/* The rule that is in force here for the policy that is wanted. */
-static __always_inline __u32 rule_of(const struct run *r, __u32 policy)
-{
-	if (policy == NP_POLICY_AUTO)
-		policy = r->s->roster <= SCANNED_MAX ? NP_POLICY_LEAST_EXACT : NP_POLICY_P2C_EXACT;
-	else if (!sees_queues(r) && policy == NP_POLICY_LEAST_EXACT)
-		return NP_POLICY_LEAST;
-	if (!sees_queues(r) && (policy == NP_POLICY_LEAST_EXACT || policy == NP_POLICY_P2C_EXACT))
-		return NP_POLICY_P2C;
-	return policy;
-}
-
-static __always_inline bool is_exact(const struct run *r)
-{
-	return sees_queues(r) && (r->s->policy == NP_POLICY_LEAST_EXACT || r->s->policy == NP_POLICY_P2C_EXACT);
-}
-
-/* Whether the policy's own choice is fit. */
-static __always_inline bool choose_first(struct run *r)
-{
-	return is_exact(r) ? exact_choice(r) : consider_one(r, first_choice(r));
-}
-
 static __always_inline void choose(struct run *r)
 {
 	__u32 i;
 
 	if (r->s->policy == NP_POLICY_RANDOM)
 		r->s->hash = input_random(r);
+	if (r->s->policy == NP_POLICY_MAGLEV)
+		r->s->hash = input_client(r);
 	if (!r->s->roster || choose_first(r))
 		return;
 	COUNT(r->stats->retried);
-	for (i = 1; i < (r->old ? OLD_DRAWS : DRAWS); i++)
+	UNROLLED
+	for (i = 1; i < (is_old(r) ? OLD_DRAWS : DRAWS); i++)
 		if (consider_one(r, next_choice(r, i)))
 			return;
-	if (!r->old)
+	if (!is_old(r))
 		walk(r);
 }
 

@@ -22,21 +22,27 @@ static __always_inline __u64 input_now(struct run *r);
 static __always_inline __u64 input_state(struct run *r, __u32 w);
 static __always_inline __u64 input_busy(struct run *r, __u32 w);
 static __always_inline __u32 input_random(struct run *r);
+static __always_inline __u64 input_since(struct run *r, __u32 w);
+static __always_inline __u64 input_set(struct run *r, __u32 word);
+static __always_inline __u32 input_client(struct run *r);
+static __always_inline __u32 input_table(struct run *r, __u32 i);
+static __always_inline __u64 input_mean(struct run *r);
 /* How many connections worker @w says it has (low 40 bits), and its weight (above). */
 static __always_inline __u64 input_load(struct run *r, __u32 w);
 /* Whether worker @w has a listener in this group, which is selected then. */
 static __always_inline bool try_select(struct run *r, __u32 w);
-/* Level 4, which has input_queue(): a constant in the program, whose other level is not even compiled in. */
+/* Level 4, which has input_queue(); level 2, before Linux 5.14. Constants in the program, whose rest is not even compiled in. */
 static __always_inline bool sees_queues(const struct run *r);
-/*
- * What waits at the listener that try_select() has just selected: connections in its accept queue and
- * half-open ones (low 32 bits), and its backlog (above). Level 4 alone.
- */
+static __always_inline bool is_old(const struct run *r);
+/* What waits at the listener that try_select() has just selected: NP_QUEUE_*(). Level 4 alone. */
 static __always_inline __u64 input_queue(struct run *r, __u32 w);
-/* consider(), weigh() below; the program of level 4 has each verified once, not for every call. */
+/* consider(), weigh(), weigh_own(), published(): the program has some of them verified once, not for every call. */
 static __always_inline bool consider_one(struct run *r, __u32 w1);
+static __always_inline bool consider_first(struct run *r, __u32 w1);
 static __always_inline void weigh_one(struct run *r, __u32 w1);
-/* Calls walk_step(), least_step() until it returns true. */
+static __always_inline void weigh_own_once(struct run *r);
+static __always_inline __u32 published_one(struct run *r, __u32 i);
+/* Calls walk_step(), scan_step() until it returns true. */
 static __always_inline void walk(struct run *r);
 static __always_inline void scan(struct run *r);
 
@@ -47,6 +53,13 @@ static __always_inline void scan(struct run *r);
  */
 #define DRAWS     4
 #define OLD_DRAWS 16
+
+/* With CAP_BPF alone the verifier loses a loop counter's bound, and takes none as an index. */
+#ifdef __bpf__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED
+#endif
 
 /* How fit a worker is: smaller is better. */
 enum fit {
@@ -71,18 +84,24 @@ struct search {
 	__u32 roster; /* candidates: entries of the group's roster */
 	__u32 policy;
 	__u32 step;   /* of the walk, of the scan */
-	__u32 best;   /* of the scan, plus one */
+	__u32 best;   /* of those that were weighed, plus one */
 	__u64 least;  /* its load */
-	__u32 queued; /* at the selected worker's listener; level 4 */
+	__u64 queue;  /* of the selected worker's listener: NP_QUEUE_*(); level 4 */
+	__u64 queue_of_best;
 	__u32 full1;  /* a worker whose queue is full, plus one */
 	__u32 traced; /* 1: what it reads is noted */
+
+	/* kept from run to run: the mean load of the group, as the runs on this CPU come by */
+	__u32 turn;   /* of the roster */
+	__u64 conns;  /* of those whose turn it was since the last mean */
+	__u64 weights;
+	__u64 mean;
 };
 
 struct run {
 	const struct np_config *cfg;
 	struct np_verdicts *stats;
 	volatile struct search *s;
-	bool old;   /* for kernels before 5.14: compile-time constant */
 	struct sk_reuseport_md *md; /* NULL in the twin */
 	struct replay *replay;      /* NULL in the kernel */
 };
@@ -115,17 +134,23 @@ static __always_inline __u32 below(__u32 hash, __u32 n)
 	return (__u32)(((__u64)hash * n) >> 32);
 }
 
-/* Whether a worker busy since then hangs. The clock is read once a run, and seldom at all. */
+/* ns since then; 0 if that is of a later tick than ours. The clock is read once a run, and seldom at all. */
+static __always_inline __u64 passed(struct run *r, __u64 since_ns)
+{
+	__u64 now;
+
+	if (!r->s->now)
+		r->s->now = input_now(r);
+	now = r->s->now;
+	return now > since_ns ? now - since_ns : 0;
+}
+
+/* Whether a worker busy since then hangs. */
 static __always_inline bool is_hung(struct run *r, __u64 busy_since_ns)
 {
 	__u64 limit = (__u64)r->cfg->hang_ms * 1000000;
 
-	if (!busy_since_ns || !limit)
-		return false;
-	if (!r->s->now)
-		r->s->now = input_now(r);
-	/* The stamp may be of a later tick than ours. */
-	return r->s->now > busy_since_ns && r->s->now - busy_since_ns > limit;
+	return busy_since_ns && limit && passed(r, busy_since_ns) > limit;
 }
 
 /* How fit worker @w is, by its words alone. */
@@ -149,7 +174,7 @@ static __always_inline __u64 fit_of(struct run *r, __u32 w)
  */
 static __always_inline bool is_full(__u64 queue)
 {
-	return (__u32)queue > queue >> 32;
+	return NP_QUEUE_ACCEPT(queue) + NP_QUEUE_SYN(queue) > NP_QUEUE_BACKLOG(queue);
 }
 
 /*
@@ -176,7 +201,7 @@ static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
 			if (fit < FIT_FULL)
 				fit = FIT_FULL;
 		}
-		r->s->queued = (__u32)queue;
+		r->s->queue = queue;
 	}
 	r->s->fit = fit;
 	r->s->worker = w;

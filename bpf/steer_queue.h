@@ -9,7 +9,7 @@
 #ifndef STEER_QUEUE_H
 #define STEER_QUEUE_H
 
-#if STEER_EXACT
+#if STEER_LEVEL >= 4
 
 #include <bpf/bpf_core_read.h>
 
@@ -42,18 +42,24 @@ struct sk_reuseport_kern {
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym;
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 
+static __always_inline __u64 at_most(__u64 n, __u64 max)
+{
+	return n < max ? n : max;
+}
+
+/* NP_QUEUE_*() */
 static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
 {
 	struct sk_reuseport_kern *k = bpf_cast_to_kern_ctx(md);
 	struct sock *sk = k->selected_sk;
 	struct inet_connection_sock *icsk;
-	__u32 used;
 
 	if (!sk)
 		return 0;
 	icsk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock));
-	used = sk->sk_ack_backlog + (__u32)icsk->icsk_accept_queue.qlen.counter;
-	return (__u64)sk->sk_max_ack_backlog << 32 | used;
+	return at_most(sk->sk_ack_backlog, NP_QUEUE_MAX) |
+	       at_most((__u32)icsk->icsk_accept_queue.qlen.counter, NP_QUEUE_MAX) << NP_QUEUE_BITS |
+	       at_most(sk->sk_max_ack_backlog, NP_QUEUE_MAX) << 2 * NP_QUEUE_BITS;
 }
 
 #else

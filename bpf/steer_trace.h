@@ -24,16 +24,14 @@ static __always_inline struct np_decision *tracing(void)
 	return bpf_map_lookup_elem(&np_tracing, &zero);
 }
 
-static __always_inline void note(struct run *r, enum np_input_kind kind, __u32 who, __u64 value)
+/* Verified and compiled once, not for every input: half of the program's instructions would be this. */
+__attribute__((noinline)) int steer_note(__u32 kind, __u32 who, __u64 value)
 {
-	struct np_decision *d;
+	struct np_decision *d = tracing();
 	__u32 i;
 
-	if (r->old || !r->s->traced)
-		return;
-	d = tracing();
 	if (!d)
-		return;
+		return 0;
 	i = *(volatile __u32 *)&d->n;
 	if (i < NP_TRACE_INPUTS) {
 		struct np_input *in = &d->inputs[i & (NP_TRACE_INPUTS - 1)];
@@ -43,6 +41,13 @@ static __always_inline void note(struct run *r, enum np_input_kind kind, __u32 w
 		in->value = value;
 	}
 	*(volatile __u32 *)&d->n = i + 1;
+	return 0;
+}
+
+static __always_inline void note(struct run *r, enum np_input_kind kind, __u32 who, __u64 value)
+{
+	if (!is_old(r) && r->s->traced)
+		steer_note(kind, who, value);
 }
 
 static __always_inline void trace_begin(struct run *r)
@@ -50,7 +55,7 @@ static __always_inline void trace_begin(struct run *r)
 	__u32 of_65536 = *(volatile __u32 *)&r->cfg->trace;
 	struct np_decision *d;
 
-	if (r->old)
+	if (is_old(r))
 		return;
 	r->s->traced = 0;
 	if (!of_65536 || (rehash(r->s->hash, 0x7ace) & 0xffff) >= of_65536)
@@ -66,7 +71,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 {
 	struct np_decision *d;
 
-	if (r->old || !r->s->traced)
+	if (is_old(r) || !r->s->traced)
 		return;
 	d = tracing();
 	if (!d)
@@ -77,6 +82,9 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->hash = r->s->hash;
 	d->roster = r->s->roster;
 	d->hang_ms = r->cfg->hang_ms;
+	d->slow_start_ms = r->cfg->slow_start_ms;
+	d->spill = r->cfg->spill;
+	d->bound = r->cfg->bound;
 	d->verdict = verdict;
 	d->exact = sees_queues(r);
 	d->fit = r->s->fit;

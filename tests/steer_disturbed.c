@@ -79,10 +79,14 @@ static bool is_served(const char *address)
 	bool served;
 	char c;
 
-	if (fd < 0)
+	if (fd < 0) {
+		fprintf(stderr, "connect: %s\n", strerror(-fd));
 		return false;
+	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
 	served = recv(fd, &c, 1, 0) == 0;
+	if (!served)
+		fprintf(stderr, "recv: %s\n", strerror(errno));
 	client_close(&fd);
 	return served;
 }
@@ -110,7 +114,7 @@ struct target {
 static const struct target targets[] = {
 	{ MAP_np_workers, 8 },   { MAP_np_ctl, 8 },    { MAP_np_service, 1 },     { MAP_np_config, 1 },
 	{ MAP_np_info, 8 },      { MAP_np_groups, 2 }, { MAP_np_roster, 8 },      { MAP_np_cpu2worker, 2 },
-	{ MAP_np_cursor, 1 },    { MAP_np_health, 8 }, { MAP_np_owners, 0 },
+	{ MAP_np_cursor, 1 },    { MAP_np_health, 8 }, { MAP_np_table, 2 },       { MAP_np_owners, 0 },
 };
 #define TARGETS (sizeof targets / sizeof targets[0])
 
@@ -125,7 +129,8 @@ static uint32_t random_word(unsigned *seed)
 /* One word in an entry of its map. */
 static void spoil_entry(struct np_steer *s, const struct target *t, unsigned *seed)
 {
-	uint32_t key = (uint32_t)rand_r(seed) % t->entries, value[64] = { 0 };
+	uint32_t key = (uint32_t)rand_r(seed) % t->entries;
+	static uint32_t value[sizeof(struct np_table) / 4];
 	struct bpf_map_info info;
 	unsigned len = sizeof info;
 

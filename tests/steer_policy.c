@@ -6,10 +6,13 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <sched.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "steer/steer.h"
 #include "support/steer.h"
@@ -63,6 +66,11 @@ START_TEST(rr_gives_each_worker_its_turn)
 }
 END_TEST
 
+static void set_param(struct rig *r, const char *name, const char *value)
+{
+	ck_assert_msg(np_steer_set_param(r->s, name, value) == 0, "%s", np_steer_error(r->s));
+}
+
 static void pin(int cpu)
 {
 	cpu_set_t set;
@@ -86,6 +94,7 @@ START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "cpu"));
 	ck_assert_int_eq(np_steer_set_cpu(r.w[2], 0), 0);
 	ck_assert_int_eq(np_steer_set_cpu(r.w[1], 1), 0);
+	set_param(&r, "spill", "0");
 	pin(0);
 	rig_drive(&r, 200);
 	ck_assert_uint_eq(r.accepted[2], 200);
@@ -100,6 +109,37 @@ START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
 	rig_drive(&r, 400);
 	check_counts(&r, 800);
 	ck_assert_uint_gt(r.accepted[0], before[0]);
+	rig_stop(&r);
+}
+END_TEST
+
+/* Nobody accepts: only the kernel's queues tell how much worker 2 has. */
+START_TEST(cpu_spills_what_is_too_much_for_its_worker)
+{
+	static int fds[200];
+	cpu_set_t all;
+	struct rig r;
+
+	OWN_STEERING();
+	ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+	if (!CPU_ISSET(0, &all))
+		SKIP("needs CPU 0");
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "cpu"));
+	if (rig_level(&r) < NP_STEER_L4)
+		SKIP("needs level 4");
+	set_param(&r, "spill", "150");
+	ck_assert_int_eq(np_steer_set_cpu(r.w[2], 0), 0);
+	pin(0);
+	for (unsigned i = 0; i < 200; i++)
+		ck_assert_int_ge(fds[i] = client_connect(r.address), 0);
+	ck_assert_uint_eq(rig_accept(&r), 200);
+	check_counts(&r, 200);
+	/* Half as much again as the others, whichever was drawn: 67 of 200, give or take. */
+	ck_assert_uint_ge(r.accepted[2], 55);
+	ck_assert_uint_le(r.accepted[2], 85);
+	ck_assert_uint_eq(rig_stats(&r).spilled, 200 - r.accepted[2] - rig_stats(&r).retried);
+	for (unsigned i = 0; i < 200; i++)
+		client_close(&fds[i]);
 	rig_stop(&r);
 }
 END_TEST
@@ -218,6 +258,349 @@ START_TEST(p2c_avoids_a_loaded_worker)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ weighted */
+
+/* How many of @n fall to each by its share, and 5 sigma either way. */
+static void check_share(const struct rig *r, unsigned i, unsigned n, double share)
+{
+	double want = n * share, slack = 5 * sqrt(n * share * (1 - share));
+
+	ck_assert_msg(fabs(r->accepted[i] - want) <= slack, "worker %u: %u, not %.0f give or take %.0f", i,
+		      r->accepted[i], want, slack);
+}
+
+static void set_weight(struct rig *r, unsigned i, unsigned weight)
+{
+	ck_assert_int_eq(np_steer_set_weight(r->s, (unsigned)np_steer_worker_index(r->w[i]), weight), 0);
+}
+
+/* At every level; the draws of level 2 are fewer than the workers, so that it comes near its shares only. */
+START_TEST(weighted_gives_by_weight_whatever_the_load)
+{
+	static const double shares[] = { 0.1, 0.1, 0.7, 0.1 };
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "weighted", .max_level = _i));
+	set_weight(&r, 2, 700);
+	publish(&r, 2, 100000);
+	rig_drive(&r, 4000);
+	check_counts(&r, 4000);
+	for (unsigned i = 0; i < r.n; i++)
+		if (_i >= NP_STEER_L3)
+			check_share(&r, i, 4000, shares[i]);
+		else
+			ck_assert_uint_gt(r.accepted[2], r.accepted[i] * (i == 2 ? 0 : 3));
+	publish(&r, 2, 0);
+	rig_stop(&r);
+}
+END_TEST
+
+static void ready_for(struct rig *r, unsigned i, uint64_t ms)
+{
+	struct timespec ts;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec - (uint64_t)r->s->clock_offset_ns;
+	/* The kernel's clock may have run for less than that. */
+	r->s->maps.ctl[np_steer_worker_index(r->w[i])].ready_since_ns = now > ms * 1000000 ? now - ms * 1000000 : 1;
+}
+
+/* The clock goes on meanwhile: 4 s of work would be a hundredth of this. */
+#define WARM_MS 400000
+
+START_TEST(a_new_worker_warms_up_under_weighted)
+{
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "weighted"));
+	for (unsigned i = 0; i < r.n; i++)
+		r.s->maps.ctl[np_steer_worker_index(r.w[i])].ready_since_ns = 0;
+	set_param(&r, "slow_start_ms", "400000");
+	ready_for(&r, 1, 0);
+	rig_drive(&r, 1000);
+	ck_assert_uint_le(r.accepted[1], 30);
+	memset(r.accepted, 0, sizeof r.accepted);
+	ready_for(&r, 1, WARM_MS / 4);
+	rig_drive(&r, 2000);
+	ck_assert_uint_ge(r.accepted[1], 90);  /* 1 in 13 is 154 */
+	ck_assert_uint_le(r.accepted[1], 225);
+	memset(r.accepted, 0, sizeof r.accepted);
+	set_param(&r, "slow_start_ms", "0");
+	rig_drive(&r, 4000);
+	check_share(&r, 1, 4000, 0.25);
+	rig_stop(&r);
+}
+END_TEST
+
+/* Without slow start it would get every connection until it has as many as the others. */
+START_TEST(a_new_worker_warms_up_under_least)
+{
+	static int fds[80];
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "least"));
+	for (unsigned i = 0; i < r.n; i++) {
+		r.accepted[i] = i == 1 ? 0 : 20;
+		publish(&r, i, r.accepted[i]);
+	}
+	set_param(&r, "slow_start_ms", "3600000");
+	for (unsigned i = 0; i < r.n; i++)
+		if (i != 1)
+			r.s->maps.ctl[np_steer_worker_index(r.w[i])].ready_since_ns = 0;
+	ready_for(&r, 1, 0);
+	fill(&r, fds, 80);
+	ck_assert_uint_le(r.accepted[1], 2);
+	ck_assert_uint_eq(rig_accepted(&r), 60 + 80);
+	empty(&r, fds, 80);
+	rig_stop(&r);
+}
+END_TEST
+
+START_TEST(who_was_drained_warms_up_again)
+{
+	__u64 *since, was;
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 2, NULL);
+	since = &r.s->maps.ctl[np_steer_worker_index(r.w[0])].ready_since_ns;
+	ck_assert_uint_ne(*since, 0);
+	was = *since = *since - 1;
+	ck_assert_int_eq(np_steer_drain(r.s, (unsigned)np_steer_worker_index(r.w[0])), 0);
+	ck_assert_uint_eq(*since, was);
+	ck_assert_int_eq(np_steer_undrain(r.s, (unsigned)np_steer_worker_index(r.w[0])), 0);
+	ck_assert_uint_gt(*since, was);
+	rig_stop(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ maglev */
+
+/* A client at 127.0.@i: all of 127/8 is ours. */
+static int connect_as(struct rig *r, unsigned i)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002 + i) };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	to.sin_port = htons((uint16_t)atoi(strrchr(r->address, ':') + 1));
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s", strerror(errno));
+	return fd;
+}
+
+/* Which worker client @i gets, from some port. */
+static unsigned worker_of(struct rig *r, unsigned i)
+{
+	unsigned before[RIG_MAX], w;
+	int fd;
+
+	memcpy(before, r->accepted, sizeof before);
+	fd = connect_as(r, i);
+	ck_assert_uint_eq(rig_accept(r), 1);
+	client_close(&fd);
+	for (w = 0; w < r->n && r->accepted[w] == before[w]; w++)
+		;
+	ck_assert_uint_lt(w, r->n);
+	return w;
+}
+
+#define CLIENTS 400
+
+START_TEST(maglev_keeps_a_client_at_its_worker)
+{
+	unsigned home[CLIENTS];
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev", .max_level = _i));
+	for (unsigned i = 0; i < CLIENTS; i++)
+		home[i] = worker_of(&r, i);
+	check_counts(&r, CLIENTS);
+	check_even(&r);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		ck_assert_uint_eq(worker_of(&r, i), home[i]);
+	rig_stop(&r);
+}
+END_TEST
+
+/* Those of the worker that has gone go elsewhere, and few others with them. */
+START_TEST(maglev_moves_few_when_a_worker_leaves)
+{
+	unsigned home[CLIENTS], moved = 0, w;
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev"));
+	for (unsigned i = 0; i < CLIENTS; i++)
+		home[i] = worker_of(&r, i);
+	ck_assert_int_eq(np_steer_leave(r.w[3]), 0);
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		w = worker_of(&r, i);
+		ck_assert_uint_ne(w, 3);
+		moved += home[i] != 3 && w != home[i];
+	}
+	ck_assert_msg(moved < CLIENTS / 8, "%u of %u clients lost their worker", moved, CLIENTS);
+	rig_stop(&r);
+}
+END_TEST
+
+/* One client has as many connections as a hundred others together. */
+START_TEST(maglev_bounds_what_one_client_does_to_its_worker)
+{
+	static int fds[400];
+	struct rig r;
+	double mean;
+
+	OWN_STEERING();
+	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev"));
+	set_param(&r, "bound", "125");
+	for (unsigned i = 0; i < 400; i++) {
+		fds[i] = connect_as(&r, i % 2 ? 0 : i);
+		ck_assert_uint_eq(rig_accept(&r), 1);
+		for (unsigned w = 0; w < r.n; w++)
+			publish(&r, w, r.accepted[w]);
+	}
+	check_counts(&r, 400);
+	mean = 400.0 / r.n;
+	/* The mean is as old as eight runs, and each worker may have eight connections over it. */
+	ck_assert_msg(most(&r) <= 1.25 * (mean + 1) + 9, "%u at one worker, %.0f on average", most(&r), mean);
+	ck_assert_uint_gt(rig_stats(&r).spilled, 50);
+	empty(&r, fds, 400);
+	rig_stop(&r);
+}
+END_TEST
+
+START_TEST(maglev_without_a_bound_leaves_all_of_one_client_together)
+{
+	static int fds[100];
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev"));
+	set_param(&r, "bound", "0");
+	fill(&r, fds, 100);
+	ck_assert_uint_eq(most(&r), 100);
+	ck_assert_uint_eq(rig_stats(&r).spilled, 0);
+	empty(&r, fds, 100);
+	rig_stop(&r);
+}
+END_TEST
+
+/* The client's address is elsewhere in the packet, and longer. */
+START_TEST(maglev_tells_ipv6_clients_apart)
+{
+	unsigned seen = 0;
+	struct rig r;
+
+	OWN_STEERING();
+	rig_open(&r, NULL, NP_OPTS(np_steer_opts, .policy = "maglev"));
+	for (unsigned i = 0; i < 8; i++)
+		rig_worker(&r, "[::]:0");
+	/* Through the address of IPv4 too: a dual listener sees both. */
+	for (unsigned i = 0; i < 100; i++)
+		worker_of(&r, i);
+	for (unsigned i = 0; i < r.n; i++)
+		seen += r.accepted[i] > 0;
+	ck_assert_uint_eq(seen, 8);
+	set_param(&r, "bound", "0");
+	memset(r.accepted, 0, sizeof r.accepted);
+	rig_drive(&r, 100); /* all from ::1 */
+	ck_assert_uint_eq(most(&r), 100);
+	rig_stop(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ bitmap */
+
+START_TEST(bitmap_gives_to_those_that_are_published)
+{
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "bitmap", .max_level = _i));
+	rig_drive(&r, 2000); /* nobody is: by hash */
+	check_even(&r);
+	memset(r.accepted, 0, sizeof r.accepted);
+	set_param(&r, "set", "1,4-5,7");
+	rig_drive(&r, 4000);
+	for (unsigned i = 0; i < r.n; i++)
+		check_share(&r, i, 4000, i == 1 || i == 4 || i == 5 || i == 7 ? 0.25 : 0);
+	ck_assert_uint_eq(rig_stats(&r).steered, 6000);
+
+	/* One of them cannot: the others of the set, and where the set has no other, somebody else. */
+	memset(r.accepted, 0, sizeof r.accepted);
+	set_param(&r, "set", "2");
+	ck_assert_int_eq(np_steer_drain(r.s, (unsigned)np_steer_worker_index(r.w[2])), 0);
+	rig_drive(&r, 500);
+	ck_assert_uint_eq(r.accepted[2], 0);
+	ck_assert_uint_eq(rig_stats(&r).steered, 6500);
+	rig_stop(&r);
+}
+END_TEST
+
+/* Bits of every word, and of workers that are not there. */
+START_TEST(bitmap_counts_members_in_every_word)
+{
+	uint64_t set[4] = { 1ull << 3, 0, 1ull << 63, ~0ull };
+	char text[64];
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "bitmap"));
+	ck_assert_int_eq(np_steer_publish(r.s, set, 4), 0);
+	ck_assert_int_eq(np_steer_param(r.s, "set", text, sizeof text), 0);
+	ck_assert_str_eq(text, "3,191-255");
+	rig_drive(&r, 1000); /* most draws meet nobody; the walk finds one */
+	ck_assert_uint_eq(rig_stats(&r).steered, 1000);
+	ck_assert_int_eq(np_steer_publish(r.s, set, 1), 0);
+	memset(r.accepted, 0, sizeof r.accepted);
+	rig_drive(&r, 200);
+	ck_assert_uint_eq(r.accepted[3], 200);
+	ck_assert_int_eq(np_steer_publish(r.s, set, 5), -EINVAL);
+	rig_stop(&r);
+}
+END_TEST
+
+START_TEST(parameters_out_of_range_are_refused_in_words)
+{
+	static const struct {
+		const char *name, *bad[7];
+	} cases[] = {
+		{ "spill", { "99", "10001", "-1", "", "x", "1.5" } },
+		{ "bound", { "1", "10001", "-100", "", "100 ", "%" } },
+		{ "slow_start_ms", { "-1", "3600001", "", "s", "1s" } },
+		{ "set", { "", "256", "3-1", "1,", ",1", "1--2", "all" } },
+	};
+	char before[64], after[64];
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 1, NULL);
+	set_param(&r, "set", "0-3,8");
+	for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+		ck_assert_int_eq(np_steer_param(r.s, cases[c].name, before, sizeof before), 0);
+		for (unsigned b = 0; b < 7 && cases[c].bad[b]; b++) {
+			ck_assert_int_eq(np_steer_set_param(r.s, cases[c].name, cases[c].bad[b]), -EINVAL);
+			ck_assert_ptr_nonnull(strstr(np_steer_error(r.s), " takes "));
+		}
+		ck_assert_int_eq(np_steer_param(r.s, cases[c].name, after, sizeof after), 0);
+		ck_assert_str_eq(before, after);
+	}
+	set_param(&r, "spill", "0");
+	set_param(&r, "bound", "10000");
+	set_param(&r, "slow_start_ms", "3600000");
+	set_param(&r, "set", "none");
+	ck_assert_int_eq(np_steer_param(r.s, "set", after, sizeof after), 0);
+	ck_assert_str_eq(after, "none");
+	rig_stop(&r);
+}
+END_TEST
+
 /* Not what the kernel's hash would do: one worker of four gets all, as the program says. */
 START_TEST(the_spread_is_the_programs_not_the_kernels)
 {
@@ -266,7 +649,7 @@ START_TEST(unknown_policies_are_refused_in_words)
 			 -EINVAL);
 	ck_assert_ptr_null(s);
 	ck_assert_str_eq(why, "there is no policy \"best\"; there are: hash rr cpu random p2c least "
-			      "p2c-exact least-exact auto");
+			      "p2c-exact least-exact auto maglev weighted bitmap");
 
 	rig_start(&r, 1, NULL);
 	ck_assert_int_eq(np_steer_set_policy(r.s, "best"), -EINVAL);
@@ -288,6 +671,19 @@ int main(void)
 	tcase_add_test(t, p2c_keeps_published_connections_nearly_level);
 	tcase_add_test(t, p2c_avoids_a_loaded_worker);
 	tcase_add_test(t, cpu_gives_to_the_worker_of_the_syns_cpu);
+	tcase_add_test(t, cpu_spills_what_is_too_much_for_its_worker);
+	tcase_add_loop_test(t, weighted_gives_by_weight_whatever_the_load, NP_STEER_L2, NP_STEER_L4 + 1);
+	tcase_add_test(t, a_new_worker_warms_up_under_weighted);
+	tcase_add_test(t, a_new_worker_warms_up_under_least);
+	tcase_add_test(t, who_was_drained_warms_up_again);
+	tcase_add_loop_test(t, maglev_keeps_a_client_at_its_worker, NP_STEER_L2, NP_STEER_L4 + 1);
+	tcase_add_test(t, maglev_moves_few_when_a_worker_leaves);
+	tcase_add_test(t, maglev_bounds_what_one_client_does_to_its_worker);
+	tcase_add_test(t, maglev_without_a_bound_leaves_all_of_one_client_together);
+	tcase_add_test(t, maglev_tells_ipv6_clients_apart);
+	tcase_add_loop_test(t, bitmap_gives_to_those_that_are_published, NP_STEER_L2, NP_STEER_L4 + 1);
+	tcase_add_test(t, bitmap_counts_members_in_every_word);
+	tcase_add_test(t, parameters_out_of_range_are_refused_in_words);
 	tcase_add_test(t, the_spread_is_the_programs_not_the_kernels);
 	tcase_add_test(t, switching_the_policy_loses_no_connection);
 	tcase_add_test(t, unknown_policies_are_refused_in_words);

@@ -234,7 +234,7 @@ START_TEST(every_map_of_structs_keeps_the_names_of_its_fields)
 		ck_assert_ptr_nonnull(btf);
 		t = btf__type_by_id(btf, info.btf_value_type_id);
 		if (info.value_size > 8)
-			ck_assert_msg(btf_is_struct(t) && btf_vlen(t) > 1, "%s", map_name(m));
+			ck_assert_msg(btf_is_struct(t) && btf_vlen(t) > 0, "%s", map_name(m));
 		btf__free(btf);
 	}
 	rig_stop(&r);

@@ -2,7 +2,8 @@
 /*
  * steer_trace: what the program tells of its decisions, and its twin in userspace comes to the same
  *
- * Each policy in each of five situations; over ten thousand decisions for each policy.
+ * Each policy in each of five situations, at the highest level and at level 3; over twenty thousand decisions for
+ * each policy.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "given_hung.h"
 #include "steer/steer.h"
 #include "steer/twin.h"
 #include "support/steer.h"
@@ -59,8 +61,7 @@ static void put_into(struct rig *r, enum situation what)
 		np_steer_drain(r->s, 3);
 		break;
 	case ONE_HANGS:
-		__atomic_store_n(&steer_worker_line(r->w[5])->busy_since_ns, sys_clock_ns() - 3600000000000ull,
-				 __ATOMIC_RELAXED);
+		given_hung(r, 5);
 		break;
 	case TWO_ARE_GONE:
 		rig_close_listener(r, 1);
@@ -78,18 +79,25 @@ static void put_into(struct rig *r, enum situation what)
 /* The program, its twin, the counters and the listeners: all four. */
 START_TEST(the_twin_agrees_with_every_decision)
 {
-	const char *policy = np_steer_policies((unsigned)_i / SITUATIONS);
-	enum situation what = (enum situation)(_i % SITUATIONS);
+	const char *policy = np_steer_policies((unsigned)_i / SITUATIONS / 2);
+	enum situation what = (enum situation)(_i / 2 % SITUATIONS);
+	int level = _i % 2 ? NP_STEER_L3 : 0;
 	struct told t = { .n = 0 };
 	pthread_t thread;
 	void *result;
 	struct rig r;
 
 	OWN_STEERING();
-	rig_start(&r, WORKERS, NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true));
+	rig_start(&r, WORKERS, NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true, .max_level = level));
 	for (unsigned i = 0; i < WORKERS; i += 3)
 		np_steer_set_cpu(r.w[i], (int)i / 3);
 	put_into(&r, what);
+	/* What weighs has something to weigh; what is new is warming up; who is published is not everybody. */
+	for (unsigned i = 0; i < WORKERS; i++)
+		np_steer_set_weight(r.s, i, 50 + 100 * i);
+	ck_assert_int_eq(np_steer_set_param(r.s, "slow_start_ms", what % 2 ? "600000" : "0"), 0);
+	ck_assert_int_eq(np_steer_set_param(r.s, "set", what == ALL_WELL ? "none" : "1-5,7"), 0);
+	ck_assert_int_eq(np_steer_set_param(r.s, "bound", what == ONE_DRAINS ? "0" : "100"), 0);
 	t.s = r.s;
 	ck_assert_int_eq(pthread_create(&thread, NULL, listen_to, &t), 0);
 	AWAIT(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
@@ -188,11 +196,11 @@ START_TEST(the_twin_takes_any_record)
 
 		for (size_t k = 0; k < sizeof d; k++)
 			((unsigned char *)&d)[k] = (unsigned char)rand_r(&seed);
-		d.policy %= 4;
+		d.policy %= 12;
 		d.roster %= 300;
 		d.n %= NP_TRACE_INPUTS + 2;
 		for (unsigned k = 0; k < NP_TRACE_INPUTS; k++)
-			d.inputs[k].kind = d.inputs[k].kind % 8;
+			d.inputs[k].kind = d.inputs[k].kind % 16;
 		twin_agrees(&d);
 	}
 }
@@ -206,7 +214,7 @@ int main(void)
 
 	while (np_steer_policies((unsigned)policies))
 		policies++;
-	tcase_add_loop_test(t, the_twin_agrees_with_every_decision, 0, policies * SITUATIONS);
+	tcase_add_loop_test(t, the_twin_agrees_with_every_decision, 0, 2 * policies * SITUATIONS);
 	tcase_add_test(t, as_many_flows_are_told_of_as_was_asked_for);
 	tcase_add_test(t, the_twin_tells_another_worker_and_other_inputs_apart);
 	tcase_add_test(t, the_twin_takes_any_record);

@@ -105,6 +105,7 @@ struct np_steer_stats {
 	uint64_t migrated_none; /* of migrated_*: likewise */
 	uint64_t retried, skipped_empty, skipped_away, skipped_hung;
 	uint64_t skipped_full; /* level 4 */
+	uint64_t spilled; /* cpu, maglev: the flow's own worker was fit, and too loaded */
 };
 NP_OPTS_INIT(np_steer_stats)
 
@@ -300,8 +301,12 @@ NP_API void np_steer_conn_dec(struct np_steer_worker *w);
  *
  * "hash": each flow to one of the workers, evenly. "rr": in turn. "random": evenly, whatever the flow.
  * "p2c": the less loaded one of two by the hash. "least": the least loaded one. "cpu": to the worker of the CPU
- * that got the SYN. Loaded: by published connections, for each unit of weight. "p2c-exact", "least-exact": those
- * that wait in the listener's own queues included (level 4; below it they are "p2c" and "least").
+ * that got the SYN, until it has more than "spill" % of another's load. "maglev": a client's connections to the same
+ * worker, until that has more than "bound" % of the mean load. "weighted": each by its share of the weights,
+ * whatever its load. "bitmap": evenly to those that np_steer_publish() has named, and by hash where it has named none.
+ * Loaded: by published connections, for each unit of weight. "p2c-exact", "least-exact": those
+ * that wait in the listener's own queues included (level 4; below it they are "p2c" and "least"); so do "cpu" and
+ * "maglev" there.
  * "auto", what a new service has: least-exact up to 16 workers, p2c-exact above, and p2c below level 4.
  *
  * Thread: setup.
@@ -331,6 +336,17 @@ NP_API int np_steer_drain(struct np_steer *s, unsigned w);
 NP_API int np_steer_undrain(struct np_steer *s, unsigned w);
 NP_API int np_steer_kick(struct np_steer *s, unsigned w);
 
+/*
+ * np_steer_publish() - the workers that the policy "bitmap" chooses from
+ *
+ * @set: bit w % 64 of word w / 64 is worker w; @words of them, and none beyond. One store for each 64 workers: for a
+ * control plane, or each worker's own loop, to call as often as it likes. A member that cannot take a
+ * connection is passed over as always; a set of none leaves the choice to the hash.
+ *
+ * Thread: any. Return: 0; -EINVAL for more words than there are workers, -NP_EUNSUPPORTED at level 0.
+ */
+NP_API int np_steer_publish(struct np_steer *s, const uint64_t *set, unsigned words);
+
 #define NP_STEER_WEIGHT_MAX 10000
 /*
  * np_steer_set_weight() - worker @w's share under the policies that weigh, 100 where nothing was said
@@ -345,6 +361,9 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
  * "hang_ms": from when on a busy worker is passed over, in milliseconds; 0: never. "on_exhausted": what
  * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused;
  * "full_queue": where a full listener was met it goes there, and the kernel drops it without a word (level 4).
+ * "spill", "bound": per cent, 100 to 10000, 0: never. "slow_start_ms": for so long after it was claimed or undrained a
+ * worker's weight grows up to its own, under every policy that weighs; up to an hour, 0: it has it at once.
+ * "set": np_steer_publish()'s, as "0-3,8", "none".
  *
  * Thread: setup. Return: 0; -EINVAL for an unknown name or a value out of range; else as
  *         np_steer_set_policy(). np_steer_error() has the sentence.
@@ -392,6 +411,8 @@ struct np_steer_queue {
 	unsigned group, worker;
 	unsigned queued;  /* connections that wait for accept(2) */
 	unsigned backlog; /* so many may */
+	unsigned half_open;    /* whose ACK is to come, as the last SYN that was given to it saw them (level 4) */
+	uint64_t half_open_at; /* when that was, in the kernel's ticks; 0: never, and below level 4 */
 };
 
 /*

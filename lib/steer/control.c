@@ -73,7 +73,7 @@ struct param {
 	const char *name;
 	const char *takes;
 	int (*set)(struct np_steer *s, const char *value); /* -EDOM: not a value for it */
-	void (*show)(const struct np_config *c, char *dst, size_t cap);
+	void (*show)(struct np_steer *s, const struct np_config *c, char *dst, size_t cap);
 };
 
 static int number(const char *text, int max, int *ret)
@@ -97,7 +97,7 @@ static int set_hang_ms(struct np_steer *s, const char *value)
 	return r < 0 ? r : np_steer_set_hang_ms(s, ms);
 }
 
-static void show_hang_ms(const struct np_config *c, char *dst, size_t cap)
+static void show_hang_ms(struct np_steer *s, const struct np_config *c, char *dst, size_t cap)
 {
 	snprintf(dst, cap, "%u", c->hang_ms);
 }
@@ -122,16 +122,127 @@ static int set_on_exhausted(struct np_steer *s, const char *value)
 	return 0;
 }
 
-static void show_on_exhausted(const struct np_config *c, char *dst, size_t cap)
+static void show_on_exhausted(struct np_steer *s, const struct np_config *c, char *dst, size_t cap)
 {
 	bool rst = c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
 
 	snprintf(dst, cap, "%s", rst ? "rst" : c->on_exhausted == NP_EXHAUSTED_FULL_QUEUE ? "full_queue" : "serve");
 }
 
+/* Less than 100 % would be a worker that is never the flow's own. */
+static int set_percent(struct np_steer *s, uint32_t *word, const char *value)
+{
+	int v, r;
+
+	r = number(value, 10000, &v);
+	if (r < 0 || (v && v < 100))
+		return -EDOM;
+	set_word(s, word, (uint32_t)v);
+	return 0;
+}
+
+static int set_spill(struct np_steer *s, const char *value)
+{
+	return set_percent(s, &s->maps.config->spill, value);
+}
+
+static void show_spill(struct np_steer *s, const struct np_config *c, char *dst, size_t cap)
+{
+	snprintf(dst, cap, "%u", c->spill);
+}
+
+static int set_bound(struct np_steer *s, const char *value)
+{
+	return set_percent(s, &s->maps.config->bound, value);
+}
+
+static void show_bound(struct np_steer *s, const struct np_config *c, char *dst, size_t cap)
+{
+	snprintf(dst, cap, "%u", c->bound);
+}
+
+#define SLOW_START_MAX_MS 3600000
+
+static int set_slow_start(struct np_steer *s, const char *value)
+{
+	int ms, r;
+
+	r = number(value, SLOW_START_MAX_MS, &ms);
+	if (r == 0)
+		set_word(s, &s->maps.config->slow_start_ms, (uint32_t)ms);
+	return r;
+}
+
+static void show_slow_start(struct np_steer *s, const struct np_config *c, char *dst, size_t cap)
+{
+	snprintf(dst, cap, "%u", c->slow_start_ms);
+}
+
+/* "7" or "3-7", up to a comma or the end, and *@text behind that. -EDOM. */
+static int parse_range(const char **text, unsigned *first, unsigned *last)
+{
+	unsigned long a, b;
+	char *end;
+
+	if (**text < '0' || **text > '9')
+		return -EDOM;
+	a = b = strtoul(*text, &end, 10);
+	if (*end == '-') {
+		if (end[1] < '0' || end[1] > '9')
+			return -EDOM;
+		b = strtoul(end + 1, &end, 10);
+	}
+	if (a > b || b >= NP_WORKERS || (*end && *end != ',') || (*end == ',' && !end[1]))
+		return -EDOM;
+	*text = *end ? end + 1 : end;
+	*first = (unsigned)a;
+	*last = (unsigned)b;
+	return 0;
+}
+
+static int set_set(struct np_steer *s, const char *value)
+{
+	uint64_t set[NP_WORKERS / 64] = { 0 };
+	unsigned first, last;
+	int r = *value ? 0 : -EDOM;
+
+	if (!strcmp(value, "none"))
+		value = "";
+	while (r == 0 && *value) {
+		r = parse_range(&value, &first, &last);
+		for (unsigned w = first; r == 0 && w <= last; w++)
+			set[w / 64] |= (uint64_t)1 << w % 64;
+	}
+	return r == 0 ? np_steer_publish(s, set, NP_WORKERS / 64) : r;
+}
+
+static bool in_set(const struct np_steer *s, unsigned w)
+{
+	return w < NP_WORKERS && s->maps.service->set[w / 64] >> w % 64 & 1;
+}
+
+static void show_set(struct np_steer *s, const struct np_config *c, char *dst, size_t cap)
+{
+	size_t n = 0;
+
+	snprintf(dst, cap, "none");
+	for (unsigned w = 0, last; w < NP_WORKERS && n < cap; w = last + 1) {
+		last = w;
+		if (!in_set(s, w))
+			continue;
+		while (in_set(s, last + 1))
+			last++;
+		n += (size_t)snprintf(dst + n, cap - n, last > w ? "%s%u-%u" : "%s%u", n ? "," : "", w, last);
+	}
+}
+
 static const struct param params[] = {
 	{ "hang_ms", "milliseconds, 0 for never", set_hang_ms, show_hang_ms },
 	{ "on_exhausted", "serve, rst or full_queue", set_on_exhausted, show_on_exhausted },
+	{ "spill", "per cent, 100 to 10000, or 0 for never", set_spill, show_spill },
+	{ "bound", "per cent, 100 to 10000, or 0 for none", set_bound, show_bound },
+	{ "slow_start_ms", "milliseconds, up to an hour", set_slow_start, show_slow_start },
+	{ "set", "workers, as 0-3,8, or none", set_set, show_set },
 };
 #define PARAMS (sizeof params / sizeof params[0])
 
@@ -183,7 +294,7 @@ int np_steer_param(struct np_steer *s, const char *name, char *dst, size_t cap)
 		return no_program(s);
 	r = maps_config(&s->maps, &c);
 	if (r == 0)
-		p->show(&c, dst, cap);
+		p->show(s, &c, dst, cap);
 	return r;
 }
 
@@ -217,7 +328,11 @@ int np_steer_drain(struct np_steer *s, unsigned w)
 
 int np_steer_undrain(struct np_steer *s, unsigned w)
 {
-	return set_state(s, w, NP_WORKER_READY);
+	int r = must_be_claimed(s, w);
+
+	if (r == 0)
+		worker_warms_up(s, w);
+	return r == 0 ? set_state(s, w, NP_WORKER_READY) : r;
 }
 
 int np_steer_kick(struct np_steer *s, unsigned w)
@@ -235,6 +350,17 @@ int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight)
 	if (r == 0)
 		__atomic_store_n(&s->maps.ctl[w].weight, weight, __ATOMIC_RELEASE);
 	return r;
+}
+
+int np_steer_publish(struct np_steer *s, const uint64_t *set, unsigned words)
+{
+	if (!steer_has_program(s))
+		return -NP_EUNSUPPORTED;
+	if (words > NP_WORKERS / 64)
+		return -EINVAL;
+	for (unsigned i = 0; i < NP_WORKERS / 64; i++)
+		__atomic_store_n(&s->maps.service->set[i], i < words ? set[i] : 0, __ATOMIC_RELEASE);
+	return 0;
 }
 
 /* ------------------------------------------------------------------ health */

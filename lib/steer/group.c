@@ -115,6 +115,7 @@ void group_roster(struct np_steer *s, unsigned g)
 		if (slot_live(s, g, w))
 			__atomic_store_n(&e[n++].w1, w + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->maps.groups[g].workers, n, __ATOMIC_RELEASE);
+	table_build(s, g, e, n);
 	for (; n < NP_WORKERS && e[n].w1; n++)
 		__atomic_store_n(&e[n].w1, 0, __ATOMIC_RELAXED);
 }

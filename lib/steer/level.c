@@ -23,10 +23,10 @@ int level_load_program(const struct maps *m, unsigned g, enum np_steer_level lev
 	struct object *o;
 	int r;
 
-	r = object_open(&o, level >= NP_STEER_L4 ? OBJECT_EXACT : OBJECT_PLAIN, why, cap);
+	r = object_open(&o, (int)level, why, cap);
 	if (r < 0)
 		return r;
-	r = object_load_program(o, m, g, level >= NP_STEER_L3, ret_fd);
+	r = object_load_program(o, m, g, ret_fd);
 	object_close(&o);
 	return r;
 }
@@ -66,6 +66,8 @@ static void configure(struct np_config *c, const struct np_steer_opts *o, enum n
 	c->hang_ms = STEER_DEFAULT_HANG_MS;
 	if (o->hang_ms)
 		c->hang_ms = o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
+	c->spill = STEER_DEFAULT_SPILL;
+	c->bound = STEER_DEFAULT_BOUND;
 	/* Without it, who knows the NIC's hash could aim at one worker. Zero does no other harm. */
 	sys_random(&c->seed, sizeof c->seed);
 }

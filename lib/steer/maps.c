@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "netpoll/steer.h"
 #include "steer/object.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
@@ -109,7 +110,7 @@ int maps_create(struct maps *m, char *why, size_t cap)
 	struct object *o;
 	int r;
 
-	r = object_open(&o, OBJECT_PLAIN, why, cap);
+	r = object_open(&o, NP_STEER_L2, why, cap);
 	if (r < 0)
 		return r;
 	r = object_load_maps(o);
@@ -229,7 +230,7 @@ int maps_open(struct maps *m, const char *dir, unsigned *ret_abi, char *why, siz
 	if (r < 0)
 		return r;
 	*ret_abi = 0; /* from here on it is theirs and ours; what may be wrong is what is there */
-	r = object_open(&o, OBJECT_PLAIN, why, cap);
+	r = object_open(&o, NP_STEER_L2, why, cap);
 	if (r < 0)
 		return r;
 	r = open_all(m, dir, o, why, cap);

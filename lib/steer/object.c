@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* object: the only file that sees the skeleton. */
+/* object: the only file that sees the skeletons, and of them no more than the bytes: there are three of a kind. */
 #include "steer/object.h"
 
 #include <errno.h>
@@ -11,13 +11,12 @@
 
 #include "steer.skel.h"
 #include "steer_exact.skel.h"
+#include "steer_old.skel.h"
 #include "steer/maps.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 
 struct object {
-	struct steer_bpf *plain;       /* one of these */
-	struct steer_exact_bpf *exact;
 	struct bpf_object *obj;
 	libbpf_print_fn_t old_print;
 	char *why;
@@ -41,17 +40,19 @@ static int hear(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-static struct bpf_object *open_skeleton(struct object *o, enum object_kind kind)
+static struct bpf_object *parse(int level)
 {
-	if (kind == OBJECT_EXACT) {
-		o->exact = steer_exact_bpf__open();
-		return o->exact ? o->exact->obj : NULL;
-	}
-	o->plain = steer_bpf__open();
-	return o->plain ? o->plain->obj : NULL;
+	size_t n;
+	const void *elf = level >= 4 ? steer_exact_bpf__elf_bytes(&n) :
+			  level == 3 ? steer_bpf__elf_bytes(&n) :
+				       steer_old_bpf__elf_bytes(&n);
+
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "steer");
+
+	return bpf_object__open_mem(elf, n, &opts);
 }
 
-int object_open(struct object **ret, enum object_kind kind, char *why, size_t cap)
+int object_open(struct object **ret, int level, char *why, size_t cap)
 {
 	struct object *o = calloc(1, sizeof *o);
 	int r;
@@ -62,7 +63,7 @@ int object_open(struct object **ret, enum object_kind kind, char *why, size_t ca
 	o->cap = cap;
 	listening = o;
 	o->old_print = libbpf_set_print(hear);
-	o->obj = open_skeleton(o, kind);
+	o->obj = parse(level);
 	if (!o->obj) {
 		r = -errno;
 		object_close(&o);
@@ -77,8 +78,7 @@ void object_close(struct object **p)
 	struct object *o = *p;
 
 	*p = NULL;
-	steer_bpf__destroy(o->plain);
-	steer_exact_bpf__destroy(o->exact);
+	bpf_object__close(o->obj);
 	libbpf_set_print(o->old_print);
 	listening = NULL;
 	free(o);
@@ -111,10 +111,10 @@ void object_map_shape(const struct object *o, const char *name, struct bpf_map_i
 	ret->max_entries = bpf_map__max_entries(m);
 }
 
-int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate,
-			int *ret_fd)
+int object_load_program(struct object *o, const struct maps *m, unsigned g, int *ret_fd)
 {
-	struct bpf_program *p = o->exact ? o->exact->progs.np_steer : migrate ? o->plain->progs.np_steer : o->plain->progs.np_steer_plain;
+	struct bpf_program *p = bpf_object__find_program_by_name(o->obj, "np_steer");
+	uint32_t group = g;
 	int r;
 
 	SYS_FAULT(bpf);
@@ -123,10 +123,9 @@ int object_load_program(struct object *o, const struct maps *m, unsigned g, bool
 		if (r < 0)
 			return r;
 	}
-	if (o->exact)
-		o->exact->rodata->np_group = g;
-	else
-		o->plain->rodata->np_group = g;
+	r = bpf_map__set_initial_value(find(o, ".rodata"), &group, sizeof group);
+	if (r < 0)
+		return r;
 	bpf_program__set_autoload(p, true);
 	r = bpf_object__load(o->obj);
 	return r < 0 ? r : sys_dup(bpf_program__fd(p), ret_fd);

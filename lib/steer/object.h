@@ -17,13 +17,13 @@ struct bpf_map_info;
 struct maps;
 struct object;
 
-enum object_kind {
-	OBJECT_PLAIN, /* needs nothing of the kernel's own types */
-	OBJECT_EXACT, /* level 4: BTF, kfuncs, CAP_PERFMON */
-};
-
-/* @why (may be NULL): gets libbpf's last warning, in one line, while the object is open. */
-int object_open(struct object **ret, enum object_kind kind, char *why, size_t cap);
+/*
+ * object_open() - the object for @level, 2 to 4
+ *
+ * The maps are the same in all of them. @why (may be NULL): gets libbpf's last warning, in one line, while the
+ * object is open.
+ */
+int object_open(struct object **ret, int level, char *why, size_t cap);
 void object_close(struct object **o);
 
 int object_load_maps(struct object *o);
@@ -31,12 +31,7 @@ int object_map_fd(const struct object *o, const char *name);
 /* type, key_size, value_size, max_entries. */
 void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret);
 
-/*
- * object_load_program() - the program of group @g, over the maps of @m
- *
- * @migrate: the one for Linux 5.14 and later, the only one there is of the exact kind. Return: 0, or -errno as the kernel said.
- */
-int object_load_program(struct object *o, const struct maps *m, unsigned g, bool migrate,
-			int *ret_fd);
+/* object_load_program() - the program of group @g, over the maps of @m. Return: 0, or -errno as the kernel said. */
+int object_load_program(struct object *o, const struct maps *m, unsigned g, int *ret_fd);
 
 #endif

@@ -69,6 +69,7 @@ int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void
 }
 
 struct told {
+	struct np_steer *s;
 	int (*fn)(void *arg, const struct np_steer_queue *q);
 	void *arg;
 	int r;
@@ -85,13 +86,14 @@ static void tell(void *arg, const struct queue *q)
 	};
 	struct told *t = arg;
 
+	stats_half_open(t->s, q->group, q->worker, &out);
 	if (t->r == 0)
 		t->r = t->fn(t->arg, &out);
 }
 
 int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_steer_queue *q), void *arg)
 {
-	struct told t = { fn, arg, 0 };
+	struct told t = { s, fn, arg, 0 };
 	int fd = -1, r;
 
 	if (!steer_has_program(s))

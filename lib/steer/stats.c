@@ -44,9 +44,9 @@ int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret)
 	/* The same words in the same order, but for the size. */
 	_Static_assert(sizeof out - offsetof(struct np_steer_stats, syn_total) == sizeof v,
 		       "np_verdicts has grown");
-	_Static_assert(offsetof(struct np_steer_stats, skipped_full) -
+	_Static_assert(offsetof(struct np_steer_stats, spilled) -
 				       offsetof(struct np_steer_stats, syn_total) ==
-			       offsetof(struct np_verdicts, skipped_full),
+			       offsetof(struct np_verdicts, spilled),
 		       "another order");
 	r = sum(s, MAP_np_stats, 0, (uint64_t *)&v, WORDS(v));
 	if (r < 0)
@@ -69,6 +69,20 @@ static int add_slot(struct np_steer *s, unsigned g, unsigned w, struct np_steer_
 	i->migrated_in += t.migrated_in;
 	i->migrated_out += t.migrated_out;
 	return 0;
+}
+
+void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer_queue *ret)
+{
+	uint32_t slot = NP_SLOT(g, w);
+	struct np_slot_stats *all = calloc((size_t)map_cpus(), sizeof *all);
+
+	if (all && map_lookup(&s->maps, MAP_np_worker_stats, &slot, all) == 0)
+		for (int cpu = 0; cpu < map_cpus(); cpu++)
+			if (all[cpu].seen_jiffies > ret->half_open_at) {
+				ret->half_open_at = all[cpu].seen_jiffies;
+				ret->half_open = (unsigned)all[cpu].syn_queue;
+			}
+	free(all);
 }
 
 int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w,

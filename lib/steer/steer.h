@@ -7,7 +7,7 @@
  *   pins     services in a bpffs: found, joined, listed;  load: loaded and unloaded
  *   maps     the maps; object: the embedded program
  *   worker   a claim and its line
- *   group    an address and its roster
+ *   group    an address and its roster;  table: for "maglev", made of the roster
  *   listen   the one legal order
  *   own      the listeners of this process; queues: what waits at each listener of the service
  *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
@@ -33,6 +33,10 @@
 #define STEER_DEFAULT_SERVICE "default"
 /* Ten ticks of the slowest clock (HZ=100): what is shorter can be one missed time slice. */
 #define STEER_DEFAULT_HANG_MS 100
+/* What comes to a CPU goes elsewhere where its worker has twice the load of another one. */
+#define STEER_DEFAULT_SPILL   200
+/* A client's worker may have half as much again as the mean. */
+#define STEER_DEFAULT_BOUND   150
 /* Others hold the lock for a listen() and some map calls. */
 #define STEER_LOCK_MS         5000
 
@@ -161,6 +165,14 @@ void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd);
 void group_format(const struct np_group *key, char *dst, size_t cap);
 bool group_same(const struct np_group *a, const struct np_group *b);
 
+/* ------------------------------------------------------------------ table.c, under the lock */
+/* Maglev's table of group @g for the @n workers in @w1, each as its number plus one. */
+int table_build(struct np_steer *s, unsigned g, const struct roster_entry *w1, unsigned n);
+
+/* ------------------------------------------------------------------ stats.c */
+/* ret->half_open and half_open_at, of the CPU that saw it last. */
+void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer_queue *ret);
+
 /* ------------------------------------------------------------------ worker.c */
 /*
  * steer_worker_line() - the line that the worker publishes on
@@ -171,6 +183,8 @@ bool group_same(const struct np_group *a, const struct np_group *b);
 struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
 /* Claims worker @w, until *ret_fd is closed. -EEXIST: somebody has. */
 int worker_claim(struct np_steer *s, unsigned w, int *ret_fd);
+/* Slow start begins. */
+void worker_warms_up(struct np_steer *s, unsigned w);
 /* Its line, its control words, its health. Only with the claim. */
 void worker_clear(struct np_steer *s, unsigned w);
 /* Zeroes the counters of one slot: they count from its worker's claim on. */

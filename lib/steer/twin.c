@@ -67,6 +67,31 @@ static __u64 input_load(struct run *r, __u32 w)
 	return take(r, NP_INPUT_LOAD, false, w);
 }
 
+static __u64 input_since(struct run *r, __u32 w)
+{
+	return take(r, NP_INPUT_SINCE, false, w);
+}
+
+static __u64 input_set(struct run *r, __u32 word)
+{
+	return take(r, NP_INPUT_SET, false, word);
+}
+
+static __u32 input_client(struct run *r)
+{
+	return (__u32)take(r, NP_INPUT_CLIENT, true, 0);
+}
+
+static __u32 input_table(struct run *r, __u32 i)
+{
+	return (__u32)take(r, NP_INPUT_TABLE, false, i & (NP_TABLE - 1));
+}
+
+static __u64 input_mean(struct run *r)
+{
+	return take(r, NP_INPUT_MEAN, true, 0);
+}
+
 static bool try_select(struct run *r, __u32 w)
 {
 	return take(r, NP_INPUT_SELECT, false, w);
@@ -75,6 +100,11 @@ static bool try_select(struct run *r, __u32 w)
 static bool sees_queues(const struct run *r)
 {
 	return r->replay->d->exact;
+}
+
+static bool is_old(const struct run *r)
+{
+	return false;
 }
 
 static __u64 input_queue(struct run *r, __u32 w)
@@ -87,9 +117,24 @@ static bool consider_one(struct run *r, __u32 w1)
 	return consider(r, w1);
 }
 
+static bool consider_first(struct run *r, __u32 w1)
+{
+	return consider(r, w1);
+}
+
 static void weigh_one(struct run *r, __u32 w1)
 {
 	weigh(r, w1);
+}
+
+static void weigh_own_once(struct run *r)
+{
+	weigh_own(r);
+}
+
+static __u32 published_one(struct run *r, __u32 i)
+{
+	return published(r, i);
 }
 
 static void walk(struct run *r)
@@ -100,14 +145,14 @@ static void walk(struct run *r)
 
 static void scan(struct run *r)
 {
-	while (!r->replay->strayed && !least_step(r))
+	while (!r->replay->strayed && !scan_step(r))
 		;
 }
 
 int twin_agrees(const struct np_decision *d)
 {
 	struct search s = { .fit = FIT_NONE, .hash = d->hash, .roster = d->roster, .policy = d->policy };
-	struct np_config c = { .hang_ms = d->hang_ms };
+	struct np_config c = { .hang_ms = d->hang_ms, .slow_start_ms = d->slow_start_ms, .spill = d->spill, .bound = d->bound };
 	struct np_verdicts v = { 0 };
 	struct replay p = { .d = d };
 	struct run r = { .cfg = &c, .stats = &v, .s = &s, .replay = &p };

@@ -172,12 +172,20 @@ void worker_clear(struct np_steer *s, unsigned w)
 	clear(&s->maps.health[w], sizeof s->maps.health[0]);
 }
 
+void worker_warms_up(struct np_steer *s, unsigned w)
+{
+	uint64_t now = sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
+
+	__atomic_store_n(&s->maps.ctl[w].ready_since_ns, now, __ATOMIC_RELEASE);
+}
+
 static void start_afresh(struct np_steer_worker *w, const char *name)
 {
 	struct np_steer *s = w->s;
 
 	w->line = &s->maps.workers[w->index];
 	worker_clear(s, w->index);
+	worker_warms_up(s, w->index);
 	if (steer_has_program(s)) {
 		forget_owned(s, w->index);
 		for (unsigned g = 0; g < NP_GROUPS; g++)

@@ -5,7 +5,9 @@
  * ns: BPF_PROG_TEST_RUN knows no sk_reuseport programs, so datagrams on loopback run them: eight UDP
  * sockets of one reuseport group stand on the roster and in np_socks as listeners would, and the
  * byte where TCP has its flags says SYN. The kernel's own clock (bpf_stats) brackets each run; an
- * empty program in the same place, measured in the same round, is subtracted. Everything is hot.
+ * empty program in the same place, measured in the same round, is subtracted. Everything is hot. Machines differ by
+ * more than policies do, and one machine from hour to hour: "over bare" is the multiple of a program, likewise in the
+ * same round, that selects one socket and knows nothing.
  * At level 4 the loads are those of real listeners' fields; what a UDP socket has there is no queue.
  */
 #include <arpa/inet.h>
@@ -24,14 +26,16 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
-#include "steer_exact.skel.h"
 #include "steer_abi.h"
+#include "steer_exact.skel.h"
+#include "steer_old.skel.h"
 #include "support/test.h"
 
 #define WORKERS 8
 #define RUNS    100000
 #define ROUNDS  9
 #define PORT    7900
+#define FLOWS   64 /* one alone may draw the same worker twice */
 
 static void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 static void die(const char *fmt, ...)
@@ -45,50 +49,46 @@ static void die(const char *fmt, ...)
 	exit(1);
 }
 
-enum kind { STEER, PLAIN, EXACT, KINDS };
-
-static const char *const kinds[] = { "level 3", "level 2", "level 4" };
+static const struct level {
+	const char *name;
+	int level;
+} levels[] = { { "level 3", 3 }, { "level 2", 2 }, { "level 4", 4 } };
+#define LEVELS (sizeof levels / sizeof levels[0])
 
 /* A program and its maps, loaded. */
 struct subject_bpf {
-	struct steer_bpf *steer;
-	struct steer_exact_bpf *exact;
 	struct bpf_object *obj;
 	struct bpf_program *prog;
 };
 
-static struct subject_bpf load(enum kind kind, char *log, size_t cap)
+static struct subject_bpf load(int level, char *log, size_t cap)
 {
-	struct subject_bpf s = { 0 };
+	size_t n;
+	const void *elf = level >= 4 ? steer_exact_bpf__elf_bytes(&n) :
+			  level == 3 ? steer_bpf__elf_bytes(&n) :
+				       steer_old_bpf__elf_bytes(&n);
+	struct subject_bpf s = { .obj = bpf_object__open_mem(elf, n, NULL) };
 	int r;
 
-	if (kind == EXACT) {
-		s.exact = steer_exact_bpf__open();
-		s.obj = s.exact ? s.exact->obj : NULL;
-		s.prog = s.exact ? s.exact->progs.np_steer : NULL;
-	} else {
-		s.steer = steer_bpf__open();
-		s.obj = s.steer ? s.steer->obj : NULL;
-		if (s.steer)
-			s.prog = kind == PLAIN ? s.steer->progs.np_steer_plain : s.steer->progs.np_steer;
-	}
 	if (!s.obj)
 		die("the object cannot be opened");
+	s.prog = bpf_object__find_program_by_name(s.obj, "np_steer");
 	bpf_program__set_autoload(s.prog, true);
 	if (log) {
 		bpf_program__set_log_buf(s.prog, log, cap);
 		bpf_program__set_log_level(s.prog, 4); /* figures only */
 	}
 	r = bpf_object__load(s.obj);
+	if (r < 0 && log)
+		fputs(log + (strlen(log) < 4000 ? 0 : strlen(log) - 4000), stderr);
 	if (r < 0)
-		die("the program of %s does not load: %s", kinds[kind], strerror(-r));
+		die("the program of level %d does not load: %s", level, strerror(-r));
 	return s;
 }
 
 static void unload(struct subject_bpf *s)
 {
-	steer_bpf__destroy(s->steer);
-	steer_exact_bpf__destroy(s->exact);
+	bpf_object__close(s->obj);
 }
 
 static int map_of(const struct subject_bpf *s, const char *name)
@@ -130,14 +130,14 @@ static void print_info(void)
 
 	printf("%-16s %10s %10s %10s %10s %10s %8s\n", "program", "insns", "verified", "states",
 	       "stack", "xlated B", "jited B");
-	for (enum kind kind = 0; kind < KINDS; kind++) {
+	for (size_t l = 0; l < LEVELS; l++) {
 		struct subject_bpf s;
 		struct bpf_prog_info i;
 
 		memset(log, 0, sizeof log);
-		s = load(kind, log, sizeof log);
+		s = load(levels[l].level, log, sizeof log);
 		i = info_of(bpf_program__fd(s.prog));
-		printf("%-16s %10zu %10u %10u %10s %10u %8u\n", kinds[kind], bpf_program__insn_cnt(s.prog),
+		printf("%-16s %10zu %10u %10u %10s %10u %8u\n", levels[l].name, bpf_program__insn_cnt(s.prog),
 		       figure(log, "processed "), figure(log, "total_states "), stack_of(log),
 		       i.xlated_prog_len, i.jited_prog_len);
 		unload(&s);
@@ -154,6 +154,27 @@ static int empty_program(void)
 
 	if (fd < 0)
 		die("the empty program does not load: %s", strerror(-fd));
+	return fd;
+}
+
+/* Selects slot 0 and nothing more: what no program that steers can go below. */
+static int bare_program(int socks)
+{
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10, .off = -4, .imm = 0 },
+		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_2, .src_reg = BPF_PSEUDO_MAP_FD, .imm = socks },
+		{ 0 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_3, .src_reg = BPF_REG_10 },
+		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_3, .imm = -4 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4, .imm = 0 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_sk_select_reuseport },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = SK_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SK_REUSEPORT, "bare", "GPL", insns, sizeof insns / sizeof insns[0], NULL);
+
+	if (fd < 0)
+		die("the bare program does not load: %s", strerror(-fd));
 	return fd;
 }
 
@@ -175,7 +196,7 @@ static void put(int map, uint32_t key, const void *value)
 
 static void place_workers(const struct subject_bpf *s, int socks[WORKERS])
 {
-	struct np_group g = { .family = AF_INET, .port = PORT, .workers = WORKERS };
+	struct np_group g = { .family = AF_INET, .port = PORT, .workers = WORKERS, .table = 1 };
 	struct sockaddr_in in = place();
 	int one = 1;
 
@@ -203,14 +224,14 @@ static void attach(int sock, int prog)
 }
 
 /* ns of one run, over RUNS datagrams. */
-static double measure(int prog, int sender)
+static double measure(int prog, const int *senders)
 {
 	/* The sixth byte after the UDP header is the fourteenth of the packet: SYN. */
 	static const char payload[16] = { [5] = 0x02 };
 	struct bpf_prog_info a = info_of(prog), b;
 
 	for (int i = 0; i < RUNS; i++)
-		if (send(sender, payload, sizeof payload, 0) < 0 && errno != ECONNREFUSED)
+		if (send(senders[i % FLOWS], payload, sizeof payload, 0) < 0 && errno != ECONNREFUSED)
 			die("send: %s", strerror(errno));
 	b = info_of(prog);
 	if (b.run_cnt - a.run_cnt < RUNS)
@@ -223,29 +244,35 @@ static const struct subject {
 	const char *what;
 	enum np_policy policy;
 	bool busy; /* every worker has a fresh stamp, so the clock is read */
-	enum kind kind;
+	int level;
 } subjects[] = {
-	{ "hash", NP_POLICY_HASH, false, STEER },
-	{ "rr", NP_POLICY_RR, false, STEER },
-	{ "cpu", NP_POLICY_CPU, false, STEER },
-	{ "random", NP_POLICY_RANDOM, false, STEER },
-	{ "p2c", NP_POLICY_P2C, false, STEER },
-	{ "least", NP_POLICY_LEAST, false, STEER },
-	{ "hash, busy", NP_POLICY_HASH, true, STEER },
-	{ "p2c, busy", NP_POLICY_P2C, true, STEER },
-	{ "hash, level 2", NP_POLICY_HASH, false, PLAIN },
-	{ "hash, level 4", NP_POLICY_HASH, false, EXACT },
-	{ "p2c, level 4", NP_POLICY_P2C, false, EXACT },
-	{ "p2c-exact", NP_POLICY_P2C_EXACT, false, EXACT },
-	{ "p2c-exact, busy", NP_POLICY_P2C_EXACT, true, EXACT },
-	{ "least-exact", NP_POLICY_LEAST_EXACT, false, EXACT },
-	{ "least-exact, busy", NP_POLICY_LEAST_EXACT, true, EXACT },
+	{ "hash", NP_POLICY_HASH, false, 3 },
+	{ "rr", NP_POLICY_RR, false, 3 },
+	{ "cpu", NP_POLICY_CPU, false, 3 },
+	{ "random", NP_POLICY_RANDOM, false, 3 },
+	{ "p2c", NP_POLICY_P2C, false, 3 },
+	{ "least", NP_POLICY_LEAST, false, 3 },
+	{ "hash, busy", NP_POLICY_HASH, true, 3 },
+	{ "p2c, busy", NP_POLICY_P2C, true, 3 },
+	{ "weighted", NP_POLICY_WEIGHTED, false, 3 },
+	{ "bitmap", NP_POLICY_BITMAP, false, 3 },
+	{ "maglev", NP_POLICY_MAGLEV, false, 3 },
+	{ "maglev, level 4", NP_POLICY_MAGLEV, false, 4 },
+	{ "hash, level 2", NP_POLICY_HASH, false, 2 },
+	{ "hash, level 4", NP_POLICY_HASH, false, 4 },
+	{ "p2c, level 4", NP_POLICY_P2C, false, 4 },
+	{ "p2c-exact", NP_POLICY_P2C_EXACT, false, 4 },
+	{ "p2c-exact, busy", NP_POLICY_P2C_EXACT, true, 4 },
+	{ "least-exact", NP_POLICY_LEAST_EXACT, false, 4 },
+	{ "least-exact, busy", NP_POLICY_LEAST_EXACT, true, 4 },
 };
 #define SUBJECTS (sizeof subjects / sizeof subjects[0])
 
 static void prepare(const struct subject_bpf *s, const struct subject *t)
 {
-	struct np_config c = { .abi = NP_STEER_ABI, .policy = t->policy, .hang_ms = 60000 };
+	struct np_config c = { .abi = NP_STEER_ABI, .policy = t->policy, .hang_ms = 60000, .bound = 150, .spill = 200 };
+	static const struct np_service_ctl all = { .set = { (1u << WORKERS) - 1 } };
+	static struct np_table table;
 	struct np_worker_line line = { 0 };
 	struct timespec now;
 
@@ -253,6 +280,10 @@ static void prepare(const struct subject_bpf *s, const struct subject *t)
 	if (t->busy)
 		line.busy_since_ns = (uint64_t)now.tv_sec * 1000000000u;
 	put(map_of(s, "np_config"), 0, &c);
+	put(map_of(s, "np_service"), 0, &all);
+	for (unsigned i = 0; i < NP_TABLE; i++)
+		table.w1[i] = (uint16_t)(1 + i % WORKERS);
+	put(map_of(s, "np_table"), 0, &table);
 	for (uint32_t w = 0; w < WORKERS; w++)
 		put(map_of(s, "np_workers"), w, &line);
 }
@@ -264,10 +295,15 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void print_row(const char *what, double *net)
+static void print_row(const char *what, double *net, double *over)
 {
 	qsort(net, ROUNDS, sizeof *net, by_value);
-	printf("%-20s %8.1f %8.1f %8.1f\n", what, net[ROUNDS / 2], net[0], net[ROUNDS - 1]);
+	printf("%-20s %8.1f %8.1f %8.1f", what, net[ROUNDS / 2], net[0], net[ROUNDS - 1]);
+	if (over) {
+		qsort(over, ROUNDS, sizeof *over, by_value);
+		printf(" %10.2f", over[ROUNDS / 2]);
+	}
+	putchar('\n');
 }
 
 static void check_steered(const struct subject_bpf *s)
@@ -290,8 +326,8 @@ static void check_steered(const struct subject_bpf *s)
 
 static void print_ns(void)
 {
-	static double net[SUBJECTS][ROUNDS], gross[ROUNDS];
-	int socks[WORKERS], empty = empty_program(), sender, r;
+	static double net[SUBJECTS][ROUNDS], over[SUBJECTS][ROUNDS], bare_net[ROUNDS], gross[ROUNDS];
+	int socks[WORKERS], empty = empty_program(), senders[FLOWS], r;
 	struct sockaddr_in in = place();
 	cpu_set_t one;
 
@@ -303,32 +339,39 @@ static void print_ns(void)
 	sched_setaffinity(0, sizeof one, &one);
 	if (bpf_enable_stats(BPF_STATS_RUN_TIME) < 0)
 		die("the runs of programs cannot be timed: needs root");
-	sender = socket(AF_INET, SOCK_DGRAM, 0);
-	if (connect(sender, (struct sockaddr *)&in, sizeof in) < 0)
-		die("connect: %s", strerror(errno));
+	for (int i = 0; i < FLOWS; i++) {
+		senders[i] = socket(AF_INET, SOCK_DGRAM, 0);
+		if (connect(senders[i], (struct sockaddr *)&in, sizeof in) < 0)
+			die("connect: %s", strerror(errno));
+	}
 
 	for (int round = 0; round < ROUNDS; round++)
 		for (unsigned i = 0; i < SUBJECTS; i++) {
-			struct subject_bpf s = load(subjects[i].kind, NULL, 0);
-			int prog = bpf_program__fd(s.prog);
+			struct subject_bpf s = load(subjects[i].level, NULL, 0);
+			int prog = bpf_program__fd(s.prog), bare = bare_program(map_of(&s, "np_socks"));
 			double base;
 
 			place_workers(&s, socks);
 			prepare(&s, &subjects[i]);
 			attach(socks[0], empty);
-			base = measure(empty, sender);
+			base = measure(empty, senders);
+			attach(socks[0], bare);
+			bare_net[round] = measure(bare, senders) - base;
+			close(bare);
 			attach(socks[0], prog);
-			net[i][round] = measure(prog, sender) - base;
+			net[i][round] = measure(prog, senders) - base;
+			over[i][round] = net[i][round] / bare_net[round];
 			check_steered(&s);
 			gross[round] = base;
 			for (unsigned w = 0; w < WORKERS; w++)
 				close(socks[w]);
 			unload(&s);
 		}
-	printf("%-20s %8s %8s %8s\n", "ns/run net of empty", "median", "min", "max");
+	printf("%-20s %8s %8s %8s %10s\n", "ns/run net of empty", "median", "min", "max", "over bare");
 	for (unsigned i = 0; i < SUBJECTS; i++)
-		print_row(subjects[i].what, net[i]);
-	print_row("(empty, gross)", gross);
+		print_row(subjects[i].what, net[i], over[i]);
+	print_row("(bare select)", bare_net, NULL);
+	print_row("(empty, gross)", gross, NULL);
 	printf("%d workers, %d rounds of %d runs, one CPU; kernel's bpf_stats around each run\n",
 	       WORKERS, ROUNDS, RUNS);
 }

@@ -301,9 +301,9 @@ START_TEST(pins_of_another_abi_are_refused_and_named)
 	must("load web");
 	given_other_abi(USUAL "/netpoll/web/np_config");
 
-	fails_with(FOREIGN, "of ABI 100 ", "status web");
-	fails_with(FOREIGN, "of ABI 100 ", "policy web rr");
-	fails_with(FOREIGN, "of ABI 100 ", "load web");
+	fails_with(FOREIGN, "of ABI 101 ", "status web");
+	fails_with(FOREIGN, "of ABI 101 ", "policy web rr");
+	fails_with(FOREIGN, "of ABI 101 ", "load web");
 	must("status"); /* of all: one that is foreign does not hide the others */
 	must("load web --force");
 	must("status web");

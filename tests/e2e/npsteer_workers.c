@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,13 +160,18 @@ START_TEST(policies_take_parameters_by_name)
 	NEEDS_RIGHTS();
 	must("load web");
 	npsteer(&r, "policy web rr hang_ms=300 on_exhausted=rst");
-	ck_assert_str_eq(r.out, "rr hang_ms=300 on_exhausted=rst\n");
+	ck_assert_str_eq(r.out, "rr hang_ms=300 on_exhausted=rst spill=200 bound=150 slow_start_ms=0 set=none\n");
 	ran_free(&r);
 	json = answer("policy web on_exhausted=serve");
-	must_have(json, "\"parameters\":{\"hang_ms\":\"300\",\"on_exhausted\":\"serve\"}");
+	must_have(json, "\"parameters\":{\"hang_ms\":\"300\",\"on_exhausted\":\"serve\",\"spill\":\"200\"");
 	free(json);
+	npsteer(&r, "policy web maglev bound=125 slow_start_ms=2000 set=0-2,7");
+	ck_assert_str_eq(r.out, "maglev hang_ms=300 on_exhausted=serve spill=200 bound=125 slow_start_ms=2000 set=0-2,7\n");
+	ran_free(&r);
+	fails_with(MISUSED, "bound takes per cent, 100 to 10000", "policy web bound=99");
+	fails_with(MISUSED, "set takes workers, as 0-3,8, or none", "policy web set=300");
 	fails_with(MISUSED, "on_exhausted takes serve, rst or full_queue, not \"drop\"", "policy web on_exhausted=drop");
-	fails_with(MISUSED, "no parameter \"colour\": try hang_ms, on_exhausted", "policy web colour=red");
+	fails_with(MISUSED, "no parameter \"colour\": try hang_ms, on_exhausted, spill, bound, slow_start_ms, set", "policy web colour=red");
 	fails_with(MISUSED, "hang_ms 1: 0 is never", "policy web hang_ms=1");
 }
 END_TEST
@@ -239,6 +246,38 @@ START_TEST(top_answers_with_one_object_for_each_tick)
 	ck_assert_int_eq(lines, 3);
 	ran_free(&r);
 	fails_with(MISUSED, "-w takes seconds", "top web -w soon");
+	server_end(&a);
+}
+END_TEST
+
+static atomic_bool enough;
+
+static void *connect_until_enough(void *arg)
+{
+	while (!enough)
+		connect_times(arg, 1);
+	return NULL;
+}
+
+/* What is half open only the program sees, and only while SYNs come: what none has seen is not known. */
+START_TEST(top_shows_what_is_half_open_while_syns_come)
+{
+	struct server a;
+	pthread_t t;
+	char *json;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	given_worker(&a, "one");
+	ck_assert_int_eq(pthread_create(&t, NULL, connect_until_enough, &a), 0);
+	json = answer("top web -w 0.2 -n 1");
+	enough = true;
+	ck_assert_int_eq(pthread_join(t, NULL), 0);
+	must_have(json, "\"half_open\":0,");
+	free(json);
+	json = answer("top web -w 0.01 -n 1");
+	must_have(json, "\"half_open\":null,");
+	free(json);
 	server_end(&a);
 }
 END_TEST
@@ -462,6 +501,7 @@ int main(void)
 	tcase_add_test(t, on_exhausted_decides_between_refusal_and_service);
 	tcase_add_test(t, top_shows_each_listener_and_its_queue);
 	tcase_add_test(t, top_answers_with_one_object_for_each_tick);
+	tcase_add_test(t, top_shows_what_is_half_open_while_syns_come);
 	tcase_add_test(t, rescue_takes_the_queue_of_a_stopped_process);
 	tcase_add_test(t, rescue_watch_waits_for_somebody_to_hang);
 	tcase_add_test(t, where_nobody_is_called_hung_rescue_says_so);

@@ -28,7 +28,8 @@
 	X(skipped_empty)    \
 	X(skipped_away)     \
 	X(skipped_hung)     \
-	X(skipped_full)
+	X(skipped_full)     \
+	X(spilled)
 
 #define SLOT(X)        \
 	X(steered)     \
@@ -234,7 +235,8 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 	X(migrated_child)   \
 	X(migrated_request) \
 	X(skipped_hung)     \
-	X(skipped_full)
+	X(skipped_full)     \
+	X(spilled)
 
 static void show_change(struct npsteer *n, const char *service, const struct np_steer_stats *a,
 			const struct np_steer_stats *b, double dt)

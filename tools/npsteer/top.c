@@ -5,6 +5,7 @@
  * On a terminal the table is drawn over the last one; elsewhere each is printed below it, and under
  * --json each is one object.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct row {
 	struct np_steer_queue q;
 	uint64_t steered; /* and given by fallback, and by a SYN cookie's ACK, since its worker claimed */
 	double per_second;
+	bool half_open_seen; /* since the last look: what no SYN has seen is not known */
 };
 
 struct frame {
@@ -57,8 +59,10 @@ static const struct row *find(const struct frame *f, const struct np_steer_queue
 	return NULL;
 }
 
-/* A worker that was claimed anew in between counts from zero again. */
-static void rate(struct frame *f, const struct frame *last)
+/*
+ * What has changed since @last. A worker that was claimed anew in between counts from zero again.
+ */
+static void compare(struct frame *f, const struct frame *last)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		const struct row *was = find(last, &f->rows[i].q);
@@ -66,6 +70,7 @@ static void rate(struct frame *f, const struct frame *last)
 
 		if (was && f->at > last->at)
 			f->rows[i].per_second = (double)(f->rows[i].steered - before) / (f->at - last->at);
+		f->rows[i].half_open_seen = was && was->q.half_open_at != f->rows[i].q.half_open_at;
 	}
 }
 
@@ -100,6 +105,10 @@ static void text_row(struct table *t, struct np_steer *s, const struct row *row)
 	table_text(t, "%s", state_name(w.state));
 	table_uint(t, w.conns);
 	table_uint(t, row->q.queued);
+	if (row->half_open_seen)
+		table_uint(t, row->q.half_open);
+	else
+		table_text(t, "-");
 	table_uint(t, row->q.backlog);
 	table_uint(t, w.busy_ms);
 	table_text(t, "%.1f", row->per_second);
@@ -108,8 +117,8 @@ static void text_row(struct table *t, struct np_steer *s, const struct row *row)
 
 static void show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
-	static const char *const heads[] = { "ADDRESS", "WORKER",  "NAME",    "STATE",     "CONNS",
-					     "QUEUED",  "BACKLOG", "BUSY_MS", "STEERED/S", "RESCUED" };
+	static const char *const heads[] = { "ADDRESS",   "WORKER",  "NAME",    "STATE",     "CONNS",  "QUEUED",
+					     "HALF_OPEN", "BACKLOG", "BUSY_MS", "STEERED/S", "RESCUED" };
 	struct np_steer_info info = { .sz = sizeof info };
 	struct table t;
 
@@ -143,6 +152,10 @@ static void json_row(struct json *j, struct np_steer *s, const struct row *row)
 	json_string(j, "state", state_name(w.state));
 	json_uint(j, "conns", w.conns);
 	json_uint(j, "queued", row->q.queued);
+	if (row->half_open_seen)
+		json_uint(j, "half_open", row->q.half_open);
+	else
+		json_string(j, "half_open", NULL);
 	json_uint(j, "backlog", row->q.backlog);
 	json_uint(j, "busy_ms", w.busy_ms);
 	json_real(j, "steered_per_second", row->per_second);
@@ -175,7 +188,7 @@ static int watch(struct npsteer *n, struct np_steer *s, double every, long count
 		pause_for(every);
 		r = look(s, &now);
 		if (r == 0) {
-			rate(&now, &last);
+			compare(&now, &last);
 			if (n->json)
 				show_json(n, s, &now, now.at - last.at);
 			else
