@@ -1,5 +1,5 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean runtime steer)
+BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean runtime)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
@@ -22,6 +22,16 @@ bench-runtime: $(BENCH_BINS)            ## ns and bytes for a handler that waits
 
 -include $(BENCH_BINS:%=%.d)
 
+# Several files, so in a folder of its own.
+BENCH_STEER      := $(O)/tests/bench/steer/steer
+BENCH_STEER_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/bench/steer/*.c)))
+
+$(BENCH_STEER): $(BENCH_STEER_OBJS) $(O)/libnetpoll-bpf.so
+	$(call say,LD,$@)
+	$(Q)$(CC) -pthread $(LDFLAGS) -o $@ $(BENCH_STEER_OBJS) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../../..'
+
+-include $(BENCH_STEER_OBJS:.o=.d)
+
 .PHONY: bench-steer
-bench-steer: $(BENCH_BINS)              ## balance and stalls, against the kernel's hash and shared listeners (root, 10 minutes)
+bench-steer: $(BENCH_STEER)             ## balance and stalls, against the kernel's hash and shared listeners (root, 10 minutes)
 	$(Q)scripts/bench-steer $(O)
