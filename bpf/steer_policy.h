@@ -6,8 +6,8 @@
  * compare have each candidate weighed, and settle() on the best.
  *
  * A reader would get wrong: below level 4 a candidate is weighed by what its worker publishes, and selected
- * once the best is known. The exact policies must select each candidate to see its queues, so settle() goes
- * back to the best.
+ * once the best is known. The exact policies must select a candidate to see its queues, so settle() goes
+ * back to the best, where another one was seen after it.
  */
 #ifndef STEER_POLICY_H
 #define STEER_POLICY_H
@@ -63,40 +63,54 @@ static __always_inline __u64 weight_of(struct run *r, __u32 w, __u64 load)
 
 /*
  * Connections for each unit of weight, @queued ones and one that is about to come included: an empty worker
- * counts its weight too.
+ * counts its weight too. @in: input_load()'s.
  */
 #define LOAD_UNIT 20 /* bits of its fraction */
-static __always_inline __u64 load_with(struct run *r, __u32 w, __u32 queued)
+static __always_inline __u64 load_with(__u64 in, __u32 queued, __u64 weight)
 {
-	__u64 in = input_load(r, w);
-
-	return (((in & (((__u64)1 << 40) - 1)) + queued + 1) << LOAD_UNIT) / weight_of(r, w, in);
+	return (((in & (((__u64)1 << 40) - 1)) + queued + 1) << LOAD_UNIT) / weight;
 }
 
 static __always_inline __u64 load_of(struct run *r, __u32 w1)
 {
-	return load_with(r, w1 - 1, 0);
+	__u64 in = input_load(r, w1 - 1);
+
+	return load_with(in, 0, weight_of(r, w1 - 1, in));
 }
 
-/* weigh() - a candidate: the best one so far, if it is fit and has less load than those before it */
+static __always_inline bool is_best(const struct run *r, __u64 load)
+{
+	return !r->s->best || load < r->s->least;
+}
+
+/*
+ * weigh() - a candidate: the best one so far, if it is fit and has less load than those before it
+ *
+ * What is queued only adds. So who has too much without it need not be selected for a look, and that is what costs.
+ */
 static __always_inline void weigh(struct run *r, __u32 w1)
 {
-	__u32 w = w1 - 1, queued = 0;
-	__u64 load;
+	__u32 w = w1 - 1, queued;
+	__u64 in, weight, load;
 
 	if (w >= NP_WORKERS || fit_of(r, w) != FIT_READY)
+		return;
+	in = input_load(r, w);
+	weight = weight_of(r, w, in);
+	load = load_with(in, 0, weight);
+	if (!is_best(r, load))
 		return;
 	if (is_exact(r)) {
 		if (!try_worker(r, w, FIT_READY) || r->s->fit != FIT_READY)
 			return;
 		queued = NP_QUEUE_ACCEPT(r->s->queue) + NP_QUEUE_SYN(r->s->queue);
+		load = load_with(in, queued, weight);
+		if (!is_best(r, load))
+			return;
 	}
-	load = load_with(r, w, queued);
-	if (!r->s->best || load < r->s->least) {
-		r->s->best = w1;
-		r->s->least = load;
-		r->s->queue_of_best = r->s->queue;
-	}
+	r->s->best = w1;
+	r->s->least = load;
+	r->s->queue_of_best = r->s->queue;
 }
 
 /* Whether the best of those that were weighed is selected now, and fit. */

@@ -29,6 +29,7 @@ struct told {
 	_Atomic(unsigned) n; /* SYNs; what is below is complete when this is */
 	unsigned disagreed, steered, fallback;
 	unsigned of_worker[WORKERS];
+	unsigned tried; /* the most for one SYN */
 	struct np_steer *s;
 };
 
@@ -40,6 +41,7 @@ static int hear(void *arg, const struct np_steer_decision *d)
 	t->disagreed += d->twin != 0;
 	t->steered += !strcmp(d->verdict, "steered");
 	t->fallback += !strcmp(d->verdict, "fallback");
+	t->tried = d->tried > t->tried ? d->tried : t->tried;
 	if (!strcmp(d->verdict, "nonsyn"))
 		return 0;
 	if (d->worker >= 0 && d->worker < WORKERS)
@@ -144,6 +146,35 @@ START_TEST(as_many_flows_are_told_of_as_was_asked_for)
 }
 END_TEST
 
+/* Selecting is what costs: the first one that is met, and the one that has less; the others cannot be better. */
+START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
+{
+	struct told t = { .n = 0 };
+	pthread_t thread;
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, WORKERS, NP_OPTS(np_steer_opts, .policy = "least-exact"));
+	if (rig_level(&r) < NP_STEER_L4)
+		SKIP("needs level 4");
+	for (unsigned i = 0; i < WORKERS; i++)
+		__atomic_store_n(&steer_worker_line(r.w[i])->conns, i == 2 ? 5000 : 9000, __ATOMIC_RELAXED);
+	t.s = r.s;
+	ck_assert_int_eq(pthread_create(&thread, NULL, listen_to, &t), 0);
+	AWAIT(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
+	for (unsigned i = 1; i <= WAVES; i++) {
+		rig_drive(&r, WAVE);
+		AWAIT(t.n == i * WAVE);
+	}
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(r.accepted[2], WAVES * WAVE);
+	ck_assert_uint_eq(t.tried, 2);
+	for (unsigned i = 0; i < WORKERS; i++)
+		__atomic_store_n(&steer_worker_line(r.w[i])->conns, 0, __ATOMIC_RELAXED);
+	rig_stop(&r);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the twin alone */
 
 /* Two candidates: the first drains, the second is ready. */
@@ -215,6 +246,7 @@ int main(void)
 	while (np_steer_policies((unsigned)policies))
 		policies++;
 	tcase_add_loop_test(t, the_twin_agrees_with_every_decision, 0, 2 * policies * SITUATIONS);
+	tcase_add_test(t, who_has_published_too_much_is_not_selected_for_a_look);
 	tcase_add_test(t, as_many_flows_are_told_of_as_was_asked_for);
 	tcase_add_test(t, the_twin_tells_another_worker_and_other_inputs_apart);
 	tcase_add_test(t, the_twin_takes_any_record);
