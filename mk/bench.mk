@@ -33,5 +33,5 @@ $(BENCH_STEER): $(BENCH_STEER_OBJS) $(O)/libnetpoll-bpf.so
 -include $(BENCH_STEER_OBJS:.o=.d)
 
 .PHONY: bench-steer
-bench-steer: $(BENCH_STEER)             ## balance and stalls, against the kernel's hash and shared listeners (root, 10 minutes)
+bench-steer: $(BENCH_STEER)             ## balance and stalls, against the kernel's hash and shared listeners (root, half an hour)
 	$(Q)scripts/bench-steer $(O)

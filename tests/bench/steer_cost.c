@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -329,6 +330,7 @@ static void print_ns(void)
 	static double net[SUBJECTS][ROUNDS], over[SUBJECTS][ROUNDS], bare_net[ROUNDS], gross[ROUNDS];
 	int socks[WORKERS], empty = empty_program(), senders[FLOWS], r;
 	struct sockaddr_in in = place();
+	struct utsname u;
 	cpu_set_t one;
 
 	r = own_netns();
@@ -372,8 +374,9 @@ static void print_ns(void)
 		print_row(subjects[i].what, net[i], over[i]);
 	print_row("(bare select)", bare_net, NULL);
 	print_row("(empty, gross)", gross, NULL);
-	printf("%d workers, %d rounds of %d runs, one CPU; kernel's bpf_stats around each run\n",
-	       WORKERS, ROUNDS, RUNS);
+	uname(&u);
+	printf("%s %s, %s; %d workers, %d rounds of %d runs on one CPU; kernel's bpf_stats around each run\n", u.sysname,
+	       u.release, u.machine, WORKERS, ROUNDS, RUNS);
 }
 
 int main(int argc, char **argv)

@@ -5,7 +5,7 @@
  *   shared     one listener in every worker's epoll
  *   exclusive  the same with EPOLLEXCLUSIVE: one of those that wait is woken
  *   kernel     a listener each, the kernel's hash
- *   incoming   a listener each, SO_INCOMING_CPU: worker i says CPU i modulo their number
+ *   incoming   a listener each, SO_INCOMING_CPU: worker i says the last CPU but i, modulo their number
  *   handoff    one thread accepts, and hands each connection to the better of two workers
  *   hermes     a listener each; the workers judge each other in each turn and publish who may be chosen, and the
  *              program draws from those (Hermes, SIGCOMM '25, as far as its paper tells): policy "bitmap", whose own
@@ -60,7 +60,7 @@ static void give_each_one(bool incoming_cpu)
 	for (unsigned i = 0; i < workers; i++) {
 		worker[i].listener = listener(true, mix->backlog);
 		worker[i].how = EPOLLIN;
-		cpu = (int)i % cpus;
+		cpu = cpus - 1 - (int)i % cpus; /* worker 0, which may stall, is the clients' CPU's */
 		if (incoming_cpu && setsockopt(worker[i].listener, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu) < 0)
 			die("SO_INCOMING_CPU");
 	}
@@ -144,16 +144,24 @@ static void hand_off(void)
 
 /* ------------------------------------------------------------------ Hermes */
 
+/* Its clock may be later than ours: another one has turned since we looked. */
+static bool has_turned_lately(const struct worker *k)
+{
+	uint64_t turned_ns = k->turned_ns, now = now_ns();
+
+	return now <= turned_ns || now - turned_ns < hang_ns;
+}
+
 /* Who has come round lately, and has no more connections than a quarter over the mean. */
 static void publish_the_fit(void)
 {
-	uint64_t now = now_ns(), set = 0;
+	uint64_t set = 0;
 	unsigned sum = 0;
 
 	for (unsigned i = 0; i < workers; i++)
 		sum += worker[i].live;
 	for (unsigned i = 0; i < workers; i++)
-		if (now - worker[i].turned_ns < hang_ns && worker[i].live * workers * 4 <= sum * 5 + 4 * workers)
+		if (has_turned_lately(&worker[i]) && worker[i].live * workers * 4 <= sum * 5 + 4 * workers)
 			set |= 1ull << np_steer_worker_index(worker[i].w);
 	np_steer_publish(steer, &set, 1);
 }

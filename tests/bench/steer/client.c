@@ -157,7 +157,7 @@ static void is_answered(struct outcome *o, int fd, uint64_t start_ns, uint64_t n
 	struct conn *c = &conns[fd];
 
 	if (c->due_ns >= start_ns)
-		note(c->worker ? &o->elsewhere : &o->on_stalled, (double)(now - c->due_ns) / 1e6);
+		note(mix->stall_ms && !c->worker ? &o->on_stalled : &o->elsewhere, (double)(now - c->due_ns) / 1e6);
 	c->asked = false;
 	c->due_ns += requests.after_ns;
 	if (c->ending)
@@ -209,6 +209,9 @@ static void lines_init(void)
 	requests.after_ns = mix->request_ms * 1000000ull;
 }
 
+/* After the last arrival those go on who still wait: a tail that is cut off is no tail. */
+#define DRAIN_NS 500000000ull
+
 void client_arrivals(struct outcome *o, double rate, double seconds)
 {
 	uint64_t start_ns = now_ns() + mix->warm_ms * 1000000ull, end_ns = start_ns + (uint64_t)(seconds * 1e9);
@@ -217,11 +220,11 @@ void client_arrivals(struct outcome *o, double rate, double seconds)
 	struct epoll_event ev[256];
 
 	lines_init();
-	while ((now = now_ns()) < end_ns) {
-		for (; next <= now; next += (uint64_t)(-log(1 - drand48()) / rate * 1e9))
+	while ((now = now_ns()) < end_ns + DRAIN_NS) {
+		for (; next <= now && now < end_ns; next += (uint64_t)(-log(1 - drand48()) / rate * 1e9))
 			begin(ep);
 		what_is_due(o, now);
-		if (now >= sample) {
+		if (now >= sample && now < end_ns) {
 			note(&o->ratio, imbalance());
 			sample = now + 10000000;
 		}

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,6 +97,7 @@ static double argument(int argc, char **argv, int i, double usual)
 int main(int argc, char **argv)
 {
 	double seconds = argument(argc, argv, 4, 4), rate = argument(argc, argv, 5, 2000);
+	struct rlimit files = { 20000, 20000 }; /* clients and workers share them */
 	struct outcome o = { .failed = 0 };
 
 	mix = argc > 2 ? find_mix(argv[2]) : NULL;
@@ -104,6 +106,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: steer MODE short|tail|stall|uneven|burst|full [WORKERS [SECONDS [RATE [HANG_MS]]]]\n");
 		return 2;
 	}
+	setrlimit(RLIMIT_NOFILE, &files);
 	stay_on(false);
 	if (!chooser_start(argv[1], (int)argument(argc, argv, 6, 30)))
 		return 1;

@@ -137,7 +137,7 @@ static void *work(void *arg)
 			np_steer_busy(k->w);
 		if (n > 0 && mix->stall_ms && k->i == 0 && now_ns() >= stall_at) {
 			rest(mix->stall_ms * 1000);
-			stall_at = now_ns() + 1000000000u;
+			stall_at += 1000000000u;
 		}
 		for (int i = 0; i < n; i++) {
 			if (k->w)
