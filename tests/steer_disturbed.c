@@ -28,6 +28,7 @@
 struct load {
 	struct rig r;
 	_Atomic(bool) stop;
+	_Atomic(bool) closed; /* after the last client: one that is under way then wants to be served too */
 	_Atomic(unsigned) served, failed, shut, written;
 };
 
@@ -53,7 +54,7 @@ static void *accept_loop(void *arg)
 	struct np_steer_worker *w = l->r.w[seat->i];
 	int fd;
 
-	while (!l->stop) {
+	while (!l->closed) {
 		np_steer_idle(w);
 		poll(&p, 1, 20);
 		np_steer_busy(w);
@@ -235,6 +236,7 @@ static void connect_while(void *(*disturb)(void *))
 	pthread_join(disturbing, NULL);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		pthread_join(connecting[i], NULL);
+	l.closed = true;
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(accepting[i], NULL);
 	fprintf(stderr, "%u words written, %u connections served, %u failed, %u listeners shut\n", l.written, l.served,
