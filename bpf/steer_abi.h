@@ -109,7 +109,7 @@ enum np_input_kind {
 	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
 	NP_INPUT_RANDOM = 8, /* value: 32 random bits */
 	NP_INPUT_LOAD   = 9, /* who: the worker; value: its connections, and from bit 40 on its weight */
-	NP_INPUT_QUEUE  = 10, /* who: the worker; value: its listener's queues: NP_QUEUE() */
+	NP_INPUT_QUEUE  = 10, /* who: the worker; value: its listener's queues: NP_QUEUE_*() */
 	NP_INPUT_SINCE  = 11, /* who: the worker; value: ready_since_ns */
 	NP_INPUT_SET    = 12, /* who: the word; value: np_service.set's */
 	NP_INPUT_CLIENT = 13, /* value: a hash of the client's address */
@@ -151,7 +151,7 @@ struct np_decision {
 	__u32 roster;
 	__u32 hang_ms;
 	__u32 verdict;
-	__u32 worker1; /* that was selected, plus one; 0: none */
+	__u32 worker1; /* that was selected, plus one; 0: none. Of NP_VERDICT_SHED: whose listener drops it */
 	__u32 n;       /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
 	__u32 exact;   /* 1: decided at level 4 */
 	__u32 slow_start_ms;

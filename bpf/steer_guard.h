@@ -88,7 +88,7 @@ struct search {
 	__u64 least;  /* its load */
 	__u64 queue;  /* of the selected worker's listener: NP_QUEUE_*(); level 4 */
 	__u64 queue_of_best;
-	__u32 full1;  /* a worker whose queue is full, plus one */
+	__u32 full1;  /* a worker whose listener would drop the SYN, plus one */
 	__u32 traced; /* 1: what it reads is noted */
 
 	/* kept from run to run: the mean load of the group, as the runs on this CPU come by */
@@ -177,6 +177,12 @@ static __always_inline bool is_full(__u64 queue)
 	return NP_QUEUE_ACCEPT(queue) + NP_QUEUE_SYN(queue) > NP_QUEUE_BACKLOG(queue);
 }
 
+/* Whether the kernel drops it: of those that are too full for us, some still have room for one in its eyes. */
+static __always_inline bool would_drop(__u64 queue)
+{
+	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) || NP_QUEUE_SYN(queue) >= NP_QUEUE_BACKLOG(queue);
+}
+
 /*
  * try_worker() - select worker @w on trial, as fit as @fit by its words
  *
@@ -195,7 +201,8 @@ static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
 		queue = input_queue(r, w);
 		if (is_full(queue)) {
 			COUNT(r->stats->skipped_full);
-			r->s->full1 = w + 1;
+			if (would_drop(queue))
+				r->s->full1 = w + 1;
 			if (r->s->fit < FIT_FULL && try_select(r, r->s->worker))
 				return false;
 			if (fit < FIT_FULL)

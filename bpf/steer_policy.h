@@ -5,9 +5,8 @@
  * choose_first() is what it wants most, next_choice() what it wants where the guard says no. Policies that
  * compare have each candidate weighed, and settle() on the best.
  *
- * A reader would get wrong: below level 4 a candidate is weighed by what its worker publishes, and selected
- * once the best is known. The exact policies must select a candidate to see its queues, so settle() goes
- * back to the best, where another one was seen after it.
+ * A reader would get wrong: a candidate is selected when it becomes the best one so far. The exact policies may find
+ * then that too much is queued at it; so settle() goes back to the best.
  */
 #ifndef STEER_POLICY_H
 #define STEER_POLICY_H
@@ -34,22 +33,24 @@ static __always_inline bool is_exact(const struct run *r)
 {
 	__u32 p = r->s->policy;
 
-	return sees_queues(r) && (p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_CPU ||
-				  p == NP_POLICY_MAGLEV);
+	return sees_queues(r) && (p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_CPU);
 }
 
 /* ------------------------------------------------------------------ loads */
 
 #define WEIGHT_DEFAULT 100
 
-/* Worker @w's share: its weight, less of it while the worker is new, and never nothing. */
+/*
+ * Worker @w's share: its weight, less of it while the worker is new, and never nothing. "maglev" compares it with a mean
+ * that knows nothing of who is new.
+ */
 static __always_inline __u64 weight_of(struct run *r, __u32 w, __u64 load)
 {
 	__u64 weight = load >> 40, ramp = (__u64)r->cfg->slow_start_ms * 1000000, since, age;
 
 	if (!weight)
 		weight = WEIGHT_DEFAULT;
-	if (!ramp)
+	if (!ramp || r->s->policy == NP_POLICY_MAGLEV)
 		return weight;
 	since = input_since(r, w);
 	if (!since)
@@ -86,7 +87,8 @@ static __always_inline bool is_best(const struct run *r, __u64 load)
 /*
  * weigh() - a candidate: the best one so far, if it is fit and has less load than those before it
  *
- * What is queued only adds. So who has too much without it need not be selected for a look, and that is what costs.
+ * It is selected for that: what its worker has published stays when that dies, and would be the least for ever. What is
+ * queued, which is seen then, only adds: who has too much without it is not even selected, and that is what costs.
  */
 static __always_inline void weigh(struct run *r, __u32 w1)
 {
@@ -100,9 +102,9 @@ static __always_inline void weigh(struct run *r, __u32 w1)
 	load = load_with(in, 0, weight);
 	if (!is_best(r, load))
 		return;
+	if (!try_worker(r, w, FIT_READY) || r->s->fit != FIT_READY)
+		return;
 	if (is_exact(r)) {
-		if (!try_worker(r, w, FIT_READY) || r->s->fit != FIT_READY)
-			return;
 		queued = NP_QUEUE_ACCEPT(r->s->queue) + NP_QUEUE_SYN(r->s->queue);
 		load = load_with(in, queued, weight);
 		if (!is_best(r, load))
@@ -120,7 +122,7 @@ static __always_inline bool settle(struct run *r)
 
 	if (w >= NP_WORKERS)
 		return false;
-	if (!is_exact(r))
+	if (r->s->policy == NP_POLICY_WEIGHTED)
 		return try_worker(r, w, FIT_READY) && r->s->fit == FIT_READY;
 	if (w != r->s->worker && try_select(r, w)) {
 		r->s->worker = w;
@@ -230,7 +232,7 @@ static __always_inline void count_spilled(struct run *r, __u32 own1)
 		COUNT(r->stats->spilled);
 }
 
-/* The load of eight connections: with no more than that a worker is not too loaded, whatever the others have. */
+/* The load of eight connections at the usual weight: what a worker may always have, whatever the others have. */
 #define UNBOUND ((8ull << LOAD_UNIT) / WEIGHT_DEFAULT)
 
 /*
@@ -252,17 +254,17 @@ static __always_inline void weigh_near(struct run *r)
 }
 
 /*
- * The first worker of the client's own order that has no more than bound % of the mean load: consistent hashing
- * with bounded loads. Where the first few have more, the least loaded of all: the bound holds, and only what is too
+ * The first worker of the client's own order that has no more than bound % of the mean load, and what it may always
+ * have: consistent hashing with bounded loads. There is no bound before the mean is known. Where the first few have more, the least loaded of all: the bound holds, and only what is too
  * much for all of those loses its home. Before 5.13, the least loaded of the few.
  */
 static __always_inline void weigh_sticky(struct run *r)
 {
-	__u64 limit = ~0ull;
+	__u64 limit = ~0ull, mean = r->cfg->bound ? input_mean(r) : 0;
 	__u32 own1, i;
 
-	if (r->cfg->bound)
-		limit = input_mean(r) * r->cfg->bound / 100 + UNBOUND;
+	if (mean)
+		limit = mean * r->cfg->bound / 100 + UNBOUND;
 	weigh_one(r, input_table(r, rehash(r->s->hash, 0)));
 	own1 = r->s->best;
 	for (i = 1; i < DRAWS && (!r->s->best || r->s->least > limit); i++)
@@ -306,7 +308,10 @@ static __always_inline __u32 place_of(__u64 x, __u32 rank)
 	return place;
 }
 
-/* A member of the set, evenly, by the flow's @i-th draw; 0: it is empty. */
+/*
+ * A member of the set, evenly, by the flow's hash; 0: it is empty. The @i-th choice is so many strides of the flow's own
+ * further on, so that it is another member.
+ */
 static __always_inline __u32 published(struct run *r, __u32 i)
 {
 	__u32 total = 0, rank, n, k, at = NP_WORKERS;
@@ -315,7 +320,10 @@ static __always_inline __u32 published(struct run *r, __u32 i)
 	UNROLLED
 	for (k = 0; k < NP_WORKERS / 64; k++)
 		total += ones(input_set(r, k));
-	rank = below(rehash(r->s->hash, i), total);
+	if (!total)
+		return 0;
+	rank = below(rehash(r->s->hash, 0), total) + i * (1 + below(rehash(r->s->hash, 1), total - 1));
+	rank %= total;
 	UNROLLED
 	for (k = 0; k < NP_WORKERS / 64; k++) {
 		word = input_set(r, k);
@@ -383,8 +391,8 @@ static __always_inline __u32 next_choice(struct run *r, __u32 i)
 {
 	if (r->s->policy == NP_POLICY_RR)
 		return in_turn(r);
-	/* The set first, and then others by and by: before 5.14 there is no walk that would meet them. */
-	return r->s->policy == NP_POLICY_BITMAP && i % 2 ? drawn_published(r, i) : drawn(r, i);
+	/* Before 5.14 there is no walk that would meet who is not in the set. */
+	return r->s->policy == NP_POLICY_BITMAP && i < OLD_DRAWS / 2 ? drawn_published(r, i) : drawn(r, i);
 }
 
 #endif

@@ -88,7 +88,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->verdict = verdict;
 	d->exact = sees_queues(r);
 	d->fit = r->s->fit;
-	d->worker1 = r->s->fit < FIT_NONE ? r->s->worker + 1 : 0;
+	d->worker1 = verdict == NP_VERDICT_SHED ? r->s->full1 : r->s->fit < FIT_NONE ? r->s->worker + 1 : 0;
 	bpf_ringbuf_output(&np_trace, d, sizeof *d, 0);
 }
 

@@ -12,7 +12,8 @@ $(STEER_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
 bpf-info: $(STEER_COST)                 ## the steering program: instructions, stack, jited bytes
 	$(Q)$(STEER_COST) info
 
-bench-steer-ns: $(STEER_COST)           ## ns for each run of the steering program (root)
-	$(Q)$(STEER_COST) ns
+bench-steer-ns: $(STEER_COST)           ## ns for each run of the steering program, into doc/steering-cost.txt (root)
+	$(Q)$(STEER_COST) ns > $(O)/steering-cost.txt && mv $(O)/steering-cost.txt doc/steering-cost.txt
+	$(Q)cat doc/steering-cost.txt
 
 -include $(STEER_COST:%=%.d)

@@ -277,17 +277,21 @@ START_TEST(zero_filled_maps_are_harmless)
 		NP_STEER_MAPS(X)
 #undef X
 	};
+	const char *policy = np_steer_policies((unsigned)_i);
 	struct rig r;
 
 	OWN_STEERING();
 	for (unsigned i = 0; i < MAP_MAX; i++) {
 		if (i == MAP_np_socks || i == MAP_np_claims || i == MAP_np_owners || i == MAP_np_bell || i == MAP_np_trace)
 			continue; /* sockets, a hash that may be empty, and no array */
-		rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "rr"));
+		rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = policy));
 		ck_assert_int_eq(np_steer_set_cpu(r.w[1], 0), 0);
+		ck_assert_int_eq(np_steer_set_param(r.s, "set", "0-2"), 0);
 		rig_drive(&r, 20);
 		zero_fill(&r.s->maps, plain[i].which, plain[i].entries);
-		rig_drive(&r, 40);
+		rig_drive(&r, 20);
+		ck_assert_int_eq(np_steer_set_policy(r.s, policy), 0); /* np_config: by this policy, all else being zero */
+		rig_drive(&r, 20);
 		rig_stop(&r);
 	}
 }
@@ -355,7 +359,10 @@ int main(void)
 {
 	Suite *s = suite_create("steer_guard");
 	TCase *t = tcase_create("guard");
+	int policies = 0;
 
+	while (np_steer_policies((unsigned)policies))
+		policies++;
 	tcase_add_test(t, draining_workers_get_nothing_until_undrained);
 	tcase_add_test(t, draining_workers_serve_when_nobody_else_can);
 	tcase_add_test(t, an_empty_slot_costs_a_retry_and_no_connection);
@@ -367,7 +374,7 @@ int main(void)
 	tcase_add_test(t, refusing_when_exhausted_needs_two_words);
 	tcase_add_test(t, the_one_fit_worker_of_many_is_found);
 	tcase_add_test(t, a_missing_workers_share_is_spread_over_all_others);
-	tcase_add_test(t, zero_filled_maps_are_harmless);
+	tcase_add_loop_test(t, zero_filled_maps_are_harmless, 0, policies);
 	tcase_add_test(t, a_joiner_without_a_slot_gets_nothing);
 	tcase_add_test(t, a_claim_starts_with_a_clean_line_and_clean_words);
 	tcase_add_test(t, draining_nobody_is_an_error);

@@ -4,10 +4,12 @@
  *
  * Each is counted twice: what the listeners accepted, and what the program says it did.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "steer/steer.h"
+#include "support/run.h"
 #include "support/steer.h"
 #include "support/test.h"
 
@@ -29,14 +32,14 @@ static void check_counts(const struct rig *r, unsigned syns)
 		ck_assert_uint_eq(rig_worker_info(r, i).steered, r->accepted[i]);
 }
 
-/* Chi-square over the workers against an even spread; 5 sigma above its mean is no accident. */
+/* Chi-square over the workers against an even spread; what is 5 sigma for its cube root (Wilson, Hilferty) is no accident. */
 static void check_even(const struct rig *r)
 {
-	double mean = (double)rig_accepted(r) / r->n, chi2 = 0, df = r->n - 1;
+	double mean = (double)rig_accepted(r) / r->n, chi2 = 0, df = r->n - 1, v = 2 / (9 * df);
 
 	for (unsigned i = 0; i < r->n; i++)
 		chi2 += (r->accepted[i] - mean) * (r->accepted[i] - mean) / mean;
-	ck_assert_msg(chi2 < df + 5 * sqrt(2 * df), "chi-square %.1f for %u workers", chi2, r->n);
+	ck_assert_msg(chi2 < df * pow(1 - v + 5 * sqrt(v), 3), "chi-square %.1f for %u workers", chi2, r->n);
 }
 
 START_TEST(hash_spreads_evenly)
@@ -242,6 +245,24 @@ START_TEST(p2c_keeps_published_connections_nearly_level)
 END_TEST
 
 /* It is chosen only when both draws are it: one in sixteen. Five sigma of 4000 draws are 77. */
+/* Its words stay, and say that it has the least of all. */
+START_TEST(least_goes_by_the_living_alone)
+{
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "least", .max_level = _i));
+	for (unsigned i = 0; i < r.n; i++)
+		publish(&r, i, i == 1 ? 0 : 100 * (i + 1));
+	rig_close_listener(&r, 1);
+	rig_drive(&r, 200);
+	ck_assert_uint_eq(r.accepted[0], 200);
+	for (unsigned i = 0; i < r.n; i++)
+		publish(&r, i, 0);
+	rig_stop(&r);
+}
+END_TEST
+
 START_TEST(p2c_avoids_a_loaded_worker)
 {
 	struct rig r;
@@ -491,11 +512,27 @@ START_TEST(maglev_without_a_bound_leaves_all_of_one_client_together)
 }
 END_TEST
 
+/* A client at fd00::@i + 1. */
+static int connect_as_ipv6(struct rig *r, unsigned i)
+{
+	struct sockaddr_in6 from = { .sin6_family = AF_INET6 }, to = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char text[32];
+
+	snprintf(text, sizeof text, "fd00::%x", i + 1);
+	ck_assert_int_eq(inet_pton(AF_INET6, text, &from.sin6_addr), 1);
+	to.sin6_port = htons((uint16_t)atoi(strrchr(r->address, ':') + 1));
+	ck_assert_msg(bind(fd, (struct sockaddr *)&from, sizeof from) == 0, "%s: %s", text, strerror(errno));
+	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s", strerror(errno));
+	return fd;
+}
+
 /* The client's address is elsewhere in the packet, and longer. */
 START_TEST(maglev_tells_ipv6_clients_apart)
 {
 	unsigned seen = 0;
 	struct rig r;
+	int fd;
 
 	OWN_STEERING();
 	rig_open(&r, NULL, NP_OPTS(np_steer_opts, .policy = "maglev"));
@@ -511,6 +548,19 @@ START_TEST(maglev_tells_ipv6_clients_apart)
 	memset(r.accepted, 0, sizeof r.accepted);
 	rig_drive(&r, 100); /* all from ::1 */
 	ck_assert_uint_eq(most(&r), 100);
+
+	/* They differ in the last two bytes alone. */
+	memset(r.accepted, 0, sizeof r.accepted);
+	must_sh("for i in $(seq 1 40); do ip -6 addr add fd00::$(printf %%x $i)/128 dev lo nodad; done");
+	for (unsigned i = 0; i < 40; i++) {
+		fd = connect_as_ipv6(&r, i);
+		ck_assert_uint_eq(rig_accept(&r), 1);
+		client_close(&fd);
+	}
+	seen = 0;
+	for (unsigned i = 0; i < r.n; i++)
+		seen += r.accepted[i] > 0;
+	ck_assert_uint_ge(seen, 4);
 	rig_stop(&r);
 }
 END_TEST
@@ -532,13 +582,16 @@ START_TEST(bitmap_gives_to_those_that_are_published)
 		check_share(&r, i, 4000, i == 1 || i == 4 || i == 5 || i == 7 ? 0.25 : 0);
 	ck_assert_uint_eq(rig_stats(&r).steered, 6000);
 
-	/* One of them cannot: the others of the set, and where the set has no other, somebody else. */
+	/* One of them cannot: the other of the set, and where the set has no other, somebody else. */
 	memset(r.accepted, 0, sizeof r.accepted);
-	set_param(&r, "set", "2");
+	set_param(&r, "set", "2,5");
 	ck_assert_int_eq(np_steer_drain(r.s, (unsigned)np_steer_worker_index(r.w[2])), 0);
 	rig_drive(&r, 500);
+	ck_assert_uint_eq(r.accepted[5], 500);
+	set_param(&r, "set", "2");
+	rig_drive(&r, 500);
 	ck_assert_uint_eq(r.accepted[2], 0);
-	ck_assert_uint_eq(rig_stats(&r).steered, 6500);
+	ck_assert_uint_eq(rig_stats(&r).steered, 7000);
 	rig_stop(&r);
 }
 END_TEST
@@ -669,6 +722,7 @@ int main(void)
 	tcase_add_test(t, least_keeps_published_connections_level);
 	tcase_add_test(t, least_gives_by_weight);
 	tcase_add_test(t, p2c_keeps_published_connections_nearly_level);
+	tcase_add_loop_test(t, least_goes_by_the_living_alone, NP_STEER_L3, NP_STEER_L4 + 1);
 	tcase_add_test(t, p2c_avoids_a_loaded_worker);
 	tcase_add_test(t, cpu_gives_to_the_worker_of_the_syns_cpu);
 	tcase_add_test(t, cpu_spills_what_is_too_much_for_its_worker);

@@ -268,7 +268,7 @@ NP_API int np_steer_relisten(struct np_steer_worker *w, int fd);
 /*
  * np_steer_set_cpu() - serve the connections whose SYN @cpu received, under the policy cpu
  *
- * The last worker that asks for a CPU has it. -1: none. At level 1 it is the worker's listeners that
+ * The last worker that asks for a CPU has it, and a worker has one, the last it asked for. -1: none. At level 1 it is the worker's listeners that
  * prefer a CPU; before Linux 6.2 the kernel asks them in vain, and its hash decides.
  *
  * Thread: setup. Return: 0; -EINVAL for a CPU this cannot count, -EPERM.
@@ -361,8 +361,9 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
  * "hang_ms": from when on a busy worker is passed over, in milliseconds; 0: never. "on_exhausted": what
  * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused;
  * "full_queue": where a full listener was met it goes there, and the kernel drops it without a word (level 4).
- * "spill", "bound": per cent, 100 to 10000, 0: never. "slow_start_ms": for so long after it was claimed or undrained a
- * worker's weight grows up to its own, under every policy that weighs; up to an hour, 0: it has it at once.
+ * "spill", "bound": per cent, 100 to 10000, 0: never; eight connections a worker may have in any case.
+ * "slow_start_ms": for so long after it was claimed or undrained a worker's weight grows up to its own, under every
+ * policy that weighs but maglev; up to an hour, 0: it has it at once.
  * "set": np_steer_publish()'s, as "0-3,8", "none".
  *
  * Thread: setup. Return: 0; -EINVAL for an unknown name or a value out of range; else as
@@ -384,7 +385,7 @@ NP_API int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret);
 /*
  * np_steer_worker_info() - worker @w's line, and its counters over all groups
  * np_steer_group_info()  - the address of group @g
- * np_steer_slot_stats()  - worker @w's counters in group @g: the last five fields of *ret, no others
+ * np_steer_slot_stats()  - worker @w's counters in group @g: steered to migrated_out of *ret, no others
  *
  * Thread: setup. Return: 0; -ERANGE past the last one (NP_STEER's limits, see np_steer_info()), -ENOENT
  *         for a group that is free, -EINVAL, -NP_EUNSUPPORTED at level 0.

@@ -12,7 +12,7 @@
  *   own      the listeners of this process; queues: what waits at each listener of the service
  *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
  *   gc       what dead processes left behind
- *   control  policy, drain;  stats: what was counted
+ *   control  policy, drain;  params: what policies go by, by name;  stats: what was counted
  *   trace    how single connections were steered;  twin: whether that was right
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
@@ -166,8 +166,15 @@ void group_format(const struct np_group *key, char *dst, size_t cap);
 bool group_same(const struct np_group *a, const struct np_group *b);
 
 /* ------------------------------------------------------------------ table.c, under the lock */
-/* Maglev's table of group @g for the @n workers in @w1, each as its number plus one. */
-int table_build(struct np_steer *s, unsigned g, const struct roster_entry *w1, unsigned n);
+/* Maglev's table of group @g for the @n workers of @roster. Where that fails the old one stays, and the log says so. */
+void table_build(struct np_steer *s, unsigned g, const struct roster_entry *roster, unsigned n);
+
+/* ------------------------------------------------------------------ control.c */
+/* With the sentence for np_steer_error(). */
+int steer_no_program(struct np_steer *s);
+int steer_may_configure(struct np_steer *s);
+/* A word of np_config: the next SYN goes by it. */
+void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
 
 /* ------------------------------------------------------------------ stats.c */
 /* ret->half_open and half_open_at, of the CPU that saw it last. */

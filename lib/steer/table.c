@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <linux/bpf.h>
 
@@ -47,23 +48,33 @@ static void fill(struct np_table *t, struct order *o, const struct roster_entry 
 	}
 }
 
-int table_build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n)
+/* Writes the one of the two tables that is not in force, and says which one it is. */
+static int build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n, uint32_t *ret_table)
 {
-	uint32_t *in_force = &s->maps.groups[g].table;
-	uint32_t next = *in_force == 1 ? 2 : 1, key = 2 * g + next - 1;
+	uint32_t next = s->maps.groups[g].table == 1 ? 2 : 1, key = 2 * g + next - 1;
 	struct np_table *t = calloc(1, sizeof *t);
 	struct order o[NP_WORKERS];
-	int r = 0;
+	int r;
 
-	/* Without a new table the old one is in force, or the hash: a name on it that is gone costs a retry. */
 	if (!t)
 		return -ENOMEM;
-	if (n) {
-		fill(t, o, e, n);
-		r = map_update(&s->maps, MAP_np_table, &key, t, BPF_ANY);
-	}
-	if (r == 0)
-		__atomic_store_n(in_force, n ? next : 0, __ATOMIC_RELEASE);
+	fill(t, o, e, n);
+	r = map_update(&s->maps, MAP_np_table, &key, t, BPF_ANY);
 	free(t);
+	if (r == 0)
+		*ret_table = next;
 	return r;
+}
+
+void table_build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n)
+{
+	uint32_t table = 0;
+	int r = n ? build(s, g, e, n, &table) : 0;
+
+	/* The old one stays: a worker on it that is gone costs a retry, and one that is not on it gets what is too much. */
+	if (r < 0)
+		steer_log(s, 1, "\"maglev\" goes by the workers as they were before: its table cannot be written: %s",
+			  strerror(-r));
+	else
+		__atomic_store_n(&s->maps.groups[g].table, table, __ATOMIC_RELEASE);
 }

@@ -163,6 +163,6 @@ int twin_agrees(const struct np_decision *d)
 	choose(&r);
 	if (p.strayed || p.next != d->n)
 		return -EBADMSG;
-	worker1 = s.fit < FIT_NONE ? s.worker + 1 : 0;
+	worker1 = d->verdict == NP_VERDICT_SHED ? s.full1 : s.fit < FIT_NONE ? s.worker + 1 : 0;
 	return worker1 == d->worker1 && s.fit == d->fit ? 0 : -EILSEQ;
 }

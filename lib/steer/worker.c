@@ -293,25 +293,37 @@ struct np_worker_line *steer_worker_line(struct np_steer_worker *w)
 	return w->line;
 }
 
+/* Only what is still ours: another worker may have taken the CPU. */
+static int give_back_cpu(struct np_steer_worker *w)
+{
+	uint32_t key = (uint32_t)w->cpu, w1;
+	int r = map_lookup(&w->s->maps, MAP_np_cpu2worker, &key, &w1);
+
+	if (r == 0 && w1 == w->index + 1) {
+		w1 = 0;
+		r = map_update(&w->s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
+	}
+	return r;
+}
+
+static int take_cpu(struct np_steer_worker *w, int cpu)
+{
+	uint32_t key = (uint32_t)cpu, w1 = w->index + 1;
+
+	return map_update(&w->s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
+}
+
 int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
 {
 	struct np_steer *s = w->s;
-	uint32_t key = (uint32_t)(cpu < 0 ? w->cpu : cpu), w1 = 0;
 	int r = 0;
 
 	if (cpu < -1 || cpu >= (int)NP_CPUS)
 		return steer_fail(s, -EINVAL, "CPU %d is not one of 0..%u", cpu, NP_CPUS - 1);
-	if (steer_has_program(s) && cpu >= 0) {
-		w1 = w->index + 1;
-		r = map_update(&s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
-	} else if (steer_has_program(s) && w->cpu >= 0) {
-		/* Only what is still ours: another worker may have taken the CPU. */
-		r = map_lookup(&s->maps, MAP_np_cpu2worker, &key, &w1);
-		if (r == 0 && w1 == w->index + 1) {
-			w1 = 0;
-			r = map_update(&s->maps, MAP_np_cpu2worker, &key, &w1, BPF_ANY);
-		}
-	}
+	if (steer_has_program(s) && w->cpu >= 0 && w->cpu != cpu)
+		r = give_back_cpu(w);
+	if (r == 0 && steer_has_program(s) && cpu >= 0)
+		r = take_cpu(w, cpu);
 	if (s->level == NP_STEER_L1)
 		r = own_prefer_cpu(&s->own, w->index, cpu);
 	if (r < 0)

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * steer_input: what the program reads on the way to a choice: maps, clocks, the packet, the listeners
+ *
+ * Each input is noted where the flow is traced; the twin (lib/steer/twin.c) has functions of the same names that read
+ * the notes. A reader would get wrong: members of the service write most of these maps, and garbage may be in any of
+ * them. No value is an index or a divisor before it has been bounded.
+ */
+#ifndef STEER_INPUT_H
+#define STEER_INPUT_H
+
+static __always_inline __u32 input_roster(struct run *r, __u32 i)
+{
+	__u32 slot = NP_SLOT(np_group, i);
+	__u32 *at = bpf_map_lookup_elem(&np_roster, &slot), w1;
+
+	w1 = at ? *(volatile __u32 *)at : 0;
+	note(r, NP_INPUT_ROSTER, i, w1);
+	return w1;
+}
+
+static __always_inline __u32 input_cpu(struct run *r)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	__u32 *at = bpf_map_lookup_elem(&np_cpu2worker, &cpu), w1;
+
+	w1 = at ? *(volatile __u32 *)at : 0;
+	note(r, NP_INPUT_CPU, cpu, w1);
+	return w1;
+}
+
+static __always_inline __u64 input_turn(struct run *r)
+{
+	__u32 g = np_group;
+	struct np_cursor *c = bpf_map_lookup_elem(&np_cursor, &g);
+	__u64 n;
+
+	if (!c)
+		return 0;
+	if (is_old(r)) {
+		/* No atomic returns a value before 5.12: two CPUs may read the same turn. */
+		n = *(volatile __u64 *)&c->next;
+		__sync_fetch_and_add(&c->next, 1);
+	} else {
+		n = __sync_fetch_and_add(&c->next, 1);
+	}
+	note(r, NP_INPUT_TURN, 0, n);
+	return n;
+}
+
+static __always_inline __u64 input_now(struct run *r)
+{
+	__u64 now = is_old(r) ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
+
+	note(r, NP_INPUT_NOW, 0, now);
+	return now;
+}
+
+static __always_inline __u64 input_state(struct run *r, __u32 w)
+{
+	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
+	__u64 state = ctl ? *(volatile __u32 *)&ctl->state : NP_WORKER_OUT;
+
+	note(r, NP_INPUT_STATE, w, state);
+	return state;
+}
+
+static __always_inline __u64 input_busy(struct run *r, __u32 w)
+{
+	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
+	__u64 since = line ? *(volatile __u64 *)&line->busy_since_ns : 0;
+
+	note(r, NP_INPUT_BUSY, w, since);
+	return since;
+}
+
+static __always_inline __u32 input_random(struct run *r)
+{
+	__u32 bits = bpf_get_prandom_u32();
+
+	note(r, NP_INPUT_RANDOM, 0, bits);
+	return bits;
+}
+
+/* Low 40 bits: connections; above: weight. */
+static __always_inline __u64 published_load(__u32 w)
+{
+	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
+	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
+	__u64 load = line ? *(volatile __u64 *)&line->conns & (((__u64)1 << 40) - 1) : 0;
+
+	if (ctl)
+		load |= (__u64)*(volatile __u32 *)&ctl->weight << 40;
+	return load;
+}
+
+static __always_inline __u64 input_load(struct run *r, __u32 w)
+{
+	__u64 load = published_load(w);
+
+	note(r, NP_INPUT_LOAD, w, load);
+	return load;
+}
+
+static __always_inline __u64 input_since(struct run *r, __u32 w)
+{
+	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
+	__u64 since = ctl ? *(volatile __u64 *)&ctl->ready_since_ns : 0;
+
+	note(r, NP_INPUT_SINCE, w, since);
+	return since;
+}
+
+__attribute__((noinline)) __u64 steer_input_set(RUN_PARAMS, __u32 word)
+{
+	__u32 zero = 0;
+	struct np_service_ctl *service = bpf_map_lookup_elem(&np_service, &zero);
+	__u64 set = service && word < NP_WORKERS / 64 ? *(volatile __u64 *)&service->set[word] : 0;
+
+	RUN_TAKE(r);
+	note(&r, NP_INPUT_SET, word, set);
+	return set;
+}
+
+static __always_inline __u64 input_set(struct run *r, __u32 word)
+{
+	return steer_input_set(RUN_ARGS(r), word);
+}
+
+#define IPV4_SADDR 12 /* offsets of the source in the header */
+#define IPV6_SADDR 8
+
+/* What cannot be read leaves zeroes: the same for every client, and so for one worker, until that is full. */
+static __always_inline __u32 input_client(struct run *r)
+{
+	__u32 addr[4] = { 0 }, hash = r->cfg->seed, i;
+
+	if (r->md->eth_protocol == bpf_htons(ETH_P_IPV6))
+		bpf_skb_load_bytes_relative(r->md, IPV6_SADDR, addr, sizeof addr, BPF_HDR_START_NET);
+	else
+		bpf_skb_load_bytes_relative(r->md, IPV4_SADDR, addr, sizeof addr[0], BPF_HDR_START_NET);
+	for (i = 0; i < 4; i++)
+		hash = rehash(hash ^ addr[i], i + 1);
+	note(r, NP_INPUT_CLIENT, 0, hash);
+	return hash;
+}
+
+__attribute__((noinline)) int steer_input_table(RUN_PARAMS, __u32 i)
+{
+	__u32 g = np_group, w1 = 0, which;
+	struct np_group *group = bpf_map_lookup_elem(&np_groups, &g);
+	struct np_table *table;
+
+	RUN_TAKE(r);
+	i &= NP_TABLE - 1;
+	if (group) {
+		which = *(volatile __u32 *)&group->table - 1;
+		g = 2 * g + which;
+		table = which < 2 ? bpf_map_lookup_elem(&np_table, &g) : NULL;
+		w1 = table ? *(volatile __u16 *)&table->w1[i] : 0;
+	}
+	note(&r, NP_INPUT_TABLE, i, w1);
+	return (int)w1;
+}
+
+static __always_inline __u32 input_table(struct run *r, __u32 i)
+{
+	return (__u32)steer_input_table(RUN_ARGS(r), i);
+}
+
+/*
+ * Each run adds one worker's words, in turn: the mean is as old as the group's workers are many. A worker that
+ * takes nothing has no share in it.
+ */
+static __always_inline __u64 input_mean(struct run *r)
+{
+	__u32 slot = NP_SLOT(np_group, r->s->turn++ & (NP_WORKERS - 1)), w;
+	__u32 *at = bpf_map_lookup_elem(&np_roster, &slot);
+	struct np_worker_ctl *ctl;
+	__u64 load;
+
+	w = at ? *(volatile __u32 *)at - 1 : NP_WORKERS;
+	ctl = bpf_map_lookup_elem(&np_ctl, &w);
+	if (ctl && *(volatile __u32 *)&ctl->state == NP_WORKER_READY) {
+		load = published_load(w);
+		r->s->conns += (load & (((__u64)1 << 40) - 1)) + 1;
+		r->s->weights += load >> 40 ? load >> 40 : WEIGHT_DEFAULT;
+	}
+	if (r->s->turn >= r->s->roster) {
+		r->s->mean = r->s->weights ? (r->s->conns << LOAD_UNIT) / r->s->weights : 0;
+		r->s->turn = 0;
+		r->s->conns = 0;
+		r->s->weights = 0;
+	}
+	note(r, NP_INPUT_MEAN, 0, r->s->mean);
+	return r->s->mean;
+}
+
+static __always_inline bool try_select(struct run *r, __u32 w)
+{
+	__u32 slot = NP_SLOT(np_group, w);
+	bool there = !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
+
+	note(r, NP_INPUT_SELECT, w, there);
+	return there;
+}
+
+static __always_inline bool sees_queues(const struct run *r)
+{
+	return STEER_LEVEL >= 4;
+}
+
+static __always_inline bool is_old(const struct run *r)
+{
+	return STEER_LEVEL < 3;
+}
+
+static __always_inline __u64 input_queue(struct run *r, __u32 w)
+{
+	__u64 queue = queue_of_selected(r->md);
+
+	note(r, NP_INPUT_QUEUE, w, queue);
+	return queue;
+}
+
+#endif

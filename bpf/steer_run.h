@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * steer_run: one run of the program, and how it is handed to functions that are verified by themselves
+ */
+#ifndef STEER_RUN_H
+#define STEER_RUN_H
+
+MAP(np_search, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct search, 1, 0);
+
+/* False only where a map is missing, which the loader rules out. */
+static __always_inline bool run_open(struct run *r)
+{
+	__u32 zero = 0;
+
+	r->cfg = bpf_map_lookup_elem(&np_config, &zero);
+	r->stats = bpf_map_lookup_elem(&np_stats, &zero);
+	r->s = bpf_map_lookup_elem(&np_search, &zero);
+	return r->cfg && r->stats && r->s;
+}
+
+/*
+ * Functions that are not static are verified once, whatever their callers know: following each way through
+ * each candidate of each policy takes the verifier seconds, and more jumps than it allows. Pointers into maps
+ * may be passed to them since Linux 5.12.
+ */
+#if STEER_LEVEL >= 3
+#define RUN_PARAMS struct sk_reuseport_md *md, struct np_config *cfg, struct np_verdicts *stats, struct search *s
+#define RUN_ARGS(r) (r)->md, (struct np_config *)(r)->cfg, (r)->stats, (struct search *)(r)->s
+#define RUN_TAKE(r)                                                             \
+	struct run r = { .md = md, .cfg = cfg, .stats = stats, .s = s };        \
+	if (!cfg || !stats || !s)                                               \
+	return 0
+#else
+#define RUN_PARAMS struct sk_reuseport_md *md
+#define RUN_ARGS(r) (r)->md
+#define RUN_TAKE(r)                                                             \
+	struct run r = { .md = md };                                            \
+	if (!run_open(&r))                                                      \
+	return 0
+#endif
+
+#endif
