@@ -255,8 +255,9 @@ static __always_inline void weigh_near(struct run *r)
 
 /*
  * The first worker of the client's own order that has no more than bound % of the mean load, and what it may always
- * have: consistent hashing with bounded loads. There is no bound before the mean is known. Where the first few have more, the least loaded of all: the bound holds, and only what is too
- * much for all of those loses its home. Before 5.13, the least loaded of the few.
+ * have: consistent hashing with bounded loads. There is no bound before the mean is known. Where the first few have
+ * more, the least loaded of all: the bound holds, and only what is too much for all of those loses its home. Before
+ * 5.13, the least loaded of the few.
  */
 static __always_inline void weigh_sticky(struct run *r)
 {
