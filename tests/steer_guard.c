@@ -260,7 +260,7 @@ END_TEST
 
 static void zero_fill(const struct maps *m, enum map which, uint32_t entries)
 {
-	static char zero[4096];
+	static char zero[1 << 16]; /* a per-CPU value of many CPUs too */
 
 	for (uint32_t i = 0; i < entries; i++)
 		ck_assert_int_eq(map_update(m, which, &i, zero, BPF_ANY), 0);

@@ -14,6 +14,7 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 
+#include "program_runs.h"
 #include "steer/steer.h"
 #include "support/segment.h"
 #include "support/steer.h"
@@ -28,17 +29,6 @@ static uint64_t runs_counted(const struct np_steer_stats *st)
 static uint64_t verdicts(const struct np_steer_stats *st)
 {
 	return st->steered + st->fallback_hash + st->rejected_rst + st->shed_full;
-}
-
-/* How often the kernel ran the program of group 0. */
-static uint64_t runs_by_kernel(const struct rig *r)
-{
-	struct bpf_prog_info info;
-	unsigned len = sizeof info;
-
-	memset(&info, 0, sizeof info);
-	ck_assert_int_eq(bpf_obj_get_info_by_fd(r->s->progs[0], &info, &len), 0);
-	return info.run_cnt;
 }
 
 START_TEST(at_each_level_runs_and_verdicts_add_up)

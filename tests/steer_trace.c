@@ -78,6 +78,23 @@ static void put_into(struct rig *r, enum situation what)
 	}
 }
 
+/* Everything that is connected is told, and heard to the end. */
+static void drive_and_hear(struct rig *r, struct told *t)
+{
+	pthread_t thread;
+	void *result;
+
+	t->s = r->s;
+	ck_assert_int_eq(pthread_create(&thread, NULL, listen_to, t), 0);
+	AWAIT(__atomic_load_n(&r->s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
+	for (unsigned i = 1; i <= WAVES; i++) {
+		rig_drive(r, WAVE);
+		AWAIT(t->n == i * WAVE);
+	}
+	pthread_join(thread, &result);
+	ck_assert_int_eq((intptr_t)result, 1);
+}
+
 /* The program, its twin, the counters and the listeners: all four. */
 START_TEST(the_twin_agrees_with_every_decision)
 {
@@ -85,8 +102,6 @@ START_TEST(the_twin_agrees_with_every_decision)
 	enum situation what = (enum situation)(_i / 2 % SITUATIONS);
 	int level = _i % 2 ? NP_STEER_L3 : 0;
 	struct told t = { .n = 0 };
-	pthread_t thread;
-	void *result;
 	struct rig r;
 
 	OWN_STEERING();
@@ -100,15 +115,7 @@ START_TEST(the_twin_agrees_with_every_decision)
 	ck_assert_int_eq(np_steer_set_param(r.s, "slow_start_ms", what % 2 ? "600000" : "0"), 0);
 	ck_assert_int_eq(np_steer_set_param(r.s, "set", what == ALL_WELL ? "none" : "1-5,7"), 0);
 	ck_assert_int_eq(np_steer_set_param(r.s, "bound", what == ONE_DRAINS ? "0" : "100"), 0);
-	t.s = r.s;
-	ck_assert_int_eq(pthread_create(&thread, NULL, listen_to, &t), 0);
-	AWAIT(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
-	for (unsigned i = 1; i <= WAVES; i++) {
-		rig_drive(&r, WAVE);
-		AWAIT(t.n == i * WAVE);
-	}
-	pthread_join(thread, &result);
-	ck_assert_int_eq((intptr_t)result, 1);
+	drive_and_hear(&r, &t);
 	ck_assert_uint_eq(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED), 0);
 	ck_assert_uint_eq(t.disagreed, 0);
 	ck_assert_uint_eq(t.steered, rig_stats(&r).steered);
@@ -150,7 +157,6 @@ END_TEST
 START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
 {
 	struct told t = { .n = 0 };
-	pthread_t thread;
 	struct rig r;
 
 	OWN_STEERING();
@@ -159,14 +165,7 @@ START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
 		SKIP("needs level 4");
 	for (unsigned i = 0; i < WORKERS; i++)
 		__atomic_store_n(&steer_worker_line(r.w[i])->conns, i == 2 ? 5000 : 9000, __ATOMIC_RELAXED);
-	t.s = r.s;
-	ck_assert_int_eq(pthread_create(&thread, NULL, listen_to, &t), 0);
-	AWAIT(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
-	for (unsigned i = 1; i <= WAVES; i++) {
-		rig_drive(&r, WAVE);
-		AWAIT(t.n == i * WAVE);
-	}
-	pthread_join(thread, NULL);
+	drive_and_hear(&r, &t);
 	ck_assert_uint_eq(r.accepted[2], WAVES * WAVE);
 	ck_assert_uint_eq(t.tried, 2);
 	for (unsigned i = 0; i < WORKERS; i++)

@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 
 #include "given_hung.h"
+#include "program_runs.h"
 #include "steer/steer.h"
 #include "support/steer.h"
 #include "support/test.h"
@@ -28,16 +29,6 @@ struct world {
 static unsigned index_of(const struct rig *r, unsigned i)
 {
 	return (unsigned)np_steer_worker_index(r->w[i]);
-}
-
-static uint64_t runs_by_kernel(const struct rig *r)
-{
-	struct bpf_prog_info info;
-	unsigned len = sizeof info;
-
-	memset(&info, 0, sizeof info);
-	ck_assert_int_eq(bpf_obj_get_info_by_fd(r->s->progs[0], &info, &len), 0);
-	return info.run_cnt;
 }
 
 static void agrees(const struct world *w, const char *scenario)
