@@ -3,29 +3,6 @@
 # A verb is a handful of instructions and three branches: where one starts in its cache line is worth 0.8 ns of 5.
 $(O)/lib/buffer/%.o: OBJ_CFLAGS += -fno-tree-slp-vectorize -falign-functions=64
 
-# ------------------------------------------------------------------ fuzzing
-FUZZ_SECONDS ?= 60
-FUZZ_CORPUS  := tests/fuzz/corpus
-FUZZ_SRCS    := tests/fuzz/linkbuf.c tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c lib/sys/*.c)
-FUZZ_BIN     := $(O)/tests/fuzz/linkbuf
-
-$(FUZZ_BIN): $(FUZZ_SRCS) $(wildcard lib/buffer/*.h include/netpoll/*.h tests/support/linkbuf_model.h)
-	$(call say,FUZZ,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(CPPFLAGS) -iquote tests -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DNP_DEBUG \
-		-fno-strict-aliasing -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(FUZZ_SRCS) -o $@
-
-.PHONY: fuzz fuzz-keep
-fuzz: $(FUZZ_BIN)                       ## FUZZ_SECONDS (60) of random verbs on buffers against flat arrays
-	@mkdir -p $(O)/tests/fuzz/found
-	$(Q)cd $(O)/tests/fuzz && $(CURDIR)/$(FUZZ_BIN) -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=20 \
-		-print_final_stats=1 found $(CURDIR)/$(FUZZ_CORPUS)
-
-fuzz-keep: $(FUZZ_BIN)                  ## tests/fuzz/corpus anew: the smallest inputs that reach every edge reached
-	$(Q)rm -rf $(O)/tests/fuzz/kept && mkdir -p $(O)/tests/fuzz/kept $(O)/tests/fuzz/found
-	$(Q)$(FUZZ_BIN) -merge=1 -use_counters=0 -max_len=256 $(O)/tests/fuzz/kept $(FUZZ_CORPUS) $(O)/tests/fuzz/found
-	$(Q)rm -f $(FUZZ_CORPUS)/* && cp $(O)/tests/fuzz/kept/* $(FUZZ_CORPUS)
-
 # ------------------------------------------------------------------ bench
 # Of the public headers alone and with the shipped .so, beside libevent's. Loops aligned, so that where the
 # compiler happens to put one is no advantage to either side.

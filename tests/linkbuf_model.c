@@ -12,7 +12,7 @@
 
 #define PROGRAM 4096
 #define SHORT_PROGRAM 1000
-#define CORPUS "tests/fuzz/corpus"
+#define CORPUS "tests/fuzz/corpus/linkbuf"
 #define INPUT_MAX 4096
 
 static const char *only_seed; /* from NP_SEED */

@@ -1,0 +1,37 @@
+# Fuzzing: tests/fuzz/NOUN.c is a target of libFuzzer's, tests/fuzz/corpus/NOUN what it has found so far, in the
+# smallest set of inputs that reaches every edge. A target is named in FUZZERS and says which sources it needs
+# beside lib/sys. Inputs that showed a fault are kept by the test of the same noun, which runs with every check.
+FUZZ_SECONDS ?= 60
+FUZZERS      := linkbuf
+
+FUZZ_linkbuf := tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c)
+
+FUZZ_BINS    := $(FUZZERS:%=$(O)/tests/fuzz/%)
+# Each target gets its share of the seconds, one second at least.
+FUZZ_SHARE   := $(shell n=$$(( $(FUZZ_SECONDS) / $(words $(FUZZERS)) )); echo $$(( n ? n : 1 )))
+
+# $(1): the noun
+define fuzz_target
+$(O)/tests/fuzz/$(1): tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/*/*.[ch] include/netpoll/*.h bpf/*.h tests/support/*.h) | $(SKELS)
+	$$(call say,FUZZ,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CLANG) $$(CPPFLAGS) -iquote tests -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DNP_DEBUG \
+		-fno-strict-aliasing -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/sys/*.c) -o $$@ $$(FUZZ_LIBS_$(1))
+endef
+$(foreach n,$(FUZZERS),$(eval $(call fuzz_target,$(n))))
+
+.PHONY: fuzz fuzz-keep $(FUZZERS:%=fuzz-%) $(FUZZERS:%=fuzz-keep-%)
+fuzz: $(FUZZERS:%=fuzz-%)               ## FUZZ_SECONDS (60) of random input, shared by all targets; fuzz-NOUN: one of them
+
+$(FUZZERS:%=fuzz-%): fuzz-%: $(O)/tests/fuzz/%
+	@mkdir -p $(O)/tests/fuzz/found/$*
+	$(Q)cd $(O)/tests/fuzz && $(CURDIR)/$< -max_total_time=$(FUZZ_SHARE) -max_len=4096 -timeout=20 \
+		-print_final_stats=1 -artifact_prefix=$*- found/$* $(CURDIR)/tests/fuzz/corpus/$*
+
+fuzz-keep: $(FUZZERS:%=fuzz-keep-%)     ## tests/fuzz/corpus anew: the smallest inputs that reach every edge reached
+
+$(FUZZERS:%=fuzz-keep-%): fuzz-keep-%: $(O)/tests/fuzz/%
+	$(Q)rm -rf $(O)/tests/fuzz/kept/$* && mkdir -p $(O)/tests/fuzz/kept/$* $(O)/tests/fuzz/found/$*
+	$(Q)$< -merge=1 -use_counters=0 -max_len=256 $(O)/tests/fuzz/kept/$* tests/fuzz/corpus/$* $(O)/tests/fuzz/found/$*
+	$(Q)rm -f tests/fuzz/corpus/$*/* && cp $(O)/tests/fuzz/kept/$*/* tests/fuzz/corpus/$*
