@@ -13,8 +13,10 @@
 #include <bpf/bpf.h>
 
 #include "steer/steer.h"
+#include "sys/clock.h"
 #include "sys/fs.h"
 #include "sys/io.h"
+#include "sys/lock.h"
 #include "sys/opts.h"
 
 /* What is being loaded; no service can have that name. */
@@ -47,6 +49,8 @@ static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
 static int lock_home(struct np_steer *s, const char *root, bool make, char *dir, size_t cap,
 		     int *ret_fd)
 {
+	struct sys_holder h = { 0 };
+	char holder[80];
 	int fd, r;
 
 	r = pins_path(dir, cap, root, NP_STEER_DIR);
@@ -58,11 +62,12 @@ static int lock_home(struct np_steer *s, const char *root, bool make, char *dir,
 		r = sys_open_dir(dir, &fd);
 	if (r < 0)
 		return steer_fail(s, r, "%s cannot be used: %s", dir, strerror(-r));
-	r = sys_lock_dir(fd, STEER_LOCK_MS);
+	r = pins_lock(fd, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h);
 	if (r < 0) {
 		sys_close(&fd);
-		return steer_fail(s, r == -EAGAIN ? -EBUSY : r, "%s is locked by another npsteer",
-				  dir);
+		sys_holder_format(&h, holder, sizeof holder);
+		return r == -EBUSY ? steer_fail(s, r, "%s is locked by %s: let it go on, or end it", dir, holder) :
+				     steer_fail(s, r, "%s cannot be locked: %s", dir, strerror(-r));
 	}
 	*ret_fd = fd;
 	return 0;

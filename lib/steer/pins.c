@@ -16,6 +16,7 @@
 #include "steer/steer.h"
 #include "sys/fs.h"
 #include "sys/io.h"
+#include "sys/lock.h"
 #include "sys/opts.h"
 
 #define BPF_FS_MAGIC 0xcafe4a11u
@@ -155,6 +156,13 @@ int pins_program(struct np_steer *s, unsigned g, int *ret_fd)
 		return fd;
 	*ret_fd = fd;
 	return 0;
+}
+
+int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder)
+{
+	int r = sys_lock(folder_fd, until_ns, ret_holder);
+
+	return r == -EAGAIN ? -EBUSY : r;
 }
 
 struct listing {

@@ -11,6 +11,7 @@
 #include "sys/clock.h"
 #include "sys/fs.h"
 #include "sys/io.h"
+#include "sys/lock.h"
 #include "sys/opts.h"
 
 int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
@@ -27,26 +28,49 @@ int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 
 int steer_lock(struct np_steer *s)
 {
+	struct sys_holder h;
+	char holder[80];
+	uint64_t until;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->lock_fd < 0)
 		return 0;
-	r = sys_lock_dir(s->lock_fd, STEER_LOCK_MS);
+	until = s->lock_late ? 0 : sys_clock_ns() + STEER_LOCK_MS * 1000000ull;
+	r = pins_lock(s->lock_fd, until, &h);
+	s->lock_late = r == -EBUSY;
+	if (r == 0)
+		return 0;
+	if (r == -EBUSY) {
+		sys_holder_format(&h, holder, sizeof holder);
+		steer_fail(s, r, "the lock on %s is held by %s: let it go on, or end it", s->dir, holder);
+	} else {
+		steer_fail(s, r, "%s cannot be locked: %s", s->dir, strerror(-r));
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int steer_try_lock(struct np_steer *s)
+{
+	int r;
+
+	if (pthread_mutex_trylock(&s->lock) != 0)
+		return -EBUSY;
+	if (s->lock_fd < 0)
+		return 0;
+	r = pins_lock(s->lock_fd, 0, NULL);
 	if (r < 0)
 		pthread_mutex_unlock(&s->lock);
-	if (r == -EAGAIN)
-		return steer_fail(
-			s, -EBUSY,
-			"another process has held the lock on %s for %d s: find it with `fuser %s`",
-			s->dir, STEER_LOCK_MS / 1000, s->dir);
-	return r < 0 ? steer_fail(s, r, "%s cannot be locked: %s", s->dir, strerror(-r)) : 0;
+	else
+		s->lock_late = false;
+	return r;
 }
 
 void steer_unlock(struct np_steer *s)
 {
 	if (s->lock_fd >= 0)
-		sys_unlock_dir(s->lock_fd);
+		sys_unlock(s->lock_fd);
 	pthread_mutex_unlock(&s->lock);
 }
 

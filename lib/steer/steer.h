@@ -50,6 +50,7 @@ struct np_steer {
 	char name[NP_NAME];
 	char dir[256]; /* of the pins; "" is private or level 0 */
 	int lock_fd;   /* the open folder dir, -1 without one */
+	bool lock_late; /* the last wait for it was in vain */
 	enum np_steer_level level;
 	struct maps maps;
 	int progs[NP_GROUPS]; /* -1: not loaded or opened yet */
@@ -107,8 +108,20 @@ static inline bool steer_has_program(const struct np_steer *s)
 {
 	return s->level >= NP_STEER_L2;
 }
-/* A service's lock; nothing to do where it is not shared. -EBUSY and a sentence. */
+/*
+ * steer_lock() - the service's lock; nothing to do where it is not shared
+ *
+ * Waits up to STEER_LOCK_MS for another process. Once that was in vain, and until the lock was had again, the next
+ * one tries once: a stopped process costs a start or a stop of many workers one wait, not one for each. Return: 0;
+ * -EBUSY and a sentence that names the process.
+ */
 int steer_lock(struct np_steer *s);
+/*
+ * steer_try_lock() - the same for a poller: one try, of which no other thread and no other process makes a wait
+ *
+ * Return: 0; -EBUSY, without a sentence: s->error belongs to the thread that holds the lock.
+ */
+int steer_try_lock(struct np_steer *s);
 void steer_unlock(struct np_steer *s);
 /* "a" is a valid name of a service or worker. */
 bool steer_name_ok(const char *name);
@@ -146,6 +159,9 @@ const char *pins_root(const char *bpffs, unsigned i);
 bool pins_is_bpffs(const char *path);
 /* "a/b"; -ENAMETOOLONG. */
 int pins_path(char *dst, size_t cap, const char *a, const char *b);
+struct sys_holder;
+/* As sys_lock(), on a folder of pins; -EBUSY instead of -EAGAIN. */
+int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder);
 /* The pinned program of group @g. */
 int pins_program(struct np_steer *s, unsigned g, int *ret_fd);
 

@@ -5,10 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -91,26 +89,6 @@ int sys_dir_each(const char *path, int (*fn)(void *arg, const char *name), void 
 			r = fn(arg, e->d_name);
 	closedir(d);
 	return r;
-}
-
-int sys_lock_dir(int fd, int ms)
-{
-	SYS_FAULT(fs);
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EINTR)
-			continue;
-		if (errno != EWOULDBLOCK)
-			return -errno;
-		if (ms-- <= 0)
-			return -EAGAIN;
-		poll(NULL, 0, 1); /* flock(2) knows no deadline */
-	}
-	return 0;
-}
-
-int sys_unlock_dir(int fd)
-{
-	return flock(fd, LOCK_UN) < 0 ? -errno : 0;
 }
 
 int sys_dup(int fd, int *ret_fd)

@@ -20,12 +20,6 @@ int sys_exists(const char *path);
 int sys_fs_magic(const char *path, long *ret);
 /* Calls fn for each name but "." and ".."; nonzero from it ends the walk and is returned. */
 int sys_dir_each(const char *path, int (*fn)(void *arg, const char *name), void *arg);
-/*
- * The lock on a folder that is open as @fd: exclusive, gone with the description however its
- * holder ends. -EAGAIN while another holds it after @ms milliseconds.
- */
-int sys_lock_dir(int fd, int ms);
-int sys_unlock_dir(int fd);
 int sys_dup(int fd, int *ret_fd);
 int sys_random(void *p, size_t n);
 
