@@ -68,7 +68,11 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * addresses get a listener for each poller, unix ones one that all pollers share. From here on the
  * kernel queues connections; they are accepted from np_server_start() on.
  *
- * A stale unix socket file that nobody listens on is replaced; a live one is -EADDRINUSE.
+ * A dead unix socket of this user, which nobody listens on, is replaced. Whatever else is at the path (a file, a
+ * symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE. PATH.lock is made beside it, with
+ * mode 0600, and stays: of two servers that start at once one listens. It is held for moments only, here and at
+ * the stop, which removes the file if it is still this server's own. A server that knows no such lock may
+ * still come in between.
  * Return: 0; -EINVAL, -EAFNOSUPPORT, -NP_EUNSUPPORTED, -NP_ERESOLVE (literal addresses only),
  *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENOSPC (workers or groups of the service are used
  *         up), -EBUSY after start; with NP_STEER_REQUIRED what kept the program away.

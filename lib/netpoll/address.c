@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "netpoll/server_private.h"
 #include "steer/steer.h"
 #include "sys/addr.h"
 #include "sys/io.h"
+#include "sys/lock.h"
 #include "sys/sock.h"
 
 _Static_assert(sizeof(struct np_worker_line) == sizeof(struct poller_load), "one line, two names");
@@ -123,23 +123,11 @@ static int listen_tcp(struct np_server *s, struct address *a, const char *networ
 				return server_say(s, r, "TCP_NODELAY: %s", np_strerror(r));
 		}
 	}
-	a->steered = true;
+	a->steered = a->own = true;
 	return sys_getsockname(a->fds[0], &a->ss, &a->len);
 }
 
 /* ------------------------------------------------------------------ shared sockets */
-
-/* Whether somebody answers on a socket file; ECONNREFUSED says that its owner is gone. */
-static bool is_stale(const struct addr *a)
-{
-	int fd, r = sys_socket(AF_UNIX, SOCK_STREAM, &fd);
-
-	if (r < 0)
-		return false;
-	r = sys_connect(fd, (const struct sockaddr *)&a->ss, a->len);
-	sys_close(&fd);
-	return r == -ECONNREFUSED;
-}
 
 static const char *socket_path(const struct sockaddr_storage *ss)
 {
@@ -148,23 +136,46 @@ static const char *socket_path(const struct sockaddr_storage *ss)
 	return ss->ss_family == AF_UNIX && path[0] ? path : NULL;
 }
 
-static int listen_unix(struct np_server *s, struct address *a, const struct addr *at, const char *address)
+/* bind(2) makes the file, and never over another: so the usual case needs no look at what is there. */
+static int address_bind_unix(struct address *a, const struct addr *at)
 {
-	const char *path = socket_path(&at->ss);
 	int r = sys_socket(AF_UNIX, SOCK_STREAM, &a->fds[0]);
 
 	if (r == 0)
 		r = sys_bind(a->fds[0], (const struct sockaddr *)&at->ss, at->len);
-	if (r == -EADDRINUSE && path && is_stale(at) && unlink(path) == 0)
-		r = sys_bind(a->fds[0], (const struct sockaddr *)&at->ss, at->len);
+	if (r == -EADDRINUSE && a->file.path) {
+		r = socket_file_clear(&a->file, at);
+		if (r == 0)
+			r = sys_bind(a->fds[0], (const struct sockaddr *)&at->ss, at->len);
+	}
+	if (r == 0 && a->file.path)
+		r = socket_file_note(&a->file);
+	return r;
+}
+
+static int listen_unix(struct np_server *s, struct address *a, const struct addr *at, const char *address)
+{
+	const char *path = socket_path(&at->ss);
+	struct sys_holder holder;
+	char who[80];
+	int r = path ? socket_file_open(&a->file, path, &holder) : 0;
+
+	if (r == -EAGAIN) {
+		sys_holder_format(&holder, who, sizeof who);
+		return server_say(s, -EADDRINUSE, "%s: %s.lock is held by %s", address, address, who);
+	}
 	if (r < 0)
-		return server_say(s, r, r == -EADDRINUSE ? "%s: another process listens there" : "%s: %s", address,
-				  np_strerror(r));
-	a->unlink = path != NULL;
-	r = sys_listen(a->fds[0], s->opts.backlog);
+		return server_say(s, r, "%s.lock: %s", address, np_strerror(r));
+	r = address_bind_unix(a, at);
+	if (r == 0)
+		r = sys_listen(a->fds[0], s->opts.backlog);
+	socket_file_unlock(&a->file);
+	if (r == -EADDRINUSE)
+		return server_say(s, r, path ? "%s: another process listens there, or it is no dead socket of this user"
+					     : "%s: another process listens there", address);
 	if (r < 0)
 		return server_say(s, r, "%s: %s", address, np_strerror(r));
-	a->shared = true;
+	a->shared = a->own = true;
 	return sys_getsockname(a->fds[0], &a->ss, &a->len);
 }
 
@@ -174,11 +185,9 @@ static void address_close(struct np_server *s, struct address *a)
 {
 	if (!a->fds)
 		return;
+	socket_file_remove(&a->file);
 	for (unsigned i = 0; i < s->n_stations; i++)
 		sys_close(&a->fds[i]);
-	if (a->unlink && socket_path(&a->ss))
-		unlink(socket_path(&a->ss));
-	a->unlink = false;
 	free(a->fds);
 	a->fds = NULL;
 }

@@ -17,6 +17,7 @@
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/server.h"
+#include "netpoll/socket_file.h"
 #include "netpoll/station.h"
 
 /* How far a stop has come: the last step that was posted to the stations. */
@@ -31,7 +32,8 @@ struct address {
 	int *fds;         /* one for each poller; a shared socket has one, the rest are -1 */
 	bool shared;
 	bool steered;
-	bool unlink;      /* a unix socket file we made */
+	bool own;         /* np_server_listen() made it: the stop may shut it, and nobody else's queue with it */
+	struct socket_file file; /* of a unix socket with a path */
 };
 
 struct np_server {

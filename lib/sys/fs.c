@@ -58,6 +58,12 @@ int sys_set_access(const char *path, mode_t mode, gid_t gid)
 	return chmod(path, mode) < 0 ? -errno : 0;
 }
 
+int sys_lstat(const char *path, struct stat *ret)
+{
+	SYS_FAULT(fs);
+	return lstat(path, ret) < 0 ? -errno : 0;
+}
+
 int sys_exists(const char *path)
 {
 	struct stat st;
@@ -89,6 +95,40 @@ int sys_dir_each(const char *path, int (*fn)(void *arg, const char *name), void 
 			r = fn(arg, e->d_name);
 	closedir(d);
 	return r;
+}
+
+static int fs_open_or_make(const char *path, int *ret_fd)
+{
+	const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+	int fd;
+
+	do {
+		fd = open(path, flags);
+		if (fd < 0 && errno == ENOENT)
+			fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+	} while (fd < 0 && (errno == EEXIST || errno == EINTR));
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+int sys_open_lock(const char *path, int *ret_fd)
+{
+	struct stat st;
+	int fd = -1, r;
+
+	SYS_FAULT(open);
+	r = fs_open_or_make(path, &fd);
+	if (r < 0)
+		return r;
+	r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
 }
 
 int sys_dup(int fd, int *ret_fd)
