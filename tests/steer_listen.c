@@ -231,6 +231,179 @@ START_TEST(a_listener_made_elsewhere_can_be_added)
 }
 END_TEST
 
+/* One more service of this process, with one worker. */
+static void given_other(struct rig *r)
+{
+	rig_open(r, "other", NULL);
+	ck_assert_int_eq(np_steer_worker(r->s, NULL, &r->w[0]), 0);
+}
+
+static void other_end(struct rig *r)
+{
+	ck_assert_int_eq(np_steer_worker_close(&r->w[0]), 0);
+	ck_assert_int_eq(np_steer_close(&r->s), 0);
+}
+
+static unsigned groups_in_use(struct rig *r)
+{
+	struct np_steer_group_info g;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < NP_GROUPS; i++) {
+		np_steer_group_info_init(&g);
+		n += np_steer_group_info(r->s, i, &g) == 0;
+	}
+	return n;
+}
+
+/* Attaching first would have replaced the other service's program before anything was refused. */
+START_TEST(a_listener_of_another_service_is_refused_and_that_service_sees_nothing)
+{
+	struct rig r, other;
+	int fds;
+
+	OWN_STEERING();
+	rig_start(&r, 2, NULL);
+	given_other(&other);
+	fds = open_fds();
+	ck_assert_int_eq(np_steer_add(other.w[0], r.fd[0]), -EBUSY);
+	ck_assert_ptr_nonnull(strstr(np_steer_error(other.s), "another worker or service"));
+	ck_assert_uint_eq(groups_in_use(&other), 0);
+	ck_assert_int_le(open_fds(), fds + 1); /* the program of a group is kept once it is loaded */
+
+	rig_drive(&r, 513);
+	ck_assert_uint_eq(rig_stats(&r).syn_total, 513);
+	ck_assert_uint_eq(rig_stats(&r).steered, 513);
+	ck_assert_uint_eq(rig_stats(&other).syn_total, 0);
+	other_end(&other);
+	rig_stop(&r);
+}
+END_TEST
+
+/* The one that has it keeps what is known of it, its place among the owners too: migrations are counted by that. */
+START_TEST(a_listener_of_another_worker_is_refused_and_stays_that_ones)
+{
+	struct rig r;
+	uint64_t cookie;
+	uint32_t slot = 0;
+
+	OWN_STEERING();
+	rig_start(&r, 2, NULL);
+	ck_assert_int_eq(np_steer_worker(r.s, NULL, &r.w[2]), 0);
+	ck_assert_int_eq(np_steer_add(r.w[2], r.fd[1]), -EBUSY);
+	ck_assert_int_eq(map_lookup(&r.s->maps, MAP_np_socks, &(uint32_t){ NP_SLOT(0, 1) }, &cookie), 0);
+	ck_assert_int_eq(map_lookup(&r.s->maps, MAP_np_owners, &cookie, &slot), 0);
+	ck_assert_uint_eq(slot, NP_SLOT(0, 1));
+	rig_drive(&r, 100);
+	ck_assert_uint_eq(rig_stats(&r).steered, 100);
+	ck_assert_int_eq(np_steer_worker_close(&r.w[2]), 0);
+	rig_stop(&r);
+}
+END_TEST
+
+START_TEST(what_fails_half_way_is_undone)
+{
+#ifdef NP_FAULT
+	struct rig r;
+	int fd;
+
+	OWN_STEERING();
+	rig_open(&r, NULL, NULL);
+	ck_assert_int_eq(np_steer_worker(r.s, NULL, &r.w[0]), 0);
+	fd = reuseport_socket(true);
+	ck_assert_int_eq(bind_to(fd, 7606), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	sys_fault_arm(SYS_setsockopt, 1, EPERM); /* the attaching, which is last */
+	ck_assert_int_eq(np_steer_add(r.w[0], fd), -EPERM);
+	ck_assert(sys_fault_hit(SYS_setsockopt));
+	sys_fault_arm(SYS_setsockopt, 0, 0);
+	ck_assert_uint_eq(groups_in_use(&r), 0);
+	ck_assert_int_eq(insert(&r, 7, fd, BPF_NOEXIST), 0); /* it is in no slot */
+	close(fd);
+	other_end(&r);
+#else
+	SKIP("needs a build with NP_FAULT");
+#endif
+}
+END_TEST
+
+/* ------------------------------------------------------------------ listening again */
+
+static int port_of(int fd)
+{
+	struct sockaddr_in in;
+	socklen_t len = sizeof in;
+
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	return ntohs(in.sin_port);
+}
+
+static int listens(int fd)
+{
+	int on = -1;
+	socklen_t len = sizeof on;
+
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len), 0);
+	return on;
+}
+
+/* A listener bound to port 0 by its owner, and shut as a rescue does it. */
+static int given_shut(struct rig *r, int *ret_port)
+{
+	int fd = reuseport_socket(true);
+
+	rig_open(r, NULL, NULL);
+	ck_assert_int_eq(np_steer_worker(r->s, NULL, &r->w[0]), 0);
+	ck_assert_int_eq(bind_to(fd, 0), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(np_steer_add(r->w[0], fd), 0);
+	*ret_port = port_of(fd);
+	ck_assert_int_eq(shutdown(fd, SHUT_RD), 0);
+	return fd;
+}
+
+START_TEST(a_listener_bound_to_port_0_listens_again_on_the_port_it_had)
+{
+	struct rig r;
+	int port;
+
+	OWN_STEERING();
+	r.fd[0] = given_shut(&r, &port);
+	r.n = 1;
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(np_steer_relisten(r.w[0], r.fd[0]), 0);
+		ck_assert_int_eq(port_of(r.fd[0]), port);
+		ck_assert_int_eq(np_steer_relisten(r.w[0], r.fd[0]), 0); /* it listens already */
+		snprintf(r.address, sizeof r.address, "127.0.0.1:%d", port);
+		rig_drive(&r, 10);
+		ck_assert_uint_eq(rig_stats(&r).steered, 10 * (i + 1));
+		ck_assert_int_eq(shutdown(r.fd[0], SHUT_RD), 0);
+	}
+	rig_stop(&r);
+}
+END_TEST
+
+START_TEST(a_port_that_was_taken_meanwhile_is_an_error_and_no_other_port)
+{
+	struct rig r;
+	int port, thief;
+
+	OWN_STEERING();
+	r.fd[0] = given_shut(&r, &port);
+	r.n = 1;
+	thief = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind_to(thief, port), 0);
+	ck_assert_int_eq(listen(thief, 16), 0);
+	ck_assert_int_eq(np_steer_relisten(r.w[0], r.fd[0]), -EADDRINUSE);
+	ck_assert_int_eq(listens(r.fd[0]), 0);
+
+	close(thief); /* and once the port is free it can be had again */
+	ck_assert_int_eq(np_steer_relisten(r.w[0], r.fd[0]), 0);
+	ck_assert_int_eq(port_of(r.fd[0]), port);
+	rig_stop(&r);
+}
+END_TEST
+
 START_TEST(what_cannot_be_added_is_named)
 {
 	int plain = reuseport_socket(false), idle = reuseport_socket(true), un, p[2];
@@ -437,6 +610,11 @@ int main(void)
 	tcase_add_test(t, the_same_at_level_0);
 	tcase_add_test(t, a_port_in_time_wait_is_free);
 	tcase_add_test(t, a_listener_made_elsewhere_can_be_added);
+	tcase_add_test(t, a_listener_of_another_service_is_refused_and_that_service_sees_nothing);
+	tcase_add_test(t, a_listener_of_another_worker_is_refused_and_stays_that_ones);
+	tcase_add_test(t, what_fails_half_way_is_undone);
+	tcase_add_test(t, a_listener_bound_to_port_0_listens_again_on_the_port_it_had);
+	tcase_add_test(t, a_port_that_was_taken_meanwhile_is_an_error_and_no_other_port);
 	tcase_add_test(t, what_cannot_be_added_is_named);
 	tcase_add_test(t, addresses_that_cannot_be_listened_on_are_named);
 	tcase_add_test(t, a_worker_listens_once_on_an_address_and_not_after_it_left);

@@ -221,7 +221,7 @@ NP_API int np_steer_worker_index(const struct np_steer_worker *w);
 /*
  * np_steer_listen() - make a listener and its slot, in the one order that works
  *
- * socket, SO_REUSEPORT, bind, listen, attach, slot. The port must be free or held by workers of this
+ * socket, SO_REUSEPORT, bind, listen, slot, attach. The port must be free or held by workers of this
  * service. @network "tcp", "tcp4", "tcp6"; @address as "127.0.0.1:80", "[::1]:80", ":80" (both
  * families on one socket). Port 0 is chosen once: siblings of this np_steer that ask for the same
  * address with port 0 get the same port. @backlog 0: net.core.somaxconn. The fd is
@@ -243,10 +243,10 @@ NP_API int np_steer_listen(struct np_steer_worker *w, const char *network, const
  *
  * It must be bound and listening, with SO_REUSEPORT set before bind. Repeating is harmless, and is
  * what to do after shutdown() and listen() on it, which lose the slot. That nobody else holds the port is
- * for the caller to know. Does not take @fd.
+ * for the caller to know. Does not take @fd. On failure nothing has changed, for this service or another one.
  *
  * Thread: setup.
- * Return: 0; -EINVAL if it is not such a socket, -EBUSY if another worker has it, -EBADF,
+ * Return: 0; -EINVAL if it is not such a socket, -EBUSY if another worker or another service has it, -EBADF,
  *         -NP_EUNSUPPORTED for a unix socket; -ENOSPC, -EEXIST, -ESHUTDOWN, -EBUSY as np_steer_listen().
  */
 NP_API int np_steer_add(struct np_steer_worker *w, int fd);
@@ -257,11 +257,13 @@ NP_API int np_steer_add(struct np_steer_worker *w, int fd);
  * While a worker hangs, a thread of this library, or another process of the service, shuts its
  * listeners: the kernel hands what they have queued to the siblings (level 3; see no_rescue). The worker
  * sees that once it is back: EPOLLHUP, and accept4() says EINVAL. It calls this, with the same
- * descriptor, whose registration in an epoll lives on. Address, port and backlog are as they were.
+ * descriptor, whose registration in an epoll lives on. Address, port and backlog are as they were: a listener
+ * that was bound to port 0 gets its port once more, and never another one. Can be tried again.
  *
  * Thread: any.
  * Return: 0, also if it listens already; -EINVAL for a descriptor that is no listener of this worker,
- *         -ESHUTDOWN after np_steer_leave(), -EBUSY as np_steer_listen(), -EADDRINUSE, -EBADF.
+ *         -ESHUTDOWN after np_steer_leave(), -EBUSY as np_steer_listen(), -EADDRINUSE where somebody has taken
+ *         the port meanwhile, -EBADF.
  */
 NP_API int np_steer_relisten(struct np_steer_worker *w, int fd);
 

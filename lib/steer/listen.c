@@ -2,12 +2,12 @@
 /*
  * listen: a listener and its slot, in the one order that works
  *
- *   socket -> SO_REUSEPORT -> bind -> listen -> attach -> slot
+ *   socket -> SO_REUSEPORT -> bind -> listen -> slot -> attach -> roster
  *
  * A reader would get wrong every other order: SO_REUSEPORT after bind makes no group; a program
- * attached before bind lets no second socket bind; a slot takes only a listening socket. And the
- * program belongs to the group, not to the socket: attaching a private one to a port of others
- * would take their connections. So a port where this service has no worker must be free.
+ * attached before bind lets no second socket bind; a slot takes only a listening socket, and only one that
+ * no other service has. And the program belongs to the group, not to the socket: attaching a private one to a
+ * port of others would take their connections. So a port where this service has no worker must be free.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -119,21 +119,15 @@ static int sibling_port(const struct np_steer_worker *w, const struct np_group *
 	return 0;
 }
 
-static int attach(struct np_steer *s, unsigned g, int fd)
-{
-	int prog, r;
-
-	r = level_program(s, g, &prog);
-	if (r == 0)
-		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, prog);
-	return r;
-}
-
 /*
- * A socket can lie in one slot only, and may do so already: the same is fine. What else is in our
- * slot is a listener of ours that was replaced.
+ * listen_insert() - @fd into the slot of its worker
+ *
+ * A socket can lie in one slot of one service only, which the kernel sees to: it is the one question whose answer
+ * tells whether a listener is free. What else is in our slot is a listener of ours that was replaced.
+ *
+ * Return: 1: it lies there now; 0: it did already; -EBUSY: it is another worker's, or another service's.
  */
-static int insert(struct np_steer_worker *w, unsigned g, int fd)
+static int listen_insert(struct np_steer_worker *w, unsigned g, int fd)
 {
 	uint32_t slot = NP_SLOT(g, w->index);
 	struct np_steer *s = w->s;
@@ -145,11 +139,42 @@ static int insert(struct np_steer_worker *w, unsigned g, int fd)
 		return r;
 	if (map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there == cookie)
 		return 0;
-	r = map_update(&s->maps, MAP_np_owners, &cookie, &slot, BPF_ANY);
-	if (r == 0)
-		r = map_update(&s->maps, MAP_np_socks, &slot, &value, BPF_ANY);
+	r = map_update(&s->maps, MAP_np_socks, &slot, &value, BPF_ANY);
 	if (r < 0)
+		return r;
+	r = map_update(&s->maps, MAP_np_owners, &cookie, &slot, BPF_ANY);
+	if (r < 0)
+		map_delete(&s->maps, MAP_np_socks, &slot);
+	return r < 0 ? r : 1;
+}
+
+static void listen_take_out(struct np_steer_worker *w, unsigned g, int fd)
+{
+	uint32_t slot = NP_SLOT(g, w->index);
+	struct np_steer *s = w->s;
+	uint64_t cookie;
+
+	map_delete(&s->maps, MAP_np_socks, &slot);
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie) == 0)
 		map_delete(&s->maps, MAP_np_owners, &cookie);
+}
+
+/*
+ * Slot first, program last: an attached program cannot be taken back, since the one before it is gone, and it may have
+ * been another service's.
+ */
+static int listen_steer(struct np_steer_worker *w, unsigned g, int fd)
+{
+	int prog, inserted, r;
+
+	r = level_program(w->s, g, &prog);
+	if (r == 0)
+		r = inserted = listen_insert(w, g, fd);
+	if (r < 0)
+		return r;
+	r = sys_setsockopt_int(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, prog);
+	if (r < 0 && inserted)
+		listen_take_out(w, g, fd);
 	return r;
 }
 
@@ -171,19 +196,19 @@ static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
 		steer_log(s, 1, "workers that hang will not be noticed: %s", np_strerror(r));
 }
 
-/* attach -> slot -> roster. @fd listens. */
+/* slot -> program -> roster. @fd listens. */
 static int enrol(struct np_steer_worker *w, unsigned g, int fd)
 {
 	struct np_steer *s = w->s;
 	int r = 0;
 
-	if (steer_has_program(s)) {
-		r = attach(s, g, fd);
-		if (r == 0)
-			r = insert(w, g, fd);
-	}
-	if (r < 0)
+	if (steer_has_program(s))
+		r = listen_steer(w, g, fd);
+	if (r < 0) {
+		if (!group_live(s, g))
+			group_free(s, g);
 		return r;
+	}
 	w->members |= 1u << g;
 	group_roster(s, g);
 	watch_over(w, g, fd);
@@ -372,7 +397,7 @@ static int add_locked(struct np_steer_worker *w, int fd, const struct np_group *
 			"descriptor %d cannot be steered: SO_REUSEPORT must be set before bind(2)",
 			fd);
 	if (r == -EBUSY)
-		return steer_fail(s, r, "descriptor %d is another worker's already", fd);
+		return steer_fail(s, r, "descriptor %d is a listener of another worker or service already, and stays that", fd);
 	return r;
 }
 
@@ -395,17 +420,17 @@ int np_steer_add(struct np_steer_worker *w, int fd)
 	return r < 0 && !s->error[0] ? steer_fail(s, r, "descriptor %d: %s", fd, strerror(-r)) : r;
 }
 
-/* A listener bound to port 0 has lost its port with the shutdown. */
+/*
+ * listen_again() - on the port that @fd had
+ *
+ * With the shutdown a listener that was bound to port 0 has lost its port, and listen(2) would take another one:
+ * getsockname(2) still tells the old one. So it is bound once more; a socket that has its port says -EINVAL to that.
+ */
 static int listen_again(int fd, const struct own_listener *l)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-	int r;
+	int r = sys_bind(fd, (const struct sockaddr *)&l->ss, l->len);
 
-	r = sys_getsockname(fd, &ss, &len);
-	if (r == 0 && !addr_port(&ss))
-		r = sys_bind(fd, (const struct sockaddr *)&l->ss, l->len);
-	return r == 0 ? sys_listen(fd, l->backlog) : r;
+	return r == 0 || r == -EINVAL ? sys_listen(fd, l->backlog) : r;
 }
 
 int np_steer_relisten(struct np_steer_worker *w, int fd)
