@@ -53,7 +53,7 @@ static inline void run_loop(struct poller *p)
 	static struct timer deadline;
 
 	timer_init(&deadline, late);
-	timer_arm(p, &deadline, poller_refresh_now(p) + AWAIT_MS);
+	timer_arm(p, &deadline, poller_now_ms(p) + AWAIT_MS);
 	poller_loop(p);
 	timer_disarm(&deadline);
 }

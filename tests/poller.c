@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* poller: the order of a turn, when it sleeps, what it publishes, and how it ends. */
 #include "poll/poller.h"
+#include "poll/poller_private.h"
 
 #include <errno.h>
 #include <pthread.h>

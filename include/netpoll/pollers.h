@@ -126,8 +126,8 @@ struct np_task;
  * np_go() - run fn(arg) on a fiber of @poller
  *
  * @p NULL is the set of the poller whose thread this is. Those that one thread sends to one poller start in
- * their order. With a @ret the task has to be given to np_join(), once; without, it frees itself. *ret may be
- * written after fn has begun.
+ * their order. With a @ret the task has to be given to np_join(), once, and has the deadline of the
+ * fiber that makes it; without, it frees itself. *ret may be written after fn has begun.
  *
  * Thread: any. May park: no. Lifetime: the task is freed by np_join(), also after its pollers.
  * Return: 0; -EINVAL: no fn, no such poller; -EPERM: NP_HERE, but this is no poller of @p; -ENOMEM;
@@ -138,15 +138,38 @@ NP_API int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
 /*
  * np_join() - wait for the end of a task, and free it
  *
- * *ret_result (may be NULL) is what fn returned, or -ECANCELED where fn was not called, because a stop
- * came first. The wait is not cancelled: the waits of the task are, if this fiber's would be. So a task may
- * use what belongs to who joins it.
+ * *ret_result (may be NULL) is what fn returned, or -ECANCELED where fn was not called, because a stop or
+ * a cancel came first. The wait itself is neither cancelled nor late: the waits of the task are, when this fiber's
+ * would be or its deadline passes. So a task may use what belongs to whoever joins it.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes.
  * Return: 0: *t is NULL. Otherwise *t stays: -EDEADLK: this is that task; -NP_ENOTFIBER;
  *         -NP_ECONCURRENT: another waits for it; -EINVAL: *t is NULL.
  */
 NP_API int np_join(struct np_task **t, int *ret_result);
+
+/*
+ * np_join_for() - np_join() that gives up after @ms; 0: no limit
+ *
+ * The task goes on and stays with the caller: to be cancelled, and joined again. Memory of the caller's
+ * that the task uses has to last until then.
+ *
+ * Thread: any; a thread that is no poller's is blocked. May park: yes.
+ * Return: as np_join(); also -ETIMEDOUT: @ms, or the fiber's deadline, has passed; -ECANCELED: this
+ *         fiber's waits are cancelled; -EINVAL: negative @ms. In each of them *t stays.
+ */
+NP_API int np_join_for(struct np_task **t, int ms, int *ret_result);
+
+/*
+ * np_task_cancel() - end the waits of a task with -ECANCELED, this one and those to come
+ *
+ * And the tasks that it joins. Not yet begun, it ends without a call of fn. It still has to be joined. A
+ * task that waits for nothing goes on: cancelling is asking.
+ *
+ * Thread: any, before its np_join() returns. May park: no. Return: 0, also when repeated or when the task
+ * has ended; -EINVAL: NULL.
+ */
+NP_API int np_task_cancel(struct np_task *t);
 
 /*
  * np_run() - run fn(arg) on a fiber of one of the pollers, and wait for it
@@ -181,19 +204,49 @@ NP_API int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *a
  */
 NP_API int np_offload(void (*fn)(void *), void *arg);
 
+/* ------------------------------------------------------------------ deadlines */
+
+/*
+ * np_deadline() - from now on, each wait of this fiber ends when @ms have passed, with -ETIMEDOUT
+ *
+ * Every wait: reads and writes, dials, pools, calls, joins (which cancel the task, and wait for its end), jobs
+ * of np_offload() that have not begun, events, sleeps, locks. What has come by then is still delivered: the
+ * socket is looked at once more, and a wait after the deadline looks without waiting. Limits of a
+ * wait's own hold beside it, under their own names. A deadline ends nothing but waits: what was flushed stays
+ * submitted, the connection stays as it is.
+ *
+ * A deadline narrows: one that is sooner stays in force. *ret_outer (may be NULL) is what was in force, for
+ * np_deadline_restore(). It ends with the call of on_connect or on_request, or with the task. Tasks that
+ * are to be joined begin with the deadline of the fiber that makes them.
+ *
+ *	uint64_t outer;
+ *
+ *	np_deadline(100, &outer);
+ *	r = ask_three_servers();
+ *	np_deadline_restore(outer);
+ *
+ * Thread: fiber. May park: no. Return: 0; -NP_ENOTFIBER; -EINVAL: negative @ms.
+ */
+NP_API int np_deadline(int ms, uint64_t *ret_outer);
+/* Thread: fiber. May park: no. @outer 0: none. Return: 0; -NP_ENOTFIBER. */
+NP_API int np_deadline_restore(uint64_t outer);
+/* Milliseconds that are left: 0: it has passed; -1: there is none, or this is no fiber. Thread: any. May park: no. */
+NP_API int np_deadline_left(void);
+
 /* ------------------------------------------------------------------ waiting */
 
 /*
  * np_sleep() - for at least @ms; 0 is np_yield()
  *
- * Thread: fiber. May park: yes. Return: 0; -ECANCELED; -NP_ENOTFIBER; -EINVAL: negative.
+ * Thread: fiber. May park: yes.
+ * Return: 0; -ECANCELED; -ETIMEDOUT: the fiber's deadline came first; -NP_ENOTFIBER; -EINVAL: negative.
  */
 NP_API int np_sleep(int ms);
 
 /*
  * np_yield() - let all others that can go on, and the network, have their turn
  *
- * Thread: fiber. May park: yes. Return: 0; -ECANCELED; -NP_ENOTFIBER.
+ * Thread: fiber. May park: yes. Return: 0; -ECANCELED; -ETIMEDOUT: the fiber's deadline; -NP_ENOTFIBER.
  */
 NP_API int np_yield(void);
 

@@ -182,11 +182,6 @@ static void conn_event(struct watch *w, unsigned ready)
 	}
 }
 
-void conn_touch(struct np_conn *c)
-{
-	c->active_ms = (uint32_t)poller_now_ms(conn_poller(c));
-}
-
 /* Idle is a timestamp; the timer looks at it when it fires, so traffic never re-arms anything. */
 void conn_arm_idle(struct np_conn *c)
 {

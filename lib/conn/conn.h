@@ -28,6 +28,7 @@
 #include "netpoll/handlers.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
+#include "poll/park.h"
 #include "poll/poller.h"
 #include "poll/timer.h"
 #include "poll/watch.h"
@@ -80,11 +81,9 @@ struct conn_group {
 
 /* A fiber parked in a verb; lives on that fiber's stack. */
 struct conn_wait {
-	struct fiber *fiber;
+	struct park park;
 	struct np_conn *c;
-	struct timer timer;
 	size_t n;   /* reader: until so many are buffered; writer: until at most so many are unsent */
-	int result;
 };
 
 /*
@@ -172,6 +171,13 @@ static inline const struct conn_limits *conn_limits(const struct np_conn *c)
 	return c->extra ? &c->extra->limits : &c->group->limits;
 }
 
+/* No stamp where nobody will ask for it: behind user code even the coarse clock costs something. */
+static inline void conn_touch(struct np_conn *c)
+{
+	if (c->idle_timeout_ms || conn_state(c) > CONN_OPEN)
+		c->active_ms = (uint32_t)poller_stamp_ms(conn_poller(c));
+}
+
 /* The fiber that runs on_connect or on_request, NULL where none does. */
 static inline struct fiber *conn_handler(const struct np_conn *c)
 {
@@ -194,7 +200,6 @@ void conn_die(struct np_conn *c, int why);
 void conn_later(struct np_conn *c);
 void conn_enter(struct np_conn *c);
 void conn_leave(struct np_conn *c);
-void conn_touch(struct np_conn *c);
 void conn_arm_idle(struct np_conn *c);
 /* For the facade's stop: serve what is there, then close; idle ones close now. */
 void conn_retire(struct np_conn *c);

@@ -131,14 +131,10 @@ int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 }
 
 /* Moves the timer of a fiber that waits already. */
-static void rearm(struct np_conn *c, struct conn_wait *w, uint64_t when_ms)
+static void rearm(struct conn_wait *w, uint64_t when_ms)
 {
-	if (!w)
-		return;
-	if (when_ms)
-		timer_arm(conn_poller(c), &w->timer, when_ms);
-	else
-		timer_disarm(&w->timer);
+	if (w)
+		park_set_until(&w->park, when_ms);
 }
 
 /* Rounded up: a deadline is never early. */
@@ -155,7 +151,7 @@ int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns)
 	if (r < 0)
 		return r;
 	x->read_deadline_ms = to_ms(mono_ns);
-	rearm(c, c->io ? c->io->reader : NULL, x->read_deadline_ms);
+	rearm(c->io ? c->io->reader : NULL, x->read_deadline_ms);
 	return 0;
 }
 
@@ -167,7 +163,7 @@ int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns)
 	if (r < 0)
 		return r;
 	x->write_deadline_ms = to_ms(mono_ns);
-	rearm(c, c->io ? c->io->writer : NULL, x->write_deadline_ms);
+	rearm(c->io ? c->io->writer : NULL, x->write_deadline_ms);
 	return 0;
 }
 

@@ -66,6 +66,7 @@ static void call_connect(struct np_conn *c)
 	poller_note_handler(conn_poller(c), c->group->handlers->on_connect);
 	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
+	fiber_set_until(fiber_self(), 0);
 	if (c->flags & CONN_LEFT)
 		conn_later(c); /* on_disconnect has waited for this */
 	if (r < 0)
@@ -99,6 +100,7 @@ static void call_request(struct np_conn *c)
 	c->flags &= (uint16_t)~CONN_WANT;
 	io->call_at = 1;
 	r = handle(c);
+	fiber_set_until(io->handler, 0);
 	release_read(c);
 	if (r < 0) {
 		conn_begin_close(c, r);

@@ -1,38 +1,36 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn_wait: a fiber parked in a verb, and who wakes it
+ * conn_wait: a fiber parked in a verb, and what ends its wait
  *
  * The wait lies on the parked fiber's stack and is reachable through io->reader or io->writer
- * until somebody wakes it, exactly once. Waking only queues the fiber: it runs later in this turn.
+ * until it is ended, once. Waking only queues the fiber: it runs later in this turn.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "conn/conn.h"
+#include "fiber/fiber.h"
 #include "netpoll/linkbuf.h"
 
-static void wake(struct conn_wait **slot, int result)
+static void conn_wait_wake(struct conn_wait **slot, int result)
 {
 	struct conn_wait *w = *slot;
 
-	if (!w)
-		return;
 	*slot = NULL;
-	w->result = result;
-	timer_disarm(&w->timer);
-	poller_ready(conn_poller(w->c), w->fiber);
+	if (w)
+		park_wake(&w->park, result);
 }
 
 void conn_wake_reader(struct np_conn *c, int result)
 {
 	if (c->io)
-		wake(&c->io->reader, result);
+		conn_wait_wake(&c->io->reader, result);
 }
 
 void conn_wake_writer(struct np_conn *c, int result)
 {
 	if (c->io)
-		wake(&c->io->writer, result);
+		conn_wait_wake(&c->io->writer, result);
 }
 
 int conn_read_end(const struct np_conn *c)
@@ -49,61 +47,77 @@ static bool reader_has_it(const struct np_conn *c)
 	return linkbuf_len(&c->io->in) >= c->io->reader->n;
 }
 
-/* The bytes may have come with the last edge: try once more before calling it late. */
-static void read_expired(struct timer *t)
+/*
+ * The bytes may have come with the last edge, or while the thread was kept: one real read before it is called
+ * late. A cancel does not look.
+ */
+static bool conn_wait_end_read(struct park *k, int *why)
 {
-	struct conn_wait *w = container_of(t, struct conn_wait, timer);
+	struct conn_wait *w = container_of(k, struct conn_wait, park);
 	struct np_conn *c = w->c;
 
-	if (conn_state(c) == CONN_OPEN && !(c->flags & (CONN_PAUSED | CONN_RX_END)))
+	if (*why == -ETIMEDOUT && conn_state(c) == CONN_OPEN && !(c->flags & (CONN_PAUSED | CONN_RX_END)))
 		conn_fill(c, POLLER_BUDGET);
+	if (c->io->reader != w)
+		return false;
 	if (reader_has_it(c))
-		conn_wake_reader(c, 0);
-	else
-		conn_wake_reader(c, conn_read_end(c) ? conn_read_end(c) : -NP_EREADTIMEOUT);
+		*why = 0;
+	else if (conn_read_end(c))
+		*why = conn_read_end(c);
+	c->io->reader = NULL;
+	return true;
 }
 
-/* Part of a message may be on the wire: nothing sensible can follow it, so the error sticks. */
-static void write_expired(struct timer *t)
+/*
+ * A write timeout of the connection's own: part of a message may be on the wire and nothing sensible can
+ * follow it, so the error sticks.
+ */
+static int conn_wait_write_timeout(struct np_conn *c)
 {
-	struct conn_wait *w = container_of(t, struct conn_wait, timer);
-	struct np_conn *c = w->c;
-	int r = conn_tx(c);
-
-	if (!c->io->writer)
-		return; /* that very attempt made room */
-	if (r >= 0) {
-		c->tx_err = -NP_EWRITETIMEOUT;
-		conn_drop_output(c);
-		watch_stop(&c->watch, WATCH_OUT);
-	}
-	conn_wake_writer(c, c->tx_err);
+	c->tx_err = -NP_EWRITETIMEOUT;
+	conn_drop_output(c);
+	watch_stop(&c->watch, WATCH_OUT);
 	conn_later(c);
+	return c->tx_err;
 }
 
-static uint64_t limit_ms(struct np_conn *c, int timeout_ms, uint64_t deadline_ms)
+static bool conn_wait_end_write(struct park *k, int *why)
+{
+	struct conn_wait *w = container_of(k, struct conn_wait, park);
+	struct np_conn *c = w->c;
+	int r = *why == -ETIMEDOUT ? conn_tx(c) : 0;
+
+	if (c->io->writer != w)
+		return false; /* that very attempt made room, or failed */
+	c->io->writer = NULL;
+	if (r < 0)
+		*why = r;
+	else if (*why == -ETIMEDOUT && !k->by_deadline)
+		*why = conn_wait_write_timeout(c);
+	return true;
+}
+
+static uint64_t conn_wait_limit(struct np_conn *c, int timeout_ms, uint64_t deadline_ms)
 {
 	if (deadline_ms)
 		return deadline_ms;
-	return timeout_ms ? poller_refresh_now(conn_poller(c)) + (uint64_t)timeout_ms : 0;
+	return timeout_ms ? poller_after_ms(conn_poller(c), timeout_ms) : 0;
 }
 
-static int park(struct np_conn *c, struct conn_wait **slot, size_t n, uint64_t until_ms,
-		void (*expired)(struct timer *))
+static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, uint64_t until_ms, park_end_fn end)
 {
-	struct conn_wait w = { .fiber = fiber_self(), .c = c, .n = n };
+	struct conn_wait w = { .c = c, .n = n };
+	int r = park_init(&w.park, end);
 
-	if (!w.fiber)
-		return -NP_ENOTFIBER;
-	timer_init(&w.timer, expired);
-	if (until_ms)
-		timer_arm(conn_poller(c), &w.timer, until_ms);
+	if (r < 0)
+		return r;
 	*slot = &w;
 	conn_rx_resume(c); /* a reader may have raised the limit */
 	conn_enter(c);
-	poller_park(conn_poller(c));
+	r = park_wait(&w.park, until_ms);
 	conn_leave(c);
-	return w.result;
+	/* The fiber's deadline keeps its own name: the connection has not run into a limit of its own. */
+	return r == -ETIMEDOUT && !w.park.by_deadline ? -NP_EREADTIMEOUT : r;
 }
 
 /*
@@ -135,8 +149,9 @@ int conn_wait_input(struct np_conn *c, size_t n)
 			if (r < 0 && conn_state(c) != CONN_OPEN)
 				continue;
 		}
-		r = park(c, &io->reader, n,
-			 limit_ms(c, c->read_timeout_ms, c->extra ? c->extra->read_deadline_ms : 0), read_expired);
+		r = conn_wait_park(c, &io->reader, n,
+				   conn_wait_limit(c, c->read_timeout_ms, c->extra ? c->extra->read_deadline_ms : 0),
+				   conn_wait_end_read);
 		if (r < 0)
 			return r;
 	}
@@ -149,8 +164,9 @@ int conn_wait_output(struct np_conn *c, size_t at_most)
 
 	if (io->writer)
 		return -NP_ECONCURRENT;
-	return park(c, &io->writer, at_most,
-		    limit_ms(c, c->write_timeout_ms, c->extra ? c->extra->write_deadline_ms : 0), write_expired);
+	return conn_wait_park(c, &io->writer, at_most,
+			      conn_wait_limit(c, c->write_timeout_ms, c->extra ? c->extra->write_deadline_ms : 0),
+			      conn_wait_end_write);
 }
 
 void conn_deliver(struct np_conn *c)

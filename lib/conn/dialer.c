@@ -181,7 +181,7 @@ static struct attempt *hear(struct race *e)
 		struct attempt *a = &e->attempt[i];
 		int r;
 
-		if (a->rest_ms && poller_refresh_now(e->poller) >= a->rest_ms) {
+		if (a->rest_ms && poller_now_ms(e->poller) >= a->rest_ms) {
 			r = attempt_begin(a, &e->to[i]);
 			if (r < 0)
 				failed(e, a, r);
@@ -234,7 +234,7 @@ static int wait_for_answer(struct race *e)
 static int run(struct race *e, struct attempt **ret)
 {
 	for (;;) {
-		uint64_t now = poller_refresh_now(e->poller);
+		uint64_t now = poller_now_ms(e->poller);
 		int r;
 
 		*ret = hear(e);

@@ -23,6 +23,7 @@ struct fiber {
 	struct fiber_pool *pool;
 	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
 	void *owner;
+	uint64_t until;
 	enum fiber_state state;
 	bool cancelled;
 
@@ -261,6 +262,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	f->arg = arg;
 	f->owner = NULL;
 	f->cancelled = false;
+	f->until = 0;
 	f->san.fake = NULL;
 	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);
 	return enter(f);
@@ -304,6 +306,16 @@ void fiber_cancel(struct fiber *f)
 bool fiber_cancelled(const struct fiber *f)
 {
 	return f->cancelled;
+}
+
+void fiber_set_until(struct fiber *f, uint64_t until)
+{
+	f->until = until;
+}
+
+uint64_t fiber_until(const struct fiber *f)
+{
+	return f->until;
 }
 
 void fiber_set_next(struct fiber *f, struct fiber *next)

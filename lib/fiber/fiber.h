@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct fiber;
 struct fiber_pool;
@@ -65,6 +66,12 @@ void *fiber_owner(const struct fiber *f);
 /* A mark for whoever parks fibers: no wait for this one any more. Unset at the start of each run. */
 void fiber_cancel(struct fiber *f);
 bool fiber_cancelled(const struct fiber *f);
+/*
+ * When every wait of this fiber is to end, in the units of whoever parks it; 0: none. Unset at the
+ * start of each run.
+ */
+void fiber_set_until(struct fiber *f, uint64_t until);
+uint64_t fiber_until(const struct fiber *f);
 /* A link for whoever queues parked fibers. */
 void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);

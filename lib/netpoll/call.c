@@ -225,10 +225,6 @@ uint64_t np_channel_dropped(struct np_channel *ch)
 	return atomic_load_explicit(&ch->dropped, memory_order_relaxed);
 }
 
-static void go_on_waiting(void *arg)
-{
-}
-
 static int call(struct np_channel *ch, struct caller *k, struct np_linkbuf **request, int ms)
 {
 	int r = enter(ch, k);
@@ -240,7 +236,7 @@ static int call(struct np_channel *ch, struct caller *k, struct np_linkbuf **req
 		r = event_wait(&k->done, ms);
 	if (r == 0 || withdraw(ch, k))
 		return r == 0 ? k->result : r;
-	r = event_wait_firm(&k->done, go_on_waiting, NULL);
+	r = event_wait_firm(&k->done, NULL, NULL);
 	return r < 0 ? r : k->result;
 }
 

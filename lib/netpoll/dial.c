@@ -98,7 +98,7 @@ static int lookup_start(struct seat *s, const char *network, const char *address
 /* Milliseconds until @until_ms, at least 1; 0 = no limit. */
 static int ms_left(struct poller *p, uint64_t until_ms)
 {
-	uint64_t now = poller_refresh_now(p);
+	uint64_t now = poller_now_ms(p);
 
 	if (!until_ms)
 		return 0;

@@ -75,7 +75,8 @@ struct fiber_waiter {
 	struct waiter waiter;
 	struct park park;
 	struct mail mail;
-	void (*on_cancel)(void *); /* NULL: the wait ends */
+	bool firm;
+	void (*on_end)(void *, int);
 	void *arg;
 };
 
@@ -94,35 +95,37 @@ static void wake_fiber(struct waiter *w)
 		poller_post(f->park.poller, &f->mail);
 }
 
-static bool unhook(struct park *k)
+static bool event_end(struct park *k, int *why)
 {
 	struct fiber_waiter *f = container_of(k, struct fiber_waiter, park);
 
-	if (!f->on_cancel)
+	if (!f->firm)
 		return take_out(&f->waiter);
-	f->on_cancel(f->arg);
+	if (f->on_end)
+		f->on_end(f->arg, *why);
 	return false;
 }
 
-static int wait_on_fiber(struct event *e, int ms, void (*on_cancel)(void *), void *arg)
+static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 {
-	struct fiber_waiter f = { .waiter = { wake_fiber, e }, .mail.fn = arrived, .on_cancel = on_cancel, .arg = arg };
 	int cancelled, r;
 
+	f->waiter = (struct waiter){ wake_fiber, e };
+	f->mail.fn = arrived;
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
-	/* What was set is reported even to who may not wait any more. */
+	/* What was set is reported even to a fiber that may not wait any more. */
 	if (take_set(e))
 		return 0;
-	cancelled = park_init(&f.park, unhook);
-	if (cancelled && !on_cancel)
+	cancelled = park_init(&f->park, event_end);
+	if (cancelled && !f->firm)
 		return cancelled;
-	r = hang_in(e, &f.waiter);
+	r = hang_in(e, &f->waiter);
 	if (r)
 		return r < 0 ? r : 0;
-	if (cancelled)
-		on_cancel(arg); /* after it hangs there: who is refused has no say in it */
-	return park_wait(&f.park, ms ? poller_after_ms(f.park.poller, ms) : 0);
+	if (cancelled && f->on_end)
+		f->on_end(f->arg, cancelled); /* after it hangs there: a fiber that is refused has no say in it */
+	return park_wait(&f->park, ms ? poller_after_ms(f->park.poller, ms) : 0);
 }
 
 /* ------------------------------------------------------------------ a thread waits */
@@ -157,12 +160,16 @@ static int wait_on_thread(struct event *e, int ms)
 
 int event_wait(struct event *e, int ms)
 {
-	return poller_self() ? wait_on_fiber(e, ms, NULL, NULL) : wait_on_thread(e, ms);
+	struct fiber_waiter f = { .firm = false };
+
+	return poller_self() ? event_wait_on_fiber(e, &f, ms) : wait_on_thread(e, ms);
 }
 
-int event_wait_firm(struct event *e, void (*on_cancel)(void *), void *arg)
+int event_wait_firm(struct event *e, void (*on_end)(void *, int), void *arg)
 {
-	return poller_self() ? wait_on_fiber(e, 0, on_cancel, arg) : wait_on_thread(e, 0);
+	struct fiber_waiter f = { .firm = true, .on_end = on_end, .arg = arg };
+
+	return poller_self() ? event_wait_on_fiber(e, &f, 0) : wait_on_thread(e, 0);
 }
 
 /* ------------------------------------------------------------------ np_event */

@@ -219,8 +219,8 @@ static void cancel(struct mail *m)
 {
 	struct seat *s = container_of(m, struct seat, cancel);
 
+	guests_end(s); /* first: a verb of a connection says that it has ended, not that it was cancelled */
 	poller_cancel(s->poller);
-	guests_end(s);
 }
 
 /* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to cancel there. */

@@ -206,7 +206,7 @@ static void place_free(struct place *at)
 		add(&at->n.open, -1);
 }
 
-static bool unhook(struct park *k)
+static bool unhook(struct park *k, int *why)
 {
 	struct pool_waiter *w = container_of(k, struct pool_waiter, park);
 

@@ -179,11 +179,10 @@ static void force(struct mail *m)
 
 		list_append(&st->group.conns, l);
 		st->forced++;
+		np_conn_abort(c); /* first: its verbs say that it has ended */
 		if (f)
-			fiber_cancel(f);
-		np_conn_abort(c);
+			park_cancel_fiber(f);
 	}
-	poller_cancel_marked(st->group.poller);
 	gate_arrive(&st->server->forced);
 }
 

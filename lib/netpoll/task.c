@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "fiber/fiber.h"
 #include "netpoll/event.h"
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
@@ -33,13 +34,14 @@ struct np_task {
 	struct fiber *fiber; /* while it runs */
 	bool cancelled;
 
-	int result;          /* before done is set, its poller's; then who waited for done */
+	int result;          /* before done is set, its poller's; then whoever waited for done */
 	bool joined;         /* somebody will wait for done: fixed before it is posted */
+	uint64_t until_ms;   /* the deadline of its maker, for one that is joined; 0: none. Likewise fixed */
 	struct event done;
 
-	/* who joins */
-	struct mail cancel;  /* to its poller, where that is another one */
-	bool cancelling;     /* posted: the task may not be freed before it has arrived */
+	/* any thread that may join it */
+	struct mail cancel;        /* to its poller, where that is another one */
+	_Atomic(bool) cancelling;  /* that is under way: the task may not be freed before it has arrived */
 	struct event cancel_arrived;
 };
 
@@ -58,10 +60,10 @@ static void task_end(struct np_task *t, int result)
 static void task_main(void *arg)
 {
 	struct np_task *t = arg;
-
 	struct poller *p = t->poller;
 
 	t->fiber = fiber_self();
+	fiber_set_until(t->fiber, t->until_ms);
 	poller_note_handler(p, t->fn);
 	task_end(t, t->cancelled ? -ECANCELED : t->fn(t->arg));
 	poller_unhold(p);
@@ -138,15 +140,13 @@ int pollers_pick(struct np_pollers **p, int poller)
 	return pick(*p, here && here->pollers == *p ? here : NULL, poller);
 }
 
-/* ------------------------------------------------------------------ cancelled by who joins it */
+/* ------------------------------------------------------------------ cancelled by whoever may join it */
 
 static void cancel_here(struct np_task *t)
 {
 	t->cancelled = true;
-	if (!t->fiber)
-		return;
-	fiber_cancel(t->fiber);
-	poller_cancel_marked(t->poller);
+	if (t->fiber)
+		park_cancel_fiber(t->fiber);
 }
 
 static void cancel_arrive(struct mail *m)
@@ -161,23 +161,40 @@ static void cancel_arrive(struct mail *m)
  * The wait for it has been. Other pollers refuse mail when a stop has begun: then they cancel all that they have
  * themselves, when its time is over.
  */
-static void cancel(void *arg)
+static void task_cancel(struct np_task *t)
 {
-	struct np_task *t = arg;
+	struct seat *s;
 
 	if (t->poller == poller_self()) {
 		if (!t->cancelled)
 			cancel_here(t);
-	} else if (!t->cancelling) {
-		struct seat *s = poller_owner(t->poller);
-
-		t->cancel.fn = cancel_arrive;
-		t->cancelling = pollers_post(s->pollers, s->index, &t->cancel) == 0;
+		return;
 	}
+	if (atomic_exchange(&t->cancelling, true))
+		return;
+	s = poller_owner(t->poller);
+	t->cancel.fn = cancel_arrive;
+	if (pollers_post(s->pollers, s->index, &t->cancel) < 0)
+		event_set(&t->cancel_arrived);
 }
 
-static void ignore(void *arg)
+/* A join, by a fiber or a thread. */
+struct task_join {
+	struct np_task *task;
+	uint64_t until_ms; /* the fiber's deadline; 0: none */
+};
+
+/*
+ * The join goes on: the task may be using what belongs to its maker. It is cancelled; but not for a deadline that it
+ * has itself, which ends its waits as what it is.
+ */
+static void task_join_ends(void *arg, int why)
 {
+	const struct task_join *j = arg;
+
+	if (why == -ETIMEDOUT && j->task->until_ms && j->task->until_ms <= j->until_ms)
+		return;
+	task_cancel(j->task);
 }
 
 /* ------------------------------------------------------------------ verbs */
@@ -194,6 +211,7 @@ int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct
 		return -ENOMEM;
 	task_init(t, fn, arg);
 	t->joined = ret != NULL;
+	t->until_ms = ret && fiber_self() ? fiber_until(fiber_self()) : 0;
 	r = task_post(t, p, (unsigned)r);
 	if (r < 0) {
 		free(t);
@@ -204,24 +222,61 @@ int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct
 	return 0;
 }
 
-int np_join(struct np_task **task, int *ret_result)
+/* Whether the caller is the task itself, and would wait for its own end. */
+static bool task_is_self(const struct np_task *t)
+{
+	return t->poller == poller_self() && fiber_self() && t->fiber == fiber_self();
+}
+
+/* Behind done: what is under way to it arrives first. */
+static void task_free(struct np_task **task, int *ret_result)
 {
 	struct np_task *t = *task;
-	int r;
 
-	if (!t)
-		return -EINVAL;
-	if (t->poller == poller_self() && fiber_self() && t->fiber == fiber_self())
-		return -EDEADLK;
-	r = event_wait_firm(&t->done, cancel, t);
-	if (r < 0)
-		return r;
-	if (t->cancelling)
-		event_wait_firm(&t->cancel_arrived, ignore, t);
+	if (atomic_load(&t->cancelling))
+		event_wait_firm(&t->cancel_arrived, NULL, NULL);
 	if (ret_result)
 		*ret_result = t->result;
 	free(t);
 	*task = NULL;
+}
+
+int np_join(struct np_task **task, int *ret_result)
+{
+	struct np_task *t = *task;
+	struct task_join j = { .task = t, .until_ms = fiber_self() ? fiber_until(fiber_self()) : 0 };
+	int r;
+
+	if (!t)
+		return -EINVAL;
+	if (task_is_self(t))
+		return -EDEADLK;
+	r = event_wait_firm(&t->done, task_join_ends, &j);
+	if (r == 0)
+		task_free(task, ret_result);
+	return r;
+}
+
+int np_join_for(struct np_task **task, int ms, int *ret_result)
+{
+	struct np_task *t = *task;
+	int r;
+
+	if (!t || ms < 0)
+		return -EINVAL;
+	if (task_is_self(t))
+		return -EDEADLK;
+	r = event_wait(&t->done, ms);
+	if (r == 0)
+		task_free(task, ret_result);
+	return r;
+}
+
+int np_task_cancel(struct np_task *t)
+{
+	if (!t)
+		return -EINVAL;
+	task_cancel(t);
 	return 0;
 }
 

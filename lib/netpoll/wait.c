@@ -12,18 +12,20 @@
 #include "poll/offload.h"
 #include "poll/park.h"
 #include "poll/watch.h"
+#include "sys/io.h"
 
 /* ------------------------------------------------------------------ time, and its turn */
 
 int np_yield(void)
 {
-	struct poller *p = poller_self();
+	struct park k;
+	int r = park_init(&k, NULL);
 
-	if (!p || !fiber_self())
-		return -NP_ENOTFIBER;
-	poller_ready(p, fiber_self());
-	poller_park(p);
-	return poller_cancelled(p) ? -ECANCELED : 0;
+	if (r == -NP_ENOTFIBER)
+		return r;
+	park_wake(&k, 0);
+	park_wait(&k, 0);
+	return poller_cancelled(k.poller) ? -ECANCELED : np_deadline_left() == 0 ? -ETIMEDOUT : 0;
 }
 
 int np_sleep(int ms)
@@ -38,7 +40,7 @@ int np_sleep(int ms)
 	r = park_init(&k, NULL);
 	if (r == 0)
 		r = park_wait(&k, poller_after_ms(k.poller, ms));
-	return r == -ETIMEDOUT ? 0 : r;
+	return r == -ETIMEDOUT && !k.by_deadline ? 0 : r;
 }
 
 /* ------------------------------------------------------------------ a descriptor */
@@ -78,9 +80,15 @@ static void fd_ready(struct watch *w, unsigned ready)
 	park_wake(&f->park, (int)e);
 }
 
-static bool fd_unhook(struct park *k)
+/* epoll has said nothing that this poller has read: the descriptor is asked itself. */
+static bool fd_end(struct park *k, int *why)
 {
-	watch_close(&container_of(k, struct fd_wait, park)->watch);
+	struct fd_wait *f = container_of(k, struct fd_wait, park);
+	struct pollfd now = { .fd = f->watch.fd, .events = (short)f->events };
+
+	watch_close(&f->watch);
+	if (*why == -ETIMEDOUT && sys_poll_now(&now, 1) > 0)
+		*why = now.revents;
 	return true;
 }
 
@@ -103,7 +111,7 @@ int np_wait_fd(int fd, unsigned events, int ms)
 
 	if (ms < 0 || events & ~(unsigned)EVENTS_KNOWN)
 		return -EINVAL;
-	r = park_init(&f.park, fd_unhook);
+	r = park_init(&f.park, fd_end);
 	if (r == 0)
 		r = fd_open(&f, fd);
 	if (r < 0)

@@ -44,12 +44,7 @@ void poller_note_handler(struct poller *p, const void *fn)
 {
 	__atomic_store_n(&p->hog.handler, fn, __ATOMIC_RELAXED);
 	p->hog.handlers++;
-}
-
-void poller_park(struct poller *p)
-{
-	fiber_set_owner(fiber_self(), (void *)(uintptr_t)p->hog.handler);
-	fiber_park();
+	p->clock = CLOCK_USER;
 }
 
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs)

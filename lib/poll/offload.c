@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "netpoll/status.h"
+#include "poll/park.h"
 #include "poll/poller.h"
 #include "sys/thread.h"
 
@@ -20,8 +21,7 @@ struct job {
 	void (*fn)(void *);
 	void *arg;
 	struct mail done;
-	struct poller *poller;
-	struct fiber *fiber;
+	struct park park;
 };
 
 struct offload {
@@ -80,7 +80,7 @@ static void back(struct mail *m)
 {
 	struct job *j = container_of(m, struct job, done);
 
-	poller_ready(j->poller, j->fiber);
+	park_wake(&j->park, 0);
 }
 
 /* After poller_post() the job is gone: its fiber may run, and return, at once. */
@@ -89,7 +89,7 @@ static void run_job(void *arg)
 	struct job *j = arg;
 
 	j->fn(j->arg);
-	poller_post(j->poller, &j->done);
+	poller_post(j->park.poller, &j->done);
 }
 
 /* ------------------------------------------------------------------ workers */
@@ -172,18 +172,19 @@ static int submit(struct offload *o, struct job *j)
 	return r;
 }
 
+/* A worker holds the job, and fn may use the caller's stack: the wait lasts until it comes back. */
+static bool offload_goes_on(struct park *k, int *why)
+{
+	return false;
+}
+
 int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 {
-	struct job j = { .fn = fn, .arg = arg, .done.fn = back, .poller = poller_self(), .fiber = fiber_self() };
-	int r;
+	struct job j = { .fn = fn, .arg = arg, .done.fn = back };
+	int r = park_init(&j.park, offload_goes_on);
 
-	if (!j.poller || !j.fiber)
-		return -NP_ENOTFIBER;
-	r = submit(o, &j);
-	if (r < 0)
+	if (r == -NP_ENOTFIBER)
 		return r;
-	poller_hold(j.poller);
-	poller_park(j.poller);
-	poller_unhold(j.poller);
-	return 0;
+	r = submit(o, &j);
+	return r < 0 ? r : park_wait(&j.park, 0);
 }

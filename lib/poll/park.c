@@ -7,69 +7,110 @@
 #include "netpoll/status.h"
 #include "poll/poller_private.h"
 
-static void give_up(struct park *k, int result)
+/* Still waiting: `end` may itself have woken it, when it looked. */
+static void park_give_up(struct park *k, int why)
 {
-	if (!k->unhook || k->unhook(k))
-		park_wake(k, result);
+	if (!k->end || k->end(k, &why))
+		park_wake(k, why);
 }
 
-static void expired(struct timer *t)
+static void park_expired(struct timer *t)
 {
-	give_up(container_of(t, struct park, timer), -ETIMEDOUT);
+	park_give_up(container_of(t, struct park, timer), -ETIMEDOUT);
 }
 
-int park_init(struct park *k, bool (*unhook)(struct park *))
+int park_init(struct park *k, park_end_fn end)
 {
-	*k = (struct park){ .poller = poller_self(), .fiber = fiber_self(), .unhook = unhook };
+	*k = (struct park){ .poller = poller_self(), .fiber = fiber_self(), .end = end };
 	if (!k->poller || !k->fiber)
 		return -NP_ENOTFIBER;
 	list_init(&k->link);
-	timer_init(&k->timer, expired);
+	timer_init(&k->timer, park_expired);
 	return poller_cancelled(k->poller) ? -ECANCELED : 0;
+}
+
+/* The sooner of the wait's own limit and its fiber's deadline. */
+static uint64_t park_limit(struct park *k, uint64_t until_ms)
+{
+	uint64_t deadline = fiber_until(k->fiber);
+
+	k->by_deadline = deadline && (!until_ms || deadline < until_ms);
+	return k->by_deadline ? deadline : until_ms;
+}
+
+void park_set_until(struct park *k, uint64_t until_ms)
+{
+	if (!k->fiber)
+		return;
+	until_ms = park_limit(k, until_ms);
+	if (until_ms)
+		timer_arm(k->poller, &k->timer, until_ms);
+	else
+		timer_disarm(&k->timer);
 }
 
 int park_wait(struct park *k, uint64_t until_ms)
 {
-	if (until_ms)
-		timer_arm(k->poller, &k->timer, until_ms);
-	list_append(&k->poller->parked, &k->link);
-	poller_hold(k->poller);
-	poller_park(k->poller);
-	poller_unhold(k->poller);
+	struct poller *p = k->poller;
+	struct fiber *f = fiber_self();
+
+	k->handler = p->hog.handler;
+	fiber_set_owner(f, k);
+	if (k->fiber) {
+		until_ms = park_limit(k, until_ms);
+		if (until_ms)
+			timer_arm(p, &k->timer, until_ms);
+		list_append(&p->parked, &k->link);
+	}
+	poller_hold(p);
+	fiber_park();
+	poller_unhold(p);
+	fiber_set_owner(f, NULL);
 	return k->result;
 }
 
-void park_wake(struct park *k, int result)
+bool park_wake(struct park *k, int result)
 {
+	struct fiber *f = k->fiber;
+
+	if (!f) {
+		k->poller->stats.second_wakes++;
+		return false;
+	}
+	k->fiber = NULL;
 	list_remove(&k->link);
 	timer_disarm(&k->timer);
 	k->result = result;
-	poller_ready(k->poller, k->fiber);
-}
-
-static void cancel(struct poller *p, bool all)
-{
-	struct list was, *l;
-
-	list_move_all(&p->parked, &was);
-	while ((l = list_pop(&was))) {
-		struct park *k = container_of(l, struct park, link);
-
-		list_append(&p->parked, l); /* it may not be meant, or its end may be on the way */
-		if (all || fiber_cancelled(k->fiber))
-			give_up(k, -ECANCELED);
-	}
+	poller_ready(k->poller, f);
+	return true;
 }
 
 void poller_cancel(struct poller *p)
 {
+	struct list was, *l;
+
 	p->cancelled = true;
-	cancel(p, true);
+	list_move_all(&p->parked, &was);
+	while ((l = list_pop(&was))) {
+		list_append(&p->parked, l); /* its waker may be on the way */
+		park_give_up(container_of(l, struct park, link), -ECANCELED);
+	}
 }
 
-void poller_cancel_marked(struct poller *p)
+void park_cancel_fiber(struct fiber *f)
 {
-	cancel(p, false);
+	struct park *k = fiber_owner(f);
+
+	fiber_cancel(f);
+	if (k && k->fiber)
+		park_give_up(k, -ECANCELED);
+}
+
+const void *park_handler(const struct fiber *f)
+{
+	const struct park *k = fiber_owner(f);
+
+	return k ? k->handler : NULL;
 }
 
 bool poller_cancelled(const struct poller *p)

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * park: a fiber that waits for one thing, with a deadline, until the poller's waits are cancelled
+ * park: a fiber's wait for one thing, the only way in which a fiber stops and goes on
  *
- * What a reader would get wrong: a wait whose end is already on its way (a mail of another thread
- * that has not arrived yet) can neither time out nor be cancelled any more, for the sender still
- * holds it. That is what unhook is for. A wait lies on its fiber's stack, and keeps its poller alive.
+ * A wait is ended once: the first park_wake() takes the fiber out of it and queues it, and each later
+ * one finds none and says so. A wake that comes before park_wait() is kept. Besides its waker a wait is
+ * ended by its own limit, by the deadline of its fiber (fiber_set_until()) and by a cancel of the fiber or
+ * the poller; each of these asks `end` first.
+ *
+ * A wait whose waker is on its way (a mail of another thread that has not arrived yet) can neither
+ * time out nor be cancelled, for the sender still holds it: its `end` says so. A wait lies on its
+ * fiber's stack, and keeps its poller alive.
  *
  *   state      leaves it by
- *   made       park_wait() -> waiting
- *   waiting    park_wake(), the deadline, poller_cancel() or poller_cancel_marked() -> woken
+ *   made       park_wait() -> waiting;  park_wake() -> woken
+ *   waiting    park_wake() -> woken
  *   woken      its fiber runs in this turn's or the next turn's run phase, and park_wait() returns
  */
 #ifndef POLL_PARK_H
@@ -22,37 +27,51 @@
 
 struct fiber;
 struct poller;
+struct park;
+
+/*
+ * The wait is to end with *@why, which is -ETIMEDOUT or -ECANCELED. Takes it away from its waker, and looks
+ * whether what it waits for has come: then *@why becomes the result that the waker would have given.
+ * Return: whether the wait ends; false: its waker is on its way, or has been here just now.
+ */
+typedef bool (*park_end_fn)(struct park *k, int *why);
 
 struct park {
 	struct list link; /* in the poller's list while waiting */
 	struct poller *poller;
-	struct fiber *fiber;
+	struct fiber *fiber; /* NULL once woken */
 	struct timer timer;
-	/* Takes the wait away from whoever would wake it. Return: false: too late, park_wake() is on its way. */
-	bool (*unhook)(struct park *);
+	park_end_fn end;     /* NULL: nothing has to be told */
+	const void *handler; /* which function waits: noted again when its fiber goes on */
 	int result;
+	bool by_deadline;    /* the timer is the fiber's deadline, not this wait's own limit */
 };
 
 /*
- * park_init() - for the calling fiber; @unhook may be NULL
+ * park_init() - for the calling fiber
  *
  * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel(). Then it may be waited for all
- * the same, if whoever is to wake it is sure to come.
+ * the same, if its waker is sure to come.
  */
-int park_init(struct park *k, bool (*unhook)(struct park *));
+int park_init(struct park *k, park_end_fn end);
 /*
  * park_wait() - at most once for each park_init(); @until_ms of poller_after_ms(), 0 = for ever
  *
+ * A limit that has passed already ends it in this or the next turn, after `end` has looked.
  * Return: what park_wake() was given; -ETIMEDOUT; -ECANCELED.
  */
 int park_wait(struct park *k, uint64_t until_ms);
-/* Thread: its poller's. Exactly once, and only where unhook did not say that it has gone. */
-void park_wake(struct park *k, int result);
+/* Owner. Another limit for one that waits. */
+void park_set_until(struct park *k, uint64_t until_ms);
+/* Owner. Return: whether it was the first. */
+bool park_wake(struct park *k, int result);
 
 /* Owner. Every wait ends with -ECANCELED, and those to come are refused. There is no way back. */
 void poller_cancel(struct poller *p);
-/* Owner. The waits of fibers that fiber_cancel() has marked end with -ECANCELED. */
-void poller_cancel_marked(struct poller *p);
+/* Owner. The waits of this fiber, now and from now on, end with -ECANCELED; not of one that runs on main. */
+void park_cancel_fiber(struct fiber *f);
+/* Owner. The function that waits on a parked fiber, as poller_note_handler() was told; or NULL. */
+const void *park_handler(const struct fiber *f);
 /* Owner. Whether the poller is, or the fiber that asks. */
 bool poller_cancelled(const struct poller *p);
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "poll/park.h"
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
@@ -342,7 +343,7 @@ static void spawn_again(struct timer *t)
 static void spawn_wait(struct poller *p, int err)
 {
 	p->spawn_blocked = true;
-	timer_arm(p, &p->spawn_retry, p->now_ms + SPAWN_RETRY_MS);
+	timer_arm(p, &p->spawn_retry, poller_now_ms(p) + SPAWN_RETRY_MS);
 	if (p->spawn_logged_ms && p->now_ms - p->spawn_logged_ms < SPAWN_LOG_MS)
 		return;
 	p->spawn_logged_ms = p->now_ms;
@@ -378,7 +379,7 @@ static void resume_fibers(struct poller *p, struct fiber *f)
 		next = fiber_next(f);
 		p->stats.fibers_run++;
 		begin_dispatch(p);
-		poller_note_handler(p, fiber_owner(f));
+		poller_note_handler(p, park_handler(f));
 		if (fiber_resume(f) == FIBER_ENDED)
 			p->spawn_blocked = false;
 	}
@@ -401,6 +402,7 @@ static void fire_timers(struct poller *p)
 {
 	struct list due, *n;
 
+	/* By the time at which the turn began: what came due meanwhile fires in the next one. */
 	wheel_turn(&p->wheel, p->now_ms, &due);
 	/* Popped one by one: a timer's function may disarm another that is due as well. */
 	while ((n = list_pop(&due))) {
@@ -438,7 +440,7 @@ static void arm_trim(struct poller *p)
 		return;
 	fiber_pool_stats(p->fibers, &st);
 	if (st.spare)
-		timer_arm(p, &p->trim, p->now_ms + TRIM_EVERY_MS);
+		timer_arm(p, &p->trim, poller_now_ms(p) + TRIM_EVERY_MS);
 }
 
 static void turn(struct poller *p)
@@ -446,6 +448,7 @@ static void turn(struct poller *p)
 	int n = wait_events(p);
 
 	p->stats.turns++;
+	p->clock = CLOCK_STALE;
 	poller_refresh_now(p);
 	hog_turn_begins(p);
 	take_events(p, n);
@@ -554,22 +557,40 @@ void *poller_owner(const struct poller *p)
 	return p->opts.owner;
 }
 
-uint64_t poller_now_ms(const struct poller *p)
+/* Inside user code it stays USER: the next reader is to read anew. */
+static void set_now(struct poller *p, uint64_t ns)
 {
-	return p->now_ms;
+	p->now_ms = ns / 1000000u;
+	if (p->clock == CLOCK_STALE)
+		p->clock = CLOCK_FRESH;
 }
 
 uint64_t poller_refresh_now(struct poller *p)
 {
-	p->now_ms = sys_clock_ns() / 1000000u;
+	set_now(p, sys_clock_ns());
 	return p->now_ms;
+}
+
+uint64_t poller_now_ms(struct poller *p)
+{
+	return p->clock == CLOCK_FRESH ? p->now_ms : poller_refresh_now(p);
+}
+
+uint64_t poller_stamp_ms(struct poller *p)
+{
+	uint64_t coarse;
+
+	if (p->clock == CLOCK_FRESH)
+		return p->now_ms;
+	coarse = sys_clock_coarse_ns() / 1000000u;
+	return coarse > p->now_ms ? coarse : p->now_ms;
 }
 
 uint64_t poller_after_ms(struct poller *p, int ms)
 {
 	uint64_t ns = sys_clock_ns();
 
-	p->now_ms = ns / 1000000u;
+	set_now(p, ns);
 	return (ns + (uint64_t)ms * 1000000u + 999999u) / 1000000u;
 }
 

@@ -67,6 +67,7 @@ struct spawn {
 
 struct poller_stats {
 	uint64_t turns, waits, events, stale_events, mails, timers_fired, fibers_run;
+	uint64_t second_wakes; /* of one wait: harmless, and a bug of the caller's */
 };
 
 int poller_new(const struct poller_opts *o, struct poller **ret);
@@ -99,10 +100,15 @@ void *poller_owner(const struct poller *p);
 /* Thread: any. FIFO per sender. Wakes the loop if need be. */
 void poller_post(struct poller *p, struct mail *m);
 
-/* Owner. Milliseconds of the monotonic clock, read once a turn. */
-uint64_t poller_now_ms(const struct poller *p);
-/* Owner. Reads the clock anew: for code that comes back from long work. */
-uint64_t poller_refresh_now(struct poller *p);
+/*
+ * Owner. Milliseconds of the monotonic clock, for deadlines and those who judge them.
+ *
+ * Read once a turn, and once more after each piece of user code, which may have taken a second: by the first
+ * reader that comes behind it. Inside user code each call reads the clock.
+ */
+uint64_t poller_now_ms(struct poller *p);
+/* Owner. The same for stamps: behind user code a tick (1 to 4 ms) early at most, for a quarter of the price. */
+uint64_t poller_stamp_ms(struct poller *p);
 /*
  * Owner. When @ms milliseconds from this moment have passed whole, for timer_arm(). poller_now_ms() + ms would
  * be early: by what this turn has lasted, and by the part of a millisecond that had gone before it.
@@ -114,8 +120,6 @@ uint64_t poller_after_ms(struct poller *p, int ms);
 int poller_spawn(struct poller *p, void (*fn)(void *), void *arg);
 /* The same with a node of the caller's, so it cannot fail. */
 void poller_spawn_node(struct poller *p, struct spawn *s);
-/* Owner. A parked fiber goes on in the run phase. Each park is ended by exactly one of these. */
-void poller_ready(struct poller *p, struct fiber *f);
 struct fiber_pool *poller_fibers(struct poller *p);
 
 /* Owner. m->fn runs at the end of this turn, after every event of this batch. */
@@ -128,10 +132,8 @@ void poller_del_load(struct poller *p, struct poller_load *l);
  * there is no line. */
 void poller_publish_busy(struct poller *p);
 
-/* Owner. A function of the user's is about to run: @fn, for log lines. */
+/* Owner. A function of the user's is about to run: @fn, for log lines. From here on the clock is not trusted. */
 void poller_note_handler(struct poller *p, const void *fn);
-/* Owner. fiber_park() that keeps in mind which function this is: it is noted again when the fiber goes on. */
-void poller_park(struct poller *p);
 /* The last one noted, or NULL. Thread: any. */
 const void *poller_handler(const struct poller *p);
 /* How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any. */

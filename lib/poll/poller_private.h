@@ -29,6 +29,16 @@ struct watch_slot {
 
 #define SLOT_NONE UINT32_MAX
 
+/*
+ * How far now_ms is to be trusted.
+ *
+ *   state   leaves it by
+ *   FRESH   poller_note_handler(), a fiber goes on -> USER
+ *   USER    the loop's next dispatch -> STALE
+ *   STALE   poller_now_ms() -> FRESH
+ */
+enum poller_clock { CLOCK_FRESH, CLOCK_STALE, CLOCK_USER };
+
 enum poller_state { POLLER_MADE, POLLER_RUNNING, POLLER_ENDED };
 
 struct poller {
@@ -42,7 +52,8 @@ struct poller {
 	uint64_t spawn_logged_ms;
 	struct mail *deferred_first, *deferred_last;
 	struct wheel wheel;
-	uint64_t now_ms;
+	uint64_t now_ms;               /* poller_now_ms() reads and renews it */
+	enum poller_clock clock;
 	struct timer trim;             /* armed while the pool has stacks to give back */
 	struct watch_slot *slots;
 	uint32_t n_slots, used_slots, free_slot;
@@ -72,9 +83,22 @@ struct poller {
 	_Atomic(unsigned) posting;     /* threads between mailbox_put() and the end of their wake-up */
 };
 
+/* Reads the clock; the loop does at the beginning of a turn. */
+uint64_t poller_refresh_now(struct poller *p);
+/* Owner. A parked fiber goes on in the run phase: for park_wake() alone, which is asked once for each wait. */
+void poller_ready(struct poller *p, struct fiber *f);
+
+/* What ran before may have been user code; what follows begins with code of ours. */
+static inline void poller_left_user(struct poller *p)
+{
+	if (p->clock == CLOCK_USER)
+		p->clock = CLOCK_STALE;
+}
+
 /* Before each watch function, mail, fiber, timer and deferred work. */
 static inline void begin_dispatch(struct poller *p)
 {
+	poller_left_user(p);
 	if (!p->n_loads && !p->hog.each)
 		return;
 	poller_publish_busy(p);

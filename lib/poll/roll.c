@@ -2,6 +2,7 @@
 /* roll: what poller_note_handler() had said when each parked. */
 #include "poll/roll.h"
 
+#include "poll/park.h"
 #include "poll/poller.h"
 #include "sys/symbol.h"
 
@@ -9,15 +10,16 @@
 
 void roll_add(struct roll *r, const struct fiber *f)
 {
+	const void *handler = park_handler(f);
 	unsigned i = 0;
 
 	r->fibers++;
-	while (i < r->n && r->of[i].handler != fiber_owner(f))
+	while (i < r->n && r->of[i].handler != handler)
 		i++;
 	if (i == ROLL_NAMES)
 		i--;
 	if (i == r->n)
-		r->of[r->n++].handler = fiber_owner(f);
+		r->of[r->n++].handler = handler;
 	r->of[i].fibers++;
 }
 

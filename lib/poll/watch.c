@@ -226,6 +226,8 @@ void watch_dispatch(struct poller *p)
 
 		if (i++ % PUBLISH_EVERY == 0 || p->hog.each)
 			begin_dispatch(p);
+		else
+			poller_left_user(p);
 		w->fn(w, w->want & w->ready);
 		if (now.next == n) {
 			list_remove(n);

@@ -80,6 +80,11 @@ ssize_t sys_sendfile(int out, int in, off_t *off, size_t n)
 	return RETRY(sendfile(out, in, off, n));
 }
 
+int sys_poll_now(struct pollfd *fds, unsigned n)
+{
+	return (int)RETRY(poll(fds, n, 0));
+}
+
 int sys_close(int *fd)
 {
 	int f = *fd;

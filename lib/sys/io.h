@@ -8,6 +8,7 @@
 #ifndef SYS_IO_H
 #define SYS_IO_H
 
+#include <poll.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -22,6 +23,9 @@ ssize_t sys_writev(int fd, const struct iovec *iov, int niov);
 ssize_t sys_send(int fd, const void *p, size_t n, int flags);
 ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags);
 ssize_t sys_sendfile(int out, int in, off_t *off, size_t n);
+
+/* A look at what is so now: never waits. Return: how many of them have something to say, or -errno. */
+int sys_poll_now(struct pollfd *fds, unsigned n);
 
 /*
  * sys_close() - close *fd once and leave -1

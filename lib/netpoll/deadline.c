@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* deadline: the moment at which every wait of a fiber ends; kept in the fiber, looked at where it parks. */
+#include <errno.h>
+
+#include "fiber/fiber.h"
+#include "netpoll/pollers.h"
+#include "poll/poller.h"
+
+int np_deadline(int ms, uint64_t *ret_outer)
+{
+	struct poller *p = poller_self();
+	struct fiber *f = fiber_self();
+	uint64_t outer, until;
+
+	if (!p || !f)
+		return -NP_ENOTFIBER;
+	if (ms < 0)
+		return -EINVAL;
+	outer = fiber_until(f);
+	until = poller_after_ms(p, ms);
+	if (!outer || until < outer)
+		fiber_set_until(f, until);
+	if (ret_outer)
+		*ret_outer = outer;
+	return 0;
+}
+
+int np_deadline_restore(uint64_t outer)
+{
+	if (!poller_self() || !fiber_self())
+		return -NP_ENOTFIBER;
+	fiber_set_until(fiber_self(), outer);
+	return 0;
+}
+
+int np_deadline_left(void)
+{
+	struct fiber *f = fiber_self();
+	uint64_t until = f ? fiber_until(f) : 0, now;
+
+	if (!until)
+		return -1;
+	now = poller_now_ms(poller_self());
+	return until > now ? (int)(until - now) : 0;
+}
