@@ -5,9 +5,13 @@
  * What a reader would get wrong: a connection belongs to a poller, so each poller has a pool of its own, and all
  * limits are for each poller. In exchange nothing is shared: getting and putting touch no other thread's memory.
  *
- * Whether an idle connection still lives is known, not tried out: its poller reads what comes. One that the
- * peer has ended, or on which it has said something unasked, is never given out. A FIN that is still on its
- * way cannot be known: whoever gets NP_EEOF for the first answer may try again.
+ * A connection is used again only where its user says so: np_conn_reusable(), once the last byte of the last answer has
+ * been taken. An answer that comes after its reader gave up would be read by the next caller as its own, and so on
+ * for ever; whether one is still to come only the protocol knows.
+ *
+ * np_pool_get() reads an idle connection once more before it gives it out. One that the peer has ended, or on which
+ * it has said something unasked, is not given out. A FIN that is still on its way cannot be known: a caller that
+ * gets NP_EEOF for the first answer may try again.
  */
 #ifndef NETPOLL_POOL_H
 #define NETPOLL_POOL_H
@@ -52,7 +56,7 @@ NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *ad
  */
 NP_API int np_pool_free(struct np_pool **pool);
 /*
- * np_pool_get() - a connection that is open, with nothing read and nothing to be sent
+ * np_pool_get() - a connection that is open, with nothing read, nothing to be sent and no answer owed
  *
  * The one that was given back last; if there is none, a dial; at max_open, who waits longest is served
  * first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it back.
@@ -63,15 +67,33 @@ NP_API int np_pool_free(struct np_pool **pool);
  */
 NP_API int np_pool_get(struct np_pool *pool, struct np_conn **ret);
 /*
+ * np_conn_reusable() - the exchange on @c is over: the next user may have it
+ *
+ * Holds until another byte moves. Refused where an answer may still come: a verb has failed on @c since
+ * np_pool_get() (timed out, cancelled, too long ...), the last byte that moved went out, something is unread or unsent, or
+ * another fiber is inside. So a protocol whose requests are not answered has no use for a pool.
+ *
+ * Thread: owner. May park: no.
+ * Return: 0; -EBUSY; what the verb that failed first returned; -NP_ECLOSED, -NP_EEOF, -ECONNRESET ...: it has
+ *         ended, and why; -EINVAL: it is not lent by a pool.
+ */
+NP_API int np_conn_reusable(struct np_conn *c);
+/*
  * np_pool_put() - give a connection back; *c is NULL then
  *
- * Any connection of the pool's, whatever became of it: one that has ended, has unread input or unsent output, or
- * on which a fiber waits is closed. So there is one way out of every error: put. Timeouts and deadlines
- * that were set are forgotten; other settings stay.
+ * Any connection of the pool's, whatever became of it. It is kept where np_conn_reusable() was called after its last
+ * byte and would still return 0, and closed otherwise. So there is one way out of every error: put. Timeouts
+ * and deadlines that were set are forgotten; other settings stay.
  *
  * Thread: owner. May park: no. Return: 0; -EINVAL: not of this pool, or given back already: *c stays.
  */
 NP_API int np_pool_put(struct np_pool *pool, struct np_conn **c);
+/*
+ * np_pool_put_reusable() - np_conn_reusable() and np_pool_put()
+ *
+ * Where the former refuses, the connection is closed. Thread, May park, Return: as np_pool_put().
+ */
+NP_API int np_pool_put_reusable(struct np_pool *pool, struct np_conn **c);
 
 struct np_pool_stats {
 	size_t sz;

@@ -106,6 +106,18 @@ struct conn_io {
 	bool warm;
 };
 
+/*
+ * What a connection that is to be used again was last used for. A byte that moves ends DONE: so what was said of one
+ * exchange does not hold for the next.
+ *
+ *   exchange   leaves it by
+ *   RESTING    a byte that moves -> OUT or IN
+ *   OUT        a byte that comes -> IN: an answer may be owed
+ *   IN         a byte that goes -> OUT;  np_conn_reusable() -> DONE
+ *   DONE       a byte that moves -> OUT or IN;  np_pool_get() -> RESTING
+ */
+enum conn_exchange { CONN_RESTING, CONN_OUT, CONN_IN, CONN_DONE };
+
 /* Settings few connections have. */
 struct conn_extra {
 	int (*on_request)(struct np_conn *, void *);
@@ -113,6 +125,8 @@ struct conn_extra {
 	struct conn_limits limits;
 	uint64_t read_deadline_ms, write_deadline_ms; /* of poller_now_ms() */
 	struct conn_callback *callbacks;              /* newest first */
+	int failed;                                   /* the first verb that failed; 0 = none has */
+	enum conn_exchange exchange;
 };
 
 enum conn_post_bit {
@@ -201,6 +215,20 @@ void conn_later(struct np_conn *c);
 void conn_enter(struct np_conn *c);
 void conn_leave(struct np_conn *c);
 void conn_arm_idle(struct np_conn *c);
+/* Bytes went out, or came in. */
+static inline void conn_moved(struct np_conn *c, enum conn_exchange way)
+{
+	conn_touch(c);
+	if (c->extra)
+		c->extra->exchange = way;
+}
+/* A verb returns @r: what comes now may answer a caller that has given up. */
+static inline int conn_verb_ends(struct np_conn *c, int r)
+{
+	if (__builtin_expect(r < 0, 0) && c->extra && !c->extra->failed)
+		c->extra->failed = r;
+	return r;
+}
 /* For the facade's stop: serve what is there, then close; idle ones close now. */
 void conn_retire(struct np_conn *c);
 

@@ -78,7 +78,7 @@ int conn_file_tx(struct np_conn *c)
 		f->begun = true;
 		f->left -= (size_t)n;
 		budget -= (size_t)n;
-		conn_touch(c);
+		conn_moved(c, CONN_OUT);
 	}
 	if (f->left)
 		return conn_tx_later(c, 0);

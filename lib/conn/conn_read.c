@@ -16,10 +16,10 @@ int np_conn_wait(struct np_conn *c, size_t n)
 {
 	conn_assert_owner(c);
 	if (taken(c))
-		return -NP_ECONCURRENT;
+		return conn_verb_ends(c, -NP_ECONCURRENT);
 	if (c->io && linkbuf_len(&c->io->in) >= n)
 		return 0;
-	return n ? conn_wait_input(c, n) : 0;
+	return n ? conn_verb_ends(c, conn_wait_input(c, n)) : 0;
 }
 
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
@@ -65,17 +65,17 @@ int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
 
 	conn_assert_owner(c);
 	if (taken(c))
-		return -NP_ECONCURRENT;
+		return conn_verb_ends(c, -NP_ECONCURRENT);
 	for (;;) {
 		r = conn_io_get(c, &io);
 		if (r < 0)
-			return r;
+			return conn_verb_ends(c, r);
 		r = np_linkbuf_until(&io->in, delim, max, ret_p, ret_n);
 		if (r != -NP_ESHORT)
-			return r;
+			return conn_verb_ends(c, r);
 		r = conn_wait_input(c, linkbuf_len(&io->in) + 1);
 		if (r < 0)
-			return r;
+			return conn_verb_ends(c, r);
 	}
 }
 

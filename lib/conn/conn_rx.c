@@ -137,7 +137,7 @@ int conn_rx(struct np_conn *c, size_t budget)
 	}
 	if (got) {
 		rx_adapt(io, got);
-		conn_touch(c);
+		conn_moved(c, CONN_IN);
 	}
 	return r;
 }

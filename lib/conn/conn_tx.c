@@ -83,7 +83,7 @@ static void sent(struct np_conn *c, size_t n)
 	struct conn_io *io = c->io;
 	size_t q = linkbuf_len(&io->txq);
 
-	conn_touch(c);
+	conn_moved(c, CONN_OUT);
 	if (q) {
 		q = n < q ? n : q;
 		linkbuf_consume(&io->txq, q);

@@ -164,9 +164,10 @@ int conn_wait_output(struct np_conn *c, size_t at_most)
 
 	if (io->writer)
 		return -NP_ECONCURRENT;
-	return conn_wait_park(c, &io->writer, at_most,
-			      conn_wait_limit(c, c->write_timeout_ms, c->extra ? c->extra->write_deadline_ms : 0),
-			      conn_wait_end_write);
+	return conn_verb_ends(c, conn_wait_park(c, &io->writer, at_most,
+						conn_wait_limit(c, c->write_timeout_ms,
+								c->extra ? c->extra->write_deadline_ms : 0),
+						conn_wait_end_write));
 }
 
 void conn_deliver(struct np_conn *c)

@@ -8,7 +8,7 @@
 /* Submitted bytes beyond this leave at once, even where more input is waiting. */
 #define DEFER_MAX (64u * 1024)
 
-static int writable_slow(struct np_conn *c, struct np_linkbuf **ret)
+static int writable_now(struct np_conn *c, struct np_linkbuf **ret)
 {
 	struct conn_io *io;
 	int r;
@@ -26,6 +26,11 @@ static int writable_slow(struct np_conn *c, struct np_linkbuf **ret)
 		return -NP_ECONCURRENT;
 	*ret = &io->out;
 	return 0;
+}
+
+static int writable_slow(struct np_conn *c, struct np_linkbuf **ret)
+{
+	return conn_verb_ends(c, writable_now(c, ret));
 }
 
 static inline bool can_write(const struct np_conn *c)

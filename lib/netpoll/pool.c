@@ -6,7 +6,7 @@
  * which counts it out, wherever it is and whoever ended it.
  *
  *   a tie (one connection)   leaves it by
- *   LENT                     np_pool_put(), fit -> IDLE, or LENT again to who waits;  the connection ends -> gone
+ *   LENT                     np_pool_put(), DONE and fit -> IDLE, or LENT again to who waits;  it ends -> gone
  *   IDLE                     np_pool_get() -> LENT;  idle_ms, np_pool_free(), the peer, a stop -> ENDING
  *   ENDING                   the connection ends -> gone
  *
@@ -102,6 +102,40 @@ static void pool_unref(struct np_pool *pool)
 
 /* ------------------------------------------------------------------ idle ones */
 
+/* Nothing came, and nothing can come, but the answer to the next request. Return: 0, or why not. */
+static int pool_unfit(struct np_conn *c)
+{
+	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_RX_END | CONN_WR_SHUT)))
+		return c->why ? c->why : c->rx_err ? c->rx_err : -NP_ECLOSED;
+	if (c->rx_err || c->tx_err)
+		return c->rx_err ? c->rx_err : c->tx_err;
+	if (c->extra->failed)
+		return c->extra->failed;
+	if ((c->flags & CONN_PAUSED) || c->inside || c->holds || np_conn_len(c) || np_conn_pending(c) || conn_unsent(c))
+		return -EBUSY;
+	return c->extra->exchange == CONN_OUT ? -EBUSY : 0;
+}
+
+static bool pool_is_reusable(struct np_conn *c)
+{
+	return !pool_unfit(c) && c->extra->exchange == CONN_DONE;
+}
+
+/*
+ * What its poller has read of it is what was known when the turn began: the peer may have closed it since, or have
+ * said something. So it is read once more; a real read, after which an error is known to all that ask.
+ */
+static bool pool_take(struct np_conn *c)
+{
+	if (!pool_is_reusable(c))
+		return false;
+	conn_fill(c, 1);
+	if (!c->io || !pool_is_reusable(c)) /* no memory to read into: nobody has looked */
+		return false;
+	c->extra->exchange = CONN_RESTING;
+	return true;
+}
+
 static void arm_expiry(struct place *at)
 {
 	timer_disarm(&at->expiry);
@@ -140,17 +174,10 @@ static void expire(struct timer *timer)
 
 		if (t->until_ms > now)
 			break;
-		add(&at->n.expired, 1);
+		add(pool_take(t->conn) ? &at->n.expired : &at->n.died, 1);
 		end_idle(t);
 	}
 	arm_expiry(at);
-}
-
-/* Nothing came, and nothing can come, but the answer to the next request. */
-static bool is_fit(struct np_conn *c)
-{
-	return conn_state(c) == CONN_OPEN && !(c->flags & (CONN_RX_END | CONN_WR_SHUT | CONN_PAUSED)) && !c->rx_err &&
-	       !c->tx_err && !c->inside && !c->holds && !np_conn_len(c) && !np_conn_pending(c) && !conn_unsent(c);
 }
 
 /* The one used last, whose memory is in the cache still; NULL: none is fit. */
@@ -159,7 +186,7 @@ static struct np_conn *take_idle(struct place *at)
 	while (!list_empty(&at->idle)) {
 		struct tie *t = container_of(at->idle.prev, struct tie, link);
 
-		if (is_fit(t->conn)) {
+		if (pool_take(t->conn)) {
 			leave_idle(t, TIE_LENT);
 			return t->conn;
 		}
@@ -331,7 +358,7 @@ static int get(struct place *at, struct np_conn **ret)
 			return r;
 		if (!*ret)
 			return dial(at, ret);
-		if (is_fit(*ret)) {
+		if (pool_take(*ret)) {
 			add(&at->n.reused, 1);
 			return 0;
 		}
@@ -388,7 +415,7 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 		return -EINVAL;
 	*p = NULL;
 	np_conn_release(c);
-	if (is_fit(c) && !at->closed && !pollers_stopping(pool->pollers)) {
+	if (pool_is_reusable(c) && !at->closed && !pollers_stopping(pool->pollers)) {
 		forget_times(c);
 		w = next_waiter(at);
 		if (w) {
@@ -405,6 +432,27 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 	np_conn_close(c);
 	np_conn_unref(c);
 	return 0;
+}
+
+int np_conn_reusable(struct np_conn *c)
+{
+	void **note = guest_note(c);
+	struct tie *t = note ? *note : NULL;
+	int r;
+
+	if (!t || t->state != TIE_LENT)
+		return conn_state(c) > CONN_OPEN ? -NP_ECLOSED : -EINVAL;
+	r = pool_unfit(c);
+	if (r == 0)
+		c->extra->exchange = CONN_DONE;
+	return r;
+}
+
+int np_pool_put_reusable(struct np_pool *pool, struct np_conn **p)
+{
+	if (*p && place_here(pool))
+		np_conn_reusable(*p); /* where it is not, put closes it */
+	return np_pool_put(pool, p);
 }
 
 /* ------------------------------------------------------------------ life */
