@@ -226,17 +226,26 @@ void listener_close(struct listener *l)
 	l->fd = -1;
 }
 
-int listener_drain(struct listener *l)
+void listener_drain_begin(struct listener *l)
 {
-	unsigned accepted, total = 0;
-	enum verdict v = ACCEPTED;
+	timer_disarm(&l->retry);
+	watch_close(&l->watch);
+	l->rest_ms = 0; /* listener_nudge() leaves it alone */
+}
+
+int listener_drain(struct listener *l, unsigned *left)
+{
+	unsigned n = *left < ACCEPT_BUDGET ? *left : ACCEPT_BUDGET;
+	enum verdict v;
 	int err = 0;
 
-	while (l->fd >= 0 && (v == ACCEPTED || v == SKIP)) {
-		v = accept_some(l, ACCEPT_BUDGET, &err, &accepted);
-		total += accepted;
-	}
-	return v == REST || v == BROKEN ? err : (int)total;
+	if (l->fd < 0 || !n)
+		return 0;
+	v = accept_some(l, n, &err, &(unsigned){ 0 });
+	*left -= n;
+	if (v == REST || v == BROKEN)
+		return err;
+	return v != EMPTY && *left ? 1 : 0;
 }
 
 void listener_nudge(struct listener *l)

@@ -9,9 +9,11 @@
  * next burst.
  *
  *   state      leaves it by
- *   accepting  EMFILE, ENFILE, ENOBUFS, ENOMEM -> resting;  listener_close() -> closed
+ *   accepting  EMFILE, ENFILE, ENOBUFS, ENOMEM -> resting;  listener_drain_begin() -> draining;
+ *              listener_close() -> closed
  *   resting    retry timer (10 ms to 500 ms), listener_nudge() (a descriptor came free) -> accepting;
  *              listener_close().  At 500 ms each retry in vain resets what waits, by the reserve
+ *   draining   listener_drain() accepts;  listener_close() -> closed
  *   closed
  */
 #ifndef CONN_LISTENER_H
@@ -44,8 +46,13 @@ struct listener {
 /* Return: 0 or what watch_open() says. */
 int listener_open(struct listener *l, struct poller *p, int fd);
 void listener_close(struct listener *l);
-/* Accept all that is queued now, whatever the budget (for a stop). Return: how many, or -errno. */
-int listener_drain(struct listener *l);
+/*
+ * For a stop. From listener_drain_begin() on nothing is accepted but by listener_drain(): some of the *left that are to
+ * be, which falls by as many. Peers that connect meanwhile do not prolong it.
+ * Return: 1: call it again, in another turn; 0: the queue is empty, or *left is 0; -errno: as on_error, or a shortage.
+ */
+void listener_drain_begin(struct listener *l);
+int listener_drain(struct listener *l, unsigned *left);
 /* A descriptor came free: if it rests, it tries again. */
 void listener_nudge(struct listener *l);
 

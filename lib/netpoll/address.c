@@ -186,8 +186,11 @@ static void address_close(struct np_server *s, struct address *a)
 	if (!a->fds)
 		return;
 	socket_file_remove(&a->file);
-	for (unsigned i = 0; i < s->n_stations; i++)
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		if (a->own && a->fds[i] >= 0)
+			sys_shutdown(a->fds[i], SHUT_RDWR); /* a forked child may hold it */
 		sys_close(&a->fds[i]);
+	}
 	free(a->fds);
 	a->fds = NULL;
 }
@@ -303,6 +306,18 @@ void server_stop_being_chosen(struct np_server *s)
 {
 	for (unsigned i = 0; s->workers && i < s->n_stations; i++)
 		np_steer_drain(s->steer, (unsigned)np_steer_worker_index(s->workers[i]));
+}
+
+void server_refuse_connects(struct np_server *s)
+{
+	for (unsigned i = 0; i < s->n_addresses; i++) {
+		struct address *a = &s->addresses[i];
+
+		if (!a->own || a->ss.ss_family != AF_UNIX)
+			continue;
+		sys_shutdown(a->fds[0], SHUT_RDWR);
+		socket_file_remove(&a->file);
+	}
 }
 
 void server_close_listeners(struct np_server *s)

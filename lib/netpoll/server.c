@@ -184,6 +184,7 @@ static int hang_doors(struct np_server *s)
 			d->shared = a->shared && s->n_stations > 1;
 			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
 			d->steered = a->steered;
+			d->own = a->own;
 			d->fd = d->listener.fd = a->fds[a->shared ? 0 : i];
 			d->listener.reserve = -1;
 		}

@@ -3,12 +3,15 @@
 #include "netpoll/station.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "netpoll/server_private.h"
 #include "poll/park.h"
 #include "poll/roll.h"
 #include "sys/io.h"
+#include "sys/sock.h"
 
 static struct station *station_of(struct mail *m)
 {
@@ -138,15 +141,58 @@ void station_open(struct mail *m)
 	gate_arrive(&st->server->gate);
 }
 
+/*
+ * How many connections the stop owes this door. Not "until the queue is empty": others may fill it as fast. A unix
+ * listener of ours refuses connect(2) by now; how much an inherited one holds the kernel does not tell.
+ */
+static unsigned station_queued(const struct door *d)
+{
+	unsigned n;
+
+	if (d->inet && sys_accept_queue(d->fd, &n) == 0)
+		return n;
+	return d->own ? UINT_MAX : sys_somaxconn() + 1;
+}
+
+/*
+ * shutdown(2), not close(2) alone: a child that was forked without exec holds the listener too, and the kernel would
+ * go on taking connections that nobody accepts. Return: whether it is done.
+ */
+static bool station_shut_door(struct door *d)
+{
+	struct listener *l = &d->listener;
+	int r;
+
+	if (l->fd < 0)
+		return true;
+	if (!d->draining) {
+		d->draining = true;
+		d->left = station_queued(d);
+		listener_drain_begin(l);
+	}
+	r = listener_drain(l, &d->left);
+	if (r > 0)
+		return false;
+	if (r < 0 && !(r == -EINVAL && d->steered)) /* EINVAL: as in reopen() */
+		poller_log(d->station->group.poller, 1, "accept: %s: connections that were queued at the stop are reset",
+			   np_strerror(r));
+	if (d->own)
+		sys_shutdown(d->fd, SHUT_RDWR);
+	listener_close(l);
+	return true;
+}
+
 void station_shut_doors(struct mail *m)
 {
 	struct station *st = station_of(m);
+	bool done = true;
 
-	for (unsigned i = 0; i < st->n_doors; i++) {
-		listener_drain(&st->doors[i].listener);
-		listener_close(&st->doors[i].listener);
-	}
-	gate_arrive(&st->server->gate);
+	for (unsigned i = 0; i < st->n_doors; i++)
+		done &= station_shut_door(&st->doors[i]);
+	if (done)
+		gate_arrive(&st->server->gate);
+	else
+		station_post(st, station_shut_doors); /* in the next turn: connections have theirs in between */
 }
 
 void station_retire(struct mail *m)

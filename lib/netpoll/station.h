@@ -7,7 +7,7 @@
  *
  *   phase      leaves it by
  *   shut       station_open() -> open
- *   open       station_shut_doors() -> draining: what was queued has been accepted
+ *   open       station_shut_doors(): accepts what was queued at the stop, in pieces -> draining
  *   draining   station_retire() -> retiring: idle connections close, busy ones when they are done
  *   retiring   the last connection is gone -> arrives at the server's gate
  */
@@ -34,6 +34,9 @@ struct door {
 	bool shared; /* every poller's epoll holds the same socket */
 	bool inet;
 	bool steered;
+	bool own;       /* np_server_listen() made it, so the stop shuts it */
+	bool draining;
+	unsigned left;  /* draining: what was queued at the stop and is not yet accepted */
 };
 
 struct station {

@@ -6,7 +6,7 @@
  * the next np_server_stop() goes on where this one stood.
  *
  *   step     posted to every station            done when
- *   DOORS    listeners are left alone           no station accepts any more
+ *   DOORS    listeners are shut                 what was queued at that moment is accepted
  *   RETIRE   idle connections close             every connection is gone, by itself or by force
  *   LEAVE    published lines are given up       the service may give them to others
  */
@@ -79,6 +79,7 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 	if (s->phase == SERVER_RUNNING) {
 		s->phase = SERVER_STOPPING;
 		server_stop_being_chosen(s);
+		server_refuse_connects(s);
 	}
 	r = stop_step(s, SERVER_DOORS, station_shut_doors, turn_until(until));
 	if (r < 0)
@@ -105,6 +106,8 @@ static int say_who_stays(struct np_server *s)
 
 		handlers += n < 0 ? roll_call_stuck(c) : n;
 	}
+	if (!handlers) /* they have returned meanwhile */
+		return server_say(s, -ETIMEDOUT, "the end has not been reached in time: stop again");
 	return server_say(s, -ETIMEDOUT, "handlers that do not return: %d; nothing is freed under them: stop again",
 			  handlers);
 }

@@ -4,6 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include "sys/fault.h"
 
@@ -105,6 +110,34 @@ int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
 	SYS_FAULT(getpeername);
 	*ret_len = sizeof *ret;
 	return getpeername(fd, (struct sockaddr *)ret, ret_len) < 0 ? -errno : 0;
+}
+
+/* tcpi_unacked of a listener is its sk_ack_backlog. */
+int sys_accept_queue(int fd, unsigned *ret)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof info;
+
+	SYS_FAULT(getsockopt);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	if (len < offsetof(struct tcp_info, tcpi_unacked) + sizeof info.tcpi_unacked || info.tcpi_state != TCP_LISTEN)
+		return -EINVAL;
+	*ret = info.tcpi_unacked;
+	return 0;
+}
+
+unsigned sys_somaxconn(void)
+{
+	FILE *f = fopen("/proc/sys/net/core/somaxconn", "re");
+	unsigned n;
+
+	if (!f)
+		return UINT16_MAX;
+	if (fscanf(f, "%u", &n) != 1)
+		n = UINT16_MAX;
+	fclose(f);
+	return n;
 }
 
 int sys_socketpair(int family, int type, int ret_fds[2])

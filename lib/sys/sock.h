@@ -24,6 +24,10 @@ int sys_getsockopt_int(int fd, int level, int name, int *ret);
 int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len);
 int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
+/* How many connections a listening TCP socket has for accept(2) at this moment. */
+int sys_accept_queue(int fd, unsigned *ret);
+/* net.core.somaxconn: no listener's queue is longer, but for a unix one by one. Where it cannot be read: 65535. */
+unsigned sys_somaxconn(void);
 int sys_socketpair(int family, int type, int ret_fds[2]);
 int sys_set_cloexec(int fd);
 int sys_set_nonblock(int fd);
