@@ -13,6 +13,17 @@
  * Peer's FIN ends reading, not writing: what is buffered stays readable, then verbs return
  * -NP_EEOF. After FIN the library closes the connection once on_request has returned, no input is
  * left to handle and the output is drained, unless half_open was set or np_conn_hold() is in force.
+ *
+ * Before the connection is open, that is in on_prepare: settings, data, references, np_conn_hold(),
+ * np_conn_post(), np_conn_close() and np_conn_abort() work; the last two are carried out when on_prepare has
+ * returned 0, and then no handler but on_close runs. All that reads or writes, np_conn_send(),
+ * np_conn_shutdown_write() and np_conn_detach() return -NP_ENOTOPEN; np_conn_in() and np_conn_out()
+ * return NULL.
+ * Once it is closing: input that was read before stays readable; a verb that needs more says why the
+ * connection ends, and one that writes -NP_ECLOSED. Settings are kept until it is gone.
+ * Once it is gone, a reference is still good for all that cannot fail; every other verb returns
+ * -NP_ECLOSED (those that read: why it ended), and nothing is attached to it any more. After a detach the
+ * descriptor is the caller's: np_conn_fd() is -1 from then on, and settings of the socket return -NP_ECLOSED.
  */
 #ifndef NETPOLL_CONN_H
 #define NETPOLL_CONN_H
@@ -41,7 +52,7 @@ struct np_linkbuf;
  * Return: 0; -NP_EEOF (FIN and too few bytes left; they stay readable), -ECONNRESET and other
  *         receive errors, -NP_ECLOSED (closed by this side), -NP_EREADTIMEOUT, -NP_ETOOLONG (@n is
  *         over in_max), -ENOBUFS (with the bytes read and not released it would be),
- *         -NP_ECONCURRENT, -NP_ENOTFIBER, -ENOMEM. On error nothing is consumed.
+ *         -NP_ECONCURRENT, -NP_ENOTFIBER, -NP_ENOTOPEN, -ENOMEM. On error nothing is consumed.
  */
 NP_API int np_conn_wait(struct np_conn *c, size_t n); /* until n bytes are buffered */
 NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p); /* n contiguous bytes, consumed */
@@ -65,7 +76,7 @@ NP_API struct np_linkbuf *np_conn_in(struct np_conn *c);
  * np_conn_want() - do not park: return from on_request now, be called again at @n bytes or EOF
  *
  * For a handler that would wait for a slow peer: it holds no stack meanwhile.
- * Return: 0; -NP_ETOOLONG, -ENOMEM.
+ * Return: 0; -NP_ETOOLONG, -NP_ENOTOPEN, -ENOMEM, why the connection ended.
  */
 NP_API int np_conn_want(struct np_conn *c, size_t n);
 
@@ -74,7 +85,7 @@ NP_API int np_conn_want(struct np_conn *c, size_t n);
 /*
  * What is written becomes visible to the peer at np_conn_flush(). Common to all writing verbs:
  * Return: 0; -NP_ECLOSED, -EPIPE after np_conn_shutdown_write(), the error of a failed or timed-out
- *         send (sticky: every later write verb returns it), -NP_ECONCURRENT, -EINVAL, -ENOMEM.
+ *         send (sticky: every later write verb returns it), -NP_ECONCURRENT, -NP_ENOTOPEN, -EINVAL, -ENOMEM.
  */
 NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p); /* n contiguous bytes to fill */
 NP_API int np_conn_trim(struct np_conn *c, size_t n);                  /* keep the first n unflushed bytes */
@@ -130,7 +141,8 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
  * FIFO for each sender; spliced behind what was submitted, never into a half-built output. 0
  * means taken (*b is NULL); if the connection dies first its memory and done() are given back.
  * Thread: any, with a reference. May park: no.
- * Return: 0; -EAGAIN (send_high bytes are queued) and -NP_ECLOSED leave *b alone.
+ * Return: 0; -EAGAIN (send_high bytes are queued), -NP_ECLOSED, -NP_ENOTOPEN, -EINVAL (NULL, or the buffer of
+ *         a connection: np_conn_in(), np_conn_out()) leave *b alone.
  */
 NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 
@@ -145,7 +157,7 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  * nothing of it. Idempotent. Parked fibers wake with -NP_ECLOSED.
  * np_conn_abort() - RST now, nothing more is delivered.
  * np_conn_shutdown_write() - FIN after what was flushed; reading goes on.
- * Thread: any, with a reference (a handler has one). May park: no. Return: 0.
+ * Thread: any, with a reference (a handler has one). May park: no. Return: 0; shutdown_write: -NP_ENOTOPEN.
  */
 NP_API int np_conn_close(struct np_conn *c);
 NP_API int np_conn_abort(struct np_conn *c);
@@ -156,7 +168,7 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
  *
  * on_close runs; the fd stays open and O_NONBLOCK and is the caller's; *ret_in (may be NULL: dropped)
  * gets what was read and not consumed.
- * Return: 0; -EBUSY with unsent output or another fiber parked; -NP_ECLOSED, -ENOMEM.
+ * Return: 0; -EBUSY with unsent output or another fiber parked; -NP_ECLOSED, -NP_ENOTOPEN, -ENOMEM.
  */
 NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in);
 
@@ -175,6 +187,8 @@ NP_API int np_conn_error(struct np_conn *c);
 NP_API bool np_conn_is_active(struct np_conn *c);
 
 /* ------------------------------------------------------------------ settings */
+
+/* Common to those that return a code: -NP_ECLOSED once the connection is gone. */
 
 /* Milliseconds; 0 = none. A timeout bounds one wait as a whole. -EINVAL for negative values. */
 NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);

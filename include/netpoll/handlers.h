@@ -6,7 +6,8 @@
  * alone may come while on_request waits.
  *
  *   state        handlers that run in it                leaves it by
- *   new          on_prepare                             0 -> connecting;  nonzero -> gone, no further handler
+ *   new          on_prepare                             0 -> connecting;  nonzero -> gone, no further handler;
+ *                                                       0 after np_conn_close(), np_conn_abort() -> closing, ended
  *   connecting   on_connect, once                       returned -> open;  < 0, close, abort -> closing
  *   open         on_request, while it makes progress;   FIN, all input handled, output drained, no hold, not
  *                on_disconnect, once the peer has left  half_open -> ended;  reset or receive error, handled
@@ -35,7 +36,11 @@ struct np_conn;
 
 struct np_handlers {
 	size_t sz;
-	/* Owner, before registration. Nonzero refuses: no further callback. May park: no. */
+	/*
+	 * Owner, before registration. Nonzero refuses: no further callback. What may be done with the
+	 * connection here says conn.h: settings and references; nothing can be read or written yet
+	 * (-NP_ENOTOPEN). May park: no.
+	 */
 	int (*on_prepare)(struct np_conn *c, void *arg);
 	/* Fiber, once, before any on_request; the server may speak first. < 0 closes. */
 	int (*on_connect)(struct np_conn *c, void *arg);

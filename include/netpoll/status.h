@@ -23,6 +23,7 @@ enum np_status {
 	NP_ECLOSED       = 0x101, /* closed by this side */
 	NP_EREADTIMEOUT  = 0x102, /* read timeout or deadline passed */
 	NP_EDIALTIMEOUT  = 0x103, /* no connection within the dial timeout */
+	NP_ENOTOPEN      = 0x104, /* on_prepare still runs: nothing can be read or written yet */
 	NP_EUNSUPPORTED  = 0x105, /* this kind of descriptor or network cannot do that */
 	NP_EEOF          = 0x106, /* the peer sent FIN and its last byte has been read */
 	NP_EWRITETIMEOUT = 0x107, /* the kernel did not take the output in time */

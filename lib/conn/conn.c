@@ -13,6 +13,7 @@
 static void conn_settle(struct mail *m);
 static void conn_event(struct watch *w, unsigned ready);
 static void timer_fired(struct timer *t);
+static void arm_linger(struct np_conn *c, uint64_t since_ms);
 
 /* ------------------------------------------------------------------ begin */
 
@@ -78,13 +79,30 @@ static void leave_group(struct np_conn *c)
 		c->group = &gone;
 }
 
-/* No callback after on_prepare has refused, and none before: fd and memory are all there is. */
-static void refuse(struct np_conn *c)
+/*
+ * conn_gone() - undo all that a connection holds; the memory stays while somebody has a reference
+ *
+ * The one way out: of a refusal, a start that failed, an end and a detach. Each has done as much as it
+ * came to, so nothing here may take for granted that a thing was attached.
+ */
+static void conn_gone(struct np_conn *c)
 {
+	struct conn_group *g = c->group;
+	bool counted = !list_empty(&c->link);
+
 	conn_set_state(c, CONN_GONE);
+	if (!c->why)
+		c->why = -NP_ECLOSED;
+	timer_disarm(&c->timer);
+	conn_drop_sendq(c);
+	watch_drop(&c->watch);
 	sys_close(&c->watch.fd);
 	conn_io_put(c);
 	conn_extra_drop(c);
+	list_remove(&c->link);
+	leave_group(c);
+	if (counted)
+		count_closed(g);
 	np_conn_unref(c);
 }
 
@@ -99,6 +117,21 @@ static bool prepare(struct np_conn *c)
 	return g->handlers->on_prepare(c, g->arg) != 0;
 }
 
+/* What on_prepare asked for is due: to go on, or to end. */
+static void open_or_end(struct np_conn *c)
+{
+	if (conn_state(c) == CONN_NEW) {
+		conn_set_state(c, CONN_OPEN);
+		conn_arm_idle(c);
+		watch_want(&c->watch, WATCH_GONE);
+		conn_rx_resume(c);
+		return;
+	}
+	if (conn_state(c) == CONN_CLOSING)
+		arm_linger(c, poller_now_ms(conn_poller(c)));
+	conn_later(c);
+}
+
 int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **ret)
 {
 	struct np_conn *c = conn_new(g, *fd, flags);
@@ -110,21 +143,17 @@ int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **r
 	}
 	*fd = -1;
 	if (prepare(c)) {
-		refuse(c);
+		conn_gone(c);
 		return 1;
 	}
 	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, conn_event);
 	if (r < 0) {
-		refuse(c);
+		conn_gone(c);
 		return r;
 	}
 	list_append(&g->conns, &c->link);
 	count_opened(g);
-	if (conn_state(c) == CONN_NEW) /* on_prepare may have closed it */
-		conn_set_state(c, CONN_OPEN);
-	conn_arm_idle(c);
-	watch_want(&c->watch, WATCH_GONE);
-	conn_rx_resume(c);
+	open_or_end(c);
 	if (ret)
 		*ret = np_conn_ref(c);
 	if (!g->handlers->on_connect)
@@ -272,11 +301,29 @@ static void stop_verbs(struct np_conn *c, int why)
 	conn_wake_writer(c, -NP_ECLOSED);
 }
 
+int conn_not_open(const struct np_conn *c)
+{
+	if (conn_state(c) == CONN_OPEN)
+		return 0;
+	return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : conn_read_end(c);
+}
+
+/* In on_prepare there is nothing to end yet, and a refusal may follow: conn_start() carries it out. */
+static bool only_remembered(struct np_conn *c, enum conn_state s, int why)
+{
+	if (watch_is_open(&c->watch))
+		return false;
+	conn_set_state(c, s);
+	if (!c->why)
+		c->why = why ? why : -NP_ECLOSED;
+	return true;
+}
+
 /* Delivers what was submitted, then FIN, then the peer's FIN; linger_ms bounds all of it. */
 void conn_begin_close(struct np_conn *c, int why)
 {
 	conn_assert_owner(c);
-	if (conn_state(c) > CONN_OPEN)
+	if (conn_state(c) > CONN_OPEN || only_remembered(c, CONN_CLOSING, why))
 		return;
 	conn_take_sendq(c); /* what was sent before the close is delivered */
 	if (conn_state(c) > CONN_OPEN)
@@ -295,7 +342,7 @@ void conn_begin_close(struct np_conn *c, int why)
 void conn_die(struct np_conn *c, int why)
 {
 	conn_assert_owner(c);
-	if (conn_state(c) >= CONN_DEAD)
+	if (conn_state(c) >= CONN_DEAD || only_remembered(c, CONN_DEAD, why))
 		return;
 	conn_set_state(c, CONN_DEAD);
 	stop_verbs(c, why);
@@ -383,7 +430,7 @@ static void tell_left(struct np_conn *c)
 	}
 }
 
-/* The last act. Everything is given back once; memory stays while somebody holds a reference. */
+/* The last act. */
 static void finish(struct np_conn *c)
 {
 	struct conn_group *g = c->group;
@@ -393,19 +440,7 @@ static void finish(struct np_conn *c)
 		poller_note_handler(g->poller, g->handlers->on_close);
 		g->handlers->on_close(c, g->arg);
 	}
-	conn_set_state(c, CONN_GONE);
-	timer_disarm(&c->timer);
-	conn_drop_sendq(c);
-	if (!(c->flags & CONN_DETACHED)) {
-		watch_drop(&c->watch);
-		sys_close(&c->watch.fd);
-	}
-	conn_io_put(c);
-	conn_extra_drop(c);
-	list_remove(&c->link);
-	leave_group(c);
-	count_closed(g);
-	np_conn_unref(c);
+	conn_gone(c);
 }
 
 static void conn_settle(struct mail *m)
@@ -459,7 +494,7 @@ void np_conn_hold(struct np_conn *c)
 
 void np_conn_unhold(struct np_conn *c)
 {
-	if (--c->holds == 0)
+	if (c->holds && --c->holds == 0 && conn_state(c) == CONN_OPEN)
 		conn_later(c);
 }
 
@@ -482,7 +517,7 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 	int r;
 
 	if (conn_state(c) != CONN_OPEN)
-		return -NP_ECLOSED;
+		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
 	if (conn_unsent(c) || (c->io && (c->io->reader || c->io->writer)))
 		return -EBUSY;
 	if (ret_in && n) {
@@ -490,11 +525,11 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 		if (r < 0)
 			return r;
 	}
+	conn_die(c, 0);
 	watch_close(&c->watch);
 	*ret_fd = c->watch.fd;
+	c->watch.fd = -1; /* the caller may close it before on_close has run */
 	if (ret_in)
 		*ret_in = in;
-	c->flags |= CONN_DETACHED;
-	conn_die(c, 0);
 	return 0;
 }

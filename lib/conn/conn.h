@@ -8,13 +8,15 @@
  * main, when no stack frame holds the connection, and does what is due.
  *
  *   state     meaning                              leaves it by
- *   NEW       accepted, on_prepare runs            conn_start() -> OPEN;  refused -> GONE
+ *   NEW       on_prepare runs: not registered,     conn_start() -> OPEN;  refused -> GONE;  np_conn_close()
+ *             in no list, no timer; no I/O state   -> CLOSING, abort -> DEAD, which conn_start() carries out
  *   OPEN      handlers run, verbs work             conn_begin_close() -> CLOSING;  conn_die() -> DEAD
  *   CLOSING   submitted output is being sent,      drained: FIN -> LINGER, or DEAD when the peer's FIN
  *             input is discarded                   was seen;  linger_ms without progress, send error -> DEAD
  *   LINGER    FIN sent, input is discarded         peer's FIN, linger_ms or error -> DEAD
  *   DEAD      waits until no fiber is inside       conn_settle(): on_close, close(2) -> GONE
- *   GONE      kept by references                   last np_conn_unref() -> freed
+ *   GONE      kept by references; conn_gone() took last np_conn_unref() -> freed
+ *             everything else
  */
 #ifndef CONN_CONN_H
 #define CONN_CONN_H
@@ -50,7 +52,6 @@ enum conn_flag {
 	CONN_PAUSED      = 1 << 11, /* np_conn_pause_read() */
 	CONN_RX_FULL     = 1 << 12, /* input stands at its limit */
 	CONN_END_HANDLED = 1 << 13, /* on_request has been called at EOF and left the rest alone */
-	CONN_DETACHED    = 1 << 14, /* the fd is not ours to close */
 	CONN_WANT        = 1 << 15, /* np_conn_want() in this handler call */
 };
 
@@ -210,6 +211,13 @@ static inline struct fiber *conn_handler(const struct np_conn *c)
  */
 int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **ret);
 void conn_begin_close(struct np_conn *c, int why);
+/* 0 while the connection can be read and written; else what its verbs return. */
+int conn_not_open(const struct np_conn *c);
+/* 0 as long as there is a descriptor to set something on, or -NP_ECLOSED. */
+static inline int conn_settable(const struct np_conn *c)
+{
+	return c->watch.fd < 0 ? -NP_ECLOSED : 0;
+}
 void conn_die(struct np_conn *c, int why);
 void conn_later(struct np_conn *c);
 void conn_enter(struct np_conn *c);
@@ -235,6 +243,7 @@ void conn_retire(struct np_conn *c);
 /* ---- conn_home.c: where connections and their I/O state come from */
 struct np_conn *conn_home_get(struct poller *p);
 void conn_home_put(struct poller *p, struct np_conn *c);
+/* -ENOMEM; and of a connection that is not open: what conn_not_open() says. */
 int conn_io_attach(struct np_conn *c);
 void conn_io_put(struct np_conn *c);
 /* Gives the I/O state back if nothing is in it and nobody uses it. */
@@ -283,6 +292,8 @@ int conn_tx_later(struct np_conn *c, ssize_t n);
 int conn_tx_failed(struct np_conn *c, int err);
 
 /* ---- conn_write.c */
+/* 0 or why nothing can be written now. */
+int conn_unwritable(const struct np_conn *c);
 /* All that is built is due now. Return: whether anything is; or why nothing can be written. */
 int conn_submit(struct np_conn *c);
 
@@ -310,6 +321,7 @@ void conn_serve(struct np_conn *c);
 int conn_fd_of_fiber(const struct fiber *f);
 
 /* ---- conn_opts.c: settings and close callbacks */
+/* -ENOMEM; -NP_ECLOSED once the connection is gone. */
 int conn_extra(struct np_conn *c, struct conn_extra **ret);
 /* Calls each once, LIFO; the state refuses one that is added meanwhile. */
 void conn_callbacks_run(struct np_conn *c);

@@ -103,6 +103,9 @@ int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)
 
 	if (off < 0)
 		return -EINVAL;
+	r = conn_verb_ends(c, conn_unwritable(c));
+	if (r < 0)
+		return r;
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
 	r = conn_submit(c);

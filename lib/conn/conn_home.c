@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* conn_home: where the connections of one poller live, and the I/O state that busy ones borrow. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,10 @@ void conn_home_put(struct poller *p, struct np_conn *c)
 {
 	struct conn_home *h = poller_local(p);
 
+	/* Nothing is attached: conn_gone() has seen to it, whichever way the connection ended. */
+	assert(conn_state(c) == CONN_GONE && !c->io && !c->extra && !c->inside && c->watch.fd < 0);
+	assert(!watch_is_open(&c->watch) && !timer_armed(&c->timer) && list_empty(&c->link));
+	assert(!mailbox_any(&c->sendq));
 	slab_put(&h->conns, c);
 	poller_unkeep(p);
 }
@@ -94,8 +99,12 @@ void conn_home_put(struct poller *p, struct np_conn *c)
 int conn_io_attach(struct np_conn *c)
 {
 	struct conn_home *h = poller_local(conn_poller(c));
-	struct conn_io *io = slab_get(&h->ios);
+	struct conn_io *io;
+	int r = conn_not_open(c);
 
+	if (r < 0)
+		return r;
+	io = slab_get(&h->ios);
 	if (!io)
 		return -ENOMEM;
 	memset(io, 0, sizeof *io);

@@ -17,6 +17,8 @@ struct conn_callback {
 
 int conn_extra(struct np_conn *c, struct conn_extra **ret)
 {
+	if (conn_state(c) == CONN_GONE)
+		return -NP_ECLOSED; /* conn_gone() was here: nobody would free it */
 	if (!c->extra) {
 		c->extra = calloc(1, sizeof *c->extra);
 		if (!c->extra)
@@ -91,10 +93,12 @@ int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *
 
 /* ------------------------------------------------------------------ times */
 
-static int set_ms(int *field, int ms)
+static int set_ms(const struct np_conn *c, int *field, int ms)
 {
 	if (ms < 0)
 		return -EINVAL;
+	if (conn_state(c) == CONN_GONE)
+		return -NP_ECLOSED;
 	*field = ms;
 	return 0;
 }
@@ -104,24 +108,24 @@ int np_conn_set_read_timeout(struct np_conn *c, int ms)
 {
 	if (c->extra)
 		c->extra->read_deadline_ms = 0;
-	return set_ms(&c->read_timeout_ms, ms);
+	return set_ms(c, &c->read_timeout_ms, ms);
 }
 
 int np_conn_set_write_timeout(struct np_conn *c, int ms)
 {
 	if (c->extra)
 		c->extra->write_deadline_ms = 0;
-	return set_ms(&c->write_timeout_ms, ms);
+	return set_ms(c, &c->write_timeout_ms, ms);
 }
 
 int np_conn_set_linger(struct np_conn *c, int ms)
 {
-	return set_ms(&c->linger_ms, ms);
+	return set_ms(c, &c->linger_ms, ms);
 }
 
 int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 {
-	int r = set_ms(&c->idle_timeout_ms, ms);
+	int r = set_ms(c, &c->idle_timeout_ms, ms);
 
 	if (r == 0) {
 		conn_touch(c);
@@ -171,7 +175,9 @@ int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns)
 
 static int tcp_only(const struct np_conn *c)
 {
-	return c->flags & CONN_INET ? 0 : -NP_EUNSUPPORTED;
+	int r = conn_settable(c);
+
+	return r < 0 || (c->flags & CONN_INET) ? r : -NP_EUNSUPPORTED;
 }
 
 int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
@@ -213,7 +219,10 @@ int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, s
 {
 	struct conn_limits l = *conn_limits(c);
 	struct conn_extra *x;
-	int r;
+	int r = conn_settable(c);
+
+	if (r < 0)
+		return r;
 
 	l.in_high = in_high ? in_high : l.in_high;
 	l.out_high = out_high ? out_high : l.out_high;
@@ -233,7 +242,8 @@ int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, s
 void np_conn_pause_read(struct np_conn *c)
 {
 	c->flags |= CONN_PAUSED;
-	watch_stop(&c->watch, WATCH_IN);
+	if (conn_state(c) <= CONN_OPEN) /* once it is closing, the library reads, to throw it away */
+		watch_stop(&c->watch, WATCH_IN);
 }
 
 void np_conn_resume_read(struct np_conn *c)
@@ -261,12 +271,16 @@ int np_conn_fd(struct np_conn *c)
 
 int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return sys_getsockname(c->watch.fd, ret, ret_len);
+	int r = conn_settable(c);
+
+	return r < 0 ? r : sys_getsockname(c->watch.fd, ret, ret_len);
 }
 
 int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return sys_getpeername(c->watch.fd, ret, ret_len);
+	int r = conn_settable(c);
+
+	return r < 0 ? r : sys_getpeername(c->watch.fd, ret, ret_len);
 }
 
 int np_conn_poller(const struct np_conn *c)

@@ -200,6 +200,8 @@ int np_conn_abort(struct np_conn *c)
 
 int np_conn_shutdown_write(struct np_conn *c)
 {
+	if (conn_state(c) == CONN_NEW)
+		return -NP_ENOTOPEN;
 	if (on_owner(c))
 		conn_shut(c);
 	else
@@ -209,12 +211,15 @@ int np_conn_shutdown_write(struct np_conn *c)
 
 int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 {
-	struct mail *m = buf_mail(*b);
+	struct mail *m;
 	size_t n;
 	int r;
 
-	if (conn_state(c) > CONN_OPEN)
-		return -NP_ECLOSED;
+	if (!*b || !((*b)->flags & LINKBUF_HEAP))
+		return -EINVAL; /* a connection's own: it has no link words, and cannot be given away */
+	m = buf_mail(*b);
+	if (conn_state(c) != CONN_OPEN)
+		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
 	r = np_linkbuf_flush(*b);
 	if (r < 0)
 		return r;

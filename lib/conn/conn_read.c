@@ -19,7 +19,9 @@ int np_conn_wait(struct np_conn *c, size_t n)
 		return conn_verb_ends(c, -NP_ECONCURRENT);
 	if (c->io && linkbuf_len(&c->io->in) >= n)
 		return 0;
-	return n ? conn_verb_ends(c, conn_wait_input(c, n)) : 0;
+	if (n || conn_state(c) == CONN_NEW || conn_state(c) == CONN_GONE)
+		return conn_verb_ends(c, conn_wait_input(c, n));
+	return 0;
 }
 
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
@@ -127,6 +129,9 @@ int np_conn_want(struct np_conn *c, size_t n)
 	struct conn_io *io;
 	int r;
 
+	r = conn_not_open(c);
+	if (r < 0)
+		return r;
 	if (n > conn_limits(c)->in_max)
 		return -NP_ETOOLONG;
 	r = conn_io_get(c, &io);

@@ -8,22 +8,27 @@
 /* Submitted bytes beyond this leave at once, even where more input is waiting. */
 #define DEFER_MAX (64u * 1024)
 
-static int writable_now(struct np_conn *c, struct np_linkbuf **ret)
+int conn_unwritable(const struct np_conn *c)
 {
-	struct conn_io *io;
-	int r;
-
-	if (conn_state(c) > CONN_OPEN)
-		return -NP_ECLOSED;
+	if (conn_state(c) != CONN_OPEN)
+		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
 	if (c->tx_err)
 		return c->tx_err;
 	if (c->flags & CONN_WR_SHUT)
 		return -EPIPE;
+	return c->io && c->io->writer ? -NP_ECONCURRENT : 0;
+}
+
+static int writable_now(struct np_conn *c, struct np_linkbuf **ret)
+{
+	struct conn_io *io;
+	int r = conn_unwritable(c);
+
+	if (r < 0)
+		return r;
 	r = conn_io_get(c, &io);
 	if (r < 0)
 		return r;
-	if (io->writer)
-		return -NP_ECONCURRENT;
 	*ret = &io->out;
 	return 0;
 }

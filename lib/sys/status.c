@@ -12,6 +12,7 @@ static const struct {
 	{ NP_ECLOSED, "connection closed by this side" },
 	{ NP_EREADTIMEOUT, "read timeout" },
 	{ NP_EDIALTIMEOUT, "dial timeout" },
+	{ NP_ENOTOPEN, "connection not open yet: on_prepare has not returned" },
 	{ NP_EUNSUPPORTED, "not supported by this kind of descriptor or network" },
 	{ NP_EEOF, "peer sent end of stream" },
 	{ NP_EWRITETIMEOUT, "write timeout" },

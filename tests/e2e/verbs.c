@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * verbs: every verb of netpoll/conn.h in every state of a connection
+ *
+ * One table says what each returns. A connection that is gone is looked at through a reference; what a
+ * verb attached to it then would be found by the assertions of its end, and by a leak checker.
+ */
+#include <errno.h>
+#include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "support/peer.h"
+#include "support/serve.h"
+#include "support/test.h"
+
+enum { FRESH, OPEN, CLOSING, DETACHED, GONE, STATES };
+
+static const char *const names[STATES] = { "fresh", "open", "closing", "detached", "gone" };
+
+static struct {
+	_Atomic(int) closes, looked, refuse;
+	_Atomic(struct np_conn *) conn; /* with a reference */
+	int file;
+	char bad[2048];
+	int (*handler)(struct np_conn *, void *);
+} saw;
+
+static int n; /* how many bytes a reading verb asks for */
+
+/* ------------------------------------------------------------------ the verbs */
+
+static const void *p;
+static size_t got;
+
+static void nothing(struct np_conn *c, void *arg)
+{
+}
+
+static struct np_linkbuf *message(void)
+{
+	struct np_linkbuf *b;
+
+	if (np_linkbuf_new(0, &b) < 0 || np_linkbuf_write(b, "m", 1) < 0)
+		ck_abort_msg("no memory for a message");
+	return b;
+}
+
+#define VERB(name, expr)                     \
+	static int name(struct np_conn *c)   \
+	{                                    \
+		return (int)(expr);          \
+	}
+
+VERB(v_wait, np_conn_wait(c, (size_t)n))
+VERB(v_next, np_conn_next(c, (size_t)n, &p))
+VERB(v_peek, np_conn_peek(c, (size_t)n, &p))
+VERB(v_skip, np_conn_skip(c, (size_t)n))
+VERB(v_until, np_conn_until(c, '\n', 1000, &p, &got))
+VERB(v_want, np_conn_want(c, 1))
+VERB(v_in, np_conn_in(c) ? 1 : 0)
+VERB(v_trim, np_conn_trim(c, 0))
+VERB(v_write, np_conn_write(c, "w", 1))
+VERB(v_write_ref, np_conn_write_ref(c, "w", 1, NULL, NULL))
+VERB(v_write_direct, np_conn_write_direct(c, "w", 1, 0, NULL, NULL))
+VERB(v_out, np_conn_out(c) ? 1 : 0)
+VERB(v_flush, np_conn_flush(c))
+VERB(v_sync, np_conn_sync(c))
+VERB(v_sendfile, np_conn_sendfile(c, saw.file, 0, 1))
+VERB(v_pending, np_conn_pending(c))
+VERB(v_post, np_conn_post(c, nothing, NULL))
+VERB(v_read_timeout, np_conn_set_read_timeout(c, 60000))
+VERB(v_write_timeout, np_conn_set_write_timeout(c, 60000))
+VERB(v_read_deadline, np_conn_set_read_deadline(c, 0))
+VERB(v_write_deadline, np_conn_set_write_deadline(c, 0))
+VERB(v_idle, np_conn_set_idle_timeout(c, 60000))
+VERB(v_linger, np_conn_set_linger(c, AWAIT_MS))
+VERB(v_keepalive, np_conn_set_keepalive(c, 0, 0, 0))
+VERB(v_user_timeout, np_conn_set_user_timeout(c, 0))
+VERB(v_nodelay, np_conn_set_nodelay(c, true))
+VERB(v_marks, np_conn_set_watermarks(c, 1000, 0, 0, 0))
+VERB(v_on_request, np_conn_set_on_request(c, saw.handler, NULL))
+VERB(v_callback, np_conn_add_close_callback(c, nothing, NULL))
+VERB(v_fd, np_conn_fd(c) < 0 ? -1 : 0)
+VERB(v_poller, np_conn_poller(c))
+VERB(v_error, np_conn_error(c))
+VERB(v_active, np_conn_is_active(c))
+
+static int v_slice(struct np_conn *c)
+{
+	struct np_linkbuf *b = NULL;
+	int r = np_conn_slice(c, (size_t)n, &b);
+
+	np_linkbuf_free(b); /* NULL where it was taken */
+	return r;
+}
+
+static int v_read(struct np_conn *c)
+{
+	char b[1];
+
+	return (int)np_conn_read(c, b, sizeof b) < 0 ? -NP_ECLOSED : 0;
+}
+
+static int v_reserve(struct np_conn *c)
+{
+	void *w;
+	int r = np_conn_reserve(c, 1, &w);
+
+	if (r == 0)
+		*(char *)w = 'r';
+	return r;
+}
+
+static int v_append(struct np_conn *c)
+{
+	struct np_linkbuf *b = message();
+	int r = np_conn_append(c, &b);
+
+	np_linkbuf_free(b); /* NULL where it was taken */
+	return r;
+}
+
+static int v_send(struct np_conn *c)
+{
+	struct np_linkbuf *b = message();
+	int r = np_conn_send(c, &b);
+
+	np_linkbuf_free(b); /* NULL where it was taken */
+	return r;
+}
+
+static int v_ref(struct np_conn *c)
+{
+	np_conn_unref(np_conn_ref(c));
+	np_conn_hold(c);
+	np_conn_unhold(c);
+	np_conn_pause_read(c);
+	np_conn_resume_read(c);
+	np_conn_release(c);
+	np_conn_set_data(c, &saw);
+	return np_conn_data(c) == &saw ? 0 : -1;
+}
+
+static int v_local(struct np_conn *c)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	return np_conn_local_addr(c, &ss, &len);
+}
+
+static int v_remote(struct np_conn *c)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	return np_conn_remote_addr(c, &ss, &len);
+}
+
+/* Those that end something: on a connection that is open they are what makes the other columns. */
+VERB(v_shutdown, np_conn_shutdown_write(c))
+VERB(v_close, np_conn_close(c))
+VERB(v_abort, np_conn_abort(c))
+
+static int v_detach(struct np_conn *c)
+{
+	int fd = -1, r = np_conn_detach(c, &fd, NULL);
+
+	return fd < 0 ? r : -1;
+}
+
+#define SKIPPED 99999
+#define NOT     (-NP_ENOTOPEN)
+#define CLOSED  (-NP_ECLOSED)
+
+static const struct {
+	const char *name;
+	int (*call)(struct np_conn *c);
+	int want[STATES];
+} verbs[] = {
+	/*                                fresh    open     closing detached gone */
+	{ "wait", v_wait,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "next", v_next,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "peek", v_peek,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "skip", v_skip,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "until", v_until,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "slice", v_slice,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "read", v_read,               { CLOSED,  0,       CLOSED, CLOSED,  CLOSED } },
+	{ "want", v_want,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "in", v_in,                   { 0,       1,       SKIPPED, SKIPPED, 0 } },
+	{ "reserve", v_reserve,         { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "trim", v_trim,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "write", v_write,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "write_ref", v_write_ref,     { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "write_direct", v_write_direct, { NOT,   0,       CLOSED, CLOSED,  CLOSED } },
+	{ "append", v_append,           { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "out", v_out,                 { 0,       1,       0,      0,       0 } },
+	{ "flush", v_flush,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "sync", v_sync,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "sendfile", v_sendfile,       { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "pending", v_pending,         { 0,       0,       0,      0,       0 } },
+	{ "send", v_send,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "post", v_post,               { 0,       0,       0,      0,       0 } },
+	{ "references and data", v_ref, { 0,       0,       0,      0,       0 } },
+	{ "read timeout", v_read_timeout, { 0,     0,       0,      0,       CLOSED } },
+	{ "write timeout", v_write_timeout, { 0,   0,       0,      0,       CLOSED } },
+	{ "read deadline", v_read_deadline, { 0,   0,       0,      0,       CLOSED } },
+	{ "write deadline", v_write_deadline, { 0, 0,       0,      0,       CLOSED } },
+	{ "idle timeout", v_idle,       { 0,       0,       0,      0,       CLOSED } },
+	{ "linger", v_linger,           { 0,       0,       0,      0,       CLOSED } },
+	{ "keepalive", v_keepalive,     { 0,       0,       0,      CLOSED,  CLOSED } },
+	{ "user timeout", v_user_timeout, { 0,     0,       0,      CLOSED,  CLOSED } },
+	{ "nodelay", v_nodelay,         { 0,       0,       0,      CLOSED,  CLOSED } },
+	{ "watermarks", v_marks,        { 0,       0,       0,      CLOSED,  CLOSED } },
+	{ "on_request", v_on_request,   { 0,       0,       0,      0,       CLOSED } },
+	{ "close callback", v_callback, { 0,       0,       CLOSED, CLOSED,  CLOSED } },
+	{ "fd", v_fd,                   { 0,       0,       0,      -1,      -1 } },
+	{ "poller", v_poller,           { 0,       0,       0,      0,       0 } },
+	{ "local address", v_local,     { 0,       0,       0,      CLOSED,  CLOSED } },
+	{ "remote address", v_remote,   { 0,       0,       0,      CLOSED,  CLOSED } },
+	{ "error", v_error,             { 0,       0,       CLOSED, CLOSED,  CLOSED } },
+	{ "active", v_active,           { 1,       1,       0,      0,       0 } },
+	{ "shutdown_write", v_shutdown, { NOT,     SKIPPED, 0,      0,       0 } },
+	{ "detach", v_detach,           { NOT,     SKIPPED, CLOSED, CLOSED,  CLOSED } },
+	{ "close", v_close,             { SKIPPED, SKIPPED, 0,      0,       0 } },
+	{ "abort", v_abort,             { SKIPPED, SKIPPED, SKIPPED, 0,      0 } },
+};
+
+static void look(struct np_conn *c, int state)
+{
+	n = state == OPEN ? 1 : 100;
+	for (unsigned i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+		size_t used = strlen(saw.bad);
+		int r = verbs[i].want[state] == SKIPPED ? SKIPPED : verbs[i].call(c);
+
+		if (r != verbs[i].want[state])
+			snprintf(saw.bad + used, sizeof saw.bad - used, "%s, %s: %d, not %d\n", names[state],
+				 verbs[i].name, r, verbs[i].want[state]);
+	}
+	saw.looked |= 1 << state;
+}
+
+/* ------------------------------------------------------------------ the states */
+
+static int on_prepare(struct np_conn *c, void *arg)
+{
+	look(c, FRESH);
+	if (!saw.conn)
+		saw.conn = np_conn_ref(c);
+	return saw.refuse;
+}
+
+static int close_and_look(struct np_conn *c, void *arg)
+{
+	np_conn_wait(c, 64);
+	look(c, OPEN);
+	np_conn_skip(c, np_conn_len(c));
+	np_conn_close(c);
+	look(c, CLOSING);
+	return 0;
+}
+
+static int detached_fd;
+
+static int detach_and_look(struct np_conn *c, void *arg)
+{
+	np_conn_skip(c, np_conn_len(c));
+	ck_assert_int_eq(np_conn_detach(c, &detached_fd, NULL), 0);
+	look(c, DETACHED);
+	return 0;
+}
+
+static void on_close(struct np_conn *c, void *arg)
+{
+	saw.closes++;
+}
+
+static void look_when_gone(struct np_conn *c, void *arg)
+{
+	look(c, GONE);
+}
+
+/* The states that a handler has not seen; then the last reference goes, on this thread. */
+static void end(int *fd, int states)
+{
+	int r = np_conn_post(saw.conn, look_when_gone, NULL);
+
+	ck_assert_int_eq(r, 0);
+	AWAIT(saw.looked == states);
+	ck_assert_msg(!saw.bad[0], "\n%s", saw.bad);
+	np_conn_unref(saw.conn);
+	close(saw.file);
+	peer_close(fd);
+	serve_end();
+}
+
+static struct np_handlers h;
+
+static void given(int (*on_request)(struct np_conn *, void *))
+{
+	h = (struct np_handlers){ .sz = sizeof h, .on_prepare = on_prepare, .on_request = on_request, .on_close = on_close };
+	saw.handler = on_request;
+	serve(1, &h, NULL, NULL);
+	saw.file = memfd_create("verbs", MFD_CLOEXEC);
+	ck_assert_int_eq((int)write(saw.file, "f", 1), 1);
+}
+
+static int asked(void)
+{
+	static char lines[100];
+	int fd = serve_connect(0);
+
+	memset(lines, '\n', sizeof lines);
+	peer_send(fd, lines, sizeof lines);
+	return fd;
+}
+
+START_TEST(every_verb_answers_by_the_table_until_a_closed_connection_is_gone)
+{
+	int fd;
+
+	given(close_and_look);
+	fd = asked();
+	shutdown(fd, SHUT_WR);
+	peer_drain(fd);
+	AWAIT(saw.closes == 1);
+	end(&fd, 1 << FRESH | 1 << OPEN | 1 << CLOSING | 1 << GONE);
+}
+END_TEST
+
+START_TEST(and_until_a_detached_one_is)
+{
+	int fd;
+
+	given(detach_and_look);
+	fd = asked();
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq((int)write(detached_fd, "mine", 4), 4);
+	close(detached_fd);
+	end(&fd, 1 << FRESH | 1 << DETACHED | 1 << GONE);
+}
+END_TEST
+
+START_TEST(one_that_on_prepare_refuses_is_gone_and_its_reference_good)
+{
+	int fd;
+
+	given(close_and_look);
+	saw.refuse = 1;
+	fd = asked();
+	peer_drain(fd);
+	AWAIT(saw.conn);
+	end(&fd, 1 << FRESH | 1 << GONE);
+	ck_assert_int_eq(saw.closes, 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ ends that begin in on_prepare */
+
+static int ended_in_prepare(struct np_conn *c, void *arg)
+{
+	if (!saw.conn)
+		saw.conn = np_conn_ref(c);
+	np_conn_set_idle_timeout(c, 10);
+	if (*(const char *)arg == 'a')
+		np_conn_abort(c);
+	np_conn_close(c);
+	saw.looked++;
+	return saw.refuse;
+}
+
+static int never(struct np_conn *c, void *arg)
+{
+	ck_abort_msg("a handler of a connection that on_prepare had ended");
+}
+
+static int given_one_ended_in_prepare(const char *how, int refuse)
+{
+	h = (struct np_handlers){ .sz = sizeof h, .on_prepare = ended_in_prepare, .on_connect = never,
+				  .on_request = never, .on_close = on_close };
+	saw.refuse = refuse;
+	serve(1, &h, (void *)(uintptr_t)how, NP_OPTS(np_server_opts, .linger_ms = 20));
+	return serve_connect(0);
+}
+
+static int last_read(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, 0) == 0 ? 0 : errno;
+}
+
+/* The timer of its linger must not stay armed on memory that is given back; the next connection takes the same. */
+START_TEST(closed_and_refused_in_on_prepare_leaves_nothing_behind)
+{
+	int fd = given_one_ended_in_prepare("close", 1), again;
+
+	ck_assert_int_eq(last_read(fd), 0);
+	peer_close(&fd);
+	np_conn_unref(saw.conn);
+	for (int i = 0; i < 20; i++) {
+		again = serve_connect(0);
+		ck_assert_int_eq(last_read(again), 0);
+		peer_close(&again);
+	}
+	AWAIT(saw.looked == 21);
+	ck_assert_int_eq(saw.closes, 0);
+	serve_end();
+}
+END_TEST
+
+START_TEST(closed_in_on_prepare_ends_with_fin_and_on_close_alone)
+{
+	int fd = given_one_ended_in_prepare("close", 0);
+
+	ck_assert_int_eq(last_read(fd), 0);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(np_conn_error(saw.conn), -NP_ECLOSED);
+	np_conn_unref(saw.conn);
+	serve_end();
+}
+END_TEST
+
+START_TEST(aborted_in_on_prepare_ends_with_rst_and_on_close_alone)
+{
+	int fd = given_one_ended_in_prepare("abort", 0);
+
+	ck_assert_int_eq(last_read(fd), ECONNRESET);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	np_conn_unref(saw.conn);
+	serve_end();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ what is not the caller's to give */
+
+static int send_what_is_not_its_own(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *in = np_conn_in(c), *out = np_conn_out(c), *none = NULL;
+	int bad = 0;
+
+	np_conn_skip(c, np_conn_len(c));
+	np_conn_write(c, "intact", 6);
+	bad += np_conn_send(c, &in) != -EINVAL || in != np_conn_in(c);
+	bad += np_conn_send(c, &out) != -EINVAL || out != np_conn_out(c);
+	bad += np_conn_send(c, &none) != -EINVAL;
+	saw.looked = 1 + bad;
+	return np_conn_flush(c);
+}
+
+START_TEST(send_refuses_the_buffers_of_a_connection)
+{
+	char b[6];
+	int fd;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = send_what_is_not_its_own };
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	peer_recv(fd, b, 6);
+	ck_assert_mem_eq(b, "intact", 6);
+	ck_assert_int_eq(saw.looked, 1);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ main */
+
+int main(void)
+{
+	Suite *s = suite_create("verbs");
+	TCase *t = tcase_create("table");
+
+	tcase_add_test(t, every_verb_answers_by_the_table_until_a_closed_connection_is_gone);
+	tcase_add_test(t, and_until_a_detached_one_is);
+	tcase_add_test(t, one_that_on_prepare_refuses_is_gone_and_its_reference_good);
+	suite_add_tcase(s, t);
+	t = tcase_create("prepare");
+	tcase_add_test(t, closed_and_refused_in_on_prepare_leaves_nothing_behind);
+	tcase_add_test(t, closed_in_on_prepare_ends_with_fin_and_on_close_alone);
+	tcase_add_test(t, aborted_in_on_prepare_ends_with_rst_and_on_close_alone);
+	suite_add_tcase(s, t);
+	t = tcase_create("buffers");
+	tcase_add_test(t, send_refuses_the_buffers_of_a_connection);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
