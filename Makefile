@@ -25,6 +25,7 @@ ifeq ($(FLAVOUR)$(findstring clang,$(CC)),tsan)
 override CC := clang
 endif
 
+IS_CLANG  := $(findstring clang,$(shell $(CC) --version))
 ARCH      := $(shell $(CC) -dumpmachine | cut -d- -f1)
 comma     := ,
 
@@ -38,14 +39,36 @@ say = @:
 endif
 
 # ------------------------------------------------------------------ flags
-WARN     := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+WARN      = -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
             -Wno-unused-parameter -Wno-missing-field-initializers
-CPPFLAGS += -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
+# Inlined further than at -O2, gcc no longer sees that an error is negative and its output then not read.
+WARN     += $(if $(filter -O3 -Ofast -flto%,$(CFLAGS)),$(if $(IS_CLANG),,-Wno-maybe-uninitialized))
+# CPPFLAGS, CFLAGS and LDFLAGS are the user's alone: on make's command line they replace what a makefile
+# gives them, so nothing that the build needs is in there. They come last and win.
 CFLAGS   ?= -O2 -g
-ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition \
-            -fno-strict-aliasing -ftls-model=initial-exec -pthread $(FLAVOUR_FLAGS) $(CFLAGS)
+INCLUDES   = -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
+LIB_CPPFLAGS = $(INCLUDES) $(FORTIFY) $(CPPFLAGS)
+ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing \
+            -ftls-model=initial-exec -pthread $(HARDEN) $(FLAVOUR_FLAGS) $(CFLAGS)
 LDFLAGS_SO := -shared -Wl,-soname,libnetpoll-bpf.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
-            -Wl,--version-script=lib/netpoll/libnetpoll-bpf.map -Wl,-z,defs -Wl,-z,relro,-z,now
+            -Wl,--version-script=lib/netpoll/libnetpoll-bpf.map -Wl,-z,defs
+# Programs of the public headers alone: the examples and the benches.
+USER_CFLAGS = -D_GNU_SOURCE -Iinclude $(FORTIFY) $(CPPFLAGS) -std=gnu11 $(WARN) -fPIE -pthread $(HARDEN) \
+            $(FLAVOUR_FLAGS) $(CFLAGS)
+
+# Hardening, by name: what a compiler has by default differs from one distribution to the next. The shadow
+# stack (-fcf-protection=return, =full) is not asked for: stacks change under it.
+cc_has    = $(shell for f in $(1); do $(CC) -Werror $$f -c -xc /dev/null -o /dev/null 2>/dev/null && echo $$f; done)
+HARDEN   := $(call cc_has,-fstack-protector-strong -fstack-clash-protection \
+            $(if $(filter x86_64,$(ARCH)),-fcf-protection=branch) $(if $(filter aarch64,$(ARCH)),-mbranch-protection=standard))
+# glibc's checks need an optimiser, and the sanitizers do not see into them. One level only: the user's, where given.
+FORTIFY   = $(if $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),$(if \
+            $(filter asan tsan,$(FLAVOUR))$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
+# -flto in CFLAGS: the archive is machine code all the same, since objcopy knows no other.
+LTO       = $(if $(filter -flto%,$(CFLAGS)),$(filter-out -pthread,$(ALL_CFLAGS)) $(filter -fuse-ld=%,$(LDFLAGS)) \
+            $(if $(IS_CLANG),,-flinker-output=nolto-rel))
+RELRO    := -Wl,-z,relro,-z,now
+LDFLAGS_EXE = $(if $(filter -static -no-pie,$(LDFLAGS) $(CFLAGS)),,-pie) $(RELRO) $(LDFLAGS)
 
 ifeq ($(FLAVOUR),debug)
 FLAVOUR_FLAGS := -DNP_DEBUG -DNP_FAULT
@@ -102,7 +125,7 @@ help:                                   ## this list
 # ------------------------------------------------------------------ objects
 # Changes when the compiler or its flags do, so that CC=clang after a gcc build builds anew.
 $(O)/flags: FORCE | $(O)/
-	$(file >$@.now,$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS))
+	$(file >$@.now,$(CC) $(LIB_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS_EXE))
 	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
 
 $(O)/:
@@ -111,12 +134,12 @@ $(O)/:
 $(O)/%.o: %.c $(O)/flags | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(OBJ_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(LIB_CPPFLAGS) $(ALL_CFLAGS) $(OBJ_CFLAGS) -MMD -MP -c $< -o $@
 
 $(O)/%.o: %.S $(O)/flags
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(LIB_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 $(O)/tests/%.o: OBJ_CFLAGS = -iquote tests $(CHECK_CFLAGS) -Wno-missing-prototypes
 
@@ -143,7 +166,7 @@ $(LIB_ALL): $(LIB_OBJS)
 
 $(LIB_SO): $(LIB_OBJS) lib/netpoll/libnetpoll-bpf.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(LDFLAGS_SO) -o $@ $(LIB_OBJS) $(BPF_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_SO) $(RELRO) $(LDFLAGS) -o $@ $(LIB_OBJS) $(BPF_LIBS)
 
 $(O)/libnetpoll-bpf.so: $(LIB_SO)
 	$(Q)ln -sf $(notdir $<) $(O)/libnetpoll-bpf.so.$(SOVERSION)
@@ -152,26 +175,26 @@ $(O)/libnetpoll-bpf.so: $(LIB_SO)
 # One relocatable object whose hidden symbols are made local: the archive exports what the .so does.
 $(LIB_A): $(LIB_OBJS)
 	$(call say,AR,$@)
-	$(Q)$(CC) -nostdlib -r -o $(O)/libnetpoll-bpf.o $^
+	$(Q)$(CC) $(LTO) -nostdlib -r -o $(O)/libnetpoll-bpf.o $^
 	$(Q)$(OBJCOPY) --localize-hidden $(O)/libnetpoll-bpf.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/libnetpoll-bpf.o
 
 # ------------------------------------------------------------------ tools, examples: public headers only
 $(O)/npsteer: $(TOOL_OBJS) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(BPF_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(BPF_LIBS)
 
 $(O)/examples/%: examples/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(FLAVOUR_FLAGS) $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
-		$(LDFLAGS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/..' $(EXAMPLE_LIBS)
+	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
+		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/..' $(EXAMPLE_LIBS)
 
 # ------------------------------------------------------------------ tests
 $(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(BPF_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(BPF_LIBS) $(CHECK_LIBS)
 
 .PHONY: tests run-tests check asan tsan lint
 tests: $(TEST_BINS) all

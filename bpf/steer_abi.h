@@ -193,9 +193,9 @@ struct np_health {
 	X(BITMAP,      11, "bitmap")
 
 enum np_policy {
-#define X(name, value, text) NP_POLICY_##name = value,
-	NP_STEER_POLICIES(X)
-#undef X
+#define NP_ROW(name, value, text) NP_POLICY_##name = value,
+	NP_STEER_POLICIES(NP_ROW)
+#undef NP_ROW
 };
 
 /* What happens to a SYN for which no worker is fit. */

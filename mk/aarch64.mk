@@ -8,7 +8,7 @@ A64_CC   ?= aarch64-linux-gnu-gcc
 A64_QEMU ?= qemu-aarch64
 # pointers in registers are checked by BTI and PAC where the CPU has them, and qemu's has
 A64_CFLAGS := -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-strict-aliasing -ftls-model=initial-exec -pthread \
-	-mbranch-protection=standard -DNP_DEBUG -DNP_FAULT -O2 -g
+	-mbranch-protection=standard -fstack-protector-strong -fstack-clash-protection -DNP_DEBUG -DNP_FAULT -O2 -g
 
 A64_RUN  := sys buffer fiber poll
 A64_ONLY := conn netpoll

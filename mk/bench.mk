@@ -4,8 +4,8 @@ BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean runtime)
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
-		$(LDFLAGS) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
+		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
 .PHONY: bench-echo bench-instructions bench-idle bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
@@ -28,7 +28,7 @@ BENCH_STEER_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/bench/steer/
 
 $(BENCH_STEER): $(BENCH_STEER_OBJS) $(O)/libnetpoll-bpf.so
 	$(call say,LD,$@)
-	$(Q)$(CC) -pthread $(LDFLAGS) -o $@ $(BENCH_STEER_OBJS) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../../..'
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(BENCH_STEER_OBJS) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../../..'
 
 -include $(BENCH_STEER_OBJS:.o=.d)
 

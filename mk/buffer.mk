@@ -11,8 +11,8 @@ LINKBUF_BENCH := $(O)/tests/bench/linkbuf
 $(LINKBUF_BENCH): tests/bench/linkbuf.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) $(CFLAGS) -falign-functions=64 -falign-loops=64 \
-		-MMD -MP -MF $@.d -MT $@ $< -o $@ $(LDFLAGS) -L$(O) -lnetpoll-bpf -levent_core -Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) $(USER_CFLAGS) -falign-functions=64 -falign-loops=64 \
+		-MMD -MP -MF $@.d -MT $@ $< -o $@ $(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -levent_core -Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(LINKBUF_BENCH).d
 

@@ -15,7 +15,7 @@ define fuzz_target
 $(O)/tests/fuzz/$(1): tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/*/*.[ch] include/netpoll/*.h bpf/*.h tests/support/*.h) | $(SKELS)
 	$$(call say,FUZZ,$$@)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CLANG) $$(CPPFLAGS) -iquote tests -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DNP_DEBUG \
+	$$(Q)$$(CLANG) $$(INCLUDES) $$(CPPFLAGS) -iquote tests -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DNP_DEBUG \
 		-fno-strict-aliasing -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/sys/*.c) -o $$@ $$(FUZZ_LIBS_$(1))
 endef

@@ -6,11 +6,11 @@ examples: $(PROXY)
 $(PROXY_OBJS): $(O)/%.o: %.c $(O)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 $(WARN) -pthread $(FLAVOUR_FLAGS) $(CFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
 $(PROXY): $(PROXY_OBJS) $(O)/libnetpoll-bpf.so
 	$(call say,LD,$@)
-	$(Q)$(CC) -pthread $(FLAVOUR_FLAGS) $(LDFLAGS) -o $@ $(PROXY_OBJS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(PROXY_OBJS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(PROXY_OBJS:.o=.d)
 

@@ -273,9 +273,9 @@ START_TEST(zero_filled_maps_are_harmless)
 		enum map which;
 		uint32_t entries;
 	} plain[] = {
-#define X(name, key, value, entries, mode) { MAP_##name, entries },
-		NP_STEER_MAPS(X)
-#undef X
+#define NP_ROW(name, key, value, entries, mode) { MAP_##name, entries },
+		NP_STEER_MAPS(NP_ROW)
+#undef NP_ROW
 	};
 	const char *policy = np_steer_policies((unsigned)_i);
 	struct rig r;

@@ -21,9 +21,9 @@ static const struct {
 	const char *name;
 	unsigned mode;
 } table[MAP_MAX] = {
-#define X(n, key, value, entries, m) { #n, m },
-	NP_STEER_MAPS(X)
-#undef X
+#define NP_ROW(n, key, value, entries, m) { #n, m },
+	NP_STEER_MAPS(NP_ROW)
+#undef NP_ROW
 };
 
 /* The parts that are mapped: which map, its bytes, and where struct maps has it. */

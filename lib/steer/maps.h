@@ -18,9 +18,9 @@
 #include "steer_abi.h"
 
 enum map {
-#define X(name, key, value, entries, mode) MAP_##name,
-	NP_STEER_MAPS(X)
-#undef X
+#define NP_ROW(name, key, value, entries, mode) MAP_##name,
+	NP_STEER_MAPS(NP_ROW)
+#undef NP_ROW
 		MAP_MAX
 };
 

@@ -124,9 +124,9 @@ bool steer_name_ok(const char *name)
 }
 
 static const char *const policies[] = {
-#define X(name, value, text) [value] = text,
-	NP_STEER_POLICIES(X)
-#undef X
+#define NP_ROW(name, value, text) [value] = text,
+	NP_STEER_POLICIES(NP_ROW)
+#undef NP_ROW
 };
 #define POLICIES (sizeof policies / sizeof policies[0])
 

@@ -13,9 +13,9 @@ static struct {
 } faults[SYS_CALL_MAX];
 
 static const char *const names[SYS_CALL_MAX] = {
-#define X(name) #name,
-	SYS_CALLS(X)
-#undef X
+#define NP_ROW(name) #name,
+	SYS_CALLS(NP_ROW)
+#undef NP_ROW
 };
 
 const char *sys_fault_name(enum sys_call which)

@@ -15,9 +15,9 @@
 	X(diag)
 
 enum sys_call {
-#define X(name) SYS_##name,
-	SYS_CALLS(X)
-#undef X
+#define NP_ROW(name) SYS_##name,
+	SYS_CALLS(NP_ROW)
+#undef NP_ROW
 	SYS_CALL_MAX
 };
 

@@ -30,18 +30,18 @@ int verb_gc(struct npsteer *n)
 	if (n->json) {
 		answer(n);
 		json_string(&n->say, "service", service_of(n));
-#define X(field, text) json_uint(&n->say, #field, g.field);
-		KINDS(X)
-#undef X
+#define NP_ROW(field, text) json_uint(&n->say, #field, g.field);
+		KINDS(NP_ROW)
+#undef NP_ROW
 		end_answer(n);
 		return DONE;
 	}
-#define X(field, text)                                 \
+#define NP_ROW(field, text)                                 \
 	if (g.field)                                   \
 		printf("%u %s\n", g.field, text);      \
 	total += g.field;
-	KINDS(X)
-#undef X
+	KINDS(NP_ROW)
+#undef NP_ROW
 	if (!total)
 		puts("nothing was left behind");
 	return DONE;

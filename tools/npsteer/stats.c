@@ -47,20 +47,20 @@ static void text_totals(const struct np_steer_stats *t)
 	table_init(&table, 2);
 	table_text(&table, "COUNTER");
 	table_text(&table, "TOTAL");
-#define X(field)                          \
+#define NP_ROW(field)                          \
 	table_text(&table, "%s", #field); \
 	table_uint(&table, t->field);
-	TOTALS(X)
-#undef X
+	TOTALS(NP_ROW)
+#undef NP_ROW
 	table_print(&table, stdout, "  ");
 	table_fini(&table);
 }
 
 static void text_slot_cells(struct table *t, const struct np_steer_worker_info *i)
 {
-#define X(field) table_uint(t, i->field);
-	SLOT(X)
-#undef X
+#define NP_ROW(field) table_uint(t, i->field);
+	SLOT(NP_ROW)
+#undef NP_ROW
 }
 
 static void text_slot_heads(struct table *t)
@@ -98,9 +98,9 @@ static void text_workers(struct np_steer *s, const struct np_steer_info *info)
 
 static bool slot_is_used(const struct np_steer_worker_info *i)
 {
-#define X(field) i->field ||
-	return SLOT(X) false;
-#undef X
+#define NP_ROW(field) i->field ||
+	return SLOT(NP_ROW) false;
+#undef NP_ROW
 }
 
 static void text_groups(struct np_steer *s, const struct np_steer_info *info)
@@ -136,17 +136,17 @@ static void text_groups(struct np_steer *s, const struct np_steer_info *info)
 static void json_totals(struct json *j, const char *key, const struct np_steer_stats *t)
 {
 	json_object(j, key);
-#define X(field) json_uint(j, #field, t->field);
-	TOTALS(X)
-#undef X
+#define NP_ROW(field) json_uint(j, #field, t->field);
+	TOTALS(NP_ROW)
+#undef NP_ROW
 	json_end_object(j);
 }
 
 static void json_slot(struct json *j, const struct np_steer_worker_info *i)
 {
-#define X(field) json_uint(j, #field, i->field);
-	SLOT(X)
-#undef X
+#define NP_ROW(field) json_uint(j, #field, i->field);
+	SLOT(NP_ROW)
+#undef NP_ROW
 }
 
 static void json_workers(struct json *j, struct np_steer *s, const struct np_steer_info *info)
@@ -242,9 +242,9 @@ static void show_change(struct npsteer *n, const char *service, const struct np_
 			const struct np_steer_stats *b, double dt)
 {
 	if (!n->json) {
-#define X(field) printf("%*.0f", (int)sizeof #field + 1, (double)(b->field - a->field) / dt);
-		WATCHED(X)
-#undef X
+#define NP_ROW(field) printf("%*.0f", (int)sizeof #field + 1, (double)(b->field - a->field) / dt);
+		WATCHED(NP_ROW)
+#undef NP_ROW
 		putchar('\n');
 		fflush(stdout);
 		return;
@@ -254,9 +254,9 @@ static void show_change(struct npsteer *n, const char *service, const struct np_
 	json_real(&n->say, "seconds", dt);
 	json_totals(&n->say, "total", b);
 	json_object(&n->say, "per_second");
-#define X(field) json_real(&n->say, #field, (double)(b->field - a->field) / dt);
-	TOTALS(X)
-#undef X
+#define NP_ROW(field) json_real(&n->say, #field, (double)(b->field - a->field) / dt);
+	TOTALS(NP_ROW)
+#undef NP_ROW
 	json_end_object(&n->say);
 	end_answer(n);
 }
@@ -265,9 +265,9 @@ static void watch_heading(const struct npsteer *n)
 {
 	if (n->json)
 		return;
-#define X(field) printf("%*s", (int)sizeof #field + 1, #field);
-	WATCHED(X)
-#undef X
+#define NP_ROW(field) printf("%*s", (int)sizeof #field + 1, #field);
+	WATCHED(NP_ROW)
+#undef NP_ROW
 	putchar('\n');
 }
 
