@@ -45,7 +45,7 @@ NP_OPTS_INIT(np_dial_opts)
  * handlers are needed, since only its own poller may touch a connection; on_connect is called there.
  *
  * Thread: fiber; a plain thread dials inside np_run(). May park: yes. Lifetime: *ret is a reference.
- * Return: 0; -NP_EDIALTIMEOUT; -NP_ERESOLVE: no such name, or nobody could be asked; -ECANCELED: the
+ * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name, or nobody could be asked; -ECANCELED: the
  *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network; -EINVAL:
  *         malformed address, no such poller, handlers missing, negative time; -EPERM: NP_HERE, but this is no poller of @p;
  *         -E2BIG; -EAFNOSUPPORT, -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and

@@ -62,7 +62,7 @@ NP_API int np_pool_free(struct np_pool **pool);
  * first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it back.
  *
  * Thread: fiber. May park: yes.
- * Return: 0; -ETIMEDOUT: wait_ms; -EPERM: this is no poller of the pool's; -ECANCELED, -NP_ENOTFIBER; what
+ * Return: 0; -ETIMEDOUT: wait_ms, or the fiber's deadline; -EPERM: this is no poller of the pool's; -ECANCELED, -NP_ENOTFIBER; what
  *         np_dial() says.
  */
 NP_API int np_pool_get(struct np_pool *pool, struct np_conn **ret);

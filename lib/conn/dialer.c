@@ -37,8 +37,8 @@ struct race {
 	unsigned n, begun;
 	struct attempt attempt[DIALER_MAX];
 	struct park park;
-	bool parked;
 	int error;        /* of the first address that failed */
+	bool over;        /* o->until_ms has passed, and what could be heard by then has been */
 	uint64_t next_ms; /* when the next attempt begins beside the others */
 };
 
@@ -48,10 +48,26 @@ static void answered(struct watch *w, unsigned ready)
 
 	watch_stop(w, w->want);
 	a->answered = true;
-	if (!a->race->parked)
-		return;
-	a->race->parked = false;
-	park_wake(&a->race->park, 0);
+	park_wake(&a->race->park, 0); /* of two answers in one turn the second wakes nobody */
+}
+
+/*
+ * The time is over; the kernel may have had the answer since long before, while the thread was kept. Asked here, each
+ * attempt is heard before it is called late.
+ */
+static bool dialer_end(struct park *k, int *why)
+{
+	struct race *e = container_of(k, struct race, park);
+
+	for (unsigned i = 0; i < e->begun && *why == -ETIMEDOUT; i++) {
+		struct pollfd now = { .fd = e->attempt[i].fd, .events = POLLOUT }; /* -1: none, and is not asked */
+
+		if (sys_poll_now(&now, 1) > 0) {
+			e->attempt[i].answered = true;
+			*why = 0;
+		}
+	}
+	return true;
 }
 
 /* ------------------------------------------------------------------ one attempt */
@@ -221,14 +237,12 @@ static uint64_t until(const struct race *e)
 
 static int wait_for_answer(struct race *e)
 {
-	int r = park_init(&e->park, NULL);
+	int r = park_init(&e->park, dialer_end);
 
 	if (r < 0)
 		return r;
-	e->parked = true;
 	r = park_wait(&e->park, until(e));
-	e->parked = false;
-	return r == -ETIMEDOUT ? 0 : r;
+	return r == -ETIMEDOUT && !e->park.by_deadline ? 0 : r;
 }
 
 static int run(struct race *e, struct attempt **ret)
@@ -240,7 +254,7 @@ static int run(struct race *e, struct attempt **ret)
 		*ret = hear(e);
 		if (*ret)
 			return 0;
-		if (e->o->until_ms && now >= e->o->until_ms)
+		if (e->over)
 			return -NP_EDIALTIMEOUT;
 		if (!any_left(e))
 			return e->error;
@@ -251,6 +265,8 @@ static int run(struct race *e, struct attempt **ret)
 		r = wait_for_answer(e);
 		if (r < 0)
 			return r;
+		e->over = e->park.result == -ETIMEDOUT && e->o->until_ms &&
+			  poller_now_ms(e->poller) >= e->o->until_ms;
 	}
 }
 

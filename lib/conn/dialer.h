@@ -30,7 +30,8 @@ struct dialer_opts {
 /*
  * dialer_connect() - the first of @n addresses that answers
  *
- * Thread: a fiber. Return: 0; -NP_EDIALTIMEOUT; -ECANCELED; -NP_ENOTFIBER; or what the first address met.
+ * Thread: a fiber. Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -ECANCELED; -NP_ENOTFIBER; or what
+ * the first address met.
  */
 int dialer_connect(const struct addr *to, unsigned n, const struct dialer_opts *o, int *ret_fd);
 

@@ -196,6 +196,10 @@ struct errand {
 	struct mail mail;
 	struct spawn spawn;
 	struct seat *to;
+	uint64_t until_ms;    /* the deadline of the fiber that asked; 0: none */
+	struct fiber *fiber;  /* while it runs; its poller's, like given_up */
+	struct mail give_up;  /* holds the errand, as its sender did */
+	bool given_up;
 	char *network, *address, *local; /* NULL for a descriptor */
 	struct np_dial_opts opts;
 	struct np_handlers handlers;
@@ -227,16 +231,38 @@ static void errand_done(struct errand *e, int result)
 	errand_drop(e);
 }
 
+static int errand_work(struct errand *e)
+{
+	if (e->given_up)
+		return -ECANCELED;
+	if (!e->address)
+		return guest_new(e->to, &e->fd, e->flags, &e->handlers, e->opts.arg, &e->conn);
+	return dial_here(e->to, e->network, e->address, &e->opts, &e->conn);
+}
+
 static void errand_main(void *arg)
 {
 	struct errand *e = arg;
 	struct seat *s = e->to;
+	int r;
 
-	if (e->address)
-		errand_done(e, dial_here(s, e->network, e->address, &e->opts, &e->conn));
-	else
-		errand_done(e, guest_new(s, &e->fd, e->flags, &e->handlers, e->opts.arg, &e->conn));
+	e->fiber = fiber_self();
+	fiber_set_until(e->fiber, e->until_ms);
+	r = errand_work(e);
+	e->fiber = NULL;
+	errand_done(e, r);
 	poller_unhold(s->poller);
+}
+
+/* Nobody waits for it any more: a dial that has no limit would try as long as the kernel does. */
+static void errand_give_up(struct mail *m)
+{
+	struct errand *e = container_of(m, struct errand, give_up);
+
+	e->given_up = true;
+	if (e->fiber)
+		park_cancel_fiber(e->fiber);
+	errand_drop(e);
 }
 
 static void errand_arrive(struct mail *m)
@@ -261,6 +287,8 @@ static struct errand *errand_new(const struct np_handlers *h, void *arg)
 	atomic_init(&e->holders, 2);
 	event_init(&e->done);
 	e->mail.fn = errand_arrive;
+	e->give_up.fn = errand_give_up;
+	e->until_ms = fiber_self() ? fiber_until(fiber_self()) : 0;
 	e->spawn = (struct spawn){ .fn = errand_main, .arg = e };
 	e->fd = -1;
 	e->handlers = *h;
@@ -277,13 +305,16 @@ static int errand_run(struct errand *e, struct np_pollers *p, int index, struct 
 	r = pollers_post(p, (unsigned)index, &e->mail);
 	if (r < 0) {
 		errand_drop(e);
-	} else {
-		r = event_wait(&e->done, 0);
-		if (r == 0) {
-			r = e->result;
-			*ret = e->conn;
-			e->conn = NULL;
-		}
+		errand_drop(e);
+		return r;
+	}
+	r = event_wait(&e->done, 0);
+	if (r == 0) {
+		r = e->result;
+		*ret = e->conn;
+		e->conn = NULL;
+	} else if (pollers_post(p, (unsigned)index, &e->give_up) == 0) {
+		return r;
 	}
 	errand_drop(e);
 	return r;
