@@ -38,6 +38,14 @@ static int watch(int epoll, int fd)
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
+/* What a server must not do for long: it blocks the thread. */
+static void block_for(int ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l };
+
+	nanosleep(&t, NULL);
+}
+
 static void accept_all(struct server *s)
 {
 	int fd;
@@ -48,16 +56,9 @@ static void accept_all(struct server *s)
 		else
 			np_steer_conn_inc(s->worker); /* steer */
 	}
-	if (errno == EINVAL) /* steer: we hung, and our queue was given to the others */
-		np_steer_relisten(s->worker, s->listener);
-}
-
-/* What a server must not do: it blocks the thread. */
-static void block_for(int ms)
-{
-	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l };
-
-	nanosleep(&t, NULL);
+	/* steer: we hung, and our queue was given to the others. What fails is tried again at the next epoll_wait(). */
+	if (errno == EINVAL && np_steer_relisten(s->worker, s->listener) < 0)
+		block_for(1);
 }
 
 static void serve(struct server *s, int fd)

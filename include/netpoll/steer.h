@@ -195,7 +195,8 @@ NP_API int np_steer_worker(struct np_steer *s, const char *name, struct np_steer
  * np_steer_leave() - take no more connections, and keep the claim
  *
  * Its slots are given up; what is in its accept queues stays there until the listeners are closed,
- * which hands it to the siblings. Call np_steer_worker_close() when the last connection has ended.
+ * which hands it to the siblings. Call np_steer_worker_close() when the last connection has ended. Another
+ * process that holds the service's lock and does not go on keeps nobody here for more than a moment.
  *
  * Thread: setup. Return: 0, also when repeated.
  */
@@ -260,10 +261,10 @@ NP_API int np_steer_add(struct np_steer_worker *w, int fd);
  * descriptor, whose registration in an epoll lives on. Address, port and backlog are as they were: a listener
  * that was bound to port 0 gets its port once more, and never another one. Can be tried again.
  *
- * Thread: any.
- * Return: 0, also if it listens already; -EINVAL for a descriptor that is no listener of this worker,
- *         -ESHUTDOWN after np_steer_leave(), -EBUSY as np_steer_listen(), -EADDRINUSE where somebody has taken
- *         the port meanwhile, -EBADF.
+ * Never waits. Thread: any.
+ * Return: 0, also if it listens already; -EBUSY while another process or thread has the service's lock: try
+ *         again, a little later; -EINVAL for a descriptor that is no listener of this worker, -ESHUTDOWN after
+ *         np_steer_leave(), -EADDRINUSE where somebody has taken the port meanwhile, -EBADF.
  */
 NP_API int np_steer_relisten(struct np_steer_worker *w, int fd);
 

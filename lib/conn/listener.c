@@ -31,7 +31,8 @@ enum verdict { ACCEPTED, EMPTY, SKIP, REST, BROKEN };
 /*
  * accept(2): Linux passes pending network errors of the new socket on as errors of accept4, and
  * they end that one connection, not this listener. Out of descriptors or memory is everybody's
- * trouble and passes: the connections wait in the queue meanwhile.
+ * trouble and passes: the connections wait in the queue meanwhile. So does an error that is not known
+ * here, such as a security module's: only what says that the descriptor is no listener is final.
  */
 static enum verdict judge(int r)
 {
@@ -52,13 +53,13 @@ static enum verdict judge(int r)
 	case ENETUNREACH:
 	case ETIMEDOUT:
 		return SKIP;
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-		return REST;
-	default:
+	case EBADF:
+	case EINVAL:
+	case ENOTSOCK:
+	case EFAULT:
 		return BROKEN;
+	default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, ... */
+		return REST;
 	}
 }
 
@@ -201,20 +202,35 @@ static int resume(struct listener *l, struct poller *p)
 {
 	int r = watch_open(&l->watch, p, l->fd, EPOLLEXCLUSIVE, readable);
 
-	return r < 0 ? r : watch_want(&l->watch, WATCH_IN);
+	if (r < 0)
+		return r;
+	r = watch_want(&l->watch, WATCH_IN);
+	if (r < 0)
+		watch_close(&l->watch);
+	return r;
+}
+
+void listener_init(struct listener *l)
+{
+	timer_init(&l->retry, retry);
+	l->fd = l->reserve = -1;
 }
 
 int listener_open(struct listener *l, struct poller *p, int fd)
 {
-	timer_init(&l->retry, retry);
+	int r;
+
+	listener_init(l);
 	l->fd = fd;
-	l->reserve = -1;
 	l->accepts = 1;
 	l->rest_ms = 0;
 	l->said_ms = 0;
 	l->shed = 0;
 	keep_reserve(l);
-	return resume(l, p);
+	r = resume(l, p);
+	if (r < 0)
+		listener_close(l);
+	return r;
 }
 
 void listener_close(struct listener *l)

@@ -9,7 +9,8 @@
  * next burst.
  *
  *   state      leaves it by
- *   accepting  EMFILE, ENFILE, ENOBUFS, ENOMEM -> resting;  listener_drain_begin() -> draining;
+ *   accepting  EMFILE, ENOMEM and others that may pass -> resting;  EBADF, EINVAL, ENOTSOCK, EFAULT,
+ *              listener_drain_begin() -> draining;
  *              listener_close() -> closed
  *   resting    retry timer (10 ms to 500 ms), listener_nudge() (a descriptor came free) -> accepting;
  *              listener_close().  At 500 ms each retry in vain resets what waits, by the reserve
@@ -38,12 +39,17 @@ struct listener {
 	uint64_t said_ms;
 	/* Takes *fd (sets it to -1). Thread: the poller's, main. */
 	void (*on_accept)(struct listener *l, int *fd);
-	/* An error other than a passing one; the listener is closed. EINVAL: somebody shut the socket. */
+	/*
+	 * The listener is closed. EINVAL: somebody shut the socket; EBADF, ENOTSOCK: the descriptor is
+	 * another's by now.
+	 */
 	void (*on_error)(struct listener *l, int err);
 	void *owner;
 };
 
-/* Return: 0 or what watch_open() says. */
+/* Closed: for one that may never be opened. Not needed before listener_open(). */
+void listener_init(struct listener *l);
+/* Return: 0 or what watch_open() says; closed then. */
 int listener_open(struct listener *l, struct poller *p, int fd);
 void listener_close(struct listener *l);
 /*

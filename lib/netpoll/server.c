@@ -185,8 +185,7 @@ static int hang_doors(struct np_server *s)
 			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
 			d->steered = a->steered;
 			d->own = a->own;
-			d->fd = d->listener.fd = a->fds[a->shared ? 0 : i];
-			d->listener.reserve = -1;
+			d->fd = a->fds[a->shared ? 0 : i];
 		}
 	}
 	return 0;

@@ -10,6 +10,7 @@
 #include "netpoll/server_private.h"
 #include "poll/park.h"
 #include "poll/roll.h"
+#include "sys/addr.h"
 #include "sys/io.h"
 #include "sys/sock.h"
 
@@ -74,30 +75,112 @@ static void on_accept(struct listener *l, int *fd)
 {
 	struct door *d = container_of(l, struct door, listener);
 
+	d->again_ms = 0;
+	d->told = false;
 	if (d->shared && hand_over(d->station, fd, d->inet))
 		return;
 	begin(d->station, fd, d->inet);
 }
 
-/*
- * EINVAL: the listener was shut because this poller hung, and what was queued is its siblings' now
- * (np_steer_relisten()). The port and the place among the siblings are taken back.
- */
-static bool reopen(struct door *d)
+/* ------------------------------------------------------------------ a listener that was shut */
+
+#define AGAIN_MIN_MS 10
+#define AGAIN_MAX_MS 1000
+
+static void door_tell(struct door *d, int err)
 {
 	struct station *st = d->station;
+	const struct address *a = &st->server->addresses[d - st->doors];
+	struct poller *p = st->group.poller;
+	char at[128];
 
-	return server_relisten(st->server, st->index, d->fd) == 0 &&
-	       listener_open(&d->listener, st->group.poller, d->fd) == 0;
+	if (d->told)
+		return;
+	d->told = true;
+	addr_format(&a->ss, a->len, at, sizeof at);
+	if (!d->steered)
+		poller_log(p, 1, "poller %d: accept on %s: %s: a process that shares the socket has shut it;"
+			   " tried again until it listens", poller_index(p), at, np_strerror(err));
+	else if (err == -EBUSY)
+		poller_log(p, 1, "poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
+			   " somebody else holds the lock of the service; tried again until it does",
+			   poller_index(p), at);
+	else
+		poller_log(p, 1, "poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
+			   " %s; tried again until it does", poller_index(p), at, np_strerror(err));
 }
 
+/*
+ * The listener was shut because this poller hung, and what was queued is its siblings' now
+ * (np_steer_relisten()). One that is not steered listens again when a process that shares it makes it.
+ */
+static int door_reopen(struct door *d)
+{
+	struct station *st = d->station;
+	int r = d->steered ? server_relisten(st->server, st->index, d->fd) : 0;
+
+	return r < 0 ? r : listener_open(&d->listener, st->group.poller, d->fd);
+}
+
+static void door_pause(struct door *d)
+{
+	struct poller *p = d->station->group.poller;
+
+	d->again_ms = d->again_ms ? d->again_ms * 2 : AGAIN_MIN_MS;
+	if (d->again_ms > AGAIN_MAX_MS)
+		d->again_ms = AGAIN_MAX_MS;
+	timer_arm(p, &d->again, poller_after_ms(p, d->again_ms));
+}
+
+/* Whatever is in the way passes, but for the end of the service. New clients go to the siblings meanwhile. */
+static void door_try(struct door *d)
+{
+	struct poller *p = d->station->group.poller;
+	int r = door_reopen(d);
+
+	if (r < 0 && r != -ESHUTDOWN) {
+		if (d->again_ms) /* a sibling that does the same at this moment is nothing to tell */
+			door_tell(d, r);
+		door_pause(d);
+	} else if (r == 0 && d->steered && d->told) {
+		d->told = false;
+		poller_log(p, 0, "poller %d: its listener listens again", poller_index(p));
+	}
+}
+
+static void door_again(struct timer *t)
+{
+	door_try(container_of(t, struct door, again));
+}
+
+/*
+ * A shut socket says EINVAL. The first time it is tried at once; where that helps nothing it would say so
+ * in each turn. Any other error is that of a descriptor which is no longer this socket's.
+ */
 static void on_error(struct listener *l, int err)
 {
 	struct door *d = container_of(l, struct door, listener);
+	struct poller *p = d->station->group.poller;
 
-	if (err == -EINVAL && d->steered && reopen(d))
+	if (err != -EINVAL) {
+		poller_log(p, 2, "poller %d: descriptor %d is no listener any more, and is left alone: accept: %s",
+			   poller_index(p), d->fd, np_strerror(err));
 		return;
-	poller_log(d->station->group.poller, 2, "a listener was closed: accept: %s", np_strerror(err));
+	}
+	if (!d->steered)
+		door_tell(d, err);
+	if (d->steered && !d->again_ms)
+		door_try(d);
+	else
+		door_pause(d);
+}
+
+static void door_init(struct door *d)
+{
+	listener_init(&d->listener);
+	d->listener.on_accept = on_accept;
+	d->listener.on_error = on_error;
+	timer_init(&d->again, door_again);
 }
 
 /* What waits for a descriptor need not wait for the timer. */
@@ -128,15 +211,15 @@ void station_open(struct mail *m)
 	st->group.on_closed = on_closed;
 	st->group.on_empty = on_empty;
 	/* Nobody reads the station's own line while it runs: then there is nothing to publish at each dispatch. */
+	for (unsigned i = 0; i < st->n_doors; i++)
+		door_init(&st->doors[i]);
 	st->result = 0;
 	if (st->group.load != &st->own_load)
 		st->result = poller_add_load(st->group.poller, st->group.load);
 	for (unsigned i = 0; i < st->n_doors && st->result == 0; i++) {
 		struct door *d = &st->doors[i];
 
-		d->listener.on_accept = on_accept;
-		d->listener.on_error = on_error;
-		st->result = listener_open(&d->listener, st->group.poller, d->listener.fd);
+		st->result = listener_open(&d->listener, st->group.poller, d->fd);
 	}
 	gate_arrive(&st->server->gate);
 }
@@ -163,6 +246,7 @@ static bool station_shut_door(struct door *d)
 	struct listener *l = &d->listener;
 	int r;
 
+	timer_disarm(&d->again);
 	if (l->fd < 0)
 		return true;
 	if (!d->draining) {
@@ -173,7 +257,7 @@ static bool station_shut_door(struct door *d)
 	r = listener_drain(l, &d->left);
 	if (r > 0)
 		return false;
-	if (r < 0 && !(r == -EINVAL && d->steered)) /* EINVAL: as in reopen() */
+	if (r < 0 && !(r == -EINVAL && d->steered)) /* EINVAL: as in on_error() */
 		poller_log(d->station->group.poller, 1, "accept: %s: connections that were queued at the stop are reset",
 			   np_strerror(r));
 	if (d->own)

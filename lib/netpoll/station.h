@@ -22,14 +22,24 @@
 #include "netpoll/roll_call.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
+#include "poll/timer.h"
 
 struct np_server;
 struct station;
 
-/* One address at one poller. */
+/*
+ * One address at one poller.
+ *   state     leaves it by
+ *   open      accept4() says that the socket is shut -> shut
+ *   shut      door_try() -> open, or the timer tries again;  station_shut_doors() -> closed
+ *   closed
+ */
 struct door {
 	struct listener listener;
 	struct station *station;
+	struct timer again; /* armed: it is shut, and will be tried */
+	int again_ms; /* how long the last pause was; 0: something was accepted since */
+	bool told;    /* that it is shut, since then */
 	int fd;      /* the listener's, which forgets it when it is closed */
 	bool shared; /* every poller's epoll holds the same socket */
 	bool inet;

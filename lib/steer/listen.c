@@ -445,7 +445,7 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 	if (r == 0)
 		r = own_find(&s->own, cookie, &l) < 0 || l.slot % NP_WORKERS != w->index ? -EINVAL : 0;
 	if (r == 0)
-		r = steer_lock(s);
+		r = steer_try_lock(s); /* a poller has other connections to serve */
 	if (r < 0)
 		return r;
 	r = w->left ? -ESHUTDOWN : listen_again(fd, &l);

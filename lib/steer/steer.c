@@ -26,7 +26,7 @@ int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	return err;
 }
 
-int steer_lock(struct np_steer *s)
+int steer_lock_ms(struct np_steer *s, int ms)
 {
 	struct sys_holder h;
 	char holder[80];
@@ -36,7 +36,7 @@ int steer_lock(struct np_steer *s)
 	pthread_mutex_lock(&s->lock);
 	if (s->lock_fd < 0)
 		return 0;
-	until = s->lock_late ? 0 : sys_clock_ns() + STEER_LOCK_MS * 1000000ull;
+	until = s->lock_late ? 0 : sys_clock_ns() + (uint64_t)ms * 1000000u;
 	r = pins_lock(s->lock_fd, until, &h);
 	s->lock_late = r == -EBUSY;
 	if (r == 0)
@@ -49,6 +49,11 @@ int steer_lock(struct np_steer *s)
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+int steer_lock(struct np_steer *s)
+{
+	return steer_lock_ms(s, STEER_LOCK_MS);
 }
 
 int steer_try_lock(struct np_steer *s)

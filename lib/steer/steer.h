@@ -116,6 +116,8 @@ static inline bool steer_has_program(const struct np_steer *s)
  * -EBUSY and a sentence that names the process.
  */
 int steer_lock(struct np_steer *s);
+/* The same, for @ms at most. */
+int steer_lock_ms(struct np_steer *s, int ms);
 /*
  * steer_try_lock() - the same for a poller: one try, of which no other thread and no other process makes a wait
  *

@@ -224,16 +224,31 @@ int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker
 	return 0;
 }
 
+#define LEAVE_MS 200 /* a lock is held for a listen() and some map calls */
+
+/*
+ * A process that ends must not depend on another one: the slots are given up without the lock too, and what the
+ * rosters say of them then is what they say of a worker that was killed.
+ */
+static bool lock_to_leave(struct np_steer_worker *w)
+{
+	struct np_steer *s = w->s;
+
+	if (steer_lock_ms(s, LEAVE_MS) == 0)
+		return true;
+	steer_log(s, 0, "worker %u leaves without the lock: %s", w->index, s->error);
+	pthread_mutex_lock(&s->lock);
+	return false;
+}
+
 int np_steer_leave(struct np_steer_worker *w)
 {
 	struct np_steer *s = w->s;
-	int r;
+	bool locked;
 
 	if (w->left)
 		return 0;
-	r = steer_lock(s);
-	if (r < 0)
-		return r;
+	locked = lock_to_leave(w);
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
 		uint32_t slot = NP_SLOT(g, w->index);
 
@@ -243,10 +258,14 @@ int np_steer_leave(struct np_steer_worker *w)
 		if (!steer_has_program(s))
 			continue;
 		map_delete(&s->maps, MAP_np_socks, &slot);
-		group_roster(s, g);
+		if (locked)
+			group_roster(s, g);
 	}
 	w->left = true;
-	steer_unlock(s);
+	if (locked)
+		steer_unlock(s);
+	else
+		pthread_mutex_unlock(&s->lock);
 	np_steer_set_cpu(w, -1);
 	return 0;
 }

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * relisten: a poller that was rescued listens again, whatever is in its way for a while
+ *
+ * What is in the way here is a process that holds the lock of the service and does not go on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netpoll/server.h>
+#include <netpoll/steer.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/log.h"
+#include "support/peer.h"
+#include "support/steer.h"
+#include "support/test.h"
+
+#define HANG_MS 40
+
+static struct np_pollers *pollers;
+static struct np_server *server;
+static _Atomic(int) hanging;
+static _Atomic(bool) release;
+
+/* 'h' keeps the thread until the test lets go. */
+static int echo_or_hang(struct np_conn *c, void *arg)
+{
+	const char *in;
+	char byte;
+
+	if (np_conn_peek(c, 1, (const void **)&in) < 0)
+		return -EPROTO;
+	byte = *in;
+	np_conn_skip(c, 1);
+	if (byte == 'h') {
+		hanging++;
+		while (!release)
+			poll(NULL, 0, 1);
+		hanging--;
+	}
+	np_conn_write(c, &byte, 1);
+	return np_conn_flush(c);
+}
+
+static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request = echo_or_hang };
+
+/* A server of two pollers, in the pinned service "web". */
+static void given_server(void)
+{
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .hang_ms = HANG_MS)), 0);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log), &pollers), 0);
+	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
+				       NP_OPTS(np_server_opts, .service = "web", .steer = NP_STEER_REQUIRED),
+				       &server),
+			 0);
+	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s", np_server_error(server));
+	ck_assert_int_eq(np_server_start(server), 0);
+}
+
+static void teardown(void)
+{
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	AWAIT(np_threads() == 0);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0); /* no claim is left */
+}
+
+static int connected(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	return peer_connect(&ss, len);
+}
+
+static void echo_one(int fd, char c)
+{
+	char back;
+
+	peer_send(fd, &c, 1);
+	peer_recv(fd, &back, 1);
+	ck_assert_int_eq(back, c);
+}
+
+static uint64_t accepted_by(int poller)
+{
+	uint64_t accepted, conns;
+
+	ck_assert_int_eq(np_server_poller_stats(server, poller, &accepted, &conns), 0);
+	return accepted;
+}
+
+/* As an npsteer does that was stopped, or a sibling. */
+static int given_locked_service(void)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/netpoll/web", own_bpffs());
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+	return fd;
+}
+
+/* One poller hangs with @n clients queued, who are served by the other. Returns the connection that it has. */
+static int given_rescued_poller(int n)
+{
+	int hung, fds[64];
+
+	hung = connected();
+	peer_send(hung, "h", 1);
+	AWAIT(hanging == 1);
+	for (int i = 0; i < n; i++)
+		fds[i] = connected();
+	for (int i = 0; i < n; i++) {
+		echo_one(fds[i], 'x');
+		peer_close(&fds[i]);
+	}
+	AWAIT(in_log("went to its siblings") > 0);
+	return hung;
+}
+
+/* ------------------------------------------------------------------ the lock of the service */
+
+static void expect_both_to_accept(void)
+{
+	uint64_t before[2] = { accepted_by(0), accepted_by(1) };
+
+	for (int i = 0; i < 64; i++) {
+		int fd = connected();
+
+		echo_one(fd, 'y');
+		peer_close(&fd);
+	}
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_gt(accepted_by(i), before[i]);
+}
+
+START_TEST(a_rescued_poller_serves_and_tries_again_until_the_lock_is_free)
+{
+	int hung, lock, fd;
+	char back;
+
+	OWN_STEERING();
+	given_server();
+	hung = given_rescued_poller(64);
+	lock = given_locked_service();
+	release = true;
+	peer_recv(hung, &back, 1);
+	AWAIT(in_log("cannot listen yet: somebody else holds the lock of the service") == 1);
+
+	/* What it has is served, and who comes anew is its sibling's. */
+	for (int i = 0; i < 10; i++) {
+		echo_one(hung, 'z');
+		fd = connected();
+		echo_one(fd, 'z');
+		peer_close(&fd);
+	}
+	ck_assert_uint_eq(in_log("a listener was closed"), 0);
+
+	close(lock);
+	AWAIT(in_log("listens again") == 1);
+	expect_both_to_accept();
+	peer_close(&hung);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_server_stops_while_a_listener_of_it_cannot_be_opened)
+{
+	int hung, lock;
+	char back;
+
+	OWN_STEERING();
+	given_server();
+	hung = given_rescued_poller(64);
+	lock = given_locked_service();
+	release = true;
+	peer_recv(hung, &back, 1);
+	AWAIT(in_log("cannot listen yet") == 1);
+	peer_close(&hung);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	close(lock);
+	teardown();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ a socket that others share */
+
+START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_listens_again)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof in;
+	int fd, other, client;
+
+	if (can_root())
+		ck_assert_int_eq(own_netns(), 0);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	ck_assert_int_eq(close(fd), 0);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* its port must outlive the shutdown */
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	other = dup(fd);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log), &pollers), 0);
+	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL, NULL, &server), 0);
+	ck_assert_int_eq(np_server_listen_fd(server, &fd), 0);
+	ck_assert_int_eq(np_server_start(server), 0);
+
+	ck_assert_int_eq(shutdown(other, SHUT_RD), 0);
+	AWAIT(in_log("has shut it") == 2);
+	ck_assert_int_eq(listen(other, 16), 0);
+	client = connected();
+	echo_one(client, 'i');
+	peer_close(&client);
+	close(other);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(pollers), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("relisten");
+	TCase *t = tcase_create("lock");
+
+	tcase_add_test(t, a_rescued_poller_serves_and_tries_again_until_the_lock_is_free);
+	tcase_add_test(t, a_server_stops_while_a_listener_of_it_cannot_be_opened);
+	suite_add_tcase(s, t);
+	t = tcase_create("shared");
+	tcase_add_test(t, an_inherited_listener_that_its_other_holder_shut_is_served_when_it_listens_again);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
