@@ -20,6 +20,10 @@
  * A reader would get wrong: steering happens once, at the SYN. It cannot move a connection that
  * exists, except out of the accept queue of a listener that closes.
  *
+ * libbpf prints through one callback of the whole process. While a call here uses libbpf, that callback is taken: what
+ * libbpf says to this library is never printed, what it says to other threads goes to the callback that was there, and
+ * that is put back at the end, unless the program has set another one meanwhile.
+ *
  * Threads. "setup" below: any thread, but one at a time for one np_steer. "owner": the one thread
  * that serves as this worker. No call here parks a fiber.
  */
@@ -471,7 +475,7 @@ struct np_steer_decision {
  * Nonzero from fn ends it. Decisions that come too fast to be read are lost, and delay nothing. Nobody
  * else may trace the service meanwhile.
  *
- * Thread: setup (libbpf's log callback is not taken). Lifetime: *d lives during the call.
+ * Thread: setup. Lifetime: *d lives during the call.
  * Return: 0, what fn returned; -EINVAL, -EPERM without write access to the service's configuration,
  *         -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE.
  */
@@ -486,7 +490,7 @@ NP_API int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 /*
  * np_steer_load() - load and pin a service, all of it or nothing
  *
- * Thread: setup (libbpf's log callback is taken for the duration).
+ * Thread: setup.
  * Return: 0; NP_STEER_ALREADY when it is there with the same ABI (its settings are left alone);
  *         -EEXIST when pins of another ABI are there, -EBUSY under opts->force while workers hold
  *         claims, -ENODEV without a bpffs, -EPERM without CAP_BPF, -EACCES, -EINVAL,

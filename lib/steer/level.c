@@ -9,9 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
+#include "steer/cause.h"
 #include "steer/object.h"
 #include "steer/steer.h"
 #include "sys/fs.h"
@@ -92,26 +91,13 @@ int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_leve
 
 void level_explain(char *dst, size_t cap, int err, const char *service, const char *why)
 {
-	struct utsname u = { .release = "?" };
-
-	uname(&u);
-	if (err == -EPERM)
-		snprintf(
-			dst, cap,
-			"uid %d may not load BPF programs (no CAP_BPF): run `npsteer load %s` as root once, or `setcap cap_bpf+ep` the program",
-			(int)geteuid(), service);
-	else if (err == -ENOSYS)
-		snprintf(dst, cap, "this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL",
-			 u.release);
-	else
-		snprintf(
-			dst, cap,
-			"this kernel (%s) refused the steering program: %s; Linux 5.8 or later is needed%s%.120s",
-			u.release, strerror(-err), why[0] ? ": " : "", why);
+	cause_explain(dst, cap, err, "loading the steering program", service, why);
 }
 
 static void describe(struct np_steer *s, const struct np_steer_opts *o, const char *why)
 {
+	char cause[200];
+
 	if ((int)s->level == o->max_level)
 		snprintf(s->reason, sizeof s->reason, "a private program of level %d, as asked for", o->max_level);
 	else if (s->level >= NP_STEER_L4)
@@ -119,11 +105,11 @@ static void describe(struct np_steer *s, const struct np_steer_opts *o, const ch
 			s->reason, sizeof s->reason,
 			"a private program; to share the port between processes: `npsteer load %s`",
 			s->name);
-	else if (s->level == NP_STEER_L3)
-		snprintf(
-			s->reason, sizeof s->reason,
-			"a private program that cannot read the listeners' queues (CAP_PERFMON, BTF and Linux 6.2 are needed): %.160s", why);
-	else
+	else if (s->level == NP_STEER_L3) {
+		cause_not_exact(cause, sizeof cause, why);
+		snprintf(s->reason, sizeof s->reason, "a private program that cannot read the listeners' queues: %s",
+			 cause);
+	} else
 		snprintf(
 			s->reason, sizeof s->reason,
 			"this kernel cannot migrate connections (before 5.14): a listener that closes resets what it has queued");
@@ -145,16 +131,17 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
 
 int level_program(struct np_steer *s, unsigned g, int *ret_fd)
 {
-	char why[256] = "";
+	char why[256] = "", text[NP_STEER_TEXT_MAX];
 	int r = 0;
 
 	if (s->progs[g] < 0 && s->dir[0])
 		r = pins_program(s, g, &s->progs[g]);
 	else if (s->progs[g] < 0)
 		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, sizeof why);
-	if (r < 0)
-		return steer_fail(s, r, "the program of group %u cannot be had: %s%s%s", g,
-				  strerror(-r), why[0] ? ": " : "", why);
+	if (r < 0) {
+		level_explain(text, sizeof text, r, s->name, why);
+		return steer_fail(s, r, "the program of group %u cannot be had: %s", g, text);
+	}
 	*ret_fd = s->progs[g];
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,6 +13,7 @@
 
 #include "netpoll/steer.h"
 #include "steer/object.h"
+#include "steer/words.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 #include "sys/io.h"
@@ -280,7 +282,41 @@ int map_next_key(const struct maps *m, enum map which, const void *key, void *re
 	return bpf_map_get_next_key(m->fd[which], key, ret);
 }
 
-int map_cpus(void)
+#define CPUS_MAX 8192 /* NR_CPUS of any kernel there is */
+
+/* How many of CPUS_MAX values the kernel has written over. */
+static int count_cpus(const struct maps *m)
 {
-	return libbpf_num_possible_cpus();
+	const size_t words = sizeof(struct np_verdicts) / sizeof(uint64_t), all = CPUS_MAX * words;
+	uint64_t *v = malloc(all * sizeof *v);
+	uint32_t zero = 0;
+	size_t n = all;
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	memset(v, 0xff, all * sizeof *v);
+	r = map_lookup(m, MAP_np_stats, &zero, v);
+	while (r == 0 && n && v[n - 1] == UINT64_MAX)
+		n--;
+	free(v);
+	return r < 0 ? r : (int)((n + words - 1) / words);
+}
+
+int map_cpus(const struct maps *m)
+{
+	static int known; /* it never changes while the kernel runs */
+	int n = __atomic_load_n(&known, __ATOMIC_RELAXED);
+	struct words words;
+
+	if (n > 0)
+		return n;
+	words_take(&words, NULL, 0);
+	n = libbpf_num_possible_cpus();
+	words_give_back(&words);
+	if (n <= 0)
+		n = count_cpus(m);
+	if (n > 0)
+		__atomic_store_n(&known, n, __ATOMIC_RELAXED);
+	return n ? n : -EPROTO;
 }

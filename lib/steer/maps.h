@@ -72,7 +72,14 @@ int map_update(const struct maps *m, enum map which, const void *key, const void
 int map_delete(const struct maps *m, enum map which, const void *key);
 /* @key NULL: the first. -ENOENT past the last. */
 int map_next_key(const struct maps *m, enum map which, const void *key, void *ret);
-/* CPUs in a value of a per-CPU map. */
-int map_cpus(void);
+/*
+ * map_cpus() - CPUs in a value of a per-CPU map: those that this kernel could ever have
+ *
+ * Where /sys does not say so, the kernel is asked by what it writes into such a value. More would be harmless, and
+ * one less a write past the end.
+ *
+ * Return: how many; -ENOMEM, or what the lookup said.
+ */
+int map_cpus(const struct maps *m);
 
 #endif

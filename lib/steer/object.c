@@ -13,32 +13,14 @@
 #include "steer_exact.skel.h"
 #include "steer_old.skel.h"
 #include "steer/maps.h"
+#include "steer/words.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 
 struct object {
 	struct bpf_object *obj;
-	libbpf_print_fn_t old_print;
-	char *why;
-	size_t cap;
+	struct words words;
 };
-
-/* libbpf calls back on the thread that called it. */
-static _Thread_local struct object *listening;
-
-static int hear(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	struct object *o = listening;
-	size_t n;
-
-	if (!o || !o->why || level != LIBBPF_WARN)
-		return 0;
-	vsnprintf(o->why, o->cap, fmt, ap);
-	n = strcspn(o->why, "\n");
-	if (o->why[n])
-		o->why[n] = '\0';
-	return 0;
-}
 
 static struct bpf_object *parse(int level)
 {
@@ -59,10 +41,7 @@ int object_open(struct object **ret, int level, char *why, size_t cap)
 
 	if (!o)
 		return -ENOMEM;
-	o->why = why;
-	o->cap = cap;
-	listening = o;
-	o->old_print = libbpf_set_print(hear);
+	words_take(&o->words, why, cap);
 	o->obj = parse(level);
 	if (!o->obj) {
 		r = -errno;
@@ -79,8 +58,7 @@ void object_close(struct object **p)
 
 	*p = NULL;
 	bpf_object__close(o->obj);
-	libbpf_set_print(o->old_print);
-	listening = NULL;
+	words_give_back(&o->words);
 	free(o);
 }
 

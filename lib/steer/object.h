@@ -2,9 +2,7 @@
 /*
  * object: the embedded BPF object, opened by libbpf
  *
- * A reader would get wrong: libbpf reports through one callback of the whole process. It is taken
- * for as long as an object is open and put back then, so that nothing is printed, its last words
- * reach our caller, and a program that uses libbpf too keeps its own.
+ * It is opened and closed on one thread, and libbpf's words are taken for as long (words.h).
  */
 #ifndef STEER_OBJECT_H
 #define STEER_OBJECT_H
@@ -20,7 +18,7 @@ struct object;
 /*
  * object_open() - the object for @level, 2 to 4
  *
- * The maps are the same in all of them. @why (may be NULL): gets libbpf's last warning, in one line, while the
+ * The maps are the same in all of them. @why (may be NULL): gets libbpf's first warning, in one line, while the
  * object is open.
  */
 int object_open(struct object **ret, int level, char *why, size_t cap);

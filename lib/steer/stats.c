@@ -16,11 +16,12 @@
 /* Adds up @n words of one entry over all CPUs. */
 static int sum(const struct np_steer *s, enum map which, uint32_t key, uint64_t *dst, size_t n)
 {
-	int cpus = map_cpus(), r;
 	uint64_t *all;
+	int cpus, r;
 
 	if (!steer_has_program(s))
 		return -NP_EUNSUPPORTED;
+	cpus = map_cpus(&s->maps);
 	if (cpus < 0)
 		return cpus;
 	all = calloc((size_t)cpus, n * sizeof *all);
@@ -74,10 +75,11 @@ static int add_slot(struct np_steer *s, unsigned g, unsigned w, struct np_steer_
 void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer_queue *ret)
 {
 	uint32_t slot = NP_SLOT(g, w);
-	struct np_slot_stats *all = calloc((size_t)map_cpus(), sizeof *all);
+	int cpus = map_cpus(&s->maps);
+	struct np_slot_stats *all = cpus > 0 ? calloc((size_t)cpus, sizeof *all) : NULL;
 
 	if (all && map_lookup(&s->maps, MAP_np_worker_stats, &slot, all) == 0)
-		for (int cpu = 0; cpu < map_cpus(); cpu++)
+		for (int cpu = 0; cpu < cpus; cpu++)
 			if (all[cpu].seen_jiffies > ret->half_open_at) {
 				ret->half_open_at = all[cpu].seen_jiffies;
 				ret->half_open = (unsigned)all[cpu].syn_queue;
@@ -118,9 +120,10 @@ static void read_line(const struct np_steer *s, unsigned w, struct np_steer_work
 /* A linear search: for people, seldom, and the map has no other direction. */
 static int cpu_of(const struct np_steer *s, unsigned w)
 {
+	int cpus = map_cpus(&s->maps);
 	uint32_t w1;
 
-	for (uint32_t cpu = 0; cpu < (uint32_t)map_cpus() && cpu < NP_CPUS; cpu++)
+	for (uint32_t cpu = 0; (int)cpu < cpus && cpu < NP_CPUS; cpu++)
 		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 == w + 1)
 			return (int)cpu;
 	return -1;

@@ -213,8 +213,10 @@ static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
 		memcpy(barred, s->error, sizeof barred);
 
 	r = level_load_private(s, o);
-	if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
-		return r;
+	if (r == 0)
+		return 0;
+	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+		return steer_fail(s, r, "%s", s->reason);
 	if (barred[0]) /* that it cannot join matters more than that it cannot load */
 		memcpy(s->reason, barred, sizeof barred);
 	if (o->mode == NP_STEER_REQUIRED)

@@ -5,7 +5,8 @@
  *   steer    a service as this process has it: opened, closed, described
  *   level    which level can be had, and the sentence that says why
  *   pins     services in a bpffs: found, joined, listed;  load: loaded and unloaded
- *   maps     the maps; object: the embedded program
+ *   maps     the maps; object: the embedded program; words: what libbpf says
+ *   cause    why bpf(2) was refused, in a sentence
  *   worker   a claim and its line
  *   group    an address and its roster;  table: for "maglev", made of the roster
  *   listen   the one legal order

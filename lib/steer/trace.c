@@ -9,6 +9,7 @@
 
 #include "steer/steer.h"
 #include "steer/twin.h"
+#include "steer/words.h"
 #include "sys/clock.h"
 
 #define ALL_FLOWS 65536u
@@ -82,6 +83,7 @@ int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms, int (*fn)(void
 {
 	struct reader reader = { fn, arg, 0 };
 	struct ring_buffer *ring;
+	struct words words;
 	int r;
 
 	if (s->level < NP_STEER_L3)
@@ -91,7 +93,9 @@ int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms, int (*fn)(void
 		return steer_fail(s, -EINVAL, "%u of 65536 flows cannot be traced", of_65536);
 	if (!s->maps.config)
 		return steer_fail(s, -EPERM, "%s/np_config may only be read by this user: run it as root", s->dir);
+	words_take(&words, NULL, 0);
 	ring = ring_buffer__new(s->maps.fd[MAP_np_trace], read_one, &reader, NULL);
+	words_give_back(&words);
 	if (!ring)
 		return steer_fail(s, -errno, "%s/np_trace cannot be read: %s", s->dir, strerror(errno));
 	__atomic_store_n(&s->maps.config->trace, of_65536, __ATOMIC_RELAXED);

@@ -112,10 +112,12 @@ void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w)
 {
 	uint32_t slot = NP_SLOT(g, w);
 	struct np_slot_stats *zero;
+	int cpus;
 
 	if (!steer_has_program(s))
 		return;
-	zero = calloc((size_t)map_cpus(), sizeof *zero);
+	cpus = map_cpus(&s->maps);
+	zero = cpus > 0 ? calloc((size_t)cpus, sizeof *zero) : NULL;
 	if (zero)
 		map_update(&s->maps, MAP_np_worker_stats, &slot, zero, BPF_ANY);
 	free(zero);

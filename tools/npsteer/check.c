@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <linux/capability.h>
 
 #include "bpffs.h"
@@ -96,31 +97,60 @@ static void check_kernel(struct report *r)
 		     "with Linux 5.14 or later a listener that closes loses nothing");
 }
 
-static bool has_cap(unsigned cap)
+/* One "Name: value" line of this process's status, in the number base of scanf's @fmt. */
+static bool status_word(const char *fmt, unsigned long long *ret)
 {
-	unsigned long long effective = 0;
-	char line[256];
 	FILE *f = fopen("/proc/self/status", "re");
+	bool found = false;
+	char line[256];
 
 	if (!f)
 		return false;
-	while (fgets(line, sizeof line, f))
-		if (sscanf(line, "CapEff: %llx", &effective) == 1)
-			break;
+	while (!found && fgets(line, sizeof line, f))
+		found = sscanf(line, fmt, ret) == 1;
 	fclose(f);
-	return effective >> cap & 1;
+	return found;
+}
+
+static bool has_cap(unsigned cap)
+{
+	unsigned long long effective = 0;
+
+	return status_word("CapEff: %llx", &effective) && effective >> cap & 1;
+}
+
+/* The machine's own maps every uid to itself. */
+static bool in_user_namespace(void)
+{
+	unsigned inside, outside, n;
+	char line[64];
+
+	read_line("/proc/self/uid_map", line, sizeof line);
+	return line[0] &&
+	       (sscanf(line, "%u %u %u", &inside, &outside, &n) != 3 || inside || outside || n != 4294967295u);
+}
+
+static void check_cap(struct report *r, const char *name, unsigned cap, enum found lacking, const char *mend)
+{
+	if (!has_cap(CAP_SYS_ADMIN) && !has_cap(cap))
+		find(r, name, lacking, "no", mend);
+	else if (in_user_namespace())
+		find(r, name, lacking, "in this user namespace alone, where it does not count",
+		     "load the service outside of it, and give it that BPF file system");
+	else
+		find(r, name, FOUND_OK, "yes", NULL);
 }
 
 static void check_caps(struct report *r)
 {
-	bool admin = has_cap(CAP_SYS_ADMIN);
+	unsigned long long mode = 0;
 
-	find(r, "CAP_BPF", admin || has_cap(CAP_BPF) ? FOUND_OK : FOUND_LACKING,
-	     admin || has_cap(CAP_BPF) ? "yes" : "no",
-	     "root can `npsteer load SERVICE --group GROUP` for this user, or `setcap cap_bpf+ep` the server");
-	find(r, "CAP_PERFMON", admin || has_cap(CAP_PERFMON) ? FOUND_OK : FOUND_NOTE,
-	     admin || has_cap(CAP_PERFMON) ? "yes" : "no",
-	     "only programs that read kernel memory need it");
+	check_cap(r, "CAP_BPF", CAP_BPF, FOUND_LACKING,
+		  "root can `npsteer load SERVICE --group GROUP` for this user, or `setcap cap_bpf+ep` the server");
+	check_cap(r, "CAP_PERFMON", CAP_PERFMON, FOUND_NOTE, "only programs that read kernel memory need it");
+	if (status_word("Seccomp: %llu", &mode) && mode == 2)
+		find(r, "seccomp", FOUND_NOTE, "a filter is in force",
+		     "where bpf(2) is refused: allow it in the profile of the container or unit (SystemCallFilter=)");
 }
 
 /* Kernels before 5.11 charge maps to the user. */
@@ -142,10 +172,18 @@ static void check_memlock(struct report *r)
 static void check_btf(struct report *r)
 {
 	static const char *const kfuncs[] = { "bpf_cast_to_kern_ctx", "bpf_rdonly_cast" };
-	struct btf *btf = btf__load_vmlinux_btf();
 	char missing[128] = "";
+	struct btf *btf;
 	size_t n = 0;
 
+	libbpf_set_print(NULL); /* what it says is said here */
+	btf = btf__load_vmlinux_btf();
+
+	if (!btf && access("/sys/kernel/btf/vmlinux", F_OK) == 0) {
+		find(r, "BTF", FOUND_NOTE, "cannot be read",
+		     "it takes some 30 MiB of memory: raise `ulimit -v`, or the cgroup's memory.max");
+		return;
+	}
 	if (!btf) {
 		find(r, "BTF", FOUND_NOTE, "no",
 		     "only programs that read kernel memory need it: CONFIG_DEBUG_INFO_BTF");
@@ -317,7 +355,7 @@ static int find_level(int *ret_level, char *why, size_t cap)
 	np_steer_close(&s);
 	*ret_level = info.level;
 	snprintf(why, cap, "%s",
-		 info.level >= NP_STEER_L3 ?
+		 info.level >= NP_STEER_L4 ?
 			 "connections are steered, and a listener that closes loses nothing" :
 			 info.reason);
 	return 0;

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* cause: one function for each errno that has several causes. */
+#include "steer/cause.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+#include "sys/fs.h"
+#include "sys/mem.h"
+#include "sys/rights.h"
+
+#ifndef CAP_PERFMON
+#define CAP_PERFMON 38
+#define CAP_BPF     39
+#endif
+
+#define BTF_OF_KERNEL "/sys/kernel/btf/vmlinux"
+
+struct refusal {
+	char *dst;
+	size_t cap;
+	int err;
+	const char *tried, *service;
+	struct sys_rights rights;
+};
+
+/* CAP_SYS_ADMIN was all of them before 5.8, and still is. */
+static bool cause_has(const struct sys_rights *r, unsigned which)
+{
+	return sys_rights_has(r, which) || sys_rights_has(r, CAP_SYS_ADMIN);
+}
+
+static void cause_of_eperm(const struct refusal *x)
+{
+	if (!x->rights.known)
+		snprintf(x->dst, x->cap,
+			 "%s: the kernel says EPERM to uid %d, and without /proc it cannot be told whether CAP_BPF is missing, or a seccomp filter or a user namespace bars bpf(2)",
+			 x->tried, (int)geteuid());
+	else if (!cause_has(&x->rights, CAP_BPF))
+		snprintf(x->dst, x->cap,
+			 "%s: uid %d may not load BPF programs (EPERM, no CAP_BPF): run `npsteer load %s` as root once, or `setcap cap_bpf+ep` the program",
+			 x->tried, (int)geteuid(), x->service);
+	else if (x->rights.user_ns)
+		snprintf(x->dst, x->cap,
+			 "%s: the kernel says EPERM, since this process has CAP_BPF in a user namespace alone, where it does not count: run `npsteer load %s --group` outside of it, and give it that bpffs",
+			 x->tried, x->service);
+	else if (x->rights.filtered)
+		snprintf(x->dst, x->cap,
+			 "%s: bpf(2) says EPERM though this process has CAP_BPF, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=)",
+			 x->tried);
+	else
+		snprintf(x->dst, x->cap,
+			 "%s: the kernel says EPERM though this process has CAP_BPF: a security module or lockdown does so (/sys/kernel/security/lockdown, the kernel's log)",
+			 x->tried);
+}
+
+static void cause_of_enosys(const struct refusal *x, const char *release)
+{
+	if (x->rights.filtered)
+		snprintf(x->dst, x->cap,
+			 "%s: bpf(2) says ENOSYS, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=); or this kernel (%s) has no CONFIG_BPF_SYSCALL",
+			 x->tried, release);
+	else
+		snprintf(x->dst, x->cap, "%s: this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL", x->tried,
+			 release);
+}
+
+/* "16", "unlimited" */
+static const char *cause_limit(int which, unsigned unit, char *dst, size_t cap)
+{
+	struct rlimit l = { RLIM_INFINITY, RLIM_INFINITY };
+
+	getrlimit(which, &l);
+	if (l.rlim_cur == RLIM_INFINITY)
+		snprintf(dst, cap, "unlimited");
+	else
+		snprintf(dst, cap, "%llu", (unsigned long long)l.rlim_cur / unit);
+	return dst;
+}
+
+static void cause_of_shortage(const struct refusal *x)
+{
+	char n[24], k[24];
+
+	if (x->err == -EMFILE)
+		snprintf(x->dst, x->cap,
+			 "%s: this process has no descriptor left (EMFILE, `ulimit -n` is %s): a service takes about 40 of its own, raise the limit",
+			 x->tried, cause_limit(RLIMIT_NOFILE, 1, n, sizeof n));
+	else if (x->err == -ENFILE)
+		snprintf(x->dst, x->cap, "%s: this machine has no descriptor left (ENFILE): raise fs.file-max", x->tried);
+	else
+		snprintf(x->dst, x->cap,
+			 "%s: no memory is left (ENOMEM; `ulimit -v` is %s KiB, `ulimit -l` %s KiB; or the cgroup's memory.max): raise the limit",
+			 x->tried, cause_limit(RLIMIT_AS, 1024, n, sizeof n),
+			 cause_limit(RLIMIT_MEMLOCK, 1024, k, sizeof k));
+}
+
+void cause_explain(char *dst, size_t cap, int err, const char *tried, const char *service, const char *why)
+{
+	struct refusal x = { .dst = dst, .cap = cap, .err = err, .tried = tried, .service = service };
+	struct utsname u = { .release = "?" };
+
+	uname(&u);
+	sys_rights_read(&x.rights);
+	if (err == -EPERM)
+		cause_of_eperm(&x);
+	else if (err == -ENOSYS)
+		cause_of_enosys(&x, u.release);
+	else if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+		cause_of_shortage(&x);
+	else
+		snprintf(dst, cap, "%s: this kernel (%s) refused: %s; Linux 5.8 or later is needed%s%.120s", tried, u.release,
+			 strerror(-err), why[0] ? ": " : "", why);
+}
+
+static bool cause_kernel_is_old(void)
+{
+	struct utsname u = { .release = "?" };
+	int major = 0, minor = 0;
+
+	uname(&u);
+	if (sscanf(u.release, "%d.%d", &major, &minor) != 2)
+		return false;
+	return major < 6 || (major == 6 && minor < 2);
+}
+
+/* libbpf reads the kernel's types into memory of as much, and an index over it. */
+static bool cause_btf_has_no_room(void)
+{
+	void *one = NULL, *two = NULL;
+	struct stat st;
+	int r;
+
+	if (sys_lstat(BTF_OF_KERNEL, &st) < 0 || st.st_size <= 0)
+		return false;
+	r = sys_mem_map((size_t)st.st_size, &one);
+	if (r == 0)
+		r = sys_mem_map((size_t)st.st_size, &two);
+	if (one)
+		sys_mem_unmap(one, (size_t)st.st_size);
+	if (two)
+		sys_mem_unmap(two, (size_t)st.st_size);
+	return r == -ENOMEM;
+}
+
+void cause_not_exact(char *dst, size_t cap, const char *why)
+{
+	struct sys_rights rights;
+	char n[24];
+
+	sys_rights_read(&rights);
+	if (rights.known && !cause_has(&rights, CAP_PERFMON))
+		snprintf(dst, cap, "CAP_PERFMON is missing");
+	else if (cause_kernel_is_old())
+		snprintf(dst, cap, "Linux 6.2 is needed");
+	else if (sys_exists(BTF_OF_KERNEL) < 0)
+		snprintf(dst, cap, "the kernel's types are needed, and there is no " BTF_OF_KERNEL);
+	else if (cause_btf_has_no_room())
+		snprintf(dst, cap, "no memory is left to read the kernel's types, `ulimit -v` is %s KiB",
+			 cause_limit(RLIMIT_AS, 1024, n, sizeof n));
+	else
+		snprintf(dst, cap, "%.160s", why[0] ? why : "the kernel refused its program");
+}
