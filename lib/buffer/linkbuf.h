@@ -80,6 +80,15 @@ static inline void **linkbuf_link(struct np_linkbuf *b)
  */
 size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max);
 
+/* How far a search has come; all 0 to begin with. Good until something is consumed, peeked or released. */
+struct linkbuf_mark {
+	const struct block *block; /* NULL: at the first one */
+	size_t before;             /* readable bytes before it */
+	size_t seen;               /* that were looked at */
+};
+/* linkbuf_find() that goes on where it ended, so that a line that comes in pieces is walked once. */
+size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_mark *m, size_t max);
+
 /* All that @from holds, flushed or not, becomes readable at the end of @to. Pointers read from @from end. */
 void linkbuf_move(struct np_linkbuf *to, struct np_linkbuf *from);
 

@@ -177,14 +177,16 @@ int np_linkbuf_skip(struct np_linkbuf *b, size_t n)
 	return 0;
 }
 
-size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max)
+size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_mark *m, size_t max)
 {
-	size_t at = 0, end = b->len < max ? b->len : max;
+	size_t at = m->before, end = b->len < max ? b->len : max;
 
-	for (const struct block *e = b->read; at < end; e = e->next) {
+	for (const struct block *e = m->block ? m->block : b->read; at < end; e = e->next) {
 		size_t k = end - at < block_left(e) ? end - at : block_left(e);
-		const unsigned char *start = e->r + (from > at ? from - at : 0), *found;
+		const unsigned char *start = e->r + (m->seen > at ? m->seen - at : 0), *found;
 
+		m->block = e; /* it may grow: the next search begins in it */
+		m->before = at;
 		if (start < e->r + k) {
 			found = memchr(start, delim, (size_t)(e->r + k - start));
 			if (found)
@@ -192,7 +194,16 @@ size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t 
 		}
 		at += k;
 	}
+	if (m->seen < end)
+		m->seen = end;
 	return 0;
+}
+
+size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max)
+{
+	struct linkbuf_mark m = { .seen = from };
+
+	return linkbuf_find_on(b, delim, &m, max);
 }
 
 int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p, size_t *ret_n)

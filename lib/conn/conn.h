@@ -84,7 +84,8 @@ struct conn_group {
 struct conn_wait {
 	struct park park;
 	struct np_conn *c;
-	size_t n;   /* reader: until so many are buffered; writer: until at most so many are unsent */
+	size_t n;    /* reader: until so many are buffered; writer: until at most so many are unsent */
+	size_t room; /* reader: so many may be buffered meanwhile, if that is more than in_high */
 };
 
 /*
@@ -305,7 +306,15 @@ void conn_file_cut(struct np_conn *c);
 bool conn_file_puts_off_fin(struct np_conn *c);
 
 /* ---- conn_wait.c: fibers that wait */
-int conn_wait_input(struct np_conn *c, size_t n);
+/*
+ * When a verb that waits has to be back: filled in by its first wait, so that the read timeout holds for all
+ * of them together, and a peer that sends a byte now and then does not stretch it. 0 in ms: not yet known.
+ */
+struct conn_limit {
+	uint64_t ms;
+};
+/* Parks until @n bytes are buffered; meanwhile up to @room may be. */
+int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit *l);
 int conn_wait_output(struct np_conn *c, size_t at_most);
 void conn_wake_reader(struct np_conn *c, int result);
 void conn_wake_writer(struct np_conn *c, int result);

@@ -14,13 +14,15 @@ static inline bool taken(const struct np_conn *c)
 
 int np_conn_wait(struct np_conn *c, size_t n)
 {
+	struct conn_limit limit = { 0 };
+
 	conn_assert_owner(c);
 	if (taken(c))
 		return conn_verb_ends(c, -NP_ECONCURRENT);
 	if (c->io && linkbuf_len(&c->io->in) >= n)
 		return 0;
 	if (n || conn_state(c) == CONN_NEW || conn_state(c) == CONN_GONE)
-		return conn_verb_ends(c, conn_wait_input(c, n));
+		return conn_verb_ends(c, conn_wait_input(c, n, n, &limit));
 	return 0;
 }
 
@@ -60,25 +62,44 @@ int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 	return c->io ? np_linkbuf_slice(&c->io->in, n, ret) : np_linkbuf_new(0, ret);
 }
 
-int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
+/* What a line of unknown length may bring at a time where it is longer than in_high: twice what there is. */
+#define UNTIL_ROOM (64u * 1024)
+
+/* Each byte is looked at once, however many pieces the line comes in. */
+static int conn_read_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
 {
+	struct linkbuf_mark seen = { 0 };
+	struct conn_limit limit = { 0 };
 	struct conn_io *io;
+	size_t n, len;
 	int r;
 
-	conn_assert_owner(c);
-	if (taken(c))
-		return conn_verb_ends(c, -NP_ECONCURRENT);
 	for (;;) {
 		r = conn_io_get(c, &io);
 		if (r < 0)
-			return conn_verb_ends(c, r);
-		r = np_linkbuf_until(&io->in, delim, max, ret_p, ret_n);
-		if (r != -NP_ESHORT)
-			return conn_verb_ends(c, r);
-		r = conn_wait_input(c, linkbuf_len(&io->in) + 1);
+			return r;
+		n = linkbuf_find_on(&io->in, delim, &seen, max);
+		len = linkbuf_len(&io->in);
+		if (n || len >= max)
+			break;
+		r = conn_wait_input(c, len + 1, len < max / 2 ? len + len + UNTIL_ROOM : max, &limit);
 		if (r < 0)
-			return conn_verb_ends(c, r);
+			return r;
 	}
+	if (!n)
+		return max ? -NP_ETOOLONG : -EINVAL;
+	r = np_linkbuf_next(&io->in, n, ret_p);
+	if (r == 0)
+		*ret_n = n;
+	return r;
+}
+
+int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
+{
+	conn_assert_owner(c);
+	if (taken(c))
+		return conn_verb_ends(c, -NP_ECONCURRENT);
+	return conn_verb_ends(c, conn_read_until(c, delim, max, ret_p, ret_n));
 }
 
 ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)

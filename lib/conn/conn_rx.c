@@ -27,7 +27,7 @@ static size_t rx_room(const struct np_conn *c)
 	const struct conn_io *io = c->io;
 	size_t limit = conn_limits(c)->in_high;
 	size_t unreleased = io->held - linkbuf_len(&io->in);
-	size_t wanted = unreleased + (io->reader ? io->reader->n : c->flags & CONN_WANT ? io->call_at : 0);
+	size_t wanted = unreleased + (io->reader ? io->reader->room : c->flags & CONN_WANT ? io->call_at : 0);
 
 	if (wanted > limit)
 		limit = wanted;

@@ -104,9 +104,20 @@ static uint64_t conn_wait_limit(struct np_conn *c, int timeout_ms, uint64_t dead
 	return timeout_ms ? poller_after_ms(conn_poller(c), timeout_ms) : 0;
 }
 
-static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, uint64_t until_ms, park_end_fn end)
+/* A deadline may be set while the verb waits; the timeout counts from the verb's first wait. */
+static uint64_t conn_wait_read_limit(struct np_conn *c, struct conn_limit *l)
 {
-	struct conn_wait w = { .c = c, .n = n };
+	if (c->extra && c->extra->read_deadline_ms)
+		return c->extra->read_deadline_ms;
+	if (!l->ms)
+		l->ms = conn_wait_limit(c, c->read_timeout_ms, 0);
+	return l->ms;
+}
+
+static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, size_t room, uint64_t until_ms,
+			  park_end_fn end)
+{
+	struct conn_wait w = { .c = c, .n = n, .room = room };
 	int r = park_init(&w.park, end);
 
 	if (r < 0)
@@ -126,7 +137,7 @@ static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, 
  * Does not read the socket: the poller's next dispatch of this connection does, within its
  * budget, so a handler that reads a fast peer in a loop cannot starve the others.
  */
-int conn_wait_input(struct np_conn *c, size_t n)
+int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit *l)
 {
 	struct conn_io *io;
 	int r;
@@ -142,6 +153,8 @@ int conn_wait_input(struct np_conn *c, size_t n)
 		r = conn_read_end(c);
 		if (r < 0)
 			return r;
+		if (room > conn_limits(c)->in_max)
+			room = conn_limits(c)->in_max;
 		if (io->held - linkbuf_len(&io->in) + n > conn_limits(c)->in_max)
 			return -ENOBUFS;
 		if (conn_unsent(c) && !(c->watch.want & WATCH_OUT)) {
@@ -149,9 +162,7 @@ int conn_wait_input(struct np_conn *c, size_t n)
 			if (r < 0 && conn_state(c) != CONN_OPEN)
 				continue;
 		}
-		r = conn_wait_park(c, &io->reader, n,
-				   conn_wait_limit(c, c->read_timeout_ms, c->extra ? c->extra->read_deadline_ms : 0),
-				   conn_wait_end_read);
+		r = conn_wait_park(c, &io->reader, n, room, conn_wait_read_limit(c, l), conn_wait_end_read);
 		if (r < 0)
 			return r;
 	}
@@ -164,7 +175,7 @@ int conn_wait_output(struct np_conn *c, size_t at_most)
 
 	if (io->writer)
 		return -NP_ECONCURRENT;
-	return conn_verb_ends(c, conn_wait_park(c, &io->writer, at_most,
+	return conn_verb_ends(c, conn_wait_park(c, &io->writer, at_most, 0,
 						conn_wait_limit(c, c->write_timeout_ms,
 								c->extra ? c->extra->write_deadline_ms : 0),
 						conn_wait_end_write));

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* whole: a limit holds for the whole of what it bounds, and not for each piece that a peer cuts it into */
+#include <errno.h>
+#include <netpoll/conn.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/peer.h"
+#include "support/serve.h"
+#include "support/test.h"
+
+#define NOTHING 12345
+#define MIB     (1u << 20)
+
+static struct {
+	_Atomic(int) requests, closes, result, why;
+	_Atomic(size_t) bytes, lines;
+} saw;
+
+static void on_close(struct np_conn *c, void *arg)
+{
+	saw.why = np_conn_error(c);
+	saw.closes++;
+}
+
+static void given(int (*on_request)(struct np_conn *, void *), const struct np_server_opts *o)
+{
+	static struct np_handlers h;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	saw.result = NOTHING;
+	serve(1, &h, NULL, o);
+}
+
+/* A byte every 20 ms until the server has come to a result, or a thousand of them. Return: how many it took. */
+static int drip(int fd)
+{
+	int n;
+
+	for (n = 0; n < 1000 && saw.result == NOTHING && send(fd, "x", 1, MSG_NOSIGNAL) == 1; n++)
+		poll(NULL, 0, 20);
+	return n;
+}
+
+/* ------------------------------------------------------------------ until */
+
+static int read_a_line(struct np_conn *c, void *arg)
+{
+	const void *p;
+	size_t n;
+	int r = np_conn_until(c, '\n', 16 * MIB, &p, &n);
+
+	saw.bytes = r == 0 ? n : 0;
+	saw.result = r;
+	return r;
+}
+
+START_TEST(a_read_timeout_of_a_line_is_not_stretched_by_a_byte_now_and_then)
+{
+	int fd, n;
+
+	given(read_a_line, NP_OPTS(np_server_opts, .read_timeout_ms = 300));
+	fd = serve_connect(0);
+	n = drip(fd);
+	ck_assert_int_eq(saw.result, -NP_EREADTIMEOUT);
+	ck_assert_int_lt(n, 150);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
+/* Sixteen times in_high; searched from its start for each byte, it would take minutes. */
+START_TEST(a_line_far_above_in_high_is_read_in_one_walk)
+{
+	char *line = malloc(4 * MIB);
+	int fd;
+
+	memset(line, 'l', 4 * MIB);
+	line[4 * MIB - 1] = '\n';
+	given(read_a_line, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, line, 4 * MIB);
+	AWAIT(saw.result != NOTHING);
+	ck_assert_int_eq(saw.result, 0);
+	ck_assert_uint_eq(saw.bytes, 4 * MIB);
+	free(line);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+/* Line k has k % 61 bytes before its newline. */
+static int check_lines(struct np_conn *c, void *arg)
+{
+	const char *p;
+	size_t n;
+	int r = np_conn_until(c, '\n', 64, (const void **)&p, &n);
+
+	if (r == 0 && (n != saw.lines % 61 + 1 || p[n - 1] != '\n' || memchr(p, '\n', n - 1)))
+		r = -EBADMSG;
+	if (r == 0)
+		saw.lines++;
+	else
+		saw.result = r;
+	return r;
+}
+
+START_TEST(lines_longer_and_shorter_than_in_high_keep_their_bounds_in_any_pieces)
+{
+	enum { LINES = 5000 };
+	static char all[LINES * 61];
+	size_t len = 0;
+	int fd;
+
+	for (int k = 0; k < LINES; k++) {
+		memset(all + len, 'a' + k % 26, (size_t)(k % 61));
+		len += (size_t)(k % 61);
+		all[len++] = '\n';
+	}
+	given(check_lines, NP_OPTS(np_server_opts, .in_high = 16));
+	fd = serve_connect(0);
+	for (size_t at = 0, k; at < len; at += k) {
+		k = 1 + at * 7 % 97;
+		k = k < len - at ? k : len - at;
+		peer_send(fd, all + at, k);
+	}
+	AWAIT(saw.lines == LINES || saw.result != NOTHING);
+	ck_assert_int_eq(saw.result, NOTHING);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ main */
+
+int main(void)
+{
+	Suite *s = suite_create("whole");
+	TCase *t = tcase_create("until");
+
+	tcase_add_test(t, a_read_timeout_of_a_line_is_not_stretched_by_a_byte_now_and_then);
+	tcase_add_test(t, a_line_far_above_in_high_is_read_in_one_walk);
+	tcase_add_test(t, lines_longer_and_shorter_than_in_high_keep_their_bounds_in_any_pieces);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
