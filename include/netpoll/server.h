@@ -128,13 +128,20 @@ struct np_server_stats {
 	unsigned pollers;
 };
 NP_OPTS_INIT(np_server_stats)
-/* Thread: any. -E2BIG. */
+/*
+ * np_server_stats(), np_server_poller_stats(), np_server_steering(), np_server_listener_kind() - facts
+ *
+ * Beside any other call but np_server_free(). After the stop they say what was then.
+ * np_server_poller_stats(): accepted by, and open on, one poller. np_server_steering(): how the TCP listeners are
+ * steered, and why not better. np_server_listener_kind(): "steered", "shared" (unix, inherited) or "hash" for the
+ * @i-th listen call, "" where there is none: static text.
+ *
+ * Thread: any. May park: no.
+ * Return: 0; -EINVAL: ret->sz is not set, no such poller; -NP_EUNSUPPORTED: no TCP address was listened on yet.
+ */
 NP_API int np_server_stats(struct np_server *s, struct np_server_stats *ret);
-/* Accepted by and open on one poller. Thread: any. -EINVAL. */
 NP_API int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns);
-/* How the TCP listeners are steered, and why not better. Thread: any. */
 NP_API int np_server_steering(struct np_server *s, struct np_steer_info *ret);
-/* "steered", "shared" (unix, inherited) or "hash" for the @i-th listen call. Static text. */
 NP_API const char *np_server_listener_kind(struct np_server *s, int i);
 NP_API struct np_pollers *np_server_pollers(struct np_server *s);
 

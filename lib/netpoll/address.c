@@ -55,7 +55,7 @@ static int open_workers(struct np_server *s)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
 		np_steer_set_cpu(s->workers[i], poller_cpu(s->stations[i]->group.poller));
 		if (s->workers[i]->line)
-			s->stations[i]->group.load = (struct poller_load *)(void *)s->workers[i]->line;
+			facts_publish_to(s, i, (struct poller_load *)(void *)s->workers[i]->line);
 	}
 	return 0;
 }
@@ -74,31 +74,43 @@ static int open_steering(struct np_server *s)
 		.error = s->error,
 		.error_cap = sizeof s->error,
 	};
+	struct np_steer *steer;
 	int r;
 
 	if (s->steer)
 		return 0;
 	if (s->service && o.mode == NP_STEER_REQUIRED)
 		o.mode = NP_STEER_JOIN;
-	r = np_steer_open(s->service, &o, &s->steer);
+	r = np_steer_open(s->service, &o, &steer);
 	if (r < 0)
 		return r;
+	facts_enter_service(s, steer);
 	return open_workers(s);
 }
 
+/*
+ * A worker whose claim cannot be given up, because another process holds the service's lock, keeps the service
+ * open: np_server_free() tries once more.
+ */
 static void close_steering(struct np_server *s)
 {
+	struct np_steer *steer;
+	int r = 0;
+
 	for (unsigned i = 0; s->workers && i < s->n_stations; i++) {
 		if (!s->workers[i])
 			continue;
-		s->stations[i]->own_load = *s->stations[i]->group.load;
-		s->stations[i]->group.load = &s->stations[i]->own_load;
-		np_steer_worker_close(&s->workers[i]);
+		facts_keep(s, i);
+		r = np_steer_worker_close(&s->workers[i]);
+		if (r < 0)
+			break;
 	}
+	if (r < 0 || !s->steer)
+		return;
 	free(s->workers);
 	s->workers = NULL;
-	if (s->steer)
-		np_steer_close(&s->steer);
+	steer = facts_leave_service(s);
+	np_steer_close(&steer);
 }
 
 int server_relisten(struct np_server *s, unsigned index, int fd)
@@ -197,12 +209,10 @@ static void address_close(struct np_server *s, struct address *a)
 
 static int address_new(struct np_server *s, struct address **ret)
 {
-	struct address *grown = realloc(s->addresses, (s->n_addresses + 1) * sizeof *grown), *a;
+	struct address *a = facts_grow(s);
 
-	if (!grown)
+	if (!a)
 		return -ENOMEM;
-	s->addresses = grown;
-	a = &grown[s->n_addresses];
 	memset(a, 0, sizeof *a);
 	a->fds = malloc(s->n_stations * sizeof *a->fds);
 	if (!a->fds)
@@ -243,7 +253,7 @@ int np_server_listen(struct np_server *s, const char *network, const char *addre
 		address_close(s, a);
 		return r;
 	}
-	s->n_addresses++;
+	facts_add_address(s);
 	return 0;
 }
 
@@ -271,7 +281,7 @@ int np_server_listen_fd(struct np_server *s, int *fd)
 	a->fds[0] = *fd;
 	a->shared = true;
 	*fd = -1;
-	s->n_addresses++;
+	facts_add_address(s);
 	return 0;
 }
 
@@ -282,22 +292,6 @@ int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, soc
 	*ret = s->addresses[i].ss;
 	*ret_len = s->addresses[i].len;
 	return 0;
-}
-
-const char *np_server_listener_kind(struct np_server *s, int i)
-{
-	struct np_steer_info info = { .sz = sizeof info };
-
-	if (i < 0 || (unsigned)i >= s->n_addresses)
-		return "";
-	if (s->addresses[i].shared)
-		return "shared";
-	return np_server_steering(s, &info) == 0 && info.level > NP_STEER_L0 ? "steered" : "hash";
-}
-
-int np_server_steering(struct np_server *s, struct np_steer_info *ret)
-{
-	return s->steer ? np_steer_info(s->steer, ret) : -NP_EUNSUPPORTED;
 }
 
 /* ------------------------------------------------------------------ the end of it */

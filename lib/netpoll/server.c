@@ -85,6 +85,7 @@ static void server_destroy(struct np_server *s)
 	gate_fini(&s->gate);
 	gate_fini(&s->forced);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->facts);
 	free(s->service);
 	free(s->policy);
 	free(s);
@@ -130,6 +131,7 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg, 
 	s->arg = arg;
 	atomic_init(&s->phase, SERVER_MADE);
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->facts, NULL);
 	gate_init(&s->gate);
 	gate_init(&s->forced);
 	r = sys_opts_take(&s->handlers, sizeof s->handlers, h);
@@ -246,32 +248,6 @@ struct station *server_least_loaded(struct np_server *s, struct station *self)
 	}
 	/* One more than the least is no imbalance: moving costs a wake-up of another CPU. */
 	return best != self && mine > least + 1 ? best : NULL;
-}
-
-int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns)
-{
-	const struct poller_load *l;
-
-	if (poller < 0 || (unsigned)poller >= s->n_stations)
-		return -EINVAL;
-	l = s->stations[poller]->group.load;
-	*ret_accepted = read_u64(&l->accepted_total);
-	*ret_conns = read_u64(&l->conns);
-	return 0;
-}
-
-int np_server_stats(struct np_server *s, struct np_server_stats *ret)
-{
-	struct np_server_stats v = { .pollers = s->n_stations };
-
-	for (unsigned i = 0; i < s->n_stations; i++) {
-		const struct poller_load *l = s->stations[i]->group.load;
-
-		v.accepted += read_u64(&l->accepted_total);
-		v.closed += read_u64(&l->closed_total);
-		v.conns += read_u64(&l->conns);
-	}
-	return sys_opts_give(ret, &v, sizeof v);
 }
 
 struct np_pollers *np_server_pollers(struct np_server *s)

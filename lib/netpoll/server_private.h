@@ -44,7 +44,8 @@ struct np_server {
 	struct np_server_opts opts;
 	char *service, *policy;
 
-	struct np_steer *steer;
+	struct np_steer *steer;           /* changes under facts */
+	struct np_steer_info steered;     /* what it said last; sz 0: nothing */
 	struct np_steer_worker **workers; /* one for each poller, once a TCP address needs them */
 
 	struct address *addresses;
@@ -52,7 +53,8 @@ struct np_server {
 	struct station **stations; /* one for each poller */
 	unsigned n_stations;
 
-	pthread_mutex_t lock; /* start and stop */
+	pthread_mutex_t facts; /* held for moments: see facts.c */
+	pthread_mutex_t lock;  /* start and stop */
 	_Atomic(int) phase;
 	enum server_step step;
 	bool forcing;
@@ -67,6 +69,18 @@ struct station *server_least_loaded(struct np_server *s, struct station *self);
 /* server.c */
 /* @fn at every station, each of which arrives at s->gate. */
 void server_post_stations(struct np_server *s, void (*fn)(struct mail *));
+
+/* facts.c */
+void facts_enter_service(struct np_server *s, struct np_steer *steer);
+/* Room for one more address, NULL: none. It counts from facts_add_address() on. */
+struct address *facts_grow(struct np_server *s);
+void facts_add_address(struct np_server *s);
+/* Where the counters of a station are from now on. They must be zero: before the start. */
+void facts_publish_to(struct np_server *s, unsigned station, struct poller_load *line);
+/* They stay as they are when the line is given up. */
+void facts_keep(struct np_server *s, unsigned station);
+/* Return: what is to be closed, NULL: nothing. */
+struct np_steer *facts_leave_service(struct np_server *s);
 
 /* address.c */
 /* Thread: the poller of station @index. */

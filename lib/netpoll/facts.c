@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * facts: what any thread may ask of a server, at any moment of its life
+ *
+ * The counters of a station are published on a line of its worker, in memory that is unmapped when the stop
+ * leaves the service. So the pointers to it change under one lock, s->facts, and are followed under it. The
+ * pollers do not take it: the lines they write to change before the start and after the last connection only.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "netpoll/server_private.h"
+#include "steer/steer.h"
+#include "sys/opts.h"
+
+static uint64_t facts_read(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns)
+{
+	const struct poller_load *l;
+
+	if (poller < 0 || (unsigned)poller >= s->n_stations)
+		return -EINVAL;
+	pthread_mutex_lock(&s->facts);
+	l = s->stations[poller]->group.load;
+	*ret_accepted = facts_read(&l->accepted_total);
+	*ret_conns = facts_read(&l->conns);
+	pthread_mutex_unlock(&s->facts);
+	return 0;
+}
+
+int np_server_stats(struct np_server *s, struct np_server_stats *ret)
+{
+	struct np_server_stats v = { .pollers = s->n_stations };
+
+	pthread_mutex_lock(&s->facts);
+	for (unsigned i = 0; i < s->n_stations; i++) {
+		const struct poller_load *l = s->stations[i]->group.load;
+
+		v.accepted += facts_read(&l->accepted_total);
+		v.closed += facts_read(&l->closed_total);
+		v.conns += facts_read(&l->conns);
+	}
+	pthread_mutex_unlock(&s->facts);
+	return sys_opts_give(ret, &v, sizeof v);
+}
+
+/* Under the lock. */
+static int facts_steering(struct np_server *s, struct np_steer_info *ret)
+{
+	if (s->steer)
+		return np_steer_info(s->steer, ret);
+	return s->steered.sz ? sys_opts_give(ret, &s->steered, sizeof s->steered) : -NP_EUNSUPPORTED;
+}
+
+int np_server_steering(struct np_server *s, struct np_steer_info *ret)
+{
+	int r;
+
+	pthread_mutex_lock(&s->facts);
+	r = facts_steering(s, ret);
+	pthread_mutex_unlock(&s->facts);
+	return r;
+}
+
+const char *np_server_listener_kind(struct np_server *s, int i)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+	const char *kind = "";
+
+	pthread_mutex_lock(&s->facts);
+	if (i >= 0 && (unsigned)i < s->n_addresses) {
+		if (s->addresses[i].shared)
+			kind = "shared";
+		else
+			kind = facts_steering(s, &info) == 0 && info.level > NP_STEER_L0 ? "steered" : "hash";
+	}
+	pthread_mutex_unlock(&s->facts);
+	return kind;
+}
+
+/* ------------------------------------------------------------------ changes */
+
+void facts_enter_service(struct np_server *s, struct np_steer *steer)
+{
+	pthread_mutex_lock(&s->facts);
+	s->steer = steer;
+	pthread_mutex_unlock(&s->facts);
+}
+
+struct address *facts_grow(struct np_server *s)
+{
+	struct address *grown;
+
+	pthread_mutex_lock(&s->facts);
+	grown = realloc(s->addresses, (s->n_addresses + 1) * sizeof *grown);
+	if (grown)
+		s->addresses = grown;
+	pthread_mutex_unlock(&s->facts);
+	return grown ? &grown[s->n_addresses] : NULL;
+}
+
+void facts_add_address(struct np_server *s)
+{
+	pthread_mutex_lock(&s->facts);
+	s->n_addresses++;
+	pthread_mutex_unlock(&s->facts);
+}
+
+void facts_publish_to(struct np_server *s, unsigned station, struct poller_load *line)
+{
+	pthread_mutex_lock(&s->facts);
+	s->stations[station]->group.load = line;
+	pthread_mutex_unlock(&s->facts);
+}
+
+void facts_keep(struct np_server *s, unsigned station)
+{
+	struct station *st = s->stations[station];
+
+	pthread_mutex_lock(&s->facts);
+	if (st->group.load != &st->own_load)
+		st->own_load = *st->group.load;
+	st->group.load = &st->own_load;
+	pthread_mutex_unlock(&s->facts);
+}
+
+struct np_steer *facts_leave_service(struct np_server *s)
+{
+	struct np_steer *steer;
+
+	pthread_mutex_lock(&s->facts);
+	steer = s->steer;
+	s->steered.sz = sizeof s->steered;
+	if (steer && np_steer_info(steer, &s->steered) < 0)
+		s->steered.sz = 0;
+	s->steer = NULL;
+	pthread_mutex_unlock(&s->facts);
+	return steer;
+}
