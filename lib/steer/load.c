@@ -2,15 +2,19 @@
 /*
  * load: pinned services come and go
  *
- * A service appears whole or not at all: it is pinned under another name and renamed. While services
- * come and go, <bpffs>/netpoll is locked; the kernel drops such a lock however its holder ends.
+ * A service appears whole or not at all, and goes likewise: it is pinned as NAME+new and renamed, and renamed to
+ * NAME+old before it is taken apart. Killed at any moment, what has the service's name is the old one, the new one,
+ * or nothing; what else is left is taken away by the next load, unload and gc of that name.
+ *
+ * While services come and go, netpoll/+lock is locked; the kernel drops such a lock however its holder ends. It is a
+ * folder, since a bpffs has no files, and of mode 0700: netpoll/ itself may be opened, and so locked, by anybody.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
+#include <linux/bpf.h>
 
 #include "steer/steer.h"
 #include "sys/clock.h"
@@ -19,124 +23,175 @@
 #include "sys/lock.h"
 #include "sys/opts.h"
 
-/* What is being loaded; no service can have that name. */
+/* No service can have such names. */
 #define UNFINISHED "+new"
+#define DISCARDED  "+old"
+#define LOCK       "+lock"
+
+#define NAME_CAP (NP_NAME + 8)
+
+/* Whether the service lies below @root. */
+static bool lies_below(const struct np_steer *s, const char *root)
+{
+	char why[FOLDER_WHY];
+	struct pins_home h;
+	int fd = -1;
+	bool yes;
+
+	yes = pins_open_home(root, &h) == 0 && folder_open(h.home, s->name, &fd, why) == 0;
+	sys_close(&fd);
+	pins_close_home(&h);
+	return yes;
+}
+
+static bool is_bpffs(const char *root)
+{
+	char why[FOLDER_WHY];
+	int fd = -1, r;
+
+	r = folder_open_root(root, &fd, why);
+	sys_close(&fd);
+	return r == 0 || r == -EACCES;
+}
 
 /* Where the service lies already, else the first bpffs there is. */
 static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
 {
-	char path[400];
-
-	for (unsigned i = 0; pins_root(bpffs, i); i++) {
-		const char *root = pins_root(bpffs, i);
-
-		snprintf(path, sizeof path, "%s/" NP_STEER_DIR "/%s", root, s->name);
-		if (pins_is_bpffs(root) && sys_exists(path) == 0) {
-			*ret = root;
-			return 0;
-		}
-	}
 	for (unsigned i = 0; pins_root(bpffs, i); i++)
-		if (pins_is_bpffs(pins_root(bpffs, i))) {
+		if (lies_below(s, pins_root(bpffs, i))) {
 			*ret = pins_root(bpffs, i);
 			return 0;
 		}
-	return steer_fail(s, -ENODEV, "no BPF file system at %s: `mount -t bpf bpf %s`",
+	for (unsigned i = 0; pins_root(bpffs, i); i++)
+		if (is_bpffs(pins_root(bpffs, i))) {
+			*ret = pins_root(bpffs, i);
+			return 0;
+		}
+	return steer_fail(s, -ENODEV, "no BPF file system at %s: `mount -t bpf -o mode=0755 bpf %s`",
 			  pins_root(bpffs, 0), pins_root(bpffs, 0));
 }
 
-/* <root>/netpoll, open and locked. It is for everybody to pass through: each service has its mode. */
-static int lock_home(struct np_steer *s, const char *root, bool make, char *dir, size_t cap,
-		     int *ret_fd)
+/* A folder somebody else has made: on a bpffs that was mounted without a mode anybody may. */
+static int refuse_home(struct np_steer *s, const struct pins_home *h, const char *root, int r)
 {
-	struct sys_holder h = { 0 };
-	char holder[80];
-	int fd, r;
-
-	r = pins_path(dir, cap, root, NP_STEER_DIR);
-	if (r == 0 && make) {
-		r = sys_mkdir(dir, 0755);
-		r = r == -EEXIST ? 0 : r ? r : sys_set_access(dir, 0755, (gid_t)-1);
-	}
-	if (r == 0)
-		r = sys_open_dir(dir, &fd);
-	if (r < 0)
-		return steer_fail(s, r, "%s cannot be used: %s", dir, strerror(-r));
-	r = pins_lock(fd, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h);
-	if (r < 0) {
-		sys_close(&fd);
-		sys_holder_format(&h, holder, sizeof holder);
-		return r == -EBUSY ? steer_fail(s, r, "%s is locked by %s: let it go on, or end it", dir, holder) :
-				     steer_fail(s, r, "%s cannot be locked: %s", dir, strerror(-r));
-	}
-	*ret_fd = fd;
-	return 0;
+	if (r == -EACCES && h->why[0])
+		return steer_fail(
+			s, r,
+			"%.80s %.60s: it has to be root's or this user's, and writable by nobody else: remove it, and mount with `mount -t bpf -o mode=0755 bpf %.80s`",
+			h->at, h->why, root);
+	return steer_fail(s, r, "%s cannot be used: %s", h->at, strerror(-r));
 }
 
-static int unlink_in(void *arg, const char *name)
+/* netpoll/ is for everybody to pass through: each service has its mode. */
+static int make_home(struct pins_home *h)
 {
-	char path[512];
+	int fd = -1, r;
+
+	r = folder_make(h->root, NP_STEER_DIR, &h->home, h->why);
+	if (r == 0)
+		r = folder_reopen(h->home, &fd);
+	if (r == 0)
+		r = sys_set_access(fd, 0755, (gid_t)-1);
+	sys_close(&fd);
+	return r == -EEXIST ? folder_open(h->root, NP_STEER_DIR, &h->home, h->why) : r;
+}
+
+static int open_home(struct np_steer *s, const char *root, bool make, struct pins_home *ret)
+{
 	int r;
 
-	r = pins_path(path, sizeof path, arg, name);
-	return r == 0 ? sys_unlink(path) : r;
+	r = pins_open_home(root, ret);
+	if (r == -ENOENT && make && ret->root >= 0)
+		r = make_home(ret);
+	return r < 0 ? refuse_home(s, ret, root, r) : 0;
 }
 
-static int remove_dir(const char *dir)
+static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_fd)
 {
-	int r = sys_dir_each(dir, unlink_in, (void *)dir);
+	char why[FOLDER_WHY], holder[80];
+	struct sys_holder h = { 0 };
+	int folder = -1, fd = -1, r;
 
-	return r == 0 ? sys_rmdir(dir) : r;
+	r = folder_make(home->home, LOCK, &folder, why);
+	if (r == -EEXIST)
+		r = folder_open(home->home, LOCK, &folder, why);
+	if (r == 0)
+		r = folder_reopen(folder, &fd);
+	sys_close(&folder);
+	if (r == 0)
+		r = pins_lock(fd, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h);
+	if (r == 0) {
+		*ret_fd = fd;
+		return 0;
+	}
+	sys_close(&fd);
+	sys_holder_format(&h, holder, sizeof holder);
+	return r == -EBUSY ?
+		       steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at, holder) :
+		       steer_fail(s, r, "%s/" LOCK " cannot be locked: %s", home->at, strerror(-r));
+}
+
+/* Under the lock. 0 also where there is nothing. */
+static int remove_leftover(int home, const char *service, const char *suffix, unsigned *ret_n)
+{
+	char name[NAME_CAP], why[FOLDER_WHY];
+	int r;
+
+	snprintf(name, sizeof name, "%s%s", service, suffix);
+	r = folder_remove(home, name, why);
+	if (r == 0)
+		++*ret_n;
+	return r == -ENOENT ? 0 : r;
+}
+
+static int remove_leftovers(int home, const char *service, unsigned *ret_n)
+{
+	int r = remove_leftover(home, service, UNFINISHED, ret_n);
+
+	return r == 0 ? remove_leftover(home, service, DISCARDED, ret_n) : r;
 }
 
 /* Claims of a service, read from np_claims alone: its other maps may be of another ABI. */
-static int count_claims(const char *dir, unsigned *ret)
+static int count_claims(int folder, unsigned *ret)
 {
-	LIBBPF_OPTS(bpf_obj_get_opts, rdonly, .file_flags = BPF_F_RDONLY);
-	struct bpf_map_info info;
-	unsigned len = sizeof info;
-	char path[512];
-	uint64_t cookie;
-	int fd, r;
+	int fd = -1, r;
 
 	*ret = 0;
-	r = pins_path(path, sizeof path, dir, map_name(MAP_np_claims));
+	r = folder_get(folder, map_name(MAP_np_claims), BPF_F_RDONLY, &fd);
 	if (r < 0)
-		return r;
-	fd = bpf_obj_get_opts(path, &rdonly);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	memset(&info, 0, sizeof info);
-	r = bpf_obj_get_info_by_fd(fd, &info, &len);
-	for (uint32_t w = 0; r == 0 && w < info.max_entries; w++)
-		*ret += bpf_map_lookup_elem(fd, &w, &cookie) == 0;
+		return r == -ENOENT ? 0 : r;
+	r = maps_count_claims(fd, ret);
 	sys_close(&fd);
 	return r;
 }
 
-static int pin_program(const char *dir, unsigned g, int fd)
+static int pin_program(int folder, unsigned g, int fd)
 {
-	char path[512];
+	char name[32];
 
-	snprintf(path, sizeof path, "%s/" NP_STEER_PROG "%u", dir, g);
-	return bpf_obj_pin(fd, path);
+	snprintf(name, sizeof name, NP_STEER_PROG "%u", g);
+	return folder_pin(folder, name, fd);
 }
 
-static int set_modes(const char *dir, const struct np_steer_opts *o)
+/* The folder last: until then it is root's alone, so that its names are ours to step through. */
+static int set_modes(int folder, const struct np_steer_opts *o)
 {
 	gid_t gid = o->gid1 ? (gid_t)(o->gid1 - 1) : (gid_t)-1;
-	char path[512];
-	int r = 0;
+	char name[32];
+	int fd = -1, r = 0;
 
-	for (int i = 0; i < MAP_MAX && r == 0; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, map_name(i));
-		r = sys_set_access(path, map_mode(i), gid);
-	}
+	for (int i = 0; i < MAP_MAX && r == 0; i++)
+		r = sys_set_access_at(folder, map_name(i), map_mode(i), gid);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++) {
-		snprintf(path, sizeof path, "%s/" NP_STEER_PROG "%u", dir, g);
-		r = sys_set_access(path, 0640, gid);
+		snprintf(name, sizeof name, NP_STEER_PROG "%u", g);
+		r = sys_set_access_at(folder, name, 0640, gid);
 	}
-	return r == 0 ? sys_set_access(dir, 0750, gid) : r;
+	if (r == 0)
+		r = folder_reopen(folder, &fd);
+	if (r == 0)
+		r = sys_set_access(fd, 0750, gid);
+	sys_close(&fd);
+	return r;
 }
 
 static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why, size_t cap)
@@ -149,8 +204,8 @@ static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why
 	return r;
 }
 
-/* Loads and pins a whole service in the new folder @dir. */
-static int fill(struct np_steer *s, const char *dir, const struct np_steer_opts *o)
+/* Loads and pins a whole service in the new folder @folder. */
+static int fill(struct np_steer *s, const char *home, int folder, const struct np_steer_opts *o)
 {
 	char why[256] = "";
 	int r;
@@ -160,25 +215,25 @@ static int fill(struct np_steer *s, const char *dir, const struct np_steer_opts 
 		level_explain(s->error, sizeof s->error, r, s->name, why);
 		return r == -EPERM ? r : -NP_EUNSUPPORTED;
 	}
-	r = maps_pin(&s->maps, dir);
+	r = maps_pin(&s->maps, folder);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
-		r = pin_program(dir, g, s->progs[g]);
+		r = pin_program(folder, g, s->progs[g]);
 	if (r < 0)
-		return steer_fail(s, r, "%s cannot be pinned: %s", dir, strerror(-r));
-	r = set_modes(dir, o);
+		return steer_fail(s, r, "%s/%s cannot be pinned: %s", home, s->name, strerror(-r));
+	r = set_modes(folder, o);
 	if (r < 0)
-		return steer_fail(s, r, "%s cannot be given to its group: %s", dir, strerror(-r));
+		return steer_fail(s, r, "%s/%s cannot be given to its group: %s", home, s->name, strerror(-r));
 	return 0;
 }
 
-static int refuse_while_claimed(struct np_steer *s, const char *dir, const char *verb)
+static int refuse_while_claimed(struct np_steer *s, int folder, const char *verb)
 {
 	unsigned claims;
 	int r;
 
-	r = count_claims(dir, &claims);
+	r = count_claims(folder, &claims);
 	if (r < 0)
-		return steer_fail(s, r, "the claims of %s cannot be read: %s", dir, strerror(-r));
+		return steer_fail(s, r, "the claims of the service %s cannot be read: %s", s->name, strerror(-r));
 	if (claims)
 		return steer_fail(
 			s, -EBUSY,
@@ -188,103 +243,161 @@ static int refuse_while_claimed(struct np_steer *s, const char *dir, const char 
 }
 
 /*
- * What is there already. Return: 0: nothing (any more); NP_STEER_ALREADY; -EEXIST, -EBUSY.
+ * Whether the service that is there already stays. Return: 0: it may be replaced; NP_STEER_ALREADY; -EEXIST, -EBUSY.
  */
-static int make_room(struct np_steer *s, const char *dir, const struct np_steer_opts *o)
+static int judge_present(struct np_steer *s, const char *home, int folder, const struct np_steer_opts *o)
 {
 	struct maps m;
 	char what[300] = "";
 	unsigned abi = 0;
 	int r;
 
-	if (sys_exists(dir) == -ENOENT)
-		return 0;
 	maps_init(&m);
-	r = maps_open(&m, dir, &abi, what, sizeof what);
+	r = maps_open(&m, folder, &abi, what, sizeof what);
+	if (r == 0)
+		r = pins_complete(folder) ? 0 : -EPROTO;
 	maps_close(&m);
 	if (!o->force && r == 0)
 		return NP_STEER_ALREADY;
 	if (r == -EACCES || r == -EPERM)
-		return steer_fail(s, r, "%s is there, and uid %d may not look into it: run npsteer as root", dir,
-				  (int)geteuid());
-	if (!o->force)
+		return steer_fail(s, r, "%s/%s is there, and uid %d may not look into it: run npsteer as root", home,
+				  s->name, (int)geteuid());
+	if (!o->force && abi)
 		return steer_fail(
 			s, -EEXIST,
-			"%s is of ABI %u and this npsteer of ABI %u: stop its servers and "
-			"`npsteer load %s --force`",
-			dir, abi, NP_STEER_ABI, s->name);
-	r = refuse_while_claimed(s, dir, "load --force");
-	if (r < 0)
-		return r;
-	r = remove_dir(dir);
-	return r < 0 ? steer_fail(s, r, "%s cannot be removed: %s", dir, strerror(-r)) : 0;
+			"%s/%s is of ABI %u and this npsteer of ABI %u: stop its servers and `npsteer load %s --force`",
+			home, s->name, abi, NP_STEER_ABI, s->name);
+	if (!o->force)
+		return steer_fail(s, -EEXIST,
+				  "%s/%s is incomplete, or no service of this ABI (%u): stop its servers and `npsteer load %s --force`",
+				  home, s->name, NP_STEER_ABI, s->name);
+	return refuse_while_claimed(s, folder, "load --force");
 }
 
-static int load_in(struct np_steer *s, const char *home, const struct np_steer_opts *o)
+/* What has the service's name: -ENOENT, or its folder, open. */
+static int open_present(struct np_steer *s, const struct pins_home *h, int *ret_fd)
 {
-	char dir[400], unfinished[420];
+	char why[FOLDER_WHY];
 	int r;
 
-	r = pins_path(dir, sizeof dir, home, s->name);
-	if (r < 0)
+	r = folder_open(h->home, s->name, ret_fd, why);
+	if (r == 0 || r == -ENOENT)
 		return r;
-	snprintf(unfinished, sizeof unfinished, "%s" UNFINISHED, dir);
-	r = make_room(s, dir, o);
-	if (r != 0)
+	return why[0] ? steer_fail(s, r, "%s/%s %s: remove it", h->at, s->name, why) :
+			steer_fail(s, r, "%s/%s cannot be used: %s", h->at, s->name, strerror(-r));
+}
+
+/* NAME+new becomes NAME. In one step, also where there is one, but for kernels before 5.17, where it is two. */
+static int put_in_place(const struct pins_home *h, const char *name, bool present)
+{
+	char unfinished[NAME_CAP], discarded[NAME_CAP];
+	int r;
+
+	snprintf(unfinished, sizeof unfinished, "%s" UNFINISHED, name);
+	snprintf(discarded, sizeof discarded, "%s" DISCARDED, name);
+	if (!present)
+		return sys_rename_new_at(h->home, unfinished, name);
+	r = sys_rename_swap_at(h->home, unfinished, name);
+	if (r != -EINVAL)
 		return r;
-	remove_dir(unfinished); /* of a load that was killed: we hold the lock */
-	r = sys_mkdir(unfinished, 0700);
+	r = sys_rename_new_at(h->home, name, discarded);
+	return r == 0 ? sys_rename_new_at(h->home, unfinished, name) : r;
+}
+
+static int load_new(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o, bool present)
+{
+	char unfinished[NAME_CAP], why[FOLDER_WHY];
+	unsigned n = 0;
+	int fd = -1, r, e;
+
+	r = remove_leftovers(h->home, s->name, &n);
 	if (r < 0)
-		return steer_fail(s, r, "%s cannot be made: %s", unfinished, strerror(-r));
-	r = fill(s, unfinished, o);
-	if (r == 0)
-		r = sys_rename_new(unfinished, dir);
+		return steer_fail(s, r, "%s/%s" UNFINISHED " cannot be removed: %s", h->at, s->name, strerror(-r));
+	snprintf(unfinished, sizeof unfinished, "%s" UNFINISHED, s->name);
+	r = folder_make(h->home, unfinished, &fd, why);
 	if (r < 0)
-		remove_dir(unfinished);
+		return steer_fail(s, r, "%s/%s cannot be made: %s", h->at, unfinished, strerror(-r));
+	r = fill(s, h->at, fd, o);
+	sys_close(&fd);
+	if (r == 0) {
+		r = put_in_place(h, s->name, present);
+		if (r < 0)
+			steer_fail(s, r, "%s/%s cannot be put in its place: %s", h->at, unfinished, strerror(-r));
+	}
+	e = remove_leftovers(h->home, s->name, &n);
+	if (r == 0 && e < 0)
+		steer_log(s, 1, "%s/%s" DISCARDED " is left over: %s", h->at, s->name, strerror(-e));
 	return r;
 }
 
-static int unload_in(struct np_steer *s, const char *home, const struct np_steer_opts *o)
+static int load_in(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o)
 {
-	char dir[400];
-	int r;
+	bool present;
+	int fd = -1, r;
 
-	r = pins_path(dir, sizeof dir, home, s->name);
-	if (r == 0)
-		r = sys_exists(dir);
-	if (r == -ENOENT)
-		return steer_fail(s, r, "there is no service %s in %s", s->name, home);
-	if (r == 0 && !o->force)
-		r = refuse_while_claimed(s, dir, "unload");
-	if (r < 0)
+	r = open_present(s, h, &fd);
+	if (r < 0 && r != -ENOENT)
 		return r;
-	r = remove_dir(dir);
-	return r < 0 ? steer_fail(s, r, "%s cannot be removed: %s", dir, strerror(-r)) : 0;
+	present = r == 0;
+	r = present ? judge_present(s, h->at, fd, o) : 0;
+	sys_close(&fd);
+	return r == 0 ? load_new(s, h, o, present) : r;
 }
 
-/* Runs @act on <root>/netpoll under its lock, for a service that is not joined. */
+/* Renamed, then taken apart. An unload that was killed is brought to its end by this one. */
+static int unload_in(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o)
+{
+	char discarded[NAME_CAP];
+	unsigned left = 0;
+	int fd = -1, r, e;
+
+	r = open_present(s, h, &fd);
+	if (r == 0 && !o->force)
+		r = refuse_while_claimed(s, fd, "unload");
+	sys_close(&fd);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	e = remove_leftovers(h->home, s->name, &left);
+	snprintf(discarded, sizeof discarded, "%s" DISCARDED, s->name);
+	if (r == 0 && e == 0) {
+		r = sys_rename_new_at(h->home, s->name, discarded);
+		if (r == 0)
+			e = remove_leftovers(h->home, s->name, &left);
+	}
+	if (r == 0 || left)
+		r = e;
+	if (r == -ENOENT)
+		return steer_fail(s, r, "there is no service %s in %s", s->name, h->at);
+	return r < 0 ? steer_fail(s, r, "%s/%s cannot be removed: %s", h->at, s->name, strerror(-r)) : 0;
+}
+
+/* Runs @act in <root>/netpoll under its lock, for a service that is not joined. */
 static int at_home(const char *service, const struct np_steer_opts *opts, bool make,
-		   int (*act)(struct np_steer *, const char *, const struct np_steer_opts *))
+		   int (*act)(struct np_steer *, const struct pins_home *, const struct np_steer_opts *))
 {
 	const char *root = NULL;
 	struct np_steer_opts o;
+	struct pins_home h = { .root = -1, .home = -1 };
 	struct np_steer s;
-	char home[300];
-	int fd, r;
+	int fd = -1, r;
 
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
 	steer_init(&s);
+	s.log = o.log;
+	s.log_arg = o.log_arg;
 	r = steer_check(&s, service, &o);
 	if (r == 0)
 		r = find_root(&s, o.bpffs, &root);
 	if (r == 0)
-		r = lock_home(&s, root, make, home, sizeof home, &fd);
-	if (r == 0) {
-		r = act(&s, home, &o);
-		sys_close(&fd);
-	}
+		r = open_home(&s, root, make, &h);
+	if (r == 0)
+		r = lock_home(&s, &h, &fd);
+	if (r == 0)
+		r = act(&s, &h, &o);
+	sys_close(&fd);
+	pins_close_home(&h);
 	if (r < 0)
 		steer_tell(&s, r, &o);
 	steer_fini(&s);

@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "netpoll/steer.h"
+#include "steer/folder.h"
 #include "steer/object.h"
 #include "steer/words.h"
 #include "sys/fault.h"
@@ -126,76 +127,117 @@ int maps_create(struct maps *m, char *why, size_t cap)
 	return r;
 }
 
-int maps_pin(const struct maps *m, const char *dir)
+int maps_pin(const struct maps *m, int folder)
 {
-	char path[512];
 	int r = 0;
 
-	SYS_FAULT(bpf);
-	for (int i = 0; i < MAP_MAX && r == 0; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, table[i].name);
-		r = bpf_obj_pin(m->fd[i], path);
-	}
+	for (int i = 0; i < MAP_MAX && r == 0; i++)
+		r = folder_pin(folder, table[i].name, m->fd[i]);
 	return r;
 }
 
-static int open_one(const char *path, bool *ret_readonly)
+static int open_one(int folder, enum map which, int *ret_fd, bool *ret_readonly)
 {
-	LIBBPF_OPTS(bpf_obj_get_opts, rdonly, .file_flags = BPF_F_RDONLY);
-	int fd = bpf_obj_get(path);
+	int r = folder_get(folder, table[which].name, 0, ret_fd);
 
 	*ret_readonly = false;
-	if (fd != -EACCES && fd != -EPERM)
-		return fd;
+	if (r != -EACCES && r != -EPERM)
+		return r;
 	*ret_readonly = true;
-	return bpf_obj_get_opts(path, &rdonly);
+	return folder_get(folder, table[which].name, BPF_F_RDONLY, ret_fd);
+}
+
+/* ------------------------------------------------------------------ maps that another has made */
+
+static int shape_of(int fd, struct bpf_map_info *ret)
+{
+	unsigned len = sizeof *ret;
+
+	memset(ret, 0, sizeof *ret);
+	return bpf_obj_get_info_by_fd(fd, ret, &len);
 }
 
 /* Whether an open map has the shape that the program of this library was built with. */
 static bool same_shape(int fd, const struct object *o, const char *name)
 {
 	struct bpf_map_info have, want;
-	unsigned len = sizeof have;
 
-	memset(&have, 0, sizeof have);
 	object_map_shape(o, name, &want);
-	if (bpf_obj_get_info_by_fd(fd, &have, &len) < 0)
-		return false;
-	return have.type == want.type && have.key_size == want.key_size &&
-	       have.value_size == want.value_size && have.max_entries == want.max_entries;
+	return shape_of(fd, &have) == 0 && have.type == want.type && have.key_size == want.key_size &&
+	       have.value_size == want.value_size && have.max_entries == want.max_entries &&
+	       have.map_flags == want.map_flags;
+}
+
+#define FOREIGN_MAX 65536u
+
+/*
+ * The only reader of a map whose shape is not this library's: of an array or a sockarray, which have numbers for keys
+ * and one value each. A value goes into room of its own size: the kernel writes as much as the map says, and of a
+ * per-CPU map as much for each CPU. -EPROTO: it is another kind of map.
+ */
+static int foreign_read(int fd, enum bpf_map_type type, uint32_t key, void *ret, size_t n)
+{
+	struct bpf_map_info info;
+	void *value;
+	int r;
+
+	r = shape_of(fd, &info);
+	if (r < 0)
+		return r;
+	if (info.type != type || info.key_size != sizeof key || info.value_size < n || info.value_size > FOREIGN_MAX)
+		return -EPROTO;
+	value = calloc(1, info.value_size + 8); /* an array's is rounded up to eight */
+	if (!value)
+		return -ENOMEM;
+	r = bpf_map_lookup_elem(fd, &key, value);
+	if (r == 0)
+		memcpy(ret, value, n);
+	free(value);
+	return r;
 }
 
 /* The ABI number is the first word of np_config in every ABI; 0 if even that cannot be had. */
 static unsigned abi_of(int config_fd)
 {
-	struct bpf_map_info info;
-	unsigned len = sizeof info;
-	char value[4096];
-	uint32_t zero = 0, abi;
+	uint32_t abi;
 
-	memset(&info, 0, sizeof info);
-	if (bpf_obj_get_info_by_fd(config_fd, &info, &len) < 0 || info.value_size > sizeof value ||
-	    info.key_size != sizeof zero || info.value_size < sizeof abi ||
-	    bpf_map_lookup_elem(config_fd, &zero, value) < 0)
-		return 0;
-	memcpy(&abi, value, sizeof abi);
-	return abi;
+	return foreign_read(config_fd, BPF_MAP_TYPE_ARRAY, 0, &abi, sizeof abi) == 0 ? abi : 0;
 }
 
-static int open_all(struct maps *m, const char *dir, const struct object *o, char *why, size_t cap)
+int maps_count_claims(int fd, unsigned *ret)
+{
+	struct bpf_map_info info;
+	uint64_t cookie;
+	unsigned n = 0;
+	int r;
+
+	r = shape_of(fd, &info);
+	for (uint32_t w = 0; r == 0 && w < info.max_entries; w++) {
+		r = foreign_read(fd, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, w, &cookie, sizeof cookie);
+		n += r == 0;
+		if (r == -ENOENT)
+			r = 0;
+		if (w >= FOREIGN_MAX)
+			r = -EPROTO;
+	}
+	if (r == 0)
+		*ret = n;
+	return r == -EPROTO ? 0 : r;
+}
+
+static int open_all(struct maps *m, int folder, const struct object *o, char *why, size_t cap)
 {
 	bool readonly, members;
-	char path[512];
+	int r;
 
 	for (int i = 0; i < MAP_MAX; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, table[i].name);
 		members = table[i].mode & 0020;
-		m->fd[i] = open_one(path, &readonly);
-		snprintf(why, cap, "%s", path);
-		if (m->fd[i] == -ENOENT)
+		snprintf(why, cap, "%s", table[i].name);
+		r = open_one(folder, i, &m->fd[i], &readonly);
+		if (r == -ENOENT)
 			return -EPROTO;
-		if (m->fd[i] < 0)
-			return m->fd[i];
+		if (r < 0)
+			return r;
 		if (readonly && members)
 			return -EACCES;
 		if (!same_shape(m->fd[i], o, table[i].name))
@@ -205,37 +247,34 @@ static int open_all(struct maps *m, const char *dir, const struct object *o, cha
 }
 
 /* np_config first: it says whether the others can be understood. */
-static int check_abi(const char *dir, unsigned *ret_abi, char *why, size_t cap)
+static int check_abi(int folder, unsigned *ret_abi, char *why, size_t cap)
 {
+	int fd = -1, r;
 	bool readonly;
-	int fd, r;
 
-	snprintf(why, cap, "%s/%s", dir, table[MAP_np_config].name);
-	fd = open_one(why, &readonly);
+	snprintf(why, cap, "%s", table[MAP_np_config].name);
 	*ret_abi = 0;
-	if (fd < 0)
-		return fd == -ENOENT ? -EPROTO : fd;
+	r = open_one(folder, MAP_np_config, &fd, &readonly);
+	if (r < 0)
+		return r == -ENOENT ? -EPROTO : r;
 	*ret_abi = abi_of(fd);
-	r = *ret_abi == NP_STEER_ABI ? 0 : -EPROTO;
 	sys_close(&fd);
-	return r;
+	return *ret_abi == NP_STEER_ABI ? 0 : -EPROTO;
 }
 
-int maps_open(struct maps *m, const char *dir, unsigned *ret_abi, char *why, size_t cap)
+int maps_open(struct maps *m, int folder, unsigned *ret_abi, char *why, size_t cap)
 {
 	struct object *o;
 	int r;
 
-	r = sys_exists(dir);
-	if (r == 0)
-		r = check_abi(dir, ret_abi, why, cap);
+	r = check_abi(folder, ret_abi, why, cap);
 	if (r < 0)
 		return r;
 	*ret_abi = 0; /* from here on it is theirs and ours; what may be wrong is what is there */
 	r = object_open(&o, NP_STEER_L2, why, cap);
 	if (r < 0)
 		return r;
-	r = open_all(m, dir, o, why, cap);
+	r = open_all(m, folder, o, why, cap);
 	object_close(&o);
 	if (r == 0)
 		r = map_parts(m, true);

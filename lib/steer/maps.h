@@ -53,13 +53,19 @@ void maps_init(struct maps *m);
 int maps_create(struct maps *m, char *why, size_t cap);
 int maps_fake(struct maps *m);
 /*
- * maps_open() - the maps pinned in @dir
+ * maps_open() - the maps pinned in a folder that is open (folder.h)
  *
  * Return: 0; -EPROTO when they are not ours: *ret_abi is their ABI number then, 0 if they are not
  *         complete; -ENOENT, -EACCES, -EPERM: @why names the map.
  */
-int maps_open(struct maps *m, const char *dir, unsigned *ret_abi, char *why, size_t cap);
-int maps_pin(const struct maps *m, const char *dir);
+int maps_open(struct maps *m, int folder, unsigned *ret_abi, char *why, size_t cap);
+int maps_pin(const struct maps *m, int folder);
+/*
+ * maps_count_claims() - claims in the np_claims of any ABI that is open as @fd
+ *
+ * Return: 0, *ret is 0 where it is no map of claims at all; -errno.
+ */
+int maps_count_claims(int fd, unsigned *ret);
 void maps_close(struct maps *m);
 /* The configuration, also where it may only be read. */
 int maps_config(const struct maps *m, struct np_config *ret);

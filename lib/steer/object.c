@@ -87,6 +87,7 @@ void object_map_shape(const struct object *o, const char *name, struct bpf_map_i
 	ret->key_size = bpf_map__key_size(m);
 	ret->value_size = bpf_map__value_size(m);
 	ret->max_entries = bpf_map__max_entries(m);
+	ret->map_flags = bpf_map__map_flags(m);
 }
 
 int object_load_program(struct object *o, const struct maps *m, unsigned g, int *ret_fd)

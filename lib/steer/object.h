@@ -26,7 +26,7 @@ void object_close(struct object **o);
 
 int object_load_maps(struct object *o);
 int object_map_fd(const struct object *o, const char *name);
-/* type, key_size, value_size, max_entries. */
+/* type, key_size, value_size, max_entries, map_flags. */
 void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret);
 
 /* object_load_program() - the program of group @g, over the maps of @m. Return: 0, or -errno as the kernel said. */

@@ -11,15 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
+#include <linux/bpf.h>
 
+#include "steer/folder.h"
 #include "steer/steer.h"
-#include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/lock.h"
 #include "sys/opts.h"
-
-#define BPF_FS_MAGIC 0xcafe4a11u
 
 static const char *const default_roots[] = { "/sys/fs/bpf", "/run/netpoll/bpf", NULL };
 
@@ -32,37 +30,74 @@ const char *pins_root(const char *bpffs, unsigned i)
 	return default_roots[i];
 }
 
-bool pins_is_bpffs(const char *path)
+int pins_open_home(const char *root, struct pins_home *ret)
 {
-	long magic;
+	struct pins_home h = { .root = -1, .home = -1 };
+	int r;
 
-	return sys_fs_magic(path, &magic) == 0 && (unsigned)magic == BPF_FS_MAGIC;
+	r = folder_open_root(root, &h.root, h.why);
+	snprintf(h.at, sizeof h.at, "%s", root);
+	if (r == 0) {
+		r = folder_open(h.root, NP_STEER_DIR, &h.home, h.why);
+		snprintf(h.at, sizeof h.at, "%s/" NP_STEER_DIR, root);
+	}
+	*ret = h;
+	return r;
 }
 
-int pins_path(char *dst, size_t cap, const char *a, const char *b)
+void pins_close_home(struct pins_home *h)
 {
-	return snprintf(dst, cap, "%s/%s", a, b) < (int)cap ? 0 : -ENAMETOOLONG;
+	sys_close(&h->home);
+	sys_close(&h->root);
 }
 
-/*
- * Finds the folder of a service. A path that may not be searched is remembered: the service may
- * well be there.
- */
-static int find_dir(const char *service, const char *bpffs, char *dst, size_t cap)
+int pins_distrust(struct np_steer *s, const char *at, const char *why)
 {
-	int r, barred = -ENOENT;
+	return steer_fail(s, -EACCES,
+			  "%.160s %.60s, and is not trusted: it has to be root's or this user's, and writable by nobody else",
+			  at, why);
+}
+
+/* What is in the way, if anything is: the service may well be behind it. */
+struct barrier {
+	char at[300];
+	char why[FOLDER_WHY];
+};
+
+/* The service below one root. */
+static int find_below(struct np_steer *s, const char *root, int *ret_fd, struct barrier *b)
+{
+	struct pins_home h;
+	int r;
+
+	r = pins_open_home(root, &h);
+	if (r == 0)
+		r = folder_open(h.home, s->name, ret_fd, h.why);
+	if (r == 0 || h.home >= 0)
+		snprintf(h.at + strlen(h.at), sizeof h.at - strlen(h.at), "/%s", s->name);
+	pins_close_home(&h);
+	if (r == -EACCES && !b->at[0]) {
+		memcpy(b->at, h.at, sizeof b->at);
+		memcpy(b->why, h.why, sizeof b->why);
+	}
+	if (r == 0 && snprintf(s->dir, sizeof s->dir, "%s", h.at) >= (int)sizeof s->dir) {
+		sys_close(ret_fd);
+		r = -ENAMETOOLONG;
+	}
+	return r;
+}
+
+/* In the order of the roots. One that is barred, or that somebody else has prepared, does not hide the next. */
+static int find_dir(struct np_steer *s, const char *bpffs, int *ret_fd, struct barrier *b)
+{
+	int r;
 
 	for (unsigned i = 0; pins_root(bpffs, i); i++) {
-		if (snprintf(dst, cap, "%s/" NP_STEER_DIR "/%s", pins_root(bpffs, i), service) >=
-		    (int)cap)
-			return -ENAMETOOLONG;
-		r = sys_exists(dst);
-		if (r == 0)
-			return 0;
-		if (r == -EACCES && barred == -ENOENT)
-			barred = r;
+		r = find_below(s, pins_root(bpffs, i), ret_fd, b);
+		if (r != -ENOENT && r != -ENODEV && r != -EACCES)
+			return r;
 	}
-	return barred;
+	return b->at[0] ? -EACCES : -ENOENT;
 }
 
 static int say_barred(struct np_steer *s, int r, const char *what)
@@ -86,25 +121,25 @@ static int say_foreign(struct np_steer *s, unsigned abi, const char *what)
 		what, NP_STEER_ABI, s->name, s->name);
 }
 
-/* @s->dir is the folder of the service. */
-static int open_service(struct np_steer *s)
+/* @folder and @s->dir are the folder of the service. */
+static int open_service(struct np_steer *s, int folder)
 {
 	struct np_config c;
-	char what[300] = "";
+	char name[64] = "", what[sizeof s->dir + 80];
 	unsigned abi = 0;
 	int fd, r;
 
-	snprintf(what, sizeof what, "%s", s->dir);
-	r = sys_open_dir(s->dir, &s->lock_fd);
+	r = folder_reopen(folder, &s->lock_fd);
 	if (r == 0)
-		r = maps_open(&s->maps, s->dir, &abi, what, sizeof what);
+		r = maps_open(&s->maps, folder, &abi, name, sizeof name);
 	if (r == 0)
 		r = maps_config(&s->maps, &c);
 	if (r == 0) {
 		s->level = c.level >= NP_STEER_L4 ? NP_STEER_L4 : c.level == NP_STEER_L3 ? NP_STEER_L3 : NP_STEER_L2;
 		r = level_program(s, 0, &fd); /* may we attach at all? */
-		snprintf(what, sizeof what, "%s/" NP_STEER_PROG "0", s->dir);
+		snprintf(name, sizeof name, NP_STEER_PROG "0");
 	}
+	snprintf(what, sizeof what, "%s%s%s", s->dir, name[0] ? "/" : "", name);
 	if (r == -EACCES || r == -EPERM)
 		return say_barred(s, r, what);
 	if (r == -EPROTO || r == -ENOENT)
@@ -126,16 +161,21 @@ static void back_out(struct np_steer *s)
 
 int pins_join(struct np_steer *s, const char *bpffs)
 {
-	int r;
+	struct barrier b = { 0 };
+	int fd = -1, r;
 
-	r = find_dir(s->name, bpffs, s->dir, sizeof s->dir);
+	r = find_dir(s, bpffs, &fd, &b);
 	if (r == -EACCES)
-		r = say_barred(s, r, s->dir);
-	else if (r < 0)
+		r = b.why[0] ? pins_distrust(s, b.at, b.why) : say_barred(s, r, b.at);
+	else if (r == -ENOENT)
 		r = steer_fail(s, r, "there is no service %s in %s: `npsteer load %s`", s->name,
 			       pins_root(bpffs, 0), s->name);
+	else if (r < 0)
+		r = steer_fail(s, r, "the service %s cannot be looked for in %s: %s", s->name, pins_root(bpffs, 0),
+			       strerror(-r));
 	if (r == 0)
-		r = open_service(s);
+		r = open_service(s, fd);
+	sys_close(&fd);
 	if (r < 0) {
 		back_out(s);
 		return r;
@@ -146,16 +186,23 @@ int pins_join(struct np_steer *s, const char *bpffs)
 
 int pins_program(struct np_steer *s, unsigned g, int *ret_fd)
 {
-	LIBBPF_OPTS(bpf_obj_get_opts, rdonly, .file_flags = BPF_F_RDONLY); /* enough to attach */
-	char path[sizeof s->dir + 32];
-	int fd;
+	char name[32];
 
-	snprintf(path, sizeof path, "%s/" NP_STEER_PROG "%u", s->dir, g);
-	fd = bpf_obj_get_opts(path, &rdonly);
-	if (fd < 0)
-		return fd;
-	*ret_fd = fd;
-	return 0;
+	snprintf(name, sizeof name, NP_STEER_PROG "%u", g);
+	return folder_get(s->lock_fd, name, BPF_F_RDONLY, ret_fd); /* enough to attach */
+}
+
+bool pins_complete(int folder)
+{
+	char name[32];
+	int fd = -1, r = 0;
+
+	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++) {
+		snprintf(name, sizeof name, NP_STEER_PROG "%u", g);
+		r = folder_get(folder, name, BPF_F_RDONLY, &fd);
+		sys_close(&fd);
+	}
+	return r == 0;
 }
 
 int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder)
@@ -165,10 +212,18 @@ int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder)
 	return r == -EAGAIN ? -EBUSY : r;
 }
 
+static int pins_tell_barred(const struct pins_home *h, const struct np_steer_opts *o)
+{
+	if (o->error && o->error_cap)
+		snprintf(o->error, o->error_cap, "%s %s", h->at,
+			 h->why[0] ? h->why : strerror(EACCES));
+	return -EACCES;
+}
+
 struct listing {
 	int (*fn)(void *arg, const char *name, const char *path);
 	void *arg;
-	const char *home;
+	const char *at;
 };
 
 static int list_one(void *arg, const char *name)
@@ -176,7 +231,7 @@ static int list_one(void *arg, const char *name)
 	struct listing *l = arg;
 	char path[512];
 
-	if (!steer_name_ok(name) || pins_path(path, sizeof path, l->home, name) < 0)
+	if (!steer_name_ok(name) || snprintf(path, sizeof path, "%s/%s", l->at, name) >= (int)sizeof path)
 		return 0; /* an unfinished load, or nothing of ours */
 	return l->fn(l->arg, name, path);
 }
@@ -185,22 +240,23 @@ int np_steer_list(const struct np_steer_opts *opts,
 		  int (*fn)(void *arg, const char *name, const char *path), void *arg)
 {
 	struct np_steer_opts o;
-	bool found = false;
-	char home[300];
-	int r;
+	int r, found = -ENODEV;
 
 	r = sys_opts_take(&o, sizeof o, opts);
 	for (unsigned i = 0; r == 0 && pins_root(o.bpffs, i); i++) {
-		struct listing l = { fn, arg, home };
+		struct pins_home h;
+		struct listing l = { fn, arg, h.at };
 
-		if (!pins_is_bpffs(pins_root(o.bpffs, i)))
-			continue;
-		found = true;
-		r = pins_path(home, sizeof home, pins_root(o.bpffs, i), NP_STEER_DIR);
+		r = pins_open_home(pins_root(o.bpffs, i), &h);
+		if (r == 0 || (r == -ENOENT && h.root >= 0))
+			found = 0; /* perhaps no service was ever loaded there */
 		if (r == 0)
-			r = sys_dir_each(home, list_one, &l);
-		if (r == -ENOENT)
-			r = 0; /* no service was ever loaded there */
+			r = folder_each(h.home, list_one, &l);
+		else if (r == -EACCES && found == -ENODEV)
+			found = pins_tell_barred(&h, &o);
+		if (r == -ENOENT || r == -ENODEV || r == -EACCES)
+			r = 0;
+		pins_close_home(&h);
 	}
-	return r == 0 && !found ? -ENODEV : r;
+	return r ? r : found;
 }

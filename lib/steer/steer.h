@@ -5,6 +5,7 @@
  *   steer    a service as this process has it: opened, closed, described
  *   level    which level can be had, and the sentence that says why
  *   pins     services in a bpffs: found, joined, listed;  load: loaded and unloaded
+ *   folder   the only way to what is pinned, and whose it is
  *   maps     the maps; object: the embedded program; words: what libbpf says
  *   cause    why bpf(2) was refused, in a sentence
  *   worker   a claim and its line
@@ -27,6 +28,7 @@
 #include <stdint.h>
 
 #include "netpoll/steer.h"
+#include "steer/folder.h"
 #include "steer/maps.h"
 #include "steer/own.h"
 #include "sys/addr.h"
@@ -159,12 +161,22 @@ void level_explain(char *dst, size_t cap, int err, const char *service, const ch
 int pins_join(struct np_steer *s, const char *bpffs);
 /* Where to look, in order: what the caller says, else the environment, else the usual places. */
 const char *pins_root(const char *bpffs, unsigned i);
-bool pins_is_bpffs(const char *path);
-/* "a/b"; -ENAMETOOLONG. */
-int pins_path(char *dst, size_t cap, const char *a, const char *b);
+/* <root>/netpoll, where services are. */
+struct pins_home {
+	int root, home;   /* open, -1: not */
+	char at[300];     /* what could not be opened, else netpoll's path: for sentences */
+	char why[FOLDER_WHY]; /* as folder_open() */
+};
+/* As folder_open_root() and folder_open(). pins_close_home() in any case. */
+int pins_open_home(const char *root, struct pins_home *ret);
+void pins_close_home(struct pins_home *h);
+/* The sentence for a folder that is not trusted: -EACCES. */
+int pins_distrust(struct np_steer *s, const char *at, const char *why);
 struct sys_holder;
-/* As sys_lock(), on a folder of pins; -EBUSY instead of -EAGAIN. */
+/* As sys_lock(), on a folder of pins that folder_reopen() gave; -EBUSY instead of -EAGAIN. */
 int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder);
+/* Whether every program is there; that they can be opened. */
+bool pins_complete(int folder);
 /* The pinned program of group @g. */
 int pins_program(struct np_steer *s, unsigned g, int *ret_fd);
 

@@ -13,49 +13,39 @@
 #include <unistd.h>
 
 #include "sys/fault.h"
+#include "sys/io.h"
 
-int sys_open_dir(const char *path, int *ret_fd)
+static int fs_open(int at, const char *path, int flags, int *ret_fd)
 {
 	int fd;
 
 	SYS_FAULT(open);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(at, path, flags | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
 	return 0;
 }
 
-int sys_mkdir(const char *path, mode_t mode)
+int sys_open_folder(const char *path, int *ret_fd)
 {
-	SYS_FAULT(fs);
-	return mkdir(path, mode) < 0 ? -errno : 0;
+	return fs_open(AT_FDCWD, path, O_PATH, ret_fd);
 }
 
-int sys_rmdir(const char *path)
+int sys_open_folder_at(int at, const char *name, int *ret_fd)
 {
-	SYS_FAULT(fs);
-	return rmdir(path) < 0 ? -errno : 0;
+	return fs_open(at, name, O_PATH | O_NOFOLLOW, ret_fd);
+}
+
+int sys_open_dir_at(int at, const char *name, int *ret_fd)
+{
+	return fs_open(at, name, O_RDONLY | O_NOFOLLOW, ret_fd);
 }
 
 int sys_unlink(const char *path)
 {
 	SYS_FAULT(fs);
 	return unlink(path) < 0 ? -errno : 0;
-}
-
-int sys_rename_new(const char *from, const char *to)
-{
-	SYS_FAULT(fs);
-	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
-}
-
-int sys_set_access(const char *path, mode_t mode, gid_t gid)
-{
-	SYS_FAULT(fs);
-	if (gid != (gid_t)-1 && chown(path, (uid_t)-1, gid) < 0)
-		return -errno;
-	return chmod(path, mode) < 0 ? -errno : 0;
 }
 
 int sys_lstat(const char *path, struct stat *ret)
@@ -71,28 +61,89 @@ int sys_exists(const char *path)
 	return stat(path, &st) < 0 ? -errno : 0;
 }
 
-int sys_fs_magic(const char *path, long *ret)
+int sys_fstat(int fd, struct stat *ret)
+{
+	struct stat st;
+
+	SYS_FAULT(fs);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret = st;
+	return 0;
+}
+
+int sys_mkdir_at(int at, const char *name, mode_t mode)
+{
+	SYS_FAULT(fs);
+	return mkdirat(at, name, mode) < 0 ? -errno : 0;
+}
+
+int sys_unlink_at(int at, const char *name, bool dir)
+{
+	SYS_FAULT(fs);
+	return unlinkat(at, name, dir ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
+}
+
+static int fs_rename(int at, const char *from, const char *to, unsigned flags)
+{
+	SYS_FAULT(fs);
+	return renameat2(at, from, at, to, flags) < 0 ? -errno : 0;
+}
+
+int sys_rename_new_at(int at, const char *from, const char *to)
+{
+	return fs_rename(at, from, to, RENAME_NOREPLACE);
+}
+
+int sys_rename_swap_at(int at, const char *a, const char *b)
+{
+	return fs_rename(at, a, b, RENAME_EXCHANGE);
+}
+
+int sys_set_access(int fd, mode_t mode, gid_t gid)
+{
+	SYS_FAULT(fs);
+	if (gid != (gid_t)-1 && fchown(fd, (uid_t)-1, gid) < 0)
+		return -errno;
+	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+int sys_set_access_at(int at, const char *name, mode_t mode, gid_t gid)
+{
+	SYS_FAULT(fs);
+	if (gid != (gid_t)-1 && fchownat(at, name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return fchmodat(at, name, mode, 0) < 0 ? -errno : 0;
+}
+
+int sys_fs_magic(int fd, long *ret)
 {
 	struct statfs st;
 
 	SYS_FAULT(fs);
-	if (statfs(path, &st) < 0)
+	if (fstatfs(fd, &st) < 0)
 		return -errno;
 	*ret = (long)st.f_type;
 	return 0;
 }
 
-int sys_dir_each(const char *path, int (*fn)(void *arg, const char *name), void *arg)
+int sys_dir_each(int *fd, int (*fn)(void *arg, const char *name), void *arg)
 {
-	DIR *d = opendir(path);
+	DIR *d = fdopendir(*fd);
 	struct dirent *e;
 	int r = 0;
 
-	if (!d)
-		return -errno;
-	while (r == 0 && (e = readdir(d)))
+	if (!d) {
+		r = -errno;
+		sys_close(fd);
+		return r;
+	}
+	*fd = -1;
+	while (r == 0 && (errno = 0, e = readdir(d)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
 			r = fn(arg, e->d_name);
+	if (r == 0 && !e && errno)
+		r = -errno;
 	closedir(d);
 	return r;
 }

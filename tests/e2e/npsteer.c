@@ -197,6 +197,51 @@ START_TEST(a_load_that_fails_takes_its_mount_back)
 }
 END_TEST
 
+/* On a bpffs as `mount -t bpf bpf DIR` makes it a stranger came first. The next place is used as if that were not there. */
+START_TEST(a_strangers_folder_hides_no_service)
+{
+	struct ran r;
+	char *a;
+
+	NEEDS_RIGHTS();
+	must("load web --bpffs " USUAL);
+	must_sh("mkdir -p " OWN " && mount --move " USUAL " " OWN);
+	ck_assert_int_eq(mount("bpf", USUAL, "bpf", 0, NULL), 0);
+	must_sh("setpriv --reuid 1234 --regid 1234 --clear-groups mkdir -p " USUAL "/netpoll/web");
+
+	a = answer("status web");
+	must_have(a, "\"path\":\"" OWN "/netpoll/web\"");
+	free(a);
+	a = answer("status");
+	must_have(a, "\"path\":\"" OWN "/netpoll/web\"");
+	free(a);
+	a = answer("check");
+	must_have(a, USUAL "/netpoll belongs to uid 1234");
+	free(a);
+	must("unload web");
+	npsteer(&r, "load web");
+	ck_assert_int_eq(r.code, DENIED);
+	must_have(r.err, "belongs to uid 1234");
+	ck_assert(exists(USUAL "/netpoll/web"));
+	ran_free(&r);
+}
+END_TEST
+
+/* Of a RuntimeDirectory=netpoll, say: whose folder it is could put another in its place. */
+START_TEST(nothing_is_mounted_where_a_stranger_owns_the_way)
+{
+	NEEDS_RIGHTS();
+	must_sh("mkdir -p " OWN " && chown 1234:1234 /run/netpoll");
+	ck_assert_int_eq(mount("bpf", USUAL, "bpf", 0, "mode=0700"), 0);
+
+	fails_with(DENIED, "others may write or own", "load web --group 4321");
+	ck_assert(!is_bpffs(OWN));
+	must_sh("rm -r /run/netpoll && ln -s '%s' /run/netpoll", tool_dir);
+	fails_with(FAILED, "Not a directory", "load web --group 4321");
+	must_sh("! test -e '%s/bpf'", tool_dir);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ rights, kernels, ABIs */
 
 START_TEST(without_rights_the_sentence_asks_for_root)
@@ -225,7 +270,7 @@ START_TEST(without_rights_a_missing_bpffs_is_explained)
 	npsteer_as(&r, 1234, "load web");
 
 	ck_assert_int_eq(r.code, DENIED);
-	must_have(r.err, "as root, `mount -t bpf bpf " USUAL "`");
+	must_have(r.err, "as root, `mount -t bpf -o mode=0755 bpf " USUAL "`");
 	ran_free(&r);
 	fails_with(ABSENT, "no BPF file system at " USUAL, "status");
 }
@@ -561,6 +606,8 @@ int main(void)
 	tcase_add_test(t, a_group_that_cannot_pass_gets_a_bpffs_of_our_own);
 	tcase_add_test(t, a_group_that_cannot_pass_the_given_place_is_told_where);
 	tcase_add_test(t, a_load_that_fails_takes_its_mount_back);
+	tcase_add_test(t, a_strangers_folder_hides_no_service);
+	tcase_add_test(t, nothing_is_mounted_where_a_stranger_owns_the_way);
 	tcase_add_test(t, without_rights_the_sentence_asks_for_root);
 	tcase_add_test(t, without_rights_a_missing_bpffs_is_explained);
 	tcase_add_test(t, a_member_of_the_group_sees_but_does_not_set);

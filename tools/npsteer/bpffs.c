@@ -3,6 +3,7 @@
 #include "bpffs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "steer_abi.h"
+#include "netpoll/steer.h"
 
 const char *bpffs_place(const char *given, unsigned i)
 {
@@ -31,15 +32,26 @@ bool bpffs_is(const char *path)
 	return statfs(path, &s) == 0 && (unsigned)s.f_type == (unsigned)BPF_FS_MAGIC;
 }
 
+struct search {
+	const char *service;
+	bool found;
+};
+
+static int bpffs_compare(void *arg, const char *name, const char *path)
+{
+	struct search *s = arg;
+
+	s->found = !strcmp(name, s->service);
+	return s->found;
+}
+
+/* The library looks: it follows no name that somebody else may have put there. */
 bool bpffs_has(const char *root, const char *service)
 {
-	char path[512];
-	struct stat st;
+	struct search s = { service, false };
 
-	if (snprintf(path, sizeof path, "%s/" NP_STEER_DIR "/%s", root, service) >=
-	    (int)sizeof path)
-		return false;
-	return stat(path, &st) == 0;
+	np_steer_list(NP_OPTS(np_steer_opts, .bpffs = root), bpffs_compare, &s);
+	return s.found;
 }
 
 static bool may_pass(const struct stat *st, gid_t gid)
@@ -69,39 +81,58 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
 	}
 }
 
-/* Every folder of the path that is missing, open to all: what is pinned has its own modes. */
-static int make_path(const char *path)
+/* What is mounted on must not be another's to move: a folder of root's or this user's, written by nobody else. */
+static int bpffs_judge(int fd)
 {
-	char part[512];
+	struct stat st;
 
-	for (size_t n = 1 + strcspn(path + 1, "/");; n += 1 + strcspn(path + n + 1, "/")) {
-		if (n >= sizeof part)
-			return -ENAMETOOLONG;
-		memcpy(part, path, n);
-		part[n] = '\0';
-		if (mkdir(part, 0755) == 0) {
-			if (chmod(part, 0755) < 0) /* whatever the umask is */
-				return -errno;
-		} else if (errno != EEXIST) {
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
+		return -EPERM;
+	return 0;
+}
+
+/* Takes *at, one name at a time; none of them is a symbolic link. Missing folders are made, open to all. */
+static int bpffs_make_path(int *at, const char *path)
+{
+	char part[256];
+	int fd, r = bpffs_judge(*at);
+
+	while (r == 0 && *path) {
+		size_t n = strcspn(path, "/");
+
+		snprintf(part, sizeof part, "%.*s", (int)n, path);
+		path += n + strspn(path + n, "/");
+		if (mkdirat(*at, part, 0755) < 0 && errno != EEXIST)
 			return -errno;
-		}
-		if (!path[n])
-			return 0;
+		fd = openat(*at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		close(*at);
+		*at = fd;
+		r = bpffs_judge(fd);
+		if (r == 0 && fchmod(fd, 0755) < 0) /* whatever the umask is */
+			r = -errno;
 	}
+	return r;
 }
 
 int bpffs_mount(const char *path)
 {
-	int r = 0;
+	bool own = !strncmp(path, BPFFS_OWN, sizeof BPFFS_OWN);
+	char at[32];
+	int fd, r;
 
-	if (!strncmp(path, BPFFS_OWN, sizeof BPFFS_OWN))
-		r = make_path(path);
-	if (r < 0)
-		return r;
-	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0755") <
-	    0)
+	fd = open(own ? "/run" : path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	return 0;
+	r = bpffs_make_path(&fd, own ? BPFFS_OWN + strlen("/run/") : "");
+	snprintf(at, sizeof at, "/proc/self/fd/%d", fd);
+	if (r == 0 && mount("bpf", at, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0755") < 0)
+		r = -errno;
+	close(fd);
+	return r;
 }
 
 void bpffs_unmount(const char *path)

@@ -29,7 +29,11 @@ bool bpffs_has(const char *root, const char *service);
  */
 int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t *ret_mode);
 
-/* Mounts one there, mode 0755, making the folders of BPFFS_OWN. 0 or -errno. */
+/*
+ * bpffs_mount() - mounts one there, mode 0755, making the folders of BPFFS_OWN
+ *
+ * Return: 0; -EPERM, also where the folder is, or can be made, somebody else's; -errno.
+ */
 int bpffs_mount(const char *path);
 /* Takes back what bpffs_mount() did, if nobody uses it by now. */
 void bpffs_unmount(const char *path);

@@ -289,6 +289,26 @@ static void check_group(struct report *r, const char *root)
 	find_path(r, FOUND_NOTE, root, text, mend);
 }
 
+static int ignore(void *arg, const char *name, const char *path)
+{
+	return 0;
+}
+
+/* Whose netpoll/ it is. */
+static void check_owner(struct report *r, const char *root)
+{
+	char why[NP_STEER_TEXT_MAX] = "", mend[600];
+
+	if (np_steer_list(NP_OPTS(np_steer_opts, .bpffs = root, .error = why, .error_cap = sizeof why), ignore, NULL) !=
+		    -EACCES ||
+	    !why[0])
+		return;
+	snprintf(mend, sizeof mend,
+		 "services have to be in folders of root's, or of this user's, that nobody else may write: remove it, and mount with `mount -t bpf -o mode=0755 bpf %s`",
+		 root);
+	find(r, "bpffs", FOUND_NOTE, why, mend);
+}
+
 static void check_places(struct report *r)
 {
 	bool any = false;
@@ -300,6 +320,7 @@ static void check_places(struct report *r)
 			continue;
 		any = true;
 		find_path(r, FOUND_OK, root, "is mounted", NULL);
+		check_owner(r, root);
 		if (r->n->group)
 			check_group(r, root);
 		else

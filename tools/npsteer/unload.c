@@ -2,19 +2,14 @@
 /* unload: remove a service's pins. The program lives on as long as a listener has it attached. */
 #include <stdio.h>
 
-#include "bpffs.h"
 #include "npsteer.h"
 
 int verb_unload(struct npsteer *n)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
-	const char *root = n->bpffs;
 	int r;
 
-	for (unsigned i = 0; bpffs_place(n->bpffs, i); i++)
-		if (bpffs_has(bpffs_place(n->bpffs, i), service_of(n)))
-			root = bpffs_place(n->bpffs, i);
-	r = np_steer_unload(service_of(n), NP_OPTS(np_steer_opts, .bpffs = root, .force = n->force,
+	r = np_steer_unload(service_of(n), NP_OPTS(np_steer_opts, .bpffs = n->bpffs, .force = n->force,
 						   .error = why, .error_cap = sizeof why));
 	if (r < 0)
 		return fail_status(n, r, why);
