@@ -12,21 +12,21 @@
 
 static struct judge j;
 static struct np_worker_line line[N];
-static bool queued[N];
+static struct evidence evidence[N];
 static uint64_t now;
 
 static void setup(void)
 {
 	judge_forget(&j);
 	memset(line, 0, sizeof line);
-	memset(queued, 0, sizeof queued);
+	memset(evidence, 0, sizeof evidence);
 	now = 1000 * MS;
 }
 
 static void tick_after(uint64_t ns)
 {
 	now += ns;
-	judge_tick(&j, now, PERIOD, HANG, N, line, queued);
+	judge_tick(&j, now, PERIOD, HANG, N, line, evidence);
 }
 
 static void ticks(unsigned n)
@@ -88,7 +88,7 @@ START_TEST(a_late_tick_proves_nothing)
 {
 	line[0].busy_since_ns = now;
 	line[1].accepted_total = 1;
-	queued[1] = true;
+	evidence[1].queued = true;
 	for (unsigned i = 0; i < 20; i++) {
 		tick_after(2 * PERIOD);
 		ck_assert_int_eq(verdict(0), VERDICT_FIT);
@@ -103,7 +103,7 @@ END_TEST
 START_TEST(idle_with_a_queue_and_nothing_taken_for_hang_ms_is_stopped)
 {
 	line[2].accepted_total = 7;
-	queued[2] = true;
+	evidence[2].queued = true;
 	ticks(1);
 	ck_assert(judge_trusts(&j, 2)); /* it may have come just now */
 	ticks(1);
@@ -116,7 +116,7 @@ END_TEST
 
 START_TEST(who_takes_some_is_not_stopped)
 {
-	queued[2] = true;
+	evidence[2].queued = true;
 	for (unsigned i = 0; i < 20; i++) {
 		line[2].accepted_total++;
 		ticks(1);
@@ -130,19 +130,63 @@ START_TEST(an_empty_queue_starts_the_count_again)
 {
 	line[2].accepted_total = 7;
 	for (unsigned i = 0; i < 10; i++) {
-		queued[2] = i % 3 != 2;
+		evidence[2].queued = i % 3 != 2;
 		ticks(1);
 		ck_assert_int_eq(verdict(2), VERDICT_FIT);
 	}
 }
 END_TEST
 
+/* ------------------------------------------------------------------ nothing was ever published */
+
 /* Such as a loop of its own that leaves out np_steer_conn_inc(). */
-START_TEST(who_never_says_what_it_accepts_is_not_called_stopped)
+START_TEST(who_never_says_what_it_accepts_and_takes_some_is_not_stopped)
 {
-	queued[2] = true;
-	ticks(20);
+	evidence[2].queued = true;
+	for (unsigned i = 0; i < 20; i++) {
+		evidence[2].gone++;
+		ticks(1);
+		ck_assert_int_eq(verdict(2), VERDICT_FIT);
+		ck_assert(judge_trusts(&j, 2));
+	}
+}
+END_TEST
+
+START_TEST(who_has_never_accepted_and_takes_nothing_is_stopped)
+{
+	evidence[2] = (struct evidence){ .queued = true, .gone = 3 };
+	ticks(2);
 	ck_assert_int_eq(verdict(2), VERDICT_FIT);
+	ck_assert(!judge_trusts(&j, 2));
+	ticks(1);
+	ck_assert_int_eq(verdict(2), VERDICT_STOPPED);
+	evidence[2].queued = false;
+	ticks(1);
+	ck_assert_int_eq(verdict(2), VERDICT_FIT);
+}
+END_TEST
+
+START_TEST(what_left_its_queue_matters_only_where_the_worker_says_nothing)
+{
+	ck_assert(judge_needs_gone(&line[0]));
+	line[0].says_idle = 1;
+	ck_assert(!judge_needs_gone(&line[0]));
+	line[1].accepted_total = 1;
+	ck_assert(!judge_needs_gone(&line[1]));
+}
+END_TEST
+
+/* ------------------------------------------------------------------ time goes on behind a verdict */
+
+START_TEST(a_verdict_is_not_acted_on_after_a_stall)
+{
+	line[0].busy_since_ns = 1;
+	ticks(2);
+	ck_assert_int_eq(verdict(0), VERDICT_HUNG);
+	ck_assert(judge_is_fresh(&j, now, HANG));
+	ck_assert(judge_is_fresh(&j, now + HANG, HANG));
+	ck_assert(!judge_is_fresh(&j, now + HANG + 1, HANG));
+	ck_assert(!judge_is_fresh(&j, now - 1, HANG)); /* of another tick */
 }
 END_TEST
 
@@ -160,7 +204,10 @@ int main(void)
 	tcase_add_test(t, idle_with_a_queue_and_nothing_taken_for_hang_ms_is_stopped);
 	tcase_add_test(t, who_takes_some_is_not_stopped);
 	tcase_add_test(t, an_empty_queue_starts_the_count_again);
-	tcase_add_test(t, who_never_says_what_it_accepts_is_not_called_stopped);
+	tcase_add_test(t, who_never_says_what_it_accepts_and_takes_some_is_not_stopped);
+	tcase_add_test(t, who_has_never_accepted_and_takes_nothing_is_stopped);
+	tcase_add_test(t, what_left_its_queue_matters_only_where_the_worker_says_nothing);
+	tcase_add_test(t, a_verdict_is_not_acted_on_after_a_stall);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

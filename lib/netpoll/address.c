@@ -42,6 +42,7 @@ int server_say(struct np_server *s, int r, const char *fmt, ...)
 
 static int open_workers(struct np_server *s)
 {
+	struct np_worker_line *line;
 	char name[24];
 	int r;
 
@@ -54,8 +55,9 @@ static int open_workers(struct np_server *s)
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
 		np_steer_set_cpu(s->workers[i], poller_cpu(s->stations[i]->group.poller));
-		if (s->workers[i]->line)
-			facts_publish_to(s, i, (struct poller_load *)(void *)s->workers[i]->line);
+		line = steer_worker_line(s->workers[i]);
+		__atomic_store_n(&line->says_idle, 1, __ATOMIC_RELAXED); /* as pollers do */
+		facts_publish_to(s, i, (struct poller_load *)(void *)line);
 	}
 	return 0;
 }

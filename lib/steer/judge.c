@@ -24,16 +24,27 @@ static enum verdict of_busy(const struct sight *was, const struct sight *is, uin
 
 static enum verdict of_idle(const struct sight *was, struct sight *is, uint64_t now_ns, uint64_t hang_ns, bool queued)
 {
-	if (!queued || !is->accepted)
+	if (!queued)
 		return VERDICT_FIT;
 	is->stuck_since_ns = now_ns;
-	if (was->stuck_since_ns && was->accepted == is->accepted)
+	if (was->stuck_since_ns && was->accepted == is->accepted && was->gone == is->gone)
 		is->stuck_since_ns = was->stuck_since_ns;
 	return now_ns - is->stuck_since_ns >= hang_ns ? VERDICT_STOPPED : VERDICT_FIT;
 }
 
+bool judge_needs_gone(const struct np_worker_line *line)
+{
+	return !__atomic_load_n(&line->says_idle, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(&line->accepted_total, __ATOMIC_RELAXED);
+}
+
+bool judge_is_fresh(const struct judge *j, uint64_t now_ns, uint64_t hang_ns)
+{
+	return now_ns - j->last_ns <= hang_ns;
+}
+
 void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
-		const struct np_worker_line *lines, const bool *queued)
+		const struct np_worker_line *lines, const struct evidence *evidence)
 {
 	if (!on_time(j, now_ns, period_ns))
 		judge_forget(j);
@@ -42,12 +53,13 @@ void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t h
 		struct sight is = {
 			.busy_since_ns = __atomic_load_n(&lines[w].busy_since_ns, __ATOMIC_RELAXED),
 			.accepted = __atomic_load_n(&lines[w].accepted_total, __ATOMIC_RELAXED),
+			.gone = evidence[w].gone,
 		};
 
 		if (is.busy_since_ns)
 			is.verdict = of_busy(&was, &is, now_ns, hang_ns);
 		else
-			is.verdict = of_idle(&was, &is, now_ns, hang_ns, queued[w]);
+			is.verdict = of_idle(&was, &is, now_ns, hang_ns, evidence[w].queued);
 		j->sight[w] = is;
 	}
 	j->last_ns = now_ns;

@@ -60,15 +60,33 @@ static void note(void *arg, const struct queue *q)
 		r->cap = 2 * r->cap + 16;
 	}
 	r->queues[r->n++] = *q;
-	r->queued[q->worker] = true;
+	r->evidence[q->worker].queued = true;
+	r->waiting[q->worker] += q->listener.queued;
+}
+
+/* A connection that comes in between is counted as gone, once: that starts the count of its worker again. */
+static void add_gone(struct rescuer *r)
+{
+	for (unsigned w = 0; w < NP_WORKERS; w++) {
+		struct evidence *e = &r->evidence[w];
+
+		if (e->queued && judge_needs_gone(&r->s->maps.workers[w]) && stats_given(r->s, w, &e->gone) == 0)
+			e->gone -= r->waiting[w];
+	}
 }
 
 static int look(struct rescuer *r)
 {
+	int e;
+
 	r->n = 0;
-	memset(r->queued, 0, sizeof r->queued);
+	memset(r->evidence, 0, sizeof r->evidence);
+	memset(r->waiting, 0, sizeof r->waiting);
 	memset(r->acted, 0, sizeof r->acted);
-	return queues_each(r->s, r->diag_fd, 1, note, r);
+	e = queues_each(r->s, r->diag_fd, 1, note, r);
+	if (e == 0)
+		add_gone(r);
+	return e;
 }
 
 /* ------------------------------------------------------------------ may it be done? */
@@ -192,12 +210,16 @@ static void report(const struct rescuer *r, const struct queue *q, int result, u
 			  result == -EPERM || result == -EACCES ? ": run `npsteer rescue --watch` as root" : "");
 }
 
-/* Under the lock. 1: the listener was shut. */
-static int act(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns)
+/*
+ * Under the lock. 1: the listener was shut. The clock is read again: this thread may have been stopped since the tick,
+ * and its siblings with it.
+ */
+static int act(struct rescuer *r, const struct queue *q, uint64_t hang_ns)
 {
+	uint64_t now_ns = kernel_ns(r->s);
 	int e;
 
-	if (!is_still_so(r, q))
+	if (!judge_is_fresh(&r->judge, now_ns, hang_ns) || !is_still_so(r, q))
 		return 0;
 	e = shut(r->s, q);
 	if (e == -ENOENT || e == -ENOTCONN)
@@ -223,7 +245,7 @@ static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uin
 		return 0;
 	if (!has_trusted_sibling(r, q->group, q->worker, n) || !take_lock(r->s, mine))
 		return 0;
-	done = act(r, q, now_ns, hang_ns);
+	done = act(r, q, hang_ns);
 	release_lock(r->s, mine);
 	return done;
 }
@@ -242,7 +264,7 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 	now_ns = kernel_ns(r->s);
 	if (!hang_ns)
 		return 0;
-	judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers, r->queued);
+	judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers, r->evidence);
 	for (unsigned i = 0; i < r->n; i++)
 		done += rescue(r, &r->queues[i], now_ns, hang_ns, n);
 	return done;

@@ -19,7 +19,8 @@ struct rescuer {
 	struct np_steer *s;
 	int diag_fd;
 	struct judge judge;
-	bool queued[NP_WORKERS];
+	struct evidence evidence[NP_WORKERS];
+	unsigned waiting[NP_WORKERS]; /* connections in all its queues */
 	bool acted[NP_WORKERS]; /* in this tick: a worker may have several listeners */
 	struct queue *queues; /* that are not empty, as of the last tick */
 	unsigned n, cap;

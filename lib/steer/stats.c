@@ -72,6 +72,19 @@ static int add_slot(struct np_steer *s, unsigned g, unsigned w, struct np_steer_
 	return 0;
 }
 
+int stats_given(struct np_steer *s, unsigned w, uint64_t *ret)
+{
+	struct np_steer_worker_info i = { 0 };
+	int r = 0;
+
+	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
+		if (s->maps.groups[g].family)
+			r = add_slot(s, g, w, &i);
+	if (r == 0)
+		*ret = i.steered + i.fallback + i.nonsyn + i.migrated_in - i.migrated_out;
+	return r;
+}
+
 void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer_queue *ret)
 {
 	uint32_t slot = NP_SLOT(g, w);

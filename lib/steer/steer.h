@@ -208,6 +208,8 @@ int steer_may_configure(struct np_steer *s);
 void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
 
 /* ------------------------------------------------------------------ stats.c */
+/* How many connections worker @w was ever given, retransmitted SYNs and stray ACKs included. 0 or -errno. */
+int stats_given(struct np_steer *s, unsigned w, uint64_t *ret);
 /* ret->half_open and half_open_at, of the CPU that saw it last. */
 void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer_queue *ret);
 

@@ -364,6 +364,7 @@ void np_steer_busy(struct np_steer_worker *w)
 void np_steer_idle(struct np_steer_worker *w)
 {
 	__atomic_store_n(&w->line->busy_since_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&w->line->says_idle, 1, __ATOMIC_RELAXED);
 }
 
 void np_steer_conn_inc(struct np_steer_worker *w)
