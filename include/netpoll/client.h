@@ -37,15 +37,17 @@ NP_OPTS_INIT(np_dial_opts)
  * np_dial() - connect to @address, on @poller
  *
  * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", "name:80", ":80" (this host),
- * "/path", "@abstract". A name is resolved on a worker thread, by getaddrinfo(3). Of several
- * addresses each gets 250 ms before the next one is tried beside it, families in turn (RFC 8305); the
- * first to answer wins. A connection to itself (TCP allows it on a free local port) is none.
+ * "/path", "@abstract". A name is looked up by getaddrinfo(3), on a thread that is not one of np_offload()'s; a
+ * lookup that is given up holds up nothing. Of several addresses each gets 250 ms before the next one is tried
+ * beside it, families in turn (RFC 8305); the first to answer wins, and every one is tried. A connection to
+ * itself (TCP allows it on a free local port) is none.
  *
  * @p NULL is the set of this poller. @poller is an index, NP_HERE or NP_SPREAD. Elsewhere than here
  * handlers are needed, since only its own poller may touch a connection; on_connect is called there.
  *
  * Thread: fiber; a plain thread dials inside np_run(). May park: yes. Lifetime: *ret is a reference.
- * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name, or nobody could be asked; -ECANCELED: the
+ * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name;
+ *         -NP_ERESOLVEAGAIN: no name server had an answer, trying again may help; -ECANCELED: the
  *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network; -EINVAL:
  *         malformed address, no such poller, handlers missing, negative time; -EPERM: NP_HERE, but this is no poller of @p;
  *         -E2BIG; -EAFNOSUPPORT, -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and

@@ -31,7 +31,8 @@ enum np_status {
 	NP_ETOOLONG      = 0x109, /* more than the given or configured maximum */
 	NP_ESHORT        = 0x10A, /* fewer bytes than asked for; nothing changed */
 	NP_ENOTFIBER     = 0x10B, /* this call may have to park, and this is no fiber */
-	NP_ERESOLVE      = 0x10C, /* the name could not be resolved */
+	NP_ERESOLVE      = 0x10C, /* there is no such name, or it has no address of this kind: trying again is no use */
+	NP_ERESOLVEAGAIN = 0x10D, /* no name server answered, or none knew (SERVFAIL): trying again may be */
 };
 
 /*

@@ -24,6 +24,7 @@ struct race;
 struct attempt {
 	struct watch watch;
 	struct race *race;
+	const struct addr *to; /* NULL: not used yet */
 	int fd;           /* -1: none */
 	unsigned tries;
 	bool answered;    /* the kernel has something to say */
@@ -35,7 +36,7 @@ struct race {
 	const struct dialer_opts *o;
 	struct poller *poller;
 	unsigned n, begun;
-	struct attempt attempt[DIALER_MAX];
+	struct attempt attempt[DIALER_BESIDE];
 	struct park park;
 	int error;        /* of the first address that failed */
 	bool over;        /* o->until_ms has passed, and what could be heard by then has been */
@@ -59,8 +60,8 @@ static bool dialer_end(struct park *k, int *why)
 {
 	struct race *e = container_of(k, struct race, park);
 
-	for (unsigned i = 0; i < e->begun && *why == -ETIMEDOUT; i++) {
-		struct pollfd now = { .fd = e->attempt[i].fd, .events = POLLOUT }; /* -1: none, and is not asked */
+	for (unsigned i = 0; i < DIALER_BESIDE && *why == -ETIMEDOUT; i++) {
+		struct pollfd now = { .fd = e->attempt[i].fd, .events = POLLOUT }; /* -1 is not asked */
 
 		if (sys_poll_now(&now, 1) > 0) {
 			e->attempt[i].answered = true;
@@ -108,8 +109,9 @@ static int await_answer(struct attempt *a)
 }
 
 /* Return: 0: connected or under way; or why not. */
-static int attempt_begin(struct attempt *a, const struct addr *to)
+static int attempt_begin(struct attempt *a)
 {
+	const struct addr *to = a->to;
 	int r;
 
 	a->tries++;
@@ -165,11 +167,9 @@ static bool may_try_again(const struct race *e, const struct attempt *a, int err
 
 static void failed(struct race *e, struct attempt *a, int err)
 {
-	const struct addr *to = &e->to[a - e->attempt];
-
 	attempt_end(a);
 	while (may_try_again(e, a, err)) {
-		err = attempt_begin(a, to);
+		err = attempt_begin(a);
 		if (err == 0)
 			return;
 	}
@@ -178,13 +178,39 @@ static void failed(struct race *e, struct attempt *a, int err)
 	e->next_ms = 0; /* no reason to wait for the next one */
 }
 
+static bool attempt_is_under_way(const struct attempt *a)
+{
+	return a->fd >= 0 || a->rest_ms;
+}
+
+/*
+ * Where the next one goes. With DIALER_BESIDE under way that is the place of the first of them: it has had as many times
+ * NEXT_AFTER_MS, and an address that has not been tried at all is the better hope.
+ */
+static struct attempt *dialer_slot(struct race *e)
+{
+	struct attempt *first = &e->attempt[0];
+
+	for (unsigned i = 0; i < DIALER_BESIDE; i++) {
+		struct attempt *a = &e->attempt[i];
+
+		if (!attempt_is_under_way(a))
+			return a;
+		first = a->to < first->to ? a : first;
+	}
+	attempt_end(first);
+	if (!e->error)
+		e->error = -ETIMEDOUT;
+	return first;
+}
+
 static void begin_next(struct race *e)
 {
-	struct attempt *a = &e->attempt[e->begun];
+	struct attempt *a = dialer_slot(e);
 	int r;
 
-	*a = (struct attempt){ .race = e, .fd = -1 };
-	r = attempt_begin(a, &e->to[e->begun++]);
+	*a = (struct attempt){ .race = e, .fd = -1, .to = &e->to[e->begun++] };
+	r = attempt_begin(a);
 	e->next_ms = poller_after_ms(e->poller, NEXT_AFTER_MS);
 	if (r < 0)
 		failed(e, a, r);
@@ -193,12 +219,12 @@ static void begin_next(struct race *e)
 /* Hears those that have an answer. Return: the one that is connected, NULL for none yet. */
 static struct attempt *hear(struct race *e)
 {
-	for (unsigned i = 0; i < e->begun; i++) {
+	for (unsigned i = 0; i < DIALER_BESIDE; i++) {
 		struct attempt *a = &e->attempt[i];
 		int r;
 
 		if (a->rest_ms && poller_now_ms(e->poller) >= a->rest_ms) {
-			r = attempt_begin(a, &e->to[i]);
+			r = attempt_begin(a);
 			if (r < 0)
 				failed(e, a, r);
 		}
@@ -214,8 +240,8 @@ static struct attempt *hear(struct race *e)
 
 static bool any_left(const struct race *e)
 {
-	for (unsigned i = 0; i < e->begun; i++)
-		if (e->attempt[i].fd >= 0 || e->attempt[i].rest_ms)
+	for (unsigned i = 0; i < DIALER_BESIDE; i++)
+		if (attempt_is_under_way(&e->attempt[i]))
 			return true;
 	return e->begun < e->n;
 }
@@ -230,7 +256,7 @@ static uint64_t until(const struct race *e)
 {
 	uint64_t at = sooner(e->o->until_ms, e->begun < e->n ? e->next_ms : 0);
 
-	for (unsigned i = 0; i < e->begun; i++)
+	for (unsigned i = 0; i < DIALER_BESIDE; i++)
 		at = sooner(at, e->attempt[i].rest_ms);
 	return at;
 }
@@ -272,19 +298,21 @@ static int run(struct race *e, struct attempt **ret)
 
 int dialer_connect(const struct addr *to, unsigned n, const struct dialer_opts *o, int *ret_fd)
 {
-	struct race e = { .to = to, .o = o, .n = n < DIALER_MAX ? n : DIALER_MAX, .poller = poller_self() };
+	struct race e = { .to = to, .o = o, .n = n, .poller = poller_self() };
 	struct attempt *won = NULL;
 	int r;
 
 	if (!e.poller || !fiber_self())
 		return -NP_ENOTFIBER;
+	for (unsigned i = 0; i < DIALER_BESIDE; i++)
+		e.attempt[i].fd = -1;
 	r = run(&e, &won);
 	if (r == 0) {
 		watch_close(&won->watch);
 		*ret_fd = won->fd;
 		won->fd = -1;
 	}
-	for (unsigned i = 0; i < e.begun; i++)
+	for (unsigned i = 0; i < DIALER_BESIDE; i++)
 		attempt_end(&e.attempt[i]);
 	return r;
 }

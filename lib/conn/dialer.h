@@ -3,11 +3,12 @@
  * dialer: several addresses, one connected descriptor
  *
  * Attempts run side by side, each begun 250 ms after the one before it or as soon as that has failed (RFC
- * 8305, section 5). All of it on one poller, by one fiber.
+ * 8305, section 5). All of it on one poller, by one fiber. Every address is tried, in its order; with 16 under way the next one
+ * takes the place of the first.
  *
  *   attempt    leaves it by
  *   waiting    its turn -> running
- *   running    writable -> connected, or failed (SO_ERROR);  another has won, deadline, cancel -> closed
+ *   running    writable -> connected, or failed (SO_ERROR);  another has won, deadline, cancel, 16 later ones -> closed
  *   resting    a unix listener's queue was full: 10 ms -> running
  *   failed     refused by itself, or connected to itself: twice more -> running
  */
@@ -19,7 +20,7 @@
 
 #include "sys/addr.h"
 
-#define DIALER_MAX 16 /* addresses of one name that are tried */
+#define DIALER_BESIDE 16 /* attempts side by side */
 
 struct dialer_opts {
 	const struct addr *local; /* NULL: the kernel's choice */

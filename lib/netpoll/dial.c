@@ -2,9 +2,8 @@
 /*
  * dial: np_dial() and np_conn_from_fd(): on this poller at once, on another by an errand
  *
- * What a reader would get wrong: a fiber that is cancelled does not wait for its errand, and a name is
- * not waited for longer than the deadline allows. Both lie on the heap, held by who asked and by who does the
- * work; the last to let go gives back what nobody took.
+ * What a reader would get wrong: a fiber that is cancelled does not wait for its errand. It lies on the heap, held by
+ * the fiber that asked and by the one that does the work; the last to let go gives back what nobody took.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -18,112 +17,14 @@
 #include "netpoll/event.h"
 #include "netpoll/guest.h"
 #include "netpoll/pollers_private.h"
-#include "poll/offload.h"
+#include "netpoll/resolver.h"
 #include "poll/park.h"
 #include "sys/addr.h"
-#include "sys/clock.h"
 #include "sys/io.h"
 #include "sys/opts.h"
 #include "sys/sock.h"
 
-/* ------------------------------------------------------------------ names */
-
-struct lookup {
-	_Atomic(unsigned) holders;
-	struct event done;
-	struct seat *seat;
-	struct spawn spawn;
-	const char *network; /* static text */
-	char *address;
-	struct addr found[DIALER_MAX];
-	int result;
-};
-
-static void lookup_drop(struct lookup *l)
-{
-	if (atomic_fetch_sub(&l->holders, 1) != 1)
-		return;
-	free(l->address);
-	free(l);
-}
-
-static void lookup_work(void *arg)
-{
-	struct lookup *l = arg;
-
-	l->result = addr_resolve(l->network, l->address, l->found, DIALER_MAX);
-}
-
-static void lookup_main(void *arg)
-{
-	struct lookup *l = arg;
-	struct seat *s = l->seat;
-	int r = offload_run(s->pollers->offload, lookup_work, l);
-
-	if (r < 0)
-		l->result = r;
-	event_set(&l->done);
-	lookup_drop(l);
-	poller_unhold(s->poller);
-}
-
-/* The networks that have names. */
-static const char *static_network(const char *network)
-{
-	return !strcmp(network, "tcp4") ? "tcp4" : !strcmp(network, "tcp6") ? "tcp6" : "tcp";
-}
-
-static int lookup_start(struct seat *s, const char *network, const char *address, struct lookup **ret)
-{
-	struct lookup *l = calloc(1, sizeof *l);
-
-	if (!l)
-		return -ENOMEM;
-	event_init(&l->done);
-	atomic_init(&l->holders, 2);
-	l->seat = s;
-	l->spawn = (struct spawn){ .fn = lookup_main, .arg = l };
-	l->network = static_network(network);
-	l->address = strdup(address);
-	if (!l->address) {
-		free(l);
-		return -ENOMEM;
-	}
-	poller_hold(s->poller);
-	poller_spawn_node(s->poller, &l->spawn);
-	*ret = l;
-	return 0;
-}
-
-/* Milliseconds until @until_ms, at least 1; 0 = no limit. */
-static int ms_left(struct poller *p, uint64_t until_ms)
-{
-	uint64_t now = poller_now_ms(p);
-
-	if (!until_ms)
-		return 0;
-	return until_ms > now ? (int)(until_ms - now) : 1;
-}
-
-/* Return: how many addresses, or why there is none. */
-static int resolve(struct seat *s, const char *network, const char *address, uint64_t until_ms, struct addr *to)
-{
-	struct lookup *l;
-	int r;
-
-	r = lookup_start(s, network, address, &l);
-	if (r < 0)
-		return r;
-	r = event_wait(&l->done, ms_left(s->poller, until_ms));
-	if (r == 0) {
-		r = l->result;
-		memcpy(to, l->found, sizeof l->found);
-	} else if (r == -ETIMEDOUT) {
-		r = -NP_EDIALTIMEOUT;
-	}
-	lookup_drop(l);
-	return r;
-}
+/* ------------------------------------------------------------------ where to */
 
 /* ":80": this host, over whatever it has. */
 static int loopbacks(const struct addr *any, struct addr *to)
@@ -138,15 +39,20 @@ static int loopbacks(const struct addr *any, struct addr *to)
 	return 2;
 }
 
-static int addresses(struct seat *s, const char *network, const char *address, uint64_t until_ms, struct addr *to)
+/*
+ * The addresses to try: *list is @few, room for two, or on the heap. Return: how many, or why there is none.
+ */
+static int dial_addresses(struct seat *s, const char *network, const char *address, uint64_t until_ms,
+			  struct addr *few, struct addr **list)
 {
-	int r = addr_parse(network, address, &to[0]);
+	int r = addr_parse(network, address, &few[0]);
 
 	if (r == -NP_ERESOLVE)
-		return resolve(s, network, address, until_ms, to);
+		return resolver_lookup(s->pollers->resolver, network, address, until_ms, list);
 	if (r < 0)
 		return r;
-	return to[0].any_stack ? loopbacks(&to[0], to) : 1;
+	*list = few;
+	return few[0].any_stack ? loopbacks(&few[0], few) : 1;
 }
 
 /* ------------------------------------------------------------------ here */
@@ -166,7 +72,7 @@ static unsigned flags_of(int family)
 static int dial_here(struct seat *s, const char *network, const char *address, const struct np_dial_opts *o,
 		     struct np_conn **ret)
 {
-	struct addr to[DIALER_MAX], local;
+	struct addr few[2], *to = few, local;
 	struct dialer_opts d = {
 		.local = o->local ? &local : NULL,
 		.until_ms = o->timeout_ms ? poller_after_ms(s->poller, o->timeout_ms) : 0,
@@ -178,13 +84,16 @@ static int dial_here(struct seat *s, const char *network, const char *address, c
 		r = parse_local(network, o->local, &local);
 	if (r < 0)
 		return r;
-	n = addresses(s, network, address, d.until_ms, to);
+	n = dial_addresses(s, network, address, d.until_ms, few, &to);
 	if (n < 0)
 		return n;
 	r = dialer_connect(to, (unsigned)n, &d, &fd);
+	n = to[0].ss.ss_family;
+	if (to != few)
+		free(to);
 	if (r < 0)
 		return r;
-	return guest_new(s, &fd, flags_of(to[0].ss.ss_family), o->handlers, o->arg, ret);
+	return guest_new(s, &fd, flags_of(n), o->handlers, o->arg, ret);
 }
 
 /* ------------------------------------------------------------------ elsewhere */

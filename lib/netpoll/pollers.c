@@ -10,6 +10,7 @@
 #include "conn/conn.h"
 #include "netpoll/guest.h"
 #include "netpoll/pollers_private.h"
+#include "netpoll/resolver.h"
 #include "netpoll/timers.h"
 #include "poll/offload.h"
 #include "poll/overflow.h"
@@ -86,6 +87,7 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 
 static void destroy(struct np_pollers *p)
 {
+	resolver_free(p->resolver);
 	pthread_mutex_destroy(&p->lock);
 	free(p->seats);
 	free(p->poller);
@@ -108,7 +110,9 @@ static int allocate(const struct np_pollers_opts *o, unsigned n, struct np_polle
 	p->n = n;
 	p->poller = calloc(n, sizeof *p->poller);
 	p->seats = aligned_alloc(_Alignof(struct seat), n * sizeof *p->seats);
-	r = p->poller && p->seats ? offload_new(&work, &p->offload) : -ENOMEM;
+	r = p->poller && p->seats ? resolver_new(&p->resolver) : -ENOMEM;
+	if (r == 0)
+		r = offload_new(&work, &p->offload);
 	if (r < 0) {
 		destroy(p);
 		return r;

@@ -49,6 +49,7 @@ struct np_pollers {
 	struct poller **poller; /* by index */
 	struct seat *seats;
 	struct offload *offload;
+	struct resolver *resolver;
 	pthread_mutex_t lock;   /* stop */
 	_Atomic(int) phase;
 	_Atomic(unsigned) spread; /* NP_SPREAD of threads that are no pollers */

@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -189,60 +188,9 @@ void addr_format(const struct sockaddr_storage *ss, socklen_t len, char *dst, si
 	}
 }
 
-/* ------------------------------------------------------------------ names */
-
-static int resolve_error(int err)
+int addr_split(const char *address, char *host, size_t cap, int *ret_port)
 {
-	switch (err) {
-	case EAI_MEMORY:
-		return -ENOMEM;
-	case EAI_SYSTEM:
-		return errno == EMFILE || errno == ENFILE ? -errno : -NP_ERESOLVE;
-	default:
-		return -NP_ERESOLVE;
-	}
-}
-
-/* Families in turn, beginning with the one that getaddrinfo(3) put first (RFC 8305, section 4). */
-static unsigned take_in_turn(const struct addrinfo *list, struct addr *ret, unsigned max)
-{
-	const struct addrinfo *same = list, *other = list;
-	int first = list->ai_family;
-	unsigned n = 0;
-
-	while (n < max && (same || other)) {
-		const struct addrinfo **next;
-
-		while (same && same->ai_family != first)
-			same = same->ai_next;
-		while (other && other->ai_family == first)
-			other = other->ai_next;
-		next = (n % 2 == 0 && same) || !other ? &same : &other;
-		if (!*next)
-			break;
-		ret[n] = (struct addr){ .len = (*next)->ai_addrlen };
-		memcpy(&ret[n++].ss, (*next)->ai_addr, (*next)->ai_addrlen);
-		*next = (*next)->ai_next;
-	}
-	return n;
-}
-
-int addr_resolve(const char *network, const char *address, struct addr *ret, unsigned max)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list;
-	char host[HOST_MAX], port[8];
-	int n, r;
 	bool bracket;
 
-	r = split(address, host, sizeof host, &bracket, &n);
-	if (r < 0)
-		return r;
-	hints.ai_family = !strcmp(network, "tcp4") ? AF_INET : !strcmp(network, "tcp6") ? AF_INET6 : AF_UNSPEC;
-	snprintf(port, sizeof port, "%d", n);
-	r = getaddrinfo(host, port, &hints, &list);
-	if (r)
-		return resolve_error(r);
-	n = (int)take_in_turn(list, ret, max);
-	freeaddrinfo(list);
-	return n;
+	return split(address, host, cap, &bracket, ret_port);
 }

@@ -2,7 +2,7 @@
 /*
  * addr: "tcp" "127.0.0.1:80" <-> sockaddr
  *
- * addr_parse() takes literal addresses only. Names are for addr_resolve(), which blocks: getaddrinfo(3).
+ * addr_parse() takes literal addresses only. Names are for sys/names.h.
  */
 #ifndef SYS_ADDR_H
 #define SYS_ADDR_H
@@ -26,12 +26,8 @@ struct addr {
  *         -NP_ERESOLVE where the host is a name, which only a dial can resolve.
  */
 int addr_parse(const char *network, const char *address, struct addr *ret);
-/*
- * addr_resolve() - the addresses of "name:port", families in turn; blocks, for seconds perhaps
- *
- * Return: how many, 1..@max; -NP_ERESOLVE, -EINVAL, -ENOMEM, -EMFILE, -ENFILE.
- */
-int addr_resolve(const char *network, const char *address, struct addr *ret, unsigned max);
+/* "host:port" -> @host, brackets removed, and the port. Return: 0; -EINVAL: malformed, or longer than @cap. */
+int addr_split(const char *address, char *host, size_t cap, int *ret_port);
 /* "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name"; always terminated. */
 void addr_format(const struct sockaddr_storage *ss, socklen_t len, char *dst, size_t cap);
 int addr_port(const struct sockaddr_storage *ss);

@@ -20,7 +20,8 @@ static const struct {
 	{ NP_ETOOLONG, "longer than the maximum" },
 	{ NP_ESHORT, "fewer bytes than asked for" },
 	{ NP_ENOTFIBER, "this call may have to wait and is not on a fiber" },
-	{ NP_ERESOLVE, "host name not resolved" },
+	{ NP_ERESOLVE, "no such host name" },
+	{ NP_ERESOLVEAGAIN, "host name not resolved: no name server had an answer" },
 };
 
 const char *np_strerror(int status)

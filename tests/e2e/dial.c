@@ -12,11 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/un.h>
-#include <sched.h>
 #include <unistd.h>
 
+#include "support/names.h"
 #include "support/peer.h"
 #include "support/run.h"
 #include "support/serve.h"
@@ -257,33 +256,6 @@ static void given_a_silent_address(const char *dir)
 		dir, dir, dir);
 }
 
-static const char *const files[] = { "hosts", "nsswitch.conf", "gai.conf" };
-
-static bool own_etc(const char *dir)
-{
-	char ours[200], theirs[64];
-
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return false;
-	for (int i = 0; i < 3; i++) {
-		snprintf(ours, sizeof ours, "%s/%s", dir, files[i]);
-		snprintf(theirs, sizeof theirs, "/etc/%s", files[i]);
-		if (mount(ours, theirs, NULL, MS_BIND, NULL) < 0)
-			return false;
-	}
-	return true;
-}
-
-static void drop_etc(void)
-{
-	char theirs[64];
-
-	for (int i = 0; i < 3; i++) {
-		snprintf(theirs, sizeof theirs, "/etc/%s", files[i]);
-		umount(theirs);
-	}
-}
-
 START_TEST(of_two_addresses_the_one_that_answers_wins_though_it_is_the_second)
 {
 	char *dir, address[64];
@@ -308,7 +280,7 @@ START_TEST(of_two_addresses_the_one_that_answers_wins_though_it_is_the_second)
 			 -NP_EDIALTIMEOUT);
 
 	serve_end();
-	drop_etc();
+	drop_etc(dir);
 	remove_tree(&dir);
 }
 END_TEST

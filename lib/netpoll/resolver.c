@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* resolver: lookups by getaddrinfo(3), each on a thread of its own. */
+#include "netpoll/resolver.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "netpoll/event.h"
+#include "netpoll/status.h"
+#include "poll/poller.h"
+#include "sys/names.h"
+#include "sys/thread.h"
+
+/* A silent name server keeps each for ten seconds (resolv.conf(5)): beyond that a caller is told to try again. */
+#define RESOLVER_THREADS 256
+
+struct resolver {
+	_Atomic(unsigned) refs;    /* its pollers, and each thread */
+	_Atomic(unsigned) threads;
+};
+
+struct lookup {
+	_Atomic(unsigned) holders; /* its fiber, and its thread */
+	struct resolver *resolver; /* a reference */
+	struct event done;
+	const char *network;       /* static text */
+	struct addr *found;
+	int result;
+	char address[];
+};
+
+int resolver_new(struct resolver **ret)
+{
+	struct resolver *r = calloc(1, sizeof *r);
+
+	if (!r)
+		return -ENOMEM;
+	atomic_init(&r->refs, 1);
+	*ret = r;
+	return 0;
+}
+
+void resolver_free(struct resolver *r)
+{
+	if (r && atomic_fetch_sub(&r->refs, 1) == 1)
+		free(r);
+}
+
+static void lookup_drop(struct lookup *l)
+{
+	if (atomic_fetch_sub(&l->holders, 1) != 1)
+		return;
+	free(l->found);
+	free(l);
+}
+
+static void lookup_main(void *arg)
+{
+	struct lookup *l = arg;
+	struct resolver *r = l->resolver;
+
+	l->result = names_lookup(l->network, l->address, &l->found);
+	atomic_fetch_sub(&r->threads, 1); /* before it is heard of: the next caller finds room */
+	event_set(&l->done);
+	lookup_drop(l);
+	resolver_free(r);
+}
+
+static const char *resolver_network(const char *network)
+{
+	return !strcmp(network, "tcp4") ? "tcp4" : !strcmp(network, "tcp6") ? "tcp6" : "tcp";
+}
+
+static int lookup_start(struct resolver *r, const char *network, const char *address, struct lookup **ret)
+{
+	size_t n = strlen(address) + 1;
+	struct lookup *l = calloc(1, sizeof *l + n);
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	event_init(&l->done);
+	atomic_init(&l->holders, 2);
+	l->resolver = r;
+	l->network = resolver_network(network);
+	memcpy(l->address, address, n);
+	atomic_fetch_add(&r->refs, 1);
+	err = atomic_fetch_add(&r->threads, 1) < RESOLVER_THREADS ? sys_thread_lone("np-name", lookup_main, l) : -EAGAIN;
+	if (err < 0) {
+		atomic_fetch_sub(&r->threads, 1);
+		resolver_free(r);
+		free(l);
+		return err == -EAGAIN ? -NP_ERESOLVEAGAIN : err;
+	}
+	*ret = l;
+	return 0;
+}
+
+/* At least 1, so that what has been found already is taken though the time is over; 0: no limit. */
+static int resolver_ms_left(uint64_t until_ms)
+{
+	uint64_t now = poller_now_ms(poller_self());
+
+	if (!until_ms)
+		return 0;
+	return until_ms > now ? (int)(until_ms - now) : 1;
+}
+
+static int lookup_wait(struct lookup *l, uint64_t until_ms, struct addr **ret)
+{
+	int r = event_wait(&l->done, resolver_ms_left(until_ms));
+
+	if (r == -ETIMEDOUT && until_ms && poller_now_ms(poller_self()) >= until_ms)
+		return -NP_EDIALTIMEOUT;
+	if (r < 0)
+		return r;
+	*ret = l->found;
+	l->found = NULL;
+	return l->result;
+}
+
+int resolver_lookup(struct resolver *r, const char *network, const char *address, uint64_t until_ms, struct addr **ret)
+{
+	struct lookup *l;
+	int n = lookup_start(r, network, address, &l);
+
+	if (n < 0)
+		return n;
+	n = lookup_wait(l, until_ms, ret);
+	lookup_drop(l);
+	return n;
+}
