@@ -22,6 +22,7 @@ struct holder {
 
 struct apart {
 	size_t bytes; /* of data */
+	struct block_cache *cache; /* of the thread that took it, which is never freed; or NULL */
 	struct holder holder; /* linked under NP_BLOCK_HOLDERS */
 	alignas(64) struct block b;
 };
@@ -110,6 +111,9 @@ struct block *apart_get(unsigned cls, size_t n)
 	b->flags = 0;
 	atomic_init(&b->refs, 1);
 	count(n);
+	a->cache = block_cache_mine();
+	if (a->cache)
+		atomic_fetch_add_explicit(&a->cache->loose, sizeof *a + n, memory_order_relaxed);
 	if (mem_flags & NP_BLOCK_HOLDERS)
 		holder_add(&a->holder);
 	return b;
@@ -123,6 +127,8 @@ void apart_free(struct block *b)
 		holder_remove(&a->holder);
 	if (mem_flags & NP_BLOCK_POISON)
 		memset(a + 1, NP_BLOCK_POISONED, a->bytes);
+	if (a->cache)
+		atomic_fetch_sub_explicit(&a->cache->loose, sizeof *a + a->bytes, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&bytes, a->bytes, memory_order_relaxed);
 	atomic_fetch_sub_explicit(a->bytes ? &blocks : &cells, 1, memory_order_relaxed);
 	mem_free(a, sizeof *a + a->bytes);

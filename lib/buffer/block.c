@@ -72,6 +72,12 @@ static size_t data_size(unsigned cls)
 	return cls ? block_size(cls) : 0;
 }
 
+/* With its header. */
+static size_t block_bytes(unsigned cls)
+{
+	return data_size(cls) + sizeof(struct block);
+}
+
 /* ------------------------------------------------------------------ back into the spans */
 
 static void put_back(struct cache *c, struct block *b)
@@ -79,6 +85,7 @@ static void put_back(struct cache *c, struct block *b)
 	unsigned cls = b->cls;
 
 	c->owned[cls]--;
+	peer_write(c->hot.taken, c->hot.taken - block_bytes(cls));
 	span_put(&c->spans[cls], b);
 }
 
@@ -217,6 +224,13 @@ static struct cache *cache_mine(void)
 	return block_cache->id ? (struct cache *)block_cache : cache_enter();
 }
 
+struct block_cache *block_cache_mine(void)
+{
+	struct cache *c = cache_mine();
+
+	return c ? &c->hot : NULL;
+}
+
 void block_copied_slow(size_t n)
 {
 	struct cache *c = cache_mine();
@@ -242,8 +256,11 @@ struct block *block_get_slow(unsigned cls)
 		return block_get(cls);
 	pthread_mutex_lock(&c->lock);
 	b = span_take(&c->spans[cls], c, c->hot.id, cls);
-	if (b && ++c->owned[cls] > c->high[cls])
-		c->high[cls] = c->owned[cls];
+	if (b) {
+		peer_write(c->hot.taken, c->hot.taken + block_bytes(cls));
+		if (++c->owned[cls] > c->high[cls])
+			c->high[cls] = c->owned[cls];
+	}
 	pthread_mutex_unlock(&c->lock);
 	if (b && block_grew)
 		block_grew();
@@ -301,7 +318,6 @@ void block_free_slow(struct block *b)
 size_t block_decay(void)
 {
 	struct cache *c;
-	size_t taken = 0;
 
 	if (!block_cache->id)
 		return 0;
@@ -312,9 +328,8 @@ size_t block_decay(void)
 
 		shelf_drop(c, s, s->low);
 		s->low = s->n;
-		taken += c->owned[i] * (data_size(i) + sizeof(struct block));
 	}
-	return taken;
+	return peer_read(c->hot.taken);
 }
 
 void np_block_trim(void)

@@ -96,11 +96,15 @@ struct block_cache {
 	uint64_t plain; /* see block_plain() */
 	uint16_t id;
 	size_t copied; /* bytes_copied of this thread */
+	size_t taken;  /* bytes that its blocks take in spans, held and cached; written under the cache's lock */
+	_Atomic(size_t) loose; /* and those that are an allocation of their own */
 };
 
 extern __thread struct block_cache *block_cache;
 
 struct block *block_get_slow(unsigned cls);
+/* This thread's; NULL: it has none and can have none. */
+struct block_cache *block_cache_mine(void);
 void block_free_slow(struct block *b);
 void block_copied_slow(size_t n);
 /* A block with @n > BLOCK_MAX bytes, as from block_data(). */
@@ -276,6 +280,11 @@ static inline struct block *block_view(struct block *m, unsigned char *p, size_t
  * Return: bytes that this thread's blocks take, held and cached.
  */
 size_t block_decay(void);
+/* Bytes that the blocks of this thread take, held (wherever they are now) and cached. */
+static inline size_t block_taken(void)
+{
+	return peer_read(block_cache->taken) + atomic_load_explicit(&block_cache->loose, memory_order_relaxed);
+}
 /* Called, where it is set, when this thread's blocks have come to take more memory. May not use buffers. */
 extern __thread void (*block_grew)(void);
 

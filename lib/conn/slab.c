@@ -33,17 +33,20 @@ void slab_init(struct slab *s, size_t size)
 	list_init(&s->open);
 	s->slot = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	s->empty = 0;
+	s->bytes = 0;
 }
 
 #ifdef __SANITIZE_ADDRESS__
 
 void *slab_get(struct slab *s)
 {
+	s->bytes += s->slot;
 	return malloc(s->slot);
 }
 
 void slab_put(struct slab *s, void *p)
 {
+	s->bytes -= s->slot;
 	free(p);
 }
 
@@ -78,6 +81,7 @@ static struct region *region_new(struct slab *s)
 	g->fresh = g->used = 0;
 	list_append(&s->open, &g->link);
 	s->empty++;
+	s->bytes += REGION;
 	return g;
 }
 
@@ -125,6 +129,7 @@ void slab_put(struct slab *s, void *p)
 	if (s->empty) {
 		list_remove(&g->link);
 		sys_mem_unmap(g, REGION);
+		s->bytes -= REGION;
 	} else {
 		s->empty++;
 	}

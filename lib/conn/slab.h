@@ -19,6 +19,7 @@ struct slab {
 	struct list open; /* regions with a free slot */
 	size_t slot;      /* bytes of an object */
 	unsigned empty;   /* regions without an object */
+	size_t bytes;     /* that its regions take */
 };
 
 void slab_init(struct slab *s, size_t size);

@@ -31,6 +31,7 @@ struct fiber {
 	void *arg;
 	struct fiber *next, *prev; /* all stacks of the pool */
 	struct stack stack;
+	char *low; /* the deepest page in which it parked */
 	struct sanitizer san;
 };
 
@@ -42,6 +43,7 @@ struct fiber_pool {
 	size_t stack_size;
 	unsigned max, keep;
 	unsigned stacks, in_use, high, refused;
+	size_t touched;    /* see fiber_pool_stats */
 	unsigned idle_low; /* fewest free stacks since the last trim: so many were of no use */
 };
 
@@ -76,6 +78,22 @@ static struct fiber *place_in(const struct stack *s, unsigned nth)
 	return (struct fiber *)(stack_top(s) - ((sizeof(struct fiber) + LINE - 1) & ~(size_t)(LINE - 1)) - colour);
 }
 
+/* A page below the one it parked in: what it calls between two waits goes deeper and comes back. */
+#define PAGE 4096u
+
+static size_t fiber_touched(const struct fiber *f)
+{
+	return (size_t)(stack_top(&f->stack) - f->low) + PAGE;
+}
+
+static void fiber_note_depth(struct fiber *f, char *sp)
+{
+	size_t was = f->low ? fiber_touched(f) : 0;
+
+	f->low = (char *)((uintptr_t)sp & ~(uintptr_t)(PAGE - 1));
+	f->pool->touched += fiber_touched(f) - was;
+}
+
 static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 {
 	struct stack stack;
@@ -91,6 +109,7 @@ static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 		f->next->prev = f;
 	fp->all = f;
 	fp->stacks++;
+	fiber_note_depth(f, (char *)f);
 	return f;
 }
 
@@ -106,6 +125,7 @@ static void fiber_free(struct fiber *f)
 	else
 		fp->all = f->next;
 	fp->stacks--;
+	fp->touched -= fiber_touched(f);
 	sanitizer_stack_free(&f->san);
 	stack_unmap(&stack);
 }
@@ -156,6 +176,7 @@ void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 		.high = fp->high,
 		.refused = fp->refused,
 		.spare = idle > fp->keep ? idle - fp->keep : 0,
+		.touched = fp->touched,
 	};
 }
 
@@ -279,6 +300,8 @@ SWITCHES void fiber_park(void)
 	struct fiber *f = current;
 
 	assert(f);
+	if ((char *)__builtin_frame_address(0) < f->low)
+		fiber_note_depth(f, __builtin_frame_address(0));
 	f->state = FIBER_STOPPED;
 	to_main(f, 0);
 }

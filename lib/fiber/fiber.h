@@ -37,6 +37,7 @@ struct fiber_pool_stats {
 	unsigned high;    /* most in use at once */
 	unsigned refused; /* fiber_run() that found no stack */
 	unsigned spare;   /* free ones beyond @keep: what fiber_pool_trim() is for */
+	size_t touched;   /* bytes of all stacks that have been used, by where their fibers parked */
 };
 
 /* Return: 0, -ENOMEM. Maps nothing yet. */
