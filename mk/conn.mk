@@ -8,3 +8,8 @@ lives:                                  ## ten thousand random connection lives 
 lint-behaviours:
 	$(Q)scripts/check-named-tests doc/behaviours.md
 lint: lint-behaviours
+
+.PHONY: check-siege
+check-siege:                            ## 16 000 peers that hold memory, against memory_max; prints memory and latencies
+	$(Q)NP_SIEGE=1 $(MAKE) --no-print-directory run-tests NP_TESTS='^e2e/memory_max$$'
+	$(Q)grep siege: $(O)/logs/e2e-memory_max.log

@@ -346,6 +346,34 @@ START_TEST(what_a_burst_took_is_not_kept)
 }
 END_TEST
 
+static void *free_it(void *arg)
+{
+	np_linkbuf_free(arg);
+	return NULL;
+}
+
+START_TEST(what_the_blocks_of_a_thread_take_is_known)
+{
+	struct np_linkbuf *small = NULL, *large;
+	pthread_t t;
+	size_t before;
+
+	with_caches();
+	before = block_taken();
+	small = given(60000, 'a');
+	large = given(8 << 20, 'b'); /* one of its blocks is in no cache */
+	ck_assert_uint_ge(block_taken(), before + 60000 + (8 << 20));
+
+	/* it is this thread's until it comes back, whichever thread frees it */
+	ck_assert_int_eq(pthread_create(&t, NULL, free_it, large), 0);
+	pthread_join(t, NULL);
+	np_linkbuf_free(small);
+	block_decay();
+	block_decay();
+	ck_assert_uint_eq(block_taken(), before);
+}
+END_TEST
+
 START_TEST(decay_keeps_what_is_used)
 {
 	struct np_linkbuf *b[64];
@@ -652,6 +680,7 @@ int main(void)
 
 	t = tcase_create("bounds");
 	tcase_add_test(t, what_a_burst_took_is_not_kept);
+	tcase_add_test(t, what_the_blocks_of_a_thread_take_is_known);
 	tcase_add_test(t, decay_keeps_what_is_used);
 	tcase_add_test(t, what_went_back_to_a_span_is_taken_again);
 	tcase_add_test(t, the_counts_say_what_is_held);

@@ -41,6 +41,43 @@ static struct fiber_pool_stats stats(const struct fiber_pool *fp)
 	return st;
 }
 
+/* ------------------------------------------------------------------ what they take */
+
+static void parks_deep(void *arg)
+{
+	volatile char frame[20000];
+
+	frame[0] = frame[sizeof frame - 1] = 1;
+	fiber_park();
+	frame[0] = 2;
+}
+
+static struct fiber *deep_one;
+
+static void parks_deep_and_is_known(void *arg)
+{
+	deep_one = fiber_self();
+	parks_deep(arg);
+}
+
+START_TEST(stacks_are_counted_by_where_their_fibers_parked)
+{
+	struct fiber_pool *fp = given_pool(0, 0, 0);
+	size_t fresh;
+
+	ck_assert_uint_eq(stats(fp).touched, 0);
+	ck_assert_int_eq(fiber_run(fp, parks_deep_and_is_known, NULL), FIBER_PARKED);
+	ck_assert_uint_ge(stats(fp).touched, 20000);
+	ck_assert_uint_le(stats(fp).touched, 20000 + 5 * 4096 + (under_asan() ? 65536 : 0));
+
+	/* a free stack keeps its pages, until it is unmapped */
+	fresh = stats(fp).touched;
+	ck_assert_int_eq(fiber_resume(deep_one), FIBER_ENDED);
+	ck_assert_uint_eq(stats(fp).touched, fresh);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ where code runs */
 
 static void append(char *log, char c)
@@ -804,6 +841,7 @@ int main(void)
 	Suite *s = suite_create("fiber");
 	TCase *t = tcase_create("switch");
 
+	tcase_add_test(t, stacks_are_counted_by_where_their_fibers_parked);
 	tcase_add_test(t, a_function_that_returns_has_ended_before_run_returns);
 	tcase_add_test(t, run_and_resume_return_when_the_fiber_parks);
 	tcase_add_test(t, self_is_the_running_fiber_and_nothing_on_main);

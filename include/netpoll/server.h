@@ -46,6 +46,14 @@ struct np_server_opts {
 	int hang_ms;           /* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
 	int no_rescue;         /* nonzero: what a hanging poller has queued stays with it */
 	int no_delay_off;      /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+	/*
+	 * 0: no bound. What buffers, waiting handlers and connections may take together, divided among the pollers:
+	 * at least a megabyte for each. Near it, no connection of this server is read for some turns; what is cached
+	 * goes back; then the connections that hold most unfinished input or untaken output are reset (-ENOBUFS),
+	 * until there is room. Not counted: memory of the handlers' own, buffers that other threads have made, and
+	 * a message above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
+	 */
+	size_t memory_max;
 };
 
 NP_OPTS_INIT(np_server_opts)
@@ -54,7 +62,7 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max), -E2BIG (options of a newer
+ * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a poller), -E2BIG (options of a newer
  *         header with fields set), -ENOMEM, and what np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
@@ -126,6 +134,7 @@ struct np_server_stats {
 	size_t sz;
 	uint64_t accepted, closed, conns; /* over all pollers */
 	unsigned pollers;
+	uint64_t memory_closed; /* reset at memory_max */
 };
 NP_OPTS_INIT(np_server_stats)
 /*

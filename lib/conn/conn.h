@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "buffer/linkbuf.h"
+#include "conn/conn_memory.h"
 #include "netpoll/conn.h"
 #include "netpoll/handlers.h"
 #include "poll/list.h"
@@ -66,6 +67,7 @@ struct conn_group {
 	int read_timeout_ms, write_timeout_ms, idle_timeout_ms, linger_ms;
 	bool half_open;
 	bool retiring;            /* connections close as soon as they have nothing to do */
+	struct conn_memory memory;
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to DEAD */
 	unsigned n;
@@ -244,6 +246,8 @@ void conn_retire(struct np_conn *c);
 /* ---- conn_home.c: where connections and their I/O state come from */
 struct np_conn *conn_home_get(struct poller *p);
 void conn_home_put(struct poller *p, struct np_conn *c);
+/* What connections and I/O states take. */
+size_t conn_home_bytes(const struct poller *p);
 /* -ENOMEM; and of a connection that is not open: what conn_not_open() says. */
 int conn_io_attach(struct np_conn *c);
 void conn_io_put(struct np_conn *c);
@@ -265,7 +269,7 @@ static inline void conn_shrink(struct np_conn *c)
 }
 
 /* ---- conn_rx.c: socket -> in */
-enum { CONN_AGAIN = 0, CONN_MORE = 1, CONN_END = 2, CONN_FULL = 3 };
+enum { CONN_AGAIN = 0, CONN_MORE = 1, CONN_END = 2, CONN_FULL = 3, CONN_HELD = 4 };
 int conn_rx(struct np_conn *c, size_t budget);
 /* conn_rx() and its consequences for watch and flags; new bytes are not delivered yet. */
 void conn_fill(struct np_conn *c, size_t budget);

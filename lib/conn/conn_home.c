@@ -94,6 +94,13 @@ void conn_home_put(struct poller *p, struct np_conn *c)
 	poller_unkeep(p);
 }
 
+size_t conn_home_bytes(const struct poller *p)
+{
+	const struct conn_home *h = poller_local(p);
+
+	return h ? h->conns.bytes + h->ios.bytes : 0;
+}
+
 #define RX_SPACE_MIN 4096u
 
 int conn_io_attach(struct np_conn *c)

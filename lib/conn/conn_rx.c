@@ -15,6 +15,7 @@
 
 #define RX_SPACE_MAX (256u * 1024)
 #define RX_SPACE_MIN 4096u
+#define RX_SPACE_FIRST (16u * 1024) /* of a big message whose first bytes have not come */
 
 /*
  * How many more bytes may be buffered: up to in_high, or up to what a parked reader (or a handler
@@ -35,16 +36,20 @@ static size_t rx_room(const struct np_conn *c)
 }
 
 /*
- * What a read offers: @space, or what a waiting reader still needs, so that a big message gets room for it at
- * once. Never more than RX_SPACE_MAX: a claimed length commits no memory before its bytes arrive.
+ * What a read offers: @space, or what a waiting reader still needs, so that a big message gets room for it
+ * soon. Never more than RX_SPACE_MAX, nor than twice what has come: a claimed length commits no memory.
  */
 static size_t rx_offer(const struct np_conn *c, size_t space, size_t room)
 {
 	const struct conn_io *io = c->io;
 	size_t len = linkbuf_len(&io->in);
 
-	if (io->reader && io->reader->n > len && io->reader->n - len > space)
-		space = io->reader->n - len;
+	if (io->reader && io->reader->n > len && io->reader->n - len > space) {
+		size_t shown = 2 * io->held + RX_SPACE_FIRST;
+		size_t need = io->reader->n - len < shown ? io->reader->n - len : shown;
+
+		space = need > space ? need : space;
+	}
 	if (space > RX_SPACE_MAX)
 		space = RX_SPACE_MAX;
 	return space < room ? space : room;
@@ -104,7 +109,8 @@ static bool drained_by_short_read(const struct np_conn *c)
  *
  * Thread: owner.
  * Return: CONN_AGAIN, CONN_MORE (budget spent), CONN_FULL (the input stands at its limit),
- *         CONN_END (peer's FIN), or -errno. What was read before an error stays in the buffer.
+ *         CONN_END (peer's FIN), CONN_HELD (nothing was tried: memory_max is reached), or -errno.
+ *         What was read before an error stays in the buffer.
  */
 int conn_rx(struct np_conn *c, size_t budget)
 {
@@ -112,12 +118,15 @@ int conn_rx(struct np_conn *c, size_t budget)
 	size_t space, got = 0;
 	int r;
 
+	if (c->group->memory.max && !(budget = conn_memory_budget(c, budget)))
+		return CONN_HELD;
 	r = conn_io_get(c, &io);
 	if (r < 0)
 		return r;
 	space = io->rx_space;
 	for (r = CONN_MORE; r == CONN_MORE && got < budget; space *= 2) {
-		size_t room = rx_room(c), offered = rx_offer(c, space, room);
+		size_t room = rx_room(c);
+		size_t offered = rx_offer(c, space, room < budget ? room : budget);
 		ssize_t n;
 
 		if (!room) {
@@ -169,6 +178,8 @@ void conn_fill(struct np_conn *c, size_t budget)
 	} else if (r == CONN_FULL) {
 		c->flags |= CONN_RX_FULL;
 		watch_stop(&c->watch, WATCH_IN);
+	} else if (r == CONN_HELD) {
+		conn_touch(c); /* it is not the peer that is idle; the watch stays ready, and is tried next turn */
 	} else if (r == CONN_END) {
 		conn_rx_ended(c, 0);
 	} else if (r < 0 && !is_passing(r)) {

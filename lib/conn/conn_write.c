@@ -134,6 +134,8 @@ static inline int submit(struct np_conn *c)
 	if (r < 0)
 		return r;
 	linkbuf_flush(out);
+	if (c->group->memory.max)
+		conn_memory_grew(c->group); /* peers that do not read hold memory too */
 	c->io->submitted = linkbuf_len(out);
 	return conn_unsent(c) != 0;
 }

@@ -13,6 +13,7 @@
 
 #include "sys/opts.h"
 
+#define MEMORY_MIN (1u << 20) /* of memory_max for each poller: blocks come in spans of half of that */
 #define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
 
 static const struct conn_limits limits = CONN_DEFAULT_LIMITS;
@@ -65,6 +66,7 @@ static struct station *station_new(struct np_server *s, unsigned index)
 		.load = &st->own_load,
 	};
 	list_init(&st->group.conns);
+	conn_memory_init(&st->group, o->memory_max / s->n_stations);
 	roll_call_init(&st->roll, st->group.poller, station_fill_roll);
 	return st;
 }
@@ -109,6 +111,8 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 	s->stations = calloc(s->n_stations, sizeof *s->stations);
 	if (!s->stations)
 		return -ENOMEM;
+	if (s->opts.memory_max && s->opts.memory_max / s->n_stations < MEMORY_MIN)
+		return -EINVAL;
 	for (unsigned i = 0; i < s->n_stations; i++) {
 		s->stations[i] = station_new(s, i);
 		if (!s->stations[i])

@@ -328,6 +328,7 @@ void station_leave(struct mail *m)
 	struct station *st = station_of(m);
 
 	poller_del_load(st->group.poller, st->group.load);
+	conn_memory_fini(&st->group);
 	gate_arrive(&st->server->gate);
 }
 
