@@ -16,6 +16,21 @@ static const char *blank(const char *s)
 	return s + strspn(s, " \t\r\n");
 }
 
+/* What follows one character of UTF-8 that is no ASCII. */
+static const char *wide(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	int more = u[0] >= 0xf0 ? 3 : u[0] >= 0xe0 ? 2 : 1;
+
+	if (u[0] < 0xc2 || u[0] > 0xf4 || (u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) ||
+	    (u[0] == 0xf0 && u[1] < 0x90) || (u[0] == 0xf4 && u[1] > 0x8f))
+		return NULL;
+	for (int i = 1; i <= more; i++)
+		if ((u[i] & 0xc0) != 0x80)
+			return NULL;
+	return s + 1 + more;
+}
+
 static const char *string(const char *s)
 {
 	if (*s++ != '"')
@@ -23,6 +38,12 @@ static const char *string(const char *s)
 	while (*s != '"') {
 		if ((unsigned char)*s < 0x20)
 			return NULL; /* the end of the text, too */
+		if ((unsigned char)*s >= 0x80) {
+			s = wide(s);
+			if (!s)
+				return NULL;
+			continue;
+		}
 		if (*s++ != '\\')
 			continue;
 		if (*s == 'u' && strspn(s + 1, "0123456789abcdefABCDEF") >= 4)

@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#include "printable.h"
+
 void json_init(struct json *j, FILE *to, bool pretty)
 {
 	*j = (struct json){ .to = to, .pretty = pretty, .empty = true };
@@ -18,17 +20,28 @@ static void newline(struct json *j)
 		fputc('\t', j->to);
 }
 
-/* Bytes above 0x7f one by one: the names are other processes' bytes, and need not be UTF-8. */
+static void escaped(struct json *j, uint32_t code)
+{
+	if (code >= 0x10000) /* a surrogate pair */
+		fprintf(j->to, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
+	else
+		fprintf(j->to, "\\u%04x", code);
+}
+
+/* UTF-8, whatever the bytes were. What acts on a terminal is escaped: JSON gets looked at, too. */
 static void quoted(struct json *j, const char *value)
 {
+	uint32_t code;
+	size_t n;
+
 	fputc('"', j->to);
-	for (const unsigned char *s = (const unsigned char *)value; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			fprintf(j->to, "\\%c", *s);
-		else if (*s < 0x20 || *s >= 0x7f)
-			fprintf(j->to, "\\u%04x", *s);
+	for (; (n = printable_next(value, &code)) > 0; value += n) {
+		if (code == '"' || code == '\\')
+			fprintf(j->to, "\\%c", (int)code);
+		else if (code == 0xfffd || printable_is_control(code))
+			escaped(j, code);
 		else
-			fputc(*s, j->to);
+			fwrite(value, 1, n, j->to);
 	}
 	fputc('"', j->to);
 }

@@ -2,6 +2,7 @@
 /* main: npsteer's command line. Options may stand anywhere, as with bpftool. */
 #include <errno.h>
 #include <getopt.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "npsteer.h"
+#include "printable.h"
 
 #define DEFAULT_SERVICE "default"
 
@@ -78,6 +80,7 @@ int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (!n->json) {
+		printable(text);
 		fprintf(stderr, "npsteer: %s\n", text);
 		return code;
 	}
@@ -88,6 +91,15 @@ int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
 	json_end_object(&n->say);
 	end_answer(n);
 	return code;
+}
+
+void say(const char *sentence)
+{
+	char text[1024];
+
+	snprintf(text, sizeof text, "%s", sentence);
+	printable(text);
+	puts(text);
 }
 
 static enum exit_code code_of(int r)
@@ -306,6 +318,7 @@ int main(int argc, char **argv)
 	struct npsteer n = { 0 };
 	int code;
 
+	setlocale(LC_CTYPE, ""); /* what can be shown; numbers stay as they are */
 	json_init(&n.say, stdout, false);
 	code = npsteer(&n, argc, argv);
 	/* A full disk or a reader who has gone must not look like success. */

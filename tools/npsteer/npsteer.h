@@ -93,6 +93,8 @@ int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
  * DONE, or what fail() returned.
  */
 int parse_interval(struct npsteer *n, double *ret_every, long *ret_count);
+/* A sentence of the library's, and a newline: text on stdout. */
+void say(const char *sentence);
 void pause_for(double seconds);
 double seconds_now(void);
 const char *state_name(int state);

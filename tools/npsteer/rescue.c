@@ -15,7 +15,7 @@ static void tell(void *arg, int level, const char *msg)
 	struct npsteer *n = arg;
 
 	if (!n->json) {
-		printf("%s\n", msg);
+		say(msg);
 	} else {
 		answer(n);
 		json_string(&n->say, "service", service_of(n));

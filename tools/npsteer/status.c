@@ -169,7 +169,8 @@ static int show_listed(void *arg, const char *name, const char *path)
 		json_string(&n->say, "error", why);
 		json_end_object(&n->say);
 	} else {
-		printf("%s: %s\n", name, why);
+		printf("%s: ", name);
+		say(why);
 	}
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "printable.h"
+
 void table_init(struct table *t, size_t columns)
 {
 	*t = (struct table){ .columns = columns };
@@ -35,10 +37,7 @@ void table_text(struct table *t, const char *fmt, ...)
 	if (vasprintf(&cell, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	/* Names come from other processes: what they hold must not reach the terminal as commands. */
-	for (char *p = cell; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	printable(cell); /* names come from other processes */
 	t->cells[t->n++] = cell;
 }
 
@@ -63,7 +62,7 @@ static int width_of(const struct table *t, size_t column, bool *ret_right)
 
 	*ret_right = rows > 1;
 	for (size_t r = 0; r < rows; r++) {
-		n = strlen(cell_at(t, r, column));
+		n = printable_width(cell_at(t, r, column));
 		width = n > width ? n : width;
 		if (r && !is_number(cell_at(t, r, column)))
 			*ret_right = false;
@@ -82,9 +81,11 @@ void table_print(const struct table *t, FILE *to, const char *indent)
 	for (size_t r = 0; r < rows; r++) {
 		fputs(indent, to);
 		for (size_t c = 0; c < t->columns; c++) {
-			int w = right[c] ? width[c] : c == last ? 0 : -width[c];
+			/* printf(3) would count bytes */
+			int pad = width[c] - (int)printable_width(cell_at(t, r, c));
 
-			fprintf(to, "%*s%s", w, cell_at(t, r, c), c == last ? "\n" : "  ");
+			fprintf(to, "%*s%s%*s%s", right[c] ? pad : 0, "", cell_at(t, r, c),
+				right[c] || c == last ? 0 : pad, "", c == last ? "\n" : "  ");
 		}
 	}
 }
