@@ -203,7 +203,7 @@ void conn_rx_resume(struct np_conn *c)
  */
 void conn_discard(struct np_conn *c)
 {
-	static _Thread_local char sink[16384] __attribute__((tls_model("initial-exec")));
+	char sink[16384]; /* the poller's own stack. Not thread-local: dlopen(3) has a kilobyte of that to give */
 	ssize_t n;
 
 	for (size_t got = 0; got < POLLER_BUDGET; got += (size_t)n) {

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dlopen: the library comes late, into a process that did not plan for it
+ *
+ * What a reader would get wrong: thread-local storage of the initial-exec model has its place beside every thread's
+ * stack from the start of the process, and for what comes later glibc keeps about a kilobyte for all.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/run.h"
+#include "support/test.h"
+
+/* The release build beside the one under test: a sanitizer's has thread-local storage of its own. */
+static char library[4096];
+
+static void setup(void)
+{
+	const char *build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
+	const char *slash = strrchr(build, '/');
+	size_t n = slash && strstr("/debug /asan /tsan /cov", slash) ? (size_t)(slash - build) : strlen(build);
+
+	must_sh("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory O='%.*s' lib", (int)n,
+		build);
+	snprintf(library, sizeof library, "%.*s/libnetpoll-bpf.so", (int)n, build);
+}
+
+/* What each thread of a program pays, and what dlopen(3) has to find: pointers, no buffers. */
+START_TEST(threads_keep_no_more_than_pointers)
+{
+	must_sh("n=$(readelf -lW '%s' | awk '$1 == \"TLS\" { print $6 }'); test $((n)) -gt 0 && test $((n)) -le 64 || "
+		"{ echo \"$n bytes of thread-local storage\"; exit 1; }",
+		library);
+}
+END_TEST
+
+START_TEST(an_interpreter_opens_the_library_and_serves_an_echo)
+{
+	struct ran r;
+
+	sh(&r, "command -v python3 && python3 -c 'import ctypes'");
+	if (r.code) {
+		ran_free(&r);
+		SKIP("no python3 with ctypes");
+	}
+	ran_free(&r);
+	must_sh("unset LD_PRELOAD; python3 tests/support/dlopen_echo.py \"$(realpath '%s')\"", library);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("dlopen");
+	TCase *t = tcase_create("dlopen");
+
+	tcase_add_checked_fixture(t, setup, NULL);
+	tcase_add_test(t, threads_keep_no_more_than_pointers);
+	tcase_add_test(t, an_interpreter_opens_the_library_and_serves_an_echo);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
