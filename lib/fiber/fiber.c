@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fiber/exceptions.h"
 #include "fiber/sanitizer.h"
 #include "fiber/stack.h"
 #include "fiber/switch.h"
@@ -27,6 +28,7 @@ struct fiber {
 	enum fiber_state state;
 	bool cancelled;
 
+	struct exceptions ex; /* this fiber's while it does not run, main's while it does */
 	void (*fn)(void *);
 	void *arg;
 	struct fiber *next, *prev; /* all stacks of the pool */
@@ -39,6 +41,8 @@ struct fiber_pool {
 	struct fiber *free; /* the one used last is the next to be used: its pages are in the cache */
 	struct fiber *all;
 	struct place main_place;
+	struct exceptions *ex; /* the thread's, once it has had a stack; NULL: no C++ in this process */
+	exceptions_fn *find_ex;
 	struct sanitizer main_san;
 	size_t stack_size;
 	unsigned max, keep;
@@ -62,6 +66,7 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
 	fp->stack_size = (size + page - 1) / page * page;
 	fp->max = o && o->max ? o->max : 65536;
 	fp->keep = o && o->keep ? o->keep : 4;
+	fp->find_ex = exceptions_find();
 	*ret = fp;
 	return 0;
 }
@@ -104,6 +109,9 @@ static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 		return NULL;
 	f = place_in(&stack, fp->stacks);
 	*f = (struct fiber){ .pool = fp, .stack = stack, .next = fp->all };
+	/* Here, since the pool may have been made by another thread than the one it belongs to. */
+	if (!fp->ex && fp->find_ex)
+		fp->ex = fp->find_ex();
 	sanitizer_stack_new(&f->san, stack_bottom(&f->stack), (size_t)((char *)f - stack_bottom(&f->stack)));
 	if (f->next)
 		f->next->prev = f;
@@ -258,10 +266,14 @@ INLINE int enter(struct fiber *f)
 
 	current = f;
 	f->state = FIBER_RUNNING;
+	if (fp->ex)
+		exceptions_swap(fp->ex, &f->ex);
 	sanitizer_main(&fp->main_san);
 	sanitizer_leave(&fp->main_san, &f->san, 0);
 	fiber_switch(&fp->main_place, &f->place, f);
 	sanitizer_arrive(&fp->main_san, NULL);
+	if (fp->ex)
+		exceptions_swap(fp->ex, &f->ex);
 	if (f->state != FIBER_FREE)
 		return FIBER_PARKED;
 	fp->in_use--;
@@ -283,6 +295,8 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	f->arg = arg;
 	f->owner = NULL;
 	f->cancelled = false;
+	if (fp->ex)
+		f->ex = (struct exceptions){ 0 };
 	f->until = 0;
 	f->san.fake = NULL;
 	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);

@@ -12,5 +12,12 @@
  * Thread: any. Takes the dynamic linker's lock: not for hot paths. Return: @buf.
  */
 const char *sys_symbol(const void *addr, char *buf, size_t size);
+/*
+ * sys_symbol_find() - a function by its name: as a program would find it, else in one of two objects, if loaded
+ *
+ * An object opened with RTLD_LOCAL is found by its own name only. Where it is found it stays loaded.
+ * Thread: any. Return: NULL: none has it.
+ */
+void (*sys_symbol_find(const char *name, const char *object, const char *or_object))(void);
 
 #endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * exceptions: fibers that wait in C++ catch blocks keep their exceptions apart
+ *
+ * One program (support/catching.cc), in every way in which a C++ runtime meets the library.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/run.h"
+#include "support/test.h"
+
+#define PC      "lib/netpoll/libnetpoll-bpf.pc.in"
+#define PROGRAM "tests/support/catching.cc"
+
+static char *dir;
+static const char *build;
+
+static void setup(void)
+{
+	build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
+	dir = temp_dir();
+}
+
+static void teardown(void)
+{
+	remove_tree(&dir);
+}
+
+/* The compiler and the flags that go with the library under test. */
+static const char *cxx(void)
+{
+	if (under_tsan())
+		return "clang++ -fsanitize=thread";
+	if (under_asan())
+		return "c++ -fsanitize=address,undefined -fno-sanitize-recover=undefined";
+	return "c++";
+}
+
+static bool no_compiler(void)
+{
+	struct ran r;
+	bool none;
+
+	sh(&r, "command -v %s", under_tsan() ? "clang++" : "c++");
+	none = r.code != 0;
+	ran_free(&r);
+	return none;
+}
+
+#define NEEDS_CXX()                      \
+	do {                             \
+		if (no_compiler())       \
+			SKIP("no C++ compiler"); \
+	} while (0)
+
+static const char *const ways[] = {
+	/* shared; with another standard; the library's archive; the runtime inside the program */
+	"-std=c++11 '-L%s' -lnetpoll-bpf",
+	"-std=c++17 -O2 '-L%s' -lnetpoll-bpf",
+	"-std=c++11 '%s/libnetpoll-bpf.a' $(pkg-config --libs $(sed -n 's/^Requires.private: *//p' " PC "))"
+	" $(sed -n 's/^Libs.private: *//p' " PC ")",
+	"-std=c++17 -static-libstdc++ -static-libgcc '-L%s' -lnetpoll-bpf",
+};
+
+START_TEST(each_fiber_sees_its_own_exceptions)
+{
+	char how[512];
+
+	NEEDS_CXX();
+	if (strstr(ways[_i], "static-lib") && under_tsan())
+		SKIP("clang's sanitizer runtime brings libstdc++");
+	snprintf(how, sizeof how, ways[_i], build);
+	must_sh("%1$s -g -pthread -Wall -Wextra -Wno-deprecated-declarations -Werror -Iinclude " PROGRAM
+		" -o '%2$s/p' %3$s && LD_LIBRARY_PATH='%4$s' '%2$s/p'",
+		cxx(), dir, how, build);
+}
+END_TEST
+
+/* A C program that has the library, and gets a runtime later, where nobody but the plug-in itself sees it. */
+static const char host[] = "#include <dlfcn.h>\n"
+			   "#include <netpoll/status.h>\n"
+			   "#include <stdio.h>\n"
+			   "int main(int argc, char **argv)\n"
+			   "{\n"
+			   "	void *h = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);\n"
+			   "	int (*run)(void);\n"
+			   "	if (!h || !*np_strerror(0))\n"
+			   "		return puts(h ? \"?\" : dlerror()), 3;\n"
+			   "	*(void **)&run = dlsym(h, \"catching\");\n"
+			   "	return run ? run() : 4;\n"
+			   "}\n";
+
+START_TEST(a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start)
+{
+	NEEDS_CXX();
+	if (under_tsan())
+		SKIP("clang's sanitizer runtime brings libstdc++");
+	must_sh("cat > '%1$s/host.c' <<'END'\n%2$sEND\n", dir, host);
+	must_sh("%1$s -std=c++17 -g -pthread -fPIC -shared -DCATCHING_OBJECT -Iinclude " PROGRAM " -o '%2$s/plug.so' && "
+		"cc %4$s -Iinclude '%2$s/host.c' -o '%2$s/host' '-L%3$s' -Wl,--no-as-needed -lnetpoll-bpf -ldl && "
+		"LD_LIBRARY_PATH='%3$s' '%2$s/host' '%2$s/plug.so'",
+		cxx(), dir, build, under_asan() ? "-fsanitize=address,undefined" : "");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("exceptions");
+	TCase *t = tcase_create("exceptions");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, each_fiber_sees_its_own_exceptions, 0, (int)(sizeof ways / sizeof *ways));
+	tcase_add_test(t, a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
