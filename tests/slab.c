@@ -115,11 +115,11 @@ END_TEST
 
 START_TEST(without_memory_get_says_so_and_works_later)
 {
-	void *p;
-
 #ifndef NP_FAULT
 	SKIP("this build has no fault injection");
 #else
+	void *p;
+
 	if (under_asan())
 		SKIP("objects come from malloc under AddressSanitizer");
 	slab_init(&slab, SIZE);

@@ -23,11 +23,6 @@ struct region {
 #define ALIGN 8u
 #define HEAD  ((sizeof(struct region) + ALIGN - 1) & ~(size_t)(ALIGN - 1))
 
-static unsigned capacity(const struct slab *s)
-{
-	return (unsigned)((REGION - HEAD) / s->slot);
-}
-
 void slab_init(struct slab *s, size_t size)
 {
 	list_init(&s->open);
@@ -55,6 +50,11 @@ void slab_fini(struct slab *s)
 }
 
 #else
+
+static unsigned capacity(const struct slab *s)
+{
+	return (unsigned)((REGION - HEAD) / s->slot);
+}
 
 /* Mapped twice as large as needed, and the ends given back. */
 static void *map_aligned(void)
