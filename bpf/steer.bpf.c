@@ -98,6 +98,15 @@ static __always_inline bool sheds(struct run *r)
 	       !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
 }
 
+/*
+ * Whether nobody is there to take a SYN. Half-open connections are no reason to say so: a flood of them would have
+ * every client refused, whom SYN cookies serve.
+ */
+static __always_inline bool is_exhausted(const struct run *r)
+{
+	return !sees_queues(r) || r->s->fit != FIT_CROWDED;
+}
+
 /* The one place where a SYN gets its verdict. */
 static __always_inline int verdict_syn(struct run *r)
 {
@@ -107,18 +116,20 @@ static __always_inline int verdict_syn(struct run *r)
 	if (r->s->fit == FIT_READY) {
 		trace_end(r, NP_VERDICT_STEERED);
 		COUNT(r->stats->steered);
+		if (sees_queues(r) && r->s->spent_ns)
+			r->s->spent_ns = 0;
 		if (s) {
 			COUNT(s->steered);
 			show_queue(r, s);
 		}
 		return SK_PASS;
 	}
-	if (refuses(r->cfg)) {
+	if (refuses(r->cfg) && is_exhausted(r)) {
 		trace_end(r, NP_VERDICT_RST);
 		COUNT(r->stats->rejected_rst);
 		return SK_DROP;
 	}
-	if (sees_queues(r) && sheds(r)) {
+	if (sees_queues(r) && is_exhausted(r) && sheds(r)) {
 		trace_end(r, NP_VERDICT_SHED);
 		COUNT(r->stats->shed_full);
 		return SK_PASS;
@@ -219,6 +230,7 @@ static __always_inline int steer_migrating(struct run *r, struct bpf_sock *sk)
 	bool child = sk->state != BPF_TCP_NEW_SYN_RECV;
 	__u64 from = bpf_get_socket_cookie(r->md->sk);
 
+	r->s->spent_ns = 0; /* no client sends this one again */
 	r->s->policy = rule_of(r, sees_queues(r) ? NP_POLICY_P2C_EXACT : NP_POLICY_HASH);
 	steer_choose(RUN_ARGS(r));
 	trace_end(r, NP_VERDICT_MIGRATED);

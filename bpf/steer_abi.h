@@ -116,6 +116,7 @@ enum np_input_kind {
 	NP_INPUT_CLIENT = 13, /* value: a hash of the client's address */
 	NP_INPUT_TABLE  = 14, /* who: the entry of np_table; value: the worker's number plus one, 0: none */
 	NP_INPUT_MEAN   = 15, /* value: the mean load of the group's workers, as load_with() has loads */
+	NP_INPUT_SPENT  = 16, /* value: not 0: the last walk met nobody with room, but for the worker plus two; 1: but for none */
 };
 
 /* A listener's queues in one word: connections to accept, half-open ones, and the backlog of both. */

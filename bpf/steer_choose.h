@@ -7,6 +7,8 @@
  *   3. One that is better than what is selected so far is selected on trial: it may have no
  *      listener in this group. At level 4 the listener's own queues are read then, and may be full.
  *   4. The first fit one ends the search. Else the least bad one found stays selected.
+ *   5. A search in which all were full is not repeated for every SYN that comes: for a moment a few draws have
+ *      to do. A SYN flood fills every listener, and would pay a look at each worker with each packet.
  *
  * The kernel's program and its twin in userspace are compiled from this file. They differ in where
  * the inputs come from: the program reads maps, clocks and sockets, the twin what the program has
@@ -48,10 +50,38 @@ static __always_inline bool walk_step(struct run *r)
 	return consider_one(r, input_roster(r, i & mask));
 }
 
+/*
+ * begin() - whether a few draws have to do, under whatever policy
+ *
+ * Small rosters are walked every time: that costs no more than choosing well does. Noted as "hash", which it is.
+ */
+static __always_inline void begin(struct run *r)
+{
+	if (!sees_queues(r))
+		return;
+	r->s->brief1 = r->s->roster > SCANNED_MAX ? input_spent(r) : 0;
+	if (r->s->brief1)
+		r->s->policy = NP_POLICY_HASH;
+}
+
+/* After the walk, if that was made. */
+static __always_inline void remember_full(struct run *r)
+{
+	if (!sees_queues(r) || r->s->roster <= SCANNED_MAX || r->s->fit == FIT_READY)
+		return;
+	if (r->s->fit != FIT_CROWDED && r->s->fit != FIT_FULL && !r->s->full1)
+		return;
+	if (!r->s->now)
+		r->s->now = input_now(r);
+	r->s->spent_ns = r->s->now;
+	r->s->crowded1 = r->s->fit == FIT_CROWDED ? r->s->worker + 1 : 0;
+}
+
 static __always_inline void choose(struct run *r)
 {
 	__u32 i;
 
+	begin(r);
 	if (r->s->policy == NP_POLICY_RANDOM)
 		r->s->hash = input_random(r);
 	if (r->s->policy == NP_POLICY_MAGLEV)
@@ -63,8 +93,14 @@ static __always_inline void choose(struct run *r)
 	for (i = 1; i < (is_old(r) ? OLD_DRAWS : DRAWS); i++)
 		if (consider_one(r, next_choice(r, i)))
 			return;
-	if (!is_old(r))
-		walk(r);
+	if (is_old(r))
+		return;
+	if (sees_queues(r) && r->s->brief1) {
+		consider_one(r, r->s->brief1 - 1); /* which does nothing where there is none */
+		return;
+	}
+	walk(r);
+	remember_full(r);
 }
 
 static __always_inline bool refuses(const struct np_config *c)

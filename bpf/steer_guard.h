@@ -27,6 +27,11 @@ static __always_inline __u64 input_set(struct run *r, __u32 word);
 static __always_inline __u32 input_client(struct run *r);
 static __always_inline __u32 input_table(struct run *r, __u32 i);
 static __always_inline __u64 input_mean(struct run *r);
+/*
+ * 0, or that the last walk over the whole roster, a moment ago, met nobody who has room: the worker plus two that
+ * would answer a SYN all the same, with a SYN cookie; 1: there was none. Level 4 alone.
+ */
+static __always_inline __u32 input_spent(struct run *r);
 /* How many connections worker @w says it has (low 40 bits), and its weight (above). */
 static __always_inline __u64 input_load(struct run *r, __u32 w);
 /* Whether worker @w has a listener in this group, which is selected then. */
@@ -64,8 +69,9 @@ static __always_inline void scan(struct run *r);
 /* How fit a worker is: smaller is better. */
 enum fit {
 	FIT_READY    = 4 * NP_WORKER_READY,
+	FIT_CROWDED, /* by half-open connections, where the kernel answers with a SYN cookie */
 	FIT_HUNG,
-	FIT_FULL, /* its listener would drop the SYN */
+	FIT_FULL, /* its accept queue has no room: the SYN would be dropped, cookie or not */
 	FIT_DRAINING = 4 * NP_WORKER_DRAINING,
 	FIT_NONE     = 4 * NP_WORKER_OUT, /* and above: not to be selected */
 };
@@ -91,7 +97,12 @@ struct search {
 	__u32 full1;  /* a worker whose listener would drop the SYN, plus one */
 	__u32 traced; /* 1: what it reads is noted */
 
-	/* kept from run to run: the mean load of the group, as the runs on this CPU come by */
+	/* kept from run to run on this CPU */
+	__u64 spent_ns;   /* when a walk met nobody who has room; 0: not lately */
+	__u32 crowded1;   /* whom it met with room for a SYN cookie, plus one */
+	__u32 brief1;     /* in this run: input_spent()'s */
+
+	/* likewise: the mean load of the group, as the runs come by */
 	__u32 turn;   /* of the roster */
 	__u64 conns;  /* of those whose turn it was since the last mean */
 	__u64 weights;
@@ -177,6 +188,12 @@ static __always_inline bool is_full(__u64 queue)
 	return NP_QUEUE_ACCEPT(queue) + NP_QUEUE_SYN(queue) > NP_QUEUE_BACKLOG(queue);
 }
 
+/* Who is full by half-open connections alone has room for one that comes with a SYN cookie. */
+static __always_inline enum fit fit_when_full(__u64 queue)
+{
+	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ? FIT_FULL : FIT_CROWDED;
+}
+
 /* Whether the kernel drops it: of those that are too full for us, some still have room for one in its eyes. */
 static __always_inline bool would_drop(__u64 queue)
 {
@@ -191,7 +208,7 @@ static __always_inline bool would_drop(__u64 queue)
  */
 static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
 {
-	__u64 queue;
+	__u64 queue, full;
 
 	if (!try_select(r, w)) {
 		COUNT(r->stats->skipped_empty);
@@ -203,10 +220,11 @@ static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
 			COUNT(r->stats->skipped_full);
 			if (would_drop(queue))
 				r->s->full1 = w + 1;
-			if (r->s->fit < FIT_FULL && try_select(r, r->s->worker))
+			full = fit_when_full(queue);
+			if (fit < full)
+				fit = full;
+			if (r->s->fit < fit && try_select(r, r->s->worker))
 				return false;
-			if (fit < FIT_FULL)
-				fit = FIT_FULL;
 		}
 		r->s->queue = queue;
 	}

@@ -196,6 +196,22 @@ static __always_inline __u64 input_mean(struct run *r)
 	return r->s->mean;
 }
 
+/* So long, or until one of the draws finds room: a tick of the slowest clock but one. */
+#define SPENT_NS (4ull * 1000000)
+
+static __always_inline __u32 input_spent(struct run *r)
+{
+	__u64 at = r->s->spent_ns;
+	__u32 spent = 0;
+
+	if (at && bpf_ktime_get_coarse_ns() - at < SPENT_NS)
+		spent = 1 + r->s->crowded1;
+	else if (at)
+		r->s->spent_ns = 0;
+	note(r, NP_INPUT_SPENT, 0, spent);
+	return spent;
+}
+
 static __always_inline bool try_select(struct run *r, __u32 w)
 {
 	__u32 slot = NP_SLOT(np_group, w);

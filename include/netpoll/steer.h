@@ -366,7 +366,8 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
  * np_steer_set_param() - one of the policies' parameters, by its name
  *
  * "hang_ms": from when on a busy worker is passed over, in milliseconds; 0: never. "on_exhausted": what
- * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused;
+ * happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst": refused, unless half-open
+ * connections are all that is in the way (a SYN flood), which SYN cookies get around;
  * "full_queue": where a full listener was met it goes there, and the kernel drops it without a word (level 4).
  * "spill", "bound": per cent, 100 to 10000, 0: never; eight connections a worker may have in any case.
  * "slow_start_ms": for so long after it was claimed or undrained a worker's weight grows up to its own, under every

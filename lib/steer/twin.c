@@ -92,6 +92,11 @@ static __u64 input_mean(struct run *r)
 	return take(r, NP_INPUT_MEAN, true, 0);
 }
 
+static __u32 input_spent(struct run *r)
+{
+	return (__u32)take(r, NP_INPUT_SPENT, true, 0);
+}
+
 static bool try_select(struct run *r, __u32 w)
 {
 	return take(r, NP_INPUT_SELECT, false, w);
