@@ -170,7 +170,8 @@ struct np_health {
 	__u64 moved_total;    /* connections that were queued then */
 	__u64 again_after_ns; /* not before: kernel's CLOCK_MONOTONIC */
 	__u64 back_off_ms;    /* doubles while it goes on hanging */
-	__u64 _reserved[4];
+	__u64 failed_total;   /* how often somebody found it hanging and could not take its listener */
+	__u64 _reserved[3];
 };
 
 /*
@@ -228,13 +229,13 @@ struct np_config {
 	__u32 _reserved[18];
 };
 
-/* np_info[w]: for people to read; nothing is decided by it. */
+/* np_info[w]: for people to read, and where to look first for a listener: nothing is decided by it. */
 struct np_worker_info {
 	char name[NP_NAME];
 	__u64 claim_cookie; /* of the token: another cookie in np_claims makes this line stale */
 	__u64 since_ns;     /* kernel's CLOCK_MONOTONIC */
-	__u32 pid;
-	__u32 cpu1;         /* the CPU it asked to serve, plus one */
+	__u32 pid;          /* as its own PID namespace numbers it, */
+	__u32 pidns;        /* which is this one: the inode of /proc/self/ns/pid; 0: unknown */
 };
 
 /*

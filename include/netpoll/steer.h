@@ -123,7 +123,7 @@ struct np_steer_worker_info {
 	size_t sz;
 	bool claimed;       /* false: the rest is zero */
 	int state;          /* enum np_steer_state */
-	int pid;            /* as it was when it claimed; for people to read */
+	int pid;            /* as its own PID namespace numbers it; for people to read. See pid_ns */
 	int cpu;            /* the one it asked to serve, -1: none */
 	unsigned weight;    /* 100 where nothing was said */
 	char name[NP_STEER_NAME_MAX + 1];
@@ -133,6 +133,8 @@ struct np_steer_worker_info {
 	/* counted by the program, all groups: accepted = steered + fallback + migrated_in - migrated_out */
 	uint64_t steered, fallback, nonsyn, migrated_in, migrated_out;
 	uint64_t rescued, moved; /* how often its listener was shut because it hung, with how many queued */
+	uint64_t rescue_failed;  /* and how often somebody who found it hanging could not do that */
+	uint64_t pid_ns;         /* 0: pid is of the caller's PID namespace, else of that one: /proc/PID/ns/pid */
 };
 NP_OPTS_INIT(np_steer_worker_info)
 

@@ -94,7 +94,7 @@ int own_find(struct own *o, uint64_t cookie, struct own_listener *ret)
 	return r;
 }
 
-static bool is_still(int fd, uint64_t cookie)
+bool own_is(int fd, uint64_t cookie)
 {
 	uint64_t is = 0;
 
@@ -103,10 +103,10 @@ static bool is_still(int fd, uint64_t cookie)
 
 int own_shut_if(int fd, uint64_t cookie)
 {
-	return is_still(fd, cookie) ? sys_shutdown(fd, SHUT_RD) : -ENOENT;
+	return own_is(fd, cookie) ? sys_shutdown(fd, SHUT_RD) : -ENOENT;
 }
 
-int own_shut(struct own *o, uint64_t cookie)
+int own_dup(struct own *o, uint64_t cookie, int *ret_fd)
 {
 	struct own_listener l;
 	int fd = -1, r;
@@ -114,10 +114,25 @@ int own_shut(struct own *o, uint64_t cookie)
 	r = own_find(o, cookie, &l);
 	if (r == 0)
 		r = sys_dup(l.fd, &fd);
+	if (r == 0 && !own_is(fd, cookie)) {
+		sys_close(&fd);
+		r = -ENOENT;
+	}
+	if (r < 0)
+		return r == -EBADF ? -ENOENT : r;
+	*ret_fd = fd;
+	return 0;
+}
+
+int own_shut(struct own *o, uint64_t cookie)
+{
+	int fd = -1, r;
+
+	r = own_dup(o, cookie, &fd);
 	if (r == 0)
 		r = own_shut_if(fd, cookie);
 	sys_close(&fd);
-	return r == -EBADF ? -ENOENT : r;
+	return r;
 }
 
 int own_prefer_cpu(struct own *o, unsigned w, int cpu)
@@ -126,7 +141,7 @@ int own_prefer_cpu(struct own *o, unsigned w, int cpu)
 
 	pthread_mutex_lock(&o->lock);
 	for (unsigned i = 0; i < o->n && r == 0; i++)
-		if (o->all[i].slot % NP_WORKERS == w && is_still(o->all[i].fd, o->all[i].cookie))
+		if (o->all[i].slot % NP_WORKERS == w && own_is(o->all[i].fd, o->all[i].cookie))
 			r = sys_setsockopt_int(o->all[i].fd, SOL_SOCKET, SO_INCOMING_CPU, cpu);
 	pthread_mutex_unlock(&o->lock);
 	return r;

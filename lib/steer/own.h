@@ -11,6 +11,7 @@
 #define STEER_OWN_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -38,6 +39,10 @@ void own_forget(struct own *o, uint32_t slot);
 int own_prefer_cpu(struct own *o, unsigned w, int cpu);
 /* The listener with that cookie; -ENOENT. */
 int own_find(struct own *o, uint64_t cookie, struct own_listener *ret);
+/* A duplicate of the listener with that cookie. 0; -ENOENT, -EMFILE. */
+int own_dup(struct own *o, uint64_t cookie, int *ret_fd);
+/* Whether @fd is the socket with that cookie. */
+bool own_is(int fd, uint64_t cookie);
 /* shutdown(2), if @fd or a socket of ours is the one with that cookie. 0; -ENOENT. */
 int own_shut(struct own *o, uint64_t cookie);
 /* The same for a duplicate of another process's descriptor. */

@@ -23,6 +23,7 @@ int rescuer_new(struct np_steer *s, struct rescuer **ret)
 		return -ENOMEM;
 	r->s = s;
 	r->diag_fd = -1;
+	r->pidns = sys_process_pidns();
 	e = sys_diag_open(&r->diag_fd);
 	if (e < 0) {
 		free(r);
@@ -147,29 +148,53 @@ static void release_lock(struct np_steer *s, uint32_t mine)
 	__atomic_compare_exchange_n(&s->maps.service->rescue, &mine, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
-/* ------------------------------------------------------------------ the deed */
+/* ------------------------------------------------------------------ the listener, in whatever process */
 
-static int shut_foreign(const struct np_steer *s, const struct queue *q)
+/* Closes *fd where it is another socket: the number may have been used again just then. */
+static int is_the_one(const struct queue *q, int *fd)
 {
+	if (own_is(*fd, q->listener.cookie))
+		return 0;
+	sys_close(fd);
+	return -ENOENT;
+}
+
+static int take_from(pid_t pid, const struct queue *q, int *ret_fd)
+{
+	int r = sys_process_socket(pid, q->listener.inode, ret_fd);
+
+	return r < 0 ? r : is_the_one(q, ret_fd);
+}
+
+/* Where the worker says that it is, where it was last, and where the kernel has it. */
+static int take_foreign(struct rescuer *r, const struct queue *q, int *ret_fd)
+{
+	pid_t *holder = &r->holder[q->worker];
 	struct np_worker_info info;
 	uint32_t key = q->worker;
-	int fd = -1, r;
+	bool ours;
+	int e;
 
-	r = map_lookup(&s->maps, MAP_np_info, &key, &info);
-	if (r == 0)
-		r = sys_process_socket((pid_t)info.pid, q->listener.inode, &fd);
-	if (r == 0)
-		r = own_shut_if(fd, q->listener.cookie);
-	sys_close(&fd);
-	return r;
+	e = map_lookup(&r->s->maps, MAP_np_info, &key, &info);
+	ours = e == 0 && (!info.pidns || info.pidns == r->pidns);
+	if (ours)
+		e = take_from((pid_t)info.pid, q, ret_fd);
+	if (ours && (e == 0 || (info.pidns && (e == -EACCES || e == -EPERM))))
+		return e; /* it is where it says: nothing to search for */
+	if (*holder && take_from(*holder, q, ret_fd) == 0)
+		return 0;
+	e = sys_process_find_socket(q->listener.inode, holder, ret_fd);
+	return e < 0 ? e : is_the_one(q, ret_fd);
 }
 
-static int shut(struct np_steer *s, const struct queue *q)
+static int take(struct rescuer *r, const struct queue *q, int *ret_fd)
 {
-	int r = own_shut(&s->own, q->listener.cookie);
+	int e = own_dup(&r->s->own, q->listener.cookie, ret_fd);
 
-	return r == -ENOENT ? shut_foreign(s, q) : r;
+	return e == -ENOENT ? take_foreign(r, q, ret_fd) : e;
 }
+
+/* ------------------------------------------------------------------ the deed */
 
 /* A worker that goes on hanging is rescued less and less often: each time costs its owner a listen(2). */
 static void back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
@@ -192,7 +217,18 @@ static void count(struct np_steer *s, const struct queue *q)
 	__atomic_add_fetch(&h->moved_total, q->listener.queued, __ATOMIC_RELAXED);
 }
 
-static void report(const struct rescuer *r, const struct queue *q, int result, uint64_t now_ns)
+static const char *advice(int err)
+{
+	if (err == -EPERM || err == -EACCES)
+		return ": run `npsteer rescue --watch` as root";
+	if (err == -ENOENT)
+		return ": no process of this PID namespace has its listener: run `npsteer rescue --watch` as root, in"
+		       " the namespace around them all";
+	return "";
+}
+
+/* 0: done. */
+static void report(const struct rescuer *r, const struct queue *q, int err, uint64_t now_ns)
 {
 	const struct sight *was = &r->judge.sight[q->worker];
 	bool hung = was->verdict == VERDICT_HUNG;
@@ -201,52 +237,77 @@ static void report(const struct rescuer *r, const struct queue *q, int result, u
 
 	snprintf(what, sizeof what, hung ? "worker %u has been busy for %llu ms" : "worker %u has taken nothing for %llu ms",
 		 q->worker, (unsigned long long)ms);
-	if (result == 0)
+	if (err == 0)
 		steer_log(r->s, 1, "%s: the %u connections that it had queued went to its siblings", what,
 			  q->listener.queued);
 	else
-		steer_log(r->s, 1, "%s, and the %u connections that it has queued cannot be taken from it: %s%s", what,
-			  q->listener.queued, strerror(-result),
-			  result == -EPERM || result == -EACCES ? ": run `npsteer rescue --watch` as root" : "");
+		steer_log(r->s, 2, "%s, and the %u connections that it has queued cannot be taken from it%s%s%s", what,
+			  q->listener.queued, err == -ENOENT ? "" : ": ", err == -ENOENT ? "" : strerror(-err),
+			  advice(err));
+}
+
+/*
+ * Of this rescuer alone: another one may have the rights, or the view. What cannot be found costs a look at every
+ * process.
+ */
+static void fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
+{
+	uint64_t now_ns = kernel_ns(r->s), *ms = &r->failed_ms[q->worker];
+
+	if (!is_still_so(r, q))
+		return; /* it has just been closed, or shut by another */
+	*ms = !*ms ? hang_ns / 1000000u : 2 * *ms < BACK_OFF_MS ? 2 * *ms : BACK_OFF_MS;
+	r->failed_until_ns[q->worker] = now_ns + *ms * 1000000u;
+	__atomic_add_fetch(&r->s->maps.health[q->worker].failed_total, 1, __ATOMIC_RELAXED);
+	report(r, q, err, now_ns);
 }
 
 /*
  * Under the lock. 1: the listener was shut. The clock is read again: this thread may have been stopped since the tick,
  * and its siblings with it.
  */
-static int act(struct rescuer *r, const struct queue *q, uint64_t hang_ns)
+static int act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_ns)
 {
 	uint64_t now_ns = kernel_ns(r->s);
-	int e;
 
 	if (!judge_is_fresh(&r->judge, now_ns, hang_ns) || !is_still_so(r, q))
 		return 0;
-	e = shut(r->s, q);
-	if (e == -ENOENT || e == -ENOTCONN)
-		return 0; /* it has just been closed, or shut by another */
+	if (own_shut_if(fd, q->listener.cookie) < 0)
+		return 0; /* -ENOTCONN: by another */
 	if (!r->acted[q->worker])
 		back_off(r->s, q->worker, now_ns, hang_ns);
 	r->acted[q->worker] = true;
-	if (e == 0)
-		count(r->s, q);
-	report(r, q, e, now_ns);
-	return e == 0;
+	r->failed_ms[q->worker] = 0;
+	count(r->s, q);
+	report(r, q, 0, now_ns);
+	return 1;
+}
+
+/* By what another rescuer has done, and by what this one could not do. */
+static bool is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
+{
+	return now_ns < r->failed_until_ns[w] ||
+	       (!r->acted[w] && now_ns < __atomic_load_n(&r->s->maps.health[w].again_after_ns, __ATOMIC_RELAXED));
 }
 
 static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns, unsigned n)
 {
 	uint32_t mine = lock_word(now_ns);
-	int done;
+	int e, fd = -1, done = 0;
 
-	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT)
+	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT || is_too_soon(r, q->worker, now_ns) ||
+	    !has_trusted_sibling(r, q->group, q->worker, n))
 		return 0;
-	if (!r->acted[q->worker] &&
-	    now_ns < __atomic_load_n(&r->s->maps.health[q->worker].again_after_ns, __ATOMIC_RELAXED))
+	e = take(r, q, &fd);
+	if (e < 0) {
+		fail(r, q, e, hang_ns);
 		return 0;
-	if (!has_trusted_sibling(r, q->group, q->worker, n) || !take_lock(r->s, mine))
-		return 0;
-	done = act(r, q, hang_ns);
-	release_lock(r->s, mine);
+	}
+	if (take_lock(r->s, mine)) {
+		done = act(r, q, fd, hang_ns);
+		release_lock(r->s, mine);
+	}
+	sys_close(&fd);
 	return done;
 }
 

@@ -7,9 +7,16 @@
  * the service, which every process and the tool take, is ours, and under it all is still so.
  *
  * The owner sees EPOLLHUP and accept4 -> EINVAL when it is back, and calls np_steer_relisten().
+ *
+ * A reader would get wrong: the process number that a worker has recorded is one of its own PID namespace, and 1 in
+ * every container. The listener is looked for by its inode, in whatever process has it; where that one cannot
+ * be seen from here, or not be touched, the log says so, and only this rescuer waits before it looks again: another
+ * one, root's, may be able to.
  */
 #ifndef STEER_RESCUE_H
 #define STEER_RESCUE_H
+
+#include <sys/types.h>
 
 #include "steer/judge.h"
 #include "steer/queues.h"
@@ -22,6 +29,10 @@ struct rescuer {
 	struct evidence evidence[NP_WORKERS];
 	unsigned waiting[NP_WORKERS]; /* connections in all its queues */
 	bool acted[NP_WORKERS]; /* in this tick: a worker may have several listeners */
+	uint32_t pidns;
+	pid_t holder[NP_WORKERS];          /* where the listener of a worker was found last; 0: nowhere yet */
+	uint64_t failed_until_ns[NP_WORKERS]; /* it could not be taken: not tried before */
+	uint64_t failed_ms[NP_WORKERS];
 	struct queue *queues; /* that are not empty, as of the last tick */
 	unsigned n, cap;
 };

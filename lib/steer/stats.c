@@ -12,6 +12,7 @@
 #include "steer/steer.h"
 #include "sys/clock.h"
 #include "sys/opts.h"
+#include "sys/process.h"
 
 /* Adds up @n words of one entry over all CPUs. */
 static int sum(const struct np_steer *s, enum map which, uint32_t key, uint64_t *dst, size_t n)
@@ -162,10 +163,12 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 	i.weight = s->maps.ctl[w].weight ? s->maps.ctl[w].weight : 100;
 	if (map_lookup(&s->maps, MAP_np_info, &key, &cold) == 0 && cold.claim_cookie == cookie) {
 		i.pid = (int)cold.pid;
+		i.pid_ns = cold.pidns != sys_process_pidns() ? cold.pidns : 0;
 		memcpy(i.name, cold.name, sizeof i.name - 1);
 	}
 	read_line(s, w, &i);
 	i.rescued = __atomic_load_n(&s->maps.health[w].rescued_total, __ATOMIC_RELAXED);
+	i.rescue_failed = __atomic_load_n(&s->maps.health[w].failed_total, __ATOMIC_RELAXED);
 	i.moved = __atomic_load_n(&s->maps.health[w].moved_total, __ATOMIC_RELAXED);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
 		r = add_slot(s, g, w, &i);

@@ -18,6 +18,7 @@
 #include "steer/steer.h"
 #include "sys/clock.h"
 #include "sys/io.h"
+#include "sys/process.h"
 #include "sys/sock.h"
 
 /* A socket that can lie in a sockarray and means nothing else: bound, to be found by nobody. */
@@ -151,7 +152,7 @@ static void raise_high_water(struct np_steer *s, unsigned n)
 
 static void introduce(struct np_steer_worker *w, const char *name)
 {
-	struct np_worker_info info = { .pid = (uint32_t)getpid() };
+	struct np_worker_info info = { .pid = (uint32_t)getpid(), .pidns = sys_process_pidns() };
 	uint32_t key = w->index;
 
 	memcpy(info.name, name, strlen(name));

@@ -10,10 +10,18 @@
 
 #include "npsteer.h"
 
+struct rescue {
+	struct npsteer *n;
+	int failed; /* found hanging, and left as they were */
+};
+
+/* What is above a warning could not be done. */
 static void tell(void *arg, int level, const char *msg)
 {
-	struct npsteer *n = arg;
+	struct rescue *k = arg;
+	struct npsteer *n = k->n;
 
+	k->failed += level > 1;
 	if (!n->json) {
 		say(msg);
 	} else {
@@ -25,38 +33,43 @@ static void tell(void *arg, int level, const char *msg)
 	fflush(stdout); /* it may be an hour until the next */
 }
 
-static int join_and_listen(struct npsteer *n, struct np_steer **ret)
+static int join_and_listen(struct rescue *k, struct np_steer **ret)
 {
+	struct npsteer *n = k->n;
 	char why[NP_STEER_TEXT_MAX] = "";
 	int r;
 
 	r = np_steer_open(service_of(n),
 			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs, .error = why,
-				  .error_cap = sizeof why, .log = tell, .log_arg = n),
+				  .error_cap = sizeof why, .log = tell, .log_arg = k),
 			  ret);
 	return r < 0 ? fail_status(n, r, why) : DONE;
 }
 
-static void tell_sum(struct npsteer *n, int shut)
+static void tell_sum(const struct rescue *k, int shut)
 {
+	struct npsteer *n = k->n;
+
 	if (n->json) {
 		answer(n);
 		json_string(&n->say, "service", service_of(n));
+		json_int(&n->say, "failed", k->failed);
 		json_int(&n->say, "rescued", shut);
 		end_answer(n);
 		return;
 	}
-	if (!shut)
+	if (!shut && !k->failed)
 		puts("nobody hangs with connections queued");
 }
 
 int verb_rescue(struct npsteer *n)
 {
 	struct np_steer_info info = { .sz = sizeof info };
+	struct rescue k = { .n = n };
 	struct np_steer *s;
 	int code, r;
 
-	code = join_and_listen(n, &s);
+	code = join_and_listen(&k, &s);
 	if (code != DONE)
 		return code;
 	np_steer_info(s, &info);
@@ -70,7 +83,7 @@ int verb_rescue(struct npsteer *n)
 	if (r < 0)
 		code = fail_status(n, r, np_steer_error(s));
 	else
-		tell_sum(n, r);
+		tell_sum(&k, r);
 	np_steer_close(&s);
-	return code;
+	return code == DONE && k.failed ? FAILED : code;
 }

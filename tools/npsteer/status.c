@@ -26,7 +26,10 @@ static void text_workers(struct np_steer *s, const struct np_steer_info *info)
 		table_uint(&t, w);
 		table_text(&t, "%s", i.name);
 		table_text(&t, "%s", state_name(i.state));
-		table_text(&t, "%d", i.pid);
+		if (i.pid_ns)
+			table_text(&t, "%d@%llu", i.pid, (unsigned long long)i.pid_ns);
+		else
+			table_text(&t, "%d", i.pid);
 		table_text(&t, i.cpu < 0 ? "-" : "%d", i.cpu);
 		table_uint(&t, i.busy_ms);
 		table_uint(&t, i.conns);
@@ -69,6 +72,7 @@ static void json_workers(struct json *j, struct np_steer *s, const struct np_ste
 		json_string(j, "name", i.name);
 		json_string(j, "state", state_name(i.state));
 		json_int(j, "pid", i.pid);
+		json_uint(j, "pid_ns", i.pid_ns);
 		json_int(j, "cpu", i.cpu);
 		json_uint(j, "busy_ms", i.busy_ms);
 		json_uint(j, "conns", i.conns);

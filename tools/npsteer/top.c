@@ -113,12 +113,14 @@ static void text_row(struct table *t, struct np_steer *s, const struct row *row)
 	table_uint(t, w.busy_ms);
 	table_text(t, "%.1f", row->per_second);
 	table_uint(t, w.rescued);
+	table_uint(t, w.rescue_failed);
 }
 
 static void show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
 	static const char *const heads[] = { "ADDRESS",   "WORKER",  "NAME",    "STATE",     "CONNS",  "QUEUED",
-					     "HALF_OPEN", "BACKLOG", "BUSY_MS", "STEERED/S", "RESCUED" };
+					     "HALF_OPEN", "BACKLOG", "BUSY_MS", "STEERED/S", "RESCUED",
+					     "RESCUE_FAILED" };
 	struct np_steer_info info = { .sz = sizeof info };
 	struct table t;
 
@@ -160,6 +162,7 @@ static void json_row(struct json *j, struct np_steer *s, const struct row *row)
 	json_uint(j, "busy_ms", w.busy_ms);
 	json_real(j, "steered_per_second", row->per_second);
 	json_uint(j, "rescued", w.rescued);
+	json_uint(j, "rescue_failed", w.rescue_failed);
 	json_end_object(j);
 }
 
