@@ -58,6 +58,7 @@ struct np_pollers_opts {
 	 * on to the one it found.
 	 */
 	int report_overflow;
+	int offload_queue_max; /* jobs of np_offload() that wait for a worker, for the set; 4096; -1: no limit */
 };
 NP_OPTS_INIT(np_pollers_opts)
 
@@ -100,6 +101,11 @@ struct np_pollers_stats {
 	unsigned pollers;
 	uint64_t slow_turns; /* in which handlers together kept the thread for hog_ms */
 	uint64_t hogs;       /* handlers that are known to have done so, alone */
+	/* Jobs of np_offload(). Many that wait beside offload_threads that run: there are too few workers. */
+	uint64_t offload_queued, offload_running; /* now: they wait for a worker; fn has been called */
+	uint64_t offload_done;
+	uint64_t offload_refused;  /* -EAGAIN, or by the executor */
+	uint64_t offload_given_up; /* deadline or cancel, before fn was called */
 };
 NP_OPTS_INIT(np_pollers_stats)
 
@@ -194,13 +200,14 @@ NP_API int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *a
 /*
  * np_offload() - run fn(arg) on a worker thread, or by opts.executor, and wait for it
  *
- * For what blocks, or computes for long. Goes on only after fn has returned, whatever happens
- * meanwhile: fn may use the caller's stack. It is not cancelled. What the caller read from a connection and fn
- * is to use needs a slice if anything may release it meanwhile.
+ * For what blocks, or computes for long. Once fn has begun this returns only after it, whatever happens meanwhile:
+ * fn may use the caller's stack, and nothing ends it early. A job that still waits for a worker is taken back at the fiber's
+ * deadline or when its waits are cancelled; one that an executor has taken is not. What the caller read from a connection
+ * and fn is to use needs a slice if anything may release it meanwhile.
  *
  * Thread: fiber. May park: yes.
- * Return: 0. Or, and then fn was not called: -NP_ENOTFIBER; -EAGAIN: not one thread was to be had; what
- *         the executor returned; -EINVAL: no fn.
+ * Return: 0. Or, and then fn was not called: -ETIMEDOUT: the fiber's deadline; -ECANCELED; -EAGAIN: offload_queue_max jobs
+ *         wait already, or not one thread was to be had; what the executor returned; -NP_ENOTFIBER; -EINVAL: no fn.
  */
 NP_API int np_offload(void (*fn)(void *), void *arg);
 

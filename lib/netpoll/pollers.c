@@ -100,6 +100,7 @@ static int allocate(const struct np_pollers_opts *o, unsigned n, struct np_polle
 		.threads = o->offload_threads,
 		.executor = o->executor,
 		.executor_arg = o->executor_arg,
+		.queue_max = o->offload_queue_max,
 	};
 	struct np_pollers *p = calloc(1, sizeof *p);
 	int r;
@@ -131,7 +132,7 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if (o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
+	if (o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
 		return -EINVAL;
 	n_cpus = pin_list(&o, cpus);
 	r = allocate(&o, (unsigned)(o.count ? o.count : o.n_cpus ? o.n_cpus : sys_cpu_count()), &p);
@@ -331,6 +332,7 @@ int np_pollers_count(const struct np_pollers *p)
 int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret)
 {
 	struct np_pollers_stats v = { .pollers = p->n };
+	struct offload_stats jobs;
 
 	for (unsigned i = 0; i < p->n; i++) {
 		uint64_t slow_turns, hogs;
@@ -341,6 +343,12 @@ int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret)
 		v.slow_turns += slow_turns;
 		v.hogs += hogs;
 	}
+	offload_get_stats(p->offload, &jobs);
+	v.offload_queued = jobs.queued;
+	v.offload_running = jobs.running;
+	v.offload_done = jobs.done;
+	v.offload_refused = jobs.refused;
+	v.offload_given_up = jobs.given_up;
 	return sys_opts_give(ret, &v, sizeof v);
 }
 

@@ -9,15 +9,19 @@
 #include <stdlib.h>
 
 #include "netpoll/status.h"
+#include "poll/list.h"
 #include "poll/park.h"
 #include "poll/poller.h"
 #include "sys/thread.h"
 
 #define THREADS_DEFAULT 4u
 
+#define QUEUE_MAX_DEFAULT 4096u
+
 /* Lives on the stack of the fiber that waits for it. */
 struct job {
-	struct job *next;
+	struct list link;  /* in the queue while it is QUEUED with our own workers */
+	struct offload *offload;
 	void (*fn)(void *);
 	void *arg;
 	struct mail done;
@@ -29,8 +33,8 @@ struct offload {
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t work;
-	struct job *first, *last;
-	unsigned queued;
+	struct list queue;
+	struct offload_stats n;
 	unsigned idle;        /* workers that wait for one */
 	unsigned n_threads;
 	bool ending;
@@ -47,6 +51,9 @@ int offload_new(const struct offload_opts *opts, struct offload **ret)
 	if (opts)
 		o->opts = *opts;
 	o->opts.threads = max;
+	if (!o->opts.queue_max)
+		o->opts.queue_max = QUEUE_MAX_DEFAULT;
+	list_init(&o->queue);
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->work, NULL);
 	*ret = o;
@@ -60,7 +67,7 @@ int offload_free(struct offload *o)
 	if (!o)
 		return 0;
 	pthread_mutex_lock(&o->lock);
-	queued = o->queued > 0;
+	queued = o->n.queued > 0;
 	o->ending = !queued;
 	pthread_cond_broadcast(&o->work);
 	pthread_mutex_unlock(&o->lock);
@@ -83,39 +90,48 @@ static void back(struct mail *m)
 	park_wake(&j->park, 0);
 }
 
-/* After poller_post() the job is gone: its fiber may run, and return, at once. */
-static void run_job(void *arg)
+/* Under the lock. */
+static void offload_begins(struct offload *o)
+{
+	o->n.queued--;
+	o->n.running++;
+}
+
+/* After poller_post() the job is gone: its fiber may run, and return, and free all of this, at once. */
+static void run_job(struct job *j)
+{
+	struct offload *o = j->offload;
+
+	j->fn(j->arg);
+	pthread_mutex_lock(&o->lock);
+	o->n.running--;
+	o->n.done++;
+	pthread_mutex_unlock(&o->lock);
+	poller_post(j->park.poller, &j->done);
+}
+
+/* What an executor gets. */
+static void offload_execute(void *arg)
 {
 	struct job *j = arg;
 
-	j->fn(j->arg);
-	poller_post(j->park.poller, &j->done);
+	pthread_mutex_lock(&j->offload->lock);
+	offload_begins(j->offload);
+	pthread_mutex_unlock(&j->offload->lock);
+	run_job(j);
 }
 
 /* ------------------------------------------------------------------ workers */
 
-static struct job *pop(struct offload *o)
+static struct job *offload_pop(struct offload *o)
 {
-	struct job *j = o->first;
+	struct job *j;
 
-	if (!j)
+	if (list_empty(&o->queue))
 		return NULL;
-	o->first = j->next;
-	if (!o->first)
-		o->last = NULL;
-	o->queued--;
+	j = container_of(list_pop(&o->queue), struct job, link);
+	offload_begins(o);
 	return j;
-}
-
-static void push(struct offload *o, struct job *j)
-{
-	j->next = NULL;
-	if (o->last)
-		o->last->next = j;
-	else
-		o->first = j;
-	o->last = j;
-	o->queued++;
 }
 
 static void work(void *arg)
@@ -125,7 +141,7 @@ static void work(void *arg)
 
 	pthread_mutex_lock(&o->lock);
 	for (;;) {
-		j = pop(o);
+		j = offload_pop(o);
 		if (j) {
 			pthread_mutex_unlock(&o->lock);
 			run_job(j);
@@ -147,7 +163,7 @@ static int staff(struct offload *o)
 	char name[16];
 	int r;
 
-	if (o->idle > o->queued || o->n_threads == o->opts.threads)
+	if (o->idle > o->n.queued || o->n_threads == o->opts.threads)
 		return 0;
 	snprintf(name, sizeof name, "np-work-%u", o->n_threads);
 	r = sys_thread_start(&o->threads[o->n_threads], name, work, o);
@@ -156,35 +172,98 @@ static int staff(struct offload *o)
 	return o->n_threads ? 0 : r;
 }
 
+/* Jobs that no worker is free for are those that wait. */
+static bool offload_is_full(const struct offload *o)
+{
+	unsigned can_begin = o->opts.executor ? 0 : o->idle + (o->opts.threads - o->n_threads);
+
+	return o->opts.queue_max > 0 && o->n.queued >= (unsigned)o->opts.queue_max + can_begin;
+}
+
+/* Under the lock. */
+static int offload_enter(struct offload *o, struct job *j)
+{
+	int r = offload_is_full(o) ? -EAGAIN : 0;
+
+	if (r == 0 && !o->opts.executor)
+		r = staff(o);
+	if (r < 0) {
+		o->n.refused++;
+		return r;
+	}
+	o->n.queued++;
+	if (!o->opts.executor) {
+		list_append(&o->queue, &j->link);
+		pthread_cond_signal(&o->work);
+	}
+	return 0;
+}
+
 static int submit(struct offload *o, struct job *j)
 {
 	int r;
 
-	if (o->opts.executor)
-		return o->opts.executor(o->opts.executor_arg, run_job, j);
 	pthread_mutex_lock(&o->lock);
-	r = staff(o);
-	if (r == 0) {
-		push(o, j);
-		pthread_cond_signal(&o->work);
-	}
+	r = offload_enter(o, j);
 	pthread_mutex_unlock(&o->lock);
+	if (r < 0 || !o->opts.executor)
+		return r;
+	r = o->opts.executor(o->opts.executor_arg, offload_execute, j);
+	if (r < 0) {
+		pthread_mutex_lock(&o->lock);
+		o->n.queued--;
+		o->n.refused++;
+		pthread_mutex_unlock(&o->lock);
+	}
 	return r;
 }
 
-/* A worker holds the job, and fn may use the caller's stack: the wait lasts until it comes back. */
-static bool offload_goes_on(struct park *k, int *why)
+/*
+ * A job that has begun goes on, for fn may use the caller's stack; and one that an executor has is not ours to take
+ * back. One that still waits in our queue is taken out of it.
+ */
+static bool offload_end(struct park *k, int *why)
 {
-	return false;
+	struct job *j = container_of(k, struct job, park);
+	struct offload *o = j->offload;
+	bool waits;
+
+	pthread_mutex_lock(&o->lock);
+	waits = !list_empty(&j->link);
+	if (waits) {
+		list_remove(&j->link);
+		o->n.queued--;
+		o->n.given_up++;
+	}
+	pthread_mutex_unlock(&o->lock);
+	return waits;
+}
+
+/* Whether a worker would take it before its wait ended would be chance. */
+static bool offload_is_late(const struct job *j)
+{
+	uint64_t until = fiber_until(j->park.fiber);
+
+	return until && poller_now_ms(j->park.poller) >= until;
 }
 
 int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 {
-	struct job j = { .fn = fn, .arg = arg, .done.fn = back };
-	int r = park_init(&j.park, offload_goes_on);
+	struct job j = { .offload = o, .fn = fn, .arg = arg, .done.fn = back };
+	int r = park_init(&j.park, offload_end);
 
-	if (r == -NP_ENOTFIBER)
+	if (r < 0)
 		return r;
+	if (offload_is_late(&j))
+		return -ETIMEDOUT;
+	list_init(&j.link);
 	r = submit(o, &j);
 	return r < 0 ? r : park_wait(&j.park, 0);
+}
+
+void offload_get_stats(struct offload *o, struct offload_stats *ret)
+{
+	pthread_mutex_lock(&o->lock);
+	*ret = o->n;
+	pthread_mutex_unlock(&o->lock);
 }

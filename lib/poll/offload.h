@@ -2,13 +2,16 @@
 /*
  * offload: blocking or CPU-heavy work on worker threads, while the calling fiber parks
  *
- * The fiber goes on only after fn has returned, whatever happened meanwhile: fn may use memory on
- * the fiber's stack. A job lies on that stack too, so nothing is allocated for it. Where it is taken
+ * Once fn has begun the fiber goes on only after it has returned, whatever happened meanwhile: fn may use memory
+ * on the fiber's stack. Until then its deadline and a cancel take the job back, unless an executor has it. A job
+ * lies on that stack too, so nothing is allocated for it. Where it is taken
  * from is one queue for all pollers, under a lock: a job is worth a thread's while, a lock is not
  * what it waits for.
  */
 #ifndef POLL_OFFLOAD_H
 #define POLL_OFFLOAD_H
+
+#include <stdint.h>
 
 struct offload;
 
@@ -20,6 +23,14 @@ struct offload_opts {
 	 */
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
+	int queue_max;    /* jobs that wait for a worker, at most; 0 = 4096; -1 = no limit */
+};
+
+struct offload_stats {
+	uint64_t queued, running; /* now */
+	uint64_t done;
+	uint64_t refused;         /* the queue was full, the executor did not want it, no thread was to be had */
+	uint64_t given_up;        /* by their fibers, before they began */
 };
 
 /* Return: 0, -ENOMEM. Starts no thread yet. @o may be NULL. */
@@ -29,9 +40,12 @@ int offload_free(struct offload *o);
 /*
  * offload_run() - fn(arg) on a worker; parks, and holds the poller
  *
- * Thread: a fiber on a poller. Return: 0 after fn returned; -NP_ENOTFIBER elsewhere; what the executor
- * says, or why not even one thread could be had (-EAGAIN): then fn was not called.
+ * Thread: a fiber on a poller. Return: 0 after fn returned. Or, and then fn was not called: -NP_ENOTFIBER elsewhere;
+ * -ETIMEDOUT: the fiber's deadline; -ECANCELED; -EAGAIN: the queue is full, or not even one thread could be had;
+ * what the executor says.
  */
 int offload_run(struct offload *o, void (*fn)(void *), void *arg);
+/* Thread: any. */
+void offload_get_stats(struct offload *o, struct offload_stats *ret);
 
 #endif
