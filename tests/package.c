@@ -165,6 +165,20 @@ START_TEST(the_readmes_server_echoes)
 }
 END_TEST
 
+START_TEST(the_readmes_server_says_why_it_cannot_listen)
+{
+	if (!can_root() || own_netns() < 0)
+		SKIP("needs root and network namespaces: its port is fixed");
+	given_readme_server();
+
+	must_sh("NP_BPFFS=/nowhere '%1$s/echo' 2> /dev/null & server=$!; trap 'kill $server' EXIT; "
+		"for i in $(seq 2000); do bash -c '3<> /dev/tcp/127.0.0.1/7000' 2> /dev/null && break; done; "
+		"NP_BPFFS=/nowhere '%1$s/echo' 2> '%1$s/said'; "
+		"grep -q 'echo: :7000 is taken' '%1$s/said' || { cat '%1$s/said'; exit 1; }",
+		dir);
+}
+END_TEST
+
 START_TEST(the_demo_holds_and_leaves_nothing)
 {
 	struct ran r;
@@ -235,6 +249,7 @@ int main(void)
 	tcase_add_test(t, install_stays_below_destdir_and_uninstall_takes_all_of_it);
 	tcase_add_test(t, the_readmes_server_compiles_as_printed);
 	tcase_add_test(t, the_readmes_server_echoes);
+	tcase_add_test(t, the_readmes_server_says_why_it_cannot_listen);
 	tcase_add_test(t, the_demo_holds_and_leaves_nothing);
 	tcase_add_test(t, the_library_needs_no_executable_stack);
 	tcase_add_test(t, the_layer_check_names_a_wrong_include);

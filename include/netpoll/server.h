@@ -27,6 +27,8 @@ extern "C" {
 
 struct np_server;
 
+#define NP_SERVER_NAME_MAX 19
+
 /* Zero means the default. */
 struct np_server_opts {
 	size_t sz;
@@ -54,6 +56,14 @@ struct np_server_opts {
 	 * a message above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
 	 */
 	size_t memory_max;
+	/* As np_pollers_opts has it, for a server on pollers of its own; those of the caller have theirs: not used. */
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
+	/*
+	 * Its workers in the service are NAME/poller-0 and so on: at most NP_SERVER_NAME_MAX bytes, and another in each
+	 * process that shares the service. NULL: program and process number, "echo-4711".
+	 */
+	const char *name;
 };
 
 NP_OPTS_INIT(np_server_opts)
@@ -62,8 +72,8 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a poller), -E2BIG (options of a newer
- *         header with fields set), -ENOMEM, and what np_pollers_start() says.
+ * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a poller, a longer
+ *         name), -E2BIG (options of a newer header with fields set), -ENOMEM, and what np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 			 const struct np_server_opts *o, struct np_server **ret);
@@ -76,6 +86,8 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * addresses get a listener for each poller, unix ones one that all pollers share. From here on the
  * kernel queues connections; they are accepted from np_server_start() on.
  *
+ * "0.0.0.0:80" and "[::]:80" go together in this order; in the other, [::] has to be "tcp6".
+ *
  * A dead unix socket of this user, which nobody listens on, is replaced. Whatever else is at the path (a file, a
  * symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE. PATH.lock is made beside it, with
  * mode 0600, and stays: of two servers that start at once one listens. It is held for moments only, here and at
@@ -87,7 +99,10 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  *         np_server_error() has the sentence.
  */
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
-/* A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. -EINVAL: not listening. */
+/*
+ * A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. Its options stay as they are, other
+ * holders accept from it as well: what it accepts here gets TCP_NODELAY each. -EINVAL: not listening.
+ */
 NP_API int np_server_listen_fd(struct np_server *s, int *fd);
 /*
  * np_server_listen_inherited() - the sockets that systemd hands over: sd_listen_fds(3)

@@ -43,14 +43,14 @@ int server_say(struct np_server *s, int r, const char *fmt, ...)
 static int open_workers(struct np_server *s)
 {
 	struct np_worker_line *line;
-	char name[24];
+	char name[NP_STEER_NAME_MAX + 1];
 	int r;
 
 	s->workers = calloc(s->n_stations, sizeof *s->workers);
 	if (!s->workers)
 		return -ENOMEM;
 	for (unsigned i = 0; i < s->n_stations; i++) {
-		snprintf(name, sizeof name, "poller-%u", i);
+		snprintf(name, sizeof name, "%s/poller-%u", s->name, i % 10000u);
 		r = np_steer_worker(s->steer, name, &s->workers[i]);
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
@@ -193,6 +193,14 @@ static int listen_unix(struct np_server *s, struct address *a, const struct addr
 	return sys_getsockname(a->fds[0], &a->ss, &a->len);
 }
 
+/* Whether what @fd accepts has Nagle's algorithm on: it inherits the option. Nothing but TCP has it. */
+static bool address_delays(int fd, int family)
+{
+	int on = 1;
+
+	return family != AF_UNIX && sys_getsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, &on) == 0 && !on;
+}
+
 /* ------------------------------------------------------------------ addresses */
 
 static void address_close(struct np_server *s, struct address *a)
@@ -249,11 +257,11 @@ int np_server_listen(struct np_server *s, const char *network, const char *addre
 				  address ? address : "(no address)", np_strerror(r));
 	r = address_new(s, &a);
 	if (r < 0)
-		return r;
+		return server_say(s, r, "%s: %s", address, np_strerror(r));
 	r = at.ss.ss_family == AF_UNIX ? listen_unix(s, a, &at, address) : listen_tcp(s, a, network, address);
 	if (r < 0) {
 		address_close(s, a);
-		return r;
+		return s->error[0] ? r : server_say(s, r, "%s: %s", address, np_strerror(r));
 	}
 	facts_add_address(s);
 	return 0;
@@ -274,12 +282,13 @@ int np_server_listen_fd(struct np_server *s, int *fd)
 		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
 	r = address_new(s, &a);
 	if (r < 0)
-		return r;
+		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
 	r = sys_getsockname(*fd, &a->ss, &a->len);
 	if (r < 0) {
 		address_close(s, a);
-		return r;
+		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
 	}
+	a->delays = address_delays(*fd, a->ss.ss_family);
 	a->fds[0] = *fd;
 	a->shared = true;
 	*fd = -1;

@@ -8,8 +8,11 @@
 #include "netpoll/server_private.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sys/opts.h"
 
@@ -19,6 +22,35 @@
 static const struct conn_limits limits = CONN_DEFAULT_LIMITS;
 
 /* ------------------------------------------------------------------ new and free */
+
+/* Of several servers in a process each has its own: a worker is drained by its name. */
+static void server_default_name(struct np_server *s)
+{
+	static _Atomic(unsigned) made;
+	unsigned n = atomic_fetch_add(&made, 1);
+	size_t program = strlen(program_invocation_short_name), len;
+	char tail[32] = "";
+
+	snprintf(tail, sizeof tail, n ? "-%d.%u" : "-%d", (int)getpid(), n + 1);
+	len = strnlen(tail, sizeof s->name - 1);
+	if (program > sizeof s->name - 1 - len)
+		program = sizeof s->name - 1 - len;
+	memcpy(s->name, program_invocation_short_name, program);
+	memcpy(s->name + program, tail, len);
+	s->name[program + len] = '\0';
+}
+
+static int server_take_name(struct np_server *s, const char *name)
+{
+	if (!name || !*name) {
+		server_default_name(s);
+		return 0;
+	}
+	if (strlen(name) > NP_SERVER_NAME_MAX)
+		return -EINVAL;
+	memcpy(s->name, name, strlen(name) + 1);
+	return 0;
+}
 
 static int take_opts(struct np_server *s, const struct np_server_opts *o)
 {
@@ -36,6 +68,9 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 	if (d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
 	    d->linger_ms < 0 || d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
 		return -EINVAL;
+	r = server_take_name(s, d->name);
+	if (r < 0)
+		return r;
 	if (d->service && !(s->service = strdup(d->service)))
 		return -ENOMEM;
 	if (d->policy && !(s->policy = strdup(d->policy)))
@@ -100,7 +135,7 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 	if (r < 0)
 		return r;
 	if (!p) {
-		r = np_pollers_start(NULL, &s->pollers);
+		r = np_pollers_start(NP_OPTS(np_pollers_opts, .log = s->opts.log, .log_arg = s->opts.log_arg), &s->pollers);
 		if (r < 0)
 			return r;
 		s->own_pollers = true;
@@ -191,6 +226,7 @@ static int hang_doors(struct np_server *s)
 			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
 			d->steered = a->steered;
 			d->own = a->own;
+			d->delays = a->delays && !s->opts.no_delay_off;
 			d->fd = a->fds[a->shared ? 0 : i];
 		}
 	}
@@ -209,7 +245,7 @@ static int start(struct np_server *s)
 		return server_say(s, -EINVAL, "no address to listen on: call np_server_listen() first");
 	r = hang_doors(s);
 	if (r < 0)
-		return r;
+		return server_say(s, r, "%s", np_strerror(r));
 	s->phase = SERVER_RUNNING;
 	server_post_stations(s, station_open);
 	gate_wait(&s->gate, 0);

@@ -32,6 +32,7 @@ struct address {
 	int *fds;         /* one for each poller; a shared socket has one, the rest are -1 */
 	bool shared;
 	bool steered;
+	bool delays;      /* what it accepts has Nagle's algorithm on */
 	bool own;         /* np_server_listen() made it: the stop may shut it, and nobody else's queue with it */
 	struct socket_file file; /* of a unix socket with a path */
 };
@@ -43,6 +44,7 @@ struct np_server {
 	void *arg;
 	struct np_server_opts opts;
 	char *service, *policy;
+	char name[NP_SERVER_NAME_MAX + 1];
 
 	struct np_steer *steer;           /* changes under facts */
 	struct np_steer_info steered;     /* what it said last; sz 0: nothing */

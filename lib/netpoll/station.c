@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -77,6 +79,8 @@ static void on_accept(struct listener *l, int *fd)
 
 	d->again_ms = 0;
 	d->told = false;
+	if (d->delays)
+		sys_setsockopt_int(*fd, IPPROTO_TCP, TCP_NODELAY, 1); /* without it the connection is slower, no more */
 	if (d->shared && hand_over(d->station, fd, d->inet))
 		return;
 	begin(d->station, fd, d->inet);

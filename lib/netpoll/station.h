@@ -44,6 +44,7 @@ struct door {
 	bool shared; /* every poller's epoll holds the same socket */
 	bool inet;
 	bool steered;
+	bool delays;    /* each connection needs TCP_NODELAY: the listener is inherited, and not ours to change */
 	bool own;       /* np_server_listen() made it, so the stop shuts it */
 	bool draining;
 	unsigned left;  /* draining: what was queued at the stop and is not yet accepted */

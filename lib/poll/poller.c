@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "poll/park.h"
+#include "netpoll/status.h"
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
@@ -478,6 +479,15 @@ int poller_loop(struct poller *p)
 
 /* ------------------------------------------------------------------ thread */
 
+static const char *pin_advice(int err)
+{
+	if (err == -EINVAL)
+		return "name a CPU of the process's mask and cpuset (taskset -pc PID)";
+	if (err == -EPERM)
+		return "sched_setaffinity(2) is forbidden (seccomp?): allow it, or set no_pin";
+	return "set no_pin if that is wanted";
+}
+
 static void thread_main(void *arg)
 {
 	struct poller *p = arg;
@@ -487,8 +497,8 @@ static void thread_main(void *arg)
 	if (p->opts.cpu >= 0) {
 		r = sys_cpu_pin(p->opts.cpu);
 		if (r < 0)
-			poller_log(p, 1, "cannot pin poller %d to CPU %d (error %d): it runs unpinned", p->opts.index,
-				   p->opts.cpu, -r);
+			poller_log(p, 1, "cannot pin poller %d to CPU %d: %s; it runs unpinned: %s", p->opts.index,
+				   p->opts.cpu, np_strerror(r), pin_advice(r));
 	}
 	if (p->opts.report_overflow && sys_crash_stack(&crash_stack) < 0)
 		poller_log(p, 1, "poller %d: no memory for reports of stack overflows", p->opts.index);

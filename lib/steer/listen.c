@@ -46,6 +46,31 @@ static int make_socket(const struct addr *a, bool v6only, int *ret_fd)
 	return 0;
 }
 
+static bool is_wildcard(const struct np_group *k)
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(k->addr, zero, sizeof zero);
+}
+
+/*
+ * "0.0.0.0:80" behind our own "[::]:80", which takes IPv4 as well: whether a socket does is settled before its
+ * bind(2), so that listener can make no room any more.
+ */
+static bool listen_behind_dual(const struct np_steer *s, const struct np_group *k)
+{
+	if (k->family != AF_INET || !is_wildcard(k))
+		return false;
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		const struct np_group *o = &s->maps.groups[g];
+
+		if (o->family == AF_INET6 && !o->v6only && o->port == k->port && o->netns == k->netns &&
+		    is_wildcard(o) && group_live(s, g))
+			return true;
+	}
+	return false;
+}
+
 /*
  * reserve() - take the port for ourselves alone, by a bind without SO_REUSEPORT
  *
@@ -82,13 +107,6 @@ static int reserve(struct np_steer *s, struct addr *a, bool v6only, const char *
 	return r;
 }
 
-static bool is_wildcard(const struct np_group *k)
-{
-	static const uint8_t zero[16];
-
-	return !memcmp(k->addr, zero, sizeof zero);
-}
-
 /* "[::]:80" beside our own "0.0.0.0:80" leaves IPv4 to that. */
 static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
 {
@@ -102,6 +120,19 @@ static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
 			return true;
 	}
 	return false;
+}
+
+static int listen_reserve(struct np_steer *s, struct addr *a, const struct np_group *key, const char *text,
+			  int *ret_fd)
+{
+	int r = reserve(s, a, key->v6only, text, ret_fd);
+
+	if (r == -EADDRINUSE && listen_behind_dual(s, key))
+		return steer_fail(s, r,
+				  "%s: [::]:%u of this service takes IPv4 too, and a bound socket cannot leave it: "
+				  "listen on 0.0.0.0 first, or on [::] as \"tcp6\"",
+				  text, key->port);
+	return r;
 }
 
 /* For port 0: the port that a sibling was given for this address and that @w has not yet. */
@@ -284,7 +315,7 @@ static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog,
 	if (serves(w, g))
 		return steer_fail(s, -EEXIST, "worker %u listens on %s already", w->index, text);
 	if (g < 0 || !group_live(s, (unsigned)g)) {
-		r = reserve(s, a, v6only, text, &reserved);
+		r = listen_reserve(s, a, &key, text, &reserved);
 		if (r < 0)
 			return r;
 		key.port = (uint16_t)addr_port(&a->ss);
