@@ -34,7 +34,11 @@ struct np_pollers_opts {
 	size_t sz;
 	int count;         /* the CPUs this process may use: min(affinity mask, cgroup quota rounded up) */
 	const int *cpus;   /* to pin to, in order, again from the first when there are more pollers */
-	int n_cpus;        /* 0: the affinity mask */
+	/*
+	 * 0: the affinity mask, if there is a poller for each CPU of it. With fewer, because of @count or of a cgroup's
+	 * quota, none is pinned, and the log says so: another process would choose the same CPUs.
+	 */
+	int n_cpus;
 	int no_pin;        /* nonzero: leave the threads to the scheduler */
 	size_t stack_size; /* of a handler's fiber; 64 KiB */
 	unsigned max_fibers; /* for each poller; 65536 */

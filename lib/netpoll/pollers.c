@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,16 +28,33 @@
 /* How long handlers get to return once their waits were cancelled. */
 #define CANCEL_GRACE_NS 1000000000u
 
+/*
+ * The CPUs of the mask, if each gets a poller. With fewer there would be a choice, and every process of the
+ * machine would make the same: two of one poller each, or with a quota of one CPU each, would share the first CPU
+ * beside idle ones. The scheduler sees the others and chooses better.
+ */
+static int pin_all(const struct np_pollers_opts *o, int *cpus)
+{
+	int n = sys_cpu_list(cpus, CPUS_MAX), may = sys_cpu_count();
+	char line[160];
+
+	if (n <= 0 || (may >= n && (!o->count || o->count >= n)))
+		return n > 0 ? n : 0;
+	if (o->log) {
+		snprintf(line, sizeof line, "pollers are not pinned: %d for the time of %d of %d CPUs; opts.cpus pins them",
+			 o->count ? o->count : may, may, n);
+		o->log(o->log_arg, NP_LOG_INFO, line);
+	}
+	return 0;
+}
+
 /* Which CPUs to pin to. Return: how many, 0 = do not pin. */
 static int pin_list(const struct np_pollers_opts *o, int *cpus)
 {
 	if (o->no_pin)
 		return 0;
-	if (!o->n_cpus) {
-		int n = sys_cpu_list(cpus, CPUS_MAX);
-
-		return n > 0 ? n : 0;
-	}
+	if (!o->n_cpus)
+		return pin_all(o, cpus);
 	for (int i = 0; i < o->n_cpus; i++)
 		cpus[i] = o->cpus[i];
 	return o->n_cpus;

@@ -3,6 +3,7 @@
 #include "sys/cpu.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,99 +28,116 @@ int sys_cpu_list(int *cpus, int max)
 		return -errno;
 	}
 	for (int c = 0; c < CPU_MAX && n < max; c++)
-		if (CPU_ISSET_S(c, size, set))
-			cpus[n++] = c;
+		if (CPU_ISSET_S(c, size, set)) {
+			if (cpus)
+				cpus[n] = c;
+			n++;
+		}
 	CPU_FREE(set);
 	return n;
 }
 
-/* "max 100000" or "150000 100000" in @path -> CPUs rounded up, 0 = no limit. */
-static int quota_v2(const char *path)
+static long long cpu_number(const char *dir, const char *file)
 {
-	long long quota, period;
-	FILE *f = fopen(path, "re");
-	int n = 0;
+	long long n = -1;
+	char *path;
+	FILE *f;
 
+	if (asprintf(&path, "%s/%s", dir, file) < 0)
+		return -1;
+	f = fopen(path, "re");
+	free(path);
 	if (!f)
-		return 0;
-	if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
-		n = (int)((quota + period - 1) / period);
+		return -1;
+	if (fscanf(f, "%lld", &n) != 1)
+		n = -1;
 	fclose(f);
 	return n;
 }
 
-static int quota_v1(const char *dir)
+static int cpu_rounded(long long quota, long long period)
 {
-	char path[512 + sizeof "/cpu.cfs_period_us"];
-	long long quota = -1, period = 0;
-	FILE *f;
+	long long n = quota > 0 && period > 0 ? quota / period + (quota % period != 0) : 0;
 
-	snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	if (fscanf(f, "%lld", &quota) != 1)
-		quota = -1;
-	fclose(f);
-	snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	if (fscanf(f, "%lld", &period) != 1)
-		period = 0;
-	fclose(f);
-	return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+	return n > CPU_MAX ? CPU_MAX : (int)n;
 }
 
-/* The tightest quota from @group up to the root of the hierarchy mounted at @root. */
-static int quota_upwards(const char *root, const char *group, bool v2)
+/* "max 100000" or "150000 100000". */
+static int cpu_quota_v2(const char *dir)
 {
-	char rel[256], path[512];
-	int best = 0, n;
+	long long quota = -1, period = -1;
+	char *path;
+	FILE *f;
 
-	snprintf(rel, sizeof rel, "%s", group);
+	if (asprintf(&path, "%s/cpu.max", dir) < 0)
+		return 0;
+	f = fopen(path, "re");
+	free(path);
+	if (!f)
+		return 0;
+	if (fscanf(f, "%lld %lld", &quota, &period) != 2)
+		quota = -1;
+	fclose(f);
+	return cpu_rounded(quota, period);
+}
+
+static int cpu_quota_v1(const char *dir)
+{
+	return cpu_rounded(cpu_number(dir, "cpu.cfs_quota_us"), cpu_number(dir, "cpu.cfs_period_us"));
+}
+
+/* A container may not see its own group below the mount, only what is above: so each level is tried. */
+int sys_cpu_quota(const char *mount, const char *group, bool v2)
+{
+	int best = 0, n;
+	char *path, *end;
+
+	if (asprintf(&path, "%s%s", mount, group) < 0)
+		return 0;
+	end = path + strlen(mount); /* a group has no limit of length but PATH_MAX: one of 300 characters is usual */
 	for (;;) {
-		snprintf(path, sizeof path, v2 ? "%s%s/cpu.max" : "%s%s", root, rel);
-		n = v2 ? quota_v2(path) : quota_v1(path);
+		n = v2 ? cpu_quota_v2(path) : cpu_quota_v1(path);
 		if (n > 0 && (!best || n < best))
 			best = n;
-		if (!rel[0] || !strcmp(rel, "/"))
-			return best;
-		*strrchr(rel, '/') = '\0';
+		if (!*end)
+			break;
+		*strrchr(end, '/') = '\0';
 	}
+	free(path);
+	return best;
 }
 
 static int cgroup_quota(void)
 {
-	char line[512], *group;
-	int best = 0, n = 0;
+	char *line = NULL, *group;
 	FILE *f = fopen("/proc/self/cgroup", "re");
+	size_t cap = 0;
+	int best = 0, n;
 
 	if (!f)
 		return 0;
-	while (fgets(line, sizeof line, f)) {
+	while (getline(&line, &cap, f) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		group = strchr(line, '/');
 		if (!group)
 			continue;
 		if (!strncmp(line, "0::", 3))
-			n = quota_upwards("/sys/fs/cgroup", group, true);
-		else if (strstr(line, ":cpu:") || strstr(line, ":cpu,") || strstr(line, ",cpu:"))
-			n = quota_upwards("/sys/fs/cgroup/cpu", group, false);
+			n = sys_cpu_quota("/sys/fs/cgroup", group, true);
+		else if (strstr(line, ":cpu:") || strstr(line, ":cpu,") || strstr(line, ",cpu:") || strstr(line, ",cpu,"))
+			n = sys_cpu_quota("/sys/fs/cgroup/cpu", group, false);
 		else
 			continue;
 		if (n > 0 && (!best || n < best))
 			best = n;
 	}
+	free(line);
 	fclose(f);
 	return best;
 }
 
 int sys_cpu_count(void)
 {
-	int cpus[1024];
-	int n = sys_cpu_list(cpus, 1024);
-	int quota = cgroup_quota();
+	int n = sys_cpu_list(NULL, INT_MAX), quota = cgroup_quota();
 
 	if (n < 1)
 		n = 1;
