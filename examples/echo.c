@@ -216,15 +216,18 @@ static int listen_all(struct np_server *s, const struct options *o)
 
 static void print_address(const struct sockaddr_storage *ss, socklen_t len)
 {
-	char host[INET6_ADDRSTRLEN];
+	char host[INET6_ADDRSTRLEN], zone[16] = "";
 	const struct sockaddr_un *un = (const void *)ss;
 	const struct sockaddr_in *in = (const void *)ss;
 	const struct sockaddr_in6 *in6 = (const void *)ss;
 
+	if (ss->ss_family == AF_INET6 && in6->sin6_scope_id)
+		snprintf(zone, sizeof zone, "%%%u", in6->sin6_scope_id);
 	if (ss->ss_family == AF_INET)
 		printf(" %s:%d", inet_ntop(AF_INET, &in->sin_addr, host, sizeof host), ntohs(in->sin_port));
 	else if (ss->ss_family == AF_INET6)
-		printf(" [%s]:%d", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host), ntohs(in6->sin6_port));
+		printf(" [%s%s]:%d", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host), zone,
+		       ntohs(in6->sin6_port));
 	else if (un->sun_path[0])
 		printf(" unix:%s", un->sun_path);
 	else

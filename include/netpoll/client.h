@@ -50,7 +50,7 @@ NP_OPTS_INIT(np_dial_opts)
  *         -NP_ERESOLVEAGAIN: no name server had an answer, trying again may help; -ECANCELED: the
  *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network; -EINVAL:
  *         malformed address, no such poller, handlers missing, negative time; -EPERM: NP_HERE, but this is no poller of @p;
- *         -E2BIG; -EAFNOSUPPORT, -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and
+ *         -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no interface), -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and
  *         bind(2) said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH,
  *         -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...
  */

@@ -216,7 +216,10 @@ NP_API void np_conn_set_data(struct np_conn *c, void *data);
 NP_API void *np_conn_data(struct np_conn *c);
 /* Borrowed: not to be closed, read or written. -1 once closed. */
 NP_API int np_conn_fd(struct np_conn *c);
-/* Looked up at each call. Return: 0 or what getsockname(2)/getpeername(2) says. */
+/*
+ * Looked up at each call. An IPv4 peer of a dual-stack listener is AF_INET, never ::ffff:1.2.3.4.
+ * Return: 0 or what getsockname(2)/getpeername(2) says.
+ */
 NP_API int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
 NP_API int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
 /* Index of the owner among its pollers. Thread: any. */

@@ -93,7 +93,7 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * mode 0600, and stays: of two servers that start at once one listens. It is held for moments only, here and at
  * the stop, which removes the file if it is still this server's own. A server that knows no such lock may
  * still come in between.
- * Return: 0; -EINVAL, -EAFNOSUPPORT, -NP_EUNSUPPORTED, -NP_ERESOLVE (literal addresses only),
+ * Return: 0; -EINVAL, -ENODEV (a zone that is no interface), -EAFNOSUPPORT, -NP_EUNSUPPORTED, -NP_ERESOLVE (literal addresses only),
  *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENOSPC (workers or groups of the service are used
  *         up), -EBUSY after start; with NP_STEER_REQUIRED what kept the program away.
  *         np_server_error() has the sentence.

@@ -237,7 +237,7 @@ NP_API int np_steer_worker_index(const struct np_steer_worker *w);
  * Thread: setup.
  * Return: 0; -EADDRINUSE when somebody else holds the port, -EADDRNOTAVAIL, -EACCES (a port below
  *         1024), -EINVAL for a malformed address, -NP_ERESOLVE for a host name,
- *         -NP_EUNSUPPORTED for another network, -EAFNOSUPPORT, -ENOSPC when every group of the
+ *         -NP_EUNSUPPORTED for another network, -EAFNOSUPPORT, -ENODEV for a zone that is no interface, -ENOSPC when every group of the
  *         service is taken, -EEXIST when this worker listens there already, -ESHUTDOWN after
  *         np_steer_leave(), -EMFILE, -ENOMEM, -EBUSY when another process holds the service's
  *         lock for seconds. np_steer_error() has the sentence.

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "conn/conn.h"
+#include "sys/addr.h"
 #include "sys/sock.h"
 
 struct conn_callback {
@@ -269,18 +270,26 @@ int np_conn_fd(struct np_conn *c)
 	return c->watch.fd;
 }
 
-int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
+static int conn_address(struct np_conn *c, int (*ask)(int fd, struct sockaddr_storage *ret, socklen_t *ret_len),
+			struct sockaddr_storage *ret, socklen_t *ret_len)
 {
 	int r = conn_settable(c);
 
-	return r < 0 ? r : sys_getsockname(c->watch.fd, ret, ret_len);
+	if (r == 0)
+		r = ask(c->watch.fd, ret, ret_len);
+	if (r == 0)
+		addr_unmap(ret, ret_len);
+	return r;
+}
+
+int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	return conn_address(c, sys_getsockname, ret, ret_len);
 }
 
 int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	int r = conn_settable(c);
-
-	return r < 0 ? r : sys_getpeername(c->watch.fd, ret, ret_len);
+	return conn_address(c, sys_getpeername, ret, ret_len);
 }
 
 int np_conn_poller(const struct np_conn *c)

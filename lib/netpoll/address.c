@@ -252,6 +252,8 @@ int np_server_listen(struct np_server *s, const char *network, const char *addre
 	r = addr_parse(network, address, &at);
 	if (r == -NP_ERESOLVE)
 		return server_say(s, r, "%s: a literal address is needed to listen on, not a name", address);
+	if (r == -ENODEV)
+		return server_say(s, r, "%s: there is no such network interface", address);
 	if (r < 0)
 		return server_say(s, r, "%s %s: not an address: %s", network ? network : "(no network)",
 				  address ? address : "(no address)", np_strerror(r));
@@ -302,6 +304,7 @@ int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, soc
 		return -EINVAL;
 	*ret = s->addresses[i].ss;
 	*ret_len = s->addresses[i].len;
+	addr_unmap(ret, ret_len);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "steer/steer.h"
@@ -22,12 +23,15 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd)
+void group_key(struct np_group *ret, const struct sockaddr_storage *given, int fd)
 {
+	struct sockaddr_storage plain = *given, *ss = &plain;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
 	const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
+	socklen_t len;
 	int v;
 
+	addr_unmap(ss, &len);
 	memset(ret, 0, sizeof *ret);
 	ret->family = ss->ss_family;
 	ret->port = (uint16_t)addr_port(ss);
@@ -55,6 +59,7 @@ bool group_same(const struct np_group *a, const struct np_group *b)
 void group_format(const struct np_group *key, char *dst, size_t cap)
 {
 	struct sockaddr_storage ss = { .ss_family = key->family };
+	char *end;
 
 	if (key->family == AF_INET)
 		memcpy(&((struct sockaddr_in *)&ss)->sin_addr, key->addr, sizeof(struct in_addr));
@@ -63,6 +68,10 @@ void group_format(const struct np_group *key, char *dst, size_t cap)
 		       sizeof(struct in6_addr));
 	addr_set_port(&ss, key->port);
 	addr_format(&ss, sizeof ss, dst, cap);
+	/* By its number: the name may be another one's in the namespace of the reader. */
+	end = strrchr(dst, ']');
+	if (end && key->ifindex && IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)key->addr))
+		snprintf(end, cap - (size_t)(end - dst), "%%%u]:%u", key->ifindex, key->port);
 }
 
 int group_find(const struct np_steer *s, const struct np_group *key)

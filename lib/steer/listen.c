@@ -347,6 +347,8 @@ static int explain(struct np_steer *s, int r, const char *text)
 	if (r == -EINVAL)
 		return steer_fail(s, r, "%s: not an address such as 127.0.0.1:80, [::1]:80 or :80",
 				  text);
+	if (r == -ENODEV)
+		return steer_fail(s, r, "%s: there is no such network interface", text);
 	return steer_fail(s, r, "%s: %s", text, strerror(-r));
 }
 

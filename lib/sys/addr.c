@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,24 @@ static int split(const char *s, char *host, size_t cap, bool *bracket, int *port
 	return parse_port(colon + 1, port);
 }
 
+/* An interface by its name, else by its number (RFC 4007, section 11.2). */
+static int addr_zone(const char *zone, uint32_t *ret)
+{
+	unsigned index = if_nametoindex(zone);
+	char name[IF_NAMESIZE], *end;
+	unsigned long long n;
+
+	if (!index && *zone >= '0' && *zone <= '9') {
+		n = strtoull(zone, &end, 10);
+		if (!*end && n > 0 && n <= UINT32_MAX && if_indextoname((unsigned)n, name))
+			index = (unsigned)n;
+	}
+	if (!index)
+		return *zone ? -ENODEV : -EINVAL;
+	*ret = index;
+	return 0;
+}
+
 static int parse_v6(char *host, struct addr *a)
 {
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a->ss;
@@ -85,13 +104,21 @@ static int parse_v6(char *host, struct addr *a)
 	if (inet_pton(AF_INET6, host, &in6->sin6_addr) != 1)
 		return -EINVAL;
 	in6->sin6_family = AF_INET6;
-	if (zone) {
-		in6->sin6_scope_id = if_nametoindex(zone);
-		if (!in6->sin6_scope_id)
-			return -EINVAL;
-	}
 	a->len = sizeof *in6;
-	return 0;
+	return zone ? addr_zone(zone, &in6->sin6_scope_id) : 0;
+}
+
+/* "[...]:80": what is IPv4 in the notation of IPv6 is IPv4. */
+static int parse_bracket(char *host, bool v4, bool v6, struct addr *a)
+{
+	int r = parse_v6(host, a);
+
+	if (r < 0)
+		return r;
+	addr_unmap(&a->ss, &a->len);
+	if (a->ss.ss_family == AF_INET)
+		a->v6only = false;
+	return (a->ss.ss_family == AF_INET ? v4 : v6) ? 0 : -EAFNOSUPPORT;
 }
 
 int addr_parse(const char *network, const char *address, struct addr *ret)
@@ -127,7 +154,7 @@ int addr_parse(const char *network, const char *address, struct addr *ret)
 			a.len = sizeof *in;
 		}
 	} else if (bracket) {
-		r = v6 ? parse_v6(host, &a) : -EAFNOSUPPORT;
+		r = parse_bracket(host, v4, v6, &a);
 	} else if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
 		in->sin_family = AF_INET;
 		a.len = sizeof *in;
@@ -159,6 +186,35 @@ void addr_set_port(struct sockaddr_storage *ss, int port)
 		((struct sockaddr_in6 *)ss)->sin6_port = htons((uint16_t)port);
 }
 
+/* ::ffff:1.2.3.4 is what an IPv6 socket calls an IPv4 peer. */
+void addr_unmap(struct sockaddr_storage *ss, socklen_t *len)
+{
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+	struct sockaddr_in in = { .sin_family = AF_INET };
+
+	if (ss->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+		return;
+	in.sin_port = in6->sin6_port;
+	memcpy(&in.sin_addr, &in6->sin6_addr.s6_addr[12], sizeof in.sin_addr);
+	memset(ss, 0, sizeof *ss);
+	memcpy(ss, &in, sizeof in);
+	*len = sizeof in;
+}
+
+/* "[::1]:80", "[fe80::1%eth0]:80"; by number where the interface has gone. */
+static void format_v6(const struct sockaddr_in6 *in6, char *dst, size_t cap)
+{
+	char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE + 1] = "";
+
+	inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+	if (in6->sin6_scope_id) {
+		zone[0] = '%';
+		if (!if_indextoname(in6->sin6_scope_id, zone + 1))
+			snprintf(zone, sizeof zone, "%%%u", in6->sin6_scope_id);
+	}
+	snprintf(dst, cap, "[%s%s]:%d", host, zone, ntohs(in6->sin6_port));
+}
+
 static void format_unix(const struct sockaddr_un *un, socklen_t len, char *dst, size_t cap)
 {
 	size_t n = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
@@ -171,16 +227,17 @@ static void format_unix(const struct sockaddr_un *un, socklen_t len, char *dst, 
 		snprintf(dst, cap, "unix:%.*s", (int)n, un->sun_path);
 }
 
-void addr_format(const struct sockaddr_storage *ss, socklen_t len, char *dst, size_t cap)
+void addr_format(const struct sockaddr_storage *given, socklen_t len, char *dst, size_t cap)
 {
+	struct sockaddr_storage plain = *given, *ss = &plain;
 	char host[INET6_ADDRSTRLEN];
 
+	addr_unmap(ss, &len);
 	if (ss->ss_family == AF_INET) {
 		inet_ntop(AF_INET, &((const struct sockaddr_in *)ss)->sin_addr, host, sizeof host);
 		snprintf(dst, cap, "%s:%d", host, addr_port(ss));
 	} else if (ss->ss_family == AF_INET6) {
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)ss)->sin6_addr, host, sizeof host);
-		snprintf(dst, cap, "[%s]:%d", host, addr_port(ss));
+		format_v6((const struct sockaddr_in6 *)ss, dst, cap);
 	} else if (ss->ss_family == AF_UNIX) {
 		format_unix((const struct sockaddr_un *)ss, len, dst, cap);
 	} else {
