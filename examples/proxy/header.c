@@ -1,31 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* header: read and made byte by byte; nothing here is padded. */
+/* header: parsed and made byte by byte; nothing here is padded. */
 #include "header.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netpoll/conn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define V1_MAX 107 /* "\r\n" included */
-#define V2_FIXED 16
-#define V2_LEN_MAX 4096 /* what we take of TLVs */
 
 static const char v2_mark[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_TCP4 = 0x11, V2_TCP6 = 0x21 };
-
-void header_ends(struct np_conn *c, struct ends *ret)
-{
-	socklen_t len;
-
-	memset(ret, 0, sizeof *ret);
-	np_conn_remote_addr(c, &ret->from, &len);
-	np_conn_local_addr(c, &ret->to, &len);
-}
+enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_TCP4 = HEADER_TCP4, V2_TCP6 = 0x21 };
 
 static int set(struct sockaddr_storage *ss, int family, const void *addr, uint16_t port)
 {
@@ -46,96 +32,150 @@ static int set(struct sockaddr_storage *ss, int family, const void *addr, uint16
 
 /* ------------------------------------------------------------------ version 1: a line of text */
 
+/* "0" to "65535", as a machine writes it: no sign, no zeroes before it. */
+static int parse_port(const char *s, uint16_t *ret)
+{
+	unsigned n = 0;
+	size_t len = strspn(s, "0123456789");
+
+	if (!len || len > 5 || s[len] || (s[0] == '0' && len > 1))
+		return -EBADMSG;
+	for (; *s; s++)
+		n = 10 * n + (unsigned)(*s - '0');
+	if (n > 65535)
+		return -EBADMSG;
+	*ret = htons((uint16_t)n);
+	return 0;
+}
+
 static int set_text(struct sockaddr_storage *ss, int family, const char *addr, const char *port)
 {
 	unsigned char bytes[16];
-	char *end;
-	long n = strtol(port, &end, 10);
+	uint16_t n;
 
-	if (inet_pton(family, addr, bytes) != 1 || end == port || *end || n < 0 || n > 65535)
+	if (parse_port(port, &n) < 0 || inet_pton(family, addr, bytes) != 1)
 		return -EBADMSG;
-	return set(ss, family, bytes, htons((uint16_t)n));
+	return set(ss, family, bytes, n);
 }
 
-static int parse_v1(char *line, struct ends *ends)
+/* The next word of *@line, which ends at one space, or at the end of the line. */
+static const char *word(char **line)
 {
-	char proto[8], from[40], to[40], from_port[6], to_port[6], more;
+	char *at = *line, *space = strchr(at, ' ');
+
+	*line = space ? space + 1 : at + strlen(at);
+	if (space)
+		*space = '\0';
+	return at;
+}
+
+/* @line without its "\r\n". */
+static int parse_line(char *line, struct ends *ends)
+{
+	const char *proto, *from, *to, *from_port, *to_port;
+	struct ends e;
 	int family, r;
 
-	if (!strncmp(line, "PROXY UNKNOWN", 13))
-		return 0;
-	if (sscanf(line, "PROXY %7s %39s %39s %5s %5s%c", proto, from, to, from_port, to_port, &more) != 5)
+	if (strcmp(word(&line), "PROXY"))
 		return -EBADMSG;
+	proto = word(&line);
+	if (!strcmp(proto, "UNKNOWN"))
+		return 0; /* and whatever the line says of it */
 	family = !strcmp(proto, "TCP4") ? AF_INET : !strcmp(proto, "TCP6") ? AF_INET6 : 0;
-	if (!family)
-		return -EBADMSG;
-	r = set_text(&ends->from, family, from, from_port);
-	return r < 0 ? r : set_text(&ends->to, family, to, to_port);
+	from = word(&line);
+	to = word(&line);
+	from_port = word(&line);
+	to_port = line; /* the last: a space in it is an error */
+	r = family ? set_text(&e.from, family, from, from_port) : -EBADMSG;
+	if (r == 0)
+		r = set_text(&e.to, family, to, to_port);
+	if (r == 0)
+		*ends = e;
+	return r;
 }
 
-static int read_v1(struct np_conn *c, struct ends *ends)
+static long parse_v1(const char *p, size_t n, struct ends *ends)
 {
-	char line[V1_MAX + 1];
-	const void *p;
-	size_t n;
-	int r = np_conn_until(c, '\n', V1_MAX, &p, &n);
+	const char *end = memchr(p, '\n', n < HEADER_V1_MAX ? n : HEADER_V1_MAX);
+	char line[HEADER_V1_MAX + 1];
+	size_t len;
+	int r;
 
-	if (r < 0)
-		return r == -NP_ETOOLONG ? -EBADMSG : r;
-	memcpy(line, p, n);
-	if (n < 2 || line[n - 2] != '\r')
+	if (!end)
+		return n < HEADER_V1_MAX ? 0 : -EBADMSG;
+	len = (size_t)(end - p) + 1;
+	if (len < 2 || end[-1] != '\r' || memchr(p, '\0', len))
 		return -EBADMSG;
-	line[n - 2] = '\0';
-	return parse_v1(line, ends);
+	memcpy(line, p, len - 2);
+	line[len - 2] = '\0';
+	r = parse_line(line, ends);
+	return r < 0 ? r : (long)len;
 }
 
 /* ------------------------------------------------------------------ version 2: binary */
 
-static int parse_v2(const unsigned char *h, size_t len, struct ends *ends)
+static long parse_v2(const char *p, size_t n, struct ends *ends)
 {
-	const unsigned char *a = h + V2_FIXED;
-	size_t size = h[13] == V2_TCP4 ? 4 : 16;
-	int family = h[13] == V2_TCP4 ? AF_INET : AF_INET6;
+	const unsigned char *h = (const unsigned char *)p, *a = h + HEADER_V2_FIXED;
+	size_t len, size;
 	uint16_t ports[2];
+	int family;
 
-	if (h[12] == V2_LOCAL)
-		return 0;
-	if (h[12] != V2_PROXY)
+	if (memcmp(p, v2_mark, n < sizeof v2_mark ? n : sizeof v2_mark))
 		return -EBADMSG;
-	if (h[13] != V2_TCP4 && h[13] != V2_TCP6)
-		return 0; /* of a kind that we do not pass on: the connection's own addresses hold */
+	if (n < HEADER_V2_FIXED)
+		return 0;
+	len = (size_t)h[14] << 8 | h[15];
+	if (h[12] != V2_LOCAL && h[12] != V2_PROXY)
+		return -EBADMSG;
+	/* LOCAL, and kinds that we do not pass on: the connection's own addresses hold. */
+	if (h[12] == V2_LOCAL || (h[13] != V2_TCP4 && h[13] != V2_TCP6))
+		return (long)(HEADER_V2_FIXED + len);
+	family = h[13] == V2_TCP4 ? AF_INET : AF_INET6;
+	size = family == AF_INET ? 4 : 16;
 	if (len < 2 * size + 4)
 		return -EBADMSG;
+	if (n < HEADER_V2_FIXED + 2 * size + 4)
+		return 0;
 	memcpy(ports, a + 2 * size, 4);
 	set(&ends->from, family, a, ports[0]);
-	return set(&ends->to, family, a + size, ports[1]);
+	set(&ends->to, family, a + size, ports[1]);
+	return (long)(HEADER_V2_FIXED + len);
 }
 
-static int read_v2(struct np_conn *c, struct ends *ends)
-{
-	const void *p;
-	size_t len;
-	int r = np_conn_peek(c, V2_FIXED, &p);
+/* ------------------------------------------------------------------ either */
 
-	if (r < 0)
-		return r;
-	if (memcmp(p, v2_mark, sizeof v2_mark))
-		return -EBADMSG;
-	len = (size_t)((const unsigned char *)p)[14] << 8 | ((const unsigned char *)p)[15];
-	if (len > V2_LEN_MAX)
-		return -EBADMSG;
-	r = np_conn_next(c, V2_FIXED + len, &p);
-	return r < 0 ? r : parse_v2(p, len, ends);
+static void unmap(struct sockaddr_storage *ss)
+{
+	const struct in6_addr *a = &((struct sockaddr_in6 *)ss)->sin6_addr;
+	uint16_t port = ((struct sockaddr_in6 *)ss)->sin6_port;
+	unsigned char bytes[4];
+
+	memcpy(bytes, &a->s6_addr[12], 4);
+	set(ss, AF_INET, bytes, port);
 }
 
-int header_read(struct np_conn *c, struct ends *ends)
+/* What an IPv6 socket calls an IPv4 client is that client, if both ends are. */
+static void unmap_ends(struct ends *e)
 {
-	const void *p;
-	int r = np_conn_peek(c, 1, &p);
+	if (e->from.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&e->from)->sin6_addr) ||
+	    !IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&e->to)->sin6_addr))
+		return;
+	unmap(&e->from);
+	unmap(&e->to);
+}
 
-	if (r < 0)
-		return r;
-	return *(const char *)p == 'P' ? read_v1(c, ends) : read_v2(c, ends);
+long header_parse(const void *bytes, size_t n, struct ends *ends)
+{
+	struct ends e = *ends;
+	const char *p = bytes;
+	long r = !n ? 0 : *p == 'P' ? parse_v1(p, n, &e) : parse_v2(p, n, &e);
+
+	if (r > 0) {
+		unmap_ends(&e);
+		*ends = e;
+	}
+	return r;
 }
 
 /* ------------------------------------------------------------------ making one */
@@ -173,11 +213,11 @@ static size_t make_v2(char *dst, int family, const struct ends *e)
 	dst[14] = 0;
 	dst[15] = (char)(family ? 2 * size + 4 : 0);
 	if (!family)
-		return V2_FIXED;
-	memcpy(dst + V2_FIXED, addr_of(&e->from, &ports[0]), size);
-	memcpy(dst + V2_FIXED + size, addr_of(&e->to, &ports[1]), size);
-	memcpy(dst + V2_FIXED + 2 * size, ports, 4);
-	return V2_FIXED + 2 * size + 4;
+		return HEADER_V2_FIXED;
+	memcpy(dst + HEADER_V2_FIXED, addr_of(&e->from, &ports[0]), size);
+	memcpy(dst + HEADER_V2_FIXED + size, addr_of(&e->to, &ports[1]), size);
+	memcpy(dst + HEADER_V2_FIXED + 2 * size, ports, 4);
+	return HEADER_V2_FIXED + 2 * size + 4;
 }
 
 size_t header_make(char *dst, int version, const struct ends *ends)

@@ -13,12 +13,23 @@
 
 struct np_conn;
 
+#define HEADER_V1_MAX   107 /* "\r\n" included */
+#define HEADER_V2_FIXED 16  /* what tells how long the rest is */
+#define HEADER_TCP4     0x11
+
 struct ends {
 	struct sockaddr_storage from, to;
 };
 
 /* The connection's own: the peer's address, and ours. */
 void header_ends(struct np_conn *c, struct ends *ret);
+/*
+ * header_parse() - the header that @n bytes begin with
+ *
+ * Return: how long it is, with TLVs that may lie behind the @n bytes; 0: more bytes are needed to tell; -EBADMSG.
+ *         *ends is changed where it names somebody.
+ */
+long header_parse(const void *bytes, size_t n, struct ends *ends);
 /*
  * header_read() - take the header off @c's input; *ends stays where it names nobody
  *

@@ -33,13 +33,14 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: proxy --listen ADDR:PORT|unix:PATH [--listen ...] --upstream ADDR:PORT|unix:PATH [--upstream ...]\n"
-		"             [--balance turn|least] [--accept-proxy] [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS]\n"
-		"             [--idle-ms MS] [--pollers N] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
+		"             [--balance turn|least] [--accept-proxy] [--send-proxy 1|2] [--header-ms MS] [--connect-ms MS]\n"
+		"             [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"
 		"  --accept-proxy  clients begin with a PROXY header, version 1 or 2\n"
 		"  --send-proxy    upstream connections begin with one\n"
+		"  --header-ms     for the whole of a client's header; 3000\n"
 		"  --connect-ms    for an upstream to answer; 5000\n"
 		"  --retry-ms      so long one that did not is passed over; 2000\n"
 		"  --idle-ms       end a pair on which nothing moves; never\n");
@@ -114,6 +115,8 @@ static int take(struct options *o, int ch)
 		return choice("--send-proxy is 1 or 2, not", optarg, versions, 3, &o->pair.send_header);
 	case 'c':
 		return number("--connect-ms", optarg, 1, &o->pair.connect_ms);
+	case 'H':
+		return number("--header-ms", optarg, 1, &o->pair.header_ms);
 	case 'r':
 		return number("--retry-ms", optarg, 0, &o->pair.upstreams.retry_ms);
 	case 'i':
@@ -146,13 +149,15 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "retry-ms", required_argument, NULL, 'r' },   { "idle-ms", required_argument, NULL, 'i' },
 		{ "pollers", required_argument, NULL, 'n' },    { "steer", required_argument, NULL, 's' },
 		{ "service", required_argument, NULL, 'S' },    { "policy", required_argument, NULL, 'p' },
-		{ "help", no_argument, NULL, 'h' },             { 0 },
+		{ "header-ms", required_argument, NULL, 'H' },  { "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	int ch;
 
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
 	o->pair.connect_ms = 5000;
+	o->pair.header_ms = 3000;
 	o->pair.upstreams.retry_ms = 2000;
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		if (take(o, ch) < 0)

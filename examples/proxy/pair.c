@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
+#include <netpoll/pollers.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -211,6 +212,19 @@ static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opt
 	return greet(client, up, o, ends);
 }
 
+/* Within one limit for the whole: a client that sends a byte now and then does not stretch it. */
+static int take_header(struct np_conn *c, int ms, struct ends *ends)
+{
+	uint64_t outer;
+	int r = np_deadline(ms, &outer);
+
+	if (r < 0)
+		return r;
+	r = header_read(c, ends);
+	np_deadline_restore(outer);
+	return r;
+}
+
 static int begin(struct np_conn *c, void *arg)
 {
 	struct pair_opts *o = arg;
@@ -223,7 +237,7 @@ static int begin(struct np_conn *c, void *arg)
 	header_ends(c, &ends);
 	attach(&p->client, c);
 	if (o->accept_header)
-		r = header_read(c, &ends);
+		r = take_header(c, o->header_ms, &ends);
 	if (r == 0)
 		r = join_upstream(p, c, o, &ends);
 	pair_unref(p);

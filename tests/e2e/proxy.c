@@ -108,12 +108,17 @@ static int accepted(void)
 	return fd;
 }
 
-static void expect(int fd, const char *text)
+static void expect_bytes(int fd, const char *bytes, size_t n)
 {
 	char got[256];
 
-	peer_recv(fd, got, strlen(text));
-	ck_assert_mem_eq(got, text, strlen(text));
+	peer_recv(fd, got, n);
+	ck_assert_mem_eq(got, bytes, n);
+}
+
+static void expect(int fd, const char *text)
+{
+	expect_bytes(fd, text, strlen(text));
 }
 
 START_TEST(a_fin_goes_through_and_the_answer_comes_back)
@@ -219,7 +224,20 @@ static const struct {
 	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", true },
 	{ "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", true },
 	{ "PROXY UNKNOWN what ever\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 ", true },
+	{ "PROXY UNKNOWN\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 ", true },
+	{ "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 0 80\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 0 80\r\n", true },
 	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\n", NULL, false },
+	{ "PROXY UNKNOWNX\r\n", NULL, false },
+	{ "PROXY  UNKNOWN\r\n", NULL, false },
+	{ "PROXYTCP4 192.0.2.1 192.0.2.2 1000 80\r\n", NULL, false },
+	{ "PROXY  TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1  192.0.2.2 1000 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1\t192.0.2.2 1000 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 +11 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 -1 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 00011 80\r\n", NULL, false },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 \r\n", NULL, false },
+	{ "PROXY TCP4 2001:db8::1 2001:db8::2 1000 80\r\n", NULL, false },
 	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 65536\r\n", NULL, false },
 	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000\r\n", NULL, false },
 	{ "PROXY TCP4 192.0.2.300 192.0.2.2 1000 80\r\n", NULL, false },
@@ -278,9 +296,11 @@ START_TEST(binary_headers_are_read)
 		{ 0x20, 0x00, 0, "PROXY TCP4 127.0.0.1 " }, /* LOCAL: a health check */
 		{ 0x21, 0x11, 11, NULL },  /* too short for what it says */
 		{ 0x2f, 0x11, 12, NULL },  /* no such command */
-		{ 0x21, 0x11, 5000, NULL }, /* more than we take */
+		{ 0x21, 0x11, 5000, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" },
+		{ 0x21, 0x21, 65535, "PROXY TCP6 101:101:" }, /* the most that a header can say */
+		{ 0x20, 0x11, 65535, "PROXY TCP4 127.0.0.1 " },
 	};
-	static char header[8192];
+	static char header[16 + 65535];
 	int a, b;
 
 	given_proxy("--listen 127.0.0.1:0 --accept-proxy --send-proxy 1");
@@ -296,6 +316,47 @@ START_TEST(binary_headers_are_read)
 		}
 		peer_close(&a);
 	}
+	over();
+}
+END_TEST
+
+/* The limit is for the whole of it: bytes that drip do not stretch it. */
+START_TEST(a_header_that_does_not_end_in_time_ends_the_connection)
+{
+	static const char drip[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 and so on, for as long as anybody may wait for it";
+	struct pollfd p = { .events = POLLIN | POLLRDHUP };
+	size_t n = 0;
+	int a;
+
+	given_proxy("--listen 127.0.0.1:0 --accept-proxy --header-ms 300");
+	a = client();
+	for (p.fd = a; n < sizeof drip - 1 && poll(&p, 1, 100) == 0; n++)
+		if (send(a, drip + n, 1, MSG_NOSIGNAL) < 0)
+			break;
+	ck_assert_uint_lt(n, sizeof drip - 1);
+	peer_close(&a);
+
+	/* And one that has said nothing. */
+	a = client();
+	ck_assert_uint_eq(peer_drain(a), 0);
+	peer_close(&a);
+	over();
+}
+END_TEST
+
+START_TEST(an_ipv4_client_of_a_dual_stack_listener_is_ipv4)
+{
+	int a, b;
+
+	given_proxy(_i == 1 ? "--listen :0 --send-proxy 1" : "--listen :0 --send-proxy 2");
+	a = client();
+	b = accepted();
+	if (_i == 1)
+		expect(b, "PROXY TCP4 127.0.0.1 127.0.0.1 ");
+	else
+		expect_bytes(b, "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01", 24);
+	peer_close(&a);
+	peer_close(&b);
 	over();
 }
 END_TEST
@@ -382,6 +443,8 @@ int main(void)
 	tcase_add_test(t, a_slow_side_stops_the_fast_one);
 	tcase_add_loop_test(t, headers_are_read_and_passed_on_and_what_is_none_ends_the_connection, 0, HEADERS);
 	tcase_add_test(t, binary_headers_are_read);
+	tcase_add_test(t, a_header_that_does_not_end_in_time_ends_the_connection);
+	tcase_add_loop_test(t, an_ipv4_client_of_a_dual_stack_listener_is_ipv4, 1, 3);
 	tcase_add_loop_test(t, a_dead_upstream_is_passed_over, 0, 2);
 	tcase_add_test(t, where_no_upstream_is_left_the_client_is_let_go);
 	tcase_add_test(t, sockets_of_systemd_are_served);
