@@ -12,24 +12,36 @@ static inline bool taken(const struct np_conn *c)
 	return c->io && c->io->reader;
 }
 
-int np_conn_wait(struct np_conn *c, size_t n)
+/* The common case, without a call: the bytes are there, and nobody waits for them. */
+static inline bool conn_read_has(const struct np_conn *c, size_t n)
+{
+	conn_assert_owner(c);
+	return c->io && !c->io->reader && linkbuf_len(&c->io->in) >= n;
+}
+
+static __attribute__((noinline)) int conn_read_wait(struct np_conn *c, size_t n)
 {
 	struct conn_limit limit = { 0 };
 
-	conn_assert_owner(c);
 	if (taken(c))
 		return conn_verb_ends(c, -NP_ECONCURRENT);
-	if (c->io && linkbuf_len(&c->io->in) >= n)
-		return 0;
 	if (n || conn_state(c) == CONN_NEW || conn_state(c) == CONN_GONE)
 		return conn_verb_ends(c, conn_wait_input(c, n, n, &limit));
 	return 0;
 }
 
+int np_conn_wait(struct np_conn *c, size_t n)
+{
+	return conn_read_has(c, n) ? 0 : conn_read_wait(c, n);
+}
+
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 {
-	int r = np_conn_wait(c, n);
+	int r;
 
+	if (conn_read_has(c, n))
+		return np_linkbuf_next(&c->io->in, n, ret_p);
+	r = conn_read_wait(c, n);
 	if (r < 0)
 		return r;
 	return c->io ? np_linkbuf_next(&c->io->in, n, ret_p) : -EINVAL;
@@ -37,8 +49,11 @@ int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 
 int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 {
-	int r = np_conn_wait(c, n);
+	int r;
 
+	if (conn_read_has(c, n))
+		return np_linkbuf_peek(&c->io->in, n, ret_p);
+	r = conn_read_wait(c, n);
 	if (r < 0)
 		return r;
 	return c->io ? np_linkbuf_peek(&c->io->in, n, ret_p) : -EINVAL;

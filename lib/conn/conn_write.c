@@ -19,23 +19,13 @@ int conn_unwritable(const struct np_conn *c)
 	return c->io && c->io->writer ? -NP_ECONCURRENT : 0;
 }
 
-static int writable_now(struct np_conn *c, struct np_linkbuf **ret)
+/* Attaches the output. Return: 0; or why nothing can be written, which is told the exchange. */
+static __attribute__((noinline)) int writable_slow(struct np_conn *c)
 {
 	struct conn_io *io;
 	int r = conn_unwritable(c);
 
-	if (r < 0)
-		return r;
-	r = conn_io_get(c, &io);
-	if (r < 0)
-		return r;
-	*ret = &io->out;
-	return 0;
-}
-
-static int writable_slow(struct np_conn *c, struct np_linkbuf **ret)
-{
-	return conn_verb_ends(c, writable_now(c, ret));
+	return conn_verb_ends(c, r < 0 ? r : conn_io_get(c, &io));
 }
 
 static inline bool can_write(const struct np_conn *c)
@@ -43,30 +33,28 @@ static inline bool can_write(const struct np_conn *c)
 	return c->io && conn_state(c) <= CONN_OPEN && !c->tx_err && !(c->flags & CONN_WR_SHUT) && !c->io->writer;
 }
 
-/* Whether the caller may write now; attaches the output. */
-static inline int writable(struct np_conn *c, struct np_linkbuf **ret)
+/*
+ * Whether the caller may write now, to c->io->out. No pointer to a local of the verb leaves it: with one, each
+ * verb would carry a stack protector.
+ */
+static inline int writable(struct np_conn *c)
 {
 	conn_assert_owner(c);
-	if (!can_write(c))
-		return writable_slow(c, ret);
-	*ret = &c->io->out;
-	return 0;
+	return can_write(c) ? 0 : writable_slow(c);
 }
 
 int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_reserve(out, n, ret_p);
+	return r < 0 ? r : np_linkbuf_reserve(&c->io->out, n, ret_p);
 }
 
 int np_conn_trim(struct np_conn *c, size_t n)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_trim(out, n);
+	return r < 0 ? r : np_linkbuf_trim(&c->io->out, n);
 }
 
 size_t np_conn_pending(struct np_conn *c)
@@ -76,41 +64,35 @@ size_t np_conn_pending(struct np_conn *c)
 
 int np_conn_write(struct np_conn *c, const void *p, size_t n)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_write(out, p, n);
+	return r < 0 ? r : np_linkbuf_write(&c->io->out, p, n);
 }
 
 int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_write_ref(out, p, n, done, arg);
+	return r < 0 ? r : np_linkbuf_write_ref(&c->io->out, p, n, done, arg);
 }
 
 int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain, void (*done)(void *), void *arg)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_write_direct(out, p, n, remain, done, arg);
+	return r < 0 ? r : np_linkbuf_write_direct(&c->io->out, p, n, remain, done, arg);
 }
 
 int np_conn_append(struct np_conn *c, struct np_linkbuf **b)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_append(out, b);
+	return r < 0 ? r : np_linkbuf_append(&c->io->out, b);
 }
 
 struct np_linkbuf *np_conn_out(struct np_conn *c)
 {
-	struct np_linkbuf *out = NULL;
-
-	return writable(c, &out) < 0 ? NULL : out;
+	return writable(c) < 0 ? NULL : &c->io->out;
 }
 
 /*
@@ -128,15 +110,14 @@ static bool may_defer(const struct np_conn *c)
 
 static inline int submit(struct np_conn *c)
 {
-	struct np_linkbuf *out;
-	int r = writable(c, &out);
+	int r = writable(c);
 
 	if (r < 0)
 		return r;
-	linkbuf_flush(out);
+	linkbuf_flush(&c->io->out);
 	if (c->group->memory.max)
 		conn_memory_grew(c->group); /* peers that do not read hold memory too */
-	c->io->submitted = linkbuf_len(out);
+	c->io->submitted = linkbuf_len(&c->io->out);
 	return conn_unsent(c) != 0;
 }
 
