@@ -64,6 +64,12 @@ struct np_server_opts {
 	 * process that shares the service. NULL: program and process number, "echo-4711".
 	 */
 	const char *name;
+	/*
+	 * 0, -1: no bound. Open connections at most, divided among the pollers: one for each at least. A poller that has its
+	 * share accepts no more, and steering passes it over where others have room; new clients wait in the kernel's
+	 * queue. It goes on when a sixteenth of its share has been closed.
+	 */
+	int max_conns;
 };
 
 NP_OPTS_INIT(np_server_opts)
@@ -72,8 +78,8 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a poller, a longer
- *         name), -E2BIG (options of a newer header with fields set), -ENOMEM, and what np_pollers_start() says.
+ * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a poller, max_conns below
+ *         one a poller, a longer name), -E2BIG (options of a newer header with fields set), -ENOMEM, and what np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 			 const struct np_server_opts *o, struct np_server **ret);
@@ -123,7 +129,9 @@ NP_API int np_server_start(struct np_server *s);
 /*
  * np_server_stop() - serve what came before, then end
  *
- * Every connect() that returned before, and every byte then in our receive queues, is served. Idle
+ * Connections that are queued when the stop begins are accepted (up to max_conns), and every byte then in our receive
+ * queues is served. A client whose connection stands, and which has not sent its first byte by then, is idle: it is closed
+ * and has to ask again. Idle
  * connections close; the others get until @timeout_ms (0: no limit), then are reset and counted in
  * *ret_forced (may be NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep()
  * and the like, -ECANCELED. Before start it makes start fail. A second call returns 0.
@@ -149,6 +157,8 @@ struct np_server_stats {
 	size_t sz;
 	uint64_t accepted, closed, conns; /* over all pollers */
 	unsigned pollers;
+	uint64_t at_limit; /* how often a poller had its share of max_conns */
+	uint64_t shed;     /* connections that waited to be accepted and were reset: no descriptors for a second */
 	uint64_t memory_closed; /* reset at memory_max */
 };
 NP_OPTS_INIT(np_server_stats)

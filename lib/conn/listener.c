@@ -99,6 +99,8 @@ static void say(struct listener *l, int err, unsigned reset)
 	uint64_t now = poller_now_ms(l->watch.poller);
 
 	l->shed += reset;
+	if (l->sheds)
+		__atomic_store_n(l->sheds, *l->sheds + reset, __ATOMIC_RELAXED);
 	if (l->said_ms && now - l->said_ms < LOG_EVERY_MS)
 		return;
 	l->said_ms = now;
@@ -142,8 +144,8 @@ static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err, un
 			break;
 		++*ret_accepted;
 		l->on_accept(l, &fd);
-		if (l->fd < 0)
-			return EMPTY; /* its owner closed the listener meanwhile */
+		if (l->fd < 0 || l->held)
+			return EMPTY; /* its owner closed the listener meanwhile, or has enough */
 	}
 	return v;
 }
@@ -200,8 +202,11 @@ static void retry(struct timer *t)
 
 static int resume(struct listener *l, struct poller *p)
 {
-	int r = watch_open(&l->watch, p, l->fd, EPOLLEXCLUSIVE, readable);
+	int r;
 
+	if (l->held)
+		return 0;
+	r = watch_open(&l->watch, p, l->fd, EPOLLEXCLUSIVE, readable);
 	if (r < 0)
 		return r;
 	r = watch_want(&l->watch, WATCH_IN);
@@ -242,10 +247,30 @@ void listener_close(struct listener *l)
 	l->fd = -1;
 }
 
+void listener_hold(struct listener *l)
+{
+	l->held = true;
+	timer_disarm(&l->retry);
+	watch_close(&l->watch);
+	l->rest_ms = 0;
+}
+
+void listener_release(struct listener *l, struct poller *p)
+{
+	if (!l->held)
+		return;
+	l->held = false;
+	if (l->fd < 0 || resume(l, p) == 0)
+		return;
+	l->rest_ms = REST_MAX_MS;
+	timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS);
+}
+
 void listener_drain_begin(struct listener *l)
 {
 	timer_disarm(&l->retry);
 	watch_close(&l->watch);
+	l->held = false;
 	l->rest_ms = 0; /* listener_nudge() leaves it alone */
 }
 

@@ -35,6 +35,8 @@ struct listener {
 	uint64_t at_ms;   /* and when it was */
 	int rest_ms;      /* of the current episode; 0 = accepting */
 	int reserve;      /* a descriptor to give up when there is no other; -1 = none */
+	bool held;        /* its owner has enough connections */
+	uint64_t *sheds;  /* where those that are reset are counted; NULL: nowhere */
 	unsigned shed;    /* connections reset and not yet logged */
 	uint64_t said_ms;
 	/* Takes *fd (sets it to -1). Thread: the poller's, main. */
@@ -59,6 +61,9 @@ void listener_close(struct listener *l);
  */
 void listener_drain_begin(struct listener *l);
 int listener_drain(struct listener *l, unsigned *left);
+/* No more for now: nothing is accepted until listener_release(), also if it is opened anew meanwhile. From on_accept too. */
+void listener_hold(struct listener *l);
+void listener_release(struct listener *l, struct poller *p);
 /* A descriptor came free: if it rests, it tries again. */
 void listener_nudge(struct listener *l);
 

@@ -316,6 +316,12 @@ void server_stop_being_chosen(struct np_server *s)
 		np_steer_drain(s->steer, (unsigned)np_steer_worker_index(s->workers[i]));
 }
 
+void server_say_full(struct np_server *s, unsigned index, bool full)
+{
+	if (s->workers && s->workers[index])
+		steer_worker_full(s->workers[index], full);
+}
+
 void server_refuse_connects(struct np_server *s)
 {
 	for (unsigned i = 0; i < s->n_addresses; i++) {

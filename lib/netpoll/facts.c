@@ -43,6 +43,8 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.accepted += facts_read(&l->accepted_total);
 		v.closed += facts_read(&l->closed_total);
 		v.conns += facts_read(&l->conns);
+		v.at_limit += facts_read(&s->stations[i]->at_limit);
+		v.shed += facts_read(&s->stations[i]->shed);
 		v.memory_closed += facts_read(&s->stations[i]->group.memory.closed);
 	}
 	pthread_mutex_unlock(&s->facts);

@@ -65,7 +65,7 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->in_max = d->in_max ? d->in_max : limits.in_max;
 	d->out_high = d->out_high ? d->out_high : limits.out_high;
 	d->send_high = d->send_high ? d->send_high : limits.send_high;
-	if (d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
+	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
 	    d->linger_ms < 0 || d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
@@ -100,6 +100,8 @@ static struct station *station_new(struct np_server *s, unsigned index)
 		.half_open = o->half_open,
 		.load = &st->own_load,
 	};
+	if (o->max_conns > 0)
+		st->limit = (unsigned)o->max_conns / s->n_stations + (index < (unsigned)o->max_conns % s->n_stations);
 	list_init(&st->group.conns);
 	conn_memory_init(&st->group, o->memory_max / s->n_stations);
 	roll_call_init(&st->roll, st->group.poller, station_fill_roll);
@@ -147,6 +149,8 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 	if (!s->stations)
 		return -ENOMEM;
 	if (s->opts.memory_max && s->opts.memory_max / s->n_stations < MEMORY_MIN)
+		return -EINVAL;
+	if (s->opts.max_conns > 0 && (unsigned)s->opts.max_conns < s->n_stations)
 		return -EINVAL;
 	for (unsigned i = 0; i < s->n_stations; i++) {
 		s->stations[i] = station_new(s, i);

@@ -90,6 +90,8 @@ int server_relisten(struct np_server *s, unsigned index, int fd);
 int server_say(struct np_server *s, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* New connections go elsewhere, where there is an elsewhere. */
 void server_stop_being_chosen(struct np_server *s);
+/* Station @index has all the connections it may have, or has room again. Thread: its poller. */
+void server_say_full(struct np_server *s, unsigned index, bool full);
 /* Unix listeners of ours: connect(2) is refused from now on, and what is queued can still be accepted. */
 void server_refuse_connects(struct np_server *s);
 void server_close_listeners(struct np_server *s);

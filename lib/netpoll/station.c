@@ -29,12 +29,47 @@ void station_post(struct station *st, void (*step)(struct mail *))
 
 /* ------------------------------------------------------------------ connections */
 
+#define SAY_FULL_MS 60000u
+
+/* New clients wait in the kernel's queue, or go to those that have room. */
+static void station_fill(struct station *st)
+{
+	struct poller *p = st->group.poller;
+	uint64_t now = poller_now_ms(p);
+
+	st->full = true;
+	__atomic_store_n(&st->at_limit, st->at_limit + 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < st->n_doors; i++)
+		listener_hold(&st->doors[i].listener);
+	server_say_full(st->server, st->index, true);
+	if (st->said_full_ms && now - st->said_full_ms < SAY_FULL_MS)
+		return;
+	st->said_full_ms = now;
+	poller_log(p, 1, "poller %d: %u connections, its share of max_conns: new ones wait", poller_index(p), st->limit);
+}
+
+/* Not at each connection that closes: steering would be told twice for each. */
+static void station_make_room(struct station *st)
+{
+	unsigned slack = st->limit / 16 ? st->limit / 16 : 1;
+
+	if (!st->full || st->group.retiring || st->group.n > st->limit - slack)
+		return;
+	st->full = false;
+	server_say_full(st->server, st->index, false);
+	for (unsigned i = 0; i < st->n_doors; i++)
+		if (!st->doors[i].draining)
+			listener_release(&st->doors[i].listener, st->group.poller);
+}
+
 static void begin(struct station *st, int *fd, bool inet)
 {
 	int r = conn_start(&st->group, fd, CONN_SOCKET | (inet ? CONN_INET : 0), NULL);
 
 	if (r < 0)
 		poller_log(st->group.poller, 1, "a new connection was dropped: %s", np_strerror(r));
+	if (st->limit && !st->full && st->group.n >= st->limit)
+		station_fill(st);
 }
 
 /* A descriptor on its way to the poller that has fewer connections. */
@@ -53,6 +88,14 @@ static void handed_over(struct mail *m)
 	free(h);
 }
 
+/* Several pollers may hand over at once, before one of these is counted. */
+#define HANDOFFS 64u
+
+static bool station_is_near_limit(const struct station *st)
+{
+	return st->limit && __atomic_load_n(&st->group.load->conns, __ATOMIC_RELAXED) + HANDOFFS >= st->limit;
+}
+
 /*
  * Who wakes for a shared socket keeps the connection, unless it is over its share: epoll wakes
  * the same poller again and again under light load. Nothing is handed over once it is a connection.
@@ -62,7 +105,7 @@ static bool hand_over(struct station *st, int *fd, bool inet)
 	struct station *to = server_least_loaded(st->server, st);
 	struct handoff *h;
 
-	if (!to)
+	if (!to || station_is_near_limit(to))
 		return false;
 	h = malloc(sizeof *h);
 	if (!h)
@@ -184,6 +227,7 @@ static void door_init(struct door *d)
 	listener_init(&d->listener);
 	d->listener.on_accept = on_accept;
 	d->listener.on_error = on_error;
+	d->listener.sheds = &d->station->shed;
 	timer_init(&d->again, door_again);
 }
 
@@ -192,6 +236,7 @@ static void on_closed(struct conn_group *g)
 {
 	struct station *st = container_of(g, struct station, group);
 
+	station_make_room(st);
 	for (unsigned i = 0; i < st->n_doors; i++)
 		listener_nudge(&st->doors[i].listener);
 }
@@ -258,7 +303,7 @@ static bool station_shut_door(struct door *d)
 		d->left = station_queued(d);
 		listener_drain_begin(l);
 	}
-	r = listener_drain(l, &d->left);
+	r = d->station->full ? 0 : listener_drain(l, &d->left);
 	if (r > 0)
 		return false;
 	if (r < 0 && !(r == -EINVAL && d->steered)) /* EINVAL: as in on_error() */

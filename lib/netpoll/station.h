@@ -63,6 +63,11 @@ struct station {
 	int result;                  /* of the step */
 	bool retiring_counted;       /* it owes the gate one arrival */
 	unsigned forced;
+	unsigned limit;        /* its share of max_conns; 0: none */
+	bool full;             /* its doors are held */
+	uint64_t said_full_ms;
+	uint64_t at_limit;     /* any thread, relaxed: how often it was full */
+	uint64_t shed;         /* likewise: connections that were reset before they were accepted */
 };
 
 /* For roll_call_init(): the handlers of this server's connections. */

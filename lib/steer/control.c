@@ -87,6 +87,15 @@ static int set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
 	return r;
 }
 
+void steer_worker_full(struct np_steer_worker *w, bool full)
+{
+	uint32_t was = full ? NP_WORKER_READY : NP_WORKER_DRAINING;
+
+	__atomic_compare_exchange_n((uint32_t *)&w->s->maps.ctl[w->index].state, &was,
+				    (uint32_t)(full ? NP_WORKER_DRAINING : NP_WORKER_READY), false, __ATOMIC_RELEASE,
+				    __ATOMIC_RELAXED);
+}
+
 int np_steer_drain(struct np_steer *s, unsigned w)
 {
 	return set_state(s, w, NP_WORKER_DRAINING);

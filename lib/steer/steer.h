@@ -230,4 +230,10 @@ void worker_clear(struct np_steer *s, unsigned w);
 /* Zeroes the counters of one slot: they count from its worker's claim on. */
 void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w);
 
+/*
+ * The worker has as much as it can carry, or can carry more again: as if drained; what an operator has said since
+ * stays, but for a drain. Thread: any.
+ */
+void steer_worker_full(struct np_steer_worker *w, bool full);
+
 #endif
