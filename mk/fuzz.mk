@@ -2,9 +2,11 @@
 # smallest set of inputs that reaches every edge. A target is named in FUZZERS and says which sources it needs
 # beside lib/sys. Inputs that showed a fault are kept by the test of the same noun, which runs with every check.
 FUZZ_SECONDS ?= 60
-FUZZERS      := linkbuf
+FUZZERS      := linkbuf proxy addr
 
 FUZZ_linkbuf := tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c)
+FUZZ_proxy   := examples/proxy/header.c
+FUZZ_FLAGS_proxy := -iquote examples/proxy
 
 FUZZ_BINS    := $(FUZZERS:%=$(O)/tests/fuzz/%)
 # Each target gets its share of the seconds, one second at least.
@@ -12,12 +14,12 @@ FUZZ_SHARE   := $(shell n=$$(( $(FUZZ_SECONDS) / $(words $(FUZZERS)) )); echo $$
 
 # $(1): the noun
 define fuzz_target
-$(O)/tests/fuzz/$(1): tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/*/*.[ch] include/netpoll/*.h bpf/*.h tests/support/*.h) | $(SKELS)
+$(O)/tests/fuzz/$(1): tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/*/*.[ch] examples/proxy/*.h include/netpoll/*.h bpf/*.h tests/support/*.h) | $(SKELS)
 	$$(call say,FUZZ,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CLANG) $$(INCLUDES) $$(CPPFLAGS) -iquote tests -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DNP_DEBUG \
 		-fno-strict-aliasing -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/sys/*.c) -o $$@ $$(FUZZ_LIBS_$(1))
+		$$(FUZZ_FLAGS_$(1)) tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/sys/*.c) -o $$@ $$(FUZZ_LIBS_$(1))
 endef
 $(foreach n,$(FUZZERS),$(eval $(call fuzz_target,$(n))))
 
