@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <signal.h>
@@ -114,12 +115,12 @@ static int parse_cpus(const char *s, struct options *o)
 
 	for (o->n_cpus = 0; *s; s = *end ? end + 1 : end) {
 		a = b = strtol(s, &end, 10);
-		if (end == s || a < 0)
+		if (end == s || a < 0 || a > INT_MAX)
 			return -1;
 		if (*end == '-') {
 			s = end + 1;
 			b = strtol(s, &end, 10);
-			if (end == s || b < a)
+			if (end == s || b < a || b > INT_MAX)
 				return -1;
 		}
 		if ((*end && *end != ',') || o->n_cpus + b - a + 1 > 1024)
@@ -151,6 +152,7 @@ static int parse(int argc, char **argv, struct options *o)
 	};
 	char *end;
 	int ch;
+	long n;
 
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
@@ -162,9 +164,10 @@ static int parse(int argc, char **argv, struct options *o)
 			o->listen[o->n_listen++] = optarg;
 			break;
 		case 'n':
-			o->pollers.count = (int)strtol(optarg, &end, 10);
-			if (*end || o->pollers.count < 1)
+			n = strtol(optarg, &end, 10);
+			if (*end || n < 1 || n > INT_MAX)
 				return bad("not a number of pollers:", optarg);
+			o->pollers.count = (int)n;
 			break;
 		case 'c':
 			if (parse_cpus(optarg, o) < 0)

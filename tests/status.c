@@ -3,6 +3,7 @@
 #include "netpoll/status.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "support/test.h"
@@ -42,6 +43,9 @@ START_TEST(a_text_is_never_null)
 {
 	ck_assert_ptr_nonnull(np_strerror(0));
 	ck_assert_ptr_nonnull(np_strerror(0x1FF));
+	ck_assert_str_eq(np_strerror(INT_MIN), np_strerror(INT_MAX)); /* it has no other sign */
+	ck_assert_str_eq(np_strerror(-100000), np_strerror(100000));
+	ck_assert(!np_err_is_timeout(INT_MIN) && !np_err_is_closed(INT_MIN));
 }
 END_TEST
 

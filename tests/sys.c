@@ -125,6 +125,12 @@ START_TEST(a_unix_path_has_107_bytes_at_most_and_an_abstract_name_no_terminator)
 	path[107] = 'x';
 	path[108] = '\0';
 	ck_assert_int_eq(addr_parse("unix", path, &a), -ENAMETOOLONG);
+	path[0] = '@';
+	ck_assert_int_eq(addr_parse("unix", path, &a), 0);
+	ck_assert_uint_eq(a.len, sizeof(struct sockaddr_un));
+	path[108] = 'x';
+	path[109] = '\0';
+	ck_assert_int_eq(addr_parse("unix", path, &a), -ENAMETOOLONG);
 
 	ck_assert_int_eq(addr_parse("unix", "@ab", &a), 0);
 	un = (struct sockaddr_un *)&a.ss;

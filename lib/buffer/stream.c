@@ -8,6 +8,7 @@
 #include "netpoll/stream.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -89,6 +90,8 @@ static ssize_t source(struct np_stream *s, const struct iovec *iov, int n)
 	s->reading = false;
 	if (k > 0 && (size_t)k > bytes_of(iov, n))
 		k = -EINVAL; /* it says that it has filled more than there was */
+	if (k < -INT_MAX)
+		k = -EINVAL; /* no code: as an int it might be none at all */
 	if (k == 0)
 		k = -NP_EEOF;
 	if (k < 0 && k != -EAGAIN)

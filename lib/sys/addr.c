@@ -24,13 +24,13 @@ static int parse_unix(const char *path, struct addr *a)
 
 	if (n == 0)
 		return -EINVAL;
-	if (n >= sizeof un->sun_path)
+	/* unix(7): an abstract name starts with a zero byte and has no terminator, so it may fill all there is. */
+	if (n > sizeof un->sun_path || (n == sizeof un->sun_path && path[0] != '@'))
 		return -ENAMETOOLONG;
 	un->sun_family = AF_UNIX;
 	memcpy(un->sun_path, path, n);
 	a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
 	if (path[0] == '@') {
-		/* unix(7): an abstract name starts with a zero byte and has no terminator. */
 		un->sun_path[0] = '\0';
 		a->len--;
 	}

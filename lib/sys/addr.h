@@ -23,7 +23,7 @@ struct addr {
  *
  * Return: 0; -EINVAL for a malformed address, -EAFNOSUPPORT where network and address disagree,
  *         -ENODEV for a zone that is no interface,
- *         -NP_EUNSUPPORTED for another network, -ENAMETOOLONG for a unix path over 107 bytes,
+ *         -NP_EUNSUPPORTED for another network, -ENAMETOOLONG for a unix path over 107 bytes (108 for @abstract),
  *         -NP_ERESOLVE where the host is a name, which only a dial can resolve.
  */
 int addr_parse(const char *network, const char *address, struct addr *ret);

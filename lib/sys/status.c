@@ -3,6 +3,7 @@
 #include "netpoll/status.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 static const struct {
@@ -24,9 +25,17 @@ static const struct {
 	{ NP_ERESOLVEAGAIN, "host name not resolved: no name server had an answer" },
 };
 
+/* Either sign. INT_MIN has no other. */
+static int status_code(int status)
+{
+	if (status == INT_MIN)
+		return INT_MAX;
+	return status < 0 ? -status : status;
+}
+
 const char *np_strerror(int status)
 {
-	int code = status < 0 ? -status : status;
+	int code = status_code(status);
 	const char *text;
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -39,14 +48,14 @@ const char *np_strerror(int status)
 
 bool np_err_is_timeout(int status)
 {
-	int code = status < 0 ? -status : status;
+	int code = status_code(status);
 
 	return code == NP_EREADTIMEOUT || code == NP_EWRITETIMEOUT || code == NP_EDIALTIMEOUT || code == ETIMEDOUT;
 }
 
 bool np_err_is_closed(int status)
 {
-	int code = status < 0 ? -status : status;
+	int code = status_code(status);
 
 	return code == NP_ECLOSED || code == NP_EEOF || code == ECONNRESET || code == EPIPE;
 }
