@@ -55,7 +55,7 @@ struct np_pollers_opts {
 	 */
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
-	int hog_ms; /* a handler that keeps the thread for so long is counted, and logged once; 100; -1: none is */
+	int hog_ms; /* a handler that keeps the thread for so long is counted and logged, also while it does; 100; -1: none is */
 	/*
 	 * Nonzero: a handler that overruns its stack is named on stderr, with its connection's descriptor and the size
 	 * to raise, before the process dies of it. Installs a handler of SIGSEGV and SIGBUS, for good, which hands

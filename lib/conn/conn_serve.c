@@ -33,6 +33,7 @@ static void note_handler(struct np_conn *c)
 	bool own = c->extra && c->extra->on_request;
 
 	poller_note_handler(conn_poller(c), own ? c->extra->on_request : c->group->handlers->on_request);
+	poller_note_fd(conn_poller(c), c->watch.fd);
 }
 
 /*
@@ -64,6 +65,7 @@ static void call_connect(struct np_conn *c)
 	int r;
 
 	poller_note_handler(conn_poller(c), c->group->handlers->on_connect);
+	poller_note_fd(conn_poller(c), c->watch.fd);
 	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
 	fiber_set_until(fiber_self(), 0);

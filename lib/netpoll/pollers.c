@@ -11,6 +11,7 @@
 #include "conn/conn.h"
 #include "netpoll/guest.h"
 #include "netpoll/pollers_private.h"
+#include "netpoll/stall.h"
 #include "netpoll/resolver.h"
 #include "netpoll/timers.h"
 #include "poll/offload.h"
@@ -100,6 +101,8 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 	}
 	for (unsigned i = 0; i < p->n && r == 0; i++)
 		r = poller_start(p->poller[i]);
+	if (r == 0 && po.log && po.hog_ms && stall_start(p, po.hog_ms, &p->stall) < 0)
+		poller_log(p->poller[0], 1, "no thread to watch for handlers that do not return: they will not be named");
 	return r;
 }
 
@@ -296,6 +299,8 @@ static int stop(struct np_pollers *p, uint64_t until_ns)
 				return -ETIMEDOUT;
 		}
 	}
+	stall_end(p->stall);
+	p->stall = NULL;
 	atomic_store(&p->phase, POLLERS_ENDED);
 	return 0;
 }

@@ -20,6 +20,7 @@
 #include "poll/poller.h"
 
 struct offload;
+struct stall;
 
 enum pollers_phase { POLLERS_RUNNING, POLLERS_STOPPING, POLLERS_ENDED };
 
@@ -49,6 +50,7 @@ struct np_pollers {
 	struct poller **poller; /* by index */
 	struct seat *seats;
 	struct offload *offload;
+	struct stall *stall;    /* NULL: nobody is told of hogs */
 	struct resolver *resolver;
 	pthread_mutex_t lock;   /* stop */
 	_Atomic(int) phase;

@@ -43,8 +43,24 @@ static void found(struct poller *p, uint64_t ms)
 void poller_note_handler(struct poller *p, const void *fn)
 {
 	__atomic_store_n(&p->hog.handler, fn, __ATOMIC_RELAXED);
-	p->hog.handlers++;
+	__atomic_store_n(&p->hog.fd, -1, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hog.handlers, p->hog.handlers + 1, __ATOMIC_RELAXED);
 	p->clock = CLOCK_USER;
+}
+
+void poller_note_fd(struct poller *p, int fd)
+{
+	__atomic_store_n(&p->hog.fd, fd, __ATOMIC_RELAXED);
+}
+
+void poller_look(const struct poller *p, struct poller_sight *ret)
+{
+	const struct hog *h = &p->hog;
+
+	ret->began_ms = __atomic_load_n(&h->began_ms, __ATOMIC_RELAXED);
+	ret->handlers = __atomic_load_n(&h->handlers, __ATOMIC_RELAXED);
+	ret->handler = __atomic_load_n(&h->handler, __ATOMIC_RELAXED);
+	ret->fd = __atomic_load_n(&h->fd, __ATOMIC_RELAXED);
 }
 
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs)
@@ -95,7 +111,7 @@ void hog_turn_over(struct poller *p, uint64_t now_ms)
 
 	if (!h->limit_ms || !h->began_ms)
 		return;
-	h->began_ms = 0;
+	__atomic_store_n(&h->began_ms, 0, __ATOMIC_RELAXED);
 	if (h->each)
 		hog_mark(p, sys_clock_coarse_ns());
 	h->since_ns = 0;
@@ -114,6 +130,6 @@ void hog_turn_over(struct poller *p, uint64_t now_ms)
 void hog_turn_begins(struct poller *p)
 {
 	hog_turn_over(p, p->now_ms);
-	p->hog.began_ms = p->now_ms;
-	p->hog.handlers = 0;
+	__atomic_store_n(&p->hog.began_ms, p->now_ms, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hog.handlers, 0, __ATOMIC_RELAXED);
 }

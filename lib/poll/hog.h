@@ -8,8 +8,7 @@
  * culprit is known.
  *
  * Missed: which handler it was, the first time, if it was not alone in its turn, and a few times more if
- * it is rare. Missed for good: who never returns (nothing here runs then; steering's busy_since and
- * np_pollers_stop() tell of it).
+ * it is rare. One that never returns is not found here, where nothing runs then: netpoll/stall.h names it.
  *
  *   state      leaves it by
  *   per turn   hog_turn_over() of a slow turn with several handlers -> each
@@ -29,7 +28,7 @@ struct hog {
 	/* owner thread */
 	int64_t limit_ms;      /* 0: off */
 	uint64_t began_ms;     /* this turn; 0 between hog_turn_over() and hog_turn_begins() */
-	unsigned handlers;     /* noted in this turn */
+	unsigned handlers;     /* noted in this turn; these two are read by any thread */
 	bool each;             /* each handler is timed */
 	uint64_t each_until_ms, each_for_ms;
 	uint64_t since_ns;     /* each: the dispatch under way */
@@ -38,6 +37,7 @@ struct hog {
 
 	/* any thread, relaxed */
 	const void *handler;   /* which was entered last */
+	int fd;                /* whose: a connection's; -1: none's */
 	uint64_t slow_turns;   /* over the limit */
 	uint64_t hogs;         /* handlers found to be */
 };

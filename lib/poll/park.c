@@ -53,6 +53,7 @@ int park_wait(struct park *k, uint64_t until_ms)
 {
 	struct poller *p = k->poller;
 	struct fiber *f = fiber_self();
+	int fd = p->hog.fd;
 
 	k->handler = p->hog.handler;
 	fiber_set_owner(f, k);
@@ -64,6 +65,7 @@ int park_wait(struct park *k, uint64_t until_ms)
 	}
 	poller_hold(p);
 	fiber_park();
+	poller_note_fd(p, fd);
 	poller_unhold(p);
 	fiber_set_owner(f, NULL);
 	return k->result;

@@ -134,6 +134,16 @@ void poller_publish_busy(struct poller *p);
 
 /* Owner. A function of the user's is about to run: @fn, for log lines. From here on the clock is not trusted. */
 void poller_note_handler(struct poller *p, const void *fn);
+/* Owner. Whose handler that is: a connection's. Until the next one is noted. */
+void poller_note_fd(struct poller *p, int fd);
+/* What runs on the poller at this moment; the same dispatch has the same first three. Thread: any. */
+struct poller_sight {
+	uint64_t began_ms; /* of this turn, by sys_clock_ns(); 0: it waits for events, or hogs are not looked for */
+	unsigned handlers; /* noted in this turn */
+	const void *handler;
+	int fd;            /* -1: no connection's */
+};
+void poller_look(const struct poller *p, struct poller_sight *ret);
 /* The last one noted, or NULL. Thread: any. */
 const void *poller_handler(const struct poller *p);
 /* How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any. */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* hog: a handler that keeps its thread is counted each time and named once. Public headers only. */
+#include <arpa/inet.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
+#include <stdatomic.h>
+#include <stdio.h>
 
 #include "support/log.h"
 #include "support/peer.h"
@@ -205,6 +208,50 @@ START_TEST(a_connections_handler_is_named)
 }
 END_TEST
 
+static _Atomic(bool) let_go;
+
+static int never_returns(struct np_conn *c, void *arg)
+{
+	if (arg && np_sleep(1) < 0) /* a fiber that has waited is still its connection's */
+		return -1;
+	while (!let_go)
+		;
+	return -1;
+}
+
+/* Nothing on the poller runs then that could say so. */
+START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = never_returns };
+	struct sockaddr_storage ss, own;
+	char whose[64], who[40];
+	struct np_server *s;
+	socklen_t len;
+	int fd;
+
+	ck_assert_int_eq(np_server_new(pollers, &h, _i ? &let_go : NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF),
+				       &s),
+			 0);
+	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(s), 0);
+	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
+	fd = peer_connect(&ss, len);
+	len = sizeof own;
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&own, &len), 0);
+	peer_send(fd, "x", 1);
+
+	AWAIT(in_log("has not returned"));
+	snprintf(whose, sizeof whose, ", 127.0.0.1:%d), which", ntohs(((struct sockaddr_in *)&own)->sin_port));
+	snprintf(who, sizeof who, "by %p ", (void *)never_returns);
+	ck_assert_uint_eq(in_log(whose), 1);
+	ck_assert_uint_eq(in_log(who), 1);
+	let_go = true;
+	peer_close(&fd);
+	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(s), 0);
+}
+END_TEST
+
 START_TEST(where_it_is_off_none_is_counted)
 {
 	end_pollers();
@@ -229,6 +276,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_hog_among_others_is_named_when_it_comes_again);
 	tcase_add_test(tc, timers_and_posts_are_named_too);
 	tcase_add_test(tc, a_connections_handler_is_named);
+	tcase_add_loop_test(tc, one_that_does_not_return_is_named_with_its_connection_while_it_lasts, 0, 2);
 	tcase_add_test(tc, where_it_is_off_none_is_counted);
 	suite_add_tcase(s, tc);
 	return s;

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* stall: two looks at a poller, and a line in the log. */
+#include "netpoll/stall.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "netpoll/event.h"
+#include "netpoll/pollers.h"
+#include "netpoll/pollers_private.h"
+#include "sys/addr.h"
+#include "sys/clock.h"
+#include "sys/sock.h"
+#include "sys/symbol.h"
+#include "sys/thread.h"
+
+#define LOOK_MS      1000
+#define SAY_AGAIN_MS 60000u
+
+struct stalled {
+	struct poller_sight seen;
+	uint64_t since_ms; /* when it was seen first; 0: nothing was */
+	uint64_t said_ms;
+};
+
+struct stall {
+	struct np_pollers *pollers;
+	int limit_ms;
+	struct event over;
+	struct sys_thread thread;
+	struct stalled of[]; /* each poller */
+};
+
+static uint64_t stall_now_ms(void)
+{
+	return sys_clock_ns() / 1000000u;
+}
+
+static bool stall_is_same(const struct poller_sight *a, const struct poller_sight *b)
+{
+	return a->began_ms == b->began_ms && a->handlers == b->handlers && a->handler == b->handler;
+}
+
+/* " (descriptor 7, 192.0.2.1:4711)"; "" where it is no connection's, or no longer. */
+static void stall_whose(struct poller *p, const struct poller_sight *s, char *dst, size_t cap)
+{
+	char peer[96] = "its peer has left";
+	struct sockaddr_storage ss;
+	struct poller_sight now;
+	socklen_t len;
+
+	dst[0] = '\0';
+	if (s->fd < 0)
+		return;
+	if (sys_getpeername(s->fd, &ss, &len) == 0)
+		addr_format(&ss, len, peer, sizeof peer);
+	poller_look(p, &now);
+	if (stall_is_same(s, &now)) /* so the number was not another's when it was asked */
+		snprintf(dst, cap, " (descriptor %d, %s)", s->fd, peer);
+}
+
+static void stall_say(struct poller *p, const struct poller_sight *s, uint64_t ms)
+{
+	char name[160], whose[160];
+
+	stall_whose(p, s, whose, sizeof whose);
+	poller_log(p, NP_LOG_WARNING,
+		   "poller %d: held for more than %llu ms by %s%s, which has not returned: the others wait", poller_index(p),
+		   (unsigned long long)ms, sys_symbol(s->handler, name, sizeof name), whose);
+}
+
+/* Return: whether it is to be looked at again soon. */
+static bool stall_look(struct stall *t, unsigned i)
+{
+	struct poller *p = t->pollers->poller[i];
+	struct stalled *was = &t->of[i];
+	uint64_t now = stall_now_ms();
+	struct poller_sight s;
+
+	poller_look(p, &s);
+	if (!s.handler || !s.began_ms || (int64_t)(now - s.began_ms) < t->limit_ms) {
+		was->since_ms = 0;
+		return false;
+	}
+	if (!was->since_ms || !stall_is_same(&was->seen, &s)) {
+		*was = (struct stalled){ .seen = s, .since_ms = now };
+		return true;
+	}
+	if ((int64_t)(now - was->since_ms) < t->limit_ms)
+		return true;
+	if (!was->said_ms || now - was->said_ms >= SAY_AGAIN_MS) {
+		was->said_ms = now;
+		stall_say(p, &s, now - was->since_ms);
+	}
+	return false;
+}
+
+static void stall_main(void *arg)
+{
+	struct stall *t = arg;
+	int ms = LOOK_MS;
+
+	while (event_wait(&t->over, ms) == -ETIMEDOUT) {
+		ms = LOOK_MS;
+		for (unsigned i = 0; i < t->pollers->n; i++)
+			if (stall_look(t, i))
+				ms = t->limit_ms;
+	}
+}
+
+int stall_start(struct np_pollers *p, int limit_ms, struct stall **ret)
+{
+	struct stall *t = calloc(1, sizeof *t + p->n * sizeof t->of[0]);
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	t->pollers = p;
+	t->limit_ms = limit_ms;
+	event_init(&t->over);
+	r = sys_thread_start(&t->thread, "np-stall", stall_main, t);
+	if (r < 0) {
+		free(t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+void stall_end(struct stall *t)
+{
+	if (!t)
+		return;
+	event_set(&t->over);
+	sys_thread_join(&t->thread, 0);
+	free(t);
+}
