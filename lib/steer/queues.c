@@ -3,6 +3,7 @@
 #include "steer/queues.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "sys/io.h"
 
@@ -54,18 +55,32 @@ static bool asked(const struct door *k, unsigned g)
 	return false;
 }
 
+/* A member may have written anything there: what is no address has no listeners. */
+static bool is_door(const struct door *k)
+{
+	return k->family == AF_INET || k->family == AF_INET6;
+}
+
+/*
+ * A question that is not answered costs its own address, such as one of IPv6 where the kernel has none. Where none is,
+ * the reason is not the address.
+ */
 int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void *arg, const struct queue *q),
 		void *arg)
 {
 	struct walk k = { s, least, fn, arg };
 	struct door groups[NP_GROUPS];
-	int r = 0;
+	int r, err = 0, answers = 0;
 
 	copy_doors(s, groups);
-	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
-		if (groups[g].family && !asked(groups, g))
-			r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, visit, &k);
-	return r;
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		if (!is_door(&groups[g]) || asked(groups, g))
+			continue;
+		r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, visit, &k);
+		answers += r == 0;
+		err = err ? err : r;
+	}
+	return answers ? 0 : err;
 }
 
 struct told {

@@ -283,11 +283,14 @@ static int act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_n
 	return 1;
 }
 
-/* By what another rescuer has done, and by what this one could not do. */
+/* By what another rescuer has done, which never keeps anybody for longer than the longest; and by what this one could not do. */
 static bool is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
 {
-	return now_ns < r->failed_until_ns[w] ||
-	       (!r->acted[w] && now_ns < __atomic_load_n(&r->s->maps.health[w].again_after_ns, __ATOMIC_RELAXED));
+	uint64_t after = __atomic_load_n(&r->s->maps.health[w].again_after_ns, __ATOMIC_RELAXED);
+
+	if (now_ns < r->failed_until_ns[w])
+		return true;
+	return !r->acted[w] && now_ns < after && after - now_ns <= BACK_OFF_MS * 1000000ull;
 }
 
 static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns, unsigned n)
@@ -320,7 +323,7 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 	e = look(r);
 	if (e < 0)
 		return e;
-	n = steer_high_water(r->s);
+	n = NP_WORKERS; /* not the high-water mark, which is one word for all of them */
 	hang_ns = steer_hang_ms(r->s) * 1000000ull;
 	now_ns = kernel_ns(r->s);
 	if (!hang_ns)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "steer/steer.h"
 #include "sys/clock.h"
@@ -185,10 +186,10 @@ int np_steer_group_info(struct np_steer *s, unsigned g, struct np_steer_group_in
 	if (!steer_has_program(s))
 		return -NP_EUNSUPPORTED;
 	key = s->maps.groups[g];
-	if (!key.family)
-		return -ENOENT;
+	if (key.family != AF_INET && key.family != AF_INET6)
+		return -ENOENT; /* free, or a word that no member of this library wrote */
 	group_format(&key, i.address, sizeof i.address);
-	i.workers = key.workers;
+	i.workers = key.workers < NP_WORKERS ? key.workers : NP_WORKERS;
 	i.netns = key.netns;
 	return sys_opts_give(ret, &i, sizeof i);
 }

@@ -316,7 +316,7 @@ int np_steer_info(struct np_steer *s, struct np_steer_info *ret)
 	i.level = s->level;
 	i.pinned = s->dir[0];
 	i.abi = NP_STEER_ABI;
-	i.workers = __atomic_load_n(&s->maps.service->workers, __ATOMIC_RELAXED);
+	i.workers = worker_count(s);
 	i.groups = NP_GROUPS;
 	i.hang_ms = (int)c.hang_ms;
 	memcpy(i.service, s->name, sizeof s->name);

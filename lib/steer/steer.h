@@ -221,6 +221,8 @@ void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer
  * Lifetime: until np_steer_worker_close().
  */
 struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
+/* Every worker that somebody has claimed is below: also where a member has spoilt the high-water mark. */
+unsigned worker_count(const struct np_steer *s);
 /* Claims worker @w, until *ret_fd is closed. -EEXIST: somebody has. */
 int worker_claim(struct np_steer *s, unsigned w, int *ret_fd);
 /* Slow start begins. */

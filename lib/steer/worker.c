@@ -141,6 +141,20 @@ static void forget_owned(struct np_steer *s, unsigned w)
 	}
 }
 
+unsigned worker_count(const struct np_steer *s)
+{
+	unsigned high = steer_high_water(s);
+	uint64_t cookie;
+
+	for (uint32_t w = NP_WORKERS; steer_has_program(s) && w > high; w--) {
+		uint32_t key = w - 1;
+
+		if (map_lookup(&s->maps, MAP_np_claims, &key, &cookie) == 0)
+			return w;
+	}
+	return high;
+}
+
 static void raise_high_water(struct np_steer *s, unsigned n)
 {
 	uint32_t *high = &s->maps.service->workers, old = __atomic_load_n(high, __ATOMIC_RELAXED);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,7 +31,7 @@ int sys_diag_open(int *ret_fd)
 	return 0;
 }
 
-static int ask(int fd, int family, unsigned port)
+static int ask(int fd, int family, unsigned port, uint32_t seq)
 {
 	struct {
 		struct nlmsghdr head;
@@ -40,6 +41,7 @@ static int ask(int fd, int family, unsigned port)
 	memset(&m, 0, sizeof m);
 	m.head.nlmsg_len = sizeof m;
 	m.head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	m.head.nlmsg_seq = seq;
 	m.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	m.body.sdiag_family = (uint8_t)family;
 	m.body.sdiag_protocol = IPPROTO_TCP;
@@ -62,12 +64,14 @@ static void tell(const struct nlmsghdr *h, unsigned port, void (*fn)(void *, con
 		fn(arg, &l);
 }
 
-/* One datagram of the answer. 1: there is more. */
-static int take(const char *buf, size_t n, unsigned port, void (*fn)(void *, const struct sys_listener *), void *arg)
+/* One datagram of the answer; what is left of the answer to another question is passed over. 1: there is more. */
+static int take(const char *buf, size_t n, unsigned port, uint32_t seq, void (*fn)(void *, const struct sys_listener *), void *arg)
 {
 	const struct nlmsghdr *h;
 
 	for (h = (const void *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+		if (h->nlmsg_seq != seq)
+			continue;
 		if (h->nlmsg_type == NLMSG_DONE)
 			return 0;
 		if (h->nlmsg_type == NLMSG_ERROR)
@@ -79,19 +83,21 @@ static int take(const char *buf, size_t n, unsigned port, void (*fn)(void *, con
 
 int sys_diag_listeners(int fd, int family, unsigned port, void (*fn)(void *arg, const struct sys_listener *l), void *arg)
 {
+	static _Atomic(uint32_t) questions;
 	_Alignas(struct nlmsghdr) char buf[16384];
+	uint32_t seq = ++questions;
 	ssize_t n;
 	int r;
 
 	SYS_FAULT(diag);
-	r = ask(fd, family, port);
+	r = ask(fd, family, port, seq);
 	if (r < 0)
 		return r;
 	do {
 		do
 			n = recv(fd, buf, sizeof buf, 0);
 		while (n < 0 && errno == EINTR);
-		r = n < 0 ? -errno : n == 0 ? -EPROTO : take(buf, (size_t)n, port, fn, arg);
+		r = n < 0 ? -errno : n == 0 ? -EPROTO : take(buf, (size_t)n, port, seq, fn, arg);
 	} while (r > 0);
 	return r;
 }
