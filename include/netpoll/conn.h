@@ -15,15 +15,15 @@
  * left to handle and the output is drained, unless half_open was set or np_conn_hold() is in force.
  *
  * Before the connection is open, that is in on_prepare: settings, data, references, np_conn_hold(),
- * np_conn_post(), np_conn_close() and np_conn_abort() work; the last two are carried out when on_prepare has
- * returned 0, and then no handler but on_close runs. All that reads or writes, np_conn_send(),
- * np_conn_shutdown_write() and np_conn_detach() return -NP_ENOTOPEN; np_conn_in() and np_conn_out()
- * return NULL.
- * Once it is closing: input that was read before stays readable; a verb that needs more says why the
- * connection ends, and one that writes -NP_ECLOSED. Settings are kept until it is gone.
- * Once it is gone, a reference is still good for all that cannot fail; every other verb returns
- * -NP_ECLOSED (those that read: why it ended), and nothing is attached to it any more. After a detach the
- * descriptor is the caller's: np_conn_fd() is -1 from then on, and settings of the socket return -NP_ECLOSED.
+ * np_conn_post(), np_conn_close() and np_conn_abort() work; the last two are carried out when
+ * on_prepare has returned 0, and then no handler but on_close runs. All that reads or writes,
+ * np_conn_send(), np_conn_shutdown_write() and np_conn_detach() return -NP_ENOTOPEN; np_conn_in()
+ * and np_conn_out() return NULL. Once it is closing: input that was read before stays readable; a
+ * verb that needs more says why the connection ends, and one that writes -NP_ECLOSED. Settings are
+ * kept until it is gone. Once it is gone, a reference is still good for all that cannot fail; every
+ * other verb returns -NP_ECLOSED (those that read: why it ended), and nothing is attached to it any
+ * more. After a detach the descriptor is the caller's: np_conn_fd() is -1 from then on, and
+ * settings of the socket return -NP_ECLOSED.
  */
 #ifndef NETPOLL_CONN_H
 #define NETPOLL_CONN_H
@@ -41,6 +41,9 @@ extern "C" {
 
 struct np_conn;
 struct np_linkbuf;
+
+/* As a linger: do not wait at all. */
+#define NP_NOW (-2)
 
 /* ------------------------------------------------------------------ reading */
 
@@ -121,9 +124,9 @@ NP_API int np_conn_sync(struct np_conn *c);
 /*
  * np_conn_sendfile() - flush, then send @n bytes of file @fd from @off on, through no buffer of ours
  *
- * Parks until the kernel has every byte, so @fd may be closed afterwards; the file's own offset does not
- * move. What np_conn_send() brings meanwhile comes behind the file. The write timeout bounds the
- * whole of it. Reading a file that is not in the page cache blocks the poller's thread: that is sendfile(2).
+ * Parks until the kernel has every byte, so @fd may be closed afterwards; the file's own offset
+ * does not move. What np_conn_send() brings meanwhile comes behind the file. Reading a file that is
+ * not in the page cache blocks the poller's thread: that is sendfile(2).
  *
  * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was said),
  * the peer has been promised bytes that cannot come: the connection will end with RST, so
@@ -141,23 +144,57 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
  * FIFO for each sender; spliced behind what was submitted, never into a half-built output. 0
  * means taken (*b is NULL); if the connection dies first its memory and done() are given back.
  * Thread: any, with a reference. May park: no.
- * Return: 0; -EAGAIN (send_high bytes are queued), -NP_ECLOSED, -NP_ENOTOPEN, -EINVAL (NULL, or the buffer of
- *         a connection: np_conn_in(), np_conn_out()) leave *b alone.
+ * A message above send_high is taken where nothing is queued.
+ * Return: 0; -EAGAIN (send_high bytes would be queued), -NP_ECLOSED, -NP_ENOTOPEN, -NP_ETOOLONG (2 GiB), -EINVAL
+ *         (NULL, or the buffer of a connection: np_conn_in(), np_conn_out()) leave *b alone.
  */
 NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 
 /* ------------------------------------------------------------------ life */
 
 /*
+ * How a connection ends
+ *
+ * The rule: a peer that sees FIN has everything that was flushed; a peer that sees RST may have.
+ * Flushed bytes that the kernel has not taken when the connection ends, and an abort, make it RST.
+ * Otherwise: FIN behind the last byte; then input is read and thrown away, whatever state it was
+ * in, until the peer's FIN or until the peer has acknowledged nothing for the linger
+ * (np_conn_set_min_rate() says how that is meant); then close(2), behind which the kernel goes on
+ * delivering what it has. A peer that still sends then may see RST though it could have had
+ * everything. RST behind a FIN reads as a clean end: an abort after np_conn_shutdown_write() is not
+ * seen. Unix sockets, pipes and ttys have no RST: np_conn_error() and np_server_stats.cut tell.
+ *
+ *   ends by                    drains, lingers   the peer sees          np_conn_error()    on_disconnect
+ *   np_conn_close()            yes, yes          FIN; RST if cut        -NP_ECLOSED        no
+ *   a handler returns < 0      yes, yes          FIN; RST if cut        what it returned   no
+ *   idle, request timeout      yes, yes          FIN; RST if cut        -ETIMEDOUT         no
+ *   no memory for a handler    yes, yes          FIN; RST if cut        -ENOMEM            no
+ *   server stop, once served   yes, yes          FIN; RST if cut        -NP_ECLOSED        no
+ *   read timeout               the verb returns -NP_EREADTIMEOUT, and nothing ends
+ *   write timeout              no: the output is dropped, the verb returns; RST at the end
+ *                                                                       -NP_EWRITETIMEOUT  no
+ *   a file cut in the middle   no, no            RST                    why it was cut     no
+ *   a message lost, no memory  no, no            RST                    -ENOMEM            no
+ *   np_conn_abort(), forced    no, no            RST                    -NP_ECLOSED        no
+ *   memory_max                 no, no            RST                    -ENOBUFS           no
+ *   the peer's FIN, all out    done, no          FIN                    -NP_EEOF           yes
+ *   the peer's RST             no, no            -                      -ECONNRESET        yes
+ *   refused in on_prepare      no, no            FIN; RST where what it sent is unread
+ *                                                                       -NP_ECLOSED        no
+ *   np_conn_detach()           nothing is sent                          -NP_ECLOSED        no
+ *
+ * "if cut": the linger ended while flushed bytes were left; then np_conn_error() is
+ * -NP_EWRITETIMEOUT where it would be -NP_ECLOSED. on_close runs in each case but the refusal.
+ */
+/*
  * np_conn_close() - deliver what was flushed, then end
  *
- * Unflushed output is dropped. After the last byte: FIN, then read and discard until the peer's FIN
- * or linger_ms, then close(2): closing with unread input would make the kernel send RST and destroy
- * what the peer has not read yet. While output goes out, linger_ms bounds the time in which the peer takes
- * nothing of it. Idempotent. Parked fibers wake with -NP_ECLOSED.
- * np_conn_abort() - RST now, nothing more is delivered.
+ * Unflushed output is dropped. Idempotent. Parked fibers wake with -NP_ECLOSED.
+ * np_conn_abort() - RST, nothing more is delivered; as soon as no handler is inside and on_close
+ * has run.
  * np_conn_shutdown_write() - FIN after what was flushed; reading goes on.
- * Thread: any, with a reference (a handler has one). May park: no. Return: 0; shutdown_write: -NP_ENOTOPEN.
+ * Thread: any, with a reference (a handler has one). May park: no. Return: 0; shutdown_write:
+ * -NP_ENOTOPEN.
  */
 NP_API int np_conn_close(struct np_conn *c);
 NP_API int np_conn_abort(struct np_conn *c);
@@ -175,7 +212,11 @@ NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **re
 /* A reference keeps the object, not the connection. Thread: any. */
 NP_API struct np_conn *np_conn_ref(struct np_conn *c);
 NP_API void np_conn_unref(struct np_conn *c);
-/* While held, the peer's FIN does not make the library close. Counts. */
+/*
+ * While held, the peer's FIN does not make the library close, and the idle clock stands still:
+ * something is to come. Counts. A peer that vanishes meanwhile is found by keepalive, or by the
+ * request timeout.
+ */
 NP_API void np_conn_hold(struct np_conn *c);
 NP_API void np_conn_unhold(struct np_conn *c);
 /* fn(c, arg) on the owner's thread, not on a fiber. Thread: any, with a reference.
@@ -190,15 +231,53 @@ NP_API bool np_conn_is_active(struct np_conn *c);
 
 /* Common to those that return a code: -NP_ECLOSED once the connection is gone. */
 
-/* Milliseconds; 0 = none. A timeout bounds one wait as a whole. -EINVAL for negative values. */
+/*
+ * Milliseconds; 0 = none. -EINVAL for negative values. The read timeout bounds all waits of one
+ * verb together. The write timeout bounds the time in which the peer takes nothing of the output
+ * (np_conn_set_min_rate()).
+ */
 NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);
 NP_API int np_conn_set_write_timeout(struct np_conn *c, int ms);
 /* CLOCK_MONOTONIC nanoseconds, 0 = none; overrides the timeout; wakes a fiber already waiting. -ENOMEM */
 NP_API int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns);
 NP_API int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns);
-/* No byte in or out for this long, and no handler at work: closed with -ETIMEDOUT. */
+/*
+ * No byte in, none acknowledged by the peer for this long, no handler at work and no hold in force:
+ * closed with -ETIMEDOUT. A hold stops the clock and np_conn_unhold() starts it anew: an answer
+ * that is owed is no idleness.
+ */
 NP_API int np_conn_set_idle_timeout(struct np_conn *c, int ms);
+/*
+ * np_conn_set_request_timeout() - a limit for the whole of a request, which a drip cannot stretch
+ *
+ * Milliseconds from its first byte until on_request has returned and no hold is in force, or until
+ * a reply is submitted (np_conn_flush(), np_conn_send()); what a handler leaves of its input, and
+ * asks for more of, is the same request. At its end the connection is closed, and np_conn_error()
+ * is -ETIMEDOUT.
+ * 0: what the server's options say; -1: none.
+ * Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.
+ */
+NP_API int np_conn_set_request_timeout(struct np_conn *c, int ms);
+/*
+ * np_conn_set_linger() - how long the peer may do nothing behind a close; see "how a connection
+ * ends"
+ *
+ * 0: what the server's options say, 1000 by default; -1: no limit; NP_NOW: what the kernel takes at
+ * once is delivered, and nobody waits. Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.
+ */
 NP_API int np_conn_set_linger(struct np_conn *c, int ms);
+/*
+ * np_conn_set_min_rate() - how fast a peer has to take what it is sent, in bytes a second
+ *
+ * A steady reader acknowledges in steps, for its kernel opens the window only when a part of its
+ * buffer is free. Idle timeout, write timeout and linger let it do nothing for their own time and,
+ * beyond that, as long as reading what it acknowledged last (1 MiB of it at most) takes at this
+ * rate; one that never acknowledged a byte gets one second.
+ * 0: what the server's options say, 10240 by default; -1: none: a peer that took something may stop
+ * for ever.
+ * Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.
+ */
+NP_API int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s);
 /* Seconds; idle_s 0 turns it off. tcp(7). -NP_EUNSUPPORTED for unix sockets. */
 NP_API int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt);
 NP_API int np_conn_set_user_timeout(struct np_conn *c, int ms);

@@ -37,9 +37,9 @@ struct np_conn;
 struct np_handlers {
 	size_t sz;
 	/*
-	 * Owner, before registration. Nonzero refuses: no further callback. What may be done with the
-	 * connection here says conn.h: settings and references; nothing can be read or written yet
-	 * (-NP_ENOTOPEN). May park: no.
+	 * Owner, before registration. Nonzero refuses: no further callback. What may be done with
+	 * the connection here says conn.h: settings and references; nothing can be read or written
+	 * yet (-NP_ENOTOPEN). May park: no.
 	 */
 	int (*on_prepare)(struct np_conn *c, void *arg);
 	/* Fiber, once, before any on_request; the server may speak first. < 0 closes. */

@@ -39,7 +39,7 @@ struct np_server_opts {
 	int read_timeout_ms;   /* none */
 	int write_timeout_ms;  /* none */
 	int idle_timeout_ms;   /* none */
-	int linger_ms;         /* 1000: what a peer gets to read our last bytes after we closed */
+	int linger_ms;         /* 1000: how long a peer may do nothing behind our close; -1: for ever; NP_NOW */
 	size_t in_high;        /* 256 KiB: input buffered before reading stops */
 	size_t in_max;         /* 64 MiB: the longest wait for contiguous bytes */
 	size_t out_high;       /* 1 MiB: output unsent before np_conn_flush() parks */
@@ -70,6 +70,8 @@ struct np_server_opts {
 	 * queue. It goes on when a sixteenth of its share has been closed.
 	 */
 	int max_conns;
+	int request_timeout_ms; /* none; -1: none. np_conn_set_request_timeout() */
+	int min_rate;          /* 10240 bytes a second; -1: none. np_conn_set_min_rate() */
 };
 
 NP_OPTS_INIT(np_server_opts)
@@ -160,6 +162,8 @@ struct np_server_stats {
 	uint64_t at_limit; /* how often a poller had its share of max_conns */
 	uint64_t shed;     /* connections that waited to be accepted and were reset: no descriptors for a second */
 	uint64_t memory_closed; /* reset at memory_max */
+	uint64_t handler_errors; /* on_connect and on_request that returned < 0, the peer's leaving apart */
+	uint64_t cut;            /* ended with flushed bytes that the kernel had not taken: TCP peers saw RST */
 };
 NP_OPTS_INIT(np_server_stats)
 /*

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn: how a connection begins, ends, and is kept by references. The state table is in conn.h. */
+/*
+ * conn: how a connection begins, what events do to it, and what keeps it. The state table is in
+ * conn.h.
+ */
 #include "conn/conn.h"
 
 #include <errno.h>
@@ -12,34 +15,8 @@
 
 static void conn_settle(struct mail *m);
 static void conn_event(struct watch *w, unsigned ready);
-static void timer_fired(struct timer *t);
-static void arm_linger(struct np_conn *c, uint64_t since_ms);
 
 /* ------------------------------------------------------------------ begin */
-
-/* One writer; others read: a plain store that is never torn. */
-static void publish(uint64_t *word, uint64_t v)
-{
-	__atomic_store_n(word, v, __ATOMIC_RELAXED);
-}
-
-static void count_opened(struct conn_group *g)
-{
-	g->n++;
-	publish(&g->load->conns, g->n);
-	publish(&g->load->accepted_total, g->load->accepted_total + 1);
-}
-
-static void count_closed(struct conn_group *g)
-{
-	g->n--;
-	publish(&g->load->conns, g->n);
-	publish(&g->load->closed_total, g->load->closed_total + 1);
-	if (g->on_closed)
-		g->on_closed(g);
-	if (g->n == 0 && g->on_empty)
-		g->on_empty(g);
-}
 
 static struct np_conn *conn_new(struct conn_group *g, int fd, unsigned flags)
 {
@@ -51,59 +28,18 @@ static struct np_conn *conn_new(struct conn_group *g, int fd, unsigned flags)
 	c->watch.poller = g->poller;
 	list_init(&c->watch.link);
 	list_init(&c->link);
-	timer_init(&c->timer, timer_fired);
+	timer_init(&c->timer, conn_clock_fired);
 	c->later.fn = conn_settle;
 	c->group = g;
-	c->flags = (uint16_t)(flags | (g->half_open ? CONN_HALF_OPEN : 0));
+	c->flags = flags | (g->half_open ? CONN_HALF_OPEN : 0);
 	c->read_timeout_ms = g->read_timeout_ms;
 	c->write_timeout_ms = g->write_timeout_ms;
 	c->idle_timeout_ms = g->idle_timeout_ms;
-	c->linger_ms = g->linger_ms;
 	atomic_init(&c->send_high, (uint32_t)g->limits.send_high);
 	atomic_init(&c->state, CONN_NEW);
 	atomic_init(&c->refs, 1);
 	conn_touch(c);
 	return c;
-}
-
-/*
- * References may outlive the server, whose group this was: a connection that is gone belongs to none. (One
- * whose group hears on_freed has it to itself, and keeps it.)
- */
-static void leave_group(struct np_conn *c)
-{
-	static const struct np_handlers none = { .sz = sizeof none };
-	static struct conn_group gone = { .handlers = &none };
-
-	if (!c->group->on_freed)
-		c->group = &gone;
-}
-
-/*
- * conn_gone() - undo all that a connection holds; the memory stays while somebody has a reference
- *
- * The one way out: of a refusal, a start that failed, an end and a detach. Each has done as much as it
- * came to, so nothing here may take for granted that a thing was attached.
- */
-static void conn_gone(struct np_conn *c)
-{
-	struct conn_group *g = c->group;
-	bool counted = !list_empty(&c->link);
-
-	conn_set_state(c, CONN_GONE);
-	if (!c->why)
-		c->why = -NP_ECLOSED;
-	timer_disarm(&c->timer);
-	conn_drop_sendq(c);
-	watch_drop(&c->watch);
-	sys_close(&c->watch.fd);
-	conn_io_put(c);
-	conn_extra_drop(c);
-	list_remove(&c->link);
-	leave_group(c);
-	if (counted)
-		count_closed(g);
-	np_conn_unref(c);
 }
 
 /* Return: whether it was refused. */
@@ -122,13 +58,13 @@ static void open_or_end(struct np_conn *c)
 {
 	if (conn_state(c) == CONN_NEW) {
 		conn_set_state(c, CONN_OPEN);
-		conn_arm_idle(c);
+		conn_arm_clock(c);
 		watch_want(&c->watch, WATCH_GONE);
 		conn_rx_resume(c);
 		return;
 	}
 	if (conn_state(c) == CONN_CLOSING)
-		arm_linger(c, poller_now_ms(conn_poller(c)));
+		conn_arm_linger(c);
 	conn_later(c);
 }
 
@@ -152,7 +88,7 @@ int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **r
 		return r;
 	}
 	list_append(&g->conns, &c->link);
-	count_opened(g);
+	conn_group_opened(g);
 	open_or_end(c);
 	if (ret)
 		*ret = np_conn_ref(c);
@@ -211,63 +147,7 @@ static void conn_event(struct watch *w, unsigned ready)
 	}
 }
 
-/* Idle is a timestamp; the timer looks at it when it fires, so traffic never re-arms anything. */
-void conn_arm_idle(struct np_conn *c)
-{
-	uint64_t now = poller_now_ms(conn_poller(c));
-
-	if (conn_state(c) != CONN_OPEN)
-		return;
-	if (!c->idle_timeout_ms) {
-		timer_disarm(&c->timer);
-		return;
-	}
-	timer_arm(conn_poller(c), &c->timer,
-		  now - (uint32_t)((uint32_t)now - c->active_ms) + (uint64_t)c->idle_timeout_ms);
-}
-
-static void idle_expired(struct np_conn *c)
-{
-	uint32_t idle = (uint32_t)poller_now_ms(conn_poller(c)) - c->active_ms;
-	bool at_work = (c->flags & CONN_SERVING) && !(c->io && (c->io->reader || c->io->writer));
-
-	if (at_work)
-		conn_touch(c);
-	if (at_work || idle < (uint32_t)c->idle_timeout_ms)
-		conn_arm_idle(c);
-	else
-		conn_begin_close(c, -ETIMEDOUT);
-}
-
-static void arm_linger(struct np_conn *c, uint64_t since_ms)
-{
-	if (c->linger_ms)
-		timer_arm(conn_poller(c), &c->timer, since_ms + (uint64_t)c->linger_ms);
-}
-
-/* While output goes out, linger_ms bounds the time in which nothing moves; the rest of the peer's time as a whole. */
-static void linger_expired(struct np_conn *c)
-{
-	uint64_t now = poller_now_ms(conn_poller(c));
-	uint32_t still = (uint32_t)now - c->active_ms;
-
-	if (conn_state(c) == CONN_CLOSING && still < (uint32_t)c->linger_ms)
-		arm_linger(c, now - still);
-	else
-		conn_die(c, 0);
-}
-
-static void timer_fired(struct timer *t)
-{
-	struct np_conn *c = container_of(t, struct np_conn, timer);
-
-	if (conn_state(c) == CONN_OPEN)
-		idle_expired(c);
-	else
-		linger_expired(c);
-}
-
-/* ------------------------------------------------------------------ end */
+/* ------------------------------------------------------------------ the end of a turn */
 
 /* The queue holds a reference: whatever happens until then, conn_settle() finds the memory. */
 void conn_later(struct np_conn *c)
@@ -292,95 +172,6 @@ void conn_leave(struct np_conn *c)
 		conn_later(c);
 }
 
-/* Waiters come back with the reason; what is being built and was not flushed is dropped. */
-static void stop_verbs(struct np_conn *c, int why)
-{
-	if (!c->why)
-		c->why = why ? why : -NP_ECLOSED;
-	conn_wake_reader(c, conn_read_end(c));
-	conn_wake_writer(c, -NP_ECLOSED);
-}
-
-int conn_not_open(const struct np_conn *c)
-{
-	if (conn_state(c) == CONN_OPEN)
-		return 0;
-	return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : conn_read_end(c);
-}
-
-/* In on_prepare there is nothing to end yet, and a refusal may follow: conn_start() carries it out. */
-static bool only_remembered(struct np_conn *c, enum conn_state s, int why)
-{
-	if (watch_is_open(&c->watch))
-		return false;
-	conn_set_state(c, s);
-	if (!c->why)
-		c->why = why ? why : -NP_ECLOSED;
-	return true;
-}
-
-/* Delivers what was submitted, then FIN, then the peer's FIN; linger_ms bounds all of it. */
-void conn_begin_close(struct np_conn *c, int why)
-{
-	conn_assert_owner(c);
-	if (conn_state(c) > CONN_OPEN || only_remembered(c, CONN_CLOSING, why))
-		return;
-	conn_take_sendq(c); /* what was sent before the close is delivered */
-	if (conn_state(c) > CONN_OPEN)
-		return;
-	conn_set_state(c, CONN_CLOSING);
-	if (c->io && c->io->file) { /* its middle has no end to be delivered */
-		c->tx_err = -NP_ECLOSED;
-		conn_drop_output(c);
-	}
-	stop_verbs(c, why);
-	timer_disarm(&c->timer);
-	arm_linger(c, poller_now_ms(conn_poller(c)));
-	conn_later(c);
-}
-
-void conn_die(struct np_conn *c, int why)
-{
-	conn_assert_owner(c);
-	if (conn_state(c) >= CONN_DEAD || only_remembered(c, CONN_DEAD, why))
-		return;
-	conn_set_state(c, CONN_DEAD);
-	stop_verbs(c, why);
-	timer_disarm(&c->timer);
-	watch_stop(&c->watch, WATCH_IN | WATCH_OUT | WATCH_GONE);
-	conn_later(c);
-}
-
-static void send_fin(struct np_conn *c)
-{
-	c->flags |= CONN_FIN_SENT;
-	if (!(c->flags & CONN_SOCKET))
-		conn_die(c, 0);
-	else if (sys_shutdown(c->watch.fd, SHUT_WR) < 0 && conn_state(c) > CONN_OPEN)
-		conn_die(c, 0); /* ENOTCONN: the peer's RST was first */
-}
-
-static void settle_closing(struct np_conn *c)
-{
-	if (conn_unsent(c) && conn_tx(c) > 0)
-		return; /* the watch goes on, linger_ms runs */
-	if (c->tx_err || (c->flags & CONN_RX_END)) {
-		conn_die(c, 0);
-		return;
-	}
-	if (!(c->flags & CONN_FIN_SENT))
-		send_fin(c);
-	if (conn_state(c) != CONN_CLOSING)
-		return;
-	conn_set_state(c, CONN_LINGER);
-	if (!c->linger_ms) {
-		conn_die(c, 0);
-		return;
-	}
-	arm_linger(c, poller_now_ms(conn_poller(c)));
-	watch_want(&c->watch, WATCH_IN);
-}
-
 /* The peer has left behind a full input of which the handler takes nothing, though it was called once more. */
 static bool refuses_input(const struct np_conn *c)
 {
@@ -399,7 +190,7 @@ static void settle_open(struct np_conn *c)
 		conn_tx(c);
 	/* After a failed send a FIN would tell the peer that it has everything. */
 	if ((c->flags & CONN_WR_SHUT) && !(c->flags & CONN_FIN_SENT) && !conn_unsent(c) && !c->tx_err)
-		send_fin(c);
+		conn_send_fin(c);
 	if ((c->flags & CONN_SERVING) || c->inside || conn_has_request(c))
 		return;
 	if (!over) {
@@ -430,19 +221,6 @@ static void tell_left(struct np_conn *c)
 	}
 }
 
-/* The last act. */
-static void finish(struct np_conn *c)
-{
-	struct conn_group *g = c->group;
-
-	conn_callbacks_run(c);
-	if (g->handlers->on_close) {
-		poller_note_handler(g->poller, g->handlers->on_close);
-		g->handlers->on_close(c, g->arg);
-	}
-	conn_gone(c);
-}
-
 static void conn_settle(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, later);
@@ -456,13 +234,15 @@ static void conn_settle(struct mail *m)
 	if (conn_state(c) == CONN_OPEN)
 		settle_open(c);
 	if (conn_state(c) == CONN_CLOSING)
-		settle_closing(c);
+		conn_settle_closing(c);
+	else if (conn_state(c) == CONN_LINGER && conn_rules(c)->linger_ms == NP_NOW)
+		conn_die(c, 0); /* set while it lingered */
 	if (conn_state(c) == CONN_DEAD && !c->inside && !(c->flags & CONN_SERVING)) {
 		if (c->flags & CONN_LEFT)
 			tell_left(c);
-		finish(c);
+		conn_finish(c);
 	}
-	c->flags &= (uint16_t)~CONN_LATER;
+	c->flags &= ~(uint32_t)CONN_LATER;
 	if (conn_state(c) == CONN_OPEN)
 		conn_shrink(c);
 	np_conn_unref(c);
@@ -494,8 +274,13 @@ void np_conn_hold(struct np_conn *c)
 
 void np_conn_unhold(struct np_conn *c)
 {
-	if (c->holds && --c->holds == 0 && conn_state(c) == CONN_OPEN)
-		conn_later(c);
+	if (!c->holds || --c->holds || conn_state(c) != CONN_OPEN)
+		return;
+	if (!(c->flags & CONN_SERVING))
+		conn_request_over(c);
+	conn_touch(c); /* idle from now on: while an answer was owed the clock stood still */
+	conn_arm_clock(c);
+	conn_later(c);
 }
 
 int np_conn_error(struct np_conn *c)
@@ -518,7 +303,7 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 
 	if (conn_state(c) != CONN_OPEN)
 		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
-	if (conn_unsent(c) || (c->io && (c->io->reader || c->io->writer)))
+	if (conn_unsent(c) || mailbox_any(&c->sendq) || (c->io && (c->io->reader || c->io->writer)))
 		return -EBUSY;
 	if (ret_in && n) {
 		r = np_linkbuf_slice(&c->io->in, n, &in);

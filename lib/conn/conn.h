@@ -12,9 +12,9 @@
  *             in no list, no timer; no I/O state   -> CLOSING, abort -> DEAD, which conn_start() carries out
  *   OPEN      handlers run, verbs work             conn_begin_close() -> CLOSING;  conn_die() -> DEAD
  *   CLOSING   submitted output is being sent,      drained: FIN -> LINGER, or DEAD when the peer's FIN
- *             input is discarded                   was seen;  linger_ms without progress, send error -> DEAD
- *   LINGER    FIN sent, input is discarded         peer's FIN, linger_ms or error -> DEAD
- *   DEAD      waits until no fiber is inside       conn_settle(): on_close, close(2) -> GONE
+ *             input is discarded                   was seen;  the clock of conn_clock.c, send error -> DEAD
+ *   LINGER    FIN sent, input is discarded         peer's FIN, that clock or error -> DEAD
+ *   DEAD      waits until no fiber is inside       conn_settle(): on_close, RST or close(2) -> GONE
  *   GONE      kept by references; conn_gone() took last np_conn_unref() -> freed
  *             everything else
  */
@@ -50,6 +50,9 @@ enum conn_flag {
 	CONN_WR_SHUT     = 1 << 8,  /* FIN is due once the output is drained */
 	CONN_FIN_SENT    = 1 << 9,
 	CONN_HALF_OPEN   = 1 << 10,
+	CONN_REQUEST     = 1 << 14, /* a request has begun, and its timeout runs */
+	CONN_CUT         = 1 << 16, /* flushed bytes were lost on this side of the kernel: RST */
+	CONN_RESET       = 1 << 17, /* np_conn_abort(): RST */
 	CONN_PAUSED      = 1 << 11, /* np_conn_pause_read() */
 	CONN_RX_FULL     = 1 << 12, /* input stands at its limit */
 	CONN_END_HANDLED = 1 << 13, /* on_request has been called at EOF and left the rest alone */
@@ -64,13 +67,21 @@ struct conn_group {
 	struct conn_limits {
 		size_t in_high, out_high, in_max, send_high;
 	} limits;
-	int read_timeout_ms, write_timeout_ms, idle_timeout_ms, linger_ms;
+	int read_timeout_ms, write_timeout_ms, idle_timeout_ms;
+	struct conn_rules {
+		int linger_ms;          /* -1: no limit; NP_NOW */
+		int min_rate;           /* bytes a second that a peer has to take; -1: it may be as slow as it likes */
+		int request_timeout_ms; /* 0: none */
+	} rules;
 	bool half_open;
 	bool retiring;            /* connections close as soon as they have nothing to do */
 	struct conn_memory memory;
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to DEAD */
 	unsigned n;
+	uint64_t cut;             /* ended with flushed bytes lost; published */
+	uint64_t handler_errors;  /* handlers that returned < 0; published */
+	uint64_t said_ms, unsaid; /* the log line about them: when, and how many since */
 	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
 	void (*on_empty)(struct conn_group *g); /* the last connection is gone; may be NULL */
 	void (*on_freed)(struct conn_group *g); /* and so is a connection's memory: its last use of g; may be NULL */
@@ -81,6 +92,8 @@ struct conn_group {
 #define CONN_DEFAULT_LIMITS \
 	{ .in_high = 256u << 10, .out_high = 1u << 20, .in_max = 64u << 20, .send_high = 16u << 20 }
 #define CONN_DEFAULT_LINGER_MS 1000
+#define CONN_DEFAULT_MIN_RATE  (10 * 1024)
+#define CONN_DEFAULT_RULES { .linger_ms = CONN_DEFAULT_LINGER_MS, .min_rate = CONN_DEFAULT_MIN_RATE }
 
 /* A fiber parked in a verb; lives on that fiber's stack. */
 struct conn_wait {
@@ -88,6 +101,17 @@ struct conn_wait {
 	struct np_conn *c;
 	size_t n;    /* reader: until so many are buffered; writer: until at most so many are unsent */
 	size_t room; /* reader: so many may be buffered meanwhile, if that is more than in_high */
+	uint64_t since_ms; /* writer */
+};
+
+/* What the peer had taken when the kernel was last asked. */
+struct conn_ack {
+	uint64_t acked, tx_total;
+	size_t queued;
+	uint64_t at_ms;  /* when it had last become more; 0 = not seen yet */
+	uint32_t window; /* bytes that it took lately: they buy it time */
+	uint32_t step;   /* those seen at the last look */
+	bool looked;
 };
 
 /*
@@ -108,11 +132,16 @@ struct conn_io {
 	struct conn_wait *reader, *writer;
 	struct conn_file *file; /* goes out when nothing is unsent; its fiber is the writer */
 	bool warm;
+	/* conn_clock.c */
+	bool request_judged; /* it was late, and has got its one turn more */
+	uint64_t request_ms; /* when its first byte came */
+	uint64_t tx_total;   /* bytes ever given to the kernel while this io was attached */
+	struct conn_ack ack;
 };
 
 /*
- * What a connection that is to be used again was last used for. A byte that moves ends DONE: so what was said of one
- * exchange does not hold for the next.
+ * What a connection that is to be used again was last used for. A byte that moves ends DONE: so
+ * what was said of one exchange does not hold for the next.
  *
  *   exchange   leaves it by
  *   RESTING    a byte that moves -> OUT or IN
@@ -127,6 +156,7 @@ struct conn_extra {
 	int (*on_request)(struct np_conn *, void *);
 	void *on_request_arg;
 	struct conn_limits limits;
+	struct conn_rules rules;
 	uint64_t read_deadline_ms, write_deadline_ms; /* of poller_now_ms() */
 	struct conn_callback *callbacks;              /* newest first */
 	int failed;                                   /* the first verb that failed; 0 = none has */
@@ -152,12 +182,12 @@ struct np_conn {
 	struct mail later;        /* conn_settle() at the end of the turn */
 	void *data;
 	uint32_t active_ms;       /* when bytes last moved; low half of poller_now_ms() */
-	int read_timeout_ms, write_timeout_ms, idle_timeout_ms, linger_ms;
+	int read_timeout_ms, write_timeout_ms, idle_timeout_ms;
+	int why;                  /* np_conn_error(): what a handler returned, whole */
 	int16_t rx_err, tx_err;   /* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
-	int16_t why;              /* np_conn_error() */
-	uint16_t flags;
-	uint8_t inside;           /* fibers that run a handler or are parked in a verb */
-	uint8_t holds;
+	uint32_t flags;
+	uint32_t holds;
+	uint8_t inside;           /* fibers that run a handler or are parked in a verb: a handful */
 
 	/* any thread */
 	_Atomic(uint8_t) state;   /* written by the owner; others take it as a hint */
@@ -168,6 +198,10 @@ struct np_conn {
 	struct mail post_mail;
 	struct mailbox sendq;     /* buffers of np_conn_send(), by their link words */
 };
+
+#if defined(__LP64__) && !defined(NP_DEBUG)
+_Static_assert(sizeof(struct np_conn) <= 216, "an idle connection costs no more than 256 bytes");
+#endif
 
 static inline enum conn_state conn_state(const struct np_conn *c)
 {
@@ -187,6 +221,11 @@ static inline struct poller *conn_poller(const struct np_conn *c)
 static inline const struct conn_limits *conn_limits(const struct np_conn *c)
 {
 	return c->extra ? &c->extra->limits : &c->group->limits;
+}
+
+static inline const struct conn_rules *conn_rules(const struct np_conn *c)
+{
+	return c->extra ? &c->extra->rules : &c->group->rules;
 }
 
 /* No stamp where nobody will ask for it: behind user code even the coarse clock costs something. */
@@ -213,7 +252,28 @@ static inline struct fiber *conn_handler(const struct np_conn *c)
  * Thread: owner. Return: 0; 1 when on_prepare refused it; -ENOMEM, -ENOSPC. In every case *fd is -1.
  */
 int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **ret);
+
+/* ---- conn_end.c: how it ends */
+void conn_group_opened(struct conn_group *g);
+/* Delivers what was submitted, then FIN, then the peer's FIN; the linger bounds all of it. */
 void conn_begin_close(struct np_conn *c, int why);
+/* No more is sent or read. RST where submitted bytes are left. */
+void conn_die(struct np_conn *c, int why);
+/* RST, whatever has been sent. */
+void conn_abort(struct np_conn *c, int why);
+/* Flushed bytes will not reach the peer: it will see RST, and np_conn_error() says @err. */
+void conn_lost(struct np_conn *c, int err);
+void conn_send_fin(struct np_conn *c);
+void conn_settle_closing(struct np_conn *c);
+/* The last act of a connection that was open: callbacks, then conn_gone(). */
+void conn_finish(struct np_conn *c);
+/*
+ * conn_gone() - undo all that a connection holds; the memory stays while somebody has a reference
+ *
+ * The one way out: of a refusal, a start that failed, an end and a detach. Each has done as much as
+ * it came to, so nothing there takes for granted that a thing was attached.
+ */
+void conn_gone(struct np_conn *c);
 /* 0 while the connection can be read and written; else what its verbs return. */
 int conn_not_open(const struct np_conn *c);
 /* 0 as long as there is a descriptor to set something on, or -NP_ECLOSED. */
@@ -221,11 +281,9 @@ static inline int conn_settable(const struct np_conn *c)
 {
 	return c->watch.fd < 0 ? -NP_ECLOSED : 0;
 }
-void conn_die(struct np_conn *c, int why);
 void conn_later(struct np_conn *c);
 void conn_enter(struct np_conn *c);
 void conn_leave(struct np_conn *c);
-void conn_arm_idle(struct np_conn *c);
 /* Bytes went out, or came in. */
 static inline void conn_moved(struct np_conn *c, enum conn_exchange way)
 {
@@ -243,6 +301,31 @@ static inline int conn_verb_ends(struct np_conn *c, int r)
 /* For the facade's stop: serve what is there, then close; idle ones close now. */
 void conn_retire(struct np_conn *c);
 
+/* ---- conn_clock.c: idle, request and linger; what the peer takes */
+void conn_clock_fired(struct timer *t);
+/* For what is due next while the connection is open. */
+void conn_arm_clock(struct np_conn *c);
+void conn_arm_linger(struct np_conn *c);
+/*
+ * Until when the peer may do nothing, if it has done nothing since @since_ms; asks the kernel.
+ * *ret_owes: bytes are with the kernel that the peer has not acknowledged.
+ */
+uint64_t conn_ack_deadline(struct np_conn *c, uint64_t since_ms, int timeout_ms, bool *ret_owes);
+/* When to ask again, at the latest at the deadline. */
+uint64_t conn_ack_look_at(struct np_conn *c, uint64_t deadline_ms);
+/* Its first byte is here. */
+void conn_request_begins(struct np_conn *c);
+static inline void conn_request_came(struct np_conn *c)
+{
+	if (!(c->flags & CONN_REQUEST) && conn_rules(c)->request_timeout_ms)
+		conn_request_begins(c);
+}
+/* Its handler has returned, or its reply is on the way. */
+static inline void conn_request_over(struct np_conn *c)
+{
+	c->flags &= ~(uint32_t)CONN_REQUEST;
+}
+
 /* ---- conn_home.c: where connections and their I/O state come from */
 struct np_conn *conn_home_get(struct poller *p);
 void conn_home_put(struct poller *p, struct np_conn *c);
@@ -250,6 +333,8 @@ void conn_home_put(struct poller *p, struct np_conn *c);
 size_t conn_home_bytes(const struct poller *p);
 /* -ENOMEM; and of a connection that is not open: what conn_not_open() says. */
 int conn_io_attach(struct np_conn *c);
+/* The same in any state. */
+int conn_io_make(struct np_conn *c);
 void conn_io_put(struct np_conn *c);
 /* Gives the I/O state back if nothing is in it and nobody uses it. */
 void conn_io_shrink(struct np_conn *c);
@@ -311,8 +396,9 @@ bool conn_file_puts_off_fin(struct np_conn *c);
 
 /* ---- conn_wait.c: fibers that wait */
 /*
- * When a verb that waits has to be back: filled in by its first wait, so that the read timeout holds for all
- * of them together, and a peer that sends a byte now and then does not stretch it. 0 in ms: not yet known.
+ * When a verb that waits has to be back: filled in by its first wait, so that the read timeout
+ * holds for all of them together, and a peer that sends a byte now and then does not stretch it. 0
+ * in ms: not yet known.
  */
 struct conn_limit {
 	uint64_t ms;
@@ -343,8 +429,6 @@ void conn_extra_drop(struct np_conn *c);
 
 /* ---- conn_post.c: from other threads */
 void conn_shut(struct np_conn *c);
-/* SO_LINGER with a zero timeout: close(2) will send RST. */
-void conn_close_resets(struct np_conn *c);
 void conn_drop_sendq(struct np_conn *c);
 /* What was sent until now joins the output. The mail that would do it may come later. */
 void conn_take_sendq(struct np_conn *c);

@@ -30,7 +30,7 @@ struct conn_file {
 void conn_file_cut(struct np_conn *c)
 {
 	c->io->file = NULL;
-	conn_close_resets(c);
+	c->flags |= CONN_CUT;
 }
 
 bool conn_file_puts_off_fin(struct np_conn *c)
@@ -78,6 +78,7 @@ int conn_file_tx(struct np_conn *c)
 		f->begun = true;
 		f->left -= (size_t)n;
 		budget -= (size_t)n;
+		c->io->tx_total += (size_t)n;
 		conn_moved(c, CONN_OUT);
 	}
 	if (f->left)

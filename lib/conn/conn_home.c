@@ -105,13 +105,16 @@ size_t conn_home_bytes(const struct poller *p)
 
 int conn_io_attach(struct np_conn *c)
 {
-	struct conn_home *h = poller_local(conn_poller(c));
-	struct conn_io *io;
 	int r = conn_not_open(c);
 
-	if (r < 0)
-		return r;
-	io = slab_get(&h->ios);
+	return r < 0 ? r : conn_io_make(c);
+}
+
+int conn_io_make(struct np_conn *c)
+{
+	struct conn_home *h = poller_local(conn_poller(c));
+	struct conn_io *io = slab_get(&h->ios);
+
 	if (!io)
 		return -ENOMEM;
 	memset(io, 0, sizeof *io);
@@ -131,7 +134,7 @@ void conn_io_shrink(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
 
-	if (io->reader || io->writer || (c->flags & (CONN_SERVING | CONN_LATER)) || io->call_at > 1)
+	if (io->reader || io->writer || (c->flags & (CONN_SERVING | CONN_LATER | CONN_REQUEST)) || io->call_at > 1)
 		return;
 	if (io->held || linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
 		return;

@@ -122,8 +122,7 @@ static unsigned conn_memory_reset(struct conn_group *g, size_t excess)
 
 		if (held < from)
 			continue;
-		conn_close_resets(c);
-		conn_die(c, -ENOBUFS);
+		conn_abort(c, -ENOBUFS);
 		excess -= held < excess ? held : excess;
 		n++;
 	}

@@ -25,6 +25,7 @@ int conn_extra(struct np_conn *c, struct conn_extra **ret)
 		if (!c->extra)
 			return -ENOMEM;
 		c->extra->limits = c->group->limits;
+		c->extra->rules = c->group->rules;
 	}
 	*ret = c->extra;
 	return 0;
@@ -86,7 +87,7 @@ int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *
 	x->on_request_arg = arg;
 	if (c->io)
 		c->io->call_at = 1;
-	c->flags &= (uint16_t)~CONN_END_HANDLED;
+	c->flags &= ~(uint32_t)CONN_END_HANDLED;
 	if (conn_has_request(c))
 		conn_serve(c); /* nothing while a handler runs: its loop looks again */
 	return 0;
@@ -119,9 +120,55 @@ int np_conn_set_write_timeout(struct np_conn *c, int ms)
 	return set_ms(c, &c->write_timeout_ms, ms);
 }
 
+/* 0 is the default, -1 no limit: @least tells what else there is. */
+static int set_rule(struct np_conn *c, int v, int least, int (*put)(struct np_conn *, struct conn_rules *, int))
+{
+	struct conn_extra *x;
+	int r = v < least ? -EINVAL : conn_extra(c, &x);
+
+	return r < 0 ? r : put(c, &x->rules, v);
+}
+
+static int put_linger(struct np_conn *c, struct conn_rules *rules, int ms)
+{
+	rules->linger_ms = ms ? ms : c->group->rules.linger_ms;
+	if (conn_state(c) == CONN_CLOSING || conn_state(c) == CONN_LINGER) {
+		conn_arm_linger(c);
+		conn_later(c);
+	}
+	return 0;
+}
+
 int np_conn_set_linger(struct np_conn *c, int ms)
 {
-	return set_ms(c, &c->linger_ms, ms);
+	return set_rule(c, ms, NP_NOW, put_linger);
+}
+
+static int put_min_rate(struct np_conn *c, struct conn_rules *rules, int rate)
+{
+	rules->min_rate = rate ? rate : c->group->rules.min_rate;
+	return 0;
+}
+
+int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s)
+{
+	return set_rule(c, bytes_per_s, -1, put_min_rate);
+}
+
+static int put_request_timeout(struct np_conn *c, struct conn_rules *rules, int ms)
+{
+	rules->request_timeout_ms = ms < 0 ? 0 : ms ? ms : c->group->rules.request_timeout_ms;
+	if (!rules->request_timeout_ms)
+		conn_request_over(c);
+	else if (c->io && linkbuf_len(&c->io->in) && conn_state(c) == CONN_OPEN)
+		conn_request_came(c);
+	conn_arm_clock(c);
+	return 0;
+}
+
+int np_conn_set_request_timeout(struct np_conn *c, int ms)
+{
+	return set_rule(c, ms, -1, put_request_timeout);
 }
 
 int np_conn_set_idle_timeout(struct np_conn *c, int ms)
@@ -130,7 +177,7 @@ int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 
 	if (r == 0) {
 		conn_touch(c);
-		conn_arm_idle(c);
+		conn_arm_clock(c);
 	}
 	return r;
 }
@@ -249,7 +296,7 @@ void np_conn_pause_read(struct np_conn *c)
 
 void np_conn_resume_read(struct np_conn *c)
 {
-	c->flags &= (uint16_t)~CONN_PAUSED;
+	c->flags &= ~(uint32_t)CONN_PAUSED;
 	conn_rx_resume(c);
 }
 

@@ -8,11 +8,8 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
-#include "sys/sock.h"
 
 _Static_assert(sizeof(struct mail) == 2 * sizeof(void *), "a linkbuf carries its mail in two words");
 
@@ -24,23 +21,6 @@ static struct mail *buf_mail(struct np_linkbuf *b)
 static struct np_linkbuf *mail_buf(struct mail *m)
 {
 	return (struct np_linkbuf *)(void *)m - 1;
-}
-
-/* socket(7). It can fail for a bad argument only. */
-void conn_close_resets(struct np_conn *c)
-{
-	struct linger l = { .l_onoff = 1, .l_linger = 0 };
-
-	if (c->flags & CONN_SOCKET)
-		sys_setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-}
-
-static void abort_now(struct np_conn *c)
-{
-	if (conn_state(c) >= CONN_DEAD)
-		return;
-	conn_close_resets(c);
-	conn_die(c, -NP_ECLOSED);
 }
 
 void conn_shut(struct np_conn *c)
@@ -87,15 +67,17 @@ void conn_take_sendq(struct np_conn *c)
 		return;
 	if (c->io && c->io->file && conn_state(c) == CONN_OPEN)
 		return; /* in the middle of a message */
-	if (conn_state(c) != CONN_OPEN || c->tx_err || (c->flags & CONN_WR_SHUT) || conn_io_get(c, &io) < 0) {
+	if (conn_state(c) != CONN_OPEN || c->tx_err || (c->flags & CONN_WR_SHUT)) {
 		conn_drop_sendq(c);
 		return;
 	}
-	if (requeue_submitted(c) < 0) {
+	if (conn_io_get(c, &io) < 0 || requeue_submitted(c) < 0) { /* they were taken: the peer has to hear that they are lost */
 		conn_drop_sendq(c);
+		conn_lost(c, -ENOMEM);
 		conn_die(c, -ENOMEM);
 		return;
 	}
+	conn_request_over(c);
 	for (m = mailbox_take(&c->sendq); m; m = next) {
 		next = m->next;
 		b = mail_buf(m);
@@ -146,7 +128,7 @@ static void posted(struct mail *m)
 	if (bits & CONN_POST_CLOSE)
 		conn_begin_close(c, -NP_ECLOSED);
 	if (bits & CONN_POST_ABORT)
-		abort_now(c);
+		conn_abort(c, -NP_ECLOSED);
 	np_conn_unref(c);
 }
 
@@ -192,7 +174,7 @@ int np_conn_close(struct np_conn *c)
 int np_conn_abort(struct np_conn *c)
 {
 	if (on_owner(c))
-		abort_now(c);
+		conn_abort(c, -NP_ECLOSED);
 	else
 		post(c, CONN_POST_ABORT);
 	return 0;
@@ -209,10 +191,28 @@ int np_conn_shutdown_write(struct np_conn *c)
 	return 0;
 }
 
+/*
+ * A message above send_high is taken where nothing is queued: it could never be sent otherwise, and
+ * -EAGAIN would hold for ever.
+ */
+static int reserve_sendq(struct np_conn *c, size_t n)
+{
+	uint32_t high = atomic_load_explicit(&c->send_high, memory_order_relaxed);
+	uint32_t old = atomic_load_explicit(&c->sendq_bytes, memory_order_relaxed);
+
+	if (n > INT32_MAX)
+		return -NP_ETOOLONG;
+	do {
+		if (old && (uint64_t)old + n > high)
+			return -EAGAIN;
+	} while (!atomic_compare_exchange_weak_explicit(&c->sendq_bytes, &old, old + (uint32_t)n,
+							memory_order_relaxed, memory_order_relaxed));
+	return 0;
+}
+
 int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 {
 	struct mail *m;
-	size_t n;
 	int r;
 
 	if (!*b || !((*b)->flags & LINKBUF_HEAP))
@@ -223,11 +223,9 @@ int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 	r = np_linkbuf_flush(*b);
 	if (r < 0)
 		return r;
-	n = np_linkbuf_len(*b);
-	if (atomic_load_explicit(&c->sendq_bytes, memory_order_relaxed) + n >
-	    atomic_load_explicit(&c->send_high, memory_order_relaxed))
-		return -EAGAIN;
-	atomic_fetch_add_explicit(&c->sendq_bytes, (uint32_t)n, memory_order_relaxed);
+	r = reserve_sendq(c, np_linkbuf_len(*b));
+	if (r < 0)
+		return r;
 	*b = NULL;
 	mailbox_put(&c->sendq, m);
 	post(c, CONN_POST_SEND);

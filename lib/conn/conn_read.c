@@ -77,7 +77,10 @@ int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 	return c->io ? np_linkbuf_slice(&c->io->in, n, ret) : np_linkbuf_new(0, ret);
 }
 
-/* What a line of unknown length may bring at a time where it is longer than in_high: twice what there is. */
+/*
+ * What a line of unknown length may bring at a time where it is longer than in_high: twice what
+ * there is.
+ */
 #define UNTIL_ROOM (64u * 1024)
 
 /* Each byte is looked at once, however many pieces the line comes in. */

@@ -146,6 +146,7 @@ int conn_rx(struct np_conn *c, size_t budget)
 	}
 	if (got) {
 		rx_adapt(io, got);
+		conn_request_came(c);
 		conn_moved(c, CONN_IN);
 	}
 	return r;
@@ -193,7 +194,7 @@ void conn_rx_resume(struct np_conn *c)
 		return;
 	if ((c->flags & CONN_RX_FULL) && c->io && !rx_room(c))
 		return;
-	c->flags &= (uint16_t)~CONN_RX_FULL;
+	c->flags &= ~(uint32_t)CONN_RX_FULL;
 	watch_want(&c->watch, WATCH_IN);
 }
 
@@ -216,6 +217,8 @@ void conn_discard(struct np_conn *c)
 		if (n < 0 && is_passing((int)n))
 			return;
 		if (n < 0 || (n == 0 && conn_state(c) == CONN_LINGER)) {
+			if (n < 0 && conn_unsent(c))
+				conn_lost(c, (int)n);
 			conn_die(c, 0);
 			return;
 		}

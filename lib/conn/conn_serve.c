@@ -11,6 +11,7 @@
 
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
+#include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
 #define PUBLISH_EVERY 8u /* handlers in a row: the clock costs half of what the shortest of them does */
@@ -60,6 +61,48 @@ bool conn_has_request(const struct np_conn *c)
 	return has_request(c);
 }
 
+/*
+ * What is left of the input is the beginning of the next one. While a hold is in force, its answer
+ * is still owed.
+ */
+static void serve_request_over(struct np_conn *c)
+{
+	if (!(c->flags & CONN_REQUEST) || c->holds)
+		return;
+	conn_request_over(c);
+	if (linkbuf_len(&c->io->in))
+		conn_request_came(c);
+}
+
+#define SAY_EVERY_MS 1000u
+
+/* A peer that left is no failure of the handler's: it returned what its verb said. */
+static bool serve_is_failure(const struct np_conn *c, int r)
+{
+	return conn_state(c) == CONN_OPEN && !((c->flags & CONN_LEFT) && np_err_is_closed(r));
+}
+
+static void serve_failed(struct np_conn *c, const void *fn, int r)
+{
+	struct conn_group *g = c->group;
+	uint64_t now = poller_now_ms(conn_poller(c));
+	char name[128];
+
+	if (serve_is_failure(c, r)) {
+		__atomic_store_n(&g->handler_errors, g->handler_errors + 1, __ATOMIC_RELAXED);
+		if (g->said_ms && now - g->said_ms < SAY_EVERY_MS) {
+			g->unsaid++;
+		} else {
+			poller_log(conn_poller(c), 1, "poller %d: handler %s returned %d (%s): its connection is closed; %llu more since the last line",
+				   poller_index(conn_poller(c)), sys_symbol(fn, name, sizeof name), r, np_strerror(r),
+				   (unsigned long long)g->unsaid);
+			g->said_ms = now;
+			g->unsaid = 0;
+		}
+	}
+	conn_begin_close(c, r);
+}
+
 static void call_connect(struct np_conn *c)
 {
 	int r;
@@ -72,7 +115,9 @@ static void call_connect(struct np_conn *c)
 	if (c->flags & CONN_LEFT)
 		conn_later(c); /* on_disconnect has waited for this */
 	if (r < 0)
-		conn_begin_close(c, r);
+		serve_failed(c, c->group->handlers->on_connect, r);
+	else
+		serve_request_over(c);
 }
 
 /*
@@ -99,17 +144,19 @@ static void call_request(struct np_conn *c)
 	bool ended = at_end(c);
 	int r;
 
-	c->flags &= (uint16_t)~CONN_WANT;
+	c->flags &= ~(uint32_t)CONN_WANT;
 	io->call_at = 1;
 	r = handle(c);
 	fiber_set_until(io->handler, 0);
 	release_read(c);
 	if (r < 0) {
-		conn_begin_close(c, r);
+		serve_failed(c, poller_handler(conn_poller(c)), r);
 		return;
 	}
-	if (io->rx_total - linkbuf_len(&io->in) != consumed)
+	if (io->rx_total - linkbuf_len(&io->in) != consumed) {
+		serve_request_over(c);
 		return;
+	}
 	if (ended)
 		c->flags |= CONN_END_HANDLED;
 	if (!(c->flags & CONN_WANT))
@@ -138,7 +185,7 @@ static void serve(void *arg)
 	if (c->flags & CONN_RX_FULL)
 		np_conn_release(c); /* what release_read() put off makes room */
 	c->io->handler = NULL;
-	c->flags &= (uint16_t)~CONN_SERVING;
+	c->flags &= ~(uint32_t)CONN_SERVING;
 
 	if (conn_state(c) == CONN_OPEN && conn_unsent(c) && !(c->watch.want & WATCH_OUT))
 		conn_tx(c); /* the end of this dispatch: what was flushed leaves in one send */
@@ -158,7 +205,7 @@ void conn_serve(struct np_conn *c)
 		return;
 	r = conn_io_get(c, &io);
 	if (r < 0) {
-		conn_die(c, r);
+		conn_begin_close(c, r);
 		return;
 	}
 	c->flags |= CONN_SERVING;
@@ -168,8 +215,8 @@ void conn_serve(struct np_conn *c)
 	/* From another fiber, or no stack is free: it waits its turn in the poller's queue. */
 	r = poller_spawn(conn_poller(c), serve, c);
 	if (r < 0) {
-		c->flags &= (uint16_t)~CONN_SERVING;
-		conn_die(c, r);
+		c->flags &= ~(uint32_t)CONN_SERVING;
+		conn_begin_close(c, r);
 	}
 }
 

@@ -84,6 +84,7 @@ static void sent(struct np_conn *c, size_t n)
 	size_t q = linkbuf_len(&io->txq);
 
 	conn_moved(c, CONN_OUT);
+	io->tx_total += n;
 	if (q) {
 		q = n < q ? n : q;
 		linkbuf_consume(&io->txq, q);
@@ -104,6 +105,8 @@ void conn_drop_output(struct np_conn *c)
 		return;
 	if (io->file)
 		conn_file_cut(c);
+	if (conn_unsent(c))
+		c->flags |= CONN_CUT;
 	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&io->txq), memory_order_relaxed);
 	linkbuf_fini(&io->txq);
 	linkbuf_init(&io->txq);

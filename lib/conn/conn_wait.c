@@ -48,8 +48,8 @@ static bool reader_has_it(const struct np_conn *c)
 }
 
 /*
- * The bytes may have come with the last edge, or while the thread was kept: one real read before it is called
- * late. A cancel does not look.
+ * The bytes may have come with the last edge, or while the thread was kept: one real read before it
+ * is called late. A cancel does not look.
  */
 static bool conn_wait_end_read(struct park *k, int *why)
 {
@@ -64,13 +64,15 @@ static bool conn_wait_end_read(struct park *k, int *why)
 		*why = 0;
 	else if (conn_read_end(c))
 		*why = conn_read_end(c);
+	else if (*why == -ETIMEDOUT && !k->by_deadline)
+		*why = -NP_EREADTIMEOUT; /* the fiber's deadline keeps its own name, and so does an idle connection's end */
 	c->io->reader = NULL;
 	return true;
 }
 
 /*
- * A write timeout of the connection's own: part of a message may be on the wire and nothing sensible can
- * follow it, so the error sticks.
+ * A write timeout of the connection's own: part of a message may be on the wire and nothing
+ * sensible can follow it, so the error sticks.
  */
 static int conn_wait_write_timeout(struct np_conn *c)
 {
@@ -81,6 +83,24 @@ static int conn_wait_write_timeout(struct np_conn *c)
 	return c->tx_err;
 }
 
+/*
+ * The write timeout bounds the time in which the peer takes nothing; a deadline, of either kind,
+ * the whole.
+ */
+static bool conn_wait_write_goes_on(struct np_conn *c, struct conn_wait *w)
+{
+	uint64_t deadline;
+	bool owes;
+
+	if (w->park.by_deadline || (c->extra && c->extra->write_deadline_ms) || !c->write_timeout_ms)
+		return false;
+	deadline = conn_ack_deadline(c, w->since_ms, c->write_timeout_ms, &owes);
+	if (deadline <= poller_now_ms(conn_poller(c)))
+		return false;
+	park_set_until(&w->park, conn_ack_look_at(c, deadline));
+	return true;
+}
+
 static bool conn_wait_end_write(struct park *k, int *why)
 {
 	struct conn_wait *w = container_of(k, struct conn_wait, park);
@@ -89,6 +109,8 @@ static bool conn_wait_end_write(struct park *k, int *why)
 
 	if (c->io->writer != w)
 		return false; /* that very attempt made room, or failed */
+	if (r >= 0 && *why == -ETIMEDOUT && conn_wait_write_goes_on(c, w))
+		return false;
 	c->io->writer = NULL;
 	if (r < 0)
 		*why = r;
@@ -117,7 +139,7 @@ static uint64_t conn_wait_read_limit(struct np_conn *c, struct conn_limit *l)
 static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, size_t room, uint64_t until_ms,
 			  park_end_fn end)
 {
-	struct conn_wait w = { .c = c, .n = n, .room = room };
+	struct conn_wait w = { .c = c, .n = n, .room = room, .since_ms = poller_now_ms(conn_poller(c)) };
 	int r = park_init(&w.park, end);
 
 	if (r < 0)
@@ -127,8 +149,7 @@ static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, 
 	conn_enter(c);
 	r = park_wait(&w.park, until_ms);
 	conn_leave(c);
-	/* The fiber's deadline keeps its own name: the connection has not run into a limit of its own. */
-	return r == -ETIMEDOUT && !w.park.by_deadline ? -NP_EREADTIMEOUT : r;
+	return r;
 }
 
 /*

@@ -118,6 +118,8 @@ static inline int submit(struct np_conn *c)
 	if (c->group->memory.max)
 		conn_memory_grew(c->group); /* peers that do not read hold memory too */
 	c->io->submitted = linkbuf_len(&c->io->out);
+	if ((c->flags & CONN_REQUEST) && conn_unsent(c))
+		conn_request_over(c);
 	return conn_unsent(c) != 0;
 }
 

@@ -46,6 +46,8 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.at_limit += facts_read(&s->stations[i]->at_limit);
 		v.shed += facts_read(&s->stations[i]->shed);
 		v.memory_closed += facts_read(&s->stations[i]->group.memory.closed);
+		v.handler_errors += facts_read(&s->stations[i]->group.handler_errors);
+		v.cut += facts_read(&s->stations[i]->group.cut);
 	}
 	pthread_mutex_unlock(&s->facts);
 	return sys_opts_give(ret, &v, sizeof v);

@@ -47,7 +47,7 @@ static struct guest *guest_make(struct seat *s, void *arg)
 		.handlers = &t->handlers,
 		.arg = arg,
 		.limits = CONN_DEFAULT_LIMITS,
-		.linger_ms = CONN_DEFAULT_LINGER_MS,
+		.rules = CONN_DEFAULT_RULES,
 		.load = &t->load,
 		.on_empty = leave,
 	};

@@ -61,12 +61,14 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 		return r;
 	d->backlog = d->backlog ? d->backlog : BACKLOG;
 	d->linger_ms = d->linger_ms ? d->linger_ms : CONN_DEFAULT_LINGER_MS;
+	d->min_rate = d->min_rate ? d->min_rate : CONN_DEFAULT_MIN_RATE;
 	d->in_high = d->in_high ? d->in_high : limits.in_high;
 	d->in_max = d->in_max ? d->in_max : limits.in_max;
 	d->out_high = d->out_high ? d->out_high : limits.out_high;
 	d->send_high = d->send_high ? d->send_high : limits.send_high;
 	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
-	    d->linger_ms < 0 || d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
+	    d->linger_ms < NP_NOW || d->min_rate < -1 || d->request_timeout_ms < -1 ||
+	    d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
 	if (r < 0)
@@ -96,7 +98,11 @@ static struct station *station_new(struct np_server *s, unsigned index)
 		.read_timeout_ms = o->read_timeout_ms,
 		.write_timeout_ms = o->write_timeout_ms,
 		.idle_timeout_ms = o->idle_timeout_ms,
-		.linger_ms = o->linger_ms,
+		.rules = {
+			.linger_ms = o->linger_ms,
+			.min_rate = o->min_rate,
+			.request_timeout_ms = o->request_timeout_ms > 0 ? o->request_timeout_ms : 0,
+		},
 		.half_open = o->half_open,
 		.load = &st->own_load,
 	};

@@ -704,7 +704,7 @@ static int ask_for_nonsense(struct np_conn *c, void *arg)
 	bad += np_conn_set_read_timeout(c, -1) != -EINVAL;
 	bad += np_conn_set_write_timeout(c, -1) != -EINVAL;
 	bad += np_conn_set_idle_timeout(c, -1) != -EINVAL;
-	bad += np_conn_set_linger(c, -1) != -EINVAL;
+	bad += np_conn_set_linger(c, -3) != -EINVAL;
 	bad += np_conn_set_user_timeout(c, -1) != -EINVAL;
 	bad += np_conn_set_watermarks(c, 100, 0, 50, 0) != -EINVAL;
 	saw.result = bad;

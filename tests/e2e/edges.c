@@ -234,6 +234,12 @@ static void wait_for_a_word(int sock, void *arg)
 	child_hear(sock);
 }
 
+static void close_now(struct np_conn *c, void *arg)
+{
+	np_conn_set_linger(c, NP_NOW);
+	np_conn_close(c);
+}
+
 /*
  * close(2) does not end what a child of another thread's fork still holds: the old connection goes on
  * reporting to the epoll instance, under a descriptor number and a slot that are another's by now.
@@ -249,7 +255,7 @@ START_TEST(a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs
 	peer_send(old, "mine", 4);
 	peer_recv(old, back, 4);
 	child_start(&child, wait_for_a_word, NULL);
-	np_conn_abort(saw.conn);
+	ck_assert_int_eq(np_conn_post(saw.conn, close_now, NULL), 0);
 	AWAIT(saw.closes == 1);
 	np_conn_unref(saw.conn);
 
@@ -265,13 +271,36 @@ START_TEST(a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs
 	}
 	ck_assert_int_eq(saw.requests, 22);
 	ck_assert_int_eq(saw.closes, 1);
+	peer_expect_eof(old); /* the FIN did not wait for the child */
 
 	child_say(child.sock, 'x');
 	child_join(&child);
-	ck_assert_int_eq((int)recv(old, back, 1, 0), -1); /* now the abort reaches the peer */
-	ck_assert_int_eq(errno, ECONNRESET);
 	peer_close(&old);
 	peer_close(&new);
+	serve_end();
+}
+END_TEST
+
+START_TEST(nor_does_it_keep_an_abort_from_the_peer)
+{
+	struct child child;
+	char back[4];
+	int fd;
+
+	given(echo);
+	fd = serve_connect(0);
+	peer_send(fd, "mine", 4);
+	peer_recv(fd, back, 4);
+	child_start(&child, wait_for_a_word, NULL);
+	np_conn_abort(saw.conn);
+	ck_assert_int_eq((int)recv(fd, back, 1, 0), -1);
+	ck_assert_int_eq(errno, ECONNRESET);
+
+	child_say(child.sock, 'x');
+	child_join(&child);
+	AWAIT(saw.closes == 1);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
 	serve_end();
 }
 END_TEST
@@ -287,6 +316,7 @@ int main(void)
 	tcase_add_test(t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
 	tcase_add_test(t, a_reply_of_1_mib_in_flight_at_close_survives_pipelined_garbage_behind_the_last_request);
 	tcase_add_test(t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
+	tcase_add_test(t, nor_does_it_keep_an_abort_from_the_peer);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

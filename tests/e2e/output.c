@@ -275,7 +275,7 @@ START_TEST(a_write_timeout_in_the_middle_of_a_file_sticks_and_resets)
 {
 	int fd;
 
-	given(send_the_file, NP_OPTS(np_server_opts, .write_timeout_ms = 30));
+	given(send_the_file, NP_OPTS(np_server_opts, .write_timeout_ms = 30, .min_rate = 1 << 30));
 	given_file(BIG);
 	fd = asked(0);
 	AWAIT(ut.sticky != 0);
@@ -418,7 +418,7 @@ START_TEST(done_runs_once_however_the_connection_ends_with_bytes_unsent)
 	int fd;
 
 	given(by_reference[_i / ENDS],
-	      NP_OPTS(np_server_opts, .linger_ms = 50, .write_timeout_ms = how == timed_out ? 30 : 0));
+	      NP_OPTS(np_server_opts, .linger_ms = 50, .min_rate = 1 << 30, .write_timeout_ms = how == timed_out ? 30 : 0));
 	ut.file = -1;
 	fd = asked(0);
 	how(&fd);

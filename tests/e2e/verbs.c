@@ -2,8 +2,9 @@
 /*
  * verbs: every verb of netpoll/conn.h in every state of a connection
  *
- * One table says what each returns. A connection that is gone is looked at through a reference; what a
- * verb attached to it then would be found by the assertions of its end, and by a leak checker.
+ * One table says what each returns. A connection that is gone is looked at through a reference;
+ * what a verb attached to it then would be found by the assertions of its end, and by a leak
+ * checker.
  */
 #include <errno.h>
 #include <netpoll/conn.h>
@@ -361,7 +362,9 @@ START_TEST(one_that_on_prepare_refuses_is_gone_and_its_reference_good)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ ends that begin in on_prepare */
+/*
+ * ------------------------------------------------------------------ ends that begin in on_prepare
+ */
 
 static int ended_in_prepare(struct np_conn *c, void *arg)
 {
@@ -396,7 +399,10 @@ static int last_read(int fd)
 	return recv(fd, &c, 1, 0) == 0 ? 0 : errno;
 }
 
-/* The timer of its linger must not stay armed on memory that is given back; the next connection takes the same. */
+/*
+ * The timer of its linger must not stay armed on memory that is given back; the next connection
+ * takes the same.
+ */
 START_TEST(closed_and_refused_in_on_prepare_leaves_nothing_behind)
 {
 	int fd = given_one_ended_in_prepare("close", 1), again;
@@ -440,7 +446,10 @@ START_TEST(aborted_in_on_prepare_ends_with_rst_and_on_close_alone)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ what is not the caller's to give */
+/*
+ * ------------------------------------------------------------------ what is not the caller's to
+ * give
+ */
 
 static int send_what_is_not_its_own(struct np_conn *c, void *arg)
 {

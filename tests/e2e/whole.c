@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* whole: a limit holds for the whole of what it bounds, and not for each piece that a peer cuts it into */
+/*
+ * whole: a limit holds for the whole of what it bounds, and not for each piece that a peer cuts it
+ * into
+ */
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <poll.h>
@@ -35,7 +38,10 @@ static void given(int (*on_request)(struct np_conn *, void *), const struct np_s
 	serve(1, &h, NULL, o);
 }
 
-/* A byte every 20 ms until the server has come to a result, or a thousand of them. Return: how many it took. */
+/*
+ * A byte every 20 ms until the server has come to a result, or a thousand of them. Return: how many
+ * it took.
+ */
 static int drip(int fd)
 {
 	int n;
@@ -135,6 +141,120 @@ START_TEST(lines_longer_and_shorter_than_in_high_keep_their_bounds_in_any_pieces
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a request */
+
+/* Every wait is short; the request is long. */
+static int read_for_ever(struct np_conn *c, void *arg)
+{
+	char b;
+	ssize_t n;
+
+	saw.requests++;
+	while ((n = np_conn_read(c, &b, 1)) == 1)
+		;
+	saw.result = (int)n;
+	return (int)n;
+}
+
+static const struct np_server_opts short_request = { .sz = sizeof short_request, .request_timeout_ms = 300 };
+
+START_TEST(a_request_timeout_is_not_stretched_by_a_drip)
+{
+	int fd, n;
+
+	given(read_for_ever, &short_request);
+	fd = serve_connect(0);
+	n = drip(fd);
+	ck_assert_int_eq(saw.result, -ETIMEDOUT);
+	ck_assert_int_lt(n, 150);
+	peer_drain(fd);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.why, -ETIMEDOUT);
+	serve_end();
+}
+END_TEST
+
+/* Returns each time: the request that it asks more for is still the same. */
+static int want_more(struct np_conn *c, void *arg)
+{
+	saw.requests++;
+	return np_conn_want(c, np_conn_len(c) + 1);
+}
+
+START_TEST(nor_where_the_handler_returns_and_asks_for_more)
+{
+	int fd, n;
+
+	given(want_more, &short_request);
+	fd = serve_connect(0);
+	for (n = 0; n < 1000 && !saw.why && send(fd, "x", 1, MSG_NOSIGNAL) == 1; n++)
+		poll(NULL, 0, 20);
+	peer_drain(fd);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.why, -ETIMEDOUT);
+	ck_assert_int_gt(saw.requests, 1);
+	ck_assert_int_lt(n, 1000);
+	serve_end();
+}
+END_TEST
+
+static int answer(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, 1);
+
+	saw.requests++;
+	if (r == 0)
+		r = np_conn_write(c, "a", 1);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+/* Connections live longer than one request may, whether requests follow each other or not. */
+START_TEST(requests_that_are_answered_in_time_may_go_on_for_longer)
+{
+	uint64_t end;
+	char c;
+	int fd;
+
+	given(answer, &short_request);
+	fd = serve_connect(0);
+	for (end = now_ms() + 1000; now_ms() < end;) {
+		peer_send(fd, "?", 1);
+		peer_recv(fd, &c, 1);
+		poll(NULL, 0, 5);
+	}
+	poll(NULL, 0, 700); /* and nothing is asked for a while */
+	peer_send(fd, "??", 2);
+	peer_recv(fd, &c, 1);
+	peer_recv(fd, &c, 1);
+	ck_assert_int_eq(saw.closes, 0);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+static int answer_later(struct np_conn *c, void *arg)
+{
+	np_conn_hold(c);
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+START_TEST(an_answer_that_is_owed_under_a_hold_is_bounded_as_well)
+{
+	int fd;
+
+	given(answer_later, &short_request);
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	peer_expect_eof(fd);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.why, -ETIMEDOUT);
+	serve_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ main */
 
 int main(void)
@@ -145,6 +265,12 @@ int main(void)
 	tcase_add_test(t, a_read_timeout_of_a_line_is_not_stretched_by_a_byte_now_and_then);
 	tcase_add_test(t, a_line_far_above_in_high_is_read_in_one_walk);
 	tcase_add_test(t, lines_longer_and_shorter_than_in_high_keep_their_bounds_in_any_pieces);
+	suite_add_tcase(s, t);
+	t = tcase_create("request");
+	tcase_add_test(t, a_request_timeout_is_not_stretched_by_a_drip);
+	tcase_add_test(t, nor_where_the_handler_returns_and_asks_for_more);
+	tcase_add_test(t, requests_that_are_answered_in_time_may_go_on_for_longer);
+	tcase_add_test(t, an_answer_that_is_owed_under_a_hold_is_bounded_as_well);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

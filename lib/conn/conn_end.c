@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn_end: how a connection ends, and the one place that decides between FIN and RST
+ *
+ * A peer that sees FIN has all that was flushed; one that sees RST may have. Where flushed bytes
+ * are lost on this side of the kernel (CONN_CUT), and after an abort (CONN_RESET), the connection
+ * is reset. Everything else ends in a plain close(2), behind which the kernel goes on delivering:
+ * SO_LINGER 0 would destroy replies that arrive. The table of all ways is in netpoll/conn.h.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "conn/conn.h"
+#include "sys/ack.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+/* ------------------------------------------------------------------ counts */
+
+/* One writer; others read: a plain store that is never torn. */
+static void end_publish(uint64_t *word, uint64_t v)
+{
+	__atomic_store_n(word, v, __ATOMIC_RELAXED);
+}
+
+void conn_group_opened(struct conn_group *g)
+{
+	g->n++;
+	end_publish(&g->load->conns, g->n);
+	end_publish(&g->load->accepted_total, g->load->accepted_total + 1);
+}
+
+static void end_group_closed(struct conn_group *g)
+{
+	g->n--;
+	end_publish(&g->load->conns, g->n);
+	end_publish(&g->load->closed_total, g->load->closed_total + 1);
+	if (g->on_closed)
+		g->on_closed(g);
+	if (g->n == 0 && g->on_empty)
+		g->on_empty(g);
+}
+
+/*
+ * References may outlive the server, whose group this was: a connection that is gone belongs to
+ * none. (One whose group hears on_freed has it to itself, and keeps it.)
+ */
+static void end_leave_group(struct np_conn *c)
+{
+	static const struct np_handlers none = { .sz = sizeof none };
+	static struct conn_group gone = { .handlers = &none };
+
+	if (!c->group->on_freed)
+		c->group = &gone;
+}
+
+/* ------------------------------------------------------------------ closing */
+
+int conn_not_open(const struct np_conn *c)
+{
+	if (conn_state(c) == CONN_OPEN)
+		return 0;
+	return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : conn_read_end(c);
+}
+
+/* Waiters come back with the reason; what is being built and was not flushed is dropped. */
+static void end_verbs(struct np_conn *c, int why)
+{
+	if (!c->why)
+		c->why = why ? why : -NP_ECLOSED;
+	conn_wake_reader(c, conn_read_end(c));
+	conn_wake_writer(c, -NP_ECLOSED);
+}
+
+/*
+ * In on_prepare there is nothing to end yet, and a refusal may follow: conn_start() carries it out.
+ */
+static bool end_is_remembered(struct np_conn *c, enum conn_state s, int why)
+{
+	if (watch_is_open(&c->watch))
+		return false;
+	conn_set_state(c, s);
+	if (!c->why)
+		c->why = why ? why : -NP_ECLOSED;
+	return true;
+}
+
+void conn_lost(struct np_conn *c, int err)
+{
+	c->flags |= CONN_CUT;
+	if (!c->why || c->why == -NP_ECLOSED)
+		c->why = err;
+}
+
+void conn_begin_close(struct np_conn *c, int why)
+{
+	conn_assert_owner(c);
+	if (conn_state(c) > CONN_OPEN || end_is_remembered(c, CONN_CLOSING, why))
+		return;
+	conn_take_sendq(c); /* what was sent before the close is delivered */
+	if (conn_state(c) > CONN_OPEN)
+		return;
+	conn_set_state(c, CONN_CLOSING);
+	if (c->io && c->io->file) { /* its middle has no end to be delivered */
+		c->tx_err = -NP_ECLOSED;
+		conn_drop_output(c);
+	}
+	end_verbs(c, why);
+	conn_arm_linger(c);
+	/*
+	 * From here on input is thrown away, paused or full as it may have been: a peer that cannot
+	 * send may not read either, and what is unread at close(2) makes the kernel send RST.
+	 */
+	if (!(c->flags & CONN_RX_END))
+		watch_want(&c->watch, WATCH_IN);
+	conn_later(c);
+}
+
+void conn_die(struct np_conn *c, int why)
+{
+	conn_assert_owner(c);
+	if (conn_state(c) >= CONN_DEAD || end_is_remembered(c, CONN_DEAD, why))
+		return;
+	conn_set_state(c, CONN_DEAD);
+	if (conn_unsent(c) || (c->io && c->io->file))
+		c->flags |= CONN_CUT;
+	end_verbs(c, why);
+	timer_disarm(&c->timer);
+	watch_stop(&c->watch, WATCH_IN | WATCH_OUT | WATCH_GONE);
+	conn_later(c);
+}
+
+void conn_abort(struct np_conn *c, int why)
+{
+	if (conn_state(c) >= CONN_DEAD)
+		return;
+	c->flags |= CONN_RESET;
+	conn_die(c, why);
+}
+
+void conn_send_fin(struct np_conn *c)
+{
+	c->flags |= CONN_FIN_SENT;
+	if (!(c->flags & CONN_SOCKET))
+		conn_die(c, 0);
+	else if (sys_shutdown(c->watch.fd, SHUT_WR) < 0 && conn_state(c) > CONN_OPEN)
+		conn_die(c, 0); /* ENOTCONN: the peer's RST was first */
+}
+
+/* NP_NOW: what the kernel has not taken by now is lost; what it has, it delivers. */
+static void end_now(struct np_conn *c)
+{
+	if (conn_unsent(c))
+		conn_lost(c, -NP_EWRITETIMEOUT);
+	else if (!(c->flags & CONN_RX_END))
+		conn_discard(c);
+	conn_die(c, 0);
+}
+
+void conn_settle_closing(struct np_conn *c)
+{
+	bool now = conn_rules(c)->linger_ms == NP_NOW;
+
+	if (conn_unsent(c) && conn_tx(c) > 0) {
+		if (now)
+			end_now(c);
+		return; /* the watch goes on, linger_ms runs */
+	}
+	if (c->tx_err || (c->flags & CONN_RX_END)) {
+		conn_die(c, 0);
+		return;
+	}
+	if (!(c->flags & CONN_FIN_SENT))
+		conn_send_fin(c);
+	if (conn_state(c) != CONN_CLOSING)
+		return;
+	conn_set_state(c, CONN_LINGER);
+	if (now) {
+		end_now(c);
+		return;
+	}
+	conn_arm_linger(c);
+	watch_want(&c->watch, WATCH_IN);
+}
+
+/* ------------------------------------------------------------------ gone */
+
+/*
+ * RST goes out as late as this, so that on_close can still ask for the peer's address, which a
+ * reset socket has not. Where the kernel refuses it, SO_LINGER does it in close(2), unless another
+ * process has a duplicate.
+ */
+static void end_reset(struct np_conn *c)
+{
+	struct linger l = { .l_onoff = 1, .l_linger = 0 };
+
+	if (c->watch.fd < 0 || !(c->flags & CONN_INET))
+		return;
+	if (sys_tcp_reset(c->watch.fd) < 0)
+		sys_setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+}
+
+void conn_gone(struct np_conn *c)
+{
+	struct conn_group *g = c->group;
+	bool counted = !list_empty(&c->link);
+
+	conn_set_state(c, CONN_GONE);
+	if (!c->why)
+		c->why = -NP_ECLOSED;
+	timer_disarm(&c->timer);
+	conn_drop_sendq(c);
+	watch_drop(&c->watch);
+	if (c->flags & (CONN_CUT | CONN_RESET))
+		end_reset(c);
+	sys_close(&c->watch.fd);
+	conn_io_put(c);
+	conn_extra_drop(c);
+	list_remove(&c->link);
+	end_leave_group(c);
+	if (c->flags & CONN_CUT)
+		end_publish(&g->cut, g->cut + 1);
+	if (counted)
+		end_group_closed(g);
+	np_conn_unref(c);
+}
+
+void conn_finish(struct np_conn *c)
+{
+	struct conn_group *g = c->group;
+
+	conn_callbacks_run(c);
+	if (g->handlers->on_close) {
+		poller_note_handler(g->poller, g->handlers->on_close);
+		g->handlers->on_close(c, g->arg);
+	}
+	conn_gone(c);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ack: what the other side of a descriptor has taken of the bytes that the kernel took from us */
+#ifndef SYS_ACK_H
+#define SYS_ACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sys_ack {
+	/*
+	 * Bytes that the kernel holds and the peer has not taken. TCP: not acknowledged; our FIN
+	 * counts as one, and it stays up after the peer's RST. A unix socket: memory, which moves
+	 * by whole packets: that it fell says something, how far does not. A pipe or a tty: bytes.
+	 */
+	size_t queued;
+	uint64_t acked; /* TCP: bytes ever acknowledged, the FIN and a dialed connection's SYN included; else 0 */
+	bool over;      /* TCP: there is no connection any more: RST, or the kernel gave it up */
+};
+
+/* @tcp: an AF_INET or AF_INET6 stream. Return: 0, or what ioctl(2) or getsockopt(2) says. */
+int sys_ack(int fd, bool tcp, struct sys_ack *ret);
+
+/*
+ * sys_tcp_reset() - RST, at once
+ *
+ * SO_LINGER and close(2) send it when the last duplicate of the descriptor is closed, which may be
+ * another process's.
+ * Return: 0 or what connect(2) says.
+ */
+int sys_tcp_reset(int fd);
+
+#endif
