@@ -13,3 +13,7 @@ lint: lint-behaviours
 check-siege:                            ## 16 000 peers that hold memory, against memory_max; prints memory and latencies
 	$(Q)NP_SIEGE=1 $(MAKE) --no-print-directory run-tests NP_TESTS='^e2e/memory_max$$'
 	$(Q)grep siege: $(O)/logs/e2e-memory_max.log
+
+.PHONY: check-steady
+check-steady:                           ## clients of 10, 100 and 640 KiB/s against clocks of 200 ms; minutes
+	$(Q)NP_STEADY=1 CK_DEFAULT_TIMEOUT=500 $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/patience$$'
