@@ -287,6 +287,15 @@ NP_API int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_
 				  size_t send_high);
 NP_API void np_conn_pause_read(struct np_conn *c);
 NP_API void np_conn_resume_read(struct np_conn *c);
+/*
+ * np_conn_cancel_on_leave() - a handler that works for a peer that has left need not go on
+ *
+ * The waits of the handler, whatever it waits for, then end with -ECANCELED, now and until it has
+ * returned: after a reset or a hangup always, after a FIN unless half_open is set, for a peer that
+ * shuts its writing side may still want the answer. A peer that has left already counts. To be set
+ * in on_prepare, on_connect or the handler; off by default. Return: 0; -NP_ECLOSED.
+ */
+NP_API int np_conn_cancel_on_leave(struct np_conn *c, bool on);
 /* Takes effect at the next call, at once when input is waiting. -ENOMEM. */
 NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg);
 /* LIFO, before on_close, fd still open. Return: 0; -NP_ECLOSED after close began; -ENOMEM. */

@@ -126,8 +126,10 @@ static void conn_event(struct watch *w, unsigned ready)
 {
 	struct np_conn *c = container_of(w, struct np_conn, watch);
 
-	if (ready & WATCH_GONE)
+	if (ready & WATCH_GONE) {
 		peer_gone(c);
+		conn_cancel_left(c);
+	}
 	if (ready & WATCH_OUT && conn_state(c) <= CONN_CLOSING) {
 		conn_tx(c);
 		if (conn_state(c) == CONN_CLOSING || (c->flags & (CONN_RX_END | CONN_WR_SHUT)))
@@ -303,7 +305,7 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 
 	if (conn_state(c) != CONN_OPEN)
 		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
-	if (conn_unsent(c) || mailbox_any(&c->sendq) || (c->io && (c->io->reader || c->io->writer)))
+	if (conn_unsent(c) || mailbox_any(&c->sendq) || (c->io && (c->io->reading || c->io->writing)))
 		return -EBUSY;
 	if (ret_in && n) {
 		r = np_linkbuf_slice(&c->io->in, n, &in);

@@ -53,6 +53,7 @@ enum conn_flag {
 	CONN_REQUEST     = 1 << 14, /* a request has begun, and its timeout runs */
 	CONN_CUT         = 1 << 16, /* flushed bytes were lost on this side of the kernel: RST */
 	CONN_RESET       = 1 << 17, /* np_conn_abort(): RST */
+	CONN_CANCEL      = 1 << 18, /* np_conn_cancel_on_leave() */
 	CONN_PAUSED      = 1 << 11, /* np_conn_pause_read() */
 	CONN_RX_FULL     = 1 << 12, /* input stands at its limit */
 	CONN_END_HANDLED = 1 << 13, /* on_request has been called at EOF and left the rest alone */
@@ -130,6 +131,7 @@ struct conn_io {
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;
+	bool reading, writing; /* a verb that waits owns the input, or output, until its fiber has run again */
 	struct conn_file *file; /* goes out when nothing is unsent; its fiber is the writer */
 	bool warm;
 	/* conn_clock.c */
@@ -416,6 +418,8 @@ int conn_read_end(const struct np_conn *c);
 /* ---- conn_serve.c: the handler fiber */
 bool conn_has_request(const struct np_conn *c);
 void conn_serve(struct np_conn *c);
+/* The handler of a peer that has left for good is cancelled, if that was asked for. */
+void conn_cancel_left(struct np_conn *c);
 /* The descriptor of the connection whose handler @f runs; -1: it runs none. Async-signal-safe. */
 int conn_fd_of_fiber(const struct fiber *f);
 

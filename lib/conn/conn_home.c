@@ -134,7 +134,7 @@ void conn_io_shrink(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
 
-	if (io->reader || io->writer || (c->flags & (CONN_SERVING | CONN_LATER | CONN_REQUEST)) || io->call_at > 1)
+	if (io->reading || io->writing || (c->flags & (CONN_SERVING | CONN_LATER | CONN_REQUEST)) || io->call_at > 1)
 		return;
 	if (io->held || linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
 		return;

@@ -9,14 +9,14 @@
 /* A fiber that is parked in a read owns the input; nobody may take bytes from under it. */
 static inline bool taken(const struct np_conn *c)
 {
-	return c->io && c->io->reader;
+	return c->io && c->io->reading;
 }
 
 /* The common case, without a call: the bytes are there, and nobody waits for them. */
 static inline bool conn_read_has(const struct np_conn *c, size_t n)
 {
 	conn_assert_owner(c);
-	return c->io && !c->io->reader && linkbuf_len(&c->io->in) >= n;
+	return c->io && !c->io->reading && linkbuf_len(&c->io->in) >= n;
 }
 
 static __attribute__((noinline)) int conn_read_wait(struct np_conn *c, size_t n)

@@ -166,6 +166,7 @@ void conn_rx_ended(struct np_conn *c, int err)
 	if (err && !c->why)
 		c->why = err;
 	watch_stop(&c->watch, WATCH_IN);
+	conn_cancel_left(c);
 	conn_later(c); /* on_disconnect, and perhaps the end */
 }
 

@@ -79,7 +79,7 @@ static void serve_request_over(struct np_conn *c)
 /* A peer that left is no failure of the handler's: it returned what its verb said. */
 static bool serve_is_failure(const struct np_conn *c, int r)
 {
-	return conn_state(c) == CONN_OPEN && !((c->flags & CONN_LEFT) && np_err_is_closed(r));
+	return conn_state(c) == CONN_OPEN && !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED));
 }
 
 static void serve_failed(struct np_conn *c, const void *fn, int r)
@@ -170,6 +170,7 @@ static void serve(void *arg)
 
 	conn_enter(c);
 	c->io->handler = fiber_self();
+	conn_cancel_left(c);
 	if (!(c->flags & CONN_CONNECTED) && conn_state(c) == CONN_OPEN)
 		call_connect(c);
 	if (has_request(c)) {
@@ -218,6 +219,31 @@ void conn_serve(struct np_conn *c)
 		c->flags &= ~(uint32_t)CONN_SERVING;
 		conn_begin_close(c, r);
 	}
+}
+
+/* A peer that has shut its writing side may wait for its answer still, where half_open says so. */
+static bool serve_has_left(const struct np_conn *c)
+{
+	if (c->rx_err || (c->watch.flags & (WATCH_HUP | WATCH_ERR)))
+		return true;
+	return (c->flags & CONN_LEFT) && !(c->flags & CONN_HALF_OPEN);
+}
+
+void conn_cancel_left(struct np_conn *c)
+{
+	struct fiber *f = conn_handler(c);
+
+	if (f && (c->flags & CONN_CANCEL) && serve_has_left(c))
+		park_cancel_fiber(f);
+}
+
+int np_conn_cancel_on_leave(struct np_conn *c, bool on)
+{
+	if (conn_state(c) == CONN_GONE)
+		return -NP_ECLOSED;
+	c->flags = (c->flags & ~(uint32_t)CONN_CANCEL) | (on ? CONN_CANCEL : 0);
+	conn_cancel_left(c);
+	return 0;
 }
 
 int conn_fd_of_fiber(const struct fiber *f)

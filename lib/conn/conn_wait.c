@@ -136,8 +136,8 @@ static uint64_t conn_wait_read_limit(struct np_conn *c, struct conn_limit *l)
 	return l->ms;
 }
 
-static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, size_t room, uint64_t until_ms,
-			  park_end_fn end)
+static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, bool *owned, size_t n, size_t room,
+			  uint64_t until_ms, park_end_fn end)
 {
 	struct conn_wait w = { .c = c, .n = n, .room = room, .since_ms = poller_now_ms(conn_poller(c)) };
 	int r = park_init(&w.park, end);
@@ -145,9 +145,11 @@ static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, size_t n, 
 	if (r < 0)
 		return r;
 	*slot = &w;
+	*owned = true; /* also between its wake and its run: what it was woken for is its own */
 	conn_rx_resume(c); /* a reader may have raised the limit */
 	conn_enter(c);
 	r = park_wait(&w.park, until_ms);
+	*owned = false;
 	conn_leave(c);
 	return r;
 }
@@ -166,7 +168,7 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 	r = conn_io_get(c, &io);
 	if (r < 0)
 		return r;
-	if (io->reader)
+	if (io->reading)
 		return -NP_ECONCURRENT;
 	while (linkbuf_len(&io->in) < n) {
 		if (n > conn_limits(c)->in_max)
@@ -183,7 +185,7 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 			if (r < 0 && conn_state(c) != CONN_OPEN)
 				continue;
 		}
-		r = conn_wait_park(c, &io->reader, n, room, conn_wait_read_limit(c, l), conn_wait_end_read);
+		r = conn_wait_park(c, &io->reader, &io->reading, n, room, conn_wait_read_limit(c, l), conn_wait_end_read);
 		if (r < 0)
 			return r;
 	}
@@ -194,9 +196,9 @@ int conn_wait_output(struct np_conn *c, size_t at_most)
 {
 	struct conn_io *io = c->io;
 
-	if (io->writer)
+	if (io->writing)
 		return -NP_ECONCURRENT;
-	return conn_verb_ends(c, conn_wait_park(c, &io->writer, at_most, 0,
+	return conn_verb_ends(c, conn_wait_park(c, &io->writer, &io->writing, at_most, 0,
 						conn_wait_limit(c, c->write_timeout_ms,
 								c->extra ? c->extra->write_deadline_ms : 0),
 						conn_wait_end_write));

@@ -16,7 +16,7 @@ int conn_unwritable(const struct np_conn *c)
 		return c->tx_err;
 	if (c->flags & CONN_WR_SHUT)
 		return -EPIPE;
-	return c->io && c->io->writer ? -NP_ECONCURRENT : 0;
+	return c->io && c->io->writing ? -NP_ECONCURRENT : 0;
 }
 
 /* Attaches the output. Return: 0; or why nothing can be written, which is told the exchange. */
@@ -30,7 +30,7 @@ static __attribute__((noinline)) int writable_slow(struct np_conn *c)
 
 static inline bool can_write(const struct np_conn *c)
 {
-	return c->io && conn_state(c) <= CONN_OPEN && !c->tx_err && !(c->flags & CONN_WR_SHUT) && !c->io->writer;
+	return c->io && conn_state(c) <= CONN_OPEN && !c->tx_err && !(c->flags & CONN_WR_SHUT) && !c->io->writing;
 }
 
 /*

@@ -2,9 +2,9 @@
 /*
  * patience: a peer that takes its bytes slowly gets them all, and one that takes none is let go
  *
- * Three clocks mean "the peer does nothing": linger, write timeout and idle timeout. Each is far shorter than
- * the transfer. NP_STEADY=1 (make check-steady) runs clients of 10 and 100 KiB/s, whose kernels acknowledge
- * nothing for seconds.
+ * Three clocks mean "the peer does nothing": linger, write timeout and idle timeout. Each is far
+ * shorter than the transfer. NP_STEADY=1 (make check-steady) runs clients of 10 and 100 KiB/s,
+ * whose kernels acknowledge nothing for seconds.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -113,7 +113,10 @@ static void given_client(struct client k)
 	peer_send(at->fd, &index, 1);
 }
 
-/* A twentieth of what it reads in a second, twenty times a second, without a pause and without catching up. */
+/*
+ * A twentieth of what it reads in a second, twenty times a second, without a pause and without
+ * catching up.
+ */
 static void read_steadily(struct client *k)
 {
 	static char got[MIB];

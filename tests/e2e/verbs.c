@@ -87,6 +87,9 @@ VERB(v_nodelay, np_conn_set_nodelay(c, true))
 VERB(v_marks, np_conn_set_watermarks(c, 1000, 0, 0, 0))
 VERB(v_on_request, np_conn_set_on_request(c, saw.handler, NULL))
 VERB(v_callback, np_conn_add_close_callback(c, nothing, NULL))
+VERB(v_cancel, np_conn_cancel_on_leave(c, false))
+VERB(v_request, np_conn_set_request_timeout(c, 60000))
+VERB(v_min_rate, np_conn_set_min_rate(c, 0))
 VERB(v_fd, np_conn_fd(c) < 0 ? -1 : 0)
 VERB(v_poller, np_conn_poller(c))
 VERB(v_error, np_conn_error(c))
@@ -220,6 +223,9 @@ static const struct {
 	{ "nodelay", v_nodelay,         { 0,       0,       0,      CLOSED,  CLOSED } },
 	{ "watermarks", v_marks,        { 0,       0,       0,      CLOSED,  CLOSED } },
 	{ "on_request", v_on_request,   { 0,       0,       0,      0,       CLOSED } },
+	{ "cancel on leave", v_cancel,  { 0,       0,       0,      0,       CLOSED } },
+	{ "request timeout", v_request, { 0,       0,       0,      0,       CLOSED } },
+	{ "min rate", v_min_rate,       { 0,       0,       0,      0,       CLOSED } },
 	{ "close callback", v_callback, { 0,       0,       CLOSED, CLOSED,  CLOSED } },
 	{ "fd", v_fd,                   { 0,       0,       0,      -1,      -1 } },
 	{ "poller", v_poller,           { 0,       0,       0,      0,       0 } },
