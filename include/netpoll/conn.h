@@ -267,12 +267,12 @@ NP_API int np_conn_set_request_timeout(struct np_conn *c, int ms);
  */
 NP_API int np_conn_set_linger(struct np_conn *c, int ms);
 /*
- * np_conn_set_min_rate() - how fast a peer has to take what it is sent, in bytes a second
+ * np_conn_set_min_rate() - down to which rate, in bytes a second, a steady reader keeps its connection
  *
- * A steady reader acknowledges in steps, for its kernel opens the window only when a part of its
- * buffer is free. Idle timeout, write timeout and linger let it do nothing for their own time and,
- * beyond that, as long as reading what it acknowledged last (1 MiB of it at most) takes at this
- * rate; one that never acknowledged a byte gets one second.
+ * It acknowledges in steps, for its kernel opens the window only when a part of its buffer is free.
+ * Idle timeout, write timeout and linger let it do nothing for their own time and, beyond that, as
+ * long as reading what it acknowledged last (512 KiB of it at most) takes at this rate; one that
+ * never acknowledged a byte gets one second. It is no bound on the whole: np_deadline() is.
  * 0: what the server's options say, 10240 by default; -1: none: a peer that took something may stop
  * for ever.
  * Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.

@@ -20,9 +20,9 @@
 #include "conn/conn.h"
 #include "sys/ack.h"
 
-#define NEVER_ACKED_MS 1000u       /* what a peer gets that has acknowledged nothing yet */
-#define BURST_MAX      (1u << 20)  /* a sixteenth of the largest buffer that is not exotic, and as much again */
-#define LOOK_MS        1000u       /* looks apart: a longer one would count many steps as one */
+#define NEVER_ACKED_MS 1000u         /* what a peer gets that has acknowledged nothing yet */
+#define BURST_MAX      (512u * 1024) /* a sixteenth of the largest default buffer, and more */
+#define LOOK_MS        1000u         /* looks apart: a longer one would count many steps as one */
 
 /* ------------------------------------------------------------------ what the peer takes */
 
