@@ -27,6 +27,8 @@
 /* Where worker w's listener of group g is in np_socks, and its counters in np_worker_stats. */
 #define NP_SLOT(g, w) ((__u32)(g) * NP_WORKERS + (__u32)(w))
 
+#define NP_TRACE_BYTES (1u << 20) /* of np_trace */
+
 #define NP_STEER_DIR  "netpoll"
 #define NP_STEER_PROG "np_steer_" /* + g */
 
@@ -49,7 +51,7 @@
 	X(np_table,        __u32, struct np_table,        2 * NP_GROUPS, 0660)  \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
 	X(np_health,       __u32, struct np_health,       NP_WORKERS, 0660)     \
-	X(np_trace,        void,  void,                   1u << 20,   0640)     \
+	X(np_trace,        void,  void,                   NP_TRACE_BYTES, 0640)     \
 	X(np_bell,         void,  void,                   65536u,     0660)     \
 	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
 	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0660)
@@ -96,7 +98,7 @@ struct np_service_ctl {
 	__u32 bell;       /* 1: the next SYN rings np_bell and clears this */
 	__u32 _reserved;
 	__u64 set[NP_WORKERS / 64]; /* "bitmap": bit w % 64 of word w / 64: worker w may be chosen */
-	__u64 _reserved2;
+	__u64 trace_lost; /* decisions that did not fit into np_trace */
 };
 
 /* What was read on the way to a decision, in the order in which it was read. */
@@ -142,6 +144,8 @@ enum np_verdict {
 };
 
 #define NP_TRACE_INPUTS 128u /* a power of two */
+/* Whether a flow is told of: rehash(hash, NP_TRACE_DRAW) & 0xffff is less than np_config.trace. */
+#define NP_TRACE_DRAW 0x7aceu
 
 /* A record of np_trace, a RINGBUF. */
 struct np_decision {
@@ -222,11 +226,13 @@ struct np_config {
 	__u32 rst_confirm;
 	__u32 seed;     /* mixed into the flow hash */
 	__u32 epoch;    /* +1 with each change of a word above */
-	__u32 trace;    /* of 65536 flows, so many are told in np_trace */
+	__u32 trace;    /* of 65536 flows, so many are told in np_trace, until trace_until_ns */
 	__u32 spill;    /* "cpu": a worker with more than so many % of another's load passes on; 0: never */
 	__u32 bound;    /* "maglev": likewise, of the mean load; 0: never */
 	__u32 slow_start_ms; /* a worker's weight grows for so long; 0: it has it at once */
-	__u32 _reserved[18];
+	__u64 trace_until_ns; /* readers of np_trace move it on; past it the program sets trace to 0. Kernel's CLOCK_MONOTONIC */
+	__u32 trace_readers;  /* that have not ended, or have been killed: the last one to end sets trace to 0 */
+	__u32 _reserved[15];
 };
 
 /* np_info[w]: for people to read, and where to look first for a listener: nothing is decided by it. */

@@ -3,7 +3,8 @@
  * steer_trace: some decisions, with every input they used, for whoever reads np_trace
  *
  * Which flows: np_config.trace of 65536, by their hash. While it is 0, each input costs one
- * test of a word. The program for kernels before 5.14 tells nothing: its search is a loop without a
+ * test of a word. Readers move trace_until_ns on for as long as they live; the first SYN past it sets the word to 0,
+ * so that of a reader that was killed nothing is left. The program for kernels before 5.14 tells nothing: its search is a loop without a
  * callback, which the verifier would have to follow through every one of these tests.
  */
 #ifndef STEER_TRACE_H
@@ -11,7 +12,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1u << 20);
+	__uint(max_entries, NP_TRACE_BYTES);
 } np_trace SEC(".maps");
 
 /* A decision while it is made. */
@@ -50,6 +51,26 @@ static __always_inline void note(struct run *r, enum np_input_kind kind, __u32 w
 		steer_note(kind, who, value);
 }
 
+/* A reader that moves the end on meanwhile sets the word again: it does so each time. */
+static __always_inline bool trace_is_over(struct run *r)
+{
+	struct np_config *cfg = (struct np_config *)r->cfg;
+
+	if (bpf_ktime_get_coarse_ns() < *(volatile __u64 *)&cfg->trace_until_ns)
+		return false;
+	*(volatile __u32 *)&cfg->trace = 0;
+	return true;
+}
+
+static __always_inline void trace_count_lost(void)
+{
+	__u32 zero = 0;
+	struct np_service_ctl *ctl = bpf_map_lookup_elem(&np_service, &zero);
+
+	if (ctl)
+		__sync_fetch_and_add(&ctl->trace_lost, 1);
+}
+
 static __always_inline void trace_begin(struct run *r)
 {
 	__u32 of_65536 = *(volatile __u32 *)&r->cfg->trace;
@@ -58,7 +79,7 @@ static __always_inline void trace_begin(struct run *r)
 	if (is_old(r))
 		return;
 	r->s->traced = 0;
-	if (!of_65536 || (rehash(r->s->hash, 0x7ace) & 0xffff) >= of_65536)
+	if (!of_65536 || trace_is_over(r) || (rehash(r->s->hash, NP_TRACE_DRAW) & 0xffff) >= of_65536)
 		return;
 	d = tracing();
 	if (!d)
@@ -89,7 +110,8 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->exact = sees_queues(r);
 	d->fit = r->s->fit;
 	d->worker1 = verdict == NP_VERDICT_SHED ? r->s->full1 : r->s->fit < FIT_NONE ? r->s->worker + 1 : 0;
-	bpf_ringbuf_output(&np_trace, d, sizeof *d, 0);
+	if (bpf_ringbuf_output(&np_trace, d, sizeof *d, 0) < 0)
+		trace_count_lost();
 }
 
 #endif

@@ -15,11 +15,13 @@
 #include "given_hung.h"
 #include "steer/steer.h"
 #include "steer/twin.h"
+#include "support/child.h"
 #include "support/steer.h"
 #include "support/test.h"
 #include "sys/clock.h"
 
-#define WAVE    500 /* np_trace holds more than that */
+#define WAVE    400 /* np_trace holds more than that: nothing is lost, however late the reader */
+_Static_assert(WAVE * (sizeof(struct np_decision) + 8) < NP_TRACE_BYTES, "a wave fits");
 #define WAVES   5
 #define WORKERS 8
 
@@ -30,6 +32,8 @@ struct told {
 	unsigned disagreed, steered, fallback;
 	unsigned of_worker[WORKERS];
 	unsigned tried; /* the most for one SYN */
+	unsigned of_65536; /* 0: all */
+	uint64_t lost;
 	struct np_steer *s;
 };
 
@@ -39,6 +43,7 @@ static int hear(void *arg, const struct np_steer_decision *d)
 	struct told *t = arg;
 
 	t->disagreed += d->twin != 0;
+	t->lost += d->lost;
 	t->steered += !strcmp(d->verdict, "steered");
 	t->fallback += !strcmp(d->verdict, "fallback");
 	t->tried = d->tried > t->tried ? d->tried : t->tried;
@@ -53,7 +58,7 @@ static void *listen_to(void *arg)
 {
 	struct told *t = arg;
 
-	return (void *)(intptr_t)np_steer_trace(t->s, 65536, -1, hear, t);
+	return (void *)(intptr_t)np_steer_trace(t->s, t->of_65536 ? t->of_65536 : 65536, -1, hear, t);
 }
 
 static void put_into(struct rig *r, enum situation what)
@@ -118,6 +123,7 @@ START_TEST(the_twin_agrees_with_every_decision)
 	drive_and_hear(&r, &t);
 	ck_assert_uint_eq(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED), 0);
 	ck_assert_uint_eq(t.disagreed, 0);
+	ck_assert_uint_eq(t.lost, 0);
 	ck_assert_uint_eq(t.steered, rig_stats(&r).steered);
 	ck_assert_uint_eq(t.fallback, rig_stats(&r).fallback_hash);
 	ck_assert_uint_eq(what == NOBODY_IS_FIT ? t.fallback : t.steered, WAVES * WAVE);
@@ -138,11 +144,11 @@ START_TEST(as_many_flows_are_told_of_as_was_asked_for)
 	OWN_STEERING();
 	rig_start(&r, 4, NULL);
 	t.s = r.s;
+	t.of_65536 = 65536 / 8;
 	ck_assert_int_eq(np_steer_trace(r.s, 0, 0, hear, &t), -EINVAL);
 	ck_assert_int_eq(np_steer_trace(r.s, 65537, 0, hear, &t), -EINVAL);
 	ck_assert_int_eq(pthread_create(&thread, NULL, listen_to, &t), 0);
-	AWAIT(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
-	__atomic_store_n(&r.s->maps.config->trace, 65536 / 8, __ATOMIC_RELAXED);
+	AWAIT(__atomic_load_n(&r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536 / 8);
 	for (; t.n < WAVES * WAVE; n++)
 		rig_drive(&r, WAVE);
 	pthread_join(thread, &result);
@@ -171,6 +177,145 @@ START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
 	for (unsigned i = 0; i < WORKERS; i++)
 		__atomic_store_n(&steer_worker_line(r.w[i])->conns, 0, __ATOMIC_RELAXED);
 	rig_stop(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ several readers, and how they end */
+
+static uint32_t traced(const struct rig *r)
+{
+	return __atomic_load_n(&r->s->maps.config->trace, __ATOMIC_RELAXED);
+}
+
+/* Told and lost. It keeps back the first one until it is let go, or lags behind. */
+struct slow {
+	struct np_steer *s;
+	_Atomic(uint64_t) n;
+	_Atomic(bool) go;
+	uint64_t enough;
+};
+
+static int hear_late(void *arg, const struct np_steer_decision *d)
+{
+	struct slow *t = arg;
+
+	while (!t->go)
+		test_pause();
+	t->n += 1 + d->lost;
+	return t->n >= t->enough;
+}
+
+static void *listen_late(void *arg)
+{
+	struct slow *t = arg;
+
+	return (void *)(intptr_t)np_steer_trace(t->s, 65536, -1, hear_late, t);
+}
+
+/* What did not fit is counted with the next one that did. */
+START_TEST(each_decision_is_told_or_counted_as_lost)
+{
+	struct slow t = { .enough = 4 * WAVE };
+	pthread_t thread;
+	void *result;
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 4, NULL);
+	t.s = r.s;
+	ck_assert_int_eq(pthread_create(&thread, NULL, listen_late, &t), 0);
+	AWAIT(traced(&r) == 65536);
+	rig_drive(&r, 4 * WAVE - 1);
+	ck_assert_uint_gt(r.s->maps.service->trace_lost, 0);
+	t.go = true;
+	AWAIT(r.s->maps.service->trace_lost + t.n >= 4 * WAVE - 1);
+	rig_drive(&r, 1); /* there is room again: the last one tells of those lost */
+	pthread_join(thread, &result);
+	ck_assert_int_eq((intptr_t)result, 1);
+	ck_assert_uint_eq(t.n, 4 * WAVE);
+	rig_stop(&r);
+}
+END_TEST
+
+/* Each has all of them, and the first to end leaves the other what it has. */
+START_TEST(two_readers_are_told_of_everything_and_end_apart)
+{
+	struct told a = { .n = 0 }, b = { .n = 0 };
+	pthread_t ta, tb;
+	struct rig r, other;
+	void *result;
+
+	OWN_STEERING();
+	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
+	rig_open(&other, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
+	rig_worker(&r, "127.0.0.1:7811");
+	a.s = r.s;
+	b.s = other.s;
+	ck_assert_int_eq(pthread_create(&ta, NULL, listen_to, &a), 0);
+	AWAIT(__atomic_load_n(&r.s->maps.config->trace_readers, __ATOMIC_RELAXED) == 1);
+	a.n = (WAVES - 1) * WAVE; /* it ends a wave from now */
+	ck_assert_int_eq(pthread_create(&tb, NULL, listen_to, &b), 0);
+	AWAIT(__atomic_load_n(&r.s->maps.config->trace_readers, __ATOMIC_RELAXED) == 2);
+	rig_drive(&r, WAVE);
+	AWAIT(b.n == WAVE);
+	pthread_join(ta, &result);
+	ck_assert_int_eq((intptr_t)result, 1);
+	ck_assert_uint_eq(a.steered, WAVE);
+	ck_assert_uint_eq(traced(&r), 65536);
+	for (unsigned i = 2; i <= WAVES; i++) {
+		rig_drive(&r, WAVE);
+		AWAIT(b.n == i * WAVE);
+	}
+	pthread_join(tb, &result);
+	ck_assert_uint_eq(b.steered, WAVES * WAVE);
+	ck_assert_uint_eq(a.lost + b.lost, 0);
+	ck_assert_uint_eq(traced(&r), 0);
+	rig_stop(&other);
+	rig_stop(&r);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
+}
+END_TEST
+
+static int hear_nothing(void *arg, const struct np_steer_decision *d)
+{
+	return 0;
+}
+
+static void trace_for_ever(int sock, void *arg)
+{
+	struct np_steer *s;
+
+	if (np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s) < 0)
+		child_fail("not joined");
+	np_steer_trace(s, 65536, -1, hear_nothing, NULL);
+}
+
+/* The program ends it at the first SYN past the lease; gc likewise where none comes. */
+START_TEST(a_reader_that_is_killed_leaves_no_tracing_on)
+{
+	struct child c;
+	struct rig r;
+
+	OWN_STEERING();
+	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
+	rig_worker(&r, "127.0.0.1:7812");
+	for (int by_gc = 0; by_gc < 2; by_gc++) {
+		struct np_steer_garbage g;
+
+		np_steer_garbage_init(&g);
+		child_start(&c, trace_for_ever, NULL);
+		AWAIT(traced(&r) == 65536);
+		child_kill(&c);
+		ck_assert_uint_eq(traced(&r), 65536);
+		if (by_gc)
+			AWAIT(np_steer_gc(r.s, &g) == 0 && !traced(&r));
+		else
+			AWAIT((rig_drive(&r, 1), !traced(&r)));
+	}
+	rig_stop(&r);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
 }
 END_TEST
 
@@ -247,6 +392,9 @@ int main(void)
 	tcase_add_loop_test(t, the_twin_agrees_with_every_decision, 0, 2 * policies * SITUATIONS);
 	tcase_add_test(t, who_has_published_too_much_is_not_selected_for_a_look);
 	tcase_add_test(t, as_many_flows_are_told_of_as_was_asked_for);
+	tcase_add_test(t, each_decision_is_told_or_counted_as_lost);
+	tcase_add_test(t, two_readers_are_told_of_everything_and_end_apart);
+	tcase_add_test(t, a_reader_that_is_killed_leaves_no_tracing_on);
 	tcase_add_test(t, the_twin_tells_another_worker_and_other_inputs_apart);
 	tcase_add_test(t, the_twin_takes_any_record);
 	suite_add_tcase(s, t);

@@ -470,17 +470,19 @@ struct np_steer_decision {
 	const char *verdict; /* "steered", "fallback", "rst", "shed", "nonsyn", "migrated" */
 	int twin;            /* 0: the same choice made from the same inputs in userspace has the same end;
 				-ENODATA: there were more inputs than are noted; else a bug of the kernel or of ours */
+	uint64_t lost;       /* decisions before this one that came too fast to be read, since the last one that was told */
 };
 
 /*
  * np_steer_trace() - call fn(arg, d) for the decisions about @of_65536 of all flows, for @ms, -1: for ever
  *
- * Nonzero from fn ends it. Decisions that come too fast to be read are lost, and delay nothing. Nobody
- * else may trace the service meanwhile.
+ * Nonzero from fn ends it. Decisions that come too fast to be read are lost, delay nothing, and are counted. Several
+ * may trace a service: each is told of every decision about its share of the flows. Tracing costs the program
+ * something for as long as somebody traces, and for a second more after a process that was killed.
  *
  * Thread: setup. Lifetime: *d lives during the call.
- * Return: 0, what fn returned; -EINVAL, -EPERM without write access to the service's configuration,
- *         -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE.
+ * Return: 0, what fn returned; -EINTR after a signal handler ran on this thread, for the caller to decide; -EINVAL,
+ *         -EPERM without write access to the service's configuration, -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE.
  */
 NP_API int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 			  int (*fn)(void *arg, const struct np_steer_decision *d), void *arg);

@@ -106,6 +106,7 @@ int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
 	g.owners = sweep_owners(s);
 	g.cpus = sweep_cpus(s);
 	g.workers = sweep_lines(s);
+	trace_sweep(s);
 	steer_unlock(s);
 	return sys_opts_give(ret, &g, sizeof g);
 }

@@ -15,7 +15,8 @@
  *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
  *   gc       what dead processes left behind
  *   control  policy, drain;  params: what policies go by, by name;  stats: what was counted
- *   trace    how single connections were steered;  twin: whether that was right
+ *   trace    how single connections were steered, read from a ring;  decision: in the public words;  twin: whether
+ *            that was right
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
  * groups, but no program and no slots.
@@ -206,6 +207,10 @@ int steer_no_program(struct np_steer *s);
 int steer_may_configure(struct np_steer *s);
 /* A word of np_config: the next SYN goes by it. */
 void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
+
+/* ------------------------------------------------------------------ trace.c */
+/* Ends the tracing of readers that were killed. */
+void trace_sweep(struct np_steer *s);
 
 /* ------------------------------------------------------------------ stats.c */
 /* How many connections worker @w was ever given, retransmitted SYNs and stray ACKs included. 0 or -errno. */

@@ -1,90 +1,140 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* trace: decisions of the program, read out of np_trace. */
+/*
+ * trace: decisions of the program, read out of np_trace by any number of readers
+ *
+ *   np_config        moved by
+ *   trace            the largest share that a reader asks for; 0 by the last reader to end, and by the program once
+ *                    trace_until_ns is past
+ *   trace_until_ns   each reader, LEASE_NS on, several times in that
+ *   trace_readers    +1 and -1 by each reader; one that is killed leaves it too high, and the lease ends
+ */
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
-#include <bpf/libbpf.h>
-
+#include "steer/decision.h"
+#include "steer/ring.h"
 #include "steer/steer.h"
 #include "steer/twin.h"
-#include "steer/words.h"
 #include "sys/clock.h"
 
 #define ALL_FLOWS 65536u
+#define LEASE_NS  1000000000ull
+#define RENEW_MS  100
 
 struct reader {
+	struct np_steer *s;
+	struct ring ring;
+	unsigned of_65536;
+	uint64_t lost;  /* trace_lost as it was last told of */
+	uint64_t until; /* when to end */
 	int (*fn)(void *arg, const struct np_steer_decision *d);
 	void *arg;
-	int r; /* what fn returned */
 };
 
-static const char *verdict_name(uint32_t verdict)
+static uint64_t trace_kernel_ns(const struct np_steer *s)
 {
-	static const char *const names[] = {
-		[NP_VERDICT_STEERED] = "steered", [NP_VERDICT_FALLBACK] = "fallback", [NP_VERDICT_RST] = "rst",
-		[NP_VERDICT_NONSYN] = "nonsyn",   [NP_VERDICT_MIGRATED] = "migrated",
-		[NP_VERDICT_SHED] = "shed",
-	};
-
-	return verdict < sizeof names / sizeof names[0] && names[verdict] ? names[verdict] : "unknown";
+	return sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
 }
 
-static unsigned count(const struct np_decision *d, uint32_t kind)
+static bool trace_expired(const struct np_config *c, uint64_t now)
 {
-	unsigned n = 0;
+	return now >= __atomic_load_n(&c->trace_until_ns, __ATOMIC_RELAXED);
+}
 
-	for (uint32_t i = 0; i < d->n && i < NP_TRACE_INPUTS; i++)
-		n += d->inputs[i].kind == kind;
+/* The word again each time: the program, or a reader that ended, may just have set it to 0. */
+static void trace_renew(const struct reader *r)
+{
+	struct np_config *c = r->s->maps.config;
+	uint32_t was = __atomic_load_n(&c->trace, __ATOMIC_RELAXED);
+	bool alone = __atomic_load_n(&c->trace_readers, __ATOMIC_RELAXED) == 1;
+
+	__atomic_store_n(&c->trace_until_ns, trace_kernel_ns(r->s) + LEASE_NS, __ATOMIC_RELAXED);
+	if (was < r->of_65536 || (alone && was != r->of_65536))
+		__atomic_store_n(&c->trace, r->of_65536, __ATOMIC_RELAXED);
+}
+
+static void trace_begin(const struct reader *r)
+{
+	struct np_config *c = r->s->maps.config;
+
+	if (trace_expired(c, trace_kernel_ns(r->s)))
+		__atomic_store_n(&c->trace_readers, 1, __ATOMIC_RELAXED);
+	else
+		__atomic_add_fetch(&c->trace_readers, 1, __ATOMIC_RELAXED);
+	trace_renew(r);
+}
+
+static void trace_end(const struct reader *r)
+{
+	struct np_config *c = r->s->maps.config;
+
+	if (__atomic_sub_fetch(&c->trace_readers, 1, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(&c->trace, 0, __ATOMIC_RELAXED);
+}
+
+void trace_sweep(struct np_steer *s)
+{
+	struct np_config *c = s->maps.config;
+
+	if (c && trace_expired(c, trace_kernel_ns(s)))
+		__atomic_store_n(&c->trace, 0, __ATOMIC_RELAXED);
+}
+
+/* Decisions that did not fit for want of room, and those that others' reading has made room over. */
+static uint64_t trace_take_lost(struct reader *r)
+{
+	uint64_t now = __atomic_load_n(&r->s->maps.service->trace_lost, __ATOMIC_RELAXED);
+	uint64_t n = now - r->lost + ring_take_lost(&r->ring, sizeof(struct np_decision));
+
+	r->lost = now;
 	return n;
 }
 
-static int read_one(void *arg, void *record, size_t size)
+/* Nonzero: what fn returned. */
+static int trace_tell(struct reader *r, const void *record, size_t size)
 {
-	const struct np_decision *d = record;
-	struct reader *reader = arg;
-	struct np_steer_decision out = { .sz = sizeof out };
+	struct np_steer_decision d;
 
-	if (size < sizeof *d)
+	if (decision_read(record, size, &d) < 0 || !twin_draws(d.hash, r->of_65536))
 		return 0;
-	out.at_ns = d->at_ns;
-	out.group = d->group;
-	out.worker = (int)d->worker1 - 1;
-	out.hash = d->hash;
-	out.candidates = count(d, NP_INPUT_STATE);
-	out.tried = count(d, NP_INPUT_SELECT);
-	out.policy = steer_policy_name(d->policy);
-	out.verdict = verdict_name(d->verdict);
-	out.twin = twin_agrees(d);
-	reader->r = reader->fn(reader->arg, &out);
-	return reader->r ? -ECANCELED : 0;
+	d.lost = trace_take_lost(r);
+	return r->fn(r->arg, &d);
 }
 
-static int read_for(struct ring_buffer *ring, const struct reader *reader, int ms)
+/* Everything that is there. */
+static int trace_drain(struct reader *r)
 {
-	uint64_t end = ms < 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u, now;
-	int r = 0;
+	struct np_decision record;
+	size_t size;
+	int e = 0;
 
-	while (reader->r == 0 && (now = sys_clock_ns()) < end) {
-		uint64_t left = (end - now + 999999u) / 1000000u;
+	while (e == 0 && ring_next(&r->ring, &record, sizeof record, &size))
+		e = trace_tell(r, &record, size);
+	return e;
+}
 
-		r = ring_buffer__poll(ring, left < INT_MAX ? (int)left : -1);
-		if (r < 0 && r != -EINTR)
-			break;
+static int trace_run(struct reader *r)
+{
+	uint64_t now;
+	int e = 0;
+
+	while (e == 0 && (now = sys_clock_ns()) < r->until) {
+		uint64_t left = (r->until - now + 999999u) / 1000000u;
+
+		trace_renew(r);
+		e = ring_wait(&r->ring, left < RENEW_MS ? (int)left : RENEW_MS);
+		if (e == 0)
+			e = trace_drain(r);
 	}
-	if (reader->r == 0)
-		ring_buffer__consume(ring); /* what came while the time ran out */
-	return reader->r ? reader->r : r < 0 && r != -EINTR ? r : 0;
+	return e ? e : trace_drain(r); /* what came while the time ran out */
 }
 
 int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms, int (*fn)(void *arg, const struct np_steer_decision *d),
 		   void *arg)
 {
-	struct reader reader = { fn, arg, 0 };
-	struct ring_buffer *ring;
-	struct words words;
-	int r;
+	struct reader r = { .s = s, .of_65536 = of_65536, .fn = fn, .arg = arg };
+	int e;
 
 	if (s->level < NP_STEER_L3)
 		return steer_fail(s, -NP_EUNSUPPORTED, "the service %s is at level %d: decisions are told from level 3 on",
@@ -93,14 +143,14 @@ int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms, int (*fn)(void
 		return steer_fail(s, -EINVAL, "%u of 65536 flows cannot be traced", of_65536);
 	if (!s->maps.config)
 		return steer_fail(s, -EPERM, "%s/np_config may only be read by this user: run it as root", s->dir);
-	words_take(&words, NULL, 0);
-	ring = ring_buffer__new(s->maps.fd[MAP_np_trace], read_one, &reader, NULL);
-	words_give_back(&words);
-	if (!ring)
-		return steer_fail(s, -errno, "%s/np_trace cannot be read: %s", s->dir, strerror(errno));
-	__atomic_store_n(&s->maps.config->trace, of_65536, __ATOMIC_RELAXED);
-	r = read_for(ring, &reader, ms);
-	__atomic_store_n(&s->maps.config->trace, 0, __ATOMIC_RELAXED);
-	ring_buffer__free(ring);
-	return r;
+	e = ring_open(&r.ring, s->maps.fd[MAP_np_trace], NP_TRACE_BYTES);
+	if (e < 0)
+		return steer_fail(s, e, "%s/np_trace cannot be read: %s", s->dir, strerror(-e));
+	r.lost = __atomic_load_n(&s->maps.service->trace_lost, __ATOMIC_RELAXED);
+	r.until = ms < 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u;
+	trace_begin(&r);
+	e = trace_run(&r);
+	trace_end(&r);
+	ring_close(&r.ring);
+	return e;
 }

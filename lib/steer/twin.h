@@ -8,6 +8,9 @@
 #ifndef STEER_TWIN_H
 #define STEER_TWIN_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "steer_abi.h"
 
 /*
@@ -17,5 +20,7 @@
  *         one over; -EILSEQ: another worker, or not as fit.
  */
 int twin_agrees(const struct np_decision *d);
+/* Whether a flow of that hash is among @of_65536 of all. */
+bool twin_draws(uint32_t hash, uint32_t of_65536);
 
 #endif

@@ -85,6 +85,13 @@ int sys_poll_now(struct pollfd *fds, unsigned n)
 	return (int)RETRY(poll(fds, n, 0));
 }
 
+int sys_wait_readable(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, ms) < 0 ? -errno : 0;
+}
+
 int sys_close(int *fd)
 {
 	int f = *fd;

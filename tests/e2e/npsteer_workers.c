@@ -454,6 +454,49 @@ START_TEST(trace_tells_how_each_connection_was_given)
 }
 END_TEST
 
+static bool is_traced(void)
+{
+	struct ran r;
+	bool yes;
+
+	sh(&r, "bpftool -j map dump pinned /sys/fs/bpf/netpoll/web/np_config");
+	ck_assert_int_eq(r.code, 0);
+	yes = json_valid(r.out) && !strstr(r.out, "\"trace\":0,");
+	ran_free(&r);
+	return yes;
+}
+
+/* Ctrl-C, a service manager, a terminal that is closed, and `npsteer trace | head`. */
+START_TEST(trace_ends_with_its_reader)
+{
+	static const char *const ends[] = { "INT", "TERM", "HUP", NULL };
+	const char *end = ends[_i];
+	char command[512];
+	struct server s;
+	FILE *f;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	given_server(&s, "web");
+	snprintf(command, sizeof command, "'%s/npsteer' trace web & echo $! && wait $!", tool_dir);
+	f = popen(command, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_ptr_nonnull(fgets(command, sizeof command, f));
+	AWAIT(is_traced());
+	if (end) {
+		must_sh("kill -%s %d", end, atoi(command));
+		while (fgets(command, sizeof command, f))
+			;
+		ck_assert(!is_traced());
+		ck_assert_int_eq(pclose(f), 0);
+	} else {
+		close(fileno(f));
+		AWAIT((connect_times(&s, 1), !is_traced()));
+	}
+	server_end(&s);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ gc */
 
 START_TEST(gc_takes_away_what_a_killed_process_left)
@@ -506,6 +549,7 @@ int main(void)
 	tcase_add_test(t, rescue_watch_waits_for_somebody_to_hang);
 	tcase_add_test(t, where_nobody_is_called_hung_rescue_says_so);
 	tcase_add_test(t, trace_tells_how_each_connection_was_given);
+	tcase_add_loop_test(t, trace_ends_with_its_reader, 0, 4);
 	tcase_add_test(t, gc_takes_away_what_a_killed_process_left);
 	suite_add_tcase(s, t);
 	return run_suite(s);

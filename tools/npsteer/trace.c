@@ -2,9 +2,31 @@
 /* trace: how single connections were given to workers. */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "npsteer.h"
+
+/* However it ends: tracing costs each connection something, and ends with its last reader. */
+static volatile sig_atomic_t asked_to_end;
+
+static void trace_end(int sig)
+{
+	asked_to_end = 1;
+	alarm(1); /* should this one have come a moment before the wait */
+}
+
+/* Without SA_RESTART: the wait has to end too. SIGPIPE: a write that fails is seen by ferror(3). */
+static void trace_catch_signals(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGALRM };
+	struct sigaction end = { .sa_handler = trace_end }, ignore = { .sa_handler = SIG_IGN };
+
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		sigaction(ends[i], &end, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+}
 
 struct tracing {
 	struct npsteer *n;
@@ -22,12 +44,15 @@ static int tell(void *arg, const struct np_steer_decision *d)
 	struct json *j = &t->n->say;
 
 	if (!t->n->json) {
+		if (d->lost)
+			printf("%" PRIu64 " decisions came too fast to be read\n", d->lost);
 		printf("%" PRIu64 ".%06" PRIu64 "  address %u  flow %08" PRIx32 "  %s  %s  worker %d  %u of %u candidates tried\n",
 		       d->at_ns / 1000000000u, d->at_ns / 1000u % 1000000u, d->group, d->hash, d->policy, d->verdict,
 		       d->worker, d->tried, d->candidates);
 	} else {
 		answer(t->n);
 		json_uint(j, "at_ns", d->at_ns);
+		json_uint(j, "lost", d->lost);
 		json_uint(j, "group", d->group);
 		json_uint(j, "hash", d->hash);
 		json_string(j, "policy", d->policy);
@@ -39,7 +64,7 @@ static int tell(void *arg, const struct np_steer_decision *d)
 		end_answer(t->n);
 	}
 	fflush(stdout);
-	return ferror(stdout) || (t->left && --t->left == 0);
+	return ferror(stdout) || asked_to_end || (t->left && --t->left == 0);
 }
 
 int verb_trace(struct npsteer *n)
@@ -56,8 +81,11 @@ int verb_trace(struct npsteer *n)
 	code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	r = np_steer_trace(s, (unsigned)flows, -1, tell, &t);
-	if (r < 0)
+	trace_catch_signals();
+	do
+		r = np_steer_trace(s, (unsigned)flows, -1, tell, &t);
+	while (r == -EINTR && !asked_to_end); /* it was stopped and continues */
+	if (r < 0 && r != -EINTR)
 		code = fail_status(n, r, np_steer_error(s));
 	np_steer_close(&s);
 	return code;
