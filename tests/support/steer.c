@@ -159,13 +159,16 @@ void rig_drive(struct rig *r, unsigned n)
 	int fds[WAVE];
 
 	while (n) {
-		unsigned wave = n < WAVE ? n : WAVE, i;
+		unsigned wave = n < WAVE ? n : WAVE, got, i;
 
 		for (i = 0; i < wave; i++) {
 			fds[i] = client_connect(r->address);
 			ck_assert_msg(fds[i] >= 0, "connect: %s", strerror(-fds[i]));
 		}
-		ck_assert_uint_eq(rig_accept(r), wave);
+		got = 0;
+		/* On a busy machine the last ACKs are still with ksoftirqd. */
+		AWAIT((got += rig_accept(r)) >= wave);
+		ck_assert_uint_eq(got, wave);
 		for (i = 0; i < wave; i++)
 			client_close(&fds[i]);
 		n -= wave;
