@@ -2,11 +2,18 @@
 # smallest set of inputs that reaches every edge. A target is named in FUZZERS and says which sources it needs
 # beside lib/sys. Inputs that showed a fault are kept by the test of the same noun, which runs with every check.
 FUZZ_SECONDS ?= 60
-FUZZERS      := linkbuf proxy addr
+FUZZERS      := linkbuf proxy addr params decision shapes
 
 FUZZ_linkbuf := tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c)
 FUZZ_proxy   := examples/proxy/header.c
 FUZZ_FLAGS_proxy := -iquote examples/proxy
+# What steers calls itself all over: all of it, and libbpf.
+FUZZ_params   := $(wildcard lib/steer/*.c)
+FUZZ_decision := $(wildcard lib/steer/*.c)
+FUZZ_shapes   := $(wildcard lib/steer/*.c)
+FUZZ_LIBS_params   := $(BPF_LIBS)
+FUZZ_LIBS_decision := $(BPF_LIBS)
+FUZZ_LIBS_shapes   := $(BPF_LIBS) $(addprefix -Wl$(comma)--wrap=,folder_get sys_close bpf_obj_get_info_by_fd bpf_map_lookup_elem)
 
 FUZZ_BINS    := $(FUZZERS:%=$(O)/tests/fuzz/%)
 # Each target gets its share of the seconds, one second at least.
