@@ -444,6 +444,7 @@ struct np_steer_garbage {
 	unsigned owners;  /* cookies of listeners that are gone */
 	unsigned cpus;    /* CPUs of workers that are gone */
 	unsigned workers; /* lines that nobody has claimed and that were not empty */
+	unsigned pins;    /* folders of a load or an unload of this service that was killed */
 };
 NP_OPTS_INIT(np_steer_garbage)
 

@@ -108,5 +108,6 @@ int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
 	g.workers = sweep_lines(s);
 	trace_sweep(s);
 	steer_unlock(s);
+	g.pins = load_sweep(s);
 	return sys_opts_give(ret, &g, sizeof g);
 }

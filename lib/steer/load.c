@@ -106,11 +106,10 @@ static int open_home(struct np_steer *s, const char *root, bool make, struct pin
 	return r < 0 ? refuse_home(s, ret, root, r) : 0;
 }
 
-static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_fd)
+static int lock_home_until(const struct pins_home *home, uint64_t until_ns, struct sys_holder *h, int *ret_fd)
 {
-	char why[FOLDER_WHY], holder[80];
-	struct sys_holder h = { 0 };
 	int folder = -1, fd = -1, r;
+	char why[FOLDER_WHY];
 
 	r = folder_make(home->home, LOCK, &folder, why);
 	if (r == -EEXIST)
@@ -119,16 +118,31 @@ static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_
 		r = folder_reopen(folder, &fd);
 	sys_close(&folder);
 	if (r == 0)
-		r = pins_lock(fd, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h);
-	if (r == 0) {
+		r = pins_lock(fd, until_ns, h);
+	if (r < 0)
+		sys_close(&fd);
+	else
 		*ret_fd = fd;
-		return 0;
+	return r;
+}
+
+static int lock_home_now(const struct pins_home *home, int *ret_fd)
+{
+	return lock_home_until(home, 0, NULL, ret_fd);
+}
+
+static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_fd)
+{
+	struct sys_holder h = { 0 };
+	char holder[80];
+	int r;
+
+	r = lock_home_until(home, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h, ret_fd);
+	if (r == -EBUSY) {
+		sys_holder_format(&h, holder, sizeof holder);
+		return steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at, holder);
 	}
-	sys_close(&fd);
-	sys_holder_format(&h, holder, sizeof holder);
-	return r == -EBUSY ?
-		       steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at, holder) :
-		       steer_fail(s, r, "%s/" LOCK " cannot be locked: %s", home->at, strerror(-r));
+	return r < 0 ? steer_fail(s, r, "%s/" LOCK " cannot be locked: %s", home->at, strerror(-r)) : 0;
 }
 
 /* Under the lock. 0 also where there is nothing. */
@@ -369,6 +383,28 @@ static int unload_in(struct np_steer *s, const struct pins_home *h, const struct
 	if (r == -ENOENT)
 		return steer_fail(s, r, "there is no service %s in %s", s->name, h->at);
 	return r < 0 ? steer_fail(s, r, "%s/%s cannot be removed: %s", h->at, s->name, strerror(-r)) : 0;
+}
+
+/* Where nobody loads at the moment: what is left is nobody's then. */
+unsigned load_sweep(struct np_steer *s)
+{
+	char root[sizeof s->dir], *end;
+	struct pins_home h;
+	unsigned n = 0;
+	int fd = -1;
+
+	snprintf(root, sizeof root, "%s", s->dir);
+	end = strstr(root, "/" NP_STEER_DIR "/"); /* a root may have that in its own path */
+	for (char *more = end; more; more = strstr(more + 1, "/" NP_STEER_DIR "/"))
+		end = more;
+	if (!end)
+		return 0;
+	*end = '\0';
+	if (pins_open_home(root, &h) == 0 && lock_home_now(&h, &fd) == 0)
+		remove_leftovers(h.home, s->name, &n);
+	sys_close(&fd);
+	pins_close_home(&h);
+	return n;
 }
 
 /* Runs @act in <root>/netpoll under its lock, for a service that is not joined. */

@@ -208,6 +208,10 @@ int steer_may_configure(struct np_steer *s);
 /* A word of np_config: the next SYN goes by it. */
 void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
 
+/* ------------------------------------------------------------------ load.c */
+/* Takes away what loads and unloads of this service left that were killed; how many folders. Where it may not: none. */
+unsigned load_sweep(struct np_steer *s);
+
 /* ------------------------------------------------------------------ trace.c */
 /* Ends the tracing of readers that were killed. */
 void trace_sweep(struct np_steer *s);

@@ -3,6 +3,7 @@
 #include "sys/fault.h"
 
 #ifdef NP_FAULT
+#include <signal.h>
 #include <stdatomic.h>
 
 static struct {
@@ -50,6 +51,8 @@ int sys_fault(enum sys_call which)
 	if (!err || n != atomic_load(&faults[which].nth))
 		return 0;
 	atomic_store(&faults[which].hit, 1);
+	if (err == SYS_FAULT_KILL)
+		raise(SIGKILL);
 	return -err;
 }
 #endif

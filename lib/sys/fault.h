@@ -22,6 +22,8 @@ enum sys_call {
 };
 
 #ifdef NP_FAULT
+/* As @err: the process is killed before that call, as by kill -9. */
+#define SYS_FAULT_KILL 1000
 /* The @nth call (1 = the next) of @which returns -@err, once; err 0 disarms. */
 void sys_fault_arm(enum sys_call which, unsigned nth, int err);
 /* How often @which was called since it was armed last, and whether the fault has struck. */

@@ -5,6 +5,7 @@
 #include "npsteer.h"
 
 #define KINDS(X)                                             \
+	X(pins, "folders of a load or unload that was killed")  \
 	X(groups, "addresses without a listener")            \
 	X(roster, "listeners that are gone, on a roster")    \
 	X(owners, "cookies of listeners that are gone")      \
