@@ -44,7 +44,7 @@ struct np_steer;
 struct np_steer_worker;
 
 enum np_steer_mode {
-	NP_STEER_AUTO     = 0, /* join the pinned service, else load privately, else the kernel's hash */
+	NP_STEER_AUTO     = 0, /* join the pinned service that was named, else load privately, else the kernel's hash */
 	NP_STEER_REQUIRED = 1, /* the same, but the kernel's hash is an error */
 	NP_STEER_OFF      = 2, /* the kernel's hash */
 	NP_STEER_JOIN     = 3, /* the pinned service or an error; never loads anything */
@@ -151,7 +151,8 @@ NP_OPTS_INIT(np_steer_group_info)
 /*
  * np_steer_open() - join or make a service
  *
- * @service NULL is "default". Letters, digits, '-' and '_'.
+ * @service: letters, digits, '-' and '_'. A pinned service is joined only if it was asked for by name: NULL is a private
+ * program, and "default" under NP_STEER_JOIN. Somebody who loads "default" moves no program but those that say so.
  *
  * Thread: setup. Lifetime: until np_steer_close().
  * Return: 0; -EINVAL for a bad name, policy or mode, -E2BIG for options from a newer header,
@@ -355,6 +356,17 @@ NP_API int np_steer_kick(struct np_steer *s, unsigned w);
  * Thread: any. Return: 0; -EINVAL for more words than there are workers, -NP_EUNSUPPORTED at level 0.
  */
 NP_API int np_steer_publish(struct np_steer *s, const uint64_t *set, unsigned words);
+
+/*
+ * np_steer_find_worker() - the worker that is meant by @text: its number, its name, or NAME@PID
+ *
+ * Of several workers with one name the only one that is ready, neither draining nor out, is meant: a server's successor
+ * has the same names. A number is passed on as it is.
+ *
+ * Thread: setup. Return: 0; -ENOENT, -ENOTUNIQ where several are ready, or none of several: np_steer_error() lists them;
+ *         -NP_EUNSUPPORTED at level 0, -ENOMEM.
+ */
+NP_API int np_steer_find_worker(struct np_steer *s, const char *text, unsigned *ret_w);
 
 #define NP_STEER_WEIGHT_MAX 10000
 /*

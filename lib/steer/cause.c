@@ -47,7 +47,7 @@ static void cause_of_eperm(const struct refusal *x)
 			 x->tried, (int)geteuid());
 	else if (!cause_has(&x->rights, CAP_BPF))
 		snprintf(x->dst, x->cap,
-			 "%s: uid %d may not load BPF programs (EPERM, no CAP_BPF): run `npsteer load %s` as root once, or `setcap cap_bpf+ep` the program",
+			 "%s: uid %d may not load BPF programs (EPERM, no CAP_BPF): run `npsteer load %s` as root once and have it join that by name, or `setcap cap_bpf+ep` the program",
 			 x->tried, (int)geteuid(), x->service);
 	else if (x->rights.user_ns)
 		snprintf(x->dst, x->cap,

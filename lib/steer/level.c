@@ -100,6 +100,10 @@ static void describe(struct np_steer *s, const struct np_steer_opts *o, const ch
 
 	if ((int)s->level == o->max_level)
 		snprintf(s->reason, sizeof s->reason, "a private program of level %d, as asked for", o->max_level);
+	else if (s->level >= NP_STEER_L4 && !s->named)
+		snprintf(s->reason, sizeof s->reason,
+			 "a private program, since no service was named; to share the port between processes: `npsteer load %s`, and name it to each",
+			 s->name);
 	else if (s->level >= NP_STEER_L4)
 		snprintf(
 			s->reason, sizeof s->reason,

@@ -192,6 +192,9 @@ static int settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
 }
 
 /*
+ * A program that has named no service joins none: whoever pins "default" would have every program of the machine
+ * that uses this library, with one policy, and one claim and one rescue away from each other.
+ *
  * Pins that cannot be understood are an error in every mode: somebody has set up that service, and
  * a private program beside it would take its port's connections.
  */
@@ -204,7 +207,7 @@ static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
 		snprintf(s->reason, sizeof s->reason, "steering is switched off");
 		return settle_for_kernel(s, o);
 	}
-	r = pins_join(s, o->bpffs);
+	r = s->named || o->mode == NP_STEER_JOIN ? pins_join(s, o->bpffs) : -ENOENT;
 	if (r != -ENOENT && r != -EACCES && r != -EPERM)
 		return r;
 	if (o->mode == NP_STEER_JOIN)
@@ -261,6 +264,7 @@ int np_steer_open(const char *service, const struct np_steer_opts *opts, struct 
 		return -ENOMEM;
 	steer_init(s);
 	s->no_rescue = o.no_rescue;
+	s->named = service;
 	s->log = o.log;
 	s->log_arg = o.log_arg;
 	r = steer_check(s, service, &o);

@@ -14,6 +14,7 @@
  *   own      the listeners of this process; queues: what waits at each listener of the service
  *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
  *   gc       what dead processes left behind
+ *   name     the worker that is meant
  *   control  policy, drain;  params: what policies go by, by name;  stats: what was counted
  *   trace    how single connections were steered, read from a ring;  decision: in the public words;  twin: whether
  *            that was right
@@ -49,6 +50,7 @@ struct np_steer {
 	struct own own;
 	struct watchdog *watchdog; /* NULL: none is needed, or wanted */
 	bool no_rescue;
+	bool named; /* the service was asked for by its name */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 	char name[NP_NAME];

@@ -118,6 +118,7 @@ static enum exit_code code_of(int r)
 		return FOREIGN;
 	case NP_EUNSUPPORTED:
 		return UNSUPPORTED;
+	case ENOTUNIQ:
 	case EINVAL:
 		return MISUSED;
 	default:

@@ -20,32 +20,6 @@ const char *state_name(int state)
 	}
 }
 
-/* By its number, else by its name, if only one has that. */
-static int find(struct npsteer *n, struct np_steer *s, const char *what, unsigned *ret)
-{
-	struct np_steer_info info = { .sz = sizeof info };
-	unsigned found = 0;
-	long number;
-
-	if (parse_number(what, 1000000, &number)) {
-		*ret = (unsigned)number;
-		return DONE;
-	}
-	np_steer_info(s, &info);
-	for (unsigned w = 0; w < info.workers; w++) {
-		struct np_steer_worker_info i = { .sz = sizeof i };
-
-		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed || strcmp(i.name, what))
-			continue;
-		*ret = w;
-		found++;
-	}
-	if (found > 1)
-		return fail(n, MISUSED, "%u workers of %s have the name %s: say its number", found, info.service, what);
-	return found ? DONE : fail(n, ABSENT, "there is no worker %s in %s: `npsteer status %s` lists them", what,
-				   info.service, info.service);
-}
-
 static void show(struct npsteer *n, struct np_steer *s, unsigned w)
 {
 	struct np_steer_worker_info i = { .sz = sizeof i };
@@ -79,11 +53,10 @@ static int change(struct npsteer *n, const char *verb, int (*change)(struct np_s
 	code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	code = find(n, s, n->args[0], &w);
-	if (code == DONE) {
+	r = np_steer_find_worker(s, n->args[0], &w);
+	if (r == 0)
 		r = change(s, w, value);
-		code = r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
-	}
+	code = r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
 	if (code == DONE)
 		show(n, s, w);
 	np_steer_close(&s);
