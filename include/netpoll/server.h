@@ -94,7 +94,7 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * addresses get a listener for each poller, unix ones one that all pollers share. From here on the
  * kernel queues connections; they are accepted from np_server_start() on.
  *
- * "0.0.0.0:80" and "[::]:80" go together in this order; in the other, [::] has to be "tcp6".
+ * "0.0.0.0:80" and "[::]:80" go together, in either order: IPv4 goes to the first.
  *
  * A dead unix socket of this user, which nobody listens on, is replaced. Whatever else is at the path (a file, a
  * symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE. PATH.lock is made beside it, with

@@ -234,6 +234,8 @@ NP_API int np_steer_worker_index(const struct np_steer_worker *w);
  * families on one socket). Port 0 is chosen once: siblings of this np_steer that ask for the same
  * address with port 0 get the same port. @backlog 0: net.core.somaxconn. The fd is
  * non-blocking, close-on-exec and the caller's to close; closing empties its slot.
+ * Addresses of one service may overlap, in either order: "[::]:80", "0.0.0.0:80", "127.0.0.1:80"; the more special one
+ * gets what it has a name for.
  *
  * Thread: setup.
  * Return: 0; -EADDRINUSE when somebody else holds the port, -EADDRNOTAVAIL, -EACCES (a port below

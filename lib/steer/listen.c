@@ -19,6 +19,7 @@
 
 #include "steer/steer.h"
 #include "steer/watchdog.h"
+#include "sys/diag.h"
 #include "sys/io.h"
 #include "sys/sock.h"
 
@@ -46,31 +47,6 @@ static int make_socket(const struct addr *a, bool v6only, int *ret_fd)
 	return 0;
 }
 
-static bool is_wildcard(const struct np_group *k)
-{
-	static const uint8_t zero[16];
-
-	return !memcmp(k->addr, zero, sizeof zero);
-}
-
-/*
- * "0.0.0.0:80" behind our own "[::]:80", which takes IPv4 as well: whether a socket does is settled before its
- * bind(2), so that listener can make no room any more.
- */
-static bool listen_behind_dual(const struct np_steer *s, const struct np_group *k)
-{
-	if (k->family != AF_INET || !is_wildcard(k))
-		return false;
-	for (unsigned g = 0; g < NP_GROUPS; g++) {
-		const struct np_group *o = &s->maps.groups[g];
-
-		if (o->family == AF_INET6 && !o->v6only && o->port == k->port && o->netns == k->netns &&
-		    is_wildcard(o) && group_live(s, g))
-			return true;
-	}
-	return false;
-}
-
 /*
  * reserve() - take the port for ourselves alone, by a bind without SO_REUSEPORT
  *
@@ -79,7 +55,7 @@ static bool listen_behind_dual(const struct np_steer *s, const struct np_group *
  * 0 becomes the port that the kernel chose: a listener bound to port 0 itself would get another
  * port if it ever had to listen again.
  */
-static int reserve(struct np_steer *s, struct addr *a, bool v6only, const char *text, int *ret_fd)
+static int reserve(struct addr *a, bool v6only, int *ret_fd)
 {
 	int fd = -1, r;
 
@@ -93,46 +69,115 @@ static int reserve(struct np_steer *s, struct addr *a, bool v6only, const char *
 		return 0;
 	}
 	sys_close(&fd);
-	if (r == -EADDRINUSE && s->dir[0])
-		return steer_fail(
-			s, r,
-			"%s is taken by a socket outside of the service %s, or by another "
-			"user's: stop it, or start it in this service",
-			text, s->name);
-	if (r == -EADDRINUSE)
-		return steer_fail(s, r,
-				  "%s is taken: `npsteer load %s` to share it, and start both "
-				  "servers with that service",
-				  text, s->name);
 	return r;
 }
 
-/* "[::]:80" beside our own "0.0.0.0:80" leaves IPv4 to that. */
+static int listen_say_taken(struct np_steer *s, const char *text)
+{
+	if (s->dir[0])
+		return steer_fail(
+			s, -EADDRINUSE,
+			"%s is taken by a socket outside of the service %s, or by another "
+			"user's: stop it, or start it in this service",
+			text, s->name);
+	return steer_fail(s, -EADDRINUSE,
+			  "%s is taken: `npsteer load %s` to share it, and start both "
+			  "servers with that service",
+			  text, s->name);
+}
+
+/* ------------------------------------------------------------------ addresses that overlap */
+
+static bool listen_is_wildcard(const struct np_group *k)
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(k->addr, zero, sizeof zero);
+}
+
+/* Whether some connections could come to either, were the other not there. */
+static bool listen_overlap(const struct np_group *a, const struct np_group *b)
+{
+	const struct np_group *v6 = a->family == AF_INET6 ? a : b;
+
+	if (a->port != b->port || a->netns != b->netns || (a->ifindex && b->ifindex && a->ifindex != b->ifindex))
+		return false;
+	if (a->family != b->family) /* the kernel has no mapped addresses here but the wildcard's */
+		return listen_is_wildcard(v6) && !v6->v6only;
+	return listen_is_wildcard(a) || listen_is_wildcard(b) || !memcmp(a->addr, b->addr, sizeof a->addr);
+}
+
+/* Whether the service listens on an address already that @k's overlaps with. */
+static bool listen_has_beside(const struct np_steer *s, const struct np_group *k)
+{
+	for (unsigned g = 0; g < NP_GROUPS; g++)
+		if (s->maps.groups[g].family && listen_overlap(&s->maps.groups[g], k) && group_live(s, g))
+			return true;
+	return false;
+}
+
+struct strangers {
+	struct np_steer *s;
+	unsigned n;
+};
+
+static void listen_count_stranger(void *arg, const struct sys_listener *l)
+{
+	struct strangers *x = arg;
+	struct own_listener own;
+	uint64_t cookie = l->cookie;
+	uint32_t slot;
+
+	if (own_find(&x->s->own, cookie, &own) == 0)
+		return;
+	if (steer_has_program(x->s) && map_lookup(&x->s->maps, MAP_np_owners, &cookie, &slot) == 0)
+		return;
+	x->n++;
+}
+
+/*
+ * listen_only_ours() - whether every listener on the port is of this service
+ *
+ * Beside an overlapping address of our own no port can be reserved: that socket is in the way, too. What shares
+ * neither our user nor SO_REUSEPORT fails the bind; the kernel's list tells of the others.
+ *
+ * Return: 0, -EADDRINUSE; -errno where there is no such list, with a sentence.
+ */
+static int listen_only_ours(struct np_steer *s, unsigned port)
+{
+	struct strangers x = { .s = s };
+	int fd = -1, r;
+
+	r = sys_diag_open(&fd);
+	if (r == 0)
+		r = sys_diag_listeners(fd, AF_INET, port, listen_count_stranger, &x);
+	if (r == 0)
+		r = sys_diag_listeners(fd, AF_INET6, port, listen_count_stranger, &x);
+	sys_close(&fd);
+	if (r < 0)
+		return steer_fail(s, r, "whether others listen on port %u beside this service cannot be asked of the kernel (sock_diag): %s",
+				  port, strerror(-r));
+	return x.n ? -EADDRINUSE : 0;
+}
+
+/*
+ * "[::]:80" beside our own "0.0.0.0:80" leaves IPv4 to that. Unless a "[::]:80" of ours is older than that: its siblings
+ * are of the same kind as it is, and IPv4 goes to the other one all the same.
+ */
 static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
 {
-	if (k->family != AF_INET6 || !is_wildcard(k))
+	int same = group_find(s, k);
+
+	if (k->family != AF_INET6 || !listen_is_wildcard(k) || (same >= 0 && group_live(s, (unsigned)same)))
 		return false;
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
 		const struct np_group *o = &s->maps.groups[g];
 
 		if (o->family == AF_INET && o->port == k->port && o->netns == k->netns &&
-		    is_wildcard(o) && group_live(s, g))
+		    listen_is_wildcard(o) && group_live(s, g))
 			return true;
 	}
 	return false;
-}
-
-static int listen_reserve(struct np_steer *s, struct addr *a, const struct np_group *key, const char *text,
-			  int *ret_fd)
-{
-	int r = reserve(s, a, key->v6only, text, ret_fd);
-
-	if (r == -EADDRINUSE && listen_behind_dual(s, key))
-		return steer_fail(s, r,
-				  "%s: [::]:%u of this service takes IPv4 too, and a bound socket cannot leave it: "
-				  "listen on 0.0.0.0 first, or on [::] as \"tcp6\"",
-				  text, key->port);
-	return r;
 }
 
 /* For port 0: the port that a sibling was given for this address and that @w has not yet. */
@@ -215,8 +260,6 @@ static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
 	struct np_steer *s = w->s;
 	int r;
 
-	if (s->level < NP_STEER_L1)
-		return;
 	r = own_note(&s->own, NP_SLOT(g, w->index), fd); /* another process may shut it, in any case */
 	if (r == 0 && s->level >= NP_STEER_L3 && !s->no_rescue && !s->watchdog) {
 		r = watchdog_new(s, &s->watchdog);
@@ -305,22 +348,28 @@ static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog,
 	r = key_of(a, a->v6only, &key);
 	if (r < 0)
 		return r;
-	key.v6only = v6only = a->v6only || yields_to_v4(s, &key);
+	key.v6only = a->v6only;
 	if (!key.port) {
 		key.port = (uint16_t)sibling_port(w, &key);
 		addr_set_port(&a->ss, key.port);
 	}
+	key.v6only = v6only = a->v6only || yields_to_v4(s, &key);
 	port0 = !key.port;
 	g = port0 ? -ENOENT : group_find(s, &key);
 	if (serves(w, g))
 		return steer_fail(s, -EEXIST, "worker %u listens on %s already", w->index, text);
 	if (g < 0 || !group_live(s, (unsigned)g)) {
-		r = listen_reserve(s, a, &key, text, &reserved);
+		r = !port0 && listen_has_beside(s, &key) ? listen_only_ours(s, key.port) :
+							   reserve(a, v6only, &reserved);
+		if (r == -EADDRINUSE)
+			return listen_say_taken(s, text);
 		if (r < 0)
 			return r;
 		key.port = (uint16_t)addr_port(&a->ss);
 	}
 	r = bind_and_listen(a, v6only, backlog, &reserved, &fd);
+	if (r == -EADDRINUSE)
+		return listen_say_taken(s, text);
 	if (r == 0)
 		r = g = group_take(s, &key);
 	if (r >= 0)
