@@ -34,6 +34,11 @@ struct np_channel_opts {
 	int (*frame)(struct np_conn *c, uint64_t *ret_id, size_t *ret_len, void *arg);
 	void *arg;
 	int dial_ms; /* np_dial_opts.timeout_ms */
+	/*
+	 * As those of np_dial_opts. A channel that waits for answers of a host that has vanished ends by these alone: a
+	 * call has its own limit, but the next one would wait for as long.
+	 */
+	int keepalive_idle_s, keepalive_intvl_s, keepalive_cnt, user_timeout_ms;
 };
 NP_OPTS_INIT(np_channel_opts)
 
@@ -62,6 +67,13 @@ NP_API int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **reque
 		   struct np_linkbuf **ret_answer);
 /* 0 while it may be called on; else why not. Thread: any. */
 NP_API int np_channel_error(struct np_channel *ch);
+/*
+ * np_channel_conn() - the connection: for its settings, addresses and np_conn_error()
+ *
+ * Its input and output are the channel's. Thread: any; what may be asked of it where, conn.h says.
+ * Lifetime: until np_channel_free(); np_conn_ref() for longer.
+ */
+NP_API struct np_conn *np_channel_conn(struct np_channel *ch);
 /* Answers that nobody waited for. Thread: any. */
 NP_API uint64_t np_channel_dropped(struct np_channel *ch);
 /*

@@ -30,6 +30,16 @@ struct np_dial_opts {
 	const struct np_handlers *handlers; /* copied; NULL: none, the caller's fiber uses the verbs */
 	void *arg;         /* of the handlers */
 	int no_delay_off;  /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+	/*
+	 * TCP: how a host that has vanished is noticed. After keepalive_idle_s of silence it is asked every
+	 * keepalive_intvl_s, and after keepalive_cnt questions without an answer the connection ends with
+	 * -ETIMEDOUT. It is not asked while bytes of ours are on their way: for those there is user_timeout_ms, after
+	 * which they must have been acknowledged. Other networks ignore them.
+	 */
+	int keepalive_idle_s;  /* 0: never asked */
+	int keepalive_intvl_s; /* 0: keepalive_idle_s */
+	int keepalive_cnt;     /* 0: 3 */
+	int user_timeout_ms;   /* 0: as long as the kernel tries, a quarter of an hour or so */
 };
 NP_OPTS_INIT(np_dial_opts)
 
@@ -49,8 +59,9 @@ NP_OPTS_INIT(np_dial_opts)
  * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name;
  *         -NP_ERESOLVEAGAIN: no name server had an answer, trying again may help; -ECANCELED: the
  *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network; -EINVAL:
- *         malformed address, no such poller, handlers missing, negative time; -EPERM: NP_HERE, but this is no poller of @p;
- *         -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no interface), -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and
+ *         malformed address, no such poller, handlers missing, a negative number; -EPERM: NP_HERE, but this is
+ *         no poller of @p; -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no interface), -ENAMETOOLONG;
+ *         -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and
  *         bind(2) said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH,
  *         -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...
  */

@@ -37,6 +37,7 @@ struct np_pool_opts {
 	int dial_ms;       /* np_dial_opts.timeout_ms */
 	const char *local; /* likewise; copied */
 	int no_delay_off;  /* likewise */
+	int keepalive_idle_s, keepalive_intvl_s, keepalive_cnt, user_timeout_ms; /* likewise */
 };
 NP_OPTS_INIT(np_pool_opts)
 
@@ -44,7 +45,7 @@ NP_OPTS_INIT(np_pool_opts)
  * np_pool_new() - a pool of connections to @address from the pollers of @p; dials nothing yet
  *
  * @network and @address as np_dial() takes them. Thread: any. Lifetime: strings and *o are copied; freed by
- * np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a negative time; -E2BIG, -ENOMEM.
+ * np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a negative number; -E2BIG, -ENOMEM.
  */
 NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *address, const struct np_pool_opts *o,
 		       struct np_pool **ret);

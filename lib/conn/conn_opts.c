@@ -234,15 +234,9 @@ int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 
 	if (r == 0 && (idle_s < 0 || (idle_s > 0 && (intvl_s < 1 || cnt < 1))))
 		r = -EINVAL;
-	if (r == 0 && idle_s > 0)
-		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
-	if (r == 0 && idle_s > 0)
-		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, intvl_s);
-	if (r == 0 && idle_s > 0)
-		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPCNT, cnt);
-	if (r == 0)
-		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, idle_s > 0);
-	return r;
+	if (r < 0)
+		return r;
+	return idle_s > 0 ? sys_set_keepalive(fd, idle_s, intvl_s, cnt) : sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
 }
 
 int np_conn_set_user_timeout(struct np_conn *c, int ms)

@@ -179,6 +179,10 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 	if (r == 0 && !ch->opts.frame)
 		r = -EINVAL;
 	d.timeout_ms = ch->opts.dial_ms;
+	d.keepalive_idle_s = ch->opts.keepalive_idle_s;
+	d.keepalive_intvl_s = ch->opts.keepalive_intvl_s;
+	d.keepalive_cnt = ch->opts.keepalive_cnt;
+	d.user_timeout_ms = ch->opts.user_timeout_ms;
 	d.arg = ch;
 	if (r == 0)
 		r = np_dial(NULL, NP_HERE, network, address, &d, &ch->conn);
@@ -218,6 +222,11 @@ int np_channel_error(struct np_channel *ch)
 	r = ch->error;
 	pthread_mutex_unlock(&ch->lock);
 	return r ? r : np_conn_is_active(ch->conn) ? 0 : -NP_ECLOSED;
+}
+
+struct np_conn *np_channel_conn(struct np_channel *ch)
+{
+	return ch->conn;
 }
 
 uint64_t np_channel_dropped(struct np_channel *ch)

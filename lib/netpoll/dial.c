@@ -6,6 +6,8 @@
  * the fiber that asked and by the one that does the work; the last to let go gives back what nobody took.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +71,22 @@ static unsigned flags_of(int family)
 	return CONN_SOCKET | (family == AF_INET || family == AF_INET6 ? CONN_INET : 0);
 }
 
+/* Of the connected descriptor: before, user_timeout_ms would bound the dial too. */
+static int dial_set_options(int fd, int family, const struct np_dial_opts *o)
+{
+	int r = 0;
+
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	if (o->keepalive_idle_s)
+		r = sys_set_keepalive(fd, o->keepalive_idle_s,
+				      o->keepalive_intvl_s ? o->keepalive_intvl_s : o->keepalive_idle_s,
+				      o->keepalive_cnt ? o->keepalive_cnt : 3);
+	if (r == 0 && o->user_timeout_ms)
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms);
+	return r;
+}
+
 static int dial_here(struct seat *s, const char *network, const char *address, const struct np_dial_opts *o,
 		     struct np_conn **ret)
 {
@@ -91,8 +109,12 @@ static int dial_here(struct seat *s, const char *network, const char *address, c
 	n = to[0].ss.ss_family;
 	if (to != few)
 		free(to);
-	if (r < 0)
+	if (r == 0)
+		r = dial_set_options(fd, n, o);
+	if (r < 0) {
+		sys_close(&fd);
 		return r;
+	}
 	return guest_new(s, &fd, flags_of(n), o->handlers, o->arg, ret);
 }
 
@@ -239,6 +261,10 @@ static int dial_there(struct np_pollers *p, int index, const char *network, cons
 	e->opts.sz = sizeof e->opts;
 	e->opts.timeout_ms = o->timeout_ms;
 	e->opts.no_delay_off = o->no_delay_off;
+	e->opts.keepalive_idle_s = o->keepalive_idle_s;
+	e->opts.keepalive_intvl_s = o->keepalive_intvl_s;
+	e->opts.keepalive_cnt = o->keepalive_cnt;
+	e->opts.user_timeout_ms = o->user_timeout_ms;
 	e->network = strdup(network);
 	e->address = strdup(address);
 	e->local = o->local ? strdup(o->local) : NULL;
@@ -278,7 +304,8 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if (!network || !address || o.timeout_ms < 0)
+	if (!network || !address || o.timeout_ms < 0 || o.keepalive_idle_s < 0 || o.keepalive_intvl_s < 0 ||
+	    o.keepalive_cnt < 0 || o.user_timeout_ms < 0)
 		return -EINVAL;
 	r = place(&p, poller, o.handlers, &h);
 	if (r < 0)

@@ -300,8 +300,17 @@ static int tie_up(struct place *at, struct np_conn *c)
 static int dial(struct place *at, struct np_conn **ret)
 {
 	struct np_pool *pool = at->pool;
-	struct np_dial_opts o = { .sz = sizeof o, .timeout_ms = pool->opts.dial_ms, .local = pool->local,
-				  .no_delay_off = pool->opts.no_delay_off };
+	const struct np_pool_opts *po = &pool->opts;
+	struct np_dial_opts o = {
+		.sz = sizeof o,
+		.timeout_ms = po->dial_ms,
+		.local = pool->local,
+		.no_delay_off = po->no_delay_off,
+		.keepalive_idle_s = po->keepalive_idle_s,
+		.keepalive_intvl_s = po->keepalive_intvl_s,
+		.keepalive_cnt = po->keepalive_cnt,
+		.user_timeout_ms = po->user_timeout_ms,
+	};
 	int r;
 
 	add(&at->n.dials, 1);
@@ -478,7 +487,8 @@ static int take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o)
 		r = sys_opts_take(dst, sizeof *dst, o);
 	if (r < 0)
 		return r;
-	if (dst->idle_ms < -1 || dst->wait_ms < 0 || dst->dial_ms < 0)
+	if (dst->idle_ms < -1 || dst->wait_ms < 0 || dst->dial_ms < 0 || dst->keepalive_idle_s < 0 ||
+	    dst->keepalive_intvl_s < 0 || dst->keepalive_cnt < 0 || dst->user_timeout_ms < 0)
 		return -EINVAL;
 	dst->max_idle = dst->max_idle ? dst->max_idle : DEFAULT_MAX_IDLE;
 	dst->idle_ms = dst->idle_ms ? dst->idle_ms : DEFAULT_IDLE_MS;

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -74,6 +76,17 @@ int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t len)
 int sys_setsockopt_int(int fd, int level, int name, int v)
 {
 	return sys_setsockopt(fd, level, name, &v, sizeof v);
+}
+
+int sys_set_keepalive(int fd, int idle_s, int intvl_s, int cnt)
+{
+	int r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+
+	if (r == 0)
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, intvl_s);
+	if (r == 0)
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPCNT, cnt);
+	return r < 0 ? r : sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 int sys_getsockopt_int(int fd, int level, int name, int *ret)

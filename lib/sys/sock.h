@@ -19,6 +19,8 @@ int sys_connect(int fd, const struct sockaddr *sa, socklen_t len);
 int sys_shutdown(int fd, int how);
 int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t len);
 int sys_setsockopt_int(int fd, int level, int name, int v);
+/* SO_KEEPALIVE on, and its three numbers (tcp(7)). */
+int sys_set_keepalive(int fd, int idle_s, int intvl_s, int cnt);
 int sys_getsockopt_int(int fd, int level, int name, int *ret);
 /* Exactly @len bytes; -EPROTO where the kernel has another size for it. */
 int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len);
