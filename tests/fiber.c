@@ -45,11 +45,12 @@ static struct fiber_pool_stats stats(const struct fiber_pool *fp)
 
 static void parks_deep(void *arg)
 {
-	volatile char frame[20000];
+	char frame[20000];
 
-	frame[0] = frame[sizeof frame - 1] = 1;
+	/* Seen from outside: of an array whose ends alone are used, clang keeps the ends. */
+	__asm__ volatile("" : : "r"(frame) : "memory");
 	fiber_park();
-	frame[0] = 2;
+	__asm__ volatile("" : : "r"(frame) : "memory");
 }
 
 static struct fiber *deep_one;
