@@ -141,7 +141,7 @@ NP_OPTS_INIT(np_steer_worker_info)
 struct np_steer_group_info {
 	size_t sz;
 	char address[80];   /* "127.0.0.1:80" */
-	unsigned workers;   /* on the group's roster */
+	unsigned workers;   /* that listen there now */
 	uint64_t netns;     /* cookie of the network namespace, 0: unknown */
 };
 NP_OPTS_INIT(np_steer_group_info)

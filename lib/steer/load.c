@@ -11,11 +11,13 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <linux/bpf.h>
 
+#include "steer/cause.h"
 #include "steer/steer.h"
 #include "sys/clock.h"
 #include "sys/fs.h"
@@ -208,11 +210,42 @@ static int set_modes(int folder, const struct np_steer_opts *o)
 	return r;
 }
 
+#define ENOUGH (16u << 20) /* level 4 takes less */
+
+static bool memory_is_short(void)
+{
+	void *p = malloc(ENOUGH);
+
+	free(p);
+	return !p;
+}
+
+/*
+ * A lower level than there could be: a private program can do with that, a pinned one would stay so for every server to
+ * come. libbpf says "no BTF" where memory ran out.
+ */
+static int judge_level(struct np_steer *s, const struct np_steer_opts *o, char *why)
+{
+	char cause[200];
+
+	if (s->level >= NP_STEER_L4 || o->max_level)
+		return 0;
+	if (memory_is_short()) {
+		snprintf(why, FOLDER_WHY, "no memory for more than level %d (`ulimit -v`)", (int)s->level);
+		return -ENOMEM;
+	}
+	cause_not_exact(cause, sizeof cause, why);
+	steer_log(s, 1, "level %d is the highest there is: %s", (int)s->level, cause);
+	return 0;
+}
+
 static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why, size_t cap)
 {
 	int r;
 
 	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, cap);
+	if (r == 0)
+		r = judge_level(s, o, why);
 	for (unsigned g = 1; g < NP_GROUPS && r == 0; g++)
 		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, cap);
 	return r;
@@ -225,9 +258,11 @@ static int fill(struct np_steer *s, const char *home, int folder, const struct n
 	int r;
 
 	r = load_all(s, o, why, sizeof why);
+	if (r < 0 && r != -EPERM && memory_is_short())
+		r = -ENOMEM; /* whatever libbpf makes of it */
 	if (r < 0) {
 		level_explain(s->error, sizeof s->error, r, s->name, why);
-		return r == -EPERM ? r : -NP_EUNSUPPORTED;
+		return r == -EPERM || r == -ENOMEM ? r : -NP_EUNSUPPORTED;
 	}
 	r = maps_pin(&s->maps, folder);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)

@@ -176,6 +176,17 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);
 }
 
+/* What the kernel has: the roster has listeners of dead processes until it changes. */
+static unsigned stats_listeners(const struct np_steer *s, unsigned g)
+{
+	uint64_t cookie;
+	unsigned n = 0;
+
+	for (uint32_t w = 0; w < steer_high_water(s); w++)
+		n += map_lookup(&s->maps, MAP_np_socks, &(uint32_t){ NP_SLOT(g, w) }, &cookie) == 0;
+	return n;
+}
+
 int np_steer_group_info(struct np_steer *s, unsigned g, struct np_steer_group_info *ret)
 {
 	struct np_steer_group_info i = { 0 };
@@ -189,7 +200,7 @@ int np_steer_group_info(struct np_steer *s, unsigned g, struct np_steer_group_in
 	if (key.family != AF_INET && key.family != AF_INET6)
 		return -ENOENT; /* free, or a word that no member of this library wrote */
 	group_format(&key, i.address, sizeof i.address);
-	i.workers = key.workers < NP_WORKERS ? key.workers : NP_WORKERS;
+	i.workers = stats_listeners(s, g);
 	i.netns = key.netns;
 	return sys_opts_give(ret, &i, sizeof i);
 }

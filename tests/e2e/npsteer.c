@@ -197,7 +197,23 @@ START_TEST(a_load_that_fails_takes_its_mount_back)
 }
 END_TEST
 
-/* On a bpffs as `mount -t bpf bpf DIR` makes it a stranger came first. The next place is used as if that were not there. */
+START_TEST(short_of_memory_no_lower_level_is_pinned)
+{
+	struct ran r;
+
+	NEEDS_RIGHTS();
+	if (under_asan())
+		SKIP("ASan takes terabytes of address space");
+	sh(&r, "ulimit -v 13000; '%s/npsteer' load web", tool_dir);
+	ck_assert_msg(r.code != DONE, "%s", r.out);
+	must_have(r.err, "memory");
+	ck_assert(!exists(USUAL "/netpoll/web"));
+	ran_free(&r);
+	must("load web");
+}
+END_TEST
+
+/* On a bpffs as `mount -t bpf bpf DIR` makes it a stranger came first. The next place is used. */
 START_TEST(a_strangers_folder_hides_no_service)
 {
 	struct ran r;
@@ -606,6 +622,7 @@ int main(void)
 	tcase_add_test(t, a_group_that_cannot_pass_gets_a_bpffs_of_our_own);
 	tcase_add_test(t, a_group_that_cannot_pass_the_given_place_is_told_where);
 	tcase_add_test(t, a_load_that_fails_takes_its_mount_back);
+	tcase_add_test(t, short_of_memory_no_lower_level_is_pinned);
 	tcase_add_test(t, a_strangers_folder_hides_no_service);
 	tcase_add_test(t, nothing_is_mounted_where_a_stranger_owns_the_way);
 	tcase_add_test(t, without_rights_the_sentence_asks_for_root);

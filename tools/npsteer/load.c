@@ -176,6 +176,12 @@ static int parse_options(struct npsteer *n, struct np_steer_opts *o)
 	return DONE;
 }
 
+/* Why the level is no higher. */
+static void tell(void *arg, int level, const char *msg)
+{
+	fprintf(stderr, "npsteer: %s\n", msg);
+}
+
 int verb_load(struct npsteer *n)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
@@ -186,6 +192,8 @@ int verb_load(struct npsteer *n)
 	np_steer_opts_init(&o);
 	o.error = why;
 	o.error_cap = sizeof why;
+	if (!n->json)
+		o.log = tell;
 	code = parse_options(n, &o);
 	if (code == DONE)
 		code = choose_place(n, &o, &mounted);
