@@ -129,7 +129,7 @@ static unsigned step_on(unsigned nth)
 	return nth + 1 + nth * 2 / 3;
 }
 
-static const enum sys_call calls[] = { SYS_fs, SYS_open, SYS_bpf };
+static const enum sys_call calls[] = { SYS_bpf, SYS_fs };
 #define CALLS (sizeof calls / sizeof calls[0])
 
 START_TEST(killed_at_any_step_it_leaves_the_old_or_the_new)
@@ -158,8 +158,9 @@ START_TEST(gc_takes_away_what_a_killed_load_left)
 
 	OWN_STEERING();
 	prepare(UNLOAD);
-	ck_assert(kill_at(&step));
-	ck_assert_uint_eq(names_left(), 2);
+	/* It looks at what is there first: on to a step at which it has begun to pin. */
+	for (; names_left() < 2; step.nth += 10)
+		ck_assert(kill_at(&step));
 	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
 	np_steer_garbage_init(&g);
 	ck_assert_int_eq(np_steer_gc(r.s, &g), 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* params: any text as any parameter's value is taken or refused, and what was taken reads back as itself. */
+/* params: any text as a parameter's value is refused, or taken and read back as itself. */
 #include <stdlib.h>
 #include <string.h>
 
