@@ -127,7 +127,7 @@ int bpffs_mount(const char *path)
 	fd = open(own ? "/run" : path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = bpffs_make_path(&fd, own ? BPFFS_OWN + strlen("/run/") : "");
+	r = bpffs_make_path(&fd, own ? &BPFFS_OWN[strlen("/run/")] : "");
 	snprintf(at, sizeof at, "/proc/self/fd/%d", fd);
 	if (r == 0 && mount("bpf", at, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0755") < 0)
 		r = -errno;
