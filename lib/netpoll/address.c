@@ -19,6 +19,7 @@
 #include "sys/addr.h"
 #include "sys/io.h"
 #include "sys/lock.h"
+#include "sys/lock.h"
 #include "sys/sock.h"
 
 _Static_assert(sizeof(struct np_worker_line) == sizeof(struct poller_load), "one line, two names");
@@ -118,6 +119,19 @@ static void close_steering(struct np_server *s)
 int server_relisten(struct np_server *s, unsigned index, int fd)
 {
 	return np_steer_relisten(s->workers[index], fd);
+}
+
+const char *server_lock_holder(struct np_server *s, char *dst, size_t cap)
+{
+	struct sys_holder h;
+
+	if (s->steer->lock_fd < 0) {
+		snprintf(dst, cap, "another thread"); /* nobody else has this service */
+		return dst;
+	}
+	sys_lock_holder(s->steer->lock_fd, &h);
+	sys_holder_format(&h, dst, cap);
+	return dst;
 }
 
 static int listen_tcp(struct np_server *s, struct address *a, const char *network, const char *address)

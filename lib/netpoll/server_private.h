@@ -87,6 +87,8 @@ struct np_steer *facts_leave_service(struct np_server *s);
 /* address.c */
 /* Thread: the poller of station @index. */
 int server_relisten(struct np_server *s, unsigned index, int fd);
+/* Who keeps it from that, in words: @dst. */
+const char *server_lock_holder(struct np_server *s, char *dst, size_t cap);
 int server_say(struct np_server *s, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* New connections go elsewhere, where there is an elsewhere. */
 void server_stop_being_chosen(struct np_server *s);

@@ -139,7 +139,7 @@ static void door_tell(struct door *d, int err)
 	struct station *st = d->station;
 	const struct address *a = &st->server->addresses[d - st->doors];
 	struct poller *p = st->group.poller;
-	char at[128];
+	char at[128], holder[80];
 
 	if (d->told)
 		return;
@@ -150,8 +150,8 @@ static void door_tell(struct door *d, int err)
 			   " tried again until it listens", poller_index(p), at, np_strerror(err));
 	else if (err == -EBUSY)
 		poller_log(p, 1, "poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
-			   " somebody else holds the lock of the service; tried again until it does",
-			   poller_index(p), at);
+			   " %s holds the lock of the service; tried again until it does",
+			   poller_index(p), at, server_lock_holder(st->server, holder, sizeof holder));
 	else
 		poller_log(p, 1, "poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
 			   " %s; tried again until it does", poller_index(p), at, np_strerror(err));

@@ -40,7 +40,7 @@ static void lock_describe(struct sys_holder *h)
 }
 
 /* "1: FLOCK  ADVISORY  WRITE 812 00:2a:224311 0 EOF" */
-static void lock_find_holder(int fd, struct sys_holder *ret)
+void sys_lock_holder(int fd, struct sys_holder *ret)
 {
 	unsigned major, minor;
 	unsigned long long ino;
@@ -74,7 +74,7 @@ int sys_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder)
 			return -errno;
 		if (!until_ns || sys_clock_ns() >= until_ns) {
 			if (ret_holder)
-				lock_find_holder(fd, ret_holder);
+				sys_lock_holder(fd, ret_holder);
 			return -EAGAIN;
 		}
 		poll(NULL, 0, 1);

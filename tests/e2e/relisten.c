@@ -150,7 +150,7 @@ static void expect_both_to_accept(void)
 START_TEST(a_rescued_poller_serves_and_tries_again_until_the_lock_is_free)
 {
 	int hung, lock, fd;
-	char back;
+	char back, holder[64];
 
 	OWN_STEERING();
 	given_server();
@@ -158,7 +158,8 @@ START_TEST(a_rescued_poller_serves_and_tries_again_until_the_lock_is_free)
 	lock = given_locked_service();
 	release = true;
 	peer_recv(hung, &back, 1);
-	AWAIT(in_log("cannot listen yet: somebody else holds the lock of the service") == 1);
+	snprintf(holder, sizeof holder, "cannot listen yet: process %d (", (int)getpid());
+	AWAIT(in_log(holder) == 1);
 
 	/* What it has is served, and who comes anew is its sibling's. */
 	for (int i = 0; i < 10; i++) {
