@@ -3,10 +3,11 @@
 #include "netpoll/stall.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
-#include "netpoll/event.h"
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
 #include "sys/addr.h"
@@ -27,8 +28,10 @@ struct stalled {
 struct stall {
 	struct np_pollers *pollers;
 	int limit_ms;
-	struct event over;
 	struct sys_thread thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool over, rung;      /* under lock */
 	struct stalled of[]; /* each poller */
 };
 
@@ -96,17 +99,81 @@ static bool stall_look(struct stall *t, unsigned i)
 	return false;
 }
 
+/* A poller begins a turn after a pause. */
+static void stall_ring(void *arg)
+{
+	struct stall *t = arg;
+
+	pthread_mutex_lock(&t->lock);
+	t->rung = true;
+	pthread_cond_signal(&t->changed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* @ms 0: until a poller has something to do. Return: false: it is over. */
+static bool stall_wait(struct stall *t, int ms)
+{
+	uint64_t until = sys_clock_ns() + (uint64_t)ms * 1000000u;
+	struct timespec at = { .tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u) };
+	bool over;
+	int r = 0;
+
+	pthread_mutex_lock(&t->lock);
+	while (!t->over && !t->rung && r == 0)
+		r = ms ? pthread_cond_timedwait(&t->changed, &t->lock, &at) : pthread_cond_wait(&t->changed, &t->lock);
+	t->rung = false;
+	over = t->over;
+	pthread_mutex_unlock(&t->lock);
+	return !over;
+}
+
+/* Whether none has begun a turn for two looks, nor is in one: an idle process is not woken. */
+static bool stall_may_sleep(struct stall *t)
+{
+	struct poller_sight s;
+	bool quiet = true;
+
+	for (unsigned i = 0; i < t->pollers->n; i++) {
+		quiet &= poller_alarm(t->pollers->poller[i]) == POLLER_QUIET;
+		poller_look(t->pollers->poller[i], &s);
+		quiet &= !s.began_ms;
+	}
+	return quiet;
+}
+
 static void stall_main(void *arg)
 {
 	struct stall *t = arg;
 	int ms = LOOK_MS;
 
-	while (event_wait(&t->over, ms) == -ETIMEDOUT) {
+	while (stall_wait(t, ms)) {
 		ms = LOOK_MS;
 		for (unsigned i = 0; i < t->pollers->n; i++)
 			if (stall_look(t, i))
 				ms = t->limit_ms;
+		if (stall_may_sleep(t))
+			ms = 0;
 	}
+}
+
+static void stall_init(struct stall *t)
+{
+	pthread_condattr_t a;
+
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->changed, &a);
+	pthread_condattr_destroy(&a);
+	pthread_mutex_init(&t->lock, NULL);
+	for (unsigned i = 0; i < t->pollers->n; i++)
+		poller_on_alarm(t->pollers->poller[i], stall_ring, t);
+}
+
+static void stall_free(struct stall *t)
+{
+	pthread_cond_destroy(&t->changed);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
 }
 
 int stall_start(struct np_pollers *p, int limit_ms, struct stall **ret)
@@ -118,10 +185,10 @@ int stall_start(struct np_pollers *p, int limit_ms, struct stall **ret)
 		return -ENOMEM;
 	t->pollers = p;
 	t->limit_ms = limit_ms;
-	event_init(&t->over);
+	stall_init(t);
 	r = sys_thread_start(&t->thread, "np-stall", stall_main, t);
 	if (r < 0) {
-		free(t);
+		stall_free(t);
 		return r;
 	}
 	*ret = t;
@@ -132,7 +199,10 @@ void stall_end(struct stall *t)
 {
 	if (!t)
 		return;
-	event_set(&t->over);
+	pthread_mutex_lock(&t->lock);
+	t->over = true;
+	pthread_cond_signal(&t->changed);
+	pthread_mutex_unlock(&t->lock);
 	sys_thread_join(&t->thread, 0);
-	free(t);
+	stall_free(t);
 }

@@ -63,6 +63,21 @@ void poller_look(const struct poller *p, struct poller_sight *ret)
 	ret->fd = __atomic_load_n(&h->fd, __ATOMIC_RELAXED);
 }
 
+void poller_on_alarm(struct poller *p, void (*fn)(void *arg), void *arg)
+{
+	p->hog.on_alarm = fn;
+	p->hog.on_alarm_arg = arg;
+}
+
+int poller_alarm(struct poller *p)
+{
+	int was = __atomic_load_n(&p->hog.alarm, __ATOMIC_RELAXED);
+
+	if (was == POLLER_QUIET)
+		return was;
+	return __atomic_compare_exchange_n(&p->hog.alarm, &was, was + 1, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED) ? was : 0;
+}
+
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs)
 {
 	*ret_slow_turns = __atomic_load_n(&p->hog.slow_turns, __ATOMIC_RELAXED);
@@ -127,9 +142,19 @@ void hog_turn_over(struct poller *p, uint64_t now_ms)
 	h->each_until_ms = now_ms + h->each_for_ms;
 }
 
+static void hog_ring(struct poller *p)
+{
+	struct hog *h = &p->hog;
+
+	if (__atomic_exchange_n(&h->alarm, 0, __ATOMIC_ACQUIRE) == POLLER_QUIET)
+		h->on_alarm(h->on_alarm_arg);
+}
+
 void hog_turn_begins(struct poller *p)
 {
 	hog_turn_over(p, p->now_ms);
 	__atomic_store_n(&p->hog.began_ms, p->now_ms, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.handlers, 0, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&p->hog.alarm, __ATOMIC_RELAXED))
+		hog_ring(p);
 }

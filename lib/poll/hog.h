@@ -40,6 +40,11 @@ struct hog {
 	int fd;                /* whose: a connection's; -1: none's */
 	uint64_t slow_turns;   /* over the limit */
 	uint64_t hogs;         /* handlers found to be */
+
+	/* poller_alarm(): raised by one other thread, cleared by the owner */
+	int alarm;
+	void (*on_alarm)(void *arg);
+	void *on_alarm_arg;
 };
 
 /* Owner. A turn's work begins: poller_now_ms() is fresh. Ends the last one, if no sleep has. */

@@ -144,6 +144,17 @@ struct poller_sight {
 	int fd;            /* -1: no connection's */
 };
 void poller_look(const struct poller *p, struct poller_sight *ret);
+/*
+ * poller_alarm() - for the one thread that looks at pollers now and then, and would sleep while they do
+ *
+ * Counts its own calls since the last turn began, up to POLLER_QUIET; from then on the next turn calls what
+ * poller_on_alarm() said, on the poller's thread. Nothing orders a turn's beginning with this count but time: who
+ * has been told POLLER_QUIET looks at the poller itself before it sleeps.
+ * Return: the count before this call.
+ */
+#define POLLER_QUIET 2
+int poller_alarm(struct poller *p);
+void poller_on_alarm(struct poller *p, void (*fn)(void *arg), void *arg);
 /* The last one noted, or NULL. Thread: any. */
 const void *poller_handler(const struct poller *p);
 /* How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any. */
