@@ -306,7 +306,8 @@ NP_API void *np_conn_data(struct np_conn *c);
 NP_API int np_conn_fd(struct np_conn *c);
 /*
  * Looked up at each call. An IPv4 peer of a dual-stack listener is AF_INET, never ::ffff:1.2.3.4.
- * Return: 0 or what getsockname(2)/getpeername(2) says.
+ * The peer's is known until on_close has returned, also if it has reset the connection, be it before it was
+ * accepted. Return: 0; -NP_ECLOSED; what getsockname(2)/getpeername(2) says.
  */
 NP_API int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
 NP_API int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);

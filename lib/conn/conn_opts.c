@@ -330,7 +330,7 @@ int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_
 
 int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return conn_address(c, sys_getpeername, ret, ret_len);
+	return conn_address(c, sys_peer_addr, ret, ret_len);
 }
 
 int np_conn_poller(const struct np_conn *c)

@@ -125,6 +125,45 @@ int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
 	return getpeername(fd, (struct sockaddr *)ret, ret_len) < 0 ? -errno : 0;
 }
 
+/*
+ * A TCP socket that was reset is in CLOSE, where getpeername(2) looks no further; SO_PEERNAME asks as accept4(2) does,
+ * and the socket knows until it is closed. It takes no length above that of the address.
+ */
+static int sock_peername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(struct sockaddr_in);
+
+	SYS_FAULT(getsockopt);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &ss, &len) < 0)
+		return -errno;
+	if (ss.ss_family == AF_INET6) {
+		len = sizeof(struct sockaddr_in6);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &ss, &len) < 0)
+			return -errno;
+	} else if (ss.ss_family != AF_INET) {
+		return -ENOTCONN;
+	}
+	*ret = ss;
+	*ret_len = len;
+	return 0;
+}
+
+int sys_peer_addr(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r = sys_getpeername(fd, &ss, &len);
+
+	if (r == -ENOTCONN)
+		return sock_peername(fd, ret, ret_len) < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	*ret = ss;
+	*ret_len = len;
+	return 0;
+}
+
 /* tcpi_unacked of a listener is its sk_ack_backlog. */
 int sys_accept_queue(int fd, unsigned *ret)
 {

@@ -26,6 +26,8 @@ int sys_getsockopt_int(int fd, int level, int name, int *ret);
 int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len);
 int sys_getsockname(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
+/* The same, and of a connection that was reset too: getpeername(2) says -ENOTCONN then. */
+int sys_peer_addr(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 /* How many connections a listening TCP socket has for accept(2) at this moment. */
 int sys_accept_queue(int fd, unsigned *ret);
 /* net.core.somaxconn: no listener's queue is longer, but for a unix one by one. Where it cannot be read: 65535. */
