@@ -203,21 +203,27 @@ struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
 	return NULL;
 }
 
-static struct fiber *take(struct fiber_pool *fp, int *ret_err)
+/* A new stack among the free ones. Out of line: fiber_run() is left without a stack protector. */
+static __attribute__((noinline)) int fiber_pool_grow(struct fiber_pool *fp)
+{
+	struct fiber *f;
+	int r = -EAGAIN;
+
+	f = fp->stacks < fp->max ? fiber_new(fp, &r) : NULL;
+	if (!f) {
+		fp->refused++;
+		return r;
+	}
+	f->next_free = fp->free;
+	fp->free = f;
+	return 0;
+}
+
+static inline struct fiber *fiber_take(struct fiber_pool *fp)
 {
 	struct fiber *f = fp->free;
 
-	if (f) {
-		fp->free = f->next_free;
-	} else if (fp->stacks < fp->max) {
-		f = fiber_new(fp, ret_err);
-	} else {
-		*ret_err = -EAGAIN;
-	}
-	if (!f) {
-		fp->refused++;
-		return NULL;
-	}
+	fp->free = f->next_free;
 	if (++fp->in_use > fp->high)
 		fp->high = fp->in_use;
 	if (fp->stacks - fp->in_use < fp->idle_low)
@@ -285,12 +291,12 @@ INLINE int enter(struct fiber *f)
 SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 {
 	struct fiber *f;
-	int r = 0;
+	int r = fp->free ? 0 : fiber_pool_grow(fp);
 
 	assert(!current);
-	f = take(fp, &r);
-	if (!f)
+	if (r < 0)
 		return r;
+	f = fiber_take(fp);
 	f->fn = fn;
 	f->arg = arg;
 	f->owner = NULL;
