@@ -105,7 +105,7 @@ int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **r
  * The peer left while nothing is read, because the input is full or paused: what it sent before
  * its FIN may still be wanted, but nobody waits for the bytes of a connection that was reset.
  */
-static void peer_gone(struct np_conn *c)
+static __attribute__((noinline)) void peer_gone(struct np_conn *c)
 {
 	int err = 0;
 

@@ -128,6 +128,8 @@ struct conn_io {
 	size_t held;       /* bytes in `in`, those read and not yet released included */
 	size_t rx_total;   /* bytes ever committed to `in` while this io was attached */
 	size_t rx_space;   /* how much room the next read offers; adapts */
+	size_t rx_offered; /* and how much the last one did */
+	size_t tx_offered; /* what the last send was given */
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;

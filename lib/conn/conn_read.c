@@ -30,6 +30,17 @@ static __attribute__((noinline)) int conn_read_wait(struct np_conn *c, size_t n)
 	return 0;
 }
 
+/* Waits, then @verb. Out of line, so that where nothing waits no register has to be saved. */
+static __attribute__((noinline)) int conn_read_later(struct np_conn *c, size_t n, const void **ret_p,
+						     int (*verb)(struct np_linkbuf *, size_t, const void **))
+{
+	int r = conn_read_wait(c, n);
+
+	if (r < 0)
+		return r;
+	return c->io ? verb(&c->io->in, n, ret_p) : -EINVAL;
+}
+
 int np_conn_wait(struct np_conn *c, size_t n)
 {
 	return conn_read_has(c, n) ? 0 : conn_read_wait(c, n);
@@ -37,26 +48,16 @@ int np_conn_wait(struct np_conn *c, size_t n)
 
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 {
-	int r;
-
 	if (conn_read_has(c, n))
 		return np_linkbuf_next(&c->io->in, n, ret_p);
-	r = conn_read_wait(c, n);
-	if (r < 0)
-		return r;
-	return c->io ? np_linkbuf_next(&c->io->in, n, ret_p) : -EINVAL;
+	return conn_read_later(c, n, ret_p, np_linkbuf_next);
 }
 
 int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 {
-	int r;
-
 	if (conn_read_has(c, n))
 		return np_linkbuf_peek(&c->io->in, n, ret_p);
-	r = conn_read_wait(c, n);
-	if (r < 0)
-		return r;
-	return c->io ? np_linkbuf_peek(&c->io->in, n, ret_p) : -EINVAL;
+	return conn_read_later(c, n, ret_p, np_linkbuf_peek);
 }
 
 int np_conn_skip(struct np_conn *c, size_t n)

@@ -74,25 +74,29 @@ static ssize_t receive_one(struct np_conn *c, void *p, size_t n)
 	return c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, p, n, 0) : sys_read(c->watch.fd, p, n);
 }
 
-/* One read of up to *@offered bytes into the input. Return: what the read returned, or -ENOMEM. */
-static ssize_t receive(struct np_conn *c, size_t *offered)
+/* Into what room the chain has, and a new block behind it. */
+static __attribute__((noinline)) ssize_t receive_two(struct np_conn *c, size_t offer)
 {
-	struct np_linkbuf *in = &c->io->in;
-	void *p = linkbuf_space(in, *offered);
+	struct conn_io *io = c->io;
 	struct iovec iov[2];
-	ssize_t n;
-	int niov;
+	int niov = np_linkbuf_space(&io->in, offer, iov, 2);
 
-	if (p) {
-		n = receive_one(c, p, *offered);
-	} else {
-		niov = np_linkbuf_space(in, *offered, iov, 2);
-		if (niov < 0)
-			return niov;
-		*offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
-		n = niov > 1 ? sys_readv(c->watch.fd, iov, niov) : receive_one(c, iov[0].iov_base, *offered);
-	}
-	np_linkbuf_commit(in, n > 0 ? (size_t)n : 0);
+	if (niov < 0)
+		return niov;
+	io->rx_offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
+	return niov > 1 ? sys_readv(c->watch.fd, iov, niov) : receive_one(c, iov[0].iov_base, io->rx_offered);
+}
+
+/* One read of about @offer bytes into the input, io->rx_offered. Return: what the read returned, or -ENOMEM. */
+static ssize_t receive(struct np_conn *c, size_t offer)
+{
+	struct conn_io *io = c->io;
+	void *p = linkbuf_space(&io->in, offer);
+	ssize_t n;
+
+	io->rx_offered = offer;
+	n = p ? receive_one(c, p, offer) : receive_two(c, offer);
+	np_linkbuf_commit(&io->in, n > 0 ? (size_t)n : 0);
 	return n;
 }
 
@@ -120,20 +124,20 @@ int conn_rx(struct np_conn *c, size_t budget)
 
 	if (c->group->memory.max && !(budget = conn_memory_budget(c, budget)))
 		return CONN_HELD;
-	r = conn_io_get(c, &io);
+	r = c->io ? 0 : conn_io_attach(c);
 	if (r < 0)
 		return r;
+	io = c->io;
 	space = io->rx_space;
 	for (r = CONN_MORE; r == CONN_MORE && got < budget; space *= 2) {
 		size_t room = rx_room(c);
-		size_t offered = rx_offer(c, space, room < budget ? room : budget);
 		ssize_t n;
 
 		if (!room) {
 			r = CONN_FULL;
 			break;
 		}
-		n = receive(c, &offered);
+		n = receive(c, rx_offer(c, space, room < budget ? room : budget));
 		if (n <= 0) {
 			r = n == -EAGAIN ? CONN_AGAIN : n < 0 ? (int)n : CONN_END;
 			break;
@@ -141,7 +145,7 @@ int conn_rx(struct np_conn *c, size_t budget)
 		got += (size_t)n;
 		io->rx_total += (size_t)n;
 		io->held += (size_t)n;
-		if ((size_t)n < offered && drained_by_short_read(c))
+		if ((size_t)n < io->rx_offered && drained_by_short_read(c))
 			r = CONN_AGAIN;
 	}
 	if (got) {

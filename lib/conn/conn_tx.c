@@ -25,7 +25,7 @@ static const void *one_piece(const struct np_conn *c)
 }
 
 /* Gathers up to @max segments; returns how many and their bytes. */
-static int gather(const struct conn_io *io, struct iovec *iov, int max, size_t *ret_bytes)
+static int gather(struct conn_io *io, struct iovec *iov, int max, size_t *ret_bytes)
 {
 	size_t left = io->submitted, bytes = 0;
 	int n = 0, m;
@@ -55,11 +55,10 @@ static int gather(const struct conn_io *io, struct iovec *iov, int max, size_t *
 	return n;
 }
 
-/* One send of what is submitted; *ret_bytes says how much was offered. */
-static __attribute__((noinline)) ssize_t transmit_gathered(struct np_conn *c, size_t *ret_bytes)
+static __attribute__((noinline)) ssize_t transmit_gathered(struct np_conn *c)
 {
 	struct iovec iov[TX_IOV];
-	int n = gather(c->io, iov, TX_IOV, ret_bytes);
+	int n = gather(c->io, iov, TX_IOV, &c->io->tx_offered);
 
 	if (!(c->flags & CONN_SOCKET))
 		return n > 1 ? sys_writev(c->watch.fd, iov, n) : sys_write(c->watch.fd, iov->iov_base, iov->iov_len);
@@ -68,14 +67,15 @@ static __attribute__((noinline)) ssize_t transmit_gathered(struct np_conn *c, si
 	return sys_send(c->watch.fd, iov->iov_base, iov->iov_len, 0);
 }
 
-static ssize_t transmit(struct np_conn *c, size_t *ret_bytes)
+/* One send of what is submitted, io->tx_offered. */
+static ssize_t transmit(struct np_conn *c)
 {
 	const void *p = one_piece(c);
 
 	if (!p)
-		return transmit_gathered(c, ret_bytes);
-	*ret_bytes = c->io->submitted;
-	return sys_send(c->watch.fd, p, *ret_bytes, 0);
+		return transmit_gathered(c);
+	c->io->tx_offered = c->io->submitted;
+	return sys_send(c->watch.fd, p, c->io->tx_offered, 0);
 }
 
 static void sent(struct np_conn *c, size_t n)
@@ -140,8 +140,8 @@ int conn_tx_later(struct np_conn *c, ssize_t why)
 	return r < 0 ? conn_tx_failed(c, r) : CONN_MORE;
 }
 
-/* What is left after a send that returned @n of @bytes: try on, wait, or give up. */
-static __attribute__((noinline)) int tx_go_on(struct np_conn *c, ssize_t n, size_t bytes)
+/* What is left after a send that returned @n: try on, wait, or give up. */
+static __attribute__((noinline)) int tx_go_on(struct np_conn *c, ssize_t n)
 {
 	size_t budget = POLLER_BUDGET * 4;
 
@@ -154,14 +154,14 @@ static __attribute__((noinline)) int tx_go_on(struct np_conn *c, ssize_t n, size
 		 * A short send set SOCK_NOSPACE, so an edge will follow; a unix socket or a tty gives
 		 * no such promise: there only EAGAIN counts.
 		 */
-		if (n < 0 || ((size_t)n < bytes && (c->flags & CONN_INET)))
+		if (n < 0 || ((size_t)n < c->io->tx_offered && (c->flags & CONN_INET)))
 			return conn_tx_later(c, n);
 		if (!conn_unsent(c))
 			return 0;
 		budget = budget > (size_t)n ? budget - (size_t)n : 0;
 		if (!budget)
 			return conn_tx_later(c, 0);
-		n = transmit(c, &bytes);
+		n = transmit(c);
 	}
 }
 
@@ -185,18 +185,17 @@ static __attribute__((noinline)) int serve_writer(struct np_conn *c, int r)
  */
 int conn_tx(struct np_conn *c)
 {
-	size_t bytes = 0;
 	ssize_t n;
 	int r = 0;
 
 	if (c->tx_err)
 		return c->tx_err;
 	if (conn_unsent(c)) {
-		n = transmit(c, &bytes);
-		if (n == (ssize_t)bytes && bytes == conn_unsent(c))
-			sent(c, bytes);
+		n = transmit(c);
+		if (n == (ssize_t)conn_unsent(c))
+			sent(c, (size_t)n);
 		else
-			r = tx_go_on(c, n, bytes);
+			r = tx_go_on(c, n);
 		if (r < 0)
 			return r;
 	}
