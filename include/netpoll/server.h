@@ -50,7 +50,7 @@ struct np_server_opts {
 	int no_delay_off;      /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
 	/*
 	 * 0: no bound. What buffers, waiting handlers and connections may take together, divided among the pollers:
-	 * at least a megabyte for each. Near it, no connection of this server is read for some turns; what is cached
+	 * at least a megabyte for each. Near it, connections that hold something are not read for some turns; what is cached
 	 * goes back; then the connections that hold most unfinished input or untaken output are reset (-ENOBUFS),
 	 * until there is room. Not counted: memory of the handlers' own, buffers that other threads have made, and
 	 * a message above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
