@@ -10,6 +10,8 @@
  *   IDLE                     np_pool_get() -> LENT;  idle_ms, np_pool_free(), the peer, a stop -> ENDING
  *   ENDING                   the connection ends -> gone
  *
+ * One that ends while it is lent is still to be put: its note says of which place it was, in place of the tie.
+ *
  * `open` counts ties, and dials that may become one. Where one ends while somebody waits, its place goes to
  * him, and the count stays.
  */
@@ -98,6 +100,21 @@ static void pool_unref(struct np_pool *pool)
 	free(pool->address);
 	free(pool->local);
 	free(pool);
+}
+
+/* ------------------------------------------------------------------ notes: a tie, a mark, or NULL */
+
+/* Compared, never followed: the place may be gone when the connection still has one. */
+static void *mark_of(struct place *at)
+{
+	return (char *)at + 1;
+}
+
+static struct tie *tie_of(struct np_conn *c)
+{
+	void **note = guest_note(c);
+
+	return note && !((uintptr_t)*note & 1) ? *note : NULL;
 }
 
 /* ------------------------------------------------------------------ idle ones */
@@ -265,7 +282,7 @@ static void ended(struct np_conn *c, void *arg)
 	struct tie *t = arg;
 	struct place *at = t->place;
 
-	*guest_note(c) = NULL;
+	*guest_note(c) = t->state == TIE_LENT ? mark_of(at) : NULL;
 	if (t->state == TIE_IDLE) {
 		add(&at->n.died, 1);
 		leave_idle(t, TIE_ENDING);
@@ -414,8 +431,9 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 	if (!at || !c)
 		return -EINVAL;
 	note = guest_note(c);
-	t = note ? *note : NULL;
-	if (note && !t && conn_state(c) >= CONN_DEAD) { /* ended, and counted out */
+	t = tie_of(c);
+	if (note && *note == mark_of(at)) { /* ended, and counted out */
+		*note = NULL;
 		np_conn_unref(c);
 		*p = NULL;
 		return 0;
@@ -445,8 +463,7 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 
 int np_conn_reusable(struct np_conn *c)
 {
-	void **note = guest_note(c);
-	struct tie *t = note ? *note : NULL;
+	struct tie *t = tie_of(c);
 	int r;
 
 	if (!t || t->state != TIE_LENT)

@@ -308,6 +308,63 @@ START_TEST(the_word_is_refused_where_it_cannot_be_true)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ given back once */
+
+static int put_again(void *arg)
+{
+	bool dead_before = *(int *)arg & 1, dead_between = *(int *)arg & 2;
+	struct np_conn *c = must_get(NULL), *again = np_conn_ref(c);
+
+	np_conn_abort(c);
+	while (dead_before && stats().open)
+		ck_assert_int_eq(np_sleep(1), 0);
+	ck_assert_int_eq(np_pool_put(pool, &c), 0);
+	ck_assert_ptr_null(c);
+	while (dead_between && stats().open)
+		ck_assert_int_eq(np_sleep(1), 0);
+	ck_assert_int_eq(np_pool_put(pool, &again), -EINVAL);
+	ck_assert_ptr_nonnull(again);
+	ck_assert_int_eq(np_conn_error(again), -NP_ECLOSED); /* the reference is still ours */
+	np_conn_unref(again);
+	return 0;
+}
+
+START_TEST(a_second_put_is_refused_whether_or_not_the_connection_has_ended)
+{
+	on_a_fiber(put_again, &_i);
+}
+END_TEST
+
+/* What was dialed, and what another pool lent. */
+static int put_strangers(void *arg)
+{
+	struct np_pool *other;
+	struct np_conn *c[2];
+
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NULL, &other), 0);
+	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address, NULL, &c[0]), 0);
+	ck_assert_int_eq(np_pool_get(other, &c[1]), 0);
+	for (int dead = 0; dead < 2; dead++) {
+		for (int i = 0; i < 2; i++) {
+			ck_assert_int_eq(np_pool_put(pool, &c[i]), -EINVAL);
+			ck_assert_ptr_nonnull(c[i]);
+			np_conn_abort(c[i]);
+		}
+		for (int i = 0; i < 2; i++)
+			while (np_conn_fd(c[i]) >= 0)
+				ck_assert_int_eq(np_sleep(1), 0);
+	}
+	np_conn_unref(c[0]);
+	ck_assert_int_eq(np_pool_put(other, &c[1]), 0);
+	return np_pool_free(&other);
+}
+
+START_TEST(what_is_not_of_the_pool_is_refused_whether_or_not_it_has_ended)
+{
+	on_a_fiber(put_strangers, NULL);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("reuse");
@@ -320,6 +377,8 @@ static Suite *suite(void)
 	tcase_add_test(t, one_of_which_nothing_is_said_is_closed);
 	tcase_add_test(t, a_word_holds_for_one_exchange);
 	tcase_add_test(t, the_word_is_refused_where_it_cannot_be_true);
+	tcase_add_loop_test(t, a_second_put_is_refused_whether_or_not_the_connection_has_ended, 0, 4);
+	tcase_add_test(t, what_is_not_of_the_pool_is_refused_whether_or_not_it_has_ended);
 	suite_add_tcase(s, t);
 	return s;
 }
