@@ -76,14 +76,15 @@ NP_OPTS_INIT(np_pollers_opts)
 NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers **ret);
 
 /*
- * np_pollers_stop() - end the threads; servers on them are stopped first
+ * np_pollers_stop() - end the threads, once every server on them has been stopped
  *
  * From now on np_go(), np_run() and np_post() to another poller return -ECANCELED. What was posted
  * before still runs, and so do fibers, until @timeout_ms (0: no limit); then their waits are cancelled, and they
  * get another second to return. Timers that are still pending do not fire any more.
  *
  * Thread: setup; not from a poller.
- * Return: 0, also when repeated; -EDEADLK on a poller; -ETIMEDOUT: handlers do not return. They
+ * Return: 0, also when repeated; -EDEADLK on a poller; -EBUSY: a server on them runs, and nothing
+ *         was done; -ETIMEDOUT: handlers do not return. They
  *         cannot be killed: they are logged with their addresses and how many they are, and nothing is freed
  *         under them; stop again.
  */

@@ -125,7 +125,7 @@ NP_API int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *r
 /* Text of the last failed call on this server, "" before. Lifetime: until the next call. */
 NP_API const char *np_server_error(struct np_server *s);
 
-/* Return: 0; -EINVAL (no address), -EALREADY, -ECANCELED (stop came first), -ENOMEM. */
+/* Return: 0; -EINVAL (no address), -EALREADY, -ECANCELED (a stop came first, of it or of the pollers), -ENOMEM. */
 NP_API int np_server_start(struct np_server *s);
 
 /*

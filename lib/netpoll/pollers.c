@@ -290,6 +290,8 @@ static int stop(struct np_pollers *p, uint64_t until_ns)
 {
 	if (atomic_load(&p->phase) == POLLERS_ENDED)
 		return 0;
+	if (atomic_load(&p->servers)) /* their stop is made of turns of these threads */
+		return -EBUSY;
 	shut(p);
 	if (join(p, until_ns)) {
 		cancel_all(p);
@@ -303,6 +305,24 @@ static int stop(struct np_pollers *p, uint64_t until_ns)
 	p->stall = NULL;
 	atomic_store(&p->phase, POLLERS_ENDED);
 	return 0;
+}
+
+int pollers_serve(struct np_pollers *p)
+{
+	int r = -ECANCELED;
+
+	pthread_mutex_lock(&p->lock);
+	if (!pollers_stopping(p)) {
+		atomic_fetch_add(&p->servers, 1);
+		r = 0;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+void pollers_unserve(struct np_pollers *p)
+{
+	atomic_fetch_sub(&p->servers, 1);
 }
 
 static int stop_locked(struct np_pollers *p, uint64_t until_ns)

@@ -3,7 +3,7 @@
  * pollers: the inside of struct np_pollers, for the files of the facade
  *
  *   phase     leaves it by
- *   RUNNING   np_pollers_stop() -> STOPPING
+ *   RUNNING   np_pollers_stop() -> STOPPING, once no server runs
  *   STOPPING  every thread has ended -> ENDED;  np_pollers_stop() ran out of time: it stays, stop again
  *   ENDED     np_pollers_free()
  */
@@ -54,6 +54,7 @@ struct np_pollers {
 	struct resolver *resolver;
 	pthread_mutex_t lock;   /* stop */
 	_Atomic(int) phase;
+	_Atomic(unsigned) servers; /* started and not stopped: np_pollers_stop() is refused */
 	_Atomic(unsigned) spread; /* NP_SPREAD of threads that are no pollers */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
@@ -77,6 +78,13 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m);
 int pollers_pick(struct np_pollers **p, int poller);
 /* Whether a stop has begun: new work for the pollers is refused. Thread: any. */
 bool pollers_stopping(const struct np_pollers *p);
+/*
+ * pollers_serve() - a server starts, which needs their threads until pollers_unserve()
+ *
+ * Return: 0; -ECANCELED: a stop has begun, and nobody would answer.
+ */
+int pollers_serve(struct np_pollers *p);
+void pollers_unserve(struct np_pollers *p);
 /* np_pollers_stop() that gives handlers no time before their waits are cancelled. */
 int pollers_stop_now(struct np_pollers *p);
 

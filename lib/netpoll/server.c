@@ -253,9 +253,14 @@ static int start(struct np_server *s)
 		return server_say(s, -EALREADY, "the server runs already");
 	if (!s->n_addresses)
 		return server_say(s, -EINVAL, "no address to listen on: call np_server_listen() first");
-	r = hang_doors(s);
+	r = pollers_serve(s->pollers);
 	if (r < 0)
+		return server_say(s, r, "the pollers were stopped before the server was started");
+	r = hang_doors(s);
+	if (r < 0) {
+		pollers_unserve(s->pollers);
 		return server_say(s, r, "%s", np_strerror(r));
+	}
 	s->phase = SERVER_RUNNING;
 	server_post_stations(s, station_open);
 	gate_wait(&s->gate, 0);

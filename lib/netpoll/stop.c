@@ -127,6 +127,7 @@ static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 		roll_call_settle(&s->stations[i]->roll);
 	server_leave_service(s);
 	s->phase = SERVER_STOPPED;
+	pollers_unserve(s->pollers);
 	return 0;
 }
 

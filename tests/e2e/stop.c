@@ -50,15 +50,20 @@ static void teardown(void)
 	np_event_free(never);
 }
 
-/* A connection whose handler has begun. */
-static int given_request(void)
+static int given_connection(void)
 {
 	struct sockaddr_storage ss;
 	socklen_t len;
-	int fd;
 
 	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	fd = peer_connect(&ss, len);
+	return peer_connect(&ss, len);
+}
+
+/* A connection whose handler has begun. */
+static int given_request(void)
+{
+	int fd = given_connection();
+
 	peer_send(fd, "x", 1);
 	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
 	return fd;
@@ -273,6 +278,48 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ its pollers */
+
+static int go(void *arg)
+{
+	return 0;
+}
+
+static int nothing(struct np_conn *c, void *arg)
+{
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+START_TEST(pollers_do_not_end_under_a_server_that_runs)
+{
+	int fd;
+
+	given_server(nothing, NULL);
+	fd = given_connection();
+
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), -EBUSY);
+
+	ck_assert_int_eq(np_go(pollers, 0, go, NULL, NULL), 0); /* nothing was begun */
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	peer_close(&fd);
+}
+END_TEST
+
+START_TEST(a_server_does_not_start_on_pollers_that_were_stopped)
+{
+	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
+
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+
+	ck_assert_int_eq(np_server_start(server), -ECANCELED);
+	ck_assert_str_eq(np_server_error(server), "the pollers were stopped before the server was started");
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("stop");
@@ -284,6 +331,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, before_the_deadline_they_are_not);
 	tcase_add_test(tc, what_is_not_of_this_server_goes_on_waiting);
 	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0, 2);
+	tcase_add_test(tc, pollers_do_not_end_under_a_server_that_runs);
+	tcase_add_test(tc, a_server_does_not_start_on_pollers_that_were_stopped);
 	suite_add_tcase(s, tc);
 	return s;
 }
