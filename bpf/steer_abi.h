@@ -79,12 +79,16 @@ enum np_worker_state {
 	NP_WORKER_OUT      = 2, /* never chosen */
 };
 
+/* Of a worker's state: what was asked for, enum np_worker_state, and whether it has all the connections it may have. */
+#define NP_REASON_ASKED 0xffu
+#define NP_REASON_FULL  0x100u
+
 /* np_ctl[w], mmapped: one word each, written whole. */
 struct np_worker_ctl {
 	enum np_worker_state state;
 	__u32 weight;     /* 0: the default, 100 */
 	__u32 generation; /* 0: belongs to every generation */
-	__u32 _reserved;
+	__u32 reasons;    /* what state is made of; the program reads state alone: NP_REASON_* */
 	__u64 ready_since_ns; /* slow start counts from here; the kernel's CLOCK_MONOTONIC; 0: long ago */
 	__u64 _reserved2;
 };

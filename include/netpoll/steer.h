@@ -340,7 +340,8 @@ NP_API int np_steer_set_hang_ms(struct np_steer *s, int ms);
 /*
  * np_steer_drain(), np_steer_undrain(), np_steer_kick() - whether worker @w gets new connections
  *
- * drain: only when nobody else can take them. kick: none at all. undrain ends both.
+ * drain: only when nobody else can take them. kick: none at all. undrain ends both. A worker that has its share of
+ * max_conns is drained by its server as well, until it has room: neither ends the other.
  *
  * Thread: setup. Return: 0; -ENOENT where nobody has claimed @w, -EPERM, -NP_EUNSUPPORTED at level 0.
  */

@@ -78,22 +78,44 @@ static int must_be_claimed(struct np_steer *s, unsigned w)
 	return 0;
 }
 
+static uint32_t control_state(uint32_t reasons)
+{
+	uint32_t asked = reasons & NP_REASON_ASKED;
+
+	return (reasons & NP_REASON_FULL) && asked == NP_WORKER_READY ? NP_WORKER_DRAINING : asked;
+}
+
+/*
+ * An operator's drain and a worker that is full for a while are two reasons for one state, and come from two
+ * processes: neither may end the other. Whoever stores the state looks at the reasons again behind it, so the
+ * last store is that of the last reasons.
+ */
+static void control_reason(struct np_worker_ctl *ctl, uint32_t mask, uint32_t value)
+{
+	uint32_t was = __atomic_load_n(&ctl->reasons, __ATOMIC_RELAXED), now;
+
+	do
+		now = (was & ~mask) | value;
+	while (!__atomic_compare_exchange_n(&ctl->reasons, &was, now, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	do {
+		was = now;
+		__atomic_store_n((uint32_t *)&ctl->state, control_state(was), __ATOMIC_SEQ_CST);
+		now = __atomic_load_n(&ctl->reasons, __ATOMIC_SEQ_CST);
+	} while (now != was);
+}
+
 static int set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
 {
 	int r = must_be_claimed(s, w);
 
 	if (r == 0)
-		__atomic_store_n((uint32_t *)&s->maps.ctl[w].state, (uint32_t)state, __ATOMIC_RELEASE);
+		control_reason(&s->maps.ctl[w], NP_REASON_ASKED, (uint32_t)state);
 	return r;
 }
 
 void steer_worker_full(struct np_steer_worker *w, bool full)
 {
-	uint32_t was = full ? NP_WORKER_READY : NP_WORKER_DRAINING;
-
-	__atomic_compare_exchange_n((uint32_t *)&w->s->maps.ctl[w->index].state, &was,
-				    (uint32_t)(full ? NP_WORKER_DRAINING : NP_WORKER_READY), false, __ATOMIC_RELEASE,
-				    __ATOMIC_RELAXED);
+	control_reason(&w->s->maps.ctl[w->index], NP_REASON_FULL, full ? NP_REASON_FULL : 0);
 }
 
 int np_steer_drain(struct np_steer *s, unsigned w)

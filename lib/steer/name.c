@@ -39,13 +39,20 @@ static bool name_number(const char *text, long max, long *ret)
 	return true;
 }
 
-static void name_found(struct search *q, unsigned w, const struct np_steer_worker_info *i)
+/* One that is full for a while is in service all the same. */
+static bool name_serves(const struct np_steer *s, unsigned w, const struct np_steer_worker_info *i)
+{
+	return i->state == NP_STEER_READY ||
+	       __atomic_load_n(&s->maps.ctl[w].reasons, __ATOMIC_RELAXED) == (NP_WORKER_READY | NP_REASON_FULL);
+}
+
+static void name_found(const struct np_steer *s, struct search *q, unsigned w, const struct np_steer_worker_info *i)
 {
 	size_t used = strlen(q->pids);
 
 	q->any = w;
 	q->n++;
-	if (i->state == NP_STEER_READY) {
+	if (name_serves(s, w, i)) {
 		q->ready = w;
 		q->n_ready++;
 	}
@@ -64,7 +71,7 @@ static int name_search(struct np_steer *s, struct search *q)
 			return r;
 		if (i.claimed && strlen(i.name) == q->len && !memcmp(i.name, q->name, q->len) &&
 		    (q->pid < 0 || q->pid == i.pid))
-			name_found(q, w, &i);
+			name_found(s, q, w, &i);
 	}
 	return 0;
 }

@@ -244,8 +244,8 @@ void worker_clear(struct np_steer *s, unsigned w);
 void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w);
 
 /*
- * The worker has as much as it can carry, or can carry more again: as if drained; what an operator has said since
- * stays, but for a drain. Thread: any.
+ * The worker has as much as it can carry: as if drained; or can carry more again. What an operator has said, before
+ * or meanwhile, stays said. Thread: any.
  */
 void steer_worker_full(struct np_steer_worker *w, bool full);
 

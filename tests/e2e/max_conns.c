@@ -7,6 +7,7 @@
 
 #include "support/peer.h"
 #include "support/serve.h"
+#include "support/steer.h"
 #include "support/test.h"
 
 static int echo(struct np_conn *c, void *arg)
@@ -142,6 +143,93 @@ START_TEST(less_than_one_for_each_poller_is_refused)
 }
 END_TEST
 
+static struct np_steer *given_operator(void)
+{
+	struct np_steer *s;
+
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	return s;
+}
+
+static int state(struct np_steer *s)
+{
+	struct np_steer_worker_info w = { .sz = sizeof w };
+
+	ck_assert_int_eq(np_steer_worker_info(s, 0, &w), 0);
+	return w.state;
+}
+
+static void full(int fd[2])
+{
+	uint64_t was = stats().at_limit;
+
+	for (int i = 0; i < 2; i++) {
+		fd[i] = asked();
+		answered(fd[i]);
+	}
+	AWAIT(stats().at_limit == was + 1);
+}
+
+static void has_room(int fd[2])
+{
+	for (int i = 0; i < 2; i++)
+		peer_close(&fd[i]);
+	AWAIT(stats().conns == 0);
+	fd[0] = asked(); /* it is accepted: so the doors are open again */
+	answered(fd[0]);
+	peer_close(&fd[0]);
+	AWAIT(stats().conns == 0);
+}
+
+/* Two reasons for one state, from two processes. */
+START_TEST(an_operators_drain_of_a_full_worker_lasts_until_he_ends_it)
+{
+	struct np_steer *op;
+	int fd[2];
+
+	OWN_STEERING();
+	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .max_conns = 2, .service = "web", .steer = NP_STEER_REQUIRED));
+	op = given_operator();
+	ck_assert_int_eq(state(op), NP_STEER_READY);
+
+	/* Nobody said anything: it comes back by itself. */
+	full(fd);
+	AWAIT(state(op) == NP_STEER_DRAINING);
+	has_room(fd);
+	ck_assert_int_eq(state(op), NP_STEER_READY);
+
+	/* Drained while it is full, or before. */
+	for (int before = 0; before < 2; before++) {
+		if (before)
+			ck_assert_int_eq(np_steer_drain(op, 0), 0);
+		full(fd);
+		if (!before)
+			ck_assert_int_eq(np_steer_drain(op, 0), 0);
+		has_room(fd);
+		ck_assert_int_eq(state(op), NP_STEER_DRAINING);
+		ck_assert_int_eq(np_steer_undrain(op, 0), 0);
+		ck_assert_int_eq(state(op), NP_STEER_READY);
+	}
+
+	/* Undrained while it is full: it has no room all the same. */
+	full(fd);
+	AWAIT(state(op) == NP_STEER_DRAINING);
+	ck_assert_int_eq(np_steer_drain(op, 0), 0);
+	ck_assert_int_eq(np_steer_undrain(op, 0), 0);
+	ck_assert_int_eq(state(op), NP_STEER_DRAINING);
+	ck_assert_int_eq(np_steer_kick(op, 0), 0);
+	ck_assert_int_eq(state(op), NP_STEER_OUT);
+	ck_assert_int_eq(np_steer_undrain(op, 0), 0);
+	has_room(fd);
+	ck_assert_int_eq(state(op), NP_STEER_READY);
+
+	np_steer_close(&op);
+	serve_end();
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("max_conns");
@@ -150,6 +238,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, those_above_it_wait_until_others_close, 0, 2);
 	tcase_add_test(tc, its_shares_add_up_to_it);
 	tcase_add_test(tc, at_the_stop_those_above_it_are_reset);
+	tcase_add_test(tc, an_operators_drain_of_a_full_worker_lasts_until_he_ends_it);
 	tcase_add_test(tc, less_than_one_for_each_poller_is_refused);
 	suite_add_tcase(s, tc);
 	return s;
