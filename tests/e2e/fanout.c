@@ -18,20 +18,6 @@ static struct sockaddr_in address = { .sin_family = AF_INET };
 static char hole[32], dead[32], good[32]; /* never answers; nobody listens; answers */
 static int hole_fd, good_fd;
 
-static int listening(char *text, size_t cap)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof in;
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, len), 0);
-	ck_assert_int_eq(listen(fd, 16), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
-	snprintf(text, cap, "127.0.0.1:%d", ntohs(in.sin_port));
-	return fd;
-}
-
 static void exec_example(int sock, void *arg)
 {
 	const char *build = getenv("NP_BUILD");
@@ -47,10 +33,10 @@ static void given_fanout(const char *third)
 {
 	char line[64] = "";
 	unsigned port;
-	int fd = listening(dead, sizeof dead);
+	int fd = peer_listen(dead, sizeof dead);
 
 	close(fd);
-	hole_fd = listening(hole, sizeof hole);
+	hole_fd = peer_listen(hole, sizeof hole);
 	child_start(&server, exec_example, (void *)third);
 	for (size_t n = 0; n < sizeof line - 1 && !strchr(line, '\n'); n++)
 		child_recv(server.sock, &line[n], 1);
@@ -96,7 +82,7 @@ START_TEST(the_first_answer_is_given_beside_a_black_hole_and_a_dead_server)
 	pthread_t t;
 	int fd;
 
-	good_fd = listening(good, sizeof good);
+	good_fd = peer_listen(good, sizeof good);
 	given_fanout(good);
 	ck_assert_int_eq(pthread_create(&t, NULL, answer_one, NULL), 0);
 	fd = ask("I\n");

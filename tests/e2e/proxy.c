@@ -26,20 +26,6 @@ static struct sockaddr_storage at; /* where the proxy listens */
 static int listener = -1, inherited = -1;
 static char upstream[32], dead[32];
 
-static int listening(char *text, size_t cap)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof in;
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, len), 0);
-	ck_assert_int_eq(listen(fd, 16), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
-	snprintf(text, cap, "127.0.0.1:%d", ntohs(in.sin_port));
-	return fd;
-}
-
 /* @options, by spaces. */
 static void exec_proxy(int sock, void *options)
 {
@@ -69,7 +55,7 @@ static void given_proxy(const char *options)
 	char *port;
 
 	if (listener < 0)
-		listener = listening(upstream, sizeof upstream);
+		listener = peer_listen(upstream, sizeof upstream);
 	child_start(&proxy, exec_proxy, (void *)options);
 	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
 		child_recv(proxy.sock, &c, 1);
@@ -366,9 +352,9 @@ START_TEST(a_dead_upstream_is_passed_over)
 	char options[128];
 	int a, b, hole;
 
-	hole = listening(dead, sizeof dead);
+	hole = peer_listen(dead, sizeof dead);
 	close(hole); /* nobody is there any more */
-	listener = listening(upstream, sizeof upstream);
+	listener = peer_listen(upstream, sizeof upstream);
 	snprintf(options, sizeof options, "--listen 127.0.0.1:0 --upstream %s --retry-ms 60000 --balance %s", dead,
 		 _i ? "least" : "turn");
 	given_proxy(options);
@@ -400,7 +386,7 @@ START_TEST(sockets_of_systemd_are_served)
 	char text[32];
 	int a, b;
 
-	inherited = listening(text, sizeof text);
+	inherited = peer_listen(text, sizeof text);
 	given_proxy("");
 	a = client();
 	b = accepted();

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+/* Listens on a port of loopback; its address goes to @text: "127.0.0.1:PORT". */
+int peer_listen(char *text, size_t cap);
 /* Connected to @ss, with a deadline of AWAIT_MS on every later read and write. */
 int peer_connect(const struct sockaddr_storage *ss, socklen_t len);
 void peer_send(int fd, const void *p, size_t n);
