@@ -72,7 +72,11 @@ NP_API ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap);
 NP_API void np_conn_release(struct np_conn *c);
 /* Bytes buffered and not yet consumed. */
 NP_API size_t np_conn_len(struct np_conn *c);
-/* The input buffer, for np_linkbuf_* reading verbs. Lifetime: this handler call. NULL: no memory. */
+/*
+ * The input buffer, for np_linkbuf_* reading verbs, or to be emptied by np_conn_append() into a
+ * connection of the same poller; what is taken makes room with np_conn_release(). Lifetime: this
+ * handler call, and until somebody waits for input. NULL: no memory, not open, or a fiber waits.
+ */
 NP_API struct np_linkbuf *np_conn_in(struct np_conn *c);
 
 /*
@@ -102,9 +106,16 @@ NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*
  */
 NP_API int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain, void (*done)(void *),
 				void *arg);
-/* Takes *b (sets NULL), zero copy; joins what is being built. */
+/*
+ * Takes *b (sets NULL), zero copy; joins what is being built. What may be given is said at
+ * np_linkbuf_append(). -EINVAL: the output of a connection, this one or another; *b is left alone.
+ */
 NP_API int np_conn_append(struct np_conn *c, struct np_linkbuf **b);
-/* The output being built. np_linkbuf_flush() on it submits nothing. Lifetime and NULL as np_conn_in(). */
+/*
+ * The output being built, for np_linkbuf_* writing verbs. np_linkbuf_flush() on it submits nothing.
+ * It is not to be read, for its head may be submitted; np_linkbuf_append() does not take it, and
+ * np_linkbuf_free() leaves it as it is. Lifetime: this handler call. NULL: where nothing can be written.
+ */
 NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
 
 /*

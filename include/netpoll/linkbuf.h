@@ -49,7 +49,7 @@ NP_API int np_linkbuf_new(size_t hint, struct np_linkbuf **ret);
 /*
  * np_linkbuf_free() - give back the buffer and every block that only it holds
  *
- * Slices of it live on. Takes NULL. Unread and unflushed bytes are dropped, and done() of every
+ * Slices of it live on. Takes NULL, and leaves np_conn_out() as it is. Unread and unflushed bytes are dropped, and done() of every
  * write_ref() that nobody else shares runs before this returns.
  * Thread: any that holds it; it need not be the one that filled it.
  */
@@ -179,9 +179,10 @@ NP_API int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c);
  * np_linkbuf_append() - add all of *other, flushed or not, without copying
  *
  * Like everything written it is seen after the flush(). Pointers that were read from *other end.
- * Lifetime: takes *other and leaves NULL; NULL in *other does nothing. A connection's own buffer
- * (np_conn_in()) is emptied and stays the connection's.
- * Return: 0, -EINVAL (*other is @b).
+ * Lifetime: takes *other and leaves NULL; NULL in *other does nothing. What another object owns
+ * (np_conn_in(), np_stream_in(), np_stream_out()) is emptied and stays its owner's. The output of a
+ * connection (np_conn_out()) cannot be given: bytes of it may be on their way.
+ * Return: 0, -EINVAL (*other is @b, or np_conn_out() of any connection; it is left alone).
  */
 NP_API int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other);
 

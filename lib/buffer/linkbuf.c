@@ -70,7 +70,7 @@ static void free_shell(struct np_linkbuf *b)
 
 void np_linkbuf_free(struct np_linkbuf *b)
 {
-	if (!b)
+	if (!b || (b->flags & LINKBUF_OUT))
 		return;
 	linkbuf_fini(b);
 	free_shell(b);
@@ -183,7 +183,7 @@ int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other)
 
 	if (!o)
 		return 0;
-	if (o == b)
+	if (o == b || (o->flags & LINKBUF_OUT))
 		return -EINVAL;
 	splice(b, o);
 	*other = NULL;

@@ -35,7 +35,8 @@ struct np_linkbuf {
 };
 
 #define LINKBUF_HEAP 0x80 /* from np_linkbuf_new(), not embedded */
-#define LINKBUF_CALM 0x7f /* how many commits in a row have left most of the first block empty */
+#define LINKBUF_OUT  0x40 /* a connection's output: it counts what is submitted of it, so that it cannot be given away */
+#define LINKBUF_CALM 0x3f /* how many commits in a row have left most of the first block empty */
 
 /* np_linkbuf_len() and np_linkbuf_flush() for those who embed one, without the call. */
 static inline size_t linkbuf_len(const struct np_linkbuf *b)

@@ -383,7 +383,7 @@ int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int m
 /* The first block is sized for what one commit brings: at once when that grows, slowly when it falls. */
 static void adapt(struct np_linkbuf *b, size_t n)
 {
-	uint8_t heap = b->flags & LINKBUF_HEAP;
+	uint8_t kind = b->flags & (LINKBUF_HEAP | LINKBUF_OUT);
 	unsigned calm = b->flags & LINKBUF_CALM;
 
 	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
@@ -397,7 +397,7 @@ static void adapt(struct np_linkbuf *b, size_t n)
 		b->first--;
 		calm = 0;
 	}
-	b->flags = heap | (uint8_t)calm;
+	b->flags = kind | (uint8_t)calm;
 }
 
 int np_linkbuf_commit(struct np_linkbuf *b, size_t n)

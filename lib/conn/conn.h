@@ -369,6 +369,12 @@ void conn_rx_resume(struct np_conn *c);
 void conn_discard(struct np_conn *c);
 
 /* ---- conn_tx.c: out and txq -> socket */
+static inline void conn_out_init(struct conn_io *io)
+{
+	linkbuf_init(&io->out);
+	io->out.flags = LINKBUF_OUT;
+}
+
 static inline size_t conn_unsent(const struct np_conn *c)
 {
 	return c->io ? linkbuf_len(&c->io->txq) + c->io->submitted : 0;

@@ -119,7 +119,7 @@ int conn_io_make(struct np_conn *c)
 		return -ENOMEM;
 	memset(io, 0, sizeof *io);
 	linkbuf_init(&io->in);
-	linkbuf_init(&io->out);
+	conn_out_init(io);
 	linkbuf_init(&io->txq);
 	io->rx_space = RX_SPACE_MIN;
 	io->call_at = 1;

@@ -161,7 +161,7 @@ struct np_linkbuf *np_conn_in(struct np_conn *c)
 {
 	struct conn_io *io;
 
-	return conn_io_get(c, &io) < 0 ? NULL : &io->in;
+	return taken(c) || conn_io_get(c, &io) < 0 ? NULL : &io->in;
 }
 
 int np_conn_want(struct np_conn *c, size_t n)

@@ -111,7 +111,7 @@ void conn_drop_output(struct np_conn *c)
 	linkbuf_fini(&io->txq);
 	linkbuf_init(&io->txq);
 	linkbuf_fini(&io->out);
-	linkbuf_init(&io->out);
+	conn_out_init(io);
 	io->submitted = 0;
 }
 

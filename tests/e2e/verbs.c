@@ -488,6 +488,91 @@ START_TEST(send_refuses_the_buffers_of_a_connection)
 }
 END_TEST
 
+#define LARGE (8u << 20) /* more than the kernel takes at once: its rest is submitted and unsent */
+static char large[LARGE];
+
+/* The one it asks first has an output of which a part is submitted, and a part is being built. */
+static int append_what_is_not_its_own(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *other, *b;
+	int bad = 0;
+
+	np_conn_skip(c, np_conn_len(c));
+	if (!saw.conn) {
+		saw.conn = np_conn_ref(c);
+		return np_conn_write_ref(c, large, LARGE, NULL, NULL) || np_conn_flush(c) ||
+		       np_conn_write(c, "built", 5);
+	}
+	other = np_conn_out(saw.conn);
+	bad += np_linkbuf_new(0, &b) != 0;
+	bad += np_conn_append(c, &other) != -EINVAL || other != np_conn_out(saw.conn);
+	bad += np_linkbuf_append(np_conn_out(c), &other) != -EINVAL || other != np_conn_out(saw.conn);
+	bad += np_linkbuf_append(b, &other) != -EINVAL || other != np_conn_out(saw.conn);
+	other = np_conn_out(c);
+	bad += np_conn_append(c, &other) != -EINVAL || other != np_conn_out(c);
+	np_linkbuf_free(b);
+	np_linkbuf_free(np_conn_out(saw.conn));
+	bad += np_conn_flush(saw.conn) != 0;
+	saw.looked = 1 + bad;
+	return np_conn_write(c, "intact", 6) || np_conn_flush(c);
+}
+
+START_TEST(append_and_free_leave_the_output_of_a_connection_alone)
+{
+	static char back[LARGE + 5];
+	int fd, other;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = append_what_is_not_its_own };
+	for (size_t i = 0; i < LARGE; i++)
+		large[i] = (char)(i % 251);
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .out_high = 2 * LARGE));
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	AWAIT(saw.conn);
+	other = serve_connect(0);
+	peer_send(other, "?", 1);
+	peer_recv(other, back, 6);
+	ck_assert_mem_eq(back, "intact", 6);
+	ck_assert_int_eq(saw.looked, 1);
+	peer_recv(fd, back, sizeof back);
+	ck_assert(!memcmp(back, large, LARGE) && !memcmp(back + LARGE, "built", 5));
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	peer_close(&other);
+	serve_end();
+}
+END_TEST
+
+static int wait_for_more(struct np_conn *c, void *arg)
+{
+	saw.conn = np_conn_ref(c);
+	return np_conn_until(c, '\n', 100, &p, &got);
+}
+
+static void look_at_the_input(struct np_conn *c, void *arg)
+{
+	saw.looked = np_conn_in(c) ? 2 : 1;
+}
+
+/* np_conn_until() remembers where it has searched. */
+START_TEST(the_input_that_a_fiber_waits_for_is_nobody_elses)
+{
+	int fd;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = wait_for_more };
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "half", 4);
+	AWAIT(saw.conn);
+	ck_assert_int_eq(np_conn_post(saw.conn, look_at_the_input, NULL), 0);
+	AWAIT(saw.looked);
+	ck_assert_int_eq(saw.looked, 1);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ main */
 
 int main(void)
@@ -506,6 +591,8 @@ int main(void)
 	suite_add_tcase(s, t);
 	t = tcase_create("buffers");
 	tcase_add_test(t, send_refuses_the_buffers_of_a_connection);
+	tcase_add_test(t, append_and_free_leave_the_output_of_a_connection_alone);
+	tcase_add_test(t, the_input_that_a_fiber_waits_for_is_nobody_elses);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
