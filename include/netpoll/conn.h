@@ -313,6 +313,16 @@ NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *,
 NP_API int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
 NP_API void np_conn_set_data(struct np_conn *c, void *data);
 NP_API void *np_conn_data(struct np_conn *c);
+/*
+ * np_conn_set_tag() - what the handler that runs is about to do, for log lines about it
+ *
+ * All routes of a router are one function. Where one keeps the thread (np_pollers_opts.hog_ms), the line names the
+ * function, the tag and the connection; each function with each tag is named once a minute. It holds until it is set
+ * again, or the next handler begins; a handler that waits keeps it. NULL: none. It costs a store.
+ *
+ * Thread: owner, in a handler of c. Lifetime: @tag is borrowed until np_pollers_free(): a literal, or a route's name.
+ */
+NP_API void np_conn_set_tag(struct np_conn *c, const char *tag);
 /* Borrowed: not to be closed, read or written. -1 once closed. */
 NP_API int np_conn_fd(struct np_conn *c);
 /*

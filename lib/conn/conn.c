@@ -49,7 +49,7 @@ static bool prepare(struct np_conn *c)
 
 	if (!g->handlers->on_prepare)
 		return false;
-	poller_note_handler(g->poller, g->handlers->on_prepare);
+	conn_note_handler(c, g->handlers->on_prepare);
 	return g->handlers->on_prepare(c, g->arg) != 0;
 }
 
@@ -218,7 +218,7 @@ static void tell_left(struct np_conn *c)
 	if (!c->why)
 		c->why = -NP_EEOF;
 	if (c->group->handlers->on_disconnect) {
-		poller_note_handler(conn_poller(c), c->group->handlers->on_disconnect);
+		conn_note_handler(c, c->group->handlers->on_disconnect);
 		c->group->handlers->on_disconnect(c, c->group->arg);
 	}
 }
@@ -314,6 +314,9 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 	}
 	conn_die(c, 0);
 	watch_close(&c->watch);
+	poller_fd_leaves(conn_poller(c), c->watch.fd);
+	if (conn_handler(c))
+		park_forget_fd(conn_handler(c));
 	*ret_fd = c->watch.fd;
 	c->watch.fd = -1; /* the caller may close it before on_close has run */
 	if (ret_in)

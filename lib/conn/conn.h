@@ -245,6 +245,13 @@ static inline struct fiber *conn_handler(const struct np_conn *c)
 	return c->io ? c->io->handler : NULL;
 }
 
+/* A function of the user's is about to run for this connection. */
+static inline void conn_note_handler(struct np_conn *c, const void *fn)
+{
+	poller_note_handler(conn_poller(c), fn);
+	poller_note_fd(conn_poller(c), c->watch.fd);
+}
+
 #define conn_assert_owner(c) poller_assert_owner(conn_poller(c))
 
 /* ---- conn.c: life */

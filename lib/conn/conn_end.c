@@ -211,6 +211,7 @@ void conn_gone(struct np_conn *c)
 	timer_disarm(&c->timer);
 	conn_drop_sendq(c);
 	watch_drop(&c->watch);
+	poller_fd_leaves(g->poller, c->watch.fd);
 	if (c->flags & (CONN_CUT | CONN_RESET))
 		end_reset(c);
 	sys_close(&c->watch.fd);
@@ -231,7 +232,7 @@ void conn_finish(struct np_conn *c)
 
 	conn_callbacks_run(c);
 	if (g->handlers->on_close) {
-		poller_note_handler(g->poller, g->handlers->on_close);
+		conn_note_handler(c, g->handlers->on_close);
 		g->handlers->on_close(c, g->arg);
 	}
 	conn_gone(c);

@@ -58,7 +58,7 @@ void conn_callbacks_run(struct np_conn *c)
 
 	while (c->extra && (cb = c->extra->callbacks)) {
 		c->extra->callbacks = cb->next;
-		poller_note_handler(conn_poller(c), cb->fn);
+		conn_note_handler(c, cb->fn);
 		cb->fn(c, cb->arg);
 		free(cb);
 	}
@@ -304,6 +304,11 @@ void np_conn_set_data(struct np_conn *c, void *data)
 void *np_conn_data(struct np_conn *c)
 {
 	return c->data;
+}
+
+void np_conn_set_tag(struct np_conn *c, const char *tag)
+{
+	poller_note_tag(conn_poller(c), tag);
 }
 
 int np_conn_fd(struct np_conn *c)

@@ -245,7 +245,7 @@ static void call_posted(struct mail *m)
 {
 	struct posted_call *p = container_of(m, struct posted_call, mail);
 
-	poller_note_handler(conn_poller(p->c), p->fn);
+	conn_note_handler(p->c, p->fn);
 	p->fn(p->c, p->arg);
 	np_conn_unref(p->c);
 	free(p);

@@ -33,8 +33,7 @@ static void note_handler(struct np_conn *c)
 {
 	bool own = c->extra && c->extra->on_request;
 
-	poller_note_handler(conn_poller(c), own ? c->extra->on_request : c->group->handlers->on_request);
-	poller_note_fd(conn_poller(c), c->watch.fd);
+	conn_note_handler(c, own ? c->extra->on_request : c->group->handlers->on_request);
 }
 
 /*
@@ -107,8 +106,7 @@ static void call_connect(struct np_conn *c)
 {
 	int r;
 
-	poller_note_handler(conn_poller(c), c->group->handlers->on_connect);
-	poller_note_fd(conn_poller(c), c->watch.fd);
+	conn_note_handler(c, c->group->handlers->on_connect);
 	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
 	fiber_set_until(fiber_self(), 0);

@@ -10,9 +10,7 @@
 
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
-#include "sys/addr.h"
 #include "sys/clock.h"
-#include "sys/sock.h"
 #include "sys/symbol.h"
 #include "sys/thread.h"
 
@@ -45,27 +43,19 @@ static bool stall_is_same(const struct poller_sight *a, const struct poller_sigh
 	return a->began_ms == b->began_ms && a->handlers == b->handlers && a->handler == b->handler;
 }
 
-/* " (descriptor 7, 192.0.2.1:4711)"; "" where it is no connection's, or no longer. */
 static void stall_whose(struct poller *p, const struct poller_sight *s, char *dst, size_t cap)
 {
-	char peer[96] = "its peer has left";
-	struct sockaddr_storage ss;
 	struct poller_sight now;
-	socklen_t len;
 
-	dst[0] = '\0';
-	if (s->fd < 0)
-		return;
-	if (sys_getpeername(s->fd, &ss, &len) == 0)
-		addr_format(&ss, len, peer, sizeof peer);
+	poller_whose(s, dst, cap);
 	poller_look(p, &now);
-	if (stall_is_same(s, &now)) /* so the number was not another's when it was asked */
-		snprintf(dst, cap, " (descriptor %d, %s)", s->fd, peer);
+	if (!stall_is_same(s, &now)) /* then the number may have been another's when it was asked */
+		dst[0] = '\0';
 }
 
 static void stall_say(struct poller *p, const struct poller_sight *s, uint64_t ms)
 {
-	char name[160], whose[160];
+	char name[160], whose[192];
 
 	stall_whose(p, s, whose, sizeof whose);
 	poller_log(p, NP_LOG_WARNING,

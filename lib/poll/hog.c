@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hog: who kept the thread, counted each time and logged once. The rules are in hog.h. */
+/* hog: the handlers that kept the thread, counted each time and logged now and then. The rules are in hog.h. */
 #include "poll/hog.h"
 
+#include <stdio.h>
+
 #include "poll/poller_private.h"
+#include "sys/addr.h"
 #include "sys/clock.h"
+#include "sys/sock.h"
 #include "sys/symbol.h"
 
 #define WARNING 1
@@ -15,35 +19,70 @@ static void count(uint64_t *n)
 	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
 }
 
-static bool known(struct hog *h, const void *handler)
+/* NULL: each has been named within the last minute, and this is none of them. */
+static struct hog_known *hog_find(struct hog *h, uint64_t now_ms)
 {
-	for (unsigned i = 0; i < h->n_known; i++)
-		if (h->known[i] == handler)
-			return true;
-	if (h->n_known == HOG_KNOWN)
-		return true;
-	h->known[h->n_known++] = handler;
-	return false;
+	struct hog_known *oldest = &h->known[0];
+
+	for (unsigned i = 0; i < h->n_known; i++) {
+		struct hog_known *k = &h->known[i];
+
+		if (k->handler == h->handler && k->tag == h->tag)
+			return k;
+		if (k->said_ms < oldest->said_ms)
+			oldest = k;
+	}
+	if (h->n_known < HOG_KNOWN)
+		oldest = &h->known[h->n_known++];
+	else if (now_ms - oldest->said_ms < HOG_AGAIN_MS)
+		return NULL;
+	*oldest = (struct hog_known){ .handler = h->handler, .tag = h->tag };
+	return oldest;
+}
+
+bool hog_due(struct hog *h, uint64_t now_ms, uint64_t *ret_unsaid)
+{
+	struct hog_known *k = hog_find(h, now_ms);
+
+	if (!k)
+		return false;
+	if (k->said_ms && now_ms - k->said_ms < HOG_AGAIN_MS) {
+		k->unsaid++;
+		return false;
+	}
+	*ret_unsaid = k->unsaid;
+	k->unsaid = 0;
+	k->said_ms = now_ms;
+	return true;
 }
 
 static void found(struct poller *p, uint64_t ms)
 {
+	char name[160], whose[192], since[48] = "";
 	struct hog *h = &p->hog;
-	char name[160];
+	struct poller_sight s;
+	uint64_t unsaid;
 
 	if (!h->handler)
 		return;
 	count(&h->hogs);
-	if (known(h, h->handler))
+	if (!hog_due(h, sys_clock_coarse_ns() / 1000000u, &unsaid))
 		return;
-	poller_log(p, WARNING, "poller %d: handler %s kept the thread for %llu ms: the others waited; np_offload() is for that",
-		   p->opts.index, sys_symbol(h->handler, name, sizeof name), (unsigned long long)ms);
+	poller_look(p, &s);
+	poller_whose(&s, whose, sizeof whose);
+	if (unsaid)
+		snprintf(since, sizeof since, "; %llu more since the last line", (unsigned long long)unsaid);
+	poller_log(p, WARNING,
+		   "poller %d: handler %s%s%s kept the thread for %llu ms: the others waited; np_offload() is for that%s",
+		   p->opts.index, sys_symbol(h->handler, name, sizeof name), whose,
+		   h->left_of && h->left_of == h->handlers ? h->left : "", (unsigned long long)ms, since);
 }
 
 void poller_note_handler(struct poller *p, const void *fn)
 {
 	__atomic_store_n(&p->hog.handler, fn, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.fd, -1, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hog.tag, NULL, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.handlers, p->hog.handlers + 1, __ATOMIC_RELAXED);
 	p->clock = CLOCK_USER;
 }
@@ -51,6 +90,60 @@ void poller_note_handler(struct poller *p, const void *fn)
 void poller_note_fd(struct poller *p, int fd)
 {
 	__atomic_store_n(&p->hog.fd, fd, __ATOMIC_RELAXED);
+}
+
+static void hog_set_tag(struct hog *h, const char *tag)
+{
+	__atomic_store_n(&h->tag, tag, __ATOMIC_RELAXED);
+}
+
+void poller_restore_tag(struct poller *p, const char *tag)
+{
+	hog_set_tag(&p->hog, tag);
+}
+
+/* A second tag in one dispatch is a second piece of work, as a second handler in one turn is. */
+void poller_note_tag(struct poller *p, const char *tag)
+{
+	struct hog *h = &p->hog;
+
+	if (h->tag && h->tag != tag) {
+		if (h->each)
+			hog_mark(p, sys_clock_coarse_ns());
+		__atomic_store_n(&h->handlers, h->handlers + 1, __ATOMIC_RELAXED);
+	}
+	hog_set_tag(h, tag);
+}
+
+void poller_fd_leaves(struct poller *p, int fd)
+{
+	struct hog *h = &p->hog;
+	struct poller_sight s = { .fd = fd };
+
+	if (fd < 0 || h->fd != fd)
+		return;
+	if (h->limit_ms && h->began_ms &&
+	    (int64_t)(sys_clock_coarse_ns() / 1000000u - h->began_ms) >= h->limit_ms) {
+		poller_whose(&s, h->left, sizeof h->left);
+		h->left_of = h->handlers;
+	}
+	__atomic_store_n(&h->fd, -1, __ATOMIC_RELAXED);
+}
+
+void poller_whose(const struct poller_sight *s, char *dst, size_t cap)
+{
+	char tag[72] = "", conn[128] = "", peer[96] = "its peer is not known";
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	if (s->tag)
+		snprintf(tag, sizeof tag, " (\"%.64s\")", s->tag);
+	if (s->fd >= 0) {
+		if (sys_peer_addr(s->fd, &ss, &len) == 0)
+			addr_format(&ss, len, peer, sizeof peer);
+		snprintf(conn, sizeof conn, " (descriptor %d, %s)", s->fd, peer);
+	}
+	snprintf(dst, cap, "%s%s", tag, conn);
 }
 
 void poller_look(const struct poller *p, struct poller_sight *ret)
@@ -61,6 +154,7 @@ void poller_look(const struct poller *p, struct poller_sight *ret)
 	ret->handlers = __atomic_load_n(&h->handlers, __ATOMIC_RELAXED);
 	ret->handler = __atomic_load_n(&h->handler, __ATOMIC_RELAXED);
 	ret->fd = __atomic_load_n(&h->fd, __ATOMIC_RELAXED);
+	ret->tag = __atomic_load_n(&h->tag, __ATOMIC_RELAXED);
 }
 
 void poller_on_alarm(struct poller *p, void (*fn)(void *arg), void *arg)
@@ -155,6 +249,7 @@ void hog_turn_begins(struct poller *p)
 	hog_turn_over(p, p->now_ms);
 	__atomic_store_n(&p->hog.began_ms, p->now_ms, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.handlers, 0, __ATOMIC_RELAXED);
+	p->hog.left_of = 0;
 	if (__atomic_load_n(&p->hog.alarm, __ATOMIC_RELAXED))
 		hog_ring(p);
 }

@@ -22,7 +22,16 @@
 
 struct poller;
 
-#define HOG_KNOWN 16
+#define HOG_KNOWN    16
+#define HOG_AGAIN_MS 60000u
+
+/* A handler and what it was doing, by its tag: all routes of a router are one handler. */
+struct hog_known {
+	const void *handler;
+	const char *tag;
+	uint64_t said_ms; /* its last log line */
+	uint64_t unsaid;  /* how often since */
+};
 
 struct hog {
 	/* owner thread */
@@ -32,12 +41,15 @@ struct hog {
 	bool each;             /* each handler is timed */
 	uint64_t each_until_ms, each_for_ms;
 	uint64_t since_ns;     /* each: the dispatch under way */
-	const void *known[HOG_KNOWN]; /* have been logged; more are only counted */
+	struct hog_known known[HOG_KNOWN]; /* have been logged; the oldest gives way, not within its minute */
 	unsigned n_known;
+	char left[96];         /* whose the handler was, of a connection that is closed by now, */
+	unsigned left_of;      /* if it is the handlers-th of this turn; 0: none */
 
 	/* any thread, relaxed */
 	const void *handler;   /* which was entered last */
-	int fd;                /* whose: a connection's; -1: none's */
+	int fd;                /* whose: a connection's, open; -1: none's */
+	const char *tag;       /* what it does, by its own word; NULL: nothing was said */
 	uint64_t slow_turns;   /* over the limit */
 	uint64_t hogs;         /* handlers found to be */
 
@@ -51,6 +63,12 @@ struct hog {
 void hog_turn_begins(struct poller *p);
 /* Owner. A turn's work is over: before the poller sleeps. */
 void hog_turn_over(struct poller *p, uint64_t now_ms);
+/*
+ * hog_due() - whether the handler of now is to be named: the first time, and then once in HOG_AGAIN_MS
+ *
+ * *ret_unsaid: how often it was found and not named since the last time.
+ */
+bool hog_due(struct hog *h, uint64_t now_ms, uint64_t *ret_unsaid);
 /* Owner. While each is timed: what ran since the last mark is judged. */
 void hog_mark(struct poller *p, uint64_t coarse_ns);
 

@@ -53,8 +53,9 @@ int park_wait(struct park *k, uint64_t until_ms)
 {
 	struct poller *p = k->poller;
 	struct fiber *f = fiber_self();
-	int fd = p->hog.fd;
 
+	k->fd = p->hog.fd;
+	k->tag = p->hog.tag;
 	k->handler = p->hog.handler;
 	fiber_set_owner(f, k);
 	if (k->fiber) {
@@ -65,7 +66,8 @@ int park_wait(struct park *k, uint64_t until_ms)
 	}
 	poller_hold(p);
 	fiber_park();
-	poller_note_fd(p, fd);
+	poller_note_fd(p, k->fd);
+	poller_restore_tag(p, k->tag);
 	poller_unhold(p);
 	fiber_set_owner(f, NULL);
 	return k->result;
@@ -113,6 +115,14 @@ const void *park_handler(const struct fiber *f)
 	const struct park *k = fiber_owner(f);
 
 	return k ? k->handler : NULL;
+}
+
+void park_forget_fd(struct fiber *f)
+{
+	struct park *k = fiber_owner(f);
+
+	if (k)
+		k->fd = -1;
 }
 
 bool poller_cancelled(const struct poller *p)

@@ -42,7 +42,9 @@ struct park {
 	struct fiber *fiber; /* NULL once woken */
 	struct timer timer;
 	park_end_fn end;     /* NULL: nothing has to be told */
-	const void *handler; /* which function waits: noted again when its fiber goes on */
+	const void *handler; /* which function waits: noted again when its fiber goes on, */
+	int fd;              /* and whose it is, */
+	const char *tag;     /* and what it does */
 	int result;
 	bool by_deadline;    /* the timer is the fiber's deadline, not this wait's own limit */
 };
@@ -72,6 +74,8 @@ void poller_cancel(struct poller *p);
 void park_cancel_fiber(struct fiber *f);
 /* Owner. The function that waits on a parked fiber, as poller_note_handler() was told; or NULL. */
 const void *park_handler(const struct fiber *f);
+/* Owner. The descriptor of the connection that waits on it is given away, or closed. */
+void park_forget_fd(struct fiber *f);
 /* Owner. Whether the poller is, or the fiber that asks. */
 bool poller_cancelled(const struct poller *p);
 

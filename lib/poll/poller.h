@@ -136,14 +136,23 @@ void poller_publish_busy(struct poller *p);
 void poller_note_handler(struct poller *p, const void *fn);
 /* Owner. Whose handler that is: a connection's. Until the next one is noted. */
 void poller_note_fd(struct poller *p, int fd);
+/* Owner. What the handler does: borrowed for the life of the poller, or NULL. Until the next one is noted. */
+void poller_note_tag(struct poller *p, const char *tag);
+/* The same of one that goes on: park_wait()'s. */
+void poller_restore_tag(struct poller *p, const char *tag);
+/* Owner. Before a descriptor that may have been noted is closed or given away: its number may be another's at once. */
+void poller_fd_leaves(struct poller *p, int fd);
 /* What runs on the poller at this moment; the same dispatch has the same first three. Thread: any. */
 struct poller_sight {
 	uint64_t began_ms; /* of this turn, by sys_clock_ns(); 0: it waits for events, or hogs are not looked for */
 	unsigned handlers; /* noted in this turn */
 	const void *handler;
 	int fd;            /* -1: no connection's */
+	const char *tag;   /* NULL: none */
 };
 void poller_look(const struct poller *p, struct poller_sight *ret);
+/* ' ("GET /")', ' (descriptor 7, 192.0.2.1:4711)', both or "", for log lines. Thread: any. */
+void poller_whose(const struct poller_sight *s, char *dst, size_t cap);
 /*
  * poller_alarm() - for the one thread that looks at pollers now and then, and would sleep while they do
  *

@@ -6,6 +6,7 @@
 #include <netpoll/server.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "support/log.h"
 #include "support/peer.h"
@@ -14,8 +15,11 @@
 
 #define LIMIT_MS 20
 
+static int limit_ms;
+
 static void given_limit(int ms)
 {
+	limit_ms = ms;
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .hog_ms = ms, .log = keep_log));
 }
 
@@ -36,7 +40,7 @@ static struct np_pollers_stats stats(void)
 /* On the poller: it is over its limit, by the clock of a test. */
 static void keep_the_thread(void)
 {
-	uint64_t until = now_ms() + LIMIT_MS + 10;
+	uint64_t until = now_ms() + (uint64_t)(limit_ms > 0 ? limit_ms : LIMIT_MS) + 10;
 
 	while (now_ms() < until)
 		;
@@ -212,6 +216,7 @@ static _Atomic(bool) let_go;
 
 static int never_returns(struct np_conn *c, void *arg)
 {
+	np_conn_set_tag(c, "GET /never");
 	if (arg && np_sleep(1) < 0) /* a fiber that has waited is still its connection's */
 		return -1;
 	while (!let_go)
@@ -245,10 +250,135 @@ START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
 	snprintf(who, sizeof who, "by %p ", (void *)never_returns);
 	ck_assert_uint_eq(in_log(whose), 1);
 	ck_assert_uint_eq(in_log(who), 1);
+	ck_assert_uint_eq(in_log(" (\"GET /never\") (descriptor "), 1);
 	let_go = true;
 	peer_close(&fd);
 	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(s), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ routes, and whose they are */
+
+static struct np_server *server;
+
+/* All routes are this function; the byte is the path. */
+static int route(struct np_conn *c, void *arg)
+{
+	static const struct {
+		char path;
+		const char *tag;
+		bool slow, aborts;
+	} routes[] = {
+		{ 'a', "GET /a", true, false },
+		{ 'b', "GET /b", true, false },
+		{ 'f', "GET /fast", false, false },
+		{ 'x', "GET /exit", true, true },
+	};
+	const void *p;
+	unsigned i = 0;
+	int r = np_conn_next(c, 1, &p);
+
+	if (r < 0)
+		return r;
+	while (routes[i].path != *(const char *)p)
+		i++;
+	np_conn_set_tag(c, routes[i].tag);
+	if (routes[i].slow)
+		keep_the_thread();
+	if (routes[i].aborts)
+		np_conn_abort(c);
+	else
+		np_conn_write(c, "!", 1);
+	return routes[i].aborts ? -1 : np_conn_flush(c);
+}
+
+static const struct np_handlers router = { .sz = sizeof router, .on_request = route };
+
+/* At level 0, with the kernel's hash: nothing is published there. */
+static int given_client(char *ret_address, size_t cap)
+{
+	struct sockaddr_storage ss;
+	struct sockaddr_in own;
+	socklen_t len;
+	int fd;
+
+	ck_assert_int_eq(np_server_new(pollers, &router, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(server), 0);
+	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
+	fd = peer_connect(&ss, len);
+	len = sizeof own;
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&own, &len), 0);
+	snprintf(ret_address, cap, ", 127.0.0.1:%d) kept", ntohs(own.sin_port));
+	return fd;
+}
+
+static void ask(int fd, const char *paths)
+{
+	char answers[8];
+
+	peer_send(fd, paths, strlen(paths));
+	peer_recv(fd, answers, strlen(paths));
+	run(nothing);
+}
+
+static void server_over(int *fd)
+{
+	peer_close(fd);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(server), 0);
+}
+
+START_TEST(each_route_of_one_function_is_named_with_its_connection)
+{
+	char whose[64];
+	int fd = given_client(whose, sizeof whose);
+
+	for (int i = 0; i < 2; i++) {
+		ask(fd, "a");
+		ask(fd, "b");
+	}
+	ck_assert_uint_eq(in_log(" (\"GET /a\") (descriptor "), 1);
+	ck_assert_uint_eq(in_log(" (\"GET /b\") (descriptor "), 1);
+	ck_assert_uint_eq(in_log(whose), 2);
+	ck_assert_uint_ge(stats().hogs, 4);
+	server_over(&fd);
+}
+END_TEST
+
+/* Requests of one batch are one dispatch: none is named for what another did. */
+START_TEST(in_a_batch_the_slow_one_is_named)
+{
+	uint64_t end = now_ms() + AWAIT_MS;
+	char whose[64];
+	int fd;
+
+	end_pollers();
+	given_limit(LONG_MS);
+	fd = given_client(whose, sizeof whose);
+	do
+		ask(fd, "faf");
+	while (!log_names(route) && now_ms() < end);
+	ck_assert_uint_eq(in_log("for a while each of them is timed"), 1);
+	ck_assert_uint_eq(in_log(" (\"GET /a\") (descriptor "), 1);
+	ck_assert_uint_eq(in_log("GET /fast"), 0);
+	server_over(&fd);
+}
+END_TEST
+
+/* When the line is written its descriptor is closed, and the number may be another's. */
+START_TEST(a_hog_that_ends_its_connection_is_named_with_it)
+{
+	char whose[64];
+	int fd = given_client(whose, sizeof whose);
+
+	peer_send(fd, "x", 1);
+	ck_assert_uint_eq(peer_drain(fd), 0);
+	run(nothing);
+	ck_assert_uint_eq(in_log(" (\"GET /exit\") (descriptor "), 1);
+	ck_assert_uint_eq(in_log(whose), 1);
+	server_over(&fd);
 }
 END_TEST
 
@@ -277,6 +407,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, timers_and_posts_are_named_too);
 	tcase_add_test(tc, a_connections_handler_is_named);
 	tcase_add_loop_test(tc, one_that_does_not_return_is_named_with_its_connection_while_it_lasts, 0, 2);
+	tcase_add_test(tc, each_route_of_one_function_is_named_with_its_connection);
+	tcase_add_test(tc, in_a_batch_the_slow_one_is_named);
+	tcase_add_test(tc, a_hog_that_ends_its_connection_is_named_with_it);
 	tcase_add_test(tc, where_it_is_off_none_is_counted);
 	suite_add_tcase(s, tc);
 	return s;
