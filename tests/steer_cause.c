@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -91,6 +92,41 @@ START_TEST(each_cause_has_its_sentence)
 	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: \"%s\"", c->name, why);
 	ck_assert_uint_lt(strlen(why), sizeof why - 1); /* all of it */
 	must_be_silent(err);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ a service that is there */
+
+static void read_only(void)
+{
+	ck_assert_int_eq(mount(NULL, own_bpffs(), NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+}
+
+static const struct cause closed[] = {
+	{ "a seccomp filter", filter_eperm, -EPERM, "seccomp filter is in force", "--group" },
+	{ "a seccomp filter that says ENOSYS", filter_enosys, -ENOSYS, "seccomp filter is in force", "--force" },
+	{ "few descriptors", few_descriptors, -EMFILE, "`ulimit -n` is", "--force" },
+	{ "a bpffs that is read-only", read_only, -EROFS, "Read-only file system", "--force" },
+};
+#define CLOSED (int)(sizeof closed / sizeof closed[0])
+
+/* Whoever is told that such pins are incomplete, and to replace them, ends a service that works. */
+START_TEST(pins_that_cannot_be_opened_are_not_called_incomplete)
+{
+	const struct cause *c = &closed[_i];
+	char why[NP_STEER_TEXT_MAX] = "";
+	struct np_steer *s = NULL;
+	int r;
+
+	OWN_STEERING();
+	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	c->restrict_it();
+	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why, .error_cap = sizeof why), &s);
+	ck_assert_msg(r == c->code, "%s: join: %d, \"%s\"", c->name, r, why);
+	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: join: \"%s\"", c->name, why);
+	r = np_steer_load("web", NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why));
+	ck_assert_msg(r == c->code, "%s: load: %d, \"%s\"", c->name, r, why);
+	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: load: \"%s\"", c->name, why);
 }
 END_TEST
 
@@ -260,6 +296,7 @@ int main(void)
 	TCase *t = tcase_create("cause");
 
 	tcase_add_loop_test(t, each_cause_has_its_sentence, 0, CAUSES);
+	tcase_add_loop_test(t, pins_that_cannot_be_opened_are_not_called_incomplete, 0, CLOSED);
 	tcase_add_test(t, at_level_0_the_reason_is_the_cause);
 	tcase_add_loop_test(t, where_level_4_cannot_be_had_level_3_says_why, 0, 3);
 	tcase_add_test(t, where_nothing_is_missing_nothing_is_said);

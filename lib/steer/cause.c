@@ -122,7 +122,7 @@ void cause_explain(char *dst, size_t cap, int err, const char *tried, const char
 			 strerror(-err), why[0] ? ": " : "", why);
 }
 
-static bool cause_kernel_is_old(void)
+static bool cause_kernel_is_before(int want_major, int want_minor)
 {
 	struct utsname u = { .release = "?" };
 	int major = 0, minor = 0;
@@ -130,7 +130,44 @@ static bool cause_kernel_is_old(void)
 	uname(&u);
 	if (sscanf(u.release, "%d.%d", &major, &minor) != 2)
 		return false;
-	return major < 6 || (major == 6 && minor < 2);
+	return major < want_major || (major == want_major && minor < want_minor);
+}
+
+/* No capability is needed to open a pin. Before 5.19 the sysctl barred even that from processes without CAP_BPF. */
+static void cause_of_eperm_at_pins(const struct refusal *x)
+{
+	if (!x->rights.known)
+		snprintf(x->dst, x->cap,
+			 "%s: bpf(2) says EPERM, and without /proc it cannot be told whether a seccomp filter bars it",
+			 x->tried);
+	else if (!cause_has(&x->rights, CAP_BPF) && cause_kernel_is_before(5, 19))
+		snprintf(x->dst, x->cap,
+			 "%s: bpf(2) says EPERM: before Linux 5.19 kernel.unprivileged_bpf_disabled bars pins too: set it to 0, or `setcap cap_bpf+ep` the program",
+			 x->tried);
+	else if (x->rights.filtered)
+		snprintf(x->dst, x->cap,
+			 "%s: bpf(2) says EPERM, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=)",
+			 x->tried);
+	else
+		snprintf(x->dst, x->cap,
+			 "%s: the kernel says EPERM: a security module does so (the kernel's log)", x->tried);
+}
+
+void cause_open(char *dst, size_t cap, int err, const char *tried)
+{
+	struct refusal x = { .dst = dst, .cap = cap, .err = err, .tried = tried };
+	struct utsname u = { .release = "?" };
+
+	uname(&u);
+	sys_rights_read(&x.rights);
+	if (err == -EPERM)
+		cause_of_eperm_at_pins(&x);
+	else if (err == -ENOSYS)
+		cause_of_enosys(&x, u.release);
+	else if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+		cause_of_shortage(&x);
+	else
+		snprintf(dst, cap, "%s: %s", tried, strerror(-err));
 }
 
 /* libbpf reads the kernel's types into memory of as much, and an index over it. */
@@ -160,7 +197,7 @@ void cause_not_exact(char *dst, size_t cap, const char *why)
 	sys_rights_read(&rights);
 	if (rights.known && !cause_has(&rights, CAP_PERFMON))
 		snprintf(dst, cap, "CAP_PERFMON is missing");
-	else if (cause_kernel_is_old())
+	else if (cause_kernel_is_before(6, 2))
 		snprintf(dst, cap, "Linux 6.2 is needed");
 	else if (sys_exists(BTF_OF_KERNEL) < 0)
 		snprintf(dst, cap, "the kernel's types are needed, and there is no " BTF_OF_KERNEL);

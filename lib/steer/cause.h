@@ -17,6 +17,8 @@
  * @why: what libbpf said, "" for nothing.
  */
 void cause_explain(char *dst, size_t cap, int err, const char *tried, const char *service, const char *why);
+/* cause_open() - the same for a service that is there, which takes no capability: @tried may be a whole sentence. */
+void cause_open(char *dst, size_t cap, int err, const char *tried);
 /* Why level 4 could not be had where level 3 was: a part of a sentence. */
 void cause_not_exact(char *dst, size_t cap, const char *why);
 

@@ -81,6 +81,13 @@ int folder_reopen(int fd, int *ret_fd)
 	return sys_open_dir_at(fd, ".", ret_fd);
 }
 
+bool folder_is_same(int fd, int other)
+{
+	struct stat a, b;
+
+	return sys_fstat(fd, &a) == 0 && sys_fstat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 int folder_make(int at, const char *name, int *ret_fd, char why[FOLDER_WHY])
 {
 	int r;

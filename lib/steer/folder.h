@@ -16,6 +16,7 @@
 #ifndef STEER_FOLDER_H
 #define STEER_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -35,6 +36,8 @@ int folder_open_root(const char *path, int *ret_fd, char why[FOLDER_WHY]);
 int folder_open(int at, const char *name, int *ret_fd, char why[FOLDER_WHY]);
 /* The same folder for flock(2) and fchmod(2). */
 int folder_reopen(int fd, int *ret_fd);
+/* Whether both descriptors are of one folder. */
+bool folder_is_same(int fd, int other);
 /* Makes it, of mode 0700, and opens it. -EEXIST. */
 int folder_make(int at, const char *name, int *ret_fd, char why[FOLDER_WHY]);
 /* As sys_dir_each(). */

@@ -282,7 +282,7 @@ static int refuse_while_claimed(struct np_steer *s, int folder, const char *verb
 
 	r = count_claims(folder, &claims);
 	if (r < 0)
-		return steer_fail(s, r, "the claims of the service %s cannot be read: %s", s->name, strerror(-r));
+		return pins_say_closed(s, r, map_name(MAP_np_claims));
 	if (claims)
 		return steer_fail(
 			s, -EBUSY,
@@ -304,13 +304,15 @@ static int judge_present(struct np_steer *s, const char *home, int folder, const
 	maps_init(&m);
 	r = maps_open(&m, folder, &abi, what, sizeof what);
 	if (r == 0)
-		r = pins_complete(folder) ? 0 : -EPROTO;
+		r = pins_complete(folder);
 	maps_close(&m);
 	if (!o->force && r == 0)
 		return NP_STEER_ALREADY;
-	if (r == -EACCES || r == -EPERM)
+	if (r == -EACCES)
 		return steer_fail(s, r, "%s/%s is there, and uid %d may not look into it: run npsteer as root", home,
 				  s->name, (int)geteuid());
+	if (!o->force && r != -EPROTO && r != -ENOENT)
+		return pins_say_closed(s, r, what); /* nothing is known to be wrong with it */
 	if (!o->force && abi)
 		return steer_fail(
 			s, -EEXIST,

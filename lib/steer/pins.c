@@ -13,6 +13,7 @@
 
 #include <linux/bpf.h>
 
+#include "steer/cause.h"
 #include "steer/folder.h"
 #include "steer/steer.h"
 #include "sys/io.h"
@@ -108,6 +109,15 @@ static int say_barred(struct np_steer *s, int r, const char *what)
 		(int)geteuid(), s->name, what, strerror(-r), s->name);
 }
 
+int pins_say_closed(struct np_steer *s, int r, const char *what)
+{
+	char tried[200];
+
+	snprintf(tried, sizeof tried, "the service %s cannot be opened (%.120s)", s->name, what);
+	cause_open(s->error, sizeof s->error, r, tried);
+	return r;
+}
+
 static int say_foreign(struct np_steer *s, unsigned abi, const char *what)
 {
 	if (abi)
@@ -140,14 +150,11 @@ static int open_service(struct np_steer *s, int folder)
 		snprintf(name, sizeof name, NP_STEER_PROG "0");
 	}
 	snprintf(what, sizeof what, "%s%s%s", s->dir, name[0] ? "/" : "", name);
-	if (r == -EACCES || r == -EPERM)
+	if (r == -EACCES)
 		return say_barred(s, r, what);
 	if (r == -EPROTO || r == -ENOENT)
 		return say_foreign(s, abi, what);
-	if (r < 0)
-		return steer_fail(s, r, "the service %s cannot be opened (%s): %s", s->name, what,
-				  strerror(-r));
-	return 0;
+	return r < 0 ? pins_say_closed(s, r, what) : 0;
 }
 
 static void back_out(struct np_steer *s)
@@ -159,12 +166,12 @@ static void back_out(struct np_steer *s)
 	s->level = NP_STEER_L0;
 }
 
-int pins_join(struct np_steer *s, const char *bpffs)
+static int find_service(struct np_steer *s, const char *bpffs, int *ret_fd)
 {
 	struct barrier b = { 0 };
-	int fd = -1, r;
+	int r;
 
-	r = find_dir(s, bpffs, &fd, &b);
+	r = find_dir(s, bpffs, ret_fd, &b);
 	if (r == -EACCES)
 		r = b.why[0] ? pins_distrust(s, b.at, b.why) : say_barred(s, r, b.at);
 	else if (r == -ENOENT)
@@ -173,8 +180,34 @@ int pins_join(struct np_steer *s, const char *bpffs)
 	else if (r < 0)
 		r = steer_fail(s, r, "the service %s cannot be looked for in %s: %s", s->name, pins_root(bpffs, 0),
 			       strerror(-r));
-	if (r == 0)
+	return r;
+}
+
+#define JOIN_TRIES 20
+
+/*
+ * A folder that an unload, or a load --force, takes apart while it is opened looks like one of another ABI. Then it has
+ * the service's name no longer, and what has it now is what counts.
+ */
+int pins_join(struct np_steer *s, const char *bpffs)
+{
+	int fd = -1, next = -1, r, e;
+
+	r = find_service(s, bpffs, &fd);
+	for (int i = 0; r == 0; i++) {
 		r = open_service(s, fd);
+		if (r == 0 || r != -EPROTO || i == JOIN_TRIES)
+			break;
+		e = find_service(s, bpffs, &next);
+		if (e == 0 && folder_is_same(fd, next))
+			break;
+		back_out(s);
+		sys_close(&fd);
+		fd = next;
+		next = -1;
+		r = e;
+	}
+	sys_close(&next);
 	sys_close(&fd);
 	if (r < 0) {
 		back_out(s);
@@ -192,7 +225,7 @@ int pins_program(struct np_steer *s, unsigned g, int *ret_fd)
 	return folder_get(s->lock_fd, name, BPF_F_RDONLY, ret_fd); /* enough to attach */
 }
 
-bool pins_complete(int folder)
+int pins_complete(int folder)
 {
 	char name[32];
 	int fd = -1, r = 0;
@@ -202,7 +235,7 @@ bool pins_complete(int folder)
 		r = folder_get(folder, name, BPF_F_RDONLY, &fd);
 		sys_close(&fd);
 	}
-	return r == 0;
+	return r;
 }
 
 int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder)

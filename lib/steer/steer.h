@@ -178,8 +178,10 @@ int pins_distrust(struct np_steer *s, const char *at, const char *why);
 struct sys_holder;
 /* As sys_lock(), on a folder of pins that folder_reopen() gave; -EBUSY instead of -EAGAIN. */
 int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder);
-/* Whether every program is there; that they can be opened. */
-bool pins_complete(int folder);
+/* Whether every program is there, and can be opened: 0, -ENOENT, what else open says. */
+int pins_complete(int folder);
+/* The sentence for pins that are there and cannot be opened, @what of them: @r. */
+int pins_say_closed(struct np_steer *s, int r, const char *what);
 /* The pinned program of group @g. */
 int pins_program(struct np_steer *s, unsigned g, int *ret_fd);
 
