@@ -196,6 +196,12 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  *
  * "if cut": the linger ended while flushed bytes were left; then np_conn_error() is
  * -NP_EWRITETIMEOUT where it would be -NP_ECLOSED. on_close runs in each case but the refusal.
+ *
+ * Where the peer's FIN was first, close(2) alone sends ours: shutdown(2) before it would be one
+ * system call more at the commonest of all ends. A child that is forked and has not called exec yet
+ * holds the connection too, and our FIN waits for it. np_conn_shutdown_write(), in on_disconnect at
+ * the latest, sends it at once. A refusal is close(2) alone, too. Every other FIN, and every RST,
+ * waits for no child.
  */
 /*
  * np_conn_close() - deliver what was flushed, then end

@@ -281,6 +281,36 @@ START_TEST(a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs
 }
 END_TEST
 
+static void shut_too(struct np_conn *c, void *arg)
+{
+	saw.result = np_conn_shutdown_write(c);
+}
+
+/* Where the peer's FIN came first, close(2) alone would send ours, and the child keeps it back. */
+START_TEST(nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo, .on_disconnect = shut_too };
+	struct child child;
+	char back[4];
+	int fd;
+
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "mine", 4);
+	peer_recv(fd, back, 4);
+	child_start(&child, wait_for_a_word, NULL);
+	shutdown(fd, SHUT_WR);
+	peer_expect_eof(fd);
+	ck_assert_int_eq(saw.result, 0);
+
+	child_say(child.sock, 'x');
+	child_join(&child);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 START_TEST(nor_does_it_keep_an_abort_from_the_peer)
 {
 	struct child child;
@@ -316,6 +346,7 @@ int main(void)
 	tcase_add_test(t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
 	tcase_add_test(t, a_reply_of_1_mib_in_flight_at_close_survives_pipelined_garbage_behind_the_last_request);
 	tcase_add_test(t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
+	tcase_add_test(t, nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers);
 	tcase_add_test(t, nor_does_it_keep_an_abort_from_the_peer);
 	suite_add_tcase(s, t);
 	return run_suite(s);
