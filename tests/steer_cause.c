@@ -22,6 +22,13 @@
 #include "support/steer.h"
 #include "support/test.h"
 
+/* TSan has a thread of its own, and a process of several gets no user namespace. */
+#define SKIP_UNDER_TSAN()                                                     \
+	do {                                                                  \
+		if (under_tsan())                                             \
+			SKIP("a sanitizer's thread bars user namespaces");    \
+	} while (0)
+
 static void filter_eperm(void)
 {
 	deny_bpf(EPERM);
@@ -82,6 +89,8 @@ START_TEST(each_cause_has_its_sentence)
 	int err, r;
 
 	OWN_STEERING();
+	if (c->restrict_it == own_userns)
+		SKIP_UNDER_TSAN();
 	err = hear_stderr();
 	c->restrict_it();
 	r = np_steer_open(NULL, NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .error = why, .error_cap = sizeof why),
@@ -137,6 +146,7 @@ START_TEST(at_level_0_the_reason_is_the_cause)
 	struct np_steer *s;
 
 	OWN_STEERING();
+	SKIP_UNDER_TSAN();
 	own_userns();
 	ck_assert_int_eq(np_steer_open(NULL, NULL, &s), 0);
 	ck_assert_int_eq(np_steer_info(s, &i), 0);

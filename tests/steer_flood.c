@@ -290,6 +290,7 @@ int main(void)
 	Suite *s = suite_create("steer_flood");
 	TCase *t = tcase_create("flood");
 
+	rig_no_rescue = true;
 	tcase_add_loop_test(t, a_flood_refuses_no_client_where_rst_is_asked_for, 0, POLICIES);
 	tcase_add_loop_test(t, where_every_accept_queue_is_full_rst_refuses, 0, POLICIES);
 	tcase_add_loop_test(t, no_client_waits_while_one_of_many_has_room, 0, POLICIES);

@@ -361,6 +361,7 @@ int main(void)
 	TCase *t = tcase_create("guard");
 	int policies = 0;
 
+	rig_no_rescue = true;
 	while (np_steer_policies((unsigned)policies))
 		policies++;
 	tcase_add_test(t, draining_workers_get_nothing_until_undrained);

@@ -716,6 +716,7 @@ int main(void)
 	Suite *s = suite_create("steer_policy");
 	TCase *t = tcase_create("policy");
 
+	rig_no_rescue = true;
 	tcase_add_test(t, hash_spreads_evenly);
 	tcase_add_test(t, rr_gives_each_worker_its_turn);
 	tcase_add_test(t, random_spreads_evenly);

@@ -255,6 +255,7 @@ int main(void)
 	Suite *s = suite_create("steer_queues");
 	TCase *t = tcase_create("queues");
 
+	rig_no_rescue = true;
 	tcase_add_loop_test(t, a_burst_that_nobody_has_accepted_counts, 0, N(exact));
 	tcase_add_test(t, below_level_4_such_a_burst_is_not_seen);
 	tcase_add_loop_test(t, no_client_waits_while_some_queue_has_room, 0, N(several));

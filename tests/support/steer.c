@@ -21,6 +21,7 @@
 #define WAVE 500
 
 static char bpffs[64];
+bool rig_no_rescue;
 
 const char *own_bpffs(void)
 {
@@ -67,6 +68,7 @@ void rig_open(struct rig *r, const char *service, const struct np_steer_opts *o)
 	memset(r, 0, sizeof *r);
 	if (o)
 		opts = *o;
+	opts.no_rescue |= rig_no_rescue;
 	opts.error = why;
 	opts.error_cap = sizeof why;
 	e = np_steer_open(service, &opts, &r->s);

@@ -42,6 +42,12 @@ const char *own_steering(void);
 /* The bpffs that own_steering() has mounted. */
 const char *own_bpffs(void);
 
+/*
+ * Set by suites that are not about rescues: on a busy machine a rig accepts later than hang_ms, which looks like a worker
+ * that hangs, and what it has queued goes to others.
+ */
+extern bool rig_no_rescue;
+
 /* Private service, or of a pinned one; @n workers listening on "127.0.0.1:0". */
 void rig_start(struct rig *r, unsigned n, const struct np_steer_opts *o);
 void rig_open(struct rig *r, const char *service, const struct np_steer_opts *o);
