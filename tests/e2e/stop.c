@@ -6,6 +6,7 @@
 #include <netpoll/server.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "support/log.h"
@@ -278,6 +279,72 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 }
 END_TEST
 
+#define LATE_MS 1250 /* after the grace of the reset, and before its roll call gives up on the poller */
+
+static _Atomic(uint64_t) asked_ms; /* when the stop was, 0: not yet */
+
+static int returns_late(struct np_conn *c, void *arg)
+{
+	np_event_set(inside);
+	while (!asked_ms || now_ms() < asked_ms + LATE_MS)
+		;
+	return -1;
+}
+
+/* A machine that stands still at the wrong moment makes it miss: then once more. */
+START_TEST(where_handlers_have_returned_since_none_is_blamed)
+{
+	bool blamed_none = false;
+
+	for (int i = 0; i < 10 && !blamed_none; i++) {
+		int fd, r;
+
+		given_server(returns_late, NULL);
+		fd = given_request();
+		asked_ms = now_ms();
+		r = np_server_stop(server, 1, NULL);
+		if (r == -ETIMEDOUT)
+			blamed_none = !strcmp(np_server_error(server),
+					      "the end has not been reached in time: stop again");
+		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+		ck_assert_int_eq(np_server_free(server), 0);
+		server = NULL;
+		asked_ms = 0;
+		peer_close(&fd);
+	}
+	ck_assert(blamed_none);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ before its start */
+
+START_TEST(a_server_that_never_started_leaves_nothing)
+{
+	const struct np_handlers none = { .sz = sizeof none };
+	struct sockaddr_storage ss;
+	struct np_server *s;
+	const int threads = 2; /* of the pollers of this test: one, and the one that looks for stalls */
+	int fds = open_fds(), fd;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_new(_i ? NULL : pollers, &none, NULL, NULL, &s), 0);
+	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_listen(s, "unix", "@never-started"), 0);
+	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
+	fd = peer_connect(&ss, len);
+	ck_assert_int_eq(np_server_free(s), 0);
+
+	ck_assert_uint_eq(peer_drain(fd), 0); /* it is not left waiting */
+	peer_close(&fd);
+	AWAIT(np_threads() == threads);
+	ck_assert_int_eq(open_fds(), fds);
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&ss, len), -1);
+	ck_assert_int_eq(errno, ECONNREFUSED);
+	peer_close(&fd);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ its pollers */
 
 static int go(void *arg)
@@ -333,6 +400,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0, 2);
 	tcase_add_test(tc, pollers_do_not_end_under_a_server_that_runs);
 	tcase_add_test(tc, a_server_does_not_start_on_pollers_that_were_stopped);
+	tcase_add_test(tc, where_handlers_have_returned_since_none_is_blamed);
+	tcase_add_loop_test(tc, a_server_that_never_started_leaves_nothing, 0, 2);
 	suite_add_tcase(s, tc);
 	return s;
 }
