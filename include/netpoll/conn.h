@@ -55,13 +55,14 @@ struct np_linkbuf;
  * Return: 0; -NP_EEOF (FIN and too few bytes left; they stay readable), -ECONNRESET and other
  *         receive errors, -NP_ECLOSED (closed by this side), -NP_EREADTIMEOUT, -NP_ETOOLONG (@n is
  *         over in_max), -ENOBUFS (with the bytes read and not released it would be),
- *         -NP_ECONCURRENT, -NP_ENOTFIBER, -NP_ENOTOPEN, -ENOMEM. On error nothing is consumed.
+ *         -NP_ECONCURRENT, -NP_ENOTFIBER, -NP_ENOTOPEN, -ENOMEM; as each wait of a fiber
+ *         (pollers.h): -ETIMEDOUT (its deadline), -ECANCELED. On error nothing is consumed.
  */
 NP_API int np_conn_wait(struct np_conn *c, size_t n); /* until n bytes are buffered */
 NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p); /* n contiguous bytes, consumed */
 NP_API int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p); /* not consumed */
 NP_API int np_conn_skip(struct np_conn *c, size_t n);
-/* Up to and including @delim, at most @max bytes (-NP_ETOOLONG when none is among them). */
+/* Up to and including @delim, at most @max bytes (-NP_ETOOLONG when none is among them; -EINVAL: @max 0). */
 NP_API int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n);
 /* n bytes as a buffer of its own that shares the memory; freed with np_linkbuf_free() on any thread. */
 NP_API int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret);
@@ -126,7 +127,8 @@ NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
  * More than out_high unsent: parks until the kernel drained below it, or the write timeout hits.
  *
  * May park: yes. Return: 0, the writing errors above, -NP_EWRITETIMEOUT; -NP_ENOTFIBER where it
- * would have to park and cannot: then the bytes are submitted all the same.
+ * would have to park and cannot; -ETIMEDOUT, -ECANCELED (the fiber's deadline, a cancel): in these
+ * three the bytes are submitted all the same.
  */
 NP_API int np_conn_flush(struct np_conn *c);
 /* Flush, and park until the kernel has every byte. Return: as np_conn_flush(). */
@@ -237,7 +239,7 @@ NP_API void np_conn_unref(struct np_conn *c);
 NP_API void np_conn_hold(struct np_conn *c);
 NP_API void np_conn_unhold(struct np_conn *c);
 /* fn(c, arg) on the owner's thread, not on a fiber. Thread: any, with a reference.
- * Return: 0; -ENOMEM. */
+ * Return: 0; -EINVAL: no fn; -ENOMEM. */
 NP_API int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
 /* Why the connection ended or is ending: 0 while it is well, else a negative status. */
 NP_API int np_conn_error(struct np_conn *c);
@@ -315,7 +317,7 @@ NP_API void np_conn_resume_read(struct np_conn *c);
 NP_API int np_conn_cancel_on_leave(struct np_conn *c, bool on);
 /* Takes effect at the next call, at once when input is waiting. -ENOMEM. */
 NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg);
-/* LIFO, before on_close, fd still open. Return: 0; -NP_ECLOSED after close began; -ENOMEM. */
+/* LIFO, before on_close, fd still open. Return: 0; -EINVAL: no fn; -NP_ECLOSED after close began; -ENOMEM. */
 NP_API int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
 NP_API void np_conn_set_data(struct np_conn *c, void *data);
 NP_API void *np_conn_data(struct np_conn *c);

@@ -102,7 +102,8 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * the stop, which removes the file if it is still this server's own. A server that knows no such lock may
  * still come in between.
  * Return: 0; -EINVAL, -ENODEV (a zone that is no interface), -EAFNOSUPPORT, -NP_EUNSUPPORTED, -NP_ERESOLVE (literal addresses only),
- *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENOSPC (workers or groups of the service are used
+ *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; of a path and its lock: -ENOENT, -ENOTDIR,
+ *         -ENAMETOOLONG, and what else bind(2) and open(2) say; -ENOSPC (workers or groups of the service are used
  *         up), -EBUSY after start; with NP_STEER_REQUIRED what kept the program away.
  *         np_server_error() has the sentence.
  */

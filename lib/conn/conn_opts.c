@@ -39,6 +39,8 @@ int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, v
 	struct conn_extra *x;
 	int r;
 
+	if (!fn)
+		return -EINVAL;
 	if (conn_state(c) > CONN_OPEN)
 		return -NP_ECLOSED;
 	r = conn_extra(c, &x);

@@ -253,8 +253,11 @@ static void call_posted(struct mail *m)
 
 int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg)
 {
-	struct posted_call *p = malloc(sizeof *p);
+	struct posted_call *p;
 
+	if (!fn)
+		return -EINVAL;
+	p = malloc(sizeof *p);
 	if (!p)
 		return -ENOMEM;
 	*p = (struct posted_call){ .mail.fn = call_posted, .c = np_conn_ref(c), .fn = fn, .arg = arg };

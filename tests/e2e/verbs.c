@@ -75,6 +75,7 @@ VERB(v_sync, np_conn_sync(c))
 VERB(v_sendfile, np_conn_sendfile(c, saw.file, 0, 1))
 VERB(v_pending, np_conn_pending(c))
 VERB(v_post, np_conn_post(c, nothing, NULL))
+VERB(v_post_none, np_conn_post(c, NULL, NULL))
 VERB(v_read_timeout, np_conn_set_read_timeout(c, 60000))
 VERB(v_write_timeout, np_conn_set_write_timeout(c, 60000))
 VERB(v_read_deadline, np_conn_set_read_deadline(c, 0))
@@ -87,6 +88,7 @@ VERB(v_nodelay, np_conn_set_nodelay(c, true))
 VERB(v_marks, np_conn_set_watermarks(c, 1000, 0, 0, 0))
 VERB(v_on_request, np_conn_set_on_request(c, saw.handler, NULL))
 VERB(v_callback, np_conn_add_close_callback(c, nothing, NULL))
+VERB(v_callback_none, np_conn_add_close_callback(c, NULL, NULL))
 VERB(v_cancel, np_conn_cancel_on_leave(c, false))
 VERB(v_request, np_conn_set_request_timeout(c, 60000))
 VERB(v_min_rate, np_conn_set_min_rate(c, 0))
@@ -210,6 +212,8 @@ static const struct {
 	{ "sendfile", v_sendfile,       { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
 	{ "pending", v_pending,         { 0,       0,       0,      0,       0 } },
 	{ "send", v_send,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "post no fn", v_post_none, { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
+	{ "callback no fn", v_callback_none, { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
 	{ "post", v_post,               { 0,       0,       0,      0,       0 } },
 	{ "references and data", v_ref, { 0,       0,       0,      0,       0 } },
 	{ "read timeout", v_read_timeout, { 0,     0,       0,      0,       CLOSED } },
