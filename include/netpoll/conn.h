@@ -175,7 +175,8 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  * (np_conn_set_min_rate() says how that is meant); then close(2), behind which the kernel goes on
  * delivering what it has. A peer that still sends then may see RST though it could have had
  * everything. RST behind a FIN reads as a clean end: an abort after np_conn_shutdown_write() is not
- * seen. Unix sockets, pipes and ttys have no RST: np_conn_error() and np_server_stats.cut tell.
+ * seen. Unix sockets, pipes and ttys have no RST: np_conn_error() tells, and np_server_stats.cut of
+ * a server's.
  *
  *   ends by                    drains, lingers   the peer sees          np_conn_error()    on_disconnect
  *   np_conn_close()            yes, yes          FIN; RST if cut        -NP_ECLOSED        no

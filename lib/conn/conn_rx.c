@@ -69,9 +69,20 @@ static void rx_adapt(struct conn_io *io, size_t got)
 	}
 }
 
+/*
+ * The writing end of a pipe cannot be read: EBADF. That is no error of the connection. All that can
+ * come there is that its reader has left.
+ */
+static ssize_t rx_pipe(const struct np_conn *c, ssize_t n)
+{
+	if (n != -EBADF)
+		return n;
+	return c->watch.flags & (WATCH_ERR | WATCH_HUP) ? -EPIPE : -EAGAIN;
+}
+
 static ssize_t receive_one(struct np_conn *c, void *p, size_t n)
 {
-	return c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, p, n, 0) : sys_read(c->watch.fd, p, n);
+	return c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, p, n, 0) : rx_pipe(c, sys_read(c->watch.fd, p, n));
 }
 
 /* Into what room the chain has, and a new block behind it. */
@@ -84,7 +95,9 @@ static __attribute__((noinline)) ssize_t receive_two(struct np_conn *c, size_t o
 	if (niov < 0)
 		return niov;
 	io->rx_offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
-	return niov > 1 ? sys_readv(c->watch.fd, iov, niov) : receive_one(c, iov[0].iov_base, io->rx_offered);
+	if (niov == 1)
+		return receive_one(c, iov[0].iov_base, io->rx_offered);
+	return rx_pipe(c, sys_readv(c->watch.fd, iov, niov));
 }
 
 /* One read of about @offer bytes into the input, io->rx_offered. Return: what the read returned, or -ENOMEM. */
@@ -213,8 +226,7 @@ void conn_discard(struct np_conn *c)
 	ssize_t n;
 
 	for (size_t got = 0; got < POLLER_BUDGET; got += (size_t)n) {
-		n = c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, sink, sizeof sink, 0)
-					   : sys_read(c->watch.fd, sink, sizeof sink);
+		n = receive_one(c, sink, sizeof sink);
 		if (n == -EAGAIN) {
 			watch_cant(&c->watch, WATCH_IN);
 			return;
