@@ -47,7 +47,7 @@ WARN     += $(if $(filter -O3 -Ofast -flto%,$(CFLAGS)),$(if $(IS_CLANG),,-Wno-ma
 # gives them, so nothing that the build needs is in there. They come last and win.
 CFLAGS   ?= -O2 -g
 INCLUDES   = -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
-LIB_CPPFLAGS = $(INCLUDES) $(FORTIFY) $(CPPFLAGS)
+LIB_CPPFLAGS = $(INCLUDES) $(CARES_CPPFLAGS) $(FORTIFY) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing \
             -ftls-model=initial-exec -pthread $(HARDEN) $(FLAVOUR_FLAGS) $(CFLAGS)
 LDFLAGS_SO := -shared -Wl,-soname,libnetpoll-bpf.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
@@ -86,7 +86,14 @@ ifneq ($(filter asan tsan,$(FLAVOUR)),)
 LDFLAGS_SO := $(filter-out -Wl$(comma)-z$(comma)defs,$(LDFLAGS_SO))
 endif
 
+# Optional: without it (not installed, or CARES=no) each lookup of a name has a thread, for getaddrinfo(3).
+CARES     ?= $(shell $(PKG_CONFIG) --exists libcares 2>/dev/null && echo yes)
+ifeq ($(CARES),yes)
+CARES_CPPFLAGS := -DNP_HAVE_CARES $(shell $(PKG_CONFIG) --cflags libcares)
+CARES_LIBS     := $(shell $(PKG_CONFIG) --libs libcares)
+endif
 BPF_LIBS  := $(shell $(PKG_CONFIG) --libs libbpf 2>/dev/null || echo -lbpf) -lelf -lz
+OUR_LIBS  := $(BPF_LIBS) $(CARES_LIBS)
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check)
 CHECK_CFLAGS = $(shell $(PKG_CONFIG) --cflags check)
 
@@ -166,7 +173,7 @@ $(LIB_ALL): $(LIB_OBJS)
 
 $(LIB_SO): $(LIB_OBJS) lib/netpoll/libnetpoll-bpf.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_SO) $(RELRO) $(LDFLAGS) -o $@ $(LIB_OBJS) $(BPF_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_SO) $(RELRO) $(LDFLAGS) -o $@ $(LIB_OBJS) $(OUR_LIBS)
 
 $(O)/libnetpoll-bpf.so: $(LIB_SO)
 	$(Q)ln -sf $(notdir $<) $(O)/libnetpoll-bpf.so.$(SOVERSION)
@@ -182,7 +189,7 @@ $(LIB_A): $(LIB_OBJS)
 # ------------------------------------------------------------------ tools, examples: public headers only
 $(O)/npsteer: $(TOOL_OBJS) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(BPF_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS)
 
 $(O)/examples/%: examples/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
@@ -194,7 +201,7 @@ $(O)/examples/%: examples/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 $(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(BPF_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS)
 
 .PHONY: tests run-tests check asan tsan lint
 tests: $(TEST_BINS) all

@@ -30,7 +30,8 @@ install: all man                        ## below $(DESTDIR)$(PREFIX), default /u
 	$(Q)ln -sf $(notdir $(LIB_SO)) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.so.$(SOVERSION)'
 	$(Q)ln -sf libnetpoll-bpf.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.so'
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' lib/netpoll/libnetpoll-bpf.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc'
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@CARES@|$(if $(CARES_LIBS), libcares)|' \
+		lib/netpoll/libnetpoll-bpf.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc'
 	$(Q)$(if $(TOOL_OBJS),$(INSTALL) -m 755 $(O)/npsteer '$(DESTDIR)$(SBINDIR)')
 ifneq ($(SCDOC),)
 	$(Q)$(foreach m,$(MANS),$(INSTALL) -D -m 644 $(m) '$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))' &&) :

@@ -6,7 +6,7 @@ STEER_COST := $(O)/tests/bench/steer_cost
 
 $(STEER_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(BPF_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS)
 
 .PHONY: bpf-info bench-steer-ns
 bpf-info: $(STEER_COST)                 ## the steering program: instructions, stack, jited bytes

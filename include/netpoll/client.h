@@ -47,9 +47,12 @@ NP_OPTS_INIT(np_dial_opts)
  * np_dial() - connect to @address, on @poller
  *
  * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", "name:80", ":80" (this host),
- * "/path", "@abstract". A name is looked up by getaddrinfo(3), on a thread that is not one of np_offload()'s; a
- * lookup that is given up holds up nothing. Of several addresses each gets 250 ms before the next one is tried
- * beside it, families in turn (RFC 8305); the first to answer wins, and every one is tried. A connection to
+ * "/path", "@abstract". A name is looked up in /etc/hosts and by the name servers, over sockets that
+ * the fiber waits for; where nsswitch.conf(5) asks for more, or the library is built without c-ares,
+ * by getaddrinfo(3) on a thread that is not one of np_offload()'s, at most 256 at once: then
+ * -NP_ERESOLVEAGAIN (doc/clients.md). A lookup that is given up holds up nothing; one over sockets
+ * leaves nothing either. Of several addresses each gets 250 ms before the next one is tried beside it,
+ * families in turn (RFC 8305); the first to answer wins, and every one is tried. A connection to
  * itself (TCP allows it on a free local port) is none.
  *
  * @p NULL is the set of this poller. @poller is an index, NP_HERE or NP_SPREAD. Elsewhere than here

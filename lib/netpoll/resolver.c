@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* resolver: lookups by getaddrinfo(3), each on a thread of its own. */
+/* resolver: lookups over sockets, or by getaddrinfo(3), each on a thread of its own. */
 #include "netpoll/resolver.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "netpoll/event.h"
+#include "netpoll/pollers.h"
 #include "netpoll/status.h"
 #include "poll/poller.h"
 #include "sys/names.h"
+#include "sys/query.h"
 #include "sys/thread.h"
 
 /* A silent name server keeps each for ten seconds (resolv.conf(5)): beyond that a caller is told to try again. */
@@ -68,6 +71,8 @@ static void lookup_main(void *arg)
 	resolver_free(r);
 }
 
+/* ------------------------------------------------------------------ by a thread */
+
 static const char *resolver_network(const char *network)
 {
 	return !strcmp(network, "tcp4") ? "tcp4" : !strcmp(network, "tcp6") ? "tcp6" : "tcp";
@@ -121,7 +126,9 @@ static int lookup_wait(struct lookup *l, uint64_t until_ms, struct addr **ret)
 	return l->result;
 }
 
-int resolver_lookup(struct resolver *r, const char *network, const char *address, uint64_t until_ms, struct addr **ret)
+/* The way that honours whatever nsswitch.conf(5) says. */
+static int resolver_by_thread(struct resolver *r, const char *network, const char *address,
+			      uint64_t until_ms, struct addr **ret)
 {
 	struct lookup *l;
 	int n = lookup_start(r, network, address, &l);
@@ -131,4 +138,44 @@ int resolver_lookup(struct resolver *r, const char *network, const char *address
 	n = lookup_wait(l, until_ms, ret);
 	lookup_drop(l);
 	return n;
+}
+
+/* ------------------------------------------------------------------ over sockets */
+
+static int resolver_step(struct query *q, uint64_t until_ms)
+{
+	int left = resolver_ms_left(until_ms), ms = query_ms(q);
+	int r = np_wait_fd(query_fd(q), POLLIN, left && left < ms ? left : ms);
+
+	if (r < 0 && r != -ETIMEDOUT)
+		return r;
+	query_step(q);
+	if (query_done(q))
+		return 0; /* though the time is over: it has come */
+	if (np_deadline_left() == 0)
+		return -ETIMEDOUT;
+	return until_ms && poller_now_ms(poller_self()) >= until_ms ? -NP_EDIALTIMEOUT : 0;
+}
+
+static int resolver_by_query(const char *network, const char *address, uint64_t until_ms,
+			     struct addr **ret)
+{
+	struct query *q;
+	int r = query_open(network, address, &q);
+
+	if (r < 0)
+		return r;
+	while (r == 0 && !query_done(q))
+		r = resolver_step(q, until_ms);
+	if (r == 0)
+		r = query_take(q, ret);
+	query_close(q);
+	return r;
+}
+
+int resolver_lookup(struct resolver *r, const char *network, const char *address, uint64_t until_ms, struct addr **ret)
+{
+	int n = resolver_by_query(network, address, until_ms, ret);
+
+	return n == -NP_EUNSUPPORTED ? resolver_by_thread(r, network, address, until_ms, ret) : n;
 }

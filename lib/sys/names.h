@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * names: what this machine says about how host names are looked up, and the way that always honours it
+ * names: the way of looking up that always honours what this machine says about it
  *
  * getaddrinfo(3) blocks, for seconds perhaps, and nothing ends it early.
  */

@@ -5,6 +5,7 @@
 #include <netpoll/client.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "support/names.h"
@@ -15,6 +16,13 @@
 static const char *const ways[] = { "files dns", "files nosuchservice dns" };
 
 #define WAYS 2
+
+/* Whether a lookup has a thread, this way. */
+#ifdef NP_HAVE_CARES
+#define BY_THREAD(way) ((way) == 1)
+#else
+#define BY_THREAD(way) 1
+#endif
 
 static int target, fds_before;
 static unsigned port;
@@ -91,6 +99,16 @@ START_TEST(a_name_of_the_server_and_one_of_the_hosts_file_are_dialed)
 	ck_assert_int_eq(dialed("tcp4", "good.test", AWAIT_MS), 0);
 	ck_assert_int_eq(dialed("tcp", "filed", AWAIT_MS), 0);
 	ck_assert_int_eq(dialed("tcp", "localhost", AWAIT_MS), 0);
+	ck_assert_int_eq(dialed("tcp", "127.1", AWAIT_MS), 0); /* a number, to inet_aton(3) */
+	end();
+}
+END_TEST
+
+/* By UDP it says that it is cut, and has no address. */
+START_TEST(an_answer_that_does_not_fit_is_had_by_tcp)
+{
+	GIVEN(_i, "");
+	ck_assert_int_eq(dialed("tcp", "wide.test", AWAIT_MS), 0);
 	end();
 }
 END_TEST
@@ -102,6 +120,8 @@ START_TEST(no_such_name_is_told_apart_from_no_answer)
 	ck_assert_int_eq(dialed("tcp6", "good.test", AWAIT_MS), -NP_ERESOLVE); /* none of this kind */
 	ck_assert_int_eq(dialed("tcp4", "six.test", AWAIT_MS), -NP_ERESOLVE);
 	ck_assert_int_eq(dialed("tcp", "broken.test", AWAIT_MS), -NP_ERESOLVEAGAIN);
+	if (!BY_THREAD(_i)) /* glibc 2.36 says "no data" */
+		ck_assert_int_eq(dialed("tcp", "half.test", AWAIT_MS), -NP_ERESOLVEAGAIN);
 	ck_assert_int_eq(dialed("tcp", "silent.test", AWAIT_MS), -NP_ERESOLVEAGAIN);
 	end();
 }
@@ -185,6 +205,120 @@ START_TEST(lookups_without_an_answer_hold_up_nobody)
 }
 END_TEST
 
+/* Once each poller's thread has the name that it is counted by. */
+static int threads_now(void)
+{
+	AWAIT(np_threads() >= 1);
+	return np_threads();
+}
+
+/* Asked, but for no answer. The way that the machine's configuration asks for is the one taken. */
+START_TEST(a_lookup_has_a_thread_only_where_nsswitch_asks_for_more_than_dns)
+{
+	struct np_task *t[SILENT];
+	int before;
+
+	GIVEN(_i, "");
+	before = threads_now();
+	for (int i = 0; i < SILENT; i++)
+		t[i] = given_task(0, dial_silent, NULL);
+	AWAIT(names_silences() >= 2 * SILENT);
+	ck_assert_int_eq(np_threads() - before, BY_THREAD(_i) ? SILENT : 0);
+	for (int i = 0; i < SILENT; i++)
+		ck_assert_int_eq(np_task_cancel(t[i]), 0);
+	for (int i = 0; i < SILENT; i++)
+		ck_assert_int_eq(joined(t[i]), -ECANCELED);
+	end();
+}
+END_TEST
+
+#ifdef NP_HAVE_CARES
+
+#define CROWD 1000
+
+static struct np_task *crowd[CROWD];
+
+static void given_crowd(void)
+{
+	unsigned before = names_silences();
+
+	for (int i = 0; i < CROWD; i++)
+		crowd[i] = given_task(0, dial_silent, NULL);
+	AWAIT(names_silences() - before >= 2 * CROWD);
+}
+
+/* Two for each, at least. */
+static void given_many_descriptors(void)
+{
+	struct rlimit l;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	l.rlim_cur = l.rlim_max > 65536 ? 65536 : l.rlim_max;
+	ck_assert_uint_gt(l.rlim_cur, 4 * CROWD);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+}
+
+/* The server is silent to the end. */
+START_TEST(a_thousand_lookups_that_are_given_up_leave_nothing)
+{
+	int fds, threads;
+
+	given_many_descriptors();
+	GIVEN(0, "options timeout:30"); /* none ends by itself, however slow the machine */
+	fds = open_fds();
+	threads = threads_now();
+	given_crowd();
+	ck_assert_int_eq(np_threads(), threads);
+	ck_assert_int_eq(dialed("tcp", "good.test", AWAIT_MS), 0);
+	ck_assert_int_eq(ended, 0);
+	for (int i = 0; i < CROWD; i++)
+		ck_assert_int_eq(np_task_cancel(crowd[i]), 0);
+	for (int i = 0; i < CROWD; i++)
+		ck_assert_int_eq(joined(crowd[i]), -ECANCELED);
+	AWAIT(open_fds() == fds); /* the last to be dialed is closed by its poller */
+	ck_assert_int_eq(np_threads(), threads);
+	given_crowd(); /* they are ended by the stop */
+	ck_assert_int_eq(np_pollers_stop(pollers, 100), 0);
+	for (int i = 0; i < CROWD; i++)
+		ck_assert_int_eq(joined(crowd[i]), -ECANCELED);
+	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	AWAIT(np_threads() == 0);
+	ck_assert_int_eq(open_fds(), fds_before);
+	close(target);
+	names_end();
+}
+END_TEST
+
+static int dial_named(void *arg)
+{
+	struct ask a = { "tcp", arg, AWAIT_MS };
+
+	return dial(&a);
+}
+
+/* A lookup that finds no descriptor says so: it is no word about the name. */
+START_TEST(without_a_descriptor_the_error_is_that_of_the_system)
+{
+	struct rlimit l, none;
+
+	GIVEN(0, "");
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	none = l;
+	none.rlim_cur = (rlim_t)open_fds();
+	for (int more = 0; more < 4; more++, none.rlim_cur++) {
+		int r;
+
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+		r = np_run(pollers, dial_named, "good.test");
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+		ck_assert_msg(r == -EMFILE || (r == 0 && more), "with %d more: %d", more, r);
+	}
+	end();
+}
+END_TEST
+
+#endif
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("names");
@@ -195,6 +329,13 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, the_twenty_fourth_address_is_tried, 0, WAYS);
 	tcase_add_loop_test(t, a_lookup_ends_at_each_limit_that_is_set, 0, WAYS);
 	tcase_add_loop_test(t, lookups_without_an_answer_hold_up_nobody, 0, WAYS);
+	tcase_add_loop_test(t, an_answer_that_does_not_fit_is_had_by_tcp, 0, WAYS);
+	tcase_add_loop_test(t, a_lookup_has_a_thread_only_where_nsswitch_asks_for_more_than_dns, 0,
+			    WAYS);
+#ifdef NP_HAVE_CARES
+	tcase_add_test(t, a_thousand_lookups_that_are_given_up_leave_nothing);
+	tcase_add_test(t, without_a_descriptor_the_error_is_that_of_the_system);
+#endif
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -21,7 +21,9 @@ void drop_etc(const char *dir);
  *   good.test     A 127.0.0.1, no AAAA
  *   many.test     A 127.0.1.1 to 127.0.1.24
  *   six.test      AAAA ::1, no A
+ *   wide.test     A 127.0.0.1, by TCP only: the answer by UDP is cut
  *   broken.test   SERVFAIL
+ *   half.test     SERVFAIL for A, no AAAA
  *   silent*       no answer until names_speak(), then SERVFAIL
  *   all others    NXDOMAIN
  *
@@ -29,6 +31,8 @@ void drop_etc(const char *dir);
  */
 bool names_begin(const char *hosts, const char *options);
 void names_speak(void);
+/* How many questions have been met with silence. */
+unsigned names_silences(void);
 void names_end(void);
 
 #endif
