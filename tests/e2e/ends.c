@@ -30,14 +30,15 @@
 
 enum way {
 	CLOSE, FAIL, IDLE, REQUEST, TIMED_OUT, ABORT, FILE_CLOSED, FILE_SHORT, PEER_FIN, PEER_RST, DETACH,
-	STOPPED, STOPPED_INSIDE, FORCED, MEMORY_MAX, WAYS
+	NO_MEMORY, STOPPED, STOPPED_INSIDE, FORCED, MEMORY_MAX, WAYS
 };
 enum input { EMPTY, UNREAD, FULL, PAUSED, INPUTS };
 enum output { NONE, ALL, TAKEN, STALLED, OUTPUTS }; /* nothing; small; large and read; large and not read */
 
 static const char *const way_names[] = {
 	"close", "handler < 0", "idle", "request timeout", "write timeout", "abort", "file, closed",
-	"file too short", "peer's FIN", "peer's RST", "detach", "stop", "stop, inside", "forced stop", "memory_max"
+	"file too short", "peer's FIN", "peer's RST", "detach",
+	"no memory for a handler", "stop", "stop, inside", "forced stop", "memory_max"
 };
 static const char *const input_names[] = { "empty", "unread", "full", "paused" };
 static const char *const output_names[] = { "no output", "all out", "large, taken", "large, stalled" };
@@ -49,6 +50,7 @@ struct end {
 	int fd, detached;
 	_Atomic(bool) ready, closed, left;
 	_Atomic(int) why;
+	struct np_conn *conn; /* with a reference, of NO_MEMORY */
 	size_t got;
 	int last; /* of the peer's reads: 0 FIN, or an errno */
 	bool over;
@@ -64,6 +66,22 @@ static size_t size_of(const struct end *e)
 {
 	return e->output == NONE ? 0 : e->output == ALL ? SMALL : LARGE;
 }
+
+/* ------------------------------------------------------------------ memory that cannot be had */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+static const bool malloc_can_fail = false;
+static __thread bool no_memory;
+#else
+static const bool malloc_can_fail = true;
+static __thread bool no_memory;
+extern void *__libc_malloc(size_t n);
+
+void *malloc(size_t n)
+{
+	return no_memory ? NULL : __libc_malloc(n);
+}
+#endif
 
 /* ------------------------------------------------------------------ the table */
 
@@ -83,6 +101,8 @@ static bool makes_sense(const struct end *e)
 		return e->output == NONE || e->output == ALL;
 	case PEER_FIN:
 		return e->input != PAUSED && e->output != STALLED;
+	case NO_MEMORY:
+		return malloc_can_fail && (e->input == UNREAD || e->input == FULL);
 	case PEER_RST:
 	case FORCED:
 		return e->output != TAKEN;
@@ -94,7 +114,7 @@ static bool makes_sense(const struct end *e)
 /* Its handler has returned when it ends. */
 static bool ends_outside(const struct end *e)
 {
-	return e->way == PEER_FIN || e->way == PEER_RST || e->way == STOPPED;
+	return e->way == PEER_FIN || e->way == PEER_RST || e->way == NO_MEMORY || e->way == STOPPED;
 }
 
 /*
@@ -138,6 +158,8 @@ static int expected_why(const struct end *e)
 		return e->output == STALLED ? -NP_EWRITETIMEOUT : -NP_ECLOSED;
 	case FILE_SHORT:
 		return -ENODATA;
+	case NO_MEMORY:
+		return -ENOMEM;
 	case MEMORY_MAX:
 		return -ENOBUFS;
 	case PEER_FIN:
@@ -244,6 +266,10 @@ static int on_request(struct np_conn *c, void *arg)
 		return r;
 	e = &ends[*index];
 	np_conn_set_data(c, e);
+	if (e->way == NO_MEMORY) {
+		np_conn_set_on_request(c, on_request, NULL); /* so that a later one needs no memory */
+		e->conn = np_conn_ref(c);
+	}
 	if (e->input == PAUSED && !asks_twice(e))
 		np_conn_pause_read(c);
 	if (e->way == MEMORY_MAX)
@@ -296,8 +322,33 @@ static void begin(struct end *e)
 		peer_send(e->fd, rest, more[e->input]);
 }
 
+/* From a fiber another one cannot be run at once: it is queued, which takes memory. */
+static int without_memory(void *arg)
+{
+	struct np_conn *c = arg;
+	int r;
+
+	no_memory = true;
+	r = np_conn_set_on_request(c, on_request, NULL);
+	no_memory = false;
+	np_conn_unref(c);
+	return r;
+}
+
+static void starve(struct end *e)
+{
+	struct np_task *t = NULL;
+	int r = -1;
+
+	ck_assert_int_eq(np_go(serve_pollers, np_conn_poller(e->conn), without_memory, e->conn, &t), 0);
+	ck_assert_int_eq(np_join(&t, &r), 0);
+	ck_assert_int_eq(r, 0);
+}
+
 static void leave(struct end *e)
 {
+	if (e->way == NO_MEMORY)
+		starve(e);
 	if (asks_twice(e))
 		peer_send(e->fd, "?", 1);
 	if (e->way == PEER_FIN)
@@ -436,7 +487,7 @@ static void end(void)
 
 START_TEST(the_peer_gets_what_the_table_says_and_np_conn_error_too)
 {
-	given_rows(CLOSE, DETACH);
+	given_rows(CLOSE, NO_MEMORY);
 	given_connections(NP_OPTS(np_server_opts, OPTS, .linger_ms = under_tsan() ? 6000 : 1500));
 	go = true;
 	for (int i = 0; i < n_ends; i++)
