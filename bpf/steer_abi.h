@@ -148,8 +148,6 @@ enum np_verdict {
 };
 
 #define NP_TRACE_INPUTS 128u /* a power of two */
-/* Whether a flow is told of: rehash(hash, NP_TRACE_DRAW) & 0xffff is less than np_config.trace. */
-#define NP_TRACE_DRAW 0x7aceu
 
 /* A record of np_trace, a RINGBUF. */
 struct np_decision {
@@ -157,7 +155,7 @@ struct np_decision {
 	__u64 fit;     /* of the worker that was selected: enum fit */
 	__u32 group;
 	__u32 policy;  /* in force for it */
-	__u32 hash;    /* of the flow, seed and all */
+	__u32 hash;    /* of the flow, seed and all; or what its policy drew instead */
 	__u32 roster;
 	__u32 hang_ms;
 	__u32 verdict;
@@ -167,6 +165,8 @@ struct np_decision {
 	__u32 slow_start_ms;
 	__u32 spill;
 	__u32 bound;
+	__u32 draw;    /* told because this was less than np_config.trace; a reader with a smaller share skips it */
+	__u32 _reserved;
 	struct np_input inputs[NP_TRACE_INPUTS];
 };
 

@@ -73,17 +73,21 @@ static __always_inline void trace_count_lost(void)
 
 static __always_inline void trace_begin(struct run *r)
 {
-	__u32 of_65536 = *(volatile __u32 *)&r->cfg->trace;
+	__u32 of_65536 = *(volatile __u32 *)&r->cfg->trace, draw;
 	struct np_decision *d;
 
 	if (is_old(r))
 		return;
 	r->s->traced = 0;
-	if (!of_65536 || trace_is_over(r) || (rehash(r->s->hash, NP_TRACE_DRAW) & 0xffff) >= of_65536)
+	if (!of_65536 || trace_is_over(r))
+		return;
+	draw = rehash(r->s->hash, 0x7ace) & 0xffff;
+	if (draw >= of_65536)
 		return;
 	d = tracing();
 	if (!d)
 		return;
+	d->draw = draw; /* now: a policy may put another hash in the place of the flow's */
 	*(volatile __u32 *)&d->n = 0;
 	r->s->traced = 1;
 }

@@ -133,6 +133,9 @@ START_TEST(the_twin_agrees_with_every_decision)
 }
 END_TEST
 
+/* Some policies draw another hash than the flow's: the share is one of flows all the same. */
+static const char *const drawing[] = { "hash", "random", "maglev" };
+
 START_TEST(as_many_flows_are_told_of_as_was_asked_for)
 {
 	struct told t = { .n = 0 };
@@ -142,7 +145,7 @@ START_TEST(as_many_flows_are_told_of_as_was_asked_for)
 	void *result;
 
 	OWN_STEERING();
-	rig_start(&r, 4, NULL);
+	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = drawing[_i]));
 	t.s = r.s;
 	t.of_65536 = 65536 / 8;
 	ck_assert_int_eq(np_steer_trace(r.s, 0, 0, hear, &t), -EINVAL);
@@ -232,7 +235,9 @@ START_TEST(each_decision_is_told_or_counted_as_lost)
 	rig_drive(&r, 1); /* there is room again: the last one tells of those lost */
 	pthread_join(thread, &result);
 	ck_assert_int_eq((intptr_t)result, 1);
-	ck_assert_uint_eq(t.n, 4 * WAVE);
+	/* On a busy machine a SYN is sent twice, and decided twice. */
+	ck_assert_uint_ge(t.n, 4 * WAVE);
+	ck_assert_uint_le(t.n, rig_stats(&r).syn_total + rig_stats(&r).nonsyn_total);
 	rig_stop(&r);
 }
 END_TEST
@@ -391,7 +396,7 @@ int main(void)
 		policies++;
 	tcase_add_loop_test(t, the_twin_agrees_with_every_decision, 0, 2 * policies * SITUATIONS);
 	tcase_add_test(t, who_has_published_too_much_is_not_selected_for_a_look);
-	tcase_add_test(t, as_many_flows_are_told_of_as_was_asked_for);
+	tcase_add_loop_test(t, as_many_flows_are_told_of_as_was_asked_for, 0, 3);
 	tcase_add_test(t, each_decision_is_told_or_counted_as_lost);
 	tcase_add_test(t, two_readers_are_told_of_everything_and_end_apart);
 	tcase_add_test(t, a_reader_that_is_killed_leaves_no_tracing_on);

@@ -15,7 +15,6 @@
 #include "steer/decision.h"
 #include "steer/ring.h"
 #include "steer/steer.h"
-#include "steer/twin.h"
 #include "sys/clock.h"
 
 #define ALL_FLOWS 65536u
@@ -92,11 +91,11 @@ static uint64_t trace_take_lost(struct reader *r)
 }
 
 /* Nonzero: what fn returned. */
-static int trace_tell(struct reader *r, const void *record, size_t size)
+static int trace_tell(struct reader *r, const struct np_decision *record, size_t size)
 {
 	struct np_steer_decision d;
 
-	if (decision_read(record, size, &d) < 0 || !twin_draws(d.hash, r->of_65536))
+	if (decision_read(record, size, &d) < 0 || record->draw >= r->of_65536)
 		return 0;
 	d.lost = trace_take_lost(r);
 	return r->fn(r->arg, &d);

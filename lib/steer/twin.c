@@ -171,8 +171,3 @@ int twin_agrees(const struct np_decision *d)
 	worker1 = d->verdict == NP_VERDICT_SHED ? s.full1 : s.fit < FIT_NONE ? s.worker + 1 : 0;
 	return worker1 == d->worker1 && s.fit == d->fit ? 0 : -EILSEQ;
 }
-
-bool twin_draws(uint32_t hash, uint32_t of_65536)
-{
-	return (rehash(hash, NP_TRACE_DRAW) & 0xffff) < of_65536;
-}

@@ -20,7 +20,5 @@
  *         one over; -EILSEQ: another worker, or not as fit.
  */
 int twin_agrees(const struct np_decision *d);
-/* Whether a flow of that hash is among @of_65536 of all. */
-bool twin_draws(uint32_t hash, uint32_t of_65536);
 
 #endif
