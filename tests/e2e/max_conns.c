@@ -235,6 +235,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("max_conns");
 	TCase *tc = tcase_create("max_conns");
 
+	tcase_set_timeout(tc, 60); /* one loads a program */
 	tcase_add_loop_test(tc, those_above_it_wait_until_others_close, 0, 2);
 	tcase_add_test(tc, its_shares_add_up_to_it);
 	tcase_add_test(tc, at_the_stop_those_above_it_are_reset);
