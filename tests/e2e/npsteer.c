@@ -603,6 +603,18 @@ START_TEST(an_answer_that_cannot_be_written_is_no_success)
 
 	sh(&r, "'%s/npsteer' help > /dev/full", tool_dir);
 	ck_assert_int_eq(r.code, FAILED);
+	must_have(r.err, "cannot be written");
+	ran_free(&r);
+}
+END_TEST
+
+START_TEST(a_line_without_a_verb_is_answered_in_json_too)
+{
+	struct ran r;
+
+	sh(&r, "'%s/npsteer' -j", tool_dir);
+	ck_assert_int_eq(r.code, MISUSED);
+	must_have(r.out, "\"error\":{\"code\":2");
 	ran_free(&r);
 }
 END_TEST
@@ -610,7 +622,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("npsteer");
-	TCase *t = tcase_create("npsteer");
+	TCase *t = tcase_create("npsteer"), *line = tcase_create("line");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, load_mounts_a_missing_bpffs_and_says_so);
@@ -641,7 +653,10 @@ int main(void)
 	tcase_add_test(t, check_without_rights_names_the_capability);
 	tcase_add_test(t, a_wrong_command_line_is_refused_in_one_sentence);
 	tcase_add_test(t, help_and_version_need_nothing);
-	tcase_add_test(t, an_answer_that_cannot_be_written_is_no_success);
+	tcase_add_checked_fixture(line, tool_setup, tool_teardown);
+	tcase_add_test(line, an_answer_that_cannot_be_written_is_no_success);
+	tcase_add_test(line, a_line_without_a_verb_is_answered_in_json_too);
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, line);
 	return run_suite(s);
 }

@@ -300,6 +300,8 @@ static int npsteer(struct npsteer *n, int argc, char **argv)
 	code = parse_options(n, argc, argv, given);
 	if (code != DONE || n->answered)
 		return code;
+	if (optind == argc && n->json)
+		return fail(n, MISUSED, "there is no verb: try npsteer help");
 	if (optind == argc || !strcmp(argv[optind], "help")) {
 		usage(optind == argc ? stderr : stdout);
 		return optind == argc ? MISUSED : DONE;
@@ -323,7 +325,9 @@ int main(int argc, char **argv)
 	json_init(&n.say, stdout, false);
 	code = npsteer(&n, argc, argv);
 	/* A full disk or a reader who has gone must not look like success. */
-	if (fflush(stdout) != 0 || ferror(stdout))
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "npsteer: the answer cannot be written to stdout\n");
 		return FAILED;
+	}
 	return code;
 }
