@@ -286,6 +286,17 @@ static unsigned station_queued(const struct door *d)
 	return d->own ? UINT_MAX : sys_somaxconn() + 1;
 }
 
+/* Whoever still waits in its queue is reset by that, and counted. */
+static void station_shut(struct door *d)
+{
+	uint64_t *shed = &d->station->shed;
+	unsigned n;
+
+	if (d->inet && sys_accept_queue(d->fd, &n) == 0)
+		__atomic_store_n(shed, *shed + n, __ATOMIC_RELAXED);
+	sys_shutdown(d->fd, SHUT_RDWR);
+}
+
 /*
  * shutdown(2), not close(2) alone: a child that was forked without exec holds the listener too, and the kernel would
  * go on taking connections that nobody accepts. Return: whether it is done.
@@ -310,7 +321,7 @@ static bool station_shut_door(struct door *d)
 		poller_log(d->station->group.poller, 1, "accept: %s: connections that were queued at the stop are reset",
 			   np_strerror(r));
 	if (d->own)
-		sys_shutdown(d->fd, SHUT_RDWR);
+		station_shut(d);
 	listener_close(l);
 	return true;
 }

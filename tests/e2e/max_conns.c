@@ -120,6 +120,7 @@ START_TEST(at_the_stop_those_above_it_are_reset)
 	answered(fd[0]);
 	AWAIT(stats().at_limit == 1);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	ck_assert_uint_eq(stats().shed, 2);
 	for (int i = 1; i < 3; i++)
 		ck_assert_int_eq(recv(fd[i], &back, 1, 0), -1);
 	for (int i = 0; i < 3; i++)
