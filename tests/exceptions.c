@@ -59,8 +59,8 @@ static const char *const ways[] = {
 	/* shared; with another standard; the library's archive; the runtime inside the program */
 	"-std=c++11 '-L%s' -lnetpoll-bpf",
 	"-std=c++17 -O2 '-L%s' -lnetpoll-bpf",
-	"-std=c++11 '%s/libnetpoll-bpf.a' $(pkg-config --libs $(sed -n 's/^Requires.private: *//p' " PC "))"
-	" $(sed -n 's/^Libs.private: *//p' " PC ")",
+	"-std=c++11 '%s/libnetpoll-bpf.a' $(pkg-config --libs $(sed -n 's/@CARES@//; s/^Requires.private: *//p' " PC "))"
+	" $(sed -n 's/^Libs.private: *//p' " PC ") $(pkg-config --silence-errors --libs libcares)",
 	"-std=c++17 -static-libstdc++ -static-libgcc '-L%s' -lnetpoll-bpf",
 };
 
