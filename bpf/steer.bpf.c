@@ -10,13 +10,14 @@
  *   2. choose() selects a worker: steer_choose.h.
  *   3. Exactly one verdict is counted.
  *
- * Compiled for each level of the ladder. As it stands it is for level 3, Linux 5.14 and later. steer_exact.bpf.c
- * (level 4) reads the listeners' queues, and needs BTF, two kfuncs and CAP_PERFMON; steer_old.bpf.c (level 2,
- * Linux 5.8) has to do without migration, callbacks and some helpers.
+ * Compiled for each level of the ladder. As it stands it is for level 3, Linux 5.14 and later.
+ * steer_exact.bpf.c (level 4) reads the listeners' queues, and needs BTF, two kfuncs and
+ * CAP_PERFMON; steer_old.bpf.c (level 2, Linux 5.8) has to do without migration, callbacks and some
+ * helpers.
  *
  * A reader would get wrong: where nothing was selected, SK_PASS is the kernel's own hash over every
- * socket of the port. Anything but SK_PASS is an RST; a migrating connection is established, and never
- * dropped.
+ * socket of the port. Anything but SK_PASS is an RST; a migrating connection is established, and
+ * never dropped.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -49,10 +50,10 @@ enum packet {
 };
 
 #define TCP_FLAGS 13 /* offset of the flag byte in the TCP header */
-#define TH_FIN 0x01
-#define TH_SYN 0x02
-#define TH_RST 0x04
-#define TH_ACK 0x10
+#define TH_FIN    0x01
+#define TH_SYN    0x02
+#define TH_RST    0x04
+#define TH_ACK    0x10
 
 static __always_inline enum packet packet_of(struct sk_reuseport_md *md)
 {
@@ -89,7 +90,9 @@ static __always_inline void show_queue(struct run *r, struct np_slot_stats *s)
 	s->seen_jiffies = bpf_jiffies64();
 }
 
-/* A full listener drops a SYN without a word, and the client tries again: no verdict of ours can. */
+/*
+ * A full listener drops a SYN without a word, and the client tries again: no verdict of ours can.
+ */
 static __always_inline bool sheds(struct run *r)
 {
 	__u32 slot = NP_SLOT(np_group, r->s->full1 - 1);
@@ -99,8 +102,8 @@ static __always_inline bool sheds(struct run *r)
 }
 
 /*
- * Whether nobody is there to take a SYN. Half-open connections are no reason to say so: a flood of them would have
- * every client refused, whom SYN cookies serve.
+ * Whether nobody is there to take a SYN. Half-open connections are no reason to say so: a flood of
+ * them would have every client refused, whom SYN cookies serve.
  */
 static __always_inline bool is_exhausted(const struct run *r)
 {

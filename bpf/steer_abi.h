@@ -25,7 +25,7 @@
 #define NP_NAME    32u   /* bytes of a service's or worker's name, terminator included */
 
 /* Where worker w's listener of group g is in np_socks, and its counters in np_worker_stats. */
-#define NP_SLOT(g, w) ((__u32)(g) * NP_WORKERS + (__u32)(w))
+#define NP_SLOT(g, w) (NP_WORKERS * (__u32)(g) + (__u32)(w))
 
 #define NP_TRACE_BYTES (1u << 20) /* of np_trace */
 
@@ -36,6 +36,7 @@
  * Every map: name, key, value, entries, mode of its pin. What the members of a service write is
  * 0660; 0640 is written by the program or by root alone.
  */
+/* clang-format off */
 #define NP_STEER_MAPS(X)                                                        \
 	X(np_socks,        __u32, __u64,                  NP_SLOTS,   0660)     \
 	X(np_claims,       __u32, __u64,                  NP_WORKERS, 0660)     \
@@ -55,6 +56,7 @@
 	X(np_bell,         void,  void,                   65536u,     0660)     \
 	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
 	X(np_worker_stats, __u32, struct np_slot_stats,   NP_SLOTS,   0660)
+/* clang-format on */
 
 /*
  * np_socks and np_claims are REUSEPORT_SOCKARRAYs with 8-byte values: a lookup returns the socket's
@@ -69,17 +71,19 @@ struct np_worker_line {
 	__u64 accepted_total;
 	__u64 closed_total;
 	__u64 lat_ewma_us;
-	__u64 says_idle;     /* 1: it says so before it waits, so accepted_total is its word too, also while that is 0 */
+	/* 1: it says so before it waits, so accepted_total is its word too, also while that is 0 */
+	__u64 says_idle;
 	__u64 _reserved[2];
 };
 
 enum np_worker_state {
-	NP_WORKER_READY    = 0,
+	NP_WORKER_READY = 0,
 	NP_WORKER_DRAINING = 1, /* chosen only when nothing better can be selected */
-	NP_WORKER_OUT      = 2, /* never chosen */
+	NP_WORKER_OUT = 2,      /* never chosen */
 };
 
-/* Of a worker's state: what was asked for, enum np_worker_state, and whether it has all the connections it may have. */
+/* Of a worker's state: what was asked for, enum np_worker_state, and whether it has all the
+ * connections it may have. */
 #define NP_REASON_ASKED 0xffu
 #define NP_REASON_FULL  0x100u
 
@@ -89,7 +93,8 @@ struct np_worker_ctl {
 	__u32 weight;     /* 0: the default, 100 */
 	__u32 generation; /* 0: belongs to every generation */
 	__u32 reasons;    /* what state is made of; the program reads state alone: NP_REASON_* */
-	__u64 ready_since_ns; /* slow start counts from here; the kernel's CLOCK_MONOTONIC; 0: long ago */
+	/* slow start counts from here; the kernel's CLOCK_MONOTONIC; 0: long ago */
+	__u64 ready_since_ns;
 	__u64 _reserved2;
 };
 
@@ -101,34 +106,42 @@ struct np_service_ctl {
 	__u32 rescue;     /* the rescuer's lock: the kernel's CLOCK_MONOTONIC in ms, bit 0 set */
 	__u32 bell;       /* 1: the next SYN rings np_bell and clears this */
 	__u32 _reserved;
-	__u64 set[NP_WORKERS / 64]; /* "bitmap": bit w % 64 of word w / 64: worker w may be chosen */
+	/* "bitmap": bit w % 64 of word w / 64: worker w may be chosen */
+	__u64 set[NP_WORKERS / 64];
 	__u64 trace_lost; /* decisions that did not fit into np_trace */
 };
 
 /* What was read on the way to a decision, in the order in which it was read. */
 enum np_input_kind {
 	NP_INPUT_ROSTER = 1, /* who: the entry; value: the worker's number plus one, 0: none */
-	NP_INPUT_CPU    = 2, /* who: the CPU; value: likewise */
-	NP_INPUT_TURN   = 3, /* value: np_cursor's */
-	NP_INPUT_NOW    = 4, /* value: the clock */
-	NP_INPUT_STATE  = 5, /* who: the worker; value: enum np_worker_state */
-	NP_INPUT_BUSY   = 6, /* who: the worker; value: busy_since_ns */
+	NP_INPUT_CPU = 2,    /* who: the CPU; value: likewise */
+	NP_INPUT_TURN = 3,   /* value: np_cursor's */
+	NP_INPUT_NOW = 4,    /* value: the clock */
+	NP_INPUT_STATE = 5,  /* who: the worker; value: enum np_worker_state */
+	NP_INPUT_BUSY = 6,   /* who: the worker; value: busy_since_ns */
 	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
 	NP_INPUT_RANDOM = 8, /* value: 32 random bits */
-	NP_INPUT_LOAD   = 9, /* who: the worker; value: its connections, and from bit 40 on its weight */
-	NP_INPUT_QUEUE  = 10, /* who: the worker; value: its listener's queues: NP_QUEUE_*() */
-	NP_INPUT_SINCE  = 11, /* who: the worker; value: ready_since_ns */
-	NP_INPUT_SET    = 12, /* who: the word; value: np_service.set's */
+	/* who: the worker; value: its connections, and from bit 40 on its weight */
+	NP_INPUT_LOAD = 9,
+	NP_INPUT_QUEUE = 10,  /* who: the worker; value: its listener's queues: NP_QUEUE_*() */
+	NP_INPUT_SINCE = 11,  /* who: the worker; value: ready_since_ns */
+	NP_INPUT_SET = 12,    /* who: the word; value: np_service.set's */
 	NP_INPUT_CLIENT = 13, /* value: a hash of the client's address */
-	NP_INPUT_TABLE  = 14, /* who: the entry of np_table; value: the worker's number plus one, 0: none */
-	NP_INPUT_MEAN   = 15, /* value: the mean load of the group's workers, as load_with() has loads */
-	NP_INPUT_SPENT  = 16, /* value: not 0: the last walk met nobody with room, but for the worker plus two; 1: but for none */
+	/* who: the entry of np_table; value: the worker's number plus one, 0: none */
+	NP_INPUT_TABLE = 14,
+	/* value: the mean load of the group's workers, as load_with() has loads */
+	NP_INPUT_MEAN = 15,
+	/* value: not 0: the last walk met nobody with room, but for the worker plus two; 1: but for
+	 * none */
+	NP_INPUT_SPENT = 16,
 };
 
-/* A listener's queues in one word: connections to accept, half-open ones, and the backlog of both. */
-#define NP_QUEUE_BITS    21
-#define NP_QUEUE_MAX     ((1u << NP_QUEUE_BITS) - 1)
-#define NP_QUEUE_ACCEPT(q)  ((__u32)(q) & NP_QUEUE_MAX)
+/*
+ * A listener's queues in one word: connections to accept, half-open ones, and the backlog of both.
+ */
+#define NP_QUEUE_BITS       21
+#define NP_QUEUE_MAX        ((1u << NP_QUEUE_BITS) - 1)
+#define NP_QUEUE_ACCEPT(q)  ((__u32)((q)&NP_QUEUE_MAX))
 #define NP_QUEUE_SYN(q)     ((__u32)((q) >> NP_QUEUE_BITS) & NP_QUEUE_MAX)
 #define NP_QUEUE_BACKLOG(q) ((__u32)((q) >> 2 * NP_QUEUE_BITS))
 
@@ -139,12 +152,12 @@ struct np_input {
 };
 
 enum np_verdict {
-	NP_VERDICT_STEERED  = 1,
+	NP_VERDICT_STEERED = 1,
 	NP_VERDICT_FALLBACK = 2,
-	NP_VERDICT_RST      = 3,
-	NP_VERDICT_NONSYN   = 4,
+	NP_VERDICT_RST = 3,
+	NP_VERDICT_NONSYN = 4,
 	NP_VERDICT_MIGRATED = 5,
-	NP_VERDICT_SHED     = 6,
+	NP_VERDICT_SHED = 6,
 };
 
 #define NP_TRACE_INPUTS 128u /* a power of two */
@@ -152,43 +165,52 @@ enum np_verdict {
 /* A record of np_trace, a RINGBUF. */
 struct np_decision {
 	__u64 at_ns;
-	__u64 fit;     /* of the worker that was selected: enum fit */
+	__u64 fit; /* of the worker that was selected: enum fit */
 	__u32 group;
-	__u32 policy;  /* in force for it */
-	__u32 hash;    /* of the flow, seed and all; or what its policy drew instead */
+	__u32 policy; /* in force for it */
+	__u32 hash;   /* of the flow, seed and all; or what its policy drew instead */
 	__u32 roster;
 	__u32 hang_ms;
 	__u32 verdict;
-	__u32 worker1; /* that was selected, plus one; 0: none. Of NP_VERDICT_SHED: whose listener drops it */
-	__u32 n;       /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
-	__u32 exact;   /* 1: decided at level 4 */
+	/* that was selected, plus one; 0: none. Of NP_VERDICT_SHED: whose listener drops it */
+	__u32 worker1;
+	__u32 n;     /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
+	__u32 exact; /* 1: decided at level 4 */
 	__u32 slow_start_ms;
 	__u32 spill;
 	__u32 bound;
-	__u32 draw;    /* told because this was less than np_config.trace; a reader with a smaller share skips it */
+	/*
+	 * told because this was less than np_config.trace; a reader with a smaller share skips it
+	 */
+	__u32 draw;
 	__u32 _reserved;
 	struct np_input inputs[NP_TRACE_INPUTS];
 };
 
 /*
- * np_health[w], mmapped: written by who holds np_service.rescue. What became of worker w when it hung.
+ * np_health[w], mmapped: written by who holds np_service.rescue. What became of worker w when it
+ * hung.
  */
 struct np_health {
 	__u64 rescued_total;  /* how often its listener was shut */
 	__u64 moved_total;    /* connections that were queued then */
 	__u64 again_after_ns; /* not before: kernel's CLOCK_MONOTONIC */
 	__u64 back_off_ms;    /* doubles while it goes on hanging */
-	__u64 failed_total;   /* how often somebody found it hanging and could not take its listener */
+	/* how often somebody found it hanging and could not take its listener */
+	__u64 failed_total;
 	__u64 _reserved[3];
 };
 
 /*
- * np_bell: a RINGBUF without content. Watchdogs sleep on it; a ring is a discarded record of 8 bytes, 16
- * with its header. Nobody ever reads the last one: a poll(2) of an empty ring buffer reports nothing.
+ * np_bell: a RINGBUF without content. Watchdogs sleep on it; a ring is a discarded record of 8
+ * bytes, 16 with its header. Nobody ever reads the last one: a poll(2) of an empty ring buffer
+ * reports nothing.
  */
 #define NP_BELL_RECORD 8u
 
-/* Below level 4 the exact ones go by what workers publish alone; "auto": rule_of() in steer_policy.h. */
+/* Below level 4 the exact ones go by what workers publish alone; "auto": rule_of() in
+ * steer_policy.h. */
+/* clang-format off */
 #define NP_STEER_POLICIES(X)             \
 	X(HASH,        0, "hash")        \
 	X(RR,          1, "rr")          \
@@ -202,6 +224,7 @@ struct np_health {
 	X(MAGLEV,      9, "maglev")      \
 	X(WEIGHTED,    10, "weighted")   \
 	X(BITMAP,      11, "bitmap")
+/* clang-format on */
 
 enum np_policy {
 #define NP_ROW(name, value, text) NP_POLICY_##name = value,
@@ -212,34 +235,41 @@ enum np_policy {
 /* What happens to a SYN for which no worker is fit. */
 enum np_on_exhausted {
 	NP_EXHAUSTED_SERVE = 0, /* the least bad worker of the group gets it */
-	NP_EXHAUSTED_RST   = 1, /* refused, if np_config.rst_confirm agrees */
-	NP_EXHAUSTED_FULL_QUEUE = 2, /* level 4: given to a full listener, if one was met, which drops it without a word */
+	NP_EXHAUSTED_RST = 1,   /* refused, if np_config.rst_confirm agrees */
+	/* level 4: given to a full listener, if one was met, which drops it without a word */
+	NP_EXHAUSTED_FULL_QUEUE = 2,
 };
 
 #define NP_RST_CONFIRM 0x52535421u /* "RST!": one flipped word must not refuse connections */
 
 /* np_config[0], mmapped: written by root, one word at a time; members read. */
 struct np_config {
-	__u32 abi;      /* NP_STEER_ABI */
-	__u32 workers;  /* NP_WORKERS of whoever loaded */
-	__u32 groups;   /* NP_GROUPS of whoever loaded */
-	__u32 level;    /* of the ladder: 2, 3, 4 */
+	__u32 abi;     /* NP_STEER_ABI */
+	__u32 workers; /* NP_WORKERS of whoever loaded */
+	__u32 groups;  /* NP_GROUPS of whoever loaded */
+	__u32 level;   /* of the ladder: 2, 3, 4 */
 	enum np_policy policy;
-	__u32 hang_ms;  /* a worker busy for longer is passed over; 0: never */
+	__u32 hang_ms; /* a worker busy for longer is passed over; 0: never */
 	enum np_on_exhausted on_exhausted;
 	__u32 rst_confirm;
-	__u32 seed;     /* mixed into the flow hash */
-	__u32 epoch;    /* +1 with each change of a word above */
-	__u32 trace;    /* of 65536 flows, so many are told in np_trace, until trace_until_ns */
-	__u32 spill;    /* "cpu": a worker with more than so many % of another's load passes on; 0: never */
-	__u32 bound;    /* "maglev": likewise, of the mean load; 0: never */
+	__u32 seed;  /* mixed into the flow hash */
+	__u32 epoch; /* +1 with each change of a word above */
+	__u32 trace; /* of 65536 flows, so many are told in np_trace, until trace_until_ns */
+	/* "cpu": a worker with more than so many % of another's load passes on; 0: never */
+	__u32 spill;
+	__u32 bound;         /* "maglev": likewise, of the mean load; 0: never */
 	__u32 slow_start_ms; /* a worker's weight grows for so long; 0: it has it at once */
-	__u64 trace_until_ns; /* readers of np_trace move it on; past it the program sets trace to 0. Kernel's CLOCK_MONOTONIC */
-	__u32 trace_readers;  /* that have not ended, or have been killed: the last one to end sets trace to 0 */
+	/* readers of np_trace move it on; past it the program sets trace to 0. Kernel's
+	 * CLOCK_MONOTONIC */
+	__u64 trace_until_ns;
+	/* that have not ended, or have been killed: the last one to end sets trace to 0 */
+	__u32 trace_readers;
 	__u32 _reserved[15];
 };
 
-/* np_info[w]: for people to read, and where to look first for a listener: nothing is decided by it. */
+/*
+ * np_info[w]: for people to read, and where to look first for a listener: nothing is decided by it.
+ */
 struct np_worker_info {
 	char name[NP_NAME];
 	__u64 claim_cookie; /* of the token: another cookie in np_claims makes this line stale */
@@ -267,8 +297,8 @@ struct np_group {
 };
 
 /*
- * np_table[2 * g], np_table[2 * g + 1]: Maglev's table of group g, and the one before or after it. Each entry is
- * a worker's number plus one; 0 only where the group has no worker.
+ * np_table[2 * g], np_table[2 * g + 1]: Maglev's table of group g, and the one before or after it.
+ * Each entry is a worker's number plus one; 0 only where the group has no worker.
  */
 struct np_table {
 	__u16 w1[NP_TABLE];
@@ -299,28 +329,31 @@ struct np_verdicts {
 	__u64 shed_full;     /* no fit one, left to a full queue */
 
 	/* parts of the above, in no sum */
-	__u64 fallback_none;  /* of fallback_hash: nothing of the group could be selected */
-	__u64 migrated_none;  /* of migrated_*: the same */
-	__u64 retried;        /* runs in which the policy's first choice was not fit */
-	__u64 skipped_empty;  /* candidates without a listener in this group */
-	__u64 skipped_away;   /* candidates draining or out */
-	__u64 skipped_hung;   /* candidates busy for longer than hang_ms */
-	__u64 skipped_full;   /* candidates whose queue had no room; level 4 */
-	__u64 spilled;        /* runs in which the flow's own worker was fit, and too loaded: cpu, maglev */
+	__u64 fallback_none; /* of fallback_hash: nothing of the group could be selected */
+	__u64 migrated_none; /* of migrated_*: the same */
+	__u64 retried;       /* runs in which the policy's first choice was not fit */
+	__u64 skipped_empty; /* candidates without a listener in this group */
+	__u64 skipped_away;  /* candidates draining or out */
+	__u64 skipped_hung;  /* candidates busy for longer than hang_ms */
+	__u64 skipped_full;  /* candidates whose queue had no room; level 4 */
+	/* runs in which the flow's own worker was fit, and too loaded: cpu, maglev */
+	__u64 spilled;
 };
 
 /*
- * np_worker_stats[NP_SLOT(g, w)], per CPU, since worker w was claimed. Without SYN cookies, retransmits and queue overflow:
+ * np_worker_stats[NP_SLOT(g, w)], per CPU, since worker w was claimed. Without SYN cookies,
+ * retransmits and queue overflow:
  *   accepted = steered + fallback + migrated_in - migrated_out
  */
 struct np_slot_stats {
 	__u64 steered;
-	__u64 fallback;     /* chosen as the least bad */
-	__u64 nonsyn;       /* chosen for an ACK; with SYN cookies that choice holds */
+	__u64 fallback; /* chosen as the least bad */
+	__u64 nonsyn;   /* chosen for an ACK; with SYN cookies that choice holds */
 	__u64 migrated_in;
 	__u64 migrated_out; /* np_owners names the listener that a connection left */
 
-	/* level 4: the listener's queues as the last SYN that this CPU gave it saw them, itself not included */
+	/* level 4: the listener's queues as the last SYN that this CPU gave it saw them, itself not
+	 * included */
 	__u64 accept_queue;
 	__u64 syn_queue;
 	__u64 seen_jiffies; /* when that was */

@@ -7,8 +7,9 @@
  *   3. One that is better than what is selected so far is selected on trial: it may have no
  *      listener in this group. At level 4 the listener's own queues are read then, and may be full.
  *   4. The first fit one ends the search. Else the least bad one found stays selected.
- *   5. A search in which all were full is not repeated for every SYN that comes: for a moment a few draws have
- *      to do. A SYN flood fills every listener, and would pay a look at each worker with each packet.
+ *   5. A search in which all were full is not repeated for every SYN that comes: for a moment a few
+ *      draws have to do. A SYN flood fills every listener, and would pay a look at each worker with
+ *      each packet.
  *
  * The kernel's program and its twin in userspace are compiled from this file. They differ in where
  * the inputs come from: the program reads maps, clocks and sockets, the twin what the program has
@@ -53,7 +54,8 @@ static __always_inline bool walk_step(struct run *r)
 /*
  * begin() - whether a few draws have to do, under whatever policy
  *
- * Small rosters are walked every time: that costs no more than choosing well does. Noted as "hash", which it is.
+ * Small rosters are walked every time: that costs no more than choosing well does. Noted as "hash",
+ * which it is.
  */
 static __always_inline void begin(struct run *r)
 {

@@ -2,8 +2,8 @@
 /*
  * steer_guard: what is read on the way to a choice, and how fit a worker is by it
  *
- * Whoever adds a policy reads through input_*() and try_select() alone: that is what the record of a
- * decision has, and what its twin in userspace replays.
+ * Whoever adds a policy reads through input_*() and try_select() alone: that is what the record of
+ * a decision has, and what its twin in userspace replays.
  *
  * Given by the includer of steer_choose.h: struct run's replay, and what is declared next.
  */
@@ -28,20 +28,23 @@ static __always_inline __u32 input_client(struct run *r);
 static __always_inline __u32 input_table(struct run *r, __u32 i);
 static __always_inline __u64 input_mean(struct run *r);
 /*
- * 0, or that the last walk over the whole roster, a moment ago, met nobody who has room: the worker plus two that
- * would answer a SYN all the same, with a SYN cookie; 1: there was none. Level 4 alone.
+ * 0, or that the last walk over the whole roster, a moment ago, met nobody who has room: the worker
+ * plus two that would answer a SYN all the same, with a SYN cookie; 1: there was none. Level 4
+ * alone.
  */
 static __always_inline __u32 input_spent(struct run *r);
 /* How many connections worker @w says it has (low 40 bits), and its weight (above). */
 static __always_inline __u64 input_load(struct run *r, __u32 w);
 /* Whether worker @w has a listener in this group, which is selected then. */
 static __always_inline bool try_select(struct run *r, __u32 w);
-/* Level 4, which has input_queue(); level 2, before Linux 5.14. Constants in the program, whose rest is not even compiled in. */
+/* Level 4, which has input_queue(); level 2, before Linux 5.14. Constants in the program, whose
+ * rest is not even compiled in. */
 static __always_inline bool sees_queues(const struct run *r);
 static __always_inline bool is_old(const struct run *r);
 /* What waits at the listener that try_select() has just selected: NP_QUEUE_*(). Level 4 alone. */
 static __always_inline __u64 input_queue(struct run *r, __u32 w);
-/* consider(), weigh(), weigh_own(), published(): the program has some of them verified once, not for every call. */
+/* consider(), weigh(), weigh_own(), published(): the program has some of them verified once, not
+ * for every call. */
 static __always_inline bool consider_one(struct run *r, __u32 w1);
 static __always_inline bool consider_first(struct run *r, __u32 w1);
 static __always_inline void weigh_one(struct run *r, __u32 w1);
@@ -68,12 +71,12 @@ static __always_inline void scan(struct run *r);
 
 /* How fit a worker is: smaller is better. */
 enum fit {
-	FIT_READY    = 4 * NP_WORKER_READY,
+	FIT_READY = 4 * NP_WORKER_READY,
 	FIT_CROWDED, /* by half-open connections, where the kernel answers with a SYN cookie */
 	FIT_HUNG,
 	FIT_FULL, /* its accept queue has no room: the SYN would be dropped, cookie or not */
 	FIT_DRAINING = 4 * NP_WORKER_DRAINING,
-	FIT_NONE     = 4 * NP_WORKER_OUT, /* and above: not to be selected */
+	FIT_NONE = 4 * NP_WORKER_OUT, /* and above: not to be selected */
 };
 
 /*
@@ -89,22 +92,22 @@ struct search {
 	__u32 hash;
 	__u32 roster; /* candidates: entries of the group's roster */
 	__u32 policy;
-	__u32 step;   /* of the walk, of the scan */
-	__u32 best;   /* of those that were weighed, plus one */
-	__u64 least;  /* its load */
-	__u64 queue;  /* of the selected worker's listener: NP_QUEUE_*(); level 4 */
+	__u32 step;  /* of the walk, of the scan */
+	__u32 best;  /* of those that were weighed, plus one */
+	__u64 least; /* its load */
+	__u64 queue; /* of the selected worker's listener: NP_QUEUE_*(); level 4 */
 	__u64 queue_of_best;
 	__u32 full1;  /* a worker whose listener would drop the SYN, plus one */
 	__u32 traced; /* 1: what it reads is noted */
 
 	/* kept from run to run on this CPU */
-	__u64 spent_ns;   /* when a walk met nobody who has room; 0: not lately */
-	__u32 crowded1;   /* whom it met with room for a SYN cookie, plus one */
-	__u32 brief1;     /* in this run: input_spent()'s */
+	__u64 spent_ns; /* when a walk met nobody who has room; 0: not lately */
+	__u32 crowded1; /* whom it met with room for a SYN cookie, plus one */
+	__u32 brief1;   /* in this run: input_spent()'s */
 
 	/* likewise: the mean load of the group, as the runs come by */
-	__u32 turn;   /* of the roster */
-	__u64 conns;  /* of those whose turn it was since the last mean */
+	__u32 turn;  /* of the roster */
+	__u64 conns; /* of those whose turn it was since the last mean */
 	__u64 weights;
 	__u64 mean;
 };
@@ -121,11 +124,11 @@ struct run {
  * The empty asm keeps the compiler from merging two counters into one store through a pointer of
  * two origins: with CAP_BPF alone the verifier refuses that.
  */
-#define COUNT(field)                            \
-	do {                                    \
-		__u64 *n_ = &(field);           \
-		asm volatile("" : "+r"(n_));    \
-		++*n_;                          \
+#define COUNT(field)                         \
+	do {                                 \
+		__u64 *n_ = &(field);        \
+		asm volatile("" : "+r"(n_)); \
+		++*n_;                       \
 	} while (0)
 
 /* murmur3's finalizer over hash and @i: each @i is another permutation of the flows. */
@@ -145,7 +148,8 @@ static __always_inline __u32 below(__u32 hash, __u32 n)
 	return (__u32)(((__u64)hash * n) >> 32);
 }
 
-/* ns since then; 0 if that is of a later tick than ours. The clock is read once a run, and seldom at all. */
+/* ns since then; 0 if that is of a later tick than ours. The clock is read once a run, and seldom
+ * at all. */
 static __always_inline __u64 passed(struct run *r, __u64 since_ns)
 {
 	__u64 now;
@@ -180,8 +184,9 @@ static __always_inline __u64 fit_of(struct run *r, __u32 w)
 }
 
 /*
- * Whether one SYN more would be dropped. The kernel compares the accept queue and the half-open ones with
- * the backlog one by one; a burst before any ACK is in the second and will be in the first.
+ * Whether one SYN more would be dropped. The kernel compares the accept queue and the half-open
+ * ones with the backlog one by one; a burst before any ACK is in the second and will be in the
+ * first.
  */
 static __always_inline bool is_full(__u64 queue)
 {
@@ -194,10 +199,12 @@ static __always_inline enum fit fit_when_full(__u64 queue)
 	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ? FIT_FULL : FIT_CROWDED;
 }
 
-/* Whether the kernel drops it: of those that are too full for us, some still have room for one in its eyes. */
+/* Whether the kernel drops it: of those that are too full for us, some still have room for one in
+ * its eyes. */
 static __always_inline bool would_drop(__u64 queue)
 {
-	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) || NP_QUEUE_SYN(queue) >= NP_QUEUE_BACKLOG(queue);
+	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ||
+	       NP_QUEUE_SYN(queue) >= NP_QUEUE_BACKLOG(queue);
 }
 
 /*

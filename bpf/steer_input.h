@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * steer_input: what the program reads on the way to a choice: maps, clocks, the packet, the listeners
+ * steer_input: what the program reads on the way to a choice: maps, clocks, the packet, the
+ * listeners
  *
- * Each input is noted where the flow is traced; the twin (lib/steer/twin.c) has functions of the same names that read
- * the notes. A reader would get wrong: members of the service write most of these maps, and garbage may be in any of
- * them. No value is an index or a divisor before it has been bounded.
+ * Each input is noted where the flow is traced; the twin (lib/steer/twin.c) has functions of the
+ * same names that read the notes. A reader would get wrong: members of the service write most of
+ * these maps, and garbage may be in any of them. No value is an index or a divisor before it has
+ * been bounded.
  */
 #ifndef STEER_INPUT_H
 #define STEER_INPUT_H
@@ -90,7 +92,7 @@ static __always_inline __u64 published_load(__u32 w)
 	__u64 load = line ? *(volatile __u64 *)&line->conns & (((__u64)1 << 40) - 1) : 0;
 
 	if (ctl)
-		load |= (__u64)*(volatile __u32 *)&ctl->weight << 40;
+		load |= (__u64) * (volatile __u32 *)&ctl->weight << 40;
 	return load;
 }
 
@@ -130,15 +132,18 @@ static __always_inline __u64 input_set(struct run *r, __u32 word)
 #define IPV4_SADDR 12 /* offsets of the source in the header */
 #define IPV6_SADDR 8
 
-/* What cannot be read leaves zeroes: the same for every client, and so for one worker, until that is full. */
+/* What cannot be read leaves zeroes: the same for every client, and so for one worker, until that
+ * is full. */
 static __always_inline __u32 input_client(struct run *r)
 {
 	__u32 addr[4] = { 0 }, hash = r->cfg->seed, i;
 
 	if (r->md->eth_protocol == bpf_htons(ETH_P_IPV6))
-		bpf_skb_load_bytes_relative(r->md, IPV6_SADDR, addr, sizeof addr, BPF_HDR_START_NET);
+		bpf_skb_load_bytes_relative(r->md, IPV6_SADDR, addr, sizeof addr,
+					    BPF_HDR_START_NET);
 	else
-		bpf_skb_load_bytes_relative(r->md, IPV4_SADDR, addr, sizeof addr[0], BPF_HDR_START_NET);
+		bpf_skb_load_bytes_relative(r->md, IPV4_SADDR, addr, sizeof addr[0],
+					    BPF_HDR_START_NET);
 	for (i = 0; i < 4; i++)
 		hash = rehash(hash ^ addr[i], i + 1);
 	note(r, NP_INPUT_CLIENT, 0, hash);
@@ -169,8 +174,8 @@ static __always_inline __u32 input_table(struct run *r, __u32 i)
 }
 
 /*
- * Each run adds one worker's words, in turn: the mean is as old as the group's workers are many. A worker that
- * takes nothing has no share in it.
+ * Each run adds one worker's words, in turn: the mean is as old as the group's workers are many. A
+ * worker that takes nothing has no share in it.
  */
 static __always_inline __u64 input_mean(struct run *r)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * steer_maps: the maps, as steer_abi.h has them, and the group that this instance of the program serves
+ * steer_maps: the maps, as steer_abi.h has them, and the group that this instance of the program
+ * serves
  *
- * The instances of one service share all of these. A reader would get wrong: a map defined elsewhere in the program
- * (a run's own state, a decision while it is traced) is none of them, and each instance has its own.
+ * The instances of one service share all of these. A reader would get wrong: a map defined
+ * elsewhere in the program (a run's own state, a decision while it is traced) is none of them, and
+ * each instance has its own.
  */
 #ifndef STEER_MAPS_H
 #define STEER_MAPS_H
@@ -11,21 +13,21 @@
 /* The group this instance serves. Set before it is loaded, constant to the verifier. */
 const volatile __u32 np_group;
 
-#define SOCKARRAY(map, entries)                             \
-	struct {                                            \
+#define SOCKARRAY(map, entries)                                 \
+	struct {                                                \
 		__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY); \
-		__type(key, __u32);                         \
-		__type(value, __u64);                       \
-		__uint(max_entries, entries);               \
+		__type(key, __u32);                             \
+		__type(value, __u64);                           \
+		__uint(max_entries, entries);                   \
 	} map SEC(".maps")
 
 #define MAP(map, map_type, key_type, value_type, entries, flags) \
-	struct {                                            \
-		__uint(type, map_type);                     \
-		__type(key, key_type);                      \
-		__type(value, value_type);                  \
-		__uint(max_entries, entries);               \
-		__uint(map_flags, flags);                   \
+	struct {                                                 \
+		__uint(type, map_type);                          \
+		__type(key, key_type);                           \
+		__type(value, value_type);                       \
+		__uint(max_entries, entries);                    \
+		__uint(map_flags, flags);                        \
 	} map SEC(".maps")
 
 SOCKARRAY(np_socks, NP_SLOTS);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * steer_once: the parts of a choice that the verifier looks at once, and not after each way that leads to them
+ * steer_once: the parts of a choice that the verifier looks at once, and not after each way that
+ * leads to them
  *
- * Two kinds: callbacks, which are the loops of kernels from 5.13 on, and functions that are not static.
+ * Two kinds: callbacks, which are the loops of kernels from 5.13 on, and functions that are not
+ * static.
  */
 #ifndef STEER_ONCE_H
 #define STEER_ONCE_H
 
 #if STEER_LEVEL >= 3
 
-/* A callback of bpf_for_each_map_elem(), which is verified once; the map gives the turns, no more. */
+/*
+ * A callback of bpf_for_each_map_elem(), which is verified once; the map gives the turns, no more.
+ */
 static long walk_turn(void *map, const void *key, void *value, struct run *r)
 {
 	return walk_step(r);
@@ -88,7 +92,8 @@ static __always_inline bool consider_one(struct run *r, __u32 w1)
 	return steer_consider(RUN_ARGS(r), w1);
 }
 
-/* The first is the last, nearly always. At level 4 a copy of its own doubles what there is to verify. */
+/* The first is the last, nearly always. At level 4 a copy of its own doubles what there is to
+ * verify. */
 static __always_inline bool consider_first(struct run *r, __u32 w1)
 {
 	return sees_queues(r) ? consider_one(r, w1) : consider(r, w1);

@@ -2,11 +2,11 @@
 /*
  * steer_policy: the worker that each policy wants for a flow
  *
- * choose_first() is what it wants most, next_choice() what it wants where the guard says no. Policies that
- * compare have each candidate weighed, and settle() on the best.
+ * choose_first() is what it wants most, next_choice() what it wants where the guard says no.
+ * Policies that compare have each candidate weighed, and settle() on the best.
  *
- * A reader would get wrong: a candidate is selected when it becomes the best one so far. The exact policies may find
- * then that too much is queued at it; so settle() goes back to the best.
+ * A reader would get wrong: a candidate is selected when it becomes the best one so far. The exact
+ * policies may find then that too much is queued at it; so settle() goes back to the best.
  */
 #ifndef STEER_POLICY_H
 #define STEER_POLICY_H
@@ -33,7 +33,8 @@ static __always_inline bool is_exact(const struct run *r)
 {
 	__u32 p = r->s->policy;
 
-	return sees_queues(r) && (p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_CPU);
+	return sees_queues(r) &&
+	       (p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_CPU);
 }
 
 /* ------------------------------------------------------------------ loads */
@@ -41,8 +42,8 @@ static __always_inline bool is_exact(const struct run *r)
 #define WEIGHT_DEFAULT 100
 
 /*
- * Worker @w's share: its weight, less of it while the worker is new, and never nothing. "maglev" compares it with a mean
- * that knows nothing of who is new.
+ * Worker @w's share: its weight, less of it while the worker is new, and never nothing. "maglev"
+ * compares it with a mean that knows nothing of who is new.
  */
 static __always_inline __u64 weight_of(struct run *r, __u32 w, __u64 load)
 {
@@ -58,13 +59,14 @@ static __always_inline __u64 weight_of(struct run *r, __u32 w, __u64 load)
 	age = passed(r, since);
 	if (age >= ramp)
 		return weight;
-	weight = weight * (age >> 20) / ((ramp >> 20) + 1); /* in steps of a millisecond: no overflow */
+	/* in steps of a millisecond: no overflow */
+	weight = weight * (age >> 20) / ((ramp >> 20) + 1);
 	return weight ? weight : 1;
 }
 
 /*
- * Connections for each unit of weight, @queued ones and one that is about to come included: an empty worker
- * counts its weight too. @in: input_load()'s.
+ * Connections for each unit of weight, @queued ones and one that is about to come included: an
+ * empty worker counts its weight too. @in: input_load()'s.
  */
 #define LOAD_UNIT 20 /* bits of its fraction */
 static __always_inline __u64 load_with(__u64 in, __u32 queued, __u64 weight)
@@ -87,8 +89,9 @@ static __always_inline bool is_best(const struct run *r, __u64 load)
 /*
  * weigh() - a candidate: the best one so far, if it is fit and has less load than those before it
  *
- * It is selected for that: what its worker has published stays when that dies, and would be the least for ever. What is
- * queued, which is seen then, only adds: who has too much without it is not even selected, and that is what costs.
+ * It is selected for that: what its worker has published stays when that dies, and would be the
+ * least for ever. What is queued, which is seen then, only adds: who has too much without it is not
+ * even selected, and that is what costs.
  */
 static __always_inline void weigh(struct run *r, __u32 w1)
 {
@@ -168,8 +171,8 @@ static __always_inline void weigh_two(struct run *r)
 /* ------------------------------------------------------------------ least, weighted */
 
 /*
- * A candidate of "weighted": of all that are offered, each ends up as the best with the chance that is its
- * share of their weights (a reservoir of one).
+ * A candidate of "weighted": of all that are offered, each ends up as the best with the chance that
+ * is its share of their weights (a reservoir of one).
  */
 static __always_inline void offer(struct run *r, __u32 w1, __u32 i)
 {
@@ -223,21 +226,23 @@ static __always_inline void scan_all(struct run *r)
 	}
 }
 
-/* ------------------------------------------------------------------ cpu, maglev: a flow has a worker of its own */
+/* -------------------------------------------------- cpu, maglev: a flow has a worker of its own */
 
-/* After the others were weighed too: whether the flow's own worker @own1, if it was fit, is not the best any more. */
+/* After the others were weighed too: whether the flow's own worker @own1, if it was fit, is not the
+ * best any more. */
 static __always_inline void count_spilled(struct run *r, __u32 own1)
 {
 	if (own1 && r->s->best != own1)
 		COUNT(r->stats->spilled);
 }
 
-/* The load of eight connections at the usual weight: what a worker may always have, whatever the others have. */
+/* The load of eight connections at the usual weight: what a worker may always have, whatever the
+ * others have. */
 #define UNBOUND ((8ull << LOAD_UNIT) / WEIGHT_DEFAULT)
 
 /*
- * The worker of the CPU that got the SYN, or one by the hash if it has more than spill % of that one's load. A CPU
- * that no worker serves falls to the hash.
+ * The worker of the CPU that got the SYN, or one by the hash if it has more than spill % of that
+ * one's load. A CPU that no worker serves falls to the hash.
  */
 static __always_inline void weigh_near(struct run *r)
 {
@@ -254,10 +259,10 @@ static __always_inline void weigh_near(struct run *r)
 }
 
 /*
- * The first worker of the client's own order that has no more than bound % of the mean load, and what it may always
- * have: consistent hashing with bounded loads. There is no bound before the mean is known. Where the first few have
- * more, the least loaded of all: the bound holds, and only what is too much for all of those loses its home. Before
- * 5.13, the least loaded of the few.
+ * The first worker of the client's own order that has no more than bound % of the mean load, and
+ * what it may always have: consistent hashing with bounded loads. There is no bound before the mean
+ * is known. Where the first few have more, the least loaded of all: the bound holds, and only what
+ * is too much for all of those loses its home. Before 5.13, the least loaded of the few.
  */
 static __always_inline void weigh_sticky(struct run *r)
 {
@@ -283,7 +288,7 @@ static __always_inline void weigh_own(struct run *r)
 		weigh_sticky(r);
 }
 
-/* ------------------------------------------------------------------ bitmap: who is in the published set */
+/* ---------------------------------------------------------- bitmap: who is in the published set */
 
 static __always_inline __u32 ones(__u64 x)
 {
@@ -310,8 +315,8 @@ static __always_inline __u32 place_of(__u64 x, __u32 rank)
 }
 
 /*
- * A member of the set, evenly, by the flow's hash; 0: it is empty. The @i-th choice is so many strides of the flow's own
- * further on, so that it is another member.
+ * A member of the set, evenly, by the flow's hash; 0: it is empty. The @i-th choice is so many
+ * strides of the flow's own further on, so that it is another member.
  */
 static __always_inline __u32 published(struct run *r, __u32 i)
 {
@@ -323,7 +328,8 @@ static __always_inline __u32 published(struct run *r, __u32 i)
 		total += ones(input_set(r, k));
 	if (!total)
 		return 0;
-	rank = below(rehash(r->s->hash, 0), total) + i * (1 + below(rehash(r->s->hash, 1), total - 1));
+	rank = below(rehash(r->s->hash, 0), total) +
+	       i * (1 + below(rehash(r->s->hash, 1), total - 1));
 	rank %= total;
 	UNROLLED
 	for (k = 0; k < NP_WORKERS / 64; k++) {
@@ -357,8 +363,8 @@ static __always_inline bool compares(const struct run *r)
 {
 	__u32 p = r->s->policy;
 
-	return p == NP_POLICY_CPU || p == NP_POLICY_MAGLEV || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_LEAST ||
-	       p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_WEIGHTED;
+	return p == NP_POLICY_CPU || p == NP_POLICY_MAGLEV || p == NP_POLICY_P2C_EXACT ||
+	       p == NP_POLICY_LEAST || p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_WEIGHTED;
 }
 
 /* A draw from the published set; of none, from the roster. */
@@ -393,7 +399,8 @@ static __always_inline __u32 next_choice(struct run *r, __u32 i)
 	if (r->s->policy == NP_POLICY_RR)
 		return in_turn(r);
 	/* Before 5.14 there is no walk that would meet who is not in the set. */
-	return r->s->policy == NP_POLICY_BITMAP && i < OLD_DRAWS / 2 ? drawn_published(r, i) : drawn(r, i);
+	return r->s->policy == NP_POLICY_BITMAP && i < OLD_DRAWS / 2 ? drawn_published(r, i) :
+								       drawn(r, i);
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * steer_run: one run of the program, and how it is handed to functions that are verified by themselves
+ * steer_run: one run of the program, and how it is handed to functions that are verified by
+ * themselves
  */
 #ifndef STEER_RUN_H
 #define STEER_RUN_H
@@ -19,23 +20,25 @@ static __always_inline bool run_open(struct run *r)
 }
 
 /*
- * Functions that are not static are verified once, whatever their callers know: following each way through
- * each candidate of each policy takes the verifier seconds, and more jumps than it allows. Pointers into maps
- * may be passed to them since Linux 5.12.
+ * Functions that are not static are verified once, whatever their callers know: following each way
+ * through each candidate of each policy takes the verifier seconds, and more jumps than it allows.
+ * Pointers into maps may be passed to them since Linux 5.12.
  */
 #if STEER_LEVEL >= 3
-#define RUN_PARAMS struct sk_reuseport_md *md, struct np_config *cfg, struct np_verdicts *stats, struct search *s
+#define RUN_PARAMS                                                                    \
+	struct sk_reuseport_md *md, struct np_config *cfg, struct np_verdicts *stats, \
+		struct search *s
 #define RUN_ARGS(r) (r)->md, (struct np_config *)(r)->cfg, (r)->stats, (struct search *)(r)->s
-#define RUN_TAKE(r)                                                             \
-	struct run r = { .md = md, .cfg = cfg, .stats = stats, .s = s };        \
-	if (!cfg || !stats || !s)                                               \
+#define RUN_TAKE(r)                                                      \
+	struct run r = { .md = md, .cfg = cfg, .stats = stats, .s = s }; \
+	if (!cfg || !stats || !s)                                        \
 	return 0
 #else
-#define RUN_PARAMS struct sk_reuseport_md *md
+#define RUN_PARAMS  struct sk_reuseport_md *md
 #define RUN_ARGS(r) (r)->md
-#define RUN_TAKE(r)                                                             \
-	struct run r = { .md = md };                                            \
-	if (!run_open(&r))                                                      \
+#define RUN_TAKE(r)                  \
+	struct run r = { .md = md }; \
+	if (!run_open(&r))           \
 	return 0
 #endif
 

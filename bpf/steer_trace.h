@@ -2,10 +2,11 @@
 /*
  * steer_trace: some decisions, with every input they used, for whoever reads np_trace
  *
- * Which flows: np_config.trace of 65536, by their hash. While it is 0, each input costs one
- * test of a word. Readers move trace_until_ns on for as long as they live; the first SYN past it sets the word to 0,
- * so that of a reader that was killed nothing is left. The program for kernels before 5.14 tells nothing: its search is a loop without a
- * callback, which the verifier would have to follow through every one of these tests.
+ * Which flows: np_config.trace of 65536, by their hash. While it is 0, each input costs one test of
+ * a word. Readers move trace_until_ns on for as long as they live; the first SYN past it sets the
+ * word to 0, so that of a reader that was killed nothing is left. The program for kernels before
+ * 5.14 tells nothing: its search is a loop without a callback, which the verifier would have to
+ * follow through every one of these tests.
  */
 #ifndef STEER_TRACE_H
 #define STEER_TRACE_H
@@ -25,7 +26,8 @@ static __always_inline struct np_decision *tracing(void)
 	return bpf_map_lookup_elem(&np_tracing, &zero);
 }
 
-/* Verified and compiled once, not for every input: half of the program's instructions would be this. */
+/* Verified and compiled once, not for every input: half of the program's instructions would be
+ * this. */
 __attribute__((noinline)) int steer_note(__u32 kind, __u32 who, __u64 value)
 {
 	struct np_decision *d = tracing();
@@ -113,7 +115,9 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->verdict = verdict;
 	d->exact = sees_queues(r);
 	d->fit = r->s->fit;
-	d->worker1 = verdict == NP_VERDICT_SHED ? r->s->full1 : r->s->fit < FIT_NONE ? r->s->worker + 1 : 0;
+	d->worker1 = verdict == NP_VERDICT_SHED ? r->s->full1 :
+		     r->s->fit < FIT_NONE       ? r->s->worker + 1 :
+						  0;
 	if (bpf_ringbuf_output(&np_trace, d, sizeof *d, 0) < 0)
 		trace_count_lost();
 }

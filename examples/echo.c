@@ -20,7 +20,7 @@
 #include <sys/un.h>
 
 #define FRAME_MAX (16u << 20)
-#define COPY_MAX (16u << 10)
+#define COPY_MAX  (16u << 10)
 #define ADDRESSES 16
 #define STOP_MS   5000
 
@@ -61,7 +61,8 @@ static int copy_frame(struct np_conn *c, size_t n)
 	return r < 0 ? r : np_conn_write(c, frame, n);
 }
 
-/* Reads as if it blocked: peek() and next() park this fiber until the bytes are there, never the thread. */
+/* Reads as if it blocked: peek() and next() park this fiber until the bytes are there, never the
+ * thread. */
 static int echo_frame(struct np_conn *c, void *arg)
 {
 	const void *head;
@@ -144,10 +145,14 @@ static int parse_steer(const char *s, struct options *o)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "listen", required_argument, NULL, 'l' },  { "pollers", required_argument, NULL, 'n' },
-		{ "cpus", required_argument, NULL, 'c' },    { "framed", no_argument, NULL, 'f' },
-		{ "steer", required_argument, NULL, 's' },   { "service", required_argument, NULL, 'S' },
-		{ "policy", required_argument, NULL, 'p' },  { "help", no_argument, NULL, 'h' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "pollers", required_argument, NULL, 'n' },
+		{ "cpus", required_argument, NULL, 'c' },
+		{ "framed", no_argument, NULL, 'f' },
+		{ "steer", required_argument, NULL, 's' },
+		{ "service", required_argument, NULL, 'S' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	char *end;
@@ -227,7 +232,8 @@ static void print_address(const struct sockaddr_storage *ss, socklen_t len)
 	if (ss->ss_family == AF_INET6 && in6->sin6_scope_id)
 		snprintf(zone, sizeof zone, "%%%u", in6->sin6_scope_id);
 	if (ss->ss_family == AF_INET)
-		printf(" %s:%d", inet_ntop(AF_INET, &in->sin_addr, host, sizeof host), ntohs(in->sin_port));
+		printf(" %s:%d", inet_ntop(AF_INET, &in->sin_addr, host, sizeof host),
+		       ntohs(in->sin_port));
 	else if (ss->ss_family == AF_INET6)
 		printf(" [%s%s]:%d", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host), zone,
 		       ntohs(in6->sin6_port));
@@ -250,7 +256,8 @@ static void announce(struct np_server *s, const struct options *o)
 			print_address(&ss, len);
 	printf(" pollers=%d", np_pollers_count(np_server_pollers(s)));
 	if (np_server_steering(s, &info) == 0)
-		printf(" steering=L%d policy=%s%s%s", info.level, info.policy, info.reason[0] ? " why=" : "", info.reason);
+		printf(" steering=L%d policy=%s%s%s", info.level, info.policy,
+		       info.reason[0] ? " why=" : "", info.reason);
 	printf("\n");
 	fflush(stdout);
 }

@@ -4,8 +4,8 @@
  *
  *   fanout 127.0.0.1:7060 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003
  *
- * The deadline is said once. The tasks begin with it, the losers are cancelled, and all are joined: they use
- * this handler's memory.
+ * The deadline is said once. The tasks begin with it, the losers are cancelled, and all are joined:
+ * they use this handler's memory.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -5,8 +5,9 @@
  *   resolve 127.0.0.1:7053 &
  *   echo localhost example.org | nc -N 127.0.0.1 7053
  *
- * getaddrinfo(3) blocks. Each name of a line becomes a task, whose lookup runs on a worker thread: so
- * the names of a line are looked up side by side, and meanwhile the poller serves other connections.
+ * getaddrinfo(3) blocks. Each name of a line becomes a task, whose lookup runs on a worker thread:
+ * so the names of a line are looked up side by side, and meanwhile the poller serves other
+ * connections.
  */
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -35,7 +36,8 @@ static void look_up(void *arg)
 	snprintf(l->answer, sizeof l->answer, "-");
 	if (getaddrinfo(l->name, NULL, &hints, &ai) != 0)
 		return;
-	getnameinfo(ai->ai_addr, ai->ai_addrlen, l->answer, sizeof l->answer, NULL, 0, NI_NUMERICHOST);
+	getnameinfo(ai->ai_addr, ai->ai_addrlen, l->answer, sizeof l->answer, NULL, 0,
+		    NI_NUMERICHOST);
 	freeaddrinfo(ai);
 }
 
@@ -44,7 +46,8 @@ static int look_up_task(void *arg)
 	return np_offload(look_up, arg);
 }
 
-/* Starts a task for each name. Return: how many, or a negative code; those up to *ret_n run all the same. */
+/* Starts a task for each name. Return: how many, or a negative code; those up to *ret_n run all the
+ * same. */
 static int start(char *line, struct lookup *l, int *ret_n)
 {
 	char *rest = line, *name;
@@ -88,7 +91,8 @@ static int on_request(struct np_conn *c, void *arg)
 	r = np_conn_until(c, '\n', LINE_MAX_BYTES, &p, &len);
 	if (r < 0)
 		return r;
-	/* Not on the stack, of which a fiber has 64 KiB; and the line is the connection's, strtok() writes. */
+	/* Not on the stack, of which a fiber has 64 KiB; and the line is the connection's, strtok()
+	 * writes. */
 	l = calloc(NAMES_MAX, sizeof *l);
 	line = strndup(p, len);
 	if (!l || !line) {
@@ -115,11 +119,13 @@ static int serve(struct np_server *s, const char *address)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
-	if (np_server_listen(s, "tcp", address) < 0 || np_server_start(s) < 0 || np_server_addr(s, 0, &ss, &len) < 0) {
+	if (np_server_listen(s, "tcp", address) < 0 || np_server_start(s) < 0 ||
+	    np_server_addr(s, 0, &ss, &len) < 0) {
 		fprintf(stderr, "resolve: %s\n", np_server_error(s));
 		return EXIT_FAILURE;
 	}
-	printf("listening on port %d\n", ntohs(((struct sockaddr_in *)&ss)->sin_port)); /* where IPv6 has it too */
+	/* where IPv6 has it too */
+	printf("listening on port %d\n", ntohs(((struct sockaddr_in *)&ss)->sin_port));
 	fflush(stdout);
 	sigwait(&ends, &sig);
 	return np_server_stop(s, STOP_MS, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -56,7 +56,8 @@ static void accept_all(struct server *s)
 		else
 			np_steer_conn_inc(s->worker); /* steer */
 	}
-	/* steer: we hung, and our queue was given to the others. What fails is tried again at the next epoll_wait(). */
+	/* steer: we hung, and our queue was given to the others. What fails is tried again at the
+	 * next epoll_wait(). */
 	if (errno == EINVAL && np_steer_relisten(s->worker, s->listener) < 0)
 		block_for(1);
 }
@@ -87,7 +88,8 @@ static void *run(void *arg)
 		np_steer_idle(s->worker); /* steer */
 		n = epoll_wait(s->epoll, events, 64, -1);
 		for (int i = 0; i < n; i++) {
-			np_steer_busy(s->worker); /* steer: before each, so that one that hangs is told from many */
+			/* steer: before each, so that one that hangs is told from many */
+			np_steer_busy(s->worker);
 			if (events[i].data.fd == s->listener)
 				accept_all(s);
 			else
@@ -102,7 +104,8 @@ static int start(struct server *s, struct np_steer *steer, const char *address)
 	int r = np_steer_worker(steer, NULL, &s->worker); /* steer */
 
 	if (r == 0)
-		r = np_steer_listen(s->worker, "tcp", address, 0, &s->listener); /* steer: not socket, bind, listen */
+		/* steer: not socket, bind, listen */
+		r = np_steer_listen(s->worker, "tcp", address, 0, &s->listener);
 	if (r < 0) {
 		fprintf(stderr, "steer_epoll: %s\n", np_steer_error(steer));
 		return r;
@@ -131,8 +134,9 @@ int main(int argc, char **argv)
 	sigaddset(&ends, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &ends, NULL);
 
-	if (np_steer_open(argc > 3 ? argv[3] : NULL, NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why), &steer) <
-	    0) { /* steer */
+	if (np_steer_open(argc > 3 ? argv[3] : NULL,
+			  NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why),
+			  &steer) < 0) { /* steer */
 		fprintf(stderr, "steer_epoll: %s\n", why);
 		return 1;
 	}
@@ -143,5 +147,6 @@ int main(int argc, char **argv)
 	printf("%d workers on %s, level %d: %s\n", threads, argv[1], info.level, info.reason);
 	fflush(stdout);
 	sigwait(&ends, &sig);
-	return 0; /* claims and slots go with the process, and what is queued to processes that go on */
+	/* claims and slots go with the process, and what is queued to processes that go on */
+	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* block: the memory behind buffers: caches of threads and their ends, bounds, counts, the allocator, finding mistakes. */
+/* block: the memory behind buffers: caches of threads and their ends, bounds, counts, the
+ * allocator, finding mistakes. */
 #include "netpoll/block.h"
 
 #include <errno.h>
@@ -179,7 +180,7 @@ END_TEST
 
 /* Slices of one buffer, read and freed by eight threads at once while its owner goes on. */
 #define SLICERS 8
-#define SLICES 500
+#define SLICES  500
 
 struct slicer {
 	pthread_t thread;
@@ -228,9 +229,11 @@ START_TEST(eight_threads_free_slices_of_the_same_blocks)
 			memset(p, t[i].first + k, 90);
 			memset(mine, 0, sizeof mine);
 			if (k % 10 == 0)
-				ck_assert_int_eq(np_linkbuf_write_ref(b, mine, 10, count_done, NULL), 0);
+				ck_assert_int_eq(
+					np_linkbuf_write_ref(b, mine, 10, count_done, NULL), 0);
 			np_linkbuf_flush(b);
-			ck_assert_int_eq(np_linkbuf_slice(b, np_linkbuf_len(b), &t[i].slices[k]), 0);
+			ck_assert_int_eq(np_linkbuf_slice(b, np_linkbuf_len(b), &t[i].slices[k]),
+					 0);
 		}
 		np_linkbuf_release(b);
 	}
@@ -250,7 +253,8 @@ START_TEST(eight_threads_free_slices_of_the_same_blocks)
 }
 END_TEST
 
-/* Written in pieces of 70, read in pieces of 7: two threads with a buffer each and a third one between them. */
+/* Written in pieces of 70, read in pieces of 7: two threads with a buffer each and a third one
+ * between them. */
 struct pipe {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
@@ -393,7 +397,9 @@ START_TEST(decay_keeps_what_is_used)
 }
 END_TEST
 
-/* A span with one block in use stays, and so do the addresses of its others; their pages need not. */
+/*
+ * A span with one block in use stays, and so do the addresses of its others; their pages need not.
+ */
 START_TEST(what_went_back_to_a_span_is_taken_again)
 {
 	struct np_linkbuf *b[64], *last;
@@ -515,7 +521,10 @@ END_TEST
 START_TEST(the_allocator_changes_only_while_nothing_is_held)
 {
 	struct np_allocator a = { sizeof a, their_alloc, NULL, NULL };
-	struct { struct np_allocator a; size_t newer; } future = { { sizeof future, their_alloc, their_free, NULL }, 1 };
+	struct {
+		struct np_allocator a;
+		size_t newer;
+	} future = { { sizeof future, their_alloc, their_free, NULL }, 1 };
 	struct np_linkbuf *b;
 
 	ck_assert_int_eq(np_set_allocator(&a), -EINVAL);

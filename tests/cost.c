@@ -38,7 +38,9 @@ static void given_server(void)
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = frame };
 
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 }
@@ -106,7 +108,9 @@ START_TEST(a_request_costs_one_wait_one_read_and_one_send)
 	count_from_zero();
 	for (int i = 0; i < N; i++)
 		exchange(fd, 1024, 1);
-	ck_assert_uint_eq(sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv) + sys_fault_calls(SYS_read), N);
+	ck_assert_uint_eq(sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv) +
+				  sys_fault_calls(SYS_read),
+			  N);
 	ck_assert_uint_eq(sys_fault_calls(SYS_send) + sys_fault_calls(SYS_sendmsg), N);
 	/* The loop may be caught between its wait and ours: one more or less at the edges. */
 	ck_assert_uint_le(sys_fault_calls(SYS_epoll_wait), N + 1);
@@ -127,7 +131,9 @@ START_TEST(a_large_request_costs_one_read_once_the_connection_has_seen_one)
 	count_from_zero();
 	for (int i = 0; i < N; i++)
 		exchange(fd, 16384, 1);
-	ck_assert_uint_eq(sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv) + sys_fault_calls(SYS_read), N);
+	ck_assert_uint_eq(sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv) +
+				  sys_fault_calls(SYS_read),
+			  N);
 	ck_assert_uint_eq(sys_fault_calls(SYS_send) + sys_fault_calls(SYS_sendmsg), N);
 	peer_close(&fd);
 	teardown();

@@ -27,7 +27,8 @@ static void teardown(void)
 
 /* ------------------------------------------------------------------ the quota of a group */
 
-/* A path of @n levels of 200 characters, below @top, made; malloc'ed, as /proc/self/cgroup would say it. */
+/* A path of @n levels of 200 characters, below @top, made; malloc'ed, as /proc/self/cgroup would
+ * say it. */
 static char *given_levels(const char *top, int n)
 {
 	char *path = calloc(1, (size_t)n * 201 + 1), full[8192];
@@ -87,7 +88,8 @@ END_TEST
 
 START_TEST(a_quota_that_is_no_number_is_none)
 {
-	static const char *const texts[] = { "", "max", "max 100000", "-1 100000", "100000 0", "100000", "many few" };
+	static const char *const texts[] = { "",         "max",    "max 100000", "-1 100000",
+					     "100000 0", "100000", "many few" };
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		given_quota(dir, "", "cpu.max", texts[i]);
@@ -116,7 +118,9 @@ static int count_mask(void *ret)
 /* How many CPUs the thread of a poller may run on, of @count pollers. */
 static int mask_with(int count, const int *cpus, int n_cpus)
 {
-	struct np_pollers_opts o = { .sz = sizeof o, .count = count, .cpus = cpus, .n_cpus = n_cpus, .log = keep_log };
+	struct np_pollers_opts o = {
+		.sz = sizeof o, .count = count, .cpus = cpus, .n_cpus = n_cpus, .log = keep_log
+	};
 	struct np_pollers *p;
 	int n = -1;
 
@@ -149,7 +153,9 @@ END_TEST
 
 #define V1 "/sys/fs/cgroup/cpu"
 
-/* This process into a group of its own, of one CPU's time, with a long path. Return: 0, or why not. */
+/*
+ * This process into a group of its own, of one CPU's time, with a long path. Return: 0, or why not.
+ */
 static int enter_group(const char *top, char **ret)
 {
 	char path[8192], self[32];

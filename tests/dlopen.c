@@ -2,8 +2,9 @@
 /*
  * dlopen: the library comes late, into a process that did not plan for it
  *
- * What a reader would get wrong: thread-local storage of the initial-exec model has its place beside every thread's
- * stack from the start of the process, and for what comes later glibc keeps about a kilobyte for all.
+ * What a reader would get wrong: thread-local storage of the initial-exec model has its place
+ * beside every thread's stack from the start of the process, and for what comes later glibc keeps
+ * about a kilobyte for all.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +14,20 @@
 #include "support/run.h"
 #include "support/test.h"
 
-/* The release build beside the one under test: a sanitizer's has thread-local storage of its own. */
+/*
+ * The release build beside the one under test: a sanitizer's has thread-local storage of its own.
+ */
 static char library[4096];
 
 static void setup(void)
 {
 	const char *build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
 	const char *slash = strrchr(build, '/');
-	size_t n = slash && strstr("/debug /asan /tsan /cov", slash) ? (size_t)(slash - build) : strlen(build);
+	size_t n = slash && strstr("/debug /asan /tsan /cov", slash) ? (size_t)(slash - build) :
+								       strlen(build);
 
-	must_sh("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory O='%.*s' lib", (int)n,
-		build);
+	must_sh("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory O='%.*s' lib",
+		(int)n, build);
 	snprintf(library, sizeof library, "%.*s/libnetpoll-bpf.so", (int)n, build);
 }
 
@@ -46,7 +50,8 @@ START_TEST(an_interpreter_opens_the_library_and_serves_an_echo)
 		SKIP("no python3 with ctypes");
 	}
 	ran_free(&r);
-	must_sh("unset LD_PRELOAD; python3 tests/support/dlopen_echo.py \"$(realpath '%s')\"", library);
+	must_sh("unset LD_PRELOAD; python3 tests/support/dlopen_echo.py \"$(realpath '%s')\"",
+		library);
 }
 END_TEST
 

@@ -49,9 +49,9 @@ static bool no_compiler(void)
 	return none;
 }
 
-#define NEEDS_CXX()                      \
-	do {                             \
-		if (no_compiler())       \
+#define NEEDS_CXX()                              \
+	do {                                     \
+		if (no_compiler())               \
 			SKIP("no C++ compiler"); \
 	} while (0)
 
@@ -59,7 +59,8 @@ static const char *const ways[] = {
 	/* shared; with another standard; the library's archive; the runtime inside the program */
 	"-std=c++11 '-L%s' -lnetpoll-bpf",
 	"-std=c++17 -O2 '-L%s' -lnetpoll-bpf",
-	"-std=c++11 '%s/libnetpoll-bpf.a' $(pkg-config --libs $(sed -n 's/@CARES@//; s/^Requires.private: *//p' " PC "))"
+	"-std=c++11 '%s/libnetpoll-bpf.a' $(pkg-config --libs $(sed -n 's/@CARES@//; s/^Requires.private: *//p' " PC
+	"))"
 	" $(sed -n 's/^Libs.private: *//p' " PC ") $(pkg-config --silence-errors --libs libcares)",
 	"-std=c++17 -static-libstdc++ -static-libgcc '-L%s' -lnetpoll-bpf",
 };
@@ -78,7 +79,8 @@ START_TEST(each_fiber_sees_its_own_exceptions)
 }
 END_TEST
 
-/* A C program that has the library, and gets a runtime later, where nobody but the plug-in itself sees it. */
+/* A C program that has the library, and gets a runtime later, where nobody but the plug-in itself
+ * sees it. */
 static const char host[] = "#include <dlfcn.h>\n"
 			   "#include <netpoll/status.h>\n"
 			   "#include <stdio.h>\n"
@@ -98,7 +100,8 @@ START_TEST(a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start)
 	if (under_tsan())
 		SKIP("clang's sanitizer runtime brings libstdc++");
 	must_sh("cat > '%1$s/host.c' <<'END'\n%2$sEND\n", dir, host);
-	must_sh("%1$s -std=c++17 -g -pthread -fPIC -shared -DCATCHING_OBJECT -Iinclude " PROGRAM " -o '%2$s/plug.so' && "
+	must_sh("%1$s -std=c++17 -g -pthread -fPIC -shared -DCATCHING_OBJECT -Iinclude " PROGRAM
+		" -o '%2$s/plug.so' && "
 		"cc %4$s -Iinclude '%2$s/host.c' -o '%2$s/host' '-L%3$s' -Wl,--no-as-needed -lnetpoll-bpf -ldl && "
 		"LD_LIBRARY_PATH='%3$s' '%2$s/host' '%2$s/plug.so'",
 		cxx(), dir, build, under_asan() ? "-fsanitize=address,undefined" : "");
@@ -111,7 +114,8 @@ int main(void)
 	TCase *t = tcase_create("exceptions");
 
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_loop_test(t, each_fiber_sees_its_own_exceptions, 0, (int)(sizeof ways / sizeof *ways));
+	tcase_add_loop_test(t, each_fiber_sees_its_own_exceptions, 0,
+			    (int)(sizeof ways / sizeof *ways));
 	tcase_add_test(t, a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start);
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -2,10 +2,10 @@
 /*
  * faults: every scenario with each system call of lib/sys failing in turn, once
  *
- * Each run is a process of its own: the n-th call of one kind fails with one errno while a server and its peer
- * play a scenario through. Whatever fails, the peer gets the right bytes or sees the
- * connection end; the library reports the injected errno or what follows from it; afterwards
- * the server serves, stops in time, and gives back every descriptor, block, fiber and thread.
+ * Each run is a process of its own: the n-th call of one kind fails with one errno while a server
+ * and its peer play a scenario through. Whatever fails, the peer gets the right bytes or sees the
+ * connection end; the library reports the injected errno or what follows from it; afterwards the
+ * server serves, stops in time, and gives back every descriptor, block, fiber and thread.
  *
  * What each call's failure means is doc/errors.md.
  */
@@ -47,7 +47,8 @@ static const struct fault {
 	enum sys_call call;
 	int err[4];
 } faults[] = {
-	/* EAGAIN and EINTR are not here: the kernel promises an edge with the one, lib/sys deals with the other. */
+	/* EAGAIN and EINTR are not here: the kernel promises an edge with the one, lib/sys deals
+	 * with the other. */
 	{ SYS_read, { EIO } },
 	{ SYS_readv, { ECONNRESET, ENOMEM, EIO } },
 	{ SYS_recv, { ECONNRESET, ENOMEM, ENOBUFS, ETIMEDOUT } },
@@ -112,7 +113,8 @@ static void wrong(const char *fmt, ...)
 	_exit(1);
 }
 
-/* Results of library calls: well, or what was injected, or what follows for a connection that broke. */
+/* Results of library calls: well, or what was injected, or what follows for a connection that
+ * broke. */
 static int may_be(int r, const char *what)
 {
 	if (r >= 0 || r == now.injected || np_err_is_closed(r) || r == -EAGAIN)
@@ -142,7 +144,8 @@ static int echo(struct np_conn *c)
 	return r < 0 ? r : MAY(np_conn_flush(c));
 }
 
-/* So that sends are partial; a small receive buffer would do it too, and take a thousand times as long. */
+/* So that sends are partial; a small receive buffer would do it too, and take a thousand times as
+ * long. */
 static void small_buffer(struct np_conn *c)
 {
 	int n = 65536;
@@ -562,7 +565,8 @@ static int dial_and_ask(void *arg)
 {
 	struct np_conn *c;
 	const void *p;
-	int r = MAY(np_dial(NULL, NP_HERE, "tcp", arg, NP_OPTS(np_dial_opts, .timeout_ms = HANG_S * 500), &c));
+	int r = MAY(np_dial(NULL, NP_HERE, "tcp", arg,
+			    NP_OPTS(np_dial_opts, .timeout_ms = HANG_S * 500), &c));
 
 	if (r < 0)
 		return 0;
@@ -578,14 +582,17 @@ static void dialed(void)
 {
 	char address[32];
 
-	snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&now.ss)->sin_port));
+	snprintf(address, sizeof address, "127.0.0.1:%d",
+		 ntohs(((struct sockaddr_in *)&now.ss)->sin_port));
 	MAY(np_run(now.pollers, dial_and_ask, address));
 }
 
 /* One end of a socket pair, made elsewhere; it closes when its peer does. */
 static void adopted(void)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_close = on_close };
 	struct timeval t = { .tv_sec = HANG_S / 2 };
 	struct np_conn *c;
 	int fd[2];
@@ -660,19 +667,25 @@ static const struct scenario {
 
 static bool served(const struct scenario *s)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_close = on_close };
 	static const int cpu = 0;
 	char address[64];
 
-	if (MAY(np_pollers_start(NP_OPTS(np_pollers_opts, .count = s->pollers, .cpus = &cpu, .n_cpus = 1),
+	if (MAY(np_pollers_start(NP_OPTS(np_pollers_opts, .count = s->pollers, .cpus = &cpu,
+					 .n_cpus = 1),
 				 &now.pollers)) < 0)
 		return false;
-	if (MAY(np_server_new(now.pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = 200),
+	if (MAY(np_server_new(now.pollers, &h, NULL,
+			      NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = 200),
 			      &now.server)) < 0)
 		return false;
-	/* Abstract names are of the whole network namespace, where this suite may run more than once. */
+	/* Abstract names are of the whole network namespace, where this suite may run more than
+	 * once. */
 	snprintf(address, sizeof address, s->address, getpid());
-	if (MAY(np_server_listen(now.server, s->network, address)) < 0 || MAY(np_server_start(now.server)) < 0)
+	if (MAY(np_server_listen(now.server, s->network, address)) < 0 ||
+	    MAY(np_server_start(now.server)) < 0)
 		return false;
 	return MAY(np_server_addr(now.server, 0, &now.ss, &now.len)) == 0;
 }
@@ -694,7 +707,8 @@ static void given_back(int fds)
 		wrong("np_pollers_free: %s", np_strerror(r));
 	if (open_fds() != fds)
 		wrong("%d descriptors before, %d after", fds, open_fds());
-	for (int i = 0; i < 1000 && np_threads(); i++) /* a joined thread may be listed for a moment more */
+	/* a joined thread may be listed for a moment more */
+	for (int i = 0; i < 1000 && np_threads(); i++)
 		test_pause();
 	if (np_threads())
 		wrong("%d threads are left", np_threads());
@@ -703,8 +717,10 @@ static void given_back(int fds)
 		wrong("%zu blocks and %zu buffers are left", b.blocks_in_use, b.cells_in_use);
 }
 
-/* The child's life. Exit 0: well; 2: well, and the n-th call was never made; 1: a sentence on stderr. */
-static void run(const struct scenario *s, enum sys_call call, unsigned nth, int err) __attribute__((noreturn));
+/* The child's life. Exit 0: well; 2: well, and the n-th call was never made; 1: a sentence on
+ * stderr. */
+static void run(const struct scenario *s, enum sys_call call, unsigned nth, int err)
+	__attribute__((noreturn));
 static void run(const struct scenario *s, enum sys_call call, unsigned nth, int err)
 {
 	int fds;
@@ -762,7 +778,8 @@ static bool try(const struct scenario *s, enum sys_call call, unsigned nth, int 
 		ck_abort_msg("%s, %s no. %u = -%d: %s %s", s->name, sys_fault_name(call), nth, err,
 			     WTERMSIG(st) == SIGALRM ? "hangs" : strsignal(WTERMSIG(st)), text);
 	if (WEXITSTATUS(st) == 1)
-		ck_abort_msg("%s, %s no. %u = -%d: %s", s->name, sys_fault_name(call), nth, err, text);
+		ck_abort_msg("%s, %s no. %u = -%d: %s", s->name, sys_fault_name(call), nth, err,
+			     text);
 	return WEXITSTATUS(st) == 0;
 }
 
@@ -798,7 +815,8 @@ int main(void)
 
 	tcase_add_test(t, faults_can_be_injected);
 #ifdef NP_FAULT
-	tcase_add_loop_test(t, each_call_that_fails_once_breaks_at_most_its_connection, 0, N_SCENARIOS);
+	tcase_add_loop_test(t, each_call_that_fails_once_breaks_at_most_its_connection, 0,
+			    N_SCENARIOS);
 #endif
 	suite_add_tcase(s, t);
 	return run_suite(s);

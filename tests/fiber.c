@@ -298,7 +298,9 @@ START_TEST(ten_thousand_fibers_park_at_once)
 	}
 	ck_assert_uint_eq(stats(fp).in_use, count);
 
-	/* 7 has no common factor with the count: each is met once, none in the order of its start. */
+	/*
+	 * 7 has no common factor with the count: each is met once, none in the order of its start.
+	 */
 	for (unsigned i = 0; i < count; i++) {
 		ck_assert_int_eq(fiber_resume(n[i * 7 % count].f), FIBER_ENDED);
 		ck_assert_uint_eq(n[i * 7 % count].wrong, 0);
@@ -315,7 +317,7 @@ END_TEST
  * them afterwards. No compiler can be asked to do that.
  */
 #if defined(__x86_64__)
-#define NREGS 6
+#define NREGS    6
 #define REGS_ARE "rbx, rbp, r12, r13, r14, r15"
 void park_with(const uint64_t *in, uint64_t *out, void (*park)(void));
 __asm__(".text\n"
@@ -353,7 +355,7 @@ __asm__(".text\n"
 	"	.cfi_endproc\n"
 	".size park_with, . - park_with\n");
 #elif defined(__aarch64__)
-#define NREGS 18
+#define NREGS    18
 #define REGS_ARE "x19 to x28, d8 to d15"
 void park_with(const uint64_t *in, uint64_t *out, void (*park)(void));
 __asm__(".text\n"
@@ -418,7 +420,8 @@ static void parks_with_registers(void *arg)
 	park_with(r->in, r->out, fiber_park);
 }
 
-/* main's turn, with registers of its own: two fibers end in it, one of them for the first time seen. */
+/* main's turn, with registers of its own: two fibers end in it, one of them for the first time
+ * seen. */
 static struct registers *to_resume;
 static void resumes(void)
 {
@@ -530,7 +533,9 @@ static void unwinds(void *arg)
 	t->how = _Unwind_Backtrace(count_frame, t);
 }
 
-/* Debuggers, profilers and pthread_cancel() walk stacks: they must come to an end, not to garbage. */
+/*
+ * Debuggers, profilers and pthread_cancel() walk stacks: they must come to an end, not to garbage.
+ */
 START_TEST(unwinding_ends_at_the_first_frame)
 {
 	struct fiber_pool *fp = given_pool(0, 0, 0);
@@ -743,22 +748,24 @@ static void crash_in_child(size_t frame, bool old_kernel)
 	struct child c;
 	int status;
 
-	crash = mmap(NULL, sizeof *crash, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	crash = mmap(NULL, sizeof *crash, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
 	ck_assert_ptr_ne(crash, MAP_FAILED);
 	crash->frame = frame;
 	crash->old_kernel = old_kernel;
 	child_start(&c, crashes, NULL);
 	ck_assert_int_eq(waitpid(c.pid, &status, 0), c.pid);
 	close(c.sock);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 42, "no fault was caught: status 0x%x", status);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 42,
+		      "no fault was caught: status 0x%x", status);
 }
 
 static void then_it_faulted_in_the_victims_guard(void)
 {
 	uintptr_t stack = (uintptr_t)crash->victim.stack, addr = (uintptr_t)crash->addr;
 
-	ck_assert_msg(crash->in_guard_of_victim, "%p is in no guard of the fiber at %p", crash->addr,
-		      crash->victim.stack);
+	ck_assert_msg(crash->in_guard_of_victim, "%p is in no guard of the fiber at %p",
+		      crash->addr, crash->victim.stack);
 	ck_assert_uint_lt(addr, stack);
 	ck_assert_uint_le(stack - addr, STACK + PAGE + GUARD);
 	munmap(crash, sizeof *crash);
@@ -773,7 +780,9 @@ END_TEST
 
 START_TEST(a_frame_smaller_than_the_guard_cannot_step_over_it)
 {
-	/* Wherever in its page the frame begins, both ends of what it may reach are in the guard. */
+	/*
+	 * Wherever in its page the frame begins, both ends of what it may reach are in the guard.
+	 */
 	crash_in_child(STACK, false);
 	then_it_faulted_in_the_victims_guard();
 	crash_in_child(STACK + GUARD - 2 * PAGE, false);

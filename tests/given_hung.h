@@ -6,7 +6,9 @@
 #include "steer/steer.h"
 #include "support/steer.h"
 
-/* As if worker @i had been handling one event since the machine started, which may not be long ago. */
+/*
+ * As if worker @i had been handling one event since the machine started, which may not be long ago.
+ */
 static inline void given_hung(struct rig *r, unsigned i)
 {
 	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, 1, __ATOMIC_RELAXED);

@@ -2,8 +2,9 @@
 /*
  * hardening: what an attacker would meet in what is installed
  *
- * Looked for in the files themselves, not in the flags they were built with. The notes about branches are read
- * in the objects: the C runtime's own start-up files may have none, and then the linker drops the note of the whole.
+ * Looked for in the files themselves, not in the flags they were built with. The notes about
+ * branches are read in the objects: the C runtime's own start-up files may have none, and then the
+ * linker drops the note of the whole.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #include "support/run.h"
 #include "support/test.h"
 
-#define PLAIN_MAKE "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
+#define PLAIN_MAKE \
+	"env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
 
 static char *dir;   /* the tree is installed here */
 static char *build; /* the release build beside the one under test */
@@ -48,7 +50,8 @@ static void given_installed(void)
 START_TEST(relocations_are_read_only_before_main)
 {
 	given_installed();
-	must_sh("for f in " INSTALLED_SO " '%1$s/usr/sbin/npsteer' '%2$s/examples/echo' '%2$s/examples/proxy/proxy'; do "
+	must_sh("for f in " INSTALLED_SO
+		" '%1$s/usr/sbin/npsteer' '%2$s/examples/echo' '%2$s/examples/proxy/proxy'; do "
 		"readelf -lW \"$f\" | grep -q GNU_RELRO || { echo \"$f: no relro\"; exit 1; }; "
 		"readelf -dW \"$f\" | grep -qE 'FLAGS_1.*NOW' || { echo \"$f: bound lazily\"; exit 1; }; done",
 		dir, build);
@@ -69,7 +72,8 @@ START_TEST(nothing_installed_has_an_executable_stack)
 	given_installed();
 	must_sh("for f in " INSTALLED_SO " '%1$s/usr/sbin/npsteer'; do "
 		"readelf -lW \"$f\" | grep GNU_STACK | grep -qv E || { echo \"$f\"; exit 1; }; done; "
-		/* The archive too: one object that does not say so makes its user's stack executable. */
+		/* The archive too: one object that does not say so makes its user's stack
+		 * executable. */
 		"for o in '%2$s'/lib/*/*.o; do readelf -SW \"$o\" | grep -q '\\.note\\.GNU-stack' || "
 		"{ echo \"$o: does not say\"; exit 1; }; done",
 		dir, build);
@@ -90,12 +94,15 @@ START_TEST(stacks_and_libc_calls_are_checked)
 }
 END_TEST
 
-/* A frame of more than a page touches each page on its way down: gcc or's a zero to it, clang stores one. */
+/* A frame of more than a page touches each page on its way down: gcc or's a zero to it, clang
+ * stores one. */
 START_TEST(large_frames_touch_every_page)
 {
 #if defined(__x86_64__)
 	given_installed();
-	must_sh("objdump -d --no-show-raw-insn " INSTALLED_SO " | grep -qE '(or|mov)q +\\$0x0,\\(%%rsp\\)'", dir);
+	must_sh("objdump -d --no-show-raw-insn " INSTALLED_SO
+		" | grep -qE '(or|mov)q +\\$0x0,\\(%%rsp\\)'",
+		dir);
 #else
 	SKIP("known for x86-64 only");
 #endif
@@ -136,15 +143,18 @@ START_TEST(every_exported_function_begins_with_a_landing_pad)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ what is built with other flags */
+/* --------------------------------------------------------------- what is built with other flags */
 
 START_TEST(flags_on_the_command_line_come_on_top_of_ours)
 {
-	static const char *const flags[] = { "CPPFLAGS=-DX", "CFLAGS=-O3", "CFLAGS=-O0", "LDFLAGS=-Wl,-O1", "CC=clang" };
-	static const char objects[] = "lib/fiber/fiber.o lib/conn/conn.o lib/sys/fault.o tools/npsteer/stats.o";
+	static const char *const flags[] = { "CPPFLAGS=-DX", "CFLAGS=-O3", "CFLAGS=-O0",
+					     "LDFLAGS=-Wl,-O1", "CC=clang" };
+	static const char objects[] =
+		"lib/fiber/fiber.o lib/conn/conn.o lib/sys/fault.o tools/npsteer/stats.o";
 
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-		must_sh("out=$(" PLAIN_MAKE " O='%1$s/o' '%2$s' $(for o in %3$s; do echo '%1$s/o'/$o; done) 2>&1) || "
+		must_sh("out=$(" PLAIN_MAKE
+			" O='%1$s/o' '%2$s' $(for o in %3$s; do echo '%1$s/o'/$o; done) 2>&1) || "
 			"{ echo \"$out\"; exit 1; }; case $out in *warning*) echo \"%2$s: $out\"; exit 1;; esac",
 			dir, flags[i], objects);
 }

@@ -36,7 +36,8 @@ START_TEST(what_is_known_is_a_handler_with_a_tag)
 	ck_assert(due(functions, tags, 5000));
 	ck_assert(due(functions, tags + 1, 5000));
 	ck_assert(due(functions + 1, tags, 5000));
-	ck_assert(!due(functions, NULL, 5001) && !due(functions, tags + 1, 5001) && !due(functions + 1, tags, 5001));
+	ck_assert(!due(functions, NULL, 5001) && !due(functions, tags + 1, 5001) &&
+		  !due(functions + 1, tags, 5001));
 }
 END_TEST
 
@@ -61,7 +62,8 @@ static Suite *suite(void)
 
 	tcase_add_test(tc, one_is_named_again_after_a_minute_with_how_often_it_came_meanwhile);
 	tcase_add_test(tc, what_is_known_is_a_handler_with_a_tag);
-	tcase_add_test(tc, of_more_than_it_can_keep_the_one_named_longest_ago_gives_way_after_its_minute);
+	tcase_add_test(
+		tc, of_more_than_it_can_keep_the_one_named_longest_ago_gives_way_after_its_minute);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* linkbuf: what each verb of a buffer promises. The order of bytes under random verbs: linkbuf_model.c. */
+/* linkbuf: what each verb of a buffer promises. The order of bytes under random verbs:
+ * linkbuf_model.c. */
 #include "netpoll/linkbuf.h"
 
 #include <errno.h>
@@ -55,7 +56,8 @@ static struct np_linkbuf *given(const char *s)
 	return b;
 }
 
-/* @n bytes in a block of their own at the end of b, readable: byte i of the whole is (unsigned char)i. */
+/* @n bytes in a block of their own at the end of b, readable: byte i of the whole is (unsigned
+ * char)i. */
 static void add_block(struct np_linkbuf *b, size_t n)
 {
 	struct np_linkbuf *o = given_empty(n);
@@ -171,7 +173,9 @@ END_TEST
 
 START_TEST(a_hint_sizes_the_first_block_and_takes_none)
 {
-	const size_t hints[][2] = { { 0, 2048 }, { 1, 512 }, { 513, 1024 }, { 30000, 32768 }, { 1 << 30, 65536 } };
+	const size_t hints[][2] = {
+		{ 0, 2048 }, { 1, 512 }, { 513, 1024 }, { 30000, 32768 }, { 1 << 30, 65536 }
+	};
 	void *p;
 
 	for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
@@ -328,7 +332,8 @@ END_TEST
 START_TEST(a_longer_peek_leaves_the_shorter_ones_valid)
 {
 	struct np_linkbuf *b = GIVEN_BLOCKS(100, 100, 100, 3000);
-	const void *p[4] = { must_peek(b, 50), must_peek(b, 150), must_peek(b, 250), must_peek(b, 3300) };
+	const void *p[4] = { must_peek(b, 50), must_peek(b, 150), must_peek(b, 250),
+			     must_peek(b, 3300) };
 
 	ck_numbers(p[0], 0, 50);
 	ck_numbers(p[1], 0, 150);
@@ -952,7 +957,8 @@ START_TEST(the_common_read_takes_one_stretch_of_an_empty_buffer)
 	struct np_linkbuf *b = given_empty(0);
 	unsigned char *p;
 
-	ck_assert_ptr_null(linkbuf_space(b, 100000)); /* more than one block of the first size or four */
+	/* more than one block of the first size or four */
+	ck_assert_ptr_null(linkbuf_space(b, 100000));
 	np_linkbuf_free(given("so that a block is cached"));
 	p = linkbuf_space(b, 2000);
 	if (!p)
@@ -1034,7 +1040,9 @@ START_TEST(reading_goes_on_between_space_and_commit)
 }
 END_TEST
 
-/* One that a reader has emptied meanwhile, too: what space() gave is not what release() gives back. */
+/*
+ * One that a reader has emptied meanwhile, too: what space() gave is not what release() gives back.
+ */
 START_TEST(release_between_space_and_commit_leaves_the_space)
 {
 	struct np_linkbuf *b = given("0123456789"), *o = given_empty(0);
@@ -1128,7 +1136,8 @@ START_TEST(a_large_frame_is_read_into_one_block)
 }
 END_TEST
 
-/* One frame behind another, each read as far as it goes and at least 16 KiB, in pieces of any length. */
+/* One frame behind another, each read as far as it goes and at least 16 KiB, in pieces of any
+ * length. */
 static double copied_for_each_byte(size_t frame)
 {
 	struct np_linkbuf *b = given_empty(0);

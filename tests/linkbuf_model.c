@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* linkbuf_model: long random runs of every verb against flat arrays. Seeds are fixed; NP_SEED=n takes another. */
+/* linkbuf_model: long random runs of every verb against flat arrays. Seeds are fixed; NP_SEED=n
+ * takes another. */
 #include "support/linkbuf_model.h"
 
 #include <dirent.h>
@@ -10,10 +11,10 @@
 
 #include "support/test.h"
 
-#define PROGRAM 4096
+#define PROGRAM       4096
 #define SHORT_PROGRAM 1000
-#define CORPUS "tests/fuzz/corpus/linkbuf"
-#define INPUT_MAX 4096
+#define CORPUS        "tests/fuzz/corpus/linkbuf"
+#define INPUT_MAX     4096
 
 static const char *only_seed; /* from NP_SEED */
 
@@ -95,7 +96,8 @@ START_TEST(no_memory_at_random_leaves_everything_as_it_was)
 }
 END_TEST
 
-/* The same program over and over; the n-th time its n-th allocation fails. A read into space() does with less. */
+/* The same program over and over; the n-th time its n-th allocation fails. A read into space() does
+ * with less. */
 START_TEST(no_memory_at_any_one_allocation_leaves_everything_as_it_was)
 {
 	uint64_t s = only_seed ? strtoull(only_seed, NULL, 0) : 1;

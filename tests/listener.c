@@ -47,7 +47,8 @@ static void broken(struct listener *l, int err)
 
 static void given_listener(void)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	ck_assert_int_eq(sys_socket(AF_INET, SOCK_STREAM, &ut.fd), 0);
 	ck_assert_int_eq(sys_bind(ut.fd, (struct sockaddr *)&sin, sizeof sin), 0);
@@ -83,10 +84,12 @@ static int connected(void)
 }
 
 #ifdef NP_FAULT
-static const int one_connection[] = { ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET,
-				      EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ETIMEDOUT };
+static const int one_connection[] = { ECONNABORTED, EPROTO,      EPERM,    ENETDOWN,
+				      ENOPROTOOPT,  EHOSTDOWN,   ENONET,   EHOSTUNREACH,
+				      EOPNOTSUPP,   ENETUNREACH, ETIMEDOUT };
 
-/* The connection that met the error is gone for the kernel; an injected one was not taken, and is next. */
+/* The connection that met the error is gone for the kernel; an injected one was not taken, and is
+ * next. */
 START_TEST(an_error_of_one_connection_does_not_end_the_listener)
 {
 	int fd;
@@ -104,7 +107,8 @@ START_TEST(an_error_of_one_connection_does_not_end_the_listener)
 }
 END_TEST
 
-static const int shortages[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES /* as a security module says */ };
+static const int shortages[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM,
+				 EACCES /* as a security module says */ };
 
 START_TEST(after_a_shortage_it_accepts_again_and_says_so_once)
 {

@@ -66,7 +66,8 @@ static void read_letter(struct mail *m)
 	atomic_store(&post.read[l->sender], l->number);
 }
 
-/* A letter at a time, the next when it was read: the box is empty, and its owner asleep, again and again. */
+/* A letter at a time, the next when it was read: the box is empty, and its owner asleep, again and
+ * again. */
 static void *send_and_wait(void *arg)
 {
 	unsigned me = (unsigned)(uintptr_t)arg;
@@ -75,7 +76,8 @@ static void *send_and_wait(void *arg)
 	for (unsigned i = 1; i <= post.rounds; i++) {
 		l.number = i;
 		poller_post(post.poller, &l.mail);
-		AWAIT(atomic_load(&post.read[me]) == i || (sched_yield(), atomic_load(&post.read[me]) == i));
+		AWAIT(atomic_load(&post.read[me]) == i ||
+		      (sched_yield(), atomic_load(&post.read[me]) == i));
 	}
 	return NULL;
 }

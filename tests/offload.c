@@ -73,7 +73,9 @@ static void offload_meeting(void *arg)
 	ck_assert(pthread_equal(pthread_self(), loop_thread));
 }
 
-/* Two jobs wait for each other: so the first did not hold up the poller, nor its worker the second. */
+/*
+ * Two jobs wait for each other: so the first did not hold up the poller, nor its worker the second.
+ */
 START_TEST(fibers_wait_for_their_own_job_and_the_poller_for_none)
 {
 	loop_thread = pthread_self();

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* park: a wait is ended once, by whatever comes first; and the clock that its limit is measured by. */
+/*
+ * park: a wait is ended once, by whatever comes first; and the clock that its limit is measured by.
+ */
 #include "poll/park.h"
 
 #include <errno.h>
@@ -89,7 +91,8 @@ START_TEST(a_wake_that_comes_before_the_wait_is_kept)
 }
 END_TEST
 
-/* Three waits whose limits and wakes come due in one turn, in both orders: a dial's deadline and its answer. */
+/* Three waits whose limits and wakes come due in one turn, in both orders: a dial's deadline and
+ * its answer. */
 #define CROWD 3
 static struct park crowd[CROWD];
 static struct timer wakers[CROWD];

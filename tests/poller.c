@@ -489,7 +489,8 @@ static void unhold_it(struct mail *m)
 	poller_unhold(p);
 }
 
-/* A wake-up that finds nothing to do. busy_since is checked at every moment of it that a reader may pick. */
+/* A wake-up that finds nothing to do. busy_since is checked at every moment of it that a reader may
+ * pick. */
 START_TEST(an_empty_batch_does_not_look_busy)
 {
 	struct mail m = { .fn = hold_it }, m2 = { .fn = unhold_it };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* program_runs: how often the kernel ran the steering program, by its own count: bpf_enable_stats() has to be on. */
+/* program_runs: how often the kernel ran the steering program, by its own count: bpf_enable_stats()
+ * has to be on. */
 #ifndef TESTS_PROGRAM_RUNS_H
 #define TESTS_PROGRAM_RUNS_H
 

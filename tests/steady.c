@@ -2,8 +2,9 @@
 /*
  * steady: a million requests and their replies take nothing from any allocator
  *
- * Counted three times: by the hook of np_set_allocator(), by the library's own statistics, and by this
- * program's malloc(3) and mmap(2), which come before libc's. A sanitizer has its own; there the last is skipped.
+ * Counted three times: by the hook of np_set_allocator(), by the library's own statistics, and by
+ * this program's malloc(3) and mmap(2), which come before libc's. A sanitizer has its own; there
+ * the last is skipped.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +24,8 @@
 
 /* ------------------------------------------------------------------ who is called */
 
-static volatile unsigned long system_calls; /* of malloc and friends, and of mmap; the compiler thinks that they change nothing */
+/* of malloc and friends, and of mmap; the compiler thinks that they change nothing */
+static volatile unsigned long system_calls;
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
@@ -296,7 +298,7 @@ START_TEST(a_million_requests_do_not_call_the_hook)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ replies that another thread frees */
+/* ------------------------------------------------------------ replies that another thread frees */
 
 #define HANDED 32 /* at most that many at a time */
 
@@ -354,7 +356,8 @@ START_TEST(what_another_thread_frees_is_no_reason_to_allocate)
 	after = stats();
 	ck_assert_int_eq(pthread_join(t, NULL), 0);
 
-	ck_assert_uint_le(after.allocs - before.allocs, 4); /* as many in flight as at no time before */
+	/* as many in flight as at no time before */
+	ck_assert_uint_le(after.allocs - before.allocs, 4);
 	ck_assert_uint_eq(after.frees, before.frees);
 	np_linkbuf_free(in);
 	ck_assert_uint_eq(stats().blocks_in_use + stats().cells_in_use, 0);

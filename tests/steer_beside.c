@@ -4,8 +4,8 @@
  *
  * The more special one gets what it has a name for, as the kernel has it.
  */
-#include <errno.h>
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,8 @@ static const struct pair {
 
 static void must_listen(struct np_steer *s, struct np_steer_worker *w, const char *address, int *fd)
 {
-	ck_assert_msg(np_steer_listen(w, "tcp", address, 0, fd) == 0, "%s: %s", address, np_steer_error(s));
+	ck_assert_msg(np_steer_listen(w, "tcp", address, 0, fd) == 0, "%s: %s", address,
+		      np_steer_error(s));
 }
 
 /* One client of @address, which @fd and nobody else gets. */
@@ -104,7 +105,9 @@ static int stranger(const char *address, int port)
 	return fd;
 }
 
-/* It shares its port, as our own listeners do: a program attached there would take its connections. */
+/*
+ * It shares its port, as our own listeners do: a program attached there would take its connections.
+ */
 START_TEST(beside_an_address_of_ours_a_stranger_is_still_seen)
 {
 	struct rig r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_cause: a service that cannot be had says what was tried, what the kernel said, and why; and libbpf says nothing
+ * steer_cause: a service that cannot be had says what was tried, what the kernel said, and why; and
+ * libbpf says nothing
  *
  * Each restriction is a real one, put on the test's own process.
  */
@@ -23,10 +24,10 @@
 #include "support/test.h"
 
 /* TSan has a thread of its own, and a process of several gets no user namespace. */
-#define SKIP_UNDER_TSAN()                                                     \
-	do {                                                                  \
-		if (under_tsan())                                             \
-			SKIP("a sanitizer's thread bars user namespaces");    \
+#define SKIP_UNDER_TSAN()                                                  \
+	do {                                                               \
+		if (under_tsan())                                          \
+			SKIP("a sanitizer's thread bars user namespaces"); \
 	} while (0)
 
 static void filter_eperm(void)
@@ -52,13 +53,14 @@ static void few_descriptors(void)
 static const struct cause {
 	const char *name;
 	void (*restrict_it)(void);
-	int code;          /* of NP_STEER_REQUIRED */
+	int code; /* of NP_STEER_REQUIRED */
 	const char *says, *says_not;
 } causes[] = {
 	{ "no capability", without_capabilities, -EPERM, "no CAP_BPF", "user namespace" },
 	{ "a user namespace", own_userns, -EPERM, "user namespace alone", "no CAP_BPF" },
 	{ "a seccomp filter", filter_eperm, -EPERM, "seccomp filter is in force", "no CAP_BPF" },
-	{ "a seccomp filter that says ENOSYS", filter_enosys, -NP_EUNSUPPORTED, "seccomp filter is in force", "no CAP_BPF" },
+	{ "a seccomp filter that says ENOSYS", filter_enosys, -NP_EUNSUPPORTED,
+	  "seccomp filter is in force", "no CAP_BPF" },
 	{ "few descriptors", few_descriptors, -EMFILE, "`ulimit -n` is", "there is no service" },
 };
 #define CAUSES (int)(sizeof causes / sizeof causes[0])
@@ -93,12 +95,16 @@ START_TEST(each_cause_has_its_sentence)
 		SKIP_UNDER_TSAN();
 	err = hear_stderr();
 	c->restrict_it();
-	r = np_steer_open(NULL, NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .error = why, .error_cap = sizeof why),
+	r = np_steer_open(NULL,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .error = why,
+				  .error_cap = sizeof why),
 			  &s);
 	ck_assert_msg(r == c->code, "%s: %d, \"%s\"", c->name, r, why);
 	ck_assert_ptr_null(s);
-	ck_assert_msg(strstr(why, "loading the steering program: ") == why, "%s: \"%s\"", c->name, why);
-	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: \"%s\"", c->name, why);
+	ck_assert_msg(strstr(why, "loading the steering program: ") == why, "%s: \"%s\"", c->name,
+		      why);
+	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: \"%s\"", c->name,
+		      why);
 	ck_assert_uint_lt(strlen(why), sizeof why - 1); /* all of it */
 	must_be_silent(err);
 }
@@ -113,7 +119,8 @@ static void read_only(void)
 
 static const struct cause closed[] = {
 	{ "a seccomp filter", filter_eperm, -EPERM, "seccomp filter is in force", "--group" },
-	{ "a seccomp filter that says ENOSYS", filter_enosys, -ENOSYS, "seccomp filter is in force", "--force" },
+	{ "a seccomp filter that says ENOSYS", filter_enosys, -ENOSYS, "seccomp filter is in force",
+	  "--force" },
 	{ "few descriptors", few_descriptors, -EMFILE, "`ulimit -n` is", "--force" },
 	{ "a bpffs that is read-only", read_only, -EROFS, "Read-only file system", "--force" },
 };
@@ -130,12 +137,17 @@ START_TEST(pins_that_cannot_be_opened_are_not_called_incomplete)
 	OWN_STEERING();
 	ck_assert_int_eq(np_steer_load("web", NULL), 0);
 	c->restrict_it();
-	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why, .error_cap = sizeof why), &s);
+	r = np_steer_open("web",
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why,
+				  .error_cap = sizeof why),
+			  &s);
 	ck_assert_msg(r == c->code, "%s: join: %d, \"%s\"", c->name, r, why);
-	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: join: \"%s\"", c->name, why);
+	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: join: \"%s\"",
+		      c->name, why);
 	r = np_steer_load("web", NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why));
 	ck_assert_msg(r == c->code, "%s: load: %d, \"%s\"", c->name, r, why);
-	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: load: \"%s\"", c->name, why);
+	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: load: \"%s\"",
+		      c->name, why);
 }
 END_TEST
 
@@ -188,7 +200,8 @@ START_TEST(where_level_4_cannot_be_had_level_3_says_why)
 	rig_start(&r, 2, NULL);
 	ck_assert_int_eq(np_steer_info(r.s, &i), 0);
 	ck_assert_msg(i.level == NP_STEER_L3, "%s: level %d: %s", c->name, i.level, i.reason);
-	ck_assert_msg(strstr(i.reason, c->says) && !strstr(i.reason, c->says_not), "%s: %s", c->name, i.reason);
+	ck_assert_msg(strstr(i.reason, c->says) && !strstr(i.reason, c->says_not), "%s: %s",
+		      c->name, i.reason);
 	rig_drive(&r, 60);
 	ck_assert_uint_eq(rig_stats(&r).steered, 60);
 	ck_assert_uint_eq(rig_worker_info(&r, 0).steered + rig_worker_info(&r, 1).steered, 60);
@@ -212,7 +225,7 @@ START_TEST(where_nothing_is_missing_nothing_is_said)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ a program that uses libbpf too */
+/* --------------------------------------------------------------- a program that uses libbpf too */
 
 static unsigned heard;
 

@@ -2,9 +2,9 @@
 /*
  * steer_disturbed: whatever is written into the maps while clients connect, no connection fails
  *
- * Garbage, by a member: with the watchdog at work on lines that lie. Only sockets are left alone, which the
- * kernel checks itself, and of the two words that together say "refuse" one is never right. And another
- * policy each millisecond. NP_DISTURB_MS: for how long.
+ * Garbage, by a member: with the watchdog at work on lines that lie. Only sockets are left alone,
+ * which the kernel checks itself, and of the two words that together say "refuse" one is never
+ * right. And another policy each millisecond. NP_DISTURB_MS: for how long.
  */
 #include <errno.h>
 #include <poll.h>
@@ -28,7 +28,8 @@
 struct load {
 	struct rig r;
 	_Atomic(bool) stop;
-	_Atomic(bool) closed; /* after the last client: one that is under way then wants to be served too */
+	/* after the last client: one that is under way then wants to be served too */
+	_Atomic(bool) closed;
 	_Atomic(unsigned) served, failed, shut, written;
 };
 
@@ -65,7 +66,8 @@ static void *accept_loop(void *arg)
 		}
 		if (errno == EINVAL) {
 			l->shut++;
-			np_steer_relisten(w, p.fd); /* may find no room among garbage; the socket listens all the same */
+			/* may find no room among garbage; the socket listens all the same */
+			np_steer_relisten(w, p.fd);
 		}
 	}
 	np_steer_idle(w);
@@ -113,9 +115,10 @@ struct target {
 };
 
 static const struct target targets[] = {
-	{ MAP_np_workers, 8 },   { MAP_np_ctl, 8 },    { MAP_np_service, 1 },     { MAP_np_config, 1 },
-	{ MAP_np_info, 8 },      { MAP_np_groups, 2 }, { MAP_np_roster, 8 },      { MAP_np_cpu2worker, 2 },
-	{ MAP_np_cursor, 1 },    { MAP_np_health, 8 }, { MAP_np_table, 2 },       { MAP_np_owners, 0 },
+	{ MAP_np_workers, 8 }, { MAP_np_ctl, 8 },        { MAP_np_service, 1 },
+	{ MAP_np_config, 1 },  { MAP_np_info, 8 },       { MAP_np_groups, 2 },
+	{ MAP_np_roster, 8 },  { MAP_np_cpu2worker, 2 }, { MAP_np_cursor, 1 },
+	{ MAP_np_health, 8 },  { MAP_np_table, 2 },      { MAP_np_owners, 0 },
 };
 #define TARGETS (sizeof targets / sizeof targets[0])
 
@@ -172,7 +175,7 @@ static void *garbage_loop(void *arg)
 	return NULL;
 }
 
-/* ------------------------------------------------------------------ another policy each millisecond */
+/* -------------------------------------------------------------- another policy each millisecond */
 
 static _Atomic(unsigned) decisions[32]; /* by policy in force */
 
@@ -253,8 +256,8 @@ static void connect_while(void *(*disturb)(void *), bool (*enough)(void))
 	l.closed = true;
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(accepting[i], NULL);
-	fprintf(stderr, "%u words written, %u connections served, %u failed, %u listeners shut\n", l.written, l.served,
-		l.failed, l.shut);
+	fprintf(stderr, "%u words written, %u connections served, %u failed, %u listeners shut\n",
+		l.written, l.served, l.failed, l.shut);
 	ck_assert_uint_eq(l.failed, 0);
 	ck_assert_uint_gt(l.served, 100);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_flood: SYNs that nobody completes: they refuse no client, and cost no more where workers are many
+ * steer_flood: SYNs that nobody completes: they refuse no client, and cost no more where workers
+ * are many
  *
- * The flood comes segment by segment from an address that no kernel has, so that its connections stay half open.
+ * The flood comes segment by segment from an address that no kernel has, so that its connections
+ * stay half open.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -32,19 +34,19 @@ struct flood {
 	uint16_t next; /* port that the next SYN comes from */
 };
 
-#define GIVEN(f, n, policy_, backlog_)                                                                 \
-	do {                                                                                           \
-		(f)->tun = far_open();                                                                 \
-		if ((f)->tun < 0)                                                                      \
-			SKIP("no TUN device: %s", strerror(-(f)->tun));                                \
-		rig_open(&(f)->r, NULL, NP_OPTS(np_steer_opts, .policy = policy_));                    \
-		if (rig_level(&(f)->r) < NP_STEER_L4)                                                  \
-			SKIP("no level 4: %s", (f)->r.s->reason);                                      \
-		(f)->r.backlog = backlog_;                                                             \
-		for (unsigned i_ = 0; i_ < (n); i_++)                                                  \
-			rig_worker(&(f)->r, FAR_SERVER ":0");                                          \
-		(f)->to = (uint16_t)atoi(strchr((f)->r.address, ':') + 1);                             \
-		(f)->next = 20000;                                                                     \
+#define GIVEN(f, n, policy_, backlog_)                                              \
+	do {                                                                        \
+		(f)->tun = far_open();                                              \
+		if ((f)->tun < 0)                                                   \
+			SKIP("no TUN device: %s", strerror(-(f)->tun));             \
+		rig_open(&(f)->r, NULL, NP_OPTS(np_steer_opts, .policy = policy_)); \
+		if (rig_level(&(f)->r) < NP_STEER_L4)                               \
+			SKIP("no level 4: %s", (f)->r.s->reason);                   \
+		(f)->r.backlog = backlog_;                                          \
+		for (unsigned i_ = 0; i_ < (n); i_++)                               \
+			rig_worker(&(f)->r, FAR_SERVER ":0");                       \
+		(f)->to = (uint16_t)atoi(strchr((f)->r.address, ':') + 1);          \
+		(f)->next = 20000;                                                  \
 	} while (0)
 
 static void flood_end(struct flood *f)
@@ -166,8 +168,8 @@ START_TEST(no_client_waits_while_one_of_many_has_room)
 END_TEST
 
 /*
- * Once a walk has met nobody with room, the next SYNs look at a few workers each. A process that is stopped for a
- * while between two SYNs walks again: half of them may.
+ * Once a walk has met nobody with room, the next SYNs look at a few workers each. A process that is
+ * stopped for a while between two SYNs walks again: half of them may.
  */
 START_TEST(where_all_are_full_a_syn_does_not_look_at_every_worker)
 {
@@ -211,7 +213,8 @@ START_TEST(after_a_flood_clients_are_steered)
 }
 END_TEST
 
-/* All have full accept queues but one, which is crowded by half-open ones: it is remembered, and nobody is refused. */
+/* All have full accept queues but one, which is crowded by half-open ones: it is remembered, and
+ * nobody is refused. */
 START_TEST(the_one_that_answers_with_cookies_is_found_among_many_that_are_full)
 {
 	static int fds[MANY * 2];
@@ -296,7 +299,8 @@ int main(void)
 	tcase_add_loop_test(t, no_client_waits_while_one_of_many_has_room, 0, POLICIES);
 	tcase_add_loop_test(t, where_all_are_full_a_syn_does_not_look_at_every_worker, 0, POLICIES);
 	tcase_add_loop_test(t, after_a_flood_clients_are_steered, 0, POLICIES);
-	tcase_add_loop_test(t, the_one_that_answers_with_cookies_is_found_among_many_that_are_full, 0, POLICIES);
+	tcase_add_loop_test(t, the_one_that_answers_with_cookies_is_found_among_many_that_are_full,
+			    0, POLICIES);
 	tcase_add_loop_test(t, the_twin_agrees_with_decisions_under_a_flood, 0, POLICIES);
 	suite_add_tcase(s, t);
 	return run_suite(s);

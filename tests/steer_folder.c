@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_folder: what a stranger has prepared in a bpffs is neither followed, nor changed, nor joined
+ * steer_folder: what a stranger has prepared in a bpffs is neither followed, nor changed, nor
+ * joined
  *
- * The bpffs is as `mount -t bpf bpf DIR` makes it, of mode 1777. The stranger is uid 1234 without capabilities, and
- * comes first; then root loads, unloads, lists and joins.
+ * The bpffs is as `mount -t bpf bpf DIR` makes it, of mode 1777. The stranger is uid 1234 without
+ * capabilities, and comes first; then root loads, unloads, lists and joins.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,8 @@ static char why[NP_STEER_TEXT_MAX];
 static struct np_steer_opts opts(void)
 {
 	why[0] = '\0';
-	return *NP_OPTS(np_steer_opts, .bpffs = OPEN_FS, .error = why, .error_cap = sizeof why, .gid1 = STRANGER + 1);
+	return *NP_OPTS(np_steer_opts, .bpffs = OPEN_FS, .error = why, .error_cap = sizeof why,
+			.gid1 = STRANGER + 1);
 }
 
 static void given_open_bpffs(void)
@@ -63,8 +65,9 @@ static void must_be_untouched(void)
 static void make_home_of_links(int sock, void *arg)
 {
 	become(STRANGER, 0);
-	if (mkdir(HOME, 0755) < 0 || symlink(SECRETS, HOME "/web+new") < 0 || symlink(SECRETS, HOME "/web+old") < 0 ||
-	    symlink(SECRETS, HOME "/api") < 0 || symlink(SECRETS, HOME "/+lock") < 0)
+	if (mkdir(HOME, 0755) < 0 || symlink(SECRETS, HOME "/web+new") < 0 ||
+	    symlink(SECRETS, HOME "/web+old") < 0 || symlink(SECRETS, HOME "/api") < 0 ||
+	    symlink(SECRETS, HOME "/+lock") < 0)
 		child_fail("cannot prepare %s: %s", HOME, strerror(errno));
 }
 
@@ -141,7 +144,8 @@ START_TEST(a_strangers_folder_costs_no_more_than_the_sharing)
 }
 END_TEST
 
-/* Where the folder is root's, the stranger finds no place for a name; and the sticky bit keeps the folder's own. */
+/* Where the folder is root's, the stranger finds no place for a name; and the sticky bit keeps the
+ * folder's own. */
 static void try_to_get_in(int sock, void *arg)
 {
 	become(STRANGER, 0);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_garbage: a word that a member has spoilt costs its own row, and no rescue, no table and no watchdog
+ * steer_garbage: a word that a member has spoilt costs its own row, and no rescue, no table and no
+ * watchdog
  *
- * Members write the maps, so anything may lie in them: each word of them is given each of some values in turn.
+ * Members write the maps, so anything may lie in them: each word of them is given each of some
+ * values in turn.
  */
 #include <errno.h>
 #include <string.h>
@@ -36,7 +38,9 @@ static void end_service(void)
 	rig_stop(&rig);
 }
 
-/* One connection is queued at worker 0, which hangs, and is taken from it while @word has @value. */
+/*
+ * One connection is queued at worker 0, which hangs, and is taken from it while @word has @value.
+ */
 static void rescue_with(uint32_t *word, uint32_t value)
 {
 	uint32_t was = *word;

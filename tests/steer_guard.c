@@ -40,8 +40,8 @@ static void kick(struct rig *r, unsigned i)
 
 static void busy_from_tomorrow(struct rig *r, unsigned i)
 {
-	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, sys_clock_ns() + 86400000000000ull,
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns,
+			 sys_clock_ns() + 86400000000000ull, __ATOMIC_RELAXED);
 }
 
 START_TEST(draining_workers_get_nothing_until_undrained)
@@ -282,7 +282,8 @@ START_TEST(zero_filled_maps_are_harmless)
 
 	OWN_STEERING();
 	for (unsigned i = 0; i < MAP_MAX; i++) {
-		if (i == MAP_np_socks || i == MAP_np_claims || i == MAP_np_owners || i == MAP_np_bell || i == MAP_np_trace)
+		if (i == MAP_np_socks || i == MAP_np_claims || i == MAP_np_owners ||
+		    i == MAP_np_bell || i == MAP_np_trace)
 			continue; /* sockets, a hash that may be empty, and no array */
 		rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = policy));
 		ck_assert_int_eq(np_steer_set_cpu(r.w[1], 0), 0);
@@ -290,7 +291,8 @@ START_TEST(zero_filled_maps_are_harmless)
 		rig_drive(&r, 20);
 		zero_fill(&r.s->maps, plain[i].which, plain[i].entries);
 		rig_drive(&r, 20);
-		ck_assert_int_eq(np_steer_set_policy(r.s, policy), 0); /* np_config: by this policy, all else being zero */
+		/* np_config: by this policy, all else being zero */
+		ck_assert_int_eq(np_steer_set_policy(r.s, policy), 0);
 		rig_drive(&r, 20);
 		rig_stop(&r);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* steer_join: a pinned service has those who name it, and a worker's name means the one that is meant */
+/* steer_join: a pinned service has those who name it, and a worker's name means the one that is
+ * meant */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,13 +32,10 @@ static const struct asks {
 	enum np_steer_mode mode;
 	bool joins;
 } asks[] = {
-	{ NULL, NP_STEER_AUTO, false },
-	{ NULL, NP_STEER_REQUIRED, false },
+	{ NULL, NP_STEER_AUTO, false },     { NULL, NP_STEER_REQUIRED, false },
 	{ NULL, NP_STEER_JOIN, true }, /* it asks to join something */
-	{ "default", NP_STEER_AUTO, true },
-	{ "default", NP_STEER_REQUIRED, true },
-	{ "default", NP_STEER_JOIN, true },
-	{ "other", NP_STEER_AUTO, false },
+	{ "default", NP_STEER_AUTO, true }, { "default", NP_STEER_REQUIRED, true },
+	{ "default", NP_STEER_JOIN, true }, { "other", NP_STEER_AUTO, false },
 };
 
 /* Even where the same user has loaded it, who is root for every program of most machines. */
@@ -126,7 +124,8 @@ static void must_mean(struct rig *r, const char *text, unsigned w)
 {
 	unsigned got = 99;
 
-	ck_assert_msg(np_steer_find_worker(r->s, text, &got) == 0, "%s: %s", text, np_steer_error(r->s));
+	ck_assert_msg(np_steer_find_worker(r->s, text, &got) == 0, "%s: %s", text,
+		      np_steer_error(r->s));
 	ck_assert_msg(got == w, "%s is %u, not %u", text, got, w);
 }
 
@@ -136,7 +135,8 @@ static void must_mean_none(struct rig *r, const char *text, int code, const char
 
 	ck_assert_int_eq(np_steer_find_worker(r->s, text, &got), code);
 	ck_assert_uint_eq(got, 99);
-	ck_assert_msg(strstr(np_steer_error(r->s), says) != NULL, "%s: %s", text, np_steer_error(r->s));
+	ck_assert_msg(strstr(np_steer_error(r->s), says) != NULL, "%s: %s", text,
+		      np_steer_error(r->s));
 }
 
 /* While a server is replaced the old one's workers drain, and the new one's have the same names. */
@@ -147,7 +147,8 @@ START_TEST(of_workers_with_one_name_the_one_that_is_ready_is_meant)
 
 	OWN_STEERING();
 	given_workers(&r, 4, names);
-	must_mean_none(&r, "poller-0", -ENOTUNIQ, "2 workers of default have the name poller-0: say NAME@PID");
+	must_mean_none(&r, "poller-0", -ENOTUNIQ,
+		       "2 workers of default have the name poller-0: say NAME@PID");
 	ck_assert_int_eq(np_steer_drain(r.s, 0), 0);
 	must_mean(&r, "poller-0", 2);
 	ck_assert_int_eq(np_steer_kick(r.s, 0), 0);
@@ -219,7 +220,8 @@ int main(void)
 	Suite *s = suite_create("steer_join");
 	TCase *t = tcase_create("join");
 
-	tcase_add_loop_test(t, the_service_default_has_those_who_ask_for_it, 0, (int)(sizeof asks / sizeof asks[0]));
+	tcase_add_loop_test(t, the_service_default_has_those_who_ask_for_it, 0,
+			    (int)(sizeof asks / sizeof asks[0]));
 	tcase_add_test(t, who_names_none_is_told_that_a_name_helps);
 	tcase_add_test(t, what_is_wrong_with_default_is_no_error_of_those_who_name_none);
 	tcase_add_test(t, of_workers_with_one_name_the_one_that_is_ready_is_meant);

@@ -176,7 +176,7 @@ START_TEST(what_left_its_queue_matters_only_where_the_worker_says_nothing)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ time goes on behind a verdict */
+/* ---------------------------------------------------------------- time goes on behind a verdict */
 
 START_TEST(a_verdict_is_not_acted_on_after_a_stall)
 {

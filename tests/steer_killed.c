@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_killed: load and unload, killed before their system calls, leave the old, the new, or nothing
+ * steer_killed: load and unload, killed before their system calls, leave the old, the new, or
+ * nothing
  *
  * Whatever is left has no service's name, and goes with the next load, unload or gc.
  */
@@ -33,9 +34,11 @@ static char why[NP_STEER_TEXT_MAX];
 
 static int do_act(enum act act)
 {
-	const struct np_steer_opts *o = NP_OPTS(np_steer_opts, .force = act == LOAD_FORCE, .policy = "rr", WHY);
+	const struct np_steer_opts *o =
+		NP_OPTS(np_steer_opts, .force = act == LOAD_FORCE, .policy = "rr", WHY);
 
-	return act == UNLOAD ? np_steer_unload("web", NP_OPTS(np_steer_opts, WHY)) : np_steer_load("web", o);
+	return act == UNLOAD ? np_steer_unload("web", NP_OPTS(np_steer_opts, WHY)) :
+			       np_steer_load("web", o);
 }
 
 /* True: it was killed. False: it has no such step, and was done. */
@@ -102,10 +105,11 @@ static void prepare(enum act act)
 
 static void must_be_old_or_new(enum act act)
 {
-	const char *now = state(), *old = act == LOAD ? "" : "hash", *new = act == UNLOAD ? "" : "rr";
+	const char *now = state(), *old = act == LOAD ? "" : "hash",
+		   *new = act == UNLOAD ? "" : "rr";
 
-	ck_assert_msg(!strcmp(now, old) || !strcmp(now, new), "neither \"%s\" nor \"%s\": \"%s\"", old, new,
-		      now);
+	ck_assert_msg(!strcmp(now, old) || !strcmp(now, new), "neither \"%s\" nor \"%s\": \"%s\"",
+		      old, new, now);
 }
 
 /* @by: load, force, unload in turn: each takes away what is left. */
@@ -124,7 +128,9 @@ static void must_be_mended(unsigned by)
 	ck_assert_uint_eq(names_left(), 1);
 }
 
-/* The first ones, and then further and further apart; NP_EACH_STEP=1: each (make check-steer-long). */
+/*
+ * The first ones, and then further and further apart; NP_EACH_STEP=1: each (make check-steer-long).
+ */
 static unsigned step_on(unsigned nth)
 {
 	return getenv("NP_EACH_STEP") ? nth + 1 : 2 * nth + 1;
@@ -150,7 +156,9 @@ START_TEST(killed_at_any_step_it_leaves_the_old_or_the_new)
 }
 END_TEST
 
-/* A server that holds the service while its unload was killed goes on, and gc takes the rest away. */
+/*
+ * A server that holds the service while its unload was killed goes on, and gc takes the rest away.
+ */
 START_TEST(gc_takes_away_what_a_killed_load_left)
 {
 	struct np_steer_garbage g;
@@ -179,7 +187,8 @@ int main(void)
 	TCase *t = tcase_create("killed");
 
 #ifdef NP_FAULT
-	tcase_add_loop_test(t, killed_at_any_step_it_leaves_the_old_or_the_new, 0, ACTS * (int)CALLS);
+	tcase_add_loop_test(t, killed_at_any_step_it_leaves_the_old_or_the_new, 0,
+			    ACTS * (int)CALLS);
 	tcase_add_test(t, gc_takes_away_what_a_killed_load_left);
 #endif
 	suite_add_tcase(s, t);

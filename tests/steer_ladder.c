@@ -31,12 +31,15 @@ struct rung {
 static const struct rung ladder[] = {
 	{ "root", 0, 0, NULL, "rr", NP_STEER_L4, "a private program" },
 	{ "CAP_BPF", NOBODY, 1ull << CAP_BPF, NULL, "rr", NP_STEER_L3, "a private program" },
-	{ "CAP_BPF and CAP_PERFMON", NOBODY, 1ull << CAP_BPF | 1ull << CAP_PERFMON, NULL, "rr", NP_STEER_L4,
-	  "a private program" },
-	{ "nobody, of a pinned service", NOBODY, 0, "web", "hash", NP_STEER_L4, "joined the service" },
-	{ "nobody, asking for cpu", NOBODY, 0, NULL, "cpu", NP_STEER_L1, "may not load BPF programs" },
+	{ "CAP_BPF and CAP_PERFMON", NOBODY, 1ull << CAP_BPF | 1ull << CAP_PERFMON, NULL, "rr",
+	  NP_STEER_L4, "a private program" },
+	{ "nobody, of a pinned service", NOBODY, 0, "web", "hash", NP_STEER_L4,
+	  "joined the service" },
+	{ "nobody, asking for cpu", NOBODY, 0, NULL, "cpu", NP_STEER_L1,
+	  "may not load BPF programs" },
 	{ "nobody", NOBODY, 0, NULL, "rr", NP_STEER_L0, "may not load BPF programs" },
-	{ "CAP_PERFMON alone", NOBODY, 1ull << CAP_PERFMON, NULL, NULL, NP_STEER_L0, "may not load BPF programs" },
+	{ "CAP_PERFMON alone", NOBODY, 1ull << CAP_PERFMON, NULL, NULL, NP_STEER_L0,
+	  "may not load BPF programs" },
 };
 #define RUNGS (int)(sizeof ladder / sizeof ladder[0])
 
@@ -52,7 +55,8 @@ static void climb(int sock, void *arg)
 	for (unsigned i = 0; i < 4; i++)
 		rig_worker(&r, "127.0.0.1:0");
 	if (np_steer_info(r.s, &info) < 0 || info.level != (int)rung->level)
-		child_fail("%s: level %d, not %d: %s", rung->who, info.level, (int)rung->level, info.reason);
+		child_fail("%s: level %d, not %d: %s", rung->who, info.level, (int)rung->level,
+			   info.reason);
 	if (!strstr(info.reason, rung->reason))
 		child_fail("%s: reason \"%s\"", rung->who, info.reason);
 	rig_drive(&r, 200);
@@ -72,7 +76,8 @@ START_TEST(each_set_of_rights_has_its_level)
 
 	OWN_STEERING();
 	if (rung.service)
-		ck_assert_int_eq(np_steer_load(rung.service, NP_OPTS(np_steer_opts, .gid1 = NOBODY + 1)), 0);
+		ck_assert_int_eq(
+			np_steer_load(rung.service, NP_OPTS(np_steer_opts, .gid1 = NOBODY + 1)), 0);
 	child_start(&c, climb, &rung);
 	child_hear(c.sock);
 	child_join(&c);
@@ -91,7 +96,8 @@ static void pin(int cpu)
 		child_fail("cannot pin to CPU %d", cpu);
 }
 
-/* On loopback the SYN is handled on the CPU that sends it. The one CPU is asked for before, the other after listening. */
+/* On loopback the SYN is handled on the CPU that sends it. The one CPU is asked for before, the
+ * other after listening. */
 static void prefer_cpus(int sock, void *arg)
 {
 	struct rig r;
@@ -134,7 +140,10 @@ START_TEST(level_1_is_not_had_where_it_was_not_asked_for)
 	struct np_steer_info info = { .sz = sizeof info };
 	struct np_steer *s;
 
-	ck_assert_int_eq(np_steer_open(NULL, NP_OPTS(np_steer_opts, .mode = NP_STEER_OFF, .policy = "cpu"), &s), 0);
+	ck_assert_int_eq(
+		np_steer_open(NULL, NP_OPTS(np_steer_opts, .mode = NP_STEER_OFF, .policy = "cpu"),
+			      &s),
+		0);
 	ck_assert_int_eq(np_steer_info(s, &info), 0);
 	ck_assert_int_eq(info.level, NP_STEER_L0);
 	ck_assert_str_eq(info.policy, "kernel");

@@ -269,7 +269,8 @@ START_TEST(a_listener_of_another_service_is_refused_and_that_service_sees_nothin
 	ck_assert_int_eq(np_steer_add(other.w[0], r.fd[0]), -EBUSY);
 	ck_assert_ptr_nonnull(strstr(np_steer_error(other.s), "another worker or service"));
 	ck_assert_uint_eq(groups_in_use(&other), 0);
-	ck_assert_int_le(open_fds(), fds + 1); /* the program of a group is kept once it is loaded */
+	/* the program of a group is kept once it is loaded */
+	ck_assert_int_le(open_fds(), fds + 1);
 
 	rig_drive(&r, 513);
 	ck_assert_uint_eq(rig_stats(&r).syn_total, 513);
@@ -280,7 +281,8 @@ START_TEST(a_listener_of_another_service_is_refused_and_that_service_sees_nothin
 }
 END_TEST
 
-/* The one that has it keeps what is known of it, its place among the owners too: migrations are counted by that. */
+/* The one that has it keeps what is known of it, its place among the owners too: migrations are
+ * counted by that. */
 START_TEST(a_listener_of_another_worker_is_refused_and_stays_that_ones)
 {
 	struct rig r;
@@ -291,7 +293,8 @@ START_TEST(a_listener_of_another_worker_is_refused_and_stays_that_ones)
 	rig_start(&r, 2, NULL);
 	ck_assert_int_eq(np_steer_worker(r.s, NULL, &r.w[2]), 0);
 	ck_assert_int_eq(np_steer_add(r.w[2], r.fd[1]), -EBUSY);
-	ck_assert_int_eq(map_lookup(&r.s->maps, MAP_np_socks, &(uint32_t){ NP_SLOT(0, 1) }, &cookie), 0);
+	ck_assert_int_eq(
+		map_lookup(&r.s->maps, MAP_np_socks, &(uint32_t){ NP_SLOT(0, 1) }, &cookie), 0);
 	ck_assert_int_eq(map_lookup(&r.s->maps, MAP_np_owners, &cookie, &slot), 0);
 	ck_assert_uint_eq(slot, NP_SLOT(0, 1));
 	rig_drive(&r, 100);

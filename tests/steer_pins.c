@@ -571,7 +571,8 @@ START_TEST(a_load_that_fails_leaves_no_pins)
 	child_recv(c.sock, why, sizeof why);
 	child_join(&c);
 	ck_assert_ptr_nonnull(strstr(why, "no CAP_BPF"));
-	ck_assert_int_eq(np_steer_list(NULL, count_one, names), -EACCES); /* root does not go by it */
+	/* root does not go by it */
+	ck_assert_int_eq(np_steer_list(NULL, count_one, names), -EACCES);
 	ck_assert_int_eq(chown(pin("", ""), 0, 0), 0);
 	ck_assert_int_eq(np_steer_list(NULL, count_one, names), 0);
 	ck_assert_str_eq(names, "");

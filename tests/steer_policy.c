@@ -32,14 +32,16 @@ static void check_counts(const struct rig *r, unsigned syns)
 		ck_assert_uint_eq(rig_worker_info(r, i).steered, r->accepted[i]);
 }
 
-/* Chi-square over the workers against an even spread; what is 5 sigma for its cube root (Wilson, Hilferty) is no accident. */
+/* Chi-square over the workers against an even spread; what is 5 sigma for its cube root (Wilson,
+ * Hilferty) is no accident. */
 static void check_even(const struct rig *r)
 {
 	double mean = (double)rig_accepted(r) / r->n, chi2 = 0, df = r->n - 1, v = 2 / (9 * df);
 
 	for (unsigned i = 0; i < r->n; i++)
 		chi2 += (r->accepted[i] - mean) * (r->accepted[i] - mean) / mean;
-	ck_assert_msg(chi2 < df * pow(1 - v + 5 * sqrt(v), 3), "chi-square %.1f for %u workers", chi2, r->n);
+	ck_assert_msg(chi2 < df * pow(1 - v + 5 * sqrt(v), 3), "chi-square %.1f for %u workers",
+		      chi2, r->n);
 }
 
 START_TEST(hash_spreads_evenly)
@@ -222,13 +224,15 @@ START_TEST(least_gives_by_weight)
 	fill(&r, fds, 420);
 	check_counts(&r, 420);
 	for (unsigned i = 0; i < r.n; i++)
-		ck_assert_msg(abs((int)r.accepted[i] - (i == 2 ? 240 : 60)) <= 3, "worker %u: %u", i, r.accepted[i]);
+		ck_assert_msg(abs((int)r.accepted[i] - (i == 2 ? 240 : 60)) <= 3, "worker %u: %u",
+			      i, r.accepted[i]);
 	empty(&r, fds, 420);
 	rig_stop(&r);
 }
 END_TEST
 
-/* The best of two draws: with balls in bins that is within a few of the mean, whatever their number. */
+/* The best of two draws: with balls in bins that is within a few of the mean, whatever their
+ * number. */
 START_TEST(p2c_keeps_published_connections_nearly_level)
 {
 	static int fds[800];
@@ -286,16 +290,18 @@ static void check_share(const struct rig *r, unsigned i, unsigned n, double shar
 {
 	double want = n * share, slack = 5 * sqrt(n * share * (1 - share));
 
-	ck_assert_msg(fabs(r->accepted[i] - want) <= slack, "worker %u: %u, not %.0f give or take %.0f", i,
-		      r->accepted[i], want, slack);
+	ck_assert_msg(fabs(r->accepted[i] - want) <= slack,
+		      "worker %u: %u, not %.0f give or take %.0f", i, r->accepted[i], want, slack);
 }
 
 static void set_weight(struct rig *r, unsigned i, unsigned weight)
 {
-	ck_assert_int_eq(np_steer_set_weight(r->s, (unsigned)np_steer_worker_index(r->w[i]), weight), 0);
+	ck_assert_int_eq(
+		np_steer_set_weight(r->s, (unsigned)np_steer_worker_index(r->w[i]), weight), 0);
 }
 
-/* At every level; the draws of level 2 are fewer than the workers, so that it comes near its shares only. */
+/* At every level; the draws of level 2 are fewer than the workers, so that it comes near its shares
+ * only. */
 START_TEST(weighted_gives_by_weight_whatever_the_load)
 {
 	static const double shares[] = { 0.1, 0.1, 0.7, 0.1 };
@@ -323,9 +329,11 @@ static void ready_for(struct rig *r, unsigned i, uint64_t ms)
 	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec - (uint64_t)r->s->clock_offset_ns;
+	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec -
+	      (uint64_t)r->s->clock_offset_ns;
 	/* The kernel's clock may have run for less than that. */
-	r->s->maps.ctl[np_steer_worker_index(r->w[i])].ready_since_ns = now > ms * 1000000 ? now - ms * 1000000 : 1;
+	r->s->maps.ctl[np_steer_worker_index(r->w[i])].ready_since_ns =
+		now > ms * 1000000 ? now - ms * 1000000 : 1;
 }
 
 /* The clock goes on meanwhile: 4 s of work would be a hundredth of this. */
@@ -346,7 +354,7 @@ START_TEST(a_new_worker_warms_up_under_weighted)
 	memset(r.accepted, 0, sizeof r.accepted);
 	ready_for(&r, 1, WARM_MS / 4);
 	rig_drive(&r, 2000);
-	ck_assert_uint_ge(r.accepted[1], 90);  /* 1 in 13 is 154 */
+	ck_assert_uint_ge(r.accepted[1], 90); /* 1 in 13 is 154 */
 	ck_assert_uint_le(r.accepted[1], 225);
 	memset(r.accepted, 0, sizeof r.accepted);
 	set_param(&r, "slow_start_ms", "0");
@@ -404,13 +412,16 @@ END_TEST
 /* A client at 127.0.@i: all of 127/8 is ours. */
 static int connect_as(struct rig *r, unsigned i)
 {
-	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002 + i) };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in from = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(0x7f000002 + i) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	to.sin_port = htons((uint16_t)atoi(strrchr(r->address, ':') + 1));
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
-	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s", strerror(errno));
+	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s",
+		      strerror(errno));
 	return fd;
 }
 
@@ -489,7 +500,8 @@ START_TEST(maglev_bounds_what_one_client_does_to_its_worker)
 	check_counts(&r, 400);
 	mean = 400.0 / r.n;
 	/* The mean is as old as eight runs, and each worker may have eight connections over it. */
-	ck_assert_msg(most(&r) <= 1.25 * (mean + 1) + 9, "%u at one worker, %.0f on average", most(&r), mean);
+	ck_assert_msg(most(&r) <= 1.25 * (mean + 1) + 9, "%u at one worker, %.0f on average",
+		      most(&r), mean);
 	ck_assert_uint_gt(rig_stats(&r).spilled, 50);
 	empty(&r, fds, 400);
 	rig_stop(&r);
@@ -515,15 +527,18 @@ END_TEST
 /* A client at fd00::@i + 1. */
 static int connect_as_ipv6(struct rig *r, unsigned i)
 {
-	struct sockaddr_in6 from = { .sin6_family = AF_INET6 }, to = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
+	struct sockaddr_in6 from = { .sin6_family = AF_INET6 },
+			    to = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
 	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char text[32];
 
 	snprintf(text, sizeof text, "fd00::%x", i + 1);
 	ck_assert_int_eq(inet_pton(AF_INET6, text, &from.sin6_addr), 1);
 	to.sin6_port = htons((uint16_t)atoi(strrchr(r->address, ':') + 1));
-	ck_assert_msg(bind(fd, (struct sockaddr *)&from, sizeof from) == 0, "%s: %s", text, strerror(errno));
-	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s", strerror(errno));
+	ck_assert_msg(bind(fd, (struct sockaddr *)&from, sizeof from) == 0, "%s: %s", text,
+		      strerror(errno));
+	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s",
+		      strerror(errno));
 	return fd;
 }
 
@@ -582,7 +597,9 @@ START_TEST(bitmap_gives_to_those_that_are_published)
 		check_share(&r, i, 4000, i == 1 || i == 4 || i == 5 || i == 7 ? 0.25 : 0);
 	ck_assert_uint_eq(rig_stats(&r).steered, 6000);
 
-	/* One of them cannot: the other of the set, and where the set has no other, somebody else. */
+	/*
+	 * One of them cannot: the other of the set, and where the set has no other, somebody else.
+	 */
 	memset(r.accepted, 0, sizeof r.accepted);
 	set_param(&r, "set", "2,5");
 	ck_assert_int_eq(np_steer_drain(r.s, (unsigned)np_steer_worker_index(r.w[2])), 0);
@@ -638,7 +655,8 @@ START_TEST(parameters_out_of_range_are_refused_in_words)
 	for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
 		ck_assert_int_eq(np_steer_param(r.s, cases[c].name, before, sizeof before), 0);
 		for (unsigned b = 0; b < 7 && cases[c].bad[b]; b++) {
-			ck_assert_int_eq(np_steer_set_param(r.s, cases[c].name, cases[c].bad[b]), -EINVAL);
+			ck_assert_int_eq(np_steer_set_param(r.s, cases[c].name, cases[c].bad[b]),
+					 -EINVAL);
 			ck_assert_ptr_nonnull(strstr(np_steer_error(r.s), " takes "));
 		}
 		ck_assert_int_eq(np_steer_param(r.s, cases[c].name, after, sizeof after), 0);
@@ -701,8 +719,9 @@ START_TEST(unknown_policies_are_refused_in_words)
 				       &s),
 			 -EINVAL);
 	ck_assert_ptr_null(s);
-	ck_assert_str_eq(why, "there is no policy \"best\"; there are: hash rr cpu random p2c least "
-			      "p2c-exact least-exact auto maglev weighted bitmap");
+	ck_assert_str_eq(why,
+			 "there is no policy \"best\"; there are: hash rr cpu random p2c least "
+			 "p2c-exact least-exact auto maglev weighted bitmap");
 
 	rig_start(&r, 1, NULL);
 	ck_assert_int_eq(np_steer_set_policy(r.s, "best"), -EINVAL);
@@ -727,7 +746,8 @@ int main(void)
 	tcase_add_test(t, p2c_avoids_a_loaded_worker);
 	tcase_add_test(t, cpu_gives_to_the_worker_of_the_syns_cpu);
 	tcase_add_test(t, cpu_spills_what_is_too_much_for_its_worker);
-	tcase_add_loop_test(t, weighted_gives_by_weight_whatever_the_load, NP_STEER_L2, NP_STEER_L4 + 1);
+	tcase_add_loop_test(t, weighted_gives_by_weight_whatever_the_load, NP_STEER_L2,
+			    NP_STEER_L4 + 1);
 	tcase_add_test(t, a_new_worker_warms_up_under_weighted);
 	tcase_add_test(t, a_new_worker_warms_up_under_least);
 	tcase_add_test(t, who_was_drained_warms_up_again);
@@ -736,7 +756,8 @@ int main(void)
 	tcase_add_test(t, maglev_bounds_what_one_client_does_to_its_worker);
 	tcase_add_test(t, maglev_without_a_bound_leaves_all_of_one_client_together);
 	tcase_add_test(t, maglev_tells_ipv6_clients_apart);
-	tcase_add_loop_test(t, bitmap_gives_to_those_that_are_published, NP_STEER_L2, NP_STEER_L4 + 1);
+	tcase_add_loop_test(t, bitmap_gives_to_those_that_are_published, NP_STEER_L2,
+			    NP_STEER_L4 + 1);
 	tcase_add_test(t, bitmap_counts_members_in_every_word);
 	tcase_add_test(t, parameters_out_of_range_are_refused_in_words);
 	tcase_add_test(t, the_spread_is_the_programs_not_the_kernels);

@@ -2,8 +2,8 @@
 /*
  * steer_queues: level 4, where the program sees what waits at each listener
  *
- * Nothing is accepted before the last client has connected: what balances is what the program has read in the
- * kernel, and not what a worker could have published.
+ * Nothing is accepted before the last client has connected: what balances is what the program has
+ * read in the kernel, and not what a worker could have published.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -25,19 +25,20 @@
 #define BURST   130 /* of the WORKERS * (BACKLOG + 1) that have room */
 
 static const char *const exact[] = { "least-exact", "p2c-exact" };
-static const char *const several[] = { "least-exact", "p2c-exact", "hash", "rr", "random", "p2c", "auto" };
+static const char *const several[] = { "least-exact", "p2c-exact", "hash", "rr",
+				       "random",      "p2c",       "auto" };
 
 #define N(a) ((int)(sizeof(a) / sizeof *(a)))
 
 /* A test without level 4 is not worth running, and one with it must not end below. */
-#define GIVEN(r, max_, policy_, backlog_, address_)                                                    \
-	do {                                                                                           \
-		rig_open(r, NULL, NP_OPTS(np_steer_opts, .policy = policy_, .max_level = max_));       \
-		if (!max_ && rig_level(r) < NP_STEER_L4)                                               \
-			SKIP("no level 4: %s", (r)->s->reason);                                        \
-		(r)->backlog = backlog_;                                                               \
-		for (unsigned i_ = 0; i_ < WORKERS; i_++)                                              \
-			rig_worker(r, address_);                                                       \
+#define GIVEN(r, max_, policy_, backlog_, address_)                                              \
+	do {                                                                                     \
+		rig_open(r, NULL, NP_OPTS(np_steer_opts, .policy = policy_, .max_level = max_)); \
+		if (!max_ && rig_level(r) < NP_STEER_L4)                                         \
+			SKIP("no level 4: %s", (r)->s->reason);                                  \
+		(r)->backlog = backlog_;                                                         \
+		for (unsigned i_ = 0; i_ < WORKERS; i_++)                                        \
+			rig_worker(r, address_);                                                 \
 	} while (0)
 
 static void publish(struct rig *r, unsigned i, uint64_t conns)
@@ -61,7 +62,8 @@ static void close_all(int *fds, unsigned n)
 
 static void verdicts_add_up(const struct np_steer_stats *st)
 {
-	ck_assert_uint_eq(st->steered + st->fallback_hash + st->rejected_rst + st->shed_full, st->syn_total);
+	ck_assert_uint_eq(st->steered + st->fallback_hash + st->rejected_rst + st->shed_full,
+			  st->syn_total);
 }
 
 static unsigned spread_after_a_burst(struct rig *r, int *fds, unsigned n)
@@ -91,7 +93,8 @@ START_TEST(a_burst_that_nobody_has_accepted_counts)
 	OWN_STEERING();
 	GIVEN(&r, 0, exact[_i], 0, "127.0.0.1:0");
 	spread = spread_after_a_burst(&r, fds, 400);
-	ck_assert_msg(spread <= (_i ? 10 : 1), "%s: connections and queue differ by %u", exact[_i], spread);
+	ck_assert_msg(spread <= (_i ? 10 : 1), "%s: connections and queue differ by %u", exact[_i],
+		      spread);
 	st = rig_stats(&r);
 	ck_assert_uint_eq(st.steered, 400);
 	verdicts_add_up(&st);
@@ -100,7 +103,8 @@ START_TEST(a_burst_that_nobody_has_accepted_counts)
 }
 END_TEST
 
-/* What makes the difference: who goes by what is published alone gives the whole burst to the first. */
+/* What makes the difference: who goes by what is published alone gives the whole burst to the
+ * first. */
 START_TEST(below_level_4_such_a_burst_is_not_seen)
 {
 	static int fds[400];

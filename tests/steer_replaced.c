@@ -23,7 +23,8 @@ static pid_t load_and_unload(void)
 	if (pid > 0)
 		return pid;
 	for (int i = 0; i < ROUNDS; i++)
-		if (np_steer_load("web", NP_OPTS(np_steer_opts, .force = true)) < 0 || np_steer_unload("web", NULL) < 0)
+		if (np_steer_load("web", NP_OPTS(np_steer_opts, .force = true)) < 0 ||
+		    np_steer_unload("web", NULL) < 0)
 			_exit(1);
 	_exit(0);
 }
@@ -39,7 +40,9 @@ START_TEST(joining_beside_load_and_unload_finds_all_of_it_or_nothing)
 	ck_assert_int_eq(np_steer_load("web", NULL), 0);
 	pid = load_and_unload();
 	while (waitpid(pid, &status, WNOHANG) == 0) {
-		r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why, .error_cap = sizeof why),
+		r = np_steer_open("web",
+				  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why,
+					  .error_cap = sizeof why),
 				  &s);
 		if (r != 0 && r != -ENOENT)
 			kill(pid, SIGKILL);

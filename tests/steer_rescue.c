@@ -3,8 +3,8 @@
  * steer_rescue: what is queued at a worker that hangs is served by its siblings, and what must not
  * be touched is not
  *
- * Counted by the clients: no connection is ever reset. NP_ROUNDS sets how often the owner comes back
- * at the instant of the shutdown.
+ * Counted by the clients: no connection is ever reset. NP_ROUNDS sets how often the owner comes
+ * back at the instant of the shutdown.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -68,7 +68,8 @@ static void no_client_was_reset(void)
 	for (unsigned i = 0; i < n_clients; i++) {
 		ssize_t n = recv(clients[i], &c, 1, MSG_DONTWAIT);
 
-		ck_assert_msg(n == 0 || (n < 0 && errno == EAGAIN), "client %u: %s", i, strerror(errno));
+		ck_assert_msg(n == 0 || (n < 0 && errno == EAGAIN), "client %u: %s", i,
+			      strerror(errno));
 		client_close(&clients[i]);
 	}
 	n_clients = 0;
@@ -155,7 +156,8 @@ START_TEST(each_listener_of_a_hung_worker_is_shut)
 	OWN_STEERING();
 	rig_start(&r, 2, quick());
 	for (unsigned i = 0; i < 2; i++)
-		ck_assert_int_eq(np_steer_listen(r.w[i], "tcp", "127.0.0.1:7411", 0, &second[i]), 0);
+		ck_assert_int_eq(np_steer_listen(r.w[i], "tcp", "127.0.0.1:7411", 0, &second[i]),
+				 0);
 	queue_at(&r, 0, 10);
 	np_steer_kick(r.s, index_of(&r, 1));
 	for (unsigned i = 0; i < 10; i++)
@@ -205,7 +207,8 @@ START_TEST(a_rescue_is_told_in_one_sentence)
 	ck_assert_int_eq(sscanf(at, "worker 1 has been busy for %llu ms", &ms), 1);
 	ck_assert_uint_gt(ms, HANG_MS);
 	ck_assert_uint_le(ms, sys_clock_ns() / 1000000);
-	ck_assert_ptr_nonnull(strstr(text, "ms: the 3 connections that it had queued went to its siblings"));
+	ck_assert_ptr_nonnull(
+		strstr(text, "ms: the 3 connections that it had queued went to its siblings"));
 }
 END_TEST
 
@@ -346,7 +349,8 @@ START_TEST(a_program_that_does_not_migrate_is_left_alone)
 	rig_open(&r, NULL, quick());
 	close(r.s->progs[0]);
 	r.s->level = NP_STEER_L2;
-	ck_assert_int_eq(level_load_program(&r.s->maps, 0, r.s->level, &r.s->progs[0], why, sizeof why), 0);
+	ck_assert_int_eq(
+		level_load_program(&r.s->maps, 0, r.s->level, &r.s->progs[0], why, sizeof why), 0);
 	for (unsigned i = 0; i < 2; i++)
 		rig_worker(&r, "127.0.0.1:0");
 	queue_at(&r, 0, 20);
@@ -360,7 +364,7 @@ START_TEST(a_program_that_does_not_migrate_is_left_alone)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ one at a time, less and less often */
+/* ----------------------------------------------------------- one at a time, less and less often */
 
 static void *watch(void *arg)
 {
@@ -394,7 +398,8 @@ START_TEST(two_watchdogs_shut_a_listener_once)
 }
 END_TEST
 
-/* It hangs, comes back and hangs again, all the time. Doubling from hang_ms, a second has room for five. */
+/* It hangs, comes back and hangs again, all the time. Doubling from hang_ms, a second has room for
+ * five. */
 START_TEST(a_worker_that_goes_on_hanging_is_rescued_ever_less_often)
 {
 	struct rig r;
@@ -428,7 +433,8 @@ START_TEST(a_lock_whose_holder_died_is_taken_over)
 
 	OWN_STEERING();
 	rig_start(&r, 2, quick());
-	__atomic_store_n(&r.s->maps.service->rescue, (uint32_t)(sys_clock_ns() / 1000000u) | 1u, __ATOMIC_RELAXED);
+	__atomic_store_n(&r.s->maps.service->rescue, (uint32_t)(sys_clock_ns() / 1000000u) | 1u,
+			 __ATOMIC_RELAXED);
 	queue_at(&r, 0, 5);
 	given_hung(&r, 0);
 	await_fd(r.fd[1], POLLIN);
@@ -486,7 +492,8 @@ static void race_once(struct race *x, struct rescuer *resc, unsigned *seed, unsi
 	int done;
 
 	queue_at(r, 0, n);
-	memset(&r->s->maps.health[index_of(r, 0)], 0, sizeof r->s->maps.health[0]); /* no back-off */
+	/* no back-off */
+	memset(&r->s->maps.health[index_of(r, 0)], 0, sizeof r->s->maps.health[0]);
 	judge_forget(&resc->judge);
 	given_hung(r, 0);
 	ck_assert_int_eq(rescuer_tick(resc, 3600000000000ull), 0);
@@ -495,11 +502,14 @@ static void race_once(struct race *x, struct rescuer *resc, unsigned *seed, unsi
 	pthread_barrier_wait(&x->start);
 	ck_assert_int_ge(done, 0);
 	*shut += (unsigned)done;
-	/* Earlier where it came too late, later where it came too early: around the very instant. */
+	/*
+	 * Earlier where it came too late, later where it came too early: around the very instant.
+	 */
 	x->spin += done ? 0u - x->spin / 16 : x->spin / 16 + 1 + (unsigned)rand_r(seed) % 100;
 	x->relistened += come_back(r, 0);
 
-	ck_assert_int_eq(sys_getsockopt(r->fd[0], SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie), 0);
+	ck_assert_int_eq(sys_getsockopt(r->fd[0], SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie),
+			 0);
 	ck_assert_int_eq(map_lookup(&r->s->maps, MAP_np_socks, &slot, &there), 0);
 	ck_assert_uint_eq(there, cookie);
 	rig_accept(r);
@@ -604,7 +614,8 @@ START_TEST(the_queue_of_a_stopped_process_is_served_by_the_other)
 	/* It has served, and is idle. */
 	np_steer_kick(r.s, index_of(&r, 0));
 	connect_some(&r, 3);
-	AWAIT(word(&r.s->maps.workers[0].closed_total) == 3 && !word(&r.s->maps.workers[0].busy_since_ns));
+	AWAIT(word(&r.s->maps.workers[0].closed_total) == 3 &&
+	      !word(&r.s->maps.workers[0].busy_since_ns));
 	np_steer_undrain(r.s, index_of(&r, 0));
 	no_client_was_reset();
 
@@ -615,8 +626,8 @@ START_TEST(the_queue_of_a_stopped_process_is_served_by_the_other)
 	connect_some(&r, 50); /* all at the process that is stopped */
 	np_steer_undrain(r.s, index_of(&r, 0));
 	await_fd(r.fd[0], POLLIN);
-	fprintf(stderr, "hang_ms %d: the queue of the stopped process came after %llu ms\n", HANG_MS,
-		(unsigned long long)(now_ms() - asked));
+	fprintf(stderr, "hang_ms %d: the queue of the stopped process came after %llu ms\n",
+		HANG_MS, (unsigned long long)(now_ms() - asked));
 	AWAIT((rig_accept(&r), r.accepted[0] == 50));
 	ck_assert_uint_eq(word(&r.s->maps.health[0].rescued_total), 1);
 

@@ -2,9 +2,9 @@
 /*
  * steer_shapes: a pin that is a map of another shape is refused before anything of it is read
  *
- * What a lookup writes is as long as the map says, and of a per-CPU map as long for each CPU: a value of 16 KiB into
- * a word on the stack is a return address of the map's own choosing. Every map of a service is replaced by each of
- * many shapes.
+ * What a lookup writes is as long as the map says, and of a per-CPU map as long for each CPU: a
+ * value of 16 KiB into a word on the stack is a return address of the map's own choosing. Every map
+ * of a service is replaced by each of many shapes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -98,8 +98,8 @@ static void must_be_refused(const char *name, const struct shape *s)
 	put(name, fd);
 	close(fd);
 	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, WHY), &st);
-	ck_assert_msg(r == -EPROTO, "%s as type %d, %u/%u/%u: %d %s", name, (int)s->type, s->key, s->value, s->entries, r,
-		      why);
+	ck_assert_msg(r == -EPROTO, "%s as type %d, %u/%u/%u: %d %s", name, (int)s->type, s->key,
+		      s->value, s->entries, r, why);
 	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, WHY)), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(why, "--force"));
 }
@@ -142,7 +142,8 @@ static void must_refuse_every_shape(const char *name)
 	must_refuse_neighbours(name, &right);
 	put(name, fd);
 	close(fd);
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	ck_assert_int_eq(np_steer_close(&s), 0);
 }
 
@@ -168,7 +169,8 @@ START_TEST(what_counts_claims_takes_any_map)
 	fd = make(s);
 	put("np_claims", fd);
 	put("np_config", fd);
-	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_opts, .force = true, WHY)) == 0, "%s", why);
+	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_opts, .force = true, WHY)) == 0, "%s",
+		      why);
 	put("np_claims", fd);
 	put("np_config", fd);
 	close(fd);
@@ -186,10 +188,13 @@ START_TEST(a_pin_of_another_kind_is_refused)
 	ck_assert_int_eq(np_steer_load("web", NULL), 0);
 	prog = bpf_obj_get(pin("np_steer_0"));
 	put("np_config", prog);
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), -EPROTO);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 -EPROTO);
 	put("np_claims", prog);
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), -EPROTO);
-	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_opts, .force = true, WHY)) == 0, "%s", why);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 -EPROTO);
+	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_opts, .force = true, WHY)) == 0, "%s",
+		      why);
 	ck_assert_int_eq(unlink(pin("np_steer_7")), 0);
 	ck_assert_int_eq(np_steer_load("web", NULL), -EEXIST);
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0);

@@ -139,7 +139,9 @@ START_TEST(syncookies_choose_at_the_ack)
 			ck_assert_uint_eq(w.steered, r.accepted[i]);
 		nonsyn += w.nonsyn;
 	}
-	/* Not equal: a late ACK of a connection that was reset is a stray, and is chosen for too. */
+	/*
+	 * Not equal: a late ACK of a connection that was reset is a stray, and is chosen for too.
+	 */
 	ck_assert_uint_ge(nonsyn, _i == 2 ? 400 : 0);
 	ck_assert_uint_le(nonsyn, st.nonsyn_total);
 	rig_stop(&r);
@@ -216,7 +218,8 @@ START_TEST(every_map_of_structs_keeps_the_names_of_its_fields)
 
 		memset(&info, 0, sizeof info);
 		ck_assert_int_eq(bpf_obj_get_info_by_fd(r.s->maps.fd[m], &info, &len), 0);
-		if (m == MAP_np_socks || m == MAP_np_claims || m == MAP_np_bell || m == MAP_np_trace)
+		if (m == MAP_np_socks || m == MAP_np_claims || m == MAP_np_bell ||
+		    m == MAP_np_trace)
 			continue; /* the kernel takes no types for these */
 		ck_assert_msg(info.btf_id && info.btf_value_type_id, "%s has no types",
 			      map_name(m));
@@ -281,7 +284,8 @@ int main(void)
 	Suite *s = suite_create("steer_stats");
 	TCase *t = tcase_create("stats");
 
-	tcase_add_loop_test(t, at_each_level_runs_and_verdicts_add_up, NP_STEER_L2, NP_STEER_L4 + 1);
+	tcase_add_loop_test(t, at_each_level_runs_and_verdicts_add_up, NP_STEER_L2,
+			    NP_STEER_L4 + 1);
 	tcase_add_test(t, stray_segments_are_no_syns_and_take_no_turn);
 	tcase_add_test(t, with_syncookies_rr_leaves_no_worker_out);
 	tcase_add_loop_test(t, syncookies_choose_at_the_ack, 0, 3);

@@ -2,8 +2,8 @@
 /*
  * steer_trace: what the program tells of its decisions, and its twin in userspace comes to the same
  *
- * Each policy in each of five situations, at the highest level and at level 3; over twenty thousand decisions for
- * each policy.
+ * Each policy in each of five situations, at the highest level and at level 3; over twenty thousand
+ * decisions for each policy.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,8 +20,8 @@
 #include "support/test.h"
 #include "sys/clock.h"
 
-#define WAVE    400 /* np_trace holds more than that: nothing is lost, however late the reader */
-_Static_assert(WAVE * (sizeof(struct np_decision) + 8) < NP_TRACE_BYTES, "a wave fits");
+#define WAVE 400 /* np_trace holds more than that: nothing is lost, however late the reader */
+_Static_assert(WAVE *(sizeof(struct np_decision) + 8) < NP_TRACE_BYTES, "a wave fits");
 #define WAVES   5
 #define WORKERS 8
 
@@ -31,7 +31,7 @@ struct told {
 	_Atomic(unsigned) n; /* SYNs; what is below is complete when this is */
 	unsigned disagreed, steered, fallback;
 	unsigned of_worker[WORKERS];
-	unsigned tried; /* the most for one SYN */
+	unsigned tried;    /* the most for one SYN */
 	unsigned of_65536; /* 0: all */
 	uint64_t lost;
 	struct np_steer *s;
@@ -58,7 +58,8 @@ static void *listen_to(void *arg)
 {
 	struct told *t = arg;
 
-	return (void *)(intptr_t)np_steer_trace(t->s, t->of_65536 ? t->of_65536 : 65536, -1, hear, t);
+	return (void *)(intptr_t)np_steer_trace(t->s, t->of_65536 ? t->of_65536 : 65536, -1, hear,
+						t);
 }
 
 static void put_into(struct rig *r, enum situation what)
@@ -110,11 +111,14 @@ START_TEST(the_twin_agrees_with_every_decision)
 	struct rig r;
 
 	OWN_STEERING();
-	rig_start(&r, WORKERS, NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true, .max_level = level));
+	rig_start(&r, WORKERS,
+		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true,
+			  .max_level = level));
 	for (unsigned i = 0; i < WORKERS; i += 3)
 		np_steer_set_cpu(r.w[i], (int)i / 3);
 	put_into(&r, what);
-	/* What weighs has something to weigh; what is new is warming up; who is published is not everybody. */
+	/* What weighs has something to weigh; what is new is warming up; who is published is not
+	 * everybody. */
 	for (unsigned i = 0; i < WORKERS; i++)
 		np_steer_set_weight(r.s, i, 50 + 100 * i);
 	ck_assert_int_eq(np_steer_set_param(r.s, "slow_start_ms", what % 2 ? "600000" : "0"), 0);
@@ -162,7 +166,8 @@ START_TEST(as_many_flows_are_told_of_as_was_asked_for)
 }
 END_TEST
 
-/* Selecting is what costs: the first one that is met, and the one that has less; the others cannot be better. */
+/* Selecting is what costs: the first one that is met, and the one that has less; the others cannot
+ * be better. */
 START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
 {
 	struct told t = { .n = 0 };
@@ -173,7 +178,8 @@ START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
 	if (rig_level(&r) < NP_STEER_L4)
 		SKIP("needs level 4");
 	for (unsigned i = 0; i < WORKERS; i++)
-		__atomic_store_n(&steer_worker_line(r.w[i])->conns, i == 2 ? 5000 : 9000, __ATOMIC_RELAXED);
+		__atomic_store_n(&steer_worker_line(r.w[i])->conns, i == 2 ? 5000 : 9000,
+				 __ATOMIC_RELAXED);
 	drive_and_hear(&r, &t);
 	ck_assert_uint_eq(r.accepted[2], WAVES * WAVE);
 	ck_assert_uint_eq(t.tried, 2);
@@ -183,7 +189,7 @@ START_TEST(who_has_published_too_much_is_not_selected_for_a_look)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ several readers, and how they end */
+/* ------------------------------------------------------------ several readers, and how they end */
 
 static uint32_t traced(const struct rig *r)
 {
@@ -335,9 +341,15 @@ static struct np_decision given_record(void)
 		.hang_ms = 100,
 		.worker1 = 3,
 		.n = 9,
-		.inputs = { { NP_INPUT_TURN, 0, 9 },   { NP_INPUT_ROSTER, 1, 2 }, { NP_INPUT_STATE, 1, 1 },
-			    { NP_INPUT_SELECT, 1, 1 }, { NP_INPUT_TURN, 0, 10 },  { NP_INPUT_ROSTER, 2, 3 },
-			    { NP_INPUT_STATE, 2, 0 },  { NP_INPUT_BUSY, 2, 0 },   { NP_INPUT_SELECT, 2, 1 } },
+		.inputs = { { NP_INPUT_TURN, 0, 9 },
+			    { NP_INPUT_ROSTER, 1, 2 },
+			    { NP_INPUT_STATE, 1, 1 },
+			    { NP_INPUT_SELECT, 1, 1 },
+			    { NP_INPUT_TURN, 0, 10 },
+			    { NP_INPUT_ROSTER, 2, 3 },
+			    { NP_INPUT_STATE, 2, 0 },
+			    { NP_INPUT_BUSY, 2, 0 },
+			    { NP_INPUT_SELECT, 2, 1 } },
 	};
 }
 

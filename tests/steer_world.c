@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_world: the counters agree with the world, under each policy at each level, whatever becomes of the workers
+ * steer_world: the counters agree with the world, under each policy at each level, whatever becomes
+ * of the workers
  *
- * The world is what clients have connected, what listeners have accepted, what the kernel has dropped, and how often
- * it ran the program. After every scenario all of it is compared, each worker for itself.
+ * The world is what clients have connected, what listeners have accepted, what the kernel has
+ * dropped, and how often it ran the program. After every scenario all of it is compared, each
+ * worker for itself.
  */
 #include <errno.h>
 #include <string.h>
@@ -36,9 +38,10 @@ static void agrees(const struct world *w, const char *scenario)
 	struct np_steer_stats st = rig_stats(&w->r);
 	uint64_t steered = 0, fallback = 0, in = 0;
 
-	ck_assert_msg(st.syn_total == w->syns, "%s: %llu SYNs, %u connects", scenario, (unsigned long long)st.syn_total,
-		      w->syns);
-	ck_assert_uint_eq(st.syn_total, st.steered + st.fallback_hash + st.rejected_rst + st.shed_full);
+	ck_assert_msg(st.syn_total == w->syns, "%s: %llu SYNs, %u connects", scenario,
+		      (unsigned long long)st.syn_total, w->syns);
+	ck_assert_uint_eq(st.syn_total,
+			  st.steered + st.fallback_hash + st.rejected_rst + st.shed_full);
 	ck_assert_uint_eq(st.rejected_rst, w->refused);
 	ck_assert_uint_eq(st.shed_full, 0);
 	ck_assert_uint_eq(rig_accepted(&w->r), w->syns - w->refused);
@@ -46,10 +49,12 @@ static void agrees(const struct world *w, const char *scenario)
 	for (unsigned i = 0; i < w->r.n; i++) {
 		struct np_steer_worker_info k = rig_worker_info(&w->r, i);
 
-		ck_assert_msg(k.steered + k.fallback + k.migrated_in - k.migrated_out == w->r.accepted[i],
-			      "%s: worker %u has accepted %u, and was given %llu + %llu + %llu - %llu", scenario, i,
-			      w->r.accepted[i], (unsigned long long)k.steered, (unsigned long long)k.fallback,
-			      (unsigned long long)k.migrated_in, (unsigned long long)k.migrated_out);
+		ck_assert_msg(
+			k.steered + k.fallback + k.migrated_in - k.migrated_out == w->r.accepted[i],
+			"%s: worker %u has accepted %u, and was given %llu + %llu + %llu - %llu",
+			scenario, i, w->r.accepted[i], (unsigned long long)k.steered,
+			(unsigned long long)k.fallback, (unsigned long long)k.migrated_in,
+			(unsigned long long)k.migrated_out);
 		steered += k.steered;
 		fallback += k.fallback;
 		in += k.migrated_in;
@@ -59,7 +64,8 @@ static void agrees(const struct world *w, const char *scenario)
 	ck_assert_uint_eq(in, st.migrated_child + st.migrated_request - st.migrated_none);
 	/* Last: what is read above makes no run, but a late RST of a client does. */
 	AWAIT((st = rig_stats(&w->r),
-	       st.syn_total + st.nonsyn_total + st.migrated_child + st.migrated_request == runs_by_kernel(&w->r)));
+	       st.syn_total + st.nonsyn_total + st.migrated_child + st.migrated_request ==
+		       runs_by_kernel(&w->r)));
 }
 
 static void drive(struct world *w, unsigned n)
@@ -128,12 +134,9 @@ static const struct scenario {
 	const char *name;
 	void (*happens)(struct world *w);
 } scenarios[] = {
-	{ "all are well", all_are_well },
-	{ "one drains", one_drains },
-	{ "one hangs", one_hangs },
-	{ "one closes with a queue", one_closes_with_a_queue },
-	{ "all drain", all_drain },
-	{ "all are refused", all_are_refused },
+	{ "all are well", all_are_well }, { "one drains", one_drains },
+	{ "one hangs", one_hangs },       { "one closes with a queue", one_closes_with_a_queue },
+	{ "all drain", all_drain },       { "all are refused", all_are_refused },
 };
 
 START_TEST(the_counters_agree_with_the_world)
@@ -146,8 +149,9 @@ START_TEST(the_counters_agree_with_the_world)
 	on = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	if (on < 0)
 		SKIP("may not count the runs of programs: %s", strerror(-on));
-	rig_start(&w.r, WORKERS, NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true,
-					 .max_level = level));
+	rig_start(&w.r, WORKERS,
+		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true,
+			  .max_level = level));
 	ck_assert_int_eq(np_steer_set_cpu(w.r.w[2], 0), 0);
 	ck_assert_int_eq(np_steer_set_param(w.r.s, "set", "0-4"), 0);
 	if (rig_level(&w.r) != level)
@@ -156,7 +160,8 @@ START_TEST(the_counters_agree_with_the_world)
 		scenarios[s].happens(&w);
 		agrees(&w, scenarios[s].name);
 	}
-	if (level >= NP_STEER_L3 && !strcmp(policy, "hash")) /* others may have given the one that closes nothing */
+	/* others may have given the one that closes nothing */
+	if (level >= NP_STEER_L3 && !strcmp(policy, "hash"))
 		ck_assert_uint_gt(rig_stats(&w.r).migrated_child, 0);
 	close(on);
 	rig_stop(&w.r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* stream: the verbs over a file, a pipe, a session that packs its bytes into records, and sources that misbehave. */
+/* stream: the verbs over a file, a pipe, a session that packs its bytes into records, and sources
+ * that misbehave. */
 #include "netpoll/stream.h"
 
 #include <errno.h>
@@ -59,7 +60,8 @@ static struct np_stream *given_fd(int *fd, size_t chunk)
 
 	ck_assert_int_eq(np_stream_new(NP_OPTS(np_stream_io, .readv = fd_readv, .writev = fd_writev,
 					       .close = fd_close, .chunk = chunk),
-				       fd, &s), 0);
+				       fd, &s),
+			 0);
 	return s;
 }
 
@@ -95,10 +97,10 @@ static int given_file(size_t n)
 	return fd;
 }
 
-/* ------------------------------------------------------------------ a source and sink that does as it is told */
+/* ---------------------------------------------------- a source and sink that does as it is told */
 
 struct step {
-	ssize_t ret;       /* where there are no bytes */
+	ssize_t ret; /* where there are no bytes */
 	const char *bytes;
 };
 #define LAST (1 << 20) /* as ret: no step, the one before is repeated */
@@ -166,18 +168,35 @@ static struct np_stream *given(struct puppet *p)
 	struct np_stream *s;
 
 	ck_assert_int_eq(np_stream_new(NP_OPTS(np_stream_io, .readv = p->in ? puppet_readv : NULL,
-					       .writev = p->out ? puppet_writev : NULL, .close = puppet_close),
-				       p, &s), 0);
+					       .writev = p->out ? puppet_writev : NULL,
+					       .close = puppet_close),
+				       p, &s),
+			 0);
 	return s;
 }
 
 #define STEPS(...) ((const struct step[]){ __VA_ARGS__, { .ret = LAST } })
 #define TAKES(...) ((const ssize_t[]){ __VA_ARGS__, LAST })
-#define SOURCE(...) { .in = STEPS(__VA_ARGS__) }
-#define SINK(...) { .out = TAKES(__VA_ARGS__) }
-#define BYTES(s) { .bytes = s }
-#define FAILS(e) { .ret = -(e) }
-#define END { .ret = 0 }
+#define SOURCE(...)                      \
+	{                                \
+		.in = STEPS(__VA_ARGS__) \
+	}
+#define SINK(...)                         \
+	{                                 \
+		.out = TAKES(__VA_ARGS__) \
+	}
+#define BYTES(s)           \
+	{                  \
+		.bytes = s \
+	}
+#define FAILS(e)            \
+	{                   \
+		.ret = -(e) \
+	}
+#define END              \
+	{                \
+		.ret = 0 \
+	}
 #define ALL 4096
 
 static void must_read(struct np_stream *s, const char *what)
@@ -275,7 +294,8 @@ START_TEST(short_reads_are_put_together)
 }
 END_TEST
 
-/* What is here stays readable, and the end is told as often as it is asked for, without asking the source. */
+/* What is here stays readable, and the end is told as often as it is asked for, without asking the
+ * source. */
 START_TEST(bytes_before_the_end_stay_readable_and_the_end_is_for_good)
 {
 	struct puppet p = SOURCE(BYTES("abc"), END, BYTES("never"));
@@ -317,7 +337,8 @@ END_TEST
 
 START_TEST(a_signal_is_no_error_and_not_now_is_none_for_good)
 {
-	struct puppet p = SOURCE(FAILS(EINTR), FAILS(EINTR), BYTES("ab"), FAILS(EAGAIN), BYTES("cd"), END);
+	struct puppet p =
+		SOURCE(FAILS(EINTR), FAILS(EINTR), BYTES("ab"), FAILS(EAGAIN), BYTES("cd"), END);
 	struct np_stream *s = given(&p);
 
 	ck_assert_int_eq(np_stream_wait(s, 4), -EAGAIN);
@@ -329,7 +350,8 @@ END_TEST
 
 START_TEST(until_takes_a_line_in_however_many_pieces)
 {
-	struct puppet p = SOURCE(BYTES("GE"), BYTES("T /\r"), BYTES("\nHost"), BYTES(": x\n12345678"), END);
+	struct puppet p =
+		SOURCE(BYTES("GE"), BYTES("T /\r"), BYTES("\nHost"), BYTES(": x\n12345678"), END);
 	struct np_stream *s = given(&p);
 	const void *v;
 	size_t n;
@@ -355,7 +377,10 @@ START_TEST(no_verb_waits_for_more_than_in_max)
 	const void *p;
 	size_t n;
 
-	ck_assert_int_eq(np_stream_new(NP_OPTS(np_stream_io, .readv = fd_readv, .in_max = 1000, .chunk = 1), &fd, &s), 0);
+	ck_assert_int_eq(
+		np_stream_new(NP_OPTS(np_stream_io, .readv = fd_readv, .in_max = 1000, .chunk = 1),
+			      &fd, &s),
+		0);
 	ck_assert_int_eq(np_stream_next(s, 1001, &p), -NP_ETOOLONG);
 	ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 0);
 	ck_assert_int_eq(np_stream_next(s, 1000, &p), 0);
@@ -511,8 +536,7 @@ END_TEST
 
 START_TEST(an_error_in_one_direction_leaves_the_other)
 {
-	struct puppet p = { .in = STEPS(BYTES("bye"), END),
-			    .out = TAKES(ALL) };
+	struct puppet p = { .in = STEPS(BYTES("bye"), END), .out = TAKES(ALL) };
 	struct np_stream *s = given(&p);
 
 	ck_assert_int_eq(np_stream_wait(s, 4), -NP_EEOF);
@@ -599,16 +623,17 @@ START_TEST(a_pipe_without_a_reader_fails_the_flush)
 END_TEST
 
 /*
- * What a TLS session does to a stream: bytes travel in sealed records of at most RECORD bytes, a record is
- * opened as a whole and handed out piecemeal, and its end is a record of its own: a bare FIN is an attack.
+ * What a TLS session does to a stream: bytes travel in sealed records of at most RECORD bytes, a
+ * record is opened as a whole and handed out piecemeal, and its end is a record of its own: a bare
+ * FIN is an attack.
  */
 #define RECORD 100
 
 struct session {
 	int fd;
 	unsigned char opened[RECORD], sealed[RECORD + 1];
-	size_t len, at;   /* of opened */
-	size_t have;      /* of sealed */
+	size_t len, at; /* of opened */
+	size_t have;    /* of sealed */
 	bool said_goodbye;
 };
 
@@ -678,8 +703,10 @@ static struct np_stream *given_session(struct session *t)
 {
 	struct np_stream *s;
 
-	ck_assert_int_eq(np_stream_new(NP_OPTS(np_stream_io, .readv = session_readv, .writev = session_writev,
-					       .close = session_close), t, &s), 0);
+	ck_assert_int_eq(np_stream_new(NP_OPTS(np_stream_io, .readv = session_readv,
+					       .writev = session_writev, .close = session_close),
+				       t, &s),
+			 0);
 	return s;
 }
 
@@ -730,7 +757,8 @@ START_TEST(a_session_that_is_cut_off_fails_and_does_not_end)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	b.fd = fd[1];
 	server = given_session(&b);
-	ck_assert_int_eq(send(fd[0], "\x02\x3b\x38\x07", 4, 0), 4); /* "ab", and of a record only its length */
+	/* "ab", and of a record only its length */
+	ck_assert_int_eq(send(fd[0], "\x02\x3b\x38\x07", 4, 0), 4);
 	ck_assert_int_eq(shutdown(fd[0], SHUT_WR), 0);
 	ck_assert_int_eq(np_stream_wait(server, 3), -ECONNABORTED);
 	must_read(server, "ab");
@@ -810,11 +838,15 @@ END_TEST
 
 START_TEST(new_refuses_what_it_cannot_read_or_write_with)
 {
-	struct { struct np_stream_io io; size_t newer; } future = { .io.sz = sizeof future, .io.readv = fd_readv };
+	struct {
+		struct np_stream_io io;
+		size_t newer;
+	} future = { .io.sz = sizeof future, .io.readv = fd_readv };
 	struct np_stream *s = NULL;
 
 	ck_assert_int_eq(np_stream_new(NULL, NULL, &s), -EINVAL);
-	ck_assert_int_eq(np_stream_new(&(struct np_stream_io){ .readv = fd_readv }, NULL, &s), -EINVAL);
+	ck_assert_int_eq(np_stream_new(&(struct np_stream_io){ .readv = fd_readv }, NULL, &s),
+			 -EINVAL);
 	ck_assert_int_eq(np_stream_new(NP_OPTS(np_stream_io, .chunk = 1), NULL, &s), -EINVAL);
 	future.newer = 1;
 	ck_assert_int_eq(np_stream_new(&future.io, NULL, &s), -E2BIG);

@@ -42,7 +42,8 @@ static const struct {
 	{ "tcp4", "[::ffff:1.2.3.4]:1", 0, "1.2.3.4:1" },
 	{ "tcp6", "[::ffff:1.2.3.4]:1", -EAFNOSUPPORT },
 	{ "tcp6", "[fe80::1%lo]:80", 0, "[fe80::1%lo]:80", .v6only = true },
-	{ "tcp6", "[fe80::1%1]:80", 0, "[fe80::1%lo]:80", .v6only = true }, /* lo is the first of every namespace */
+	/* lo is the first of every namespace */
+	{ "tcp6", "[fe80::1%1]:80", 0, "[fe80::1%lo]:80", .v6only = true },
 	{ "tcp", ":80", 0, "[::]:80", .any_stack = true },
 	{ "tcp4", ":80", 0, "0.0.0.0:80" },
 	{ "tcp6", ":80", 0, "[::]:80", .v6only = true },
@@ -91,8 +92,9 @@ START_TEST(an_address_is_parsed_or_refused_with_its_reason)
 	struct addr a = { .len = 12345 };
 	char printed[128];
 
-	ck_assert_msg(addr_parse(addresses[_i].network, addresses[_i].address, &a) == addresses[_i].result, "%s %s",
-		      addresses[_i].network, addresses[_i].address);
+	ck_assert_msg(addr_parse(addresses[_i].network, addresses[_i].address, &a) ==
+			      addresses[_i].result,
+		      "%s %s", addresses[_i].network, addresses[_i].address);
 	if (addresses[_i].result < 0) {
 		ck_assert_uint_eq(a.len, 12345);
 		return;
@@ -185,7 +187,10 @@ static char words[] = "first line second line third line";
 
 /* 0, 10, 11 and 10 bytes: an empty chunk in front, as netpoll's own tests have it. */
 static const struct iovec chunks[] = {
-	{ words, 0 }, { words, 10 }, { words + 10, 11 }, { words + 21, 10 },
+	{ words, 0 },
+	{ words, 10 },
+	{ words + 10, 11 },
+	{ words + 21, 10 },
 };
 
 static ssize_t by_writev(int fd)
@@ -421,7 +426,7 @@ START_TEST(a_wake_up_lasts_until_it_is_drained)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ epoll, as lib/poll relies on it */
+/* -------------------------------------------------------------- epoll, as lib/poll relies on it */
 
 static struct epoll_event seen;
 
@@ -583,7 +588,10 @@ END_TEST
 START_TEST(a_struct_is_filled_in_as_far_as_the_caller_knows_it)
 {
 	struct new_opts ours = { sizeof ours, 1, 2, 3 };
-	struct { struct old_opts o; char guard; } old = { { sizeof old.o, 9 }, 'g' };
+	struct {
+		struct old_opts o;
+		char guard;
+	} old = { { sizeof old.o, 9 }, 'g' };
 	struct new_opts longer[2];
 
 	ck_assert_int_eq(sys_opts_give(&old.o, &ours, sizeof ours), 0);
@@ -605,7 +613,8 @@ static TCase *addr_tests(void)
 {
 	TCase *c = tcase_create("addr");
 
-	tcase_add_loop_test(c, an_address_is_parsed_or_refused_with_its_reason, 0, (int)n_addresses);
+	tcase_add_loop_test(c, an_address_is_parsed_or_refused_with_its_reason, 0,
+			    (int)n_addresses);
 	tcase_add_test(c, a_zone_becomes_the_scope);
 	tcase_add_test(c, a_unix_path_has_107_bytes_at_most_and_an_abstract_name_no_terminator);
 	tcase_add_test(c, a_host_as_long_as_names_get_does_not_overflow);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * timer: never early, never lost, in the order of their times, whatever was armed, moved and disarmed
+ * timer: never early, never lost, in the order of their times, whatever was armed, moved and
+ * disarmed
  *
  * The wheel is held against an oracle that looks at every timer each time. A failure names its
  * seed; NP_SEED=n runs that one alone.
@@ -41,10 +42,10 @@ static uint64_t some_span(void)
 	return rnd() % ((uint64_t)1 << (1 + rnd() % 36));
 }
 
-#define hold(cond)                                                                         \
-	do {                                                                               \
-		if (!(cond))                                                               \
-			ck_abort_msg("seed %llu: " #cond, (unsigned long long)o.seed);     \
+#define hold(cond)                                                                     \
+	do {                                                                           \
+		if (!(cond))                                                           \
+			ck_abort_msg("seed %llu: " #cond, (unsigned long long)o.seed); \
 	} while (0)
 
 static void oracle_arm(unsigned i)
@@ -91,7 +92,9 @@ static void oracle_turn(uint64_t step)
 
 		hold(o.armed[t - o.t]);
 		hold(t->when_ms <= o.now);
-		/* What was armed for the past keeps its place in the queue, all else comes by time. */
+		/*
+		 * What was armed for the past keeps its place in the queue, all else comes by time.
+		 */
 		hold(t->when_ms >= last || t->when_ms <= began);
 		if (t->when_ms > began)
 			last = t->when_ms;

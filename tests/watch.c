@@ -220,8 +220,8 @@ static void one_ctl(void)
 
 START_TEST(interest_costs_one_epoll_ctl_in_a_life)
 {
-	PLAY(s_say, count_ctl, want_in, one_call, want_out, two_calls, one_ctl, stop_out, want_out, stop_in, want_in,
-	     stop_out, want_out, one_ctl);
+	PLAY(s_say, count_ctl, want_in, one_call, want_out, two_calls, one_ctl, stop_out, want_out,
+	     stop_in, want_in, stop_out, want_out, one_ctl);
 }
 END_TEST
 
@@ -265,7 +265,7 @@ START_TEST(a_file_that_cannot_be_polled_says_so)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ what the kernel reports (masks) */
+/* -------------------------------------------------------------- what the kernel reports (masks) */
 
 static void far_closes(void)
 {
@@ -468,7 +468,9 @@ START_TEST(close_ends_the_registration_though_another_holds_the_file)
 }
 END_TEST
 
-/* The number of a descriptor comes back at once: the new registration's events are the new one's. */
+/*
+ * The number of a descriptor comes back at once: the new registration's events are the new one's.
+ */
 START_TEST(a_descriptor_number_used_again_is_another_watch)
 {
 	int fd, fds[2];

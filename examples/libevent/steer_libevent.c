@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_libevent: a libevent server whose connections the kernel steers; libevent's loop is untouched
+ * steer_libevent: a libevent server whose connections the kernel steers; libevent's loop is
+ * untouched
  *
  *	steer_libevent ADDRESS [THREADS [SERVICE]]
  *
  * What it does is what steer_epoll does. The listener comes from np_steer_listen() and is given to
- * evconnlistener_new(); each callback says when it begins and ends, which is all that a worker has to
- * publish to be passed over while it hangs.
+ * evconnlistener_new(); each callback says when it begins and ends, which is all that a worker has
+ * to publish to be passed over while it hangs.
  */
 #include <errno.h>
 #include <event2/buffer.h>
@@ -60,7 +61,8 @@ static void on_readable(struct bufferevent *b, void *arg)
 	free(line);
 	bufferevent_disable(b, EV_READ);
 	bufferevent_setcb(b, NULL, on_written, NULL, s);
-	evbuffer_add_printf(bufferevent_get_output(b), "worker %d\n", np_steer_worker_index(s->worker));
+	evbuffer_add_printf(bufferevent_get_output(b), "worker %d\n",
+			    np_steer_worker_index(s->worker));
 	np_steer_idle(s->worker); /* steer */
 }
 
@@ -69,7 +71,8 @@ static void on_event(struct bufferevent *b, short what, void *arg)
 	gone(arg, b);
 }
 
-static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len,
+		      void *arg)
 {
 	struct server *s = arg;
 	struct bufferevent *b = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -114,7 +117,8 @@ static int start(struct server *s, struct np_steer *steer, const char *address)
 	s->base = event_base_new();
 	if (!s->base)
 		return -ENOMEM;
-	l = evconnlistener_new(s->base, on_accept, s, LEV_OPT_CLOSE_ON_FREE, 0 /* it listens already */, s->listener);
+	l = evconnlistener_new(s->base, on_accept, s, LEV_OPT_CLOSE_ON_FREE,
+			       0 /* it listens already */, s->listener);
 	if (!l)
 		return -ENOMEM;
 	evconnlistener_set_error_cb(l, on_accept_error);
@@ -139,8 +143,9 @@ int main(int argc, char **argv)
 	sigaddset(&ends, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &ends, NULL);
 
-	if (np_steer_open(argc > 3 ? argv[3] : NULL, NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why), &steer) <
-	    0) { /* steer */
+	if (np_steer_open(argc > 3 ? argv[3] : NULL,
+			  NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why),
+			  &steer) < 0) { /* steer */
 		fprintf(stderr, "steer_libevent: %s\n", why);
 		return 1;
 	}

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 static const char v2_mark[12] = "\r\n\r\n\0\r\nQUIT\n";
 
 enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_TCP4 = HEADER_TCP4, V2_TCP6 = 0x21 };
@@ -158,7 +157,8 @@ static void unmap(struct sockaddr_storage *ss)
 /* What an IPv6 socket calls an IPv4 client is that client, if both ends are. */
 static void unmap_ends(struct ends *e)
 {
-	if (e->from.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&e->from)->sin6_addr) ||
+	if (e->from.ss_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&e->from)->sin6_addr) ||
 	    !IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&e->to)->sin6_addr))
 		return;
 	unmap(&e->from);
@@ -198,8 +198,9 @@ static size_t make_v1(char *dst, int family, const struct ends *e)
 		return (size_t)snprintf(dst, HEADER_MAX, "PROXY UNKNOWN\r\n");
 	inet_ntop(family, addr_of(&e->from, &from_port), from, sizeof from);
 	inet_ntop(family, addr_of(&e->to, &to_port), to, sizeof to);
-	return (size_t)snprintf(dst, HEADER_MAX, "PROXY TCP%d %s %s %d %d\r\n", family == AF_INET ? 4 : 6, from, to,
-				ntohs(from_port), ntohs(to_port));
+	return (size_t)snprintf(dst, HEADER_MAX, "PROXY TCP%d %s %s %d %d\r\n",
+				family == AF_INET ? 4 : 6, from, to, ntohs(from_port),
+				ntohs(to_port));
 }
 
 static size_t make_v2(char *dst, int family, const struct ends *e)

@@ -2,8 +2,8 @@
 /*
  * header: the PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt)
  *
- * What a reader would get wrong: UNKNOWN (v1) and LOCAL (v2) are valid and name nobody: the connection's own
- * addresses hold then.
+ * What a reader would get wrong: UNKNOWN (v1) and LOCAL (v2) are valid and name nobody: the
+ * connection's own addresses hold then.
  */
 #ifndef PROXY_HEADER_H
 #define PROXY_HEADER_H
@@ -26,14 +26,15 @@ void header_ends(struct np_conn *c, struct ends *ret);
 /*
  * header_parse() - the header that @n bytes begin with
  *
- * Return: how long it is, with TLVs that may lie behind the @n bytes; 0: more bytes are needed to tell; -EBADMSG.
- *         *ends is changed where it names somebody.
+ * Return: how long it is, with TLVs that may lie behind the @n bytes; 0: more bytes are needed to
+ *         tell; -EBADMSG. *ends is changed where it names somebody.
  */
 long header_parse(const void *bytes, size_t n, struct ends *ends);
 /*
  * header_read() - take the header off @c's input; *ends stays where it names nobody
  *
- * Thread: fiber. Return: 0; -EBADMSG: it is none, or names something else; what np_conn_peek() says.
+ * Thread: fiber. Return: 0; -EBADMSG: it is none, or names something else; what np_conn_peek()
+ * says.
  */
 int header_read(struct np_conn *c, struct ends *ends);
 

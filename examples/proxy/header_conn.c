@@ -16,7 +16,9 @@ void header_ends(struct np_conn *c, struct ends *ret)
 	np_conn_local_addr(c, &ret->to, &len);
 }
 
-/* Never more is waited for than the header is certain to have: a client may send nothing behind it. */
+/*
+ * Never more is waited for than the header is certain to have: a client may send nothing behind it.
+ */
 int header_read(struct np_conn *c, struct ends *ends)
 {
 	size_t n = 1;
@@ -38,7 +40,10 @@ int header_read(struct np_conn *c, struct ends *ends)
 		len = header_parse(p, n, ends);
 		if (len != 0)
 			break;
-		n = n < HEADER_V2_FIXED ? HEADER_V2_FIXED : HEADER_V2_FIXED + (((const unsigned char *)p)[13] == HEADER_TCP4 ? 12 : 36);
+		n = n < HEADER_V2_FIXED ?
+			    HEADER_V2_FIXED :
+			    HEADER_V2_FIXED +
+				    (((const unsigned char *)p)[13] == HEADER_TCP4 ? 12 : 36);
 	}
 	return len < 0 ? (int)len : np_conn_skip(c, (size_t)len);
 }

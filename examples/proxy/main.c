@@ -2,10 +2,11 @@
 /*
  * proxy: a TCP proxy, steered over pinned pollers
  *
- *   proxy --listen :8080 --upstream 10.0.0.1:80 --upstream 10.0.0.2:80 --balance least --send-proxy 2
+ *   proxy --listen :8080 --upstream 10.0.0.1:80 --upstream 10.0.0.2:80 --balance least --send-proxy
+ *   2
  *
- * Both connections of a pair live on one poller. Half-close goes through; a side that reads slowly stops the
- * other one; a reset on one side is one on the other.
+ * Both connections of a pair live on one poller. Half-close goes through; a side that reads slowly
+ * stops the other one; a reset on one side is one on the other.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -77,7 +78,8 @@ static int number(const char *option, const char *text, int min, int *ret)
 	long n = strtol(text, &end, 10);
 
 	if (end == text || *end || n < min || n > 1 << 30) {
-		fprintf(stderr, "proxy: %s takes a number from %d on, not '%s'\n", option, min, text);
+		fprintf(stderr, "proxy: %s takes a number from %d on, not '%s'\n", option, min,
+			text);
 		return -1;
 	}
 	*ret = (int)n;
@@ -107,12 +109,14 @@ static int take(struct options *o, int ch)
 	case 'u':
 		return add_upstream(o, optarg);
 	case 'b':
-		return choice("--balance is turn or least, not", optarg, balance, 2, &o->pair.upstreams.by_load);
+		return choice("--balance is turn or least, not", optarg, balance, 2,
+			      &o->pair.upstreams.by_load);
 	case 'a':
 		o->pair.accept_header = 1;
 		return 0;
 	case 'x':
-		return choice("--send-proxy is 1 or 2, not", optarg, versions, 3, &o->pair.send_header);
+		return choice("--send-proxy is 1 or 2, not", optarg, versions, 3,
+			      &o->pair.send_header);
 	case 'c':
 		return number("--connect-ms", optarg, 1, &o->pair.connect_ms);
 	case 'H':
@@ -124,7 +128,8 @@ static int take(struct options *o, int ch)
 	case 'n':
 		return number("--pollers", optarg, 1, &o->pollers.count);
 	case 's':
-		return choice("--steer is auto, required or off, not", optarg, steer, 3, &o->server.steer);
+		return choice("--steer is auto, required or off, not", optarg, steer, 3,
+			      &o->server.steer);
 	case 'S':
 		o->server.service = optarg;
 		return 0;
@@ -143,13 +148,20 @@ static int take(struct options *o, int ch)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "listen", required_argument, NULL, 'l' },     { "upstream", required_argument, NULL, 'u' },
-		{ "balance", required_argument, NULL, 'b' },    { "accept-proxy", no_argument, NULL, 'a' },
-		{ "send-proxy", required_argument, NULL, 'x' }, { "connect-ms", required_argument, NULL, 'c' },
-		{ "retry-ms", required_argument, NULL, 'r' },   { "idle-ms", required_argument, NULL, 'i' },
-		{ "pollers", required_argument, NULL, 'n' },    { "steer", required_argument, NULL, 's' },
-		{ "service", required_argument, NULL, 'S' },    { "policy", required_argument, NULL, 'p' },
-		{ "header-ms", required_argument, NULL, 'H' },  { "help", no_argument, NULL, 'h' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "upstream", required_argument, NULL, 'u' },
+		{ "balance", required_argument, NULL, 'b' },
+		{ "accept-proxy", no_argument, NULL, 'a' },
+		{ "send-proxy", required_argument, NULL, 'x' },
+		{ "connect-ms", required_argument, NULL, 'c' },
+		{ "retry-ms", required_argument, NULL, 'r' },
+		{ "idle-ms", required_argument, NULL, 'i' },
+		{ "pollers", required_argument, NULL, 'n' },
+		{ "steer", required_argument, NULL, 's' },
+		{ "service", required_argument, NULL, 'S' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "header-ms", required_argument, NULL, 'H' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int ch;
@@ -184,7 +196,8 @@ static int listen_all(struct np_server *s, const struct options *o)
 			return r;
 	}
 	if (inherited + o->n_listen == 0)
-		fprintf(stderr, "proxy: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n");
+		fprintf(stderr,
+			"proxy: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n");
 	return inherited + o->n_listen ? 0 : -EINVAL;
 }
 
@@ -210,7 +223,8 @@ static int serve(struct np_server *s, const struct options *o, const sigset_t *e
 	if (r == 0)
 		r = np_server_start(s);
 	if (r < 0) {
-		fprintf(stderr, "proxy: %s\n", np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
+		fprintf(stderr, "proxy: %s\n",
+			np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
 		return EXIT_FAILURE;
 	}
 	announce(s);

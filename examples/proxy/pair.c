@@ -2,15 +2,16 @@
 /*
  * pair: two connections of one poller, so nothing here is locked
  *
- * Each side's on_request moves what has come to the other and flushes there. A slow reader makes that flush
- * park; meanwhile nothing more is read here, and TCP stops the fast one.
+ * Each side's on_request moves what has come to the other and flushes there. A slow reader makes
+ * that flush park; meanwhile nothing more is read here, and TCP stops the fast one.
  *
  *   a side    is left by
  *   reading   the peer's FIN, all of it moved on -> FIN to the other side
  *   half      the other side likewise -> both are closed
  *
- * What a reader would get wrong: np_conn_hold() keeps the library from ending a connection at the peer's FIN, which
- * is what half-close needs; and on_disconnect may come while on_request still moves what came before the FIN.
+ * What a reader would get wrong: np_conn_hold() keeps the library from ending a connection at the
+ * peer's FIN, which is what half-close needs; and on_disconnect may come while on_request still
+ * moves what came before the FIN.
  */
 #include "pair.h"
 
@@ -29,9 +30,9 @@ struct side {
 	struct np_conn *conn; /* a reference; NULL before it is there */
 	struct side *other;
 	struct pair *pair;
-	bool moving;  /* on_request is at work */
-	bool ended;   /* the peer's FIN has come */
-	bool passed;  /* and went on to the other side */
+	bool moving; /* on_request is at work */
+	bool ended;  /* the peer's FIN has come */
+	bool passed; /* and went on to the other side */
 };
 
 struct pair {
@@ -180,7 +181,8 @@ static struct pair *pair_new(void)
 	return p;
 }
 
-static int greet(struct np_conn *client, struct np_conn *up, const struct pair_opts *o, const struct ends *ends)
+static int greet(struct np_conn *client, struct np_conn *up, const struct pair_opts *o,
+		 const struct ends *ends)
 {
 	char header[HEADER_MAX];
 	int r = 0;
@@ -190,9 +192,12 @@ static int greet(struct np_conn *client, struct np_conn *up, const struct pair_o
 	return r < 0 ? r : np_conn_flush(up);
 }
 
-static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opts *o, const struct ends *ends)
+static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opts *o,
+			 const struct ends *ends)
 {
-	struct np_dial_opts d = { .sz = sizeof d, .timeout_ms = o->connect_ms, .handlers = &up_handlers };
+	struct np_dial_opts d = { .sz = sizeof d,
+				  .timeout_ms = o->connect_ms,
+				  .handlers = &up_handlers };
 	struct np_conn *up;
 	int r = upstream_dial(&o->upstreams, &d, &p->upstream, &up);
 

@@ -40,7 +40,8 @@ static struct upstream *next(struct upstreams *u, uint64_t tried, bool any)
 	return best;
 }
 
-static int try_one(struct upstreams *u, struct upstream *up, const struct np_dial_opts *o, struct np_conn **ret)
+static int try_one(struct upstreams *u, struct upstream *up, const struct np_dial_opts *o,
+		   struct np_conn **ret)
 {
 	int r;
 
@@ -52,11 +53,13 @@ static int try_one(struct upstreams *u, struct upstream *up, const struct np_dia
 	}
 	atomic_fetch_sub(&up->conns, 1);
 	if (r != -ECANCELED && r != -ENOMEM && r != -EMFILE && r != -ENFILE) /* those are ours */
-		atomic_store_explicit(&up->dead_until_ms, now_ms() + (uint64_t)u->retry_ms, memory_order_relaxed);
+		atomic_store_explicit(&up->dead_until_ms, now_ms() + (uint64_t)u->retry_ms,
+				      memory_order_relaxed);
 	return r;
 }
 
-int upstream_dial(struct upstreams *u, const struct np_dial_opts *o, struct upstream **ret_up, struct np_conn **ret)
+int upstream_dial(struct upstreams *u, const struct np_dial_opts *o, struct upstream **ret_up,
+		  struct np_conn **ret)
 {
 	uint64_t tried = 0;
 	struct upstream *up;

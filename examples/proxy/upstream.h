@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * upstream: where connections go on to: several targets, in turn or by load, dead ones left alone for a while
+ * upstream: where connections go on to: several targets, in turn or by load, dead ones left alone
+ * for a while
  *
  * Shared by all pollers: a few atomics that change once for each connection.
  */
@@ -22,18 +23,20 @@ struct upstream {
 struct upstreams {
 	struct upstream up[UPSTREAMS];
 	int n;
-	int by_load;    /* else in turn */
-	int retry_ms;   /* how long one that refused is left alone */
+	int by_load;  /* else in turn */
+	int retry_ms; /* how long one that refused is left alone */
 	_Atomic(unsigned) turn;
 };
 
 /*
- * upstream_dial() - to the first one that answers: the living ones by the rule, then, if all have refused, the
- * others: better late than not at all
+ * upstream_dial() - to the first one that answers: the living ones by the rule, then, if all have
+ * refused, the others: better late than not at all
  *
- * *ret_up counts the connection until upstream_leave(). Thread: fiber. Return: 0; what the last np_dial() said.
+ * *ret_up counts the connection until upstream_leave(). Thread: fiber. Return: 0; what the last
+ * np_dial() said.
  */
-int upstream_dial(struct upstreams *u, const struct np_dial_opts *o, struct upstream **ret_up, struct np_conn **ret);
+int upstream_dial(struct upstreams *u, const struct np_dial_opts *o, struct upstream **ret_up,
+		  struct np_conn **ret);
 void upstream_leave(struct upstream *up);
 
 #endif

@@ -20,8 +20,9 @@ extern "C" {
 
 struct np_allocator {
 	size_t sz; /* sizeof(struct np_allocator) */
-	void *(*alloc)(size_t n, size_t align, void *arg); /* NULL: no memory. @align is a power of two */
-	void (*free)(void *p, size_t n, void *arg);        /* @n as it was asked for */
+	/* NULL: no memory. @align is a power of two */
+	void *(*alloc)(size_t n, size_t align, void *arg);
+	void (*free)(void *p, size_t n, void *arg); /* @n as it was asked for */
 	void *arg;
 };
 NP_OPTS_INIT(np_allocator)
@@ -40,15 +41,16 @@ NP_API int np_set_allocator(const struct np_allocator *a);
 
 struct np_block_stats {
 	size_t sz;
-	size_t blocks_in_use;  /* blocks with data that some buffer holds */
+	size_t blocks_in_use; /* blocks with data that some buffer holds */
 	size_t bytes_in_use;
-	size_t blocks_cached;  /* blocks that wait in a thread's cache */
+	size_t blocks_cached; /* blocks that wait in a thread's cache */
 	size_t bytes_cached;
-	size_t bytes_high;     /* bytes_in_use at its highest, each block size taken for itself */
-	size_t cells_in_use;   /* buffers, slices and references: what needs no block */
-	size_t bytes_mapped;   /* what the allocator has given and not got back */
-	size_t allocs, frees;  /* calls to the allocator */
-	size_t bytes_copied;   /* by write(), copy(), dup(), and by next() and peek() across blocks */
+	size_t bytes_high;    /* bytes_in_use at its highest, each block size taken for itself */
+	size_t cells_in_use;  /* buffers, slices and references: what needs no block */
+	size_t bytes_mapped;  /* what the allocator has given and not got back */
+	size_t allocs, frees; /* calls to the allocator */
+	/* by write(), copy(), dup(), and by next() and peek() across blocks */
+	size_t bytes_copied;
 };
 NP_OPTS_INIT(np_block_stats)
 
@@ -73,9 +75,10 @@ NP_API void np_block_trim(void);
 /* ------------------------------------------------------------------ finding mistakes */
 
 enum np_block_debug {
-	NP_BLOCK_APART   = 1, /* nothing is cached: each block comes from malloc(3), or the allocator that was set,
+	NP_BLOCK_APART =
+		1, /* nothing is cached: each block comes from malloc(3), or the allocator that was set,
 				 and goes back when it is let go of, so that valgrind and ASan see it */
-	NP_BLOCK_POISON  = 2, /* as APART, and released bytes become NP_BLOCK_POISONED */
+	NP_BLOCK_POISON = 2,  /* as APART, and released bytes become NP_BLOCK_POISONED */
 	NP_BLOCK_HOLDERS = 4, /* as APART, and who took each block is known to np_block_holders() */
 };
 #define NP_BLOCK_POISONED 0xdb
@@ -91,12 +94,13 @@ enum np_block_debug {
 NP_API int np_block_debug(unsigned flags);
 
 struct np_block_holder {
-	const void *data;   /* the block's memory; NULL for a buffer, slice or reference */
-	size_t bytes;       /* its size */
-	int tid;            /* thread that took it */
-	int depth;          /* entries in stack */
-	void *const *stack; /* return addresses, innermost first, from outside of this library where it is shared */
-	const char *where;  /* stack[0] in words, as backtrace_symbols(3) puts it */
+	const void *data; /* the block's memory; NULL for a buffer, slice or reference */
+	size_t bytes;     /* its size */
+	int tid;          /* thread that took it */
+	int depth;        /* entries in stack */
+	/* return addresses, innermost first, from outside of this library where it is shared */
+	void *const *stack;
+	const char *where; /* stack[0] in words, as backtrace_symbols(3) puts it */
 };
 
 /*

@@ -2,12 +2,12 @@
 /*
  * call: many callers, one connection: requests with a number, answers that may come in any order
  *
- * A channel has one connection, which lives on one poller; callers may be on any. What a request and an
- * answer look like is yours: the request carries the number that np_channel_id() gave, and frame() finds it in
- * the answer.
+ * A channel has one connection, which lives on one poller; callers may be on any. What a request
+ * and an answer look like is yours: the request carries the number that np_channel_id() gave, and
+ * frame() finds it in the answer.
  *
- * What a reader would get wrong: an answer that comes after its caller has given up is dropped, and counted;
- * so a number is never given out twice.
+ * What a reader would get wrong: an answer that comes after its caller has given up is dropped, and
+ * counted; so a number is never given out twice.
  */
 #ifndef NETPOLL_CALL_H
 #define NETPOLL_CALL_H
@@ -27,16 +27,17 @@ struct np_linkbuf;
 struct np_channel_opts {
 	size_t sz;
 	/*
-	 * Looks at what begins at the next unread byte, with np_conn_peek(): the number of the answer and how many bytes
-	 * it has, header included. Consumes nothing. A number that nobody waits for is skipped.
+	 * Looks at what begins at the next unread byte, with np_conn_peek(): the number of the
+	 * answer and how many bytes it has, header included. Consumes nothing. A number that nobody
+	 * waits for is skipped.
 	 * Thread: fiber. May park: yes. Return: 0; < 0 ends the channel.
 	 */
 	int (*frame)(struct np_conn *c, uint64_t *ret_id, size_t *ret_len, void *arg);
 	void *arg;
 	int dial_ms; /* np_dial_opts.timeout_ms */
 	/*
-	 * As those of np_dial_opts. A channel that waits for answers of a host that has vanished ends by these alone: a
-	 * call has its own limit, but the next one would wait for as long.
+	 * As those of np_dial_opts. A channel that waits for answers of a host that has vanished
+	 * ends by these alone: a call has its own limit, but the next one would wait for as long.
 	 */
 	int keepalive_idle_s, keepalive_intvl_s, keepalive_cnt, user_timeout_ms;
 };
@@ -48,20 +49,20 @@ NP_OPTS_INIT(np_channel_opts)
  * Thread: fiber. May park: yes. Lifetime: *o is copied; freed by np_channel_free().
  * Return: 0; -EINVAL: no frame(); what np_dial() says.
  */
-NP_API int np_channel_dial(const char *network, const char *address, const struct np_channel_opts *o,
-			   struct np_channel **ret);
+NP_API int np_channel_dial(const char *network, const char *address,
+			   const struct np_channel_opts *o, struct np_channel **ret);
 /* A number that was never given out by this channel, from 1 on. Thread: any. */
 NP_API uint64_t np_channel_id(struct np_channel *ch);
 /*
  * np_call() - send *request, wait for the answer that bears @id
  *
- * The whole answer, as frame() measured it, is *ret_answer. *request is taken in every case, and NULL
- * afterwards.
+ * The whole answer, as frame() measured it, is *ret_answer. *request is taken in every case, and
+ * NULL afterwards.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0: no limit.
- * Return: 0; -ETIMEDOUT; -ECANCELED; -EEXIST: somebody waits for this number; -EAGAIN: too much is queued for
- *         the peer; -NP_ECLOSED, -NP_EEOF, -ECONNRESET ...: the connection has ended, and why;
- *         -NP_ENOTFIBER; -EINVAL, -ENOMEM.
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -EEXIST: somebody waits for this number; -EAGAIN: too much is
+ *         queued for the peer; -NP_ECLOSED, -NP_EEOF, -ECONNRESET ...: the connection has ended,
+ *         and why; -NP_ENOTFIBER; -EINVAL, -ENOMEM.
  */
 NP_API int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int ms,
 		   struct np_linkbuf **ret_answer);
@@ -79,7 +80,8 @@ NP_API uint64_t np_channel_dropped(struct np_channel *ch);
 /*
  * np_channel_free() - end the connection; whoever waits gets -NP_ECLOSED
  *
- * Thread: any; nobody may be about to call np_call(), the memory goes with the last call that is inside.
+ * Thread: any; nobody may be about to call np_call(), the memory goes with the last call that is
+ * inside.
  * Return: 0; *ch is NULL.
  */
 NP_API int np_channel_free(struct np_channel **ch);

@@ -2,11 +2,11 @@
 /*
  * client: connections that no server accepted: dialed, or made of a descriptor
  *
- * They obey the rules of conn.h. What a reader would get wrong: both calls return a reference, which
- * np_conn_close() does not drop: after the close it still wants np_conn_unref().
+ * They obey the rules of conn.h. What a reader would get wrong: both calls return a reference,
+ * which np_conn_close() does not drop: after the close it still wants np_conn_unref().
  *
- * np_pollers_stop() closes those with handlers as soon as they have nothing to do; those without belong to the
- * fiber that uses them, and are reset when its waits are cancelled.
+ * np_pollers_stop() closes those with handlers as soon as they have nothing to do; those without
+ * belong to the fiber that uses them, and are reset when its waits are cancelled.
  */
 #ifndef NETPOLL_CLIENT_H
 #define NETPOLL_CLIENT_H
@@ -25,16 +25,20 @@ extern "C" {
 /* Zero means the default. */
 struct np_dial_opts {
 	size_t sz;
-	int timeout_ms;    /* for all of it: the name, and every address; 0: as long as the kernel tries */
-	const char *local; /* address to dial from: "10.0.0.1:0", "[fd00::1]:0", for unix "/path", "@name" */
-	const struct np_handlers *handlers; /* copied; NULL: none, the caller's fiber uses the verbs */
-	void *arg;         /* of the handlers */
-	int no_delay_off;  /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+	/* for all of it: the name, and every address; 0: as long as the kernel tries */
+	int timeout_ms;
+	/* address to dial from: "10.0.0.1:0", "[fd00::1]:0", for unix "/path", "@name" */
+	const char *local;
+	/* copied; NULL: none, the caller's fiber uses the verbs */
+	const struct np_handlers *handlers;
+	void *arg;        /* of the handlers */
+	int no_delay_off; /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
 	/*
-	 * TCP: how a host that has vanished is noticed. After keepalive_idle_s of silence it is asked every
-	 * keepalive_intvl_s, and after keepalive_cnt questions without an answer the connection ends with
-	 * -ETIMEDOUT. It is not asked while bytes of ours are on their way: for those there is user_timeout_ms, after
-	 * which they must have been acknowledged. Other networks ignore them.
+	 * TCP: how a host that has vanished is noticed. After keepalive_idle_s of silence it is
+	 * asked every keepalive_intvl_s, and after keepalive_cnt questions without an answer the
+	 * connection ends with -ETIMEDOUT. It is not asked while bytes of ours are on their way:
+	 * for those there is user_timeout_ms, after which they must have been acknowledged. Other
+	 * networks ignore them.
 	 */
 	int keepalive_idle_s;  /* 0: never asked */
 	int keepalive_intvl_s; /* 0: keepalive_idle_s */
@@ -46,45 +50,50 @@ NP_OPTS_INIT(np_dial_opts)
 /*
  * np_dial() - connect to @address, on @poller
  *
- * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", "name:80", ":80" (this host),
- * "/path", "@abstract". A name is looked up in /etc/hosts and by the name servers, over sockets that
- * the fiber waits for; where nsswitch.conf(5) asks for more, or the library is built without c-ares,
- * by getaddrinfo(3) on a thread that is not one of np_offload()'s, at most 256 at once: then
- * -NP_ERESOLVEAGAIN (doc/clients.md). A lookup that is given up holds up nothing; one over sockets
- * leaves nothing either. Of several addresses each gets 250 ms before the next one is tried beside it,
- * families in turn (RFC 8305); the first to answer wins, and every one is tried. A connection to
- * itself (TCP allows it on a free local port) is none.
+ * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", "name:80", ":80" (this
+ * host), "/path", "@abstract". A name is looked up in /etc/hosts and by the name servers, over
+ * sockets that the fiber waits for; where nsswitch.conf(5) asks for more, or the library is built
+ * without c-ares, by getaddrinfo(3) on a thread that is not one of np_offload()'s, at most 256 at
+ * once: then -NP_ERESOLVEAGAIN (doc/clients.md). A lookup that is given up holds up nothing; one
+ * over sockets leaves nothing either. Of several addresses each gets 250 ms before the next one is
+ * tried beside it, families in turn (RFC 8305); the first to answer wins, and every one is tried. A
+ * connection to itself (TCP allows it on a free local port) is none.
  *
  * @p NULL is the set of this poller. @poller is an index, NP_HERE or NP_SPREAD. Elsewhere than here
- * handlers are needed, since only its own poller may touch a connection; on_connect is called there.
+ * handlers are needed, since only its own poller may touch a connection; on_connect is called
+ * there.
  *
- * Thread: fiber; a plain thread dials inside np_run(). May park: yes. Lifetime: *ret is a reference.
+ * Thread: fiber; a plain thread dials inside np_run(). May park: yes. Lifetime: *ret is a
+ * reference.
  * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name;
  *         -NP_ERESOLVEAGAIN: no name server had an answer, trying again may help; -ECANCELED: the
- *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network; -EINVAL:
- *         malformed address, no such poller, handlers missing, a negative number; -EPERM: NP_HERE, but this is
- *         no poller of @p; -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no interface), -ENAMETOOLONG;
- *         -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and
- *         bind(2) said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH,
- *         -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...
+ *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network;
+ *         -EINVAL: malformed address, no such poller, handlers missing, a negative number; -EPERM:
+ *         NP_HERE, but this is no poller of @p; -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no
+ *         interface), -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and bind(2)
+ *         said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL,
+ *         -ENOENT (unix), -EACCES ...
  */
 NP_API int np_dial(struct np_pollers *p, int poller, const char *network, const char *address,
 		   const struct np_dial_opts *o, struct np_conn **ret);
 
 /*
- * np_conn_from_fd() - a connection of a descriptor made elsewhere: a socket pair, a pipe, a tty, an accepted socket
+ * np_conn_from_fd() - a connection of a descriptor made elsewhere: a socket pair, a pipe, a tty, an
+ * accepted socket
  *
- * Taken: *fd is -1 afterwards in every case, and closed where this fails. Made non-blocking, which others that
- * share the open file will notice. @h (copied) may be NULL on this poller only; @p and @poller as np_dial().
+ * Taken: *fd is -1 afterwards in every case, and closed where this fails. Made non-blocking, which
+ * others that share the open file will notice. @h (copied) may be NULL on this poller only; @p and
+ * @poller as np_dial().
  *
- * Thread: any; a thread that is no poller's is blocked. May park: to another poller, yes. Lifetime: *ret is
- * a reference.
- * Return: 0; -ECANCELED: the pollers stop, or on_prepare refused it; -EPERM: a file or folder, which cannot
- *         be waited for, or NP_HERE elsewhere; -ENOTCONN, -EINVAL (a listening socket, no such poller, handlers
- *         missing), -NP_EUNSUPPORTED (no stream), -EBADF, -E2BIG, -ENOMEM, -ENOSPC, -NP_ENOTFIBER.
+ * Thread: any; a thread that is no poller's is blocked. May park: to another poller, yes. Lifetime:
+ * *ret is a reference.
+ * Return: 0; -ECANCELED: the pollers stop, or on_prepare refused it; -EPERM: a file or folder,
+ *         which cannot be waited for, or NP_HERE elsewhere; -ENOTCONN, -EINVAL (a listening socket,
+ *         no such poller, handlers missing), -NP_EUNSUPPORTED (no stream), -EBADF, -E2BIG, -ENOMEM,
+ *         -ENOSPC, -NP_ENOTFIBER.
  */
-NP_API int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *h, void *arg,
-			   struct np_conn **ret);
+NP_API int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *h,
+			   void *arg, struct np_conn **ret);
 
 #ifdef __cplusplus
 }

@@ -4,9 +4,9 @@
  *
  * A connection belongs to one poller. Verbs marked "owner" are called on that poller's thread: from
  * the connection's handlers, or from another fiber or callback of the same poller. A verb that has
- * to wait parks the calling fiber, never the thread. At most one fiber reads and one fiber writes at
- * a time; a second one gets -NP_ECONCURRENT. Where a verb would have to park and the caller is no
- * fiber (on_prepare, on_disconnect, on_close, np_conn_post), it returns -NP_ENOTFIBER.
+ * to wait parks the calling fiber, never the thread. At most one fiber reads and one fiber writes
+ * at a time; a second one gets -NP_ECONCURRENT. Where a verb would have to park and the caller is
+ * no fiber (on_prepare, on_disconnect, on_close, np_conn_post), it returns -NP_ENOTFIBER.
  *
  * Unless a verb says otherwise: Thread: owner. May park: no. Return: 0 or a negative status.
  *
@@ -59,12 +59,16 @@ struct np_linkbuf;
  *         (pollers.h): -ETIMEDOUT (its deadline), -ECANCELED. On error nothing is consumed.
  */
 NP_API int np_conn_wait(struct np_conn *c, size_t n); /* until n bytes are buffered */
-NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p); /* n contiguous bytes, consumed */
+/* n contiguous bytes, consumed */
+NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p);
 NP_API int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p); /* not consumed */
 NP_API int np_conn_skip(struct np_conn *c, size_t n);
-/* Up to and including @delim, at most @max bytes (-NP_ETOOLONG when none is among them; -EINVAL: @max 0). */
-NP_API int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n);
-/* n bytes as a buffer of its own that shares the memory; freed with np_linkbuf_free() on any thread. */
+/* Up to and including @delim, at most @max bytes (-NP_ETOOLONG when none is among them; -EINVAL:
+ * @max 0). */
+NP_API int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
+			 size_t *ret_n);
+/* n bytes as a buffer of its own that shares the memory; freed with np_linkbuf_free() on any
+ * thread. */
 NP_API int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret);
 /* Like read(2): waits for at least one byte. Return: bytes copied, 0 at EOF, or as above. */
 NP_API ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap);
@@ -93,20 +97,25 @@ NP_API int np_conn_want(struct np_conn *c, size_t n);
 /*
  * What is written becomes visible to the peer at np_conn_flush(). Common to all writing verbs:
  * Return: 0; -NP_ECLOSED, -EPIPE after np_conn_shutdown_write(), the error of a failed or timed-out
- *         send (sticky: every later write verb returns it), -NP_ECONCURRENT, -NP_ENOTOPEN, -EINVAL, -ENOMEM.
+ *         send (sticky: every later write verb returns it), -NP_ECONCURRENT, -NP_ENOTOPEN, -EINVAL,
+ *         -ENOMEM.
  */
-NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p); /* n contiguous bytes to fill */
-NP_API int np_conn_trim(struct np_conn *c, size_t n);                  /* keep the first n unflushed bytes */
-NP_API size_t np_conn_pending(struct np_conn *c);                      /* unflushed bytes */
-NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n);  /* copies */
+/* n contiguous bytes to fill */
+NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p);
+/* keep the first n unflushed bytes */
+NP_API int np_conn_trim(struct np_conn *c, size_t n);
+NP_API size_t np_conn_pending(struct np_conn *c);                     /* unflushed bytes */
+NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n); /* copies */
 /* By reference: done(arg) once, when the last reference goes; it may not park or call np_conn_*. */
-NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg);
+NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *),
+			     void *arg);
 /*
- * The same, inserted before the last @remain unflushed bytes: what was reserved for a trailer stays behind it.
+ * The same, inserted before the last @remain unflushed bytes: what was reserved for a trailer stays
+ * behind it.
  * Return: also -EINVAL when less than @remain is unflushed. A refused call never calls done.
  */
-NP_API int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain, void (*done)(void *),
-				void *arg);
+NP_API int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain,
+				void (*done)(void *), void *arg);
 /*
  * Takes *b (sets NULL), zero copy; joins what is being built. What may be given is said at
  * np_linkbuf_append(). -EINVAL: the output of a connection, this one or another; *b is left alone.
@@ -115,7 +124,8 @@ NP_API int np_conn_append(struct np_conn *c, struct np_linkbuf **b);
 /*
  * The output being built, for np_linkbuf_* writing verbs. np_linkbuf_flush() on it submits nothing.
  * It is not to be read, for its head may be submitted; np_linkbuf_append() does not take it, and
- * np_linkbuf_free() leaves it as it is. Lifetime: this handler call. NULL: where nothing can be written.
+ * np_linkbuf_free() leaves it as it is. Lifetime: this handler call. NULL: where nothing can be
+ * written.
  */
 NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
 
@@ -135,19 +145,21 @@ NP_API int np_conn_flush(struct np_conn *c);
 NP_API int np_conn_sync(struct np_conn *c);
 
 /*
- * np_conn_sendfile() - flush, then send @n bytes of file @fd from @off on, through no buffer of ours
+ * np_conn_sendfile() - flush, then send @n bytes of file @fd from @off on, through no buffer of
+ * ours
  *
  * Parks until the kernel has every byte, so @fd may be closed afterwards; the file's own offset
  * does not move. What np_conn_send() brings meanwhile comes behind the file. Reading a file that is
  * not in the page cache blocks the poller's thread: that is sendfile(2).
  *
- * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was said),
- * the peer has been promised bytes that cannot come: the connection will end with RST, so
+ * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was
+ * said), the peer has been promised bytes that cannot come: the connection will end with RST, so
  * that nobody takes the part for the whole, and the error sticks.
  *
  * May park: yes. Lifetime: @fd is borrowed for the call.
- * Return: 0; -EINVAL, -EBADF and the like from sendfile(2): nothing of the file was sent, and
- *         what was flushed before it is on its way; -ENODATA: the file was too short; else as np_conn_sync().
+ * Return: 0; -EINVAL, -EBADF and the like from sendfile(2): nothing of the file was sent, and what
+ *         was flushed before it is on its way; -ENODATA: the file was too short; else as
+ *         np_conn_sync().
  */
 NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
 
@@ -158,8 +170,9 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
  * means taken (*b is NULL); if the connection dies first its memory and done() are given back.
  * Thread: any, with a reference. May park: no.
  * A message above send_high is taken where nothing is queued.
- * Return: 0; -EAGAIN (send_high bytes would be queued), -NP_ECLOSED, -NP_ENOTOPEN, -NP_ETOOLONG (2 GiB), -EINVAL
- *         (NULL, or the buffer of a connection: np_conn_in(), np_conn_out()) leave *b alone.
+ * Return: 0; -EAGAIN (send_high bytes would be queued), -NP_ECLOSED, -NP_ENOTOPEN, -NP_ETOOLONG (2
+ *         GiB), -EINVAL (NULL, or the buffer of a connection: np_conn_in(), np_conn_out()) leave *b
+ *         alone.
  */
 NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 
@@ -223,8 +236,8 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
 /*
  * np_conn_detach() - take the descriptor out of the library
  *
- * on_close runs; the fd stays open and O_NONBLOCK and is the caller's; *ret_in (may be NULL: dropped)
- * gets what was read and not consumed.
+ * on_close runs; the fd stays open and O_NONBLOCK and is the caller's; *ret_in (may be NULL:
+ * dropped) gets what was read and not consumed.
  * Return: 0; -EBUSY with unsent output or another fiber parked; -NP_ECLOSED, -NP_ENOTOPEN, -ENOMEM.
  */
 NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in);
@@ -258,7 +271,8 @@ NP_API bool np_conn_is_active(struct np_conn *c);
  */
 NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);
 NP_API int np_conn_set_write_timeout(struct np_conn *c, int ms);
-/* CLOCK_MONOTONIC nanoseconds, 0 = none; overrides the timeout; wakes a fiber already waiting. -ENOMEM */
+/* CLOCK_MONOTONIC nanoseconds, 0 = none; overrides the timeout; wakes a fiber already waiting.
+ * -ENOMEM */
 NP_API int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns);
 NP_API int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns);
 /*
@@ -287,7 +301,8 @@ NP_API int np_conn_set_request_timeout(struct np_conn *c, int ms);
  */
 NP_API int np_conn_set_linger(struct np_conn *c, int ms);
 /*
- * np_conn_set_min_rate() - down to which rate, in bytes a second, a steady reader keeps its connection
+ * np_conn_set_min_rate() - down to which rate, in bytes a second, a steady reader keeps its
+ * connection
  *
  * It acknowledges in steps, for its kernel opens the window only when a part of its buffer is free.
  * Idle timeout, write timeout and linger let it do nothing for their own time and, beyond that, as
@@ -317,27 +332,32 @@ NP_API void np_conn_resume_read(struct np_conn *c);
  */
 NP_API int np_conn_cancel_on_leave(struct np_conn *c, bool on);
 /* Takes effect at the next call, at once when input is waiting. -ENOMEM. */
-NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg);
-/* LIFO, before on_close, fd still open. Return: 0; -EINVAL: no fn; -NP_ECLOSED after close began; -ENOMEM. */
-NP_API int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
+NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *),
+				  void *arg);
+/* LIFO, before on_close, fd still open. Return: 0; -EINVAL: no fn; -NP_ECLOSED after close began;
+ * -ENOMEM. */
+NP_API int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *),
+				      void *arg);
 NP_API void np_conn_set_data(struct np_conn *c, void *data);
 NP_API void *np_conn_data(struct np_conn *c);
 /*
  * np_conn_set_tag() - what the handler that runs is about to do, for log lines about it
  *
- * All routes of a router are one function. Where one keeps the thread (np_pollers_opts.hog_ms), the line names the
- * function, the tag and the connection; each function with each tag is named once a minute. It holds until it is set
- * again, or the next handler begins; a handler that waits keeps it. NULL: none. It costs a store.
+ * All routes of a router are one function. Where one keeps the thread (np_pollers_opts.hog_ms), the
+ * line names the function, the tag and the connection; each function with each tag is named once a
+ * minute. It holds until it is set again, or the next handler begins; a handler that waits keeps
+ * it. NULL: none. It costs a store.
  *
- * Thread: owner, in a handler of c. Lifetime: @tag is borrowed until np_pollers_free(): a literal, or a route's name.
+ * Thread: owner, in a handler of c. Lifetime: @tag is borrowed until np_pollers_free(): a literal,
+ * or a route's name.
  */
 NP_API void np_conn_set_tag(struct np_conn *c, const char *tag);
 /* Borrowed: not to be closed, read or written. -1 once closed. */
 NP_API int np_conn_fd(struct np_conn *c);
 /*
  * Looked up at each call. An IPv4 peer of a dual-stack listener is AF_INET, never ::ffff:1.2.3.4.
- * The peer's is known until on_close has returned, also if it has reset the connection, be it before it was
- * accepted. Return: 0; -NP_ECLOSED; what getsockname(2)/getpeername(2) says.
+ * The peer's is known until on_close has returned, also if it has reset the connection, be it
+ * before it was accepted. Return: 0; -NP_ECLOSED; what getsockname(2)/getpeername(2) says.
  */
 NP_API int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
 NP_API int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);

@@ -2,8 +2,8 @@
 /*
  * handlers: what the library calls for a connection
  *
- * Which handler may run depends on where the connection stands. At most one runs or waits on its fiber at a time; on_disconnect
- * alone may come while on_request waits.
+ * Which handler may run depends on where the connection stands. At most one runs or waits on its
+ * fiber at a time; on_disconnect alone may come while on_request waits.
  *
  *   state        handlers that run in it                leaves it by
  *   new          on_prepare                             0 -> connecting;  nonzero -> gone, no further handler;
@@ -20,8 +20,8 @@
  *   gone         none; np_conn_error() and the like     last np_conn_unref() -> freed
  *                still answer
  *
- * on_disconnect is for the peer's leaving only, before this side closed: never after a close of one's own, never
- * before on_connect has ended, never after a close callback.
+ * on_disconnect is for the peer's leaving only, before this side closed: never after a close of
+ * one's own, never before on_connect has ended, never after a close callback.
  */
 #ifndef NETPOLL_HANDLERS_H
 #define NETPOLL_HANDLERS_H
@@ -45,17 +45,18 @@ struct np_handlers {
 	/* Fiber, once, before any on_request; the server may speak first. < 0 closes. */
 	int (*on_connect)(struct np_conn *c, void *arg);
 	/*
-	 * Fiber, one at a time for each connection, called while there is input and it makes progress;
-	 * one that returns without consuming anything is called again when new bytes arrived, or once
-	 * more at EOF. < 0 closes; 0 goes on; > 0 is reserved.
+	 * Fiber, one at a time for each connection, called while there is input and it makes
+	 * progress; one that returns without consuming anything is called again when new bytes
+	 * arrived, or once more at EOF. < 0 closes; 0 goes on; > 0 is reserved.
 	 */
 	int (*on_request)(struct np_conn *c, void *arg);
 	/*
-	 * Owner. FIN or reset by the peer, never this side's own close; never before on_connect ended; may
-	 * interleave with a parked on_request. np_conn_error() says which. May park: no.
+	 * Owner. FIN or reset by the peer, never this side's own close; never before on_connect
+	 * ended; may interleave with a parked on_request. np_conn_error() says which. May park: no.
 	 */
 	void (*on_disconnect)(struct np_conn *c, void *arg);
-	/* Owner, exactly once, last; no fiber is inside; fd still open, input still readable. May park: no. */
+	/* Owner, exactly once, last; no fiber is inside; fd still open, input still readable. May
+	 * park: no. */
 	void (*on_close)(struct np_conn *c, void *arg);
 };
 

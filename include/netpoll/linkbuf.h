@@ -49,8 +49,8 @@ NP_API int np_linkbuf_new(size_t hint, struct np_linkbuf **ret);
 /*
  * np_linkbuf_free() - give back the buffer and every block that only it holds
  *
- * Slices of it live on. Takes NULL, and leaves np_conn_out() as it is. Unread and unflushed bytes are dropped, and done() of every
- * write_ref() that nobody else shares runs before this returns.
+ * Slices of it live on. Takes NULL, and leaves np_conn_out() as it is. Unread and unflushed bytes
+ * are dropped, and done() of every write_ref() that nobody else shares runs before this returns.
  * Thread: any that holds it; it need not be the one that filled it.
  */
 NP_API void np_linkbuf_free(struct np_linkbuf *b);
@@ -91,7 +91,8 @@ NP_API int np_linkbuf_skip(struct np_linkbuf *b, size_t n);
  * Return: 0, -NP_ESHORT (no @delim yet, and fewer than @max bytes are here), -NP_ETOOLONG (none
  *         within @max), -EINVAL (@max is 0), -ENOMEM.
  */
-NP_API int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p, size_t *ret_n);
+NP_API int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p,
+			    size_t *ret_n);
 
 /* np_linkbuf_copy() - consume @n bytes into memory of the caller's. Return: 0, -NP_ESHORT. */
 NP_API int np_linkbuf_copy(struct np_linkbuf *b, void *dst, size_t n);
@@ -126,7 +127,7 @@ NP_API int np_linkbuf_slice(struct np_linkbuf *b, size_t n, struct np_linkbuf **
  */
 NP_API void np_linkbuf_release(struct np_linkbuf *b);
 
-/* ------------------------------------------------------------------ writing: unseen until flush() */
+/* ---------------------------------------------------------------- writing: unseen until flush() */
 
 /*
  * np_linkbuf_reserve() - @n contiguous bytes to fill
@@ -159,10 +160,12 @@ NP_API int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n);
  * Lifetime: @p must stay as it is until @done.
  * Return: 0, -ENOMEM.
  */
-NP_API int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*done)(void *arg), void *arg);
+NP_API int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n,
+				void (*done)(void *arg), void *arg);
 
 /*
- * np_linkbuf_write_direct() - insert @n bytes of the caller's before the last @remain unflushed ones
+ * np_linkbuf_write_direct() - insert @n bytes of the caller's before the last @remain unflushed
+ * ones
  *
  * For a payload that belongs inside a reserved frame: reserve head and trailer in one, then insert
  * the payload between. Any number of times; the pointers of reserve() stay valid.
@@ -189,7 +192,7 @@ NP_API int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other);
 /* np_linkbuf_flush() - let readers see what was written. Return: 0. */
 NP_API int np_linkbuf_flush(struct np_linkbuf *b);
 
-/* ------------------------------------------------------------------ towards other sources and sinks */
+/* -------------------------------------------------------------- towards other sources and sinks */
 
 /*
  * np_linkbuf_iov() - where the readable bytes lie, for writev(2) and the like

@@ -20,11 +20,11 @@
 #define NP_OPTS(name, ...) (&(struct name){ .sz = sizeof(struct name), __VA_ARGS__ })
 
 /* np_<name>_init(): everything zero but the size. Inline: the size is the caller's. */
-#define NP_OPTS_INIT(name)                                      \
-	static inline void name##_init(struct name *o)          \
-	{                                                       \
-		memset(o, 0, sizeof *o);                        \
-		o->sz = sizeof *o;                              \
+#define NP_OPTS_INIT(name)                             \
+	static inline void name##_init(struct name *o) \
+	{                                              \
+		memset(o, 0, sizeof *o);               \
+		o->sz = sizeof *o;                     \
 	}
 
 #endif

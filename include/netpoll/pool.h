@@ -2,16 +2,18 @@
 /*
  * pool: connections to one target that are used again
  *
- * What a reader would get wrong: a connection belongs to a poller, so each poller has a pool of its own, and all
- * limits are for each poller. In exchange nothing is shared: getting and putting touch no other thread's memory.
+ * What a reader would get wrong: a connection belongs to a poller, so each poller has a pool of its
+ * own, and all limits are for each poller. In exchange nothing is shared: getting and putting touch
+ * no other thread's memory.
  *
- * A connection is used again only where its user says so: np_conn_reusable(), once the last byte of the last answer has
- * been taken. An answer that comes after its reader gave up would be read by the next caller as its own, and so on
- * for ever; whether one is still to come only the protocol knows.
+ * A connection is used again only where its user says so: np_conn_reusable(), once the last byte of
+ * the last answer has been taken. An answer that comes after its reader gave up would be read by
+ * the next caller as its own, and so on for ever; whether one is still to come only the protocol
+ * knows.
  *
- * np_pool_get() reads an idle connection once more before it gives it out. One that the peer has ended, or on which
- * it has said something unasked, is not given out. A FIN that is still on its way cannot be known: a caller that
- * gets NP_EEOF for the first answer may try again.
+ * np_pool_get() reads an idle connection once more before it gives it out. One that the peer has
+ * ended, or on which it has said something unasked, is not given out. A FIN that is still on its
+ * way cannot be known: a caller that gets NP_EEOF for the first answer may try again.
  */
 #ifndef NETPOLL_POOL_H
 #define NETPOLL_POOL_H
@@ -33,7 +35,8 @@ struct np_pool_opts {
 	unsigned max_open; /* connections, lent and idle ones and dials under way; 0: no limit */
 	unsigned max_idle; /* what is given back beyond that is closed; 64 */
 	int idle_ms;       /* an idle connection is closed after that; 60 000; -1: never */
-	int wait_ms;       /* how long np_pool_get() waits at max_open, before it dials; 0: no limit */
+	/* how long np_pool_get() waits at max_open, before it dials; 0: no limit */
+	int wait_ms;
 	int dial_ms;       /* np_dial_opts.timeout_ms */
 	const char *local; /* likewise; copied */
 	int no_delay_off;  /* likewise */
@@ -44,11 +47,12 @@ NP_OPTS_INIT(np_pool_opts)
 /*
  * np_pool_new() - a pool of connections to @address from the pollers of @p; dials nothing yet
  *
- * @network and @address as np_dial() takes them. Thread: any. Lifetime: strings and *o are copied; freed by
- * np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a negative number; -E2BIG, -ENOMEM.
+ * @network and @address as np_dial() takes them. Thread: any. Lifetime: strings and *o are copied;
+ * freed by np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a negative
+ * number; -E2BIG, -ENOMEM.
  */
-NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *address, const struct np_pool_opts *o,
-		       struct np_pool **ret);
+NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *address,
+		       const struct np_pool_opts *o, struct np_pool **ret);
 /*
  * np_pool_free() - close the idle connections, and end the waits with -ECANCELED
  *
@@ -57,36 +61,40 @@ NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *ad
  */
 NP_API int np_pool_free(struct np_pool **pool);
 /*
- * np_pool_get() - a connection that is open, with nothing read, nothing to be sent and no answer owed
+ * np_pool_get() - a connection that is open, with nothing read, nothing to be sent and no answer
+ * owed
  *
- * The one that was given back last; if there is none, a dial; at max_open, who waits longest is served
- * first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it back.
+ * The one that was given back last; if there is none, a dial; at max_open, who waits longest is
+ * served first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it
+ * back.
  *
  * Thread: fiber. May park: yes.
- * Return: 0; -ETIMEDOUT: wait_ms, or the fiber's deadline; -EPERM: this is no poller of the pool's; -ECANCELED, -NP_ENOTFIBER; what
- *         np_dial() says.
+ * Return: 0; -ETIMEDOUT: wait_ms, or the fiber's deadline; -EPERM: this is no poller of the pool's;
+ *         -ECANCELED, -NP_ENOTFIBER; what np_dial() says.
  */
 NP_API int np_pool_get(struct np_pool *pool, struct np_conn **ret);
 /*
  * np_conn_reusable() - the exchange on @c is over: the next user may have it
  *
- * Holds until another byte moves. Refused where an answer may still come: a verb has failed on @c since
- * np_pool_get() (timed out, cancelled, too long ...), the last byte that moved went out, something is unread or unsent, or
- * another fiber is inside. So a protocol whose requests are not answered has no use for a pool.
+ * Holds until another byte moves. Refused where an answer may still come: a verb has failed on @c
+ * since np_pool_get() (timed out, cancelled, too long ...), the last byte that moved went out,
+ * something is unread or unsent, or another fiber is inside. So a protocol whose requests are not
+ * answered has no use for a pool.
  *
  * Thread: owner. May park: no.
- * Return: 0; -EBUSY; what the verb that failed first returned; -NP_ECLOSED, -NP_EEOF, -ECONNRESET ...: it has
- *         ended, and why; -EINVAL: it is not lent by a pool.
+ * Return: 0; -EBUSY; what the verb that failed first returned; -NP_ECLOSED, -NP_EEOF, -ECONNRESET
+ *         ...: it has ended, and why; -EINVAL: it is not lent by a pool.
  */
 NP_API int np_conn_reusable(struct np_conn *c);
 /*
  * np_pool_put() - give a connection back; *c is NULL then
  *
- * Any connection of the pool's, whatever became of it. It is kept where np_conn_reusable() was called after its last
- * byte and would still return 0, and closed otherwise. So there is one way out of every error: put. Timeouts
- * and deadlines that were set are forgotten; other settings stay.
+ * Any connection of the pool's, whatever became of it. It is kept where np_conn_reusable() was
+ * called after its last byte and would still return 0, and closed otherwise. So there is one way
+ * out of every error: put. Timeouts and deadlines that were set are forgotten; other settings stay.
  *
- * Thread: owner. May park: no. Return: 0; -EINVAL: not of this pool, or given back already: *c stays.
+ * Thread: owner. May park: no. Return: 0; -EINVAL: not of this pool, or given back already: *c
+ * stays.
  */
 NP_API int np_pool_put(struct np_pool *pool, struct np_conn **c);
 /*

@@ -32,46 +32,53 @@ struct np_server;
 /* Zero means the default. */
 struct np_server_opts {
 	size_t sz;
-	int steer;             /* NP_STEER_AUTO, _REQUIRED, _OFF: see steer.h */
-	const char *service;   /* pinned service to join; NULL: none, a private program */
-	const char *policy;    /* NULL: the service's, or "auto" for a private program */
-	int backlog;           /* 4096; the kernel caps it at net.core.somaxconn */
-	int read_timeout_ms;   /* none */
-	int write_timeout_ms;  /* none */
-	int idle_timeout_ms;   /* none */
-	int linger_ms;         /* 1000: how long a peer may do nothing behind our close; -1: for ever; NP_NOW */
-	size_t in_high;        /* 256 KiB: input buffered before reading stops */
-	size_t in_max;         /* 64 MiB: the longest wait for contiguous bytes */
-	size_t out_high;       /* 1 MiB: output unsent before np_conn_flush() parks */
-	size_t send_high;      /* 16 MiB: np_conn_send() bytes queued before -EAGAIN */
-	int half_open;         /* nonzero: the peer's FIN alone does not close */
-	int hang_ms;           /* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
-	int no_rescue;         /* nonzero: what a hanging poller has queued stays with it */
-	int no_delay_off;      /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+	int steer;            /* NP_STEER_AUTO, _REQUIRED, _OFF: see steer.h */
+	const char *service;  /* pinned service to join; NULL: none, a private program */
+	const char *policy;   /* NULL: the service's, or "auto" for a private program */
+	int backlog;          /* 4096; the kernel caps it at net.core.somaxconn */
+	int read_timeout_ms;  /* none */
+	int write_timeout_ms; /* none */
+	int idle_timeout_ms;  /* none */
+	/* 1000: how long a peer may do nothing behind our close; -1: for ever; NP_NOW */
+	int linger_ms;
+	size_t in_high;   /* 256 KiB: input buffered before reading stops */
+	size_t in_max;    /* 64 MiB: the longest wait for contiguous bytes */
+	size_t out_high;  /* 1 MiB: output unsent before np_conn_flush() parks */
+	size_t send_high; /* 16 MiB: np_conn_send() bytes queued before -EAGAIN */
+	int half_open;    /* nonzero: the peer's FIN alone does not close */
+	/* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
+	int hang_ms;
+	int no_rescue; /* nonzero: what a hanging poller has queued stays with it */
+	/* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+	int no_delay_off;
 	/*
-	 * 0: no bound. What buffers, waiting handlers and connections may take together, divided among the pollers:
-	 * at least a megabyte for each. Near it, connections that hold something are not read for some turns; what is cached
-	 * goes back; then the connections that hold most unfinished input or untaken output are reset (-ENOBUFS),
-	 * until there is room. Not counted: memory of the handlers' own, buffers that other threads have made, and
-	 * a message above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
+	 * 0: no bound. What buffers, waiting handlers and connections may take together, divided
+	 * among the pollers: at least a megabyte for each. Near it, connections that hold something
+	 * are not read for some turns; what is cached goes back; then the connections that hold
+	 * most unfinished input or untaken output are reset (-ENOBUFS), until there is room. Not
+	 * counted: memory of the handlers' own, buffers that other threads have made, and a message
+	 * above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
 	 */
 	size_t memory_max;
-	/* As np_pollers_opts has it, for a server on pollers of its own; those of the caller have theirs: not used. */
+	/* As np_pollers_opts has it, for a server on pollers of its own; those of the caller have
+	 * theirs: not used. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 	/*
-	 * Its workers in the service are NAME/poller-0 and so on: at most NP_SERVER_NAME_MAX bytes, and another in each
-	 * process that shares the service. NULL: program and process number, "echo-4711".
+	 * Its workers in the service are NAME/poller-0 and so on: at most NP_SERVER_NAME_MAX bytes,
+	 * and another in each process that shares the service. NULL: program and process number,
+	 * "echo-4711".
 	 */
 	const char *name;
 	/*
-	 * 0, -1: no bound. Open connections at most, divided among the pollers: one for each at least. A poller that has its
-	 * share accepts no more, and steering passes it over where others have room; new clients wait in the kernel's
-	 * queue. It goes on when a sixteenth of its share has been closed.
+	 * 0, -1: no bound. Open connections at most, divided among the pollers: one for each at
+	 * least. A poller that has its share accepts no more, and steering passes it over where
+	 * others have room; new clients wait in the kernel's queue. It goes on when a sixteenth of
+	 * its share has been closed.
 	 */
 	int max_conns;
 	int request_timeout_ms; /* none; -1: none. np_conn_set_request_timeout() */
-	int min_rate;          /* 10240 bytes a second; -1: none. np_conn_set_min_rate() */
+	int min_rate;           /* 10240 bytes a second; -1: none. np_conn_set_min_rate() */
 };
 
 NP_OPTS_INIT(np_server_opts)
@@ -80,8 +87,9 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a poller, max_conns below
- *         one a poller, a longer name), -E2BIG (options of a newer header with fields set), -ENOMEM, and what np_pollers_start() says.
+ * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a
+ *         poller, max_conns below one a poller, a longer name), -E2BIG (options of a newer header
+ *         with fields set), -ENOMEM, and what np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 			 const struct np_server_opts *o, struct np_server **ret);
@@ -90,54 +98,57 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * np_server_listen() - one address; several for each server
  *
  * @network "tcp", "tcp4", "tcp6", "unix"; @address "1.2.3.4:80", "[::1]:80", ":80" (dual-stack),
- * "/path", "@abstract". Port 0: the first socket picks, its siblings follow; np_server_addr() tells. TCP
- * addresses get a listener for each poller, unix ones one that all pollers share. From here on the
- * kernel queues connections; they are accepted from np_server_start() on.
+ * "/path", "@abstract". Port 0: the first socket picks, its siblings follow; np_server_addr()
+ * tells. TCP addresses get a listener for each poller, unix ones one that all pollers share. From
+ * here on the kernel queues connections; they are accepted from np_server_start() on.
  *
  * "0.0.0.0:80" and "[::]:80" go together, in either order: IPv4 goes to the first.
  *
- * A dead unix socket of this user, which nobody listens on, is replaced. Whatever else is at the path (a file, a
- * symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE. PATH.lock is made beside it, with
- * mode 0600, and stays: of two servers that start at once one listens. It is held for moments only, here and at
- * the stop, which removes the file if it is still this server's own. A server that knows no such lock may
- * still come in between.
- * Return: 0; -EINVAL, -ENODEV (a zone that is no interface), -EAFNOSUPPORT, -NP_EUNSUPPORTED, -NP_ERESOLVE (literal addresses only),
- *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; of a path and its lock: -ENOENT, -ENOTDIR,
- *         -ENAMETOOLONG, and what else bind(2) and open(2) say; -ENOSPC (workers or groups of the service are used
- *         up), -EBUSY after start; with NP_STEER_REQUIRED what kept the program away.
- *         np_server_error() has the sentence.
+ * A dead unix socket of this user, which nobody listens on, is replaced. Whatever else is at the
+ * path (a file, a symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE.
+ * PATH.lock is made beside it, with mode 0600, and stays: of two servers that start at once one
+ * listens. It is held for moments only, here and at the stop, which removes the file if it is still
+ * this server's own. A server that knows no such lock may still come in between.
+ * Return: 0; -EINVAL, -ENODEV (a zone that is no interface), -EAFNOSUPPORT, -NP_EUNSUPPORTED,
+ *         -NP_ERESOLVE (literal addresses only), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; of a path
+ *         and its lock: -ENOENT, -ENOTDIR, -ENAMETOOLONG, and what else bind(2) and open(2) say;
+ *         -ENOSPC (workers or groups of the service are used up), -EBUSY after start; with
+ *         NP_STEER_REQUIRED what kept the program away. np_server_error() has the sentence.
  */
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
 /*
- * A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. Its options stay as they are, other
- * holders accept from it as well: what it accepts here gets TCP_NODELAY each. -EINVAL: not listening.
+ * A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. Its options
+ * stay as they are, other holders accept from it as well: what it accepts here gets TCP_NODELAY
+ * each. -EINVAL: not listening.
  */
 NP_API int np_server_listen_fd(struct np_server *s, int *fd);
 /*
  * np_server_listen_inherited() - the sockets that systemd hands over: sd_listen_fds(3)
  *
- * Those of LISTEN_FDS, if LISTEN_PID is this process; each is taken as by np_server_listen_fd(). The environment
- * stays as it is: once only. Return: how many, 0 where there are none; as np_server_listen_fd(), and then
- * those before it listen already.
+ * Those of LISTEN_FDS, if LISTEN_PID is this process; each is taken as by np_server_listen_fd().
+ * The environment stays as it is: once only. Return: how many, 0 where there are none; as
+ * np_server_listen_fd(), and then those before it listen already.
  */
 NP_API int np_server_listen_inherited(struct np_server *s);
 /* The address of the @i-th listen call, port resolved. -EINVAL. */
-NP_API int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, socklen_t *ret_len);
+NP_API int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret,
+			  socklen_t *ret_len);
 /* Text of the last failed call on this server, "" before. Lifetime: until the next call. */
 NP_API const char *np_server_error(struct np_server *s);
 
-/* Return: 0; -EINVAL (no address), -EALREADY, -ECANCELED (a stop came first, of it or of the pollers), -ENOMEM. */
+/* Return: 0; -EINVAL (no address), -EALREADY, -ECANCELED (a stop came first, of it or of the
+ * pollers), -ENOMEM. */
 NP_API int np_server_start(struct np_server *s);
 
 /*
  * np_server_stop() - serve what came before, then end
  *
- * Connections that are queued when the stop begins are accepted (up to max_conns), and every byte then in our receive
- * queues is served. A client whose connection stands, and which has not sent its first byte by then, is idle: it is closed
- * and has to ask again. Idle
- * connections close; the others get until @timeout_ms (0: no limit), then are reset and counted in
- * *ret_forced (may be NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep()
- * and the like, -ECANCELED. Before start it makes start fail. A second call returns 0.
+ * Connections that are queued when the stop begins are accepted (up to max_conns), and every byte
+ * then in our receive queues is served. A client whose connection stands, and which has not sent
+ * its first byte by then, is idle: it is closed and has to ask again. Idle connections close; the
+ * others get until @timeout_ms (0: no limit), then are reset and counted in *ret_forced (may be
+ * NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep() and the
+ * like, -ECANCELED. Before start it makes start fail. A second call returns 0.
  * Return: 0; -ETIMEDOUT when handlers still do not return: they are logged with their addresses,
  *         np_server_error() says how many, nothing is freed under them; call again;
  *         -EDEADLK on a poller's thread.
@@ -146,8 +157,8 @@ NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_for
 /*
  * np_server_stop_async() - np_server_stop() on a thread of its own, then @fn with what it returned
  *
- * For handlers and signal loops, which must not block. @fn (may be NULL) is the last that this call does: it
- * may free the server, and signal whoever waits for the end.
+ * For handlers and signal loops, which must not block. @fn (may be NULL) is the last that this call
+ * does: it may free the server, and signal whoever waits for the end.
  * Thread: any, a poller's too. Lifetime: s stays until @fn has been called. May park: no.
  * Return: 0; -EAGAIN, -ENOMEM: no thread could be had, and @fn is not called.
  */
@@ -161,25 +172,31 @@ struct np_server_stats {
 	uint64_t accepted, closed, conns; /* over all pollers */
 	unsigned pollers;
 	uint64_t at_limit; /* how often a poller had its share of max_conns */
-	uint64_t shed;     /* connections that waited to be accepted and were reset: no descriptors for a second */
+	/* connections that waited to be accepted and were reset: no descriptors for a second */
+	uint64_t shed;
 	uint64_t memory_closed; /* reset at memory_max */
-	uint64_t handler_errors; /* on_connect and on_request that returned < 0, the peer's leaving apart */
-	uint64_t cut;            /* ended with flushed bytes that the kernel had not taken: TCP peers saw RST */
+	/* on_connect and on_request that returned < 0, the peer's leaving apart */
+	uint64_t handler_errors;
+	/* ended with flushed bytes that the kernel had not taken: TCP peers saw RST */
+	uint64_t cut;
 };
 NP_OPTS_INIT(np_server_stats)
 /*
- * np_server_stats(), np_server_poller_stats(), np_server_steering(), np_server_listener_kind() - facts
+ * np_server_stats(), np_server_poller_stats(), np_server_steering(), np_server_listener_kind() -
+ * facts
  *
  * Beside any other call but np_server_free(). After the stop they say what was then.
- * np_server_poller_stats(): accepted by, and open on, one poller. np_server_steering(): how the TCP listeners are
- * steered, and why not better. np_server_listener_kind(): "steered", "shared" (unix, inherited) or "hash" for the
- * @i-th listen call, "" where there is none: static text.
+ * np_server_poller_stats(): accepted by, and open on, one poller. np_server_steering(): how the TCP
+ * listeners are steered, and why not better. np_server_listener_kind(): "steered", "shared" (unix,
+ * inherited) or "hash" for the @i-th listen call, "" where there is none: static text.
  *
  * Thread: any. May park: no.
- * Return: 0; -EINVAL: ret->sz is not set, no such poller; -NP_EUNSUPPORTED: no TCP address was listened on yet.
+ * Return: 0; -EINVAL: ret->sz is not set, no such poller; -NP_EUNSUPPORTED: no TCP address was
+ * listened on yet.
  */
 NP_API int np_server_stats(struct np_server *s, struct np_server_stats *ret);
-NP_API int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns);
+NP_API int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted,
+				  uint64_t *ret_conns);
 NP_API int np_server_steering(struct np_server *s, struct np_steer_info *ret);
 NP_API const char *np_server_listener_kind(struct np_server *s, int i);
 NP_API struct np_pollers *np_server_pollers(struct np_server *s);

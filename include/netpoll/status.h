@@ -20,19 +20,21 @@ extern "C" {
 #endif
 
 enum np_status {
-	NP_ECLOSED       = 0x101, /* closed by this side */
-	NP_EREADTIMEOUT  = 0x102, /* read timeout or deadline passed */
-	NP_EDIALTIMEOUT  = 0x103, /* no connection within the dial timeout */
-	NP_ENOTOPEN      = 0x104, /* on_prepare still runs: nothing can be read or written yet */
-	NP_EUNSUPPORTED  = 0x105, /* this kind of descriptor or network cannot do that */
-	NP_EEOF          = 0x106, /* the peer sent FIN and its last byte has been read */
+	NP_ECLOSED = 0x101,       /* closed by this side */
+	NP_EREADTIMEOUT = 0x102,  /* read timeout or deadline passed */
+	NP_EDIALTIMEOUT = 0x103,  /* no connection within the dial timeout */
+	NP_ENOTOPEN = 0x104,      /* on_prepare still runs: nothing can be read or written yet */
+	NP_EUNSUPPORTED = 0x105,  /* this kind of descriptor or network cannot do that */
+	NP_EEOF = 0x106,          /* the peer sent FIN and its last byte has been read */
 	NP_EWRITETIMEOUT = 0x107, /* the kernel did not take the output in time */
-	NP_ECONCURRENT   = 0x108, /* another fiber is reading, or writing, this connection */
-	NP_ETOOLONG      = 0x109, /* more than the given or configured maximum */
-	NP_ESHORT        = 0x10A, /* fewer bytes than asked for; nothing changed */
-	NP_ENOTFIBER     = 0x10B, /* this call may have to park, and this is no fiber */
-	NP_ERESOLVE      = 0x10C, /* there is no such name, or it has no address of this kind: trying again is no use */
-	NP_ERESOLVEAGAIN = 0x10D, /* no name server answered, or none knew (SERVFAIL): trying again may be */
+	NP_ECONCURRENT = 0x108,   /* another fiber is reading, or writing, this connection */
+	NP_ETOOLONG = 0x109,      /* more than the given or configured maximum */
+	NP_ESHORT = 0x10A,        /* fewer bytes than asked for; nothing changed */
+	NP_ENOTFIBER = 0x10B,     /* this call may have to park, and this is no fiber */
+	/* there is no such name, or it has no address of this kind: trying again is no use */
+	NP_ERESOLVE = 0x10C,
+	/* no name server answered, or none knew (SERVFAIL): trying again may be */
+	NP_ERESOLVEAGAIN = 0x10D,
 };
 
 /*

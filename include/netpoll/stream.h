@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * stream: the verbs of linkbuf.h over whatever can be read and written: a file, a pipe, a TLS session
+ * stream: the verbs of linkbuf.h over whatever can be read and written: a file, a pipe, a TLS
+ * session
  *
  *	static ssize_t file_readv(void *arg, const struct iovec *iov, int n)
  *	{
@@ -53,7 +54,8 @@ struct np_stream_io {
 	ssize_t (*readv)(void *arg, const struct iovec *iov, int n);
 	ssize_t (*writev)(void *arg, const struct iovec *iov, int n);
 	void (*close)(void *arg); /* once, from np_stream_free(); may be NULL */
-	size_t chunk;  /* readv is asked for at least this much; 0: 16 KiB; 1: for no more than the verb needs */
+	/* readv is asked for at least this much; 0: 16 KiB; 1: for no more than the verb needs */
+	size_t chunk;
 	size_t in_max; /* no verb waits for more than this; 0: no limit */
 };
 NP_OPTS_INIT(np_stream_io)
@@ -87,8 +89,8 @@ NP_API void np_stream_free(struct np_stream *s);
 NP_API int np_stream_wait(struct np_stream *s, size_t n);
 
 /*
- * These wait for their bytes as np_stream_wait() does, and do with them what the linkbuf verb of the
- * same name does.
+ * These wait for their bytes as np_stream_wait() does, and do with them what the linkbuf verb of
+ * the same name does.
  *
  * Lifetime: pointers until np_stream_release() or np_stream_free(). Who takes none (skip, copy,
  * dup, byte, slice, read) need not call release(): what they have read goes by itself.
@@ -107,9 +109,11 @@ NP_API int np_stream_slice(struct np_stream *s, size_t n, struct np_linkbuf **re
  *
  * Looks at each byte once, in however many pieces they arrive.
  * Lifetime: as np_stream_next().
- * Return: 0; -NP_ETOOLONG (none within @max, or within in_max); -EINVAL (@max is 0); as np_stream_wait().
+ * Return: 0; -NP_ETOOLONG (none within @max, or within in_max); -EINVAL (@max is 0); as
+ * np_stream_wait().
  */
-NP_API int np_stream_until(struct np_stream *s, char delim, size_t max, const void **ret_p, size_t *ret_n);
+NP_API int np_stream_until(struct np_stream *s, char delim, size_t max, const void **ret_p,
+			   size_t *ret_n);
 
 /*
  * np_stream_read() - like read(2): at least one byte, at most @cap
@@ -124,7 +128,8 @@ NP_API void np_stream_release(struct np_stream *s);
 /* np_stream_len() - bytes read ahead and not consumed. May park: no. Return: the count. */
 NP_API size_t np_stream_len(const struct np_stream *s);
 /*
- * np_stream_in() - the buffer behind the reading verbs: with the linkbuf verbs it is read, or taken over
+ * np_stream_in() - the buffer behind the reading verbs: with the linkbuf verbs it is read, or taken
+ * over
  *
  * May park: no. Lifetime: the stream's; not to be freed. Return: never NULL.
  */
@@ -142,7 +147,8 @@ NP_API int np_stream_reserve(struct np_stream *s, size_t n, void **ret_p);
 NP_API int np_stream_trim(struct np_stream *s, size_t n);
 NP_API int np_stream_write(struct np_stream *s, const void *p, size_t n);
 NP_API int np_stream_write_byte(struct np_stream *s, unsigned char c);
-NP_API int np_stream_write_ref(struct np_stream *s, const void *p, size_t n, void (*done)(void *arg), void *arg);
+NP_API int np_stream_write_ref(struct np_stream *s, const void *p, size_t n,
+			       void (*done)(void *arg), void *arg);
 NP_API int np_stream_write_direct(struct np_stream *s, const void *p, size_t n, size_t remain,
 				  void (*done)(void *arg), void *arg);
 NP_API int np_stream_append(struct np_stream *s, struct np_linkbuf **other);
@@ -160,7 +166,8 @@ NP_API size_t np_stream_pending(const struct np_stream *s);
 NP_API int np_stream_flush(struct np_stream *s);
 
 /*
- * np_stream_out() - the buffer behind the writing verbs; readable in it is what was flushed and not taken
+ * np_stream_out() - the buffer behind the writing verbs; readable in it is what was flushed and not
+ * taken
  *
  * May park: no. Lifetime: the stream's; not to be freed. Return: never NULL.
  */

@@ -3,18 +3,20 @@
  * sync: mutex, semaphore and condition for fibers, across pollers
  *
  * A fiber that has to wait parks, and its poller serves others; a plain thread, and a worker of
- * np_offload(), is blocked. Waiters are served in the order in which they came. What is given to a waiter
- * is its own at once: nobody overtakes it, and a wait that ends late but was served first is a success.
+ * np_offload(), is blocked. Waiters are served in the order in which they came. What is given to a
+ * waiter is its own at once: nobody overtakes it, and a wait that ends late but was served first is
+ * a success.
  *
- * Common to those that wait: @ms bounds the wait, 0: no limit; the fiber's deadline and a cancel end
- * it too (pollers.h). Thread: fiber, or a thread that is no poller's. May park: yes.
- * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ENOTFIBER: on a poller's own stack, whether or not it would have had to
- * wait; -EINVAL: negative @ms. What returns otherwise than 0 holds nothing.
+ * Common to those that wait: @ms bounds the wait, 0: no limit; the fiber's deadline and a cancel
+ * end it too (pollers.h). Thread: fiber, or a thread that is no poller's. May park: yes.
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ENOTFIBER: on a poller's own stack, whether or not it
+ * would have had to wait; -EINVAL: negative @ms. What returns otherwise than 0 holds nothing.
  *
- * Unless a call says otherwise: Thread: any. May park: no. Lifetime: each object belongs to no pollers, and
- * is freed when nobody is about to use it.
+ * Unless a call says otherwise: Thread: any. May park: no. Lifetime: each object belongs to no
+ * pollers, and is freed when nobody is about to use it.
  *
- * A lock of the system guards each object for a few instructions, never over a system call or a wait.
+ * A lock of the system guards each object for a few instructions, never over a system call or a
+ * wait.
  */
 #ifndef NETPOLL_SYNC_H
 #define NETPOLL_SYNC_H
@@ -36,7 +38,8 @@ NP_API int np_mutex_new(struct np_mutex **ret);
 NP_API int np_mutex_free(struct np_mutex *m);
 /* Return: as above; -EDEADLK: the caller holds it. */
 NP_API int np_mutex_lock(struct np_mutex *m, int ms);
-/* On a poller's own stack too; it is to be unlocked there before the function returns. Return: 0; -EBUSY; -EDEADLK. */
+/* On a poller's own stack too; it is to be unlocked there before the function returns. Return: 0;
+ * -EBUSY; -EDEADLK. */
 NP_API int np_mutex_trylock(struct np_mutex *m);
 /* Hands it to whoever waits longest. Return: 0; -EPERM: the caller does not hold it. */
 NP_API int np_mutex_unlock(struct np_mutex *m);
@@ -70,9 +73,9 @@ NP_API int np_cond_free(struct np_cond *c);
 /*
  * np_cond_wait() - unlock @m, wait to be signalled, lock it again
  *
- * In one step: a signal given under @m after the caller looked is not missed. @m is held again whatever
- * the result is, and that wait is neither cancelled nor late. Not every return means that what the caller
- * waits for is so: look again.
+ * In one step: a signal given under @m after the caller looked is not missed. @m is held again
+ * whatever the result is, and that wait is neither cancelled nor late. Not every return means that
+ * what the caller waits for is so: look again.
  *
  * Return: as above; -EPERM: the caller does not hold @m, and has not waited.
  */

@@ -21,9 +21,9 @@ struct holder {
 };
 
 struct apart {
-	size_t bytes; /* of data */
+	size_t bytes;              /* of data */
 	struct block_cache *cache; /* of the thread that took it, which is never freed; or NULL */
-	struct holder holder; /* linked under NP_BLOCK_HOLDERS */
+	struct holder holder;      /* linked under NP_BLOCK_HOLDERS */
 	alignas(64) struct block b;
 };
 
@@ -37,7 +37,9 @@ static struct apart *apart_of(struct holder *h)
 	return (struct apart *)((char *)h - offsetof(struct apart, holder));
 }
 
-/* The frames of whoever called this library: in its shared form it knows its own by their address. */
+/*
+ * The frames of whoever called this library: in its shared form it knows its own by their address.
+ */
 static void remember(struct holder *h)
 {
 	Dl_info us, them;
@@ -89,14 +91,15 @@ static void count(size_t n)
 	size_t was = atomic_load_explicit(&high, memory_order_relaxed);
 
 	atomic_fetch_add_explicit(n ? &blocks : &cells, 1, memory_order_relaxed);
-	while (held > was && !atomic_compare_exchange_weak_explicit(&high, &was, held, memory_order_relaxed,
-								    memory_order_relaxed))
+	while (held > was && !atomic_compare_exchange_weak_explicit(
+				     &high, &was, held, memory_order_relaxed, memory_order_relaxed))
 		;
 }
 
 struct block *apart_get(unsigned cls, size_t n)
 {
-	struct apart *a = n > SIZE_MAX - sizeof *a ? NULL : mem_alloc(sizeof *a + n, alignof(struct apart));
+	struct apart *a =
+		n > SIZE_MAX - sizeof *a ? NULL : mem_alloc(sizeof *a + n, alignof(struct apart));
 	struct block *b;
 
 	if (!a)
@@ -128,7 +131,8 @@ void apart_free(struct block *b)
 	if (mem_flags & NP_BLOCK_POISON)
 		memset(a + 1, NP_BLOCK_POISONED, a->bytes);
 	if (a->cache)
-		atomic_fetch_sub_explicit(&a->cache->loose, sizeof *a + a->bytes, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&a->cache->loose, sizeof *a + a->bytes,
+					  memory_order_relaxed);
 	atomic_fetch_sub_explicit(&bytes, a->bytes, memory_order_relaxed);
 	atomic_fetch_sub_explicit(a->bytes ? &blocks : &cells, 1, memory_order_relaxed);
 	mem_free(a, sizeof *a + a->bytes);
@@ -142,7 +146,8 @@ void apart_stats(struct np_block_stats *t)
 	t->bytes_high += atomic_load_explicit(&high, memory_order_relaxed);
 }
 
-static int report(struct holder *h, int (*fn)(const struct np_block_holder *holder, void *arg), void *arg)
+static int report(struct holder *h, int (*fn)(const struct np_block_holder *holder, void *arg),
+		  void *arg)
 {
 	struct apart *a = apart_of(h);
 	char **words = backtrace_symbols(h->stack, 1);

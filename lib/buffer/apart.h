@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * apart: blocks that are an allocation of their own: those above BLOCK_MAX, and all under np_block_debug()
+ * apart: blocks that are an allocation of their own: those above BLOCK_MAX, and all under
+ * np_block_debug()
  *
  * Their home is BLOCK_LOOSE, which is no cache's id, so every fast path passes them on to here.
  */

@@ -7,8 +7,9 @@
  *   shelf ◄── reclaim() ── returned                   returned ── settle() ──► span
  *   shelf ── over its limit, block_decay(), end of the thread ──► span ── all put ──► allocator
  *
- * A cache is never freed: the blocks of a thread that has ended still lead to it, and those who free
- * them must find it. The next thread that needs a cache gets the oldest such one, its debts included.
+ * A cache is never freed: the blocks of a thread that has ended still lead to it, and those who
+ * free them must find it. The next thread that needs a cache gets the oldest such one, its debts
+ * included.
  */
 #include "buffer/block.h"
 
@@ -24,10 +25,11 @@
 #include "netpoll/block.h"
 #include "sys/opts.h"
 
-#define CACHE_BYTES (8u << 20)  /* a shelf keeps at most this much, */
+#define CACHE_BYTES  (8u << 20) /* a shelf keeps at most this much, */
 #define CACHE_BLOCKS 4u         /* but this many whatever their size, */
-#define CACHE_CELLS 16384u      /* and this many bare headers */
-#define RETURN_BYTES (1u << 20) /* what others freed and the owner has not fetched goes to the spans above this */
+#define CACHE_CELLS  16384u     /* and this many bare headers */
+/* what others freed and the owner has not fetched goes to the spans above this */
+#define RETURN_BYTES (1u << 20)
 
 struct cache {
 	struct block_cache hot; /* the owner's */
@@ -37,8 +39,8 @@ struct cache {
 	size_t owned[BLOCK_CLASSES]; /* taken from spans */
 	size_t high[BLOCK_CLASSES];
 
-	struct cache *next;     /* all there are, under caches_lock */
-	struct cache *orphan;   /* the next one without a thread, under caches_lock */
+	struct cache *next;   /* all there are, under caches_lock */
+	struct cache *orphan; /* the next one without a thread, under caches_lock */
 
 	/* Any thread, atomic */
 	alignas(64) _Atomic(struct block *) returned;
@@ -178,7 +180,8 @@ static void make_thread_end(void)
 
 static struct cache *cache_new(void)
 {
-	struct cache *c = last_id < BLOCK_LOOSE - 1 ? aligned_alloc(alignof(struct cache), sizeof *c) : NULL;
+	struct cache *c =
+		last_id < BLOCK_LOOSE - 1 ? aligned_alloc(alignof(struct cache), sizeof *c) : NULL;
 
 	if (!c)
 		return NULL;
@@ -278,7 +281,8 @@ struct block *block_get_loose(size_t n)
 	return b;
 }
 
-/* Another thread's block. Its owner may end at any moment, so once it is pushed only the cache is sure. */
+/* Another thread's block. Its owner may end at any moment, so once it is pushed only the cache is
+ * sure. */
 static void give_back(struct block *b)
 {
 	struct cache *c = span_of(b)->home;
@@ -346,7 +350,8 @@ static void add_cache(struct cache *c, struct np_block_stats *t)
 
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
-		cached = peer_read(c->hot.shelf[i].n) + atomic_load_explicit(&c->returned_n[i], memory_order_relaxed);
+		cached = peer_read(c->hot.shelf[i].n) +
+			 atomic_load_explicit(&c->returned_n[i], memory_order_relaxed);
 		held = c->owned[i] > cached ? c->owned[i] - cached : 0;
 		if (!i) {
 			t->cells_in_use += held;

@@ -12,8 +12,8 @@
  *
  * Of all headers that show one data block at most one has room (end > w): only it may write.
  *
- * refs is touched without a locked instruction while it is 1: only a holder can make it 2, and there
- * is one holder. Once it was shared, decrements are atomic.
+ * refs is touched without a locked instruction while it is 1: only a holder can make it 2, and
+ * there is one holder. Once it was shared, decrements are atomic.
  */
 #ifndef BUFFER_BLOCK_H
 #define BUFFER_BLOCK_H
@@ -23,10 +23,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 /* Kept out of line, so that the fast path that ends in it needs no stack frame. */
-#define slow_path __attribute__((noinline))
+#define slow_path   __attribute__((noinline))
 
 struct block {
 	struct block *next; /* the bytes after these; in a cache: the next free one */
@@ -51,19 +51,20 @@ struct block {
 };
 
 /* flags; 0 is a data block with nothing special about it. */
-#define BLOCK_REF 1    /* a reference; done() is due */
-#define BLOCK_FIXED 2  /* a reference or a slice: has no room and never gets any */
-#define BLOCK_VIEW 4   /* shows another block's memory */
-#define BLOCK_LEAD 8   /* base .. r was left empty, for bytes that belong before these */
+#define BLOCK_REF    1  /* a reference; done() is due */
+#define BLOCK_FIXED  2  /* a reference or a slice: has no room and never gets any */
+#define BLOCK_VIEW   4  /* shows another block's memory */
+#define BLOCK_LEAD   8  /* base .. r was left empty, for bytes that belong before these */
 #define BLOCK_PULLED 16 /* made by pulling bytes together */
-#define BLOCK_SPLIT 32 /* end was moved: what follows it is another header's */
+#define BLOCK_SPLIT  32 /* end was moved: what follows it is another header's */
 
-/* Sizes: class 0 is a bare header, class k has 256 << k bytes: 512 to 4 MiB. Above that: BLOCK_LOOSE. */
+/* Sizes: class 0 is a bare header, class k has 256 << k bytes: 512 to 4 MiB. Above that:
+ * BLOCK_LOOSE. */
 #define BLOCK_CLASSES 15u
-#define BLOCK_MAX block_size(BLOCK_CLASSES - 1)
-#define BLOCK_FIRST 3u   /* class of the first block where nothing else is known: 2 KiB */
-#define BLOCK_GROWN 8u   /* class up to which a chain's blocks double: 64 KiB */
-#define BLOCK_LOOSE 0xffffu /* home: an allocation of its own, in no cache */
+#define BLOCK_MAX     block_size(BLOCK_CLASSES - 1)
+#define BLOCK_FIRST   3u      /* class of the first block where nothing else is known: 2 KiB */
+#define BLOCK_GROWN   8u      /* class up to which a chain's blocks double: 64 KiB */
+#define BLOCK_LOOSE   0xffffu /* home: an allocation of its own, in no cache */
 
 static inline size_t block_size(unsigned cls)
 {
@@ -96,7 +97,8 @@ struct block_cache {
 	uint64_t plain; /* see block_plain() */
 	uint16_t id;
 	size_t copied; /* bytes_copied of this thread */
-	size_t taken;  /* bytes that its blocks take in spans, held and cached; written under the cache's lock */
+	/* bytes that its blocks take in spans, held and cached; written under the cache's lock */
+	size_t taken;
 	_Atomic(size_t) loose; /* and those that are an allocation of their own */
 };
 
@@ -111,7 +113,7 @@ void block_copied_slow(size_t n);
 struct block *block_get_loose(size_t n);
 
 /* Counts that one thread writes and others read now and then. */
-#define peer_read(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define peer_read(x)     __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define peer_write(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
 
 /* From this thread's cache or not at all. */
@@ -275,17 +277,19 @@ static inline struct block *block_view(struct block *m, unsigned char *p, size_t
 /*
  * block_decay() - let go of what this thread's cache has not needed since the last call
  *
- * For whoever has a clock: call it every second or so from block_grew() on, while it returns more than
- * is worth a timer; two calls without work between leave nothing cached.
+ * For whoever has a clock: call it every second or so from block_grew() on, while it returns more
+ * than is worth a timer; two calls without work between leave nothing cached.
  * Return: bytes that this thread's blocks take, held and cached.
  */
 size_t block_decay(void);
 /* Bytes that the blocks of this thread take, held (wherever they are now) and cached. */
 static inline size_t block_taken(void)
 {
-	return peer_read(block_cache->taken) + atomic_load_explicit(&block_cache->loose, memory_order_relaxed);
+	return peer_read(block_cache->taken) +
+	       atomic_load_explicit(&block_cache->loose, memory_order_relaxed);
 }
-/* Called, where it is set, when this thread's blocks have come to take more memory. May not use buffers. */
+/* Called, where it is set, when this thread's blocks have come to take more memory. May not use
+ * buffers. */
 extern __thread void (*block_grew)(void);
 
 #endif

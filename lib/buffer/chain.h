@@ -26,7 +26,8 @@ static inline void chain_add(struct np_linkbuf *b, struct block *e)
 	b->tail = e;
 }
 
-/* Lets go of @e and all behind it, up to @stop. The buffer must be in order already: done() may look. */
+/* Lets go of @e and all behind it, up to @stop. The buffer must be in order already: done() may
+ * look. */
 static inline void chain_drop(struct block *e, const struct block *stop)
 {
 	struct block *next;

@@ -10,7 +10,8 @@
 #include "netpoll/block.h"
 
 _Static_assert(sizeof(struct np_linkbuf) == 48, "an idle connection's memory counts on it");
-_Static_assert(sizeof(struct np_linkbuf) + 2 * sizeof(void *) <= sizeof(struct block), "a buffer lives in a cell");
+_Static_assert(sizeof(struct np_linkbuf) + 2 * sizeof(void *) <= sizeof(struct block),
+	       "a buffer lives in a cell");
 
 static void become_empty(struct np_linkbuf *b)
 {
@@ -48,7 +49,8 @@ int np_linkbuf_new(size_t hint, struct np_linkbuf **ret)
 	b->home = home;
 	b->flags = LINKBUF_HEAP;
 	if (hint)
-		b->first = hint > block_size(BLOCK_GROWN) ? BLOCK_GROWN : (uint8_t)block_class(hint);
+		b->first = hint > block_size(BLOCK_GROWN) ? BLOCK_GROWN :
+							    (uint8_t)block_class(hint);
 	*ret = b;
 	return 0;
 }
@@ -110,7 +112,9 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		b->head = b->read = b->tail = NULL;
 		return;
 	}
-	/* Read in part, from its only block or one behind it: nothing to give back, only to poison. */
+	/*
+	 * Read in part, from its only block or one behind it: nothing to give back, only to poison.
+	 */
 	if (e && (e != b->read || !block_left(e) || unlikely(mem_flags)))
 		release(b);
 }
@@ -126,7 +130,8 @@ void linkbuf_consume(struct np_linkbuf *b, size_t n)
 {
 	struct block *e = b->head;
 
-	if (likely(n == b->len && !(b->pending | b->given) && e && e == b->tail && block_cache_it(e))) {
+	if (likely(n == b->len && !(b->pending | b->given) && e && e == b->tail &&
+		   block_cache_it(e))) {
 		b->head = b->read = b->tail = NULL;
 		b->len = 0;
 		return;

@@ -35,7 +35,8 @@ struct np_linkbuf {
 };
 
 #define LINKBUF_HEAP 0x80 /* from np_linkbuf_new(), not embedded */
-#define LINKBUF_OUT  0x40 /* a connection's output: it counts what is submitted of it, so that it cannot be given away */
+/* a connection's output: it counts what is submitted of it, so that it cannot be given away */
+#define LINKBUF_OUT  0x40
 #define LINKBUF_CALM 0x3f /* how many commits in a row have left most of the first block empty */
 
 /* np_linkbuf_len() and np_linkbuf_flush() for those who embed one, without the call. */
@@ -55,7 +56,8 @@ const void *linkbuf_whole(const struct np_linkbuf *b, size_t n);
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
 void linkbuf_consume(struct np_linkbuf *b, size_t n);
 /*
- * np_linkbuf_space() in its common case: an empty buffer, a block in the cache, one stretch of memory
+ * np_linkbuf_space() in its common case: an empty buffer, a block in the cache, one stretch of
+ * memory
  *
  * Settled by np_linkbuf_commit(). Return: @want bytes to fill; NULL: it takes np_linkbuf_space().
  */
@@ -67,8 +69,8 @@ void linkbuf_init(struct np_linkbuf *b);
 void linkbuf_fini(struct np_linkbuf *b);
 
 /*
- * Two words for whoever queues a buffer from np_linkbuf_new() (np_conn_send's mail): they lie behind
- * the struct, and an embedded buffer has none. lib/buffer never reads them.
+ * Two words for whoever queues a buffer from np_linkbuf_new() (np_conn_send's mail): they lie
+ * behind the struct, and an embedded buffer has none. lib/buffer never reads them.
  */
 static inline void **linkbuf_link(struct np_linkbuf *b)
 {
@@ -76,21 +78,26 @@ static inline void **linkbuf_link(struct np_linkbuf *b)
 }
 
 /*
- * Where the first @delim at or after byte @from ends, among the first @max readable bytes: the n for
- * next(). 0 where there is none; then a caller that waits for more looks again from the length so far.
+ * Where the first @delim at or after byte @from ends, among the first @max readable bytes: the n
+ * for next(). 0 where there is none; then a caller that waits for more looks again from the length
+ * so far.
  */
 size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max);
 
-/* How far a search has come; all 0 to begin with. Good until something is consumed, peeked or released. */
+/* How far a search has come; all 0 to begin with. Good until something is consumed, peeked or
+ * released. */
 struct linkbuf_mark {
 	const struct block *block; /* NULL: at the first one */
 	size_t before;             /* readable bytes before it */
 	size_t seen;               /* that were looked at */
 };
-/* linkbuf_find() that goes on where it ended, so that a line that comes in pieces is walked once. */
+/*
+ * linkbuf_find() that goes on where it ended, so that a line that comes in pieces is walked once.
+ */
 size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_mark *m, size_t max);
 
-/* All that @from holds, flushed or not, becomes readable at the end of @to. Pointers read from @from end. */
+/* All that @from holds, flushed or not, becomes readable at the end of @to. Pointers read from
+ * @from end. */
 void linkbuf_move(struct np_linkbuf *to, struct np_linkbuf *from);
 
 #endif

@@ -11,8 +11,8 @@ static const void *nothing = "";
 
 /*
  * The bytes before @last, @n in all, go into the room that was left before its own. Costs what
- * arrived before @last, however much is in it, and no memory. Only where nobody shares @last: once it has
- * been the first of another buffer, slices may show what was consumed there.
+ * arrived before @last, however much is in it, and no memory. Only where nobody shares @last: once
+ * it has been the first of another buffer, slices may show what was consumed there.
  */
 static struct block *pull_into_lead(struct block *e, struct block *last, size_t n)
 {
@@ -45,7 +45,8 @@ static void pull_out(struct block *e, unsigned char *to, size_t n)
 	}
 }
 
-static struct block *pull_into_new(struct np_linkbuf *b, struct block *first, struct block *before_last, size_t n)
+static struct block *pull_into_new(struct np_linkbuf *b, struct block *first,
+				   struct block *before_last, size_t n)
 {
 	size_t room = n;
 	struct block *e;
@@ -53,7 +54,8 @@ static struct block *pull_into_new(struct np_linkbuf *b, struct block *first, st
 	/* The second time for these bytes: make it the last, if what they may grow into is here. */
 	if (first->flags & BLOCK_PULLED)
 		room = 4 * n > b->len ? 4 * n : b->len;
-	e = block_class(room) < BLOCK_CLASSES ? block_data(block_class(room)) : block_get_loose(room);
+	e = block_class(room) < BLOCK_CLASSES ? block_data(block_class(room)) :
+						block_get_loose(room);
 	if (!e)
 		return NULL;
 	pull_out(first, e->w, n);
@@ -86,7 +88,8 @@ static struct block *gather(struct np_linkbuf *b, size_t n)
 	}
 	if (last == e)
 		return e;
-	if (last->flags & BLOCK_LEAD && block_alone(last) && (size_t)(last->r - last->base) >= before) {
+	if (last->flags & BLOCK_LEAD && block_alone(last) &&
+	    (size_t)(last->r - last->base) >= before) {
 		e = pull_into_lead(e, last, before);
 	} else if (block_room(e) >= n - block_left(e)) {
 		/* e is not the tail: nobody will write into its room any more. */
@@ -206,7 +209,8 @@ size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t 
 	return linkbuf_find_on(b, delim, &m, max);
 }
 
-int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p, size_t *ret_n)
+int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p,
+		     size_t *ret_n)
 {
 	size_t n = linkbuf_find(b, delim, 0, max);
 	int r;

@@ -6,9 +6,9 @@
 
 #include "buffer/chain.h"
 
-#define WHOLE 256             /* a write this small is not split over two blocks */
-#define GIVEN_MAX (1u << 30)  /* more than any one readv(2) brings, and fits in b->given */
-#define ARRIVED_FACTOR 16     /* how much space one arrived byte is worth */
+#define WHOLE          256        /* a write this small is not split over two blocks */
+#define GIVEN_MAX      (1u << 30) /* more than any one readv(2) brings, and fits in b->given */
+#define ARRIVED_FACTOR 16         /* how much space one arrived byte is worth */
 
 static size_t min(size_t a, size_t b)
 {
@@ -20,7 +20,8 @@ static unsigned max(unsigned a, unsigned b)
 	return a > b ? a : b;
 }
 
-/* A block for @n bytes at the end of the chain; those of one chain double, so that large data lies in few. */
+/* A block for @n bytes at the end of the chain; those of one chain double, so that large data lies
+ * in few. */
 static struct block *more(struct np_linkbuf *b, size_t n)
 {
 	unsigned cls = block_class(n);
@@ -35,7 +36,8 @@ static struct block *more(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
-/* The first block of an empty chain, if this thread's cache has one; the common beginning of a reply. */
+/* The first block of an empty chain, if this thread's cache has one; the common beginning of a
+ * reply. */
 static inline struct block *first_block(struct np_linkbuf *b)
 {
 	struct block *t = block_cached(b->first);
@@ -188,7 +190,8 @@ static int done_already(void (*done)(void *arg), void *arg)
 	return 0;
 }
 
-int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*done)(void *arg), void *arg)
+int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*done)(void *arg),
+			 void *arg)
 {
 	struct block *e;
 
@@ -203,8 +206,10 @@ int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*d
 	return 0;
 }
 
-/* Puts @e and then @rest, a fresh header for what was behind, into @at after its first @n unread bytes. */
-static void split(struct np_linkbuf *b, struct block *at, size_t n, struct block *e, struct block *rest)
+/* Puts @e and then @rest, a fresh header for what was behind, into @at after its first @n unread
+ * bytes. */
+static void split(struct np_linkbuf *b, struct block *at, size_t n, struct block *e,
+		  struct block *rest)
 {
 	rest->r = at->r + n;
 	rest->w = at->w;
@@ -273,8 +278,9 @@ int np_linkbuf_flush(struct np_linkbuf *b)
 /* ------------------------------------------------------------------ space and commit */
 
 /*
- * A second block for @want bytes behind @lead unread ones, with room for those too: where a frame began
- * before it, only its start is copied, never what arrives here. One that is needed again and again doubles.
+ * A second block for @want bytes behind @lead unread ones, with room for those too: where a frame
+ * began before it, only its start is copied, never what arrives here. One that is needed again and
+ * again doubles.
  */
 static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 {
@@ -284,7 +290,8 @@ static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 	unsigned cls;
 	struct block *e;
 
-	/* So much before so little are many frames that wait, and room for them would be bought for nothing. */
+	/* So much before so little are many frames that wait, and room for them would be bought for
+	 * nothing. */
 	if (n <= grown && lead > grown)
 		lead = 0;
 	cls = max(block_class(min(n + lead, BLOCK_MAX)), b->first);
@@ -300,8 +307,8 @@ static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 }
 
 /*
- * A frame that takes more than a block, of which little is here: read into a block of its own it costs a copy of
- * that little, and behind what is left of the tail a copy of all that fits there.
+ * A frame that takes more than a block, of which little is here: read into a block of its own it
+ * costs a copy of that little, and behind what is left of the tail a copy of all that fits there.
  */
 static struct block *block_of_its_own(struct np_linkbuf *b, size_t want)
 {
@@ -341,7 +348,8 @@ static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
 /* One block that is a little large takes less time to fill than two: recv(2) against readv(2). */
 static struct block *first_for(const struct np_linkbuf *b, size_t want)
 {
-	return block_data(want <= 4 * block_size(b->first) ? max(block_class(want), b->first) : b->first);
+	return block_data(want <= 4 * block_size(b->first) ? max(block_class(want), b->first) :
+							     b->first);
 }
 
 void *linkbuf_space(struct np_linkbuf *b, size_t want)
@@ -380,7 +388,8 @@ int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int m
 	return give(b, want, iov, max);
 }
 
-/* The first block is sized for what one commit brings: at once when that grows, slowly when it falls. */
+/* The first block is sized for what one commit brings: at once when that grows, slowly when it
+ * falls. */
 static void adapt(struct np_linkbuf *b, size_t n)
 {
 	uint8_t kind = b->flags & (LINKBUF_HEAP | LINKBUF_OUT);

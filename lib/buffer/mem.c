@@ -2,8 +2,8 @@
 /*
  * mem: the allocator under the blocks: mmap(2), or the caller's
  *
- * mmap and not malloc: what a burst took has to go back to the kernel in the middle of the heap too,
- * and free(3) only ever shrinks the top of it.
+ * mmap and not malloc: what a burst took has to go back to the kernel in the middle of the heap
+ * too, and free(3) only ever shrinks the top of it.
  */
 #include "buffer/mem.h"
 

@@ -16,7 +16,8 @@ struct mem_count {
 };
 struct mem_count mem_counted(void);
 
-/* How blocks are taken: enum np_block_debug. Constant while memory is held; mem_debug() sees to its first value. */
+/* How blocks are taken: enum np_block_debug. Constant while memory is held; mem_debug() sees to its
+ * first value. */
 extern unsigned mem_flags;
 unsigned mem_debug(void);
 

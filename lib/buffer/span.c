@@ -5,7 +5,8 @@
 #include "buffer/mem.h"
 
 #define SPAN_HEADERS ((unsigned)(SPAN_PAGE / sizeof(struct block)) - 1)
-#define SPAN_BYTES (512u << 10) /* data in a span, unless one block is more or its headers fill the page */
+/* data in a span, unless one block is more or its headers fill the page */
+#define SPAN_BYTES   (512u << 10)
 
 _Static_assert(sizeof(struct block) == 64, "a header is a cache line");
 _Static_assert(sizeof(struct span) <= sizeof(struct block), "a span takes the place of one header");

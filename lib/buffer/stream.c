@@ -17,7 +17,7 @@
 #include "sys/opts.h"
 
 #define CHUNK 16384u /* what one TLS record holds */
-#define IOV 32       /* pieces in one writev() */
+#define IOV   32     /* pieces in one writev() */
 
 struct np_stream {
 	struct np_stream_io io;
@@ -311,7 +311,8 @@ int np_stream_write_byte(struct np_stream *s, unsigned char c)
 	return np_stream_write(s, &c, 1);
 }
 
-int np_stream_write_ref(struct np_stream *s, const void *p, size_t n, void (*done)(void *arg), void *arg)
+int np_stream_write_ref(struct np_stream *s, const void *p, size_t n, void (*done)(void *arg),
+			void *arg)
 {
 	int r = can_write(s);
 

@@ -174,7 +174,8 @@ void conn_leave(struct np_conn *c)
 		conn_later(c);
 }
 
-/* The peer has left behind a full input of which the handler takes nothing, though it was called once more. */
+/* The peer has left behind a full input of which the handler takes nothing, though it was called
+ * once more. */
 static bool refuses_input(const struct np_conn *c)
 {
 	const unsigned all = CONN_LEFT | CONN_RX_FULL | CONN_END_HANDLED;
@@ -191,7 +192,8 @@ static void settle_open(struct np_conn *c)
 	if (conn_unsent(c) && !c->tx_err && !(c->watch.want & WATCH_OUT))
 		conn_tx(c);
 	/* After a failed send a FIN would tell the peer that it has everything. */
-	if ((c->flags & CONN_WR_SHUT) && !(c->flags & CONN_FIN_SENT) && !conn_unsent(c) && !c->tx_err)
+	if ((c->flags & CONN_WR_SHUT) && !(c->flags & CONN_FIN_SENT) && !conn_unsent(c) &&
+	    !c->tx_err)
 		conn_send_fin(c);
 	if ((c->flags & CONN_SERVING) || c->inside || conn_has_request(c))
 		return;
@@ -228,8 +230,8 @@ static void conn_settle(struct mail *m)
 	struct np_conn *c = container_of(m, struct np_conn, later);
 
 	/*
-	 * CONN_LATER stays set: what is asked for from here on is looked at below, in this very turn.
-	 * The handler of a connection that is over already is not told that the peer left.
+	 * CONN_LATER stays set: what is asked for from here on is looked at below, in this very
+	 * turn. The handler of a connection that is over already is not told that the peer left.
 	 */
 	if (conn_state(c) == CONN_OPEN)
 		tell_left(c);
@@ -305,7 +307,8 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 
 	if (conn_state(c) != CONN_OPEN)
 		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
-	if (conn_unsent(c) || mailbox_any(&c->sendq) || (c->io && (c->io->reading || c->io->writing)))
+	if (conn_unsent(c) || mailbox_any(&c->sendq) ||
+	    (c->io && (c->io->reading || c->io->writing)))
 		return -EBUSY;
 	if (ret_in && n) {
 		r = np_linkbuf_slice(&c->io->in, n, &in);

@@ -39,25 +39,25 @@
 enum conn_state { CONN_NEW, CONN_OPEN, CONN_CLOSING, CONN_LINGER, CONN_DEAD, CONN_GONE };
 
 enum conn_flag {
-	CONN_SOCKET      = 1 << 0,  /* not a tty, pipe or file */
-	CONN_INET        = 1 << 1,  /* AF_INET/6 stream: a short read means drained */
-	CONN_RX_END      = 1 << 2,  /* the peer's FIN, or a receive error, has been read */
-	CONN_SERVING     = 1 << 3,  /* a handler fiber exists or is queued */
-	CONN_CONNECTED   = 1 << 4,  /* on_connect has ended */
-	CONN_LEFT        = 1 << 5,  /* the peer left: on_disconnect is due or done */
-	CONN_LEFT_TOLD   = 1 << 6,
-	CONN_LATER       = 1 << 7,  /* conn_settle() is queued */
-	CONN_WR_SHUT     = 1 << 8,  /* FIN is due once the output is drained */
-	CONN_FIN_SENT    = 1 << 9,
-	CONN_HALF_OPEN   = 1 << 10,
-	CONN_REQUEST     = 1 << 14, /* a request has begun, and its timeout runs */
-	CONN_CUT         = 1 << 16, /* flushed bytes were lost on this side of the kernel: RST */
-	CONN_RESET       = 1 << 17, /* np_conn_abort(): RST */
-	CONN_CANCEL      = 1 << 18, /* np_conn_cancel_on_leave() */
-	CONN_PAUSED      = 1 << 11, /* np_conn_pause_read() */
-	CONN_RX_FULL     = 1 << 12, /* input stands at its limit */
+	CONN_SOCKET = 1 << 0,    /* not a tty, pipe or file */
+	CONN_INET = 1 << 1,      /* AF_INET/6 stream: a short read means drained */
+	CONN_RX_END = 1 << 2,    /* the peer's FIN, or a receive error, has been read */
+	CONN_SERVING = 1 << 3,   /* a handler fiber exists or is queued */
+	CONN_CONNECTED = 1 << 4, /* on_connect has ended */
+	CONN_LEFT = 1 << 5,      /* the peer left: on_disconnect is due or done */
+	CONN_LEFT_TOLD = 1 << 6,
+	CONN_LATER = 1 << 7,   /* conn_settle() is queued */
+	CONN_WR_SHUT = 1 << 8, /* FIN is due once the output is drained */
+	CONN_FIN_SENT = 1 << 9,
+	CONN_HALF_OPEN = 1 << 10,
+	CONN_REQUEST = 1 << 14,     /* a request has begun, and its timeout runs */
+	CONN_CUT = 1 << 16,         /* flushed bytes were lost on this side of the kernel: RST */
+	CONN_RESET = 1 << 17,       /* np_conn_abort(): RST */
+	CONN_CANCEL = 1 << 18,      /* np_conn_cancel_on_leave() */
+	CONN_PAUSED = 1 << 11,      /* np_conn_pause_read() */
+	CONN_RX_FULL = 1 << 12,     /* input stands at its limit */
 	CONN_END_HANDLED = 1 << 13, /* on_request has been called at EOF and left the rest alone */
-	CONN_WANT        = 1 << 15, /* np_conn_want() in this handler call */
+	CONN_WANT = 1 << 15,        /* np_conn_want() in this handler call */
 };
 
 /* What the connections of one server on one poller share. Owner thread. */
@@ -70,12 +70,13 @@ struct conn_group {
 	} limits;
 	int read_timeout_ms, write_timeout_ms, idle_timeout_ms;
 	struct conn_rules {
-		int linger_ms;          /* -1: no limit; NP_NOW */
-		int min_rate;           /* bytes a second that a peer has to take; -1: it may be as slow as it likes */
+		int linger_ms; /* -1: no limit; NP_NOW */
+		/* bytes a second that a peer has to take; -1: it may be as slow as it likes */
+		int min_rate;
 		int request_timeout_ms; /* 0: none */
 	} rules;
 	bool half_open;
-	bool retiring;            /* connections close as soon as they have nothing to do */
+	bool retiring; /* connections close as soon as they have nothing to do */
 	struct conn_memory memory;
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to DEAD */
@@ -84,23 +85,31 @@ struct conn_group {
 	uint64_t handler_errors;  /* handlers that returned < 0; published */
 	uint64_t said_ms, unsaid; /* the log line about them: when, and how many since */
 	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
-	void (*on_empty)(struct conn_group *g); /* the last connection is gone; may be NULL */
-	void (*on_freed)(struct conn_group *g); /* and so is a connection's memory: its last use of g; may be NULL */
-	void *owner;                            /* the facade's */
+	void (*on_empty)(struct conn_group *g);  /* the last connection is gone; may be NULL */
+	/* and so is a connection's memory: its last use of g; may be NULL */
+	void (*on_freed)(struct conn_group *g);
+	void *owner; /* the facade's */
 };
 
 /* What a connection gets where its owner says nothing. */
-#define CONN_DEFAULT_LIMITS \
-	{ .in_high = 256u << 10, .out_high = 1u << 20, .in_max = 64u << 20, .send_high = 16u << 20 }
+#define CONN_DEFAULT_LIMITS                                                       \
+	{                                                                         \
+		.in_high = 256u << 10, .out_high = 1u << 20, .in_max = 64u << 20, \
+		.send_high = 16u << 20                                            \
+	}
 #define CONN_DEFAULT_LINGER_MS 1000
 #define CONN_DEFAULT_MIN_RATE  (10 * 1024)
-#define CONN_DEFAULT_RULES { .linger_ms = CONN_DEFAULT_LINGER_MS, .min_rate = CONN_DEFAULT_MIN_RATE }
+#define CONN_DEFAULT_RULES                                                             \
+	{                                                                              \
+		.linger_ms = CONN_DEFAULT_LINGER_MS, .min_rate = CONN_DEFAULT_MIN_RATE \
+	}
 
 /* A fiber parked in a verb; lives on that fiber's stack. */
 struct conn_wait {
 	struct park park;
 	struct np_conn *c;
-	size_t n;    /* reader: until so many are buffered; writer: until at most so many are unsent */
+	/* reader: until so many are buffered; writer: until at most so many are unsent */
+	size_t n;
 	size_t room; /* reader: so many may be buffered meanwhile, if that is more than in_high */
 	uint64_t since_ms; /* writer */
 };
@@ -133,7 +142,8 @@ struct conn_io {
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;
-	bool reading, writing; /* a verb that waits owns the input, or output, until its fiber has run again */
+	/* a verb that waits owns the input, or output, until its fiber has run again */
+	bool reading, writing;
 	struct conn_file *file; /* goes out when nothing is unsent; its fiber is the writer */
 	bool warm;
 	/* conn_clock.c */
@@ -168,39 +178,41 @@ struct conn_extra {
 };
 
 enum conn_post_bit {
-	CONN_POST_SEND  = 1 << 0,
+	CONN_POST_SEND = 1 << 0,
 	CONN_POST_CLOSE = 1 << 1,
 	CONN_POST_ABORT = 1 << 2,
-	CONN_POST_SHUT  = 1 << 3,
-	CONN_POST_FREE  = 1 << 4,
+	CONN_POST_SHUT = 1 << 3,
+	CONN_POST_FREE = 1 << 4,
 };
 
 struct np_conn {
 	/* owner thread */
 	struct watch watch;
-	struct conn_io *io;       /* NULL while idle */
+	struct conn_io *io; /* NULL while idle */
 	struct conn_group *group;
 	struct conn_extra *extra; /* NULL for most */
 	struct list link;         /* in group->conns */
 	struct timer timer;       /* idle timeout while OPEN, linger afterwards */
 	struct mail later;        /* conn_settle() at the end of the turn */
 	void *data;
-	uint32_t active_ms;       /* when bytes last moved; low half of poller_now_ms() */
+	uint32_t active_ms; /* when bytes last moved; low half of poller_now_ms() */
 	int read_timeout_ms, write_timeout_ms, idle_timeout_ms;
-	int why;                  /* np_conn_error(): what a handler returned, whole */
-	int16_t rx_err, tx_err;   /* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
+	int why; /* np_conn_error(): what a handler returned, whole */
+	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
+	int16_t rx_err, tx_err;
 	uint32_t flags;
 	uint32_t holds;
-	uint8_t inside;           /* fibers that run a handler or are parked in a verb: a handful */
+	uint8_t inside; /* fibers that run a handler or are parked in a verb: a handful */
 
 	/* any thread */
-	_Atomic(uint8_t) state;   /* written by the owner; others take it as a hint */
-	_Atomic(uint8_t) post;    /* enum conn_post_bit; whoever sets the first one posts post_mail */
+	_Atomic(uint8_t) state; /* written by the owner; others take it as a hint */
+	/* enum conn_post_bit; whoever sets the first one posts post_mail */
+	_Atomic(uint8_t) post;
 	_Atomic(uint32_t) refs;
 	_Atomic(uint32_t) sendq_bytes;
 	_Atomic(uint32_t) send_high;
 	struct mail post_mail;
-	struct mailbox sendq;     /* buffers of np_conn_send(), by their link words */
+	struct mailbox sendq; /* buffers of np_conn_send(), by their link words */
 };
 
 #if defined(__LP64__) && !defined(NP_DEBUG)
@@ -260,7 +272,8 @@ static inline void conn_note_handler(struct np_conn *c, const void *fn)
  *
  * @ret, where it is not NULL, gets a reference.
  *
- * Thread: owner. Return: 0; 1 when on_prepare refused it; -ENOMEM, -ENOSPC. In every case *fd is -1.
+ * Thread: owner. Return: 0; 1 when on_prepare refused it; -ENOMEM, -ENOSPC. In every case *fd is
+ * -1.
  */
 int conn_start(struct conn_group *g, int *fd, unsigned flags, struct np_conn **ret);
 
@@ -392,7 +405,8 @@ int conn_tx(struct np_conn *c);
 void conn_drop_output(struct np_conn *c);
 /*
  * The watch goes on with it; @n is what the last send said: -EAGAIN or a short count: the kernel is
- * full; -ENOMEM, -ENOBUFS, 0 (our budget is spent): it may be tried again. Return: CONN_MORE or -errno.
+ * full; -ENOMEM, -ENOBUFS, 0 (our budget is spent): it may be tried again. Return: CONN_MORE or
+ * -errno.
  */
 int conn_tx_later(struct np_conn *c, ssize_t n);
 /* A send error: sticky, and the output is dropped. Return: @err. */

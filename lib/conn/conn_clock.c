@@ -61,7 +61,8 @@ static void ack_look(struct np_conn *c, struct conn_ack *k, const struct sys_ack
 
 	if (!k->looked)
 		ack_first(k, a);
-	else if (tcp ? a->acked != k->acked : a->queued < k->queued || c->io->tx_total != k->tx_total)
+	else if (tcp ? a->acked != k->acked :
+		       a->queued < k->queued || c->io->tx_total != k->tx_total)
 		ack_progress(k, now, tcp ? a->acked - k->acked : 1);
 	else
 		k->step = 0;
@@ -101,7 +102,8 @@ uint64_t conn_ack_deadline(struct np_conn *c, uint64_t since_ms, int timeout_ms,
 	if (k->at_ms > from)
 		from = k->at_ms;
 	*ret_owes = ack_owed(c, &a) != 0;
-	return from + (uint64_t)timeout_ms + (*ret_owes || conn_unsent(c) ? ack_allowance(c, k) : 0);
+	return from + (uint64_t)timeout_ms +
+	       (*ret_owes || conn_unsent(c) ? ack_allowance(c, k) : 0);
 }
 
 uint64_t conn_ack_look_at(struct np_conn *c, uint64_t deadline_ms)
@@ -124,7 +126,9 @@ static uint64_t clock_idle_at(struct np_conn *c)
 
 static uint64_t clock_request_at(const struct np_conn *c)
 {
-	return c->flags & CONN_REQUEST ? c->io->request_ms + (uint64_t)conn_rules(c)->request_timeout_ms : 0;
+	return c->flags & CONN_REQUEST ?
+		       c->io->request_ms + (uint64_t)conn_rules(c)->request_timeout_ms :
+		       0;
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -167,7 +171,8 @@ static void clock_idle(struct np_conn *c)
 	uint64_t now = poller_now_ms(conn_poller(c)), deadline;
 	bool owes;
 
-	deadline = conn_ack_deadline(c, now - (uint32_t)((uint32_t)now - c->active_ms), c->idle_timeout_ms, &owes);
+	deadline = conn_ack_deadline(c, now - (uint32_t)((uint32_t)now - c->active_ms),
+				     c->idle_timeout_ms, &owes);
 	if (deadline <= now)
 		conn_begin_close(c, -ETIMEDOUT);
 	else

@@ -3,8 +3,8 @@
  * conn_file: file -> socket, without a buffer
  *
  * The file lies behind what is submitted: conn_tx() comes here when nothing else is unsent. What a
- * reader would get wrong: other output waits for it. A message of np_conn_send() between the header that
- * was flushed and the file it announces would break both.
+ * reader would get wrong: other output waits for it. A message of np_conn_send() between the header
+ * that was flushed and the file it announces would break both.
  *
  *   io->file   is left by
  *   NULL       np_conn_sendfile() -> set
@@ -52,8 +52,8 @@ static int refused(struct np_conn *c, int err)
 /* Whether sendfile(2) speaks of the file and not of the socket. */
 static bool is_file_error(ssize_t n)
 {
-	return n == -EINVAL || n == -EBADF || n == -EIO || n == -EOVERFLOW || n == -ESPIPE || n == -EACCES ||
-	       n == -EISDIR;
+	return n == -EINVAL || n == -EBADF || n == -EIO || n == -EOVERFLOW || n == -ESPIPE ||
+	       n == -EACCES || n == -EISDIR;
 }
 
 /*

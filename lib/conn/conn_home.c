@@ -10,8 +10,8 @@
 #include "conn/slab.h"
 
 /*
- * Blocks that nobody needs any more go back a second or two after a burst. So much may stay without a timer
- * that looks after it: an idle poller sleeps.
+ * Blocks that nobody needs any more go back a second or two after a burst. So much may stay without
+ * a timer that looks after it: an idle poller sleeps.
  */
 #define DECAY_MS   1000
 #define DECAY_REST (256u * 1024)
@@ -134,7 +134,8 @@ void conn_io_shrink(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
 
-	if (io->reading || io->writing || (c->flags & (CONN_SERVING | CONN_LATER | CONN_REQUEST)) || io->call_at > 1)
+	if (io->reading || io->writing || (c->flags & (CONN_SERVING | CONN_LATER | CONN_REQUEST)) ||
+	    io->call_at > 1)
 		return;
 	if (io->held || linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
 		return;

@@ -8,14 +8,17 @@
 #include "conn/conn.h"
 #include "netpoll/block.h"
 
-/* Sixteenths of the bound. Reading stops below it: one read, and the rest of a handler's output, may follow. */
+/* Sixteenths of the bound. Reading stops below it: one read, and the rest of a handler's output,
+ * may follow. */
 #define HIGH_16TH 15u
 #define LOW_16TH  14u
 
 #define STACK_PARKED  (8u << 10) /* touched by a handler that waits */
-#define RESETS_A_TURN 32u        /* each is a close(2) and a fiber that returns: others wait for it */
+/* each is a close(2) and a fiber that returns: others wait for it */
+#define RESETS_A_TURN 32u
 #define SHORT_READ    4096u
-#define TURNS_TO_END  2u         /* its fiber returns in the next turn, its memory in the one after */
+/* its fiber returns in the next turn, its memory in the one after */
+#define TURNS_TO_END  2u
 #define LOOK_AGAIN_MS 100
 #define SAY_EVERY_MS  1000u
 
@@ -81,7 +84,8 @@ static void conn_memory_trim(struct poller *p)
 	fiber_pool_trim(poller_fibers(p));
 }
 
-/* What its end would give back: input that waits for more, output that is not taken, the stack of a parked verb. */
+/* What its end would give back: input that waits for more, output that is not taken, the stack of a
+ * parked verb. */
 static size_t conn_memory_held(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
@@ -105,8 +109,8 @@ static size_t conn_memory_most(const struct conn_group *g)
 }
 
 /*
- * The largest, and those that hold half as much: one walk for many. Two walks of the list are the price of
- * an attack; a list in order of size would be everybody's.
+ * The largest, and those that hold half as much: one walk for many. Two walks of the list are the
+ * price of an attack; a list in order of size would be everybody's.
  * Return: how many were reset.
  */
 static unsigned conn_memory_reset(struct conn_group *g, size_t excess)
@@ -116,7 +120,8 @@ static unsigned conn_memory_reset(struct conn_group *g, size_t excess)
 
 	if (!from)
 		return 0;
-	for (struct list *l = g->conns.next; l != &g->conns && excess && n < RESETS_A_TURN; l = l->next) {
+	for (struct list *l = g->conns.next; l != &g->conns && excess && n < RESETS_A_TURN;
+	     l = l->next) {
 		struct np_conn *c = container_of(l, struct np_conn, link);
 		size_t held = conn_memory_held(c);
 
@@ -139,8 +144,11 @@ static void conn_memory_say(struct conn_group *g, unsigned n)
 	if (m->said_ms && now - m->said_ms < SAY_EVERY_MS)
 		return;
 	m->said_ms = now;
-	poller_log(g->poller, 1, "poller %d: memory_max: %zu of %zu KiB in use; %u connections that held most were reset",
-		   poller_index(g->poller), conn_memory_used(g->poller) >> 10, m->max >> 10, m->unsaid);
+	poller_log(
+		g->poller, 1,
+		"poller %d: memory_max: %zu of %zu KiB in use; %u connections that held most were reset",
+		poller_index(g->poller), conn_memory_used(g->poller) >> 10, m->max >> 10,
+		m->unsaid);
 	m->unsaid = 0;
 }
 

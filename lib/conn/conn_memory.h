@@ -2,9 +2,9 @@
 /*
  * conn_memory: the bound on what the connections of one group may take on their poller
  *
- * Counted are the blocks of the poller's thread, the stacks of its fibers and its connections, of all
- * groups together: who took a cached block last is not known. Nothing is counted where no bound is set, and
- * nothing is shared with another thread.
+ * Counted are the blocks of the poller's thread, the stacks of its fibers and its connections, of
+ * all groups together: who took a cached block last is not known. Nothing is counted where no bound
+ * is set, and nothing is shared with another thread.
  *
  *   state      leaves it by
  *   well       a read, or output, finds the high mark reached -> held
@@ -27,13 +27,13 @@ struct np_conn;
 struct poller;
 
 struct conn_memory {
-	size_t max;       /* 0: no bound */
+	size_t max;        /* 0: no bound */
 	struct timer look; /* armed unless well */
 	unsigned settling; /* turns until what was reset has ended */
 	bool helpless;
-	unsigned unsaid;   /* resets since the last log line */
+	unsigned unsaid; /* resets since the last log line */
 	uint64_t said_ms;
-	uint64_t closed;   /* connections reset; any thread may read it */
+	uint64_t closed; /* connections reset; any thread may read it */
 };
 
 /* @max 0: no bound. Before the group's first connection. */
@@ -43,8 +43,9 @@ void conn_memory_fini(struct conn_group *g);
 /*
  * conn_memory_budget() - how much @c may read now, where a bound is set
  *
- * Near the bound a connection that holds nothing may still read a little: short requests are served, and the
- * others have no more than that to wait for. Thread: owner. Return: @budget, or less; 0: nothing now.
+ * Near the bound a connection that holds nothing may still read a little: short requests are
+ * served, and the others have no more than that to wait for. Thread: owner. Return: @budget, or
+ * less; 0: nothing now.
  */
 size_t conn_memory_budget(struct np_conn *c, size_t budget);
 /* Where a bound is set: output has grown. Thread: owner. */

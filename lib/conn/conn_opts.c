@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn_opts: settings, callbacks and addresses; what most connections never change costs them nothing. */
+/* conn_opts: settings, callbacks and addresses; what most connections never change costs them
+ * nothing. */
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -123,7 +124,8 @@ int np_conn_set_write_timeout(struct np_conn *c, int ms)
 }
 
 /* 0 is the default, -1 no limit: @least tells what else there is. */
-static int set_rule(struct np_conn *c, int v, int least, int (*put)(struct np_conn *, struct conn_rules *, int))
+static int set_rule(struct np_conn *c, int v, int least,
+		    int (*put)(struct np_conn *, struct conn_rules *, int))
 {
 	struct conn_extra *x;
 	int r = v < least ? -EINVAL : conn_extra(c, &x);
@@ -238,7 +240,8 @@ int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 		r = -EINVAL;
 	if (r < 0)
 		return r;
-	return idle_s > 0 ? sys_set_keepalive(fd, idle_s, intvl_s, cnt) : sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+	return idle_s > 0 ? sys_set_keepalive(fd, idle_s, intvl_s, cnt) :
+			    sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
 }
 
 int np_conn_set_user_timeout(struct np_conn *c, int ms)
@@ -259,7 +262,8 @@ int np_conn_set_nodelay(struct np_conn *c, bool on)
 
 /* ------------------------------------------------------------------ flow */
 
-int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, size_t in_max, size_t send_high)
+int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, size_t in_max,
+			   size_t send_high)
 {
 	struct conn_limits l = *conn_limits(c);
 	struct conn_extra *x;
@@ -286,7 +290,8 @@ int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, s
 void np_conn_pause_read(struct np_conn *c)
 {
 	c->flags |= CONN_PAUSED;
-	if (conn_state(c) <= CONN_OPEN) /* once it is closing, the library reads, to throw it away */
+	/* once it is closing, the library reads, to throw it away */
+	if (conn_state(c) <= CONN_OPEN)
 		watch_stop(&c->watch, WATCH_IN);
 }
 
@@ -318,7 +323,8 @@ int np_conn_fd(struct np_conn *c)
 	return c->watch.fd;
 }
 
-static int conn_address(struct np_conn *c, int (*ask)(int fd, struct sockaddr_storage *ret, socklen_t *ret_len),
+static int conn_address(struct np_conn *c,
+			int (*ask)(int fd, struct sockaddr_storage *ret, socklen_t *ret_len),
 			struct sockaddr_storage *ret, socklen_t *ret_len)
 {
 	int r = conn_settable(c);

@@ -6,12 +6,13 @@
  * connection carries, so neither close nor send can fail for memory, and a hundred sends in a
  * row cost one wake-up. The mail holds a reference from post to fn.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
+#include <errno.h>
+#include <stdlib.h>
 
-_Static_assert(sizeof(struct mail) == 2 * sizeof(void *), "a linkbuf carries its mail in two words");
+_Static_assert(sizeof(struct mail) == 2 * sizeof(void *),
+	       "a linkbuf carries its mail in two words");
 
 static struct mail *buf_mail(struct np_linkbuf *b)
 {
@@ -71,7 +72,8 @@ void conn_take_sendq(struct np_conn *c)
 		conn_drop_sendq(c);
 		return;
 	}
-	if (conn_io_get(c, &io) < 0 || requeue_submitted(c) < 0) { /* they were taken: the peer has to hear that they are lost */
+	/* they were taken: the peer has to hear that they are lost */
+	if (conn_io_get(c, &io) < 0 || requeue_submitted(c) < 0) {
 		conn_drop_sendq(c);
 		conn_lost(c, -ENOMEM);
 		conn_die(c, -ENOMEM);
@@ -97,7 +99,8 @@ void conn_drop_sendq(struct np_conn *c)
 	for (m = mailbox_take(&c->sendq); m; m = next) {
 		next = m->next;
 		b = mail_buf(m);
-		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)np_linkbuf_len(b), memory_order_relaxed);
+		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)np_linkbuf_len(b),
+					  memory_order_relaxed);
 		np_linkbuf_free(b);
 	}
 }
@@ -206,7 +209,8 @@ static int reserve_sendq(struct np_conn *c, size_t n)
 		if (old && (uint64_t)old + n > high)
 			return -EAGAIN;
 	} while (!atomic_compare_exchange_weak_explicit(&c->sendq_bytes, &old, old + (uint32_t)n,
-							memory_order_relaxed, memory_order_relaxed));
+							memory_order_relaxed,
+							memory_order_relaxed));
 	return 0;
 }
 
@@ -216,7 +220,8 @@ int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 	int r;
 
 	if (!*b || !((*b)->flags & LINKBUF_HEAP))
-		return -EINVAL; /* a connection's own: it has no link words, and cannot be given away */
+		/* a connection's own: it has no link words, and cannot be given away */
+		return -EINVAL;
 	m = buf_mail(*b);
 	if (conn_state(c) != CONN_OPEN)
 		return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
@@ -260,7 +265,9 @@ int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *
 	p = malloc(sizeof *p);
 	if (!p)
 		return -ENOMEM;
-	*p = (struct posted_call){ .mail.fn = call_posted, .c = np_conn_ref(c), .fn = fn, .arg = arg };
+	*p = (struct posted_call){
+		.mail.fn = call_posted, .c = np_conn_ref(c), .fn = fn, .arg = arg
+	};
 	poller_post(conn_poller(c), &p->mail);
 	return 0;
 }

@@ -31,8 +31,9 @@ static __attribute__((noinline)) int conn_read_wait(struct np_conn *c, size_t n)
 }
 
 /* Waits, then @verb. Out of line, so that where nothing waits no register has to be saved. */
-static __attribute__((noinline)) int conn_read_later(struct np_conn *c, size_t n, const void **ret_p,
-						     int (*verb)(struct np_linkbuf *, size_t, const void **))
+static __attribute__((noinline)) int
+conn_read_later(struct np_conn *c, size_t n, const void **ret_p,
+		int (*verb)(struct np_linkbuf *, size_t, const void **))
 {
 	int r = conn_read_wait(c, n);
 
@@ -85,7 +86,8 @@ int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 #define UNTIL_ROOM (64u * 1024)
 
 /* Each byte is looked at once, however many pieces the line comes in. */
-static int conn_read_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
+static int conn_read_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
+			   size_t *ret_n)
 {
 	struct linkbuf_mark seen = { 0 };
 	struct conn_limit limit = { 0 };
@@ -101,7 +103,8 @@ static int conn_read_until(struct np_conn *c, char delim, size_t max, const void
 		len = linkbuf_len(&io->in);
 		if (n || len >= max)
 			break;
-		r = conn_wait_input(c, len + 1, len < max / 2 ? len + len + UNTIL_ROOM : max, &limit);
+		r = conn_wait_input(c, len + 1, len < max / 2 ? len + len + UNTIL_ROOM : max,
+				    &limit);
 		if (r < 0)
 			return r;
 	}

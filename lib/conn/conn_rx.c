@@ -13,22 +13,24 @@
 #include "netpoll/linkbuf.h"
 #include "sys/io.h"
 
-#define RX_SPACE_MAX (256u * 1024)
-#define RX_SPACE_MIN 4096u
+#define RX_SPACE_MAX   (256u * 1024)
+#define RX_SPACE_MIN   4096u
 #define RX_SPACE_FIRST (16u * 1024) /* of a big message whose first bytes have not come */
 
 /*
  * How many more bytes may be buffered: up to in_high, or up to what a parked reader (or a handler
- * that said np_conn_want) waits for, if that is more. Bytes read and not released count, but
- * a length that was read just before must not make its own body impossible: they come on top of what is
- * waited for, and conn_wait_input() bounds the sum by in_max.
+ * that said np_conn_want) waits for, if that is more. Bytes read and not released count, but a
+ * length that was read just before must not make its own body impossible: they come on top of what
+ * is waited for, and conn_wait_input() bounds the sum by in_max.
  */
 static size_t rx_room(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
 	size_t limit = conn_limits(c)->in_high;
 	size_t unreleased = io->held - linkbuf_len(&io->in);
-	size_t wanted = unreleased + (io->reader ? io->reader->room : c->flags & CONN_WANT ? io->call_at : 0);
+	size_t wanted = unreleased + (io->reader           ? io->reader->room :
+				      c->flags & CONN_WANT ? io->call_at :
+							     0);
 
 	if (wanted > limit)
 		limit = wanted;
@@ -36,8 +38,9 @@ static size_t rx_room(const struct np_conn *c)
 }
 
 /*
- * What a read offers: @space, or what a waiting reader still needs, so that a big message gets room for it
- * soon. Never more than RX_SPACE_MAX, nor than twice what has come: a claimed length commits no memory.
+ * What a read offers: @space, or what a waiting reader still needs, so that a big message gets room
+ * for it soon. Never more than RX_SPACE_MAX, nor than twice what has come: a claimed length commits
+ * no memory.
  */
 static size_t rx_offer(const struct np_conn *c, size_t space, size_t room)
 {
@@ -56,8 +59,8 @@ static size_t rx_offer(const struct np_conn *c, size_t space, size_t room)
 }
 
 /*
- * The next edge is offered more than the last one brought, so that one short read takes it and tells that
- * there is no more; half of it when three quarters were empty.
+ * The next edge is offered more than the last one brought, so that one short read takes it and
+ * tells that there is no more; half of it when three quarters were empty.
  */
 static void rx_adapt(struct conn_io *io, size_t got)
 {
@@ -82,7 +85,8 @@ static ssize_t rx_pipe(const struct np_conn *c, ssize_t n)
 
 static ssize_t receive_one(struct np_conn *c, void *p, size_t n)
 {
-	return c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, p, n, 0) : rx_pipe(c, sys_read(c->watch.fd, p, n));
+	return c->flags & CONN_SOCKET ? sys_recv(c->watch.fd, p, n, 0) :
+					rx_pipe(c, sys_read(c->watch.fd, p, n));
 }
 
 /* Into what room the chain has, and a new block behind it. */
@@ -100,7 +104,8 @@ static __attribute__((noinline)) ssize_t receive_two(struct np_conn *c, size_t o
 	return rx_pipe(c, sys_readv(c->watch.fd, iov, niov));
 }
 
-/* One read of about @offer bytes into the input, io->rx_offered. Return: what the read returned, or -ENOMEM. */
+/* One read of about @offer bytes into the input, io->rx_offered. Return: what the read returned, or
+ * -ENOMEM. */
 static ssize_t receive(struct np_conn *c, size_t offer)
 {
 	struct conn_io *io = c->io;
@@ -115,7 +120,8 @@ static ssize_t receive(struct np_conn *c, size_t offer)
 
 static bool drained_by_short_read(const struct np_conn *c)
 {
-	return (c->flags & CONN_INET) && !(c->watch.flags & (WATCH_RDHUP | WATCH_HUP | WATCH_ERR | WATCH_PRI));
+	return (c->flags & CONN_INET) &&
+	       !(c->watch.flags & (WATCH_RDHUP | WATCH_HUP | WATCH_ERR | WATCH_PRI));
 }
 
 /*
@@ -169,7 +175,9 @@ int conn_rx(struct np_conn *c, size_t budget)
 	return r;
 }
 
-/* Memory is short now, not for ever: the bytes wait in the kernel until the watch is tried again. */
+/*
+ * Memory is short now, not for ever: the bytes wait in the kernel until the watch is tried again.
+ */
 static bool is_passing(int err)
 {
 	return err == -ENOMEM || err == -ENOBUFS;
@@ -193,12 +201,14 @@ void conn_fill(struct np_conn *c, size_t budget)
 
 	if (r == CONN_AGAIN) {
 		watch_cant(&c->watch, WATCH_IN);
-		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark that cuts reads short is behind us: not before */
+		/* the mark that cuts reads short is behind us: not before */
+		c->watch.flags &= (uint8_t)~WATCH_PRI;
 	} else if (r == CONN_FULL) {
 		c->flags |= CONN_RX_FULL;
 		watch_stop(&c->watch, WATCH_IN);
 	} else if (r == CONN_HELD) {
-		conn_touch(c); /* it is not the peer that is idle; the watch stays ready, and is tried next turn */
+		/* it is not the peer that is idle; the watch stays ready, and is tried next turn */
+		conn_touch(c);
 	} else if (r == CONN_END) {
 		conn_rx_ended(c, 0);
 	} else if (r < 0 && !is_passing(r)) {
@@ -217,12 +227,14 @@ void conn_rx_resume(struct np_conn *c)
 }
 
 /*
- * After close: what still comes is read and thrown away, so that close(2) sends no RST. The peer's FIN
- * ends that, and nothing else: a reply may still be on its way to a peer that has only stopped sending.
+ * After close: what still comes is read and thrown away, so that close(2) sends no RST. The peer's
+ * FIN ends that, and nothing else: a reply may still be on its way to a peer that has only stopped
+ * sending.
  */
 void conn_discard(struct np_conn *c)
 {
-	char sink[16384]; /* the poller's own stack. Not thread-local: dlopen(3) has a kilobyte of that to give */
+	/* the poller's own stack. Not thread-local: dlopen(3) has a kilobyte of that to give */
+	char sink[16384];
 	ssize_t n;
 
 	for (size_t got = 0; got < POLLER_BUDGET; got += (size_t)n) {

@@ -2,8 +2,8 @@
 /*
  * conn_serve: the fiber that runs on_connect and on_request
  *
- * At most one for each connection. It takes a stack when there is something to handle and gives it back
- * when there is not: an idle connection has none. What a reader would get wrong: on_request is
+ * At most one for each connection. It takes a stack when there is something to handle and gives it
+ * back when there is not: an idle connection has none. What a reader would get wrong: on_request is
  * not called "while there is input" but while it makes progress; one that leaves its input alone is
  * called again when more has arrived, and once at EOF.
  */
@@ -14,7 +14,8 @@
 #include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
-#define PUBLISH_EVERY 8u /* handlers in a row: the clock costs half of what the shortest of them does */
+/* handlers in a row: the clock costs half of what the shortest of them does */
+#define PUBLISH_EVERY 8u
 
 static bool has_handler(const struct np_conn *c)
 {
@@ -28,7 +29,8 @@ static int handle(struct np_conn *c)
 	return c->group->handlers->on_request(c, c->group->arg);
 }
 
-/* Once for each dispatch: a handler that is replaced while its connection is served is named as the old one. */
+/* Once for each dispatch: a handler that is replaced while its connection is served is named as the
+ * old one. */
 static void note_handler(struct np_conn *c)
 {
 	bool own = c->extra && c->extra->on_request;
@@ -37,12 +39,13 @@ static void note_handler(struct np_conn *c)
 }
 
 /*
- * No more bytes will come of themselves: the peer's FIN was read; or it has been reported, and the input in
- * front of it stands at its limit.
+ * No more bytes will come of themselves: the peer's FIN was read; or it has been reported, and the
+ * input in front of it stands at its limit.
  */
 static inline bool at_end(const struct np_conn *c)
 {
-	return (c->flags & CONN_RX_END) || (c->flags & (CONN_LEFT | CONN_RX_FULL)) == (CONN_LEFT | CONN_RX_FULL);
+	return (c->flags & CONN_RX_END) ||
+	       (c->flags & (CONN_LEFT | CONN_RX_FULL)) == (CONN_LEFT | CONN_RX_FULL);
 }
 
 static inline bool has_request(const struct np_conn *c)
@@ -50,7 +53,8 @@ static inline bool has_request(const struct np_conn *c)
 	const struct conn_io *io = c->io;
 	size_t len = io ? linkbuf_len(&io->in) : 0;
 
-	if (len == 0 || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED) || !has_handler(c))
+	if (len == 0 || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED) ||
+	    !has_handler(c))
 		return false;
 	return len >= io->call_at || (at_end(c) && !(c->flags & CONN_END_HANDLED));
 }
@@ -78,7 +82,8 @@ static void serve_request_over(struct np_conn *c)
 /* A peer that left is no failure of the handler's: it returned what its verb said. */
 static bool serve_is_failure(const struct np_conn *c, int r)
 {
-	return conn_state(c) == CONN_OPEN && !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED));
+	return conn_state(c) == CONN_OPEN &&
+	       !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED));
 }
 
 static void serve_failed(struct np_conn *c, const void *fn, int r)
@@ -92,9 +97,11 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 		if (g->said_ms && now - g->said_ms < SAY_EVERY_MS) {
 			g->unsaid++;
 		} else {
-			poller_log(conn_poller(c), 1, "poller %d: handler %s returned %d (%s): its connection is closed; %llu more since the last line",
-				   poller_index(conn_poller(c)), sys_symbol(fn, name, sizeof name), r, np_strerror(r),
-				   (unsigned long long)g->unsaid);
+			poller_log(
+				conn_poller(c), 1,
+				"poller %d: handler %s returned %d (%s): its connection is closed; %llu more since the last line",
+				poller_index(conn_poller(c)), sys_symbol(fn, name, sizeof name), r,
+				np_strerror(r), (unsigned long long)g->unsaid);
 			g->said_ms = now;
 			g->unsaid = 0;
 		}
@@ -119,9 +126,9 @@ static void call_connect(struct np_conn *c)
 }
 
 /*
- * What a request read may go once it has returned. In a batch that is put off until a block's worth has
- * come together: one release frees it. Debug builds release each time, so that a pointer kept too
- * long is found.
+ * What a request read may go once it has returned. In a batch that is put off until a block's worth
+ * has come together: one release frees it. Debug builds release each time, so that a pointer kept
+ * too long is found.
  */
 static void release_read(struct np_conn *c)
 {
@@ -189,7 +196,8 @@ static void serve(void *arg)
 	if (conn_state(c) == CONN_OPEN && conn_unsent(c) && !(c->watch.want & WATCH_OUT))
 		conn_tx(c); /* the end of this dispatch: what was flushed leaves in one send */
 	conn_leave(c);
-	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_RX_END | CONN_WR_SHUT)) || c->group->retiring)
+	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_RX_END | CONN_WR_SHUT)) ||
+	    c->group->retiring)
 		conn_later(c);
 	else
 		conn_shrink(c);

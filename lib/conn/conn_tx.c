@@ -61,7 +61,8 @@ static __attribute__((noinline)) ssize_t transmit_gathered(struct np_conn *c)
 	int n = gather(c->io, iov, TX_IOV, &c->io->tx_offered);
 
 	if (!(c->flags & CONN_SOCKET))
-		return n > 1 ? sys_writev(c->watch.fd, iov, n) : sys_write(c->watch.fd, iov->iov_base, iov->iov_len);
+		return n > 1 ? sys_writev(c->watch.fd, iov, n) :
+			       sys_write(c->watch.fd, iov->iov_base, iov->iov_len);
 	if (n > 1)
 		return sys_sendmsg(c->watch.fd, iov, n, 0);
 	return sys_send(c->watch.fd, iov->iov_base, iov->iov_len, 0);
@@ -107,7 +108,8 @@ void conn_drop_output(struct np_conn *c)
 		conn_file_cut(c);
 	if (conn_unsent(c))
 		c->flags |= CONN_CUT;
-	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&io->txq), memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&io->txq),
+				  memory_order_relaxed);
 	linkbuf_fini(&io->txq);
 	linkbuf_init(&io->txq);
 	linkbuf_fini(&io->out);
@@ -130,7 +132,8 @@ int conn_tx_later(struct np_conn *c, ssize_t why)
 {
 	int r;
 
-	/* No edge tells that memory came free or that a budget is new: those are tried again next turn. */
+	/* No edge tells that memory came free or that a budget is new: those are tried again next
+	 * turn. */
 	if (why < 0 ? why == -EAGAIN : why > 0)
 		watch_cant(&c->watch, WATCH_OUT);
 	else
@@ -151,8 +154,8 @@ static __attribute__((noinline)) int tx_go_on(struct np_conn *c, ssize_t n)
 		if (n > 0)
 			sent(c, (size_t)n);
 		/*
-		 * A short send set SOCK_NOSPACE, so an edge will follow; a unix socket or a tty gives
-		 * no such promise: there only EAGAIN counts.
+		 * A short send set SOCK_NOSPACE, so an edge will follow; a unix socket or a tty
+		 * gives no such promise: there only EAGAIN counts.
 		 */
 		if (n < 0 || ((size_t)n < c->io->tx_offered && (c->flags & CONN_INET)))
 			return conn_tx_later(c, n);

@@ -56,7 +56,8 @@ static bool conn_wait_end_read(struct park *k, int *why)
 	struct conn_wait *w = container_of(k, struct conn_wait, park);
 	struct np_conn *c = w->c;
 
-	if (*why == -ETIMEDOUT && conn_state(c) == CONN_OPEN && !(c->flags & (CONN_PAUSED | CONN_RX_END)))
+	if (*why == -ETIMEDOUT && conn_state(c) == CONN_OPEN &&
+	    !(c->flags & (CONN_PAUSED | CONN_RX_END)))
 		conn_fill(c, POLLER_BUDGET);
 	if (c->io->reader != w)
 		return false;
@@ -65,7 +66,8 @@ static bool conn_wait_end_read(struct park *k, int *why)
 	else if (conn_read_end(c))
 		*why = conn_read_end(c);
 	else if (*why == -ETIMEDOUT && !k->by_deadline)
-		*why = -NP_EREADTIMEOUT; /* the fiber's deadline keeps its own name, and so does an idle connection's end */
+		/* the fiber's deadline keeps its own name, and so does an idle connection's end */
+		*why = -NP_EREADTIMEOUT;
 	c->io->reader = NULL;
 	return true;
 }
@@ -92,7 +94,8 @@ static bool conn_wait_write_goes_on(struct np_conn *c, struct conn_wait *w)
 	uint64_t deadline;
 	bool owes;
 
-	if (w->park.by_deadline || (c->extra && c->extra->write_deadline_ms) || !c->write_timeout_ms)
+	if (w->park.by_deadline || (c->extra && c->extra->write_deadline_ms) ||
+	    !c->write_timeout_ms)
 		return false;
 	deadline = conn_ack_deadline(c, w->since_ms, c->write_timeout_ms, &owes);
 	if (deadline <= poller_now_ms(conn_poller(c)))
@@ -136,16 +139,18 @@ static uint64_t conn_wait_read_limit(struct np_conn *c, struct conn_limit *l)
 	return l->ms;
 }
 
-static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, bool *owned, size_t n, size_t room,
-			  uint64_t until_ms, park_end_fn end)
+static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, bool *owned, size_t n,
+			  size_t room, uint64_t until_ms, park_end_fn end)
 {
-	struct conn_wait w = { .c = c, .n = n, .room = room, .since_ms = poller_now_ms(conn_poller(c)) };
+	struct conn_wait w = {
+		.c = c, .n = n, .room = room, .since_ms = poller_now_ms(conn_poller(c))
+	};
 	int r = park_init(&w.park, end);
 
 	if (r < 0)
 		return r;
 	*slot = &w;
-	*owned = true; /* also between its wake and its run: what it was woken for is its own */
+	*owned = true;     /* also between its wake and its run: what it was woken for is its own */
 	conn_rx_resume(c); /* a reader may have raised the limit */
 	conn_enter(c);
 	r = park_wait(&w.park, until_ms);
@@ -185,7 +190,8 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 			if (r < 0 && conn_state(c) != CONN_OPEN)
 				continue;
 		}
-		r = conn_wait_park(c, &io->reader, &io->reading, n, room, conn_wait_read_limit(c, l), conn_wait_end_read);
+		r = conn_wait_park(c, &io->reader, &io->reading, n, room,
+				   conn_wait_read_limit(c, l), conn_wait_end_read);
 		if (r < 0)
 			return r;
 	}
@@ -198,10 +204,11 @@ int conn_wait_output(struct np_conn *c, size_t at_most)
 
 	if (io->writing)
 		return -NP_ECONCURRENT;
-	return conn_verb_ends(c, conn_wait_park(c, &io->writer, &io->writing, at_most, 0,
-						conn_wait_limit(c, c->write_timeout_ms,
-								c->extra ? c->extra->write_deadline_ms : 0),
-						conn_wait_end_write));
+	return conn_verb_ends(
+		c, conn_wait_park(c, &io->writer, &io->writing, at_most, 0,
+				  conn_wait_limit(c, c->write_timeout_ms,
+						  c->extra ? c->extra->write_deadline_ms : 0),
+				  conn_wait_end_write));
 }
 
 void conn_deliver(struct np_conn *c)

@@ -30,12 +30,13 @@ static __attribute__((noinline)) int writable_slow(struct np_conn *c)
 
 static inline bool can_write(const struct np_conn *c)
 {
-	return c->io && conn_state(c) <= CONN_OPEN && !c->tx_err && !(c->flags & CONN_WR_SHUT) && !c->io->writing;
+	return c->io && conn_state(c) <= CONN_OPEN && !c->tx_err && !(c->flags & CONN_WR_SHUT) &&
+	       !c->io->writing;
 }
 
 /*
- * Whether the caller may write now, to c->io->out. No pointer to a local of the verb leaves it: with one, each
- * verb would carry a stack protector.
+ * Whether the caller may write now, to c->io->out. No pointer to a local of the verb leaves it:
+ * with one, each verb would carry a stack protector.
  */
 static inline int writable(struct np_conn *c)
 {
@@ -76,7 +77,8 @@ int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(v
 	return r < 0 ? r : np_linkbuf_write_ref(&c->io->out, p, n, done, arg);
 }
 
-int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain, void (*done)(void *), void *arg)
+int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain,
+			 void (*done)(void *), void *arg)
 {
 	int r = writable(c);
 

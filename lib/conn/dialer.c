@@ -25,7 +25,7 @@ struct attempt {
 	struct watch watch;
 	struct race *race;
 	const struct addr *to; /* NULL: not used yet */
-	int fd;           /* -1: none */
+	int fd;                /* -1: none */
 	unsigned tries;
 	bool answered;    /* the kernel has something to say */
 	uint64_t rest_ms; /* resting until then; 0 = not */
@@ -53,15 +53,16 @@ static void answered(struct watch *w, unsigned ready)
 }
 
 /*
- * The time is over; the kernel may have had the answer since long before, while the thread was kept. Asked here, each
- * attempt is heard before it is called late.
+ * The time is over; the kernel may have had the answer since long before, while the thread was
+ * kept. Asked here, each attempt is heard before it is called late.
  */
 static bool dialer_end(struct park *k, int *why)
 {
 	struct race *e = container_of(k, struct race, park);
 
 	for (unsigned i = 0; i < DIALER_BESIDE && *why == -ETIMEDOUT; i++) {
-		struct pollfd now = { .fd = e->attempt[i].fd, .events = POLLOUT }; /* -1 is not asked */
+		/* -1 is not asked */
+		struct pollfd now = { .fd = e->attempt[i].fd, .events = POLLOUT };
 
 		if (sys_poll_now(&now, 1) > 0) {
 			e->attempt[i].answered = true;
@@ -77,7 +78,8 @@ static int bind_local(int fd, const struct addr *local)
 {
 	int r = 0;
 
-	/* The port is chosen at connect(2), when the other end is known: many more are to be had (ip(7)). */
+	/* The port is chosen at connect(2), when the other end is known: many more are to be had
+	 * (ip(7)). */
 	if (local->ss.ss_family != AF_UNIX && addr_port(&local->ss) == 0)
 		r = sys_setsockopt_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 	return r < 0 ? r : sys_bind(fd, (const struct sockaddr *)&local->ss, local->len);
@@ -184,8 +186,9 @@ static bool attempt_is_under_way(const struct attempt *a)
 }
 
 /*
- * Where the next one goes. With DIALER_BESIDE under way that is the place of the first of them: it has had as many times
- * NEXT_AFTER_MS, and an address that has not been tried at all is the better hope.
+ * Where the next one goes. With DIALER_BESIDE under way that is the place of the first of them: it
+ * has had as many times NEXT_AFTER_MS, and an address that has not been tried at all is the better
+ * hope.
  */
 static struct attempt *dialer_slot(struct race *e)
 {

@@ -2,9 +2,9 @@
 /*
  * dialer: several addresses, one connected descriptor
  *
- * Attempts run side by side, each begun 250 ms after the one before it or as soon as that has failed (RFC
- * 8305, section 5). All of it on one poller, by one fiber. Every address is tried, in its order; with 16 under way the next one
- * takes the place of the first.
+ * Attempts run side by side, each begun 250 ms after the one before it or as soon as that has
+ * failed (RFC 8305, section 5). All of it on one poller, by one fiber. Every address is tried, in
+ * its order; with 16 under way the next one takes the place of the first.
  *
  *   attempt    leaves it by
  *   waiting    its turn -> running
@@ -31,8 +31,8 @@ struct dialer_opts {
 /*
  * dialer_connect() - the first of @n addresses that answers
  *
- * Thread: a fiber. Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -ECANCELED; -NP_ENOTFIBER; or what
- * the first address met.
+ * Thread: a fiber. Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -ECANCELED;
+ * -NP_ENOTFIBER; or what the first address met.
  */
 int dialer_connect(const struct addr *to, unsigned n, const struct dialer_opts *o, int *ret_fd);
 

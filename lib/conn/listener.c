@@ -5,7 +5,8 @@
  * Out of descriptors, the connections wait in the kernel's queue, where the next free descriptor
  * finds them: nobody is turned away for a shortage that passes in a second. One that does not pass
  * is answered: the reserve descriptor is given up for a moment, and with its number each waiting
- * connection is accepted and reset, so that a peer learns at once what its own timeout would tell it later.
+ * connection is accepted and reset, so that a peer learns at once what its own timeout would tell
+ * it later.
  */
 #include "conn/listener.h"
 
@@ -31,8 +32,9 @@ enum verdict { ACCEPTED, EMPTY, SKIP, REST, BROKEN };
 /*
  * accept(2): Linux passes pending network errors of the new socket on as errors of accept4, and
  * they end that one connection, not this listener. Out of descriptors or memory is everybody's
- * trouble and passes: the connections wait in the queue meanwhile. So does an error that is not known
- * here, such as a security module's: only what says that the descriptor is no listener is final.
+ * trouble and passes: the connections wait in the queue meanwhile. So does an error that is not
+ * known here, such as a security module's: only what says that the descriptor is no listener is
+ * final.
  */
 static enum verdict judge(int r)
 {
@@ -68,7 +70,9 @@ static bool is_descriptors(int err)
 	return err == -EMFILE || err == -ENFILE;
 }
 
-/* An eventfd: it needs no path and stands for nothing. Without one there is no shedding, no more. */
+/*
+ * An eventfd: it needs no path and stands for nothing. Without one there is no shedding, no more.
+ */
 static void keep_reserve(struct listener *l)
 {
 	if (l->reserve < 0)
@@ -93,7 +97,8 @@ static unsigned shed(struct listener *l)
 	return n;
 }
 
-/* Once a second at most: with descriptors coming and going, episodes may be as short as a connection. */
+/* Once a second at most: with descriptors coming and going, episodes may be as short as a
+ * connection. */
 static void say(struct listener *l, int err, unsigned reset)
 {
 	uint64_t now = poller_now_ms(l->watch.poller);
@@ -105,10 +110,13 @@ static void say(struct listener *l, int err, unsigned reset)
 		return;
 	l->said_ms = now;
 	if (l->shed)
-		poller_log(l->watch.poller, 1, "accept: %s, for more than a second now; %u waiting connections were reset",
-			   np_strerror(err), l->shed);
+		poller_log(
+			l->watch.poller, 1,
+			"accept: %s, for more than a second now; %u waiting connections were reset",
+			np_strerror(err), l->shed);
 	else
-		poller_log(l->watch.poller, 1, "accept: %s; connections wait in the queue, trying again from %d ms on",
+		poller_log(l->watch.poller, 1,
+			   "accept: %s; connections wait in the queue, trying again from %d ms on",
 			   np_strerror(err), REST_MIN_MS);
 	l->shed = 0;
 }
@@ -128,7 +136,8 @@ static void rest(struct listener *l, int err)
 }
 
 /* Up to @n connections. Return: the verdict that ended it. */
-static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err, unsigned *ret_accepted)
+static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err,
+				unsigned *ret_accepted)
 {
 	enum verdict v = ACCEPTED;
 	int fd;
@@ -186,7 +195,8 @@ static void readable(struct watch *w, unsigned ready)
 	int err;
 
 	expect(l);
-	watch_cant(w, WATCH_IN); /* level-triggered: the kernel says it again while the queue has more */
+	/* level-triggered: the kernel says it again while the queue has more */
+	watch_cant(w, WATCH_IN);
 	v = accept_some(l, l->accepts, &err, &(unsigned){ 0 });
 	if (v == EMPTY && l->accepts > 1) {
 		l->accepts = 1;
@@ -297,5 +307,6 @@ void listener_nudge(struct listener *l)
 		return;
 	timer_disarm(&l->retry);
 	if (resume(l, p) < 0)
-		timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS); /* -ENOMEM, -ENOSPC pass as well */
+		/* -ENOMEM, -ENOSPC pass as well */
+		timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS);
 }

@@ -2,11 +2,11 @@
 /*
  * listener: one poller's interest in one listening socket
  *
- * The registration is level-triggered (and EPOLLEXCLUSIVE, so the same type serves a socket that sits in
- * the epoll of every poller): one accept4 for one connection, with no second call that only
- * learns EAGAIN. In a burst (events in successive turns of one millisecond) the number of accepts for
- * each event doubles, up to a budget; one that came too many makes it wait before it believes in the
- * next burst.
+ * The registration is level-triggered (and EPOLLEXCLUSIVE, so the same type serves a socket that
+ * sits in the epoll of every poller): one accept4 for one connection, with no second call that only
+ * learns EAGAIN. In a burst (events in successive turns of one millisecond) the number of accepts
+ * for each event doubles, up to a budget; one that came too many makes it wait before it believes
+ * in the next burst.
  *
  *   state      leaves it by
  *   accepting  EMFILE, ENOMEM and others that may pass -> resting;  EBADF, EINVAL, ENOTSOCK, EFAULT,
@@ -42,8 +42,8 @@ struct listener {
 	/* Takes *fd (sets it to -1). Thread: the poller's, main. */
 	void (*on_accept)(struct listener *l, int *fd);
 	/*
-	 * The listener is closed. EINVAL: somebody shut the socket; EBADF, ENOTSOCK: the descriptor is
-	 * another's by now.
+	 * The listener is closed. EINVAL: somebody shut the socket; EBADF, ENOTSOCK: the descriptor
+	 * is another's by now.
 	 */
 	void (*on_error)(struct listener *l, int err);
 	void *owner;
@@ -55,13 +55,15 @@ void listener_init(struct listener *l);
 int listener_open(struct listener *l, struct poller *p, int fd);
 void listener_close(struct listener *l);
 /*
- * For a stop. From listener_drain_begin() on nothing is accepted but by listener_drain(): some of the *left that are to
- * be, which falls by as many. Peers that connect meanwhile do not prolong it.
- * Return: 1: call it again, in another turn; 0: the queue is empty, or *left is 0; -errno: as on_error, or a shortage.
+ * For a stop. From listener_drain_begin() on nothing is accepted but by listener_drain(): some of
+ * the *left that are to be, which falls by as many. Peers that connect meanwhile do not prolong it.
+ * Return: 1: call it again, in another turn; 0: the queue is empty, or *left is 0; -errno: as
+ * on_error, or a shortage.
  */
 void listener_drain_begin(struct listener *l);
 int listener_drain(struct listener *l, unsigned *left);
-/* No more for now: nothing is accepted until listener_release(), also if it is opened anew meanwhile. From on_accept too. */
+/* No more for now: nothing is accepted until listener_release(), also if it is opened anew
+ * meanwhile. From on_accept too. */
 void listener_hold(struct listener *l);
 void listener_release(struct listener *l, struct poller *p);
 /* A descriptor came free: if it rests, it tries again. */

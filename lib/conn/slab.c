@@ -16,7 +16,7 @@ struct slot {
 struct region {
 	struct list link; /* in slab->open while a slot is free */
 	struct slot *free;
-	unsigned fresh;   /* slots from here on were never used */
+	unsigned fresh; /* slots from here on were never used */
 	unsigned used;
 };
 
@@ -102,7 +102,8 @@ static bool has_slot(const struct slab *s, const struct region *g)
 
 void *slab_get(struct slab *s)
 {
-	struct region *g = list_empty(&s->open) ? region_new(s) : container_of(s->open.next, struct region, link);
+	struct region *g = list_empty(&s->open) ? region_new(s) :
+						  container_of(s->open.next, struct region, link);
 	void *p;
 
 	if (!g)

@@ -2,11 +2,11 @@
 /*
  * slab: objects of one size, one thread's, in regions that go back to the kernel
  *
- * Regions are mapped, not taken from malloc: what ten thousand connections took has to go back in the
- * middle too, and free(3) only shrinks the top of its heap. A region is aligned to its size, so an
- * object finds it by masking its own address. One empty region stays, so that a server at the edge of
- * a region does not map at each connection. An untouched region costs no memory: slots are handed out from its
- * beginning before any is linked.
+ * Regions are mapped, not taken from malloc: what ten thousand connections took has to go back in
+ * the middle too, and free(3) only shrinks the top of its heap. A region is aligned to its size, so
+ * an object finds it by masking its own address. One empty region stays, so that a server at the
+ * edge of a region does not map at each connection. An untouched region costs no memory: slots are
+ * handed out from its beginning before any is linked.
  */
 #ifndef CONN_SLAB_H
 #define CONN_SLAB_H

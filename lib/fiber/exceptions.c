@@ -14,5 +14,6 @@ exceptions_fn *exceptions_find(void)
 	/* Still NULL where the library was bound before the runtime came. */
 	if (__cxa_get_globals)
 		return __cxa_get_globals;
-	return (exceptions_fn *)sys_symbol_find("__cxa_get_globals", "libstdc++.so.6", "libc++abi.so.1");
+	return (exceptions_fn *)sys_symbol_find("__cxa_get_globals", "libstdc++.so.6",
+						"libc++abi.so.1");
 }

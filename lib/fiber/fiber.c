@@ -38,10 +38,12 @@ struct fiber {
 };
 
 struct fiber_pool {
-	struct fiber *free; /* the one used last is the next to be used: its pages are in the cache */
+	/* the one used last is the next to be used: its pages are in the cache */
+	struct fiber *free;
 	struct fiber *all;
 	struct place main_place;
-	struct exceptions *ex; /* the thread's, once it has had a stack; NULL: no C++ in this process */
+	/* the thread's, once it has had a stack; NULL: no C++ in this process */
+	struct exceptions *ex;
 	exceptions_fn *find_ex;
 	struct sanitizer main_san;
 	size_t stack_size;
@@ -72,15 +74,16 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
 }
 
 /*
- * The fiber lies at the top of its own stack: nothing of it stays anywhere else when that is unmapped. Not
- * at the same place in each: stacks begin at multiples of a page, and what is used in all of
- * them at once would meet in the same few sets of the CPU's cache.
+ * The fiber lies at the top of its own stack: nothing of it stays anywhere else when that is
+ * unmapped. Not at the same place in each: stacks begin at multiples of a page, and what is used in
+ * all of them at once would meet in the same few sets of the CPU's cache.
  */
 static struct fiber *place_in(const struct stack *s, unsigned nth)
 {
 	size_t colour = nth % COLOURS * LINE;
 
-	return (struct fiber *)(stack_top(s) - ((sizeof(struct fiber) + LINE - 1) & ~(size_t)(LINE - 1)) - colour);
+	return (struct fiber *)(stack_top(s) -
+				((sizeof(struct fiber) + LINE - 1) & ~(size_t)(LINE - 1)) - colour);
 }
 
 /* A page below the one it parked in: what it calls between two waits goes deeper and comes back. */
@@ -112,7 +115,8 @@ static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 	/* Here, since the pool may have been made by another thread than the one it belongs to. */
 	if (!fp->ex && fp->find_ex)
 		fp->ex = fp->find_ex();
-	sanitizer_stack_new(&f->san, stack_bottom(&f->stack), (size_t)((char *)f - stack_bottom(&f->stack)));
+	sanitizer_stack_new(&f->san, stack_bottom(&f->stack),
+			    (size_t)((char *)f - stack_bottom(&f->stack)));
 	if (f->next)
 		f->next->prev = f;
 	fp->all = f;
@@ -198,7 +202,8 @@ void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct f
 struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
 {
 	for (struct fiber *f = fp->all; f; f = f->next)
-		if ((const char *)addr >= f->stack.map && (const char *)addr < stack_bottom(&f->stack))
+		if ((const char *)addr >= f->stack.map &&
+		    (const char *)addr < stack_bottom(&f->stack))
 			return f;
 	return NULL;
 }
@@ -234,8 +239,8 @@ static inline struct fiber *fiber_take(struct fiber_pool *fp)
 /* ------------------------------------------------------------------ switches */
 
 /*
- * Whoever contains a switch: the compiler may not build on what it sees in there, since a switch uses
- * more registers than it tells.
+ * Whoever contains a switch: the compiler may not build on what it sees in there, since a switch
+ * uses more registers than it tells.
  */
 #if defined(__GNUC__) && !defined(__clang__)
 #define SWITCHES __attribute__((noipa))

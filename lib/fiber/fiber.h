@@ -37,7 +37,8 @@ struct fiber_pool_stats {
 	unsigned high;    /* most in use at once */
 	unsigned refused; /* fiber_run() that found no stack */
 	unsigned spare;   /* free ones beyond @keep: what fiber_pool_trim() is for */
-	size_t touched;   /* bytes of all stacks that have been used, by where their fibers parked */
+	/* bytes of all stacks that have been used, by where their fibers parked */
+	size_t touched;
 };
 
 /* Return: 0, -ENOMEM. Maps nothing yet. */
@@ -64,7 +65,9 @@ struct fiber *fiber_self(void);
 /* A word for whoever runs fibers: what the fiber belongs to. NULL at the start of each run. */
 void fiber_set_owner(struct fiber *f, void *owner);
 void *fiber_owner(const struct fiber *f);
-/* A mark for whoever parks fibers: no wait for this one any more. Unset at the start of each run. */
+/*
+ * A mark for whoever parks fibers: no wait for this one any more. Unset at the start of each run.
+ */
 void fiber_cancel(struct fiber *f);
 bool fiber_cancelled(const struct fiber *f);
 /*
@@ -77,7 +80,8 @@ uint64_t fiber_until(const struct fiber *f);
 void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);
 /* For each one that runs or is parked. */
-void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f), void *arg);
+void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f),
+		     void *arg);
 /* What it was started with. */
 void (*fiber_fn(const struct fiber *f))(void *);
 void *fiber_arg(const struct fiber *f);

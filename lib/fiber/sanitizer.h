@@ -36,7 +36,7 @@
 
 /* What is known of a stack that does not run. */
 struct sanitizer {
-	void *fake;         /* ASan's fake stack */
+	void *fake; /* ASan's fake stack */
 	const void *bottom;
 	size_t size;
 	void *tsan;
@@ -65,7 +65,8 @@ static inline void sanitizer_leave(struct sanitizer *from, const struct sanitize
 static inline void sanitizer_arrive(struct sanitizer *self, struct sanitizer *from)
 {
 #ifdef FIBER_ASAN
-	__sanitizer_finish_switch_fiber(self->fake, from ? &from->bottom : NULL, from ? &from->size : NULL);
+	__sanitizer_finish_switch_fiber(self->fake, from ? &from->bottom : NULL,
+					from ? &from->size : NULL);
 #endif
 	(void)self, (void)from;
 }

@@ -31,9 +31,9 @@
 #endif
 
 /*
- * qemu-user says 0 to advice that it does not know, and guards nothing: the first guard of a process
- * is tried. Not under valgrind, which does sigprocmask itself and dies of a set that cannot be read; the
- * advice it passes on.
+ * qemu-user says 0 to advice that it does not know, and guards nothing: the first guard of a
+ * process is tried. Not under valgrind, which does sigprocmask itself and dies of a set that cannot
+ * be read; the advice it passes on.
  */
 static bool guard_holds(const void *p)
 {

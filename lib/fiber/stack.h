@@ -9,8 +9,8 @@
 #define STACK_GUARD (64u * 1024)
 
 struct stack {
-	char *map;       /* the guard begins here */
-	size_t size;     /* usable bytes, above the guard */
+	char *map;   /* the guard begins here */
+	size_t size; /* usable bytes, above the guard */
 	unsigned valgrind;
 };
 

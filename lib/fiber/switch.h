@@ -35,7 +35,8 @@ struct place {
 	void *pc;
 };
 
-/* The first instructions on a new stack; they find the fiber in the register of fiber_switch()'s @f. */
+/* The first instructions on a new stack; they find the fiber in the register of fiber_switch()'s
+ * @f. */
 void fiber_begin(void);
 
 static inline void place_begin(struct place *p, char *bottom, char *top)
@@ -53,7 +54,8 @@ static inline void place_begin(struct place *p, char *bottom, char *top)
  * use no caller knows (noipa): vector, mask and x87 registers beyond those named are not saved.
  */
 #if defined(__x86_64__)
-static inline __attribute__((always_inline)) void fiber_switch(struct place *save, struct place *to, struct fiber *f)
+static inline __attribute__((always_inline)) void fiber_switch(struct place *save, struct place *to,
+							       struct fiber *f)
 {
 	__asm__ volatile("leaq 1f(%%rip), %%rax\n\t"
 			 "movq 16(%1), %%rcx\n\t"
@@ -67,12 +69,14 @@ static inline __attribute__((always_inline)) void fiber_switch(struct place *sav
 			 "endbr64"
 			 : "+S"(save), "+d"(to), "+D"(f)
 			 :
-			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1",
-			   "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-			   "xmm13", "xmm14", "xmm15", "cc", "memory");
+			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+			   "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+			   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+			   "cc", "memory");
 }
 #else
-static inline __attribute__((always_inline)) void fiber_switch(struct place *save, struct place *to, struct fiber *f)
+static inline __attribute__((always_inline)) void fiber_switch(struct place *save, struct place *to,
+							       struct fiber *f)
 {
 	register struct place *s __asm__("x1") = save;
 	register struct place *t __asm__("x2") = to;
@@ -90,11 +94,12 @@ static inline __attribute__((always_inline)) void fiber_switch(struct place *sav
 			 "hint #36" /* bti j */
 			 : "+r"(s), "+r"(t), "+r"(a)
 			 :
-			 : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
-			   "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "v0",
-			   "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",
-			   "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27",
-			   "v28", "v29", "v30", "v31", "cc", "memory");
+			 : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+			   "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24",
+			   "x25", "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5",
+			   "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
+			   "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
+			   "v27", "v28", "v29", "v30", "v31", "cc", "memory");
 }
 #endif
 

@@ -14,7 +14,6 @@ struct place {
 	char *bottom, *top;
 };
 
-
 static inline void place_begin(struct place *p, char *bottom, char *top)
 {
 	*p = (struct place){ NULL, bottom, top };
@@ -37,8 +36,8 @@ static inline void fiber_switch(struct place *save, struct place *to, struct fib
 		begin.uc_link = NULL;
 		begin.uc_stack.ss_sp = to->bottom;
 		begin.uc_stack.ss_size = (size_t)(to->top - to->bottom);
-		makecontext(&begin, (void (*)(void))fiber_begin, 2, (unsigned)((uintptr_t)f >> 16 >> 16),
-			    (unsigned)(uintptr_t)f);
+		makecontext(&begin, (void (*)(void))fiber_begin, 2,
+			    (unsigned)((uintptr_t)f >> 16 >> 16), (unsigned)(uintptr_t)f);
 	}
 	swapcontext(&here, there);
 }

@@ -19,14 +19,17 @@
 #include "sys/addr.h"
 #include "sys/io.h"
 #include "sys/lock.h"
-#include "sys/lock.h"
 #include "sys/sock.h"
 
 _Static_assert(sizeof(struct np_worker_line) == sizeof(struct poller_load), "one line, two names");
-_Static_assert(offsetof(struct np_worker_line, busy_since_ns) == offsetof(struct poller_load, busy_since_ns) &&
-		       offsetof(struct np_worker_line, conns) == offsetof(struct poller_load, conns) &&
-		       offsetof(struct np_worker_line, accepted_total) == offsetof(struct poller_load, accepted_total) &&
-		       offsetof(struct np_worker_line, closed_total) == offsetof(struct poller_load, closed_total),
+_Static_assert(offsetof(struct np_worker_line, busy_since_ns) ==
+			       offsetof(struct poller_load, busy_since_ns) &&
+		       offsetof(struct np_worker_line, conns) ==
+			       offsetof(struct poller_load, conns) &&
+		       offsetof(struct np_worker_line, accepted_total) ==
+			       offsetof(struct poller_load, accepted_total) &&
+		       offsetof(struct np_worker_line, closed_total) ==
+			       offsetof(struct poller_load, closed_total),
 	       "one line, two names");
 
 int server_say(struct np_server *s, int r, const char *fmt, ...)
@@ -92,8 +95,8 @@ static int open_steering(struct np_server *s)
 }
 
 /*
- * A worker whose claim cannot be given up, because another process holds the service's lock, keeps the service
- * open: np_server_free() tries once more.
+ * A worker whose claim cannot be given up, because another process holds the service's lock, keeps
+ * the service open: np_server_free() tries once more.
  */
 static void close_steering(struct np_server *s)
 {
@@ -134,7 +137,8 @@ const char *server_lock_holder(struct np_server *s, char *dst, size_t cap)
 	return dst;
 }
 
-static int listen_tcp(struct np_server *s, struct address *a, const char *network, const char *address)
+static int listen_tcp(struct np_server *s, struct address *a, const char *network,
+		      const char *address)
 {
 	int r = open_steering(s);
 
@@ -164,7 +168,9 @@ static const char *socket_path(const struct sockaddr_storage *ss)
 	return ss->ss_family == AF_UNIX && path[0] ? path : NULL;
 }
 
-/* bind(2) makes the file, and never over another: so the usual case needs no look at what is there. */
+/*
+ * bind(2) makes the file, and never over another: so the usual case needs no look at what is there.
+ */
 static int address_bind_unix(struct address *a, const struct addr *at)
 {
 	int r = sys_socket(AF_UNIX, SOCK_STREAM, &a->fds[0]);
@@ -181,7 +187,8 @@ static int address_bind_unix(struct address *a, const struct addr *at)
 	return r;
 }
 
-static int listen_unix(struct np_server *s, struct address *a, const struct addr *at, const char *address)
+static int listen_unix(struct np_server *s, struct address *a, const struct addr *at,
+		       const char *address)
 {
 	const char *path = socket_path(&at->ss);
 	struct sys_holder holder;
@@ -190,7 +197,8 @@ static int listen_unix(struct np_server *s, struct address *a, const struct addr
 
 	if (r == -EAGAIN) {
 		sys_holder_format(&holder, who, sizeof who);
-		return server_say(s, -EADDRINUSE, "%s: %s.lock is held by %s", address, address, who);
+		return server_say(s, -EADDRINUSE, "%s: %s.lock is held by %s", address, address,
+				  who);
 	}
 	if (r < 0)
 		return server_say(s, r, "%s.lock: %s", address, np_strerror(r));
@@ -199,20 +207,25 @@ static int listen_unix(struct np_server *s, struct address *a, const struct addr
 		r = sys_listen(a->fds[0], s->opts.backlog);
 	socket_file_unlock(&a->file);
 	if (r == -EADDRINUSE)
-		return server_say(s, r, path ? "%s: another process listens there, or it is no dead socket of this user"
-					     : "%s: another process listens there", address);
+		return server_say(
+			s, r,
+			path ? "%s: another process listens there, or it is no dead socket of this user" :
+			       "%s: another process listens there",
+			address);
 	if (r < 0)
 		return server_say(s, r, "%s: %s", address, np_strerror(r));
 	a->shared = a->own = true;
 	return sys_getsockname(a->fds[0], &a->ss, &a->len);
 }
 
-/* Whether what @fd accepts has Nagle's algorithm on: it inherits the option. Nothing but TCP has it. */
+/* Whether what @fd accepts has Nagle's algorithm on: it inherits the option. Nothing but TCP has
+ * it. */
 static bool address_delays(int fd, int family)
 {
 	int on = 1;
 
-	return family != AF_UNIX && sys_getsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, &on) == 0 && !on;
+	return family != AF_UNIX && sys_getsockopt_int(fd, IPPROTO_TCP, TCP_NODELAY, &on) == 0 &&
+	       !on;
 }
 
 /* ------------------------------------------------------------------ addresses */
@@ -265,16 +278,19 @@ int np_server_listen(struct np_server *s, const char *network, const char *addre
 		return r;
 	r = addr_parse(network, address, &at);
 	if (r == -NP_ERESOLVE)
-		return server_say(s, r, "%s: a literal address is needed to listen on, not a name", address);
+		return server_say(s, r, "%s: a literal address is needed to listen on, not a name",
+				  address);
 	if (r == -ENODEV)
 		return server_say(s, r, "%s: there is no such network interface", address);
 	if (r < 0)
-		return server_say(s, r, "%s %s: not an address: %s", network ? network : "(no network)",
+		return server_say(s, r, "%s %s: not an address: %s",
+				  network ? network : "(no network)",
 				  address ? address : "(no address)", np_strerror(r));
 	r = address_new(s, &a);
 	if (r < 0)
 		return server_say(s, r, "%s: %s", address, np_strerror(r));
-	r = at.ss.ss_family == AF_UNIX ? listen_unix(s, a, &at, address) : listen_tcp(s, a, network, address);
+	r = at.ss.ss_family == AF_UNIX ? listen_unix(s, a, &at, address) :
+					 listen_tcp(s, a, network, address);
 	if (r < 0) {
 		address_close(s, a);
 		return s->error[0] ? r : server_say(s, r, "%s: %s", address, np_strerror(r));

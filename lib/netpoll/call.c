@@ -2,10 +2,10 @@
 /*
  * call: the table of who waits for which answer, between callers on any thread and one connection
  *
- * A lock is held for the few instructions of looking up a number, never over a system call: callers are on
- * several threads, and the table is what they share. What a reader would get wrong: whoever takes a caller out of
- * the table, under the lock, is the only one who may end its wait. A caller that gave up and finds itself
- * taken waits for what is on its way, which is not long.
+ * A lock is held for the few instructions of looking up a number, never over a system call: callers
+ * are on several threads, and the table is what they share. What a reader would get wrong: whoever
+ * takes a caller out of the table, under the lock, is the only one who may end its wait. A caller
+ * that gave up and finds itself taken waits for what is on its way, which is not long.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -162,9 +162,12 @@ static void on_close(struct np_conn *c, void *arg)
 	channel_unref(ch);
 }
 
-int np_channel_dial(const char *network, const char *address, const struct np_channel_opts *o, struct np_channel **ret)
+int np_channel_dial(const char *network, const char *address, const struct np_channel_opts *o,
+		    struct np_channel **ret)
 {
-	static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request = on_answer, .on_close = on_close };
+	static const struct np_handlers handlers = { .sz = sizeof handlers,
+						     .on_request = on_answer,
+						     .on_close = on_close };
 	struct np_dial_opts d = { .sz = sizeof d, .handlers = &handlers };
 	struct np_channel *ch;
 	int r;
@@ -188,7 +191,8 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 		r = np_dial(NULL, NP_HERE, network, address, &d, &ch->conn);
 	if (r < 0) {
 		channel_unref(ch);
-		channel_unref(ch); /* the connection's: here, a dial that failed has called nothing */
+		/* the connection's: here, a dial that failed has called nothing */
+		channel_unref(ch);
 		return r;
 	}
 	*ret = ch;
@@ -249,7 +253,8 @@ static int call(struct np_channel *ch, struct caller *k, struct np_linkbuf **req
 	return r < 0 ? r : k->result;
 }
 
-int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int ms, struct np_linkbuf **ret_answer)
+int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int ms,
+	    struct np_linkbuf **ret_answer)
 {
 	struct caller k = { .id = id };
 	int r = -EINVAL;

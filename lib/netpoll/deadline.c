@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* deadline: the moment at which every wait of a fiber ends; kept in the fiber, looked at where it parks. */
+/* deadline: the moment at which every wait of a fiber ends; kept in the fiber, looked at where it
+ * parks. */
 #include <errno.h>
 
 #include "fiber/fiber.h"

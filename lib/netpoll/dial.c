@@ -2,8 +2,9 @@
 /*
  * dial: np_dial() and np_conn_from_fd(): on this poller at once, on another by an errand
  *
- * What a reader would get wrong: a fiber that is cancelled does not wait for its errand. It lies on the heap, held by
- * the fiber that asked and by the one that does the work; the last to let go gives back what nobody took.
+ * What a reader would get wrong: a fiber that is cancelled does not wait for its errand. It lies on
+ * the heap, held by the fiber that asked and by the one that does the work; the last to let go
+ * gives back what nobody took.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -42,10 +43,11 @@ static int loopbacks(const struct addr *any, struct addr *to)
 }
 
 /*
- * The addresses to try: *list is @few, room for two, or on the heap. Return: how many, or why there is none.
+ * The addresses to try: *list is @few, room for two, or on the heap. Return: how many, or why there
+ * is none.
  */
-static int dial_addresses(struct seat *s, const char *network, const char *address, uint64_t until_ms,
-			  struct addr *few, struct addr **list)
+static int dial_addresses(struct seat *s, const char *network, const char *address,
+			  uint64_t until_ms, struct addr *few, struct addr **list)
 {
 	int r = addr_parse(network, address, &few[0]);
 
@@ -80,15 +82,16 @@ static int dial_set_options(int fd, int family, const struct np_dial_opts *o)
 		return 0;
 	if (o->keepalive_idle_s)
 		r = sys_set_keepalive(fd, o->keepalive_idle_s,
-				      o->keepalive_intvl_s ? o->keepalive_intvl_s : o->keepalive_idle_s,
+				      o->keepalive_intvl_s ? o->keepalive_intvl_s :
+							     o->keepalive_idle_s,
 				      o->keepalive_cnt ? o->keepalive_cnt : 3);
 	if (r == 0 && o->user_timeout_ms)
 		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms);
 	return r;
 }
 
-static int dial_here(struct seat *s, const char *network, const char *address, const struct np_dial_opts *o,
-		     struct np_conn **ret)
+static int dial_here(struct seat *s, const char *network, const char *address,
+		     const struct np_dial_opts *o, struct np_conn **ret)
 {
 	struct addr few[2], *to = few, local;
 	struct dialer_opts d = {
@@ -127,9 +130,9 @@ struct errand {
 	struct mail mail;
 	struct spawn spawn;
 	struct seat *to;
-	uint64_t until_ms;    /* the deadline of the fiber that asked; 0: none */
-	struct fiber *fiber;  /* while it runs; its poller's, like given_up */
-	struct mail give_up;  /* holds the errand, as its sender did */
+	uint64_t until_ms;   /* the deadline of the fiber that asked; 0: none */
+	struct fiber *fiber; /* while it runs; its poller's, like given_up */
+	struct mail give_up; /* holds the errand, as its sender did */
 	bool given_up;
 	char *network, *address, *local; /* NULL for a descriptor */
 	struct np_dial_opts opts;
@@ -280,7 +283,8 @@ static int dial_there(struct np_pollers *p, int index, const char *network, cons
 /* ------------------------------------------------------------------ verbs */
 
 /* Return: the poller's index; what the handlers and where they are to run do not allow. */
-static int place(struct np_pollers **p, int poller, const struct np_handlers *h, struct np_handlers *ret)
+static int place(struct np_pollers **p, int poller, const struct np_handlers *h,
+		 struct np_handlers *ret)
 {
 	int index = pollers_pick(p, poller), r;
 
@@ -304,8 +308,8 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if (!network || !address || o.timeout_ms < 0 || o.keepalive_idle_s < 0 || o.keepalive_intvl_s < 0 ||
-	    o.keepalive_cnt < 0 || o.user_timeout_ms < 0)
+	if (!network || !address || o.timeout_ms < 0 || o.keepalive_idle_s < 0 ||
+	    o.keepalive_intvl_s < 0 || o.keepalive_cnt < 0 || o.user_timeout_ms < 0)
 		return -EINVAL;
 	r = place(&p, poller, o.handlers, &h);
 	if (r < 0)
@@ -340,8 +344,8 @@ static int inspect(int fd, unsigned *ret_flags)
 	return sys_set_nonblock(fd);
 }
 
-int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *handlers, void *arg,
-		    struct np_conn **ret)
+int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *handlers,
+		    void *arg, struct np_conn **ret)
 {
 	struct np_handlers h;
 	struct errand *e;

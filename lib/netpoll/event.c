@@ -29,9 +29,10 @@ void event_set(struct event *e)
 {
 	uintptr_t was = atomic_load_explicit(&e->word, memory_order_relaxed);
 
-	/* SET over SET is a store too: what its caller wrote before must be seen by the one wait for both. */
-	while (!atomic_compare_exchange_weak_explicit(&e->word, &was, was > SET ? CLEAR : SET, memory_order_acq_rel,
-						      memory_order_relaxed))
+	/* SET over SET is a store too: what its caller wrote before must be seen by the one wait
+	 * for both. */
+	while (!atomic_compare_exchange_weak_explicit(&e->word, &was, was > SET ? CLEAR : SET,
+						      memory_order_acq_rel, memory_order_relaxed))
 		;
 	if (was > SET)
 		((struct waiter *)was)->wake((struct waiter *)was);
@@ -50,8 +51,8 @@ static int hang_in(struct event *e, struct waiter *w)
 {
 	uintptr_t was = CLEAR;
 
-	while (!atomic_compare_exchange_strong_explicit(&e->word, &was, (uintptr_t)w, memory_order_release,
-							memory_order_relaxed)) {
+	while (!atomic_compare_exchange_strong_explicit(
+		&e->word, &was, (uintptr_t)w, memory_order_release, memory_order_relaxed)) {
 		if (was > SET)
 			return -NP_ECONCURRENT;
 		if (take_set(e))
@@ -65,8 +66,8 @@ static bool take_out(struct waiter *w)
 {
 	uintptr_t was = (uintptr_t)w;
 
-	return atomic_compare_exchange_strong_explicit(&w->event->word, &was, CLEAR, memory_order_acq_rel,
-						       memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&w->event->word, &was, CLEAR,
+						       memory_order_acq_rel, memory_order_relaxed);
 }
 
 /* ------------------------------------------------------------------ a fiber waits */
@@ -124,7 +125,8 @@ static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 	if (r)
 		return r < 0 ? r : 0;
 	if (cancelled && f->on_end)
-		f->on_end(f->arg, cancelled); /* after it hangs there: a fiber that is refused has no say in it */
+		/* after it hangs there: a fiber that is refused has no say in it */
+		f->on_end(f->arg, cancelled);
 	return park_wait(&f->park, ms ? poller_after_ms(f->park.poller, ms) : 0);
 }
 

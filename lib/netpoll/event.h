@@ -33,8 +33,9 @@ int event_wait(struct event *e, int ms);
 /*
  * event_wait_firm() - the same, for what is sure to come: neither cancelled nor late
  *
- * Instead @on_end(@arg, -ECANCELED or -ETIMEDOUT, the fiber's deadline) is called, on the poller's own stack or,
- * where it has been cancelled before, at once: more than once perhaps. NULL: nobody has to be told.
+ * Instead @on_end(@arg, -ECANCELED or -ETIMEDOUT, the fiber's deadline) is called, on the poller's
+ * own stack or, where it has been cancelled before, at once: more than once perhaps. NULL: nobody
+ * has to be told.
  * Return: 0; -NP_ECONCURRENT; -NP_ENOTFIBER.
  */
 int event_wait_firm(struct event *e, void (*on_end)(void *arg, int why), void *arg);

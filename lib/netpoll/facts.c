@@ -2,9 +2,10 @@
 /*
  * facts: what any thread may ask of a server, at any moment of its life
  *
- * The counters of a station are published on a line of its worker, in memory that is unmapped when the stop
- * leaves the service. So the pointers to it change under one lock, s->facts, and are followed under it. The
- * pollers do not take it: the lines they write to change before the start and after the last connection only.
+ * The counters of a station are published on a line of its worker, in memory that is unmapped when
+ * the stop leaves the service. So the pointers to it change under one lock, s->facts, and are
+ * followed under it. The pollers do not take it: the lines they write to change before the start
+ * and after the last connection only.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@ static uint64_t facts_read(const uint64_t *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted, uint64_t *ret_conns)
+int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted,
+			   uint64_t *ret_conns)
 {
 	const struct poller_load *l;
 
@@ -58,7 +60,8 @@ static int facts_steering(struct np_server *s, struct np_steer_info *ret)
 {
 	if (s->steer)
 		return np_steer_info(s->steer, ret);
-	return s->steered.sz ? sys_opts_give(ret, &s->steered, sizeof s->steered) : -NP_EUNSUPPORTED;
+	return s->steered.sz ? sys_opts_give(ret, &s->steered, sizeof s->steered) :
+			       -NP_EUNSUPPORTED;
 }
 
 int np_server_steering(struct np_server *s, struct np_steer_info *ret)
@@ -81,7 +84,9 @@ const char *np_server_listener_kind(struct np_server *s, int i)
 		if (s->addresses[i].shared)
 			kind = "shared";
 		else
-			kind = facts_steering(s, &info) == 0 && info.level > NP_STEER_L0 ? "steered" : "hash";
+			kind = facts_steering(s, &info) == 0 && info.level > NP_STEER_L0 ?
+				       "steered" :
+				       "hash";
 	}
 	pthread_mutex_unlock(&s->facts);
 	return kind;

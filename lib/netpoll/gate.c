@@ -41,12 +41,14 @@ void gate_arrive(struct gate *g)
 
 int gate_wait(struct gate *g, uint64_t until_ns)
 {
-	struct timespec t = { .tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u) };
+	struct timespec t = { .tv_sec = (time_t)(until_ns / 1000000000u),
+			      .tv_nsec = (long)(until_ns % 1000000000u) };
 	int r = 0;
 
 	pthread_mutex_lock(&g->lock);
 	while (g->left && r == 0)
-		r = until_ns ? pthread_cond_timedwait(&g->opened, &g->lock, &t) : pthread_cond_wait(&g->opened, &g->lock);
+		r = until_ns ? pthread_cond_timedwait(&g->opened, &g->lock, &t) :
+			       pthread_cond_wait(&g->opened, &g->lock);
 	r = g->left ? -r : 0;
 	pthread_mutex_unlock(&g->lock);
 	return r;

@@ -72,7 +72,8 @@ static int start(struct seat *s, struct guest *t, int *fd, unsigned flags, struc
 	return r == 1 ? -ECANCELED : r;
 }
 
-int guest_new(struct seat *s, int *fd, unsigned flags, const struct np_handlers *h, void *arg, struct np_conn **ret)
+int guest_new(struct seat *s, int *fd, unsigned flags, const struct np_handlers *h, void *arg,
+	      struct np_conn **ret)
 {
 	struct guest *t;
 	int r = 0;

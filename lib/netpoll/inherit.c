@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* inherit: listening sockets that were there before this process: sd_listen_fds(3), without its library */
+/* inherit: listening sockets that were there before this process: sd_listen_fds(3), without its
+ * library */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>

@@ -11,8 +11,8 @@
 #include "conn/conn.h"
 #include "netpoll/guest.h"
 #include "netpoll/pollers_private.h"
-#include "netpoll/stall.h"
 #include "netpoll/resolver.h"
+#include "netpoll/stall.h"
 #include "netpoll/timers.h"
 #include "poll/offload.h"
 #include "poll/overflow.h"
@@ -30,9 +30,10 @@
 #define CANCEL_GRACE_NS 1000000000u
 
 /*
- * The CPUs of the mask, if each gets a poller. With fewer there would be a choice, and every process of the
- * machine would make the same: two of one poller each, or with a quota of one CPU each, would share the first CPU
- * beside idle ones. The scheduler sees the others and chooses better.
+ * The CPUs of the mask, if each gets a poller. With fewer there would be a choice, and every
+ * process of the machine would make the same: two of one poller each, or with a quota of one CPU
+ * each, would share the first CPU beside idle ones. The scheduler sees the others and chooses
+ * better.
  */
 static int pin_all(const struct np_pollers_opts *o, int *cpus)
 {
@@ -42,8 +43,10 @@ static int pin_all(const struct np_pollers_opts *o, int *cpus)
 	if (n <= 0 || (may >= n && (!o->count || o->count >= n)))
 		return n > 0 ? n : 0;
 	if (o->log) {
-		snprintf(line, sizeof line, "pollers are not pinned: %d for the time of %d of %d CPUs; opts.cpus pins them",
-			 o->count ? o->count : may, may, n);
+		snprintf(
+			line, sizeof line,
+			"pollers are not pinned: %d for the time of %d of %d CPUs; opts.cpus pins them",
+			o->count ? o->count : may, may, n);
 		o->log(o->log_arg, NP_LOG_INFO, line);
 	}
 	return 0;
@@ -86,7 +89,9 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 		.fibers = { .stack_size = o->stack_size, .max = o->max_fibers },
 		.log = o->log,
 		.log_arg = o->log_arg,
-		.hog_ms = o->hog_ms < 0 ? 0 : o->hog_ms ? o->hog_ms : HOG_MS,
+		.hog_ms = o->hog_ms < 0 ? 0 :
+			  o->hog_ms     ? o->hog_ms :
+					  HOG_MS,
 		.report_overflow = o->report_overflow,
 	};
 	int r = o->report_overflow ? overflow_report(conn_fd_of_fiber) : 0;
@@ -102,7 +107,9 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 	for (unsigned i = 0; i < p->n && r == 0; i++)
 		r = poller_start(p->poller[i]);
 	if (r == 0 && po.log && po.hog_ms && stall_start(p, po.hog_ms, &p->stall) < 0)
-		poller_log(p->poller[0], 1, "no thread to watch for handlers that do not return: they will not be named");
+		poller_log(
+			p->poller[0], 1,
+			"no thread to watch for handlers that do not return: they will not be named");
 	return r;
 }
 
@@ -153,7 +160,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if (o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
+	if (o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX ||
+	    (o.n_cpus && !o.cpus))
 		return -EINVAL;
 	n_cpus = pin_list(&o, cpus);
 	r = allocate(&o, (unsigned)(o.count ? o.count : o.n_cpus ? o.n_cpus : sys_cpu_count()), &p);
@@ -245,11 +253,13 @@ static void cancel(struct mail *m)
 {
 	struct seat *s = container_of(m, struct seat, cancel);
 
-	guests_end(s); /* first: a verb of a connection says that it has ended, not that it was cancelled */
+	/* first: a verb of a connection says that it has ended, not that it was cancelled */
+	guests_end(s);
 	poller_cancel(s->poller);
 }
 
-/* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to cancel there. */
+/* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to
+ * cancel there. */
 static void cancel_all(struct np_pollers *p)
 {
 	for (unsigned i = 0; i < p->n; i++) {
@@ -277,13 +287,16 @@ static void call_roll(struct np_pollers *p)
 		int n = s->roll.asked ? roll_call_wait(&s->roll) : 0;
 
 		if (n < 0)
-			n = poller_join(s->poller, sys_clock_ns()) < 0 ? roll_call_stuck(&s->roll) : 0;
+			n = poller_join(s->poller, sys_clock_ns()) < 0 ? roll_call_stuck(&s->roll) :
+									 0;
 		handlers += n;
 		last = n ? s : last;
 	}
 	if (last)
-		poller_log(last->poller, NP_LOG_ERROR,
-			   "handlers that do not return: %d; nothing is freed under them: stop again", handlers);
+		poller_log(
+			last->poller, NP_LOG_ERROR,
+			"handlers that do not return: %d; nothing is freed under them: stop again",
+			handlers);
 }
 
 static int stop(struct np_pollers *p, uint64_t until_ns)
@@ -339,7 +352,8 @@ static int stop_locked(struct np_pollers *p, uint64_t until_ns)
 
 int np_pollers_stop(struct np_pollers *p, int timeout_ms)
 {
-	return stop_locked(p, timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0);
+	return stop_locked(p,
+			   timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0);
 }
 
 int pollers_stop_now(struct np_pollers *p)

@@ -31,16 +31,17 @@ struct seat {
 	unsigned index;
 
 	/* owner thread */
-	struct list guests;   /* connections of no server */
-	struct list timers;   /* all of struct np_timer; after the end np_pollers_free() gives back what is left */
-	unsigned spread;      /* where NP_SPREAD goes next */
+	struct list guests; /* connections of no server */
+	/* all of struct np_timer; after the end np_pollers_free() gives back what is left */
+	struct list timers;
+	unsigned spread; /* where NP_SPREAD goes next */
 
 	/* any thread */
 	_Atomic(unsigned) entering __attribute__((aligned(64))); /* threads in pollers_post() */
 
 	/* control thread; what a mail does is its poller's */
-	struct mail retire;   /* posted once, when a stop begins */
-	struct mail cancel;   /* posted at most once, when the time of a stop is over */
+	struct mail retire; /* posted once, when a stop begins */
+	struct mail cancel; /* posted at most once, when the time of a stop is over */
 	bool cancelled;
 	struct roll_call roll;
 };
@@ -50,12 +51,12 @@ struct np_pollers {
 	struct poller **poller; /* by index */
 	struct seat *seats;
 	struct offload *offload;
-	struct stall *stall;    /* NULL: nobody is told of hogs */
+	struct stall *stall; /* NULL: nobody is told of hogs */
 	struct resolver *resolver;
-	pthread_mutex_t lock;   /* stop */
+	pthread_mutex_t lock; /* stop */
 	_Atomic(int) phase;
 	_Atomic(unsigned) servers; /* started and not stopped: np_pollers_stop() is refused */
-	_Atomic(unsigned) spread; /* NP_SPREAD of threads that are no pollers */
+	_Atomic(unsigned) spread;  /* NP_SPREAD of threads that are no pollers */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 };
@@ -72,8 +73,8 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m);
 /*
  * pollers_pick() - which one @poller means: an index, NP_HERE or NP_SPREAD
  *
- * *p NULL becomes the set of the poller whose thread this is. Return: an index; -EINVAL: no such index, or *p
- * NULL elsewhere; -EPERM: NP_HERE, and here is no poller of *p.
+ * *p NULL becomes the set of the poller whose thread this is. Return: an index; -EINVAL: no such
+ * index, or *p NULL elsewhere; -EPERM: NP_HERE, and here is no poller of *p.
  */
 int pollers_pick(struct np_pollers **p, int poller);
 /* Whether a stop has begun: new work for the pollers is refused. Thread: any. */

@@ -2,18 +2,19 @@
 /*
  * pool: for each poller a stack of idle connections and a queue of fibers that wait for one
  *
- * A reader would get wrong: nobody has to tell the pool that a connection has ended. Each carries a close callback,
- * which counts it out, wherever it is and whoever ended it.
+ * A reader would get wrong: nobody has to tell the pool that a connection has ended. Each carries a
+ * close callback, which counts it out, wherever it is and whoever ended it.
  *
  *   a tie (one connection)   leaves it by
  *   LENT                     np_pool_put(), DONE and fit -> IDLE, or LENT again to who waits;  it ends -> gone
  *   IDLE                     np_pool_get() -> LENT;  idle_ms, np_pool_free(), the peer, a stop -> ENDING
  *   ENDING                   the connection ends -> gone
  *
- * One that ends while it is lent is still to be put: its note says of which place it was, in place of the tie.
+ * One that ends while it is lent is still to be put: its note says of which place it was, in place
+ * of the tie.
  *
- * `open` counts ties, and dials that may become one. Where one ends while somebody waits, its place goes to
- * him, and the count stays.
+ * `open` counts ties, and dials that may become one. Where one ends while somebody waits, its place
+ * goes to him, and the count stays.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -23,8 +24,8 @@
 #include "conn/conn.h"
 #include "fiber/fiber.h"
 #include "netpoll/guest.h"
-#include "netpoll/pool.h"
 #include "netpoll/pollers_private.h"
+#include "netpoll/pool.h"
 #include "poll/park.h"
 #include "sys/opts.h"
 
@@ -36,7 +37,7 @@ struct place;
 enum tie_state { TIE_LENT, TIE_IDLE, TIE_ENDING };
 
 struct tie {
-	struct list link; /* in place->idle while IDLE */
+	struct list link;     /* in place->idle while IDLE */
 	struct np_conn *conn; /* the reference of an idle one is ours */
 	struct place *place;
 	enum tie_state state;
@@ -52,7 +53,8 @@ struct pool_waiter {
 
 /* What the owner writes and np_pool_stats() reads. */
 struct counts {
-	_Atomic(uint64_t) open, idle, waiting, gets, reused, dials, dial_errors, died, expired, timeouts;
+	_Atomic(uint64_t) open, idle, waiting, gets, reused, dials, dial_errors, died, expired,
+		timeouts;
 };
 
 /* The pool of one poller. Owner thread. */
@@ -63,7 +65,7 @@ struct place {
 	struct list waiters; /* likewise */
 	struct timer expiry; /* of the oldest; armed while there is one and idle_ms is not -1 */
 	struct counts n;
-	struct mail close;   /* np_pool_free() */
+	struct mail close; /* np_pool_free() */
 	bool closed;
 } __attribute__((aligned(64)));
 
@@ -71,7 +73,8 @@ struct np_pool {
 	struct np_pollers *pollers;
 	char *network, *address, *local;
 	struct np_pool_opts opts;
-	_Atomic(unsigned) refs; /* its user, each tie, each fiber in np_pool_get(), mails under way */
+	/* its user, each tie, each fiber in np_pool_get(), mails under way */
+	_Atomic(unsigned) refs;
 	unsigned n;
 	struct place places[];
 };
@@ -79,7 +82,9 @@ struct np_pool {
 /* One thread writes, any may read. */
 static void add(_Atomic(uint64_t) *n, int by)
 {
-	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + (uint64_t)(int64_t)by, memory_order_relaxed);
+	atomic_store_explicit(n,
+			      atomic_load_explicit(n, memory_order_relaxed) + (uint64_t)(int64_t)by,
+			      memory_order_relaxed);
 }
 
 static uint64_t now_of(_Atomic(uint64_t) *n)
@@ -102,7 +107,7 @@ static void pool_unref(struct np_pool *pool)
 	free(pool);
 }
 
-/* ------------------------------------------------------------------ notes: a tie, a mark, or NULL */
+/* ---------------------------------------------------------------- notes: a tie, a mark, or NULL */
 
 /* Compared, never followed: the place may be gone when the connection still has one. */
 static void *mark_of(struct place *at)
@@ -128,7 +133,8 @@ static int pool_unfit(struct np_conn *c)
 		return c->rx_err ? c->rx_err : c->tx_err;
 	if (c->extra->failed)
 		return c->extra->failed;
-	if ((c->flags & CONN_PAUSED) || c->inside || c->holds || np_conn_len(c) || np_conn_pending(c) || conn_unsent(c))
+	if ((c->flags & CONN_PAUSED) || c->inside || c->holds || np_conn_len(c) ||
+	    np_conn_pending(c) || conn_unsent(c))
 		return -EBUSY;
 	return c->extra->exchange == CONN_OUT ? -EBUSY : 0;
 }
@@ -139,8 +145,9 @@ static bool pool_is_reusable(struct np_conn *c)
 }
 
 /*
- * What its poller has read of it is what was known when the turn began: the peer may have closed it since, or have
- * said something. So it is read once more; a real read, after which an error is known to all that ask.
+ * What its poller has read of it is what was known when the turn began: the peer may have closed it
+ * since, or have said something. So it is read once more; a real read, after which an error is
+ * known to all that ask.
  */
 static bool pool_take(struct np_conn *c)
 {
@@ -157,7 +164,8 @@ static void arm_expiry(struct place *at)
 {
 	timer_disarm(&at->expiry);
 	if (!list_empty(&at->idle) && at->pool->opts.idle_ms > 0)
-		timer_arm(at->seat->poller, &at->expiry, container_of(at->idle.next, struct tie, link)->until_ms);
+		timer_arm(at->seat->poller, &at->expiry,
+			  container_of(at->idle.next, struct tie, link)->until_ms);
 }
 
 static void leave_idle(struct tie *t, enum tie_state state)
@@ -357,12 +365,15 @@ static struct place *place_here(struct np_pool *pool)
 
 static bool has_room(const struct place *at)
 {
-	return !at->pool->opts.max_open || atomic_load_explicit(&at->n.open, memory_order_relaxed) < at->pool->opts.max_open;
+	return !at->pool->opts.max_open ||
+	       atomic_load_explicit(&at->n.open, memory_order_relaxed) < at->pool->opts.max_open;
 }
 
 static int get(struct place *at, struct np_conn **ret)
 {
-	uint64_t until_ms = at->pool->opts.wait_ms ? poller_after_ms(at->seat->poller, at->pool->opts.wait_ms) : 0;
+	uint64_t until_ms = at->pool->opts.wait_ms ?
+				    poller_after_ms(at->seat->poller, at->pool->opts.wait_ms) :
+				    0;
 	int r;
 
 	for (;;) {
@@ -388,7 +399,8 @@ static int get(struct place *at, struct np_conn **ret)
 			add(&at->n.reused, 1);
 			return 0;
 		}
-		np_conn_close(*ret); /* it died on its way to us: its place comes free, and somebody waits */
+		/* it died on its way to us: its place comes free, and somebody waits */
+		np_conn_close(*ret);
 		np_conn_unref(*ret);
 	}
 }
@@ -504,8 +516,9 @@ static int take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o)
 		r = sys_opts_take(dst, sizeof *dst, o);
 	if (r < 0)
 		return r;
-	if (dst->idle_ms < -1 || dst->wait_ms < 0 || dst->dial_ms < 0 || dst->keepalive_idle_s < 0 ||
-	    dst->keepalive_intvl_s < 0 || dst->keepalive_cnt < 0 || dst->user_timeout_ms < 0)
+	if (dst->idle_ms < -1 || dst->wait_ms < 0 || dst->dial_ms < 0 ||
+	    dst->keepalive_idle_s < 0 || dst->keepalive_intvl_s < 0 || dst->keepalive_cnt < 0 ||
+	    dst->user_timeout_ms < 0)
 		return -EINVAL;
 	dst->max_idle = dst->max_idle ? dst->max_idle : DEFAULT_MAX_IDLE;
 	dst->idle_ms = dst->idle_ms ? dst->idle_ms : DEFAULT_IDLE_MS;
@@ -524,8 +537,8 @@ static void place_init(struct np_pool *pool, unsigned i)
 	at->close.fn = close_here;
 }
 
-int np_pool_new(struct np_pollers *p, const char *network, const char *address, const struct np_pool_opts *o,
-		struct np_pool **ret)
+int np_pool_new(struct np_pollers *p, const char *network, const char *address,
+		const struct np_pool_opts *o, struct np_pool **ret)
 {
 	struct np_pool_opts opts = { .sz = sizeof opts };
 	struct np_pool *pool;
@@ -570,7 +583,9 @@ int np_pool_free(struct np_pool **p)
 		return 0;
 	for (unsigned i = 0; i < pool->n; i++) {
 		pool_ref(pool);
-		/* Once a stop has begun its idle ones are closed by that, and its waits cancelled. */
+		/*
+		 * Once a stop has begun its idle ones are closed by that, and its waits cancelled.
+		 */
 		if (pollers_post(pool->pollers, i, &pool->places[i].close) < 0)
 			pool_unref(pool);
 	}

@@ -16,11 +16,12 @@
 #include "sys/query.h"
 #include "sys/thread.h"
 
-/* A silent name server keeps each for ten seconds (resolv.conf(5)): beyond that a caller is told to try again. */
+/* A silent name server keeps each for ten seconds (resolv.conf(5)): beyond that a caller is told to
+ * try again. */
 #define RESOLVER_THREADS 256
 
 struct resolver {
-	_Atomic(unsigned) refs;    /* its pollers, and each thread */
+	_Atomic(unsigned) refs; /* its pollers, and each thread */
 	_Atomic(unsigned) threads;
 };
 
@@ -28,7 +29,7 @@ struct lookup {
 	_Atomic(unsigned) holders; /* its fiber, and its thread */
 	struct resolver *resolver; /* a reference */
 	struct event done;
-	const char *network;       /* static text */
+	const char *network; /* static text */
 	struct addr *found;
 	int result;
 	char address[];
@@ -78,7 +79,8 @@ static const char *resolver_network(const char *network)
 	return !strcmp(network, "tcp4") ? "tcp4" : !strcmp(network, "tcp6") ? "tcp6" : "tcp";
 }
 
-static int lookup_start(struct resolver *r, const char *network, const char *address, struct lookup **ret)
+static int lookup_start(struct resolver *r, const char *network, const char *address,
+			struct lookup **ret)
 {
 	size_t n = strlen(address) + 1;
 	struct lookup *l = calloc(1, sizeof *l + n);
@@ -92,7 +94,9 @@ static int lookup_start(struct resolver *r, const char *network, const char *add
 	l->network = resolver_network(network);
 	memcpy(l->address, address, n);
 	atomic_fetch_add(&r->refs, 1);
-	err = atomic_fetch_add(&r->threads, 1) < RESOLVER_THREADS ? sys_thread_lone("np-name", lookup_main, l) : -EAGAIN;
+	err = atomic_fetch_add(&r->threads, 1) < RESOLVER_THREADS ?
+		      sys_thread_lone("np-name", lookup_main, l) :
+		      -EAGAIN;
 	if (err < 0) {
 		atomic_fetch_sub(&r->threads, 1);
 		resolver_free(r);
@@ -173,7 +177,8 @@ static int resolver_by_query(const char *network, const char *address, uint64_t 
 	return r;
 }
 
-int resolver_lookup(struct resolver *r, const char *network, const char *address, uint64_t until_ms, struct addr **ret)
+int resolver_lookup(struct resolver *r, const char *network, const char *address, uint64_t until_ms,
+		    struct addr **ret)
 {
 	int n = resolver_by_query(network, address, until_ms, ret);
 

@@ -11,7 +11,8 @@
 /* How long a poller whose thread is free takes at most to say who is left on it. */
 #define ANSWER_MS 500
 
-void roll_call_init(struct roll_call *c, struct poller *p, void (*fill)(struct roll_call *, struct roll *))
+void roll_call_init(struct roll_call *c, struct poller *p,
+		    void (*fill)(struct roll_call *, struct roll *))
 {
 	*c = (struct roll_call){ .poller = p, .fill = fill };
 	event_init(&c->answered);
@@ -58,7 +59,9 @@ int roll_call_stuck(struct roll_call *c)
 {
 	char name[160];
 
-	poller_log(c->poller, NP_LOG_ERROR, "poller %d: handler %s does not return, and keeps the thread",
-		   poller_index(c->poller), sys_symbol(poller_handler(c->poller), name, sizeof name));
+	poller_log(c->poller, NP_LOG_ERROR,
+		   "poller %d: handler %s does not return, and keeps the thread",
+		   poller_index(c->poller),
+		   sys_symbol(poller_handler(c->poller), name, sizeof name));
 	return 1;
 }

@@ -29,7 +29,8 @@ struct roll_call {
 	unsigned handlers; /* the answer, once that is set */
 };
 
-void roll_call_init(struct roll_call *c, struct poller *p, void (*fill)(struct roll_call *, struct roll *));
+void roll_call_init(struct roll_call *c, struct poller *p,
+		    void (*fill)(struct roll_call *, struct roll *));
 /* The rest. Thread: the one that stops; one at a time. */
 void roll_call_ask(struct roll_call *c);
 /* Return: how many handlers did not return, and have been named; -ETIMEDOUT. */

@@ -16,8 +16,9 @@
 
 #include "sys/opts.h"
 
-#define MEMORY_MIN (1u << 20) /* of memory_max for each poller: blocks come in spans of half of that */
-#define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
+/* of memory_max for each poller: blocks come in spans of half of that */
+#define MEMORY_MIN (1u << 20)
+#define BACKLOG    4096 /* the kernel caps it at net.core.somaxconn */
 
 static const struct conn_limits limits = CONN_DEFAULT_LIMITS;
 
@@ -66,9 +67,10 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->in_max = d->in_max ? d->in_max : limits.in_max;
 	d->out_high = d->out_high ? d->out_high : limits.out_high;
 	d->send_high = d->send_high ? d->send_high : limits.send_high;
-	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 || d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 ||
-	    d->linger_ms < NP_NOW || d->min_rate < -1 || d->request_timeout_ms < -1 ||
-	    d->in_high > d->in_max || d->send_high > UINT32_MAX / 2)
+	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 ||
+	    d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 || d->linger_ms < NP_NOW ||
+	    d->min_rate < -1 || d->request_timeout_ms < -1 || d->in_high > d->in_max ||
+	    d->send_high > UINT32_MAX / 2)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
 	if (r < 0)
@@ -107,7 +109,8 @@ static struct station *station_new(struct np_server *s, unsigned index)
 		.load = &st->own_load,
 	};
 	if (o->max_conns > 0)
-		st->limit = (unsigned)o->max_conns / s->n_stations + (index < (unsigned)o->max_conns % s->n_stations);
+		st->limit = (unsigned)o->max_conns / s->n_stations +
+			    (index < (unsigned)o->max_conns % s->n_stations);
 	list_init(&st->group.conns);
 	conn_memory_init(&st->group, o->memory_max / s->n_stations);
 	roll_call_init(&st->roll, st->group.poller, station_fill_roll);
@@ -143,7 +146,9 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 	if (r < 0)
 		return r;
 	if (!p) {
-		r = np_pollers_start(NP_OPTS(np_pollers_opts, .log = s->opts.log, .log_arg = s->opts.log_arg), &s->pollers);
+		r = np_pollers_start(NP_OPTS(np_pollers_opts, .log = s->opts.log,
+					     .log_arg = s->opts.log_arg),
+				     &s->pollers);
 		if (r < 0)
 			return r;
 		s->own_pollers = true;
@@ -166,8 +171,8 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 	return 0;
 }
 
-int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg, const struct np_server_opts *o,
-		  struct np_server **ret)
+int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
+		  const struct np_server_opts *o, struct np_server **ret)
 {
 	struct np_server *s;
 	int r;
@@ -252,7 +257,8 @@ static int start(struct np_server *s)
 	if (s->phase != SERVER_MADE)
 		return server_say(s, -EALREADY, "the server runs already");
 	if (!s->n_addresses)
-		return server_say(s, -EINVAL, "no address to listen on: call np_server_listen() first");
+		return server_say(s, -EINVAL,
+				  "no address to listen on: call np_server_listen() first");
 	r = pollers_serve(s->pollers);
 	if (r < 0)
 		return server_say(s, r, "the pollers were stopped before the server was started");
@@ -266,7 +272,8 @@ static int start(struct np_server *s)
 	gate_wait(&s->gate, 0);
 	for (unsigned i = 0; i < s->n_stations; i++)
 		if (s->stations[i]->result < 0)
-			return server_say(s, s->stations[i]->result, "poller %u cannot watch a listener: %s", i,
+			return server_say(s, s->stations[i]->result,
+					  "poller %u cannot watch a listener: %s", i,
 					  np_strerror(s->stations[i]->result));
 	return 0;
 }

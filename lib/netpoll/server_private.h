@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: the inside of struct np_server, shared by server.c (life), address.c (listening) and stop.c (end)
+ * server: the inside of struct np_server, shared by server.c (life), address.c (listening) and
+ * stop.c (end)
  *
  *   phase     leaves it by
  *   MADE      np_server_start() -> RUNNING;  np_server_stop() -> STOPPED
@@ -29,11 +30,12 @@ enum server_phase { SERVER_MADE, SERVER_RUNNING, SERVER_STOPPING, SERVER_STOPPED
 struct address {
 	struct sockaddr_storage ss;
 	socklen_t len;
-	int *fds;         /* one for each poller; a shared socket has one, the rest are -1 */
+	int *fds; /* one for each poller; a shared socket has one, the rest are -1 */
 	bool shared;
 	bool steered;
-	bool delays;      /* what it accepts has Nagle's algorithm on */
-	bool own;         /* np_server_listen() made it: the stop may shut it, and nobody else's queue with it */
+	bool delays; /* what it accepts has Nagle's algorithm on */
+	/* np_server_listen() made it: the stop may shut it, and nobody else's queue with it */
+	bool own;
 	struct socket_file file; /* of a unix socket with a path */
 };
 
@@ -65,7 +67,9 @@ struct np_server {
 	char error[512];
 };
 
-/* Where a new connection of a shared listener should go, NULL: stay with @self. Thread: any poller. */
+/*
+ * Where a new connection of a shared listener should go, NULL: stay with @self. Thread: any poller.
+ */
 struct station *server_least_loaded(struct np_server *s, struct station *self);
 
 /* server.c */
@@ -89,12 +93,14 @@ struct np_steer *facts_leave_service(struct np_server *s);
 int server_relisten(struct np_server *s, unsigned index, int fd);
 /* Who keeps it from that, in words: @dst. */
 const char *server_lock_holder(struct np_server *s, char *dst, size_t cap);
-int server_say(struct np_server *s, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int server_say(struct np_server *s, int r, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* New connections go elsewhere, where there is an elsewhere. */
 void server_stop_being_chosen(struct np_server *s);
 /* Station @index has all the connections it may have, or has room again. Thread: its poller. */
 void server_say_full(struct np_server *s, unsigned index, bool full);
-/* Unix listeners of ours: connect(2) is refused from now on, and what is queued can still be accepted. */
+/* Unix listeners of ours: connect(2) is refused from now on, and what is queued can still be
+ * accepted. */
 void server_refuse_connects(struct np_server *s);
 void server_close_listeners(struct np_server *s);
 /* After the last connection: its workers' lines may pass to others. */

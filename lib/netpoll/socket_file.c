@@ -111,8 +111,8 @@ void socket_file_remove(struct socket_file *f)
 	if (!f->path)
 		return;
 	if (f->noted && socket_file_lock(f->lock_fd, NULL) == 0) {
-		if (sys_lstat(f->path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == f->device &&
-		    st.st_ino == f->inode)
+		if (sys_lstat(f->path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+		    st.st_dev == f->device && st.st_ino == f->inode)
 			sys_unlink(f->path);
 		sys_unlock(f->lock_fd); /* a child that was forked meanwhile would keep it locked */
 	}

@@ -2,11 +2,12 @@
 /*
  * socket_file: the name of a unix socket in the file system, and the lock beside it
  *
- * A name says nothing about whose it is: between two looks somebody may have put another socket there. So
- * the file of a listener is known by device and inode, and PATH.lock is held wherever a look and an act
- * have to be one step: from the look at what is there to listen(2), and from the comparison to unlink(2).
- * It is not held in between: the file may be taken away by its administrator, and another server listens.
- * A server that does not know the lock leaves a race of microseconds.
+ * A name says nothing about whose it is: between two looks somebody may have put another socket
+ * there. So the file of a listener is known by device and inode, and PATH.lock is held wherever a
+ * look and an act have to be one step: from the look at what is there to listen(2), and from the
+ * comparison to unlink(2). It is not held in between: the file may be taken away by its
+ * administrator, and another server listens. A server that does not know the lock leaves a race of
+ * microseconds.
  *
  *   state    leaves it by
  *   none     socket_file_open() -> locked
@@ -23,28 +24,31 @@ struct addr;
 struct sys_holder;
 
 struct socket_file {
-	char *path;   /* NULL: none */
-	int lock_fd;  /* PATH.lock, which is never unlinked: then two could each lock one of their own */
-	bool noted;   /* the inode is the listener's */
+	char *path; /* NULL: none */
+	/* PATH.lock, which is never unlinked: then two could each lock one of their own */
+	int lock_fd;
+	bool noted; /* the inode is the listener's */
 	dev_t device;
 	ino_t inode;
 };
 
-/* Return: 0; -EAGAIN: *ret_holder has had the lock for a second; -ENOMEM, and what open(2) and flock(2) say. */
+/* Return: 0; -EAGAIN: *ret_holder has had the lock for a second; -ENOMEM, and what open(2) and
+ * flock(2) say. */
 int socket_file_open(struct socket_file *f, const char *path, struct sys_holder *ret_holder);
 /*
  * socket_file_clear() - take away a dead socket
  *
- * Return: 0: the name is free; -EADDRINUSE: it is no socket, one that answers, or another user's; nothing
- *         was touched then; what unlink(2) says.
+ * Return: 0: the name is free; -EADDRINUSE: it is no socket, one that answers, or another user's;
+ *         nothing was touched then; what unlink(2) says.
  */
 int socket_file_clear(const struct socket_file *f, const struct addr *at);
 /* After bind(2): whose file it is from now on. Return: 0; what lstat(2) says. */
 int socket_file_note(struct socket_file *f);
 void socket_file_unlock(const struct socket_file *f);
 /*
- * Before the listener is closed, else the next socket may get its inode. A file that is another's by now stays, and
- * so does ours where the lock cannot be had: it is a dead socket, which the next server replaces.
+ * Before the listener is closed, else the next socket may get its inode. A file that is another's
+ * by now stays, and so does ours where the lock cannot be had: it is a dead socket, which the next
+ * server replaces.
  */
 void socket_file_remove(struct socket_file *f);
 

@@ -29,7 +29,7 @@ struct stall {
 	struct sys_thread thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool over, rung;      /* under lock */
+	bool over, rung;     /* under lock */
 	struct stalled of[]; /* each poller */
 };
 
@@ -58,9 +58,11 @@ static void stall_say(struct poller *p, const struct poller_sight *s, uint64_t m
 	char name[160], whose[192];
 
 	stall_whose(p, s, whose, sizeof whose);
-	poller_log(p, NP_LOG_WARNING,
-		   "poller %d: held for more than %llu ms by %s%s, which has not returned: the others wait", poller_index(p),
-		   (unsigned long long)ms, sys_symbol(s->handler, name, sizeof name), whose);
+	poller_log(
+		p, NP_LOG_WARNING,
+		"poller %d: held for more than %llu ms by %s%s, which has not returned: the others wait",
+		poller_index(p), (unsigned long long)ms, sys_symbol(s->handler, name, sizeof name),
+		whose);
 }
 
 /* Return: whether it is to be looked at again soon. */
@@ -104,13 +106,15 @@ static void stall_ring(void *arg)
 static bool stall_wait(struct stall *t, int ms)
 {
 	uint64_t until = sys_clock_ns() + (uint64_t)ms * 1000000u;
-	struct timespec at = { .tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u) };
+	struct timespec at = { .tv_sec = (time_t)(until / 1000000000u),
+			       .tv_nsec = (long)(until % 1000000000u) };
 	bool over;
 	int r = 0;
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->over && !t->rung && r == 0)
-		r = ms ? pthread_cond_timedwait(&t->changed, &t->lock, &at) : pthread_cond_wait(&t->changed, &t->lock);
+		r = ms ? pthread_cond_timedwait(&t->changed, &t->lock, &at) :
+			 pthread_cond_wait(&t->changed, &t->lock);
 	t->rung = false;
 	over = t->over;
 	pthread_mutex_unlock(&t->lock);

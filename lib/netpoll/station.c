@@ -45,7 +45,8 @@ static void station_fill(struct station *st)
 	if (st->said_full_ms && now - st->said_full_ms < SAY_FULL_MS)
 		return;
 	st->said_full_ms = now;
-	poller_log(p, 1, "poller %d: %u connections, its share of max_conns: new ones wait", poller_index(p), st->limit);
+	poller_log(p, 1, "poller %d: %u connections, its share of max_conns: new ones wait",
+		   poller_index(p), st->limit);
 }
 
 /* Not at each connection that closes: steering would be told twice for each. */
@@ -93,7 +94,8 @@ static void handed_over(struct mail *m)
 
 static bool station_is_near_limit(const struct station *st)
 {
-	return st->limit && __atomic_load_n(&st->group.load->conns, __ATOMIC_RELAXED) + HANDOFFS >= st->limit;
+	return st->limit &&
+	       __atomic_load_n(&st->group.load->conns, __ATOMIC_RELAXED) + HANDOFFS >= st->limit;
 }
 
 /*
@@ -123,7 +125,8 @@ static void on_accept(struct listener *l, int *fd)
 	d->again_ms = 0;
 	d->told = false;
 	if (d->delays)
-		sys_setsockopt_int(*fd, IPPROTO_TCP, TCP_NODELAY, 1); /* without it the connection is slower, no more */
+		/* without it the connection is slower, no more */
+		sys_setsockopt_int(*fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (d->shared && hand_over(d->station, fd, d->inet))
 		return;
 	begin(d->station, fd, d->inet);
@@ -146,20 +149,29 @@ static void door_tell(struct door *d, int err)
 	d->told = true;
 	addr_format(&a->ss, a->len, at, sizeof at);
 	if (!d->steered)
-		poller_log(p, 1, "poller %d: accept on %s: %s: a process that shares the socket has shut it;"
-			   " tried again until it listens", poller_index(p), at, np_strerror(err));
+		poller_log(
+			p, 1,
+			"poller %d: accept on %s: %s: a process that shares the socket has shut it;"
+			" tried again until it listens",
+			poller_index(p), at, np_strerror(err));
 	else if (err == -EBUSY)
-		poller_log(p, 1, "poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
-			   " %s holds the lock of the service; tried again until it does",
-			   poller_index(p), at, server_lock_holder(st->server, holder, sizeof holder));
+		poller_log(
+			p, 1,
+			"poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
+			" %s holds the lock of the service; tried again until it does",
+			poller_index(p), at, server_lock_holder(st->server, holder, sizeof holder));
 	else
-		poller_log(p, 1, "poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
-			   " %s; tried again until it does", poller_index(p), at, np_strerror(err));
+		poller_log(
+			p, 1,
+			"poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
+			" %s; tried again until it does",
+			poller_index(p), at, np_strerror(err));
 }
 
 /*
  * The listener was shut because this poller hung, and what was queued is its siblings' now
- * (np_steer_relisten()). One that is not steered listens again when a process that shares it makes it.
+ * (np_steer_relisten()). One that is not steered listens again when a process that shares it makes
+ * it.
  */
 static int door_reopen(struct door *d)
 {
@@ -179,14 +191,16 @@ static void door_pause(struct door *d)
 	timer_arm(p, &d->again, poller_after_ms(p, d->again_ms));
 }
 
-/* Whatever is in the way passes, but for the end of the service. New clients go to the siblings meanwhile. */
+/* Whatever is in the way passes, but for the end of the service. New clients go to the siblings
+ * meanwhile. */
 static void door_try(struct door *d)
 {
 	struct poller *p = d->station->group.poller;
 	int r = door_reopen(d);
 
 	if (r < 0 && r != -ESHUTDOWN) {
-		if (d->again_ms) /* a sibling that does the same at this moment is nothing to tell */
+		/* a sibling that does the same at this moment is nothing to tell */
+		if (d->again_ms)
 			door_tell(d, r);
 		door_pause(d);
 	} else if (r == 0 && d->steered && d->told) {
@@ -201,8 +215,8 @@ static void door_again(struct timer *t)
 }
 
 /*
- * A shut socket says EINVAL. The first time it is tried at once; where that helps nothing it would say so
- * in each turn. Any other error is that of a descriptor which is no longer this socket's.
+ * A shut socket says EINVAL. The first time it is tried at once; where that helps nothing it would
+ * say so in each turn. Any other error is that of a descriptor which is no longer this socket's.
  */
 static void on_error(struct listener *l, int err)
 {
@@ -210,8 +224,10 @@ static void on_error(struct listener *l, int err)
 	struct poller *p = d->station->group.poller;
 
 	if (err != -EINVAL) {
-		poller_log(p, 2, "poller %d: descriptor %d is no listener any more, and is left alone: accept: %s",
-			   poller_index(p), d->fd, np_strerror(err));
+		poller_log(
+			p, 2,
+			"poller %d: descriptor %d is no listener any more, and is left alone: accept: %s",
+			poller_index(p), d->fd, np_strerror(err));
 		return;
 	}
 	if (!d->steered)
@@ -259,7 +275,8 @@ void station_open(struct mail *m)
 
 	st->group.on_closed = on_closed;
 	st->group.on_empty = on_empty;
-	/* Nobody reads the station's own line while it runs: then there is nothing to publish at each dispatch. */
+	/* Nobody reads the station's own line while it runs: then there is nothing to publish at
+	 * each dispatch. */
 	for (unsigned i = 0; i < st->n_doors; i++)
 		door_init(&st->doors[i]);
 	st->result = 0;
@@ -274,8 +291,9 @@ void station_open(struct mail *m)
 }
 
 /*
- * How many connections the stop owes this door. Not "until the queue is empty": others may fill it as fast. A unix
- * listener of ours refuses connect(2) by now; how much an inherited one holds the kernel does not tell.
+ * How many connections the stop owes this door. Not "until the queue is empty": others may fill it
+ * as fast. A unix listener of ours refuses connect(2) by now; how much an inherited one holds the
+ * kernel does not tell.
  */
 static unsigned station_queued(const struct door *d)
 {
@@ -298,8 +316,8 @@ static void station_shut(struct door *d)
 }
 
 /*
- * shutdown(2), not close(2) alone: a child that was forked without exec holds the listener too, and the kernel would
- * go on taking connections that nobody accepts. Return: whether it is done.
+ * shutdown(2), not close(2) alone: a child that was forked without exec holds the listener too, and
+ * the kernel would go on taking connections that nobody accepts. Return: whether it is done.
  */
 static bool station_shut_door(struct door *d)
 {
@@ -318,7 +336,8 @@ static bool station_shut_door(struct door *d)
 	if (r > 0)
 		return false;
 	if (r < 0 && !(r == -EINVAL && d->steered)) /* EINVAL: as in on_error() */
-		poller_log(d->station->group.poller, 1, "accept: %s: connections that were queued at the stop are reset",
+		poller_log(d->station->group.poller, 1,
+			   "accept: %s: connections that were queued at the stop are reset",
 			   np_strerror(r));
 	if (d->own)
 		station_shut(d);
@@ -336,7 +355,8 @@ void station_shut_doors(struct mail *m)
 	if (done)
 		gate_arrive(&st->server->gate);
 	else
-		station_post(st, station_shut_doors); /* in the next turn: connections have theirs in between */
+		/* in the next turn: connections have theirs in between */
+		station_post(st, station_shut_doors);
 }
 
 void station_retire(struct mail *m)

@@ -38,16 +38,17 @@ struct door {
 	struct listener listener;
 	struct station *station;
 	struct timer again; /* armed: it is shut, and will be tried */
-	int again_ms; /* how long the last pause was; 0: something was accepted since */
-	bool told;    /* that it is shut, since then */
-	int fd;      /* the listener's, which forgets it when it is closed */
-	bool shared; /* every poller's epoll holds the same socket */
+	int again_ms;       /* how long the last pause was; 0: something was accepted since */
+	bool told;          /* that it is shut, since then */
+	int fd;             /* the listener's, which forgets it when it is closed */
+	bool shared;        /* every poller's epoll holds the same socket */
 	bool inet;
 	bool steered;
-	bool delays;    /* each connection needs TCP_NODELAY: the listener is inherited, and not ours to change */
-	bool own;       /* np_server_listen() made it, so the stop shuts it */
+	/* each connection needs TCP_NODELAY: the listener is inherited, and not ours to change */
+	bool delays;
+	bool own; /* np_server_listen() made it, so the stop shuts it */
 	bool draining;
-	unsigned left;  /* draining: what was queued at the stop and is not yet accepted */
+	unsigned left; /* draining: what was queued at the stop and is not yet accepted */
 };
 
 struct station {
@@ -60,14 +61,14 @@ struct station {
 	struct mail mail;            /* the step under way */
 	struct mail force_mail;      /* may be under way while retiring is not done */
 	struct roll_call roll;
-	int result;                  /* of the step */
-	bool retiring_counted;       /* it owes the gate one arrival */
+	int result;            /* of the step */
+	bool retiring_counted; /* it owes the gate one arrival */
 	unsigned forced;
-	unsigned limit;        /* its share of max_conns; 0: none */
-	bool full;             /* its doors are held */
+	unsigned limit; /* its share of max_conns; 0: none */
+	bool full;      /* its doors are held */
 	uint64_t said_full_ms;
-	uint64_t at_limit;     /* any thread, relaxed: how often it was full */
-	uint64_t shed;         /* likewise: connections that were reset before they were accepted */
+	uint64_t at_limit; /* any thread, relaxed: how often it was full */
+	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
 };
 
 /* For roll_call_init(): the handlers of this server's connections. */

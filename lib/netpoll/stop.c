@@ -2,8 +2,8 @@
 /*
  * stop: the end of a server, in steps that can be taken up again
  *
- * What a reader would get wrong: a stop that times out has not failed. Nothing was freed under anybody, and
- * the next np_server_stop() goes on where this one stood.
+ * What a reader would get wrong: a stop that times out has not failed. Nothing was freed under
+ * anybody, and the next np_server_stop() goes on where this one stood.
  *
  *   step     posted to every station            done when
  *   DOORS    listeners are shut                 what was queued at that moment is accepted
@@ -30,7 +30,8 @@ static uint64_t deadline_ns(int timeout_ms)
  * One step of the end, on every poller. A stop that ran out of time is taken up where it stood: a
  * mail that a busy poller has not read yet must not be posted again.
  */
-static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *), uint64_t until_ns)
+static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *),
+		     uint64_t until_ns)
 {
 	if (s->step > step)
 		return 0;
@@ -41,7 +42,8 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 	return gate_wait(&s->gate, until_ns);
 }
 
-/* Resets what is left. on_empty() still owes s->gate its arrivals: this is counted at a gate of its own. */
+/* Resets what is left. on_empty() still owes s->gate its arrivals: this is counted at a gate of its
+ * own. */
 static int force(struct np_server *s, unsigned *ret_forced)
 {
 	uint64_t until = deadline_ns(FORCE_GRACE_MS);
@@ -62,8 +64,8 @@ static int force(struct np_server *s, unsigned *ret_forced)
 }
 
 /*
- * For a step that needs a turn of each poller and no handler's end: a deadline so short that a poller on a
- * busy machine does not wake in time must not look like a handler that does not return.
+ * For a step that needs a turn of each poller and no handler's end: a deadline so short that a
+ * poller on a busy machine does not wake in time must not look like a handler that does not return.
  */
 static uint64_t turn_until(uint64_t until_ns)
 {
@@ -93,7 +95,9 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 	return stop_step(s, SERVER_LEAVE, station_leave, turn_until(until));
 }
 
-/* A poller that does not answer is kept by a handler: of this server or not, it holds up the stop. */
+/*
+ * A poller that does not answer is kept by a handler: of this server or not, it holds up the stop.
+ */
 static int say_who_stays(struct np_server *s)
 {
 	int handlers = 0;
@@ -107,9 +111,12 @@ static int say_who_stays(struct np_server *s)
 		handlers += n < 0 ? roll_call_stuck(c) : n;
 	}
 	if (!handlers) /* they have returned meanwhile */
-		return server_say(s, -ETIMEDOUT, "the end has not been reached in time: stop again");
-	return server_say(s, -ETIMEDOUT, "handlers that do not return: %d; nothing is freed under them: stop again",
-			  handlers);
+		return server_say(s, -ETIMEDOUT,
+				  "the end has not been reached in time: stop again");
+	return server_say(
+		s, -ETIMEDOUT,
+		"handlers that do not return: %d; nothing is freed under them: stop again",
+		handlers);
 }
 
 static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
@@ -167,8 +174,8 @@ static void stop_and_tell(void *arg)
 		c.fn(c.arg, r, forced);
 }
 
-int np_server_stop_async(struct np_server *s, int timeout_ms, void (*fn)(void *arg, int result, unsigned forced),
-			 void *arg)
+int np_server_stop_async(struct np_server *s, int timeout_ms,
+			 void (*fn)(void *arg, int result, unsigned forced), void *arg)
 {
 	struct stop_call *c = malloc(sizeof *c);
 	int r;

@@ -235,7 +235,8 @@ int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms)
 
 	if (r < 0)
 		return r;
-	/* The line is closed while the mutex is given up: a signal by its next holder finds the caller in it. */
+	/* The line is closed while the mutex is given up: a signal by its next holder finds the
+	 * caller in it. */
 	pthread_mutex_lock(&c->q.lock);
 	r = mutex_give(m, &next);
 	if (r == 0)

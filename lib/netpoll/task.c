@@ -2,10 +2,10 @@
 /*
  * task: a function of the user's on a fiber of a chosen poller
  *
- * What a reader would get wrong: fn may never be called. A task whose turn comes when the waits of its
- * poller, or its own, have been cancelled ends at once, with -ECANCELED for its result, so that who joins
- * it goes on. And a join is not cancelled: it cancels the task instead and waits for its end, for the
- * task may be using memory of who joins it.
+ * What a reader would get wrong: fn may never be called. A task whose turn comes when the waits of
+ * its poller, or its own, have been cancelled ends at once, with -ECANCELED for its result, so that
+ * who joins it goes on. And a join is not cancelled: it cancels the task instead and waits for its
+ * end, for the task may be using memory of who joins it.
  *
  *   state     leaves it by
  *   posted    task_arrive(), on its poller -> queued, or ended (cancelled)
@@ -34,14 +34,16 @@ struct np_task {
 	struct fiber *fiber; /* while it runs */
 	bool cancelled;
 
-	int result;          /* before done is set, its poller's; then whoever waited for done */
-	bool joined;         /* somebody will wait for done: fixed before it is posted */
-	uint64_t until_ms;   /* the deadline of its maker, for one that is joined; 0: none. Likewise fixed */
+	int result;  /* before done is set, its poller's; then whoever waited for done */
+	bool joined; /* somebody will wait for done: fixed before it is posted */
+	/* the deadline of its maker, for one that is joined; 0: none. Likewise fixed */
+	uint64_t until_ms;
 	struct event done;
 
 	/* any thread that may join it */
-	struct mail cancel;        /* to its poller, where that is another one */
-	_Atomic(bool) cancelling;  /* that is under way: the task may not be freed before it has arrived */
+	struct mail cancel; /* to its poller, where that is another one */
+	/* that is under way: the task may not be freed before it has arrived */
+	_Atomic(bool) cancelling;
 	struct event cancel_arrived;
 };
 
@@ -140,7 +142,7 @@ int pollers_pick(struct np_pollers **p, int poller)
 	return pick(*p, here && here->pollers == *p ? here : NULL, poller);
 }
 
-/* ------------------------------------------------------------------ cancelled by whoever may join it */
+/* ------------------------------------------------------------- cancelled by whoever may join it */
 
 static void cancel_here(struct np_task *t)
 {
@@ -158,8 +160,8 @@ static void cancel_arrive(struct mail *m)
 }
 
 /*
- * The wait for it has been. Other pollers refuse mail when a stop has begun: then they cancel all that they have
- * themselves, when its time is over.
+ * The wait for it has been. Other pollers refuse mail when a stop has begun: then they cancel all
+ * that they have themselves, when its time is over.
  */
 static void task_cancel(struct np_task *t)
 {
@@ -185,8 +187,8 @@ struct task_join {
 };
 
 /*
- * The join goes on: the task may be using what belongs to its maker. It is cancelled; but not for a deadline that it
- * has itself, which ends its waits as what it is.
+ * The join goes on: the task may be using what belongs to its maker. It is cancelled; but not for a
+ * deadline that it has itself, which ends its waits as what it is.
  */
 static void task_join_ends(void *arg, int why)
 {
@@ -244,7 +246,8 @@ static void task_free(struct np_task **task, int *ret_result)
 int np_join(struct np_task **task, int *ret_result)
 {
 	struct np_task *t = *task;
-	struct task_join j = { .task = t, .until_ms = fiber_self() ? fiber_until(fiber_self()) : 0 };
+	struct task_join j = { .task = t,
+			       .until_ms = fiber_self() ? fiber_until(fiber_self()) : 0 };
 	int r;
 
 	if (!t)

@@ -23,7 +23,7 @@ struct np_timer {
 	struct seat *seat;
 	void (*fn)(void *);
 	void *arg;
-	bool kept;        /* its user has a pointer to it, and will stop it */
+	bool kept; /* its user has a pointer to it, and will stop it */
 	bool firing;
 };
 

@@ -54,7 +54,8 @@ struct fd_wait {
 	unsigned events;
 };
 
-/* What epoll said, in poll(2)'s words. Whether there are bytes or a mark beside an urgent one a read finds out. */
+/* What epoll said, in poll(2)'s words. Whether there are bytes or a mark beside an urgent one a
+ * read finds out. */
 static unsigned reported(const struct fd_wait *f, unsigned ready)
 {
 	unsigned flags = f->watch.flags, e = 0;
@@ -73,7 +74,8 @@ static void fd_ready(struct watch *w, unsigned ready)
 	struct fd_wait *f = container_of(w, struct fd_wait, watch);
 	unsigned e = reported(f, ready);
 
-	watch_cant(w, ready); /* not called again for this edge: the fiber has not run yet, or it was not for us */
+	/* not called again for this edge: the fiber has not run yet, or it was not for us */
+	watch_cant(w, ready);
 	if (!e)
 		return;
 	watch_stop(w, w->want);
@@ -94,7 +96,8 @@ static bool fd_end(struct park *k, int *why)
 
 static int fd_open(struct fd_wait *f, int fd)
 {
-	unsigned want = WATCH_GONE | (f->events & EVENTS_IN ? WATCH_IN : 0) | (f->events & POLLOUT ? WATCH_OUT : 0);
+	unsigned want = WATCH_GONE | (f->events & EVENTS_IN ? WATCH_IN : 0) |
+			(f->events & POLLOUT ? WATCH_OUT : 0);
 	int r;
 
 	r = watch_open(&f->watch, f->park.poller, fd, f->events & POLLOUT ? EPOLLOUT : 0, fd_ready);

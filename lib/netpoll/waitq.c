@@ -81,7 +81,8 @@ void waitq_serve(struct waiter_in_line *w)
 		event_set(&w->served);
 }
 
-/* Out of the line at once: of those that give up meanwhile, none touches the list that is worked through here. */
+/* Out of the line at once: of those that give up meanwhile, none touches the list that is worked
+ * through here. */
 void waitq_serve_all(struct waitq *q)
 {
 	struct list all, *l;

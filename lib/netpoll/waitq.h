@@ -2,8 +2,9 @@
 /*
  * waitq: fibers and threads that wait in line for something that one of them is given at a time
  *
- * Whoever takes a waiter out of the line, under the lock, is the one who ends its wait, outside of it. A waiter that
- * gives up and finds itself taken has been served, and waits for what is on its way.
+ * Whoever takes a waiter out of the line, under the lock, is the one who ends its wait, outside of
+ * it. A waiter that gives up and finds itself taken has been served, and waits for what is on its
+ * way.
  *
  *   a waiter    leaves it by
  *   in line     waitq_pop() -> served;  its limit, deadline or cancel -> gave up
@@ -42,7 +43,8 @@ void waitq_join(struct waitq *q, struct waiter_in_line *w);
 /*
  * waitq_wait() - without the lock: until served
  *
- * @firm: neither cancelled nor late. Return: 0: served; -ETIMEDOUT, -ECANCELED: not, and out of the line.
+ * @firm: neither cancelled nor late. Return: 0: served; -ETIMEDOUT, -ECANCELED: not, and out of the
+ * line.
  */
 int waitq_wait(struct waitq *q, struct waiter_in_line *w, int ms, bool firm);
 /* With the lock held. The one that waits longest, out of the line; NULL. */

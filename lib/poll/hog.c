@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hog: the handlers that kept the thread, counted each time and logged now and then. The rules are in hog.h. */
+/* hog: the handlers that kept the thread, counted each time and logged now and then. The rules are
+ * in hog.h. */
 #include "poll/hog.h"
 
 #include <stdio.h>
@@ -71,11 +72,14 @@ static void found(struct poller *p, uint64_t ms)
 	poller_look(p, &s);
 	poller_whose(&s, whose, sizeof whose);
 	if (unsaid)
-		snprintf(since, sizeof since, "; %llu more since the last line", (unsigned long long)unsaid);
-	poller_log(p, WARNING,
-		   "poller %d: handler %s%s%s kept the thread for %llu ms: the others waited; np_offload() is for that%s",
-		   p->opts.index, sys_symbol(h->handler, name, sizeof name), whose,
-		   h->left_of && h->left_of == h->handlers ? h->left : "", (unsigned long long)ms, since);
+		snprintf(since, sizeof since, "; %llu more since the last line",
+			 (unsigned long long)unsaid);
+	poller_log(
+		p, WARNING,
+		"poller %d: handler %s%s%s kept the thread for %llu ms: the others waited; np_offload() is for that%s",
+		p->opts.index, sys_symbol(h->handler, name, sizeof name), whose,
+		h->left_of && h->left_of == h->handlers ? h->left : "", (unsigned long long)ms,
+		since);
 }
 
 void poller_note_handler(struct poller *p, const void *fn)
@@ -169,7 +173,10 @@ int poller_alarm(struct poller *p)
 
 	if (was == POLLER_QUIET)
 		return was;
-	return __atomic_compare_exchange_n(&p->hog.alarm, &was, was + 1, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED) ? was : 0;
+	return __atomic_compare_exchange_n(&p->hog.alarm, &was, was + 1, false, __ATOMIC_RELEASE,
+					   __ATOMIC_RELAXED) ?
+		       was :
+		       0;
 }
 
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs)
@@ -196,16 +203,18 @@ void hog_mark(struct poller *p, uint64_t coarse_ns)
 }
 
 /*
- * One that comes every hour is found as well, in time: each window is twice as long as the last. And what was
- * slow once, as a program's start is, costs a second of it.
+ * One that comes every hour is found as well, in time: each window is twice as long as the last.
+ * And what was slow once, as a program's start is, costs a second of it.
  */
 static void time_each(struct poller *p, int64_t ms)
 {
 	struct hog *h = &p->hog;
 
 	if (!h->each_for_ms)
-		poller_log(p, WARNING, "poller %d: a turn of %u handlers took %lld ms: for a while each of them is timed",
-			   p->opts.index, h->handlers, (long long)ms);
+		poller_log(
+			p, WARNING,
+			"poller %d: a turn of %u handlers took %lld ms: for a while each of them is timed",
+			p->opts.index, h->handlers, (long long)ms);
 	h->each = true;
 	h->each_for_ms = h->each_for_ms ? 2 * h->each_for_ms : EACH_FOR_MS;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* list: intrusive, doubly linked, with a head of the same type. An unlinked node points to itself. */
+/*
+ * list: intrusive, doubly linked, with a head of the same type. An unlinked node points to itself.
+ */
 #ifndef POLL_LIST_H
 #define POLL_LIST_H
 
@@ -10,7 +12,7 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {

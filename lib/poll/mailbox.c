@@ -13,7 +13,8 @@ bool mailbox_put(struct mailbox *b, struct mail *m)
 
 	do
 		m->next = head;
-	while (!atomic_compare_exchange_weak_explicit(&b->head, &head, m, memory_order_release, memory_order_relaxed));
+	while (!atomic_compare_exchange_weak_explicit(&b->head, &head, m, memory_order_release,
+						      memory_order_relaxed));
 	return !head;
 }
 

@@ -21,7 +21,9 @@ struct mailbox {
 	_Atomic(struct mail *) head; /* newest first */
 };
 
-/* Return: whether the box was empty: then its owner may be asleep and has to be woken. Thread: any. */
+/*
+ * Return: whether the box was empty: then its owner may be asleep and has to be woken. Thread: any.
+ */
 bool mailbox_put(struct mailbox *b, struct mail *m);
 /* Whether there is mail: a hint, exact when nobody puts. Thread: the owner. */
 bool mailbox_any(const struct mailbox *b);

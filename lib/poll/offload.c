@@ -20,7 +20,7 @@
 
 /* Lives on the stack of the fiber that waits for it. */
 struct job {
-	struct list link;  /* in the queue while it is QUEUED with our own workers */
+	struct list link; /* in the queue while it is QUEUED with our own workers */
 	struct offload *offload;
 	void (*fn)(void *);
 	void *arg;
@@ -35,7 +35,7 @@ struct offload {
 	pthread_cond_t work;
 	struct list queue;
 	struct offload_stats n;
-	unsigned idle;        /* workers that wait for one */
+	unsigned idle; /* workers that wait for one */
 	unsigned n_threads;
 	bool ending;
 	struct sys_thread threads[];
@@ -97,7 +97,8 @@ static void offload_begins(struct offload *o)
 	o->n.running++;
 }
 
-/* After poller_post() the job is gone: its fiber may run, and return, and free all of this, at once. */
+/* After poller_post() the job is gone: its fiber may run, and return, and free all of this, at
+ * once. */
 static void run_job(struct job *j)
 {
 	struct offload *o = j->offload;
@@ -157,7 +158,8 @@ static void work(void *arg)
 	pthread_mutex_unlock(&o->lock);
 }
 
-/* One more worker where all have something to do. That none can be had matters only if there is none. */
+/* One more worker where all have something to do. That none can be had matters only if there is
+ * none. */
 static int staff(struct offload *o)
 {
 	char name[16];
@@ -219,8 +221,8 @@ static int submit(struct offload *o, struct job *j)
 }
 
 /*
- * A job that has begun goes on, for fn may use the caller's stack; and one that an executor has is not ours to take
- * back. One that still waits in our queue is taken out of it.
+ * A job that has begun goes on, for fn may use the caller's stack; and one that an executor has is
+ * not ours to take back. One that still waits in our queue is taken out of it.
  */
 static bool offload_end(struct park *k, int *why)
 {

@@ -2,11 +2,11 @@
 /*
  * offload: blocking or CPU-heavy work on worker threads, while the calling fiber parks
  *
- * Once fn has begun the fiber goes on only after it has returned, whatever happened meanwhile: fn may use memory
- * on the fiber's stack. Until then its deadline and a cancel take the job back, unless an executor has it. A job
- * lies on that stack too, so nothing is allocated for it. Where it is taken
- * from is one queue for all pollers, under a lock: a job is worth a thread's while, a lock is not
- * what it waits for.
+ * Once fn has begun the fiber goes on only after it has returned, whatever happened meanwhile: fn
+ * may use memory on the fiber's stack. Until then its deadline and a cancel take the job back,
+ * unless an executor has it. A job lies on that stack too, so nothing is allocated for it. Where it
+ * is taken from is one queue for all pollers, under a lock: a job is worth a thread's while, a lock
+ * is not what it waits for.
  */
 #ifndef POLL_OFFLOAD_H
 #define POLL_OFFLOAD_H
@@ -18,31 +18,33 @@ struct offload;
 struct offload_opts {
 	unsigned threads; /* at most; started when needed; 0 = 4 */
 	/*
-	 * A replaceable executor: must call job(job_arg) exactly once, on any thread, the calling one
-	 * included; or return a negative code and never call it.
+	 * A replaceable executor: must call job(job_arg) exactly once, on any thread, the calling
+	 * one included; or return a negative code and never call it.
 	 */
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
-	int queue_max;    /* jobs that wait for a worker, at most; 0 = 4096; -1 = no limit */
+	int queue_max; /* jobs that wait for a worker, at most; 0 = 4096; -1 = no limit */
 };
 
 struct offload_stats {
 	uint64_t queued, running; /* now */
 	uint64_t done;
-	uint64_t refused;         /* the queue was full, the executor did not want it, no thread was to be had */
-	uint64_t given_up;        /* by their fibers, before they began */
+	/* the queue was full, the executor did not want it, no thread was to be had */
+	uint64_t refused;
+	uint64_t given_up; /* by their fibers, before they began */
 };
 
 /* Return: 0, -ENOMEM. Starts no thread yet. @o may be NULL. */
 int offload_new(const struct offload_opts *o, struct offload **ret);
-/* Waits for the jobs that run, and ends the workers. Return: 0, also for NULL; -EBUSY while a job is queued. */
+/* Waits for the jobs that run, and ends the workers. Return: 0, also for NULL; -EBUSY while a job
+ * is queued. */
 int offload_free(struct offload *o);
 /*
  * offload_run() - fn(arg) on a worker; parks, and holds the poller
  *
- * Thread: a fiber on a poller. Return: 0 after fn returned. Or, and then fn was not called: -NP_ENOTFIBER elsewhere;
- * -ETIMEDOUT: the fiber's deadline; -ECANCELED; -EAGAIN: the queue is full, or not even one thread could be had;
- * what the executor says.
+ * Thread: a fiber on a poller. Return: 0 after fn returned. Or, and then fn was not called:
+ * -NP_ENOTFIBER elsewhere; -ETIMEDOUT: the fiber's deadline; -ECANCELED; -EAGAIN: the queue is
+ * full, or not even one thread could be had; what the executor says.
  */
 int offload_run(struct offload *o, void (*fn)(void *), void *arg);
 /* Thread: any. */

@@ -58,7 +58,8 @@ static void look(const void *addr)
 	}
 	add(&l, " has overrun its stack of ");
 	add_number(&l, fiber_stack_size(f), 10);
-	add(&l, " bytes: raise stack_size in np_pollers_opts, or keep large objects off the stack\n");
+	add(&l,
+	    " bytes: raise stack_size in np_pollers_opts, or keep large objects off the stack\n");
 	sys_crash_say(l.text);
 }
 

@@ -2,10 +2,10 @@
 /*
  * park: a fiber's wait for one thing, the only way in which a fiber stops and goes on
  *
- * A wait is ended once: the first park_wake() takes the fiber out of it and queues it, and each later
- * one finds none and says so. A wake that comes before park_wait() is kept. Besides its waker a wait is
- * ended by its own limit, by the deadline of its fiber (fiber_set_until()) and by a cancel of the fiber or
- * the poller; each of these asks `end` first.
+ * A wait is ended once: the first park_wake() takes the fiber out of it and queues it, and each
+ * later one finds none and says so. A wake that comes before park_wait() is kept. Besides its waker
+ * a wait is ended by its own limit, by the deadline of its fiber (fiber_set_until()) and by a
+ * cancel of the fiber or the poller; each of these asks `end` first.
  *
  * A wait whose waker is on its way (a mail of another thread that has not arrived yet) can neither
  * time out nor be cancelled, for the sender still holds it: its `end` says so. A wait lies on its
@@ -30,8 +30,9 @@ struct poller;
 struct park;
 
 /*
- * The wait is to end with *@why, which is -ETIMEDOUT or -ECANCELED. Takes it away from its waker, and looks
- * whether what it waits for has come: then *@why becomes the result that the waker would have given.
+ * The wait is to end with *@why, which is -ETIMEDOUT or -ECANCELED. Takes it away from its waker,
+ * and looks whether what it waits for has come: then *@why becomes the result that the waker would
+ * have given.
  * Return: whether the wait ends; false: its waker is on its way, or has been here just now.
  */
 typedef bool (*park_end_fn)(struct park *k, int *why);
@@ -46,14 +47,14 @@ struct park {
 	int fd;              /* and whose it is, */
 	const char *tag;     /* and what it does */
 	int result;
-	bool by_deadline;    /* the timer is the fiber's deadline, not this wait's own limit */
+	bool by_deadline; /* the timer is the fiber's deadline, not this wait's own limit */
 };
 
 /*
  * park_init() - for the calling fiber
  *
- * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel(). Then it may be waited for all
- * the same, if its waker is sure to come.
+ * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel(). Then it may be
+ * waited for all the same, if its waker is sure to come.
  */
 int park_init(struct park *k, park_end_fn end);
 /*
@@ -70,7 +71,8 @@ bool park_wake(struct park *k, int result);
 
 /* Owner. Every wait ends with -ECANCELED, and those to come are refused. There is no way back. */
 void poller_cancel(struct poller *p);
-/* Owner. The waits of this fiber, now and from now on, end with -ECANCELED; not of one that runs on main. */
+/* Owner. The waits of this fiber, now and from now on, end with -ECANCELED; not of one that runs on
+ * main. */
 void park_cancel_fiber(struct fiber *f);
 /* Owner. The function that waits on a parked fiber, as poller_note_handler() was told; or NULL. */
 const void *park_handler(const struct fiber *f);

@@ -4,9 +4,9 @@
  *
  * Policies for calls that must not fail. epoll_wait: EINTR is a turn without events; anything else
  * would be a bug of ours (EBADF, EINVAL, EFAULT), is logged once, and the loop goes on with what
- * needs no events. The wake eventfd is never read: it is edge-triggered, and its counter lasts
- * for 2^64 wake-ups. A write to it has no reason to fail, and a wake-up that is lost is a connection that
- * hangs: it is tried again.
+ * needs no events. The wake eventfd is never read: it is edge-triggered, and its counter lasts for
+ * 2^64 wake-ups. A write to it has no reason to fail, and a wake-up that is lost is a connection
+ * that hangs: it is tried again.
  */
 #include "poll/poller.h"
 
@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "poll/park.h"
 #include "netpoll/status.h"
+#include "poll/park.h"
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
@@ -28,9 +28,9 @@
 #include "sys/io.h"
 #include "sys/wake.h"
 
-#define EVENTS_MIN  64
-#define EVENTS_MAX  1024
-#define DATA_WAKE   UINT64_MAX
+#define EVENTS_MIN     64
+#define EVENTS_MAX     1024
+#define DATA_WAKE      UINT64_MAX
 #define TRIM_EVERY_MS  1000
 #define SPAWN_RETRY_MS 10
 #define SPAWN_LOG_MS   1000
@@ -140,8 +140,8 @@ static void wake(struct poller *p)
 }
 
 /*
- * Only who finds the box empty wakes the owner: the others know that somebody has, or is about to. The
- * owner looks into the box once more before it sleeps, so its own mail needs no wake-up.
+ * Only who finds the box empty wakes the owner: the others know that somebody has, or is about to.
+ * The owner looks into the box once more before it sleeps, so its own mail needs no wake-up.
  */
 void poller_post(struct poller *p, struct mail *m)
 {
@@ -348,7 +348,8 @@ static void spawn_wait(struct poller *p, int err)
 	if (p->spawn_logged_ms && p->now_ms - p->spawn_logged_ms < SPAWN_LOG_MS)
 		return;
 	p->spawn_logged_ms = p->now_ms;
-	poller_log(p, 1, "poller %d: no stack for a fiber (error %d): what would run waits", p->opts.index, -err);
+	poller_log(p, 1, "poller %d: no stack for a fiber (error %d): what would run waits",
+		   p->opts.index, -err);
 }
 
 /* Those that are queued now, in their order. A node is not touched once its fiber has begun. */
@@ -387,8 +388,8 @@ static void resume_fibers(struct poller *p, struct fiber *f)
 }
 
 /*
- * New ones first: who yields lets those begin that it has asked for. Which of the others go on is settled
- * before: who is made ready by one of these waits for the next turn.
+ * New ones first: who yields lets those begin that it has asked for. Which of the others go on is
+ * settled before: who is made ready by one of these waits for the next turn.
  */
 static void run_fibers(struct poller *p)
 {
@@ -432,7 +433,8 @@ static void trim_stacks(struct timer *t)
 	fiber_pool_trim(container_of(t, struct poller, trim)->fibers);
 }
 
-/* A timer, not a look at the clock in each turn: after a burst there may be no turn for a long time. */
+/* A timer, not a look at the clock in each turn: after a burst there may be no turn for a long
+ * time. */
 static void arm_trim(struct poller *p)
 {
 	struct fiber_pool_stats st;
@@ -463,8 +465,8 @@ static void turn(struct poller *p)
 
 static bool may_end(const struct poller *p)
 {
-	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !p->run_first && !p->spawn_first &&
-	       !p->deferred_first && !mailbox_any(&p->mailbox);
+	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !p->run_first &&
+	       !p->spawn_first && !p->deferred_first && !mailbox_any(&p->mailbox);
 }
 
 int poller_loop(struct poller *p)
@@ -497,11 +499,12 @@ static void thread_main(void *arg)
 	if (p->opts.cpu >= 0) {
 		r = sys_cpu_pin(p->opts.cpu);
 		if (r < 0)
-			poller_log(p, 1, "cannot pin poller %d to CPU %d: %s; it runs unpinned: %s", p->opts.index,
-				   p->opts.cpu, np_strerror(r), pin_advice(r));
+			poller_log(p, 1, "cannot pin poller %d to CPU %d: %s; it runs unpinned: %s",
+				   p->opts.index, p->opts.cpu, np_strerror(r), pin_advice(r));
 	}
 	if (p->opts.report_overflow && sys_crash_stack(&crash_stack) < 0)
-		poller_log(p, 1, "poller %d: no memory for reports of stack overflows", p->opts.index);
+		poller_log(p, 1, "poller %d: no memory for reports of stack overflows",
+			   p->opts.index);
 	poller_loop(p);
 	sys_crash_stack_free(&crash_stack);
 }

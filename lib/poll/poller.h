@@ -3,8 +3,8 @@
  * poller: one pinned thread and its loop
  *
  * One turn: publish idle -> epoll_wait -> mailbox (a snapshot) -> ready watches (a snapshot; those
- * with more to do stay on the list) -> new fibers and runnable ones (a snapshot of each) -> timers ->
- * deferred work (reap). epoll_wait gets 0 ms while anything is left over.
+ * with more to do stay on the list) -> new fibers and runnable ones (a snapshot of each) -> timers
+ * -> deferred work (reap). epoll_wait gets 0 ms while anything is left over.
  *
  * A reader would get wrong: nothing here locks. Everything except poller_post(), poller_stop() and
  * poller_index() belongs to the poller's own thread, or to the thread that made it before
@@ -46,16 +46,17 @@ struct poller_load {
 };
 
 struct poller_opts {
-	int index;         /* among its siblings, what poller_index() says */
-	int cpu;           /* to pin to, -1 = do not */
+	int index;               /* among its siblings, what poller_index() says */
+	int cpu;                 /* to pin to, -1 = do not */
 	int64_t clock_offset_ns; /* sys_clock_timens_offset_ns() */
 	struct fiber_pool_opts fibers;
 	bool report_overflow; /* the thread gets a stack for the handler of overflow_report() */
 	/* Everything worth telling goes here; may be NULL. Thread: the poller's. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
-	int hog_ms;        /* a handler that keeps the thread for so long is counted and logged; 0: none is */
-	void *owner;       /* what poller_owner() says: whom this poller belongs to */
+	/* a handler that keeps the thread for so long is counted and logged; 0: none is */
+	int hog_ms;
+	void *owner; /* what poller_owner() says: whom this poller belongs to */
 };
 
 /* A fiber that waits to be started. The node is its caller's until fn begins. */
@@ -74,16 +75,18 @@ int poller_new(const struct poller_opts *o, struct poller **ret);
 /*
  * poller_free() - mail that came after the end is run here, on the calling thread
  *
- * So a mail is never lost: the last reference to something on this poller may go after its thread has
- * ended. Return: 0; -EBUSY unless made or joined, while a fiber is parked or waits for its start, and while
- * poller_keep() is in force.
+ * So a mail is never lost: the last reference to something on this poller may go after its thread
+ * has ended. Return: 0; -EBUSY unless made or joined, while a fiber is parked or waits for its
+ * start, and while poller_keep() is in force.
  */
 int poller_free(struct poller *p);
-/* The thread: "np-<index>", pinned (a failure is logged and lived with), deaf to signals (sys/thread.h). */
+/* The thread: "np-<index>", pinned (a failure is logged and lived with), deaf to signals
+ * (sys/thread.h). */
 int poller_start(struct poller *p);
 /* Thread: any. Asks the loop to end after the turn in which it sees it and its mailbox is empty. */
 void poller_stop(struct poller *p);
-/* @until_ns of sys_clock_ns(), 0 = for ever. Return: 0, also when it does not run; -ETIMEDOUT: it still does. */
+/* @until_ns of sys_clock_ns(), 0 = for ever. Return: 0, also when it does not run; -ETIMEDOUT: it
+ * still does. */
 int poller_join(struct poller *p, uint64_t until_ns);
 /* For tests and for users with a thread of their own: run the loop here until poller_stop(). */
 int poller_loop(struct poller *p);
@@ -103,20 +106,24 @@ void poller_post(struct poller *p, struct mail *m);
 /*
  * Owner. Milliseconds of the monotonic clock, for deadlines and those who judge them.
  *
- * Read once a turn, and once more after each piece of user code, which may have taken a second: by the first
- * reader that comes behind it. Inside user code each call reads the clock.
+ * Read once a turn, and once more after each piece of user code, which may have taken a second: by
+ * the first reader that comes behind it. Inside user code each call reads the clock.
  */
 uint64_t poller_now_ms(struct poller *p);
-/* Owner. The same for stamps: behind user code a tick (1 to 4 ms) early at most, for a quarter of the price. */
+/* Owner. The same for stamps: behind user code a tick (1 to 4 ms) early at most, for a quarter of
+ * the price. */
 uint64_t poller_stamp_ms(struct poller *p);
 /*
- * Owner. When @ms milliseconds from this moment have passed whole, for timer_arm(). poller_now_ms() + ms would
- * be early: by what this turn has lasted, and by the part of a millisecond that had gone before it.
+ * Owner. When @ms milliseconds from this moment have passed whole, for timer_arm(). poller_now_ms()
+ * + ms would be early: by what this turn has lasted, and by the part of a millisecond that had gone
+ * before it.
  */
 uint64_t poller_after_ms(struct poller *p, int ms);
 
-/* Owner. Start fn(arg) on a fiber in this turn's or the next turn's run phase; from main or a fiber.
- * -ENOMEM. When all stacks are taken it waits in the queue until one is free. */
+/*
+ * Owner. Start fn(arg) on a fiber in this turn's or the next turn's run phase; from main or a
+ * fiber. -ENOMEM. When all stacks are taken it waits in the queue until one is free.
+ */
 int poller_spawn(struct poller *p, void (*fn)(void *), void *arg);
 /* The same with a node of the caller's, so it cannot fail. */
 void poller_spawn_node(struct poller *p, struct spawn *s);
@@ -132,33 +139,40 @@ void poller_del_load(struct poller *p, struct poller_load *l);
  * there is no line. */
 void poller_publish_busy(struct poller *p);
 
-/* Owner. A function of the user's is about to run: @fn, for log lines. From here on the clock is not trusted. */
+/* Owner. A function of the user's is about to run: @fn, for log lines. From here on the clock is
+ * not trusted. */
 void poller_note_handler(struct poller *p, const void *fn);
 /* Owner. Whose handler that is: a connection's. Until the next one is noted. */
 void poller_note_fd(struct poller *p, int fd);
-/* Owner. What the handler does: borrowed for the life of the poller, or NULL. Until the next one is noted. */
+/* Owner. What the handler does: borrowed for the life of the poller, or NULL. Until the next one is
+ * noted. */
 void poller_note_tag(struct poller *p, const char *tag);
 /* The same of one that goes on: park_wait()'s. */
 void poller_restore_tag(struct poller *p, const char *tag);
-/* Owner. Before a descriptor that may have been noted is closed or given away: its number may be another's at once. */
+/* Owner. Before a descriptor that may have been noted is closed or given away: its number may be
+ * another's at once. */
 void poller_fd_leaves(struct poller *p, int fd);
-/* What runs on the poller at this moment; the same dispatch has the same first three. Thread: any. */
+/*
+ * What runs on the poller at this moment; the same dispatch has the same first three. Thread: any.
+ */
 struct poller_sight {
-	uint64_t began_ms; /* of this turn, by sys_clock_ns(); 0: it waits for events, or hogs are not looked for */
+	/* of this turn, by sys_clock_ns(); 0: it waits for events, or hogs are not looked for */
+	uint64_t began_ms;
 	unsigned handlers; /* noted in this turn */
 	const void *handler;
-	int fd;            /* -1: no connection's */
-	const char *tag;   /* NULL: none */
+	int fd;          /* -1: no connection's */
+	const char *tag; /* NULL: none */
 };
 void poller_look(const struct poller *p, struct poller_sight *ret);
 /* ' ("GET /")', ' (descriptor 7, 192.0.2.1:4711)', both or "", for log lines. Thread: any. */
 void poller_whose(const struct poller_sight *s, char *dst, size_t cap);
 /*
- * poller_alarm() - for the one thread that looks at pollers now and then, and would sleep while they do
+ * poller_alarm() - for the one thread that looks at pollers now and then, and would sleep while
+ * they do
  *
- * Counts its own calls since the last turn began, up to POLLER_QUIET; from then on the next turn calls what
- * poller_on_alarm() said, on the poller's thread. Nothing orders a turn's beginning with this count but time: who
- * has been told POLLER_QUIET looks at the poller itself before it sleeps.
+ * Counts its own calls since the last turn began, up to POLLER_QUIET; from then on the next turn
+ * calls what poller_on_alarm() said, on the poller's thread. Nothing orders a turn's beginning with
+ * this count but time: who has been told POLLER_QUIET looks at the poller itself before it sleeps.
  * Return: the count before this call.
  */
 #define POLLER_QUIET 2
@@ -166,7 +180,9 @@ int poller_alarm(struct poller *p);
 void poller_on_alarm(struct poller *p, void (*fn)(void *arg), void *arg);
 /* The last one noted, or NULL. Thread: any. */
 const void *poller_handler(const struct poller *p);
-/* How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any. */
+/*
+ * How often the thread was kept for hog_ms: turns, and handlers known to have done it. Thread: any.
+ */
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs);
 
 /* Owner. One pointer that belongs to the layer above; free_fn(v) runs in poller_free(). */
@@ -179,12 +195,14 @@ uint64_t poller_turn(const struct poller *p);
 /* Owner. Keeps the loop alive while > 0: poller_stop() waits for it. */
 void poller_hold(struct poller *p);
 void poller_unhold(struct poller *p);
-/* Owner, or poller_free()'s caller through a late mail. Keeps the memory while > 0: poller_free() is -EBUSY. */
+/* Owner, or poller_free()'s caller through a late mail. Keeps the memory while > 0: poller_free()
+ * is -EBUSY. */
 void poller_keep(struct poller *p);
 void poller_unkeep(struct poller *p);
 
 void poller_get_stats(const struct poller *p, struct poller_stats *ret);
-void poller_log(struct poller *p, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void poller_log(struct poller *p, int level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #ifdef NP_DEBUG
 #include <assert.h>

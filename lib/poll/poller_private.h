@@ -16,8 +16,9 @@
 #define POLLER_LOADS 16
 
 /*
- * What an epoll event's data leads to; stale when the generations differ. A free slot's generation has
- * never been told to the kernel, so no event leads to what is in it. Twelve bytes: there is one for each connection.
+ * What an epoll event's data leads to; stale when the generations differ. A free slot's generation
+ * has never been told to the kernel, so no event leads to what is in it. Twelve bytes: there is one
+ * for each connection.
  */
 struct watch_slot {
 	union {
@@ -44,17 +45,18 @@ enum poller_state { POLLER_MADE, POLLER_RUNNING, POLLER_ENDED };
 struct poller {
 	/* owner thread */
 	int epoll_fd;
-	struct list ready;             /* watches with want & ready */
+	struct list ready; /* watches with want & ready */
 	struct fiber *run_first, *run_last;
 	struct spawn *spawn_first, *spawn_last;
-	bool spawn_blocked;            /* no stack was free; until a fiber ends or spawn_retry fires */
+	/* no stack was free; until a fiber ends or spawn_retry fires */
+	bool spawn_blocked;
 	struct timer spawn_retry;
 	uint64_t spawn_logged_ms;
 	struct mail *deferred_first, *deferred_last;
 	struct wheel wheel;
-	uint64_t now_ms;               /* poller_now_ms() reads and renews it */
+	uint64_t now_ms; /* poller_now_ms() reads and renews it */
 	enum poller_clock clock;
-	struct timer trim;             /* armed while the pool has stacks to give back */
+	struct timer trim; /* armed while the pool has stacks to give back */
 	struct watch_slot *slots;
 	uint32_t n_slots, used_slots, free_slot;
 	struct epoll_event *events;
@@ -63,14 +65,14 @@ struct poller {
 	struct poller_load *loads[POLLER_LOADS];
 	unsigned n_loads;
 	unsigned holds, keeps;
-	struct list parked;            /* fibers in park_wait() */
-	bool cancelled;                /* poller_cancel(): none may be added */
+	struct list parked; /* fibers in park_wait() */
+	bool cancelled;     /* poller_cancel(): none may be added */
 	void *local;
 	void (*local_free)(void *);
 	struct poller_stats stats;
 	struct hog hog;
 	struct poller_opts opts;
-	bool wait_failed;              /* epoll_wait failed and it has been logged */
+	bool wait_failed; /* epoll_wait failed and it has been logged */
 
 	/* control thread */
 	struct sys_thread thread;
@@ -80,12 +82,14 @@ struct poller {
 	int wake_fd;
 	_Atomic(bool) stop;
 	struct mailbox mailbox __attribute__((aligned(64)));
-	_Atomic(unsigned) posting;     /* threads between mailbox_put() and the end of their wake-up */
+	/* threads between mailbox_put() and the end of their wake-up */
+	_Atomic(unsigned) posting;
 };
 
 /* Reads the clock; the loop does at the beginning of a turn. */
 uint64_t poller_refresh_now(struct poller *p);
-/* Owner. A parked fiber goes on in the run phase: for park_wake() alone, which is asked once for each wait. */
+/* Owner. A parked fiber goes on in the run phase: for park_wake() alone, which is asked once for
+ * each wait. */
 void poller_ready(struct poller *p, struct fiber *f);
 
 /* What ran before may have been user code; what follows begins with code of ours. */

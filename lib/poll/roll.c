@@ -38,6 +38,8 @@ void roll_say(const struct roll *r, struct poller *p)
 	char name[160];
 
 	for (unsigned i = 0; i < r->n; i++)
-		poller_log(p, ERROR, "poller %d: %u of handler %s%s did not return", poller_index(p), r->of[i].fibers,
-			   sys_symbol(r->of[i].handler, name, sizeof name), i == ROLL_NAMES - 1 ? " and others" : "");
+		poller_log(p, ERROR, "poller %d: %u of handler %s%s did not return",
+			   poller_index(p), r->of[i].fibers,
+			   sys_symbol(r->of[i].handler, name, sizeof name),
+			   i == ROLL_NAMES - 1 ? " and others" : "");
 }

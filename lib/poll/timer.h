@@ -4,8 +4,8 @@
  *
  * Arming, re-arming and disarming are O(1) and touch no heap and no kernel. A timer never fires
  * early; it fires in the first turn at or after its time, after that turn's watches.
- * Thread: the poller's. fn runs on main; the timer is disarmed before fn is called, so fn may arm it
- * again, or free it.
+ * Thread: the poller's. fn runs on main; the timer is disarmed before fn is called, so fn may arm
+ * it again, or free it.
  */
 #ifndef POLL_TIMER_H
 #define POLL_TIMER_H

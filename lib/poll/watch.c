@@ -8,7 +8,8 @@
 #include "poll/poller_private.h"
 #include "sys/epoll.h"
 
-/* Reading the clock costs half of what the shortest handlers do, so not each one publishes its beginning. */
+/* Reading the clock costs half of what the shortest handlers do, so not each one publishes its
+ * beginning. */
 #define PUBLISH_EVERY 8u
 
 /* ------------------------------------------------------------------ slots */
@@ -128,8 +129,8 @@ void watch_close(struct watch *w)
 	if (!watch_is_open(w))
 		return;
 	/*
-	 * ENOENT, EBADF: it is not registered, which is what we want. DEL has no other reason to fail, and one
-	 * that did would be in the way of the next registration: it is tried again.
+	 * ENOENT, EBADF: it is not registered, which is what we want. DEL has no other reason to
+	 * fail, and one that did would be in the way of the next registration: it is tried again.
 	 */
 	r = sys_epoll_del(w->poller->epoll_fd, w->fd);
 	if (r < 0 && r != -ENOENT && r != -EBADF)

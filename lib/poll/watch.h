@@ -15,9 +15,10 @@
  * A reader would expect an epoll_ctl in watch_want(): there is none for IN, and for OUT one MOD in
  * the life of the watch, at the first time it is wanted; it stays registered for good.
  *
- * HUP, ERR, RDHUP and PRI are not wanted, they come: they are kept in w->flags and make the
- * watch IN-ready (a read finds out what happened), ERR and HUP also OUT-ready. Who does not read for a while
- * and must hear all the same that the peer has gone wants WATCH_GONE: ready with RDHUP, HUP, ERR.
+ * HUP, ERR, RDHUP and PRI are not wanted, they come: they are kept in w->flags and make the watch
+ * IN-ready (a read finds out what happened), ERR and HUP also OUT-ready. Who does not read for a
+ * while and must hear all the same that the peer has gone wants WATCH_GONE: ready with RDHUP, HUP,
+ * ERR.
  *
  * A function that leaves want & ready set (its budget was spent) is called again next turn.
  * Everything here: Thread: the poller's.
@@ -33,22 +34,22 @@
 struct poller;
 
 enum {
-	WATCH_IN    = 1 << 0,
-	WATCH_OUT   = 1 << 1,
-	WATCH_GONE  = 1 << 6,
+	WATCH_IN = 1 << 0,
+	WATCH_OUT = 1 << 1,
+	WATCH_GONE = 1 << 6,
 	/* in w->flags, sticky except PRI, which the function clears when it has dealt with it */
 	WATCH_RDHUP = 1 << 2,
-	WATCH_HUP   = 1 << 3,
-	WATCH_ERR   = 1 << 4,
-	WATCH_PRI   = 1 << 5,
+	WATCH_HUP = 1 << 3,
+	WATCH_ERR = 1 << 4,
+	WATCH_PRI = 1 << 5,
 };
 
 struct watch {
 	void (*fn)(struct watch *w, unsigned ready); /* ready: want & ready, never 0 */
 	struct poller *poller;
-	struct list link;  /* in the poller's ready list while want & ready */
-	int fd;            /* borrowed; stays as it is when the watch is closed */
-	uint32_t slot;     /* in the poller's table; its generation makes stale events harmless */
+	struct list link; /* in the poller's ready list while want & ready */
+	int fd;           /* borrowed; stays as it is when the watch is closed */
+	uint32_t slot;    /* in the poller's table; its generation makes stale events harmless */
 	uint8_t want;
 	uint8_t ready;
 	uint8_t flags;

@@ -49,7 +49,8 @@ static unsigned ahead(uint64_t bits, unsigned at)
 
 /*
  * Steps from where the wheel stands to the next slot of @level that holds a timer; 0 where there is
- * none. Bits that disarmed timers left behind go: each was set by a put, so this costs no more than that.
+ * none. Bits that disarmed timers left behind go: each was set by a put, so this costs no more than
+ * that.
  */
 static unsigned next_slot(struct wheel *w, int level, unsigned at)
 {
@@ -82,8 +83,8 @@ static uint64_t next_entry(struct wheel *w)
 }
 
 /*
- * The earliest timer of a slot that spans @from..@to. Of a slot that holds many only the beginning is
- * known: the wheel turns for nothing then, once, and the slot's timers come down a level.
+ * The earliest timer of a slot that spans @from..@to. Of a slot that holds many only the beginning
+ * is known: the wheel turns for nothing then, once, and the slot's timers come down a level.
  */
 static uint64_t earliest(const struct list *slot, uint64_t from, uint64_t to)
 {

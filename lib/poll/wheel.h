@@ -2,9 +2,9 @@
 /*
  * wheel: the timers of one poller, in five levels of 64 slots
  *
- * A slot of level l spans 64^l ms. A timer lies in the lowest level that reaches it and comes down a
- * level each time the wheel enters its slot. A bit for each slot that may hold a timer makes
- * the way to the next one five rotations. A reader would get wrong: a set bit says "may": disarming
+ * A slot of level l spans 64^l ms. A timer lies in the lowest level that reaches it and comes down
+ * a level each time the wheel enters its slot. A bit for each slot that may hold a timer makes the
+ * way to the next one five rotations. A reader would get wrong: a set bit says "may": disarming
  * only unlinks, and whoever looks ahead clears the bits of slots it finds empty.
  */
 #ifndef POLL_WHEEL_H
@@ -18,7 +18,7 @@
 #define WHEEL_NEVER  UINT64_MAX
 
 struct wheel {
-	uint64_t now;  /* all that was due up to here has fired */
+	uint64_t now;    /* all that was due up to here has fired */
 	struct list due; /* armed for now or earlier */
 	uint64_t bits[WHEEL_LEVELS];
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];

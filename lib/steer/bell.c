@@ -60,7 +60,8 @@ void bell_close(struct bell *b)
  */
 static void consume(struct bell *b)
 {
-	uint64_t *read = b->consumer, written = __atomic_load_n((uint64_t *)b->producer, __ATOMIC_ACQUIRE);
+	uint64_t *read = b->consumer,
+		 written = __atomic_load_n((uint64_t *)b->producer, __ATOMIC_ACQUIRE);
 
 	if (written - __atomic_load_n(read, __ATOMIC_RELAXED) > RECORD)
 		__atomic_store_n(read, written - RECORD, __ATOMIC_RELEASE);

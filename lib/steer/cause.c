@@ -42,36 +42,43 @@ static bool cause_has(const struct sys_rights *r, unsigned which)
 static void cause_of_eperm(const struct refusal *x)
 {
 	if (!x->rights.known)
-		snprintf(x->dst, x->cap,
-			 "%s: the kernel says EPERM to uid %d, and without /proc it cannot be told whether CAP_BPF is missing, or a seccomp filter or a user namespace bars bpf(2)",
-			 x->tried, (int)geteuid());
+		snprintf(
+			x->dst, x->cap,
+			"%s: the kernel says EPERM to uid %d, and without /proc it cannot be told whether CAP_BPF is missing, or a seccomp filter or a user namespace bars bpf(2)",
+			x->tried, (int)geteuid());
 	else if (!cause_has(&x->rights, CAP_BPF))
-		snprintf(x->dst, x->cap,
-			 "%s: uid %d may not load BPF programs (EPERM, no CAP_BPF): run `npsteer load %s` as root once and have it join that by name, or `setcap cap_bpf+ep` the program",
-			 x->tried, (int)geteuid(), x->service);
+		snprintf(
+			x->dst, x->cap,
+			"%s: uid %d may not load BPF programs (EPERM, no CAP_BPF): run `npsteer load %s` as root once and have it join that by name, or `setcap cap_bpf+ep` the program",
+			x->tried, (int)geteuid(), x->service);
 	else if (x->rights.user_ns)
-		snprintf(x->dst, x->cap,
-			 "%s: the kernel says EPERM, since this process has CAP_BPF in a user namespace alone, where it does not count: run `npsteer load %s --group` outside of it, and give it that bpffs",
-			 x->tried, x->service);
+		snprintf(
+			x->dst, x->cap,
+			"%s: the kernel says EPERM, since this process has CAP_BPF in a user namespace alone, where it does not count: run `npsteer load %s --group` outside of it, and give it that bpffs",
+			x->tried, x->service);
 	else if (x->rights.filtered)
-		snprintf(x->dst, x->cap,
-			 "%s: bpf(2) says EPERM though this process has CAP_BPF, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=)",
-			 x->tried);
+		snprintf(
+			x->dst, x->cap,
+			"%s: bpf(2) says EPERM though this process has CAP_BPF, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=)",
+			x->tried);
 	else
-		snprintf(x->dst, x->cap,
-			 "%s: the kernel says EPERM though this process has CAP_BPF: a security module or lockdown does so (/sys/kernel/security/lockdown, the kernel's log)",
-			 x->tried);
+		snprintf(
+			x->dst, x->cap,
+			"%s: the kernel says EPERM though this process has CAP_BPF: a security module or lockdown does so (/sys/kernel/security/lockdown, the kernel's log)",
+			x->tried);
 }
 
 static void cause_of_enosys(const struct refusal *x, const char *release)
 {
 	if (x->rights.filtered)
-		snprintf(x->dst, x->cap,
-			 "%s: bpf(2) says ENOSYS, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=); or this kernel (%s) has no CONFIG_BPF_SYSCALL",
-			 x->tried, release);
+		snprintf(
+			x->dst, x->cap,
+			"%s: bpf(2) says ENOSYS, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=); or this kernel (%s) has no CONFIG_BPF_SYSCALL",
+			x->tried, release);
 	else
-		snprintf(x->dst, x->cap, "%s: this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL", x->tried,
-			 release);
+		snprintf(x->dst, x->cap,
+			 "%s: this kernel (%s) has no BPF: build it with CONFIG_BPF_SYSCALL",
+			 x->tried, release);
 }
 
 /* "16", "unlimited" */
@@ -92,21 +99,28 @@ static void cause_of_shortage(const struct refusal *x)
 	char n[24], k[24];
 
 	if (x->err == -EMFILE)
-		snprintf(x->dst, x->cap,
-			 "%s: this process has no descriptor left (EMFILE, `ulimit -n` is %s): a service takes about 40 of its own, raise the limit",
-			 x->tried, cause_limit(RLIMIT_NOFILE, 1, n, sizeof n));
+		snprintf(
+			x->dst, x->cap,
+			"%s: this process has no descriptor left (EMFILE, `ulimit -n` is %s): a service takes about 40 of its own, raise the limit",
+			x->tried, cause_limit(RLIMIT_NOFILE, 1, n, sizeof n));
 	else if (x->err == -ENFILE)
-		snprintf(x->dst, x->cap, "%s: this machine has no descriptor left (ENFILE): raise fs.file-max", x->tried);
-	else
 		snprintf(x->dst, x->cap,
-			 "%s: no memory is left (ENOMEM; `ulimit -v` is %s KiB, `ulimit -l` %s KiB; or the cgroup's memory.max): raise the limit",
-			 x->tried, cause_limit(RLIMIT_AS, 1024, n, sizeof n),
-			 cause_limit(RLIMIT_MEMLOCK, 1024, k, sizeof k));
+			 "%s: this machine has no descriptor left (ENFILE): raise fs.file-max",
+			 x->tried);
+	else
+		snprintf(
+			x->dst, x->cap,
+			"%s: no memory is left (ENOMEM; `ulimit -v` is %s KiB, `ulimit -l` %s KiB; or the cgroup's memory.max): raise the limit",
+			x->tried, cause_limit(RLIMIT_AS, 1024, n, sizeof n),
+			cause_limit(RLIMIT_MEMLOCK, 1024, k, sizeof k));
 }
 
-void cause_explain(char *dst, size_t cap, int err, const char *tried, const char *service, const char *why)
+void cause_explain(char *dst, size_t cap, int err, const char *tried, const char *service,
+		   const char *why)
 {
-	struct refusal x = { .dst = dst, .cap = cap, .err = err, .tried = tried, .service = service };
+	struct refusal x = {
+		.dst = dst, .cap = cap, .err = err, .tried = tried, .service = service
+	};
 	struct utsname u = { .release = "?" };
 
 	uname(&u);
@@ -118,8 +132,9 @@ void cause_explain(char *dst, size_t cap, int err, const char *tried, const char
 	else if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
 		cause_of_shortage(&x);
 	else
-		snprintf(dst, cap, "%s: this kernel (%s) refused: %s; Linux 5.8 or later is needed%s%.120s", tried, u.release,
-			 strerror(-err), why[0] ? ": " : "", why);
+		snprintf(dst, cap,
+			 "%s: this kernel (%s) refused: %s; Linux 5.8 or later is needed%s%.120s",
+			 tried, u.release, strerror(-err), why[0] ? ": " : "", why);
 }
 
 static bool cause_kernel_is_before(int want_major, int want_minor)
@@ -133,24 +148,29 @@ static bool cause_kernel_is_before(int want_major, int want_minor)
 	return major < want_major || (major == want_major && minor < want_minor);
 }
 
-/* No capability is needed to open a pin. Before 5.19 the sysctl barred even that from processes without CAP_BPF. */
+/* No capability is needed to open a pin. Before 5.19 the sysctl barred even that from processes
+ * without CAP_BPF. */
 static void cause_of_eperm_at_pins(const struct refusal *x)
 {
 	if (!x->rights.known)
-		snprintf(x->dst, x->cap,
-			 "%s: bpf(2) says EPERM, and without /proc it cannot be told whether a seccomp filter bars it",
-			 x->tried);
+		snprintf(
+			x->dst, x->cap,
+			"%s: bpf(2) says EPERM, and without /proc it cannot be told whether a seccomp filter bars it",
+			x->tried);
 	else if (!cause_has(&x->rights, CAP_BPF) && cause_kernel_is_before(5, 19))
-		snprintf(x->dst, x->cap,
-			 "%s: bpf(2) says EPERM: before Linux 5.19 kernel.unprivileged_bpf_disabled bars pins too: set it to 0, or `setcap cap_bpf+ep` the program",
-			 x->tried);
+		snprintf(
+			x->dst, x->cap,
+			"%s: bpf(2) says EPERM: before Linux 5.19 kernel.unprivileged_bpf_disabled bars pins too: set it to 0, or `setcap cap_bpf+ep` the program",
+			x->tried);
 	else if (x->rights.filtered)
-		snprintf(x->dst, x->cap,
-			 "%s: bpf(2) says EPERM, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=)",
-			 x->tried);
+		snprintf(
+			x->dst, x->cap,
+			"%s: bpf(2) says EPERM, and a seccomp filter is in force: allow bpf(2) in the profile of its container or unit (SystemCallFilter=)",
+			x->tried);
 	else
 		snprintf(x->dst, x->cap,
-			 "%s: the kernel says EPERM: a security module does so (the kernel's log)", x->tried);
+			 "%s: the kernel says EPERM: a security module does so (the kernel's log)",
+			 x->tried);
 }
 
 void cause_open(char *dst, size_t cap, int err, const char *tried)
@@ -202,7 +222,8 @@ void cause_not_exact(char *dst, size_t cap, const char *why)
 	else if (sys_exists(BTF_OF_KERNEL) < 0)
 		snprintf(dst, cap, "the kernel's types are needed, and there is no " BTF_OF_KERNEL);
 	else if (cause_btf_has_no_room())
-		snprintf(dst, cap, "no memory is left to read the kernel's types, `ulimit -v` is %s KiB",
+		snprintf(dst, cap,
+			 "no memory is left to read the kernel's types, `ulimit -v` is %s KiB",
 			 cause_limit(RLIMIT_AS, 1024, n, sizeof n));
 	else
 		snprintf(dst, cap, "%.160s", why[0] ? why : "the kernel refused its program");

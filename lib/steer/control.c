@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * control: the words that the program obeys: the policy, a worker's state and weight, the published set
+ * control: the words that the program obeys: the policy, a worker's state and weight, the published
+ * set
  *
  * Each is one aligned store into a mapped page: the next SYN sees it, and none is lost by it.
  */
@@ -44,7 +45,8 @@ int np_steer_set_policy(struct np_steer *s, const char *policy)
 		return r;
 	p = policy ? steer_policy(policy) : -1;
 	if (p < 0)
-		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
+		return steer_fail(s, -EINVAL,
+				  "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  policy ? policy : "");
 	steer_set_word(s, (uint32_t *)&s->maps.config->policy, (uint32_t)p);
 	return 0;
@@ -86,9 +88,9 @@ static uint32_t control_state(uint32_t reasons)
 }
 
 /*
- * An operator's drain and a worker that is full for a while are two reasons for one state, and come from two
- * processes: neither may end the other. Whoever stores the state looks at the reasons again behind it, so the
- * last store is that of the last reasons.
+ * An operator's drain and a worker that is full for a while are two reasons for one state, and come
+ * from two processes: neither may end the other. Whoever stores the state looks at the reasons
+ * again behind it, so the last store is that of the last reasons.
  */
 static void control_reason(struct np_worker_ctl *ctl, uint32_t mask, uint32_t value)
 {
@@ -96,7 +98,8 @@ static void control_reason(struct np_worker_ctl *ctl, uint32_t mask, uint32_t va
 
 	do
 		now = (was & ~mask) | value;
-	while (!__atomic_compare_exchange_n(&ctl->reasons, &was, now, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	while (!__atomic_compare_exchange_n(&ctl->reasons, &was, now, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED));
 	do {
 		was = now;
 		__atomic_store_n((uint32_t *)&ctl->state, control_state(was), __ATOMIC_SEQ_CST);
@@ -142,8 +145,10 @@ int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight)
 	int r = must_be_claimed(s, w);
 
 	if (r == 0 && (weight < 1 || weight > NP_STEER_WEIGHT_MAX))
-		return steer_fail(s, -EINVAL, "weight %u: 1 to %d, where 100 is usual; `npsteer drain` for none",
-				  weight, NP_STEER_WEIGHT_MAX);
+		return steer_fail(
+			s, -EINVAL,
+			"weight %u: 1 to %d, where 100 is usual; `npsteer drain` for none", weight,
+			NP_STEER_WEIGHT_MAX);
 	if (r == 0)
 		__atomic_store_n(&s->maps.ctl[w].weight, weight, __ATOMIC_RELEASE);
 	return r;
@@ -156,7 +161,8 @@ int np_steer_publish(struct np_steer *s, const uint64_t *set, unsigned words)
 	if (words > NP_WORKERS / 64)
 		return -EINVAL;
 	for (unsigned i = 0; i < NP_WORKERS / 64; i++)
-		__atomic_store_n(&s->maps.service->set[i], i < words ? set[i] : 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&s->maps.service->set[i], i < words ? set[i] : 0,
+				 __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -168,13 +174,17 @@ int np_steer_rescue(struct np_steer *s, int ms)
 	int r;
 
 	if (s->level < NP_STEER_L3)
-		return steer_fail(s, -NP_EUNSUPPORTED,
-				  "the service %s is at level %d: only from level 3 on can a queue be moved", s->name,
-				  (int)s->level);
+		return steer_fail(
+			s, -NP_EUNSUPPORTED,
+			"the service %s is at level %d: only from level 3 on can a queue be moved",
+			s->name, (int)s->level);
 	r = watchdog_new(s, &d);
 	if (r < 0)
-		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name, strerror(-r));
+		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
+				  strerror(-r));
 	r = watchdog_run(d, ms);
 	watchdog_free(d);
-	return r < 0 ? steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name, strerror(-r)) : r;
+	return r < 0 ? steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
+				  strerror(-r)) :
+		       r;
 }

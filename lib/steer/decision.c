@@ -10,12 +10,13 @@
 static const char *decision_verdict(uint32_t verdict)
 {
 	static const char *const names[] = {
-		[NP_VERDICT_STEERED] = "steered", [NP_VERDICT_FALLBACK] = "fallback", [NP_VERDICT_RST] = "rst",
-		[NP_VERDICT_NONSYN] = "nonsyn",   [NP_VERDICT_MIGRATED] = "migrated",
-		[NP_VERDICT_SHED] = "shed",
+		[NP_VERDICT_STEERED] = "steered",   [NP_VERDICT_FALLBACK] = "fallback",
+		[NP_VERDICT_RST] = "rst",           [NP_VERDICT_NONSYN] = "nonsyn",
+		[NP_VERDICT_MIGRATED] = "migrated", [NP_VERDICT_SHED] = "shed",
 	};
 
-	return verdict < sizeof names / sizeof names[0] && names[verdict] ? names[verdict] : "unknown";
+	return verdict < sizeof names / sizeof names[0] && names[verdict] ? names[verdict] :
+									    "unknown";
 }
 
 static unsigned decision_count(const struct np_decision *d, uint32_t kind)

@@ -28,7 +28,8 @@ static int folder_judge(int fd, bool root, char why[FOLDER_WHY])
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		snprintf(why, FOLDER_WHY, "belongs to uid %u", (unsigned)st.st_uid);
 	else if (may_write && !(root && (st.st_mode & S_ISVTX)))
-		snprintf(why, FOLDER_WHY, "may be written by others (mode %04o)", (unsigned)st.st_mode & 07777);
+		snprintf(why, FOLDER_WHY, "may be written by others (mode %04o)",
+			 (unsigned)st.st_mode & 07777);
 	else
 		return 0;
 	return -EACCES;
@@ -85,7 +86,8 @@ bool folder_is_same(int fd, int other)
 {
 	struct stat a, b;
 
-	return sys_fstat(fd, &a) == 0 && sys_fstat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return sys_fstat(fd, &a) == 0 && sys_fstat(other, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
 }
 
 int folder_make(int at, const char *name, int *ret_fd, char why[FOLDER_WHY])

@@ -2,16 +2,17 @@
 /*
  * folder: a folder of a bpffs, held open, and whose it is
  *
- * The only way to what is pinned. Of a path each name is followed once, by the open that makes a descriptor of it;
- * from there on everything goes by descriptors: what was looked at is what is used, whatever its name means by then.
+ * The only way to what is pinned. Of a path each name is followed once, by the open that makes a
+ * descriptor of it; from there on everything goes by descriptors: what was looked at is what is
+ * used, whatever its name means by then.
  *
- * Trusted is a folder that belongs to root or to this process's user, and that nobody else may write. In the root of
- * a bpffs, which the kernel mounts with mode 1777 unless told otherwise, others may make names too, while the sticky
- * bit is set: what they make is not trusted, and they cannot take away what is ours. A symbolic link is never
- * followed.
+ * Trusted is a folder that belongs to root or to this process's user, and that nobody else may
+ * write. In the root of a bpffs, which the kernel mounts with mode 1777 unless told otherwise,
+ * others may make names too, while the sticky bit is set: what they make is not trusted, and they
+ * cannot take away what is ours. A symbolic link is never followed.
  *
- * A reader would get wrong: a group that may write is others too. Members of a service write its maps, which have
- * modes of their own; the folder is its loader's.
+ * A reader would get wrong: a group that may write is others too. Members of a service write its
+ * maps, which have modes of their own; the folder is its loader's.
  */
 #ifndef STEER_FOLDER_H
 #define STEER_FOLDER_H
@@ -25,12 +26,14 @@
 #define FOLDER_WHY 128
 
 /*
- * folder_open_root() - the bpffs at @path, "which is the caller's word": its symbolic links are followed
+ * folder_open_root() - the bpffs at @path, "which is the caller's word": its symbolic links are
+ * followed
  * folder_open()      - the folder @name in the folder @at
  *
  * *ret_fd is O_PATH: for what is below only.
- * Return: 0; -ENODEV: no bpffs; -ENOENT; -EACCES: not trusted, @why says it in words that go behind its path
- *         ("belongs to uid 1000"), or closed to this user, @why is "" then; -EMFILE and others.
+ * Return: 0; -ENODEV: no bpffs; -ENOENT; -EACCES: not trusted, @why says it in words that go behind
+ *         its path ("belongs to uid 1000"), or closed to this user, @why is "" then; -EMFILE and
+ *         others.
  */
 int folder_open_root(const char *path, int *ret_fd, char why[FOLDER_WHY]);
 int folder_open(int at, const char *name, int *ret_fd, char why[FOLDER_WHY]);

@@ -2,8 +2,8 @@
 /*
  * gc: what is left of processes that did not end of their own accord
  *
- * Under the lock of the service, with which groups and rosters change. Workers claim without it: a line
- * is cleared only while we hold the claim on it ourselves.
+ * Under the lock of the service, with which groups and rosters change. Workers claim without it: a
+ * line is cleared only while we hold the claim on it ourselves.
  */
 #include <errno.h>
 #include <string.h>
@@ -54,7 +54,8 @@ static unsigned sweep_owners(struct np_steer *s)
 		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) < 0)
 			continue;
 		if (is_claimed(s, slot % NP_WORKERS))
-			continue; /* it may have been shut, and listen again; its owner forgets it */
+			/* it may have been shut, and listen again; its owner forgets it */
+			continue;
 		if (map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there == cookie)
 			continue;
 		n += map_delete(&s->maps, MAP_np_owners, &cookie) == 0;
@@ -68,7 +69,8 @@ static unsigned sweep_cpus(struct np_steer *s)
 	unsigned n = 0;
 
 	for (uint32_t cpu = 0; cpu < NP_CPUS; cpu++)
-		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 && !is_claimed(s, w1 - 1))
+		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 &&
+		    !is_claimed(s, w1 - 1))
 			n += map_update(&s->maps, MAP_np_cpu2worker, &cpu, &none, BPF_ANY) == 0;
 	return n;
 }

@@ -2,9 +2,9 @@
 /*
  * group: one address, which is one reuseport group of the kernel, and its roster of workers
  *
- * Everything here that changes something runs under the service's lock. What is true is what lies in
- * np_socks, which the kernel keeps: rosters are rebuilt from it, and a group without a live slot may
- * be given to another address.
+ * Everything here that changes something runs under the service's lock. What is true is what lies
+ * in np_socks, which the kernel keeps: rosters are rebuilt from it, and a group without a live slot
+ * may be given to another address.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -15,14 +15,18 @@ static bool on_time(const struct judge *j, uint64_t now_ns, uint64_t period_ns)
 	return j->last_ns && now_ns - j->last_ns <= period_ns + period_ns / 2;
 }
 
-static enum verdict of_busy(const struct sight *was, const struct sight *is, uint64_t now_ns, uint64_t hang_ns)
+static enum verdict of_busy(const struct sight *was, const struct sight *is, uint64_t now_ns,
+			    uint64_t hang_ns)
 {
 	bool same = was->busy_since_ns == is->busy_since_ns;
 
-	return same && now_ns > is->busy_since_ns && now_ns - is->busy_since_ns > hang_ns ? VERDICT_HUNG : VERDICT_FIT;
+	return same && now_ns > is->busy_since_ns && now_ns - is->busy_since_ns > hang_ns ?
+		       VERDICT_HUNG :
+		       VERDICT_FIT;
 }
 
-static enum verdict of_idle(const struct sight *was, struct sight *is, uint64_t now_ns, uint64_t hang_ns, bool queued)
+static enum verdict of_idle(const struct sight *was, struct sight *is, uint64_t now_ns,
+			    uint64_t hang_ns, bool queued)
 {
 	if (!queued)
 		return VERDICT_FIT;

@@ -8,8 +8,9 @@
  *                 SIGSTOP, the freezer, a dead owner whose descriptor a child holds
  *   fit           otherwise
  *
- * Whether it takes: by accepted_total. A worker that has published nothing yet may have stopped before its first
- * accept, or may accept without saying so: of that one, whether connections that were given to it have left its queues.
+ * Whether it takes: by accepted_total. A worker that has published nothing yet may have stopped
+ * before its first accept, or may accept without saying so: of that one, whether connections that
+ * were given to it have left its queues.
  *
  * A reader would get wrong: a tick that comes late proves nothing about the workers. A CPU quota
  * stops judge and judged together, and whatever was seen before is forgotten then.
@@ -26,8 +27,10 @@ enum verdict { VERDICT_FIT, VERDICT_HUNG, VERDICT_STOPPED };
 
 /* What the kernel tells of a worker. */
 struct evidence {
-	bool queued;   /* something waits for it */
-	uint64_t gone; /* judge_needs_gone(): so many more were given to it than wait: taken, half open, or given up */
+	bool queued; /* something waits for it */
+	/* judge_needs_gone(): so many more were given to it than wait: taken, half open, or given
+	 * up */
+	uint64_t gone;
 };
 
 struct sight {
@@ -54,7 +57,8 @@ void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t h
 		const struct np_worker_line *lines, const struct evidence *evidence);
 /* Whether the worker's own words do not tell if it takes what is queued. */
 bool judge_needs_gone(const struct np_worker_line *line);
-/* Whether what the last tick found still counts at @now_ns: those that it judged may have been stopped since, and gone on. */
+/* Whether what the last tick found still counts at @now_ns: those that it judged may have been
+ * stopped since, and gone on. */
 bool judge_is_fresh(const struct judge *j, uint64_t now_ns, uint64_t hang_ns);
 /* Fit, and with nothing that waits for longer than this tick: who may be given more. */
 bool judge_trusts(const struct judge *j, unsigned w);

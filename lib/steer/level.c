@@ -2,8 +2,8 @@
 /*
  * level: which level of the ladder can be had here, and the sentence that says why
  *
- * It is found out by trying: the first program is loaded when the service is opened. The others, one
- * for each group, follow when they are needed.
+ * It is found out by trying: the first program is loaded when the service is opened. The others,
+ * one for each group, follow when they are needed.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -39,11 +39,11 @@ static bool lower_may_do(enum np_steer_level level, int err)
 }
 
 /*
- * From the top: level 4 needs more rights, BTF and Linux 6.2, and a kernel before 5.14 knows nothing of
- * level 3's kind of program.
+ * From the top: level 4 needs more rights, BTF and Linux 6.2, and a kernel before 5.14 knows
+ * nothing of level 3's kind of program.
  */
-static int find_level(const struct maps *m, int max, enum np_steer_level *ret, int *ret_fd, char *why,
-		      size_t cap)
+static int find_level(const struct maps *m, int max, enum np_steer_level *ret, int *ret_fd,
+		      char *why, size_t cap)
 {
 	int r;
 
@@ -99,11 +99,13 @@ static void describe(struct np_steer *s, const struct np_steer_opts *o, const ch
 	char cause[200];
 
 	if ((int)s->level == o->max_level)
-		snprintf(s->reason, sizeof s->reason, "a private program of level %d, as asked for", o->max_level);
+		snprintf(s->reason, sizeof s->reason, "a private program of level %d, as asked for",
+			 o->max_level);
 	else if (s->level >= NP_STEER_L4 && !s->named)
-		snprintf(s->reason, sizeof s->reason,
-			 "a private program, since no service was named; to share the port between processes: `npsteer load %s`, and name it to each",
-			 s->name);
+		snprintf(
+			s->reason, sizeof s->reason,
+			"a private program, since no service was named; to share the port between processes: `npsteer load %s`, and name it to each",
+			s->name);
 	else if (s->level >= NP_STEER_L4)
 		snprintf(
 			s->reason, sizeof s->reason,
@@ -111,8 +113,8 @@ static void describe(struct np_steer *s, const struct np_steer_opts *o, const ch
 			s->name);
 	else if (s->level == NP_STEER_L3) {
 		cause_not_exact(cause, sizeof cause, why);
-		snprintf(s->reason, sizeof s->reason, "a private program that cannot read the listeners' queues: %s",
-			 cause);
+		snprintf(s->reason, sizeof s->reason,
+			 "a private program that cannot read the listeners' queues: %s", cause);
 	} else
 		snprintf(
 			s->reason, sizeof s->reason,

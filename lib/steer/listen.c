@@ -5,9 +5,10 @@
  *   socket -> SO_REUSEPORT -> bind -> listen -> slot -> attach -> roster
  *
  * A reader would get wrong every other order: SO_REUSEPORT after bind makes no group; a program
- * attached before bind lets no second socket bind; a slot takes only a listening socket, and only one that
- * no other service has. And the program belongs to the group, not to the socket: attaching a private one to a
- * port of others would take their connections. So a port where this service has no worker must be free.
+ * attached before bind lets no second socket bind; a slot takes only a listening socket, and only
+ * one that no other service has. And the program belongs to the group, not to the socket: attaching
+ * a private one to a port of others would take their connections. So a port where this service has
+ * no worker must be free.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,18 +101,21 @@ static bool listen_overlap(const struct np_group *a, const struct np_group *b)
 {
 	const struct np_group *v6 = a->family == AF_INET6 ? a : b;
 
-	if (a->port != b->port || a->netns != b->netns || (a->ifindex && b->ifindex && a->ifindex != b->ifindex))
+	if (a->port != b->port || a->netns != b->netns ||
+	    (a->ifindex && b->ifindex && a->ifindex != b->ifindex))
 		return false;
 	if (a->family != b->family) /* the kernel has no mapped addresses here but the wildcard's */
 		return listen_is_wildcard(v6) && !v6->v6only;
-	return listen_is_wildcard(a) || listen_is_wildcard(b) || !memcmp(a->addr, b->addr, sizeof a->addr);
+	return listen_is_wildcard(a) || listen_is_wildcard(b) ||
+	       !memcmp(a->addr, b->addr, sizeof a->addr);
 }
 
 /* Whether the service listens on an address already that @k's overlaps with. */
 static bool listen_has_beside(const struct np_steer *s, const struct np_group *k)
 {
 	for (unsigned g = 0; g < NP_GROUPS; g++)
-		if (s->maps.groups[g].family && listen_overlap(&s->maps.groups[g], k) && group_live(s, g))
+		if (s->maps.groups[g].family && listen_overlap(&s->maps.groups[g], k) &&
+		    group_live(s, g))
 			return true;
 	return false;
 }
@@ -138,8 +142,9 @@ static void listen_count_stranger(void *arg, const struct sys_listener *l)
 /*
  * listen_only_ours() - whether every listener on the port is of this service
  *
- * Beside an overlapping address of our own no port can be reserved: that socket is in the way, too. What shares
- * neither our user nor SO_REUSEPORT fails the bind; the kernel's list tells of the others.
+ * Beside an overlapping address of our own no port can be reserved: that socket is in the way, too.
+ * What shares neither our user nor SO_REUSEPORT fails the bind; the kernel's list tells of the
+ * others.
  *
  * Return: 0, -EADDRINUSE; -errno where there is no such list, with a sentence.
  */
@@ -155,20 +160,24 @@ static int listen_only_ours(struct np_steer *s, unsigned port)
 		r = sys_diag_listeners(fd, AF_INET6, port, listen_count_stranger, &x);
 	sys_close(&fd);
 	if (r < 0)
-		return steer_fail(s, r, "whether others listen on port %u beside this service cannot be asked of the kernel (sock_diag): %s",
-				  port, strerror(-r));
+		return steer_fail(
+			s, r,
+			"whether others listen on port %u beside this service cannot be asked of the kernel (sock_diag): %s",
+			port, strerror(-r));
 	return x.n ? -EADDRINUSE : 0;
 }
 
 /*
- * "[::]:80" beside our own "0.0.0.0:80" leaves IPv4 to that. Unless a "[::]:80" of ours is older than that: its siblings
- * are of the same kind as it is, and IPv4 goes to the other one all the same.
+ * "[::]:80" beside our own "0.0.0.0:80" leaves IPv4 to that. Unless a "[::]:80" of ours is older
+ * than that: its siblings are of the same kind as it is, and IPv4 goes to the other one all the
+ * same.
  */
 static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
 {
 	int same = group_find(s, k);
 
-	if (k->family != AF_INET6 || !listen_is_wildcard(k) || (same >= 0 && group_live(s, (unsigned)same)))
+	if (k->family != AF_INET6 || !listen_is_wildcard(k) ||
+	    (same >= 0 && group_live(s, (unsigned)same)))
 		return false;
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
 		const struct np_group *o = &s->maps.groups[g];
@@ -198,10 +207,12 @@ static int sibling_port(const struct np_steer_worker *w, const struct np_group *
 /*
  * listen_insert() - @fd into the slot of its worker
  *
- * A socket can lie in one slot of one service only, which the kernel sees to: it is the one question whose answer
- * tells whether a listener is free. What else is in our slot is a listener of ours that was replaced.
+ * A socket can lie in one slot of one service only, which the kernel sees to: it is the one
+ * question whose answer tells whether a listener is free. What else is in our slot is a listener of
+ * ours that was replaced.
  *
- * Return: 1: it lies there now; 0: it did already; -EBUSY: it is another worker's, or another service's.
+ * Return: 1: it lies there now; 0: it did already; -EBUSY: it is another worker's, or another
+ * service's.
  */
 static int listen_insert(struct np_steer_worker *w, unsigned g, int fd)
 {
@@ -236,8 +247,8 @@ static void listen_take_out(struct np_steer_worker *w, unsigned g, int fd)
 }
 
 /*
- * Slot first, program last: an attached program cannot be taken back, since the one before it is gone, and it may have
- * been another service's.
+ * Slot first, program last: an attached program cannot be taken back, since the one before it is
+ * gone, and it may have been another service's.
  */
 static int listen_steer(struct np_steer_worker *w, unsigned g, int fd)
 {
@@ -260,7 +271,8 @@ static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
 	struct np_steer *s = w->s;
 	int r;
 
-	r = own_note(&s->own, NP_SLOT(g, w->index), fd); /* another process may shut it, in any case */
+	/* another process may shut it, in any case */
+	r = own_note(&s->own, NP_SLOT(g, w->index), fd);
 	if (r == 0 && s->level >= NP_STEER_L3 && !s->no_rescue && !s->watchdog) {
 		r = watchdog_new(s, &s->watchdog);
 		if (r == 0)
@@ -479,7 +491,10 @@ static int add_locked(struct np_steer_worker *w, int fd, const struct np_group *
 			"descriptor %d cannot be steered: SO_REUSEPORT must be set before bind(2)",
 			fd);
 	if (r == -EBUSY)
-		return steer_fail(s, r, "descriptor %d is a listener of another worker or service already, and stays that", fd);
+		return steer_fail(
+			s, r,
+			"descriptor %d is a listener of another worker or service already, and stays that",
+			fd);
 	return r;
 }
 
@@ -505,8 +520,9 @@ int np_steer_add(struct np_steer_worker *w, int fd)
 /*
  * listen_again() - on the port that @fd had
  *
- * With the shutdown a listener that was bound to port 0 has lost its port, and listen(2) would take another one:
- * getsockname(2) still tells the old one. So it is bound once more; a socket that has its port says -EINVAL to that.
+ * With the shutdown a listener that was bound to port 0 has lost its port, and listen(2) would take
+ * another one: getsockname(2) still tells the old one. So it is bound once more; a socket that has
+ * its port says -EINVAL to that.
  */
 static int listen_again(int fd, const struct own_listener *l)
 {
@@ -525,14 +541,17 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 
 	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
 	if (r == 0)
-		r = own_find(&s->own, cookie, &l) < 0 || l.slot % NP_WORKERS != w->index ? -EINVAL : 0;
+		r = own_find(&s->own, cookie, &l) < 0 || l.slot % NP_WORKERS != w->index ? -EINVAL :
+											   0;
 	if (r == 0)
 		r = steer_try_lock(s); /* a poller has other connections to serve */
 	if (r < 0)
 		return r;
 	r = w->left ? -ESHUTDOWN : listen_again(fd, &l);
 	if (r == 0) {
-		/* The address may have become another group: it looked as if nobody listened there. */
+		/*
+		 * The address may have become another group: it looked as if nobody listened there.
+		 */
 		group_key(&key, &l.ss, fd);
 		r = add_locked(w, fd, &key);
 	}

@@ -2,12 +2,14 @@
 /*
  * load: pinned services come and go
  *
- * A service appears whole or not at all, and goes likewise: it is pinned as NAME+new and renamed, and renamed to
- * NAME+old before it is taken apart. Killed at any moment, what has the service's name is the old one, the new one,
- * or nothing; what else is left is taken away by the next load, unload and gc of that name.
+ * A service appears whole or not at all, and goes likewise: it is pinned as NAME+new and renamed,
+ * and renamed to NAME+old before it is taken apart. Killed at any moment, what has the service's
+ * name is the old one, the new one, or nothing; what else is left is taken away by the next load,
+ * unload and gc of that name.
  *
- * While services come and go, netpoll/+lock is locked; the kernel drops such a lock however its holder ends. It is a
- * folder, since a bpffs has no files, and of mode 0700: netpoll/ itself may be opened, and so locked, by anybody.
+ * While services come and go, netpoll/+lock is locked; the kernel drops such a lock however its
+ * holder ends. It is a folder, since a bpffs has no files, and of mode 0700: netpoll/ itself may be
+ * opened, and so locked, by anybody.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -69,7 +71,8 @@ static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
 			*ret = pins_root(bpffs, i);
 			return 0;
 		}
-	return steer_fail(s, -ENODEV, "no BPF file system at %s: `mount -t bpf -o mode=0755 bpf %s`",
+	return steer_fail(s, -ENODEV,
+			  "no BPF file system at %s: `mount -t bpf -o mode=0755 bpf %s`",
 			  pins_root(bpffs, 0), pins_root(bpffs, 0));
 }
 
@@ -108,7 +111,8 @@ static int open_home(struct np_steer *s, const char *root, bool make, struct pin
 	return r < 0 ? refuse_home(s, ret, root, r) : 0;
 }
 
-static int lock_home_until(const struct pins_home *home, uint64_t until_ns, struct sys_holder *h, int *ret_fd)
+static int lock_home_until(const struct pins_home *home, uint64_t until_ns, struct sys_holder *h,
+			   int *ret_fd)
 {
 	int folder = -1, fd = -1, r;
 	char why[FOLDER_WHY];
@@ -142,9 +146,12 @@ static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_
 	r = lock_home_until(home, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h, ret_fd);
 	if (r == -EBUSY) {
 		sys_holder_format(&h, holder, sizeof holder);
-		return steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at, holder);
+		return steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at,
+				  holder);
 	}
-	return r < 0 ? steer_fail(s, r, "%s/" LOCK " cannot be locked: %s", home->at, strerror(-r)) : 0;
+	return r < 0 ? steer_fail(s, r, "%s/" LOCK " cannot be locked: %s", home->at,
+				  strerror(-r)) :
+		       0;
 }
 
 /* Under the lock. 0 also where there is nothing. */
@@ -221,8 +228,8 @@ static bool memory_is_short(void)
 }
 
 /*
- * A lower level than there could be: a private program can do with that, a pinned one would stay so for every server to
- * come. libbpf says "no BTF" where memory ran out.
+ * A lower level than there could be: a private program can do with that, a pinned one would stay so
+ * for every server to come. libbpf says "no BTF" where memory ran out.
  */
 static int judge_level(struct np_steer *s, const struct np_steer_opts *o, char *why)
 {
@@ -231,7 +238,8 @@ static int judge_level(struct np_steer *s, const struct np_steer_opts *o, char *
 	if (s->level >= NP_STEER_L4 || o->max_level)
 		return 0;
 	if (memory_is_short()) {
-		snprintf(why, FOLDER_WHY, "no memory for more than level %d (`ulimit -v`)", (int)s->level);
+		snprintf(why, FOLDER_WHY, "no memory for more than level %d (`ulimit -v`)",
+			 (int)s->level);
 		return -ENOMEM;
 	}
 	cause_not_exact(cause, sizeof cause, why);
@@ -271,7 +279,8 @@ static int fill(struct np_steer *s, const char *home, int folder, const struct n
 		return steer_fail(s, r, "%s/%s cannot be pinned: %s", home, s->name, strerror(-r));
 	r = set_modes(folder, o);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s cannot be given to its group: %s", home, s->name, strerror(-r));
+		return steer_fail(s, r, "%s/%s cannot be given to its group: %s", home, s->name,
+				  strerror(-r));
 	return 0;
 }
 
@@ -292,9 +301,11 @@ static int refuse_while_claimed(struct np_steer *s, int folder, const char *verb
 }
 
 /*
- * Whether the service that is there already stays. Return: 0: it may be replaced; NP_STEER_ALREADY; -EEXIST, -EBUSY.
+ * Whether the service that is there already stays. Return: 0: it may be replaced; NP_STEER_ALREADY;
+ * -EEXIST, -EBUSY.
  */
-static int judge_present(struct np_steer *s, const char *home, int folder, const struct np_steer_opts *o)
+static int judge_present(struct np_steer *s, const char *home, int folder,
+			 const struct np_steer_opts *o)
 {
 	struct maps m;
 	char what[300] = "";
@@ -309,8 +320,10 @@ static int judge_present(struct np_steer *s, const char *home, int folder, const
 	if (!o->force && r == 0)
 		return NP_STEER_ALREADY;
 	if (r == -EACCES)
-		return steer_fail(s, r, "%s/%s is there, and uid %d may not look into it: run npsteer as root", home,
-				  s->name, (int)geteuid());
+		return steer_fail(
+			s, r,
+			"%s/%s is there, and uid %d may not look into it: run npsteer as root",
+			home, s->name, (int)geteuid());
 	if (!o->force && r != -EPROTO && r != -ENOENT)
 		return pins_say_closed(s, r, what); /* nothing is known to be wrong with it */
 	if (!o->force && abi)
@@ -319,9 +332,10 @@ static int judge_present(struct np_steer *s, const char *home, int folder, const
 			"%s/%s is of ABI %u and this npsteer of ABI %u: stop its servers and `npsteer load %s --force`",
 			home, s->name, abi, NP_STEER_ABI, s->name);
 	if (!o->force)
-		return steer_fail(s, -EEXIST,
-				  "%s/%s is incomplete, or no service of this ABI (%u): stop its servers and `npsteer load %s --force`",
-				  home, s->name, NP_STEER_ABI, s->name);
+		return steer_fail(
+			s, -EEXIST,
+			"%s/%s is incomplete, or no service of this ABI (%u): stop its servers and `npsteer load %s --force`",
+			home, s->name, NP_STEER_ABI, s->name);
 	return refuse_while_claimed(s, folder, "load --force");
 }
 
@@ -338,7 +352,8 @@ static int open_present(struct np_steer *s, const struct pins_home *h, int *ret_
 			steer_fail(s, r, "%s/%s cannot be used: %s", h->at, s->name, strerror(-r));
 }
 
-/* NAME+new becomes NAME. In one step, also where there is one, but for kernels before 5.17, where it is two. */
+/* NAME+new becomes NAME. In one step, also where there is one, but for kernels before 5.17, where
+ * it is two. */
 static int put_in_place(const struct pins_home *h, const char *name, bool present)
 {
 	char unfinished[NAME_CAP], discarded[NAME_CAP];
@@ -355,7 +370,8 @@ static int put_in_place(const struct pins_home *h, const char *name, bool presen
 	return r == 0 ? sys_rename_new_at(h->home, unfinished, name) : r;
 }
 
-static int load_new(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o, bool present)
+static int load_new(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o,
+		    bool present)
 {
 	char unfinished[NAME_CAP], why[FOLDER_WHY];
 	unsigned n = 0;
@@ -363,21 +379,25 @@ static int load_new(struct np_steer *s, const struct pins_home *h, const struct 
 
 	r = remove_leftovers(h->home, s->name, &n);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s" UNFINISHED " cannot be removed: %s", h->at, s->name, strerror(-r));
+		return steer_fail(s, r, "%s/%s" UNFINISHED " cannot be removed: %s", h->at, s->name,
+				  strerror(-r));
 	snprintf(unfinished, sizeof unfinished, "%s" UNFINISHED, s->name);
 	r = folder_make(h->home, unfinished, &fd, why);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s cannot be made: %s", h->at, unfinished, strerror(-r));
+		return steer_fail(s, r, "%s/%s cannot be made: %s", h->at, unfinished,
+				  strerror(-r));
 	r = fill(s, h->at, fd, o);
 	sys_close(&fd);
 	if (r == 0) {
 		r = put_in_place(h, s->name, present);
 		if (r < 0)
-			steer_fail(s, r, "%s/%s cannot be put in its place: %s", h->at, unfinished, strerror(-r));
+			steer_fail(s, r, "%s/%s cannot be put in its place: %s", h->at, unfinished,
+				   strerror(-r));
 	}
 	e = remove_leftovers(h->home, s->name, &n);
 	if (r == 0 && e < 0)
-		steer_log(s, 1, "%s/%s" DISCARDED " is left over: %s", h->at, s->name, strerror(-e));
+		steer_log(s, 1, "%s/%s" DISCARDED " is left over: %s", h->at, s->name,
+			  strerror(-e));
 	return r;
 }
 
@@ -419,7 +439,9 @@ static int unload_in(struct np_steer *s, const struct pins_home *h, const struct
 		r = e;
 	if (r == -ENOENT)
 		return steer_fail(s, r, "there is no service %s in %s", s->name, h->at);
-	return r < 0 ? steer_fail(s, r, "%s/%s cannot be removed: %s", h->at, s->name, strerror(-r)) : 0;
+	return r < 0 ? steer_fail(s, r, "%s/%s cannot be removed: %s", h->at, s->name,
+				  strerror(-r)) :
+		       0;
 }
 
 /* Where nobody loads at the moment: what is left is nobody's then. */
@@ -446,7 +468,8 @@ unsigned load_sweep(struct np_steer *s)
 
 /* Runs @act in <root>/netpoll under its lock, for a service that is not joined. */
 static int at_home(const char *service, const struct np_steer_opts *opts, bool make,
-		   int (*act)(struct np_steer *, const struct pins_home *, const struct np_steer_opts *))
+		   int (*act)(struct np_steer *, const struct pins_home *,
+			      const struct np_steer_opts *))
 {
 	const char *root = NULL;
 	struct np_steer_opts o;

@@ -163,17 +163,18 @@ static bool same_shape(int fd, const struct object *o, const char *name)
 	struct bpf_map_info have, want;
 
 	object_map_shape(o, name, &want);
-	return shape_of(fd, &have) == 0 && have.type == want.type && have.key_size == want.key_size &&
-	       have.value_size == want.value_size && have.max_entries == want.max_entries &&
-	       have.map_flags == want.map_flags;
+	return shape_of(fd, &have) == 0 && have.type == want.type &&
+	       have.key_size == want.key_size && have.value_size == want.value_size &&
+	       have.max_entries == want.max_entries && have.map_flags == want.map_flags;
 }
 
 #define FOREIGN_MAX 65536u
 
 /*
- * The only reader of a map whose shape is not this library's: of an array or a sockarray, which have numbers for keys
- * and one value each. A value goes into room of its own size: the kernel writes as much as the map says, and of a
- * per-CPU map as much for each CPU. -EPROTO: it is another kind of map.
+ * The only reader of a map whose shape is not this library's: of an array or a sockarray, which
+ * have numbers for keys and one value each. A value goes into room of its own size: the kernel
+ * writes as much as the map says, and of a per-CPU map as much for each CPU. -EPROTO: it is another
+ * kind of map.
  */
 static int foreign_read(int fd, enum bpf_map_type type, uint32_t key, void *ret, size_t n)
 {
@@ -184,7 +185,8 @@ static int foreign_read(int fd, enum bpf_map_type type, uint32_t key, void *ret,
 	r = shape_of(fd, &info);
 	if (r < 0)
 		return r;
-	if (info.type != type || info.key_size != sizeof key || info.value_size < n || info.value_size > FOREIGN_MAX)
+	if (info.type != type || info.key_size != sizeof key || info.value_size < n ||
+	    info.value_size > FOREIGN_MAX)
 		return -EPROTO;
 	value = calloc(1, info.value_size + 8); /* an array's is rounded up to eight */
 	if (!value)

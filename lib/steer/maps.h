@@ -5,8 +5,8 @@
  * Three ways to get them: maps_create() makes them, maps_open() takes pinned ones, maps_fake() has
  * those parts in plain memory that mean something without a program (level 0).
  *
- * A reader would get wrong: the kernel rounds an array's elements up to 8 bytes, so a mmapped map of
- * u32 has one in every other word; and a map opened read-only cannot be mmapped at all.
+ * A reader would get wrong: the kernel rounds an array's elements up to 8 bytes, so a mmapped map
+ * of u32 has one in every other word; and a map opened read-only cannot be mmapped at all.
  */
 #ifndef STEER_MAPS_H
 #define STEER_MAPS_H
@@ -81,8 +81,8 @@ int map_next_key(const struct maps *m, enum map which, const void *key, void *re
 /*
  * map_cpus() - CPUs in a value of a per-CPU map: those that this kernel could ever have
  *
- * Where /sys does not say so, the kernel is asked by what it writes into such a value. More would be harmless, and
- * one less a write past the end.
+ * Where /sys does not say so, the kernel is asked by what it writes into such a value. More would
+ * be harmless, and one less a write past the end.
  *
  * Return: how many; -ENOMEM, or what the lookup said.
  */

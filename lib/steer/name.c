@@ -2,8 +2,9 @@
 /*
  * name: the worker that somebody means by a word
  *
- * A reader would get wrong: names are not unique. While a server is replaced its successor's workers have the same
- * ones, and a number says nothing to people. The one that drains is then not the one that is meant.
+ * A reader would get wrong: names are not unique. While a server is replaced its successor's
+ * workers have the same ones, and a number says nothing to people. The one that drains is then not
+ * the one that is meant.
  */
 #include <errno.h>
 #include <limits.h>
@@ -43,10 +44,12 @@ static bool name_number(const char *text, long max, long *ret)
 static bool name_serves(const struct np_steer *s, unsigned w, const struct np_steer_worker_info *i)
 {
 	return i->state == NP_STEER_READY ||
-	       __atomic_load_n(&s->maps.ctl[w].reasons, __ATOMIC_RELAXED) == (NP_WORKER_READY | NP_REASON_FULL);
+	       __atomic_load_n(&s->maps.ctl[w].reasons, __ATOMIC_RELAXED) ==
+		       (NP_WORKER_READY | NP_REASON_FULL);
 }
 
-static void name_found(const struct np_steer *s, struct search *q, unsigned w, const struct np_steer_worker_info *i)
+static void name_found(const struct np_steer *s, struct search *q, unsigned w,
+		       const struct np_steer_worker_info *i)
 {
 	size_t used = strlen(q->pids);
 
@@ -56,7 +59,8 @@ static void name_found(const struct np_steer *s, struct search *q, unsigned w, c
 		q->ready = w;
 		q->n_ready++;
 	}
-	snprintf(q->pids + used, sizeof q->pids - used, "%s%u (pid %d)", used ? ", " : "", w, i->pid);
+	snprintf(q->pids + used, sizeof q->pids - used, "%s%u (pid %d)", used ? ", " : "", w,
+		 i->pid);
 }
 
 static int name_search(struct np_steer *s, struct search *q)
@@ -97,11 +101,14 @@ int np_steer_find_worker(struct np_steer *s, const char *text, unsigned *ret_w)
 	if (r < 0)
 		return r;
 	if (!q.n)
-		return steer_fail(s, -ENOENT, "there is no worker %.60s in %s: `npsteer status %s` lists them", text, s->name,
-				  s->name);
+		return steer_fail(s, -ENOENT,
+				  "there is no worker %.60s in %s: `npsteer status %s` lists them",
+				  text, s->name, s->name);
 	if (q.n > 1 && q.n_ready != 1)
-		return steer_fail(s, -ENOTUNIQ, "%u workers of %s have the name %.40s: say NAME@PID, or its number: %s", q.n,
-				  s->name, text, q.pids);
+		return steer_fail(
+			s, -ENOTUNIQ,
+			"%u workers of %s have the name %.40s: say NAME@PID, or its number: %s",
+			q.n, s->name, text, q.pids);
 	*ret_w = q.n == 1 ? q.any : q.ready;
 	return 0;
 }

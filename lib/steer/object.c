@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* object: the only file that sees the skeletons, and of them no more than the bytes: there are three of a kind. */
+/* object: the only file that sees the skeletons, and of them no more than the bytes: there are
+ * three of a kind. */
 #include "steer/object.h"
 
 #include <errno.h>
@@ -10,10 +11,10 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
-#include "steer_exact.skel.h"
-#include "steer_old.skel.h"
 #include "steer/maps.h"
 #include "steer/words.h"
+#include "steer_exact.skel.h"
+#include "steer_old.skel.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 

@@ -18,8 +18,8 @@ struct object;
 /*
  * object_open() - the object for @level, 2 to 4
  *
- * The maps are the same in all of them. @why (may be NULL): gets libbpf's first warning, in one line, while the
- * object is open.
+ * The maps are the same in all of them. @why (may be NULL): gets libbpf's first warning, in one
+ * line, while the object is open.
  */
 int object_open(struct object **ret, int level, char *why, size_t cap);
 void object_close(struct object **o);
@@ -29,7 +29,8 @@ int object_map_fd(const struct object *o, const char *name);
 /* type, key_size, value_size, max_entries, map_flags. */
 void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret);
 
-/* object_load_program() - the program of group @g, over the maps of @m. Return: 0, or -errno as the kernel said. */
+/* object_load_program() - the program of group @g, over the maps of @m. Return: 0, or -errno as the
+ * kernel said. */
 int object_load_program(struct object *o, const struct maps *m, unsigned g, int *ret_fd);
 
 #endif

@@ -3,8 +3,8 @@
  * own: the listeners that this process has in slots, so that they can be shut and listened on again
  *
  * A reader would get wrong: the descriptors are their owners', who may close one at any moment, and
- * its number may then be another socket. So it is duplicated first, and what was duplicated is asked
- * for its cookie, which no other socket ever has; a lock that the owner's close() would share
+ * its number may then be another socket. So it is duplicated first, and what was duplicated is
+ * asked for its cookie, which no other socket ever has; a lock that the owner's close() would share
  * is not needed, and users with event loops of their own would not take it.
  */
 #ifndef STEER_OWN_H
@@ -32,7 +32,9 @@ struct own {
 
 void own_init(struct own *o);
 void own_fini(struct own *o);
-/* @fd listens in @slot from now on; what was noted for that slot before is forgotten. 0 or -errno. */
+/*
+ * @fd listens in @slot from now on; what was noted for that slot before is forgotten. 0 or -errno.
+ */
 int own_note(struct own *o, uint32_t slot, int fd);
 void own_forget(struct own *o, uint32_t slot);
 /* SO_INCOMING_CPU, on each listener of worker @w; -1: none. 0 or -errno. */

@@ -2,8 +2,8 @@
 /*
  * params: what policies go by, by name and as text: how npsteer and configuration files set it
  *
- * A value that is out of range changes nothing. A reader would get wrong: these are the service's, not a policy's; one
- * that the policy in force does not look at waits for a policy that does.
+ * A value that is out of range changes nothing. A reader would get wrong: these are the service's,
+ * not a policy's; one that the policy in force does not look at waits for a policy that does.
  */
 #include <errno.h>
 #include <limits.h>
@@ -17,8 +17,10 @@
 struct param {
 	const char *name;
 	const char *takes;
-	int (*set)(struct np_steer *s, const struct param *p, const char *value); /* -EDOM: not a value for it */
-	void (*show)(struct np_steer *s, const struct param *p, const struct np_config *c, char *dst, size_t cap);
+	/* -EDOM: not a value for it */
+	int (*set)(struct np_steer *s, const struct param *p, const char *value);
+	void (*show)(struct np_steer *s, const struct param *p, const struct np_config *c,
+		     char *dst, size_t cap);
 
 	/* a number in one word: 0, or from least to most */
 	size_t word; /* where in np_config */
@@ -49,7 +51,8 @@ static int set_number(struct np_steer *s, const struct param *p, const char *val
 	return 0;
 }
 
-static void show_number(struct np_steer *s, const struct param *p, const struct np_config *c, char *dst, size_t cap)
+static void show_number(struct np_steer *s, const struct param *p, const struct np_config *c,
+			char *dst, size_t cap)
 {
 	snprintf(dst, cap, "%u", *(const uint32_t *)((const char *)c + p->word));
 }
@@ -82,12 +85,15 @@ static int set_on_exhausted(struct np_steer *s, const struct param *p, const cha
 	return 0;
 }
 
-static void show_on_exhausted(struct np_steer *s, const struct param *p, const struct np_config *c, char *dst,
-			      size_t cap)
+static void show_on_exhausted(struct np_steer *s, const struct param *p, const struct np_config *c,
+			      char *dst, size_t cap)
 {
 	bool rst = c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
 
-	snprintf(dst, cap, "%s", rst ? "rst" : c->on_exhausted == NP_EXHAUSTED_FULL_QUEUE ? "full_queue" : "serve");
+	snprintf(dst, cap, "%s",
+		 rst                                        ? "rst" :
+		 c->on_exhausted == NP_EXHAUSTED_FULL_QUEUE ? "full_queue" :
+							      "serve");
 }
 
 /* "7" or "3-7", up to a comma or the end, and *@text behind that. -EDOM. */
@@ -133,7 +139,8 @@ static bool in_set(const struct np_steer *s, unsigned w)
 	return w < NP_WORKERS && s->maps.service->set[w / 64] >> w % 64 & 1;
 }
 
-static void show_set(struct np_steer *s, const struct param *p, const struct np_config *c, char *dst, size_t cap)
+static void show_set(struct np_steer *s, const struct param *p, const struct np_config *c,
+		     char *dst, size_t cap)
 {
 	size_t n = 0;
 
@@ -144,7 +151,8 @@ static void show_set(struct np_steer *s, const struct param *p, const struct np_
 			continue;
 		while (in_set(s, last + 1))
 			last++;
-		n += (size_t)snprintf(dst + n, cap - n, last > w ? "%s%u-%u" : "%s%u", n ? "," : "", w, last);
+		n += (size_t)snprintf(dst + n, cap - n, last > w ? "%s%u-%u" : "%s%u", n ? "," : "",
+				      w, last);
 	}
 }
 
@@ -152,11 +160,15 @@ static void show_set(struct np_steer *s, const struct param *p, const struct np_
 
 /* Less than 100 % would be a worker that is never the flow's own. */
 static const struct param params[] = {
-	{ "hang_ms", "milliseconds, 0 for never", set_hang_ms, show_number, offsetof(struct np_config, hang_ms), 0, INT_MAX },
+	{ "hang_ms", "milliseconds, 0 for never", set_hang_ms, show_number,
+	  offsetof(struct np_config, hang_ms), 0, INT_MAX },
 	{ "on_exhausted", "serve, rst or full_queue", set_on_exhausted, show_on_exhausted },
-	{ "spill", "per cent, 100 to 10000, or 0 for never", set_number, show_number, offsetof(struct np_config, spill), 100, 10000 },
-	{ "bound", "per cent, 100 to 10000, or 0 for none", set_number, show_number, offsetof(struct np_config, bound), 100, 10000 },
-	{ "slow_start_ms", "milliseconds, up to an hour", set_number, show_number, offsetof(struct np_config, slow_start_ms), 0, HOUR_MS },
+	{ "spill", "per cent, 100 to 10000, or 0 for never", set_number, show_number,
+	  offsetof(struct np_config, spill), 100, 10000 },
+	{ "bound", "per cent, 100 to 10000, or 0 for none", set_number, show_number,
+	  offsetof(struct np_config, bound), 100, 10000 },
+	{ "slow_start_ms", "milliseconds, up to an hour", set_number, show_number,
+	  offsetof(struct np_config, slow_start_ms), 0, HOUR_MS },
 	{ "set", "workers, as 0-3,8, or none", set_set, show_set },
 };
 #define PARAMS (sizeof params / sizeof params[0])
@@ -180,7 +192,8 @@ static int no_param(struct np_steer *s, const char *name)
 	size_t n = 0;
 
 	for (size_t i = 0; i < PARAMS; i++)
-		n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", params[i].name);
+		n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
+				      params[i].name);
 	return steer_fail(s, -EINVAL, "there is no parameter \"%.40s\": try %s", name, names);
 }
 
@@ -194,7 +207,9 @@ int np_steer_set_param(struct np_steer *s, const char *name, const char *value)
 	r = steer_may_configure(s);
 	if (r == 0)
 		r = p->set(s, p, value);
-	return r == -EDOM ? steer_fail(s, -EINVAL, "%s takes %s, not \"%.40s\"", name, p->takes, value) : r;
+	return r == -EDOM ?
+		       steer_fail(s, -EINVAL, "%s takes %s, not \"%.40s\"", name, p->takes, value) :
+		       r;
 }
 
 int np_steer_param(struct np_steer *s, const char *name, char *dst, size_t cap)

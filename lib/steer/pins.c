@@ -54,9 +54,10 @@ void pins_close_home(struct pins_home *h)
 
 int pins_distrust(struct np_steer *s, const char *at, const char *why)
 {
-	return steer_fail(s, -EACCES,
-			  "%.160s %.60s, and is not trusted: it has to be root's or this user's, and writable by nobody else",
-			  at, why);
+	return steer_fail(
+		s, -EACCES,
+		"%.160s %.60s, and is not trusted: it has to be root's or this user's, and writable by nobody else",
+		at, why);
 }
 
 /* What is in the way, if anything is: the service may well be behind it. */
@@ -88,7 +89,8 @@ static int find_below(struct np_steer *s, const char *root, int *ret_fd, struct 
 	return r;
 }
 
-/* In the order of the roots. One that is barred, or that somebody else has prepared, does not hide the next. */
+/* In the order of the roots. One that is barred, or that somebody else has prepared, does not hide
+ * the next. */
 static int find_dir(struct np_steer *s, const char *bpffs, int *ret_fd, struct barrier *b)
 {
 	int r;
@@ -145,7 +147,9 @@ static int open_service(struct np_steer *s, int folder)
 	if (r == 0)
 		r = maps_config(&s->maps, &c);
 	if (r == 0) {
-		s->level = c.level >= NP_STEER_L4 ? NP_STEER_L4 : c.level == NP_STEER_L3 ? NP_STEER_L3 : NP_STEER_L2;
+		s->level = c.level >= NP_STEER_L4 ? NP_STEER_L4 :
+			   c.level == NP_STEER_L3 ? NP_STEER_L3 :
+						    NP_STEER_L2;
 		r = level_program(s, 0, &fd); /* may we attach at all? */
 		snprintf(name, sizeof name, NP_STEER_PROG "0");
 	}
@@ -178,16 +182,16 @@ static int find_service(struct np_steer *s, const char *bpffs, int *ret_fd)
 		r = steer_fail(s, r, "there is no service %s in %s: `npsteer load %s`", s->name,
 			       pins_root(bpffs, 0), s->name);
 	else if (r < 0)
-		r = steer_fail(s, r, "the service %s cannot be looked for in %s: %s", s->name, pins_root(bpffs, 0),
-			       strerror(-r));
+		r = steer_fail(s, r, "the service %s cannot be looked for in %s: %s", s->name,
+			       pins_root(bpffs, 0), strerror(-r));
 	return r;
 }
 
 #define JOIN_TRIES 20
 
 /*
- * A folder that an unload, or a load --force, takes apart while it is opened looks like one of another ABI. Then it has
- * the service's name no longer, and what has it now is what counts.
+ * A folder that an unload, or a load --force, takes apart while it is opened looks like one of
+ * another ABI. Then it has the service's name no longer, and what has it now is what counts.
  */
 int pins_join(struct np_steer *s, const char *bpffs)
 {
@@ -264,7 +268,8 @@ static int list_one(void *arg, const char *name)
 	struct listing *l = arg;
 	char path[512];
 
-	if (!steer_name_ok(name) || snprintf(path, sizeof path, "%s/%s", l->at, name) >= (int)sizeof path)
+	if (!steer_name_ok(name) ||
+	    snprintf(path, sizeof path, "%s/%s", l->at, name) >= (int)sizeof path)
 		return 0; /* an unfinished load, or nothing of ours */
 	return l->fn(l->arg, name, path);
 }

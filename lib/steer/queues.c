@@ -16,7 +16,8 @@ struct walk {
 	void *arg;
 };
 
-/* np_owners is not told when a listener goes, and this cookie may be in another slot by now: asked again there. */
+/* np_owners is not told when a listener goes, and this cookie may be in another slot by now: asked
+ * again there. */
 static void visit(void *arg, const struct sys_listener *l)
 {
 	struct walk *k = arg;
@@ -26,7 +27,8 @@ static void visit(void *arg, const struct sys_listener *l)
 
 	if (l->queued < k->least || map_lookup(&k->s->maps, MAP_np_owners, &l->cookie, &slot) < 0)
 		return;
-	if (slot >= NP_SLOTS || map_lookup(&k->s->maps, MAP_np_socks, &slot, &there) < 0 || there != l->cookie)
+	if (slot >= NP_SLOTS || map_lookup(&k->s->maps, MAP_np_socks, &slot, &there) < 0 ||
+	    there != l->cookie)
 		return;
 	q.group = slot / NP_WORKERS;
 	q.worker = slot % NP_WORKERS;
@@ -62,11 +64,11 @@ static bool is_door(const struct door *k)
 }
 
 /*
- * A question that is not answered costs its own address, such as one of IPv6 where the kernel has none. Where none is,
- * the reason is not the address.
+ * A question that is not answered costs its own address, such as one of IPv6 where the kernel has
+ * none. Where none is, the reason is not the address.
  */
-int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void *arg, const struct queue *q),
-		void *arg)
+int queues_each(struct np_steer *s, int diag_fd, unsigned least,
+		void (*fn)(void *arg, const struct queue *q), void *arg)
 {
 	struct walk k = { s, least, fn, arg };
 	struct door groups[NP_GROUPS];
@@ -106,7 +108,8 @@ static void tell(void *arg, const struct queue *q)
 		t->r = t->fn(t->arg, &out);
 }
 
-int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_steer_queue *q), void *arg)
+int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_steer_queue *q),
+		    void *arg)
 {
 	struct told t = { s, fn, arg, 0 };
 	int fd = -1, r;

@@ -16,11 +16,12 @@ struct queue {
 };
 
 /*
- * queues_each() - call fn for each listener of the service with @least or more connections in its queue
+ * queues_each() - call fn for each listener of the service with @least or more connections in its
+ * queue
  *
  * @diag_fd from sys_diag_open(). Return: 0 or -errno.
  */
-int queues_each(struct np_steer *s, int diag_fd, unsigned least, void (*fn)(void *arg, const struct queue *q),
-		void *arg);
+int queues_each(struct np_steer *s, int diag_fd, unsigned least,
+		void (*fn)(void *arg, const struct queue *q), void *arg);
 
 #endif

@@ -65,13 +65,15 @@ static void note(void *arg, const struct queue *q)
 	r->waiting[q->worker] += q->listener.queued;
 }
 
-/* A connection that comes in between is counted as gone, once: that starts the count of its worker again. */
+/* A connection that comes in between is counted as gone, once: that starts the count of its worker
+ * again. */
 static void add_gone(struct rescuer *r)
 {
 	for (unsigned w = 0; w < NP_WORKERS; w++) {
 		struct evidence *e = &r->evidence[w];
 
-		if (e->queued && judge_needs_gone(&r->s->maps.workers[w]) && stats_given(r->s, w, &e->gone) == 0)
+		if (e->queued && judge_needs_gone(&r->s->maps.workers[w]) &&
+		    stats_given(r->s, w, &e->gone) == 0)
 			e->gone -= r->waiting[w];
 	}
 }
@@ -102,13 +104,15 @@ static bool is_live(const struct np_steer *s, unsigned g, unsigned w)
 
 static bool is_ready(const struct np_steer *s, unsigned w)
 {
-	return __atomic_load_n((uint32_t *)&s->maps.ctl[w].state, __ATOMIC_RELAXED) == NP_WORKER_READY;
+	return __atomic_load_n((uint32_t *)&s->maps.ctl[w].state, __ATOMIC_RELAXED) ==
+	       NP_WORKER_READY;
 }
 
 static bool has_trusted_sibling(const struct rescuer *r, unsigned g, unsigned self, unsigned n)
 {
 	for (unsigned w = 0; w < n; w++)
-		if (w != self && is_ready(r->s, w) && judge_trusts(&r->judge, w) && is_live(r->s, g, w))
+		if (w != self && is_ready(r->s, w) && judge_trusts(&r->judge, w) &&
+		    is_live(r->s, g, w))
 			return true;
 	return false;
 }
@@ -123,7 +127,8 @@ static bool is_still_so(const struct rescuer *r, const struct queue *q)
 
 	return __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED) == was->busy_since_ns &&
 	       __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED) == was->accepted &&
-	       map_lookup(&r->s->maps, MAP_np_socks, &slot, &cookie) == 0 && cookie == q->listener.cookie;
+	       map_lookup(&r->s->maps, MAP_np_socks, &slot, &cookie) == 0 &&
+	       cookie == q->listener.cookie;
 }
 
 /* ------------------------------------------------------------------ the lock */
@@ -139,16 +144,18 @@ static bool take_lock(struct np_steer *s, uint32_t mine)
 
 	if (held && mine - held < LOCK_MS)
 		return false;
-	return __atomic_compare_exchange_n(word, &held, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(word, &held, mine, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
 }
 
 /* Unless it was taken from us, because we were too slow. */
 static void release_lock(struct np_steer *s, uint32_t mine)
 {
-	__atomic_compare_exchange_n(&s->maps.service->rescue, &mine, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&s->maps.service->rescue, &mine, 0, false, __ATOMIC_RELEASE,
+				    __ATOMIC_RELAXED);
 }
 
-/* ------------------------------------------------------------------ the listener, in whatever process */
+/* ------------------------------------------------------------ the listener, in whatever process */
 
 /* Closes *fd where it is another socket: the number may have been used again just then. */
 static int is_the_one(const struct queue *q, int *fd)
@@ -196,7 +203,8 @@ static int take(struct rescuer *r, const struct queue *q, int *ret_fd)
 
 /* ------------------------------------------------------------------ the deed */
 
-/* A worker that goes on hanging is rescued less and less often: each time costs its owner a listen(2). */
+/* A worker that goes on hanging is rescued less and less often: each time costs its owner a
+ * listen(2). */
 static void back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
 {
 	struct np_health *h = &s->maps.health[w];
@@ -235,20 +243,24 @@ static void report(const struct rescuer *r, const struct queue *q, int err, uint
 	uint64_t ms = (now_ns - (hung ? was->busy_since_ns : was->stuck_since_ns)) / 1000000u;
 	char what[96];
 
-	snprintf(what, sizeof what, hung ? "worker %u has been busy for %llu ms" : "worker %u has taken nothing for %llu ms",
+	snprintf(what, sizeof what,
+		 hung ? "worker %u has been busy for %llu ms" :
+			"worker %u has taken nothing for %llu ms",
 		 q->worker, (unsigned long long)ms);
 	if (err == 0)
-		steer_log(r->s, 1, "%s: the %u connections that it had queued went to its siblings", what,
-			  q->listener.queued);
+		steer_log(r->s, 1, "%s: the %u connections that it had queued went to its siblings",
+			  what, q->listener.queued);
 	else
-		steer_log(r->s, 2, "%s, and the %u connections that it has queued cannot be taken from it%s%s%s", what,
-			  q->listener.queued, err == -ENOENT ? "" : ": ", err == -ENOENT ? "" : strerror(-err),
-			  advice(err));
+		steer_log(
+			r->s, 2,
+			"%s, and the %u connections that it has queued cannot be taken from it%s%s%s",
+			what, q->listener.queued, err == -ENOENT ? "" : ": ",
+			err == -ENOENT ? "" : strerror(-err), advice(err));
 }
 
 /*
- * Of this rescuer alone: another one may have the rights, or the view. What cannot be found costs a look at every
- * process.
+ * Of this rescuer alone: another one may have the rights, or the view. What cannot be found costs a
+ * look at every process.
  */
 static void fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
 {
@@ -263,8 +275,8 @@ static void fail(struct rescuer *r, const struct queue *q, int err, uint64_t han
 }
 
 /*
- * Under the lock. 1: the listener was shut. The clock is read again: this thread may have been stopped since the tick,
- * and its siblings with it.
+ * Under the lock. 1: the listener was shut. The clock is read again: this thread may have been
+ * stopped since the tick, and its siblings with it.
  */
 static int act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_ns)
 {
@@ -283,7 +295,8 @@ static int act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_n
 	return 1;
 }
 
-/* By what another rescuer has done, which never keeps anybody for longer than the longest; and by what this one could not do. */
+/* By what another rescuer has done, which never keeps anybody for longer than the longest; and by
+ * what this one could not do. */
 static bool is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
 {
 	uint64_t after = __atomic_load_n(&r->s->maps.health[w].again_after_ns, __ATOMIC_RELAXED);
@@ -293,13 +306,14 @@ static bool is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
 	return !r->acted[w] && now_ns < after && after - now_ns <= BACK_OFF_MS * 1000000ull;
 }
 
-static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns, unsigned n)
+static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns,
+		  unsigned n)
 {
 	uint32_t mine = lock_word(now_ns);
 	int e, fd = -1, done = 0;
 
-	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT || is_too_soon(r, q->worker, now_ns) ||
-	    !has_trusted_sibling(r, q->group, q->worker, n))
+	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT ||
+	    is_too_soon(r, q->worker, now_ns) || !has_trusted_sibling(r, q->group, q->worker, n))
 		return 0;
 	e = take(r, q, &fd);
 	if (e < 0) {

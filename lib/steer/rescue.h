@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rescue: shut the listener of a worker that does not take its queue; the kernel hands that to the siblings
+ * rescue: shut the listener of a worker that does not take its queue; the kernel hands that to the
+ * siblings
  *
  * Only if all of this holds: the program migrates (level 3); the judge says hung or stopped; a
  * sibling in the same group is trusted; this worker's back-off is over; the rescue lock of
@@ -8,10 +9,10 @@
  *
  * The owner sees EPOLLHUP and accept4 -> EINVAL when it is back, and calls np_steer_relisten().
  *
- * A reader would get wrong: the process number that a worker has recorded is one of its own PID namespace, and 1 in
- * every container. The listener is looked for by its inode, in whatever process has it; where that one cannot
- * be seen from here, or not be touched, the log says so, and only this rescuer waits before it looks again: another
- * one, root's, may be able to.
+ * A reader would get wrong: the process number that a worker has recorded is one of its own PID
+ * namespace, and 1 in every container. The listener is looked for by its inode, in whatever process
+ * has it; where that one cannot be seen from here, or not be touched, the log says so, and only
+ * this rescuer waits before it looks again: another one, root's, may be able to.
  */
 #ifndef STEER_RESCUE_H
 #define STEER_RESCUE_H
@@ -28,9 +29,10 @@ struct rescuer {
 	struct judge judge;
 	struct evidence evidence[NP_WORKERS];
 	unsigned waiting[NP_WORKERS]; /* connections in all its queues */
-	bool acted[NP_WORKERS]; /* in this tick: a worker may have several listeners */
+	bool acted[NP_WORKERS];       /* in this tick: a worker may have several listeners */
 	uint32_t pidns;
-	pid_t holder[NP_WORKERS];          /* where the listener of a worker was found last; 0: nowhere yet */
+	/* where the listener of a worker was found last; 0: nowhere yet */
+	pid_t holder[NP_WORKERS];
 	uint64_t failed_until_ns[NP_WORKERS]; /* it could not be taken: not tried before */
 	uint64_t failed_ms[NP_WORKERS];
 	struct queue *queues; /* that are not empty, as of the last tick */

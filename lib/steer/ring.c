@@ -30,7 +30,8 @@ int ring_open(struct ring *r, int fd, size_t bytes)
 	*r = (struct ring){ .fd = fd, .bytes = bytes };
 	e = sys_mem_map_fd(fd, ring_page(), PROT_READ | PROT_WRITE, &r->consumer);
 	if (e == 0)
-		e = sys_mem_map_fd_at(fd, ring_page(), ring_page() + 2 * bytes, PROT_READ, &r->producer);
+		e = sys_mem_map_fd_at(fd, ring_page(), ring_page() + 2 * bytes, PROT_READ,
+				      &r->producer);
 	if (e < 0) {
 		ring_close(r);
 		return e;
@@ -54,7 +55,8 @@ static void ring_release(const struct ring *r)
 	unsigned long *consumer = r->consumer, was = __atomic_load_n(consumer, __ATOMIC_RELAXED);
 
 	while ((long)(r->at - was) > 0 &&
-	       !__atomic_compare_exchange_n(consumer, &was, r->at, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	       !__atomic_compare_exchange_n(consumer, &was, r->at, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
 		;
 }
 
@@ -75,7 +77,8 @@ static void ring_skip(struct ring *r)
 	r->at = now;
 }
 
-/* The kernel writes a record's header before it moves the producer's position over it: hence not "more than". */
+/* The kernel writes a record's header before it moves the producer's position over it: hence not
+ * "more than". */
 static bool ring_overwritten(const struct ring *r)
 {
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);

@@ -2,12 +2,13 @@
 /*
  * ring: a BPF ring buffer, read by any number of readers, each of which gets every record
  *
- * libbpf's reader is the only one there is: it moves the one position up to which the kernel may write again. Here
- * each reader has a position of its own, and moves that one on to it where it is behind. A reader that is slower than
- * another finds what it has not read overwritten: it skips that, and knows how much it was.
+ * libbpf's reader is the only one there is: it moves the one position up to which the kernel may
+ * write again. Here each reader has a position of its own, and moves that one on to it where it is
+ * behind. A reader that is slower than another finds what it has not read overwritten: it skips
+ * that, and knows how much it was.
  *
- * A reader would get wrong: poll(2) on the buffer tells of that one position alone. A slow reader looks for itself, at
- * least as often as ring_wait() was told.
+ * A reader would get wrong: poll(2) on the buffer tells of that one position alone. A slow reader
+ * looks for itself, at least as often as ring_wait() was told.
  */
 #ifndef STEER_RING_H
 #define STEER_RING_H
@@ -18,11 +19,11 @@
 
 struct ring {
 	int fd;
-	size_t bytes;       /* of the data, a power of two */
-	uint64_t at;        /* up to here this reader has read */
-	uint64_t skipped;   /* bytes it found overwritten, not yet told */
-	void *consumer;     /* mapped: the kernel may write again up to here */
-	void *producer;     /* mapped, with the data behind it, twice */
+	size_t bytes;     /* of the data, a power of two */
+	uint64_t at;      /* up to here this reader has read */
+	uint64_t skipped; /* bytes it found overwritten, not yet told */
+	void *consumer;   /* mapped: the kernel may write again up to here */
+	void *producer;   /* mapped, with the data behind it, twice */
 };
 
 /* From now on: what is in it is of nobody's time. @fd is not taken. */

@@ -43,7 +43,8 @@ int steer_lock_ms(struct np_steer *s, int ms)
 		return 0;
 	if (r == -EBUSY) {
 		sys_holder_format(&h, holder, sizeof holder);
-		steer_fail(s, r, "the lock on %s is held by %s: let it go on, or end it", s->dir, holder);
+		steer_fail(s, r, "the lock on %s is held by %s: let it go on, or end it", s->dir,
+			   holder);
 	} else {
 		steer_fail(s, r, "%s cannot be locked: %s", s->dir, strerror(-r));
 	}
@@ -97,8 +98,10 @@ int steer_check_hang_ms(struct np_steer *s, int ms)
 	int least = (int)((3 * sys_clock_tick_ns() + 999999u) / 1000000u);
 
 	if (ms < 0 || (ms && ms < least))
-		return steer_fail(s, -EINVAL, "hang_ms %d: 0 is never, and the clock it is told by needs %d or more", ms,
-				  least);
+		return steer_fail(
+			s, -EINVAL,
+			"hang_ms %d: 0 is never, and the clock it is told by needs %d or more", ms,
+			least);
 	return 0;
 }
 
@@ -163,11 +166,14 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 				  "'-' and '_'",
 				  service, NP_STEER_NAME_MAX);
 	if (o->policy && steer_policy(o->policy) < 0)
-		return steer_fail(s, -EINVAL, "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
+		return steer_fail(s, -EINVAL,
+				  "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  o->policy);
 	if (o->max_level && (o->max_level < NP_STEER_L2 || o->max_level > NP_STEER_L4))
-		return steer_fail(s, -EINVAL, "no program is of level %d: %d to %d, and 0 for the highest there is",
-				  o->max_level, NP_STEER_L2, NP_STEER_L4);
+		return steer_fail(
+			s, -EINVAL,
+			"no program is of level %d: %d to %d, and 0 for the highest there is",
+			o->max_level, NP_STEER_L2, NP_STEER_L4);
 	if ((unsigned)o->mode > NP_STEER_JOIN)
 		return steer_fail(s, -EINVAL, "there is no mode %d", (int)o->mode);
 	if (o->hang_ms != -1 && steer_check_hang_ms(s, o->hang_ms) < 0)
@@ -185,15 +191,17 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 /* Level 0, or 1 if that was asked for and can be had; for the reason that is in s->reason. */
 static int settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
 {
-	bool by_cpu = o->mode != NP_STEER_OFF && o->policy && steer_policy(o->policy) == NP_POLICY_CPU;
+	bool by_cpu = o->mode != NP_STEER_OFF && o->policy &&
+		      steer_policy(o->policy) == NP_POLICY_CPU;
 
 	s->level = by_cpu ? NP_STEER_L1 : NP_STEER_L0;
 	return maps_fake(&s->maps);
 }
 
 /*
- * A program that has named no service joins none: whoever pins "default" would have every program of the machine
- * that uses this library, with one policy, and one claim and one rescue away from each other.
+ * A program that has named no service joins none: whoever pins "default" would have every program
+ * of the machine that uses this library, with one policy, and one claim and one rescue away from
+ * each other.
  *
  * Pins that cannot be understood are an error in every mode: somebody has set up that service, and
  * a private program beside it would take its port's connections.
@@ -315,7 +323,8 @@ int np_steer_info(struct np_steer *s, struct np_steer_info *ret)
 			return r;
 		snprintf(i.policy, sizeof i.policy, "%s", steer_policy_name(c.policy));
 	} else {
-		snprintf(i.policy, sizeof i.policy, "%s", s->level == NP_STEER_L1 ? "cpu" : "kernel");
+		snprintf(i.policy, sizeof i.policy, "%s",
+			 s->level == NP_STEER_L1 ? "cpu" : "kernel");
 	}
 	i.level = s->level;
 	i.pinned = s->dir[0];

@@ -54,8 +54,8 @@ struct np_steer {
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 	char name[NP_NAME];
-	char dir[256]; /* of the pins; "" is private or level 0 */
-	int lock_fd;   /* the open folder dir, -1 without one */
+	char dir[256];  /* of the pins; "" is private or level 0 */
+	int lock_fd;    /* the open folder dir, -1 without one */
 	bool lock_late; /* the last wait for it was in vain */
 	enum np_steer_level level;
 	struct maps maps;
@@ -99,9 +99,11 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* What np_steer_opts.log gets. Thread: any. */
-void steer_log(const struct np_steer *s, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void steer_log(const struct np_steer *s, int level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /*
- * steer_check_hang_ms() - stamps are as coarse as the kernel's tick: what is under three of them is noise
+ * steer_check_hang_ms() - stamps are as coarse as the kernel's tick: what is under three of them is
+ * noise
  *
  * Return: 0; -EINVAL and a sentence.
  */
@@ -117,15 +119,16 @@ static inline bool steer_has_program(const struct np_steer *s)
 /*
  * steer_lock() - the service's lock; nothing to do where it is not shared
  *
- * Waits up to STEER_LOCK_MS for another process. Once that was in vain, and until the lock was had again, the next
- * one tries once: a stopped process costs a start or a stop of many workers one wait, not one for each. Return: 0;
- * -EBUSY and a sentence that names the process.
+ * Waits up to STEER_LOCK_MS for another process. Once that was in vain, and until the lock was had
+ * again, the next one tries once: a stopped process costs a start or a stop of many workers one
+ * wait, not one for each. Return: 0; -EBUSY and a sentence that names the process.
  */
 int steer_lock(struct np_steer *s);
 /* The same, for @ms at most. */
 int steer_lock_ms(struct np_steer *s, int ms);
 /*
- * steer_try_lock() - the same for a poller: one try, of which no other thread and no other process makes a wait
+ * steer_try_lock() - the same for a poller: one try, of which no other thread and no other process
+ * makes a wait
  *
  * Return: 0; -EBUSY, without a sentence: s->error belongs to the thread that holds the lock.
  */
@@ -166,8 +169,8 @@ int pins_join(struct np_steer *s, const char *bpffs);
 const char *pins_root(const char *bpffs, unsigned i);
 /* <root>/netpoll, where services are. */
 struct pins_home {
-	int root, home;   /* open, -1: not */
-	char at[300];     /* what could not be opened, else netpoll's path: for sentences */
+	int root, home;       /* open, -1: not */
+	char at[300];         /* what could not be opened, else netpoll's path: for sentences */
 	char why[FOLDER_WHY]; /* as folder_open() */
 };
 /* As folder_open_root() and folder_open(). pins_close_home() in any case. */
@@ -202,7 +205,8 @@ void group_format(const struct np_group *key, char *dst, size_t cap);
 bool group_same(const struct np_group *a, const struct np_group *b);
 
 /* ------------------------------------------------------------------ table.c, under the lock */
-/* Maglev's table of group @g for the @n workers of @roster. Where that fails the old one stays, and the log says so. */
+/* Maglev's table of group @g for the @n workers of @roster. Where that fails the old one stays, and
+ * the log says so. */
 void table_build(struct np_steer *s, unsigned g, const struct roster_entry *roster, unsigned n);
 
 /* ------------------------------------------------------------------ control.c */
@@ -213,7 +217,8 @@ int steer_may_configure(struct np_steer *s);
 void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
 
 /* ------------------------------------------------------------------ load.c */
-/* Takes away what loads and unloads of this service left that were killed; how many folders. Where it may not: none. */
+/* Takes away what loads and unloads of this service left that were killed; how many folders. Where
+ * it may not: none. */
 unsigned load_sweep(struct np_steer *s);
 
 /* ------------------------------------------------------------------ trace.c */
@@ -221,7 +226,8 @@ unsigned load_sweep(struct np_steer *s);
 void trace_sweep(struct np_steer *s);
 
 /* ------------------------------------------------------------------ stats.c */
-/* How many connections worker @w was ever given, retransmitted SYNs and stray ACKs included. 0 or -errno. */
+/* How many connections worker @w was ever given, retransmitted SYNs and stray ACKs included. 0 or
+ * -errno. */
 int stats_given(struct np_steer *s, unsigned w, uint64_t *ret);
 /* ret->half_open and half_open_at, of the CPU that saw it last. */
 void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer_queue *ret);
@@ -234,7 +240,8 @@ void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer
  * Lifetime: until np_steer_worker_close().
  */
 struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
-/* Every worker that somebody has claimed is below: also where a member has spoilt the high-water mark. */
+/* Every worker that somebody has claimed is below: also where a member has spoilt the high-water
+ * mark. */
 unsigned worker_count(const struct np_steer *s);
 /* Claims worker @w, until *ret_fd is closed. -EEXIST: somebody has. */
 int worker_claim(struct np_steer *s, unsigned w, int *ret_fd);
@@ -246,8 +253,8 @@ void worker_clear(struct np_steer *s, unsigned w);
 void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w);
 
 /*
- * The worker has as much as it can carry: as if drained; or can carry more again. What an operator has said, before
- * or meanwhile, stays said. Thread: any.
+ * The worker has as much as it can carry: as if drained; or can carry more again. What an operator
+ * has said, before or meanwhile, stays said. Thread: any.
  */
 void steer_worker_full(struct np_steer_worker *w, bool full);
 

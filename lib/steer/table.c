@@ -2,13 +2,14 @@
 /*
  * table: which worker a client belongs to under "maglev"
  *
- * Maglev's way (Eisenbud et al., NSDI '16): each worker has an order of its own over the table's entries, and in
- * turn they take the next one of theirs that is free. All end up with as many entries as the others, give
- * or take one, and when a worker comes or goes, few entries change hands but its own.
+ * Maglev's way (Eisenbud et al., NSDI '16): each worker has an order of its own over the table's
+ * entries, and in turn they take the next one of theirs that is free. All end up with as many
+ * entries as the others, give or take one, and when a worker comes or goes, few entries change
+ * hands but its own.
  *
- * A reader would get wrong: the paper's table is of a prime size, so that every skip meets every entry. Here it
- * is a power of two and the skip is odd, which does the same. And who is weighed is not the table's matter:
- * the bound on loads is by weight.
+ * A reader would get wrong: the paper's table is of a prime size, so that every skip meets every
+ * entry. Here it is a power of two and the skip is odd, which does the same. And who is weighed is
+ * not the table's matter: the bound on loads is by weight.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -49,7 +50,8 @@ static void fill(struct np_table *t, struct order *o, const struct roster_entry 
 }
 
 /* Writes the one of the two tables that is not in force, and says which one it is. */
-static int build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n, uint32_t *ret_table)
+static int build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n,
+		 uint32_t *ret_table)
 {
 	uint32_t next = s->maps.groups[g].table == 1 ? 2 : 1, key = 2 * g + next - 1;
 	struct np_table *t = calloc(1, sizeof *t);
@@ -71,10 +73,13 @@ void table_build(struct np_steer *s, unsigned g, const struct roster_entry *e, u
 	uint32_t table = 0;
 	int r = n ? build(s, g, e, n, &table) : 0;
 
-	/* The old one stays: a worker on it that is gone costs a retry, and one that is not on it gets what is too much. */
+	/* The old one stays: a worker on it that is gone costs a retry, and one that is not on it
+	 * gets what is too much. */
 	if (r < 0)
-		steer_log(s, 1, "\"maglev\" goes by the workers as they were before: its table cannot be written: %s",
-			  strerror(-r));
+		steer_log(
+			s, 1,
+			"\"maglev\" goes by the workers as they were before: its table cannot be written: %s",
+			strerror(-r));
 	else
 		__atomic_store_n(&s->maps.groups[g].table, table, __ATOMIC_RELEASE);
 }

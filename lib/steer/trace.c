@@ -80,7 +80,9 @@ void trace_sweep(struct np_steer *s)
 		__atomic_store_n(&c->trace, 0, __ATOMIC_RELAXED);
 }
 
-/* Decisions that did not fit for want of room, and those that others' reading has made room over. */
+/*
+ * Decisions that did not fit for want of room, and those that others' reading has made room over.
+ */
 static uint64_t trace_take_lost(struct reader *r)
 {
 	uint64_t now = __atomic_load_n(&r->s->maps.service->trace_lost, __ATOMIC_RELAXED);
@@ -129,19 +131,23 @@ static int trace_run(struct reader *r)
 	return e ? e : trace_drain(r); /* what came while the time ran out */
 }
 
-int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms, int (*fn)(void *arg, const struct np_steer_decision *d),
-		   void *arg)
+int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
+		   int (*fn)(void *arg, const struct np_steer_decision *d), void *arg)
 {
 	struct reader r = { .s = s, .of_65536 = of_65536, .fn = fn, .arg = arg };
 	int e;
 
 	if (s->level < NP_STEER_L3)
-		return steer_fail(s, -NP_EUNSUPPORTED, "the service %s is at level %d: decisions are told from level 3 on",
-				  s->name, (int)s->level);
+		return steer_fail(
+			s, -NP_EUNSUPPORTED,
+			"the service %s is at level %d: decisions are told from level 3 on",
+			s->name, (int)s->level);
 	if (of_65536 < 1 || of_65536 > ALL_FLOWS)
 		return steer_fail(s, -EINVAL, "%u of 65536 flows cannot be traced", of_65536);
 	if (!s->maps.config)
-		return steer_fail(s, -EPERM, "%s/np_config may only be read by this user: run it as root", s->dir);
+		return steer_fail(s, -EPERM,
+				  "%s/np_config may only be read by this user: run it as root",
+				  s->dir);
 	e = ring_open(&r.ring, s->maps.fd[MAP_np_trace], NP_TRACE_BYTES);
 	if (e < 0)
 		return steer_fail(s, e, "%s/np_trace cannot be read: %s", s->dir, strerror(-e));

@@ -156,8 +156,13 @@ static void scan(struct run *r)
 
 int twin_agrees(const struct np_decision *d)
 {
-	struct search s = { .fit = FIT_NONE, .hash = d->hash, .roster = d->roster, .policy = d->policy };
-	struct np_config c = { .hang_ms = d->hang_ms, .slow_start_ms = d->slow_start_ms, .spill = d->spill, .bound = d->bound };
+	struct search s = {
+		.fit = FIT_NONE, .hash = d->hash, .roster = d->roster, .policy = d->policy
+	};
+	struct np_config c = { .hang_ms = d->hang_ms,
+			       .slow_start_ms = d->slow_start_ms,
+			       .spill = d->spill,
+			       .bound = d->bound };
 	struct np_verdicts v = { 0 };
 	struct replay p = { .d = d };
 	struct run r = { .cfg = &c, .stats = &v, .s = &s, .replay = &p };

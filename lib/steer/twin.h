@@ -14,10 +14,11 @@
 #include "steer_abi.h"
 
 /*
- * twin_agrees() - whether the twin asks for the same inputs, in the same order, and comes to the same end
+ * twin_agrees() - whether the twin asks for the same inputs, in the same order, and comes to the
+ * same end
  *
- * Return: 0; -ENODATA: the record has not all of them; -EBADMSG: it asks for another input, or leaves
- *         one over; -EILSEQ: another worker, or not as fit.
+ * Return: 0; -ENODATA: the record has not all of them; -EBADMSG: it asks for another input, or
+ *         leaves one over; -EILSEQ: another worker, or not as fit.
  */
 int twin_agrees(const struct np_decision *d);
 

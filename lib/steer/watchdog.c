@@ -14,7 +14,9 @@
 #include "sys/clock.h"
 #include "sys/thread.h"
 
-/* A connection may need so long from its SYN to its queue: the first retransmit is after a second. */
+/*
+ * A connection may need so long from its SYN to its queue: the first retransmit is after a second.
+ */
 #define QUIET_NS 1000000000ull
 /* Where no worker is ever called hung: how often it looks whether that has changed. */
 #define IDLE_MS  1000u
@@ -89,7 +91,8 @@ static int tick(struct watchdog *d)
 	int r = rescuer_tick(d->rescuer, period_ms(d) * 1000000ull);
 
 	if (r < 0 && !d->failed)
-		steer_log(d->s, 2, "the queues of service %s cannot be watched: %s", d->s->name, np_strerror(r));
+		steer_log(d->s, 2, "the queues of service %s cannot be watched: %s", d->s->name,
+			  np_strerror(r));
 	d->failed = r < 0;
 	if (syns != d->syns || !rescuer_saw_nothing(d->rescuer))
 		d->quiet_ns = sys_clock_ns();
@@ -109,7 +112,8 @@ static bool may_sleep(struct watchdog *d)
 /* Until the next tick is due, or @until_ns. */
 static void pause_until(struct watchdog *d, uint64_t until_ns)
 {
-	uint64_t now = sys_clock_ns(), left = until_ns > now ? (until_ns - now + 999999u) / 1000000u : 0;
+	uint64_t now = sys_clock_ns(),
+		 left = until_ns > now ? (until_ns - now + 999999u) / 1000000u : 0;
 	bool sleep = may_sleep(d);
 	unsigned ms = sleep ? INT_MAX : period_ms(d);
 

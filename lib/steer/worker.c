@@ -244,8 +244,8 @@ int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker
 #define LEAVE_MS 200 /* a lock is held for a listen() and some map calls */
 
 /*
- * A process that ends must not depend on another one: the slots are given up without the lock too, and what the
- * rosters say of them then is what they say of a worker that was killed.
+ * A process that ends must not depend on another one: the slots are given up without the lock too,
+ * and what the rosters say of them then is what they say of a worker that was killed.
  */
 static bool lock_to_leave(struct np_steer_worker *w)
 {

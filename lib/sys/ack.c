@@ -29,9 +29,11 @@ int sys_ack(int fd, bool tcp, struct sys_ack *ret)
 
 	if (r == -ENOTTY || r == -EINVAL)
 		r = ack_ioctl(fd, FIONREAD, &queued); /* a pipe */
-	if (r == 0 && tcp) /* up to what is asked for: kernels before 4.1 are refused, later ones have more */
+	/* up to what is asked for: kernels before 4.1 are refused, later ones have more */
+	if (r == 0 && tcp)
 		r = sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info,
-				   offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked);
+				   offsetof(struct tcp_info, tcpi_bytes_acked) +
+					   sizeof info.tcpi_bytes_acked);
 	if (r < 0)
 		return r;
 	a.queued = queued > 0 ? (size_t)queued : 0;

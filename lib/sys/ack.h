@@ -14,8 +14,9 @@ struct sys_ack {
 	 * by whole packets: that it fell says something, how far does not. A pipe or a tty: bytes.
 	 */
 	size_t queued;
-	uint64_t acked; /* TCP: bytes ever acknowledged, the FIN and a dialed connection's SYN included; else 0 */
-	bool over;      /* TCP: there is no connection any more: RST, or the kernel gave it up */
+	/* TCP: bytes ever acknowledged, the FIN and a dialed connection's SYN included; else 0 */
+	uint64_t acked;
+	bool over; /* TCP: there is no connection any more: RST, or the kernel gave it up */
 };
 
 /* @tcp: an AF_INET or AF_INET6 stream. Return: 0, or what ioctl(2) or getsockopt(2) says. */

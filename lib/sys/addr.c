@@ -24,7 +24,8 @@ static int parse_unix(const char *path, struct addr *a)
 
 	if (n == 0)
 		return -EINVAL;
-	/* unix(7): an abstract name starts with a zero byte and has no terminator, so it may fill all there is. */
+	/* unix(7): an abstract name starts with a zero byte and has no terminator, so it may fill
+	 * all there is. */
 	if (n > sizeof un->sun_path || (n == sizeof un->sun_path && path[0] != '@'))
 		return -ENAMETOOLONG;
 	un->sun_family = AF_UNIX;
@@ -217,7 +218,9 @@ static void format_v6(const struct sockaddr_in6 *in6, char *dst, size_t cap)
 
 static void format_unix(const struct sockaddr_un *un, socklen_t len, char *dst, size_t cap)
 {
-	size_t n = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+	size_t n = len > offsetof(struct sockaddr_un, sun_path) ?
+			   len - offsetof(struct sockaddr_un, sun_path) :
+			   0;
 
 	if (n == 0)
 		snprintf(dst, cap, "unix:"); /* a client that never bound has no name */

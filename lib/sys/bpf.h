@@ -2,8 +2,9 @@
 /*
  * bpf: pins below a folder that is open
  *
- * libbpf knows paths alone. From Linux 6.5 on bpf(2) takes a descriptor (BPF_F_PATH_FD); before that it is
- * /proc/self/fd/N/NAME, which needs a /proc and steps through no name but the last either.
+ * libbpf knows paths alone. From Linux 6.5 on bpf(2) takes a descriptor (BPF_F_PATH_FD); before
+ * that it is /proc/self/fd/N/NAME, which needs a /proc and steps through no name but the last
+ * either.
  */
 #ifndef SYS_BPF_H
 #define SYS_BPF_H

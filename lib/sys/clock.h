@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* clock: CLOCK_MONOTONIC in nanoseconds; the coarse one costs 6 ns and steps by one tick (1-4 ms). */
+/*
+ * clock: CLOCK_MONOTONIC in nanoseconds; the coarse one costs 6 ns and steps by one tick (1-4 ms).
+ */
 #ifndef SYS_CLOCK_H
 #define SYS_CLOCK_H
 

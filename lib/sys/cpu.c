@@ -11,7 +11,9 @@
 
 #include "sys/fault.h"
 
-/* Enough for every kernel Debian ships (NR_CPUS 8192); sched_getaffinity(2) wants >= the kernel's. */
+/*
+ * Enough for every kernel Debian ships (NR_CPUS 8192); sched_getaffinity(2) wants >= the kernel's.
+ */
 #define CPU_MAX 8192
 
 int sys_cpu_list(int *cpus, int max)
@@ -83,10 +85,12 @@ static int cpu_quota_v2(const char *dir)
 
 static int cpu_quota_v1(const char *dir)
 {
-	return cpu_rounded(cpu_number(dir, "cpu.cfs_quota_us"), cpu_number(dir, "cpu.cfs_period_us"));
+	return cpu_rounded(cpu_number(dir, "cpu.cfs_quota_us"),
+			   cpu_number(dir, "cpu.cfs_period_us"));
 }
 
-/* A container may not see its own group below the mount, only what is above: so each level is tried. */
+/* A container may not see its own group below the mount, only what is above: so each level is
+ * tried. */
 int sys_cpu_quota(const char *mount, const char *group, bool v2)
 {
 	int best = 0, n;
@@ -94,7 +98,8 @@ int sys_cpu_quota(const char *mount, const char *group, bool v2)
 
 	if (asprintf(&path, "%s%s", mount, group) < 0)
 		return 0;
-	end = path + strlen(mount); /* a group has no limit of length but PATH_MAX: one of 300 characters is usual */
+	/* a group has no limit of length but PATH_MAX: one of 300 characters is usual */
+	end = path + strlen(mount);
 	for (;;) {
 		n = v2 ? cpu_quota_v2(path) : cpu_quota_v1(path);
 		if (n > 0 && (!best || n < best))
@@ -123,7 +128,8 @@ static int cgroup_quota(void)
 			continue;
 		if (!strncmp(line, "0::", 3))
 			n = sys_cpu_quota("/sys/fs/cgroup", group, true);
-		else if (strstr(line, ":cpu:") || strstr(line, ":cpu,") || strstr(line, ",cpu:") || strstr(line, ",cpu,"))
+		else if (strstr(line, ":cpu:") || strstr(line, ":cpu,") || strstr(line, ",cpu:") ||
+			 strstr(line, ",cpu,"))
 			n = sys_cpu_quota("/sys/fs/cgroup/cpu", group, false);
 		else
 			continue;

@@ -12,14 +12,17 @@
 #include <sched.h>
 #include <stdbool.h>
 
-/* The affinity mask of the calling thread, as a sorted list; @cpus may be NULL. Return: how many, or -errno. */
+/* The affinity mask of the calling thread, as a sorted list; @cpus may be NULL. Return: how many,
+ * or -errno. */
 int sys_cpu_list(int *cpus, int max);
 /* min(affinity mask, cgroup quota rounded up), at least 1. */
 int sys_cpu_count(void);
 /*
- * sys_cpu_quota() - the tightest quota of @group and of those above it, in the hierarchy mounted at @mount
+ * sys_cpu_quota() - the tightest quota of @group and of those above it, in the hierarchy mounted at
+ * @mount
  *
- * @group as /proc/self/cgroup has it: "/", "/a/b". Return: CPUs rounded up; 0: none, or none to be seen.
+ * @group as /proc/self/cgroup has it: "/", "/a/b". Return: CPUs rounded up; 0: none, or none to be
+ * seen.
  */
 int sys_cpu_quota(const char *mount, const char *group, bool v2);
 /* Pins the calling thread to @cpu. -EINVAL where the mask or a cpuset forbids it. */

@@ -10,7 +10,8 @@
 
 #include "sys/mem.h"
 
-#define STACK (64u * 1024) /* an AVX-512 frame alone takes more than MINSIGSTKSZ; untouched pages cost nothing */
+/* an AVX-512 frame alone takes more than MINSIGSTKSZ; untouched pages cost nothing */
+#define STACK (64u * 1024)
 
 static void (*looker)(const void *addr);
 static struct sigaction before_segv, before_bus;
@@ -29,7 +30,8 @@ static void fault(int sig, siginfo_t *info, void *context)
 	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
 		before->sa_handler(sig);
 	else
-		sigaction(sig, before, NULL); /* the instruction faults again, and this time nobody looks */
+		/* the instruction faults again, and this time nobody looks */
+		sigaction(sig, before, NULL);
 }
 
 static void install(void)

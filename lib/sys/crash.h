@@ -2,14 +2,16 @@
 /*
  * crash: a look at a memory fault before the process dies of it
  *
- * Installed only where a user asks for it. Whatever the action for SIGSEGV and SIGBUS was before still
- * happens afterwards: another handler, or the default with its core dump, at the very instruction.
+ * Installed only where a user asks for it. Whatever the action for SIGSEGV and SIGBUS was before
+ * still happens afterwards: another handler, or the default with its core dump, at the very
+ * instruction.
  */
 #ifndef SYS_CRASH_H
 #define SYS_CRASH_H
 
 /*
- * sys_crash_watch() - @look(address) at each fault of any thread; the first call of a process counts
+ * sys_crash_watch() - @look(address) at each fault of any thread; the first call of a process
+ * counts
  *
  * @look runs in a signal handler: only what is async-signal-safe (signal-safety(7)).
  * Return: 0 or what sigaction(2) says.

@@ -50,7 +50,8 @@ static int ask(int fd, int family, unsigned port, uint32_t seq)
 	return send(fd, &m, sizeof m, 0) == (ssize_t)sizeof m ? 0 : -errno;
 }
 
-static void tell(const struct nlmsghdr *h, unsigned port, void (*fn)(void *, const struct sys_listener *), void *arg)
+static void tell(const struct nlmsghdr *h, unsigned port,
+		 void (*fn)(void *, const struct sys_listener *), void *arg)
 {
 	const struct inet_diag_msg *d = NLMSG_DATA(h);
 	struct sys_listener l = {
@@ -64,8 +65,10 @@ static void tell(const struct nlmsghdr *h, unsigned port, void (*fn)(void *, con
 		fn(arg, &l);
 }
 
-/* One datagram of the answer; what is left of the answer to another question is passed over. 1: there is more. */
-static int take(const char *buf, size_t n, unsigned port, uint32_t seq, void (*fn)(void *, const struct sys_listener *), void *arg)
+/* One datagram of the answer; what is left of the answer to another question is passed over. 1:
+ * there is more. */
+static int take(const char *buf, size_t n, unsigned port, uint32_t seq,
+		void (*fn)(void *, const struct sys_listener *), void *arg)
 {
 	const struct nlmsghdr *h;
 
@@ -81,7 +84,8 @@ static int take(const char *buf, size_t n, unsigned port, uint32_t seq, void (*f
 	return 1;
 }
 
-int sys_diag_listeners(int fd, int family, unsigned port, void (*fn)(void *arg, const struct sys_listener *l), void *arg)
+int sys_diag_listeners(int fd, int family, unsigned port,
+		       void (*fn)(void *arg, const struct sys_listener *l), void *arg)
 {
 	static _Atomic(uint32_t) questions;
 	_Alignas(struct nlmsghdr) char buf[16384];

@@ -19,6 +19,7 @@ struct sys_listener {
 
 int sys_diag_open(int *ret_fd);
 /* Calls fn for each TCP listener of @family on @port. 0 or -errno. */
-int sys_diag_listeners(int fd, int family, unsigned port, void (*fn)(void *arg, const struct sys_listener *l), void *arg);
+int sys_diag_listeners(int fd, int family, unsigned port,
+		       void (*fn)(void *arg, const struct sys_listener *l), void *arg);
 
 #endif

@@ -48,12 +48,14 @@ int sys_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout_ms)
 
 	SYS_FAULT(epoll_wait);
 	/* epoll_pwait without a mask: aarch64 has no epoll_wait. */
-	n = (int)RAW_CALL(epoll_wait(ep, ev, max, timeout_ms), __NR_epoll_pwait, ep, ev, max, timeout_ms, 0, 8);
+	n = (int)RAW_CALL(epoll_wait(ep, ev, max, timeout_ms), __NR_epoll_pwait, ep, ev, max,
+			  timeout_ms, 0, 8);
 	/*
 	 * A process that was stopped and goes on gets EINTR, and its timers are over: what has come
 	 * meanwhile is to be seen before they are judged. Without a timeout there is no second one.
 	 */
 	if (n == -EINTR)
-		n = (int)RAW_CALL(epoll_wait(ep, ev, max, 0), __NR_epoll_pwait, ep, ev, max, 0, 0, 8);
+		n = (int)RAW_CALL(epoll_wait(ep, ev, max, 0), __NR_epoll_pwait, ep, ev, max, 0, 0,
+				  8);
 	return n == -EINTR ? 0 : n;
 }

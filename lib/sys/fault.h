@@ -7,18 +7,20 @@
 #ifndef SYS_FAULT_H
 #define SYS_FAULT_H
 
+/* clang-format off */
 #define SYS_CALLS(X) \
 	X(read) X(readv) X(recv) X(write) X(writev) X(send) X(sendmsg) X(sendfile) X(close) \
 	X(socket) X(bind) X(listen) X(accept4) X(connect) X(shutdown) X(setsockopt) X(getsockopt) \
 	X(getsockname) X(getpeername) X(ioctl) X(socketpair) X(epoll_create) X(epoll_ctl) X(epoll_wait) \
 	X(eventfd) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) X(thread) X(fs) X(bpf) \
 	X(diag)
+/* clang-format on */
 
 enum sys_call {
 #define NP_ROW(name) SYS_##name,
 	SYS_CALLS(NP_ROW)
 #undef NP_ROW
-	SYS_CALL_MAX
+		SYS_CALL_MAX
 };
 
 #ifdef NP_FAULT
@@ -31,11 +33,11 @@ unsigned sys_fault_calls(enum sys_call which);
 int sys_fault_hit(enum sys_call which);
 int sys_fault(enum sys_call which);
 const char *sys_fault_name(enum sys_call which);
-#define SYS_FAULT(which)                              \
-	do {                                          \
-		int fault_ = sys_fault(SYS_##which);  \
-		if (fault_)                           \
-			return fault_;                \
+#define SYS_FAULT(which)                             \
+	do {                                         \
+		int fault_ = sys_fault(SYS_##which); \
+		if (fault_)                          \
+			return fault_;               \
 	} while (0)
 #else
 #define SYS_FAULT(which) ((void)0)

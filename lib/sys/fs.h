@@ -21,14 +21,18 @@ int sys_mkdir_at(int at, const char *name, mode_t mode);
 int sys_unlink_at(int at, const char *name, bool dir);
 /* -EEXIST where @to exists; never replaces. */
 int sys_rename_new_at(int at, const char *from, const char *to);
-/* Both exist, and have each other's name afterwards. -EINVAL: not on this kernel and file system. */
+/*
+ * Both exist, and have each other's name afterwards. -EINVAL: not on this kernel and file system.
+ */
 int sys_rename_swap_at(int at, const char *a, const char *b);
-/* gid (gid_t)-1: leave it. The second steps through a symbolic link: for folders that are ours alone. */
+/* gid (gid_t)-1: leave it. The second steps through a symbolic link: for folders that are ours
+ * alone. */
 int sys_set_access(int fd, mode_t mode, gid_t gid);
 int sys_set_access_at(int at, const char *name, mode_t mode, gid_t gid);
 /* The file system's magic number (fstatfs(2)); also of an O_PATH descriptor. */
 int sys_fs_magic(int fd, long *ret);
-/* Takes *fd. Calls fn for each name but "." and ".."; nonzero from it ends the walk and is returned. */
+/* Takes *fd. Calls fn for each name but "." and ".."; nonzero from it ends the walk and is
+ * returned. */
 int sys_dir_each(int *fd, int (*fn)(void *arg, const char *name), void *arg);
 int sys_unlink(const char *path);
 int sys_lstat(const char *path, struct stat *ret);
@@ -37,8 +41,8 @@ int sys_exists(const char *path);
 /*
  * sys_open_lock() - a file for sys_lock(), made with mode 0600 where there is none
  *
- * O_CREAT on a file that is there fails for root in a sticky folder (fs.protected_regular), so it is not
- * asked for then. A symlink is -ELOOP, what is no regular file -EINVAL.
+ * O_CREAT on a file that is there fails for root in a sticky folder (fs.protected_regular), so it
+ * is not asked for then. A symlink is -ELOOP, what is no regular file -EINVAL.
  */
 int sys_open_lock(const char *path, int *ret_fd);
 int sys_dup(int fd, int *ret_fd);

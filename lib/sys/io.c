@@ -10,13 +10,13 @@
 #include "sys/fault.h"
 #include "sys/raw.h"
 
-#define RETRY(call)                                      \
-	({                                               \
-		ssize_t r_;                              \
-		do                                       \
-			r_ = (call);                     \
-		while (r_ < 0 && errno == EINTR);        \
-		r_ < 0 ? -(ssize_t)errno : r_;           \
+#define RETRY(call)                               \
+	({                                        \
+		ssize_t r_;                       \
+		do                                \
+			r_ = (call);              \
+		while (r_ < 0 && errno == EINTR); \
+		r_ < 0 ? -(ssize_t)errno : r_;    \
 	})
 
 ssize_t sys_read(int fd, void *p, size_t n)

@@ -24,9 +24,12 @@ ssize_t sys_send(int fd, const void *p, size_t n, int flags);
 ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags);
 ssize_t sys_sendfile(int out, int in, off_t *off, size_t n);
 
-/* A look at what is so now: never waits. Return: how many of them have something to say, or -errno. */
+/*
+ * A look at what is so now: never waits. Return: how many of them have something to say, or -errno.
+ */
 int sys_poll_now(struct pollfd *fds, unsigned n);
-/* Until @fd can be read, or @ms have passed: 0 in both cases. -EINTR, which is not retried: a signal handler ran. */
+/* Until @fd can be read, or @ms have passed: 0 in both cases. -EINTR, which is not retried: a
+ * signal handler ran. */
 int sys_wait_readable(int fd, int ms);
 
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* lock: flock(2) knows no deadline and does not tell whose the lock is: it is tried again, and /proc/locks is asked. */
+/* lock: flock(2) knows no deadline and does not tell whose the lock is: it is tried again, and
+ * /proc/locks is asked. */
 #include "sys/lock.h"
 
 #include <errno.h>
@@ -56,8 +57,10 @@ void sys_lock_holder(int fd, struct sys_holder *ret)
 	if (!f)
 		return;
 	while (!ret->pid && fgets(line, sizeof line, f))
-		if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%llu", &pid, &major, &minor, &ino) == 4 &&
-		    major == major(st.st_dev) && minor == minor(st.st_dev) && ino == st.st_ino && pid > 0)
+		if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%llu", &pid, &major, &minor, &ino) ==
+			    4 &&
+		    major == major(st.st_dev) && minor == minor(st.st_dev) && ino == st.st_ino &&
+		    pid > 0)
 			ret->pid = pid;
 	fclose(f);
 	if (ret->pid)
@@ -89,7 +92,9 @@ int sys_unlock(int fd)
 
 void sys_holder_format(const struct sys_holder *h, char *dst, size_t cap)
 {
-	const char *how = h->state == 'T' || h->state == 't' ? ", stopped" : h->state == 'Z' || h->state == 'X' ? ", dead" : "";
+	const char *how = h->state == 'T' || h->state == 't' ? ", stopped" :
+			  h->state == 'Z' || h->state == 'X' ? ", dead" :
+							       "";
 
 	if (!h->pid)
 		snprintf(dst, cap, "a process that cannot be seen from here");

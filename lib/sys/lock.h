@@ -2,9 +2,9 @@
 /*
  * lock: an exclusive lock on an open folder, and the process that has it
  *
- * flock(2): it belongs to the open description, so that the kernel drops it however its holder ends. A stopped
- * holder keeps it, and so does a child that inherited the description: every wait has an end, and tells whose lock
- * it was.
+ * flock(2): it belongs to the open description, so that the kernel drops it however its holder
+ * ends. A stopped holder keeps it, and so does a child that inherited the description: every wait
+ * has an end, and tells whose lock it was.
  */
 #ifndef SYS_LOCK_H
 #define SYS_LOCK_H
@@ -14,15 +14,17 @@
 #include <sys/types.h>
 
 struct sys_holder {
-	pid_t pid;      /* that took the lock; 0: not to be seen from this PID namespace, or gone meanwhile */
-	char name[32];  /* of its program, printable; "" unknown */
-	char state;     /* as ps(1) has it: 'T' is stopped; 0 unknown, or the process is gone */
+	/* that took the lock; 0: not to be seen from this PID namespace, or gone meanwhile */
+	pid_t pid;
+	char name[32]; /* of its program, printable; "" unknown */
+	char state;    /* as ps(1) has it: 'T' is stopped; 0 unknown, or the process is gone */
 };
 
 /*
  * sys_lock() - take the lock on the folder open as @fd
  *
- * Waits until @until_ns of sys_clock_ns(); 0, or a time that is past: one try, which never waits. Thread: any.
+ * Waits until @until_ns of sys_clock_ns(); 0, or a time that is past: one try, which never waits.
+ * Thread: any.
  * Return: 0; -EAGAIN while another has it: *ret_holder (may be NULL) is set then; -EBADF, -ENOLCK.
  */
 int sys_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder);

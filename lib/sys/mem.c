@@ -24,7 +24,8 @@ static int map(size_t n, int prot, int flags, int fd, size_t off, void **ret)
 
 int sys_mem_map(size_t n, void **ret)
 {
-	return map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, ret);
+	return map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+		   ret);
 }
 
 int sys_mem_map_fd(int fd, size_t n, int prot, void **ret)
@@ -56,8 +57,9 @@ int sys_mem_advise(void *p, size_t n, int advice)
 }
 
 /*
- * The kernel's own sigprocmask(2), not glibc's, which looks at the set itself: a call that reads from where
- * it is told to. Whatever is there blocks signals between two calls, and nothing in fresh memory.
+ * The kernel's own sigprocmask(2), not glibc's, which looks at the set itself: a call that reads
+ * from where it is told to. Whatever is there blocks signals between two calls, and nothing in
+ * fresh memory.
  */
 bool sys_mem_readable(const void *p)
 {

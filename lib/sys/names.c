@@ -74,7 +74,9 @@ int names_lookup(const char *network, const char *address, struct addr **ret)
 	r = addr_split(address, host, sizeof host, &n);
 	if (r < 0)
 		return r;
-	hints.ai_family = !strcmp(network, "tcp4") ? AF_INET : !strcmp(network, "tcp6") ? AF_INET6 : AF_UNSPEC;
+	hints.ai_family = !strcmp(network, "tcp4") ? AF_INET :
+			  !strcmp(network, "tcp6") ? AF_INET6 :
+						     AF_UNSPEC;
 	snprintf(port, sizeof port, "%d", n);
 	r = getaddrinfo(host, port, &hints, &list);
 	if (r)

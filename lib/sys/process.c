@@ -96,7 +96,8 @@ int sys_process_socket(pid_t pid, uint64_t inode, int *ret_fd)
 /* ------------------------------------------------------------------ every process */
 
 /*
- * The numbers of @proc, outermost first: that of the namespace whose /proc it is, then one for each namespace inside it.
+ * The numbers of @proc, outermost first: that of the namespace whose /proc it is, then one for each
+ * namespace inside it.
  * Return: how many, at most @max.
  */
 static int process_numbers(const char *proc, pid_t *dst, int max)
@@ -128,8 +129,8 @@ static int process_numbers(const char *proc, pid_t *dst, int max)
 #define DEEPEST 33 /* PID namespaces nest 32 deep */
 
 /*
- * The number that pidfd_open(2) takes for the process which /proc has as @proc: /proc may be of a namespace around
- * ours, as it is after `unshare --pid` alone. 0: it has none here.
+ * The number that pidfd_open(2) takes for the process which /proc has as @proc: /proc may be of a
+ * namespace around ours, as it is after `unshare --pid` alone. 0: it has none here.
  */
 static pid_t process_number_here(const char *proc)
 {

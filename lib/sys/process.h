@@ -2,9 +2,9 @@
 /*
  * process: another process's socket, as a descriptor of our own
  *
- * A reader would get wrong: a process's number means something in its own PID namespace, and in those around it
- * another one; from a namespace beside it the process cannot be named at all. What is the same everywhere is the
- * socket's inode.
+ * A reader would get wrong: a process's number means something in its own PID namespace, and in
+ * those around it another one; from a namespace beside it the process cannot be named at all. What
+ * is the same everywhere is the socket's inode.
  *
  * pidfd_getfd(2), Linux 5.6, asks for the rights that ptrace(2) asks for: root has them, and in
  * general who is the same user.
@@ -27,9 +27,10 @@ int sys_process_socket(pid_t pid, uint64_t inode, int *ret_fd);
 /*
  * sys_process_find_socket() - the same of whatever process has it
  *
- * Reads the descriptors of every process in /proc, which takes milliseconds, or longer where there are very many.
- * Return: 0, *ret_pid is set; -ENOENT: no process that this one can see and duplicate from has it; -EACCES: nor does
- * one that could be looked into, and there are others; -EPERM, -ENOSYS.
+ * Reads the descriptors of every process in /proc, which takes milliseconds, or longer where there
+ * are very many.
+ * Return: 0, *ret_pid is set; -ENOENT: no process that this one can see and duplicate from has it;
+ * -EACCES: nor does one that could be looked into, and there are others; -EPERM, -ENOSYS.
  */
 int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd);
 

@@ -27,7 +27,7 @@
 struct query {
 	ares_channel channel;
 	int ep;
-	int family;   /* of the question under way: AF_UNSPEC is both */
+	int family; /* of the question under way: AF_UNSPEC is both */
 	int port;
 	int status;   /* ARES_*, of the last question */
 	int error;    /* of a system call: why there was no answer */
@@ -61,14 +61,13 @@ static int query_close_socket(ares_socket_t fd, void *arg)
 	return close(fd);
 }
 
-static int query_connect(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t len,
-			 void *arg)
+static int query_connect(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t len, void *arg)
 {
 	return connect(fd, sa, len);
 }
 
-static ares_ssize_t query_recv(ares_socket_t fd, void *p, size_t n, int flags, struct sockaddr *from,
-			       ares_socklen_t *len, void *arg)
+static ares_ssize_t query_recv(ares_socket_t fd, void *p, size_t n, int flags,
+			       struct sockaddr *from, ares_socklen_t *len, void *arg)
 {
 	return recvfrom(fd, p, n, flags, from, len);
 }
@@ -175,8 +174,9 @@ static int query_channel(struct query *q, struct names_conf *c)
 	pthread_once(&once, query_library_init);
 	r = query_library;
 	if (r == ARES_SUCCESS)
-		r = ares_init_options(&q->channel, &o, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-				      ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+		r = ares_init_options(&q->channel, &o,
+				      ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+					      ARES_OPT_SOCK_STATE_CB);
 	if (r != ARES_SUCCESS)
 		return r == ARES_ENOMEM ? -ENOMEM : -NP_ERESOLVEAGAIN;
 	ares_set_socket_functions(q->channel, &query_sockets, q);
@@ -214,7 +214,8 @@ int query_open(const char *network, const char *address, struct query **ret)
 		return r;
 	}
 	query_ask(q, !strcmp(network, "tcp4") ? AF_INET :
-		     !strcmp(network, "tcp6") ? AF_INET6 : AF_UNSPEC);
+		     !strcmp(network, "tcp6") ? AF_INET6 :
+						AF_UNSPEC);
 	query_ask_again(q);
 	*ret = q;
 	return 0;
@@ -250,8 +251,7 @@ void query_step(struct query *q)
 		bool in = ev[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP);
 		bool out = ev[i].events & EPOLLOUT;
 
-		ares_process_fd(q->channel, in ? fd : ARES_SOCKET_BAD,
-				out ? fd : ARES_SOCKET_BAD);
+		ares_process_fd(q->channel, in ? fd : ARES_SOCKET_BAD, out ? fd : ARES_SOCKET_BAD);
 	}
 	if (n <= 0)
 		ares_process_fd(q->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* timeouts */

@@ -29,7 +29,10 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 	register long r9 __asm__("r9") = f;
 	long r = nr;
 
-	__asm__ volatile("syscall" : "+a"(r) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	__asm__ volatile("syscall"
+			 : "+a"(r)
+			 : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
 	return r;
 }
 #define RAW 1
@@ -44,7 +47,10 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 	register long x4 __asm__("x4") = e;
 	register long x5 __asm__("x5") = f;
 
-	__asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	__asm__ volatile("svc #0"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
 	return x0;
 }
 #define RAW 1
@@ -55,10 +61,10 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 #define RAW_CALL(wrapper, nr, a, b, c, d, e, f) \
 	raw6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #else
-#define RAW_CALL(wrapper, nr, a, b, c, d, e, f)  \
-	({                                       \
-		long raw_ = (wrapper);           \
-		raw_ < 0 ? -(long)errno : raw_;  \
+#define RAW_CALL(wrapper, nr, a, b, c, d, e, f) \
+	({                                      \
+		long raw_ = (wrapper);          \
+		raw_ < 0 ? -(long)errno : raw_; \
 	})
 #endif
 

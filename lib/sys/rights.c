@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define SECCOMP_FILTERED 2
-#define EVERY_UID        4294967295u /* how many the machine's own user namespace maps, from 0 to 0 */
+/* how many the machine's own user namespace maps, from 0 to 0 */
+#define EVERY_UID        4294967295u
 
 static bool rights_of_thread(struct sys_rights *ret)
 {
@@ -39,7 +40,8 @@ static bool rights_in_user_ns(void)
 
 	if (!f)
 		return false; /* built without user namespaces */
-	own = fscanf(f, "%u %u %u", &inside, &outside, &n) == 3 && inside == 0 && outside == 0 && n == EVERY_UID;
+	own = fscanf(f, "%u %u %u", &inside, &outside, &n) == 3 && inside == 0 && outside == 0 &&
+	      n == EVERY_UID;
 	fclose(f);
 	return !own;
 }

@@ -6,8 +6,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,7 +55,9 @@ int sys_connect(int fd, const struct sockaddr *sa, socklen_t len)
 	SYS_FAULT(connect);
 	if (connect(fd, sa, len) == 0)
 		return 0;
-	/* connect(2): after EINTR the connection goes on being set up; a second call is EALREADY. */
+	/*
+	 * connect(2): after EINTR the connection goes on being set up; a second call is EALREADY.
+	 */
 	return errno == EINTR ? -EINPROGRESS : -errno;
 }
 
@@ -126,8 +126,9 @@ int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
 }
 
 /*
- * A TCP socket that was reset is in CLOSE, where getpeername(2) looks no further; SO_PEERNAME asks as accept4(2) does,
- * and the socket knows until it is closed. It takes no length above that of the address.
+ * A TCP socket that was reset is in CLOSE, where getpeername(2) looks no further; SO_PEERNAME asks
+ * as accept4(2) does, and the socket knows until it is closed. It takes no length above that of the
+ * address.
  */
 static int sock_peername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
@@ -173,7 +174,8 @@ int sys_accept_queue(int fd, unsigned *ret)
 	SYS_FAULT(getsockopt);
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return -errno;
-	if (len < offsetof(struct tcp_info, tcpi_unacked) + sizeof info.tcpi_unacked || info.tcpi_state != TCP_LISTEN)
+	if (len < offsetof(struct tcp_info, tcpi_unacked) + sizeof info.tcpi_unacked ||
+	    info.tcpi_state != TCP_LISTEN)
 		return -EINVAL;
 	*ret = info.tcpi_unacked;
 	return 0;

@@ -12,7 +12,9 @@
 int sys_socket(int family, int type, int *ret_fd);
 int sys_bind(int fd, const struct sockaddr *sa, socklen_t len);
 int sys_listen(int fd, int backlog);
-/* Not retried on EINTR alone: every errno of accept4(2) is the caller's to judge. @sa may be NULL. */
+/*
+ * Not retried on EINTR alone: every errno of accept4(2) is the caller's to judge. @sa may be NULL.
+ */
 int sys_accept4(int fd, struct sockaddr *sa, socklen_t *len, int *ret_fd);
 /* -EINPROGRESS is the usual answer. EINTR on connect means the same and is reported as such. */
 int sys_connect(int fd, const struct sockaddr *sa, socklen_t len);
@@ -30,7 +32,8 @@ int sys_getpeername(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 int sys_peer_addr(int fd, struct sockaddr_storage *ret, socklen_t *ret_len);
 /* How many connections a listening TCP socket has for accept(2) at this moment. */
 int sys_accept_queue(int fd, unsigned *ret);
-/* net.core.somaxconn: no listener's queue is longer, but for a unix one by one. Where it cannot be read: 65535. */
+/* net.core.somaxconn: no listener's queue is longer, but for a unix one by one. Where it cannot be
+ * read: 65535. */
 unsigned sys_somaxconn(void);
 int sys_socketpair(int family, int type, int ret_fds[2]);
 int sys_set_cloexec(int fd);

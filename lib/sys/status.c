@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* status: texts and classes of the library's codes. In lib/sys because every layer speaks of them. */
+/*
+ * status: texts and classes of the library's codes. In lib/sys because every layer speaks of them.
+ */
 #include "netpoll/status.h"
 
 #include <errno.h>
@@ -50,7 +52,8 @@ bool np_err_is_timeout(int status)
 {
 	int code = status_code(status);
 
-	return code == NP_EREADTIMEOUT || code == NP_EWRITETIMEOUT || code == NP_EDIALTIMEOUT || code == ETIMEDOUT;
+	return code == NP_EREADTIMEOUT || code == NP_EWRITETIMEOUT || code == NP_EDIALTIMEOUT ||
+	       code == ETIMEDOUT;
 }
 
 bool np_err_is_closed(int status)

@@ -23,7 +23,9 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* A new thread starts with its maker's mask: so there is no moment in which it could take a signal. */
+/*
+ * A new thread starts with its maker's mask: so there is no moment in which it could take a signal.
+ */
 static int create(pthread_t *id, void *(*main)(void *), void *arg)
 {
 	sigset_t mask, old;
@@ -74,12 +76,14 @@ int sys_thread_start(struct sys_thread *t, const char *name, void (*fn)(void *),
 
 static int await_end(struct sys_thread *t, uint64_t until_ns)
 {
-	struct timespec at = { .tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u) };
+	struct timespec at = { .tv_sec = (time_t)(until_ns / 1000000000u),
+			       .tv_nsec = (long)(until_ns % 1000000000u) };
 	int r = 0;
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->ended && r == 0)
-		r = until_ns ? pthread_cond_timedwait(&t->over, &t->lock, &at) : pthread_cond_wait(&t->over, &t->lock);
+		r = until_ns ? pthread_cond_timedwait(&t->over, &t->lock, &at) :
+			       pthread_cond_wait(&t->over, &t->lock);
 	r = t->ended ? 0 : -r;
 	pthread_mutex_unlock(&t->lock);
 	return r;

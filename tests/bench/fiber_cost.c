@@ -140,7 +140,8 @@ static int ascending(const void *a, const void *b)
 static void report(const char *what, double *round)
 {
 	qsort(round, ROUNDS, sizeof *round, ascending);
-	printf("  %-46s %8.1f  (%.1f to %.1f)\n", what, round[ROUNDS / 2], round[0], round[ROUNDS - 1]);
+	printf("  %-46s %8.1f  (%.1f to %.1f)\n", what, round[ROUNDS / 2], round[0],
+	       round[ROUNDS - 1]);
 }
 
 static double ns_per_call(void (*fn)(unsigned), unsigned n)
@@ -151,7 +152,9 @@ static double ns_per_call(void (*fn)(unsigned), unsigned n)
 	return (now_ns() - start) / n;
 }
 
-/* The walk without a fiber and the walk with one in turns, so that a busy machine is busy for both. */
+/*
+ * The walk without a fiber and the walk with one in turns, so that a busy machine is busy for both.
+ */
 static void measure(const char *what, void (*plain)(unsigned), void (*fn)(unsigned), unsigned n)
 {
 	double round[ROUNDS];
@@ -170,7 +173,8 @@ static void park_fibers(unsigned n)
 	parked = realloc(parked, n * sizeof *parked);
 	must(parked, "no memory");
 	for (unsigned i = 0; i < n; i++)
-		must(fiber_run(pool, parks_for_ever, &parked[i]) == FIBER_PARKED, "a fiber did not start");
+		must(fiber_run(pool, parks_for_ever, &parked[i]) == FIBER_PARKED,
+		     "a fiber did not start");
 	spread = n;
 }
 
@@ -190,7 +194,8 @@ static void switches(void)
 	static const unsigned depths[] = { 0, 2, 4, 8 };
 	char what[64];
 
-	printf("ns, over the same calls without a fiber: median of %d rounds (min to max)\n", ROUNDS);
+	printf("ns, over the same calls without a fiber: median of %d rounds (min to max)\n",
+	       ROUNDS);
 	for (unsigned i = 0; i < sizeof depths / sizeof depths[0]; i++) {
 		depth = depths[i];
 		snprintf(what, sizeof what, "start on a pooled stack + end, %u frames deep", depth);

@@ -4,11 +4,12 @@
  *
  *   idle [CONNS]      default 10000
  *
- * The server is a process of its own: framed echo on one poller, every connection with an idle timeout,
- * keepalive and user data. Its resident memory (smaps_rollup, Rss less the file-backed and shared part) is read when it
- * serves nobody yet, when CONNS connections are idle after one request each, and again after most of
- * them have sent half of a 16 KiB frame and then the rest. What is awaited is awaited by events: an answer for each request,
- * and for the memory that it has not fallen for three seconds.
+ * The server is a process of its own: framed echo on one poller, every connection with an idle
+ * timeout, keepalive and user data. Its resident memory (smaps_rollup, Rss less the file-backed and
+ * shared part) is read when it serves nobody yet, when CONNS connections are idle after one request
+ * each, and again after most of them have sent half of a 16 KiB frame and then the rest. What is
+ * awaited is awaited by events: an answer for each request, and for the memory that it has not
+ * fallen for three seconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,9 +24,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SMALL 64u
-#define LARGE (16u << 10)
-#define BURST(n) ((n) * 8 / 9)
+#define SMALL    64u
+#define LARGE    (16u << 10)
+#define BURST(n) (8 * (n) / 9)
 
 static void die(const char *what)
 {
@@ -58,7 +59,9 @@ static int on_request(struct np_conn *c, void *arg)
 
 static void serve(int to_parent)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_connect = on_connect, .on_request = on_request };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = on_connect,
+					      .on_request = on_request };
 	struct np_pollers *pollers;
 	struct np_server *server;
 	struct sockaddr_storage sa;
@@ -67,7 +70,8 @@ static void serve(int to_parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers) < 0 ||
 	    np_server_new(pollers, &h, &sa,
-			  NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .idle_timeout_ms = 600000), &server) < 0 ||
+			  NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .idle_timeout_ms = 600000),
+			  &server) < 0 ||
 	    np_server_listen(server, "tcp4", "127.0.0.1:0") < 0 || np_server_start(server) < 0 ||
 	    np_server_addr(server, 0, &sa, &len) < 0)
 		die("server");
@@ -147,7 +151,8 @@ static long settled(pid_t pid)
 
 static void tell(const char *what, long base, long now, unsigned n)
 {
-	printf("%-44s %9ld KiB  %6.1f bytes for each connection\n", what, now / 1024, (double)(now - base) / n);
+	printf("%-44s %9ld KiB  %6.1f bytes for each connection\n", what, now / 1024,
+	       (double)(now - base) / n);
 	fflush(stdout);
 }
 

@@ -5,8 +5,8 @@
  *   lean PORT        one thread, edge-triggered, one read and one write for each wake-up
  *
  * It has no timeouts, no limits, no error reports and no buffers beyond one of 64 KiB that all
- * connections share. A partial frame stays at the front of a per-connection buffer that only exists while
- * there is one.
+ * connections share. A partial frame stays at the front of a per-connection buffer that only exists
+ * while there is one.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +27,7 @@ struct peer {
 	uint32_t skip;     /* bytes of the current frame still to come */
 	uint32_t head_len; /* bytes of the length that have arrived */
 	unsigned char head[4];
-	char *out;         /* what the kernel did not take */
+	char *out; /* what the kernel did not take */
 	size_t out_len, out_cap;
 };
 
@@ -144,7 +144,8 @@ static void accept_one(int l)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct epoll_event ev[512], e = { .events = EPOLLIN };
 	int l = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
 	socklen_t len = sizeof sa;
@@ -154,8 +155,9 @@ int main(int argc, char **argv)
 	setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	setsockopt(l, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	ep = epoll_create1(EPOLL_CLOEXEC);
-	if (l < 0 || ep < 0 || bind(l, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(l, 4096) < 0 ||
-	    epoll_ctl(ep, EPOLL_CTL_ADD, l, &e) < 0 || getsockname(l, (struct sockaddr *)&sa, &len) < 0) {
+	if (l < 0 || ep < 0 || bind(l, (struct sockaddr *)&sa, sizeof sa) < 0 ||
+	    listen(l, 4096) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, l, &e) < 0 ||
+	    getsockname(l, (struct sockaddr *)&sa, &len) < 0) {
 		perror("lean");
 		return 1;
 	}
@@ -170,7 +172,8 @@ int main(int argc, char **argv)
 			if (!p)
 				accept_one(l);
 			else if ((ev[i].events & EPOLLIN && readable(p) < 0) ||
-				 (ev[i].events & EPOLLOUT && writable(p) < 0) || ev[i].events & (EPOLLERR | EPOLLHUP))
+				 (ev[i].events & EPOLLOUT && writable(p) < 0) ||
+				 ev[i].events & (EPOLLERR | EPOLLHUP))
 				drop(p);
 		}
 	}

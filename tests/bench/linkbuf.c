@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * linkbuf: what each verb costs beside libevent's evbuffer doing the same work, and how much is copied
+ * linkbuf: what each verb costs beside libevent's evbuffer doing the same work, and how much is
+ * copied
  *
  *   linkbuf [ROUNDS]      default 101; prints Markdown
  *
- * Both libraries are linked as they are shipped, shared. The process pins itself to one CPU; within a round
- * the two take turns, each going first in every other round, and a figure is the median over the rounds. Only the
- * verbs named are timed: what they need to stand ready is prepared before. A row's work ends with nothing in
- * either buffer, so that getting and giving back memory is in it.
+ * Both libraries are linked as they are shipped, shared. The process pins itself to one CPU; within
+ * a round the two take turns, each going first in every other round, and a figure is the median
+ * over the rounds. Only the verbs named are timed: what they need to stand ready is prepared
+ * before. A row's work ends with nothing in either buffer, so that getting and giving back memory
+ * is in it.
  */
 #include <errno.h>
 #include <event2/buffer.h>
@@ -21,17 +23,18 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#define MUST(cond)                                                                 \
-	do {                                                                       \
-		if (!(cond)) {                                                     \
+#define MUST(cond)                                                                  \
+	do {                                                                        \
+		if (!(cond)) {                                                      \
 			fprintf(stderr, "linkbuf: line %d: %s\n", __LINE__, #cond); \
-			exit(1);                                                   \
-		}                                                                  \
+			exit(1);                                                    \
+		}                                                                   \
 	} while (0)
 
 static size_t n;       /* bytes a call moves */
 static unsigned count; /* calls in one measurement */
-static char *area, *data; /* n bytes, the last of them '\n', elsewhere in their page in each round */
+/* n bytes, the last of them '\n', elsewhere in their page in each round */
+static char *area, *data;
 static volatile unsigned char sink;
 
 static struct np_linkbuf *b;
@@ -190,7 +193,7 @@ static void ev_append(void)
 	}
 }
 
-/* ------------------------------------------------------------------ what stands ready, written in pieces of n */
+/* ---------------------------------------------------- what stands ready, written in pieces of n */
 
 static void np_stand(void)
 {
@@ -310,7 +313,7 @@ static void ev_slice(void)
 /* ------------------------------------------------------------------ as netpoll's own benchmarks */
 
 #define PIECE 70
-#define SIP 7
+#define SIP   7
 
 static void np_sip(void)
 {
@@ -361,11 +364,13 @@ static const struct row {
 	void (*np)(void), (*ev)(void);
 	int stands; /* the bytes are there before */
 } rows[] = {
-	{ "reserve, flush, next, release", "reserve_space, commit_space, pullup, drain", np_reserve, ev_reserve },
+	{ "reserve, flush, next, release", "reserve_space, commit_space, pullup, drain", np_reserve,
+	  ev_reserve },
 	{ "space, commit, next, release", "the same with two iovecs", np_space, ev_space },
 	{ "write, flush, next, release", "add, pullup, drain", np_write, ev_write },
 	{ "write_ref, flush, next, release", "add_reference, pullup, drain", np_ref, ev_ref },
-	{ "new, reserve, append, next, release", "reserve_space, commit_space, add_buffer, pullup, drain", np_append, ev_append },
+	{ "new, reserve, append, next, release",
+	  "reserve_space, commit_space, add_buffer, pullup, drain", np_append, ev_append },
 	{ "next, release", "pullup, drain", np_next, ev_next, 1 },
 	{ "peek", "pullup", np_peek, ev_peek, 1 },
 	{ "skip, release", "drain", np_skip, ev_skip, 1 },
@@ -376,7 +381,8 @@ static const struct row {
 #define ROWS (sizeof rows / sizeof rows[0])
 
 static const struct row fixed[] = {
-	{ "write 70 bytes, flush, ten times next 7, release", "add, ten times pullup and drain", np_sip, ev_sip },
+	{ "write 70 bytes, flush, ten times next 7, release", "add, ten times pullup and drain",
+	  np_sip, ev_sip },
 	{ "new, free", "new, free", np_new, ev_new },
 };
 
@@ -478,8 +484,9 @@ static size_t copied(void)
 #define ARRIVES 65536 /* at most, at a time */
 
 /*
- * A stream of frames of n bytes arrives in pieces of random length and is read frame by frame, as a server reads
- * it: what is missing of a frame is what it asks for, at least 16 KiB. Bytes copied for each byte that came.
+ * A stream of frames of n bytes arrives in pieces of random length and is read frame by frame, as a
+ * server reads it: what is missing of a frame is what it asks for, at least 16 KiB. Bytes copied
+ * for each byte that came.
  */
 static double copied_reading(void)
 {
@@ -524,7 +531,8 @@ static double copied_passing(void)
 		MUST(r > 0);
 		k = v[0].iov_len + (r > 1 ? v[1].iov_len : 0);
 		MUST(!np_linkbuf_commit(b, k));
-		MUST(!np_linkbuf_slice(b, k, &s) && !np_linkbuf_append(out, &s) && !np_linkbuf_flush(out));
+		MUST(!np_linkbuf_slice(b, k, &s) && !np_linkbuf_append(out, &s) &&
+		     !np_linkbuf_flush(out));
 		np_linkbuf_release(b);
 		MUST(!np_linkbuf_skip(out, k));
 		np_linkbuf_release(out);
@@ -576,10 +584,12 @@ static void header(void)
 	printf("<!-- written by make bench-linkbuf -->\n# What the verbs of a buffer cost\n\n");
 	printf("CPU: %s. Compiler: %s. libevent %s.\n", cpu, __VERSION__, event_get_version());
 	printf("Medians of %u rounds in which both take turns on one CPU; both libraries shared, as they are shipped.\n"
-	       "Each cell: our ns, evbuffer's ns, **ours / evbuffer's**. Below each row's verbs, evbuffer's.\n", rounds);
+	       "Each cell: our ns, evbuffer's ns, **ours / evbuffer's**. Below each row's verbs, evbuffer's.\n",
+	       rounds);
 }
 
-/* What four calls into a shared library cost before they do anything: the floor under a cycle of four. */
+/* What four calls into a shared library cost before they do anything: the floor under a cycle of
+ * four. */
 static void floor_row(void)
 {
 	static double v[ROUNDS_MAX];
@@ -628,13 +638,15 @@ static void fixed_table(void)
 	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
 		struct result r = measure(&fixed[i], PIECE);
 
-		printf("| %s<br>*%s* | %.1f, %.1f, **%.2f** |\n", fixed[i].name, fixed[i].evbuffer, r.np, r.ev, r.np / r.ev);
+		printf("| %s<br>*%s* | %.1f, %.1f, **%.2f** |\n", fixed[i].name, fixed[i].evbuffer,
+		       r.np, r.ev, r.np / r.ev);
 	}
 }
 
 static void copies(void)
 {
-	static const size_t frames[] = { 64, 1024, 16384, 65536, 1 << 20 }; /* and their length before them */
+	/* and their length before them */
+	static const size_t frames[] = { 64, 1024, 16384, 65536, 1 << 20 };
 	double reading, passing;
 
 	printf("\n| bytes copied for each byte moved, frames of 4 B and | read frame by frame | slice, append, out again |\n"

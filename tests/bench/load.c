@@ -5,8 +5,9 @@
  *   load ADDR:PORT CONNS BYTES DEPTH REQUESTS SERVER_PID
  *
  * CONNS connections keep DEPTH frames of BYTES payload in flight until REQUESTS answers have come.
- * Prints "requests wall_ns server_cpu_ns": the server's CPU time is the run time of all its threads by the
- * kernel's scheduler statistics, taken between warm-up (a tenth of the requests) and the end.
+ * Prints "requests wall_ns server_cpu_ns": the server's CPU time is the run time of all its threads
+ * by the kernel's scheduler statistics, taken between warm-up (a tenth of the requests) and the
+ * end.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -23,7 +24,7 @@
 
 struct flow {
 	int fd;
-	size_t sent;  /* of the batch under way */
+	size_t sent; /* of the batch under way */
 	size_t got;
 	int out_wait;
 };
@@ -91,7 +92,8 @@ static int dial(const char *host, int port)
 static void push(struct flow *f)
 {
 	while (f->sent < batch_len) {
-		ssize_t n = send(f->fd, batch + f->sent, batch_len - f->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(f->fd, batch + f->sent, batch_len - f->sent,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EAGAIN)
 			return;
@@ -195,7 +197,7 @@ int main(int argc, char **argv)
 			warm = done;
 		}
 	}
-	printf("%llu %llu %llu\n", (unsigned long long)(done - warm), (unsigned long long)(now_ns() - t0),
-	       (unsigned long long)(cpu_ns(pid) - c0));
+	printf("%llu %llu %llu\n", (unsigned long long)(done - warm),
+	       (unsigned long long)(now_ns() - t0), (unsigned long long)(cpu_ns(pid) - c0));
 	return 0;
 }

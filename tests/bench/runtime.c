@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * runtime: what it costs that a handler waits: ns for each park and wake, and bytes for each that is parked
+ * runtime: what it costs that a handler waits: ns for each park and wake, and bytes for each that
+ * is parked
  *
  *   runtime [FIBERS [CONNS]]      default 10000 and 4000
  *
- * Each time is the median of RUNS runs, in CPU time of the poller's thread, so that other work on the machine
- * counts little. A fiber that is woken goes on in the next turn, and a turn asks the kernel for events:
- * alone, a wake-up pays for a turn; among many, its share of one. Bytes are resident, anonymous and private.
+ * Each time is the median of RUNS runs, in CPU time of the poller's thread, so that other work on
+ * the machine counts little. A fiber that is woken goes on in the next turn, and a turn asks the
+ * kernel for events: alone, a wake-up pays for a turn; among many, its share of one. Bytes are
+ * resident, anonymous and private.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -185,8 +187,10 @@ static void times(unsigned n)
 	report("np_event_set() and np_event_wait() that need not park", set_and_take, &p, ROUNDS);
 	report("np_yield(): a park, a turn of the poller, a wake", yield, NULL, ROUNDS);
 	report("np_event: set, park, wake; two fibers alone", pairs, &one, 2.0 * ROUNDS);
-	report("np_event: set, park, wake; two fibers among 128", pairs, &many, 2.0 * ROUNDS * many);
-	report("np_go() and np_join() of a task that does nothing, 64 at once", go_and_join, NULL, ROUNDS / 64 * 64);
+	report("np_event: set, park, wake; two fibers among 128", pairs, &many,
+	       2.0 * ROUNDS * many);
+	report("np_go() and np_join() of a task that does nothing, 64 at once", go_and_join, NULL,
+	       ROUNDS / 64 * 64);
 	np_event_free(p.a);
 }
 
@@ -263,7 +267,8 @@ static int on_request(struct np_conn *c, void *arg)
 	return np_conn_next(c, 4, &p);
 }
 
-/* Connects; on a word from the parent sends one byte of the four that a handler wants; goes with the parent. */
+/* Connects; on a word from the parent sends one byte of the four that a handler wants; goes with
+ * the parent. */
 static void client(in_port_t port, unsigned n, int from_parent)
 {
 	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = port };
@@ -295,7 +300,9 @@ static void await_parked(void)
 
 static void connections(unsigned n)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_connect = on_connect, .on_request = on_request };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = on_connect,
+					      .on_request = on_request };
 	struct sockaddr_storage sa;
 	struct np_server *s;
 	double idle, during;
@@ -305,7 +312,8 @@ static void connections(unsigned n)
 
 	expected = n;
 	parked = 0;
-	must("np_server_new", np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s));
+	must("np_server_new",
+	     np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s));
 	must("np_server_listen", np_server_listen(s, "tcp4", "127.0.0.1:0"));
 	must("np_server_addr", np_server_addr(s, 0, &sa, &len));
 	must("np_server_start", np_server_start(s));
@@ -323,7 +331,8 @@ static void connections(unsigned n)
 		die("write", -errno);
 	await_parked();
 	during = resident();
-	printf("%-58s %8.0f bytes\n", "a handler parked in np_conn_next(), beyond its connection", (during - idle) / n);
+	printf("%-58s %8.0f bytes\n", "a handler parked in np_conn_next(), beyond its connection",
+	       (during - idle) / n);
 	close(p[1]);
 	waitpid(pid, NULL, 0);
 	must("np_server_stop", np_server_stop(s, 10000, NULL));

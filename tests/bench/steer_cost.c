@@ -2,13 +2,13 @@
 /*
  * steer_cost: what the steering program costs: to verify ("info") and to run ("ns")
  *
- * ns: BPF_PROG_TEST_RUN knows no sk_reuseport programs, so datagrams on loopback run them: eight UDP
- * sockets of one reuseport group stand on the roster and in np_socks as listeners would, and the
- * byte where TCP has its flags says SYN. The kernel's own clock (bpf_stats) brackets each run; an
- * empty program in the same place, measured in the same round, is subtracted. Everything is hot. Machines differ by
- * more than policies do, and one machine from hour to hour: "over bare" is the multiple of a program, likewise in the
- * same round, that selects one socket and knows nothing.
- * At level 4 the loads are those of real listeners' fields; what a UDP socket has there is no queue.
+ * ns: BPF_PROG_TEST_RUN knows no sk_reuseport programs, so datagrams on loopback run them: eight
+ * UDP sockets of one reuseport group stand on the roster and in np_socks as listeners would, and
+ * the byte where TCP has its flags says SYN. The kernel's own clock (bpf_stats) brackets each run;
+ * an empty program in the same place, measured in the same round, is subtracted. Everything is hot.
+ * Machines differ by more than policies do, and one machine from hour to hour: "over bare" is the
+ * multiple of a program, likewise in the same round, that selects one socket and knows nothing. At
+ * level 4 the loads are those of real listeners' fields; what a UDP socket has there is no queue.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -138,9 +138,10 @@ static void print_info(void)
 		memset(log, 0, sizeof log);
 		s = load(levels[l].level, log, sizeof log);
 		i = info_of(bpf_program__fd(s.prog));
-		printf("%-16s %10zu %10u %10u %10s %10u %8u\n", levels[l].name, bpf_program__insn_cnt(s.prog),
-		       figure(log, "processed "), figure(log, "total_states "), stack_of(log),
-		       i.xlated_prog_len, i.jited_prog_len);
+		printf("%-16s %10zu %10u %10u %10s %10u %8u\n", levels[l].name,
+		       bpf_program__insn_cnt(s.prog), figure(log, "processed "),
+		       figure(log, "total_states "), stack_of(log), i.xlated_prog_len,
+		       i.jited_prog_len);
 		unload(&s);
 	}
 }
@@ -163,7 +164,10 @@ static int bare_program(int socks)
 {
 	const struct bpf_insn insns[] = {
 		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10, .off = -4, .imm = 0 },
-		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_2, .src_reg = BPF_PSEUDO_MAP_FD, .imm = socks },
+		{ .code = BPF_LD | BPF_DW | BPF_IMM,
+		  .dst_reg = BPF_REG_2,
+		  .src_reg = BPF_PSEUDO_MAP_FD,
+		  .imm = socks },
 		{ 0 },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_3, .src_reg = BPF_REG_10 },
 		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_3, .imm = -4 },
@@ -172,7 +176,8 @@ static int bare_program(int socks)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = SK_PASS },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_SK_REUSEPORT, "bare", "GPL", insns, sizeof insns / sizeof insns[0], NULL);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SK_REUSEPORT, "bare", "GPL", insns,
+			       sizeof insns / sizeof insns[0], NULL);
 
 	if (fd < 0)
 		die("the bare program does not load: %s", strerror(-fd));
@@ -232,7 +237,8 @@ static double measure(int prog, const int *senders)
 	struct bpf_prog_info a = info_of(prog), b;
 
 	for (int i = 0; i < RUNS; i++)
-		if (send(senders[i % FLOWS], payload, sizeof payload, 0) < 0 && errno != ECONNREFUSED)
+		if (send(senders[i % FLOWS], payload, sizeof payload, 0) < 0 &&
+		    errno != ECONNREFUSED)
 			die("send: %s", strerror(errno));
 	b = info_of(prog);
 	if (b.run_cnt - a.run_cnt < RUNS)
@@ -271,7 +277,11 @@ static const struct subject {
 
 static void prepare(const struct subject_bpf *s, const struct subject *t)
 {
-	struct np_config c = { .abi = NP_STEER_ABI, .policy = t->policy, .hang_ms = 60000, .bound = 150, .spill = 200 };
+	struct np_config c = { .abi = NP_STEER_ABI,
+			       .policy = t->policy,
+			       .hang_ms = 60000,
+			       .bound = 150,
+			       .spill = 200 };
 	static const struct np_service_ctl all = { .set = { (1u << WORKERS) - 1 } };
 	static struct np_table table;
 	struct np_worker_line line = { 0 };
@@ -327,7 +337,8 @@ static void check_steered(const struct subject_bpf *s)
 
 static void print_ns(void)
 {
-	static double net[SUBJECTS][ROUNDS], over[SUBJECTS][ROUNDS], bare_net[ROUNDS], gross[ROUNDS];
+	static double net[SUBJECTS][ROUNDS], over[SUBJECTS][ROUNDS], bare_net[ROUNDS],
+		gross[ROUNDS];
 	int socks[WORKERS], empty = empty_program(), senders[FLOWS], r;
 	struct sockaddr_in in = place();
 	struct utsname u;
@@ -350,7 +361,8 @@ static void print_ns(void)
 	for (int round = 0; round < ROUNDS; round++)
 		for (unsigned i = 0; i < SUBJECTS; i++) {
 			struct subject_bpf s = load(subjects[i].level, NULL, 0);
-			int prog = bpf_program__fd(s.prog), bare = bare_program(map_of(&s, "np_socks"));
+			int prog = bpf_program__fd(s.prog),
+			    bare = bare_program(map_of(&s, "np_socks"));
 			double base;
 
 			place_workers(&s, socks);
@@ -369,14 +381,15 @@ static void print_ns(void)
 				close(socks[w]);
 			unload(&s);
 		}
-	printf("%-20s %8s %8s %8s %10s\n", "ns/run net of empty", "median", "min", "max", "over bare");
+	printf("%-20s %8s %8s %8s %10s\n", "ns/run net of empty", "median", "min", "max",
+	       "over bare");
 	for (unsigned i = 0; i < SUBJECTS; i++)
 		print_row(subjects[i].what, net[i], over[i]);
 	print_row("(bare select)", bare_net, NULL);
 	print_row("(empty, gross)", gross, NULL);
 	uname(&u);
-	printf("%s %s, %s; %d workers, %d rounds of %d runs on one CPU; kernel's bpf_stats around each run\n", u.sysname,
-	       u.release, u.machine, WORKERS, ROUNDS, RUNS);
+	printf("%s %s, %s; %d workers, %d rounds of %d runs on one CPU; kernel's bpf_stats around each run\n",
+	       u.sysname, u.release, u.machine, WORKERS, ROUNDS, RUNS);
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,9 @@
 #include "support/serve.h"
 #include "support/test.h"
 
-/* A request and an answer: 4 bytes of length, header included, 8 of the number, then what is asked. */
+/*
+ * A request and an answer: 4 bytes of length, header included, 8 of the number, then what is asked.
+ */
 #define HEAD 12
 
 static struct np_channel *channel;

@@ -61,7 +61,9 @@ static int echo_in_connect(struct np_conn *c, void *arg)
 
 START_TEST(on_connect_may_talk_for_as_long_as_it_likes_and_ends_with_the_peer)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_connect = echo_in_connect, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = echo_in_connect,
+					      .on_close = on_close };
 	char back;
 	int fd;
 
@@ -145,11 +147,14 @@ static void free_the_event(struct np_conn *c, void *arg)
 	saw.closes++;
 }
 
-/* Data set in on_connect is there, and the request that waits is told at once, not when it would have ended. */
+/* Data set in on_connect is there, and the request that waits is told at once, not when it would
+ * have ended. */
 START_TEST(on_disconnect_of_a_hundred_peers_cancels_their_requests)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_connect = make_an_event,
-					      .on_request = wait_for_the_event, .on_disconnect = set_the_event,
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = make_an_event,
+					      .on_request = wait_for_the_event,
+					      .on_disconnect = set_the_event,
 					      .on_close = free_the_event };
 	int fd[PEERS];
 
@@ -191,7 +196,9 @@ static int keep_it(struct np_conn *c, void *arg)
 /* netpoll set after the data had come, and never called. */
 START_TEST(on_request_set_while_input_waits_is_called_at_once)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_connect = keep_it, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = keep_it,
+					      .on_close = on_close };
 	int fd;
 
 	given(&h);
@@ -215,7 +222,9 @@ static int hand_over(struct np_conn *c, void *arg)
 
 START_TEST(on_request_set_by_itself_takes_the_rest_of_the_input)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = hand_over, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = hand_over,
+					      .on_close = on_close };
 	int fd;
 
 	given(&h);
@@ -258,7 +267,9 @@ static int write_after_close(struct np_conn *c, void *arg)
 
 START_TEST(after_close_every_verb_that_writes_or_waits_returns_its_code)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = write_after_close, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = write_after_close,
+					      .on_close = on_close };
 	int fd;
 
 	given(&h);
@@ -285,7 +296,9 @@ static int wait_for_four(struct np_conn *c, void *arg)
 
 START_TEST(a_read_that_waits_gets_the_bytes_that_came_with_the_close)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = wait_for_four, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = wait_for_four,
+					      .on_close = on_close };
 	int fd;
 
 	given(&h);
@@ -369,7 +382,8 @@ static int take_one(struct np_conn *c, void *arg)
 	return 0;
 }
 
-/* A release build puts the release off until there is a block's worth: not while reading waits for it. */
+/* A release build puts the release off until there is a block's worth: not while reading waits for
+ * it. */
 START_TEST(who_takes_a_little_of_a_full_input_is_called_when_that_much_came)
 {
 	static char bytes[300];

@@ -42,7 +42,9 @@ static void given(int (*on_request)(struct np_conn *, void *))
 {
 	static struct np_handlers h;
 
-	h = (struct np_handlers){ .sz = sizeof h, .on_request = on_request, .on_close = on_close,
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_request = on_request,
+				  .on_close = on_close,
 				  .on_disconnect = on_disconnect };
 	saw.result = NOTHING;
 	serve(1, &h, NULL, NULL);
@@ -258,7 +260,6 @@ START_TEST(a_handler_that_consumes_nothing_is_called_again_only_for_new_bytes)
 END_TEST
 
 /* ------------------------------------------------------------------ two at once */
-
 
 static void read_too(struct np_conn *c, void *arg)
 {
@@ -553,7 +554,8 @@ START_TEST(input_nobody_reads_stops_at_the_watermark)
 	fd = serve_connect(0);
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	/* Until neither side's kernel nor our buffer takes any more for a while. */
-	for (struct pollfd p = { .fd = fd, .events = POLLOUT }; poll(&p, 1, 300) == 1 && sent < 256 << 20;) {
+	for (struct pollfd p = { .fd = fd, .events = POLLOUT };
+	     poll(&p, 1, 300) == 1 && sent < 256 << 20;) {
 		n = send(fd, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n > 0)
 			sent += (int)n;
@@ -631,7 +633,9 @@ static int replace_handler(struct np_conn *c, void *arg)
 
 START_TEST(set_on_request_inside_on_connect_takes_effect)
 {
-	struct np_handlers h = { .sz = sizeof h, .on_connect = replace_handler, .on_request = leave_it,
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_connect = replace_handler,
+				 .on_request = leave_it,
 				 .on_close = on_close };
 	int fd;
 
@@ -676,8 +680,11 @@ static int refuse(struct np_conn *c, void *arg)
 
 START_TEST(a_connection_refused_by_on_prepare_gets_no_further_callback)
 {
-	struct np_handlers h = { .sz = sizeof h, .on_prepare = refuse, .on_connect = speak_first,
-				 .on_disconnect = on_disconnect, .on_close = on_close };
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_prepare = refuse,
+				 .on_connect = speak_first,
+				 .on_disconnect = on_disconnect,
+				 .on_close = on_close };
 	int fd;
 
 	serve(1, &h, NULL, NULL);
@@ -701,7 +708,9 @@ static int wait_in_connect(struct np_conn *c, void *arg)
 
 START_TEST(on_disconnect_never_comes_before_on_connect_has_ended)
 {
-	struct np_handlers h = { .sz = sizeof h, .on_connect = wait_in_connect, .on_disconnect = on_disconnect,
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_connect = wait_in_connect,
+				 .on_disconnect = on_disconnect,
 				 .on_close = on_close };
 	int fd;
 
@@ -754,7 +763,8 @@ static int detach(struct np_conn *c, void *arg)
 	if (np_conn_skip(c, 1) < 0)
 		return -1;
 	r = np_conn_detach(c, &fd, &in);
-	if (r == 0 && in && np_linkbuf_len(in) == 4 && np_linkbuf_next(in, 4, &p) == 0 && !memcmp(p, "rest", 4))
+	if (r == 0 && in && np_linkbuf_len(in) == 4 && np_linkbuf_next(in, 4, &p) == 0 &&
+	    !memcmp(p, "rest", 4))
 		r = (int)write(fd, "mine", 4);
 	np_linkbuf_free(in);
 	close(fd);

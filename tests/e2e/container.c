@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * container: workers in PID namespaces of their own are watched like any other, where somebody can see them
+ * container: workers in PID namespaces of their own are watched like any other, where somebody can
+ * see them
  *
  * In its namespace each such server is process 1; to the test it has another number.
  */
@@ -26,7 +27,8 @@ static struct np_steer_worker_info info_of(unsigned worker)
 	struct np_steer_worker_info i = { .sz = sizeof i };
 	struct np_steer *s;
 
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	ck_assert_int_eq(np_steer_worker_info(s, worker, &i), 0);
 	ck_assert_int_eq(np_steer_close(&s), 0);
 	return i;
@@ -94,7 +96,8 @@ START_TEST(who_cannot_see_the_worker_says_so_and_root_outside_takes_its_queue)
 	web_await_failure(&contained, unseen);
 	ck_assert_uint_ge(info_of(0).rescue_failed, 1);
 	ck_assert_uint_eq(info_of(0).rescued, 0);
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	ck_assert_int_eq(np_steer_rescue(s, 4 * HANG_MS), 1);
 	ck_assert_int_eq(np_steer_close(&s), 0);
 	expect_answers(fds);
@@ -165,7 +168,8 @@ int main(void)
 
 	tcase_add_test(t, a_stopped_container_is_rescued_by_a_sibling_outside);
 	tcase_add_test(t, who_cannot_see_the_worker_says_so_and_root_outside_takes_its_queue);
-	tcase_add_loop_test(t, npsteer_rescue_says_what_it_cannot_see, 0, sizeof ways_in / sizeof ways_in[0]);
+	tcase_add_loop_test(t, npsteer_rescue_says_what_it_cannot_see, 0,
+			    sizeof ways_in / sizeof ways_in[0]);
 	tcase_add_test(t, npsteer_status_tells_whose_process_number_it_is);
 	suite_add_tcase(s, t);
 	return run_suite(s);

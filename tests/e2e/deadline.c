@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* deadline: set once by a handler, and every wait below it obeys; a task is asked to end, a join gives up. */
+/* deadline: set once by a handler, and every wait below it obeys; a task is asked to end, a join
+ * gives up. */
 #include <errno.h>
 #include <netpoll/client.h>
 #include <netpoll/conn.h>
@@ -108,7 +109,8 @@ static int wait_in_joined_task(void *arg)
 }
 
 static int (*const waits[])(void *) = {
-	wait_in_sleep, wait_in_event, wait_in_fd, wait_in_yields, wait_in_read, wait_in_write, wait_in_joined_task,
+	wait_in_sleep, wait_in_event, wait_in_fd,          wait_in_yields,
+	wait_in_read,  wait_in_write, wait_in_joined_task,
 };
 
 #define WAITS (int)(sizeof waits / sizeof waits[0])
@@ -228,7 +230,8 @@ static int read_timeout(struct np_conn *c)
 
 START_TEST(a_limit_of_the_waits_own_keeps_its_name)
 {
-	ck_assert_int_eq(joined(given_task(0, own_limit_first, (void *)read_timeout)), -NP_EREADTIMEOUT);
+	ck_assert_int_eq(joined(given_task(0, own_limit_first, (void *)read_timeout)),
+			 -NP_EREADTIMEOUT);
 }
 END_TEST
 

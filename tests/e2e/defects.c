@@ -2,7 +2,8 @@
 /*
  * defects: what went wrong in the libraries before this one, and does not here
  *
- * One promise each; doc/behaviours.md numbers them, and names the tests for those that lie elsewhere.
+ * One promise each; doc/behaviours.md numbers them, and names the tests for those that lie
+ * elsewhere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -86,7 +87,8 @@ static void *stop(void *arg)
 	return NULL;
 }
 
-/* netpoll lost 21 of 50: those in the accept queue, and those whose request was still in the kernel. */
+/* netpoll lost 21 of 50: those in the accept queue, and those whose request was still in the
+ * kernel. */
 START_TEST(a_stop_loses_no_request_of_fifty_that_were_queued_before_it)
 {
 	int fd[50], first;
@@ -100,7 +102,8 @@ START_TEST(a_stop_loses_no_request_of_fifty_that_were_queued_before_it)
 	for (int i = 0; i < 25; i++)
 		fd[i] = serve_connect(0);
 	AWAIT(serve_conns() == 26);
-	np_conn_post(saw.conn, hold, NULL); /* from here on nothing is accepted and nothing is read */
+	/* from here on nothing is accepted and nothing is read */
+	np_conn_post(saw.conn, hold, NULL);
 	AWAIT(saw.held);
 	for (int i = 25; i < 50; i++)
 		fd[i] = serve_connect(0);
@@ -260,7 +263,9 @@ static int park_and_read_nothing(struct np_conn *c, void *arg)
 	return 0; /* leaves the input alone */
 }
 
-static const struct np_server_opts small_marks = { .sz = sizeof small_marks, .in_high = MARK, .out_high = MARK };
+static const struct np_server_opts small_marks = { .sz = sizeof small_marks,
+						   .in_high = MARK,
+						   .out_high = MARK };
 
 /* Bytes in blocks and resident memory; buffers of the kernel are neither. */
 static void expect_bounded(size_t rss_before, size_t bound)
@@ -300,7 +305,8 @@ START_TEST(memory_stays_bounded_when_a_peer_does_not_read_what_it_is_sent)
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
 	sent = send_until_it_stops(fd);
 	ck_assert_uint_ge(sent, 2 * MARK);
-	/* The input, its bytes pulled together, the output with one frame above its mark, blocks half full. */
+	/* The input, its bytes pulled together, the output with one frame above its mark, blocks
+	 * half full. */
 	expect_bounded(before, 8 * MARK);
 	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
 	for (size_t got = 0; got < sent;) { /* and all of it comes, once it is taken */
@@ -335,7 +341,9 @@ int close(int fd)
 	return r;
 }
 
-/* netpoll closed its listener twice, which in a process with threads is somebody else's descriptor. */
+/*
+ * netpoll closed its listener twice, which in a process with threads is somebody else's descriptor.
+ */
 START_TEST(every_descriptor_is_closed_exactly_once)
 {
 	int fd[20], before = open_fds();
@@ -402,8 +410,8 @@ static void *run_here_and_there(void *arg)
 
 	for (int i = 0; i < 20; i++) {
 		r = np_run(hundred, which, NULL);
-		if (r < 0 || r >= 100 || np_go(hundred, NP_SPREAD, which, NULL, &t) < 0 || np_join(&t, &r) < 0 || r < 0 ||
-		    r >= 100)
+		if (r < 0 || r >= 100 || np_go(hundred, NP_SPREAD, which, NULL, &t) < 0 ||
+		    np_join(&t, &r) < 0 || r < 0 || r >= 100)
 			saw.second = r;
 	}
 	return NULL;
@@ -476,8 +484,9 @@ static void *send_much(void *arg)
 
 START_TEST(eintr_fails_no_flush_and_closes_no_connection)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_connect = hear_signals, .on_request = echo,
-					      .on_close = on_close };
+	static const struct np_handlers h = {
+		.sz = sizeof h, .on_connect = hear_signals, .on_request = echo, .on_close = on_close
+	};
 	static char back[BLOCK];
 	pthread_t t[2];
 	int fd;
@@ -636,12 +645,18 @@ static const struct teardown {
 	int (*during)(struct np_conn *c);
 	void (*how)(void);
 } teardowns[] = {
-	{ true, wait_in_vain, closed_by_thread },   { true, wait_in_vain, closed_on_the_poller },
-	{ true, wait_in_vain, aborted },            { true, flush_in_vain, closed_by_thread },
-	{ true, close_itself, closed_already },     { false, wait_in_vain, closed_by_thread },
-	{ false, wait_in_vain, closed_on_the_poller }, { false, wait_in_vain, aborted },
-	{ false, flush_in_vain, closed_by_thread }, { false, flush_in_vain, closed_on_the_poller },
-	{ false, flush_in_vain, aborted },          { false, close_itself, closed_already },
+	{ true, wait_in_vain, closed_by_thread },
+	{ true, wait_in_vain, closed_on_the_poller },
+	{ true, wait_in_vain, aborted },
+	{ true, flush_in_vain, closed_by_thread },
+	{ true, close_itself, closed_already },
+	{ false, wait_in_vain, closed_by_thread },
+	{ false, wait_in_vain, closed_on_the_poller },
+	{ false, wait_in_vain, aborted },
+	{ false, flush_in_vain, closed_by_thread },
+	{ false, flush_in_vain, closed_on_the_poller },
+	{ false, flush_in_vain, aborted },
+	{ false, close_itself, closed_already },
 };
 
 #define TEARDOWNS (int)(sizeof teardowns / sizeof teardowns[0])
@@ -649,8 +664,10 @@ static const struct teardown {
 START_TEST(a_connection_closed_at_any_moment_and_twice_has_one_teardown_in_order)
 {
 	const struct teardown *t = &teardowns[_i];
-	struct np_handlers h = { .sz = sizeof h, .on_connect = t->in_connect ? begin_in_connect : NULL,
-				 .on_request = begin_in_request, .on_close = on_close };
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_connect = t->in_connect ? begin_in_connect : NULL,
+				 .on_request = begin_in_request,
+				 .on_close = on_close };
 	int fd;
 
 	during = t->during;
@@ -735,7 +752,8 @@ int main(void)
 
 	tcase_add_test(t, a_stop_loses_no_request_of_fifty_that_were_queued_before_it);
 	tcase_add_test(t, a_stop_forces_though_its_deadline_is_over_before_a_late_poller_answers);
-	tcase_add_test(t, after_an_expired_write_deadline_no_flush_reports_success_for_unsent_bytes);
+	tcase_add_test(t,
+		       after_an_expired_write_deadline_no_flush_reports_success_for_unsent_bytes);
 	tcase_add_test(t, memory_stays_bounded_when_a_peer_sends_and_nobody_reads);
 	tcase_add_test(t, memory_stays_bounded_when_a_peer_does_not_read_what_it_is_sent);
 	tcase_add_test(t, every_descriptor_is_closed_exactly_once);
@@ -743,7 +761,9 @@ int main(void)
 	tcase_add_test(t, a_hundred_pollers_take_work_from_32_threads);
 	tcase_add_test(t, eintr_fails_no_flush_and_closes_no_connection);
 	tcase_add_test(t, a_second_writer_is_refused_with_its_own_code);
-	tcase_add_loop_test(t, a_connection_closed_at_any_moment_and_twice_has_one_teardown_in_order, 0, TEARDOWNS);
+	tcase_add_loop_test(t,
+			    a_connection_closed_at_any_moment_and_twice_has_one_teardown_in_order,
+			    0, TEARDOWNS);
 	tcase_add_test(t, a_length_that_makes_no_sense_is_an_error_or_nothing_and_never_corruption);
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -43,9 +43,11 @@ static const char *address_of(struct np_server *s)
 
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
 	if (ss.ss_family == AF_INET)
-		snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+		snprintf(text, sizeof text, "127.0.0.1:%d",
+			 ntohs(((struct sockaddr_in *)&ss)->sin_port));
 	else
-		snprintf(text, sizeof text, "[::1]:%d", ntohs(((struct sockaddr_in6 *)&ss)->sin6_port));
+		snprintf(text, sizeof text, "[::1]:%d",
+			 ntohs(((struct sockaddr_in6 *)&ss)->sin6_port));
 	return text;
 }
 
@@ -115,8 +117,10 @@ static int dial_and_ask(struct call *k)
 
 START_TEST(a_closed_port_refuses_and_gives_no_connection)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* bound, not listening: nobody else gets the port */
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	/* bound, not listening: nobody else gets the port */
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t len = sizeof sa;
 	char address[32];
 
@@ -145,8 +149,11 @@ static int dial_and_look(struct call *k)
 		return r;
 	ck_assert_int_eq(np_conn_local_addr(c, &here, &n_here), 0);
 	ck_assert_int_eq(np_conn_remote_addr(c, &there, &n_there), 0);
-	ck_assert_str_eq(inet_ntop(AF_INET, &((struct sockaddr_in *)&here)->sin_addr, text, sizeof text), "127.0.0.1");
-	snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&there)->sin_port));
+	ck_assert_str_eq(inet_ntop(AF_INET, &((struct sockaddr_in *)&here)->sin_addr, text,
+				   sizeof text),
+			 "127.0.0.1");
+	snprintf(text, sizeof text, "127.0.0.1:%d",
+		 ntohs(((struct sockaddr_in *)&there)->sin_port));
 	ck_assert_str_eq(text, k->address);
 	let_go(c);
 	return 0;
@@ -211,8 +218,11 @@ START_TEST(a_missing_socket_file_and_a_bad_address_say_which)
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", "127.0.0.1", NULL), -EINVAL);
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", "[::1]:80", NULL), -EAFNOSUPPORT);
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "udp", "127.0.0.1:80", NULL), -NP_EUNSUPPORTED);
-	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", "127.0.0.1:80", NP_OPTS(np_dial_opts, .timeout_ms = -1)), -EINVAL);
-	ck_assert_int_eq(np_dial(serve_pollers, 0, "tcp", "127.0.0.1:80", NULL, NULL), -NP_ENOTFIBER);
+	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", "127.0.0.1:80",
+				    NP_OPTS(np_dial_opts, .timeout_ms = -1)),
+			 -EINVAL);
+	ck_assert_int_eq(np_dial(serve_pollers, 0, "tcp", "127.0.0.1:80", NULL, NULL),
+			 -NP_ENOTFIBER);
 	serve_end();
 }
 END_TEST
@@ -221,9 +231,11 @@ START_TEST(a_dial_may_choose_where_it_comes_from)
 {
 	serve(1, &answers, NULL, NULL);
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address_of(serve_server),
-				    NP_OPTS(np_dial_opts, .local = "127.0.0.5:0")), 'x');
+				    NP_OPTS(np_dial_opts, .local = "127.0.0.5:0")),
+			 'x');
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address_of(serve_server),
-				    NP_OPTS(np_dial_opts, .local = "192.0.2.1:0")), -EADDRNOTAVAIL);
+				    NP_OPTS(np_dial_opts, .local = "192.0.2.1:0")),
+			 -EADDRNOTAVAIL);
 	serve_end();
 }
 END_TEST
@@ -239,7 +251,8 @@ START_TEST(a_name_is_resolved_and_an_unknown_one_is_told_apart)
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address, NULL), 'x');
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", address, NULL), 'x');
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", "no-such-name.invalid:80",
-				    NP_OPTS(np_dial_opts, .timeout_ms = AWAIT_MS)), -NP_ERESOLVE);
+				    NP_OPTS(np_dial_opts, .timeout_ms = AWAIT_MS)),
+			 -NP_ERESOLVE);
 	serve_end();
 }
 END_TEST
@@ -276,7 +289,8 @@ START_TEST(of_two_addresses_the_one_that_answers_wins_though_it_is_the_second)
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", address, NULL), 'x');
 	ck_assert_uint_ge(now_ms() - began, 250); /* not before the first one had its time */
 	/* One deadline for all of it, whatever waits. */
-	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", "silent:9", NP_OPTS(np_dial_opts, .timeout_ms = 50)),
+	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", "silent:9",
+				    NP_OPTS(np_dial_opts, .timeout_ms = 50)),
 			 -NP_EDIALTIMEOUT);
 
 	serve_end();
@@ -294,16 +308,20 @@ START_TEST(a_full_unix_listener_is_waited_for_until_the_deadline)
 	char name[64];
 	int n = snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "np-full-%d", (int)getpid());
 
-	ck_assert_int_eq(bind(l, (struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)), 0);
+	ck_assert_int_eq(bind(l, (struct sockaddr *)&un,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)),
+			 0);
 	ck_assert_int_eq(listen(l, 0), 0);
 	for (int i = 0; i < 2; i++) {
 		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		connect(fds[i], (struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n));
+		connect(fds[i], (struct sockaddr *)&un,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n));
 	}
 	snprintf(name, sizeof name, "@np-full-%d", (int)getpid());
 	serve(1, &answers, NULL, NULL);
 
-	ck_assert_int_eq(on_a_fiber(dial_and_ask, "unix", name, NP_OPTS(np_dial_opts, .timeout_ms = 60)),
+	ck_assert_int_eq(on_a_fiber(dial_and_ask, "unix", name,
+				    NP_OPTS(np_dial_opts, .timeout_ms = 60)),
 			 -NP_EDIALTIMEOUT);
 
 	serve_end();
@@ -389,7 +407,9 @@ static void note_close(struct np_conn *c, void *arg)
 	seen.closes++;
 }
 
-static const struct np_handlers noting = { .sz = sizeof noting, .on_connect = note_connect, .on_close = note_close };
+static const struct np_handlers noting = { .sz = sizeof noting,
+					   .on_connect = note_connect,
+					   .on_close = note_close };
 
 static int dial_60(struct call *k)
 {
@@ -429,7 +449,9 @@ static int dial_elsewhere_without_handlers(struct call *k)
 START_TEST(a_dial_to_another_poller_needs_handlers)
 {
 	serve(2, &answers, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_elsewhere_without_handlers, "tcp", address_of(serve_server), NULL), -EINVAL);
+	ck_assert_int_eq(on_a_fiber(dial_elsewhere_without_handlers, "tcp",
+				    address_of(serve_server), NULL),
+			 -EINVAL);
 	serve_end();
 }
 END_TEST
@@ -466,7 +488,9 @@ START_TEST(a_reused_descriptor_never_hears_the_other_servers_answer)
 	snprintf(addresses[1], sizeof addresses[1], "%s", address_of(second));
 
 	for (int i = 0; i < 20; i++) {
-		k[i] = (struct call){ .fn = dial_both_in_turn, .network = "tcp", .o.sz = sizeof k[i].o };
+		k[i] = (struct call){ .fn = dial_both_in_turn,
+				      .network = "tcp",
+				      .o.sz = sizeof k[i].o };
 		ck_assert_int_eq(np_go(serve_pollers, NP_SPREAD, call, &k[i], &t[i]), 0);
 	}
 	for (int i = 0; i < 20; i++) {
@@ -560,7 +584,8 @@ START_TEST(a_connection_whose_server_left_may_still_be_touched)
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = answer_and_close };
 
 	serve(1, &h, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_100_and_outlive, "tcp", address_of(serve_server), NULL), 0);
+	ck_assert_int_eq(on_a_fiber(dial_100_and_outlive, "tcp", address_of(serve_server), NULL),
+			 0);
 	serve_end();
 }
 END_TEST
@@ -671,7 +696,9 @@ static int take_three(struct np_conn *c, void *arg)
 	return 0;
 }
 
-static const struct np_handlers taking = { .sz = sizeof taking, .on_request = take_three, .on_close = note_close };
+static const struct np_handlers taking = { .sz = sizeof taking,
+					   .on_request = take_three,
+					   .on_close = note_close };
 
 START_TEST(the_reading_end_of_a_pipe_is_a_connection_until_eof)
 {
@@ -703,7 +730,8 @@ START_TEST(a_terminal_is_a_connection)
 	}
 	ck_assert_int_eq(wrap(&slave, &answers, &c), 0);
 
-	ck_assert_int_eq(write(master, "q\n", 2), 2); /* a terminal hands out lines; it echoes what is typed */
+	/* a terminal hands out lines; it echoes what is typed */
+	ck_assert_int_eq(write(master, "q\n", 2), 2);
 	for (size_t n = 0; n < 3;) {
 		ssize_t r;
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* dial_limit: dials, pools and calls at their deadlines, beside answers that come in the same turn. */
+/*
+ * dial_limit: dials, pools and calls at their deadlines, beside answers that come in the same turn.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/call.h>
@@ -16,13 +18,15 @@
 
 #define SOON 20
 
-/* Accepts nothing: the kernel answers for it while its queue has room, and nobody does once it is full. */
+/* Accepts nothing: the kernel answers for it while its queue has room, and nobody does once it is
+ * full. */
 static int target, filler;
 static char address[32];
 
 static void given_target(int backlog)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof sa;
 
 	target = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -58,7 +62,7 @@ static void drop(struct np_conn *c)
 	np_conn_unref(c);
 }
 
-/* ------------------------------------------------------------------ the answer and the limit in one turn */
+/* --------------------------------------------------------- the answer and the limit in one turn */
 
 #define DIALS 200
 
@@ -79,7 +83,8 @@ static int keep_the_thread(void *arg)
 static int dial_briefly(void *arg)
 {
 	struct np_conn *c;
-	int r = np_dial(NULL, NP_HERE, "tcp", address, NP_OPTS(np_dial_opts, .timeout_ms = SOON), &c);
+	int r = np_dial(NULL, NP_HERE, "tcp", address, NP_OPTS(np_dial_opts, .timeout_ms = SOON),
+			&c);
 
 	if (r == 0)
 		drop(c);
@@ -154,10 +159,12 @@ static int dial_a_channel(void *arg)
 {
 	struct np_channel *ch;
 
-	return np_channel_dial("tcp", address, NP_OPTS(np_channel_opts, .frame = frame_nothing), &ch);
+	return np_channel_dial("tcp", address, NP_OPTS(np_channel_opts, .frame = frame_nothing),
+			       &ch);
 }
 
-static int (*const waits[])(void *) = { dial_here, dial_there, get_by_dial, get_by_turn, dial_a_channel };
+static int (*const waits[])(void *) = { dial_here, dial_there, get_by_dial, get_by_turn,
+					dial_a_channel };
 
 #define WAITS (int)(sizeof waits / sizeof waits[0])
 
@@ -165,7 +172,9 @@ static void given_hole_and_pool(void)
 {
 	given_black_hole();
 	given_pollers(NULL);
-	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NP_OPTS(np_pool_opts, .max_open = 1), &pool), 0);
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NP_OPTS(np_pool_opts, .max_open = 1),
+				     &pool),
+			 0);
 }
 
 static void end_hole_and_pool(void)
@@ -277,7 +286,8 @@ START_TEST(of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole)
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
 	snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
 	for (int i = 0; i < UPSTREAMS; i++)
-		ck_assert_int_eq(np_pool_new(pollers, "tcp", i == 1 ? address : text, NULL, &up[i]), 0);
+		ck_assert_int_eq(np_pool_new(pollers, "tcp", i == 1 ? address : text, NULL, &up[i]),
+				 0);
 
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(joined(given_task(0, ask_all, up)), 0);
@@ -297,7 +307,8 @@ static Suite *suite(void)
 	TCase *t = tcase_create("limits");
 
 	tcase_add_test(t, an_answer_that_was_there_before_the_limit_counts);
-	tcase_add_loop_test(t, a_dial_into_a_black_hole_ends_at_the_deadline_of_its_fiber, 0, WAITS);
+	tcase_add_loop_test(t, a_dial_into_a_black_hole_ends_at_the_deadline_of_its_fiber, 0,
+			    WAITS);
 	tcase_add_loop_test(t, a_dial_into_a_black_hole_ends_when_its_task_is_cancelled, 0, WAITS);
 	tcase_add_test(t, of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole);
 	suite_add_tcase(s, t);

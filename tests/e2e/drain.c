@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* drain: what a stop does with its listeners and with what is queued at them. Public headers only. */
+/*
+ * drain: what a stop does with its listeners and with what is queued at them. Public headers only.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/linkbuf.h>
@@ -24,7 +26,8 @@ static struct np_server *server, *second;
 static struct sockaddr_storage at;
 static socklen_t at_len;
 static _Atomic(bool) let_go;
-static _Atomic(uint64_t) seen; /* connections that had been accepted when the first request was answered */
+/* connections that had been accepted when the first request was answered */
+static _Atomic(uint64_t) seen;
 
 static struct np_server_stats stats(void)
 {
@@ -245,7 +248,8 @@ START_TEST(a_listener_that_a_child_holds_too_ends_with_the_stop)
 	int fd;
 
 	runs(&server, "tcp", "127.0.0.1:0");
-	snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&at)->sin_port));
+	snprintf(address, sizeof address, "127.0.0.1:%d",
+		 ntohs(((struct sockaddr_in *)&at)->sin_port));
 	child_start(&c, holds, NULL);
 	end(&server);
 	ck_assert_int_eq(refused(), -ECONNREFUSED);
@@ -305,7 +309,9 @@ static int given_inherited(int family)
 
 	if (family == AF_INET)
 		((struct sockaddr_in *)&ss)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&ss, family == AF_INET ? sizeof(struct sockaddr_in) : 2), 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&ss,
+			      family == AF_INET ? sizeof(struct sockaddr_in) : 2),
+			 0);
 	ck_assert_int_eq(listen(fd, 16), 0);
 	held = dup(fd);
 	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NULL, &server), 0);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* edges: what happens at one moment and must not be lost: the last bytes, the FIN, the mark, the deadline */
+/* edges: what happens at one moment and must not be lost: the last bytes, the FIN, the mark, the
+ * deadline */
 #include <errno.h>
-#include <netpoll/conn.h>
-#include <netpoll/linkbuf.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,9 @@ static void given(int (*on_request)(struct np_conn *, void *))
 {
 	static struct np_handlers h;
 
-	h = (struct np_handlers){ .sz = sizeof h, .on_request = on_request, .on_disconnect = on_disconnect,
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_request = on_request,
+				  .on_disconnect = on_disconnect,
 				  .on_close = on_close };
 	saw.result = NOTHING;
 	serve(1, &h, NULL, NP_OPTS(np_server_opts, .linger_ms = AWAIT_MS));
@@ -78,7 +81,8 @@ static int counted_connection(void)
 	return fd;
 }
 
-/* A short read is taken for drained, unless the event says more: then the FIN would wait for an edge that has come. */
+/* A short read is taken for drained, unless the event says more: then the FIN would wait for an
+ * edge that has come. */
 START_TEST(data_and_fin_in_one_edge_are_both_seen)
 {
 	int fd;
@@ -241,8 +245,9 @@ static void close_now(struct np_conn *c, void *arg)
 }
 
 /*
- * close(2) does not end what a child of another thread's fork still holds: the old connection goes on
- * reporting to the epoll instance, under a descriptor number and a slot that are another's by now.
+ * close(2) does not end what a child of another thread's fork still holds: the old connection goes
+ * on reporting to the epoll instance, under a descriptor number and a slot that are another's by
+ * now.
  */
 START_TEST(a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody)
 {
@@ -289,7 +294,9 @@ static void shut_too(struct np_conn *c, void *arg)
 /* Where the peer's FIN came first, close(2) alone would send ours, and the child keeps it back. */
 START_TEST(nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo, .on_disconnect = shut_too };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = echo,
+					      .on_disconnect = shut_too };
 	struct child child;
 	char back[4];
 	int fd;
@@ -343,9 +350,13 @@ int main(void)
 	tcase_add_test(t, data_and_fin_in_one_edge_are_both_seen);
 	tcase_add_test(t, what_comes_behind_an_urgent_byte_is_not_stranded);
 	tcase_add_test(t, nor_is_it_when_the_input_is_full_before_the_mark);
-	tcase_add_test(t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
-	tcase_add_test(t, a_reply_of_1_mib_in_flight_at_close_survives_pipelined_garbage_behind_the_last_request);
-	tcase_add_test(t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
+	tcase_add_test(
+		t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
+	tcase_add_test(
+		t,
+		a_reply_of_1_mib_in_flight_at_close_survives_pipelined_garbage_behind_the_last_request);
+	tcase_add_test(
+		t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
 	tcase_add_test(t, nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers);
 	tcase_add_test(t, nor_does_it_keep_an_abort_from_the_peer);
 	suite_add_tcase(s, t);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ends: {ways to end} x {states of the input} x {what is out}: the bytes that the peer gets, then FIN or RST
+ * ends: {ways to end} x {states of the input} x {what is out}: the bytes that the peer gets, then
+ * FIN or RST
  *
  * The table is that of netpoll/conn.h. All cases of a test are connections of one server at one
  * time. The handler builds its case up, waits for the word, and ends it. Peers either read from the
@@ -22,26 +23,44 @@
 #include "support/serve.h"
 #include "support/test.h"
 
-#define SMALL   1000u
-#define LARGE   (16u << 20) /* more than all buffers of the kernel on a way */
-#define IN_HIGH 4096u
-#define MEMORY  (4u << 20) /* memory_max, and less than one stalled output of its test */
+#define SMALL        1000u
+#define LARGE        (16u << 20) /* more than all buffers of the kernel on a way */
+#define IN_HIGH      4096u
+#define MEMORY       (4u << 20) /* memory_max, and less than one stalled output of its test */
 #define INT_MAX_RATE (1 << 30)
 
 enum way {
-	CLOSE, FAIL, IDLE, REQUEST, TIMED_OUT, ABORT, FILE_CLOSED, FILE_SHORT, PEER_FIN, PEER_RST, DETACH,
-	NO_MEMORY, STOPPED, STOPPED_INSIDE, FORCED, MEMORY_MAX, WAYS
+	CLOSE,
+	FAIL,
+	IDLE,
+	REQUEST,
+	TIMED_OUT,
+	ABORT,
+	FILE_CLOSED,
+	FILE_SHORT,
+	PEER_FIN,
+	PEER_RST,
+	DETACH,
+	NO_MEMORY,
+	STOPPED,
+	STOPPED_INSIDE,
+	FORCED,
+	MEMORY_MAX,
+	WAYS
 };
 enum input { EMPTY, UNREAD, FULL, PAUSED, INPUTS };
-enum output { NONE, ALL, TAKEN, STALLED, OUTPUTS }; /* nothing; small; large and read; large and not read */
+/* nothing; small; large and read; large and not read */
+enum output { NONE, ALL, TAKEN, STALLED, OUTPUTS };
 
 static const char *const way_names[] = {
-	"close", "handler < 0", "idle", "request timeout", "write timeout", "abort", "file, closed",
-	"file too short", "peer's FIN", "peer's RST", "detach",
-	"no memory for a handler", "stop", "stop, inside", "forced stop", "memory_max"
+	"close",         "handler < 0",  "idle",         "request timeout",
+	"write timeout", "abort",        "file, closed", "file too short",
+	"peer's FIN",    "peer's RST",   "detach",       "no memory for a handler",
+	"stop",          "stop, inside", "forced stop",  "memory_max"
 };
 static const char *const input_names[] = { "empty", "unread", "full", "paused" };
-static const char *const output_names[] = { "no output", "all out", "large, taken", "large, stalled" };
+static const char *const output_names[] = { "no output", "all out", "large, taken",
+					    "large, stalled" };
 
 struct end {
 	enum way way;
@@ -128,8 +147,8 @@ static bool asks_twice(const struct end *e)
 
 static bool expects_reset(const struct end *e)
 {
-	return e->output == STALLED || e->way == ABORT || e->way == FORCED || e->way == FILE_CLOSED ||
-	       e->way == FILE_SHORT;
+	return e->output == STALLED || e->way == ABORT || e->way == FORCED ||
+	       e->way == FILE_CLOSED || e->way == FILE_SHORT;
 }
 
 static bool expects_all(const struct end *e)
@@ -267,7 +286,8 @@ static int on_request(struct np_conn *c, void *arg)
 	e = &ends[*index];
 	np_conn_set_data(c, e);
 	if (e->way == NO_MEMORY) {
-		np_conn_set_on_request(c, on_request, NULL); /* so that a later one needs no memory */
+		/* so that a later one needs no memory */
+		np_conn_set_on_request(c, on_request, NULL);
 		e->conn = np_conn_ref(c);
 	}
 	if (e->input == PAUSED && !asks_twice(e))
@@ -340,7 +360,8 @@ static void starve(struct end *e)
 	struct np_task *t = NULL;
 	int r = -1;
 
-	ck_assert_int_eq(np_go(serve_pollers, np_conn_poller(e->conn), without_memory, e->conn, &t), 0);
+	ck_assert_int_eq(np_go(serve_pollers, np_conn_poller(e->conn), without_memory, e->conn, &t),
+			 0);
 	ck_assert_int_eq(np_join(&t, &r), 0);
 	ck_assert_int_eq(r, 0);
 }
@@ -410,9 +431,11 @@ static int wrong(const struct end *e)
 {
 	if (is_right(e))
 		return 0;
-	fprintf(stderr, "%s, input %s, %s: %zu of %zu bytes, then %s; np_conn_error() %d, not %d%s\n",
-		way_names[e->way], input_names[e->input], output_names[e->output], e->got, expected_bytes(e),
-		e->last ? strerror(e->last) : "FIN", e->why, expected_why(e), e->left ? "; on_disconnect" : "");
+	fprintf(stderr,
+		"%s, input %s, %s: %zu of %zu bytes, then %s; np_conn_error() %d, not %d%s\n",
+		way_names[e->way], input_names[e->input], output_names[e->output], e->got,
+		expected_bytes(e), e->last ? strerror(e->last) : "FIN", e->why, expected_why(e),
+		e->left ? "; on_disconnect" : "");
 	return 1;
 }
 
@@ -445,9 +468,10 @@ static void given_rows(enum way from, enum way to)
 
 static void given_connections(const struct np_server_opts *o)
 {
-	static const struct np_handlers h = {
-		.sz = sizeof h, .on_request = on_request, .on_disconnect = on_disconnect, .on_close = on_close
-	};
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_disconnect = on_disconnect,
+					      .on_close = on_close };
 
 	serve(2, &h, NULL, o);
 	for (int i = 0; i < n_ends; i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* facts: what any thread may ask of a server, beside its whole life and after it. Public headers only. */
+/* facts: what any thread may ask of a server, beside its whole life and after it. Public headers
+ * only. */
 #include <errno.h>
 #include <netpoll/server.h>
 #include <pthread.h>

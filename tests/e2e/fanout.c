@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fanout: examples/fanout gives the first answer of several servers, or says that there was none in time. */
+/* fanout: examples/fanout gives the first answer of several servers, or says that there was none in
+ * time. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
@@ -54,7 +55,8 @@ static void end_fanout(void)
 
 static int ask(const char *answer)
 {
-	int fd = peer_connect((const struct sockaddr_storage *)(const void *)&address, sizeof address);
+	int fd = peer_connect((const struct sockaddr_storage *)(const void *)&address,
+			      sizeof address);
 	char got[64] = "";
 
 	peer_send(fd, "who?\n", 5);

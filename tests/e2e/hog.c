@@ -20,7 +20,8 @@ static int limit_ms;
 static void given_limit(int ms)
 {
 	limit_ms = ms;
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .hog_ms = ms, .log = keep_log));
+	given_pollers(
+		NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .hog_ms = ms, .log = keep_log));
 }
 
 static void setup(void)
@@ -132,7 +133,8 @@ static int two_in_a_turn(void *arg)
 	return joined(c);
 }
 
-/* After the first time each is timed for a second: the next comes within it, unless the machine stands still. */
+/* After the first time each is timed for a second: the next comes within it, unless the machine
+ * stands still. */
 START_TEST(a_hog_among_others_is_named_when_it_comes_again)
 {
 	uint64_t end = now_ms() + AWAIT_MS;
@@ -194,7 +196,9 @@ START_TEST(a_connections_handler_is_named)
 	char answer;
 	int fd;
 
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s), 0);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s),
+			 0);
 	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(s), 0);
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
@@ -234,8 +238,8 @@ START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
 	socklen_t len;
 	int fd;
 
-	ck_assert_int_eq(np_server_new(pollers, &h, _i ? &let_go : NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF),
-				       &s),
+	ck_assert_int_eq(np_server_new(pollers, &h, _i ? &let_go : NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s),
 			 0);
 	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(s), 0);
@@ -246,7 +250,8 @@ START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
 	peer_send(fd, "x", 1);
 
 	AWAIT(in_log("has not returned"));
-	snprintf(whose, sizeof whose, ", 127.0.0.1:%d), which", ntohs(((struct sockaddr_in *)&own)->sin_port));
+	snprintf(whose, sizeof whose, ", 127.0.0.1:%d), which",
+		 ntohs(((struct sockaddr_in *)&own)->sin_port));
 	snprintf(who, sizeof who, "by %p ", (void *)never_returns);
 	ck_assert_uint_eq(in_log(whose), 1);
 	ck_assert_uint_eq(in_log(who), 1);
@@ -303,7 +308,9 @@ static int given_client(char *ret_address, size_t cap)
 	socklen_t len;
 	int fd;
 
-	ck_assert_int_eq(np_server_new(pollers, &router, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &router, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
@@ -406,7 +413,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_hog_among_others_is_named_when_it_comes_again);
 	tcase_add_test(tc, timers_and_posts_are_named_too);
 	tcase_add_test(tc, a_connections_handler_is_named);
-	tcase_add_loop_test(tc, one_that_does_not_return_is_named_with_its_connection_while_it_lasts, 0, 2);
+	tcase_add_loop_test(
+		tc, one_that_does_not_return_is_named_with_its_connection_while_it_lasts, 0, 2);
 	tcase_add_test(tc, each_route_of_one_function_is_named_with_its_connection);
 	tcase_add_test(tc, in_a_batch_the_slow_one_is_named);
 	tcase_add_test(tc, a_hog_that_ends_its_connection_is_named_with_it);

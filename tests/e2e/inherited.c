@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* inherited: a listener that somebody else made serves like one of ours, and is not changed. Public headers only. */
+/* inherited: a listener that somebody else made serves like one of ours, and is not changed. Public
+ * headers only. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <netpoll/server.h>
@@ -27,13 +28,15 @@ static int look(struct np_conn *c, void *arg)
 	int v = -1;
 	socklen_t len = sizeof v;
 
-	delays = getsockopt(np_conn_fd(c), IPPROTO_TCP, TCP_NODELAY, &v, &len) == 0 ? (v ? 1 : 2) : -1;
+	delays = getsockopt(np_conn_fd(c), IPPROTO_TCP, TCP_NODELAY, &v, &len) == 0 ? (v ? 1 : 2) :
+										      -1;
 	return 0;
 }
 
 static int given_listener(void)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sin, sizeof sin), 0);

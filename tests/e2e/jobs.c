@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* jobs: what waits for a worker of np_offload() has a bound, obeys deadlines, and is counted; public headers only */
+/* jobs: what waits for a worker of np_offload() has a bound, obeys deadlines, and is counted;
+ * public headers only */
 #include <errno.h>
 #include <netpoll/pollers.h>
 #include <semaphore.h>
@@ -22,7 +23,8 @@ static struct np_pollers_stats stats(void)
 static void setup(void)
 {
 	sem_init(&gate, 0, 0);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .offload_threads = 1, .offload_queue_max = 2));
+	given_pollers(
+		NP_OPTS(np_pollers_opts, .count = 1, .offload_threads = 1, .offload_queue_max = 2));
 }
 
 static void teardown(void)
@@ -115,7 +117,8 @@ END_TEST
 
 START_TEST(a_job_that_waits_ends_when_its_task_is_cancelled)
 {
-	struct np_task *runs = given_a_job_that_runs(job), *t = given_task(0, job_that_must_not_begin, NULL);
+	struct np_task *runs = given_a_job_that_runs(job),
+		       *t = given_task(0, job_that_must_not_begin, NULL);
 
 	AWAIT(stats().offload_queued == 1);
 	ck_assert_int_eq(np_task_cancel(t), 0);
@@ -157,8 +160,11 @@ START_TEST(without_a_limit_all_are_queued)
 	struct np_task *t[100];
 
 	end_pollers();
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .offload_queue_max = -2), &pollers), -EINVAL);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .offload_threads = 1, .offload_queue_max = -1));
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .offload_queue_max = -2),
+					  &pollers),
+			 -EINVAL);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .offload_threads = 1,
+			      .offload_queue_max = -1));
 	for (int i = 0; i < 100; i++)
 		t[i] = given_task(0, job, NULL);
 	AWAIT(stats().offload_queued == 99);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* leave: a handler whose peer has left is cancelled, if it asked for that; who owns the input between wake and run */
+/* leave: a handler whose peer has left is cancelled, if it asked for that; who owns the input
+ * between wake and run */
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <netpoll/pollers.h>
@@ -43,7 +44,9 @@ static void on_close(struct np_conn *c, void *arg)
 
 static int given_work(bool cancel, int half_open)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = work, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = work,
+					      .on_close = on_close };
 	int fd;
 
 	saw.cancel = cancel;
@@ -149,7 +152,9 @@ static int steal(void *arg)
 
 START_TEST(what_a_reader_was_woken_for_is_taken_by_no_other)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = first, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = first,
+					      .on_close = on_close };
 	struct np_task *t;
 	int fd, r;
 

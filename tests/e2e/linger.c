@@ -55,11 +55,14 @@ static void on_close(struct np_conn *c, void *arg)
 
 static void given_server(int linger_ms, bool by_server)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = reply_and_close, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = reply_and_close,
+					      .on_close = on_close };
 
 	bytes = calloc(1, LARGE);
 	serve(1, &h, by_server ? saw : NULL,
-	      NP_OPTS(np_server_opts, .linger_ms = linger_ms, .out_high = 2 * LARGE, .min_rate = 1 << 30));
+	      NP_OPTS(np_server_opts, .linger_ms = linger_ms, .out_high = 2 * LARGE,
+		      .min_rate = 1 << 30));
 }
 
 static int given_closed(unsigned char which)

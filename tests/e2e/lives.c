@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lives: thousands of random connections against an oracle that knows every byte and the order of callbacks
+ * lives: thousands of random connections against an oracle that knows every byte and the order of
+ * callbacks
  *
  * A life is drawn from its seed by both sides: which frames the peer sends and in what chunks, how
- * the handler reads and answers them, and how it all ends. A frame is its length in four bytes and so
- * many bytes; its reply is the same length and the bytes inverted. What the peer has received is at
- * every moment the beginning of the replies to come; how much of it has to come in the end, and whether that end is
- * FIN or may be RST, depends on how it ended (the table of endings).
+ * the handler reads and answers them, and how it all ends. A frame is its length in four bytes and
+ * so many bytes; its reply is the same length and the bytes inverted. What the peer has received is
+ * at every moment the beginning of the replies to come; how much of it has to come in the end, and
+ * whether that end is FIN or may be RST, depends on how it ended (the table of endings).
  *
  * NP_LIVES=N says how many, NP_SEED=S where to begin: a failure names the seed of its life, and
  * NP_LIVES=1 NP_SEED=<that> lives it again.
@@ -51,16 +52,28 @@
  *   IDLE        stops in the middle of a frame         whole replies        any       FIN
  */
 enum ending {
-	PEER_FIN, HALF_CLOSE, SEND_CLOSE, PEER_RESET, CLOSE, ERROR, ABORT, THREAD, SHUTDOWN, TIMEOUT, IDLE, ENDINGS
+	PEER_FIN,
+	HALF_CLOSE,
+	SEND_CLOSE,
+	PEER_RESET,
+	CLOSE,
+	ERROR,
+	ABORT,
+	THREAD,
+	SHUTDOWN,
+	TIMEOUT,
+	IDLE,
+	ENDINGS
 };
 
-static const char *const ending_names[] = { "PEER_FIN", "HALF_CLOSE", "SEND_CLOSE", "PEER_RESET", "CLOSE", "ERROR",
-					    "ABORT", "THREAD", "SHUTDOWN", "TIMEOUT", "IDLE" };
+static const char *const ending_names[] = { "PEER_FIN", "HALF_CLOSE", "SEND_CLOSE", "PEER_RESET",
+					    "CLOSE",    "ERROR",      "ABORT",      "THREAD",
+					    "SHUTDOWN", "TIMEOUT",    "IDLE" };
 
 struct life {
 	uint64_t seed;
 	enum ending ending;
-	unsigned frames, k; /* the server ends it after k */
+	unsigned frames, k;     /* the server ends it after k */
 	unsigned reads, writes; /* styles of the handler */
 	bool tiny, urgent, pauses;
 	uint32_t size[FRAMES_MAX];
@@ -98,7 +111,8 @@ static unsigned upto(uint64_t *s, unsigned n)
 	return (unsigned)(mix(s) % n);
 }
 
-static void broken(const struct life *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void broken(const struct life *l, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 static void broken(const struct life *l, const char *fmt, ...)
 {
 	char text[256];
@@ -108,8 +122,9 @@ static void broken(const struct life *l, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	printf("NP_SEED=%llu (%s, %u frames, k %u, reads %u, writes %u%s%s): %s\n",
-	       l ? (unsigned long long)l->seed : 0, l ? ending_names[l->ending] : "?", l ? l->frames : 0, l ? l->k : 0,
-	       l ? l->reads : 0, l ? l->writes : 0, l && l->tiny ? ", tiny" : "", l && l->urgent ? ", urgent" : "", text);
+	       l ? (unsigned long long)l->seed : 0, l ? ending_names[l->ending] : "?",
+	       l ? l->frames : 0, l ? l->k : 0, l ? l->reads : 0, l ? l->writes : 0,
+	       l && l->tiny ? ", tiny" : "", l && l->urgent ? ", urgent" : "", text);
 	fflush(stdout);
 	all.broken++;
 }
@@ -215,7 +230,8 @@ static void on_disconnect(struct np_conn *c, void *arg)
 	struct seen *v = np_conn_data(c);
 
 	if (!v->connected || v->left || v->callbacks)
-		broken(v->life, "on_disconnect came twice, before on_connect had ended, or after a close callback");
+		broken(v->life,
+		       "on_disconnect came twice, before on_connect had ended, or after a close callback");
 	v->left = true;
 }
 
@@ -224,7 +240,8 @@ static void on_close(struct np_conn *c, void *arg)
 	struct seen *v = np_conn_data(c);
 
 	if (v->in_request || v->callbacks != 2)
-		broken(v->life, "on_close during a request, or after %u close callbacks", v->callbacks);
+		broken(v->life, "on_close during a request, or after %u close callbacks",
+		       v->callbacks);
 	if (fcntl(np_conn_fd(c), F_GETFD) < 0)
 		broken(v->life, "the descriptor is closed in on_close");
 	if (v->life) {
@@ -236,8 +253,11 @@ static void on_close(struct np_conn *c, void *arg)
 	all.live--;
 }
 
-/* The frame's bytes, by the handler's way of reading. 0; 1: called again when there is more; < 0. */
-static int read_frame(struct np_conn *c, const struct life *l, unsigned char *frame, uint32_t *ret_n)
+/*
+ * The frame's bytes, by the handler's way of reading. 0; 1: called again when there is more; < 0.
+ */
+static int read_frame(struct np_conn *c, const struct life *l, unsigned char *frame,
+		      uint32_t *ret_n)
 {
 	struct np_linkbuf *b;
 	const void *p;
@@ -411,7 +431,8 @@ static int answer(struct np_conn *c, struct seen *v)
 		free(frame);
 		return r < 0 ? r : 0;
 	}
-	if (at >= l->frames || n != l->size[at] || memcmp(frame, l->sent + 8 + l->reply_end[at], n)) {
+	if (at >= l->frames || n != l->size[at] ||
+	    memcmp(frame, l->sent + 8 + l->reply_end[at], n)) {
 		broken(l, "frame %u came in with %u other bytes", at, n);
 		free(frame);
 		return -EBADMSG;
@@ -440,7 +461,8 @@ static int on_request(struct np_conn *c, void *arg)
 	int r = 0;
 
 	if (!v->connected || v->in_request || v->callbacks)
-		broken(v->life, "on_request beside itself, before on_connect had ended, or after a close callback");
+		broken(v->life,
+		       "on_request beside itself, before on_connect had ended, or after a close callback");
 	v->in_request = true;
 	v->requests++;
 	if (!v->life)
@@ -492,7 +514,8 @@ struct peer {
 
 static void peer_sends(struct peer *p)
 {
-	size_t left = p->stop_at - p->sent, n = 1 + upto(&p->chance, upto(&p->chance, 3) ? 4096 : 200000);
+	size_t left = p->stop_at - p->sent,
+	       n = 1 + upto(&p->chance, upto(&p->chance, 3) ? 4096 : 200000);
 	bool last;
 	ssize_t r;
 
@@ -500,12 +523,15 @@ static void peer_sends(struct peer *p)
 		n = left;
 	last = n == left && p->l->ending == HALF_CLOSE;
 	/* MSG_MORE keeps the last bytes back until shutdown(2): data and FIN in one segment. */
-	r = send(p->fd, p->l->sent + p->sent, n, MSG_NOSIGNAL | MSG_DONTWAIT | (last ? MSG_MORE : 0));
+	r = send(p->fd, p->l->sent + p->sent, n,
+		 MSG_NOSIGNAL | MSG_DONTWAIT | (last ? MSG_MORE : 0));
 	if (r < 0 && errno != EAGAIN)
-		p->stop_at = p->sent; /* the connection ended; what that means is judged by what comes in */
+		/* the connection ended; what that means is judged by what comes in */
+		p->stop_at = p->sent;
 	if (r > 0)
 		p->sent += (size_t)r;
-	/* One urgent byte, which is not part of the stream. A second one could become part of it: tcp(7). */
+	/* One urgent byte, which is not part of the stream. A second one could become part of it:
+	 * tcp(7). */
 	if (p->l->urgent && !p->urgent_done && r > 0 && upto(&p->chance, 3) == 0) {
 		p->urgent_done = true;
 		send(p->fd, "!", 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -524,7 +550,8 @@ static void peer_receives(struct peer *p)
 		p->reset = n < 0;
 		return;
 	}
-	if (p->got + (size_t)n > p->l->reply_end[p->l->frames] || memcmp(buf, p->replies + p->got, (size_t)n))
+	if (p->got + (size_t)n > p->l->reply_end[p->l->frames] ||
+	    memcmp(buf, p->replies + p->got, (size_t)n))
 		broken(p->l, "the peer got wrong bytes at %zu", p->got);
 	p->got += (size_t)n;
 }
@@ -598,7 +625,8 @@ static void peer_lives(struct peer *p)
 		f.events = (short)((p->eof ? 0 : POLLIN) | (more ? POLLOUT : 0));
 		poll(&f, 1, 100);
 		if (now_ms() > until) {
-			broken(p->l, "hangs after %zu of %zu bytes sent, %zu received", p->sent, p->stop_at, p->got);
+			broken(p->l, "hangs after %zu of %zu bytes sent, %zu received", p->sent,
+			       p->stop_at, p->got);
 			return;
 		}
 		if (upto(&p->chance, 20) == 0)
@@ -692,14 +720,16 @@ static void judge(const struct life *l)
 
 	if (l->ending == CLOSE || l->ending == ERROR || l->ending == ABORT)
 		least = most = l->k;
-	else if (l->ending == PEER_RESET || l->ending == THREAD || l->ending == TIMEOUT || l->ending == IDLE)
+	else if (l->ending == PEER_RESET || l->ending == THREAD || l->ending == TIMEOUT ||
+		 l->ending == IDLE)
 		least = 0;
 	if (l->handled < least || l->handled > most)
 		broken(l, "%u frames were handled", l->handled);
 	/* A connection that is reset before its hello was read has no name. */
 	if (l->closed > 1 || (!l->closed && l->ending != PEER_RESET))
 		broken(l, "on_close ran %d times", l->closed);
-	if (l->closed && l->told != peer_left_first(l) && l->ending != PEER_RESET && l->ending != SHUTDOWN)
+	if (l->closed && l->told != peer_left_first(l) && l->ending != PEER_RESET &&
+	    l->ending != SHUTDOWN)
 		broken(l, "on_disconnect ran %d times", l->told);
 	if (l->closed && !why_is_right(l))
 		broken(l, "np_conn_error() says %d, %s", l->why, np_strerror(l->why));
@@ -728,8 +758,11 @@ static void given_lives(void)
 
 START_TEST(random_lives_lose_no_byte_and_keep_the_order_of_callbacks)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_prepare = on_prepare, .on_connect = on_connect,
-					      .on_request = on_request, .on_disconnect = on_disconnect,
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_prepare = on_prepare,
+					      .on_connect = on_connect,
+					      .on_request = on_request,
+					      .on_disconnect = on_disconnect,
 					      .on_close = on_close };
 	struct np_block_stats b = { .sz = sizeof b };
 	pthread_t peers[PEERS], c;

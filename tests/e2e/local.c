@@ -77,13 +77,18 @@ static void on_close(struct np_conn *c, void *arg)
 
 static void given_server(void)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_close = on_close };
 	char name[64];
 
 	snprintf(name, sizeof name, "@np-local-%d", (int)getpid());
 	given_pollers(NULL);
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
-				       NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .out_high = LARGE), &server), 0);
+	ck_assert_int_eq(
+		np_server_new(pollers, &h, NULL,
+			      NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .out_high = LARGE),
+			      &server),
+		0);
 	ck_assert_int_eq(np_server_listen(server, "unix", name), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 }
@@ -140,8 +145,9 @@ static int wrong(const struct reader *k)
 
 	if (k->why == why && k->last == 0 && (k->stops ? k->got < LARGE : k->got == LARGE))
 		return 0;
-	fprintf(stderr, "%s, %s: %zu of %u, then %s; np_conn_error() %d, not %d\n", clock_names[k->clock],
-		k->stops ? "stops" : "steady", k->got, LARGE, k->last ? strerror(k->last) : "EOF", k->why, why);
+	fprintf(stderr, "%s, %s: %zu of %u, then %s; np_conn_error() %d, not %d\n",
+		clock_names[k->clock], k->stops ? "stops" : "steady", k->got, LARGE,
+		k->last ? strerror(k->last) : "EOF", k->why, why);
 	return 1;
 }
 
@@ -272,9 +278,13 @@ int main(void)
 	TCase *t = tcase_create("readers");
 
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, a_unix_reader_that_is_steady_gets_all_and_one_that_stops_is_let_go_and_counted);
-	tcase_add_loop_test(t, a_pipe_that_is_read_steadily_brings_all_and_one_that_is_not_says_that_it_was_cut, 0, 2);
-	tcase_add_loop_test(t, a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader, 0, 2);
+	tcase_add_test(
+		t, a_unix_reader_that_is_steady_gets_all_and_one_that_stops_is_let_go_and_counted);
+	tcase_add_loop_test(
+		t, a_pipe_that_is_read_steadily_brings_all_and_one_that_is_not_says_that_it_was_cut,
+		0, 2);
+	tcase_add_loop_test(t, a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader,
+			    0, 2);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

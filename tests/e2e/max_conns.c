@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* max_conns: a server has no more connections than it was told, and goes on as they close. Public headers only. */
+/* max_conns: a server has no more connections than it was told, and goes on as they close. Public
+ * headers only. */
 #include <errno.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
@@ -59,7 +60,8 @@ START_TEST(those_above_it_wait_until_others_close)
 {
 	int fd[6];
 
-	serve(1, &h, NULL, NP_OPTS(np_server_opts, .max_conns = 4, .steer = _i ? NP_STEER_AUTO : NP_STEER_OFF));
+	serve(1, &h, NULL,
+	      NP_OPTS(np_server_opts, .max_conns = 4, .steer = _i ? NP_STEER_AUTO : NP_STEER_OFF));
 	for (int i = 0; i < 6; i++)
 		fd[i] = asked();
 	for (int i = 0; i < 4; i++)
@@ -135,9 +137,12 @@ START_TEST(less_than_one_for_each_poller_is_refused)
 	struct np_server *s;
 
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2), &p), 0);
-	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = 1), &s), -EINVAL);
-	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = -2), &s), -EINVAL);
-	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = -1), &s), 0);
+	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = 1), &s),
+			 -EINVAL);
+	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = -2), &s),
+			 -EINVAL);
+	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = -1), &s),
+			 0);
 	ck_assert_int_eq(np_server_free(s), 0);
 	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_free(p), 0);
@@ -148,7 +153,8 @@ static struct np_steer *given_operator(void)
 {
 	struct np_steer *s;
 
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	return s;
 }
 
@@ -190,7 +196,9 @@ START_TEST(an_operators_drain_of_a_full_worker_lasts_until_he_ends_it)
 
 	OWN_STEERING();
 	ck_assert_int_eq(np_steer_load("web", NULL), 0);
-	serve(1, &h, NULL, NP_OPTS(np_server_opts, .max_conns = 2, .service = "web", .steer = NP_STEER_REQUIRED));
+	serve(1, &h, NULL,
+	      NP_OPTS(np_server_opts, .max_conns = 2, .service = "web",
+		      .steer = NP_STEER_REQUIRED));
 	op = given_operator();
 	ck_assert_int_eq(state(op), NP_STEER_READY);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* memory: what connections hold, and what is given back; by the library's own count. Public headers only. */
+/* memory: what connections hold, and what is given back; by the library's own count. Public headers
+ * only. */
 #include <arpa/inet.h>
 #include <netpoll/block.h>
 #include <netpoll/conn.h>

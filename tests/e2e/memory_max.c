@@ -2,9 +2,10 @@
 /*
  * memory_max: a siege by peers that hold memory, against a server that has a bound for all of it
  *
- * The server is a process of its own, so that its resident memory is its own; both sides are small enough for
- * the usual limit of descriptors. NP_SIEGE=1 is the whole siege (make check-siege): 10 000 half frames, 5000
- * claims of 16 MiB, 1000 that never read, under 64 MiB; without, a tenth of each under 8 MiB.
+ * The server is a process of its own, so that its resident memory is its own; both sides are small
+ * enough for the usual limit of descriptors. NP_SIEGE=1 is the whole siege (make check-siege): 10
+ * 000 half frames, 5000 claims of 16 MiB, 1000 that never read, under 64 MiB; without, a tenth of
+ * each under 8 MiB.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +28,7 @@
 #define CLAIM (16u << 20)
 #define REPLY (256u << 10) /* of a frame of one byte */
 #define PING  64u
-#define PINGS 50u          /* between two looks */
+#define PINGS 50u /* between two looks */
 
 static unsigned scale; /* 1: whole; 10: a tenth */
 static size_t bound;
@@ -67,7 +68,9 @@ static int on_request(struct np_conn *c, void *arg)
 
 static void serve_besieged(int sock, void *arg)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_prepare = on_prepare, .on_request = on_request };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_prepare = on_prepare,
+					      .on_request = on_request };
 	struct np_server_stats st = { .sz = sizeof st };
 	struct np_pollers *pollers;
 	struct np_server *s;
@@ -77,7 +80,9 @@ static void serve_besieged(int sock, void *arg)
 
 	r = np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .no_pin = 1), &pollers);
 	if (r == 0)
-		r = np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .memory_max = bound), &s);
+		r = np_server_new(
+			pollers, &h, NULL,
+			NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .memory_max = bound), &s);
 	if (r == 0)
 		r = np_server_listen(s, "tcp4", "127.0.0.1:0");
 	if (r == 0)
@@ -91,8 +96,8 @@ static void serve_besieged(int sock, void *arg)
 		np_server_stats(s, &st);
 		child_send(sock, &st, sizeof st);
 	}
-	if (np_server_stop(s, 5000, NULL) < 0 || np_server_free(s) < 0 || np_pollers_stop(pollers, 5000) < 0 ||
-	    np_pollers_free(pollers) < 0)
+	if (np_server_stop(s, 5000, NULL) < 0 || np_server_free(s) < 0 ||
+	    np_pollers_stop(pollers, 5000) < 0 || np_pollers_free(pollers) < 0)
 		child_fail("the server did not end well");
 }
 
@@ -267,7 +272,8 @@ START_TEST(resident_memory_stays_within_the_bound_and_others_are_served)
 	besiege(1000 / scale, ask_and_never_read);
 	ping();
 	printf("siege: %zu KiB above the baseline of %zu at most, bound %zu; p99 of another's requests %u us, alone %u; "
-	       "%llu reset\n", (highest - before) >> 10, before >> 10, bound >> 10, p99(), alone,
+	       "%llu reset\n",
+	       (highest - before) >> 10, before >> 10, bound >> 10, p99(), alone,
 	       (unsigned long long)stats().memory_closed);
 
 	if (!under_asan() && !under_tsan() && !under_valgrind())

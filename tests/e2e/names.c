@@ -41,13 +41,13 @@ static void given_target(const char *ip)
 }
 
 /* Or leaves the test. */
-#define GIVEN(way, options)                                                          \
-	do {                                                                         \
-		if (!names_begin(ways[way], options))                                \
-			SKIP("needs root, for namespaces and port 53");              \
-		given_target("127.0.0.1");                                           \
-		fds_before = open_fds();                                             \
-		given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1));    \
+#define GIVEN(way, options)                                                       \
+	do {                                                                      \
+		if (!names_begin(ways[way], options))                             \
+			SKIP("needs root, for namespaces and port 53");           \
+		given_target("127.0.0.1");                                        \
+		fds_before = open_fds();                                          \
+		given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1)); \
 	} while (0)
 
 /* A lookup by getaddrinfo(3) that was given up has its thread and its socket until its own end. */
@@ -75,7 +75,8 @@ static int dial(void *arg)
 	int r;
 
 	snprintf(address, sizeof address, "%s:%u", a->name, port);
-	r = np_dial(NULL, NP_HERE, a->network, address, NP_OPTS(np_dial_opts, .timeout_ms = a->ms), &c);
+	r = np_dial(NULL, NP_HERE, a->network, address, NP_OPTS(np_dial_opts, .timeout_ms = a->ms),
+		    &c);
 	if (r == 0) {
 		np_conn_abort(c);
 		np_conn_unref(c);
@@ -117,7 +118,8 @@ START_TEST(no_such_name_is_told_apart_from_no_answer)
 {
 	GIVEN(_i, "options timeout:1 attempts:1");
 	ck_assert_int_eq(dialed("tcp", "gone.test", AWAIT_MS), -NP_ERESOLVE);
-	ck_assert_int_eq(dialed("tcp6", "good.test", AWAIT_MS), -NP_ERESOLVE); /* none of this kind */
+	/* none of this kind */
+	ck_assert_int_eq(dialed("tcp6", "good.test", AWAIT_MS), -NP_ERESOLVE);
 	ck_assert_int_eq(dialed("tcp4", "six.test", AWAIT_MS), -NP_ERESOLVE);
 	ck_assert_int_eq(dialed("tcp", "broken.test", AWAIT_MS), -NP_ERESOLVEAGAIN);
 	if (!BY_THREAD(_i)) /* glibc 2.36 says "no data" */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * npsteer: every verb, in text and JSON, its sentences and exit codes, and that nothing stays behind
+ * npsteer: every verb, in text and JSON, its sentences and exit codes, and that nothing stays
+ * behind
  *
- * Each test has mount and network namespaces of its own: /run and /sys/fs/bpf start empty and without
- * a BPF file system, and everything npsteer mounts or pins ends with the test.
+ * Each test has mount and network namespaces of its own: /run and /sys/fs/bpf start empty and
+ * without a BPF file system, and everything npsteer mounts or pins ends with the test.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -548,7 +549,7 @@ START_TEST(check_without_rights_names_the_capability)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ the command line; needs no rights */
+/* ------------------------------------------------------------ the command line; needs no rights */
 
 START_TEST(a_wrong_command_line_is_refused_in_one_sentence)
 {

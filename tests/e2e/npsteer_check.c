@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* npsteer_check: `npsteer check` where something is taken away: it names the cause, and its findings agree with that */
+/* npsteer_check: `npsteer check` where something is taken away: it names the cause, and its
+ * findings agree with that */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,10 @@ static const struct lack {
 	const char *reason;
 	const char *finding; /* "name value" of one that agrees */
 } lacks[] = {
-	{ "a user namespace", own_userns, DENIED, 0, "user namespace alone", "in this user namespace alone" },
-	{ "a seccomp filter", filter, DENIED, 0, "a seccomp filter is in force", "a filter is in force" },
+	{ "a user namespace", own_userns, DENIED, 0, "user namespace alone",
+	  "in this user namespace alone" },
+	{ "a seccomp filter", filter, DENIED, 0, "a seccomp filter is in force",
+	  "a filter is in force" },
 	{ "nothing at /sys", empty_sys, DONE, 3, "no /sys/kernel/btf/vmlinux", "\"BTF\"" },
 	{ "few descriptors", few_descriptors, UNSUPPORTED, 0, "`ulimit -n` is 1", "\"CAP_BPF\"" },
 };

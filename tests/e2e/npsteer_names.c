@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * npsteer_names: whatever bytes a worker calls itself, they do not reach a terminal as commands, and JSON stays JSON
+ * npsteer_names: whatever bytes a worker calls itself, they do not reach a terminal as commands,
+ * and JSON stays JSON
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +18,24 @@ static const struct name {
 	{ "plain", "plain", "plain", "\"plain\"" },
 	{ "h\xc3\xa9llo", "h\xc3\xa9llo", "h??llo", "\"h\xc3\xa9llo\"" },
 	{ "\x1b[2Jesc", "?[2Jesc", "?[2Jesc", "\"\\u001b[2Jesc\"" },
-	{ "\x9b" "31mraw", "?31mraw", "?31mraw", "\"\\ufffd31mraw\"" },         /* CSI as one byte */
-	{ "\xc2\x9b" "2Jc1", "??2Jc1", "??2Jc1", "\"\\u009b2Jc1\"" },           /* and as UTF-8 */
-	{ "a\xe2\x80\xae" "b", "a???b", "a???b", "\"a\\u202eb\"" },             /* right to left from here */
-	{ "i\xe2\x81\xa6j", "i???j", "i???j", "\"i\\u2066j\"" },               /* isolate */
+	/* CSI as one byte */
+	{ "\x9b"
+	  "31mraw",
+	  "?31mraw", "?31mraw", "\"\\ufffd31mraw\"" },
+	{ "\xc2\x9b"
+	  "2Jc1",
+	  "??2Jc1", "??2Jc1", "\"\\u009b2Jc1\"" }, /* and as UTF-8 */
+	/* right to left from here */
+	{ "a\xe2\x80\xae"
+	  "b",
+	  "a???b", "a???b", "\"a\\u202eb\"" },
+	{ "i\xe2\x81\xa6j", "i???j", "i???j", "\"i\\u2066j\"" }, /* isolate */
 	{ "cut\xe2\x82", "cut??", "cut??", "\"cut\\ufffd\\ufffd\"" },
-	{ "over\xc0\xaf", "over??", "over??", "\"over\\ufffd\\ufffd\"" },      /* overlong */
-	{ "half\xed\xa0\x80", "half???", "half???", "\"half\\ufffd\\ufffd\\ufffd\"" }, /* a surrogate */
-	{ "line\nfeed\ttab\x7f", "line?feed?tab?", "line?feed?tab?", "\"line\\u000afeed\\u0009tab\\u007f\"" },
+	{ "over\xc0\xaf", "over??", "over??", "\"over\\ufffd\\ufffd\"" }, /* overlong */
+	/* a surrogate */
+	{ "half\xed\xa0\x80", "half???", "half???", "\"half\\ufffd\\ufffd\\ufffd\"" },
+	{ "line\nfeed\ttab\x7f", "line?feed?tab?", "line?feed?tab?",
+	  "\"line\\u000afeed\\u0009tab\\u007f\"" },
 	{ "quo\"te\\", "quo\"te\\", "quo\"te\\", "\"quo\\\"te\\\\\"" },
 };
 #define NAMES (sizeof names / sizeof names[0])
@@ -38,7 +49,8 @@ struct named {
 static void given_names(struct named *n)
 {
 	must("load web");
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &n->s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &n->s),
+			 0);
 	for (size_t i = 0; i < NAMES; i++) {
 		ck_assert_int_eq(np_steer_worker(n->s, names[i].bytes, &n->w[i]), 0);
 		ck_assert_int_eq(np_steer_listen(n->w[i], "tcp", "127.0.0.1:0", 0, &n->fd[i]), 0);
@@ -48,7 +60,8 @@ static void given_names(struct named *n)
 static void must_be_text(const char *text, bool ascii)
 {
 	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		ck_assert_msg((*p >= 0x20 && *p != 0x7f) || *p == '\n', "byte %#x in: %s", *p, text);
+		ck_assert_msg((*p >= 0x20 && *p != 0x7f) || *p == '\n', "byte %#x in: %s", *p,
+			      text);
 		ck_assert_msg(!ascii || *p < 0x80, "byte %#x in: %s", *p, text);
 		ck_assert_msg(p[0] != 0xc2 || p[1] >= 0xa0, "a C1 control in: %s", text);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * npsteer_workers: the verbs about workers: drain, undrain, kick, weight, top, rescue, gc; and parameters
+ * npsteer_workers: the verbs about workers: drain, undrain, kick, weight, top, rescue, gc; and
+ * parameters
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,8 +32,9 @@ static void given_worker(struct server *s, const char *name)
 	socklen_t len = sizeof s->at;
 	int r;
 
-	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .no_rescue = true, .error = why,
-					 .error_cap = sizeof why),
+	r = np_steer_open("web",
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .no_rescue = true,
+				  .error = why, .error_cap = sizeof why),
 			  &s->steer);
 	ck_assert_msg(r == 0, "%s", why);
 	ck_assert_int_eq(np_steer_worker(s->steer, name, &s->worker), 0);
@@ -92,7 +94,9 @@ START_TEST(who_drains_gets_nothing_until_undrained)
 	given_worker(&a, "one");
 	given_worker(&b, "two");
 	json = answer("drain web 0");
-	must_have(json, "\"worker\":0,\"name\":\"one\",\"state\":\"draining\",\"weight\":100,\"conns\":0}");
+	must_have(
+		json,
+		"\"worker\":0,\"name\":\"one\",\"state\":\"draining\",\"weight\":100,\"conns\":0}");
 	free(json);
 	connect_some(&a, 40);
 	ck_assert_int_eq(accept_all(&a), 0);
@@ -160,18 +164,28 @@ START_TEST(policies_take_parameters_by_name)
 	NEEDS_RIGHTS();
 	must("load web");
 	npsteer(&r, "policy web rr hang_ms=300 on_exhausted=rst");
-	ck_assert_str_eq(r.out, "rr hang_ms=300 on_exhausted=rst spill=200 bound=150 slow_start_ms=0 set=none\n");
+	ck_assert_str_eq(
+		r.out,
+		"rr hang_ms=300 on_exhausted=rst spill=200 bound=150 slow_start_ms=0 set=none\n");
 	ran_free(&r);
 	json = answer("policy web on_exhausted=serve");
-	must_have(json, "\"parameters\":{\"hang_ms\":\"300\",\"on_exhausted\":\"serve\",\"spill\":\"200\"");
+	must_have(
+		json,
+		"\"parameters\":{\"hang_ms\":\"300\",\"on_exhausted\":\"serve\",\"spill\":\"200\"");
 	free(json);
 	npsteer(&r, "policy web maglev bound=125 slow_start_ms=2000 set=0-2,7");
-	ck_assert_str_eq(r.out, "maglev hang_ms=300 on_exhausted=serve spill=200 bound=125 slow_start_ms=2000 set=0-2,7\n");
+	ck_assert_str_eq(
+		r.out,
+		"maglev hang_ms=300 on_exhausted=serve spill=200 bound=125 slow_start_ms=2000 set=0-2,7\n");
 	ran_free(&r);
 	fails_with(MISUSED, "bound takes per cent, 100 to 10000", "policy web bound=99");
 	fails_with(MISUSED, "set takes workers, as 0-3,8, or none", "policy web set=300");
-	fails_with(MISUSED, "on_exhausted takes serve, rst or full_queue, not \"drop\"", "policy web on_exhausted=drop");
-	fails_with(MISUSED, "no parameter \"colour\": try hang_ms, on_exhausted, spill, bound, slow_start_ms, set", "policy web colour=red");
+	fails_with(MISUSED, "on_exhausted takes serve, rst or full_queue, not \"drop\"",
+		   "policy web on_exhausted=drop");
+	fails_with(
+		MISUSED,
+		"no parameter \"colour\": try hang_ms, on_exhausted, spill, bound, slow_start_ms, set",
+		"policy web colour=red");
 	fails_with(MISUSED, "hang_ms 1: 0 is never", "policy web hang_ms=1");
 }
 END_TEST
@@ -213,9 +227,11 @@ START_TEST(top_shows_each_listener_and_its_queue)
 	must("kick web 1");
 	connect_some(&a, 7);
 	json = answer("top web -w 0.01 -n 1");
-	must_have(json, "\"slots\":[{\"address\":\"" ADDRESS "\",\"group\":0,\"worker\":0,\"name\":\"one\","
+	must_have(json, "\"slots\":[{\"address\":\"" ADDRESS
+			"\",\"group\":0,\"worker\":0,\"name\":\"one\","
 			"\"state\":\"ready\",\"conns\":0,\"queued\":7,");
-	must_have(json, "\"worker\":1,\"name\":\"two\",\"state\":\"out\",\"conns\":0,\"queued\":0,");
+	must_have(json,
+		  "\"worker\":1,\"name\":\"two\",\"state\":\"out\",\"conns\":0,\"queued\":0,");
 	free(json);
 
 	npsteer(&r, "top web -w 0.01 -n 3");
@@ -259,7 +275,8 @@ static void *connect_until_enough(void *arg)
 	return NULL;
 }
 
-/* What is half open only the program sees, and only while SYNs come: what none has seen is not known. */
+/* What is half open only the program sees, and only while SYNs come: what none has seen is not
+ * known. */
 START_TEST(top_shows_what_is_half_open_while_syns_come)
 {
 	struct server a;
@@ -402,7 +419,8 @@ START_TEST(where_nobody_is_called_hung_rescue_says_so)
 {
 	NEEDS_RIGHTS();
 	must("load web --hang-ms 0");
-	fails_with(MISUSED, "nobody is ever called hung: npsteer policy web hang_ms=100", "rescue web");
+	fails_with(MISUSED, "nobody is ever called hung: npsteer policy web hang_ms=100",
+		   "rescue web");
 }
 END_TEST
 
@@ -445,8 +463,10 @@ START_TEST(trace_tells_how_each_connection_was_given)
 	child_join(&c);
 	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
 		ck_assert_msg(json_valid(line), "no JSON: %s", line);
-		must_have(line, "\"policy\":\"rr\",\"verdict\":\"steered\",\"worker\":0,\"candidates\":1,\"tried\":1,"
-				"\"twin\":\"agrees\"}");
+		must_have(
+			line,
+			"\"policy\":\"rr\",\"verdict\":\"steered\",\"worker\":0,\"candidates\":1,\"tried\":1,"
+			"\"twin\":\"agrees\"}");
 	}
 	fails_with(MISUSED, "of 65536", "trace web --flows 0");
 	no_client_was_reset();
@@ -515,7 +535,8 @@ START_TEST(gc_takes_away_what_a_killed_process_left)
 	json = answer("gc web"); /* it lives: nothing of it is garbage */
 	must_have(json, "\"groups\":0,\"roster\":0,\"owners\":0,\"cpus\":0,\"workers\":0}");
 	free(json);
-	connect_some(&(struct server){ .at = { .sin_family = AF_INET, .sin_port = htons(7420),
+	connect_some(&(struct server){ .at = { .sin_family = AF_INET,
+					       .sin_port = htons(7420),
 					       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } },
 		     1);
 	await_fd(clients[0], POLLIN); /* served, so that its line is not empty */

@@ -58,7 +58,9 @@ static int on_request(struct np_conn *c, void *arg)
 
 static void given(int (*reply)(struct np_conn *), const struct np_server_opts *o)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_close = on_close };
 
 	for (unsigned i = 0; i < BIG; i++)
 		big[i] = (unsigned char)(i * 7u + (i >> 8));
@@ -105,7 +107,8 @@ static void expect_reset(int fd)
 
 	while ((n = recv(fd, sink, sizeof sink, 0)) > 0)
 		;
-	ck_assert_msg(n < 0 && errno == ECONNRESET, "expected RST, got %zd, %s", n, n ? strerror(errno) : "FIN");
+	ck_assert_msg(n < 0 && errno == ECONNRESET, "expected RST, got %zd, %s", n,
+		      n ? strerror(errno) : "FIN");
 }
 
 static void end(int fd)
@@ -145,7 +148,9 @@ END_TEST
 /* sendfile(2) to a unix socket: short counts promise no edge there. */
 START_TEST(a_file_comes_through_a_unix_socket_as_well)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_close = on_close };
 	char address[64];
 	int fd;
 
@@ -408,7 +413,8 @@ static void stopped(int *fd)
 	ck_assert_uint_eq(forced, 1);
 }
 
-static void (*const ends[])(int *) = { reset_by_peer, closed_and_not_taken, aborted, timed_out, stopped };
+static void (*const ends[])(int *) = { reset_by_peer, closed_and_not_taken, aborted, timed_out,
+				       stopped };
 
 #define ENDS (int)(sizeof ends / sizeof ends[0])
 
@@ -417,8 +423,8 @@ START_TEST(done_runs_once_however_the_connection_ends_with_bytes_unsent)
 	void (*how)(int *) = ends[_i % ENDS];
 	int fd;
 
-	given(by_reference[_i / ENDS],
-	      NP_OPTS(np_server_opts, .linger_ms = 50, .min_rate = 1 << 30, .write_timeout_ms = how == timed_out ? 30 : 0));
+	given(by_reference[_i / ENDS], NP_OPTS(np_server_opts, .linger_ms = 50, .min_rate = 1 << 30,
+					       .write_timeout_ms = how == timed_out ? 30 : 0));
 	ut.file = -1;
 	fd = asked(0);
 	how(&fd);
@@ -507,10 +513,14 @@ START_TEST(a_reply_in_flight_survives_close_to_a_peer_that_has_half_closed)
 }
 END_TEST
 
-/* linger_ms bounds a standstill, not a slow peer: it takes its bytes over a longer time than that. */
+/*
+ * linger_ms bounds a standstill, not a slow peer: it takes its bytes over a longer time than that.
+ */
 START_TEST(a_slow_peer_gets_the_whole_reply_though_it_takes_longer_than_linger)
 {
-	static const struct np_server_opts o = { .sz = sizeof o, .linger_ms = 400, .out_high = 2 * BIG };
+	static const struct np_server_opts o = { .sz = sizeof o,
+						 .linger_ms = 400,
+						 .out_high = 2 * BIG };
 	uint64_t start = now_ms();
 	int fd;
 
@@ -546,7 +556,8 @@ int main(void)
 	suite_add_tcase(s, t);
 	t = tcase_create("references");
 	tcase_add_loop_test(t, what_is_written_by_reference_arrives_and_done_runs_once, 0, 2);
-	tcase_add_loop_test(t, done_runs_once_however_the_connection_ends_with_bytes_unsent, 0, 2 * ENDS);
+	tcase_add_loop_test(t, done_runs_once_however_the_connection_ends_with_bytes_unsent, 0,
+			    2 * ENDS);
 	tcase_add_test(t, what_was_not_flushed_is_given_back_and_what_was_refused_never_was_taken);
 	tcase_add_test(t, a_message_that_cannot_be_sent_any_more_is_given_back);
 	suite_add_tcase(s, t);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* overflow: a handler that overruns its stack is named; in a child, since that dies of it. Public headers only. */
+/* overflow: a handler that overruns its stack is named; in a child, since that dies of it. Public
+ * headers only. */
 #include <netpoll/conn.h>
 #include <signal.h>
 #include <stdint.h>
@@ -43,12 +44,13 @@ static void serve_and_die(int err, int report)
 
 	setrlimit(RLIMIT_CORE, &no_core);
 	dup2(err, STDERR_FILENO);
-	if (np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .stack_size = 32768, .report_overflow = report),
+	if (np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .stack_size = 32768,
+				     .report_overflow = report),
 			     &serve_pollers) < 0 ||
-	    np_server_new(serve_pollers, &overrunning, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF),
-			  &serve_server) < 0 ||
-	    np_server_listen(serve_server, "tcp", "127.0.0.1:0") < 0 || np_server_start(serve_server) < 0 ||
-	    np_server_addr(serve_server, 0, &ss, &len) < 0)
+	    np_server_new(serve_pollers, &overrunning, NULL,
+			  NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &serve_server) < 0 ||
+	    np_server_listen(serve_server, "tcp", "127.0.0.1:0") < 0 ||
+	    np_server_start(serve_server) < 0 || np_server_addr(serve_server, 0, &ss, &len) < 0)
 		_exit(1);
 	fd = peer_connect(&ss, len);
 	peer_send(fd, "x", 1);
@@ -90,10 +92,13 @@ START_TEST(a_handler_that_overruns_its_stack_is_named_with_its_connection_and_wh
 
 	ck_assert_int_eq(said_by_child(1, said, sizeof said), SIGSEGV);
 
-	snprintf(handler, sizeof handler, "poller 0: handler 0x%lx, of the connection on descriptor ",
+	snprintf(handler, sizeof handler,
+		 "poller 0: handler 0x%lx, of the connection on descriptor ",
 		 (unsigned long)(uintptr_t)overrun);
 	ck_assert_msg(strstr(said, handler) != NULL, "%s", said);
-	ck_assert_msg(strstr(said, "has overrun its stack of 32768 bytes: raise stack_size") != NULL, "%s", said);
+	ck_assert_msg(strstr(said, "has overrun its stack of 32768 bytes: raise stack_size") !=
+			      NULL,
+		      "%s", said);
 }
 END_TEST
 
@@ -115,7 +120,9 @@ int main(void)
 	Suite *s = suite_create("overflow");
 	TCase *t = tcase_create("overflow");
 
-	tcase_add_test(t, a_handler_that_overruns_its_stack_is_named_with_its_connection_and_what_to_raise);
+	tcase_add_test(
+		t,
+		a_handler_that_overruns_its_stack_is_named_with_its_connection_and_what_to_raise);
 	tcase_add_test(t, who_did_not_ask_for_the_report_gets_no_handler);
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -126,7 +126,8 @@ static void read_steadily(struct client *k)
 	if (k->over || k->peer != STEADY || now_ms() < k->next_ms)
 		return;
 	k->next_ms += 50;
-	while (left && (n = recv(k->fd, got, left < sizeof got ? left : sizeof got, MSG_DONTWAIT)) > 0) {
+	while (left &&
+	       (n = recv(k->fd, got, left < sizeof got ? left : sizeof got, MSG_DONTWAIT)) > 0) {
 		k->got += (size_t)n;
 		left -= (size_t)n;
 	}
@@ -150,20 +151,24 @@ static bool all_over(void)
 
 static int wrong(const struct client *k)
 {
-	int why = k->clock == IDLE ? -ETIMEDOUT :
-		  k->peer != STEADY ? -NP_EWRITETIMEOUT : -NP_ECLOSED;
+	int why = k->clock == IDLE  ? -ETIMEDOUT :
+		  k->peer != STEADY ? -NP_EWRITETIMEOUT :
+				      -NP_ECLOSED;
 
 	if (k->why == why && (k->peer != STEADY || (k->got == k->size && k->last == 0)))
 		return 0;
-	fprintf(stderr, "%s, %s, %s buffers, %u KiB/s: %zu of %zu, then %s; np_conn_error() %d, not %d\n",
-		clock_names[k->clock], peer_names[k->peer], k->small ? "small" : "default", k->rate / KIB, k->got,
-		k->size, k->last ? strerror(k->last) : "FIN", k->why, why);
+	fprintf(stderr,
+		"%s, %s, %s buffers, %u KiB/s: %zu of %zu, then %s; np_conn_error() %d, not %d\n",
+		clock_names[k->clock], peer_names[k->peer], k->small ? "small" : "default",
+		k->rate / KIB, k->got, k->size, k->last ? strerror(k->last) : "FIN", k->why, why);
 	return 1;
 }
 
 static void given_server(void)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = on_request,
+					      .on_close = on_close };
 
 	bytes = calloc(1, LONGEST);
 	serve(2, &h, NULL, NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .out_high = LONGEST));
@@ -186,7 +191,8 @@ static void end(void)
 static void given_steady(unsigned rate, size_t size, bool small)
 {
 	for (enum clock k = 0; k < CLOCKS; k++)
-		given_client((struct client){ .clock = k, .peer = STEADY, .small = small, .rate = rate, .size = size });
+		given_client((struct client){
+			.clock = k, .peer = STEADY, .small = small, .rate = rate, .size = size });
 }
 
 /* ------------------------------------------------------------------ tests */
@@ -223,7 +229,8 @@ START_TEST(one_that_never_acknowledges_or_stops_is_let_go)
 	for (enum clock k = 0; k < CLOCKS; k++) {
 		given_client((struct client){ .clock = k, .peer = NEVER, .size = 8 * MIB });
 		given_client((struct client){ .clock = k, .peer = STOPS, .size = LONGEST });
-		given_client((struct client){ .clock = k, .peer = STOPS, .size = 4 * MIB, .small = true });
+		given_client((struct client){
+			.clock = k, .peer = STOPS, .size = 4 * MIB, .small = true });
 	}
 	AWAIT(all_over());
 	end();

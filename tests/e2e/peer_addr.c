@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* peer_addr: whose connection it is can be asked in every handler, also of a peer that has reset it */
+/*
+ * peer_addr: whose connection it is can be asked in every handler, also of a peer that has reset it
+ */
 #include <netinet/in.h>
 #include <netpoll/conn.h>
 #include <netpoll/server.h>
@@ -68,7 +70,9 @@ static const struct np_handlers h = {
 static void given_listening(const char *address)
 {
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1));
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
 	ck_assert_msg(np_server_listen(server, "tcp", address) == 0, "%s", np_server_error(server));
 }
 
@@ -87,7 +91,8 @@ static int given_peer(int family, struct sockaddr_storage *ret_own)
 
 	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
 	if (family == AF_INET && ss.ss_family == AF_INET6) { /* dual-stack */
-		struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)&ss)->sin6_port };
+		struct sockaddr_in in = { .sin_family = AF_INET,
+					  .sin_port = ((struct sockaddr_in6 *)&ss)->sin6_port };
 
 		in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		memset(&ss, 0, sizeof ss);
@@ -172,8 +177,10 @@ static Suite *suite(void)
 	Suite *s = suite_create("peer_addr");
 	TCase *tc = tcase_create("peer_addr");
 
-	tcase_add_loop_test(tc, a_client_that_was_reset_before_accept_has_its_address_in_every_handler, 0, 3);
-	tcase_add_loop_test(tc, a_client_that_resets_while_it_is_served_has_its_own_address_to_the_end, 0, 3);
+	tcase_add_loop_test(
+		tc, a_client_that_was_reset_before_accept_has_its_address_in_every_handler, 0, 3);
+	tcase_add_loop_test(
+		tc, a_client_that_resets_while_it_is_served_has_its_own_address_to_the_end, 0, 3);
 	suite_add_tcase(s, tc);
 	return s;
 }

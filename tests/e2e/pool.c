@@ -14,7 +14,9 @@
 
 static struct np_pool *pool;
 
-/* 'q' makes the server end the connection, 'u' makes it say something unasked; all else is echoed. */
+/*
+ * 'q' makes the server end the connection, 'u' makes it say something unasked; all else is echoed.
+ */
 static int answer(struct np_conn *c, void *arg)
 {
 	const void *p;
@@ -130,7 +132,8 @@ START_TEST(a_dead_idle_connection_is_not_given_out)
 	given(1, NULL);
 	ck_assert_int_eq(np_run(serve_pollers, use, &what), what);
 	if (_i) {
-		ck_assert_uint_eq(stats().idle, 0); /* the second byte came with the first: it was not even kept */
+		/* the second byte came with the first: it was not even kept */
+		ck_assert_uint_eq(stats().idle, 0);
 	} else {
 		AWAIT(stats().idle == 0);
 	}
@@ -319,7 +322,8 @@ START_TEST(a_stop_of_the_pollers_ends_idle_ones_at_once)
 	ck_assert_int_eq(np_run(serve_pollers, lend_all, NULL), 0);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(serve_server), 0);
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, 0), 0); /* no limit: it would wait for ever */
+	/* no limit: it would wait for ever */
+	ck_assert_int_eq(np_pollers_stop(serve_pollers, 0), 0);
 	ck_assert_int_eq(np_pool_free(&pool), 0);
 	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
 }
@@ -328,7 +332,9 @@ END_TEST
 START_TEST(a_target_that_refuses_says_so_to_each)
 {
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "unix", "/nonexistent/socket", NP_OPTS(np_pool_opts, .max_open = 1), &pool), 0);
+	ck_assert_int_eq(np_pool_new(serve_pollers, "unix", "/nonexistent/socket",
+				     NP_OPTS(np_pool_opts, .max_open = 1), &pool),
+			 0);
 	ck_assert_int_eq(np_run(serve_pollers, use, "x"), -ENOENT);
 	ck_assert_int_eq(np_run(serve_pollers, use, "x"), -ENOENT);
 	ck_assert_uint_eq(stats().open, 0);
@@ -343,9 +349,12 @@ START_TEST(only_its_pollers_may_ask)
 
 	given(1, NULL);
 	ck_assert_int_eq(np_pool_get(pool, &c), -EPERM);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", NULL, NULL, &(struct np_pool *){ NULL }), -EINVAL);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", "127.0.0.1:1", NP_OPTS(np_pool_opts, .wait_ms = -1),
-				     &(struct np_pool *){ NULL }), -EINVAL);
+	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", NULL, NULL, &(struct np_pool *){ NULL }),
+			 -EINVAL);
+	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", "127.0.0.1:1",
+				     NP_OPTS(np_pool_opts, .wait_ms = -1),
+				     &(struct np_pool *){ NULL }),
+			 -EINVAL);
 	over();
 }
 END_TEST

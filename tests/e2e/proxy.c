@@ -2,8 +2,8 @@
 /*
  * proxy: examples/proxy, from both of its sides
  *
- * The test plays the upstream server as well as the client, byte by byte. Real programs go through it in `make
- * check-proxy`.
+ * The test plays the upstream server as well as the client, byte by byte. Real programs go through
+ * it in `make check-proxy`.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,8 +34,10 @@ static void exec_proxy(int sock, void *options)
 	int n = 0;
 
 	snprintf(path, sizeof path, "%s/examples/proxy/proxy", build ? build : "build");
-	snprintf(text, sizeof text, "proxy --upstream %s --steer off --pollers 2 %s", upstream, (char *)options);
-	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31; word = strtok_r(NULL, " ", &save))
+	snprintf(text, sizeof text, "proxy --upstream %s --steer off --pollers 2 %s", upstream,
+		 (char *)options);
+	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31;
+	     word = strtok_r(NULL, " ", &save))
 		argv[n++] = word;
 	dup2(sock, STDOUT_FILENO);
 	if (inherited >= 0) {
@@ -165,7 +167,8 @@ START_TEST(a_reset_is_a_reset_on_the_other_side)
 }
 END_TEST
 
-/* One side moves 64 MiB while the other takes nothing at first: what is on its way is bounded, and none is lost. */
+/* One side moves 64 MiB while the other takes nothing at first: what is on its way is bounded, and
+ * none is lost. */
 START_TEST(a_slow_side_stops_the_fast_one)
 {
 	static char block[65536];
@@ -207,11 +210,14 @@ static const struct {
 	const char *in, *out;
 	bool is_header;
 } headers[] = {
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", true },
-	{ "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", true },
+	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n",
+	  "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", true },
+	{ "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n",
+	  "PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", true },
 	{ "PROXY UNKNOWN what ever\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 ", true },
 	{ "PROXY UNKNOWN\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 ", true },
-	{ "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 0 80\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 0 80\r\n", true },
+	{ "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 0 80\r\n",
+	  "PROXY TCP4 192.0.2.1 192.0.2.2 0 80\r\n", true },
 	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\n", NULL, false },
 	{ "PROXY UNKNOWNX\r\n", NULL, false },
 	{ "PROXY  UNKNOWN\r\n", NULL, false },
@@ -277,11 +283,12 @@ START_TEST(binary_headers_are_read)
 		const char *out;
 	} cases[] = {
 		{ 0x21, 0x11, 12, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" },
-		{ 0x21, 0x11, 100, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" }, /* more behind: TLVs */
+		/* more behind: TLVs */
+		{ 0x21, 0x11, 100, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" },
 		{ 0x21, 0x21, 36, "PROXY TCP6 101:101:" },
 		{ 0x20, 0x00, 0, "PROXY TCP4 127.0.0.1 " }, /* LOCAL: a health check */
-		{ 0x21, 0x11, 11, NULL },  /* too short for what it says */
-		{ 0x2f, 0x11, 12, NULL },  /* no such command */
+		{ 0x21, 0x11, 11, NULL },                   /* too short for what it says */
+		{ 0x2f, 0x11, 12, NULL },                   /* no such command */
 		{ 0x21, 0x11, 5000, "PROXY TCP4 1.1.1.1 1.1.1.1 257 257\r\n" },
 		{ 0x21, 0x21, 65535, "PROXY TCP6 101:101:" }, /* the most that a header can say */
 		{ 0x20, 0x11, 65535, "PROXY TCP4 127.0.0.1 " },
@@ -292,7 +299,8 @@ START_TEST(binary_headers_are_read)
 	given_proxy("--listen 127.0.0.1:0 --accept-proxy --send-proxy 1");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		a = client();
-		peer_send(a, header, make_v2(header, cases[i].command, cases[i].kind, cases[i].len));
+		peer_send(a, header,
+			  make_v2(header, cases[i].command, cases[i].kind, cases[i].len));
 		if (cases[i].out) {
 			b = accepted();
 			expect(b, cases[i].out);
@@ -309,7 +317,8 @@ END_TEST
 /* The limit is for the whole of it: bytes that drip do not stretch it. */
 START_TEST(a_header_that_does_not_end_in_time_ends_the_connection)
 {
-	static const char drip[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 and so on, for as long as anybody may wait for it";
+	static const char drip[] =
+		"PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 and so on, for as long as anybody may wait for it";
 	struct pollfd p = { .events = POLLIN | POLLRDHUP };
 	size_t n = 0;
 	int a;
@@ -355,7 +364,8 @@ START_TEST(a_dead_upstream_is_passed_over)
 	hole = peer_listen(dead, sizeof dead);
 	close(hole); /* nobody is there any more */
 	listener = peer_listen(upstream, sizeof upstream);
-	snprintf(options, sizeof options, "--listen 127.0.0.1:0 --upstream %s --retry-ms 60000 --balance %s", dead,
+	snprintf(options, sizeof options,
+		 "--listen 127.0.0.1:0 --upstream %s --retry-ms 60000 --balance %s", dead,
 		 _i ? "least" : "turn");
 	given_proxy(options);
 	for (int i = 0; i < 20; i++) {
@@ -427,7 +437,8 @@ int main(void)
 	tcase_add_test(t, the_upstreams_fin_does_not_stop_the_client);
 	tcase_add_loop_test(t, a_reset_is_a_reset_on_the_other_side, 0, 2);
 	tcase_add_test(t, a_slow_side_stops_the_fast_one);
-	tcase_add_loop_test(t, headers_are_read_and_passed_on_and_what_is_none_ends_the_connection, 0, HEADERS);
+	tcase_add_loop_test(t, headers_are_read_and_passed_on_and_what_is_none_ends_the_connection,
+			    0, HEADERS);
 	tcase_add_test(t, binary_headers_are_read);
 	tcase_add_test(t, a_header_that_does_not_end_in_time_ends_the_connection);
 	tcase_add_loop_test(t, an_ipv4_client_of_a_dual_stack_listener_is_ipv4, 1, 3);

@@ -55,12 +55,16 @@ static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request 
 static void given_server(void)
 {
 	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .hang_ms = HANG_MS)), 0);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log), &pollers), 0);
-	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
-				       NP_OPTS(np_server_opts, .service = "web", .steer = NP_STEER_REQUIRED),
-				       &server),
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log),
+					  &pollers),
 			 0);
-	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s", np_server_error(server));
+	ck_assert_int_eq(
+		np_server_new(pollers, &handlers, NULL,
+			      NP_OPTS(np_server_opts, .service = "web", .steer = NP_STEER_REQUIRED),
+			      &server),
+		0);
+	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s",
+		      np_server_error(server));
 	ck_assert_int_eq(np_server_start(server), 0);
 }
 
@@ -113,7 +117,8 @@ static int given_locked_service(void)
 	return fd;
 }
 
-/* One poller hangs with @n clients queued, who are served by the other. Returns the connection that it has. */
+/* One poller hangs with @n clients queued, who are served by the other. Returns the connection that
+ * it has. */
 static int given_rescued_poller(int n)
 {
 	int hung, fds[64];
@@ -201,7 +206,8 @@ END_TEST
 
 START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_listens_again)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof in;
 	int fd, other, client;
 
@@ -211,11 +217,14 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
 	ck_assert_int_eq(close(fd), 0);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* its port must outlive the shutdown */
+	/* its port must outlive the shutdown */
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
 	ck_assert_int_eq(listen(fd, 16), 0);
 	other = dup(fd);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log), &pollers), 0);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log),
+					  &pollers),
+			 0);
 	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL, NULL, &server), 0);
 	ck_assert_int_eq(np_server_listen_fd(server, &fd), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
@@ -243,7 +252,9 @@ int main(void)
 	tcase_add_test(t, a_server_stops_while_a_listener_of_it_cannot_be_opened);
 	suite_add_tcase(s, t);
 	t = tcase_create("shared");
-	tcase_add_test(t, an_inherited_listener_that_its_other_holder_shut_is_served_when_it_listens_again);
+	tcase_add_test(
+		t,
+		an_inherited_listener_that_its_other_holder_shut_is_served_when_it_listens_again);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rescue: a handler that hangs its poller keeps no client of others waiting; and an idle server sleeps
+ * rescue: a handler that hangs its poller keeps no client of others waiting; and an idle server
+ * sleeps
  */
 #include <dirent.h>
 #include <errno.h>
@@ -60,12 +61,17 @@ static void count_rescues(void *arg, int level, const char *msg)
 
 static void given_server(int n, int hang_ms)
 {
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = n, .log = count_rescues), &pollers), 0);
+	ck_assert_int_eq(
+		np_pollers_start(NP_OPTS(np_pollers_opts, .count = n, .log = count_rescues),
+				 &pollers),
+		0);
 	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED, .hang_ms = hang_ms),
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED,
+					       .hang_ms = hang_ms),
 				       &server),
 			 0);
-	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s", np_server_error(server));
+	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s",
+		      np_server_error(server));
 	ck_assert_int_eq(np_server_start(server), 0);
 }
 
@@ -179,7 +185,8 @@ END_TEST
 
 static char cgroup[128];
 
-static int write_in(const char *dir, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int write_in(const char *dir, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static int write_in(const char *dir, const char *name, const char *fmt, ...)
 {
 	char path[256], text[64];
@@ -225,8 +232,9 @@ static void serve_under_quota(int sock, void *arg)
 }
 
 /*
- * Ten milliseconds in each hundred the whole process runs: every stamp grows older than hang_ms, again and again.
- * Rescues are not forbidden, since a CPU may throttle one thread and run another; a storm of them is.
+ * Ten milliseconds in each hundred the whole process runs: every stamp grows older than hang_ms,
+ * again and again. Rescues are not forbidden, since a CPU may throttle one thread and run another;
+ * a storm of them is.
  */
 START_TEST(under_a_cpu_quota_nothing_is_reset_and_there_is_no_storm)
 {
@@ -263,8 +271,11 @@ START_TEST(under_a_cpu_quota_nothing_is_reset_and_there_is_no_storm)
 	child_recv(c.sock, &n, sizeof n);
 	child_join(&c);
 	remove_quota();
-	fprintf(stderr, "under a quota of 10 ms in 100: %u served, %d rescues of 4 pollers in 3 s\n", served, n);
-	ck_assert_int_le(n, 4 * 7); /* back-off doubling from 40 ms: seven in three seconds for each */
+	fprintf(stderr,
+		"under a quota of 10 ms in 100: %u served, %d rescues of 4 pollers in 3 s\n",
+		served, n);
+	/* back-off doubling from 40 ms: seven in three seconds for each */
+	ck_assert_int_le(n, 4 * 7);
 }
 END_TEST
 
@@ -287,8 +298,9 @@ static unsigned long long switches(void)
 			continue;
 		while (fgets(line, sizeof line, f)) {
 			sscanf(line, "Name: %15s", comm);
-			if (!strncmp(comm, "np-", 3) && (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1 ||
-							 sscanf(line, "nonvoluntary_ctxt_switches: %llu", &n) == 1))
+			if (!strncmp(comm, "np-", 3) &&
+			    (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1 ||
+			     sscanf(line, "nonvoluntary_ctxt_switches: %llu", &n) == 1))
 				sum += n;
 		}
 		fclose(f);
@@ -331,7 +343,8 @@ START_TEST(an_idle_server_is_never_woken)
 	AWAIT(switches_within(1200) == 0);
 	cpu = cpu_ms();
 	ck_assert_uint_eq(switches_within(window), 0); /* with 64 open connections */
-	fprintf(stderr, "8 pollers, 64 connections, idle for %d ms: 0 context switches, %.2f ms of CPU, this count included\n",
+	fprintf(stderr,
+		"8 pollers, 64 connections, idle for %d ms: 0 context switches, %.2f ms of CPU, this count included\n",
 		window, cpu_ms() - cpu);
 	for (int i = 0; i < 64; i++)
 		peer_close(&fds[i]);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* resolve: examples/resolve answers each line of names, in their order, though their lookups block. */
+/*
+ * resolve: examples/resolve answers each line of names, in their order, though their lookups block.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
@@ -49,7 +51,8 @@ static void teardown(void)
 
 static int connected(void)
 {
-	return peer_connect((const struct sockaddr_storage *)(const void *)&address, sizeof address);
+	return peer_connect((const struct sockaddr_storage *)(const void *)&address,
+			    sizeof address);
 }
 
 static void ask(int fd, const char *names, const char *addresses)

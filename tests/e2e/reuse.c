@@ -20,7 +20,8 @@ static char address[32];
 /* The target is this thread's, or the fiber's own: what it says is what the test says. */
 static void setup(void)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof sa;
 
 	fds_before = open_fds();
@@ -98,7 +99,7 @@ static void exchange(struct np_conn *c, int peer)
 	must_read(c, "answer");
 }
 
-/* ------------------------------------------------------------------ what happens while it is idle */
+/* ---------------------------------------------------------------- what happens while it is idle */
 
 static int ends_while_the_poller_computes(void *arg)
 {
@@ -153,7 +154,9 @@ static int hand_over_a_dead_one(void *arg)
 	int peer, r;
 
 	ck_assert_int_eq(np_pool_free(&pool), 0);
-	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NP_OPTS(np_pool_opts, .max_open = 1), &pool), 0);
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NP_OPTS(np_pool_opts, .max_open = 1),
+				     &pool),
+			 0);
 	c = must_get(&peer);
 	exchange(c, peer);
 	ck_assert_int_eq(np_go(NULL, NP_HERE, wait_for_it, NULL, &t), 0);
@@ -190,7 +193,8 @@ static int gives_up(void *arg)
 	hear(peer, "first");
 	if (kind < 3) {
 		ck_assert_int_eq(np_conn_set_read_timeout(c, 10), 0);
-		ck_assert_int_eq(kind == 2 ? np_conn_until(c, '\n', 64, &p, &n) : np_conn_next(c, 1, &p),
+		ck_assert_int_eq(kind == 2 ? np_conn_until(c, '\n', 64, &p, &n) :
+					     np_conn_next(c, 1, &p),
 				 -NP_EREADTIMEOUT);
 		peer_send(peer, "FIRST", 5);
 	}
@@ -295,7 +299,9 @@ static int refused(void *arg)
 		ck_assert_int_eq(np_sleep(1), 0);
 	ck_assert_int_eq(np_conn_reusable(dead), -NP_ECLOSED);
 	np_conn_unref(dead);
-	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address, NP_OPTS(np_dial_opts, .timeout_ms = AWAIT_MS), &c), 0);
+	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address,
+				 NP_OPTS(np_dial_opts, .timeout_ms = AWAIT_MS), &c),
+			 0);
 	ck_assert_int_eq(np_conn_reusable(c), -EINVAL); /* of no pool */
 	np_conn_abort(c);
 	np_conn_unref(c);
@@ -377,7 +383,8 @@ static Suite *suite(void)
 	tcase_add_test(t, one_of_which_nothing_is_said_is_closed);
 	tcase_add_test(t, a_word_holds_for_one_exchange);
 	tcase_add_test(t, the_word_is_refused_where_it_cannot_be_true);
-	tcase_add_loop_test(t, a_second_put_is_refused_whether_or_not_the_connection_has_ended, 0, 4);
+	tcase_add_loop_test(t, a_second_put_is_refused_whether_or_not_the_connection_has_ended, 0,
+			    4);
 	tcase_add_test(t, what_is_not_of_the_pool_is_refused_whether_or_not_it_has_ended);
 	suite_add_tcase(s, t);
 	return s;

@@ -262,7 +262,9 @@ static int frame(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-static const struct np_handlers framed = { .sz = sizeof framed, .on_request = frame, .on_close = on_close };
+static const struct np_handlers framed = { .sz = sizeof framed,
+					   .on_request = frame,
+					   .on_close = on_close };
 
 static void given_framed(int n)
 {
@@ -474,7 +476,8 @@ START_TEST(stop_cuts_off_at_the_deadline_and_says_how_many)
 	given_framed(1);
 	fd = connect_to(0);
 	peer_send(fd, &len, 4); /* the rest never comes */
-	AWAIT(np_server_stats(server, &(struct np_server_stats){ .sz = sizeof(struct np_server_stats) }) == 0);
+	AWAIT(np_server_stats(server, &(struct np_server_stats){
+					      .sz = sizeof(struct np_server_stats) }) == 0);
 	ck_assert_int_eq(np_server_stop(server, 50, &forced), 0);
 	ck_assert_uint_eq(forced, 1);
 	ck_assert_int_eq(seen.closed, 1);
@@ -558,7 +561,10 @@ static int keep_reference(struct np_conn *c, void *arg)
 START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
 {
 	static const struct np_handlers h = {
-		.sz = sizeof h, .on_connect = keep_reference, .on_request = echo_all, .on_close = on_close,
+		.sz = sizeof h,
+		.on_connect = keep_reference,
+		.on_request = echo_all,
+		.on_close = on_close,
 	};
 	int fd;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* server_names: what a server is called in its service, and what it says of itself. Public headers only. */
+/* server_names: what a server is called in its service, and what it says of itself. Public headers
+ * only. */
 #include <errno.h>
 #include <netpoll/server.h>
 #include <stdio.h>
@@ -22,8 +23,9 @@ static void given_server(int i, const char *name)
 					       .steer = NP_STEER_REQUIRED),
 				       &servers[i]),
 			 0);
-	ck_assert_msg(np_server_listen(servers[i], "tcp", i ? "127.0.0.1:7001" : "127.0.0.1:7000") == 0, "%s",
-		      np_server_error(servers[i]));
+	ck_assert_msg(np_server_listen(servers[i], "tcp",
+				       i ? "127.0.0.1:7001" : "127.0.0.1:7000") == 0,
+		      "%s", np_server_error(servers[i]));
 }
 
 static void given_service(void)
@@ -47,7 +49,8 @@ static int workers_called(const char *name)
 	struct np_steer *s;
 	int n = 0;
 
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	for (unsigned i = 0; np_steer_worker_info(s, i, &w) == 0; i++)
 		n += w.claimed && !strcmp(w.name, name);
 	np_steer_close(&s);
@@ -76,7 +79,8 @@ START_TEST(without_a_name_no_two_servers_have_the_same)
 	given_service();
 	given_server(0, NULL);
 	given_server(1, NULL);
-	snprintf(name, sizeof name, "%.*s-%d/poller-0", NP_SERVER_NAME_MAX - 1 - snprintf(NULL, 0, "%d", (int)getpid()),
+	snprintf(name, sizeof name, "%.*s-%d/poller-0",
+		 NP_SERVER_NAME_MAX - 1 - snprintf(NULL, 0, "%d", (int)getpid()),
 		 program_invocation_short_name, (int)getpid());
 	ck_assert_int_eq(workers_called(name), 1);
 	end_service();
@@ -87,7 +91,8 @@ START_TEST(a_name_that_is_too_long_is_refused)
 {
 	struct np_server *s = NULL;
 
-	ck_assert_int_eq(np_server_new(NULL, &none, NULL, NP_OPTS(np_server_opts, .name = "abcdefghij0123456789"), &s),
+	ck_assert_int_eq(np_server_new(NULL, &none, NULL,
+				       NP_OPTS(np_server_opts, .name = "abcdefghij0123456789"), &s),
 			 -EINVAL);
 }
 END_TEST
@@ -117,7 +122,8 @@ START_TEST(a_cpu_that_cannot_be_had_is_named_with_what_to_do)
 {
 	int cpus[] = { 1023 };
 
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .cpus = cpus, .n_cpus = 1, .log = keep_log));
+	given_pollers(
+		NP_OPTS(np_pollers_opts, .count = 1, .cpus = cpus, .n_cpus = 1, .log = keep_log));
 	AWAIT(in_log("cannot pin poller 0 to CPU 1023"));
 	ck_assert_uint_eq(in_log("Invalid argument"), 1);
 	ck_assert_uint_eq(in_log("taskset"), 1);
@@ -142,9 +148,10 @@ START_TEST(a_server_on_its_own_pollers_has_a_log)
 	socklen_t len;
 	int fd;
 
-	ck_assert_int_eq(np_server_new(NULL, &h, NULL,
-				       NP_OPTS(np_server_opts, .log = keep_log, .steer = NP_STEER_OFF), &s),
-			 0);
+	ck_assert_int_eq(
+		np_server_new(NULL, &h, NULL,
+			      NP_OPTS(np_server_opts, .log = keep_log, .steer = NP_STEER_OFF), &s),
+		0);
 	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(s), 0);
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);

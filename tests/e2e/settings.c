@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* settings: options of a connection as the kernel has them, limits that come and go, listeners made elsewhere */
+/* settings: options of a connection as the kernel has them, limits that come and go, listeners made
+ * elsewhere */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -62,17 +63,20 @@ static int toggle_options(struct np_conn *c, void *arg)
 	int bad = 0;
 
 	np_conn_skip(c, np_conn_len(c));
-	bad += option(c, IPPROTO_TCP, TCP_NODELAY) == 0; /* on from the start: inherited from the listener */
+	/* on from the start: inherited from the listener */
+	bad += option(c, IPPROTO_TCP, TCP_NODELAY) == 0;
 	bad += np_conn_set_nodelay(c, false) != 0 || option(c, IPPROTO_TCP, TCP_NODELAY) != 0;
 	bad += np_conn_set_nodelay(c, true) != 0 || option(c, IPPROTO_TCP, TCP_NODELAY) == 0;
 	bad += option(c, SOL_SOCKET, SO_KEEPALIVE) != 0;
 	bad += np_conn_set_keepalive(c, 33, 11, 4) != 0;
 	bad += option(c, SOL_SOCKET, SO_KEEPALIVE) != 1;
-	bad += option(c, IPPROTO_TCP, TCP_KEEPIDLE) != 33 || option(c, IPPROTO_TCP, TCP_KEEPINTVL) != 11;
+	bad += option(c, IPPROTO_TCP, TCP_KEEPIDLE) != 33 ||
+	       option(c, IPPROTO_TCP, TCP_KEEPINTVL) != 11;
 	bad += option(c, IPPROTO_TCP, TCP_KEEPCNT) != 4;
 	bad += np_conn_set_keepalive(c, 0, 0, 0) != 0 || option(c, SOL_SOCKET, SO_KEEPALIVE) != 0;
 	bad += np_conn_set_keepalive(c, 10, 0, 1) != -EINVAL;
-	bad += np_conn_set_user_timeout(c, 4321) != 0 || option(c, IPPROTO_TCP, TCP_USER_TIMEOUT) != 4321;
+	bad += np_conn_set_user_timeout(c, 4321) != 0 ||
+	       option(c, IPPROTO_TCP, TCP_USER_TIMEOUT) != 4321;
 	saw.result = bad;
 	return 0;
 }
@@ -100,7 +104,8 @@ static int try_tcp_options(struct np_conn *c, void *arg)
 	return np_conn_write(c, "y", 1) < 0 ? -1 : np_conn_flush(c);
 }
 
-static const struct np_handlers tcp_options = { .sz = sizeof tcp_options, .on_request = try_tcp_options,
+static const struct np_handlers tcp_options = { .sz = sizeof tcp_options,
+						.on_request = try_tcp_options,
 						.on_close = on_close };
 
 /* A server on a listener that somebody else made: handed over by a supervisor, say. */
@@ -135,8 +140,9 @@ START_TEST(an_inherited_unix_listener_serves_and_has_no_tcp_options)
 	char back;
 
 	snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "np-settings-%d", getpid());
-	fd = given_inherited((struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-								 strlen(un.sun_path + 1)));
+	fd = given_inherited(
+		(struct sockaddr *)&un,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(un.sun_path + 1)));
 	peer_send(fd, "x", 1);
 	peer_recv(fd, &back, 1);
 	ck_assert_int_eq(saw.result, 0);
@@ -149,7 +155,8 @@ END_TEST
 
 START_TEST(an_inherited_tcp_listener_serves_and_is_closed_with_the_server)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int before = open_fds(), fd;
 	char back;
 

@@ -146,11 +146,15 @@ static void on_log(void *arg, int level, const char *msg)
 START_TEST(handlers_that_fail_are_said_at_a_bounded_rate)
 {
 	enum { PEERS = 50 };
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = give_up, .on_close = on_close };
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = give_up,
+					      .on_close = on_close };
 	uint64_t began = now_ms();
 
 	saw.arg = 3;
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .log = on_log), &serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .log = on_log),
+					  &serve_pollers),
+			 0);
 	ck_assert_int_eq(np_server_new(serve_pollers, &h, NULL, NULL, &serve_server), 0);
 	ck_assert_int_eq(np_server_listen(serve_server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
@@ -202,7 +206,8 @@ START_TEST(a_message_above_send_high_is_taken_where_nothing_is_queued)
 	AWAIT(saw.conn);
 	ck_assert_int_eq(np_conn_send(saw.conn, &first), 0);
 	ck_assert_ptr_null(first);
-	ck_assert_int_eq(np_conn_send(saw.conn, &second), -EAGAIN); /* the first is in its way, and passes */
+	/* the first is in its way, and passes */
+	ck_assert_int_eq(np_conn_send(saw.conn, &second), -EAGAIN);
 	ck_assert_ptr_nonnull(second);
 	peer_recv(fd, got, 8 * MIB);
 	AWAIT(np_conn_send(saw.conn, &second) == 0);
@@ -241,7 +246,8 @@ START_TEST(a_hold_stops_the_idle_clock_and_its_end_starts_it_anew)
 	peer_close(&fd);
 	AWAIT(saw.closes == 1);
 	ck_assert_int_eq(saw.why, -ETIMEDOUT);
-	ck_assert_int_eq(np_conn_post(saw.conn, let_go, NULL), 0); /* one too many, of one that is gone */
+	/* one too many, of one that is gone */
+	ck_assert_int_eq(np_conn_post(saw.conn, let_go, NULL), 0);
 	np_conn_unref(saw.conn);
 	serve_end();
 }

@@ -81,7 +81,8 @@ static int echo(struct np_conn *c, void *arg)
 }
 
 static const struct np_handlers echoing = { .sz = sizeof echoing, .on_request = echo };
-static const struct np_server_opts short_idle = { .sz = sizeof short_idle, .idle_timeout_ms = IDLE_MS };
+static const struct np_server_opts short_idle = { .sz = sizeof short_idle,
+						  .idle_timeout_ms = IDLE_MS };
 
 struct address {
 	struct sockaddr_storage ss;

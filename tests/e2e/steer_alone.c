@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_alone: servers with event loops of their own, an epoll loop and libevent's, steered by linking
- * the library only for that: examples/steer_epoll and examples/libevent/steer_libevent
+ * steer_alone: servers with event loops of their own, an epoll loop and libevent's, steered by
+ * linking the library only for that: examples/steer_epoll and examples/libevent/steer_libevent
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -60,12 +60,12 @@ static void given_example(int i)
 	}
 }
 
-#define GIVEN_EXAMPLE(i)                                                  \
-	do {                                                              \
-		NEEDS_RIGHTS();                                           \
-		if (!is_built(i))                                         \
+#define GIVEN_EXAMPLE(i)                                                   \
+	do {                                                               \
+		NEEDS_RIGHTS();                                            \
+		if (!is_built(i))                                          \
 			SKIP("%s is not built: no libevent", examples[i]); \
-		given_example(i);                                         \
+		given_example(i);                                          \
 	} while (0)
 
 static void example_ends(void)
@@ -109,7 +109,8 @@ START_TEST(its_connections_are_spread_by_the_program)
 	int served[WORKERS] = { 0 };
 
 	GIVEN_EXAMPLE(_i);
-	ck_assert_msg(strstr(greeting, "4 workers on 127.0.0.1:7430, level 4: joined") != NULL, "%s", greeting);
+	ck_assert_msg(strstr(greeting, "4 workers on 127.0.0.1:7430, level 4: joined") != NULL,
+		      "%s", greeting);
 	for (int i = 0; i < 400; i++) {
 		int fd = connected();
 
@@ -117,7 +118,8 @@ START_TEST(its_connections_are_spread_by_the_program)
 		served[served_by(&fd)]++;
 	}
 	for (int i = 0; i < WORKERS; i++) /* binomial, n = 400, p = 1/4: six standard deviations */
-		ck_assert_msg(served[i] > 100 - 52 && served[i] < 100 + 52, "worker %d served %d", i, served[i]);
+		ck_assert_msg(served[i] > 100 - 52 && served[i] < 100 + 52, "worker %d served %d",
+			      i, served[i]);
 	example_ends();
 }
 END_TEST
@@ -127,7 +129,8 @@ static void await_blocked(void)
 {
 	struct np_steer *s;
 
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	AWAIT(({
 		bool busy = false;
 

@@ -34,7 +34,8 @@ static void given_server(int n, int steer, const char *policy, const char *addre
 {
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = n), &pollers), 0);
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
-				       NP_OPTS(np_server_opts, .steer = steer, .policy = policy), &server),
+				       NP_OPTS(np_server_opts, .steer = steer, .policy = policy),
+				       &server),
 			 0);
 	ck_assert_msg(np_server_listen(server, "tcp", address) == 0, "%s", np_server_error(server));
 	ck_assert_int_eq(np_server_start(server), 0);
@@ -78,8 +79,8 @@ static uint64_t open_conns(void)
 /* ------------------------------------------------------------------ twenty thousand */
 
 /*
- * In waves of WAVE open at a time, so that a process's descriptors suffice. The client closes first, and
- * its ports stay in TIME_WAIT: the callers widen the range they come from.
+ * In waves of WAVE open at a time, so that a process's descriptors suffice. The client closes
+ * first, and its ports stay in TIME_WAIT: the callers widen the range they come from.
  */
 static void waves(const char *policy, uint64_t *ret_accepted, int n_pollers)
 {
@@ -130,8 +131,9 @@ START_TEST(thousands_of_connections_go_round_exactly_under_rr)
 		sum += accepted[i];
 	/* Every SYN takes a turn; a retransmit would take one more. */
 	for (int i = 0; i < 4; i++)
-		ck_assert_msg(accepted[i] >= sum / 4 - 2 && accepted[i] <= sum / 4 + 2, "poller %d: %lu of %lu", i,
-			      (unsigned long)accepted[i], (unsigned long)sum);
+		ck_assert_msg(accepted[i] >= sum / 4 - 2 && accepted[i] <= sum / 4 + 2,
+			      "poller %d: %lu of %lu", i, (unsigned long)accepted[i],
+			      (unsigned long)sum);
 }
 END_TEST
 
@@ -150,8 +152,9 @@ START_TEST(thousands_of_connections_spread_evenly_under_hash)
 	for (int i = 0; i < 4; i++) {
 		uint64_t mean = sum / 4, slack = sum >= 20000 ? 306 : 137;
 
-		ck_assert_msg(accepted[i] + slack >= mean && accepted[i] <= mean + slack, "poller %d: %lu of %lu", i,
-			      (unsigned long)accepted[i], (unsigned long)sum);
+		ck_assert_msg(accepted[i] + slack >= mean && accepted[i] <= mean + slack,
+			      "poller %d: %lu of %lu", i, (unsigned long)accepted[i],
+			      (unsigned long)sum);
 	}
 }
 END_TEST
@@ -185,8 +188,10 @@ START_TEST(without_capabilities_required_steering_is_refused_with_a_reason)
 {
 	drop_capabilities();
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
-	ck_assert_int_eq(
-		np_server_new(pollers, &echo, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED), &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED),
+				       &server),
+			 0);
 	ck_assert_int_lt(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_uint_gt(strlen(np_server_error(server)), 10);
 	teardown();
@@ -202,7 +207,8 @@ START_TEST(a_second_private_server_on_a_taken_port_is_refused)
 
 	given_server(1, NP_STEER_AUTO, NULL, "127.0.0.1:0");
 	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	snprintf(address, sizeof address, "127.0.0.1:%d",
+		 ntohs(((struct sockaddr_in *)&ss)->sin_port));
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL, NULL, &second), 0);
 	ck_assert_int_eq(np_server_listen(second, "tcp", address), -EADDRINUSE);
 	ck_assert_ptr_nonnull(strstr(np_server_error(second), "npsteer load"));
@@ -217,7 +223,8 @@ START_TEST(an_unknown_policy_is_refused_by_name)
 	if (!can_root() || !can_bpf())
 		SKIP("needs root and BPF");
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
-	ck_assert_int_eq(np_server_new(pollers, &echo, NULL, NP_OPTS(np_server_opts, .policy = "nonesuch"), &server),
+	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
+				       NP_OPTS(np_server_opts, .policy = "nonesuch"), &server),
 			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(np_server_error(server), "nonesuch"));

@@ -25,7 +25,9 @@ static void given_server(int (*on_request)(struct np_conn *, void *), void *arg)
 {
 	const struct np_handlers h = { .sz = sizeof h, .on_request = on_request };
 
-	ck_assert_int_eq(np_server_new(pollers, &h, arg, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &h, arg,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 }
@@ -176,7 +178,8 @@ static int join_on_request(struct np_conn *c, void *arg)
 	return 0;
 }
 
-/* The task may be using the handler's memory: so the handler waits for its end, which is brought about. */
+/* The task may be using the handler's memory: so the handler waits for its end, which is brought
+ * about. */
 START_TEST(a_join_passes_the_cancellation_on_to_the_task_and_waits_for_it)
 {
 	int (*join)(void) = joins[_i];
@@ -279,7 +282,8 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 }
 END_TEST
 
-#define LATE_MS 1250 /* after the grace of the reset, and before its roll call gives up on the poller */
+/* after the grace of the reset, and before its roll call gives up on the poller */
+#define LATE_MS 1250
 
 static _Atomic(uint64_t) asked_ms; /* when the stop was, 0: not yet */
 
@@ -323,7 +327,8 @@ START_TEST(a_server_that_never_started_leaves_nothing)
 	const struct np_handlers none = { .sz = sizeof none };
 	struct sockaddr_storage ss;
 	struct np_server *s;
-	const int threads = 2; /* of the pollers of this test: one, and the one that looks for stalls */
+	/* of the pollers of this test: one, and the one that looks for stalls */
+	const int threads = 2;
 	int fds = open_fds(), fd;
 	socklen_t len;
 
@@ -378,12 +383,15 @@ START_TEST(a_server_does_not_start_on_pollers_that_were_stopped)
 {
 	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
 
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 
 	ck_assert_int_eq(np_server_start(server), -ECANCELED);
-	ck_assert_str_eq(np_server_error(server), "the pollers were stopped before the server was started");
+	ck_assert_str_eq(np_server_error(server),
+			 "the pollers were stopped before the server was started");
 }
 END_TEST
 
@@ -394,10 +402,12 @@ static Suite *suite(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, the_waits_of_handlers_are_cancelled_at_the_deadline, 0, N_WAITS);
-	tcase_add_loop_test(tc, a_join_passes_the_cancellation_on_to_the_task_and_waits_for_it, 0, N_JOINS);
+	tcase_add_loop_test(tc, a_join_passes_the_cancellation_on_to_the_task_and_waits_for_it, 0,
+			    N_JOINS);
 	tcase_add_test(tc, before_the_deadline_they_are_not);
 	tcase_add_test(tc, what_is_not_of_this_server_goes_on_waiting);
-	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0, 2);
+	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0,
+			    2);
 	tcase_add_test(tc, pollers_do_not_end_under_a_server_that_runs);
 	tcase_add_test(tc, a_server_does_not_start_on_pollers_that_were_stopped);
 	tcase_add_test(tc, where_handlers_have_returned_since_none_is_blamed);

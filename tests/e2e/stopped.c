@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * stopped: a process that is stopped, whatever it had done before, keeps no client of its siblings waiting
+ * stopped: a process that is stopped, whatever it had done before, keeps no client of its siblings
+ * waiting
  *
  * The processes are children of the test, servers of one pinned service at one address.
  */
@@ -15,10 +16,10 @@
 #include "support/test.h"
 #include "support/web.h"
 
-#define HANG_MS 40
+#define HANG_MS      40
 /* Where nobody may be called hung: longer than a busy machine keeps a thread waiting. */
 #define LONG_HANG_MS 300
-#define CLIENTS 12
+#define CLIENTS      12
 
 /* ------------------------------------------------------------------ the processes */
 
@@ -112,7 +113,8 @@ static uint64_t rescues(struct np_steer *s, unsigned workers)
 	return n;
 }
 
-/* Both are stopped at any moment of their watchdogs' ticks, and go on together: each has been late for the other. */
+/* Both are stopped at any moment of their watchdogs' ticks, and go on together: each has been late
+ * for the other. */
 START_TEST(processes_that_are_stopped_and_go_on_together_rescue_nobody)
 {
 	struct web both[2];
@@ -122,7 +124,8 @@ START_TEST(processes_that_are_stopped_and_go_on_together_rescue_nobody)
 	web_load(LONG_HANG_MS);
 	for (int i = 0; i < 2; i++)
 		web_start(&both[i], 0);
-	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s), 0);
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
 	web_expect_all_served();
 	for (int round = 0; round < 6; round++) {
 		int fds[CLIENTS];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sync: mutex, semaphore and condition: in their order, across pollers and threads, with deadlines and cancels. */
+/* sync: mutex, semaphore and condition: in their order, across pollers and threads, with deadlines
+ * and cancels. */
 #include "netpoll/sync.h"
 
 #include <errno.h>
@@ -102,7 +103,8 @@ START_TEST(waiters_get_it_in_the_order_in_which_they_came)
 
 	ck_assert_int_eq(np_mutex_lock(mutex, 0), 0);
 	for (int i = 0; i < LINE; i++)
-		t[i] = given_task(0, lock_in_order, (void *)(intptr_t)i); /* one poller: they begin in order */
+		/* one poller: they begin in order */
+		t[i] = given_task(0, lock_in_order, (void *)(intptr_t)i);
 	AWAIT(lined_up == LINE);
 	ck_assert_int_eq(np_mutex_unlock(mutex), 0);
 
@@ -327,7 +329,8 @@ static int wait_in_vain(void *arg)
 	ck_assert_int_eq(np_mutex_lock(mutex, 0), 0);
 	lined_up++;
 	r = np_cond_wait(cond, mutex, *ms);
-	ck_assert_int_eq(np_mutex_lock(mutex, 0), -EDEADLK); /* it is held again, whatever happened */
+	/* it is held again, whatever happened */
+	ck_assert_int_eq(np_mutex_lock(mutex, 0), -EDEADLK);
 	ck_assert_int_eq(np_mutex_unlock(mutex), 0);
 	return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* task: np_go, np_join, np_run, np_post: where they run, in which order, and what a stop does to them. */
+/* task: np_go, np_join, np_run, np_post: where they run, in which order, and what a stop does to
+ * them. */
 #include <errno.h>
 #include <netpoll/pollers.h>
 #include <pthread.h>
@@ -287,7 +288,8 @@ static int join_twice(void *arg)
 	struct np_task *t = given_task(NP_HERE, wait_gate, NULL), *first, *u = t;
 
 	first = given_task(NP_HERE, join_arg, t);
-	ck_assert_int_eq(np_yield(), 0); /* both wait now: on one poller tasks start in their order */
+	/* both wait now: on one poller tasks start in their order */
+	ck_assert_int_eq(np_yield(), 0);
 	ck_assert_int_eq(np_join(&u, NULL), -NP_ECONCURRENT);
 	ck_assert_ptr_eq(u, t);
 	np_event_set(gate);
@@ -416,7 +418,8 @@ static void *run_until_refused(void *arg)
 	return NULL;
 }
 
-/* Each np_run() ends: with the answer, or refused. None is left waiting for a poller that has ended. */
+/* Each np_run() ends: with the answer, or refused. None is left waiting for a poller that has
+ * ended. */
 START_TEST(runs_that_race_with_a_stop_all_return)
 {
 	unsigned done[4] = { 0 };

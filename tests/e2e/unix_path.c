@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unix_path: what np_server_listen("unix", PATH) does to what is there already. Public headers only. */
+/* unix_path: what np_server_listen("unix", PATH) does to what is there already. Public headers
+ * only. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netpoll/server.h>
@@ -161,8 +162,10 @@ static int a_live_datagram_socket(void)
 	return given_socket(path, SOCK_DGRAM, false);
 }
 
-static int (*const things[])(void) = { a_file,	   a_symlink_to_a_file, a_symlink_to_nothing, a_symlink_to_a_dead_socket,
-				       a_folder,   a_fifo,		a_live_socket,	      a_live_datagram_socket };
+static int (*const things[])(void) = {
+	a_file, a_symlink_to_a_file, a_symlink_to_nothing,  a_symlink_to_a_dead_socket, a_folder,
+	a_fifo, a_live_socket,       a_live_datagram_socket
+};
 #define THINGS ((int)(sizeof things / sizeof things[0]))
 
 START_TEST(what_is_no_dead_socket_is_left_alone)
@@ -256,7 +259,9 @@ static void *start(void *arg)
 	return NULL;
 }
 
-/* Looking, unlinking and binding are one step: else the second unlinks the first one's live socket. */
+/*
+ * Looking, unlinking and binding are one step: else the second unlinks the first one's live socket.
+ */
 START_TEST(of_two_that_find_a_dead_socket_one_listens)
 {
 	pthread_barrier_t barrier;
@@ -268,13 +273,14 @@ START_TEST(of_two_that_find_a_dead_socket_one_listens)
 		unlink(path);
 		close(given_socket(path, SOCK_STREAM, true));
 		for (int i = 0; i < 2; i++) {
-			ck_assert_int_eq(np_server_new(pollers, &none, NULL, NULL, &s[i].server), 0);
+			ck_assert_int_eq(np_server_new(pollers, &none, NULL, NULL, &s[i].server),
+					 0);
 			ck_assert_int_eq(pthread_create(&s[i].thread, NULL, start, &s[i]), 0);
 		}
 		for (int i = 0; i < 2; i++)
 			pthread_join(s[i].thread, NULL);
-		ck_assert_msg((s[0].result == 0) != (s[1].result == 0), "round %d: %d and %d", round, s[0].result,
-			      s[1].result);
+		ck_assert_msg((s[0].result == 0) != (s[1].result == 0), "round %d: %d and %d",
+			      round, s[0].result, s[1].result);
 		ck_assert_int_eq(s[0].result + s[1].result, -EADDRINUSE);
 		ck_assert_int_eq(connects(), 0);
 		for (int i = 0; i < 2; i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* vanish: hosts that are gone without a word, and answers that come while the thread is kept; public headers only */
+/* vanish: hosts that are gone without a word, and answers that come while the thread is kept;
+ * public headers only */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -22,7 +23,8 @@ static char address[32];
 
 static void given_listener(void)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof sa;
 
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -93,10 +95,13 @@ START_TEST(a_call_without_a_limit_ends_when_the_host_has_vanished)
 		SKIP("needs root and a network namespace");
 	given_listener();
 	given_pollers(NULL);
-	ck_assert_int_eq(joined(given_task(0, dial_channel,
-					   _i ? NP_OPTS(np_channel_opts, .frame = frame, .user_timeout_ms = 200)
-					      : NP_OPTS(np_channel_opts, .frame = frame, .keepalive_idle_s = 1,
-							.keepalive_cnt = 1))), 0);
+	ck_assert_int_eq(
+		joined(given_task(0, dial_channel,
+				  _i ? NP_OPTS(np_channel_opts, .frame = frame,
+					       .user_timeout_ms = 200) :
+				       NP_OPTS(np_channel_opts, .frame = frame,
+					       .keepalive_idle_s = 1, .keepalive_cnt = 1))),
+		0);
 	peer = accept(listener, NULL, NULL);
 	if (_i)
 		must_sh("PATH=$PATH:/sbin:/usr/sbin; ip link set lo down");
@@ -130,7 +135,8 @@ static void expect_options(struct np_conn *c)
 	ck_assert_int_eq(option(c, IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
 }
 
-#define SET .keepalive_idle_s = 7, .keepalive_intvl_s = 5, .keepalive_cnt = 2, .user_timeout_ms = 1234
+#define SET \
+	.keepalive_idle_s = 7, .keepalive_intvl_s = 5, .keepalive_cnt = 2, .user_timeout_ms = 1234
 
 static const struct np_handlers nothing = { .sz = sizeof nothing };
 
@@ -143,19 +149,28 @@ static int dial_each_way(void *arg)
 	expect_options(c);
 	np_conn_abort(c);
 	np_conn_unref(c);
-	ck_assert_int_eq(np_dial(NULL, 1, "tcp", address, NP_OPTS(np_dial_opts, SET, .handlers = &nothing), &c), 0);
+	ck_assert_int_eq(np_dial(NULL, 1, "tcp", address,
+				 NP_OPTS(np_dial_opts, SET, .handlers = &nothing), &c),
+			 0);
 	expect_options(c);
 	np_conn_abort(c);
 	np_conn_unref(c);
-	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NP_OPTS(np_pool_opts, SET), &pool), 0);
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", address, NP_OPTS(np_pool_opts, SET), &pool),
+			 0);
 	ck_assert_int_eq(np_pool_get(pool, &c), 0);
 	expect_options(c);
 	ck_assert_int_eq(np_pool_put(pool, &c), 0);
 	ck_assert_int_eq(np_pool_free(&pool), 0);
-	ck_assert_int_eq(np_channel_dial("tcp", address, NP_OPTS(np_channel_opts, SET, .frame = frame), &channel), 0);
+	ck_assert_int_eq(np_channel_dial("tcp", address,
+					 NP_OPTS(np_channel_opts, SET, .frame = frame), &channel),
+			 0);
 	expect_options(np_channel_conn(channel));
-	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address, NP_OPTS(np_dial_opts, .keepalive_cnt = -1), &c), -EINVAL);
-	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address, NP_OPTS(np_dial_opts, .user_timeout_ms = -1), &c), -EINVAL);
+	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address,
+				 NP_OPTS(np_dial_opts, .keepalive_cnt = -1), &c),
+			 -EINVAL);
+	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address,
+				 NP_OPTS(np_dial_opts, .user_timeout_ms = -1), &c),
+			 -EINVAL);
 	return 0;
 }
 
@@ -205,7 +220,8 @@ START_TEST(an_answer_that_came_before_the_limit_counts_though_nobody_could_read_
 	given_listener();
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1));
 	ck_assert_int_eq(pthread_create(&thread, NULL, answer_once, NULL), 0);
-	ck_assert_int_eq(joined(given_task(0, dial_channel, NP_OPTS(np_channel_opts, .frame = frame))), 0);
+	ck_assert_int_eq(
+		joined(given_task(0, dial_channel, NP_OPTS(np_channel_opts, .frame = frame))), 0);
 	call_ms = 20;
 	t = given_task(0, call, NULL);
 	hog = given_task(0, keep_the_thread, NULL);

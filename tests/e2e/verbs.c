@@ -52,10 +52,10 @@ static struct np_linkbuf *message(void)
 	return b;
 }
 
-#define VERB(name, expr)                     \
-	static int name(struct np_conn *c)   \
-	{                                    \
-		return (int)(expr);          \
+#define VERB(name, expr)                   \
+	static int name(struct np_conn *c) \
+	{                                  \
+		return (int)(expr);        \
 	}
 
 VERB(v_wait, np_conn_wait(c, (size_t)n))
@@ -191,56 +191,56 @@ static const struct {
 	int want[STATES];
 } verbs[] = {
 	/*                                fresh    open     closing detached gone */
-	{ "wait", v_wait,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "next", v_next,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "peek", v_peek,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "skip", v_skip,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "until", v_until,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "slice", v_slice,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "read", v_read,               { CLOSED,  0,       CLOSED, CLOSED,  CLOSED } },
-	{ "want", v_want,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "in", v_in,                   { 0,       1,       SKIPPED, SKIPPED, 0 } },
-	{ "reserve", v_reserve,         { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "trim", v_trim,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "write", v_write,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "write_ref", v_write_ref,     { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "write_direct", v_write_direct, { NOT,   0,       CLOSED, CLOSED,  CLOSED } },
-	{ "append", v_append,           { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "out", v_out,                 { 0,       1,       0,      0,       0 } },
-	{ "flush", v_flush,             { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "sync", v_sync,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "sendfile", v_sendfile,       { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
-	{ "pending", v_pending,         { 0,       0,       0,      0,       0 } },
-	{ "send", v_send,               { NOT,     0,       CLOSED, CLOSED,  CLOSED } },
+	{ "wait", v_wait, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "next", v_next, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "peek", v_peek, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "skip", v_skip, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "until", v_until, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "slice", v_slice, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "read", v_read, { CLOSED, 0, CLOSED, CLOSED, CLOSED } },
+	{ "want", v_want, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "in", v_in, { 0, 1, SKIPPED, SKIPPED, 0 } },
+	{ "reserve", v_reserve, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "trim", v_trim, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "write", v_write, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "write_ref", v_write_ref, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "write_direct", v_write_direct, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "append", v_append, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "out", v_out, { 0, 1, 0, 0, 0 } },
+	{ "flush", v_flush, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "sync", v_sync, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "sendfile", v_sendfile, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "pending", v_pending, { 0, 0, 0, 0, 0 } },
+	{ "send", v_send, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "post no fn", v_post_none, { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
 	{ "callback no fn", v_callback_none, { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
-	{ "post", v_post,               { 0,       0,       0,      0,       0 } },
-	{ "references and data", v_ref, { 0,       0,       0,      0,       0 } },
-	{ "read timeout", v_read_timeout, { 0,     0,       0,      0,       CLOSED } },
-	{ "write timeout", v_write_timeout, { 0,   0,       0,      0,       CLOSED } },
-	{ "read deadline", v_read_deadline, { 0,   0,       0,      0,       CLOSED } },
-	{ "write deadline", v_write_deadline, { 0, 0,       0,      0,       CLOSED } },
-	{ "idle timeout", v_idle,       { 0,       0,       0,      0,       CLOSED } },
-	{ "linger", v_linger,           { 0,       0,       0,      0,       CLOSED } },
-	{ "keepalive", v_keepalive,     { 0,       0,       0,      CLOSED,  CLOSED } },
-	{ "user timeout", v_user_timeout, { 0,     0,       0,      CLOSED,  CLOSED } },
-	{ "nodelay", v_nodelay,         { 0,       0,       0,      CLOSED,  CLOSED } },
-	{ "watermarks", v_marks,        { 0,       0,       0,      CLOSED,  CLOSED } },
-	{ "on_request", v_on_request,   { 0,       0,       0,      0,       CLOSED } },
-	{ "cancel on leave", v_cancel,  { 0,       0,       0,      0,       CLOSED } },
-	{ "request timeout", v_request, { 0,       0,       0,      0,       CLOSED } },
-	{ "min rate", v_min_rate,       { 0,       0,       0,      0,       CLOSED } },
-	{ "close callback", v_callback, { 0,       0,       CLOSED, CLOSED,  CLOSED } },
-	{ "fd", v_fd,                   { 0,       0,       0,      -1,      -1 } },
-	{ "poller", v_poller,           { 0,       0,       0,      0,       0 } },
-	{ "local address", v_local,     { 0,       0,       0,      CLOSED,  CLOSED } },
-	{ "remote address", v_remote,   { 0,       0,       0,      CLOSED,  CLOSED } },
-	{ "error", v_error,             { 0,       0,       CLOSED, CLOSED,  CLOSED } },
-	{ "active", v_active,           { 1,       1,       0,      0,       0 } },
-	{ "shutdown_write", v_shutdown, { NOT,     SKIPPED, 0,      0,       0 } },
-	{ "detach", v_detach,           { NOT,     SKIPPED, CLOSED, CLOSED,  CLOSED } },
-	{ "close", v_close,             { SKIPPED, SKIPPED, 0,      0,       0 } },
-	{ "abort", v_abort,             { SKIPPED, SKIPPED, SKIPPED, 0,      0 } },
+	{ "post", v_post, { 0, 0, 0, 0, 0 } },
+	{ "references and data", v_ref, { 0, 0, 0, 0, 0 } },
+	{ "read timeout", v_read_timeout, { 0, 0, 0, 0, CLOSED } },
+	{ "write timeout", v_write_timeout, { 0, 0, 0, 0, CLOSED } },
+	{ "read deadline", v_read_deadline, { 0, 0, 0, 0, CLOSED } },
+	{ "write deadline", v_write_deadline, { 0, 0, 0, 0, CLOSED } },
+	{ "idle timeout", v_idle, { 0, 0, 0, 0, CLOSED } },
+	{ "linger", v_linger, { 0, 0, 0, 0, CLOSED } },
+	{ "keepalive", v_keepalive, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "user timeout", v_user_timeout, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "nodelay", v_nodelay, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "watermarks", v_marks, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "on_request", v_on_request, { 0, 0, 0, 0, CLOSED } },
+	{ "cancel on leave", v_cancel, { 0, 0, 0, 0, CLOSED } },
+	{ "request timeout", v_request, { 0, 0, 0, 0, CLOSED } },
+	{ "min rate", v_min_rate, { 0, 0, 0, 0, CLOSED } },
+	{ "close callback", v_callback, { 0, 0, CLOSED, CLOSED, CLOSED } },
+	{ "fd", v_fd, { 0, 0, 0, -1, -1 } },
+	{ "poller", v_poller, { 0, 0, 0, 0, 0 } },
+	{ "local address", v_local, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "remote address", v_remote, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "error", v_error, { 0, 0, CLOSED, CLOSED, CLOSED } },
+	{ "active", v_active, { 1, 1, 0, 0, 0 } },
+	{ "shutdown_write", v_shutdown, { NOT, SKIPPED, 0, 0, 0 } },
+	{ "detach", v_detach, { NOT, SKIPPED, CLOSED, CLOSED, CLOSED } },
+	{ "close", v_close, { SKIPPED, SKIPPED, 0, 0, 0 } },
+	{ "abort", v_abort, { SKIPPED, SKIPPED, SKIPPED, 0, 0 } },
 };
 
 static void look(struct np_conn *c, int state)
@@ -251,8 +251,8 @@ static void look(struct np_conn *c, int state)
 		int r = verbs[i].want[state] == SKIPPED ? SKIPPED : verbs[i].call(c);
 
 		if (r != verbs[i].want[state])
-			snprintf(saw.bad + used, sizeof saw.bad - used, "%s, %s: %d, not %d\n", names[state],
-				 verbs[i].name, r, verbs[i].want[state]);
+			snprintf(saw.bad + used, sizeof saw.bad - used, "%s, %s: %d, not %d\n",
+				 names[state], verbs[i].name, r, verbs[i].want[state]);
 	}
 	saw.looked |= 1 << state;
 }
@@ -315,7 +315,10 @@ static struct np_handlers h;
 
 static void given(int (*on_request)(struct np_conn *, void *))
 {
-	h = (struct np_handlers){ .sz = sizeof h, .on_prepare = on_prepare, .on_request = on_request, .on_close = on_close };
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_prepare = on_prepare,
+				  .on_request = on_request,
+				  .on_close = on_close };
 	saw.handler = on_request;
 	serve(1, &h, NULL, NULL);
 	saw.file = memfd_create("verbs", MFD_CLOEXEC);
@@ -395,8 +398,11 @@ static int never(struct np_conn *c, void *arg)
 
 static int given_one_ended_in_prepare(const char *how, int refuse)
 {
-	h = (struct np_handlers){ .sz = sizeof h, .on_prepare = ended_in_prepare, .on_connect = never,
-				  .on_request = never, .on_close = on_close };
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_prepare = ended_in_prepare,
+				  .on_connect = never,
+				  .on_request = never,
+				  .on_close = on_close };
 	saw.refuse = refuse;
 	serve(1, &h, (void *)(uintptr_t)how, NP_OPTS(np_server_opts, .linger_ms = 20));
 	return serve_connect(0);
@@ -510,7 +516,8 @@ static int append_what_is_not_its_own(struct np_conn *c, void *arg)
 	other = np_conn_out(saw.conn);
 	bad += np_linkbuf_new(0, &b) != 0;
 	bad += np_conn_append(c, &other) != -EINVAL || other != np_conn_out(saw.conn);
-	bad += np_linkbuf_append(np_conn_out(c), &other) != -EINVAL || other != np_conn_out(saw.conn);
+	bad += np_linkbuf_append(np_conn_out(c), &other) != -EINVAL ||
+	       other != np_conn_out(saw.conn);
 	bad += np_linkbuf_append(b, &other) != -EINVAL || other != np_conn_out(saw.conn);
 	other = np_conn_out(c);
 	bad += np_conn_append(c, &other) != -EINVAL || other != np_conn_out(c);

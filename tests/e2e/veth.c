@@ -2,8 +2,8 @@
 /*
  * veth: clients that nobody of us wrote, from another network namespace; public headers only
  *
- * The server's namespace is this test's own; the clients' is held by a child. Both have an end of a veth
- * pair: what is tried here goes through a device and a neighbour table, not over loopback.
+ * The server's namespace is this test's own; the clients' is held by a child. Both have an end of a
+ * veth pair: what is tried here goes through a device and a neighbour table, not over loopback.
  */
 #include <netinet/in.h>
 #include <netpoll/linkbuf.h>
@@ -65,9 +65,13 @@ static void given_server(int steer)
 	snprintf(path, sizeof path, "%s/sock", dir);
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2), &pollers), 0);
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
-				       NP_OPTS(np_server_opts, .steer = steer, .policy = "hash"), &server), 0);
-	ck_assert_msg(np_server_listen(server, "tcp4", "10.9.0.1:7009") == 0, "%s", np_server_error(server));
-	ck_assert_msg(np_server_listen(server, "tcp6", "[fd09::1]:7009") == 0, "%s", np_server_error(server));
+				       NP_OPTS(np_server_opts, .steer = steer, .policy = "hash"),
+				       &server),
+			 0);
+	ck_assert_msg(np_server_listen(server, "tcp4", "10.9.0.1:7009") == 0, "%s",
+		      np_server_error(server));
+	ck_assert_msg(np_server_listen(server, "tcp6", "[fd09::1]:7009") == 0, "%s",
+		      np_server_error(server));
 	ck_assert_msg(np_server_listen(server, "unix", path) == 0, "%s", np_server_error(server));
 	ck_assert_int_eq(np_server_start(server), 0);
 }
@@ -83,11 +87,12 @@ static void teardown(void)
 	remove_tree(&dir);
 }
 
-/* @client, a shell command, runs in the clients' namespace: what it is given comes back, to the byte. */
+/* @client, a shell command, runs in the clients' namespace: what it is given comes back, to the
+ * byte. */
 static void is_served(const char *client)
 {
-	must_sh("cd %s && seq 20000 >sent && nsenter -t %d -n timeout 20 %s <sent >got && cmp sent got", dir,
-		(int)clients.pid, client);
+	must_sh("cd %s && seq 20000 >sent && nsenter -t %d -n timeout 20 %s <sent >got && cmp sent got",
+		dir, (int)clients.pid, client);
 }
 
 static bool have(const char *program)

@@ -217,7 +217,8 @@ START_TEST(a_peer_that_goes_is_reported_unasked)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s), 0);
 	close(s[1]);
 	ck_assert_int_eq(waited_fd(s[0], 0, AWAIT_MS), POLLHUP);
-	ck_assert_int_eq(waited_fd(s[0], POLLIN | POLLOUT | POLLRDHUP, AWAIT_MS), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+	ck_assert_int_eq(waited_fd(s[0], POLLIN | POLLOUT | POLLRDHUP, AWAIT_MS),
+			 POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
 	close(s[0]);
 }
 END_TEST
@@ -250,7 +251,8 @@ static int wait_same_fd(void *arg)
 	ck_assert_int_eq(np_yield(), 0);
 	ck_assert_int_eq(np_wait_fd(c->fd, POLLIN, AWAIT_MS), -NP_ECONCURRENT);
 	r = joined(t);
-	ck_assert_int_eq(np_wait_fd(c->fd, POLLIN, 1), -ETIMEDOUT); /* nothing of it stayed registered */
+	/* nothing of it stayed registered */
+	ck_assert_int_eq(np_wait_fd(c->fd, POLLIN, 1), -ETIMEDOUT);
 	return r;
 }
 
@@ -350,7 +352,8 @@ static int offload_add(void *arg)
 static void with_executor(int (*fn)(void *, void (*)(void *), void *))
 {
 	teardown();
-	setup_with(NP_OPTS(np_pollers_opts, .count = 1, .executor = fn, .executor_arg = &executor_calls));
+	setup_with(NP_OPTS(np_pollers_opts, .count = 1, .executor = fn,
+			   .executor_arg = &executor_calls));
 }
 
 START_TEST(an_executor_replaces_the_workers)

@@ -156,7 +156,8 @@ static int read_for_ever(struct np_conn *c, void *arg)
 	return (int)n;
 }
 
-static const struct np_server_opts short_request = { .sz = sizeof short_request, .request_timeout_ms = 300 };
+static const struct np_server_opts short_request = { .sz = sizeof short_request,
+						     .request_timeout_ms = 300 };
 
 START_TEST(a_request_timeout_is_not_stretched_by_a_drip)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* addr: literal addresses. What is taken is printed, and what is printed is taken for the same address. */
+/* addr: literal addresses. What is taken is printed, and what is printed is taken for the same
+ * address. */
 #include "sys/addr.h"
 
 #include <stdint.h>

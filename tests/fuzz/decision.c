@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	r = decision_read(&d, size, &out);
 	if ((r == 0) != (size >= sizeof d) || (r < 0 && out.sz))
 		abort();
-	if (r == 0 && (!out.policy || !out.verdict || out.worker < -1 || out.worker >= (int)NP_WORKERS))
+	if (r == 0 &&
+	    (!out.policy || !out.verdict || out.worker < -1 || out.worker >= (int)NP_WORKERS))
 		abort();
 	return 0;
 }

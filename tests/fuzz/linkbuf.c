@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* linkbuf: libFuzzer's side of the buffer's model. What it found is run by tests/linkbuf_model.c too. */
+/* linkbuf: libFuzzer's side of the buffer's model. What it found is run by tests/linkbuf_model.c
+ * too. */
 #include "support/linkbuf_model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

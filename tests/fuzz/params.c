@@ -25,7 +25,8 @@ static void params_read_back(struct np_steer *s, const char *name)
 {
 	char first[256], second[256];
 
-	if (np_steer_param(s, name, first, sizeof first) != 0 || np_steer_set_param(s, name, first) != 0 ||
+	if (np_steer_param(s, name, first, sizeof first) != 0 ||
+	    np_steer_set_param(s, name, first) != 0 ||
 	    np_steer_param(s, name, second, sizeof second) != 0 || strcmp(first, second) != 0)
 		abort();
 }

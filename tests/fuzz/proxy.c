@@ -2,8 +2,8 @@
 /*
  * proxy: the example proxy's PROXY headers, as bytes
  *
- * Whatever comes: what a header says does not depend on how many bytes had come when it was read, and what is
- * passed on says the same.
+ * Whatever comes: what a header says does not depend on how many bytes had come when it was read,
+ * and what is passed on says the same.
  */
 #include "header.h"
 

@@ -2,8 +2,9 @@
 /*
  * shapes: a service whose maps are of any shapes is refused, and nothing is written beyond its room
  *
- * The kernel is not asked: the calls of bpf(2) that read are replaced by ones that write as much as the shape says,
- * which AddressSanitizer watches. Each map has its type, its three sizes and its flags from the input.
+ * The kernel is not asked: the calls of bpf(2) that read are replaced by ones that write as much as
+ * the shape says, which AddressSanitizer watches. Each map has its type, its three sizes and its
+ * flags from the input.
  */
 #include <errno.h>
 #include <stdlib.h>

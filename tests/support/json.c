@@ -22,8 +22,9 @@ static const char *wide(const char *s)
 	const unsigned char *u = (const unsigned char *)s;
 	int more = u[0] >= 0xf0 ? 3 : u[0] >= 0xe0 ? 2 : 1;
 
-	if (u[0] < 0xc2 || u[0] > 0xf4 || (u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) ||
-	    (u[0] == 0xf0 && u[1] < 0x90) || (u[0] == 0xf4 && u[1] > 0x8f))
+	if (u[0] < 0xc2 || u[0] > 0xf4 || (u[0] == 0xe0 && u[1] < 0xa0) ||
+	    (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
+	    (u[0] == 0xf4 && u[1] > 0x8f))
 		return NULL;
 	for (int i = 1; i <= more; i++)
 		if ((u[i] & 0xc0) != 0x80)

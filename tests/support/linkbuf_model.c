@@ -13,11 +13,11 @@
 #include "netpoll/block.h"
 #include "netpoll/linkbuf.h"
 
-#define BUFFERS 4
-#define POINTERS 24         /* looked at, of those given since the last release */
-#define REFS 512            /* in one program */
+#define BUFFERS   4
+#define POINTERS  24           /* looked at, of those given since the last release */
+#define REFS      512          /* in one program */
 #define BYTES_MAX (768u << 10) /* in one buffer */
-#define LOOK_MAX 4096       /* bytes of a pointer that are looked at until it ends */
+#define LOOK_MAX  4096         /* bytes of a pointer that are looked at until it ends */
 
 struct pointer {
 	const uint8_t *p;
@@ -63,10 +63,10 @@ static void wrong(const struct model *m, const char *cond, const char *words, ..
 	abort();
 }
 
-#define MUST(cond, ...)                                         \
-	do {                                                    \
-		if (!(cond))                                    \
-			wrong(m, #cond, "" __VA_ARGS__);        \
+#define MUST(cond, ...)                                  \
+	do {                                             \
+		if (!(cond))                             \
+			wrong(m, #cond, "" __VA_ARGS__); \
 	} while (0)
 
 /* ------------------------------------------------------------------ the program */
@@ -199,7 +199,8 @@ static void holds(struct model *m, struct flat *f)
 	int n, i;
 
 	MUST(np_linkbuf_len(f->b) == f->len, "%zu, not %zu", np_linkbuf_len(f->b), f->len);
-	MUST(np_linkbuf_pending(f->b) == f->pending, "%zu, not %zu", np_linkbuf_pending(f->b), f->pending);
+	MUST(np_linkbuf_pending(f->b) == f->pending, "%zu, not %zu", np_linkbuf_pending(f->b),
+	     f->pending);
 	n = np_linkbuf_iov(f->b, iov, 16);
 	for (i = 0; i < n; i++) {
 		MUST(iov[i].iov_len && iov[i].iov_len <= f->len - at);
@@ -381,7 +382,8 @@ static void do_frame(struct model *m, struct flat *f)
 		if (remain < least)
 			least = remain;
 	}
-	/* The reserved bytes are still writable where they were: the last ones are the frame's last. */
+	/* The reserved bytes are still writable where they were: the last ones are the frame's
+	 * last. */
 	at = f->bytes + f->len + f->pending - n;
 	for (size_t i = n - least; i < n; i++)
 		at[i] = p[i] ^= 0xff;
@@ -628,29 +630,69 @@ static void step(struct model *m)
 	struct flat *f = take_flat(m);
 
 	switch (verb) {
-	case 0: do_reserve(m, f); break;
+	case 0:
+		do_reserve(m, f);
+		break;
 	case 1:
-	case 2: do_write(m, f); break;
-	case 3: do_write_byte(m, f); break;
-	case 4: do_write_ref(m, f); break;
-	case 5: do_write_direct(m, f); break;
-	case 6: do_frame(m, f); break;
-	case 7: do_trim(m, f); break;
+	case 2:
+		do_write(m, f);
+		break;
+	case 3:
+		do_write_byte(m, f);
+		break;
+	case 4:
+		do_write_ref(m, f);
+		break;
+	case 5:
+		do_write_direct(m, f);
+		break;
+	case 6:
+		do_frame(m, f);
+		break;
+	case 7:
+		do_trim(m, f);
+		break;
 	case 8:
-	case 9: do_flush(m, f); break;
-	case 10: do_append(m, f); break;
+	case 9:
+		do_flush(m, f);
+		break;
+	case 10:
+		do_append(m, f);
+		break;
 	case 11:
-	case 12: do_next(m, f, true); break;
-	case 13: do_next(m, f, false); break;
-	case 14: do_skip(m, f); break;
-	case 15: do_until(m, f); break;
-	case 16: do_copy(m, f); break;
-	case 17: do_dup(m, f); break;
-	case 18: do_byte(m, f); break;
-	case 19: do_slice(m, f); break;
-	case 20: do_release(m, f); break;
-	case 21: do_free(m, f); break;
-	default: do_space(m, f); break;
+	case 12:
+		do_next(m, f, true);
+		break;
+	case 13:
+		do_next(m, f, false);
+		break;
+	case 14:
+		do_skip(m, f);
+		break;
+	case 15:
+		do_until(m, f);
+		break;
+	case 16:
+		do_copy(m, f);
+		break;
+	case 17:
+		do_dup(m, f);
+		break;
+	case 18:
+		do_byte(m, f);
+		break;
+	case 19:
+		do_slice(m, f);
+		break;
+	case 20:
+		do_release(m, f);
+		break;
+	case 21:
+		do_free(m, f);
+		break;
+	default:
+		do_space(m, f);
+		break;
 	}
 	m->result.steps++;
 	holds(m, f);
@@ -676,12 +718,13 @@ struct model_result model_run(const uint8_t *program, size_t n)
 		free(m->flat[i].bytes);
 	}
 	for (int i = 0; i < m->nrefs; i++) {
-		MUST(m->refs[i].done == m->refs[i].accepted, "done() of reference %d ran %d times", i, m->refs[i].done);
+		MUST(m->refs[i].done == m->refs[i].accepted, "done() of reference %d ran %d times",
+		     i, m->refs[i].done);
 		MUST(!m->refs[i].touched, "reference %d was written to", i);
 	}
 	np_block_stats_init(&s);
-	MUST(!np_block_stats(&s) && !s.blocks_in_use && !s.cells_in_use, "%zu blocks, %zu cells are left",
-	     s.blocks_in_use, s.cells_in_use);
+	MUST(!np_block_stats(&s) && !s.blocks_in_use && !s.cells_in_use,
+	     "%zu blocks, %zu cells are left", s.blocks_in_use, s.cells_in_use);
 	result = m->result;
 	free(m);
 	return result;

@@ -3,9 +3,9 @@
  * linkbuf_model: random verbs on a few buffers, held against flat arrays
  *
  * A program is a string of bytes: each verb takes its number and its arguments from it, so a fuzzer
- * can change one without changing the others. Every array of the model has what its buffer must have, every
- * pointer given is looked at until its release(), every done() is counted. Used by tests/linkbuf_model.c
- * and tests/fuzz/linkbuf.c.
+ * can change one without changing the others. Every array of the model has what its buffer must
+ * have, every pointer given is looked at until its release(), every done() is counted. Used by
+ * tests/linkbuf_model.c and tests/fuzz/linkbuf.c.
  */
 #ifndef SUPPORT_LINKBUF_MODEL_H
 #define SUPPORT_LINKBUF_MODEL_H
@@ -15,13 +15,16 @@
 
 struct model_result {
 	unsigned long steps;
-	unsigned long refused; /* calls that found no memory, and had to leave everything as it was */
+	/* calls that found no memory, and had to leave everything as it was */
+	unsigned long refused;
 };
 
 /* Runs one program; prints what is wrong and aborts. */
 struct model_result model_run(const uint8_t *program, size_t n);
 
-/* One input of the fuzzer: its first byte says where blocks come from, the others are the program. */
+/*
+ * One input of the fuzzer: its first byte says where blocks come from, the others are the program.
+ */
 void model_run_input(const uint8_t *input, size_t n);
 
 /*

@@ -93,7 +93,8 @@ static void put16(struct packet *p, unsigned v)
 	p->bytes[p->n++] = (uint8_t)v;
 }
 
-/* The name in the question, in lower case (some ask in rAnDoM case), and the type. Return: where the question ends. */
+/* The name in the question, in lower case (some ask in rAnDoM case), and the type. Return: where
+ * the question ends. */
 static size_t read_question(const struct packet *q, char *name, size_t cap, unsigned *ret_type)
 {
 	size_t at = 12, n = 0;
@@ -241,14 +242,16 @@ static void *serve_names(void *arg)
 
 bool names_begin(const char *hosts, const char *options)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(53),
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_port = htons(53),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	if (!can_root() || own_netns() < 0)
 		return false;
 	dir = temp_dir();
 	must_sh("set -e; cd %s; printf '127.0.0.1 localhost filed\\n' >hosts; printf 'hosts: %s\\n' >nsswitch.conf; : >gai.conf; "
-		"printf 'nameserver 127.0.0.1\\n%s\\n' >resolv.conf", dir, hosts, options);
+		"printf 'nameserver 127.0.0.1\\n%s\\n' >resolv.conf",
+		dir, hosts, options);
 	if (!own_etc(dir)) {
 		remove_tree(&dir);
 		return false;
@@ -257,8 +260,8 @@ bool names_begin(const char *hosts, const char *options)
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(pipe2(order, O_CLOEXEC), 0);
 	/* A thousand questions at once fit. */
-	ck_assert_int_eq(setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ 16 << 20 },
-				    sizeof(int)), 0);
+	ck_assert_int_eq(
+		setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ 16 << 20 }, sizeof(int)), 0);
 	ck_assert_int_eq(bind(sock, (struct sockaddr *)&sa, sizeof sa), 0);
 	ck_assert_int_eq(bind(listener, (struct sockaddr *)&sa, sizeof sa), 0);
 	ck_assert_int_eq(listen(listener, 16), 0);

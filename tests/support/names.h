@@ -6,17 +6,21 @@
 #include <stdbool.h>
 
 /*
- * own_etc() - from now on this process sees the files of @dir in place of those of the same name in /etc
+ * own_etc() - from now on this process sees the files of @dir in place of those of the same name in
+ * /etc
  *
- * In a mount namespace of its own. What is not in /etc is left out. Return: false: no such namespace is to be had.
+ * In a mount namespace of its own. What is not in /etc is left out. Return: false: no such
+ * namespace is to be had.
  */
 bool own_etc(const char *dir);
 void drop_etc(const char *dir);
 
 /*
- * names_begin() - a network namespace with a name server on 127.0.0.1, and an /etc that says to ask it
+ * names_begin() - a network namespace with a name server on 127.0.0.1, and an /etc that says to ask
+ * it
  *
- * @hosts is the line of nsswitch.conf, "files dns"; @options that of resolv.conf, may be "". The server knows:
+ * @hosts is the line of nsswitch.conf, "files dns"; @options that of resolv.conf, may be "". The
+ * server knows:
  *
  *   good.test     A 127.0.0.1, no AAAA
  *   many.test     A 127.0.1.1 to 127.0.1.24

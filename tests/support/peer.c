@@ -14,7 +14,8 @@
 
 int peer_listen(char *text, size_t cap)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t len = sizeof in;
 
@@ -34,7 +35,8 @@ int peer_connect(const struct sockaddr_storage *ss, socklen_t len)
 	ck_assert_int_ge(fd, 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
-	ck_assert_msg(connect(fd, (const struct sockaddr *)ss, len) == 0, "connect: %s", strerror(errno));
+	ck_assert_msg(connect(fd, (const struct sockaddr *)ss, len) == 0, "connect: %s",
+		      strerror(errno));
 	return fd;
 }
 
@@ -55,7 +57,8 @@ void peer_recv(int fd, void *p, size_t n)
 		ssize_t r = recv(fd, (char *)p + done, n - done, 0);
 
 		if (r <= 0)
-			ck_abort_msg("recv after %zu of %zu bytes: %s", done, n, r ? strerror(errno) : "EOF");
+			ck_abort_msg("recv after %zu of %zu bytes: %s", done, n,
+				     r ? strerror(errno) : "EOF");
 		done += (size_t)r;
 	}
 }

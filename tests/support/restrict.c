@@ -29,7 +29,8 @@ void deny_bpf(int err)
 	struct sock_fprog prog = { .len = sizeof code / sizeof *code, .filter = code };
 
 	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_msg(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0, "seccomp: %s", strerror(errno));
+	ck_assert_msg(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0, "seccomp: %s",
+		      strerror(errno));
 }
 
 void own_userns(void)

@@ -16,11 +16,14 @@ struct ran {
 	char *out, *err; /* NUL-terminated, never NULL */
 };
 
-/* Runs argv[0], found through PATH, stdin from /dev/null. Fails the test if it cannot be started. */
+/*
+ * Runs argv[0], found through PATH, stdin from /dev/null. Fails the test if it cannot be started.
+ */
 void run(struct ran *r, const char *const argv[]);
 void ran_free(struct ran *r);
 
-/* `sh -c` of the formatted text. sh() gives the outcome, must_sh() fails the test unless it exits 0. */
+/* `sh -c` of the formatted text. sh() gives the outcome, must_sh() fails the test unless it exits
+ * 0. */
 void sh(struct ran *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void must_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

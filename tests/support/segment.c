@@ -93,10 +93,20 @@ struct packet {
 void far_send(int tun, uint16_t port, uint16_t to, uint8_t flags, uint32_t seq, uint32_t ack)
 {
 	struct packet p = {
-		.ip = { .version = 4, .ihl = 5, .tot_len = htons(sizeof p), .ttl = 64, .protocol = IPPROTO_TCP,
-			.saddr = address(FAR_CLIENT).s_addr, .daddr = address(FAR_SERVER).s_addr },
-		.tcp = { .th_sport = htons(port), .th_dport = htons(to), .th_seq = htonl(seq), .th_ack = htonl(ack),
-			 .th_off = 5, .th_flags = flags, .th_win = htons(65535) },
+		.ip = { .version = 4,
+			.ihl = 5,
+			.tot_len = htons(sizeof p),
+			.ttl = 64,
+			.protocol = IPPROTO_TCP,
+			.saddr = address(FAR_CLIENT).s_addr,
+			.daddr = address(FAR_SERVER).s_addr },
+		.tcp = { .th_sport = htons(port),
+			 .th_dport = htons(to),
+			 .th_seq = htonl(seq),
+			 .th_ack = htonl(ack),
+			 .th_off = 5,
+			 .th_flags = flags,
+			 .th_win = htons(65535) },
 	};
 
 	p.ip.check = fold(add_up(0, &p.ip, sizeof p.ip));

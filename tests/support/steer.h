@@ -43,8 +43,8 @@ const char *own_steering(void);
 const char *own_bpffs(void);
 
 /*
- * Set by suites that are not about rescues: on a busy machine a rig accepts later than hang_ms, which looks like a worker
- * that hangs, and what it has queued goes to others.
+ * Set by suites that are not about rescues: on a busy machine a rig accepts later than hang_ms,
+ * which looks like a worker that hangs, and what it has queued goes to others.
  */
 extern bool rig_no_rescue;
 
@@ -61,7 +61,8 @@ void rig_stop(struct rig *r);
 int client_connect(const char *address);
 /* RST at once: nothing in TIME_WAIT. */
 void client_close(int *fd);
-/* @n clients in waves: connected, accepted, closed; accepted[] grows. Fails the test if one is lost. */
+/* @n clients in waves: connected, accepted, closed; accepted[] grows. Fails the test if one is
+ * lost. */
 void rig_drive(struct rig *r, unsigned n);
 /* Accepts what is queued and closes it; adds to accepted[]. Returns how many. */
 unsigned rig_accept(struct rig *r);

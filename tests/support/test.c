@@ -213,7 +213,7 @@ int open_fds(void)
 int np_threads(void)
 {
 	DIR *d = opendir("/proc/self/task");
-	char path[64 + sizeof ((struct dirent *)0)->d_name], name[4] = "";
+	char path[64 + sizeof((struct dirent *)0)->d_name], name[4] = "";
 	int n = 0, fd;
 
 	ck_assert_ptr_nonnull(d);

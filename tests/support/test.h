@@ -15,37 +15,42 @@
 int run_suite(Suite *s);
 
 /* Leaves the test, counted as skipped, never as passed. In a START_TEST body only. */
-#define SKIP(...)                                     \
-	do {                                          \
-		test_skip(__func__, __VA_ARGS__);     \
-		return;                               \
+#define SKIP(...)                                 \
+	do {                                      \
+		test_skip(__func__, __VA_ARGS__); \
+		return;                           \
 	} while (0)
 void test_skip(const char *test, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* What this machine lets us do. */
-bool can_root(void);   /* euid 0 with CAP_NET_ADMIN and CAP_SYS_ADMIN */
-bool can_bpf(void);    /* may load sk_reuseport programs */
+bool can_root(void); /* euid 0 with CAP_NET_ADMIN and CAP_SYS_ADMIN */
+bool can_bpf(void);  /* may load sk_reuseport programs */
 bool under_tsan(void);
 bool under_asan(void);
 bool under_valgrind(void);
 
-/* A network namespace of this test's own with lo up; it ends with the test's process. 0 or -errno. */
+/*
+ * A network namespace of this test's own with lo up; it ends with the test's process. 0 or -errno.
+ */
 int own_netns(void);
 int write_file(const char *path, const char *text);
-/* One number out of /proc/net/netstat or /proc/net/snmp, such as "TcpExt" "ListenDrops"; -1 if absent. */
+/* One number out of /proc/net/netstat or /proc/net/snmp, such as "TcpExt" "ListenDrops"; -1 if
+ * absent. */
 long long netstat(const char *group, const char *name);
 
 uint64_t now_ms(void);
 /* Open descriptors of this process. */
 int open_fds(void);
 /*
- * Threads that the library has made. A joined one may be listed for a moment more: AWAIT the end, do not
- * assert it. Threads of a sanitizer are not ours to count.
+ * Threads that the library has made. A joined one may be listed for a moment more: AWAIT the end,
+ * do not assert it. Threads of a sanitizer are not ours to count.
  */
 int np_threads(void);
 
 #define AWAIT_MS 20000
-/* Waits until @cond holds; fails the test at the deadline. For conditions no descriptor tells of. */
+/*
+ * Waits until @cond holds; fails the test at the deadline. For conditions no descriptor tells of.
+ */
 #define AWAIT(cond)                                                                  \
 	do {                                                                         \
 		uint64_t end_ = now_ms() + AWAIT_MS;                                 \

@@ -51,7 +51,8 @@ void npsteer(struct ran *r, const char *words)
 /* The same as uid 1234, in @gid only, without capabilities. */
 void npsteer_as(struct ran *r, int gid, const char *words)
 {
-	sh(r, "setpriv --reuid 1234 --regid %d --clear-groups '%s/npsteer' %s", gid, tool_dir, words);
+	sh(r, "setpriv --reuid 1234 --regid %d --clear-groups '%s/npsteer' %s", gid, tool_dir,
+	   words);
 }
 
 void must(const char *words)

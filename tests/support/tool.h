@@ -30,7 +30,8 @@ extern bool tool_isolated; /* in those namespaces */
 void tool_setup(void);
 void tool_teardown(void);
 
-/* npsteer with these words, as the shell splits them; as uid 1234, in @gid only, without capabilities. */
+/* npsteer with these words, as the shell splits them; as uid 1234, in @gid only, without
+ * capabilities. */
 void npsteer(struct ran *r, const char *words);
 void npsteer_as(struct ran *r, int gid, const char *words);
 /* It succeeds. */

@@ -58,12 +58,16 @@ static void tell_failure(void *arg, int level, const char *msg)
 
 static void serve(int sock, unsigned flags)
 {
-	struct np_server_opts o = { .sz = sizeof o, .service = "web", .steer = NP_STEER_REQUIRED,
+	struct np_server_opts o = { .sz = sizeof o,
+				    .service = "web",
+				    .steer = NP_STEER_REQUIRED,
 				    .no_rescue = flags & WEB_NO_RESCUE };
 	struct np_pollers *pollers;
 	struct np_server *s;
 
-	if (np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .log = tell_failure, .log_arg = &sock), &pollers) < 0 ||
+	if (np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .log = tell_failure,
+				     .log_arg = &sock),
+			     &pollers) < 0 ||
 	    np_server_new(pollers, &handlers, NULL, &o, &s) < 0)
 		child_fail("no server");
 	if (np_server_listen(s, "tcp", WEB_AT) < 0)
@@ -184,7 +188,8 @@ void web_end(struct web *w)
 int web_connect(void)
 {
 	struct sockaddr_storage ss;
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(7421),
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(7421),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	memcpy(&ss, &in, sizeof in);

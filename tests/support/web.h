@@ -18,7 +18,7 @@
 enum {
 	WEB_LISTENS_ONLY = 1, /* until web_go_on() */
 	WEB_IN_CONTAINER = 2, /* in a PID namespace of its own, where it is process 1 */
-	WEB_NO_RESCUE    = 4, /* leaves its siblings alone */
+	WEB_NO_RESCUE = 4,    /* leaves its siblings alone */
 };
 
 struct web {

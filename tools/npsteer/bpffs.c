@@ -81,7 +81,8 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
 	}
 }
 
-/* What is mounted on must not be another's to move: a folder of root's or this user's, written by nobody else. */
+/* What is mounted on must not be another's to move: a folder of root's or this user's, written by
+ * nobody else. */
 static int bpffs_judge(int fd)
 {
 	struct stat st;
@@ -93,7 +94,8 @@ static int bpffs_judge(int fd)
 	return 0;
 }
 
-/* Takes *at, one name at a time; none of them is a symbolic link. Missing folders are made, open to all. */
+/* Takes *at, one name at a time; none of them is a symbolic link. Missing folders are made, open to
+ * all. */
 static int bpffs_make_path(int *at, const char *path)
 {
 	char part[256];
@@ -129,7 +131,8 @@ int bpffs_mount(const char *path)
 		return -errno;
 	r = bpffs_make_path(&fd, own ? &BPFFS_OWN[strlen("/run/")] : "");
 	snprintf(at, sizeof at, "/proc/self/fd/%d", fd);
-	if (r == 0 && mount("bpf", at, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0755") < 0)
+	if (r == 0 && mount("bpf", at, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME,
+			    "mode=0755") < 0)
 		r = -errno;
 	close(fd);
 	return r;

@@ -15,7 +15,8 @@
 #define BPFFS_USUAL "/sys/fs/bpf"
 #define BPFFS_OWN   "/run/netpoll/bpf"
 
-/* The @i-th place to look, NULL past the last: what the caller says, else $NP_BPFFS, else the usual two. */
+/* The @i-th place to look, NULL past the last: what the caller says, else $NP_BPFFS, else the usual
+ * two. */
 const char *bpffs_place(const char *given, unsigned i);
 bool bpffs_is(const char *path);
 /* Whether <root>/netpoll/<service> is there. */
@@ -24,8 +25,8 @@ bool bpffs_has(const char *root, const char *service);
 /*
  * bpffs_barrier() - the first component of @path that members of @gid may not pass
  *
- * Return: 1 and the component in @ret_at, "/" at least; 0 if the way is free; -errno if @path cannot be followed,
- *         with the component where it ends.
+ * Return: 1 and the component in @ret_at, "/" at least; 0 if the way is free; -errno if @path
+ *         cannot be followed, with the component where it ends.
  */
 int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t *ret_mode);
 

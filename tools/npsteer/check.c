@@ -126,11 +126,12 @@ static bool in_user_namespace(void)
 	char line[64];
 
 	read_line("/proc/self/uid_map", line, sizeof line);
-	return line[0] &&
-	       (sscanf(line, "%u %u %u", &inside, &outside, &n) != 3 || inside || outside || n != 4294967295u);
+	return line[0] && (sscanf(line, "%u %u %u", &inside, &outside, &n) != 3 || inside ||
+			   outside || n != 4294967295u);
 }
 
-static void check_cap(struct report *r, const char *name, unsigned cap, enum found lacking, const char *mend)
+static void check_cap(struct report *r, const char *name, unsigned cap, enum found lacking,
+		      const char *mend)
 {
 	if (!has_cap(CAP_SYS_ADMIN) && !has_cap(cap))
 		find(r, name, lacking, "no", mend);
@@ -145,9 +146,11 @@ static void check_caps(struct report *r)
 {
 	unsigned long long mode = 0;
 
-	check_cap(r, "CAP_BPF", CAP_BPF, FOUND_LACKING,
-		  "root can `npsteer load SERVICE --group GROUP` for this user, or `setcap cap_bpf+ep` the server");
-	check_cap(r, "CAP_PERFMON", CAP_PERFMON, FOUND_NOTE, "only programs that read kernel memory need it");
+	check_cap(
+		r, "CAP_BPF", CAP_BPF, FOUND_LACKING,
+		"root can `npsteer load SERVICE --group GROUP` for this user, or `setcap cap_bpf+ep` the server");
+	check_cap(r, "CAP_PERFMON", CAP_PERFMON, FOUND_NOTE,
+		  "only programs that read kernel memory need it");
 	if (status_word("Seccomp: %llu", &mode) && mode == 2)
 		find(r, "seccomp", FOUND_NOTE, "a filter is in force",
 		     "where bpf(2) is refused: allow it in the profile of the container or unit (SystemCallFilter=)");
@@ -299,13 +302,15 @@ static void check_owner(struct report *r, const char *root)
 {
 	char why[NP_STEER_TEXT_MAX] = "", mend[600];
 
-	if (np_steer_list(NP_OPTS(np_steer_opts, .bpffs = root, .error = why, .error_cap = sizeof why), ignore, NULL) !=
-		    -EACCES ||
+	if (np_steer_list(NP_OPTS(np_steer_opts, .bpffs = root, .error = why,
+				  .error_cap = sizeof why),
+			  ignore, NULL) != -EACCES ||
 	    !why[0])
 		return;
-	snprintf(mend, sizeof mend,
-		 "services have to be in folders of root's, or of this user's, that nobody else may write: remove it, and mount with `mount -t bpf -o mode=0755 bpf %s`",
-		 root);
+	snprintf(
+		mend, sizeof mend,
+		"services have to be in folders of root's, or of this user's, that nobody else may write: remove it, and mount with `mount -t bpf -o mode=0755 bpf %s`",
+		root);
 	find(r, "bpffs", FOUND_NOTE, why, mend);
 }
 

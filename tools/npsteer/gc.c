@@ -4,6 +4,7 @@
 
 #include "npsteer.h"
 
+/* clang-format off */
 #define KINDS(X)                                             \
 	X(pins, "folders of a load or unload that was killed")  \
 	X(groups, "addresses without a listener")            \
@@ -11,6 +12,7 @@
 	X(owners, "cookies of listeners that are gone")      \
 	X(cpus, "CPUs of workers that are gone")             \
 	X(workers, "lines that nobody has claimed")
+/* clang-format on */
 
 int verb_gc(struct npsteer *n)
 {
@@ -37,9 +39,9 @@ int verb_gc(struct npsteer *n)
 		end_answer(n);
 		return DONE;
 	}
-#define NP_ROW(field, text)                                 \
-	if (g.field)                                   \
-		printf("%u %s\n", g.field, text);      \
+#define NP_ROW(field, text)                       \
+	if (g.field)                              \
+		printf("%u %s\n", g.field, text); \
 	total += g.field;
 	KINDS(NP_ROW)
 #undef NP_ROW

@@ -40,9 +40,12 @@ static int mount_at(struct npsteer *n, const char *root, const char *why)
 	if (r == 0)
 		return DONE;
 	if (r == -EPERM || r == -EACCES)
-		return fail(n, DENIED,
-			    "%s, and uid %d may not mount one%s: as root, `mount -t bpf -o mode=0755 bpf %s`", why,
-			    (int)geteuid(), geteuid() == 0 ? ", or not in a folder that others may write or own" : "", root);
+		return fail(
+			n, DENIED,
+			"%s, and uid %d may not mount one%s: as root, `mount -t bpf -o mode=0755 bpf %s`",
+			why, (int)geteuid(),
+			geteuid() == 0 ? ", or not in a folder that others may write or own" : "",
+			root);
 	if (r == -ENODEV)
 		return fail(
 			n, UNSUPPORTED,

@@ -26,14 +26,14 @@ enum exit_code {
 	UNSUPPORTED = 7, /* by this kernel */
 };
 
-#define JSON_SCHEMA 1
+#define JSON_SCHEMA  1
 #define NPSTEER_ARGS 4 /* words after SERVICE, at most */
 
 struct npsteer {
 	bool json;
 	bool answered; /* --help, --version: nothing is left to do */
 	struct json say;
-	const char *service; /* NULL: none was named */
+	const char *service;            /* NULL: none was named */
 	const char *args[NPSTEER_ARGS]; /* what follows it */
 	int n_args;
 	/* options */
@@ -89,8 +89,8 @@ const char *service_of(const struct npsteer *n);
 int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
 
 /*
- * The interval and the number of lines that -w and -n ask for; *ret_every 0: once, *ret_count 0: for ever.
- * DONE, or what fail() returned.
+ * The interval and the number of lines that -w and -n ask for; *ret_every 0: once, *ret_count 0:
+ * for ever. DONE, or what fail() returned.
  */
 int parse_interval(struct npsteer *n, double *ret_every, long *ret_count);
 /* A sentence of the library's, and a newline: text on stdout. */

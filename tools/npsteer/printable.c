@@ -34,7 +34,8 @@ static bool printable_shown(const char *text, size_t *ret_bytes, int *ret_width)
 	n = mbrtowc(&c, text, strlen(text), &state);
 	*ret_bytes = 1;
 	*ret_width = 1;
-	if (n == 0 || n > (size_t)-3 || printable_is_control((uint32_t)c) || !iswprint((wint_t)c) || wcwidth(c) < 0)
+	if (n == 0 || n > (size_t)-3 || printable_is_control((uint32_t)c) || !iswprint((wint_t)c) ||
+	    wcwidth(c) < 0)
 		return false;
 	*ret_bytes = n;
 	*ret_width = wcwidth(c);
@@ -66,7 +67,12 @@ size_t printable_width(const char *text)
 /* Bytes of a character by its first one, 0: none begins so; and the bits of the character in it. */
 static size_t printable_begin(unsigned char first, uint32_t *ret_bits)
 {
-	size_t n = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+	size_t n = first < 0x80 ? 1 :
+		   first < 0xc2 ? 0 :
+		   first < 0xe0 ? 2 :
+		   first < 0xf0 ? 3 :
+		   first < 0xf5 ? 4 :
+				  0;
 
 	*ret_bits = n == 1 ? first : first & (0x7fu >> n);
 	return n;
@@ -84,7 +90,8 @@ size_t printable_next(const char *text, uint32_t *ret_code)
 	n = printable_begin(*s, &code);
 	for (i = 1; i < n && (s[i] & 0xc0) == 0x80; i++)
 		code = code << 6 | (s[i] & 0x3f);
-	if (!n || i < n || code < least[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
+	if (!n || i < n || code < least[n] || code > 0x10ffff ||
+	    (code >= 0xd800 && code <= 0xdfff)) {
 		*ret_code = 0xfffd;
 		return 1;
 	}

@@ -2,8 +2,9 @@
 /*
  * printable: text of other processes, made fit for a terminal or for JSON
  *
- * Names of workers are bytes that any member of a service has chosen. A reader would get wrong: that a character is
- * printable for the C library does not make it harmless; those that turn the direction of a line around are.
+ * Names of workers are bytes that any member of a service has chosen. A reader would get wrong:
+ * that a character is printable for the C library does not make it harmless; those that turn the
+ * direction of a line around are.
  */
 #ifndef NPSTEER_PRINTABLE_H
 #define NPSTEER_PRINTABLE_H
@@ -12,7 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* In place, for a terminal: what the locale cannot print becomes '?', byte by byte. Never longer. */
+/*
+ * In place, for a terminal: what the locale cannot print becomes '?', byte by byte. Never longer.
+ */
 void printable(char *text);
 /* Columns on a terminal of what printable() has left. */
 size_t printable_width(const char *text);

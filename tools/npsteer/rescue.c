@@ -40,8 +40,8 @@ static int join_and_listen(struct rescue *k, struct np_steer **ret)
 	int r;
 
 	r = np_steer_open(service_of(n),
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs, .error = why,
-				  .error_cap = sizeof why, .log = tell, .log_arg = k),
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
+				  .error = why, .error_cap = sizeof why, .log = tell, .log_arg = k),
 			  ret);
 	return r < 0 ? fail_status(n, r, why) : DONE;
 }
@@ -75,8 +75,9 @@ int verb_rescue(struct npsteer *n)
 	np_steer_info(s, &info);
 	if (!info.hang_ms) {
 		np_steer_close(&s);
-		return fail(n, MISUSED, "in %s nobody is ever called hung: npsteer policy %s hang_ms=100", info.service,
-			    info.service);
+		return fail(n, MISUSED,
+			    "in %s nobody is ever called hung: npsteer policy %s hang_ms=100",
+			    info.service, info.service);
 	}
 	/* Idle workers are given twice hang_ms, and the first look only begins to count. */
 	r = np_steer_rescue(s, n->watch ? -1 : 3 * info.hang_ms);

@@ -13,6 +13,7 @@
 #include "table.h"
 
 /* In the order of struct np_steer_stats, by the names of the map. */
+/* clang-format off */
 #define TOTALS(X)           \
 	X(syn_total)        \
 	X(nonsyn_total)     \
@@ -30,13 +31,16 @@
 	X(skipped_hung)     \
 	X(skipped_full)     \
 	X(spilled)
+/* clang-format on */
 
+/* clang-format off */
 #define SLOT(X)        \
 	X(steered)     \
 	X(fallback)    \
 	X(nonsyn)      \
 	X(migrated_in) \
 	X(migrated_out)
+/* clang-format on */
 
 /* ------------------------------------------------------------------ text */
 
@@ -47,7 +51,7 @@ static void text_totals(const struct np_steer_stats *t)
 	table_init(&table, 2);
 	table_text(&table, "COUNTER");
 	table_text(&table, "TOTAL");
-#define NP_ROW(field)                          \
+#define NP_ROW(field)                     \
 	table_text(&table, "%s", #field); \
 	table_uint(&table, t->field);
 	TOTALS(NP_ROW)
@@ -226,6 +230,7 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 /* ------------------------------------------------------------------ watching */
 
 /* The columns of a line of -w: the four kinds of run and what became of the SYNs. */
+/* clang-format off */
 #define WATCHED(X)          \
 	X(syn_total)        \
 	X(steered)          \
@@ -237,6 +242,7 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 	X(skipped_hung)     \
 	X(skipped_full)     \
 	X(spilled)
+/* clang-format on */
 
 static void show_change(struct npsteer *n, const char *service, const struct np_steer_stats *a,
 			const struct np_steer_stats *b, double dt)
@@ -302,7 +308,8 @@ int verb_stats(struct npsteer *n)
 
 	code = parse_interval(n, &every, &count);
 	if (code == DONE && count && every <= 0)
-		code = fail(n, MISUSED, "-n counts the lines of -w: npsteer stats -w 1 -n %s", n->count);
+		code = fail(n, MISUSED, "-n counts the lines of -w: npsteer stats -w 1 -n %s",
+			    n->count);
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)

@@ -17,7 +17,8 @@
 /* A listener in a slot. */
 struct row {
 	struct np_steer_queue q;
-	uint64_t steered; /* and given by fallback, and by a SYN cookie's ACK, since its worker claimed */
+	/* and given by fallback, and by a SYN cookie's ACK, since its worker claimed */
+	uint64_t steered;
 	double per_second;
 	bool half_open_seen; /* since the last look: what no SYN has seen is not known */
 };
@@ -44,7 +45,8 @@ static int add(void *arg, const struct np_steer_queue *q)
 
 static int by_slot(const void *a, const void *b)
 {
-	const struct np_steer_queue *x = &((const struct row *)a)->q, *y = &((const struct row *)b)->q;
+	const struct np_steer_queue *x = &((const struct row *)a)->q,
+				    *y = &((const struct row *)b)->q;
 
 	if (x->group != y->group)
 		return x->group < y->group ? -1 : 1;
@@ -69,7 +71,8 @@ static void compare(struct frame *f, const struct frame *last)
 		uint64_t before = was && was->steered <= f->rows[i].steered ? was->steered : 0;
 
 		if (was && f->at > last->at)
-			f->rows[i].per_second = (double)(f->rows[i].steered - before) / (f->at - last->at);
+			f->rows[i].per_second =
+				(double)(f->rows[i].steered - before) / (f->at - last->at);
 		f->rows[i].half_open_seen = was && was->q.half_open_at != f->rows[i].q.half_open_at;
 	}
 }
@@ -118,17 +121,17 @@ static void text_row(struct table *t, struct np_steer *s, const struct row *row)
 
 static void show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
-	static const char *const heads[] = { "ADDRESS",   "WORKER",  "NAME",    "STATE",     "CONNS",  "QUEUED",
-					     "HALF_OPEN", "BACKLOG", "BUSY_MS", "STEERED/S", "RESCUED",
-					     "RESCUE_FAILED" };
+	static const char *const heads[] = { "ADDRESS", "WORKER",    "NAME",      "STATE",
+					     "CONNS",   "QUEUED",    "HALF_OPEN", "BACKLOG",
+					     "BUSY_MS", "STEERED/S", "RESCUED",   "RESCUE_FAILED" };
 	struct np_steer_info info = { .sz = sizeof info };
 	struct table t;
 
 	np_steer_info(s, &info);
 	if (isatty(STDOUT_FILENO))
 		fputs("\033[H\033[J", stdout);
-	printf("%s: level %d, policy %s, hang_ms %d, %zu listener%s\n", info.service, info.level, info.policy,
-	       info.hang_ms, f->n, f->n == 1 ? "" : "s");
+	printf("%s: level %d, policy %s, hang_ms %d, %zu listener%s\n", info.service, info.level,
+	       info.policy, info.hang_ms, f->n, f->n == 1 ? "" : "s");
 	table_init(&t, sizeof heads / sizeof heads[0]);
 	for (size_t i = 0; i < t.columns; i++)
 		table_text(&t, "%s", heads[i]);

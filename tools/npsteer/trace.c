@@ -46,9 +46,10 @@ static int tell(void *arg, const struct np_steer_decision *d)
 	if (!t->n->json) {
 		if (d->lost)
 			printf("%" PRIu64 " decisions came too fast to be read\n", d->lost);
-		printf("%" PRIu64 ".%06" PRIu64 "  address %u  flow %08" PRIx32 "  %s  %s  worker %d  %u of %u candidates tried\n",
-		       d->at_ns / 1000000000u, d->at_ns / 1000u % 1000000u, d->group, d->hash, d->policy, d->verdict,
-		       d->worker, d->tried, d->candidates);
+		printf("%" PRIu64 ".%06" PRIu64 "  address %u  flow %08" PRIx32
+		       "  %s  %s  worker %d  %u of %u candidates tried\n",
+		       d->at_ns / 1000000000u, d->at_ns / 1000u % 1000000u, d->group, d->hash,
+		       d->policy, d->verdict, d->worker, d->tried, d->candidates);
 	} else {
 		answer(t->n);
 		json_uint(j, "at_ns", d->at_ns);

@@ -9,8 +9,9 @@ int verb_unload(struct npsteer *n)
 	char why[NP_STEER_TEXT_MAX] = "";
 	int r;
 
-	r = np_steer_unload(service_of(n), NP_OPTS(np_steer_opts, .bpffs = n->bpffs, .force = n->force,
-						   .error = why, .error_cap = sizeof why));
+	r = np_steer_unload(service_of(n),
+			    NP_OPTS(np_steer_opts, .bpffs = n->bpffs, .force = n->force,
+				    .error = why, .error_cap = sizeof why));
 	if (r < 0)
 		return fail_status(n, r, why);
 	if (!n->json) {

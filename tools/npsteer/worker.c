@@ -26,8 +26,8 @@ static void show(struct npsteer *n, struct np_steer *s, unsigned w)
 
 	np_steer_worker_info(s, w, &i);
 	if (!n->json) {
-		printf("worker %u: %s, weight %u, %llu connections\n", w, state_name(i.state), i.weight,
-		       (unsigned long long)i.conns);
+		printf("worker %u: %s, weight %u, %llu connections\n", w, state_name(i.state),
+		       i.weight, (unsigned long long)i.conns);
 		return;
 	}
 	answer(n);
@@ -41,8 +41,8 @@ static void show(struct npsteer *n, struct np_steer *s, unsigned w)
 }
 
 /* Runs @change on the worker that is named. */
-static int change(struct npsteer *n, const char *verb, int (*change)(struct np_steer *s, unsigned w, long value),
-		  long value)
+static int change(struct npsteer *n, const char *verb,
+		  int (*change)(struct np_steer *s, unsigned w, long value), long value)
 {
 	struct np_steer *s;
 	unsigned w = 0;
@@ -105,6 +105,7 @@ int verb_weight(struct npsteer *n)
 	if (n->n_args < 2)
 		return fail(n, MISUSED, "which weight? npsteer weight SERVICE WORKER WEIGHT");
 	if (!parse_number(n->args[1], NP_STEER_WEIGHT_MAX, &weight))
-		return fail(n, MISUSED, "a weight is a number from 1 to %d, not \"%s\"", NP_STEER_WEIGHT_MAX, n->args[1]);
+		return fail(n, MISUSED, "a weight is a number from 1 to %d, not \"%s\"",
+			    NP_STEER_WEIGHT_MAX, n->args[1]);
 	return change(n, "weight", weigh, weight);
 }

@@ -60,8 +60,10 @@ static void give_each_one(bool incoming_cpu)
 	for (unsigned i = 0; i < workers; i++) {
 		worker[i].listener = listener(true, mix->backlog);
 		worker[i].how = EPOLLIN;
-		cpu = cpus - 1 - (int)i % cpus; /* worker 0, which may stall, is the clients' CPU's */
-		if (incoming_cpu && setsockopt(worker[i].listener, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu) < 0)
+		/* worker 0, which may stall, is the clients' CPU's */
+		cpu = cpus - 1 - (int)i % cpus;
+		if (incoming_cpu && setsockopt(worker[i].listener, SOL_SOCKET, SO_INCOMING_CPU,
+					       &cpu, sizeof cpu) < 0)
 			die("SO_INCOMING_CPU");
 	}
 }
@@ -89,8 +91,11 @@ static bool steered(const char *mode, int hang_ms)
 	dash = strstr(policy, "-norescue");
 	if (dash)
 		*dash = '\0';
-	r = np_steer_open(NULL, NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .policy = policy, .no_rescue = dash || hermes,
-					.hang_ms = hermes ? -1 : hang_ms, .error = why, .error_cap = sizeof why), &steer);
+	r = np_steer_open(NULL,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .policy = policy,
+				  .no_rescue = dash || hermes, .hang_ms = hermes ? -1 : hang_ms,
+				  .error = why, .error_cap = sizeof why),
+			  &steer);
 	if (r < 0) {
 		fprintf(stderr, "steer: %s\n", why);
 		return false;
@@ -107,7 +112,8 @@ static int acceptor_ends[2];
 
 static struct worker *better_of_two(void)
 {
-	struct worker *a = &worker[(unsigned)rand() % workers], *b = &worker[(unsigned)rand() % workers];
+	struct worker *a = &worker[(unsigned)rand() % workers],
+		      *b = &worker[(unsigned)rand() % workers];
 
 	return b->live < a->live ? b : a;
 }
@@ -161,7 +167,8 @@ static void publish_the_fit(void)
 	for (unsigned i = 0; i < workers; i++)
 		sum += worker[i].live;
 	for (unsigned i = 0; i < workers; i++)
-		if (has_turned_lately(&worker[i]) && worker[i].live * workers * 4 <= sum * 5 + 4 * workers)
+		if (has_turned_lately(&worker[i]) &&
+		    worker[i].live * workers * 4 <= sum * 5 + 4 * workers)
 			set |= 1ull << np_steer_worker_index(worker[i].w);
 	np_steer_publish(steer, &set, 1);
 }

@@ -2,9 +2,9 @@
 /*
  * client: connections that come at random, whatever became of those before
  *
- * A reader would get wrong: a request's clock starts when it is due, not when it is sent: a client that is late is
- * no excuse. There is one request under way on a connection at a time: one that is due before the last answer
- * waits for that, and its clock runs.
+ * A reader would get wrong: a request's clock starts when it is due, not when it is sent: a client
+ * that is late is no excuse. There is one request under way on a connection at a time: one that is
+ * due before the last answer waits for that, and its clock runs.
  */
 #include <errno.h>
 #include <math.h>
@@ -24,13 +24,15 @@
 
 /* By descriptor. */
 static struct conn {
-	uint64_t began_ns;   /* connect() was called; 0: closed */
-	uint64_t due_ns;     /* of the request under way or to come */
+	uint64_t began_ns; /* connect() was called; 0: closed */
+	uint64_t due_ns;   /* of the request under way or to come */
 	unsigned worker;
 	bool greeted, heavy, asked, ending;
 } conns[CONNS];
 
-/* Things that come to pass in the order in which they were arranged: each equally long after that. */
+/*
+ * Things that come to pass in the order in which they were arranged: each equally long after that.
+ */
 struct line {
 	uint64_t after_ns;
 	struct turn {
@@ -157,7 +159,8 @@ static void is_answered(struct outcome *o, int fd, uint64_t start_ns, uint64_t n
 	struct conn *c = &conns[fd];
 
 	if (c->due_ns >= start_ns)
-		note(mix->stall_ms && !c->worker ? &o->on_stalled : &o->elsewhere, (double)(now - c->due_ns) / 1e6);
+		note(mix->stall_ms && !c->worker ? &o->on_stalled : &o->elsewhere,
+		     (double)(now - c->due_ns) / 1e6);
 	c->asked = false;
 	c->due_ns += requests.after_ns;
 	if (c->ending)
@@ -214,14 +217,16 @@ static void lines_init(void)
 
 void client_arrivals(struct outcome *o, double rate, double seconds)
 {
-	uint64_t start_ns = now_ns() + mix->warm_ms * 1000000ull, end_ns = start_ns + (uint64_t)(seconds * 1e9);
+	uint64_t start_ns = now_ns() + mix->warm_ms * 1000000ull,
+		 end_ns = start_ns + (uint64_t)(seconds * 1e9);
 	uint64_t next = now_ns(), sample = start_ns, now;
 	int ep = epoll_create1(EPOLL_CLOEXEC), n;
 	struct epoll_event ev[256];
 
 	lines_init();
 	while ((now = now_ns()) < end_ns + DRAIN_NS) {
-		for (; next <= now && now < end_ns; next += (uint64_t)(-log(1 - drand48()) / rate * 1e9))
+		for (; next <= now && now < end_ns;
+		     next += (uint64_t)(-log(1 - drand48()) / rate * 1e9))
 			begin(ep);
 		what_is_due(o, now);
 		if (now >= sample && now < end_ns) {
@@ -259,8 +264,8 @@ static void wait_for_late_ones(struct outcome *o, const int *fds)
 }
 
 /*
- * Who hears nothing for LOST_MS never will: with SYN cookies the kernel drops the ACK when the queue is full, and
- * the client takes itself for connected.
+ * Who hears nothing for LOST_MS never will: with SYN cookies the kernel drops the ACK when the
+ * queue is full, and the client takes itself for connected.
  */
 static void hear_from_all(struct outcome *o, int ep, uint64_t start_ns)
 {

@@ -2,7 +2,8 @@
 /*
  * main: steer MODE MIX [WORKERS [SECONDS [RATE [HANG_MS]]]]
  *
- * MODE: chooser.c has them. MIX: below. Prints one line of name=value: medians, percentiles in ms and counts.
+ * MODE: chooser.c has them. MIX: below. Prints one line of name=value: medians, percentiles in ms
+ * and counts.
  */
 #include <errno.h>
 #include <sched.h>
@@ -18,14 +19,33 @@
 static const struct mix mixes[] = {
 	/* All alike, and gone in 5 ms. */
 	{ .name = "short", .rate = 1, .warm_ms = 500, .backlog = 4096 },
-	/* A few live long, so that what is uneven stays: 26 live on each of 8 workers at 2000 a second. */
-	{ .name = "tail", .long_part = 0.05, .long_ms = 2000, .rate = 1, .warm_ms = 2500, .backlog = 4096 },
+	/* A few live long, so that what is uneven stays: 26 live on each of 8 workers at 2000 a
+	 * second. */
+	{ .name = "tail",
+	  .long_part = 0.05,
+	  .long_ms = 2000,
+	  .rate = 1,
+	  .warm_ms = 2500,
+	  .backlog = 4096 },
 	/* The same, and whoever is at worker 0 waits now and then. */
-	{ .name = "stall", .long_part = 0.05, .long_ms = 2000, .request_ms = 200, .rate = 1, .warm_ms = 2500,
-	  .stall_ms = 250, .backlog = 4096 },
-	/* All live long, and ask; a tenth of them asks for forty times as much. Steering knows nothing of that. */
-	{ .name = "uneven", .long_part = 1, .long_ms = 2000, .request_ms = 100, .heavy_part = 0.1, .rate = 0.06,
-	  .warm_ms = 2500, .backlog = 4096 },
+	{ .name = "stall",
+	  .long_part = 0.05,
+	  .long_ms = 2000,
+	  .request_ms = 200,
+	  .rate = 1,
+	  .warm_ms = 2500,
+	  .stall_ms = 250,
+	  .backlog = 4096 },
+	/* All live long, and ask; a tenth of them asks for forty times as much. Steering knows
+	 * nothing of that. */
+	{ .name = "uneven",
+	  .long_part = 1,
+	  .long_ms = 2000,
+	  .request_ms = 100,
+	  .heavy_part = 0.1,
+	  .rate = 0.06,
+	  .warm_ms = 2500,
+	  .backlog = 4096 },
 	/* Nobody accepts until all are there. */
 	{ .name = "burst", .burst = 400, .backlog = 4096 },
 	/* 130 for 8 x 17 places. */
@@ -36,7 +56,8 @@ const struct mix *mix;
 
 void die(const char *what)
 {
-	fprintf(stderr, "steer: %s: %s\n", what, steer && np_steer_error(steer)[0] ? np_steer_error(steer) : strerror(errno));
+	fprintf(stderr, "steer: %s: %s\n", what,
+		steer && np_steer_error(steer)[0] ? np_steer_error(steer) : strerror(errno));
 	exit(1);
 }
 
@@ -78,7 +99,8 @@ static void print(const char *name, struct sample *s)
 
 	qsort(s->v, s->n, sizeof *s->v, by_value);
 	for (size_t i = 0; s->n && i < sizeof parts / sizeof parts[0]; i++)
-		printf(" %s.%s=%.3f", name, parts[i].name, s->v[(size_t)((double)(s->n - 1) * parts[i].part)]);
+		printf(" %s.%s=%.3f", name, parts[i].name,
+		       s->v[(size_t)((double)(s->n - 1) * parts[i].part)]);
 }
 
 static const struct mix *find_mix(const char *name)
@@ -103,7 +125,8 @@ int main(int argc, char **argv)
 	mix = argc > 2 ? find_mix(argv[2]) : NULL;
 	workers = (unsigned)argument(argc, argv, 3, 8);
 	if (!mix || workers < 1 || workers > WORKERS_MAX) {
-		fprintf(stderr, "usage: steer MODE short|tail|stall|uneven|burst|full [WORKERS [SECONDS [RATE [HANG_MS]]]]\n");
+		fprintf(stderr,
+			"usage: steer MODE short|tail|stall|uneven|burst|full [WORKERS [SECONDS [RATE [HANG_MS]]]]\n");
 		return 2;
 	}
 	setrlimit(RLIMIT_NOFILE, &files);
@@ -118,7 +141,8 @@ int main(int argc, char **argv)
 		client_arrivals(&o, rate * mix->rate, seconds);
 	workers_stop();
 	chooser_stop();
-	printf("mode=%s mix=%s workers=%u connections=%zu failed=%zu", argv[1], mix->name, workers, o.connections, o.failed);
+	printf("mode=%s mix=%s workers=%u connections=%zu failed=%zu", argv[1], mix->name, workers,
+	       o.connections, o.failed);
 	print("ratio", &o.ratio);
 	print("accepted", &o.accepted);
 	print("on0", &o.on_stalled);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer: balance, and what a stalled worker costs others: workers on one address, open-loop arrivals
+ * steer: balance, and what a stalled worker costs others: workers on one address, open-loop
+ * arrivals
  *
  *   chooser   who decides which worker gets a connection: the kernel, a policy, the workers, an acceptor
  *   worker    a thread that serves what it gets, and now and then stalls
  *   client    connections that come at random, whatever became of those before; and what each waited
  *   main      the mixes, and what is printed of each
  *
- * A reader would get wrong: the workers share the first CPUs and never the clients' one, which is always busy. A
- * worker that waits for a CPU is late whoever has chosen it, and that would be all one could see. What a request
- * costs, the worker sleeps: eight workers then have a core each, as far as one another is concerned.
+ * A reader would get wrong: the workers share the first CPUs and never the clients' one, which is
+ * always busy. A worker that waits for a CPU is late whoever has chosen it, and that would be all
+ * one could see. What a request costs, the worker sleeps: eight workers then have a core each, as
+ * far as one another is concerned.
  */
 #ifndef BENCH_STEER_H
 #define BENCH_STEER_H
@@ -29,8 +31,8 @@ struct worker {
 	unsigned i;
 	struct np_steer_worker *w; /* NULL: nobody of ours has chosen it */
 	int ep;
-	int listener; /* -1: connections come from the acceptor */
-	uint32_t how; /* the listener is watched */
+	int listener;                /* -1: connections come from the acceptor */
+	uint32_t how;                /* the listener is watched */
 	_Atomic(uint64_t) turned_ns; /* when its loop came round: Hermes goes by it */
 	_Atomic(unsigned) live __attribute__((aligned(64)));
 };
@@ -38,15 +40,15 @@ struct worker {
 /* What happens in a run. */
 struct mix {
 	const char *name;
-	double long_part;        /* of the connections live long_ms, the others 5 ms */
+	double long_part; /* of the connections live long_ms, the others 5 ms */
 	unsigned long_ms;
-	unsigned request_ms;     /* the long ones ask that often; 0: never */
-	double heavy_part;       /* of the long ones, each of whose requests costs HEAVY_US */
-	double rate;             /* of what was asked for */
-	unsigned warm_ms;        /* left out */
-	unsigned stall_ms;       /* worker 0 sleeps that long once a second, with events in hand */
-	unsigned burst;          /* so many connect before anybody accepts, again and again */
-	unsigned backlog;        /* for each worker */
+	unsigned request_ms; /* the long ones ask that often; 0: never */
+	double heavy_part;   /* of the long ones, each of whose requests costs HEAVY_US */
+	double rate;         /* of what was asked for */
+	unsigned warm_ms;    /* left out */
+	unsigned stall_ms;   /* worker 0 sleeps that long once a second, with events in hand */
+	unsigned burst;      /* so many connect before anybody accepts, again and again */
+	unsigned backlog;    /* for each worker */
 };
 
 #define LIGHT_US 100
@@ -65,7 +67,8 @@ void watch(int ep, int fd, uint32_t events);
 /* ------------------------------------------------------------------ chooser */
 /* Opens the listeners of all workers, by @mode's ways. False: no such mode. */
 bool chooser_start(const char *mode, int hang_ms);
-/* A worker's turn begins: where workers say who may be chosen, this one does. How long it may then wait, in ms. */
+/* A worker's turn begins: where workers say who may be chosen, this one does. How long it may then
+ * wait, in ms. */
 int chooser_turn(struct worker *k);
 void chooser_stop(void);
 
@@ -76,7 +79,8 @@ void workers_stop(void);
 void gate_shut(void);
 void gate_open(void);
 void gate_pass(void); /* waits while it is shut */
-/* A connection is worker @k's from now on: greeted by who calls, or as soon as the worker comes to it. */
+/* A connection is worker @k's from now on: greeted by who calls, or as soon as the worker comes to
+ * it. */
 void worker_take(struct worker *k, int fd, bool greeted);
 
 /* ------------------------------------------------------------------ client */

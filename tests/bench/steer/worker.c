@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* worker: a loop that accepts, greets with its number, and answers each byte with it; the byte is the cost. */
+/* worker: a loop that accepts, greets with its number, and answers each byte with it; the byte is
+ * the cost. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -108,7 +109,8 @@ static void handle(struct worker *k, const struct epoll_event *ev)
 	if (fd == k->listener) {
 		accept_all(k);
 	} else if (ev->data.u64 & GREET) {
-		struct epoll_event in = { .events = EPOLLIN | EPOLLRDHUP, .data.u64 = (uint64_t)fd };
+		struct epoll_event in = { .events = EPOLLIN | EPOLLRDHUP,
+					  .data.u64 = (uint64_t)fd };
 
 		greet(k, fd);
 		epoll_ctl(k->ep, EPOLL_CTL_MOD, fd, &in);
@@ -141,7 +143,8 @@ static void *work(void *arg)
 		}
 		for (int i = 0; i < n; i++) {
 			if (k->w)
-				np_steer_busy(k->w); /* as the pollers do: a long batch is no hung handler */
+				/* as the pollers do: a long batch is no hung handler */
+				np_steer_busy(k->w);
 			handle(k, &ev[i]);
 		}
 	}
