@@ -70,10 +70,10 @@ struct np_worker_line {
 	__u64 conns;
 	__u64 accepted_total;
 	__u64 closed_total;
-	__u64 lat_ewma_us;
+	__u64 _reserved1;
 	/* 1: it says so before it waits, so accepted_total is its word too, also while that is 0 */
 	__u64 says_idle;
-	__u64 _reserved[2];
+	__u64 _reserved2[2];
 };
 
 enum np_worker_state {

@@ -137,7 +137,7 @@ struct np_steer_worker_info {
 	char name[NP_STEER_NAME_MAX + 1];
 	uint64_t busy_ms; /* busy for so long; 0: idle */
 	/* published by the worker */
-	uint64_t conns, accepted_total, closed_total, lat_ewma_us;
+	uint64_t conns, accepted_total, closed_total;
 	/* counted by the program, all groups: accepted = steered + fallback + migrated_in -
 	 * migrated_out */
 	uint64_t steered, fallback, nonsyn, migrated_in, migrated_out;

@@ -41,8 +41,7 @@ struct poller_load {
 	uint64_t conns;
 	uint64_t accepted_total;
 	uint64_t closed_total;
-	uint64_t lat_ewma_us;
-	uint64_t _reserved[3];
+	uint64_t _reserved[4];
 };
 
 struct poller_opts {

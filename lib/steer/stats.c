@@ -129,7 +129,6 @@ static void read_line(const struct np_steer *s, unsigned w, struct np_steer_work
 	i->conns = __atomic_load_n(&l->conns, __ATOMIC_RELAXED);
 	i->accepted_total = __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED);
 	i->closed_total = __atomic_load_n(&l->closed_total, __ATOMIC_RELAXED);
-	i->lat_ewma_us = __atomic_load_n(&l->lat_ewma_us, __ATOMIC_RELAXED);
 }
 
 /* A linear search: for people, seldom, and the map has no other direction. */

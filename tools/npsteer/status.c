@@ -78,7 +78,6 @@ static void json_workers(struct json *j, struct np_steer *s, const struct np_ste
 		json_uint(j, "conns", i.conns);
 		json_uint(j, "accepted_total", i.accepted_total);
 		json_uint(j, "closed_total", i.closed_total);
-		json_uint(j, "lat_ewma_us", i.lat_ewma_us);
 		json_end_object(j);
 	}
 	json_end_array(j);
