@@ -252,9 +252,9 @@ static int hear(void *arg, const struct np_steer_decision *d)
 {
 	struct told *t = arg;
 
-	t->agreed += d->twin == 0;
-	t->incomplete += d->twin == -ENODATA;
-	t->wrong += d->twin != 0 && d->twin != -ENODATA;
+	t->agreed += d->replay == 0;
+	t->incomplete += d->replay == -ENODATA;
+	t->wrong += d->replay != 0 && d->replay != -ENODATA;
 	return ++t->n == FLOOD;
 }
 
@@ -265,7 +265,7 @@ static void *listen_to(void *arg)
 	return (void *)(intptr_t)np_steer_trace(t->s, 65536, -1, hear, t);
 }
 
-START_TEST(the_twin_agrees_with_decisions_under_a_flood)
+START_TEST(the_replay_agrees_with_decisions_under_a_flood)
 {
 	struct told t = { 0 };
 	struct flood f = { 0 };
@@ -301,7 +301,7 @@ int main(void)
 	tcase_add_loop_test(t, after_a_flood_clients_are_steered, 0, POLICIES);
 	tcase_add_loop_test(t, the_one_that_answers_with_cookies_is_found_among_many_that_are_full,
 			    0, POLICIES);
-	tcase_add_loop_test(t, the_twin_agrees_with_decisions_under_a_flood, 0, POLICIES);
+	tcase_add_loop_test(t, the_replay_agrees_with_decisions_under_a_flood, 0, POLICIES);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer_trace: what the program tells of its decisions, and its twin in userspace comes to the same
+ * steer_trace: what the program tells of its decisions; its replay in userspace comes to the same
  *
  * Each policy in each of five situations, at the highest level and at level 3; over twenty thousand
  * decisions for each policy.
@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "given_hung.h"
+#include "steer/replay.h"
 #include "steer/steer.h"
-#include "steer/twin.h"
 #include "support/child.h"
 #include "support/steer.h"
 #include "support/test.h"
@@ -42,7 +42,7 @@ static int hear(void *arg, const struct np_steer_decision *d)
 {
 	struct told *t = arg;
 
-	t->disagreed += d->twin != 0;
+	t->disagreed += d->replay != 0;
 	t->lost += d->lost;
 	t->steered += !strcmp(d->verdict, "steered");
 	t->fallback += !strcmp(d->verdict, "fallback");
@@ -101,8 +101,8 @@ static void drive_and_hear(struct rig *r, struct told *t)
 	ck_assert_int_eq((intptr_t)result, 1);
 }
 
-/* The program, its twin, the counters and the listeners: all four. */
-START_TEST(the_twin_agrees_with_every_decision)
+/* The program, its replay, the counters and the listeners: all four. */
+START_TEST(the_replay_agrees_with_every_decision)
 {
 	const char *policy = np_steer_policies((unsigned)_i / SITUATIONS / 2);
 	enum situation what = (enum situation)(_i / 2 % SITUATIONS);
@@ -330,7 +330,7 @@ START_TEST(a_reader_that_is_killed_leaves_no_tracing_on)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ the twin alone */
+/* ------------------------------------------------------------------ the replay alone */
 
 /* Two candidates: the first drains, the second is ready. */
 static struct np_decision given_record(void)
@@ -353,33 +353,33 @@ static struct np_decision given_record(void)
 	};
 }
 
-START_TEST(the_twin_tells_another_worker_and_other_inputs_apart)
+START_TEST(the_replay_tells_another_worker_and_other_inputs_apart)
 {
 	struct np_decision d = given_record();
 
-	ck_assert_int_eq(twin_agrees(&d), 0);
+	ck_assert_int_eq(replay_agrees(&d), 0);
 	d.worker1 = 2;
-	ck_assert_int_eq(twin_agrees(&d), -EILSEQ);
+	ck_assert_int_eq(replay_agrees(&d), -EILSEQ);
 	d = given_record();
 	d.fit = 1;
-	ck_assert_int_eq(twin_agrees(&d), -EILSEQ);
+	ck_assert_int_eq(replay_agrees(&d), -EILSEQ);
 	d = given_record();
 	d.inputs[5].who = 3; /* the program looked elsewhere */
-	ck_assert_int_eq(twin_agrees(&d), -EBADMSG);
+	ck_assert_int_eq(replay_agrees(&d), -EBADMSG);
 	d = given_record();
 	d.n = 8; /* or stopped looking */
-	ck_assert_int_eq(twin_agrees(&d), -EBADMSG);
+	ck_assert_int_eq(replay_agrees(&d), -EBADMSG);
 	d = given_record();
 	d.inputs[2].value = 0; /* the first was ready: the rest need not have been read */
-	ck_assert_int_eq(twin_agrees(&d), -EBADMSG);
+	ck_assert_int_eq(replay_agrees(&d), -EBADMSG);
 	d = given_record();
 	d.n = NP_TRACE_INPUTS + 1;
-	ck_assert_int_eq(twin_agrees(&d), -ENODATA);
+	ck_assert_int_eq(replay_agrees(&d), -ENODATA);
 }
 END_TEST
 
 /* Whatever is in a record, it ends and touches nothing else. */
-START_TEST(the_twin_takes_any_record)
+START_TEST(the_replay_takes_any_record)
 {
 	unsigned seed = 3;
 
@@ -393,7 +393,7 @@ START_TEST(the_twin_takes_any_record)
 		d.n %= NP_TRACE_INPUTS + 2;
 		for (unsigned k = 0; k < NP_TRACE_INPUTS; k++)
 			d.inputs[k].kind = d.inputs[k].kind % 16;
-		twin_agrees(&d);
+		replay_agrees(&d);
 	}
 }
 END_TEST
@@ -406,14 +406,14 @@ int main(void)
 
 	while (np_steer_policies((unsigned)policies))
 		policies++;
-	tcase_add_loop_test(t, the_twin_agrees_with_every_decision, 0, 2 * policies * SITUATIONS);
+	tcase_add_loop_test(t, the_replay_agrees_with_every_decision, 0, 2 * policies * SITUATIONS);
 	tcase_add_test(t, who_has_published_too_much_is_not_selected_for_a_look);
 	tcase_add_loop_test(t, as_many_flows_are_told_of_as_was_asked_for, 0, 3);
 	tcase_add_test(t, each_decision_is_told_or_counted_as_lost);
 	tcase_add_test(t, two_readers_are_told_of_everything_and_end_apart);
 	tcase_add_test(t, a_reader_that_is_killed_leaves_no_tracing_on);
-	tcase_add_test(t, the_twin_tells_another_worker_and_other_inputs_apart);
-	tcase_add_test(t, the_twin_takes_any_record);
+	tcase_add_test(t, the_replay_tells_another_worker_and_other_inputs_apart);
+	tcase_add_test(t, the_replay_takes_any_record);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

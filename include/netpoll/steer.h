@@ -517,8 +517,11 @@ struct np_steer_decision {
 	unsigned tried;      /* and that were good enough to be tried */
 	const char *policy;  /* in force for it: static text */
 	const char *verdict; /* "steered", "fallback", "rst", "shed", "nonsyn", "migrated" */
-	int twin; /* 0: the same choice made from the same inputs in userspace has the same end;
-				-ENODATA: there were more inputs than are noted; else a bug of the kernel or of ours */
+	/*
+	 * 0: the same choice made from the same inputs in userspace has the same end; -ENODATA:
+	 * there were more inputs than are noted; else a bug of the kernel or of ours
+	 */
+	int replay;
 	/*
 	 * decisions before this one that came too fast to be read, since the last one that was told
 	 */

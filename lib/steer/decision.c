@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
+#include "steer/replay.h"
 #include "steer/steer.h"
-#include "steer/twin.h"
 
 static const char *decision_verdict(uint32_t verdict)
 {
@@ -42,7 +42,7 @@ int decision_read(const struct np_decision *d, size_t size, struct np_steer_deci
 		.tried = decision_count(d, NP_INPUT_SELECT),
 		.policy = steer_policy_name(d->policy),
 		.verdict = decision_verdict(d->verdict),
-		.twin = twin_agrees(d),
+		.replay = replay_agrees(d),
 	};
 	return 0;
 }

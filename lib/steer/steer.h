@@ -16,8 +16,8 @@
  *   gc       what dead processes left behind
  *   name     the worker that is meant
  *   control  policy, drain;  params: what policies go by, by name;  stats: what was counted
- *   trace    how single connections were steered, read from a ring;  decision: in the public words;  twin: whether
- *            that was right
+ *   trace    how single connections were steered, read from a ring;  decision: in the public words;
+ *            replay: whether that was right
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
  * groups, but no program and no slots.

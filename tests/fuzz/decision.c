@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* decision: any bytes are told in words or refused as a record; the twin comes to an end. */
+/* decision: any bytes are told in words or refused as a record; the replay comes to an end. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-/* What is short is made long with zeroes if the first byte says so: small inputs reach the twin. */
+/* What is short is made long with zeroes if the first byte says so: small inputs reach the replay. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct np_steer_decision out = { .sz = 0 };

@@ -33,9 +33,9 @@ struct tracing {
 	long left; /* 0: no end */
 };
 
-static const char *twin_name(int twin)
+static const char *trace_replay_name(int replay)
 {
-	return twin == 0 ? "agrees" : twin == -ENODATA ? "unknown" : "disagrees";
+	return replay == 0 ? "agrees" : replay == -ENODATA ? "unknown" : "disagrees";
 }
 
 static int tell(void *arg, const struct np_steer_decision *d)
@@ -61,7 +61,7 @@ static int tell(void *arg, const struct np_steer_decision *d)
 		json_int(j, "worker", d->worker);
 		json_uint(j, "candidates", d->candidates);
 		json_uint(j, "tried", d->tried);
-		json_string(j, "twin", twin_name(d->twin));
+		json_string(j, "replay", trace_replay_name(d->replay));
 		end_answer(t->n);
 	}
 	fflush(stdout);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* twin: inputs come from the record, one after another. */
-#include "steer/twin.h"
+/* replay: inputs come from the record, one after another. */
+#include "steer/replay.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -154,7 +154,7 @@ static void scan(struct run *r)
 		;
 }
 
-int twin_agrees(const struct np_decision *d)
+int replay_agrees(const struct np_decision *d)
 {
 	struct search s = {
 		.fit = FIT_NONE, .hash = d->hash, .roster = d->roster, .policy = d->policy

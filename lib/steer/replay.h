@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * twin: the steering program's choice, made once more in userspace from what it has noted
+ * replay: the steering program's choice, made once more in userspace from what it has noted
  *
  * Compiled from the program's own source (bpf/steer_choose.h): it does not check that file, but
  * that compiler, verifier and JIT made of it what it says, and that a record has every input.
  */
-#ifndef STEER_TWIN_H
-#define STEER_TWIN_H
+#ifndef STEER_REPLAY_H
+#define STEER_REPLAY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,12 +14,12 @@
 #include "steer_abi.h"
 
 /*
- * twin_agrees() - whether the twin asks for the same inputs, in the same order, and comes to the
+ * replay_agrees() - whether the replay asks for the same inputs, in the same order, and comes to the
  * same end
  *
  * Return: 0; -ENODATA: the record has not all of them; -EBADMSG: it asks for another input, or
  *         leaves one over; -EILSEQ: another worker, or not as fit.
  */
-int twin_agrees(const struct np_decision *d);
+int replay_agrees(const struct np_decision *d);
 
 #endif
