@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "netpoll/gate.h"
+#include "netpoll/latch.h"
 #include "netpoll/pollers.h"
 #include "poll/park.h"
 #include "poll/poller.h"
@@ -134,12 +134,12 @@ static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 
 struct thread_waiter {
 	struct waiter waiter;
-	struct gate gate;
+	struct latch latch;
 };
 
 static void wake_thread(struct waiter *w)
 {
-	gate_arrive(&container_of(w, struct thread_waiter, waiter)->gate);
+	latch_arrive(&container_of(w, struct thread_waiter, waiter)->latch);
 }
 
 static int wait_on_thread(struct event *e, int ms)
@@ -147,16 +147,16 @@ static int wait_on_thread(struct event *e, int ms)
 	struct thread_waiter t = { .waiter = { wake_thread, e } };
 	int r;
 
-	gate_init(&t.gate);
-	gate_close(&t.gate, 1);
+	latch_init(&t.latch);
+	latch_set(&t.latch, 1);
 	r = hang_in(e, &t.waiter);
 	if (r == 0) {
-		r = gate_wait(&t.gate, ms ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0);
+		r = latch_wait(&t.latch, ms ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0);
 		/* Late, but whoever took us out is about to arrive. */
 		if (r < 0 && !take_out(&t.waiter))
-			r = gate_wait(&t.gate, 0);
+			r = latch_wait(&t.latch, 0);
 	}
-	gate_fini(&t.gate);
+	latch_fini(&t.latch);
 	return r < 0 ? r : 0;
 }
 

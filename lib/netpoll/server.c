@@ -3,7 +3,7 @@
  * server: made, started, freed; stop.c ends it
  *
  * The control thread never touches a connection: it posts a step to each station and waits at the
- * gate until all have done it.
+ * latch until all have done it.
  */
 #include "netpoll/server_private.h"
 
@@ -130,8 +130,8 @@ static void server_destroy(struct np_server *s)
 	free(s->stations);
 	if (s->own_pollers && s->pollers)
 		np_pollers_free(s->pollers);
-	gate_fini(&s->gate);
-	gate_fini(&s->forced);
+	latch_fini(&s->latch);
+	latch_fini(&s->forced);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->facts);
 	free(s->service);
@@ -186,8 +186,8 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	atomic_init(&s->phase, SERVER_MADE);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->facts, NULL);
-	gate_init(&s->gate);
-	gate_init(&s->forced);
+	latch_init(&s->latch);
+	latch_init(&s->forced);
 	r = sys_opts_take(&s->handlers, sizeof s->handlers, h);
 	if (r == 0)
 		r = server_init(s, p, o);
@@ -218,7 +218,7 @@ int np_server_free(struct np_server *s)
 
 void server_post_stations(struct np_server *s, void (*fn)(struct mail *))
 {
-	gate_close(&s->gate, s->n_stations);
+	latch_set(&s->latch, s->n_stations);
 	for (unsigned i = 0; i < s->n_stations; i++)
 		station_post(s->stations[i], fn);
 }
@@ -269,7 +269,7 @@ static int start(struct np_server *s)
 	}
 	s->phase = SERVER_RUNNING;
 	server_post_stations(s, station_open);
-	gate_wait(&s->gate, 0);
+	latch_wait(&s->latch, 0);
 	for (unsigned i = 0; i < s->n_stations; i++)
 		if (s->stations[i]->result < 0)
 			return server_say(s, s->stations[i]->result,

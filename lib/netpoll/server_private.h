@@ -14,7 +14,7 @@
 
 #include <stdatomic.h>
 
-#include "netpoll/gate.h"
+#include "netpoll/latch.h"
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/server.h"
@@ -62,8 +62,8 @@ struct np_server {
 	_Atomic(int) phase;
 	enum server_step step;
 	bool forcing;
-	struct gate gate;   /* of the step under way */
-	struct gate forced; /* of station_force(), while gate waits for connections to end */
+	struct latch latch;  /* of the step under way */
+	struct latch forced; /* of station_force(), while latch waits for connections to end */
 	char error[512];
 };
 
@@ -73,7 +73,7 @@ struct np_server {
 struct station *server_least_loaded(struct np_server *s, struct station *self);
 
 /* server.c */
-/* @fn at every station, each of which arrives at s->gate. */
+/* @fn at every station, each of which arrives at s->latch. */
 void server_post_stations(struct np_server *s, void (*fn)(struct mail *));
 
 /* facts.c */

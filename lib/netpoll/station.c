@@ -264,7 +264,7 @@ static void on_empty(struct conn_group *g)
 	if (!st->retiring_counted)
 		return;
 	st->retiring_counted = false;
-	gate_arrive(&st->server->gate);
+	latch_arrive(&st->server->latch);
 }
 
 /* ------------------------------------------------------------------ steps */
@@ -287,7 +287,7 @@ void station_open(struct mail *m)
 
 		st->result = listener_open(&d->listener, st->group.poller, d->fd);
 	}
-	gate_arrive(&st->server->gate);
+	latch_arrive(&st->server->latch);
 }
 
 /*
@@ -353,7 +353,7 @@ void station_shut_doors(struct mail *m)
 	for (unsigned i = 0; i < st->n_doors; i++)
 		done &= station_shut_door(&st->doors[i]);
 	if (done)
-		gate_arrive(&st->server->gate);
+		latch_arrive(&st->server->latch);
 	else
 		/* in the next turn: connections have theirs in between */
 		station_post(st, station_shut_doors);
@@ -366,7 +366,7 @@ void station_retire(struct mail *m)
 
 	st->group.retiring = true;
 	if (!st->group.n) {
-		gate_arrive(&st->server->gate);
+		latch_arrive(&st->server->latch);
 		return;
 	}
 	st->retiring_counted = true;
@@ -393,10 +393,10 @@ static void force(struct mail *m)
 		if (f)
 			park_cancel_fiber(f);
 	}
-	gate_arrive(&st->server->forced);
+	latch_arrive(&st->server->forced);
 }
 
-/* The deadline has passed: everything left is reset. on_empty() still owes the gate its arrival. */
+/* The deadline has passed: everything left is reset. on_empty() still owes the latch its arrival. */
 void station_post_force(struct station *st)
 {
 	st->force_mail.fn = force;
@@ -409,7 +409,7 @@ void station_leave(struct mail *m)
 
 	poller_del_load(st->group.poller, st->group.load);
 	conn_memory_fini(&st->group);
-	gate_arrive(&st->server->gate);
+	latch_arrive(&st->server->latch);
 }
 
 void station_fill_roll(struct roll_call *c, struct roll *r)

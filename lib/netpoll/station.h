@@ -9,7 +9,7 @@
  *   shut       station_open() -> open
  *   open       station_shut_doors(): accepts what was queued at the stop, in pieces -> draining
  *   draining   station_retire() -> retiring: idle connections close, busy ones when they are done
- *   retiring   the last connection is gone -> arrives at the server's gate
+ *   retiring   the last connection is gone -> arrives at the server's latch
  */
 #ifndef NETPOLL_STATION_H
 #define NETPOLL_STATION_H
@@ -18,7 +18,7 @@
 
 #include "conn/conn.h"
 #include "conn/listener.h"
-#include "netpoll/gate.h"
+#include "netpoll/latch.h"
 #include "netpoll/roll_call.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
@@ -62,7 +62,7 @@ struct station {
 	struct mail force_mail;      /* may be under way while retiring is not done */
 	struct roll_call roll;
 	int result;            /* of the step */
-	bool retiring_counted; /* it owes the gate one arrival */
+	bool retiring_counted; /* it owes the latch one arrival */
 	unsigned forced;
 	unsigned limit; /* its share of max_conns; 0: none */
 	bool full;      /* its doors are held */
@@ -73,7 +73,7 @@ struct station {
 
 /* For roll_call_init(): the handlers of this server's connections. */
 void station_fill_roll(struct roll_call *c, struct roll *r);
-/* Runs @step on the station's poller. It arrives at the server's gate. */
+/* Runs @step on the station's poller. It arrives at the server's latch. */
 void station_post(struct station *st, void (*step)(struct mail *));
 void station_post_force(struct station *st);
 

@@ -39,10 +39,10 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 		s->step = step;
 		server_post_stations(s, fn);
 	}
-	return gate_wait(&s->gate, until_ns);
+	return latch_wait(&s->latch, until_ns);
 }
 
-/* Resets what is left. on_empty() still owes s->gate its arrivals: this is counted at a gate of its
+/* Resets what is left. on_empty() still owes s->latch its arrivals: this is counted at a latch of its
  * own. */
 static int force(struct np_server *s, unsigned *ret_forced)
 {
@@ -51,16 +51,16 @@ static int force(struct np_server *s, unsigned *ret_forced)
 
 	if (!s->forcing) {
 		s->forcing = true;
-		gate_close(&s->forced, s->n_stations);
+		latch_set(&s->forced, s->n_stations);
 		for (unsigned i = 0; i < s->n_stations; i++)
 			station_post_force(s->stations[i]);
 	}
-	r = gate_wait(&s->forced, until);
+	r = latch_wait(&s->forced, until);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < s->n_stations; i++)
 		*ret_forced += s->stations[i]->forced;
-	return gate_wait(&s->gate, until);
+	return latch_wait(&s->latch, until);
 }
 
 /*

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * latch: a thread waits until so many parts of a job are done
+ *
+ * Control path only: start and stop of a server, a thread that waits for an event. The last arrival
+ * opens it.
+ */
+#ifndef NETPOLL_LATCH_H
+#define NETPOLL_LATCH_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+struct latch {
+	pthread_mutex_t lock;
+	pthread_cond_t opened;
+	unsigned left;
+};
+
+void latch_init(struct latch *l);
+void latch_fini(struct latch *l);
+/* How many arrivals open it. Only while none is under way. */
+void latch_set(struct latch *l, unsigned n);
+void latch_arrive(struct latch *l);
+/* @until_ns of sys_clock_ns(), 0 = for ever. Return: 0; -ETIMEDOUT. */
+int latch_wait(struct latch *l, uint64_t until_ns);
+
+#endif
