@@ -46,7 +46,7 @@ static int loopbacks(const struct addr *any, struct addr *to)
  * The addresses to try: *list is @few, room for two, or on the heap. Return: how many, or why there
  * is none.
  */
-static int dial_addresses(struct seat *s, const char *network, const char *address,
+static int dial_addresses(struct poller_slot *s, const char *network, const char *address,
 			  uint64_t until_ms, struct addr *few, struct addr **list)
 {
 	int r = addr_parse(network, address, &few[0]);
@@ -90,7 +90,7 @@ static int dial_set_options(int fd, int family, const struct np_dial_opts *o)
 	return r;
 }
 
-static int dial_here(struct seat *s, const char *network, const char *address,
+static int dial_here(struct poller_slot *s, const char *network, const char *address,
 		     const struct np_dial_opts *o, struct np_conn **ret)
 {
 	struct addr few[2], *to = few, local;
@@ -129,7 +129,7 @@ struct errand {
 	struct event done;
 	struct mail mail;
 	struct spawn spawn;
-	struct seat *to;
+	struct poller_slot *to;
 	uint64_t until_ms;   /* the deadline of the fiber that asked; 0: none */
 	struct fiber *fiber; /* while it runs; its poller's, like given_up */
 	struct mail give_up; /* holds the errand, as its sender did */
@@ -177,7 +177,7 @@ static int errand_work(struct errand *e)
 static void errand_main(void *arg)
 {
 	struct errand *e = arg;
-	struct seat *s = e->to;
+	struct poller_slot *s = e->to;
 	int r;
 
 	e->fiber = fiber_self();
@@ -235,7 +235,7 @@ static int errand_run(struct errand *e, struct np_pollers *p, int index, struct 
 {
 	int r;
 
-	e->to = &p->seats[index];
+	e->to = &p->slots[index];
 	r = pollers_post(p, (unsigned)index, &e->mail);
 	if (r < 0) {
 		errand_drop(e);
@@ -316,7 +316,7 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 		return r;
 	o.handlers = o.handlers ? &h : NULL;
 	if (p->poller[r] == poller_self())
-		return dial_here(seat_self(), network, address, &o, ret);
+		return dial_here(poller_slot_self(), network, address, &o, ret);
 	return dial_there(p, r, network, address, &o, ret);
 }
 
@@ -358,7 +358,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 	if (r >= 0 && p->poller[r] != poller_self() && poller_self() && !fiber_self())
 		r = -NP_ENOTFIBER;
 	if (r >= 0 && p->poller[r] == poller_self())
-		return guest_new(seat_self(), fd, flags, handlers ? &h : NULL, arg, ret);
+		return guest_new(poller_slot_self(), fd, flags, handlers ? &h : NULL, arg, ret);
 	e = r >= 0 ? errand_new(&h, arg) : NULL;
 	if (!e) {
 		if (r == -EBADF)

@@ -15,7 +15,7 @@ struct guest {
 	struct conn_group group;
 	struct np_handlers handlers;
 	struct poller_load load;
-	struct list link; /* in seat->guests until the descriptor is closed */
+	struct list link; /* in slot->guests until the descriptor is closed */
 	void *note;
 	bool idle;
 };
@@ -36,7 +36,7 @@ static void forget(struct conn_group *g)
 	free(guest_of(g));
 }
 
-static struct guest *guest_make(struct seat *s, void *arg)
+static struct guest *guest_make(struct poller_slot *s, void *arg)
 {
 	struct guest *t = calloc(1, sizeof *t);
 
@@ -56,7 +56,8 @@ static struct guest *guest_make(struct seat *s, void *arg)
 	return t;
 }
 
-static int start(struct seat *s, struct guest *t, int *fd, unsigned flags, struct np_conn **ret)
+static int start(struct poller_slot *s, struct guest *t, int *fd, unsigned flags,
+		 struct np_conn **ret)
 {
 	int r;
 
@@ -72,8 +73,8 @@ static int start(struct seat *s, struct guest *t, int *fd, unsigned flags, struc
 	return r == 1 ? -ECANCELED : r;
 }
 
-int guest_new(struct seat *s, int *fd, unsigned flags, const struct np_handlers *h, void *arg,
-	      struct np_conn **ret)
+int guest_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_handlers *h,
+	      void *arg, struct np_conn **ret)
 {
 	struct guest *t;
 	int r = 0;
@@ -113,7 +114,7 @@ static struct np_conn *conn_of(struct guest *t)
 	return container_of(t->group.conns.next, struct np_conn, link);
 }
 
-void guests_retire(struct seat *s)
+void guests_retire(struct poller_slot *s)
 {
 	struct list *next;
 
@@ -128,7 +129,7 @@ void guests_retire(struct seat *s)
 	}
 }
 
-void guests_end(struct seat *s)
+void guests_end(struct poller_slot *s)
 {
 	struct list *next;
 

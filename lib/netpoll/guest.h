@@ -12,7 +12,7 @@
 
 struct np_conn;
 struct np_handlers;
-struct seat;
+struct poller_slot;
 
 /*
  * guest_new() - a connection of *fd (taken) on the poller of @s
@@ -21,8 +21,8 @@ struct seat;
  * Return: 0, *ret a reference; -ECANCELED: on_prepare refused it, or the waits of this poller were
  *         cancelled; -E2BIG, -EINVAL (@h), -ENOMEM, -ENOSPC, -EPERM.
  */
-int guest_new(struct seat *s, int *fd, unsigned flags, const struct np_handlers *h, void *arg,
-	      struct np_conn **ret);
+int guest_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_handlers *h,
+	      void *arg, struct np_conn **ret);
 
 /*
  * Where who made the guest may keep something: NULL at first; NULL itself if @c came by a server.
@@ -35,8 +35,8 @@ void guest_set_idle(struct np_conn *c, bool idle);
 
 /* Those that have handlers, and idle ones, close as soon as they have nothing to do. Thread: the
  * poller's. */
-void guests_retire(struct seat *s);
+void guests_retire(struct poller_slot *s);
 /* All end now. Thread: the poller's. */
-void guests_end(struct seat *s);
+void guests_end(struct poller_slot *s);
 
 #endif

@@ -69,10 +69,10 @@ static void all_fibers(struct roll_call *c, struct roll *r)
 	roll_add_all(r, c->poller);
 }
 
-static void take_seats(struct np_pollers *p)
+static void pollers_init_slots(struct np_pollers *p)
 {
 	for (unsigned i = 0; i < p->n; i++) {
-		struct seat *s = &p->seats[i];
+		struct poller_slot *s = &p->slots[i];
 
 		memset(s, 0, sizeof *s);
 		s->pollers = p;
@@ -99,10 +99,10 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 	for (unsigned i = 0; i < p->n && r == 0; i++) {
 		po.index = (int)i;
 		po.cpu = n_cpus ? cpus[i % (unsigned)n_cpus] : -1;
-		po.owner = &p->seats[i];
+		po.owner = &p->slots[i];
 		r = poller_new(&po, &p->poller[i]);
-		p->seats[i].poller = p->poller[i];
-		roll_call_init(&p->seats[i].roll, p->poller[i], all_fibers);
+		p->slots[i].poller = p->poller[i];
+		roll_call_init(&p->slots[i].roll, p->poller[i], all_fibers);
 	}
 	for (unsigned i = 0; i < p->n && r == 0; i++)
 		r = poller_start(p->poller[i]);
@@ -117,7 +117,7 @@ static void destroy(struct np_pollers *p)
 {
 	resolver_free(p->resolver);
 	pthread_mutex_destroy(&p->lock);
-	free(p->seats);
+	free(p->slots);
 	free(p->poller);
 	free(p);
 }
@@ -138,15 +138,15 @@ static int allocate(const struct np_pollers_opts *o, unsigned n, struct np_polle
 	pthread_mutex_init(&p->lock, NULL);
 	p->n = n;
 	p->poller = calloc(n, sizeof *p->poller);
-	p->seats = aligned_alloc(_Alignof(struct seat), n * sizeof *p->seats);
-	r = p->poller && p->seats ? resolver_new(&p->resolver) : -ENOMEM;
+	p->slots = aligned_alloc(_Alignof(struct poller_slot), n * sizeof *p->slots);
+	r = p->poller && p->slots ? resolver_new(&p->resolver) : -ENOMEM;
 	if (r == 0)
 		r = offload_new(&work, &p->offload);
 	if (r < 0) {
 		destroy(p);
 		return r;
 	}
-	take_seats(p);
+	pollers_init_slots(p);
 	*ret = p;
 	return 0;
 }
@@ -181,7 +181,7 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 
 /* ------------------------------------------------------------------ stop */
 
-struct seat *seat_self(void)
+struct poller_slot *poller_slot_self(void)
 {
 	struct poller *p = poller_self();
 
@@ -190,7 +190,7 @@ struct seat *seat_self(void)
 
 int pollers_post(struct np_pollers *p, unsigned index, struct mail *m)
 {
-	struct seat *s = &p->seats[index];
+	struct poller_slot *s = &p->slots[index];
 	int r = 0;
 
 	if (poller_self() == s->poller) {
@@ -209,10 +209,10 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m)
 
 static void retire(struct mail *m)
 {
-	guests_retire(container_of(m, struct seat, retire));
+	guests_retire(container_of(m, struct poller_slot, retire));
 }
 
-static void post_retire(struct seat *s)
+static void post_retire(struct poller_slot *s)
 {
 	if (s->retire.fn)
 		return; /* a stop that is taken up again */
@@ -225,11 +225,11 @@ static void shut(struct np_pollers *p)
 {
 	atomic_store(&p->phase, POLLERS_STOPPING);
 	for (unsigned i = 0; i < p->n; i++) {
-		while (atomic_load(&p->seats[i].entering))
+		while (atomic_load(&p->slots[i].entering))
 			sched_yield();
 		if (!p->poller[i])
 			continue;
-		post_retire(&p->seats[i]);
+		post_retire(&p->slots[i]);
 		poller_stop(p->poller[i]);
 	}
 }
@@ -251,7 +251,7 @@ static unsigned join(struct np_pollers *p, uint64_t until_ns)
 
 static void cancel(struct mail *m)
 {
-	struct seat *s = container_of(m, struct seat, cancel);
+	struct poller_slot *s = container_of(m, struct poller_slot, cancel);
 
 	/* first: a verb of a connection says that it has ended, not that it was cancelled */
 	guests_end(s);
@@ -263,7 +263,7 @@ static void cancel(struct mail *m)
 static void cancel_all(struct np_pollers *p)
 {
 	for (unsigned i = 0; i < p->n; i++) {
-		struct seat *s = &p->seats[i];
+		struct poller_slot *s = &p->slots[i];
 
 		if (s->cancelled || !s->poller)
 			continue;
@@ -276,14 +276,14 @@ static void cancel_all(struct np_pollers *p)
 /* One that has ended meanwhile is not asked, and does not answer. */
 static void call_roll(struct np_pollers *p)
 {
-	struct seat *last = NULL;
+	struct poller_slot *last = NULL;
 	int handlers = 0;
 
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->poller[i] && poller_join(p->poller[i], sys_clock_ns()) < 0)
-			roll_call_ask(&p->seats[i].roll);
+			roll_call_ask(&p->slots[i].roll);
 	for (unsigned i = 0; i < p->n; i++) {
-		struct seat *s = &p->seats[i];
+		struct poller_slot *s = &p->slots[i];
 		int n = s->roll.asked ? roll_call_wait(&s->roll) : 0;
 
 		if (n < 0)
@@ -374,7 +374,7 @@ int np_pollers_free(struct np_pollers *p)
 		if (r < 0)
 			return r;
 		p->poller[i] = NULL;
-		timers_free(&p->seats[i]);
+		timers_free(&p->slots[i]);
 	}
 	offload_free(p->offload);
 	destroy(p);

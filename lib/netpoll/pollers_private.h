@@ -25,7 +25,7 @@ struct stall;
 enum pollers_phase { POLLERS_RUNNING, POLLERS_STOPPING, POLLERS_ENDED };
 
 /* What the facade keeps for one poller: its poller_owner(). */
-struct seat {
+struct poller_slot {
 	struct np_pollers *pollers;
 	struct poller *poller;
 	unsigned index;
@@ -49,7 +49,7 @@ struct seat {
 struct np_pollers {
 	unsigned n;
 	struct poller **poller; /* by index */
-	struct seat *seats;
+	struct poller_slot *slots;
 	struct offload *offload;
 	struct stall *stall; /* NULL: nobody is told of hogs */
 	struct resolver *resolver;
@@ -62,7 +62,7 @@ struct np_pollers {
 };
 
 /* Of the poller whose thread this is, NULL elsewhere. */
-struct seat *seat_self(void);
+struct poller_slot *poller_slot_self(void);
 /*
  * pollers_post() - poller_post(), refused once the poller may be about to end
  *

@@ -60,7 +60,7 @@ struct counts {
 /* The pool of one poller. Owner thread. */
 struct place {
 	struct np_pool *pool;
-	struct seat *seat;
+	struct poller_slot *slot;
 	struct list idle;    /* oldest first */
 	struct list waiters; /* likewise */
 	struct timer expiry; /* of the oldest; armed while there is one and idle_ms is not -1 */
@@ -164,7 +164,7 @@ static void arm_expiry(struct place *at)
 {
 	timer_disarm(&at->expiry);
 	if (!list_empty(&at->idle) && at->pool->opts.idle_ms > 0)
-		timer_arm(at->seat->poller, &at->expiry,
+		timer_arm(at->slot->poller, &at->expiry,
 			  container_of(at->idle.next, struct tie, link)->until_ms);
 }
 
@@ -192,7 +192,7 @@ static void end_idle(struct tie *t)
 static void expire(struct timer *timer)
 {
 	struct place *at = container_of(timer, struct place, expiry);
-	uint64_t now = poller_now_ms(at->seat->poller);
+	uint64_t now = poller_now_ms(at->slot->poller);
 
 	while (!list_empty(&at->idle)) {
 		struct tie *t = container_of(at->idle.next, struct tie, link);
@@ -226,7 +226,7 @@ static void rest(struct place *at, struct tie *t)
 	t->state = TIE_IDLE;
 	guest_set_idle(t->conn, true);
 	if (at->pool->opts.idle_ms > 0)
-		t->until_ms = poller_after_ms(at->seat->poller, at->pool->opts.idle_ms);
+		t->until_ms = poller_after_ms(at->slot->poller, at->pool->opts.idle_ms);
 	list_append(&at->idle, &t->link);
 	add(&at->n.idle, 1);
 	if (at->idle.next == &t->link)
@@ -358,7 +358,7 @@ static int dial(struct place *at, struct np_conn **ret)
 /* This poller's, NULL elsewhere. */
 static struct place *place_here(struct np_pool *pool)
 {
-	struct seat *s = seat_self();
+	struct poller_slot *s = poller_slot_self();
 
 	return s && s->pollers == pool->pollers ? &pool->places[s->index] : NULL;
 }
@@ -372,7 +372,7 @@ static bool has_room(const struct place *at)
 static int get(struct place *at, struct np_conn **ret)
 {
 	uint64_t until_ms = at->pool->opts.wait_ms ?
-				    poller_after_ms(at->seat->poller, at->pool->opts.wait_ms) :
+				    poller_after_ms(at->slot->poller, at->pool->opts.wait_ms) :
 				    0;
 	int r;
 
@@ -415,7 +415,7 @@ int np_pool_get(struct np_pool *pool, struct np_conn **ret)
 		return -EPERM;
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
-	if (poller_cancelled(at->seat->poller))
+	if (poller_cancelled(at->slot->poller))
 		return -ECANCELED;
 	add(&at->n.gets, 1);
 	pool_ref(pool);
@@ -530,7 +530,7 @@ static void place_init(struct np_pool *pool, unsigned i)
 	struct place *at = &pool->places[i];
 
 	at->pool = pool;
-	at->seat = &pool->pollers->seats[i];
+	at->slot = &pool->pollers->slots[i];
 	list_init(&at->idle);
 	list_init(&at->waiters);
 	timer_init(&at->expiry, expire);

@@ -115,14 +115,14 @@ static int task_post(struct np_task *t, struct np_pollers *p, unsigned index)
 /* ------------------------------------------------------------------ where to */
 
 /* Each poller goes round for itself, beginning with its neighbour: no counter is fought for. */
-static unsigned spread(struct np_pollers *p, struct seat *here)
+static unsigned spread(struct np_pollers *p, struct poller_slot *here)
 {
 	if (here)
 		return ++here->spread % p->n;
 	return atomic_fetch_add_explicit(&p->spread, 1, memory_order_relaxed) % p->n;
 }
 
-static int pick(struct np_pollers *p, struct seat *here, int poller)
+static int pick(struct np_pollers *p, struct poller_slot *here, int poller)
 {
 	if (poller == NP_HERE)
 		return here ? (int)here->index : -EPERM;
@@ -133,7 +133,7 @@ static int pick(struct np_pollers *p, struct seat *here, int poller)
 
 int pollers_pick(struct np_pollers **p, int poller)
 {
-	struct seat *here = seat_self();
+	struct poller_slot *here = poller_slot_self();
 
 	if (!*p && here)
 		*p = here->pollers;
@@ -165,7 +165,7 @@ static void cancel_arrive(struct mail *m)
  */
 static void task_cancel(struct np_task *t)
 {
-	struct seat *s;
+	struct poller_slot *s;
 
 	if (t->poller == poller_self()) {
 		if (!t->cancelled)

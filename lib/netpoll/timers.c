@@ -19,8 +19,8 @@
 
 struct np_timer {
 	struct timer timer;
-	struct list link; /* in its seat's list, all its life */
-	struct seat *seat;
+	struct list link; /* in its slot's list, all its life */
+	struct poller_slot *slot;
 	void (*fn)(void *);
 	void *arg;
 	bool kept; /* its user has a pointer to it, and will stop it */
@@ -38,7 +38,7 @@ static void fired(struct timer *timer)
 {
 	struct np_timer *t = container_of(timer, struct np_timer, timer);
 
-	poller_note_handler(t->seat->poller, t->fn);
+	poller_note_handler(t->slot->poller, t->fn);
 	t->firing = true;
 	t->fn(t->arg);
 	t->firing = false;
@@ -48,7 +48,7 @@ static void fired(struct timer *timer)
 
 int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
 {
-	struct seat *here = seat_self();
+	struct poller_slot *here = poller_slot_self();
 	struct np_timer *t;
 
 	if (ms < 0 || !fn)
@@ -58,7 +58,7 @@ int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
 	t = malloc(sizeof *t);
 	if (!t)
 		return -ENOMEM;
-	*t = (struct np_timer){ .seat = here, .fn = fn, .arg = arg, .kept = ret != NULL };
+	*t = (struct np_timer){ .slot = here, .fn = fn, .arg = arg, .kept = ret != NULL };
 	timer_init(&t->timer, fired);
 	list_append(&here->timers, &t->link);
 	timer_arm(here->poller, &t->timer, poller_after_ms(here->poller, ms));
@@ -71,7 +71,7 @@ int np_timer_stop(struct np_timer *t)
 {
 	if (!t)
 		return 0;
-	if (t->seat != seat_self())
+	if (t->slot != poller_slot_self())
 		return -EPERM;
 	t->kept = false;
 	if (!t->firing)
@@ -79,7 +79,7 @@ int np_timer_stop(struct np_timer *t)
 	return 0;
 }
 
-void timers_free(struct seat *s)
+void timers_free(struct poller_slot *s)
 {
 	struct list *l;
 

@@ -3,9 +3,9 @@
 #ifndef NETPOLL_TIMERS_H
 #define NETPOLL_TIMERS_H
 
-struct seat;
+struct poller_slot;
 
 /* Gives back what is left. Only after the poller's thread has ended. */
-void timers_free(struct seat *s);
+void timers_free(struct poller_slot *s);
 
 #endif

@@ -128,7 +128,7 @@ int np_wait_fd(int fd, unsigned events, int ms)
 
 int np_offload(void (*fn)(void *), void *arg)
 {
-	struct seat *here = seat_self();
+	struct poller_slot *here = poller_slot_self();
 
 	if (!fn)
 		return -EINVAL;
