@@ -18,7 +18,7 @@
 #include "conn/dialer.h"
 #include "netpoll/client.h"
 #include "netpoll/event.h"
-#include "netpoll/guest.h"
+#include "netpoll/own_group.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/resolver.h"
 #include "poll/park.h"
@@ -118,7 +118,7 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 		sys_close(&fd);
 		return r;
 	}
-	return guest_new(s, &fd, flags_of(n), o->handlers, o->arg, ret);
+	return own_group_new(s, &fd, flags_of(n), o->handlers, o->arg, ret);
 }
 
 /* ------------------------------------------------------------------ elsewhere */
@@ -170,7 +170,7 @@ static int errand_work(struct errand *e)
 	if (e->given_up)
 		return -ECANCELED;
 	if (!e->address)
-		return guest_new(e->to, &e->fd, e->flags, &e->handlers, e->opts.arg, &e->conn);
+		return own_group_new(e->to, &e->fd, e->flags, &e->handlers, e->opts.arg, &e->conn);
 	return dial_here(e->to, e->network, e->address, &e->opts, &e->conn);
 }
 
@@ -358,7 +358,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 	if (r >= 0 && p->poller[r] != poller_self() && poller_self() && !fiber_self())
 		r = -NP_ENOTFIBER;
 	if (r >= 0 && p->poller[r] == poller_self())
-		return guest_new(poller_slot_self(), fd, flags, handlers ? &h : NULL, arg, ret);
+		return own_group_new(poller_slot_self(), fd, flags, handlers ? &h : NULL, arg, ret);
 	e = r >= 0 ? errand_new(&h, arg) : NULL;
 	if (!e) {
 		if (r == -EBADF)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "conn/conn.h"
-#include "netpoll/guest.h"
+#include "netpoll/own_group.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/resolver.h"
 #include "netpoll/stall.h"
@@ -77,7 +77,7 @@ static void pollers_init_slots(struct np_pollers *p)
 		memset(s, 0, sizeof *s);
 		s->pollers = p;
 		s->index = s->spread = i;
-		list_init(&s->guests);
+		list_init(&s->own_groups);
 		list_init(&s->timers);
 	}
 }
@@ -209,7 +209,7 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m)
 
 static void retire(struct mail *m)
 {
-	guests_retire(container_of(m, struct poller_slot, retire));
+	own_groups_retire(container_of(m, struct poller_slot, retire));
 }
 
 static void post_retire(struct poller_slot *s)
@@ -254,7 +254,7 @@ static void cancel(struct mail *m)
 	struct poller_slot *s = container_of(m, struct poller_slot, cancel);
 
 	/* first: a verb of a connection says that it has ended, not that it was cancelled */
-	guests_end(s);
+	own_groups_end(s);
 	poller_cancel(s->poller);
 }
 

@@ -31,7 +31,7 @@ struct poller_slot {
 	unsigned index;
 
 	/* owner thread */
-	struct list guests; /* connections of no server */
+	struct list own_groups; /* connections of no server */
 	/* all of struct np_timer; after the end np_pollers_free() gives back what is left */
 	struct list timers;
 	unsigned spread; /* where NP_SPREAD goes next */

@@ -23,7 +23,7 @@
 
 #include "conn/conn.h"
 #include "fiber/fiber.h"
-#include "netpoll/guest.h"
+#include "netpoll/own_group.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/pool.h"
 #include "poll/park.h"
@@ -117,7 +117,7 @@ static void *mark_of(struct place *at)
 
 static struct tie *tie_of(struct np_conn *c)
 {
-	void **note = guest_note(c);
+	void **note = own_group_note(c);
 
 	return note && !((uintptr_t)*note & 1) ? *note : NULL;
 }
@@ -174,7 +174,7 @@ static void leave_idle(struct tie *t, enum tie_state state)
 
 	list_remove(&t->link);
 	t->state = state;
-	guest_set_idle(t->conn, false);
+	own_group_set_idle(t->conn, false);
 	add(&t->place->n.idle, -1);
 	if (oldest)
 		arm_expiry(t->place);
@@ -224,7 +224,7 @@ static struct np_conn *take_idle(struct place *at)
 static void rest(struct place *at, struct tie *t)
 {
 	t->state = TIE_IDLE;
-	guest_set_idle(t->conn, true);
+	own_group_set_idle(t->conn, true);
 	if (at->pool->opts.idle_ms > 0)
 		t->until_ms = poller_after_ms(at->slot->poller, at->pool->opts.idle_ms);
 	list_append(&at->idle, &t->link);
@@ -290,7 +290,7 @@ static void ended(struct np_conn *c, void *arg)
 	struct tie *t = arg;
 	struct place *at = t->place;
 
-	*guest_note(c) = t->state == TIE_LENT ? mark_of(at) : NULL;
+	*own_group_note(c) = t->state == TIE_LENT ? mark_of(at) : NULL;
 	if (t->state == TIE_IDLE) {
 		add(&at->n.died, 1);
 		leave_idle(t, TIE_ENDING);
@@ -316,7 +316,7 @@ static int tie_up(struct place *at, struct np_conn *c)
 		free(t);
 		return r;
 	}
-	*guest_note(c) = t;
+	*own_group_note(c) = t;
 	pool_ref(at->pool);
 	return 0;
 }
@@ -442,7 +442,7 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 
 	if (!at || !c)
 		return -EINVAL;
-	note = guest_note(c);
+	note = own_group_note(c);
 	t = tie_of(c);
 	if (note && *note == mark_of(at)) { /* ended, and counted out */
 		*note = NULL;

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* own_group: the group of one connection, and the list of them at each poller. */
+#include "netpoll/own_group.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "conn/conn.h"
+#include "netpoll/pollers_private.h"
+#include "poll/park.h"
+#include "sys/io.h"
+#include "sys/opts.h"
+
+struct own_group {
+	struct conn_group group;
+	struct np_handlers handlers;
+	struct poller_load load;
+	struct list link; /* in slot->own_groups until the descriptor is closed */
+	void *note;
+	bool idle;
+};
+
+static struct own_group *own_group_of(struct conn_group *g)
+{
+	return container_of(g, struct own_group, group);
+}
+
+static void own_group_leave(struct conn_group *g)
+{
+	list_remove(&own_group_of(g)->link);
+	poller_unhold(g->poller);
+}
+
+static void own_group_forget(struct conn_group *g)
+{
+	free(own_group_of(g));
+}
+
+static struct own_group *own_group_make(struct poller_slot *s, void *arg)
+{
+	struct own_group *own = calloc(1, sizeof *own);
+
+	if (!own)
+		return NULL;
+	own->group = (struct conn_group){
+		.poller = s->poller,
+		.handlers = &own->handlers,
+		.arg = arg,
+		.limits = CONN_DEFAULT_LIMITS,
+		.rules = CONN_DEFAULT_RULES,
+		.load = &own->load,
+		.on_empty = own_group_leave,
+	};
+	list_init(&own->group.conns);
+	list_init(&own->link);
+	return own;
+}
+
+static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd, unsigned flags,
+			   struct np_conn **ret)
+{
+	int r;
+
+	list_append(&s->own_groups, &own->link);
+	poller_hold(s->poller);
+	r = conn_start(&own->group, fd, flags, ret);
+	if (r == 0) {
+		/* it goes with the connection, now that there is one */
+		own->group.on_freed = own_group_forget;
+		return 0;
+	}
+	own_group_leave(&own->group);
+	free(own);
+	return r == 1 ? -ECANCELED : r;
+}
+
+int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_handlers *h,
+		  void *arg, struct np_conn **ret)
+{
+	struct own_group *own;
+	int r = 0;
+
+	if (poller_cancelled(s->poller)) {
+		sys_close(fd);
+		return -ECANCELED;
+	}
+	own = own_group_make(s, arg);
+	if (own && h)
+		r = sys_opts_take(&own->handlers, sizeof own->handlers, h);
+	if (own && r == 0)
+		return own_group_start(s, own, fd, flags, ret);
+	free(own);
+	sys_close(fd);
+	return r < 0 ? r : -ENOMEM;
+}
+
+void **own_group_note(struct np_conn *c)
+{
+	return c->group->on_empty == own_group_leave ? &own_group_of(c->group)->note : NULL;
+}
+
+void own_group_set_idle(struct np_conn *c, bool idle)
+{
+	own_group_of(c->group)->idle = idle;
+}
+
+static bool own_group_has_handlers(const struct own_group *own)
+{
+	return own->handlers.on_connect || own->handlers.on_request;
+}
+
+/* Its one connection. */
+static struct np_conn *own_group_conn(struct own_group *own)
+{
+	return container_of(own->group.conns.next, struct np_conn, link);
+}
+
+void own_groups_retire(struct poller_slot *s)
+{
+	struct list *next;
+
+	for (struct list *l = s->own_groups.next; l != &s->own_groups; l = next) {
+		struct own_group *own = container_of(l, struct own_group, link);
+
+		next = l->next;
+		if ((!own_group_has_handlers(own) && !own->idle) || list_empty(&own->group.conns))
+			continue;
+		own->group.retiring = true;
+		conn_retire(own_group_conn(own));
+	}
+}
+
+void own_groups_end(struct poller_slot *s)
+{
+	struct list *next;
+
+	for (struct list *l = s->own_groups.next; l != &s->own_groups; l = next) {
+		struct own_group *own = container_of(l, struct own_group, link);
+
+		next = l->next;
+		if (!list_empty(&own->group.conns))
+			np_conn_abort(own_group_conn(own));
+	}
+}
