@@ -14,10 +14,10 @@
 #include "netpoll/resolver.h"
 #include "netpoll/stall.h"
 #include "netpoll/timers.h"
+#include "poll/handler_count.h"
 #include "poll/offload.h"
 #include "poll/overflow.h"
 #include "poll/park.h"
-#include "poll/roll.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 #include "sys/opts.h"
@@ -64,9 +64,9 @@ static int pin_list(const struct np_pollers_opts *o, int *cpus)
 	return o->n_cpus;
 }
 
-static void all_fibers(struct roll_call *c, struct roll *r)
+static void pollers_count_fibers(struct stop_report *report, struct handler_count *n)
 {
-	roll_add_all(r, c->poller);
+	handler_count_add_all(n, report->poller);
 }
 
 static void pollers_init_slots(struct np_pollers *p)
@@ -102,7 +102,7 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 		po.owner = &p->slots[i];
 		r = poller_new(&po, &p->poller[i]);
 		p->slots[i].poller = p->poller[i];
-		roll_call_init(&p->slots[i].roll, p->poller[i], all_fibers);
+		stop_report_init(&p->slots[i].report, p->poller[i], pollers_count_fibers);
 	}
 	for (unsigned i = 0; i < p->n && r == 0; i++)
 		r = poller_start(p->poller[i]);
@@ -274,21 +274,22 @@ static void cancel_all(struct np_pollers *p)
 }
 
 /* One that has ended meanwhile is not asked, and does not answer. */
-static void call_roll(struct np_pollers *p)
+static void pollers_report(struct np_pollers *p)
 {
 	struct poller_slot *last = NULL;
 	int handlers = 0;
 
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->poller[i] && poller_join(p->poller[i], sys_clock_ns()) < 0)
-			roll_call_ask(&p->slots[i].roll);
+			stop_report_ask(&p->slots[i].report);
 	for (unsigned i = 0; i < p->n; i++) {
 		struct poller_slot *s = &p->slots[i];
-		int n = s->roll.asked ? roll_call_wait(&s->roll) : 0;
+		int n = s->report.asked ? stop_report_wait(&s->report) : 0;
 
 		if (n < 0)
-			n = poller_join(s->poller, sys_clock_ns()) < 0 ? roll_call_stuck(&s->roll) :
-									 0;
+			n = poller_join(s->poller, sys_clock_ns()) < 0 ?
+				    stop_report_stuck(&s->report) :
+				    0;
 		handlers += n;
 		last = n ? s : last;
 	}
@@ -309,7 +310,7 @@ static int stop(struct np_pollers *p, uint64_t until_ns)
 	if (join(p, until_ns)) {
 		cancel_all(p);
 		if (join(p, sys_clock_ns() + CANCEL_GRACE_NS)) {
-			call_roll(p);
+			pollers_report(p);
 			if (join(p, sys_clock_ns()))
 				return -ETIMEDOUT;
 		}

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "netpoll/roll_call.h"
+#include "netpoll/stop_report.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
@@ -43,7 +43,7 @@ struct poller_slot {
 	struct mail retire; /* posted once, when a stop begins */
 	struct mail cancel; /* posted at most once, when the time of a stop is over */
 	bool cancelled;
-	struct roll_call roll;
+	struct stop_report report;
 };
 
 struct np_pollers {

@@ -113,7 +113,7 @@ static struct station *station_new(struct np_server *s, unsigned index)
 			    (index < (unsigned)o->max_conns % s->n_stations);
 	list_init(&st->group.conns);
 	conn_memory_init(&st->group, o->memory_max / s->n_stations);
-	roll_call_init(&st->roll, st->group.poller, station_fill_roll);
+	stop_report_init(&st->report, st->group.poller, station_count_handlers);
 	return st;
 }
 

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 
 #include "netpoll/server_private.h"
+#include "poll/handler_count.h"
 #include "poll/park.h"
-#include "poll/roll.h"
 #include "sys/addr.h"
 #include "sys/io.h"
 #include "sys/sock.h"
@@ -412,14 +412,14 @@ void station_leave(struct mail *m)
 	latch_arrive(&st->server->latch);
 }
 
-void station_fill_roll(struct roll_call *c, struct roll *r)
+void station_count_handlers(struct stop_report *report, struct handler_count *n)
 {
-	struct station *st = container_of(c, struct station, roll);
+	struct station *st = container_of(report, struct station, report);
 
 	for (struct list *l = st->group.conns.next; l != &st->group.conns; l = l->next) {
 		struct fiber *f = conn_handler(container_of(l, struct np_conn, link));
 
 		if (f)
-			roll_add(r, f);
+			handler_count_add(n, f);
 	}
 }

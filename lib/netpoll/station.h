@@ -19,7 +19,7 @@
 #include "conn/conn.h"
 #include "conn/listener.h"
 #include "netpoll/latch.h"
-#include "netpoll/roll_call.h"
+#include "netpoll/stop_report.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
 #include "poll/timer.h"
@@ -60,7 +60,7 @@ struct station {
 	struct poller_load own_load; /* published here where no steering line exists */
 	struct mail mail;            /* the step under way */
 	struct mail force_mail;      /* may be under way while retiring is not done */
-	struct roll_call roll;
+	struct stop_report report;
 	int result;            /* of the step */
 	bool retiring_counted; /* it owes the latch one arrival */
 	unsigned forced;
@@ -71,8 +71,8 @@ struct station {
 	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
 };
 
-/* For roll_call_init(): the handlers of this server's connections. */
-void station_fill_roll(struct roll_call *c, struct roll *r);
+/* For stop_report_init(): the handlers of this server's connections. */
+void station_count_handlers(struct stop_report *report, struct handler_count *n);
 /* Runs @step on the station's poller. It arrives at the server's latch. */
 void station_post(struct station *st, void (*step)(struct mail *));
 void station_post_force(struct station *st);

@@ -98,17 +98,17 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 /*
  * A poller that does not answer is kept by a handler: of this server or not, it holds up the stop.
  */
-static int say_who_stays(struct np_server *s)
+static int server_report_handlers(struct np_server *s)
 {
 	int handlers = 0;
 
 	for (unsigned i = 0; i < s->n_stations; i++)
-		roll_call_ask(&s->stations[i]->roll);
+		stop_report_ask(&s->stations[i]->report);
 	for (unsigned i = 0; i < s->n_stations; i++) {
-		struct roll_call *c = &s->stations[i]->roll;
-		int n = roll_call_wait(c);
+		struct stop_report *report = &s->stations[i]->report;
+		int n = stop_report_wait(report);
 
-		handlers += n < 0 ? roll_call_stuck(c) : n;
+		handlers += n < 0 ? stop_report_stuck(report) : n;
 	}
 	if (!handlers) /* they have returned meanwhile */
 		return server_say(s, -ETIMEDOUT,
@@ -129,9 +129,9 @@ static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 	}
 	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
 	if (r < 0)
-		return say_who_stays(s);
+		return server_report_handlers(s);
 	for (unsigned i = 0; i < s->n_stations; i++)
-		roll_call_settle(&s->stations[i]->roll);
+		stop_report_settle(&s->stations[i]->report);
 	server_leave_service(s);
 	s->phase = SERVER_STOPPED;
 	pollers_unserve(s->pollers);

@@ -282,7 +282,7 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 }
 END_TEST
 
-/* after the grace of the reset, and before its roll call gives up on the poller */
+/* after the grace of the reset, and before its report gives up on the poller */
 #define LATE_MS 1250
 
 static _Atomic(uint64_t) asked_ms; /* when the stop was, 0: not yet */
