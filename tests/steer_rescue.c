@@ -215,10 +215,10 @@ END_TEST
 /* Another descriptor number must never be shut: here the listener's has become a client's. */
 START_TEST(a_reused_descriptor_number_is_never_shut)
 {
-	struct own_listener l;
+	struct listeners_entry l;
 	struct rig r;
 	uint64_t cookie;
-	int number, other;
+	int number, other, fd;
 
 	OWN_STEERING();
 	rig_start(&r, 2, quick());
@@ -227,8 +227,9 @@ START_TEST(a_reused_descriptor_number_is_never_shut)
 	rig_close_listener(&r, 0);
 	other = client_connect(r.address);
 	ck_assert_int_eq(other, number);
-	ck_assert_int_eq(own_find(&r.s->own, cookie, &l), 0); /* nobody told us of the close */
-	ck_assert_int_eq(own_shut(&r.s->own, cookie), -ENOENT);
+	ck_assert_int_eq(listeners_find(&r.s->listeners, cookie, &l),
+			 0); /* nobody told us of the close */
+	ck_assert_int_eq(listeners_dup(&r.s->listeners, cookie, &fd), -ENOENT);
 	rig_accept(&r);
 	ck_assert_int_eq(send(other, "x", 1, MSG_NOSIGNAL), 1);
 	client_close(&other);

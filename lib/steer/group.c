@@ -131,9 +131,9 @@ void group_roster(struct np_steer *s, unsigned g)
 
 static void write_key(struct np_steer *s, unsigned g, const struct np_group *key)
 {
-	pthread_mutex_lock(&s->own.lock);
+	pthread_mutex_lock(&s->listeners.lock);
 	s->maps.groups[g] = *key;
-	pthread_mutex_unlock(&s->own.lock);
+	pthread_mutex_unlock(&s->listeners.lock);
 	s->port0[g / 32] &= ~(1u << g % 32);
 }
 

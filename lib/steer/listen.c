@@ -128,11 +128,11 @@ struct strangers {
 static void listen_count_stranger(void *arg, const struct sys_listener *l)
 {
 	struct strangers *x = arg;
-	struct own_listener own;
+	struct listeners_entry own;
 	uint64_t cookie = l->cookie;
 	uint32_t slot;
 
-	if (own_find(&x->s->own, cookie, &own) == 0)
+	if (listeners_find(&x->s->listeners, cookie, &own) == 0)
 		return;
 	if (steer_has_program(x->s) && map_lookup(&x->s->maps, MAP_np_owners, &cookie, &slot) == 0)
 		return;
@@ -272,7 +272,7 @@ static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
 	int r;
 
 	/* another process may shut it, in any case */
-	r = own_note(&s->own, NP_SLOT(g, w->index), fd);
+	r = listeners_note(&s->listeners, NP_SLOT(g, w->index), fd);
 	if (r == 0 && s->level >= NP_STEER_L3 && !s->no_rescue && !s->watchdog) {
 		r = watchdog_new(s, &s->watchdog);
 		if (r == 0)
@@ -299,7 +299,7 @@ static int enrol(struct np_steer_worker *w, unsigned g, int fd)
 	group_roster(s, g);
 	watch_over(w, g, fd);
 	if (s->level == NP_STEER_L1)
-		own_prefer_cpu(&s->own, w->index, w->cpu);
+		listeners_prefer_cpu(&s->listeners, w->index, w->cpu);
 	return 0;
 }
 
@@ -524,7 +524,7 @@ int np_steer_add(struct np_steer_worker *w, int fd)
  * another one: getsockname(2) still tells the old one. So it is bound once more; a socket that has
  * its port says -EINVAL to that.
  */
-static int listen_again(int fd, const struct own_listener *l)
+static int listen_again(int fd, const struct listeners_entry *l)
 {
 	int r = sys_bind(fd, (const struct sockaddr *)&l->ss, l->len);
 
@@ -534,15 +534,17 @@ static int listen_again(int fd, const struct own_listener *l)
 int np_steer_relisten(struct np_steer_worker *w, int fd)
 {
 	struct np_steer *s = w->s;
-	struct own_listener l;
+	struct listeners_entry l;
 	struct np_group key;
 	uint64_t cookie;
 	int r;
 
 	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
 	if (r == 0)
-		r = own_find(&s->own, cookie, &l) < 0 || l.slot % NP_WORKERS != w->index ? -EINVAL :
-											   0;
+		r = listeners_find(&s->listeners, cookie, &l) < 0 ||
+				    l.slot % NP_WORKERS != w->index ?
+			    -EINVAL :
+			    0;
 	if (r == 0)
 		r = steer_try_lock(s); /* a poller has other connections to serve */
 	if (r < 0)

@@ -35,17 +35,17 @@ static void visit(void *arg, const struct sys_listener *l)
 	k->fn(k->arg, &q);
 }
 
-/* What group_assign() writes under own.lock. The rest of a group changes without it. */
+/* What group_assign() writes under listeners.lock. The rest of a group changes without it. */
 struct door {
 	uint16_t family, port;
 };
 
 static void copy_doors(struct np_steer *s, struct door *ret)
 {
-	pthread_mutex_lock(&s->own.lock);
+	pthread_mutex_lock(&s->listeners.lock);
 	for (unsigned g = 0; g < NP_GROUPS; g++)
 		ret[g] = (struct door){ s->maps.groups[g].family, s->maps.groups[g].port };
-	pthread_mutex_unlock(&s->own.lock);
+	pthread_mutex_unlock(&s->listeners.lock);
 }
 
 /* Whether an earlier group has the same family and port: its question had this one's answer too. */

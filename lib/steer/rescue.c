@@ -160,7 +160,7 @@ static void release_lock(struct np_steer *s, uint32_t mine)
 /* Closes *fd where it is another socket: the number may have been used again just then. */
 static int is_the_one(const struct queue *q, int *fd)
 {
-	if (own_is(*fd, q->listener.cookie))
+	if (listeners_is(*fd, q->listener.cookie))
 		return 0;
 	sys_close(fd);
 	return -ENOENT;
@@ -196,7 +196,7 @@ static int take_foreign(struct rescuer *r, const struct queue *q, int *ret_fd)
 
 static int take(struct rescuer *r, const struct queue *q, int *ret_fd)
 {
-	int e = own_dup(&r->s->own, q->listener.cookie, ret_fd);
+	int e = listeners_dup(&r->s->listeners, q->listener.cookie, ret_fd);
 
 	return e == -ENOENT ? take_foreign(r, q, ret_fd) : e;
 }
@@ -284,7 +284,7 @@ static int act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_n
 
 	if (!judge_is_fresh(&r->judge, now_ns, hang_ns) || !is_still_so(r, q))
 		return 0;
-	if (own_shut_if(fd, q->listener.cookie) < 0)
+	if (listeners_shut(fd, q->listener.cookie) < 0)
 		return 0; /* -ENOTCONN: by another */
 	if (!r->acted[q->worker])
 		back_off(r->s, q->worker, now_ns, hang_ns);

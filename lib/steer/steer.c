@@ -243,14 +243,14 @@ void steer_init(struct np_steer *s)
 	for (unsigned g = 0; g < NP_GROUPS; g++)
 		s->progs[g] = -1;
 	pthread_mutex_init(&s->lock, NULL);
-	own_init(&s->own);
+	listeners_init(&s->listeners);
 	s->clock_offset_ns = sys_clock_timens_offset_ns();
 }
 
 void steer_fini(struct np_steer *s)
 {
 	watchdog_free(s->watchdog);
-	own_fini(&s->own);
+	listeners_fini(&s->listeners);
 	pthread_mutex_destroy(&s->lock);
 	for (unsigned g = 0; g < NP_GROUPS; g++)
 		sys_close(&s->progs[g]);

@@ -2,22 +2,22 @@
 /*
  * steer: what the files of this folder share
  *
- *   steer    a service as this process has it: opened, closed, described
- *   level    which level can be had, and the sentence that says why
- *   pins     services in a bpffs: found, joined, listed;  load: loaded and unloaded
- *   folder   the only way to what is pinned, and whose it is
- *   maps     the maps; object: the embedded program; words: what libbpf says
- *   cause    why bpf(2) was refused, in a sentence
- *   worker   a claim and its line
- *   group    an address and its roster;  table: for "maglev", made of the roster
- *   listen   the one legal order
- *   own      the listeners of this process; queues: what waits at each listener of the service
- *   judge    who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
- *   gc       what dead processes left behind
- *   name     the worker that is meant
- *   control  policy, drain;  params: what policies go by, by name;  stats: what was counted
- *   trace    how single connections were steered, read from a ring;  decision: in the public words;
- *            replay: whether that was right
+ *   steer      a service as this process has it: opened, closed, described
+ *   level      which level can be had, and the sentence that says why
+ *   pins       services in a bpffs: found, joined, listed;  load: loaded and unloaded
+ *   folder     the only way to what is pinned, and whose it is
+ *   maps       the maps;  object: the embedded program;  words: what libbpf says
+ *   cause      why bpf(2) was refused, in a sentence
+ *   worker     a claim and its line
+ *   group      an address and its roster;  table: for "maglev", made of the roster
+ *   listen     the one legal order
+ *   listeners  those of this process;  queues: what waits at each listener of the service
+ *   judge      who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
+ *   gc         what dead processes left behind
+ *   name       the worker that is meant
+ *   control    policy, drain;  params: what policies go by, by name;  stats: what was counted
+ *   trace      how single connections were steered, read from a ring;  decision: in public words;
+ *              replay: whether that was right
  *
  * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
  * groups, but no program and no slots.
@@ -31,8 +31,8 @@
 
 #include "netpoll/steer.h"
 #include "steer/folder.h"
+#include "steer/listeners.h"
 #include "steer/maps.h"
-#include "steer/own.h"
 #include "sys/addr.h"
 
 #define STEER_DEFAULT_SERVICE "default"
@@ -47,7 +47,7 @@
 
 struct np_steer {
 	pthread_mutex_t lock; /* with the lock on dir, and for the same: steer_lock() */
-	struct own own;
+	struct listeners listeners;
 	struct watchdog *watchdog; /* NULL: none is needed, or wanted */
 	bool no_rescue;
 	bool named; /* the service was asked for by its name */

@@ -271,7 +271,7 @@ int np_steer_leave(struct np_steer_worker *w)
 
 		if (!(w->members & (1u << g)))
 			continue;
-		own_forget(&s->own, slot);
+		listeners_forget(&s->listeners, slot);
 		if (!steer_has_program(s))
 			continue;
 		map_delete(&s->maps, MAP_np_socks, &slot);
@@ -361,7 +361,7 @@ int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
 	if (r == 0 && steer_has_program(s) && cpu >= 0)
 		r = take_cpu(w, cpu);
 	if (s->level == NP_STEER_L1)
-		r = own_prefer_cpu(&s->own, w->index, cpu);
+		r = listeners_prefer_cpu(&s->listeners, w->index, cpu);
 	if (r < 0)
 		return steer_fail(s, r, "CPU %d cannot be given to worker %u: %s", cpu, w->index,
 				  strerror(-r));
