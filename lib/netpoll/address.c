@@ -50,15 +50,15 @@ static int open_workers(struct np_server *s)
 	char name[NP_STEER_NAME_MAX + 1];
 	int r;
 
-	s->workers = calloc(s->n_stations, sizeof *s->workers);
+	s->workers = calloc(s->n_parts, sizeof *s->workers);
 	if (!s->workers)
 		return -ENOMEM;
-	for (unsigned i = 0; i < s->n_stations; i++) {
+	for (unsigned i = 0; i < s->n_parts; i++) {
 		snprintf(name, sizeof name, "%s/poller-%u", s->name, i % 10000u);
 		r = np_steer_worker(s->steer, name, &s->workers[i]);
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
-		np_steer_set_cpu(s->workers[i], poller_cpu(s->stations[i]->group.poller));
+		np_steer_set_cpu(s->workers[i], poller_cpu(s->parts[i]->group.poller));
 		line = steer_worker_line(s->workers[i]);
 		__atomic_store_n(&line->says_idle, 1, __ATOMIC_RELAXED); /* as pollers do */
 		facts_publish_to(s, i, (struct poller_load *)(void *)line);
@@ -103,7 +103,7 @@ static void close_steering(struct np_server *s)
 	struct np_steer *steer;
 	int r = 0;
 
-	for (unsigned i = 0; s->workers && i < s->n_stations; i++) {
+	for (unsigned i = 0; s->workers && i < s->n_parts; i++) {
 		if (!s->workers[i])
 			continue;
 		facts_keep(s, i);
@@ -144,7 +144,7 @@ static int listen_tcp(struct np_server *s, struct address *a, const char *networ
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < s->n_stations; i++) {
+	for (unsigned i = 0; i < s->n_parts; i++) {
 		r = np_steer_listen(s->workers[i], network, address, s->opts.backlog, &a->fds[i]);
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
@@ -235,7 +235,7 @@ static void address_close(struct np_server *s, struct address *a)
 	if (!a->fds)
 		return;
 	socket_file_remove(&a->file);
-	for (unsigned i = 0; i < s->n_stations; i++) {
+	for (unsigned i = 0; i < s->n_parts; i++) {
 		if (a->own && a->fds[i] >= 0)
 			sys_shutdown(a->fds[i], SHUT_RDWR); /* a forked child may hold it */
 		sys_close(&a->fds[i]);
@@ -251,10 +251,10 @@ static int address_new(struct np_server *s, struct address **ret)
 	if (!a)
 		return -ENOMEM;
 	memset(a, 0, sizeof *a);
-	a->fds = malloc(s->n_stations * sizeof *a->fds);
+	a->fds = malloc(s->n_parts * sizeof *a->fds);
 	if (!a->fds)
 		return -ENOMEM;
-	for (unsigned i = 0; i < s->n_stations; i++)
+	for (unsigned i = 0; i < s->n_parts; i++)
 		a->fds[i] = -1;
 	*ret = a;
 	return 0;
@@ -342,7 +342,7 @@ int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, soc
 
 void server_stop_being_chosen(struct np_server *s)
 {
-	for (unsigned i = 0; s->workers && i < s->n_stations; i++)
+	for (unsigned i = 0; s->workers && i < s->n_parts; i++)
 		np_steer_drain(s->steer, (unsigned)np_steer_worker_index(s->workers[i]));
 }
 

@@ -2,7 +2,7 @@
 /*
  * facts: what any thread may ask of a server, at any moment of its life
  *
- * The counters of a station are published on a line of its worker, in memory that is unmapped when
+ * The counters of a server part are published on a line of its worker, in memory that is unmapped when
  * the stop leaves the service. So the pointers to it change under one lock, s->facts, and are
  * followed under it. The pollers do not take it: the lines they write to change before the start
  * and after the last connection only.
@@ -24,10 +24,10 @@ int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accept
 {
 	const struct poller_load *l;
 
-	if (poller < 0 || (unsigned)poller >= s->n_stations)
+	if (poller < 0 || (unsigned)poller >= s->n_parts)
 		return -EINVAL;
 	pthread_mutex_lock(&s->facts);
-	l = s->stations[poller]->group.load;
+	l = s->parts[poller]->group.load;
 	*ret_accepted = facts_read(&l->accepted_total);
 	*ret_conns = facts_read(&l->conns);
 	pthread_mutex_unlock(&s->facts);
@@ -36,20 +36,20 @@ int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accept
 
 int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 {
-	struct np_server_stats v = { .pollers = s->n_stations };
+	struct np_server_stats v = { .pollers = s->n_parts };
 
 	pthread_mutex_lock(&s->facts);
-	for (unsigned i = 0; i < s->n_stations; i++) {
-		const struct poller_load *l = s->stations[i]->group.load;
+	for (unsigned i = 0; i < s->n_parts; i++) {
+		const struct poller_load *l = s->parts[i]->group.load;
 
 		v.accepted += facts_read(&l->accepted_total);
 		v.closed += facts_read(&l->closed_total);
 		v.conns += facts_read(&l->conns);
-		v.at_limit += facts_read(&s->stations[i]->at_limit);
-		v.shed += facts_read(&s->stations[i]->shed);
-		v.memory_closed += facts_read(&s->stations[i]->group.memory.closed);
-		v.handler_errors += facts_read(&s->stations[i]->group.handler_errors);
-		v.cut += facts_read(&s->stations[i]->group.cut);
+		v.at_limit += facts_read(&s->parts[i]->at_limit);
+		v.shed += facts_read(&s->parts[i]->shed);
+		v.memory_closed += facts_read(&s->parts[i]->group.memory.closed);
+		v.handler_errors += facts_read(&s->parts[i]->group.handler_errors);
+		v.cut += facts_read(&s->parts[i]->group.cut);
 	}
 	pthread_mutex_unlock(&s->facts);
 	return sys_opts_give(ret, &v, sizeof v);
@@ -120,21 +120,21 @@ void facts_add_address(struct np_server *s)
 	pthread_mutex_unlock(&s->facts);
 }
 
-void facts_publish_to(struct np_server *s, unsigned station, struct poller_load *line)
+void facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line)
 {
 	pthread_mutex_lock(&s->facts);
-	s->stations[station]->group.load = line;
+	s->parts[index]->group.load = line;
 	pthread_mutex_unlock(&s->facts);
 }
 
-void facts_keep(struct np_server *s, unsigned station)
+void facts_keep(struct np_server *s, unsigned index)
 {
-	struct station *st = s->stations[station];
+	struct server_part *part = s->parts[index];
 
 	pthread_mutex_lock(&s->facts);
-	if (st->group.load != &st->own_load)
-		st->own_load = *st->group.load;
-	st->group.load = &st->own_load;
+	if (part->group.load != &part->own_load)
+		part->own_load = *part->group.load;
+	part->group.load = &part->own_load;
 	pthread_mutex_unlock(&s->facts);
 }
 

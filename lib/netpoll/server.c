@@ -2,7 +2,7 @@
 /*
  * server: made, started, freed; stop.c ends it
  *
- * The control thread never touches a connection: it posts a step to each station and waits at the
+ * The control thread never touches a connection: it posts a step to each part and waits at the
  * latch until all have done it.
  */
 #include "netpoll/server_private.h"
@@ -82,17 +82,17 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 	return 0;
 }
 
-static struct station *station_new(struct np_server *s, unsigned index)
+static struct server_part *server_part_new(struct np_server *s, unsigned index)
 {
 	const struct np_server_opts *o = &s->opts;
-	struct station *st = aligned_alloc(64, (sizeof *st + 63) & ~(size_t)63);
+	struct server_part *part = aligned_alloc(64, (sizeof *part + 63) & ~(size_t)63);
 
-	if (!st)
+	if (!part)
 		return NULL;
-	memset(st, 0, sizeof *st);
-	st->server = s;
-	st->index = index;
-	st->group = (struct conn_group){
+	memset(part, 0, sizeof *part);
+	part->server = s;
+	part->index = index;
+	part->group = (struct conn_group){
 		.poller = s->pollers->poller[index],
 		.handlers = &s->handlers,
 		.arg = s->arg,
@@ -106,15 +106,15 @@ static struct station *station_new(struct np_server *s, unsigned index)
 			.request_timeout_ms = o->request_timeout_ms > 0 ? o->request_timeout_ms : 0,
 		},
 		.half_open = o->half_open,
-		.load = &st->own_load,
+		.load = &part->own_load,
 	};
 	if (o->max_conns > 0)
-		st->limit = (unsigned)o->max_conns / s->n_stations +
-			    (index < (unsigned)o->max_conns % s->n_stations);
-	list_init(&st->group.conns);
-	conn_memory_init(&st->group, o->memory_max / s->n_stations);
-	stop_report_init(&st->report, st->group.poller, station_count_handlers);
-	return st;
+		part->limit = (unsigned)o->max_conns / s->n_parts +
+			      (index < (unsigned)o->max_conns % s->n_parts);
+	list_init(&part->group.conns);
+	conn_memory_init(&part->group, o->memory_max / s->n_parts);
+	stop_report_init(&part->report, part->group.poller, server_part_count_handlers);
+	return part;
 }
 
 static void server_destroy(struct np_server *s)
@@ -122,12 +122,12 @@ static void server_destroy(struct np_server *s)
 	server_close_listeners(s);
 	server_leave_service(s);
 	free(s->addresses);
-	for (unsigned i = 0; s->stations && i < s->n_stations; i++) {
-		if (s->stations[i])
-			free(s->stations[i]->doors);
-		free(s->stations[i]);
+	for (unsigned i = 0; s->parts && i < s->n_parts; i++) {
+		if (s->parts[i])
+			free(s->parts[i]->slots);
+		free(s->parts[i]);
 	}
-	free(s->stations);
+	free(s->parts);
 	if (s->own_pollers && s->pollers)
 		np_pollers_free(s->pollers);
 	latch_fini(&s->latch);
@@ -155,17 +155,17 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 	} else {
 		s->pollers = p;
 	}
-	s->n_stations = (unsigned)np_pollers_count(s->pollers);
-	s->stations = calloc(s->n_stations, sizeof *s->stations);
-	if (!s->stations)
+	s->n_parts = (unsigned)np_pollers_count(s->pollers);
+	s->parts = calloc(s->n_parts, sizeof *s->parts);
+	if (!s->parts)
 		return -ENOMEM;
-	if (s->opts.memory_max && s->opts.memory_max / s->n_stations < MEMORY_MIN)
+	if (s->opts.memory_max && s->opts.memory_max / s->n_parts < MEMORY_MIN)
 		return -EINVAL;
-	if (s->opts.max_conns > 0 && (unsigned)s->opts.max_conns < s->n_stations)
+	if (s->opts.max_conns > 0 && (unsigned)s->opts.max_conns < s->n_parts)
 		return -EINVAL;
-	for (unsigned i = 0; i < s->n_stations; i++) {
-		s->stations[i] = station_new(s, i);
-		if (!s->stations[i])
+	for (unsigned i = 0; i < s->n_parts; i++) {
+		s->parts[i] = server_part_new(s, i);
+		if (!s->parts[i])
 			return -ENOMEM;
 	}
 	return 0;
@@ -216,33 +216,33 @@ int np_server_free(struct np_server *s)
 
 /* ------------------------------------------------------------------ start */
 
-void server_post_stations(struct np_server *s, void (*fn)(struct mail *))
+void server_post_parts(struct np_server *s, void (*fn)(struct mail *))
 {
-	latch_set(&s->latch, s->n_stations);
-	for (unsigned i = 0; i < s->n_stations; i++)
-		station_post(s->stations[i], fn);
+	latch_set(&s->latch, s->n_parts);
+	for (unsigned i = 0; i < s->n_parts; i++)
+		server_part_post(s->parts[i], fn);
 }
 
-/* Each station gets a door for each address it has a socket of. */
-static int hang_doors(struct np_server *s)
+/* Each part gets a listener slot for each address it has a socket of. */
+static int server_fill_slots(struct np_server *s)
 {
-	for (unsigned i = 0; i < s->n_stations; i++) {
-		struct station *st = s->stations[i];
+	for (unsigned i = 0; i < s->n_parts; i++) {
+		struct server_part *part = s->parts[i];
 
-		st->doors = calloc(s->n_addresses, sizeof *st->doors);
-		if (!st->doors)
+		part->slots = calloc(s->n_addresses, sizeof *part->slots);
+		if (!part->slots)
 			return -ENOMEM;
 		for (unsigned k = 0; k < s->n_addresses; k++) {
 			struct address *a = &s->addresses[k];
-			struct door *d = &st->doors[st->n_doors++];
+			struct listener_slot *slot = &part->slots[part->n_slots++];
 
-			d->station = st;
-			d->shared = a->shared && s->n_stations > 1;
-			d->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
-			d->steered = a->steered;
-			d->own = a->own;
-			d->delays = a->delays && !s->opts.no_delay_off;
-			d->fd = a->fds[a->shared ? 0 : i];
+			slot->part = part;
+			slot->shared = a->shared && s->n_parts > 1;
+			slot->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
+			slot->steered = a->steered;
+			slot->own = a->own;
+			slot->delays = a->delays && !s->opts.no_delay_off;
+			slot->fd = a->fds[a->shared ? 0 : i];
 		}
 	}
 	return 0;
@@ -262,19 +262,19 @@ static int start(struct np_server *s)
 	r = pollers_serve(s->pollers);
 	if (r < 0)
 		return server_say(s, r, "the pollers were stopped before the server was started");
-	r = hang_doors(s);
+	r = server_fill_slots(s);
 	if (r < 0) {
 		pollers_unserve(s->pollers);
 		return server_say(s, r, "%s", np_strerror(r));
 	}
 	s->phase = SERVER_RUNNING;
-	server_post_stations(s, station_open);
+	server_post_parts(s, server_part_open);
 	latch_wait(&s->latch, 0);
-	for (unsigned i = 0; i < s->n_stations; i++)
-		if (s->stations[i]->result < 0)
-			return server_say(s, s->stations[i]->result,
+	for (unsigned i = 0; i < s->n_parts; i++)
+		if (s->parts[i]->result < 0)
+			return server_say(s, s->parts[i]->result,
 					  "poller %u cannot watch a listener: %s", i,
-					  np_strerror(s->stations[i]->result));
+					  np_strerror(s->parts[i]->result));
 	return 0;
 }
 
@@ -295,17 +295,17 @@ static uint64_t read_u64(const uint64_t *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-struct station *server_least_loaded(struct np_server *s, struct station *self)
+struct server_part *server_least_loaded(struct np_server *s, struct server_part *self)
 {
-	struct station *best = self;
+	struct server_part *best = self;
 	uint64_t mine = self->group.n, least = mine;
 
-	for (unsigned i = 0; i < s->n_stations; i++) {
-		uint64_t n = read_u64(&s->stations[i]->group.load->conns);
+	for (unsigned i = 0; i < s->n_parts; i++) {
+		uint64_t n = read_u64(&s->parts[i]->group.load->conns);
 
 		if (n < least) {
 			least = n;
-			best = s->stations[i];
+			best = s->parts[i];
 		}
 	}
 	/* One more than the least is no imbalance: moving costs a wake-up of another CPU. */

@@ -18,11 +18,11 @@
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/server.h"
+#include "netpoll/server_part.h"
 #include "netpoll/socket_file.h"
-#include "netpoll/station.h"
 
-/* How far a stop has come: the last step that was posted to the stations. */
-enum server_step { SERVER_NOT_STOPPING, SERVER_DOORS, SERVER_RETIRE, SERVER_LEAVE };
+/* How far a stop has come: the last step that was posted to the parts. */
+enum server_step { SERVER_NOT_STOPPING, SERVER_SHUT, SERVER_RETIRE, SERVER_LEAVE };
 
 enum server_phase { SERVER_MADE, SERVER_RUNNING, SERVER_STOPPING, SERVER_STOPPED };
 
@@ -54,8 +54,8 @@ struct np_server {
 
 	struct address *addresses;
 	unsigned n_addresses;
-	struct station **stations; /* one for each poller */
-	unsigned n_stations;
+	struct server_part **parts; /* one for each poller */
+	unsigned n_parts;
 
 	pthread_mutex_t facts; /* held for moments: see facts.c */
 	pthread_mutex_t lock;  /* start and stop */
@@ -63,33 +63,33 @@ struct np_server {
 	enum server_step step;
 	bool forcing;
 	struct latch latch;  /* of the step under way */
-	struct latch forced; /* of station_force(), while latch waits for connections to end */
+	struct latch forced; /* of server_part_force(), while latch waits for connections to end */
 	char error[512];
 };
 
 /*
  * Where a new connection of a shared listener should go, NULL: stay with @self. Thread: any poller.
  */
-struct station *server_least_loaded(struct np_server *s, struct station *self);
+struct server_part *server_least_loaded(struct np_server *s, struct server_part *self);
 
 /* server.c */
-/* @fn at every station, each of which arrives at s->latch. */
-void server_post_stations(struct np_server *s, void (*fn)(struct mail *));
+/* @fn at every part, each of which arrives at s->latch. */
+void server_post_parts(struct np_server *s, void (*fn)(struct mail *));
 
 /* facts.c */
 void facts_enter_service(struct np_server *s, struct np_steer *steer);
 /* Room for one more address, NULL: none. It counts from facts_add_address() on. */
 struct address *facts_grow(struct np_server *s);
 void facts_add_address(struct np_server *s);
-/* Where the counters of a station are from now on. They must be zero: before the start. */
-void facts_publish_to(struct np_server *s, unsigned station, struct poller_load *line);
+/* Where the counters of part @index are from now on. They must be zero: before the start. */
+void facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line);
 /* They stay as they are when the line is given up. */
-void facts_keep(struct np_server *s, unsigned station);
+void facts_keep(struct np_server *s, unsigned index);
 /* Return: what is to be closed, NULL: nothing. */
 struct np_steer *facts_leave_service(struct np_server *s);
 
 /* address.c */
-/* Thread: the poller of station @index. */
+/* Thread: the poller of part @index. */
 int server_relisten(struct np_server *s, unsigned index, int fd);
 /* Who keeps it from that, in words: @dst. */
 const char *server_lock_holder(struct np_server *s, char *dst, size_t cap);
@@ -97,7 +97,7 @@ int server_say(struct np_server *s, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* New connections go elsewhere, where there is an elsewhere. */
 void server_stop_being_chosen(struct np_server *s);
-/* Station @index has all the connections it may have, or has room again. Thread: its poller. */
+/* Part @index has all the connections it may have, or has room again. Thread: its poller. */
 void server_say_full(struct np_server *s, unsigned index, bool full);
 /* Unix listeners of ours: connect(2) is refused from now on, and what is queued can still be
  * accepted. */

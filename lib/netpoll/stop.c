@@ -5,8 +5,8 @@
  * What a reader would get wrong: a stop that times out has not failed. Nothing was freed under
  * anybody, and the next np_server_stop() goes on where this one stood.
  *
- *   step     posted to every station            done when
- *   DOORS    listeners are shut                 what was queued at that moment is accepted
+ *   step     posted to every part               done when
+ *   SHUT     listeners are shut                 what was queued at that moment is accepted
  *   RETIRE   idle connections close             every connection is gone, by itself or by force
  *   LEAVE    published lines are given up       the service may give them to others
  */
@@ -37,7 +37,7 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 		return 0;
 	if (s->step < step) {
 		s->step = step;
-		server_post_stations(s, fn);
+		server_post_parts(s, fn);
 	}
 	return latch_wait(&s->latch, until_ns);
 }
@@ -51,15 +51,15 @@ static int force(struct np_server *s, unsigned *ret_forced)
 
 	if (!s->forcing) {
 		s->forcing = true;
-		latch_set(&s->forced, s->n_stations);
-		for (unsigned i = 0; i < s->n_stations; i++)
-			station_post_force(s->stations[i]);
+		latch_set(&s->forced, s->n_parts);
+		for (unsigned i = 0; i < s->n_parts; i++)
+			server_part_post_force(s->parts[i]);
 	}
 	r = latch_wait(&s->forced, until);
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < s->n_stations; i++)
-		*ret_forced += s->stations[i]->forced;
+	for (unsigned i = 0; i < s->n_parts; i++)
+		*ret_forced += s->parts[i]->forced;
 	return latch_wait(&s->latch, until);
 }
 
@@ -83,16 +83,16 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 		server_stop_being_chosen(s);
 		server_refuse_connects(s);
 	}
-	r = stop_step(s, SERVER_DOORS, station_shut_doors, turn_until(until));
+	r = stop_step(s, SERVER_SHUT, server_part_shut, turn_until(until));
 	if (r < 0)
 		return r;
 	server_close_listeners(s);
-	r = stop_step(s, SERVER_RETIRE, station_retire, until);
+	r = stop_step(s, SERVER_RETIRE, server_part_retire, until);
 	if (r < 0)
 		r = force(s, ret_forced);
 	if (r < 0)
 		return r;
-	return stop_step(s, SERVER_LEAVE, station_leave, turn_until(until));
+	return stop_step(s, SERVER_LEAVE, server_part_leave, turn_until(until));
 }
 
 /*
@@ -102,10 +102,10 @@ static int server_report_handlers(struct np_server *s)
 {
 	int handlers = 0;
 
-	for (unsigned i = 0; i < s->n_stations; i++)
-		stop_report_ask(&s->stations[i]->report);
-	for (unsigned i = 0; i < s->n_stations; i++) {
-		struct stop_report *report = &s->stations[i]->report;
+	for (unsigned i = 0; i < s->n_parts; i++)
+		stop_report_ask(&s->parts[i]->report);
+	for (unsigned i = 0; i < s->n_parts; i++) {
+		struct stop_report *report = &s->parts[i]->report;
 		int n = stop_report_wait(report);
 
 		handlers += n < 0 ? stop_report_stuck(report) : n;
@@ -130,8 +130,8 @@ static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
 	if (r < 0)
 		return server_report_handlers(s);
-	for (unsigned i = 0; i < s->n_stations; i++)
-		stop_report_settle(&s->stations[i]->report);
+	for (unsigned i = 0; i < s->n_parts; i++)
+		stop_report_settle(&s->parts[i]->report);
 	server_leave_service(s);
 	s->phase = SERVER_STOPPED;
 	pollers_unserve(s->pollers);

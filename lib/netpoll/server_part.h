@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * station: what one server has on one poller: its doors (listeners) and its connections
+ * server_part: what one server has on one poller: its listener slots and its connections
  *
- * Everything here runs on the poller's thread, except station_post(), which is how the server's
+ * Everything here runs on the poller's thread, except server_part_post(), which is how the server's
  * control thread gets it to run there.
  *
  *   phase      leaves it by
- *   shut       station_open() -> open
- *   open       station_shut_doors(): accepts what was queued at the stop, in pieces -> draining
- *   draining   station_retire() -> retiring: idle connections close, busy ones when they are done
+ *   shut       server_part_open() -> open
+ *   open       server_part_shut(): accepts what was queued at the stop, in pieces -> draining
+ *   draining   server_part_retire() -> retiring: idle connections close, busy ones when done
  *   retiring   the last connection is gone -> arrives at the server's latch
  */
-#ifndef NETPOLL_STATION_H
-#define NETPOLL_STATION_H
+#ifndef NETPOLL_SERVER_PART_H
+#define NETPOLL_SERVER_PART_H
 
 #include <stdbool.h>
 
@@ -25,18 +25,18 @@
 #include "poll/timer.h"
 
 struct np_server;
-struct station;
+struct server_part;
 
 /*
  * One address at one poller.
  *   state     leaves it by
  *   open      accept4() says that the socket is shut -> shut
- *   shut      door_try() -> open, or the timer tries again;  station_shut_doors() -> closed
+ *   shut      listener_slot_try() -> open, or the timer tries again;  server_part_shut() -> closed
  *   closed
  */
-struct door {
+struct listener_slot {
 	struct listener listener;
-	struct station *station;
+	struct server_part *part;
 	struct timer again; /* armed: it is shut, and will be tried */
 	int again_ms;       /* how long the last pause was; 0: something was accepted since */
 	bool told;          /* that it is shut, since then */
@@ -51,12 +51,12 @@ struct door {
 	unsigned left; /* draining: what was queued at the stop and is not yet accepted */
 };
 
-struct station {
-	struct conn_group group; /* first: the group's on_empty finds the station */
+struct server_part {
+	struct conn_group group; /* first: the group's on_empty finds the part */
 	struct np_server *server;
 	unsigned index;
-	struct door *doors;
-	unsigned n_doors;
+	struct listener_slot *slots;
+	unsigned n_slots;
 	struct poller_load own_load; /* published here where no steering line exists */
 	struct mail mail;            /* the step under way */
 	struct mail force_mail;      /* may be under way while retiring is not done */
@@ -65,22 +65,22 @@ struct station {
 	bool retiring_counted; /* it owes the latch one arrival */
 	unsigned forced;
 	unsigned limit; /* its share of max_conns; 0: none */
-	bool full;      /* its doors are held */
+	bool full;      /* its listeners are held */
 	uint64_t said_full_ms;
 	uint64_t at_limit; /* any thread, relaxed: how often it was full */
 	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
 };
 
 /* For stop_report_init(): the handlers of this server's connections. */
-void station_count_handlers(struct stop_report *report, struct handler_count *n);
-/* Runs @step on the station's poller. It arrives at the server's latch. */
-void station_post(struct station *st, void (*step)(struct mail *));
-void station_post_force(struct station *st);
+void server_part_count_handlers(struct stop_report *report, struct handler_count *n);
+/* Runs @step on the part's poller. It arrives at the server's latch. */
+void server_part_post(struct server_part *part, void (*step)(struct mail *));
+void server_part_post_force(struct server_part *part);
 
-/* Steps, for station_post(). */
-void station_open(struct mail *m);
-void station_shut_doors(struct mail *m);
-void station_retire(struct mail *m);
-void station_leave(struct mail *m);
+/* Steps, for server_part_post(). */
+void server_part_open(struct mail *m);
+void server_part_shut(struct mail *m);
+void server_part_retire(struct mail *m);
+void server_part_leave(struct mail *m);
 
 #endif
