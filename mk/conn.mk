@@ -17,3 +17,13 @@ check-siege:                            ## 16 000 peers that hold memory, agains
 .PHONY: check-steady
 check-steady:                           ## clients of 10, 100 and 640 KiB/s against clocks of 200 ms; minutes
 	$(Q)NP_STEADY=1 CK_DEFAULT_TIMEOUT=500 $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/patience$$'
+
+.PHONY: byte-way byte-way-check lengths
+byte-way: lib                           ## the calls from an epoll event of a connection to the reply, and their numbers
+	$(Q)NP_BUILD=$(O) scripts/byte-way
+
+byte-way-check: lib                     ## fails where those numbers are over their limits
+	$(Q)NP_BUILD=$(O) scripts/byte-way --check
+
+lengths:                                ## how long the functions of lib/ are, and lib/
+	$(Q)scripts/byte-way --lengths
