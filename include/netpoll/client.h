@@ -31,7 +31,8 @@ struct np_dial_opts {
 	const char *local;
 	/* copied; NULL: none, the caller's fiber uses the verbs */
 	const struct np_handlers *handlers;
-	void *arg;        /* of the handlers */
+	void *arg;               /* of the handlers */
+	struct np_limits limits; /* of the connection */
 	int no_delay_off; /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
 	/*
 	 * TCP: how a host that has vanished is noticed. After keepalive_idle_s of silence it is

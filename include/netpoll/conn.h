@@ -45,6 +45,18 @@ struct np_linkbuf;
 /* As a linger: do not wait at all. */
 #define NP_NOW (-2)
 
+/*
+ * Bytes that a connection may hold. 0: the default; SIZE_MAX: no limit.
+ *
+ * in_high above in_max is -EINVAL; the default of in_high is in_max where that is less.
+ */
+struct np_limits {
+	size_t in_high;   /* 256 KiB: input buffered before reading stops */
+	size_t out_high;  /* 1 MiB: output unsent before np_conn_flush() parks */
+	size_t in_max;    /* 64 MiB: the longest wait for contiguous bytes */
+	size_t send_high; /* 16 MiB: np_conn_send() bytes queued before -EAGAIN; at most 2 GiB */
+};
+
 /* ------------------------------------------------------------------ reading */
 
 /*
@@ -317,9 +329,12 @@ NP_API int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s);
 NP_API int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt);
 NP_API int np_conn_set_user_timeout(struct np_conn *c, int ms);
 NP_API int np_conn_set_nodelay(struct np_conn *c, bool on);
-/* 0 leaves a mark as it is. in_high <= in_max. -EINVAL, -ENOMEM. */
-NP_API int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, size_t in_max,
-				  size_t send_high);
+/*
+ * np_conn_set_limits() - all four; 0: what the server's, or the dial's, options say
+ *
+ * Return: 0; -EINVAL: in_high is over in_max; -ENOMEM, -NP_ECLOSED.
+ */
+NP_API int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits);
 NP_API void np_conn_pause_read(struct np_conn *c);
 NP_API void np_conn_resume_read(struct np_conn *c);
 /*

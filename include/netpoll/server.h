@@ -41,11 +41,8 @@ struct np_server_opts {
 	int idle_timeout_ms;  /* none */
 	/* 1000: how long a peer may do nothing behind our close; -1: for ever; NP_NOW */
 	int linger_ms;
-	size_t in_high;   /* 256 KiB: input buffered before reading stops */
-	size_t in_max;    /* 64 MiB: the longest wait for contiguous bytes */
-	size_t out_high;  /* 1 MiB: output unsent before np_conn_flush() parks */
-	size_t send_high; /* 16 MiB: np_conn_send() bytes queued before -EAGAIN */
-	int half_open;    /* nonzero: the peer's FIN alone does not close */
+	struct np_limits limits; /* of each connection */
+	int half_open;           /* nonzero: the peer's FIN alone does not close */
 	/* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
 	int hang_ms;
 	int no_rescue; /* nonzero: what a hanging poller has queued stays with it */

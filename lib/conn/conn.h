@@ -65,9 +65,7 @@ struct conn_group {
 	struct poller *poller;
 	const struct np_handlers *handlers;
 	void *arg;
-	struct conn_limits {
-		size_t in_high, out_high, in_max, send_high;
-	} limits;
+	struct np_limits limits; /* from conn_limits_init() */
 	int read_timeout_ms, write_timeout_ms, idle_timeout_ms;
 	struct conn_rules {
 		int linger_ms; /* -1: no limit; NP_NOW */
@@ -92,11 +90,6 @@ struct conn_group {
 };
 
 /* What a connection gets where its owner says nothing. */
-#define CONN_DEFAULT_LIMITS                                                       \
-	{                                                                         \
-		.in_high = 256u << 10, .out_high = 1u << 20, .in_max = 64u << 20, \
-		.send_high = 16u << 20                                            \
-	}
 #define CONN_DEFAULT_LINGER_MS 1000
 #define CONN_DEFAULT_MIN_RATE  (10 * 1024)
 #define CONN_DEFAULT_RULES                                                             \
@@ -169,7 +162,7 @@ enum conn_exchange { CONN_RESTING, CONN_OUT, CONN_IN, CONN_DONE };
 struct conn_extra {
 	int (*on_request)(struct np_conn *, void *);
 	void *on_request_arg;
-	struct conn_limits limits;
+	struct np_limits limits;
 	struct conn_rules rules;
 	uint64_t read_deadline_ms, write_deadline_ms; /* of poller_now_ms() */
 	struct conn_callback *callbacks;              /* newest first */
@@ -234,7 +227,7 @@ static inline struct poller *conn_poller(const struct np_conn *c)
 	return c->watch.poller;
 }
 
-static inline const struct conn_limits *conn_limits(const struct np_conn *c)
+static inline const struct np_limits *conn_limits(const struct np_conn *c)
 {
 	return c->extra ? &c->extra->limits : &c->group->limits;
 }
@@ -453,6 +446,12 @@ void conn_cancel_left(struct np_conn *c);
 int conn_fd_of_fiber(const struct fiber *f);
 
 /* ---- conn_opts.c: settings and close callbacks */
+/*
+ * conn_limits_init() - @l with what @base says, or the library, where it says 0
+ *
+ * @base may be NULL. Return: 0; -EINVAL: in_high is over in_max.
+ */
+int conn_limits_init(struct np_limits *l, const struct np_limits *base);
 /* -ENOMEM; -NP_ECLOSED once the connection is gone. */
 int conn_extra(struct np_conn *c, struct conn_extra **ret);
 /* Calls each once, LIFO; the state refuses one that is added meanwhile. */

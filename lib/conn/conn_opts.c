@@ -2,7 +2,6 @@
 /* conn_opts: settings, callbacks and addresses; what most connections never change costs them
  * nothing. */
 #include <errno.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -262,22 +261,40 @@ int np_conn_set_nodelay(struct np_conn *c, bool on)
 
 /* ------------------------------------------------------------------ flow */
 
-int np_conn_set_watermarks(struct np_conn *c, size_t in_high, size_t out_high, size_t in_max,
-			   size_t send_high)
+#define SEND_HIGH_MAX INT32_MAX /* c->sendq_bytes counts 32 bits */
+
+static size_t conn_limit_or(size_t own, size_t base, size_t ours)
 {
-	struct conn_limits l = *conn_limits(c);
+	return own ? own : base ? base : ours;
+}
+
+int conn_limits_init(struct np_limits *l, const struct np_limits *base)
+{
+	static const struct np_limits none;
+	const struct np_limits *b = base ? base : &none;
+	size_t in_high = conn_limit_or(l->in_high, b->in_high, 256u << 10);
+
+	l->out_high = conn_limit_or(l->out_high, b->out_high, 1u << 20);
+	l->in_max = conn_limit_or(l->in_max, b->in_max, 64u << 20);
+	l->send_high = conn_limit_or(l->send_high, b->send_high, 16u << 20);
+	if (l->send_high > SEND_HIGH_MAX)
+		l->send_high = SEND_HIGH_MAX;
+	if (!l->in_high && in_high > l->in_max)
+		in_high = l->in_max;
+	l->in_high = in_high;
+	return in_high > l->in_max ? -EINVAL : 0;
+}
+
+int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits)
+{
+	struct np_limits l = *limits;
 	struct conn_extra *x;
 	int r = conn_settable(c);
 
+	if (r == 0)
+		r = conn_limits_init(&l, &c->group->limits);
 	if (r < 0)
 		return r;
-
-	l.in_high = in_high ? in_high : l.in_high;
-	l.out_high = out_high ? out_high : l.out_high;
-	l.in_max = in_max ? in_max : l.in_max;
-	l.send_high = send_high ? send_high : l.send_high;
-	if (l.in_high > l.in_max || l.send_high > UINT_MAX / 2)
-		return -EINVAL;
 	r = conn_extra(c, &x);
 	if (r < 0)
 		return r;

@@ -118,7 +118,7 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 		sys_close(&fd);
 		return r;
 	}
-	return own_group_new(s, &fd, flags_of(n), o->handlers, o->arg, ret);
+	return own_group_new(s, &fd, flags_of(n), o, ret);
 }
 
 /* ------------------------------------------------------------------ elsewhere */
@@ -170,7 +170,7 @@ static int errand_work(struct errand *e)
 	if (e->given_up)
 		return -ECANCELED;
 	if (!e->address)
-		return own_group_new(e->to, &e->fd, e->flags, &e->handlers, e->opts.arg, &e->conn);
+		return own_group_new(e->to, &e->fd, e->flags, &e->opts, &e->conn);
 	return dial_here(e->to, e->network, e->address, &e->opts, &e->conn);
 }
 
@@ -212,7 +212,7 @@ static void errand_arrive(struct mail *m)
 }
 
 /* Copies what the caller's stack will not hold for long enough. */
-static struct errand *errand_new(const struct np_handlers *h, void *arg)
+static struct errand *errand_new(const struct np_dial_opts *o)
 {
 	struct errand *e = calloc(1, sizeof *e);
 
@@ -225,9 +225,9 @@ static struct errand *errand_new(const struct np_handlers *h, void *arg)
 	e->until_ms = fiber_self() ? fiber_until(fiber_self()) : 0;
 	e->spawn = (struct spawn){ .fn = errand_main, .arg = e };
 	e->fd = -1;
-	e->handlers = *h;
+	e->handlers = *o->handlers;
+	e->opts = *o;
 	e->opts.handlers = &e->handlers;
-	e->opts.arg = arg;
 	return e;
 }
 
@@ -257,17 +257,10 @@ static int errand_run(struct errand *e, struct np_pollers *p, int index, struct 
 static int dial_there(struct np_pollers *p, int index, const char *network, const char *address,
 		      const struct np_dial_opts *o, struct np_conn **ret)
 {
-	struct errand *e = errand_new(o->handlers, o->arg);
+	struct errand *e = errand_new(o);
 
 	if (!e)
 		return -ENOMEM;
-	e->opts.sz = sizeof e->opts;
-	e->opts.timeout_ms = o->timeout_ms;
-	e->opts.no_delay_off = o->no_delay_off;
-	e->opts.keepalive_idle_s = o->keepalive_idle_s;
-	e->opts.keepalive_intvl_s = o->keepalive_intvl_s;
-	e->opts.keepalive_cnt = o->keepalive_cnt;
-	e->opts.user_timeout_ms = o->user_timeout_ms;
 	e->network = strdup(network);
 	e->address = strdup(address);
 	e->local = o->local ? strdup(o->local) : NULL;
@@ -309,7 +302,8 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 	if (r < 0)
 		return r;
 	if (!network || !address || o.timeout_ms < 0 || o.keepalive_idle_s < 0 ||
-	    o.keepalive_intvl_s < 0 || o.keepalive_cnt < 0 || o.user_timeout_ms < 0)
+	    o.keepalive_intvl_s < 0 || o.keepalive_cnt < 0 || o.user_timeout_ms < 0 ||
+	    conn_limits_init(&o.limits, NULL) < 0)
 		return -EINVAL;
 	r = place(&p, poller, o.handlers, &h);
 	if (r < 0)
@@ -348,6 +342,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 		    void *arg, struct np_conn **ret)
 {
 	struct np_handlers h;
+	struct np_dial_opts o = { .handlers = handlers ? &h : NULL, .arg = arg };
 	struct errand *e;
 	unsigned flags;
 	int r = inspect(*fd, &flags), index;
@@ -358,8 +353,8 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 	if (r >= 0 && p->poller[r] != poller_self() && poller_self() && !fiber_self())
 		r = -NP_ENOTFIBER;
 	if (r >= 0 && p->poller[r] == poller_self())
-		return own_group_new(poller_slot_self(), fd, flags, handlers ? &h : NULL, arg, ret);
-	e = r >= 0 ? errand_new(&h, arg) : NULL;
+		return own_group_new(poller_slot_self(), fd, flags, &o, ret);
+	e = r >= 0 ? errand_new(&o) : NULL;
 	if (!e) {
 		if (r == -EBADF)
 			*fd = -1; /* there is nothing to close */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "conn/conn.h"
+#include "netpoll/client.h"
 #include "netpoll/pollers_private.h"
 #include "poll/park.h"
 #include "sys/io.h"
@@ -36,24 +37,34 @@ static void own_group_forget(struct conn_group *g)
 	free(own_group_of(g));
 }
 
-static struct own_group *own_group_make(struct poller_slot *s, void *arg)
+static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
+			  struct own_group **ret)
 {
 	struct own_group *own = calloc(1, sizeof *own);
+	int r = 0;
 
 	if (!own)
-		return NULL;
+		return -ENOMEM;
 	own->group = (struct conn_group){
 		.poller = s->poller,
 		.handlers = &own->handlers,
-		.arg = arg,
-		.limits = CONN_DEFAULT_LIMITS,
+		.arg = o->arg,
+		.limits = o->limits,
 		.rules = CONN_DEFAULT_RULES,
 		.load = &own->load,
 		.on_empty = own_group_leave,
 	};
 	list_init(&own->group.conns);
 	list_init(&own->link);
-	return own;
+	if (o->handlers)
+		r = sys_opts_take(&own->handlers, sizeof own->handlers, o->handlers);
+	if (r == 0)
+		r = conn_limits_init(&own->group.limits, NULL);
+	if (r < 0)
+		free(own);
+	else
+		*ret = own;
+	return r;
 }
 
 static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd, unsigned flags,
@@ -74,24 +85,16 @@ static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd
 	return r == 1 ? -ECANCELED : r;
 }
 
-int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_handlers *h,
-		  void *arg, struct np_conn **ret)
+int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_dial_opts *o,
+		  struct np_conn **ret)
 {
 	struct own_group *own;
-	int r = 0;
+	int r = poller_cancelled(s->poller) ? -ECANCELED : own_group_make(s, o, &own);
 
-	if (poller_cancelled(s->poller)) {
-		sys_close(fd);
-		return -ECANCELED;
-	}
-	own = own_group_make(s, arg);
-	if (own && h)
-		r = sys_opts_take(&own->handlers, sizeof own->handlers, h);
-	if (own && r == 0)
+	if (r == 0)
 		return own_group_start(s, own, fd, flags, ret);
-	free(own);
 	sys_close(fd);
-	return r < 0 ? r : -ENOMEM;
+	return r;
 }
 
 void **own_group_note(struct np_conn *c)

@@ -11,18 +11,18 @@
 #include <stdbool.h>
 
 struct np_conn;
-struct np_handlers;
+struct np_dial_opts;
 struct poller_slot;
 
 /*
  * own_group_new() - a connection of *fd (taken) on the poller of @s
  *
- * @h may be NULL. Thread: that poller's.
+ * Of @o: handlers (may be NULL), arg, limits. Thread: that poller's.
  * Return: 0, *ret a reference; -ECANCELED: on_prepare refused it, or the waits of this poller were
- *         cancelled; -E2BIG, -EINVAL (@h), -ENOMEM, -ENOSPC, -EPERM.
+ *         cancelled; -E2BIG, -EINVAL (handlers, limits), -ENOMEM, -ENOSPC, -EPERM.
  */
-int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_handlers *h,
-		  void *arg, struct np_conn **ret);
+int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_dial_opts *o,
+		  struct np_conn **ret);
 
 /*
  * own_group_note() - a pointer for the use of the code that made the group, NULL at first

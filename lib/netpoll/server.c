@@ -20,8 +20,6 @@
 #define MEMORY_MIN (1u << 20)
 #define BACKLOG    4096 /* the kernel caps it at net.core.somaxconn */
 
-static const struct conn_limits limits = CONN_DEFAULT_LIMITS;
-
 /* ------------------------------------------------------------------ new and free */
 
 /* Of several servers in a process each has its own: a worker is drained by its name. */
@@ -63,14 +61,10 @@ static int take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->backlog = d->backlog ? d->backlog : BACKLOG;
 	d->linger_ms = d->linger_ms ? d->linger_ms : CONN_DEFAULT_LINGER_MS;
 	d->min_rate = d->min_rate ? d->min_rate : CONN_DEFAULT_MIN_RATE;
-	d->in_high = d->in_high ? d->in_high : limits.in_high;
-	d->in_max = d->in_max ? d->in_max : limits.in_max;
-	d->out_high = d->out_high ? d->out_high : limits.out_high;
-	d->send_high = d->send_high ? d->send_high : limits.send_high;
 	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 ||
 	    d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 || d->linger_ms < NP_NOW ||
-	    d->min_rate < -1 || d->request_timeout_ms < -1 || d->in_high > d->in_max ||
-	    d->send_high > UINT32_MAX / 2)
+	    d->min_rate < -1 || d->request_timeout_ms < -1 ||
+	    conn_limits_init(&d->limits, NULL) < 0)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
 	if (r < 0)
@@ -96,7 +90,7 @@ static struct server_part *server_part_new(struct np_server *s, unsigned index)
 		.poller = s->pollers->poller[index],
 		.handlers = &s->handlers,
 		.arg = s->arg,
-		.limits = { o->in_high, o->out_high, o->in_max, o->send_high },
+		.limits = o->limits,
 		.read_timeout_ms = o->read_timeout_ms,
 		.write_timeout_ms = o->write_timeout_ms,
 		.idle_timeout_ms = o->idle_timeout_ms,

@@ -329,7 +329,7 @@ static void given_small(int (*on_request)(struct np_conn *, void *))
 
 	h = (struct np_handlers){ .sz = sizeof h, .on_request = on_request, .on_close = on_close };
 	saw.result = NOTHING;
-	serve(1, &h, NULL, NP_OPTS(np_server_opts, .in_high = 100));
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .limits.in_high = 100));
 }
 
 /* Its FIN lies behind bytes that are not read, because the input in front of them is full. */

@@ -264,8 +264,8 @@ static int park_and_read_nothing(struct np_conn *c, void *arg)
 }
 
 static const struct np_server_opts small_marks = { .sz = sizeof small_marks,
-						   .in_high = MARK,
-						   .out_high = MARK };
+						   .limits.in_high = MARK,
+						   .limits.out_high = MARK };
 
 /* Bytes in blocks and resident memory; buffers of the kernel are neither. */
 static void expect_bounded(size_t rss_before, size_t bound)
@@ -723,7 +723,8 @@ static int ask_for_nonsense(struct np_conn *c, void *arg)
 	bad += np_conn_set_idle_timeout(c, -1) != -EINVAL;
 	bad += np_conn_set_linger(c, -3) != -EINVAL;
 	bad += np_conn_set_user_timeout(c, -1) != -EINVAL;
-	bad += np_conn_set_watermarks(c, 100, 0, 50, 0) != -EINVAL;
+	bad += np_conn_set_limits(c, &(struct np_limits){ .in_high = 100, .in_max = 50 }) !=
+	       -EINVAL;
 	saw.result = bad;
 	return echo(c, arg);
 }

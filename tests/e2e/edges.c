@@ -124,7 +124,7 @@ END_TEST
 
 static int count_little(struct np_conn *c, void *arg)
 {
-	np_conn_set_watermarks(c, 4, 0, 0, 0);
+	np_conn_set_limits(c, &(struct np_limits){ .in_high = 4 });
 	return count(c, arg);
 }
 

@@ -507,7 +507,7 @@ static void end(void)
 	free(large);
 }
 
-#define OPTS .in_high = IN_HIGH, .out_high = 2 * LARGE, .min_rate = INT_MAX_RATE
+#define OPTS .limits.in_high = IN_HIGH, .limits.out_high = 2 * LARGE, .min_rate = INT_MAX_RATE
 
 START_TEST(the_peer_gets_what_the_table_says_and_np_conn_error_too)
 {

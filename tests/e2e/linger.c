@@ -61,7 +61,7 @@ static void given_server(int linger_ms, bool by_server)
 
 	bytes = calloc(1, LARGE);
 	serve(1, &h, by_server ? saw : NULL,
-	      NP_OPTS(np_server_opts, .linger_ms = linger_ms, .out_high = 2 * LARGE,
+	      NP_OPTS(np_server_opts, .linger_ms = linger_ms, .limits.out_high = 2 * LARGE,
 		      .min_rate = 1 << 30));
 }
 

@@ -383,7 +383,10 @@ static int hello(struct np_conn *c, struct seen *v)
 	}
 	v->life = &all.lives[id];
 	if (v->life->tiny)
-		np_conn_set_watermarks(c, TINY, TINY, 1u << 20, 4u << 20);
+		np_conn_set_limits(c, &(struct np_limits){ .in_high = TINY,
+							   .out_high = TINY,
+							   .in_max = 1u << 20,
+							   .send_high = 4u << 20 });
 	if (v->life->ending == TIMEOUT)
 		np_conn_set_read_timeout(c, 20);
 	if (v->life->ending == IDLE)

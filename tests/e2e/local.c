@@ -84,11 +84,11 @@ static void given_server(void)
 
 	snprintf(name, sizeof name, "@np-local-%d", (int)getpid());
 	given_pollers(NULL);
-	ck_assert_int_eq(
-		np_server_new(pollers, &h, NULL,
-			      NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .out_high = LARGE),
-			      &server),
-		0);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .linger_ms = SHORT_MS,
+					       .limits.out_high = LARGE),
+				       &server),
+			 0);
 	ck_assert_int_eq(np_server_listen(server, "unix", name), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 }
@@ -185,7 +185,7 @@ static int write_and_close(void *arg)
 	if (r < 0)
 		return r;
 	np_conn_set_linger(c, SHORT_MS);
-	np_conn_set_watermarks(c, 0, LARGE, 0, 0);
+	np_conn_set_limits(c, &(struct np_limits){ .out_high = LARGE });
 	r = np_conn_write_ref(c, bytes, LARGE, NULL, NULL);
 	if (r == 0)
 		r = np_conn_flush(c);

@@ -502,7 +502,7 @@ START_TEST(a_reply_in_flight_survives_close_to_a_peer_that_has_half_closed)
 {
 	int fd;
 
-	given(reply_and_close, NP_OPTS(np_server_opts, .out_high = 2 * BIG));
+	given(reply_and_close, NP_OPTS(np_server_opts, .limits.out_high = 2 * BIG));
 	ut.file = -1;
 	fd = asked(0);
 	AWAIT(ut.result == 0);
@@ -520,7 +520,7 @@ START_TEST(a_slow_peer_gets_the_whole_reply_though_it_takes_longer_than_linger)
 {
 	static const struct np_server_opts o = { .sz = sizeof o,
 						 .linger_ms = 400,
-						 .out_high = 2 * BIG };
+						 .limits.out_high = 2 * BIG };
 	uint64_t start = now_ms();
 	int fd;
 

@@ -171,7 +171,8 @@ static void given_server(void)
 					      .on_close = on_close };
 
 	bytes = calloc(1, LONGEST);
-	serve(2, &h, NULL, NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .out_high = LONGEST));
+	serve(2, &h, NULL,
+	      NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .limits.out_high = LONGEST));
 }
 
 static void end(void)

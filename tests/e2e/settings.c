@@ -321,7 +321,7 @@ END_TEST
 
 static void raise_limit(struct np_conn *c, void *arg)
 {
-	np_conn_set_watermarks(c, 1000, 0, 0, 0);
+	np_conn_set_limits(c, &(struct np_limits){ .in_high = 1000 });
 }
 
 static int keep_and_leave(struct np_conn *c, void *arg)
@@ -337,7 +337,7 @@ START_TEST(a_raised_watermark_lets_more_in)
 	static char bytes[1000];
 	int fd;
 
-	given(keep_and_leave, NP_OPTS(np_server_opts, .in_high = 100));
+	given(keep_and_leave, NP_OPTS(np_server_opts, .limits.in_high = 100));
 	fd = serve_connect(0);
 	peer_send(fd, bytes, sizeof bytes);
 	AWAIT(saw.requests == 100);

@@ -200,7 +200,7 @@ START_TEST(a_message_above_send_high_is_taken_where_nothing_is_queued)
 	char *got = malloc(8 * MIB);
 	int fd;
 
-	given(keep, NP_OPTS(np_server_opts, .send_high = 1 * MIB));
+	given(keep, NP_OPTS(np_server_opts, .limits.send_high = 1 * MIB));
 	fd = serve_connect(0);
 	peer_send(fd, "?", 1);
 	AWAIT(saw.conn);

@@ -53,7 +53,7 @@ START_TEST(a_linger_begins_when_it_is_armed_and_not_when_the_turn_began)
 	int fd;
 
 	large = calloc(1, LARGE);
-	serve(1, &h, NULL, NP_OPTS(np_server_opts, .linger_ms = 300, .out_high = 2 * LARGE));
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .linger_ms = 300, .limits.out_high = 2 * LARGE));
 	fd = serve_connect(0);
 	peer_send(fd, "?", 1);
 	ck_assert_uint_eq(peer_drain(fd), LARGE);

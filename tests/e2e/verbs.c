@@ -85,7 +85,7 @@ VERB(v_linger, np_conn_set_linger(c, AWAIT_MS))
 VERB(v_keepalive, np_conn_set_keepalive(c, 0, 0, 0))
 VERB(v_user_timeout, np_conn_set_user_timeout(c, 0))
 VERB(v_nodelay, np_conn_set_nodelay(c, true))
-VERB(v_marks, np_conn_set_watermarks(c, 1000, 0, 0, 0))
+VERB(v_marks, np_conn_set_limits(c, &(struct np_limits){ .in_high = 1000 }))
 VERB(v_on_request, np_conn_set_on_request(c, saw.handler, NULL))
 VERB(v_callback, np_conn_add_close_callback(c, nothing, NULL))
 VERB(v_callback_none, np_conn_add_close_callback(c, NULL, NULL))
@@ -225,7 +225,7 @@ static const struct {
 	{ "keepalive", v_keepalive, { 0, 0, 0, CLOSED, CLOSED } },
 	{ "user timeout", v_user_timeout, { 0, 0, 0, CLOSED, CLOSED } },
 	{ "nodelay", v_nodelay, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "watermarks", v_marks, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "limits", v_marks, { 0, 0, 0, CLOSED, CLOSED } },
 	{ "on_request", v_on_request, { 0, 0, 0, 0, CLOSED } },
 	{ "cancel on leave", v_cancel, { 0, 0, 0, 0, CLOSED } },
 	{ "request timeout", v_request, { 0, 0, 0, 0, CLOSED } },
@@ -536,7 +536,7 @@ START_TEST(append_and_free_leave_the_output_of_a_connection_alone)
 	h = (struct np_handlers){ .sz = sizeof h, .on_request = append_what_is_not_its_own };
 	for (size_t i = 0; i < LARGE; i++)
 		large[i] = (char)(i % 251);
-	serve(1, &h, NULL, NP_OPTS(np_server_opts, .out_high = 2 * LARGE));
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .limits.out_high = 2 * LARGE));
 	fd = serve_connect(0);
 	peer_send(fd, "?", 1);
 	AWAIT(saw.conn);

@@ -127,7 +127,7 @@ START_TEST(lines_longer_and_shorter_than_in_high_keep_their_bounds_in_any_pieces
 		len += (size_t)(k % 61);
 		all[len++] = '\n';
 	}
-	given(check_lines, NP_OPTS(np_server_opts, .in_high = 16));
+	given(check_lines, NP_OPTS(np_server_opts, .limits.in_high = 16));
 	fd = serve_connect(0);
 	for (size_t at = 0, k; at < len; at += k) {
 		k = 1 + at * 7 % 97;
