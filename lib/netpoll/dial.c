@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * dial: np_dial() and np_conn_from_fd(): on this poller at once, on another by an errand
+ * dial: np_dial() and np_conn_from_fd(): on this poller at once, on another by a remote dial
  *
- * What a reader would get wrong: a fiber that is cancelled does not wait for its errand. It lies on
- * the heap, held by the fiber that asked and by the one that does the work; the last to let go
- * gives back what nobody took.
+ * A fiber that is cancelled does not wait for its remote dial. That lies on the heap, held by the
+ * fiber that asked and by the one that does the work; the last to let go gives back what was not
+ * taken.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,7 +30,7 @@
 /* ------------------------------------------------------------------ where to */
 
 /* ":80": this host, over whatever it has. */
-static int loopbacks(const struct addr *any, struct addr *to)
+static int dial_loopbacks(const struct addr *any, struct addr *to)
 {
 	char text[2][24];
 	int port = addr_port(&any->ss);
@@ -56,19 +56,19 @@ static int dial_addresses(struct poller_slot *s, const char *network, const char
 	if (r < 0)
 		return r;
 	*list = few;
-	return few[0].any_stack ? loopbacks(&few[0], few) : 1;
+	return few[0].any_stack ? dial_loopbacks(&few[0], few) : 1;
 }
 
 /* ------------------------------------------------------------------ here */
 
-static int parse_local(const char *network, const char *text, struct addr *ret)
+static int dial_parse_local(const char *network, const char *text, struct addr *ret)
 {
 	int r = addr_parse(network, text, ret);
 
 	return r == -NP_ERESOLVE ? -EINVAL : r;
 }
 
-static unsigned flags_of(int family)
+static unsigned dial_flags(int family)
 {
 	return CONN_SOCKET | (family == AF_INET || family == AF_INET6 ? CONN_INET : 0);
 }
@@ -102,7 +102,7 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 	int fd = -1, r = 0, n;
 
 	if (o->local)
-		r = parse_local(network, o->local, &local);
+		r = dial_parse_local(network, o->local, &local);
 	if (r < 0)
 		return r;
 	n = dial_addresses(s, network, address, d.until_ms, few, &to);
@@ -118,13 +118,13 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 		sys_close(&fd);
 		return r;
 	}
-	return own_group_new(s, &fd, flags_of(n), o, ret);
+	return own_group_new(s, &fd, dial_flags(n), o, ret);
 }
 
 /* ------------------------------------------------------------------ elsewhere */
 
 /* A dial, or a descriptor, for another poller. */
-struct errand {
+struct dial_remote {
 	_Atomic(unsigned) holders;
 	struct event done;
 	struct mail mail;
@@ -132,7 +132,7 @@ struct errand {
 	struct poller_slot *to;
 	uint64_t until_ms;   /* the deadline of the fiber that asked; 0: none */
 	struct fiber *fiber; /* while it runs; its poller's, like given_up */
-	struct mail give_up; /* holds the errand, as its sender did */
+	struct mail give_up; /* holds the remote dial, as its sender did */
 	bool given_up;
 	char *network, *address, *local; /* NULL for a descriptor */
 	struct np_dial_opts opts;
@@ -140,10 +140,10 @@ struct errand {
 	int fd;
 	unsigned flags;
 	int result;
-	struct np_conn *conn; /* a reference, until who asked takes it */
+	struct np_conn *conn; /* a reference, until the fiber that asked takes it */
 };
 
-static void errand_drop(struct errand *e)
+static void dial_remote_drop(struct dial_remote *e)
 {
 	if (atomic_fetch_sub(&e->holders, 1) != 1)
 		return;
@@ -158,14 +158,14 @@ static void errand_drop(struct errand *e)
 	free(e);
 }
 
-static void errand_done(struct errand *e, int result)
+static void dial_remote_done(struct dial_remote *e, int result)
 {
 	e->result = result;
 	event_set(&e->done);
-	errand_drop(e);
+	dial_remote_drop(e);
 }
 
-static int errand_work(struct errand *e)
+static int dial_remote_work(struct dial_remote *e)
 {
 	if (e->given_up)
 		return -ECANCELED;
@@ -174,37 +174,37 @@ static int errand_work(struct errand *e)
 	return dial_here(e->to, e->network, e->address, &e->opts, &e->conn);
 }
 
-static void errand_main(void *arg)
+static void dial_remote_main(void *arg)
 {
-	struct errand *e = arg;
+	struct dial_remote *e = arg;
 	struct poller_slot *s = e->to;
 	int r;
 
 	e->fiber = fiber_self();
 	fiber_set_until(e->fiber, e->until_ms);
-	r = errand_work(e);
+	r = dial_remote_work(e);
 	e->fiber = NULL;
-	errand_done(e, r);
+	dial_remote_done(e, r);
 	poller_unhold(s->poller);
 }
 
-/* Nobody waits for it any more: a dial that has no limit would try as long as the kernel does. */
-static void errand_give_up(struct mail *m)
+/* It is waited for no more: a dial that has no limit would try as long as the kernel does. */
+static void dial_remote_give_up(struct mail *m)
 {
-	struct errand *e = container_of(m, struct errand, give_up);
+	struct dial_remote *e = container_of(m, struct dial_remote, give_up);
 
 	e->given_up = true;
 	if (e->fiber)
 		park_cancel_fiber(e->fiber);
-	errand_drop(e);
+	dial_remote_drop(e);
 }
 
-static void errand_arrive(struct mail *m)
+static void dial_remote_arrive(struct mail *m)
 {
-	struct errand *e = container_of(m, struct errand, mail);
+	struct dial_remote *e = container_of(m, struct dial_remote, mail);
 
 	if (poller_cancelled(e->to->poller)) {
-		errand_done(e, -ECANCELED);
+		dial_remote_done(e, -ECANCELED);
 		return;
 	}
 	poller_hold(e->to->poller);
@@ -212,18 +212,18 @@ static void errand_arrive(struct mail *m)
 }
 
 /* Copies what the caller's stack will not hold for long enough. */
-static struct errand *errand_new(const struct np_dial_opts *o)
+static struct dial_remote *dial_remote_new(const struct np_dial_opts *o)
 {
-	struct errand *e = calloc(1, sizeof *e);
+	struct dial_remote *e = calloc(1, sizeof *e);
 
 	if (!e)
 		return NULL;
 	atomic_init(&e->holders, 2);
 	event_init(&e->done);
-	e->mail.fn = errand_arrive;
-	e->give_up.fn = errand_give_up;
+	e->mail.fn = dial_remote_arrive;
+	e->give_up.fn = dial_remote_give_up;
 	e->until_ms = fiber_self() ? fiber_until(fiber_self()) : 0;
-	e->spawn = (struct spawn){ .fn = errand_main, .arg = e };
+	e->spawn = (struct spawn){ .fn = dial_remote_main, .arg = e };
 	e->fd = -1;
 	e->handlers = *o->handlers;
 	e->opts = *o;
@@ -231,15 +231,16 @@ static struct errand *errand_new(const struct np_dial_opts *o)
 	return e;
 }
 
-static int errand_run(struct errand *e, struct np_pollers *p, int index, struct np_conn **ret)
+static int dial_remote_run(struct dial_remote *e, struct np_pollers *p, int index,
+			   struct np_conn **ret)
 {
 	int r;
 
 	e->to = &p->slots[index];
 	r = pollers_post(p, (unsigned)index, &e->mail);
 	if (r < 0) {
-		errand_drop(e);
-		errand_drop(e);
+		dial_remote_drop(e);
+		dial_remote_drop(e);
 		return r;
 	}
 	r = event_wait(&e->done, 0);
@@ -250,14 +251,14 @@ static int errand_run(struct errand *e, struct np_pollers *p, int index, struct 
 	} else if (pollers_post(p, (unsigned)index, &e->give_up) == 0) {
 		return r;
 	}
-	errand_drop(e);
+	dial_remote_drop(e);
 	return r;
 }
 
-static int dial_there(struct np_pollers *p, int index, const char *network, const char *address,
-		      const struct np_dial_opts *o, struct np_conn **ret)
+static int dial_elsewhere(struct np_pollers *p, int index, const char *network, const char *address,
+			  const struct np_dial_opts *o, struct np_conn **ret)
 {
-	struct errand *e = errand_new(o);
+	struct dial_remote *e = dial_remote_new(o);
 
 	if (!e)
 		return -ENOMEM;
@@ -266,18 +267,18 @@ static int dial_there(struct np_pollers *p, int index, const char *network, cons
 	e->local = o->local ? strdup(o->local) : NULL;
 	e->opts.local = e->local;
 	if (!e->network || !e->address || (o->local && !e->local)) {
-		errand_drop(e);
-		errand_drop(e);
+		dial_remote_drop(e);
+		dial_remote_drop(e);
 		return -ENOMEM;
 	}
-	return errand_run(e, p, index, ret);
+	return dial_remote_run(e, p, index, ret);
 }
 
 /* ------------------------------------------------------------------ verbs */
 
 /* Return: the poller's index; what the handlers and where they are to run do not allow. */
-static int place(struct np_pollers **p, int poller, const struct np_handlers *h,
-		 struct np_handlers *ret)
+static int dial_pick(struct np_pollers **p, int poller, const struct np_handlers *h,
+		     struct np_handlers *ret)
 {
 	int index = pollers_pick(p, poller), r;
 
@@ -305,17 +306,17 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 	    o.keepalive_intvl_s < 0 || o.keepalive_cnt < 0 || o.user_timeout_ms < 0 ||
 	    conn_limits_init(&o.limits, NULL) < 0)
 		return -EINVAL;
-	r = place(&p, poller, o.handlers, &h);
+	r = dial_pick(&p, poller, o.handlers, &h);
 	if (r < 0)
 		return r;
 	o.handlers = o.handlers ? &h : NULL;
 	if (p->poller[r] == poller_self())
 		return dial_here(poller_slot_self(), network, address, &o, ret);
-	return dial_there(p, r, network, address, &o, ret);
+	return dial_elsewhere(p, r, network, address, &o, ret);
 }
 
-/* What it is: flags of a connection, or why it can be none. */
-static int inspect(int fd, unsigned *ret_flags)
+/* Return: 0, *ret_flags those of a connection of @fd; why there can be none. */
+static int dial_inspect(int fd, unsigned *ret_flags)
 {
 	struct sockaddr_storage ss;
 	int type = 0, listening = 0, r;
@@ -334,7 +335,7 @@ static int inspect(int fd, unsigned *ret_flags)
 	r = sys_getpeername(fd, &ss, &len);
 	if (r < 0)
 		return r;
-	*ret_flags = flags_of(ss.ss_family);
+	*ret_flags = dial_flags(ss.ss_family);
 	return sys_set_nonblock(fd);
 }
 
@@ -343,18 +344,18 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 {
 	struct np_handlers h;
 	struct np_dial_opts o = { .handlers = handlers ? &h : NULL, .arg = arg };
-	struct errand *e;
+	struct dial_remote *e;
 	unsigned flags;
-	int r = inspect(*fd, &flags), index;
+	int r = dial_inspect(*fd, &flags), index;
 
 	if (r == 0)
-		r = place(&p, poller, handlers, &h);
+		r = dial_pick(&p, poller, handlers, &h);
 	index = r;
 	if (r >= 0 && p->poller[r] != poller_self() && poller_self() && !fiber_self())
 		r = -NP_ENOTFIBER;
 	if (r >= 0 && p->poller[r] == poller_self())
 		return own_group_new(poller_slot_self(), fd, flags, &o, ret);
-	e = r >= 0 ? errand_new(&o) : NULL;
+	e = r >= 0 ? dial_remote_new(&o) : NULL;
 	if (!e) {
 		if (r == -EBADF)
 			*fd = -1; /* there is nothing to close */
@@ -364,5 +365,5 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 	e->flags = flags;
 	e->fd = *fd;
 	*fd = -1;
-	return errand_run(e, p, index, ret);
+	return dial_remote_run(e, p, index, ret);
 }
