@@ -2,19 +2,21 @@
 /*
  * pool: for each poller a stack of idle connections and a queue of fibers that wait for one
  *
- * A reader would get wrong: nobody has to tell the pool that a connection has ended. Each carries a
- * close callback, which counts it out, wherever it is and whoever ended it.
+ * The pool need not be told that a connection has ended: each carries a close callback, which
+ * counts it out, wherever it is and whatever ended it.
  *
- *   a tie (one connection)   leaves it by
- *   LENT                     np_pool_put(), DONE and fit -> IDLE, or LENT again to who waits;  it ends -> gone
- *   IDLE                     np_pool_get() -> LENT;  idle_ms, np_pool_free(), the peer, a stop -> ENDING
- *   ENDING                   the connection ends -> gone
+ *   an entry (one connection)   leaves it by
+ *   LENT                        np_pool_put(), DONE and fit -> IDLE, or LENT again to a waiter;
+ *                               it ends -> gone
+ *   IDLE                        np_pool_get() -> LENT;
+ *                               idle_ms, np_pool_free(), the peer, a stop -> ENDING
+ *   ENDING                      the connection ends -> gone
  *
- * One that ends while it is lent is still to be put: its note says of which place it was, in place
- * of the tie.
+ * One that ends while it is lent is still to be put: its note is then the mark of its part, in the
+ * place of the entry.
  *
- * `open` counts ties, and dials that may become one. Where one ends while somebody waits, its place
- * goes to him, and the count stays.
+ * `open` counts entries, and dials that may become one. Where one ends while a fiber waits, that
+ * fiber may dial, and the count stays.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -32,39 +34,39 @@
 #define DEFAULT_MAX_IDLE 64
 #define DEFAULT_IDLE_MS  60000
 
-struct place;
+struct pool_part;
 
-enum tie_state { TIE_LENT, TIE_IDLE, TIE_ENDING };
+enum pool_entry_state { ENTRY_LENT, ENTRY_IDLE, ENTRY_ENDING };
 
-struct tie {
-	struct list link;     /* in place->idle while IDLE */
+struct pool_entry {
+	struct list link;     /* in part->idle while IDLE */
 	struct np_conn *conn; /* the reference of an idle one is ours */
-	struct place *place;
-	enum tie_state state;
+	struct pool_part *part;
+	enum pool_entry_state state;
 	uint64_t until_ms;
 };
 
 struct pool_waiter {
 	struct park park;
 	struct list link;
-	struct place *place;
+	struct pool_part *part;
 	struct np_conn *conn; /* woken: this; NULL: the right to dial */
 };
 
 /* What the owner writes and np_pool_stats() reads. */
-struct counts {
+struct pool_counts {
 	_Atomic(uint64_t) open, idle, waiting, gets, reused, dials, dial_errors, died, expired,
 		timeouts;
 };
 
 /* The pool of one poller. Owner thread. */
-struct place {
+struct pool_part {
 	struct np_pool *pool;
 	struct poller_slot *slot;
 	struct list idle;    /* oldest first */
 	struct list waiters; /* likewise */
 	struct timer expiry; /* of the oldest; armed while there is one and idle_ms is not -1 */
-	struct counts n;
+	struct pool_counts n;
 	struct mail close; /* np_pool_free() */
 	bool closed;
 } __attribute__((aligned(64)));
@@ -73,21 +75,21 @@ struct np_pool {
 	struct np_pollers *pollers;
 	char *network, *address, *local;
 	struct np_pool_opts opts;
-	/* its user, each tie, each fiber in np_pool_get(), mails under way */
+	/* its user, each entry, each fiber in np_pool_get(), mails under way */
 	_Atomic(unsigned) refs;
 	unsigned n;
-	struct place places[];
+	struct pool_part parts[];
 };
 
 /* One thread writes, any may read. */
-static void add(_Atomic(uint64_t) *n, int by)
+static void pool_count(_Atomic(uint64_t) *n, int by)
 {
 	atomic_store_explicit(n,
 			      atomic_load_explicit(n, memory_order_relaxed) + (uint64_t)(int64_t)by,
 			      memory_order_relaxed);
 }
 
-static uint64_t now_of(_Atomic(uint64_t) *n)
+static uint64_t pool_count_now(_Atomic(uint64_t) *n)
 {
 	return atomic_load_explicit(n, memory_order_relaxed);
 }
@@ -107,15 +109,15 @@ static void pool_unref(struct np_pool *pool)
 	free(pool);
 }
 
-/* ---------------------------------------------------------------- notes: a tie, a mark, or NULL */
+/* ---------------------------------------------------------------- notes: an entry, a mark, or NULL */
 
-/* Compared, never followed: the place may be gone when the connection still has one. */
-static void *mark_of(struct place *at)
+/* Compared, never followed: the part may be gone when the connection still has its mark. */
+static void *pool_part_mark(struct pool_part *part)
 {
-	return (char *)at + 1;
+	return (char *)part + 1;
 }
 
-static struct tie *tie_of(struct np_conn *c)
+static struct pool_entry *pool_entry_of(struct np_conn *c)
 {
 	void **note = own_group_note(c);
 
@@ -160,123 +162,125 @@ static bool pool_take(struct np_conn *c)
 	return true;
 }
 
-static void arm_expiry(struct place *at)
+static void pool_part_arm_expiry(struct pool_part *part)
 {
-	timer_disarm(&at->expiry);
-	if (!list_empty(&at->idle) && at->pool->opts.idle_ms > 0)
-		timer_arm(at->slot->poller, &at->expiry,
-			  container_of(at->idle.next, struct tie, link)->until_ms);
+	timer_disarm(&part->expiry);
+	if (!list_empty(&part->idle) && part->pool->opts.idle_ms > 0)
+		timer_arm(part->slot->poller, &part->expiry,
+			  container_of(part->idle.next, struct pool_entry, link)->until_ms);
 }
 
-static void leave_idle(struct tie *t, enum tie_state state)
+static void pool_entry_leave_idle(struct pool_entry *e, enum pool_entry_state state)
 {
-	bool oldest = t->place->idle.next == &t->link;
+	bool oldest = e->part->idle.next == &e->link;
 
-	list_remove(&t->link);
-	t->state = state;
-	own_group_set_idle(t->conn, false);
-	add(&t->place->n.idle, -1);
+	list_remove(&e->link);
+	e->state = state;
+	own_group_set_idle(e->conn, false);
+	pool_count(&e->part->n.idle, -1);
 	if (oldest)
-		arm_expiry(t->place);
+		pool_part_arm_expiry(e->part);
 }
 
-static void end_idle(struct tie *t)
+static void pool_entry_end_idle(struct pool_entry *e)
 {
-	struct np_conn *c = t->conn;
+	struct np_conn *c = e->conn;
 
-	leave_idle(t, TIE_ENDING);
+	pool_entry_leave_idle(e, ENTRY_ENDING);
 	np_conn_close(c);
 	np_conn_unref(c);
 }
 
-static void expire(struct timer *timer)
+static void pool_part_expire(struct timer *timer)
 {
-	struct place *at = container_of(timer, struct place, expiry);
-	uint64_t now = poller_now_ms(at->slot->poller);
+	struct pool_part *part = container_of(timer, struct pool_part, expiry);
+	uint64_t now = poller_now_ms(part->slot->poller);
 
-	while (!list_empty(&at->idle)) {
-		struct tie *t = container_of(at->idle.next, struct tie, link);
+	while (!list_empty(&part->idle)) {
+		struct pool_entry *e = container_of(part->idle.next, struct pool_entry, link);
 
-		if (t->until_ms > now)
+		if (e->until_ms > now)
 			break;
-		add(pool_take(t->conn) ? &at->n.expired : &at->n.died, 1);
-		end_idle(t);
+		pool_count(pool_take(e->conn) ? &part->n.expired : &part->n.died, 1);
+		pool_entry_end_idle(e);
 	}
-	arm_expiry(at);
+	pool_part_arm_expiry(part);
 }
 
 /* The one used last, whose memory is in the cache still; NULL: none is fit. */
-static struct np_conn *take_idle(struct place *at)
+static struct np_conn *pool_part_take(struct pool_part *part)
 {
-	while (!list_empty(&at->idle)) {
-		struct tie *t = container_of(at->idle.prev, struct tie, link);
+	while (!list_empty(&part->idle)) {
+		struct pool_entry *e = container_of(part->idle.prev, struct pool_entry, link);
 
-		if (pool_take(t->conn)) {
-			leave_idle(t, TIE_LENT);
-			return t->conn;
+		if (pool_take(e->conn)) {
+			pool_entry_leave_idle(e, ENTRY_LENT);
+			return e->conn;
 		}
-		add(&at->n.died, 1);
-		end_idle(t);
+		pool_count(&part->n.died, 1);
+		pool_entry_end_idle(e);
 	}
 	return NULL;
 }
 
-static void rest(struct place *at, struct tie *t)
+static void pool_entry_lie_idle(struct pool_entry *e)
 {
-	t->state = TIE_IDLE;
-	own_group_set_idle(t->conn, true);
-	if (at->pool->opts.idle_ms > 0)
-		t->until_ms = poller_after_ms(at->slot->poller, at->pool->opts.idle_ms);
-	list_append(&at->idle, &t->link);
-	add(&at->n.idle, 1);
-	if (at->idle.next == &t->link)
-		arm_expiry(at);
+	struct pool_part *part = e->part;
+
+	e->state = ENTRY_IDLE;
+	own_group_set_idle(e->conn, true);
+	if (part->pool->opts.idle_ms > 0)
+		e->until_ms = poller_after_ms(part->slot->poller, part->pool->opts.idle_ms);
+	list_append(&part->idle, &e->link);
+	pool_count(&part->n.idle, 1);
+	if (part->idle.next == &e->link)
+		pool_part_arm_expiry(part);
 }
 
 /* ------------------------------------------------------------------ waiting */
 
-static struct pool_waiter *next_waiter(struct place *at)
+static struct pool_waiter *pool_part_next_waiter(struct pool_part *part)
 {
 	struct pool_waiter *w;
 
-	if (list_empty(&at->waiters))
+	if (list_empty(&part->waiters))
 		return NULL;
-	w = container_of(list_pop(&at->waiters), struct pool_waiter, link);
+	w = container_of(list_pop(&part->waiters), struct pool_waiter, link);
 	list_init(&w->link);
-	add(&at->n.waiting, -1);
+	pool_count(&part->n.waiting, -1);
 	return w;
 }
 
-/* A place came free: whoever waits may dial. */
-static void place_free(struct place *at)
+/* One less is open: the fiber that has waited longest may dial in its stead. */
+static void pool_part_count_out(struct pool_part *part)
 {
-	struct pool_waiter *w = next_waiter(at);
+	struct pool_waiter *w = pool_part_next_waiter(part);
 
 	if (w)
 		park_wake(&w->park, 0);
 	else
-		add(&at->n.open, -1);
+		pool_count(&part->n.open, -1);
 }
 
-static bool unhook(struct park *k, int *why)
+static bool pool_waiter_unhook(struct park *k, int *why)
 {
 	struct pool_waiter *w = container_of(k, struct pool_waiter, park);
 
 	list_remove(&w->link);
-	add(&w->place->n.waiting, -1);
+	pool_count(&w->part->n.waiting, -1);
 	return true;
 }
 
-/* Return: 0: *ret, or NULL and a place to dial for; -ETIMEDOUT, -ECANCELED. */
-static int wait_turn(struct place *at, uint64_t until_ms, struct np_conn **ret)
+/* Return: 0: *ret, or NULL and the right to dial; -ETIMEDOUT, -ECANCELED. */
+static int pool_part_wait(struct pool_part *part, uint64_t until_ms, struct np_conn **ret)
 {
-	struct pool_waiter w = { .place = at };
-	int r = park_init(&w.park, unhook);
+	struct pool_waiter w = { .part = part };
+	int r = park_init(&w.park, pool_waiter_unhook);
 
 	if (r < 0)
 		return r;
-	list_append(&at->waiters, &w.link);
-	add(&at->n.waiting, 1);
+	list_append(&part->waiters, &w.link);
+	pool_count(&part->n.waiting, 1);
 	r = park_wait(&w.park, until_ms);
 	*ret = w.conn;
 	return r;
@@ -285,46 +289,46 @@ static int wait_turn(struct place *at, uint64_t until_ms, struct np_conn **ret)
 /* ------------------------------------------------------------------ dialing */
 
 /* The connection has ended, whoever did it. */
-static void ended(struct np_conn *c, void *arg)
+static void pool_entry_ended(struct np_conn *c, void *arg)
 {
-	struct tie *t = arg;
-	struct place *at = t->place;
+	struct pool_entry *e = arg;
+	struct pool_part *part = e->part;
 
-	*own_group_note(c) = t->state == TIE_LENT ? mark_of(at) : NULL;
-	if (t->state == TIE_IDLE) {
-		add(&at->n.died, 1);
-		leave_idle(t, TIE_ENDING);
+	*own_group_note(c) = e->state == ENTRY_LENT ? pool_part_mark(part) : NULL;
+	if (e->state == ENTRY_IDLE) {
+		pool_count(&part->n.died, 1);
+		pool_entry_leave_idle(e, ENTRY_ENDING);
 		np_conn_unref(c);
 	}
-	place_free(at);
-	free(t);
-	pool_unref(at->pool);
+	pool_part_count_out(part);
+	free(e);
+	pool_unref(part->pool);
 }
 
-static int tie_up(struct place *at, struct np_conn *c)
+static int pool_entry_new(struct pool_part *part, struct np_conn *c)
 {
-	struct tie *t = calloc(1, sizeof *t);
+	struct pool_entry *e = calloc(1, sizeof *e);
 	int r;
 
-	if (!t)
+	if (!e)
 		return -ENOMEM;
-	list_init(&t->link);
-	t->conn = c;
-	t->place = at;
-	r = np_conn_add_close_callback(c, ended, t);
+	list_init(&e->link);
+	e->conn = c;
+	e->part = part;
+	r = np_conn_add_close_callback(c, pool_entry_ended, e);
 	if (r < 0) {
-		free(t);
+		free(e);
 		return r;
 	}
-	*own_group_note(c) = t;
-	pool_ref(at->pool);
+	*own_group_note(c) = e;
+	pool_ref(part->pool);
 	return 0;
 }
 
-/* For a place that is counted already; given back where it fails. */
-static int dial(struct place *at, struct np_conn **ret)
+/* For one that is counted already; counted out where it fails. */
+static int pool_part_dial(struct pool_part *part, struct np_conn **ret)
 {
-	struct np_pool *pool = at->pool;
+	struct np_pool *pool = part->pool;
 	const struct np_pool_opts *po = &pool->opts;
 	struct np_dial_opts o = {
 		.sz = sizeof o,
@@ -338,68 +342,69 @@ static int dial(struct place *at, struct np_conn **ret)
 	};
 	int r;
 
-	add(&at->n.dials, 1);
+	pool_count(&part->n.dials, 1);
 	r = np_dial(pool->pollers, NP_HERE, pool->network, pool->address, &o, ret);
 	if (r == 0) {
-		r = tie_up(at, *ret);
+		r = pool_entry_new(part, *ret);
 		if (r == 0)
 			return 0;
 		np_conn_abort(*ret);
 		np_conn_unref(*ret);
 		*ret = NULL;
 	}
-	add(&at->n.dial_errors, 1);
-	place_free(at);
+	pool_count(&part->n.dial_errors, 1);
+	pool_part_count_out(part);
 	return r;
 }
 
 /* ------------------------------------------------------------------ verbs */
 
 /* This poller's, NULL elsewhere. */
-static struct place *place_here(struct np_pool *pool)
+static struct pool_part *pool_part_here(struct np_pool *pool)
 {
 	struct poller_slot *s = poller_slot_self();
 
-	return s && s->pollers == pool->pollers ? &pool->places[s->index] : NULL;
+	return s && s->pollers == pool->pollers ? &pool->parts[s->index] : NULL;
 }
 
-static bool has_room(const struct place *at)
+static bool pool_part_has_room(const struct pool_part *part)
 {
-	return !at->pool->opts.max_open ||
-	       atomic_load_explicit(&at->n.open, memory_order_relaxed) < at->pool->opts.max_open;
+	return !part->pool->opts.max_open ||
+	       atomic_load_explicit(&part->n.open, memory_order_relaxed) <
+		       part->pool->opts.max_open;
 }
 
-static int get(struct place *at, struct np_conn **ret)
+static int pool_part_get(struct pool_part *part, struct np_conn **ret)
 {
-	uint64_t until_ms = at->pool->opts.wait_ms ?
-				    poller_after_ms(at->slot->poller, at->pool->opts.wait_ms) :
+	uint64_t until_ms = part->pool->opts.wait_ms ?
+				    poller_after_ms(part->slot->poller, part->pool->opts.wait_ms) :
 				    0;
 	int r;
 
 	for (;;) {
-		if (at->closed)
+		if (part->closed)
 			return -ECANCELED;
-		*ret = list_empty(&at->waiters) ? take_idle(at) : NULL;
+		*ret = list_empty(&part->waiters) ? pool_part_take(part) : NULL;
 		if (*ret) {
-			add(&at->n.reused, 1);
+			pool_count(&part->n.reused, 1);
 			return 0;
 		}
-		if (list_empty(&at->waiters) && has_room(at)) {
-			add(&at->n.open, 1);
-			return dial(at, ret);
+		if (list_empty(&part->waiters) && pool_part_has_room(part)) {
+			pool_count(&part->n.open, 1);
+			return pool_part_dial(part, ret);
 		}
-		r = wait_turn(at, until_ms, ret);
+		r = pool_part_wait(part, until_ms, ret);
 		if (r == -ETIMEDOUT)
-			add(&at->n.timeouts, 1);
+			pool_count(&part->n.timeouts, 1);
 		if (r < 0)
 			return r;
 		if (!*ret)
-			return dial(at, ret);
+			return pool_part_dial(part, ret);
 		if (pool_take(*ret)) {
-			add(&at->n.reused, 1);
+			pool_count(&part->n.reused, 1);
 			return 0;
 		}
-		/* it died on its way to us: its place comes free, and somebody waits */
+		/* it died on its way to us: that is counted out, and the next may dial */
 		np_conn_close(*ret);
 		np_conn_unref(*ret);
 	}
@@ -407,24 +412,24 @@ static int get(struct place *at, struct np_conn **ret)
 
 int np_pool_get(struct np_pool *pool, struct np_conn **ret)
 {
-	struct place *at = place_here(pool);
+	struct pool_part *part = pool_part_here(pool);
 	int r;
 
 	*ret = NULL;
-	if (!at)
+	if (!part)
 		return -EPERM;
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
-	if (poller_cancelled(at->slot->poller))
+	if (poller_cancelled(part->slot->poller))
 		return -ECANCELED;
-	add(&at->n.gets, 1);
+	pool_count(&part->n.gets, 1);
 	pool_ref(pool);
-	r = get(at, ret);
+	r = pool_part_get(part, ret);
 	pool_unref(pool);
 	return r;
 }
 
-static void forget_times(struct np_conn *c)
+static void pool_reset_timeouts(struct np_conn *c)
 {
 	if (c->extra)
 		c->extra->read_deadline_ms = c->extra->write_deadline_ms = 0;
@@ -434,40 +439,40 @@ static void forget_times(struct np_conn *c)
 
 int np_pool_put(struct np_pool *pool, struct np_conn **p)
 {
-	struct place *at = place_here(pool);
+	struct pool_part *part = pool_part_here(pool);
 	struct np_conn *c = *p;
 	struct pool_waiter *w;
-	struct tie *t;
+	struct pool_entry *e;
 	void **note;
 
-	if (!at || !c)
+	if (!part || !c)
 		return -EINVAL;
 	note = own_group_note(c);
-	t = tie_of(c);
-	if (note && *note == mark_of(at)) { /* ended, and counted out */
+	e = pool_entry_of(c);
+	if (note && *note == pool_part_mark(part)) { /* ended, and counted out */
 		*note = NULL;
 		np_conn_unref(c);
 		*p = NULL;
 		return 0;
 	}
-	if (!t || t->place != at || t->state != TIE_LENT)
+	if (!e || e->part != part || e->state != ENTRY_LENT)
 		return -EINVAL;
 	*p = NULL;
 	np_conn_release(c);
-	if (pool_is_reusable(c) && !at->closed && !pollers_stopping(pool->pollers)) {
-		forget_times(c);
-		w = next_waiter(at);
+	if (pool_is_reusable(c) && !part->closed && !pollers_stopping(pool->pollers)) {
+		pool_reset_timeouts(c);
+		w = pool_part_next_waiter(part);
 		if (w) {
 			w->conn = c;
 			park_wake(&w->park, 0);
 			return 0;
 		}
-		if (now_of(&at->n.idle) < pool->opts.max_idle) {
-			rest(at, t);
+		if (pool_count_now(&part->n.idle) < pool->opts.max_idle) {
+			pool_entry_lie_idle(e);
 			return 0;
 		}
 	}
-	t->state = TIE_ENDING;
+	e->state = ENTRY_ENDING;
 	np_conn_close(c);
 	np_conn_unref(c);
 	return 0;
@@ -475,10 +480,10 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 
 int np_conn_reusable(struct np_conn *c)
 {
-	struct tie *t = tie_of(c);
+	struct pool_entry *e = pool_entry_of(c);
 	int r;
 
-	if (!t || t->state != TIE_LENT)
+	if (!e || e->state != ENTRY_LENT)
 		return conn_state(c) > CONN_OPEN ? -NP_ECLOSED : -EINVAL;
 	r = pool_unfit(c);
 	if (r == 0)
@@ -488,27 +493,27 @@ int np_conn_reusable(struct np_conn *c)
 
 int np_pool_put_reusable(struct np_pool *pool, struct np_conn **p)
 {
-	if (*p && place_here(pool))
+	if (*p && pool_part_here(pool))
 		np_conn_reusable(*p); /* where it is not, put closes it */
 	return np_pool_put(pool, p);
 }
 
 /* ------------------------------------------------------------------ life */
 
-static void close_here(struct mail *m)
+static void pool_part_close(struct mail *m)
 {
-	struct place *at = container_of(m, struct place, close);
+	struct pool_part *part = container_of(m, struct pool_part, close);
 	struct pool_waiter *w;
 
-	at->closed = true;
-	while (!list_empty(&at->idle))
-		end_idle(container_of(at->idle.prev, struct tie, link));
-	while ((w = next_waiter(at)))
+	part->closed = true;
+	while (!list_empty(&part->idle))
+		pool_entry_end_idle(container_of(part->idle.prev, struct pool_entry, link));
+	while ((w = pool_part_next_waiter(part)))
 		park_wake(&w->park, -ECANCELED);
-	pool_unref(at->pool);
+	pool_unref(part->pool);
 }
 
-static int take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o)
+static int pool_take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o)
 {
 	int r = 0;
 
@@ -525,16 +530,16 @@ static int take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o)
 	return 0;
 }
 
-static void place_init(struct np_pool *pool, unsigned i)
+static void pool_part_init(struct np_pool *pool, unsigned i)
 {
-	struct place *at = &pool->places[i];
+	struct pool_part *part = &pool->parts[i];
 
-	at->pool = pool;
-	at->slot = &pool->pollers->slots[i];
-	list_init(&at->idle);
-	list_init(&at->waiters);
-	timer_init(&at->expiry, expire);
-	at->close.fn = close_here;
+	part->pool = pool;
+	part->slot = &pool->pollers->slots[i];
+	list_init(&part->idle);
+	list_init(&part->waiters);
+	timer_init(&part->expiry, pool_part_expire);
+	part->close.fn = pool_part_close;
 }
 
 int np_pool_new(struct np_pollers *p, const char *network, const char *address,
@@ -548,10 +553,10 @@ int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 	*ret = NULL;
 	if (!p || !network || !address)
 		return -EINVAL;
-	r = take_opts(&opts, o);
+	r = pool_take_opts(&opts, o);
 	if (r < 0)
 		return r;
-	size = sizeof *pool + p->n * sizeof pool->places[0];
+	size = sizeof *pool + p->n * sizeof pool->parts[0];
 	pool = aligned_alloc(_Alignof(struct np_pool), size);
 	if (!pool)
 		return -ENOMEM;
@@ -565,7 +570,7 @@ int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 	pool->local = opts.local ? strdup(opts.local) : NULL;
 	pool->opts.local = NULL;
 	for (unsigned i = 0; i < p->n; i++)
-		place_init(pool, i);
+		pool_part_init(pool, i);
 	if (!pool->network || !pool->address || (opts.local && !pool->local)) {
 		pool_unref(pool);
 		return -ENOMEM;
@@ -586,7 +591,7 @@ int np_pool_free(struct np_pool **p)
 		/*
 		 * Once a stop has begun its idle ones are closed by that, and its waits cancelled.
 		 */
-		if (pollers_post(pool->pollers, i, &pool->places[i].close) < 0)
+		if (pollers_post(pool->pollers, i, &pool->parts[i].close) < 0)
 			pool_unref(pool);
 	}
 	pool_unref(pool);
@@ -598,9 +603,9 @@ int np_pool_stats(const struct np_pool *pool, struct np_pool_stats *ret)
 	struct np_pool_stats st = { .sz = sizeof st };
 
 	for (unsigned i = 0; i < pool->n; i++) {
-		struct counts *n = (struct counts *)&pool->places[i].n;
+		struct pool_counts *n = (struct pool_counts *)&pool->parts[i].n;
 
-#define SUM(name) st.name += now_of(&n->name)
+#define SUM(name) st.name += pool_count_now(&n->name)
 		SUM(open);
 		SUM(idle);
 		SUM(waiting);
