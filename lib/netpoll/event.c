@@ -14,7 +14,7 @@
 
 enum { CLEAR, SET }; /* neither is an address */
 
-/* On the stack of who waits. wake() is the last use the setter makes of it. */
+/* On the stack of the fiber or thread that waits. wake() is the last use the setter makes of it. */
 struct waiter {
 	void (*wake)(struct waiter *w);
 	struct event *event;
@@ -38,7 +38,7 @@ void event_set(struct event *e)
 		((struct waiter *)was)->wake((struct waiter *)was);
 }
 
-static bool take_set(struct event *e)
+static bool event_take(struct event *e)
 {
 	uintptr_t was = SET;
 
@@ -47,7 +47,7 @@ static bool take_set(struct event *e)
 }
 
 /* Return: 0: @w is in the word; 1: it was set, and is not any more; -NP_ECONCURRENT. */
-static int hang_in(struct event *e, struct waiter *w)
+static int event_put_waiter(struct event *e, struct waiter *w)
 {
 	uintptr_t was = CLEAR;
 
@@ -55,14 +55,14 @@ static int hang_in(struct event *e, struct waiter *w)
 		&e->word, &was, (uintptr_t)w, memory_order_release, memory_order_relaxed)) {
 		if (was > SET)
 			return -NP_ECONCURRENT;
-		if (take_set(e))
+		if (event_take(e))
 			return 1;
 		was = CLEAR;
 	}
 	return 0;
 }
 
-static bool take_out(struct waiter *w)
+static bool event_remove_waiter(struct waiter *w)
 {
 	uintptr_t was = (uintptr_t)w;
 
@@ -81,12 +81,12 @@ struct fiber_waiter {
 	void *arg;
 };
 
-static void arrived(struct mail *m)
+static void event_mail_arrived(struct mail *m)
 {
 	park_wake(&container_of(m, struct fiber_waiter, mail)->park, 0);
 }
 
-static void wake_fiber(struct waiter *w)
+static void event_wake_fiber(struct waiter *w)
 {
 	struct fiber_waiter *f = container_of(w, struct fiber_waiter, waiter);
 
@@ -101,7 +101,7 @@ static bool event_end(struct park *k, int *why)
 	struct fiber_waiter *f = container_of(k, struct fiber_waiter, park);
 
 	if (!f->firm)
-		return take_out(&f->waiter);
+		return event_remove_waiter(&f->waiter);
 	if (f->on_end)
 		f->on_end(f->arg, *why);
 	return false;
@@ -111,17 +111,17 @@ static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 {
 	int cancelled, r;
 
-	f->waiter = (struct waiter){ wake_fiber, e };
-	f->mail.fn = arrived;
+	f->waiter = (struct waiter){ event_wake_fiber, e };
+	f->mail.fn = event_mail_arrived;
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
 	/* What was set is reported even to a fiber that may not wait any more. */
-	if (take_set(e))
+	if (event_take(e))
 		return 0;
 	cancelled = park_init(&f->park, event_end);
 	if (cancelled && !f->firm)
 		return cancelled;
-	r = hang_in(e, &f->waiter);
+	r = event_put_waiter(e, &f->waiter);
 	if (r)
 		return r < 0 ? r : 0;
 	if (cancelled && f->on_end)
@@ -137,23 +137,23 @@ struct thread_waiter {
 	struct latch latch;
 };
 
-static void wake_thread(struct waiter *w)
+static void event_wake_thread(struct waiter *w)
 {
 	latch_arrive(&container_of(w, struct thread_waiter, waiter)->latch);
 }
 
-static int wait_on_thread(struct event *e, int ms)
+static int event_wait_on_thread(struct event *e, int ms)
 {
-	struct thread_waiter t = { .waiter = { wake_thread, e } };
+	struct thread_waiter t = { .waiter = { event_wake_thread, e } };
 	int r;
 
 	latch_init(&t.latch);
 	latch_set(&t.latch, 1);
-	r = hang_in(e, &t.waiter);
+	r = event_put_waiter(e, &t.waiter);
 	if (r == 0) {
 		r = latch_wait(&t.latch, ms ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0);
-		/* Late, but whoever took us out is about to arrive. */
-		if (r < 0 && !take_out(&t.waiter))
+		/* Late, but the setter that took the waiter out is about to arrive. */
+		if (r < 0 && !event_remove_waiter(&t.waiter))
 			r = latch_wait(&t.latch, 0);
 	}
 	latch_fini(&t.latch);
@@ -164,14 +164,14 @@ int event_wait(struct event *e, int ms)
 {
 	struct fiber_waiter f = { .firm = false };
 
-	return poller_self() ? event_wait_on_fiber(e, &f, ms) : wait_on_thread(e, ms);
+	return poller_self() ? event_wait_on_fiber(e, &f, ms) : event_wait_on_thread(e, ms);
 }
 
 int event_wait_firm(struct event *e, void (*on_end)(void *, int), void *arg)
 {
 	struct fiber_waiter f = { .firm = true, .on_end = on_end, .arg = arg };
 
-	return poller_self() ? event_wait_on_fiber(e, &f, 0) : wait_on_thread(e, 0);
+	return poller_self() ? event_wait_on_fiber(e, &f, 0) : event_wait_on_thread(e, 0);
 }
 
 /* ------------------------------------------------------------------ np_event */

@@ -12,7 +12,7 @@
 #define FIRST_FD 3 /* SD_LISTEN_FDS_START */
 
 /* -1: not there, or no number. */
-static long number_of(const char *name)
+static long inherit_number(const char *name)
 {
 	const char *text = getenv(name);
 	char *end;
@@ -27,9 +27,9 @@ static long number_of(const char *name)
 
 int np_server_listen_inherited(struct np_server *s)
 {
-	long n = number_of("LISTEN_FDS");
+	long n = inherit_number("LISTEN_FDS");
 
-	if (n <= 0 || number_of("LISTEN_PID") != getpid())
+	if (n <= 0 || inherit_number("LISTEN_PID") != getpid())
 		return 0;
 	for (int i = 0; i < n; i++) {
 		int fd = FIRST_FD + i, r;

@@ -35,7 +35,7 @@
  * each, would share the first CPU beside idle ones. The scheduler sees the others and chooses
  * better.
  */
-static int pin_all(const struct np_pollers_opts *o, int *cpus)
+static int pollers_pin_all(const struct np_pollers_opts *o, int *cpus)
 {
 	int n = sys_cpu_list(cpus, CPUS_MAX), may = sys_cpu_count();
 	char line[160];
@@ -53,12 +53,12 @@ static int pin_all(const struct np_pollers_opts *o, int *cpus)
 }
 
 /* Which CPUs to pin to. Return: how many, 0 = do not pin. */
-static int pin_list(const struct np_pollers_opts *o, int *cpus)
+static int pollers_pin_list(const struct np_pollers_opts *o, int *cpus)
 {
 	if (o->no_pin)
 		return 0;
 	if (!o->n_cpus)
-		return pin_all(o, cpus);
+		return pollers_pin_all(o, cpus);
 	for (int i = 0; i < o->n_cpus; i++)
 		cpus[i] = o->cpus[i];
 	return o->n_cpus;
@@ -82,7 +82,8 @@ static void pollers_init_slots(struct np_pollers *p)
 	}
 }
 
-static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int *cpus, int n_cpus)
+static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_opts *o,
+				 const int *cpus, int n_cpus)
 {
 	struct poller_opts po = {
 		.clock_offset_ns = sys_clock_timens_offset_ns(),
@@ -113,7 +114,7 @@ static int make(struct np_pollers *p, const struct np_pollers_opts *o, const int
 	return r;
 }
 
-static void destroy(struct np_pollers *p)
+static void pollers_destroy(struct np_pollers *p)
 {
 	resolver_free(p->resolver);
 	pthread_mutex_destroy(&p->lock);
@@ -122,7 +123,7 @@ static void destroy(struct np_pollers *p)
 	free(p);
 }
 
-static int allocate(const struct np_pollers_opts *o, unsigned n, struct np_pollers **ret)
+static int pollers_allocate(const struct np_pollers_opts *o, unsigned n, struct np_pollers **ret)
 {
 	struct offload_opts work = {
 		.threads = o->offload_threads,
@@ -143,7 +144,7 @@ static int allocate(const struct np_pollers_opts *o, unsigned n, struct np_polle
 	if (r == 0)
 		r = offload_new(&work, &p->offload);
 	if (r < 0) {
-		destroy(p);
+		pollers_destroy(p);
 		return r;
 	}
 	pollers_init_slots(p);
@@ -163,13 +164,17 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	if (o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX ||
 	    (o.n_cpus && !o.cpus))
 		return -EINVAL;
-	n_cpus = pin_list(&o, cpus);
-	r = allocate(&o, (unsigned)(o.count ? o.count : o.n_cpus ? o.n_cpus : sys_cpu_count()), &p);
+	n_cpus = pollers_pin_list(&o, cpus);
+	r = pollers_allocate(&o,
+			     (unsigned)(o.count  ? o.count :
+					o.n_cpus ? o.n_cpus :
+						   sys_cpu_count()),
+			     &p);
 	if (r < 0)
 		return r;
 	p->log = o.log;
 	p->log_arg = o.log_arg;
-	r = make(p, &o, cpus, n_cpus);
+	r = pollers_start_threads(p, &o, cpus, n_cpus);
 	if (r < 0) {
 		np_pollers_stop(p, 0);
 		np_pollers_free(p);
@@ -207,21 +212,21 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m)
 	return r;
 }
 
-static void retire(struct mail *m)
+static void pollers_retire(struct mail *m)
 {
 	own_groups_retire(container_of(m, struct poller_slot, retire));
 }
 
-static void post_retire(struct poller_slot *s)
+static void pollers_post_retire(struct poller_slot *s)
 {
 	if (s->retire.fn)
 		return; /* a stop that is taken up again */
-	s->retire.fn = retire;
+	s->retire.fn = pollers_retire;
 	poller_post(s->poller, &s->retire);
 }
 
-/* From here on nobody but a poller itself puts anything into its mailbox that must not be late. */
-static void shut(struct np_pollers *p)
+/* From here on only a poller itself puts anything into its mailbox that must not be late. */
+static void pollers_shut(struct np_pollers *p)
 {
 	atomic_store(&p->phase, POLLERS_STOPPING);
 	for (unsigned i = 0; i < p->n; i++) {
@@ -229,7 +234,7 @@ static void shut(struct np_pollers *p)
 			sched_yield();
 		if (!p->poller[i])
 			continue;
-		post_retire(&p->slots[i]);
+		pollers_post_retire(&p->slots[i]);
 		poller_stop(p->poller[i]);
 	}
 }
@@ -240,7 +245,7 @@ bool pollers_stopping(const struct np_pollers *p)
 }
 
 /* Return: how many threads still run. */
-static unsigned join(struct np_pollers *p, uint64_t until_ns)
+static unsigned pollers_join(struct np_pollers *p, uint64_t until_ns)
 {
 	unsigned left = 0;
 
@@ -249,7 +254,7 @@ static unsigned join(struct np_pollers *p, uint64_t until_ns)
 	return left;
 }
 
-static void cancel(struct mail *m)
+static void pollers_cancel_here(struct mail *m)
 {
 	struct poller_slot *s = container_of(m, struct poller_slot, cancel);
 
@@ -260,7 +265,7 @@ static void cancel(struct mail *m)
 
 /* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to
  * cancel there. */
-static void cancel_all(struct np_pollers *p)
+static void pollers_cancel_all(struct np_pollers *p)
 {
 	for (unsigned i = 0; i < p->n; i++) {
 		struct poller_slot *s = &p->slots[i];
@@ -268,7 +273,7 @@ static void cancel_all(struct np_pollers *p)
 		if (s->cancelled || !s->poller)
 			continue;
 		s->cancelled = true;
-		s->cancel.fn = cancel;
+		s->cancel.fn = pollers_cancel_here;
 		poller_post(s->poller, &s->cancel);
 	}
 }
@@ -300,18 +305,18 @@ static void pollers_report(struct np_pollers *p)
 			handlers);
 }
 
-static int stop(struct np_pollers *p, uint64_t until_ns)
+static int pollers_stop_until(struct np_pollers *p, uint64_t until_ns)
 {
 	if (atomic_load(&p->phase) == POLLERS_ENDED)
 		return 0;
 	if (atomic_load(&p->servers)) /* their stop is made of turns of these threads */
 		return -EBUSY;
-	shut(p);
-	if (join(p, until_ns)) {
-		cancel_all(p);
-		if (join(p, sys_clock_ns() + CANCEL_GRACE_NS)) {
+	pollers_shut(p);
+	if (pollers_join(p, until_ns)) {
+		pollers_cancel_all(p);
+		if (pollers_join(p, sys_clock_ns() + CANCEL_GRACE_NS)) {
 			pollers_report(p);
-			if (join(p, sys_clock_ns()))
+			if (pollers_join(p, sys_clock_ns()))
 				return -ETIMEDOUT;
 		}
 	}
@@ -339,27 +344,27 @@ void pollers_unserve(struct np_pollers *p)
 	atomic_fetch_sub(&p->servers, 1);
 }
 
-static int stop_locked(struct np_pollers *p, uint64_t until_ns)
+static int pollers_stop_locked(struct np_pollers *p, uint64_t until_ns)
 {
 	int r;
 
 	if (poller_self())
 		return -EDEADLK;
 	pthread_mutex_lock(&p->lock);
-	r = stop(p, until_ns);
+	r = pollers_stop_until(p, until_ns);
 	pthread_mutex_unlock(&p->lock);
 	return r;
 }
 
 int np_pollers_stop(struct np_pollers *p, int timeout_ms)
 {
-	return stop_locked(p,
-			   timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0);
+	return pollers_stop_locked(
+		p, timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0);
 }
 
 int pollers_stop_now(struct np_pollers *p)
 {
-	return stop_locked(p, sys_clock_ns());
+	return pollers_stop_locked(p, sys_clock_ns());
 }
 
 int np_pollers_free(struct np_pollers *p)
@@ -378,7 +383,7 @@ int np_pollers_free(struct np_pollers *p)
 		timers_free(&p->slots[i]);
 	}
 	offload_free(p->offload);
-	destroy(p);
+	pollers_destroy(p);
 	return 0;
 }
 

@@ -12,7 +12,7 @@ struct post {
 	void *arg;
 };
 
-static void arrived(struct mail *m)
+static void post_arrive(struct mail *m)
 {
 	struct post o = *container_of(m, struct post, mail);
 
@@ -31,7 +31,7 @@ int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *arg)
 	o = malloc(sizeof *o);
 	if (!o)
 		return -ENOMEM;
-	*o = (struct post){ .mail.fn = arrived, .fn = fn, .arg = arg };
+	*o = (struct post){ .mail.fn = post_arrive, .fn = fn, .arg = arg };
 	r = pollers_post(p, (unsigned)r, &o->mail);
 	if (r < 0)
 		free(o);

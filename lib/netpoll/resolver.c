@@ -52,7 +52,7 @@ void resolver_free(struct resolver *r)
 		free(r);
 }
 
-static void lookup_drop(struct lookup *l)
+static void resolver_drop(struct lookup *l)
 {
 	if (atomic_fetch_sub(&l->holders, 1) != 1)
 		return;
@@ -60,7 +60,7 @@ static void lookup_drop(struct lookup *l)
 	free(l);
 }
 
-static void lookup_main(void *arg)
+static void resolver_main(void *arg)
 {
 	struct lookup *l = arg;
 	struct resolver *r = l->resolver;
@@ -68,7 +68,7 @@ static void lookup_main(void *arg)
 	l->result = names_lookup(l->network, l->address, &l->found);
 	atomic_fetch_sub(&r->threads, 1); /* before it is heard of: the next caller finds room */
 	event_set(&l->done);
-	lookup_drop(l);
+	resolver_drop(l);
 	resolver_free(r);
 }
 
@@ -79,8 +79,8 @@ static const char *resolver_network(const char *network)
 	return !strcmp(network, "tcp4") ? "tcp4" : !strcmp(network, "tcp6") ? "tcp6" : "tcp";
 }
 
-static int lookup_start(struct resolver *r, const char *network, const char *address,
-			struct lookup **ret)
+static int resolver_start(struct resolver *r, const char *network, const char *address,
+			  struct lookup **ret)
 {
 	size_t n = strlen(address) + 1;
 	struct lookup *l = calloc(1, sizeof *l + n);
@@ -95,7 +95,7 @@ static int lookup_start(struct resolver *r, const char *network, const char *add
 	memcpy(l->address, address, n);
 	atomic_fetch_add(&r->refs, 1);
 	err = atomic_fetch_add(&r->threads, 1) < RESOLVER_THREADS ?
-		      sys_thread_lone("np-name", lookup_main, l) :
+		      sys_thread_lone("np-name", resolver_main, l) :
 		      -EAGAIN;
 	if (err < 0) {
 		atomic_fetch_sub(&r->threads, 1);
@@ -117,7 +117,7 @@ static int resolver_ms_left(uint64_t until_ms)
 	return until_ms > now ? (int)(until_ms - now) : 1;
 }
 
-static int lookup_wait(struct lookup *l, uint64_t until_ms, struct addr **ret)
+static int resolver_wait(struct lookup *l, uint64_t until_ms, struct addr **ret)
 {
 	int r = event_wait(&l->done, resolver_ms_left(until_ms));
 
@@ -135,12 +135,12 @@ static int resolver_by_thread(struct resolver *r, const char *network, const cha
 			      uint64_t until_ms, struct addr **ret)
 {
 	struct lookup *l;
-	int n = lookup_start(r, network, address, &l);
+	int n = resolver_start(r, network, address, &l);
 
 	if (n < 0)
 		return n;
-	n = lookup_wait(l, until_ms, ret);
-	lookup_drop(l);
+	n = resolver_wait(l, until_ms, ret);
+	resolver_drop(l);
 	return n;
 }
 

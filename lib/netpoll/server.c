@@ -51,7 +51,7 @@ static int server_take_name(struct np_server *s, const char *name)
 	return 0;
 }
 
-static int take_opts(struct np_server *s, const struct np_server_opts *o)
+static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 {
 	struct np_server_opts *d = &s->opts;
 	int r = sys_opts_take(d, sizeof *d, o);
@@ -135,7 +135,7 @@ static void server_destroy(struct np_server *s)
 
 static int server_init(struct np_server *s, struct np_pollers *p, const struct np_server_opts *o)
 {
-	int r = take_opts(s, o);
+	int r = server_take_opts(s, o);
 
 	if (r < 0)
 		return r;
@@ -242,7 +242,7 @@ static int server_fill_slots(struct np_server *s)
 	return 0;
 }
 
-static int start(struct np_server *s)
+static int server_start(struct np_server *s)
 {
 	int r;
 
@@ -277,7 +277,7 @@ int np_server_start(struct np_server *s)
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	r = start(s);
+	r = server_start(s);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }

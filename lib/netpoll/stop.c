@@ -21,7 +21,7 @@
 /* How long handlers get to return once their connections were reset under them. */
 #define FORCE_GRACE_MS 1000
 
-static uint64_t deadline_ns(int timeout_ms)
+static uint64_t stop_deadline_ns(int timeout_ms)
 {
 	return timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0;
 }
@@ -44,9 +44,9 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 
 /* Resets what is left. on_empty() still owes s->latch its arrivals: this is counted at a latch of its
  * own. */
-static int force(struct np_server *s, unsigned *ret_forced)
+static int stop_force(struct np_server *s, unsigned *ret_forced)
 {
-	uint64_t until = deadline_ns(FORCE_GRACE_MS);
+	uint64_t until = stop_deadline_ns(FORCE_GRACE_MS);
 	int r;
 
 	if (!s->forcing) {
@@ -67,9 +67,9 @@ static int force(struct np_server *s, unsigned *ret_forced)
  * For a step that needs a turn of each poller and no handler's end: a deadline so short that a
  * poller on a busy machine does not wake in time must not look like a handler that does not return.
  */
-static uint64_t turn_until(uint64_t until_ns)
+static uint64_t stop_turn_until(uint64_t until_ns)
 {
-	uint64_t grace = deadline_ns(FORCE_GRACE_MS);
+	uint64_t grace = stop_deadline_ns(FORCE_GRACE_MS);
 
 	return !until_ns || until_ns > grace ? until_ns : grace;
 }
@@ -83,22 +83,22 @@ static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_force
 		server_stop_being_chosen(s);
 		server_refuse_connects(s);
 	}
-	r = stop_step(s, SERVER_SHUT, server_part_shut, turn_until(until));
+	r = stop_step(s, SERVER_SHUT, server_part_shut, stop_turn_until(until));
 	if (r < 0)
 		return r;
 	server_close_listeners(s);
 	r = stop_step(s, SERVER_RETIRE, server_part_retire, until);
 	if (r < 0)
-		r = force(s, ret_forced);
+		r = stop_force(s, ret_forced);
 	if (r < 0)
 		return r;
-	return stop_step(s, SERVER_LEAVE, server_part_leave, turn_until(until));
+	return stop_step(s, SERVER_LEAVE, server_part_leave, stop_turn_until(until));
 }
 
 /*
  * A poller that does not answer is kept by a handler: of this server or not, it holds up the stop.
  */
-static int server_report_handlers(struct np_server *s)
+static int stop_name_handlers(struct np_server *s)
 {
 	int handlers = 0;
 
@@ -119,7 +119,7 @@ static int server_report_handlers(struct np_server *s)
 		handlers);
 }
 
-static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
+static int stop_locked(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 {
 	int r = 0;
 
@@ -127,9 +127,9 @@ static int stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 		s->phase = SERVER_STOPPED;
 		return 0;
 	}
-	r = stop_running(s, deadline_ns(timeout_ms), ret_forced);
+	r = stop_running(s, stop_deadline_ns(timeout_ms), ret_forced);
 	if (r < 0)
-		return server_report_handlers(s);
+		return stop_name_handlers(s);
 	for (unsigned i = 0; i < s->n_parts; i++)
 		stop_report_settle(&s->parts[i]->report);
 	server_leave_service(s);
@@ -146,7 +146,7 @@ int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 	if (poller_self())
 		return -EDEADLK;
 	pthread_mutex_lock(&s->lock);
-	r = stop(s, timeout_ms, &forced);
+	r = stop_locked(s, timeout_ms, &forced);
 	pthread_mutex_unlock(&s->lock);
 	if (ret_forced)
 		*ret_forced = forced;

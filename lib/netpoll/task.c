@@ -144,18 +144,18 @@ int pollers_pick(struct np_pollers **p, int poller)
 
 /* ------------------------------------------------------------- cancelled by whoever may join it */
 
-static void cancel_here(struct np_task *t)
+static void task_cancel_here(struct np_task *t)
 {
 	t->cancelled = true;
 	if (t->fiber)
 		park_cancel_fiber(t->fiber);
 }
 
-static void cancel_arrive(struct mail *m)
+static void task_cancel_arrive(struct mail *m)
 {
 	struct np_task *t = container_of(m, struct np_task, cancel);
 
-	cancel_here(t);
+	task_cancel_here(t);
 	event_set(&t->cancel_arrived); /* the last use: @t may be freed */
 }
 
@@ -169,13 +169,13 @@ static void task_cancel(struct np_task *t)
 
 	if (t->poller == poller_self()) {
 		if (!t->cancelled)
-			cancel_here(t);
+			task_cancel_here(t);
 		return;
 	}
 	if (atomic_exchange(&t->cancelling, true))
 		return;
 	s = poller_owner(t->poller);
-	t->cancel.fn = cancel_arrive;
+	t->cancel.fn = task_cancel_arrive;
 	if (pollers_post(s->pollers, s->index, &t->cancel) < 0)
 		event_set(&t->cancel_arrived);
 }

@@ -27,14 +27,14 @@ struct np_timer {
 	bool firing;
 };
 
-static void timer_free(struct np_timer *t)
+static void timers_drop(struct np_timer *t)
 {
 	timer_disarm(&t->timer);
 	list_remove(&t->link);
 	free(t);
 }
 
-static void fired(struct timer *timer)
+static void timers_fired(struct timer *timer)
 {
 	struct np_timer *t = container_of(timer, struct np_timer, timer);
 
@@ -43,7 +43,7 @@ static void fired(struct timer *timer)
 	t->fn(t->arg);
 	t->firing = false;
 	if (!t->kept)
-		timer_free(t);
+		timers_drop(t);
 }
 
 int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
@@ -59,7 +59,7 @@ int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
 	if (!t)
 		return -ENOMEM;
 	*t = (struct np_timer){ .slot = here, .fn = fn, .arg = arg, .kept = ret != NULL };
-	timer_init(&t->timer, fired);
+	timer_init(&t->timer, timers_fired);
 	list_append(&here->timers, &t->link);
 	timer_arm(here->poller, &t->timer, poller_after_ms(here->poller, ms));
 	if (ret)
@@ -75,7 +75,7 @@ int np_timer_stop(struct np_timer *t)
 		return -EPERM;
 	t->kept = false;
 	if (!t->firing)
-		timer_free(t);
+		timers_drop(t);
 	return 0;
 }
 

@@ -56,7 +56,7 @@ struct fd_wait {
 
 /* What epoll said, in poll(2)'s words. Whether there are bytes or a mark beside an urgent one a
  * read finds out. */
-static unsigned reported(const struct fd_wait *f, unsigned ready)
+static unsigned wait_reported(const struct fd_wait *f, unsigned ready)
 {
 	unsigned flags = f->watch.flags, e = 0;
 
@@ -69,10 +69,10 @@ static unsigned reported(const struct fd_wait *f, unsigned ready)
 	return e;
 }
 
-static void fd_ready(struct watch *w, unsigned ready)
+static void wait_fd_ready(struct watch *w, unsigned ready)
 {
 	struct fd_wait *f = container_of(w, struct fd_wait, watch);
-	unsigned e = reported(f, ready);
+	unsigned e = wait_reported(f, ready);
 
 	/* not called again for this edge: the fiber has not run yet, or it was not for us */
 	watch_cant(w, ready);
@@ -83,7 +83,7 @@ static void fd_ready(struct watch *w, unsigned ready)
 }
 
 /* epoll has said nothing that this poller has read: the descriptor is asked itself. */
-static bool fd_end(struct park *k, int *why)
+static bool wait_fd_end(struct park *k, int *why)
 {
 	struct fd_wait *f = container_of(k, struct fd_wait, park);
 	struct pollfd now = { .fd = f->watch.fd, .events = (short)f->events };
@@ -94,13 +94,14 @@ static bool fd_end(struct park *k, int *why)
 	return true;
 }
 
-static int fd_open(struct fd_wait *f, int fd)
+static int wait_fd_open(struct fd_wait *f, int fd)
 {
 	unsigned want = WATCH_GONE | (f->events & EVENTS_IN ? WATCH_IN : 0) |
 			(f->events & POLLOUT ? WATCH_OUT : 0);
 	int r;
 
-	r = watch_open(&f->watch, f->park.poller, fd, f->events & POLLOUT ? EPOLLOUT : 0, fd_ready);
+	r = watch_open(&f->watch, f->park.poller, fd, f->events & POLLOUT ? EPOLLOUT : 0,
+		       wait_fd_ready);
 	if (r < 0)
 		return r == -EEXIST ? -NP_ECONCURRENT : r;
 	return watch_want(&f->watch, want);
@@ -114,9 +115,9 @@ int np_wait_fd(int fd, unsigned events, int ms)
 
 	if (ms < 0 || events & ~(unsigned)EVENTS_KNOWN)
 		return -EINVAL;
-	r = park_init(&f.park, fd_end);
+	r = park_init(&f.park, wait_fd_end);
 	if (r == 0)
-		r = fd_open(&f, fd);
+		r = wait_fd_open(&f, fd);
 	if (r < 0)
 		return r;
 	r = park_wait(&f.park, ms ? poller_after_ms(f.park.poller, ms) : 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * call: the table of who waits for which answer, between callers on any thread and one connection
+ * channel: the callers on any thread that wait for answers on one connection, by their numbers
  *
  * A lock is held for the few instructions of looking up a number, never over a system call: callers
- * are on several threads, and the table is what they share. What a reader would get wrong: whoever
- * takes a caller out of the table, under the lock, is the only one who may end its wait. A caller
- * that gave up and finds itself taken waits for what is on its way, which is not long.
+ * are on several threads, and the table is what they share. The thread that takes a caller out of
+ * the table, under the lock, is the only one that may end its wait. A caller that gave up and finds
+ * itself taken waits for what is on its way, which is not long.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -58,15 +58,15 @@ static void channel_unref(struct np_channel *ch)
 
 /* ------------------------------------------------------------------ the table */
 
-static struct caller **chain(struct np_channel *ch, uint64_t id)
+static struct caller **channel_chain(struct np_channel *ch, uint64_t id)
 {
 	return &ch->table[id & (TABLE - 1)];
 }
 
-/* Under the lock. @only, or whoever waits for @id where that is NULL. */
-static struct caller *take(struct np_channel *ch, uint64_t id, const struct caller *only)
+/* Under the lock. @only, or the caller that waits for @id where that is NULL. */
+static struct caller *channel_take(struct np_channel *ch, uint64_t id, const struct caller *only)
 {
-	for (struct caller **at = chain(ch, id); *at; at = &(*at)->next) {
+	for (struct caller **at = channel_chain(ch, id); *at; at = &(*at)->next) {
 		struct caller *k = *at;
 
 		if (k->id == id && (!only || k == only)) {
@@ -77,35 +77,35 @@ static struct caller *take(struct np_channel *ch, uint64_t id, const struct call
 	return NULL;
 }
 
-static int enter(struct np_channel *ch, struct caller *k)
+static int channel_enter(struct np_channel *ch, struct caller *k)
 {
 	struct caller *there;
 	int r;
 
 	pthread_mutex_lock(&ch->lock);
 	r = ch->error;
-	for (there = *chain(ch, k->id); there && r == 0; there = there->next)
+	for (there = *channel_chain(ch, k->id); there && r == 0; there = there->next)
 		r = there->id == k->id ? -EEXIST : 0;
 	if (r == 0) {
-		k->next = *chain(ch, k->id);
-		*chain(ch, k->id) = k;
+		k->next = *channel_chain(ch, k->id);
+		*channel_chain(ch, k->id) = k;
 	}
 	pthread_mutex_unlock(&ch->lock);
 	return r;
 }
 
-/* Whether @k was still waited with; if not, somebody is about to end its wait. */
-static bool withdraw(struct np_channel *ch, struct caller *k)
+/* Whether @k was still in the table; if not, its wait is about to be ended. */
+static bool channel_withdraw(struct np_channel *ch, struct caller *k)
 {
 	bool mine;
 
 	pthread_mutex_lock(&ch->lock);
-	mine = take(ch, k->id, k) != NULL;
+	mine = channel_take(ch, k->id, k) != NULL;
 	pthread_mutex_unlock(&ch->lock);
 	return mine;
 }
 
-static void answer(struct caller *k, struct np_linkbuf *b, int result)
+static void channel_answer(struct caller *k, struct np_linkbuf *b, int result)
 {
 	k->answer = b;
 	k->result = result;
@@ -114,7 +114,7 @@ static void answer(struct caller *k, struct np_linkbuf *b, int result)
 
 /* ------------------------------------------------------------------ the connection */
 
-static int on_answer(struct np_conn *c, void *arg)
+static int channel_on_answer(struct np_conn *c, void *arg)
 {
 	struct np_channel *ch = arg;
 	struct np_linkbuf *b = NULL;
@@ -129,10 +129,10 @@ static int on_answer(struct np_conn *c, void *arg)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&ch->lock);
-	k = take(ch, id, NULL);
+	k = channel_take(ch, id, NULL);
 	pthread_mutex_unlock(&ch->lock);
 	if (k) {
-		answer(k, b, 0);
+		channel_answer(k, b, 0);
 		return 0;
 	}
 	np_linkbuf_free(b);
@@ -140,7 +140,7 @@ static int on_answer(struct np_conn *c, void *arg)
 	return 0;
 }
 
-static void on_close(struct np_conn *c, void *arg)
+static void channel_on_close(struct np_conn *c, void *arg)
 {
 	struct np_channel *ch = arg;
 	struct caller *all = NULL, *k;
@@ -157,7 +157,7 @@ static void on_close(struct np_conn *c, void *arg)
 	pthread_mutex_unlock(&ch->lock);
 	while ((k = all)) {
 		all = k->next; /* before it is woken: then it is gone */
-		answer(k, NULL, ch->error);
+		channel_answer(k, NULL, ch->error);
 	}
 	channel_unref(ch);
 }
@@ -166,8 +166,8 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 		    struct np_channel **ret)
 {
 	static const struct np_handlers handlers = { .sz = sizeof handlers,
-						     .on_request = on_answer,
-						     .on_close = on_close };
+						     .on_request = channel_on_answer,
+						     .on_close = channel_on_close };
 	struct np_dial_opts d = { .sz = sizeof d, .handlers = &handlers };
 	struct np_channel *ch;
 	int r;
@@ -238,16 +238,17 @@ uint64_t np_channel_dropped(struct np_channel *ch)
 	return atomic_load_explicit(&ch->dropped, memory_order_relaxed);
 }
 
-static int call(struct np_channel *ch, struct caller *k, struct np_linkbuf **request, int ms)
+static int channel_call(struct np_channel *ch, struct caller *k, struct np_linkbuf **request,
+			int ms)
 {
-	int r = enter(ch, k);
+	int r = channel_enter(ch, k);
 
 	if (r < 0)
 		return r;
 	r = np_conn_send(ch->conn, request);
 	if (r == 0)
 		r = event_wait(&k->done, ms);
-	if (r == 0 || withdraw(ch, k))
+	if (r == 0 || channel_withdraw(ch, k))
 		return r == 0 ? k->result : r;
 	r = event_wait_firm(&k->done, NULL, NULL);
 	return r < 0 ? r : k->result;
@@ -265,7 +266,7 @@ int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int
 	if (np_poller_self() >= 0 && !fiber_self())
 		r = -NP_ENOTFIBER;
 	else if (ms >= 0 && request && *request)
-		r = call(ch, &k, request, ms);
+		r = channel_call(ch, &k, request, ms);
 	channel_unref(ch);
 	if (request && *request) {
 		np_linkbuf_free(*request);
