@@ -50,8 +50,9 @@ INCLUDES   = -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
 LIB_CPPFLAGS = $(INCLUDES) $(CARES_CPPFLAGS) $(FORTIFY) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing \
             -ftls-model=initial-exec -pthread $(HARDEN) $(FLAVOUR_FLAGS) $(CFLAGS)
+SYMBOL_MAP := lib/netpoll/libnetpoll-bpf.map
 LDFLAGS_SO := -shared -Wl,-soname,libnetpoll-bpf.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
-            -Wl,--version-script=lib/netpoll/libnetpoll-bpf.map -Wl,-z,defs
+            -Wl,--version-script=$(SYMBOL_MAP) -Wl,-z,defs
 # Programs of the public headers alone: the examples and the benches.
 USER_CFLAGS = -D_GNU_SOURCE -Iinclude $(FORTIFY) $(CPPFLAGS) -std=gnu11 $(WARN) -fPIE -pthread $(HARDEN) \
             $(FLAVOUR_FLAGS) $(CFLAGS)
@@ -171,19 +172,22 @@ $(LIB_ALL): $(LIB_OBJS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(LIB_SO): $(LIB_OBJS) lib/netpoll/libnetpoll-bpf.map
+# The headers' NP_API and the map are one list of names, or nothing is linked.
+$(LIB_SO): $(LIB_OBJS) $(SYMBOL_MAP)
 	$(call say,LD,$@)
+	$(Q)scripts/symbol-map --check
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_SO) $(RELRO) $(LDFLAGS) -o $@ $(LIB_OBJS) $(OUR_LIBS)
 
 $(O)/libnetpoll-bpf.so: $(LIB_SO)
 	$(Q)ln -sf $(notdir $<) $(O)/libnetpoll-bpf.so.$(SOVERSION)
 	$(Q)ln -sf libnetpoll-bpf.so.$(SOVERSION) $@
 
-# One relocatable object whose hidden symbols are made local: the archive exports what the .so does.
-$(LIB_A): $(LIB_OBJS)
+# One relocatable object in which all but the map's names is made local: the archive exports what the .so does.
+$(LIB_A): $(LIB_OBJS) $(SYMBOL_MAP)
 	$(call say,AR,$@)
-	$(Q)$(CC) $(LTO) -nostdlib -r -o $(O)/libnetpoll-bpf.o $^
-	$(Q)$(OBJCOPY) --localize-hidden $(O)/libnetpoll-bpf.o
+	$(Q)scripts/symbol-map --names > $(O)/libnetpoll-bpf.names
+	$(Q)$(CC) $(LTO) -nostdlib -r -o $(O)/libnetpoll-bpf.o $(LIB_OBJS)
+	$(Q)$(OBJCOPY) --localize-hidden --keep-global-symbols=$(O)/libnetpoll-bpf.names $(O)/libnetpoll-bpf.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/libnetpoll-bpf.o
 
 # ------------------------------------------------------------------ tools, examples: public headers only
@@ -217,6 +221,10 @@ asan:                                   ## the same tests under AddressSanitizer
 
 tsan:                                   ## the same tests under ThreadSanitizer (clang)
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=tsan run-tests
+
+.PHONY: symbol-map
+symbol-map:                             ## the map of exported names anew, from the public headers
+	$(Q)scripts/symbol-map
 
 lint: lib                               ## layers and exported symbols
 	$(Q)scripts/check-layers
