@@ -191,7 +191,7 @@ static int set_options(struct np_conn *c)
 
 	MAY(np_conn_set_keepalive(c, 10, 10, 3));
 	MAY(np_conn_set_user_timeout(c, 1000));
-	MAY(np_conn_set_nodelay(c, true));
+	MAY(np_conn_set_nagle(c, false));
 	MAY(np_conn_local_addr(c, &ss, &len));
 	MAY(np_conn_remote_addr(c, &ss, &len));
 	MAY(np_conn_set_idle_timeout(c, 60000));

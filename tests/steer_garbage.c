@@ -28,7 +28,7 @@ static struct rescuer *rescuer;
 /* Two workers at one address, whose first hangs; nobody but the test rescues. */
 static void given_service(void)
 {
-	rig_start(&rig, 2, NP_OPTS(np_steer_opts, .hang_ms = HANG_MS, .no_rescue = true));
+	rig_start(&rig, 2, NP_OPTS(np_steer_opts, .hang_ms = HANG_MS, .rescue = NP_OFF));
 	ck_assert_int_eq(rescuer_new(rig.s, &rescuer), 0);
 }
 

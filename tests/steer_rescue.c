@@ -324,7 +324,7 @@ START_TEST(hang_ms_0_and_no_rescue_switch_it_off)
 	if (_i)
 		o.hang_ms = -1;
 	else
-		o.no_rescue = true;
+		o.rescue = NP_OFF;
 	rig_start(&r, 2, &o);
 	queue_at(&r, 0, 20);
 	given_hung(&r, 0);
@@ -528,7 +528,7 @@ START_TEST(an_owner_back_at_the_instant_of_the_shutdown_loses_nothing)
 	struct rig r;
 
 	OWN_STEERING();
-	o.no_rescue = true; /* only ours */
+	o.rescue = NP_OFF; /* only ours */
 	rig_start(&r, 2, &o);
 	/* The listeners are noted all the same, for np_steer_relisten(). */
 	x.r = &r;
@@ -558,7 +558,7 @@ static void serve_child(int sock, void *arg)
 	struct pollfd p[2];
 	char c;
 
-	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .no_rescue = true));
+	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF));
 	rig_worker(&r, "127.0.0.1:7414");
 	child_say(sock, 'r');
 	p[0] = (struct pollfd){ .fd = r.fd[0], .events = POLLIN };

@@ -112,7 +112,7 @@ START_TEST(the_replay_agrees_with_every_decision)
 
 	OWN_STEERING();
 	rig_start(&r, WORKERS,
-		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true,
+		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .rescue = NP_OFF,
 			  .max_level = level));
 	for (unsigned i = 0; i < WORKERS; i += 3)
 		np_steer_set_cpu(r.w[i], (int)i / 3);

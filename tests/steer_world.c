@@ -150,7 +150,7 @@ START_TEST(the_counters_agree_with_the_world)
 	if (on < 0)
 		SKIP("may not count the runs of programs: %s", strerror(-on));
 	rig_start(&w.r, WORKERS,
-		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .no_rescue = true,
+		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .rescue = NP_OFF,
 			  .max_level = level));
 	ck_assert_int_eq(np_steer_set_cpu(w.r.w[2], 0), 0);
 	ck_assert_int_eq(np_steer_set_param(w.r.s, "set", "0-4"), 0);

@@ -15,6 +15,7 @@
 #include <netpoll/client.h>
 #include <netpoll/opts.h>
 #include <netpoll/pollers.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -35,6 +36,7 @@ struct np_channel_opts {
 	int (*frame)(struct np_conn *c, uint64_t *ret_id, size_t *ret_len, void *arg);
 	void *arg;
 	int dial_ms; /* np_dial_opts.timeout_ms */
+	bool nagle;  /* likewise */
 	/*
 	 * As those of np_dial_opts. A channel that waits for answers of a host that has vanished
 	 * ends by these alone: a call has its own limit, but the next one would wait for as long.

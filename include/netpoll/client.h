@@ -16,6 +16,7 @@
 #include <netpoll/opts.h>
 #include <netpoll/pollers.h>
 #include <netpoll/status.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -33,7 +34,7 @@ struct np_dial_opts {
 	const struct np_handlers *handlers;
 	void *arg;               /* of the handlers */
 	struct np_limits limits; /* of the connection */
-	int no_delay_off; /* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
+	bool nagle; /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
 	/*
 	 * TCP: how a host that has vanished is noticed. After keepalive_idle_s of silence it is
 	 * asked every keepalive_intvl_s, and after keepalive_cnt questions without an answer the

@@ -328,7 +328,7 @@ NP_API int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s);
 /* Seconds; idle_s 0 turns it off. tcp(7). -NP_EUNSUPPORTED for unix sockets. */
 NP_API int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt);
 NP_API int np_conn_set_user_timeout(struct np_conn *c, int ms);
-NP_API int np_conn_set_nodelay(struct np_conn *c, bool on);
+NP_API int np_conn_set_nagle(struct np_conn *c, bool on);
 /*
  * np_conn_set_limits() - all four; 0: what the server's, or the dial's, options say
  *

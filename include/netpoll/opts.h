@@ -7,6 +7,9 @@
  *
  *	r = np_steer_open("web", NP_OPTS(np_steer_opts, .policy = "rr"), &s);
  *
+ * A switch that is off by default is a bool. One that the library turns on by itself, or where it
+ * chooses, is an enum np_switch, so that 0 is the default there too: false would be no NP_OFF.
+ *
  * C++ has no such initializers: there, np_steer_opts_init(&o) and assignments do the same. A struct
  * that a call fills in is prepared likewise.
  */
@@ -15,6 +18,8 @@
 
 #include <stddef.h>
 #include <string.h>
+
+enum np_switch { NP_DEFAULT = 0, NP_ON = 1, NP_OFF = 2 };
 
 /* A pointer to an options struct that lives as long as the enclosing block. */
 #define NP_OPTS(name, ...) (&(struct name){ .sz = sizeof(struct name), __VA_ARGS__ })

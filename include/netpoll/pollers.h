@@ -19,6 +19,7 @@
 
 #include <netpoll/opts.h>
 #include <netpoll/status.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,7 +44,8 @@ struct np_pollers_opts {
 	 * choose the same CPUs.
 	 */
 	int n_cpus;
-	int no_pin;          /* nonzero: leave the threads to the scheduler */
+	/* NP_ON: also with fewer pollers than CPUs; NP_OFF: leave the threads to the scheduler */
+	enum np_switch pin;
 	size_t stack_size;   /* of a handler's fiber; 64 KiB */
 	unsigned max_fibers; /* for each poller; 65536 */
 	/*
@@ -64,11 +66,11 @@ struct np_pollers_opts {
 	 * 100; -1: none is */
 	int hog_ms;
 	/*
-	 * Nonzero: a handler that overruns its stack is named on stderr, with its connection's
+	 * A handler that overruns its stack is named on stderr, with its connection's
 	 * descriptor and the size to raise, before the process dies of it. Installs a handler of
 	 * SIGSEGV and SIGBUS, for good, which hands on to the one it found.
 	 */
-	int report_overflow;
+	bool report_overflow;
 	/* jobs of np_offload() that wait for a worker, for the set; 4096; -1: no limit */
 	int offload_queue_max;
 };

@@ -21,6 +21,7 @@
 #include <netpoll/client.h>
 #include <netpoll/opts.h>
 #include <netpoll/pollers.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -39,7 +40,7 @@ struct np_pool_opts {
 	int wait_ms;
 	int dial_ms;       /* np_dial_opts.timeout_ms */
 	const char *local; /* likewise; copied */
-	int no_delay_off;  /* likewise */
+	bool nagle;        /* likewise */
 	int keepalive_idle_s, keepalive_intvl_s, keepalive_cnt, user_timeout_ms; /* likewise */
 };
 NP_OPTS_INIT(np_pool_opts)

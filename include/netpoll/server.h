@@ -17,6 +17,7 @@
 #include <netpoll/pollers.h>
 #include <netpoll/status.h>
 #include <netpoll/steer.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -42,12 +43,12 @@ struct np_server_opts {
 	/* 1000: how long a peer may do nothing behind our close; -1: for ever; NP_NOW */
 	int linger_ms;
 	struct np_limits limits; /* of each connection */
-	int half_open;           /* nonzero: the peer's FIN alone does not close */
+	bool half_open;          /* the peer's FIN alone does not close */
 	/* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
 	int hang_ms;
-	int no_rescue; /* nonzero: what a hanging poller has queued stays with it */
-	/* nonzero: leave Nagle's algorithm on (TCP_NODELAY is set by default) */
-	int no_delay_off;
+	/* NP_ON by default: what a hanging poller has queued is handed to others (steer.h) */
+	enum np_switch rescue;
+	bool nagle; /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
 	/*
 	 * 0: no bound. What buffers, waiting handlers and connections may take together, divided
 	 * among the pollers: at least a megabyte for each. Near it, connections that hold something

@@ -77,8 +77,9 @@ struct np_steer_opts {
 	bool force;   /* np_steer_unload(), np_steer_load(): even while workers are there */
 	/* NP_STEER_L2 .. L4: no program of a higher level is loaded; 0: the highest there is */
 	int max_level;
-	bool no_rescue; /* leave what a hanging worker has queued where it is */
-	char *error;    /* what went wrong and what to do, in one sentence; may be NULL */
+	/* NP_ON by default: what a hanging worker has queued is handed to its siblings */
+	enum np_switch rescue;
+	char *error; /* what went wrong and what to do, in one sentence; may be NULL */
 	size_t error_cap;
 	/* Rescues, and what they could not do; enum np_log_level. Thread: any. The library prints
 	 * nothing itself. */
@@ -281,7 +282,7 @@ NP_API int np_steer_add(struct np_steer_worker *w, int fd);
  * np_steer_relisten() - listen again, on a listener that was shut because this worker hung
  *
  * While a worker hangs, a thread of this library, or another process of the service, shuts its
- * listeners: the kernel hands what they have queued to the siblings (level 3; see no_rescue). The
+ * listeners: the kernel hands what they have queued to the siblings (level 3; np_steer_opts.rescue). The
  * worker sees that once it is back: EPOLLHUP, and accept4() says EINVAL. It calls this, with the
  * same descriptor, whose registration in an epoll lives on. Address, port and backlog are as they
  * were: a listener that was bound to port 0 gets its port once more, and never another one. Can be

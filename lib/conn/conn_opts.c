@@ -252,11 +252,11 @@ int np_conn_set_user_timeout(struct np_conn *c, int ms)
 	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
 }
 
-int np_conn_set_nodelay(struct np_conn *c, bool on)
+int np_conn_set_nagle(struct np_conn *c, bool on)
 {
 	int r = tcp_only(c);
 
-	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_NODELAY, on);
+	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_NODELAY, !on);
 }
 
 /* ------------------------------------------------------------------ flow */

@@ -89,7 +89,7 @@ static int open_socket(const struct race *e, const struct addr *to, int *ret_fd)
 {
 	int r = sys_socket(to->ss.ss_family, SOCK_STREAM, ret_fd);
 
-	if (r == 0 && e->o->no_delay && to->ss.ss_family != AF_UNIX)
+	if (r == 0 && !e->o->nagle && to->ss.ss_family != AF_UNIX)
 		r = sys_setsockopt_int(*ret_fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (r == 0 && e->o->local)
 		r = bind_local(*ret_fd, e->o->local);

@@ -25,7 +25,7 @@
 struct dialer_opts {
 	const struct addr *local; /* NULL: the kernel's choice */
 	uint64_t until_ms;        /* of poller_after_ms(); 0 = none */
-	bool no_delay;
+	bool nagle;
 };
 
 /*

@@ -74,7 +74,7 @@ static int open_steering(struct np_server *s)
 		.mode = (enum np_steer_mode)s->opts.steer,
 		.policy = s->policy,
 		.hang_ms = s->opts.hang_ms,
-		.no_rescue = s->opts.no_rescue,
+		.rescue = s->opts.rescue,
 		.log = s->pollers->log,
 		.log_arg = s->pollers->log_arg,
 		.error = s->error,
@@ -149,7 +149,7 @@ static int listen_tcp(struct np_server *s, struct address *a, const char *networ
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
 		/* Inherited by what is accepted from it (a test proves that the kernel does). */
-		if (!s->opts.no_delay_off) {
+		if (!s->opts.nagle) {
 			r = sys_setsockopt_int(a->fds[i], IPPROTO_TCP, TCP_NODELAY, 1);
 			if (r < 0)
 				return server_say(s, r, "TCP_NODELAY: %s", np_strerror(r));

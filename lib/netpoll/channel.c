@@ -182,6 +182,7 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 	if (r == 0 && !ch->opts.frame)
 		r = -EINVAL;
 	d.timeout_ms = ch->opts.dial_ms;
+	d.nagle = ch->opts.nagle;
 	d.keepalive_idle_s = ch->opts.keepalive_idle_s;
 	d.keepalive_intvl_s = ch->opts.keepalive_intvl_s;
 	d.keepalive_cnt = ch->opts.keepalive_cnt;

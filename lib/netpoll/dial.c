@@ -97,7 +97,7 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 	struct dialer_opts d = {
 		.local = o->local ? &local : NULL,
 		.until_ms = o->timeout_ms ? poller_after_ms(s->poller, o->timeout_ms) : 0,
-		.no_delay = !o->no_delay_off,
+		.nagle = o->nagle,
 	};
 	int fd = -1, r = 0, n;
 

@@ -40,12 +40,12 @@ static int pollers_pin_all(const struct np_pollers_opts *o, int *cpus)
 	int n = sys_cpu_list(cpus, CPUS_MAX), may = sys_cpu_count();
 	char line[160];
 
-	if (n <= 0 || (may >= n && (!o->count || o->count >= n)))
+	if (n <= 0 || o->pin == NP_ON || (may >= n && (!o->count || o->count >= n)))
 		return n > 0 ? n : 0;
 	if (o->log) {
 		snprintf(
 			line, sizeof line,
-			"pollers are not pinned: %d for the time of %d of %d CPUs; opts.cpus pins them",
+			"pollers are not pinned: %d for the time of %d of %d CPUs; opts.cpus or .pin pins them",
 			o->count ? o->count : may, may, n);
 		o->log(o->log_arg, NP_LOG_INFO, line);
 	}
@@ -55,7 +55,7 @@ static int pollers_pin_all(const struct np_pollers_opts *o, int *cpus)
 /* Which CPUs to pin to. Return: how many, 0 = do not pin. */
 static int pollers_pin_list(const struct np_pollers_opts *o, int *cpus)
 {
-	if (o->no_pin)
+	if (o->pin == NP_OFF)
 		return 0;
 	if (!o->n_cpus)
 		return pollers_pin_all(o, cpus);
@@ -161,8 +161,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if (o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 || o.n_cpus > CPUS_MAX ||
-	    (o.n_cpus && !o.cpus))
+	if ((unsigned)o.pin > NP_OFF || o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 ||
+	    o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
 		return -EINVAL;
 	n_cpus = pollers_pin_list(&o, cpus);
 	r = pollers_allocate(&o,

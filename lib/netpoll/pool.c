@@ -334,7 +334,7 @@ static int pool_part_dial(struct pool_part *part, struct np_conn **ret)
 		.sz = sizeof o,
 		.timeout_ms = po->dial_ms,
 		.local = pool->local,
-		.no_delay_off = po->no_delay_off,
+		.nagle = po->nagle,
 		.keepalive_idle_s = po->keepalive_idle_s,
 		.keepalive_intvl_s = po->keepalive_intvl_s,
 		.keepalive_cnt = po->keepalive_cnt,

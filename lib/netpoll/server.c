@@ -63,7 +63,7 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->min_rate = d->min_rate ? d->min_rate : CONN_DEFAULT_MIN_RATE;
 	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 ||
 	    d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 || d->linger_ms < NP_NOW ||
-	    d->min_rate < -1 || d->request_timeout_ms < -1 ||
+	    d->min_rate < -1 || (unsigned)d->rescue > NP_OFF || d->request_timeout_ms < -1 ||
 	    conn_limits_init(&d->limits, NULL) < 0)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
@@ -235,7 +235,7 @@ static int server_fill_slots(struct np_server *s)
 			slot->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
 			slot->steered = a->steered;
 			slot->own = a->own;
-			slot->delays = a->delays && !s->opts.no_delay_off;
+			slot->delays = a->delays && !s->opts.nagle;
 			slot->fd = a->fds[a->shared ? 0 : i];
 		}
 	}

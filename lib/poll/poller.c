@@ -486,8 +486,8 @@ static const char *pin_advice(int err)
 	if (err == -EINVAL)
 		return "name a CPU of the process's mask and cpuset (taskset -pc PID)";
 	if (err == -EPERM)
-		return "sched_setaffinity(2) is forbidden (seccomp?): allow it, or set no_pin";
-	return "set no_pin if that is wanted";
+		return "sched_setaffinity(2) is forbidden (seccomp?): allow it, or set pin to NP_OFF";
+	return "set pin to NP_OFF if that is wanted";
 }
 
 static void thread_main(void *arg)

@@ -169,6 +169,8 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 		return steer_fail(s, -EINVAL,
 				  "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  o->policy);
+	if ((unsigned)o->rescue > NP_OFF)
+		return steer_fail(s, -EINVAL, "rescue is NP_ON, NP_OFF or 0");
 	if (o->max_level && (o->max_level < NP_STEER_L2 || o->max_level > NP_STEER_L4))
 		return steer_fail(
 			s, -EINVAL,
@@ -271,7 +273,7 @@ int np_steer_open(const char *service, const struct np_steer_opts *opts, struct 
 	if (!s)
 		return -ENOMEM;
 	steer_init(s);
-	s->no_rescue = o.no_rescue;
+	s->rescue = o.rescue != NP_OFF;
 	s->named = service;
 	s->log = o.log;
 	s->log_arg = o.log_arg;

@@ -49,7 +49,7 @@ struct np_steer {
 	pthread_mutex_t lock; /* with the lock on dir, and for the same: steer_lock() */
 	struct listeners listeners;
 	struct watchdog *watchdog; /* NULL: none is needed, or wanted */
-	bool no_rescue;
+	bool rescue;
 	bool named; /* the service was asked for by its name */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;

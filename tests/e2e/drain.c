@@ -60,7 +60,7 @@ static struct np_handlers h = { .sz = sizeof h, .on_request = echo };
 
 static void setup(void)
 {
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .log = keep_log));
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .log = keep_log));
 }
 
 static void end(struct np_server **s)

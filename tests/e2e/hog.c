@@ -21,7 +21,7 @@ static void given_limit(int ms)
 {
 	limit_ms = ms;
 	given_pollers(
-		NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .hog_ms = ms, .log = keep_log));
+		NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .hog_ms = ms, .log = keep_log));
 }
 
 static void setup(void)

@@ -81,7 +81,7 @@ END_TEST
 START_TEST(with_no_delay_off_it_delays)
 {
 	given_pollers(NULL);
-	ck_assert_int_eq(served(given_listener(), NP_OPTS(np_server_opts, .no_delay_off = 1)), 2);
+	ck_assert_int_eq(served(given_listener(), NP_OPTS(np_server_opts, .nagle = true)), 2);
 	end_pollers();
 }
 END_TEST

@@ -42,7 +42,7 @@ static void on_close(struct np_conn *c, void *arg)
 	saw.closes++;
 }
 
-static int given_work(bool cancel, int half_open)
+static int given_work(bool cancel, bool half_open)
 {
 	static const struct np_handlers h = { .sz = sizeof h,
 					      .on_request = work,
@@ -80,7 +80,7 @@ END_TEST
 
 START_TEST(a_fin_cancels_it_as_well)
 {
-	int fd = given_work(true, 0);
+	int fd = given_work(true, false);
 
 	peer_close(&fd);
 	AWAIT(saw.result == -ECANCELED);
@@ -90,7 +90,7 @@ END_TEST
 
 START_TEST(but_not_where_half_open_says_that_the_answer_is_still_wanted)
 {
-	int fd = given_work(true, 1);
+	int fd = given_work(true, true);
 	char got[4];
 
 	shutdown(fd, SHUT_WR);
@@ -109,7 +109,7 @@ END_TEST
 
 START_TEST(nor_where_nobody_asked_for_it)
 {
-	int fd = given_work(false, 0);
+	int fd = given_work(false, false);
 
 	peer_reset(&fd);
 	for (uint64_t until = now_ms() + 100; now_ms() < until;)

@@ -78,7 +78,7 @@ static void serve_besieged(int sock, void *arg)
 	socklen_t len;
 	int r;
 
-	r = np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .no_pin = 1), &pollers);
+	r = np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .pin = NP_OFF), &pollers);
 	if (r == 0)
 		r = np_server_new(
 			pollers, &h, NULL,

@@ -33,7 +33,7 @@ static void given_worker(struct server *s, const char *name)
 	int r;
 
 	r = np_steer_open("web",
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .no_rescue = true,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF,
 				  .error = why, .error_cap = sizeof why),
 			  &s->steer);
 	ck_assert_msg(r == 0, "%s", why);

@@ -35,7 +35,7 @@ static int overrun(struct np_conn *c, void *arg)
 static const struct np_handlers overrunning = { .sz = sizeof overrunning, .on_request = overrun };
 
 /* A server with one connection, whose handler is @overrunning; stderr goes to @err. */
-static void serve_and_die(int err, int report)
+static void serve_and_die(int err, bool report)
 {
 	struct rlimit no_core = { 0, 0 };
 	struct sockaddr_storage ss;
@@ -59,7 +59,7 @@ static void serve_and_die(int err, int report)
 }
 
 /* What the child said before it died, and of which signal. */
-static int said_by_child(int report, char *said, size_t cap)
+static int said_by_child(bool report, char *said, size_t cap)
 {
 	int fds[2], status;
 	size_t n = 0;
@@ -90,7 +90,7 @@ START_TEST(a_handler_that_overruns_its_stack_is_named_with_its_connection_and_wh
 	if (under_asan() || under_tsan() || under_valgrind())
 		SKIP("the sanitizer has its own report of this");
 
-	ck_assert_int_eq(said_by_child(1, said, sizeof said), SIGSEGV);
+	ck_assert_int_eq(said_by_child(true, said, sizeof said), SIGSEGV);
 
 	snprintf(handler, sizeof handler,
 		 "poller 0: handler 0x%lx, of the connection on descriptor ",
@@ -109,7 +109,7 @@ START_TEST(who_did_not_ask_for_the_report_gets_no_handler)
 	if (under_asan() || under_tsan() || under_valgrind())
 		SKIP("the sanitizer has its own report of this");
 
-	ck_assert_int_eq(said_by_child(0, said, sizeof said), SIGSEGV);
+	ck_assert_int_eq(said_by_child(false, said, sizeof said), SIGSEGV);
 
 	ck_assert_str_eq(said, "");
 }

@@ -69,7 +69,7 @@ static const struct np_handlers h = {
 
 static void given_listening(const char *address)
 {
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1));
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF));
 	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
 				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
 			 0);

@@ -31,7 +31,7 @@ static void given_server(int i, const char *name)
 static void given_service(void)
 {
 	ck_assert_int_eq(np_steer_load("web", NULL), 0);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .no_pin = 1));
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .pin = NP_OFF));
 }
 
 static void end_service(void)

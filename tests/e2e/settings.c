@@ -65,8 +65,8 @@ static int toggle_options(struct np_conn *c, void *arg)
 	np_conn_skip(c, np_conn_len(c));
 	/* on from the start: inherited from the listener */
 	bad += option(c, IPPROTO_TCP, TCP_NODELAY) == 0;
-	bad += np_conn_set_nodelay(c, false) != 0 || option(c, IPPROTO_TCP, TCP_NODELAY) != 0;
-	bad += np_conn_set_nodelay(c, true) != 0 || option(c, IPPROTO_TCP, TCP_NODELAY) == 0;
+	bad += np_conn_set_nagle(c, true) != 0 || option(c, IPPROTO_TCP, TCP_NODELAY) != 0;
+	bad += np_conn_set_nagle(c, false) != 0 || option(c, IPPROTO_TCP, TCP_NODELAY) == 0;
 	bad += option(c, SOL_SOCKET, SO_KEEPALIVE) != 0;
 	bad += np_conn_set_keepalive(c, 33, 11, 4) != 0;
 	bad += option(c, SOL_SOCKET, SO_KEEPALIVE) != 1;
@@ -81,7 +81,7 @@ static int toggle_options(struct np_conn *c, void *arg)
 	return 0;
 }
 
-START_TEST(nodelay_keepalive_and_user_timeout_reach_the_socket_and_can_be_cleared)
+START_TEST(nagle_keepalive_and_user_timeout_reach_the_socket_and_can_be_cleared)
 {
 	int fd;
 
@@ -98,7 +98,7 @@ END_TEST
 static int try_tcp_options(struct np_conn *c, void *arg)
 {
 	np_conn_skip(c, np_conn_len(c));
-	saw.result = (np_conn_set_nodelay(c, true) != -NP_EUNSUPPORTED) +
+	saw.result = (np_conn_set_nagle(c, false) != -NP_EUNSUPPORTED) +
 		     (np_conn_set_keepalive(c, 1, 1, 1) != -NP_EUNSUPPORTED) +
 		     (np_conn_set_user_timeout(c, 1) != -NP_EUNSUPPORTED);
 	return np_conn_write(c, "y", 1) < 0 ? -1 : np_conn_flush(c);
@@ -353,7 +353,7 @@ int main(void)
 	Suite *s = suite_create("settings");
 	TCase *t = tcase_create("settings");
 
-	tcase_add_test(t, nodelay_keepalive_and_user_timeout_reach_the_socket_and_can_be_cleared);
+	tcase_add_test(t, nagle_keepalive_and_user_timeout_reach_the_socket_and_can_be_cleared);
 	tcase_add_test(t, an_inherited_unix_listener_serves_and_has_no_tcp_options);
 	tcase_add_test(t, an_inherited_tcp_listener_serves_and_is_closed_with_the_server);
 	tcase_add_test(t, what_does_not_listen_is_no_listener);

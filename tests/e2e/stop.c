@@ -37,7 +37,7 @@ static void setup(void)
 	ck_assert_int_eq(pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK), 0);
 	ck_assert_int_eq(np_event_new(&inside), 0);
 	ck_assert_int_eq(np_event_new(&never), 0);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1, .log = keep_log));
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .log = keep_log));
 }
 
 static void teardown(void)

@@ -533,7 +533,7 @@ static int spins(void *arg)
 static void given_a_log(void)
 {
 	end_pollers();
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .no_pin = 1, .log = keep_log));
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .pin = NP_OFF, .log = keep_log));
 	ck_assert_int_eq(np_event_new(&gate), 0);
 }
 

@@ -28,7 +28,7 @@ static void setup(void)
 	snprintf(path, sizeof path, "%s/s", dir);
 	snprintf(other, sizeof other, "%s/other", dir);
 	snprintf(lock_path, sizeof lock_path, "%s.lock", path);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .no_pin = 1));
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF));
 }
 
 static void end(struct np_server **s)

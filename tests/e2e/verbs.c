@@ -84,7 +84,7 @@ VERB(v_idle, np_conn_set_idle_timeout(c, 60000))
 VERB(v_linger, np_conn_set_linger(c, AWAIT_MS))
 VERB(v_keepalive, np_conn_set_keepalive(c, 0, 0, 0))
 VERB(v_user_timeout, np_conn_set_user_timeout(c, 0))
-VERB(v_nodelay, np_conn_set_nodelay(c, true))
+VERB(v_nagle, np_conn_set_nagle(c, false))
 VERB(v_marks, np_conn_set_limits(c, &(struct np_limits){ .in_high = 1000 }))
 VERB(v_on_request, np_conn_set_on_request(c, saw.handler, NULL))
 VERB(v_callback, np_conn_add_close_callback(c, nothing, NULL))
@@ -224,7 +224,7 @@ static const struct {
 	{ "linger", v_linger, { 0, 0, 0, 0, CLOSED } },
 	{ "keepalive", v_keepalive, { 0, 0, 0, CLOSED, CLOSED } },
 	{ "user timeout", v_user_timeout, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "nodelay", v_nodelay, { 0, 0, 0, CLOSED, CLOSED } },
+	{ "nagle", v_nagle, { 0, 0, 0, CLOSED, CLOSED } },
 	{ "limits", v_marks, { 0, 0, 0, CLOSED, CLOSED } },
 	{ "on_request", v_on_request, { 0, 0, 0, 0, CLOSED } },
 	{ "cancel on leave", v_cancel, { 0, 0, 0, 0, CLOSED } },

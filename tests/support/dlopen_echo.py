@@ -17,7 +17,7 @@ class Handlers(C.Structure):
 
 class Pollers(C.Structure):
     _fields_ = [("sz", C.c_size_t), ("count", C.c_int), ("cpus", C.c_void_p), ("n_cpus", C.c_int),
-                ("no_pin", C.c_int), ("stack_size", C.c_size_t)]
+                ("pin", C.c_int), ("stack_size", C.c_size_t)]
 
 
 for name in ("np_conn_len",):
@@ -46,7 +46,8 @@ def on_request(c, arg):
 
 
 # The interpreter wants more stack than the 64 KiB of a handler in C.
-opts = Pollers(C.sizeof(Pollers), 1, None, 0, 1, 1 << 20)
+NP_OFF = 2
+opts = Pollers(C.sizeof(Pollers), 1, None, 0, NP_OFF, 1 << 20)
 handlers = Handlers(C.sizeof(Handlers), on_request=C.cast(on_request, C.c_void_p))
 pollers, server = C.c_void_p(), C.c_void_p()
 must("pollers", lib.np_pollers_start(C.byref(opts), C.byref(pollers)))

@@ -9,7 +9,7 @@ static int fds_before;
 
 void given_pollers(const struct np_pollers_opts *o)
 {
-	static const struct np_pollers_opts two = { .sz = sizeof two, .count = 2, .no_pin = 1 };
+	static const struct np_pollers_opts two = { .sz = sizeof two, .count = 2, .pin = NP_OFF };
 
 	fds_before = open_fds();
 	ck_assert_int_eq(np_pollers_start(o ? o : &two, &pollers), 0);

@@ -68,7 +68,8 @@ void rig_open(struct rig *r, const char *service, const struct np_steer_opts *o)
 	memset(r, 0, sizeof *r);
 	if (o)
 		opts = *o;
-	opts.no_rescue |= rig_no_rescue;
+	if (rig_no_rescue)
+		opts.rescue = NP_OFF;
 	opts.error = why;
 	opts.error_cap = sizeof why;
 	e = np_steer_open(service, &opts, &r->s);

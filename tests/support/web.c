@@ -61,7 +61,7 @@ static void serve(int sock, unsigned flags)
 	struct np_server_opts o = { .sz = sizeof o,
 				    .service = "web",
 				    .steer = NP_STEER_REQUIRED,
-				    .no_rescue = flags & WEB_NO_RESCUE };
+				    .rescue = flags & WEB_NO_RESCUE ? NP_OFF : NP_ON };
 	struct np_pollers *pollers;
 	struct np_server *s;
 

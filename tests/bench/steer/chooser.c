@@ -93,8 +93,9 @@ static bool steered(const char *mode, int hang_ms)
 		*dash = '\0';
 	r = np_steer_open(NULL,
 			  NP_OPTS(np_steer_opts, .mode = NP_STEER_REQUIRED, .policy = policy,
-				  .no_rescue = dash || hermes, .hang_ms = hermes ? -1 : hang_ms,
-				  .error = why, .error_cap = sizeof why),
+				  .rescue = dash || hermes ? NP_OFF : NP_ON,
+				  .hang_ms = hermes ? -1 : hang_ms, .error = why,
+				  .error_cap = sizeof why),
 			  &steer);
 	if (r < 0) {
 		fprintf(stderr, "steer: %s\n", why);
