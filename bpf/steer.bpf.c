@@ -20,28 +20,23 @@
  * never dropped.
  */
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <stdbool.h>
+#include <stddef.h>
 
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "steer_abi.h"
-
-#ifndef STEER_LEVEL
-#define STEER_LEVEL 3
-#endif
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-#include "steer_maps.h"
 #include "steer_bell.h"
 #include "steer_choose.h"
-#include "steer_trace.h"
-#include "steer_queue.h"
-#include "steer_run.h"
 #include "steer_input.h"
-#include "steer_once.h"
+#include "steer_level.h"
+#include "steer_maps.h"
+#include "steer_policy.h"
+#include "steer_run.h"
+#include "steer_search.h"
+#include "steer_trace.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 enum packet {
 	PACKET_SYN,
@@ -83,7 +78,7 @@ static __always_inline struct np_slot_stats *slot_stats(const struct run *r)
 /* For people to look at, who cannot see the half-open ones otherwise. */
 static __always_inline void show_queue(struct run *r, struct np_slot_stats *s)
 {
-	if (!sees_queues(r))
+	if (!run_sees_queues(r))
 		return;
 	s->accept_queue = NP_QUEUE_ACCEPT(r->s->queue);
 	s->syn_queue = NP_QUEUE_SYN(r->s->queue);
@@ -101,13 +96,18 @@ static __always_inline bool sheds(struct run *r)
 	       !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
 }
 
+static __always_inline bool refuses(const struct np_config *c)
+{
+	return c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
+}
+
 /*
  * Whether nobody is there to take a SYN. Half-open connections are no reason to say so: a flood of
  * them would have every client refused, whom SYN cookies serve.
  */
 static __always_inline bool is_exhausted(const struct run *r)
 {
-	return !sees_queues(r) || r->s->fit != FIT_CROWDED;
+	return !run_sees_queues(r) || r->s->fit != FIT_CROWDED;
 }
 
 /* The one place where a SYN gets its verdict. */
@@ -119,7 +119,7 @@ static __always_inline int verdict_syn(struct run *r)
 	if (r->s->fit == FIT_READY) {
 		trace_end(r, NP_VERDICT_STEERED);
 		COUNT(r->stats->steered);
-		if (sees_queues(r) && r->s->spent_ns)
+		if (run_sees_queues(r) && r->s->spent_ns)
 			r->s->spent_ns = 0;
 		if (s) {
 			COUNT(s->steered);
@@ -132,7 +132,7 @@ static __always_inline int verdict_syn(struct run *r)
 		COUNT(r->stats->rejected_rst);
 		return SK_DROP;
 	}
-	if (sees_queues(r) && is_exhausted(r) && sheds(r)) {
+	if (run_sees_queues(r) && is_exhausted(r) && sheds(r)) {
 		trace_end(r, NP_VERDICT_SHED);
 		COUNT(r->stats->shed_full);
 		return SK_PASS;
@@ -194,7 +194,7 @@ static __always_inline int steer_packet(struct run *r)
 	if (p == PACKET_ACK && r->s->policy == NP_POLICY_RR)
 		r->s->policy = NP_POLICY_HASH;
 	steer_choose(RUN_ARGS(r));
-	if (!is_old(r))
+	if (!run_is_old(r))
 		ring_bell();
 	if (p == PACKET_SYN)
 		return verdict_syn(r);
@@ -234,7 +234,7 @@ static __always_inline int steer_migrating(struct run *r, struct bpf_sock *sk)
 	__u64 from = bpf_get_socket_cookie(r->md->sk);
 
 	r->s->spent_ns = 0; /* no client sends this one again */
-	r->s->policy = rule_of(r, sees_queues(r) ? NP_POLICY_P2C_EXACT : NP_POLICY_HASH);
+	r->s->policy = rule_of(r, run_sees_queues(r) ? NP_POLICY_P2C_EXACT : NP_POLICY_HASH);
 	steer_choose(RUN_ARGS(r));
 	trace_end(r, NP_VERDICT_MIGRATED);
 	return verdict_migrated(r, from, child);

@@ -10,6 +10,13 @@
 #ifndef STEER_BELL_H
 #define STEER_BELL_H
 
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "steer_abi.h"
+#include "steer_maps.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 65536); /* a multiple of every page size */

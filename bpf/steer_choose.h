@@ -11,9 +11,9 @@
  *      draws have to do. A SYN flood fills every listener, and would pay a look at each worker with
  *      each packet.
  *
- * The kernel's program and its twin in userspace are compiled from this file. They differ in where
- * the inputs come from: the program reads maps, clocks and sockets, the twin what the program has
- * noted (np_trace).
+ * The kernel's program and its replay in userspace are compiled from this file. They differ in
+ * where the inputs come from (steer_source.h): the program reads maps, clocks and sockets, the
+ * replay what the program has noted (np_trace).
  *
  * A reader would get wrong: a trial cannot be undone, the last successful select is what SK_PASS
  * means. So a candidate is tried only if it is better than the one that is selected already, and if
@@ -22,7 +22,13 @@
 #ifndef STEER_CHOOSE_H
 #define STEER_CHOOSE_H
 
+#include <stdbool.h>
+
+#include "steer_abi.h"
+#include "steer_guard.h"
 #include "steer_policy.h"
+#include "steer_search.h"
+#include "steer_source.h"
 
 /* 2^k - 1 that is not less than @n - 1. */
 static __always_inline __u32 mask_over(__u32 n)
@@ -51,6 +57,11 @@ static __always_inline bool walk_step(struct run *r)
 	return consider_one(r, input_roster(r, i & mask));
 }
 
+static long walk_turn(void *map, const void *key, void *value, struct run *r)
+{
+	return walk_step(r);
+}
+
 /*
  * begin() - whether a few draws have to do, under whatever policy
  *
@@ -59,7 +70,7 @@ static __always_inline bool walk_step(struct run *r)
  */
 static __always_inline void begin(struct run *r)
 {
-	if (!sees_queues(r))
+	if (!run_sees_queues(r))
 		return;
 	r->s->brief1 = r->s->roster > SCANNED_MAX ? input_spent(r) : 0;
 	if (r->s->brief1)
@@ -69,7 +80,7 @@ static __always_inline void begin(struct run *r)
 /* After the walk, if that was made. */
 static __always_inline void remember_full(struct run *r)
 {
-	if (!sees_queues(r) || r->s->roster <= SCANNED_MAX || r->s->fit == FIT_READY)
+	if (!run_sees_queues(r) || r->s->roster <= SCANNED_MAX || r->s->fit == FIT_READY)
 		return;
 	if (r->s->fit != FIT_CROWDED && r->s->fit != FIT_FULL && !r->s->full1)
 		return;
@@ -92,22 +103,25 @@ static __always_inline void choose(struct run *r)
 		return;
 	COUNT(r->stats->retried);
 	UNROLLED
-	for (i = 1; i < (is_old(r) ? OLD_DRAWS : DRAWS); i++)
+	for (i = 1; i < (run_is_old(r) ? OLD_DRAWS : DRAWS); i++)
 		if (consider_one(r, next_choice(r, i)))
 			return;
-	if (is_old(r))
+	if (run_is_old(r))
 		return;
-	if (sees_queues(r) && r->s->brief1) {
+	if (run_sees_queues(r) && r->s->brief1) {
 		consider_one(r, r->s->brief1 - 1); /* which does nothing where there is none */
 		return;
 	}
-	walk(r);
+	run_turns(r, walk_turn);
 	remember_full(r);
 }
 
-static __always_inline bool refuses(const struct np_config *c)
+/* Else what comes of a choice would be verified after each of the ways to it. */
+RUN_ONCE int steer_choose(RUN_PARAMS)
 {
-	return c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
+	RUN_TAKE(r);
+	choose(&r);
+	return 0;
 }
 
 #endif

@@ -3,13 +3,27 @@
  * steer_input: what the program reads on the way to a choice: maps, clocks, the packet, the
  * listeners
  *
- * Each input is noted where the flow is traced; the twin (lib/steer/twin.c) has functions of the
- * same names that read the notes. A reader would get wrong: members of the service write most of
+ * Each input is noted where the flow is traced; a replay has functions of the same names that read
+ * the notes (steer_record.h). A reader would get wrong: members of the service write most of
  * these maps, and garbage may be in any of them. No value is an index or a divisor before it has
  * been bounded.
  */
 #ifndef STEER_INPUT_H
 #define STEER_INPUT_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer_abi.h"
+#include "steer_maps.h"
+#include "steer_queue.h"
+#include "steer_run.h"
+#include "steer_search.h"
+#include "steer_trace.h"
 
 static __always_inline __u32 input_roster(struct run *r, __u32 i)
 {
@@ -39,7 +53,7 @@ static __always_inline __u64 input_turn(struct run *r)
 
 	if (!c)
 		return 0;
-	if (is_old(r)) {
+	if (run_is_old(r)) {
 		/* No atomic returns a value before 5.12: two CPUs may read the same turn. */
 		n = *(volatile __u64 *)&c->next;
 		__sync_fetch_and_add(&c->next, 1);
@@ -52,7 +66,7 @@ static __always_inline __u64 input_turn(struct run *r)
 
 static __always_inline __u64 input_now(struct run *r)
 {
-	__u64 now = is_old(r) ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
+	__u64 now = run_is_old(r) ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
 
 	note(r, NP_INPUT_NOW, 0, now);
 	return now;
@@ -84,12 +98,12 @@ static __always_inline __u32 input_random(struct run *r)
 	return bits;
 }
 
-/* Low 40 bits: connections; above: weight. */
+/* LOAD_*() */
 static __always_inline __u64 published_load(__u32 w)
 {
 	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
-	__u64 load = line ? *(volatile __u64 *)&line->conns & (((__u64)1 << 40) - 1) : 0;
+	__u64 load = line ? LOAD_CONNS(*(volatile __u64 *)&line->conns) : 0;
 
 	if (ctl)
 		load |= (__u64) * (volatile __u32 *)&ctl->weight << 40;
@@ -188,8 +202,8 @@ static __always_inline __u64 input_mean(struct run *r)
 	ctl = bpf_map_lookup_elem(&np_ctl, &w);
 	if (ctl && *(volatile __u32 *)&ctl->state == NP_WORKER_READY) {
 		load = published_load(w);
-		r->s->conns += (load & (((__u64)1 << 40) - 1)) + 1;
-		r->s->weights += load >> 40 ? load >> 40 : WEIGHT_DEFAULT;
+		r->s->conns += LOAD_CONNS(load) + 1;
+		r->s->weights += LOAD_WEIGHT(load) ? LOAD_WEIGHT(load) : WEIGHT_DEFAULT;
 	}
 	if (r->s->turn >= r->s->roster) {
 		r->s->mean = r->s->weights ? (r->s->conns << LOAD_UNIT) / r->s->weights : 0;
@@ -217,23 +231,13 @@ static __always_inline __u32 input_spent(struct run *r)
 	return spent;
 }
 
-static __always_inline bool try_select(struct run *r, __u32 w)
+static __always_inline bool input_select(struct run *r, __u32 w)
 {
 	__u32 slot = NP_SLOT(np_group, w);
 	bool there = !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
 
 	note(r, NP_INPUT_SELECT, w, there);
 	return there;
-}
-
-static __always_inline bool sees_queues(const struct run *r)
-{
-	return STEER_LEVEL >= 4;
-}
-
-static __always_inline bool is_old(const struct run *r)
-{
-	return STEER_LEVEL < 3;
 }
 
 static __always_inline __u64 input_queue(struct run *r, __u32 w)

@@ -10,6 +10,12 @@
 #ifndef STEER_MAPS_H
 #define STEER_MAPS_H
 
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "steer_abi.h"
+
 /* The group this instance serves. Set before it is loaded, constant to the verifier. */
 const volatile __u32 np_group;
 

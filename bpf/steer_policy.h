@@ -11,7 +11,20 @@
 #ifndef STEER_POLICY_H
 #define STEER_POLICY_H
 
+#include <stdbool.h>
+
+#include "steer_abi.h"
 #include "steer_guard.h"
+#include "steer_search.h"
+#include "steer_source.h"
+
+/*
+ * Draws before the search becomes a walk over the whole roster. Before 5.13 no callback can do the
+ * walk, and a loop of that many turns is more than the verifier takes from CAP_BPF alone: there
+ * the search ends with the draws.
+ */
+#define DRAWS     4
+#define OLD_DRAWS 16
 
 /* So many workers are scanned for each SYN under "auto"; more are drawn from. */
 #define SCANNED_MAX 16
@@ -21,9 +34,10 @@ static __always_inline __u32 rule_of(const struct run *r, __u32 policy)
 {
 	if (policy == NP_POLICY_AUTO)
 		policy = r->s->roster <= SCANNED_MAX ? NP_POLICY_LEAST_EXACT : NP_POLICY_P2C_EXACT;
-	else if (!sees_queues(r) && policy == NP_POLICY_LEAST_EXACT)
+	else if (!run_sees_queues(r) && policy == NP_POLICY_LEAST_EXACT)
 		return NP_POLICY_LEAST;
-	if (!sees_queues(r) && (policy == NP_POLICY_LEAST_EXACT || policy == NP_POLICY_P2C_EXACT))
+	if (!run_sees_queues(r) &&
+	    (policy == NP_POLICY_LEAST_EXACT || policy == NP_POLICY_P2C_EXACT))
 		return NP_POLICY_P2C;
 	return policy;
 }
@@ -33,13 +47,11 @@ static __always_inline bool is_exact(const struct run *r)
 {
 	__u32 p = r->s->policy;
 
-	return sees_queues(r) &&
+	return run_sees_queues(r) &&
 	       (p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_CPU);
 }
 
 /* ------------------------------------------------------------------ loads */
-
-#define WEIGHT_DEFAULT 100
 
 /*
  * Worker @w's share: its weight, less of it while the worker is new, and never nothing. "maglev"
@@ -47,7 +59,7 @@ static __always_inline bool is_exact(const struct run *r)
  */
 static __always_inline __u64 weight_of(struct run *r, __u32 w, __u64 load)
 {
-	__u64 weight = load >> 40, ramp = (__u64)r->cfg->slow_start_ms * 1000000, since, age;
+	__u64 weight = LOAD_WEIGHT(load), ramp = (__u64)r->cfg->slow_start_ms * 1000000, since, age;
 
 	if (!weight)
 		weight = WEIGHT_DEFAULT;
@@ -68,10 +80,9 @@ static __always_inline __u64 weight_of(struct run *r, __u32 w, __u64 load)
  * Connections for each unit of weight, @queued ones and one that is about to come included: an
  * empty worker counts its weight too. @in: input_load()'s.
  */
-#define LOAD_UNIT 20 /* bits of its fraction */
 static __always_inline __u64 load_with(__u64 in, __u32 queued, __u64 weight)
 {
-	return (((in & (((__u64)1 << 40) - 1)) + queued + 1) << LOAD_UNIT) / weight;
+	return ((LOAD_CONNS(in) + queued + 1) << LOAD_UNIT) / weight;
 }
 
 static __always_inline __u64 load_of(struct run *r, __u32 w1)
@@ -118,6 +129,18 @@ static __always_inline void weigh(struct run *r, __u32 w1)
 	r->s->queue_of_best = r->s->queue;
 }
 
+RUN_ONCE int steer_weigh(RUN_PARAMS, __u32 w1)
+{
+	RUN_TAKE(r);
+	weigh(&r, w1);
+	return 0;
+}
+
+static __always_inline void weigh_one(struct run *r, __u32 w1)
+{
+	steer_weigh(RUN_ARGS(r), w1);
+}
+
 /* Whether the best of those that were weighed is selected now, and fit. */
 static __always_inline bool settle(struct run *r)
 {
@@ -127,7 +150,7 @@ static __always_inline bool settle(struct run *r)
 		return false;
 	if (r->s->policy == NP_POLICY_WEIGHTED)
 		return try_worker(r, w, FIT_READY) && r->s->fit == FIT_READY;
-	if (w != r->s->worker && try_select(r, w)) {
+	if (w != r->s->worker && input_select(r, w)) {
 		r->s->worker = w;
 		r->s->queue = r->s->queue_of_best;
 	}
@@ -208,6 +231,11 @@ static __always_inline bool scan_step(struct run *r)
 	return false;
 }
 
+static long scan_turn(void *map, const void *key, void *value, struct run *r)
+{
+	return scan_step(r);
+}
+
 /* Before 5.13 there is no callback to scan with: a few draws have to do. */
 #define OLD_OFFERS 8
 
@@ -215,8 +243,8 @@ static __always_inline void scan_all(struct run *r)
 {
 	__u32 i;
 
-	if (!is_old(r)) {
-		scan(r);
+	if (!run_is_old(r)) {
+		run_turns(r, scan_turn);
 		r->s->step = 0; /* for the walk */
 	} else if (r->s->policy == NP_POLICY_WEIGHTED) {
 		for (i = 0; i < OLD_OFFERS; i++)
@@ -275,7 +303,7 @@ static __always_inline void weigh_sticky(struct run *r)
 	own1 = r->s->best;
 	for (i = 1; i < DRAWS && (!r->s->best || r->s->least > limit); i++)
 		weigh_one(r, input_table(r, rehash(r->s->hash, i)));
-	if (r->s->best && r->s->least > limit && !is_old(r))
+	if (r->s->best && r->s->least > limit && !run_is_old(r))
 		scan_all(r);
 	count_spilled(r, own1);
 }
@@ -286,6 +314,18 @@ static __always_inline void weigh_own(struct run *r)
 		weigh_near(r);
 	else
 		weigh_sticky(r);
+}
+
+RUN_ONCE int steer_weigh_own(RUN_PARAMS)
+{
+	RUN_TAKE(r);
+	weigh_own(&r);
+	return 0;
+}
+
+static __always_inline void weigh_own_once(struct run *r)
+{
+	steer_weigh_own(RUN_ARGS(r));
 }
 
 /* ---------------------------------------------------------- bitmap: who is in the published set */
@@ -345,6 +385,17 @@ static __always_inline __u32 published(struct run *r, __u32 i)
 	return found ? at + place_of(found, rank) + 1 : 0; /* or it shrank meanwhile */
 }
 
+RUN_ONCE int steer_published(RUN_PARAMS, __u32 i)
+{
+	RUN_TAKE(r);
+	return (int)published(&r, i);
+}
+
+static __always_inline __u32 published_one(struct run *r, __u32 i)
+{
+	return (__u32)steer_published(RUN_ARGS(r), i);
+}
+
 /* ------------------------------------------------------------------ all of them */
 
 /* Whether the best of several candidates of the policy is selected now, and fit. */
@@ -352,7 +403,7 @@ static __always_inline bool compare(struct run *r)
 {
 	if (r->s->policy == NP_POLICY_CPU || r->s->policy == NP_POLICY_MAGLEV)
 		weigh_own_once(r);
-	else if (sees_queues(r) && r->s->policy == NP_POLICY_P2C_EXACT)
+	else if (run_sees_queues(r) && r->s->policy == NP_POLICY_P2C_EXACT)
 		weigh_two(r);
 	else
 		scan_all(r);

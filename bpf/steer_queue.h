@@ -9,9 +9,15 @@
 #ifndef STEER_QUEUE_H
 #define STEER_QUEUE_H
 
-#if STEER_LEVEL >= 4
+#include <linux/bpf.h>
 
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer_abi.h"
+#include "steer_level.h"
+
+#if STEER_LEVEL >= 4
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

@@ -6,7 +6,38 @@
 #ifndef STEER_RUN_H
 #define STEER_RUN_H
 
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "steer_abi.h"
+#include "steer_level.h"
+#include "steer_maps.h"
+#include "steer_search.h"
+
 MAP(np_search, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct search, 1, 0);
+
+static __always_inline bool run_sees_queues(const struct run *r)
+{
+	return STEER_LEVEL >= 4;
+}
+
+static __always_inline bool run_is_old(const struct run *r)
+{
+	return STEER_LEVEL < 3;
+}
+
+/*
+ * run_turns() - the loop of kernels from 5.13 on: a callback, which is verified once
+ *
+ * The map gives the turns, no more.
+ */
+static __always_inline void run_turns(struct run *r,
+				      long (*turn)(void *, const void *, void *, struct run *))
+{
+	bpf_for_each_map_elem(&np_ctl, turn, r, 0);
+}
 
 /* False only where a map is missing, which the loader rules out. */
 static __always_inline bool run_open(struct run *r)
@@ -24,6 +55,8 @@ static __always_inline bool run_open(struct run *r)
  * through each candidate of each policy takes the verifier seconds, and more jumps than it allows.
  * Pointers into maps may be passed to them since Linux 5.12.
  */
+#define RUN_ONCE __attribute__((noinline))
+
 #if STEER_LEVEL >= 3
 #define RUN_PARAMS                                                                    \
 	struct sk_reuseport_md *md, struct np_config *cfg, struct np_verdicts *stats, \

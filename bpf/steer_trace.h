@@ -11,6 +11,16 @@
 #ifndef STEER_TRACE_H
 #define STEER_TRACE_H
 
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "steer_abi.h"
+#include "steer_maps.h"
+#include "steer_run.h"
+#include "steer_search.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, NP_TRACE_BYTES);
@@ -49,7 +59,7 @@ __attribute__((noinline)) int steer_note(__u32 kind, __u32 who, __u64 value)
 
 static __always_inline void note(struct run *r, enum np_input_kind kind, __u32 who, __u64 value)
 {
-	if (!is_old(r) && r->s->traced)
+	if (!run_is_old(r) && r->s->traced)
 		steer_note(kind, who, value);
 }
 
@@ -78,7 +88,7 @@ static __always_inline void trace_begin(struct run *r)
 	__u32 of_65536 = *(volatile __u32 *)&r->cfg->trace, draw;
 	struct np_decision *d;
 
-	if (is_old(r))
+	if (run_is_old(r))
 		return;
 	r->s->traced = 0;
 	if (!of_65536 || trace_is_over(r))
@@ -98,7 +108,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 {
 	struct np_decision *d;
 
-	if (is_old(r) || !r->s->traced)
+	if (run_is_old(r) || !r->s->traced)
 		return;
 	d = tracing();
 	if (!d)
@@ -113,7 +123,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->spill = r->cfg->spill;
 	d->bound = r->cfg->bound;
 	d->verdict = verdict;
-	d->exact = sees_queues(r);
+	d->exact = run_sees_queues(r);
 	d->fit = r->s->fit;
 	d->worker1 = verdict == NP_VERDICT_SHED ? r->s->full1 :
 		     r->s->fit < FIT_NONE       ? r->s->worker + 1 :

@@ -2,6 +2,12 @@
 # over a dead pointer for an attempt to corrupt it. Level 4 has CAP_PERFMON.
 $(O)/bpf/steer.bpf.o $(O)/bpf/steer_old.bpf.o: BPF_CFLAGS += -mllvm -no-stack-slot-sharing
 
+# replay.c has every header that userspace has.
+.PHONY: lint-bpf-headers
+lint-bpf-headers:
+	$(Q)scripts/check-bpf-headers '$(CLANG) $(BPF_CFLAGS)' '$(CC) $(INCLUDES) $(ALL_CFLAGS)' lib/steer/replay.c
+lint: lint-bpf-headers
+
 STEER_COST := $(O)/tests/bench/steer_cost
 
 $(STEER_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
