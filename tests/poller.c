@@ -226,6 +226,104 @@ START_TEST(a_fiber_that_found_no_memory_begins_later_though_no_other_ends)
 END_TEST
 #endif
 
+/* ------------------------------------------------------------------ begun in a dispatch */
+
+static struct spawn begun[4];
+
+static void begin_noting(unsigned i, char c)
+{
+	begun[i] = (struct spawn){ .fn = note_arg, .arg = (void *)(uintptr_t)c };
+	poller_begin_fiber(p, &begun[i]);
+}
+
+static void begin_and_note(struct mail *m)
+{
+	begin_noting(0, '1');
+	begin_noting(1, '2');
+	note('m');
+}
+
+static void note_and_stop(struct mail *m)
+{
+	note('n');
+	poller_stop(p);
+}
+
+START_TEST(a_fiber_begun_in_a_dispatch_runs_when_that_has_returned_and_before_the_next)
+{
+	struct mail m = { .fn = begin_and_note }, next = { .fn = note_and_stop };
+
+	poller_post(p, &m);
+	poller_post(p, &next);
+	run_loop(p);
+	ck_assert_str_eq(order, "m12n");
+}
+END_TEST
+
+static void begin_and_yield(void *arg)
+{
+	begin_noting(0, '1');
+	note('a');
+	poller_ready(p, fiber_self());
+	fiber_park();
+	begin_noting(1, '2');
+	note('b');
+}
+
+START_TEST(a_fiber_begun_by_a_fiber_runs_when_that_has_parked_or_ended)
+{
+	poller_spawn(p, begin_and_yield, NULL);
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'n');
+	poller_spawn(p, stop_fiber, NULL);
+	run_loop(p);
+	ck_assert_str_eq(order, "a1nb2");
+}
+END_TEST
+
+static void begin_behind(struct timer *t)
+{
+	begin_noting(0, '3');
+	poller_ready(p, parked);
+	poller_spawn(p, stop_fiber, NULL);
+}
+
+START_TEST(a_begun_fiber_without_a_stack_waits_behind_those_that_wait)
+{
+	struct poller_opts o = given_opts();
+	struct timer t;
+
+	free_poller(p);
+	o.fibers.max = 1;
+	ck_assert_int_eq(poller_new(&o, &p), 0);
+	timer_init(&t, begin_behind);
+	timer_arm(p, &t, poller_after_ms(p, 5));
+	poller_spawn(p, park_here, NULL);
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'1');
+	poller_spawn(p, note_arg, (void *)(uintptr_t)'2');
+	run_loop(p);
+
+	ck_assert_str_eq(order, "pe123");
+}
+END_TEST
+
+static void begin_the_next(void *arg)
+{
+	if (!order[0])
+		poller_begin_fiber(p, arg);
+}
+
+START_TEST(a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop)
+{
+	static struct spawn chain = { .fn = begin_the_next, .arg = &chain };
+	struct mail m = { .fn = note_and_stop };
+
+	poller_begin_fiber(p, &chain);
+	poller_defer(p, &m);
+	run_loop(p);
+	ck_assert_str_eq(order, "n");
+}
+END_TEST
+
 #define CROWD 100
 static unsigned in_crowd;
 
@@ -702,6 +800,11 @@ static void add_turn(TCase *c)
 	tcase_add_test(c, a_fiber_spawned_by_a_fiber_begins_in_the_next_turn);
 	tcase_add_test(c, fibers_begin_in_the_order_of_their_spawns);
 	tcase_add_test(c, fibers_wait_for_a_stack_in_their_order_and_it_is_said_once);
+	tcase_add_test(c,
+		       a_fiber_begun_in_a_dispatch_runs_when_that_has_returned_and_before_the_next);
+	tcase_add_test(c, a_fiber_begun_by_a_fiber_runs_when_that_has_parked_or_ended);
+	tcase_add_test(c, a_begun_fiber_without_a_stack_waits_behind_those_that_wait);
+	tcase_add_test(c, a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop);
 	tcase_add_test(c, stacks_of_a_burst_are_given_back_though_the_poller_falls_silent);
 	tcase_add_test(c, more_events_than_a_batch_holds_are_all_served);
 #ifdef NP_FAULT

@@ -133,6 +133,8 @@ struct conn_io {
 	size_t rx_offered; /* and how much the last one did */
 	size_t tx_offered; /* what the last send was given */
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
+	/* serve(): from conn_serve() until it runs */
+	struct spawn begin;
 	struct fiber *handler;
 	struct conn_wait *reader, *writer;
 	/* a verb that waits owns the input, or output, until its fiber has run again */

@@ -216,15 +216,8 @@ void conn_serve(struct np_conn *c)
 		return;
 	}
 	c->flags |= CONN_SERVING;
-	r = fiber_self() ? -EAGAIN : fiber_run(poller_fibers(conn_poller(c)), serve, c);
-	if (r >= 0)
-		return;
-	/* From another fiber, or no stack is free: it waits its turn in the poller's queue. */
-	r = poller_spawn(conn_poller(c), serve, c);
-	if (r < 0) {
-		c->flags &= ~(uint32_t)CONN_SERVING;
-		conn_begin_close(c, r);
-	}
+	io->begin = (struct spawn){ .fn = serve, .arg = c };
+	poller_begin_fiber(conn_poller(c), &io->begin);
 }
 
 /* A peer that has shut its writing side may wait for its answer still, where half_open says so. */

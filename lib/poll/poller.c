@@ -35,6 +35,7 @@
 #define SPAWN_RETRY_MS 10
 #define SPAWN_LOG_MS   1000
 #define WAKE_TRIES     100
+#define TAIL_MAX       256 /* fibers behind one dispatch: each may begin the next, without end */
 
 static _Thread_local struct poller *self __attribute__((tls_model("initial-exec")));
 
@@ -122,7 +123,7 @@ int poller_free(struct poller *p)
 	while (atomic_load_explicit(&p->posting, memory_order_acquire))
 		sched_yield();
 	run_late_mail(p);
-	if (p->run_first || p->spawn_first || p->keeps)
+	if (p->run_first || p->tail_first || p->spawn_first || p->keeps)
 		return -EBUSY;
 	r = fiber_pool_free(p->fibers);
 	if (r < 0)
@@ -175,6 +176,17 @@ void poller_spawn_node(struct poller *p, struct spawn *s)
 	else
 		p->spawn_first = s;
 	p->spawn_last = s;
+}
+
+void poller_begin_fiber(struct poller *p, struct spawn *s)
+{
+	poller_assert_owner(p);
+	s->next = NULL;
+	if (p->tail_last)
+		p->tail_last->next = s;
+	else
+		p->tail_first = s;
+	p->tail_last = s;
 }
 
 struct spawn_call {
@@ -314,6 +326,7 @@ static void run_mail(struct poller *p)
 		p->stats.mails++;
 		begin_dispatch(p);
 		m->fn(m);
+		end_dispatch(p);
 	}
 }
 
@@ -324,6 +337,18 @@ static struct spawn *spawn_pop(struct poller *p)
 	p->spawn_first = s->next;
 	if (!s->next)
 		p->spawn_last = NULL;
+	return s;
+}
+
+static struct spawn *tail_pop(struct poller *p)
+{
+	struct spawn *s = p->tail_first;
+
+	if (s) {
+		p->tail_first = s->next;
+		if (!s->next)
+			p->tail_last = NULL;
+	}
 	return s;
 }
 
@@ -370,6 +395,38 @@ static void start_fibers(struct poller *p)
 			return;
 		}
 		p->stats.fibers_run++;
+		end_dispatch(p);
+	}
+}
+
+/*
+ * Those that wait for a stack keep their place in front of these; and a chain of fibers of which
+ * each begins the next lets the others have their turn.
+ */
+void poller_run_tail(struct poller *p)
+{
+	struct spawn *s;
+	unsigned n = 0;
+	int r;
+
+	while ((s = tail_pop(p))) {
+		if (p->spawn_blocked || n == TAIL_MAX) {
+			poller_spawn_node(p, s);
+			continue;
+		}
+		/* The first goes on with what the dispatch had published. */
+		if (p->hog.each || (n && n % POLLER_PUBLISH_EVERY == 0))
+			begin_dispatch(p);
+		else
+			poller_left_user(p);
+		n++;
+		r = fiber_run(p->fibers, s->fn, s->arg);
+		if (r < 0) {
+			poller_spawn_node(p, s);
+			spawn_wait(p, r);
+			continue;
+		}
+		p->stats.fibers_run++;
 	}
 }
 
@@ -384,6 +441,7 @@ static void resume_fibers(struct poller *p, struct fiber *f)
 		poller_note_handler(p, park_handler(f));
 		if (fiber_resume(f) == FIBER_ENDED)
 			p->spawn_blocked = false;
+		end_dispatch(p);
 	}
 }
 
@@ -413,6 +471,7 @@ static void fire_timers(struct poller *p)
 		p->stats.timers_fired++;
 		begin_dispatch(p);
 		t->fn(t);
+		end_dispatch(p);
 	}
 }
 
@@ -425,6 +484,7 @@ static void run_deferred(struct poller *p)
 		next = m->next;
 		begin_dispatch(p);
 		m->fn(m);
+		end_dispatch(p);
 	}
 }
 
@@ -472,6 +532,7 @@ static bool may_end(const struct poller *p)
 int poller_loop(struct poller *p)
 {
 	self = p;
+	end_dispatch(p); /* begun before the loop was */
 	while (!may_end(p))
 		turn(p);
 	publish(p, 0);

@@ -4,7 +4,9 @@
  *
  * One turn: publish idle -> epoll_wait -> mailbox (a snapshot) -> ready watches (a snapshot; those
  * with more to do stay on the list) -> new fibers and runnable ones (a snapshot of each) -> timers
- * -> deferred work (reap). epoll_wait gets 0 ms while anything is left over.
+ * -> deferred work (reap). Each of these is a dispatch, and behind each come the fibers that it has
+ * begun: a fiber has no frames below it but the loop's. epoll_wait gets 0 ms while anything is left
+ * over.
  *
  * A reader would get wrong: nothing here locks. Everything except poller_post(), poller_stop() and
  * poller_index() belongs to the poller's own thread, or to the thread that made it before
@@ -126,6 +128,17 @@ uint64_t poller_after_ms(struct poller *p, int ms);
 int poller_spawn(struct poller *p, void (*fn)(void *), void *arg);
 /* The same with a node of the caller's, so it cannot fail. */
 void poller_spawn_node(struct poller *p, struct spawn *s);
+/*
+ * poller_begin_fiber() - start s->fn(s->arg) on a fiber as soon as the dispatch in progress is over
+ *
+ * That is when the function of the watch, mail, timer or deferred work has returned to the loop, or
+ * the fiber that calls this has parked or ended; before the loop's next dispatch. So nothing of what
+ * called this is left below the fiber's frames. Where no stack is free it moves to the queue of
+ * poller_spawn() and waits there in order. The node is its caller's until fn begins.
+ *
+ * Thread: owner.
+ */
+void poller_begin_fiber(struct poller *p, struct spawn *s);
 struct fiber_pool *poller_fibers(struct poller *p);
 
 /* Owner. m->fn runs at the end of this turn, after every event of this batch. */

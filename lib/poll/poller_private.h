@@ -15,6 +15,10 @@
 
 #define POLLER_LOADS 16
 
+/* Reading the clock costs half of what the shortest handlers do, so not each one of a row publishes
+ * its beginning. */
+#define POLLER_PUBLISH_EVERY 8u
+
 /*
  * What an epoll event's data leads to; stale when the generations differ. A free slot's generation
  * has never been told to the kernel, so no event leads to what is in it. Twelve bytes: there is one
@@ -47,6 +51,7 @@ struct poller {
 	int epoll_fd;
 	struct list ready; /* watches with want & ready */
 	struct fiber *run_first, *run_last;
+	struct spawn *tail_first, *tail_last; /* begin when the dispatch in progress is over */
 	struct spawn *spawn_first, *spawn_last;
 	/* no stack was free; until a fiber ends or spawn_retry fires */
 	bool spawn_blocked;
@@ -108,6 +113,16 @@ static inline void begin_dispatch(struct poller *p)
 	poller_publish_busy(p);
 	if (p->hog.each) /* what is found now was none of the user's, until one is noted */
 		__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
+}
+
+/* The fibers that the dispatch has begun, and those that these begin. */
+void poller_run_tail(struct poller *p);
+
+/* After each watch function, mail, fiber, timer and deferred work. */
+static inline void end_dispatch(struct poller *p)
+{
+	if (p->tail_first)
+		poller_run_tail(p);
 }
 
 /* An epoll event of this watch. */

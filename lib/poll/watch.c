@@ -8,10 +8,6 @@
 #include "poll/poller_private.h"
 #include "sys/epoll.h"
 
-/* Reading the clock costs half of what the shortest handlers do, so not each one publishes its
- * beginning. */
-#define PUBLISH_EVERY 8u
-
 /* ------------------------------------------------------------------ slots */
 
 static int slots_grow(struct poller *p)
@@ -225,7 +221,7 @@ void watch_dispatch(struct poller *p)
 	while ((n = now.next) != &now) {
 		struct watch *w = container_of(n, struct watch, link);
 
-		if (i++ % PUBLISH_EVERY == 0 || p->hog.each)
+		if (i++ % POLLER_PUBLISH_EVERY == 0 || p->hog.each)
 			begin_dispatch(p);
 		else
 			poller_left_user(p);
@@ -234,5 +230,6 @@ void watch_dispatch(struct poller *p)
 			list_remove(n);
 			list_append(&p->ready, n);
 		}
+		end_dispatch(p);
 	}
 }
