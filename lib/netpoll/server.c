@@ -8,6 +8,7 @@
 #include "netpoll/server_private.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,16 @@
 /* of memory_max for each poller: blocks come in spans of half of that */
 #define MEMORY_MIN (1u << 20)
 #define BACKLOG    4096 /* the kernel caps it at net.core.somaxconn */
+
+int server_say(struct np_server *s, int r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->error, sizeof s->error, fmt, ap);
+	va_end(ap);
+	return r;
+}
 
 /* ------------------------------------------------------------------ new and free */
 
@@ -76,51 +87,13 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	return 0;
 }
 
-static struct server_part *server_part_new(struct np_server *s, unsigned index)
-{
-	const struct np_server_opts *o = &s->opts;
-	struct server_part *part = aligned_alloc(64, (sizeof *part + 63) & ~(size_t)63);
-
-	if (!part)
-		return NULL;
-	memset(part, 0, sizeof *part);
-	part->server = s;
-	part->index = index;
-	part->group = (struct conn_group){
-		.poller = s->pollers->poller[index],
-		.handlers = &s->handlers,
-		.arg = s->arg,
-		.limits = o->limits,
-		.read_timeout_ms = o->read_timeout_ms,
-		.write_timeout_ms = o->write_timeout_ms,
-		.idle_timeout_ms = o->idle_timeout_ms,
-		.rules = {
-			.linger_ms = o->linger_ms,
-			.min_rate = o->min_rate,
-			.request_timeout_ms = o->request_timeout_ms > 0 ? o->request_timeout_ms : 0,
-		},
-		.half_open = o->half_open,
-		.load = &part->own_load,
-	};
-	if (o->max_conns > 0)
-		part->limit = (unsigned)o->max_conns / s->n_parts +
-			      (index < (unsigned)o->max_conns % s->n_parts);
-	list_init(&part->group.conns);
-	conn_memory_init(&part->group, o->memory_max / s->n_parts);
-	stop_report_init(&part->report, part->group.poller, server_part_count_handlers);
-	return part;
-}
-
 static void server_destroy(struct np_server *s)
 {
 	server_close_listeners(s);
 	server_leave_service(s);
 	free(s->addresses);
-	for (unsigned i = 0; s->parts && i < s->n_parts; i++) {
-		if (s->parts[i])
-			free(s->parts[i]->slots);
-		free(s->parts[i]);
-	}
+	for (unsigned i = 0; s->parts && i < s->n_parts; i++)
+		server_part_free(s->parts[i]);
 	free(s->parts);
 	if (s->own_pollers && s->pollers)
 		np_pollers_free(s->pollers);
@@ -217,31 +190,6 @@ void server_post_parts(struct np_server *s, void (*fn)(struct mail *))
 		server_part_post(s->parts[i], fn);
 }
 
-/* Each part gets a listener slot for each address it has a socket of. */
-static int server_fill_slots(struct np_server *s)
-{
-	for (unsigned i = 0; i < s->n_parts; i++) {
-		struct server_part *part = s->parts[i];
-
-		part->slots = calloc(s->n_addresses, sizeof *part->slots);
-		if (!part->slots)
-			return -ENOMEM;
-		for (unsigned k = 0; k < s->n_addresses; k++) {
-			struct address *a = &s->addresses[k];
-			struct listener_slot *slot = &part->slots[part->n_slots++];
-
-			slot->part = part;
-			slot->shared = a->shared && s->n_parts > 1;
-			slot->inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6;
-			slot->steered = a->steered;
-			slot->own = a->own;
-			slot->delays = a->delays && !s->opts.nagle;
-			slot->fd = a->fds[a->shared ? 0 : i];
-		}
-	}
-	return 0;
-}
-
 static int server_start(struct np_server *s)
 {
 	int r;
@@ -256,7 +204,8 @@ static int server_start(struct np_server *s)
 	r = pollers_serve(s->pollers);
 	if (r < 0)
 		return server_say(s, r, "the pollers were stopped before the server was started");
-	r = server_fill_slots(s);
+	for (unsigned i = 0; i < s->n_parts && r == 0; i++)
+		r = server_part_add_listeners(s->parts[i]);
 	if (r < 0) {
 		pollers_unserve(s->pollers);
 		return server_say(s, r, "%s", np_strerror(r));
@@ -280,30 +229,6 @@ int np_server_start(struct np_server *s)
 	r = server_start(s);
 	pthread_mutex_unlock(&s->lock);
 	return r;
-}
-
-/* ------------------------------------------------------------------ facts */
-
-static uint64_t read_u64(const uint64_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
-struct server_part *server_least_loaded(struct np_server *s, struct server_part *self)
-{
-	struct server_part *best = self;
-	uint64_t mine = self->group.n, least = mine;
-
-	for (unsigned i = 0; i < s->n_parts; i++) {
-		uint64_t n = read_u64(&s->parts[i]->group.load->conns);
-
-		if (n < least) {
-			least = n;
-			best = s->parts[i];
-		}
-	}
-	/* One more than the least is no imbalance: moving costs a wake-up of another CPU. */
-	return best != self && mine > least + 1 ? best : NULL;
 }
 
 struct np_pollers *np_server_pollers(struct np_server *s)

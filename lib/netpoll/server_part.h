@@ -17,39 +17,12 @@
 #include <stdbool.h>
 
 #include "conn/conn.h"
-#include "conn/listener.h"
-#include "netpoll/latch.h"
+#include "netpoll/listener_slot.h"
 #include "netpoll/stop_report.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
-#include "poll/timer.h"
 
 struct np_server;
-struct server_part;
-
-/*
- * One address at one poller.
- *   state     leaves it by
- *   open      accept4() says that the socket is shut -> shut
- *   shut      listener_slot_try() -> open, or the timer tries again;  server_part_shut() -> closed
- *   closed
- */
-struct listener_slot {
-	struct listener listener;
-	struct server_part *part;
-	struct timer again; /* armed: it is shut, and will be tried */
-	int again_ms;       /* how long the last pause was; 0: something was accepted since */
-	bool told;          /* that it is shut, since then */
-	int fd;             /* the listener's, which forgets it when it is closed */
-	bool shared;        /* every poller's epoll holds the same socket */
-	bool inet;
-	bool steered;
-	/* each connection needs TCP_NODELAY: the listener is inherited, and not ours to change */
-	bool delays;
-	bool own; /* np_server_listen() made it, so the stop shuts it */
-	bool draining;
-	unsigned left; /* draining: what was queued at the stop and is not yet accepted */
-};
 
 struct server_part {
 	struct conn_group group; /* first: the group's on_empty finds the part */
@@ -71,8 +44,12 @@ struct server_part {
 	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
 };
 
-/* For stop_report_init(): the handlers of this server's connections. */
-void server_part_count_handlers(struct stop_report *report, struct handler_count *n);
+/* For poller @index. NULL: no memory. Thread: control, and so for the next two. */
+struct server_part *server_part_new(struct np_server *s, unsigned index);
+/* NULL is fine. */
+void server_part_free(struct server_part *part);
+/* A listener slot for each address of the server. Return: 0; -ENOMEM. */
+int server_part_add_listeners(struct server_part *part);
 /* Runs @step on the part's poller. It arrives at the server's latch. */
 void server_part_post(struct server_part *part, void (*step)(struct mail *));
 void server_part_post_force(struct server_part *part);

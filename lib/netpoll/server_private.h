@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: the inside of struct np_server, shared by server.c (life), address.c (listening) and
- * stop.c (end)
+ * server: the inside of struct np_server, shared by server.c (life), server_address.c (listening),
+ * server_steer.c (its workers), server_facts.c (what may be asked) and stop.c (end)
  *
  *   phase     leaves it by
  *   MADE      np_server_start() -> RUNNING;  np_server_stop() -> STOPPED
@@ -27,7 +27,7 @@ enum server_step { SERVER_NOT_STOPPING, SERVER_SHUT, SERVER_RETIRE, SERVER_LEAVE
 enum server_phase { SERVER_MADE, SERVER_RUNNING, SERVER_STOPPING, SERVER_STOPPED };
 
 /* One np_server_listen() call. */
-struct address {
+struct server_address {
 	struct sockaddr_storage ss;
 	socklen_t len;
 	int *fds; /* one for each poller; a shared socket has one, the rest are -1 */
@@ -52,12 +52,12 @@ struct np_server {
 	struct np_steer_info steered;     /* what it said last; sz 0: nothing */
 	struct np_steer_worker **workers; /* one for each poller, once a TCP address needs them */
 
-	struct address *addresses;
+	struct server_address *addresses;
 	unsigned n_addresses;
 	struct server_part **parts; /* one for each poller */
 	unsigned n_parts;
 
-	pthread_mutex_t facts; /* held for moments: see facts.c */
+	pthread_mutex_t facts; /* held for moments: see server_facts.c */
 	pthread_mutex_t lock;  /* start and stop */
 	_Atomic(int) phase;
 	enum server_step step;
@@ -67,43 +67,42 @@ struct np_server {
 	char error[512];
 };
 
-/*
- * Where a new connection of a shared listener should go, NULL: stay with @self. Thread: any poller.
- */
-struct server_part *server_least_loaded(struct np_server *s, struct server_part *self);
-
 /* server.c */
 /* @fn at every part, each of which arrives at s->latch. */
 void server_post_parts(struct np_server *s, void (*fn)(struct mail *));
-
-/* facts.c */
-void facts_enter_service(struct np_server *s, struct np_steer *steer);
-/* Room for one more address, NULL: none. It counts from facts_add_address() on. */
-struct address *facts_grow(struct np_server *s);
-void facts_add_address(struct np_server *s);
-/* Where the counters of part @index are from now on. They must be zero: before the start. */
-void facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line);
-/* They stay as they are when the line is given up. */
-void facts_keep(struct np_server *s, unsigned index);
-/* Return: what is to be closed, NULL: nothing. */
-struct np_steer *facts_leave_service(struct np_server *s);
-
-/* address.c */
-/* Thread: the poller of part @index. */
-int server_relisten(struct np_server *s, unsigned index, int fd);
-/* Who keeps it from that, in words: @dst. */
-const char *server_lock_holder(struct np_server *s, char *dst, size_t cap);
+/* Return: @r. The words are np_server_error()'s. */
 int server_say(struct np_server *s, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* server_facts.c */
+void server_facts_enter_service(struct np_server *s, struct np_steer *steer);
+/* Room for one more address, NULL: none. It counts from server_facts_add_address() on. */
+struct server_address *server_facts_grow(struct np_server *s);
+void server_facts_add_address(struct np_server *s);
+/* Where the counters of part @index are from now on. They must be zero: before the start. */
+void server_facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line);
+/* They stay as they are when the line is given up. */
+void server_facts_keep(struct np_server *s, unsigned index);
+/* Return: the service, which the caller closes; NULL: there was none. */
+struct np_steer *server_facts_leave_service(struct np_server *s);
+
+/* server_address.c */
+/* Unix listeners of ours: connect(2) is refused from now on, and the queued can still be accepted. */
+void server_refuse_connects(struct np_server *s);
+void server_close_listeners(struct np_server *s);
+
+/* server_steer.c */
+/* Opens the service, and a worker for each poller, unless that has been done. */
+int server_enter_service(struct np_server *s);
+/* After the last connection: its workers' lines may pass to others. */
+void server_leave_service(struct np_server *s);
+/* Thread: the poller of part @index. */
+int server_relisten(struct np_server *s, unsigned index, int fd);
+/* The process that keeps it from that, in words: @dst. */
+const char *server_lock_holder(struct np_server *s, char *dst, size_t cap);
 /* New connections go elsewhere, where there is an elsewhere. */
 void server_stop_being_chosen(struct np_server *s);
 /* Part @index has all the connections it may have, or has room again. Thread: its poller. */
 void server_say_full(struct np_server *s, unsigned index, bool full);
-/* Unix listeners of ours: connect(2) is refused from now on, and what is queued can still be
- * accepted. */
-void server_refuse_connects(struct np_server *s);
-void server_close_listeners(struct np_server *s);
-/* After the last connection: its workers' lines may pass to others. */
-void server_leave_service(struct np_server *s);
 
 #endif

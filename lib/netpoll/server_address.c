@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * address: what np_server_listen() makes: a listener for each poller, or one that all share
+ * server_address: what np_server_listen() makes: a listener for each poller, or one that all share
  *
  * TCP goes through the steering layer, which also works where nothing can be steered. Unix
  * sockets and inherited ones have no reuseport group (EOPNOTSUPP): one socket, in every epoll.
@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -21,126 +19,10 @@
 #include "sys/lock.h"
 #include "sys/sock.h"
 
-_Static_assert(sizeof(struct np_worker_line) == sizeof(struct poller_load), "one line, two names");
-_Static_assert(offsetof(struct np_worker_line, busy_since_ns) ==
-			       offsetof(struct poller_load, busy_since_ns) &&
-		       offsetof(struct np_worker_line, conns) ==
-			       offsetof(struct poller_load, conns) &&
-		       offsetof(struct np_worker_line, accepted_total) ==
-			       offsetof(struct poller_load, accepted_total) &&
-		       offsetof(struct np_worker_line, closed_total) ==
-			       offsetof(struct poller_load, closed_total),
-	       "one line, two names");
-
-int server_say(struct np_server *s, int r, const char *fmt, ...)
+static int server_listen_tcp(struct np_server *s, struct server_address *a, const char *network,
+			     const char *address)
 {
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(s->error, sizeof s->error, fmt, ap);
-	va_end(ap);
-	return r;
-}
-
-/* ------------------------------------------------------------------ steering */
-
-static int open_workers(struct np_server *s)
-{
-	struct np_worker_line *line;
-	char name[NP_STEER_NAME_MAX + 1];
-	int r;
-
-	s->workers = calloc(s->n_parts, sizeof *s->workers);
-	if (!s->workers)
-		return -ENOMEM;
-	for (unsigned i = 0; i < s->n_parts; i++) {
-		snprintf(name, sizeof name, "%s/poller-%u", s->name, i % 10000u);
-		r = np_steer_worker(s->steer, name, &s->workers[i]);
-		if (r < 0)
-			return server_say(s, r, "%s", np_steer_error(s->steer));
-		np_steer_set_cpu(s->workers[i], poller_cpu(s->parts[i]->group.poller));
-		line = steer_worker_line(s->workers[i]);
-		__atomic_store_n(&line->says_idle, 1, __ATOMIC_RELAXED); /* as pollers do */
-		facts_publish_to(s, i, (struct poller_load *)(void *)line);
-	}
-	return 0;
-}
-
-/* A service that can only be joined is not loaded privately behind the user's back. */
-static int open_steering(struct np_server *s)
-{
-	struct np_steer_opts o = {
-		.sz = sizeof o,
-		.mode = (enum np_steer_mode)s->opts.steer,
-		.policy = s->policy,
-		.hang_ms = s->opts.hang_ms,
-		.rescue = s->opts.rescue,
-		.log = s->pollers->log,
-		.log_arg = s->pollers->log_arg,
-		.error = s->error,
-		.error_cap = sizeof s->error,
-	};
-	struct np_steer *steer;
-	int r;
-
-	if (s->steer)
-		return 0;
-	if (s->service && o.mode == NP_STEER_REQUIRED)
-		o.mode = NP_STEER_JOIN;
-	r = np_steer_open(s->service, &o, &steer);
-	if (r < 0)
-		return r;
-	facts_enter_service(s, steer);
-	return open_workers(s);
-}
-
-/*
- * A worker whose claim cannot be given up, because another process holds the service's lock, keeps
- * the service open: np_server_free() tries once more.
- */
-static void close_steering(struct np_server *s)
-{
-	struct np_steer *steer;
-	int r = 0;
-
-	for (unsigned i = 0; s->workers && i < s->n_parts; i++) {
-		if (!s->workers[i])
-			continue;
-		facts_keep(s, i);
-		r = np_steer_worker_close(&s->workers[i]);
-		if (r < 0)
-			break;
-	}
-	if (r < 0 || !s->steer)
-		return;
-	free(s->workers);
-	s->workers = NULL;
-	steer = facts_leave_service(s);
-	np_steer_close(&steer);
-}
-
-int server_relisten(struct np_server *s, unsigned index, int fd)
-{
-	return np_steer_relisten(s->workers[index], fd);
-}
-
-const char *server_lock_holder(struct np_server *s, char *dst, size_t cap)
-{
-	struct sys_holder h;
-
-	if (s->steer->lock_fd < 0) {
-		snprintf(dst, cap, "another thread"); /* nobody else has this service */
-		return dst;
-	}
-	sys_lock_holder(s->steer->lock_fd, &h);
-	sys_holder_format(&h, dst, cap);
-	return dst;
-}
-
-static int listen_tcp(struct np_server *s, struct address *a, const char *network,
-		      const char *address)
-{
-	int r = open_steering(s);
+	int r = server_enter_service(s);
 
 	if (r < 0)
 		return r;
@@ -161,7 +43,7 @@ static int listen_tcp(struct np_server *s, struct address *a, const char *networ
 
 /* ------------------------------------------------------------------ shared sockets */
 
-static const char *socket_path(const struct sockaddr_storage *ss)
+static const char *server_address_path(const struct sockaddr_storage *ss)
 {
 	const char *path = ((const struct sockaddr_un *)ss)->sun_path;
 
@@ -171,7 +53,7 @@ static const char *socket_path(const struct sockaddr_storage *ss)
 /*
  * bind(2) makes the file, and never over another: so the usual case needs no look at what is there.
  */
-static int address_bind_unix(struct address *a, const struct addr *at)
+static int server_address_bind_unix(struct server_address *a, const struct addr *at)
 {
 	int r = sys_socket(AF_UNIX, SOCK_STREAM, &a->fds[0]);
 
@@ -187,10 +69,10 @@ static int address_bind_unix(struct address *a, const struct addr *at)
 	return r;
 }
 
-static int listen_unix(struct np_server *s, struct address *a, const struct addr *at,
-		       const char *address)
+static int server_listen_unix(struct np_server *s, struct server_address *a, const struct addr *at,
+			      const char *address)
 {
-	const char *path = socket_path(&at->ss);
+	const char *path = server_address_path(&at->ss);
 	struct sys_holder holder;
 	char who[80];
 	int r = path ? socket_file_open(&a->file, path, &holder) : 0;
@@ -202,7 +84,7 @@ static int listen_unix(struct np_server *s, struct address *a, const struct addr
 	}
 	if (r < 0)
 		return server_say(s, r, "%s.lock: %s", address, np_strerror(r));
-	r = address_bind_unix(a, at);
+	r = server_address_bind_unix(a, at);
 	if (r == 0)
 		r = sys_listen(a->fds[0], s->opts.backlog);
 	socket_file_unlock(&a->file);
@@ -220,7 +102,7 @@ static int listen_unix(struct np_server *s, struct address *a, const struct addr
 
 /* Whether what @fd accepts has Nagle's algorithm on: it inherits the option. Nothing but TCP has
  * it. */
-static bool address_delays(int fd, int family)
+static bool server_address_delays(int fd, int family)
 {
 	int on = 1;
 
@@ -230,7 +112,7 @@ static bool address_delays(int fd, int family)
 
 /* ------------------------------------------------------------------ addresses */
 
-static void address_close(struct np_server *s, struct address *a)
+static void server_address_close(struct np_server *s, struct server_address *a)
 {
 	if (!a->fds)
 		return;
@@ -244,9 +126,9 @@ static void address_close(struct np_server *s, struct address *a)
 	a->fds = NULL;
 }
 
-static int address_new(struct np_server *s, struct address **ret)
+static int server_address_new(struct np_server *s, struct server_address **ret)
 {
-	struct address *a = facts_grow(s);
+	struct server_address *a = server_facts_grow(s);
 
 	if (!a)
 		return -ENOMEM;
@@ -260,7 +142,7 @@ static int address_new(struct np_server *s, struct address **ret)
 	return 0;
 }
 
-static int may_listen(struct np_server *s)
+static int server_may_listen(struct np_server *s)
 {
 	if (s->phase != SERVER_MADE)
 		return server_say(s, -EBUSY, "addresses are added before the server starts");
@@ -270,9 +152,9 @@ static int may_listen(struct np_server *s)
 
 int np_server_listen(struct np_server *s, const char *network, const char *address)
 {
-	struct address *a;
+	struct server_address *a;
 	struct addr at;
-	int r = may_listen(s);
+	int r = server_may_listen(s);
 
 	if (r < 0)
 		return r;
@@ -286,23 +168,23 @@ int np_server_listen(struct np_server *s, const char *network, const char *addre
 		return server_say(s, r, "%s %s: not an address: %s",
 				  network ? network : "(no network)",
 				  address ? address : "(no address)", np_strerror(r));
-	r = address_new(s, &a);
+	r = server_address_new(s, &a);
 	if (r < 0)
 		return server_say(s, r, "%s: %s", address, np_strerror(r));
-	r = at.ss.ss_family == AF_UNIX ? listen_unix(s, a, &at, address) :
-					 listen_tcp(s, a, network, address);
+	r = at.ss.ss_family == AF_UNIX ? server_listen_unix(s, a, &at, address) :
+					 server_listen_tcp(s, a, network, address);
 	if (r < 0) {
-		address_close(s, a);
+		server_address_close(s, a);
 		return s->error[0] ? r : server_say(s, r, "%s: %s", address, np_strerror(r));
 	}
-	facts_add_address(s);
+	server_facts_add_address(s);
 	return 0;
 }
 
 int np_server_listen_fd(struct np_server *s, int *fd)
 {
-	struct address *a;
-	int listening = 0, r = may_listen(s);
+	struct server_address *a;
+	int listening = 0, r = server_may_listen(s);
 
 	if (r < 0)
 		return r;
@@ -312,19 +194,19 @@ int np_server_listen_fd(struct np_server *s, int *fd)
 	r = sys_set_nonblock(*fd);
 	if (r < 0)
 		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
-	r = address_new(s, &a);
+	r = server_address_new(s, &a);
 	if (r < 0)
 		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
 	r = sys_getsockname(*fd, &a->ss, &a->len);
 	if (r < 0) {
-		address_close(s, a);
+		server_address_close(s, a);
 		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));
 	}
-	a->delays = address_delays(*fd, a->ss.ss_family);
+	a->delays = server_address_delays(*fd, a->ss.ss_family);
 	a->fds[0] = *fd;
 	a->shared = true;
 	*fd = -1;
-	facts_add_address(s);
+	server_facts_add_address(s);
 	return 0;
 }
 
@@ -340,22 +222,10 @@ int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret, soc
 
 /* ------------------------------------------------------------------ the end of it */
 
-void server_stop_being_chosen(struct np_server *s)
-{
-	for (unsigned i = 0; s->workers && i < s->n_parts; i++)
-		np_steer_drain(s->steer, (unsigned)np_steer_worker_index(s->workers[i]));
-}
-
-void server_say_full(struct np_server *s, unsigned index, bool full)
-{
-	if (s->workers && s->workers[index])
-		steer_worker_full(s->workers[index], full);
-}
-
 void server_refuse_connects(struct np_server *s)
 {
 	for (unsigned i = 0; i < s->n_addresses; i++) {
-		struct address *a = &s->addresses[i];
+		struct server_address *a = &s->addresses[i];
 
 		if (!a->own || a->ss.ss_family != AF_UNIX)
 			continue;
@@ -367,10 +237,5 @@ void server_refuse_connects(struct np_server *s)
 void server_close_listeners(struct np_server *s)
 {
 	for (unsigned i = 0; i < s->n_addresses; i++)
-		address_close(s, &s->addresses[i]);
-}
-
-void server_leave_service(struct np_server *s)
-{
-	close_steering(s);
+		server_address_close(s, &s->addresses[i]);
 }

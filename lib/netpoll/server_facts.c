@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * facts: what any thread may ask of a server, at any moment of its life
+ * server_facts: what any thread may ask of a server, at any moment of its life
  *
  * The counters of a server part are published on a line of its worker, in memory that is unmapped when
  * the stop leaves the service. So the pointers to it change under one lock, s->facts, and are
@@ -14,7 +14,7 @@
 #include "steer/steer.h"
 #include "sys/opts.h"
 
-static uint64_t facts_read(const uint64_t *p)
+static uint64_t server_facts_read(const uint64_t *p)
 {
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
@@ -28,8 +28,8 @@ int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accept
 		return -EINVAL;
 	pthread_mutex_lock(&s->facts);
 	l = s->parts[poller]->group.load;
-	*ret_accepted = facts_read(&l->accepted_total);
-	*ret_conns = facts_read(&l->conns);
+	*ret_accepted = server_facts_read(&l->accepted_total);
+	*ret_conns = server_facts_read(&l->conns);
 	pthread_mutex_unlock(&s->facts);
 	return 0;
 }
@@ -42,21 +42,21 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 	for (unsigned i = 0; i < s->n_parts; i++) {
 		const struct poller_load *l = s->parts[i]->group.load;
 
-		v.accepted += facts_read(&l->accepted_total);
-		v.closed += facts_read(&l->closed_total);
-		v.conns += facts_read(&l->conns);
-		v.at_limit += facts_read(&s->parts[i]->at_limit);
-		v.shed += facts_read(&s->parts[i]->shed);
-		v.memory_closed += facts_read(&s->parts[i]->group.memory.closed);
-		v.handler_errors += facts_read(&s->parts[i]->group.handler_errors);
-		v.cut += facts_read(&s->parts[i]->group.cut);
+		v.accepted += server_facts_read(&l->accepted_total);
+		v.closed += server_facts_read(&l->closed_total);
+		v.conns += server_facts_read(&l->conns);
+		v.at_limit += server_facts_read(&s->parts[i]->at_limit);
+		v.shed += server_facts_read(&s->parts[i]->shed);
+		v.memory_closed += server_facts_read(&s->parts[i]->group.memory.closed);
+		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
+		v.cut += server_facts_read(&s->parts[i]->group.cut);
 	}
 	pthread_mutex_unlock(&s->facts);
 	return sys_opts_give(ret, &v, sizeof v);
 }
 
 /* Under the lock. */
-static int facts_steering(struct np_server *s, struct np_steer_info *ret)
+static int server_facts_steering(struct np_server *s, struct np_steer_info *ret)
 {
 	if (s->steer)
 		return np_steer_info(s->steer, ret);
@@ -69,7 +69,7 @@ int np_server_steering(struct np_server *s, struct np_steer_info *ret)
 	int r;
 
 	pthread_mutex_lock(&s->facts);
-	r = facts_steering(s, ret);
+	r = server_facts_steering(s, ret);
 	pthread_mutex_unlock(&s->facts);
 	return r;
 }
@@ -84,7 +84,7 @@ const char *np_server_listener_kind(struct np_server *s, int i)
 		if (s->addresses[i].shared)
 			kind = "shared";
 		else
-			kind = facts_steering(s, &info) == 0 && info.level > NP_STEER_L0 ?
+			kind = server_facts_steering(s, &info) == 0 && info.level > NP_STEER_L0 ?
 				       "steered" :
 				       "hash";
 	}
@@ -94,16 +94,16 @@ const char *np_server_listener_kind(struct np_server *s, int i)
 
 /* ------------------------------------------------------------------ changes */
 
-void facts_enter_service(struct np_server *s, struct np_steer *steer)
+void server_facts_enter_service(struct np_server *s, struct np_steer *steer)
 {
 	pthread_mutex_lock(&s->facts);
 	s->steer = steer;
 	pthread_mutex_unlock(&s->facts);
 }
 
-struct address *facts_grow(struct np_server *s)
+struct server_address *server_facts_grow(struct np_server *s)
 {
-	struct address *grown;
+	struct server_address *grown;
 
 	pthread_mutex_lock(&s->facts);
 	grown = realloc(s->addresses, (s->n_addresses + 1) * sizeof *grown);
@@ -113,21 +113,21 @@ struct address *facts_grow(struct np_server *s)
 	return grown ? &grown[s->n_addresses] : NULL;
 }
 
-void facts_add_address(struct np_server *s)
+void server_facts_add_address(struct np_server *s)
 {
 	pthread_mutex_lock(&s->facts);
 	s->n_addresses++;
 	pthread_mutex_unlock(&s->facts);
 }
 
-void facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line)
+void server_facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line)
 {
 	pthread_mutex_lock(&s->facts);
 	s->parts[index]->group.load = line;
 	pthread_mutex_unlock(&s->facts);
 }
 
-void facts_keep(struct np_server *s, unsigned index)
+void server_facts_keep(struct np_server *s, unsigned index)
 {
 	struct server_part *part = s->parts[index];
 
@@ -138,7 +138,7 @@ void facts_keep(struct np_server *s, unsigned index)
 	pthread_mutex_unlock(&s->facts);
 }
 
-struct np_steer *facts_leave_service(struct np_server *s)
+struct np_steer *server_facts_leave_service(struct np_server *s)
 {
 	struct np_steer *steer;
 
