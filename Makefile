@@ -222,10 +222,6 @@ asan:                                   ## the same tests under AddressSanitizer
 tsan:                                   ## the same tests under ThreadSanitizer (clang)
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=tsan run-tests
 
-.PHONY: symbol-map
-symbol-map:                             ## the map of exported names anew, from the public headers
-	$(Q)scripts/symbol-map
-
 lint: lib                               ## layers and exported symbols
 	$(Q)scripts/check-layers
 	$(Q)scripts/check-exports $(O)

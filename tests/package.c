@@ -235,6 +235,24 @@ START_TEST(the_export_check_names_what_leaks)
 }
 END_TEST
 
+START_TEST(the_abi_check_names_what_changed)
+{
+	struct ran r;
+
+	if (!have("abidiff"))
+		SKIP("abidiff is not installed (scripts/deps installs abigail-tools)");
+	must_sh("cp -r --parents include scripts Makefile lib/netpoll '%1$s' && cd '%1$s' && scripts/check-abi --renew && "
+		"scripts/check-abi && sed -i 's/NP_ESHORT = 0x10A/NP_ESHORT = 0x1AA/' include/netpoll/status.h",
+		dir);
+	sh(&r, "'%s/scripts/check-abi'", dir);
+
+	ck_assert_int_ne(r.code, 0);
+	ck_assert_ptr_nonnull(strstr(r.err, "'np_status::NP_ESHORT' from value '266' to '426'"));
+	ck_assert_ptr_nonnull(strstr(r.err, "make abi-baseline"));
+	ran_free(&r);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("package");
@@ -254,6 +272,7 @@ int main(void)
 	tcase_add_test(t, the_library_needs_no_executable_stack);
 	tcase_add_test(t, the_layer_check_names_a_wrong_include);
 	tcase_add_test(t, the_export_check_names_what_leaks);
+	tcase_add_test(t, the_abi_check_names_what_changed);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
