@@ -34,7 +34,7 @@ static int echo_plain(struct np_conn *c, void *arg)
 		return r;
 	r = np_conn_append(c, &bytes);
 	if (r < 0) {
-		np_linkbuf_free(bytes);
+		np_linkbuf_free(&bytes);
 		return r;
 	}
 	return np_conn_flush(c);
@@ -49,7 +49,7 @@ static int move_frame(struct np_conn *c, size_t n)
 	if (r < 0)
 		return r;
 	r = np_conn_append(c, &frame);
-	np_linkbuf_free(frame); /* NULL, unless append() failed */
+	np_linkbuf_free(&frame); /* NULL, unless append() failed */
 	return r;
 }
 
@@ -307,10 +307,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "echo: cannot start: %s\n", np_strerror(r));
 	else
 		code = serve(server, &o, &ends);
-	np_server_free(server);
+	np_server_free(&server);
 	if (pollers) {
 		np_pollers_stop(pollers, STOP_MS);
-		np_pollers_free(pollers);
+		np_pollers_free(&pollers);
 	}
 	return code;
 }

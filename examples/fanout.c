@@ -97,7 +97,7 @@ static int on_request(struct np_conn *c, void *arg)
 	np_deadline(LIMIT_MS, NULL);
 	first = ask_all(a, n_servers);
 	np_deadline_restore(0);
-	np_sem_free(ended);
+	np_sem_free(&ended);
 	r = first ? np_conn_write(c, first->answer, first->got) : np_conn_write(c, "nobody\n", 7);
 	return r < 0 ? r : np_conn_flush(c);
 }
@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	sigwait(&end, &sig);
 	np_server_stop(server, 1000, NULL);
-	np_server_free(server);
+	np_server_free(&server);
 	np_pollers_stop(pollers, 1000);
-	return np_pollers_free(pollers) < 0;
+	return np_pollers_free(&pollers) < 0;
 }

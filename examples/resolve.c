@@ -153,6 +153,6 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	code = serve(s, argv[1]);
-	np_server_free(s);
+	np_server_free(&s);
 	return code;
 }

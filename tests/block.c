@@ -88,7 +88,7 @@ static void *free_64(void *arg)
 
 	for (int i = 0; i < 64; i++) {
 		all_are(b[i], 5000, i);
-		np_linkbuf_free(b[i]);
+		np_linkbuf_free(&b[i]);
 	}
 	return NULL;
 }
@@ -131,7 +131,9 @@ END_TEST
 
 static void *free_one(void *arg)
 {
-	np_linkbuf_free(arg);
+	struct np_linkbuf *b = arg;
+
+	np_linkbuf_free(&b);
 	return NULL;
 }
 
@@ -200,8 +202,8 @@ static void *read_and_free(void *arg)
 		ck_assert_int_eq(np_linkbuf_slice(t->slices[i], n / 2, &part), 0);
 		ck_assert_int_eq(np_linkbuf_next(part, n / 2, &p), 0);
 		ck_assert_int_eq(((const unsigned char *)p)[n / 2 - 1], (t->first + i) & 0xff);
-		np_linkbuf_free(t->slices[i]);
-		np_linkbuf_free(part);
+		np_linkbuf_free(&t->slices[i]);
+		np_linkbuf_free(&part);
 	}
 	return NULL;
 }
@@ -239,11 +241,11 @@ START_TEST(eight_threads_free_slices_of_the_same_blocks)
 	}
 	for (int i = 0; i < SLICERS; i++)
 		ck_assert_int_eq(pthread_create(&t[i].thread, NULL, read_and_free, &t[i]), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	for (int k = 0; k < 1000; k++) {
 		b = given(90, k);
 		all_are(b, 90, k & 0xff);
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	}
 	for (int i = 0; i < SLICERS; i++)
 		ck_assert_int_eq(pthread_join(t[i].thread, NULL), 0);
@@ -285,7 +287,7 @@ static void *write_pieces(void *arg)
 		pthread_mutex_unlock(&t->lock);
 		ck_assert_int_eq(np_linkbuf_new(0, &b), 0);
 	}
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	return NULL;
 }
 
@@ -322,8 +324,8 @@ START_TEST(two_threads_hand_on_what_one_writes_and_the_other_reads)
 	ck_assert_int_eq(pthread_join(w, NULL), 0);
 
 	ck_assert_uint_eq(all, 70 * PIECES);
-	np_linkbuf_free(t.between);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&t.between);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -339,7 +341,7 @@ START_TEST(what_a_burst_took_is_not_kept)
 		b[i] = given(60000, i);
 	ck_assert_uint_ge(stats().bytes_in_use, 2048u * 60000);
 	for (int i = 0; i < 2048; i++)
-		np_linkbuf_free(b[i]);
+		np_linkbuf_free(&b[i]);
 
 	nothing_in_use();
 	ck_assert_uint_le(stats().bytes_cached, 9 << 20);
@@ -352,7 +354,9 @@ END_TEST
 
 static void *free_it(void *arg)
 {
-	np_linkbuf_free(arg);
+	struct np_linkbuf *b = arg;
+
+	np_linkbuf_free(&b);
 	return NULL;
 }
 
@@ -371,7 +375,7 @@ START_TEST(what_the_blocks_of_a_thread_take_is_known)
 	/* it is this thread's until it comes back, whichever thread frees it */
 	ck_assert_int_eq(pthread_create(&t, NULL, free_it, large), 0);
 	pthread_join(t, NULL);
-	np_linkbuf_free(small);
+	np_linkbuf_free(&small);
 	block_decay();
 	block_decay();
 	ck_assert_uint_eq(block_taken(), before);
@@ -421,10 +425,10 @@ START_TEST(what_went_back_to_a_span_is_taken_again)
 	ck_assert_uint_eq(stats().allocs, allocs);
 	for (int i = 0; i < 32; i++) {
 		all_are(b[i], 5000, i);
-		np_linkbuf_free(b[i]);
+		np_linkbuf_free(&b[i]);
 	}
 	all_are(last, 5000, 'l');
-	np_linkbuf_free(last);
+	np_linkbuf_free(&last);
 	np_block_trim();
 	ck_assert_uint_eq(stats().bytes_mapped, 0);
 }
@@ -443,8 +447,8 @@ START_TEST(the_counts_say_what_is_held)
 	ck_assert_uint_eq(s.blocks_in_use, 1);
 	ck_assert_uint_eq(s.bytes_in_use, 8192);
 	ck_assert_uint_eq(s.cells_in_use, 3); /* two buffers and what shows the slice's bytes */
-	np_linkbuf_free(b);
-	np_linkbuf_free(a);
+	np_linkbuf_free(&b);
+	np_linkbuf_free(&a);
 	s = stats();
 	ck_assert_uint_eq(s.blocks_in_use, 0);
 	ck_assert_uint_eq(s.blocks_cached, 1);
@@ -466,7 +470,7 @@ START_TEST(a_block_larger_than_any_class_goes_straight_back)
 	b = given(9 << 20, 7);
 	ck_assert_uint_eq(stats().bytes_in_use, 9 << 20);
 	all_are(b, 9 << 20, 7);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	np_block_trim();
 	ck_assert_uint_eq(stats().bytes_mapped, 0);
 }
@@ -534,12 +538,12 @@ START_TEST(the_allocator_changes_only_while_nothing_is_held)
 	b = given(10, 1);
 	ck_assert_int_eq(np_set_allocator(NULL), -EBUSY);
 	ck_assert_int_eq(np_block_debug(0), -EBUSY);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	np_block_trim();
 	ck_assert_int_eq(np_set_allocator(NULL), 0);
 	b = given(10, 1);
 	ck_assert_uint_eq(theirs_out, 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -580,8 +584,8 @@ START_TEST(no_memory_is_an_error_of_every_verb_and_changes_nothing)
 	all_are(b, 2048, 'a');
 	all_are(gathered, 2048, 'x');
 	all_are(gathered, 4000, 'y');
-	np_linkbuf_free(b);
-	np_linkbuf_free(gathered);
+	np_linkbuf_free(&b);
+	np_linkbuf_free(&gathered);
 	nothing_in_use();
 	ck_assert_uint_eq(theirs_out, 0);
 }
@@ -607,7 +611,7 @@ START_TEST(released_bytes_are_poisoned_where_asked_for)
 	ck_assert_int_eq(first[0], NP_BLOCK_POISONED);
 	ck_assert_int_eq(second[9], NP_BLOCK_POISONED);
 	all_are(b, 80, 'a');
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -643,15 +647,15 @@ START_TEST(who_holds_a_block_is_known_where_asked_for)
 	ck_assert_int_eq(np_block_debug(NP_BLOCK_HOLDERS), 0);
 	for (int i = 0; i < 3; i++)
 		b[i] = given(100, 'a');
-	np_linkbuf_free(b[1]);
+	np_linkbuf_free(&b[1]);
 	ck_assert_int_eq(np_block_holders(see, &s), 1);
 	ck_assert_int_eq(s.blocks, 2);
 	ck_assert_int_eq(s.buffers, 2);
 	ck_assert_uint_eq(s.bytes, 2 * 2048);
 	ck_assert_int_ne(s.tid, 0);
 	ck_assert(s.named);
-	np_linkbuf_free(b[0]);
-	np_linkbuf_free(b[2]);
+	np_linkbuf_free(&b[0]);
+	np_linkbuf_free(&b[2]);
 	memset(&s, 0, sizeof s);
 	ck_assert_int_eq(np_block_holders(see, &s), 0);
 	ck_assert_int_eq(s.blocks + s.buffers, 0);
@@ -670,7 +674,7 @@ START_TEST(the_environment_turns_debugging_on)
 	p = v;
 	np_linkbuf_release(b);
 	ck_assert_int_eq(p[49], NP_BLOCK_POISONED);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 

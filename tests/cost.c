@@ -57,9 +57,9 @@ static int connected(void)
 static void teardown(void)
 {
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	np_pollers_stop(pollers, AWAIT_MS);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 }
 
 /* Each batch is one write of the peer and is answered before the next. */

@@ -128,7 +128,7 @@ static int mask_with(int count, const int *cpus, int n_cpus)
 	if (np_pollers_start(&o, &p) < 0 || np_run(p, count_mask, &n) < 0)
 		return -1;
 	np_pollers_stop(p, 0);
-	np_pollers_free(p);
+	np_pollers_free(&p);
 	return n;
 }
 

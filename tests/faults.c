@@ -250,7 +250,7 @@ static int waits(void *arg)
 	r = MAY(np_timer_start(1, set_event, e, NULL));
 	if (r == 0 && np_event_wait(e, 0) < 0)
 		wrong("np_event_wait");
-	np_event_free(e);
+	np_event_free(&e);
 	return 17;
 }
 
@@ -534,7 +534,7 @@ static void *meddle(void *arg)
 
 	if (MAY(np_linkbuf_new(0, &b)) == 0 && MAY(np_linkbuf_write(b, "sent", 4)) == 0)
 		MAY(np_conn_send(now.conn, &b));
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	np_conn_close(now.conn);
 	np_conn_unref(now.conn);
 	now.conn = NULL;
@@ -699,11 +699,11 @@ static void given_back(int fds)
 		np_conn_unref(now.conn);
 	if (now.server && (r = np_server_stop(now.server, HANG_S * 1000, NULL)) < 0)
 		wrong("np_server_stop: %s", np_strerror(r));
-	if (now.server && (r = np_server_free(now.server)) < 0)
+	if (now.server && (r = np_server_free(&now.server)) < 0)
 		wrong("np_server_free: %s", np_strerror(r));
 	if (now.pollers && (r = np_pollers_stop(now.pollers, HANG_S * 1000)) < 0)
 		wrong("np_pollers_stop: %s", np_strerror(r));
-	if (now.pollers && (r = np_pollers_free(now.pollers)) < 0)
+	if (now.pollers && (r = np_pollers_free(&now.pollers)) < 0)
 		wrong("np_pollers_free: %s", np_strerror(r));
 	if (open_fds() != fds)
 		wrong("%d descriptors before, %d after", fds, open_fds());

@@ -143,7 +143,7 @@ START_TEST(an_empty_buffer_holds_no_block)
 
 	ck_assert_uint_eq(blocks_in_use(), 0);
 	linkbuf_fini(&embedded);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -153,8 +153,9 @@ START_TEST(free_gives_back_what_was_neither_read_nor_flushed)
 	struct np_linkbuf *b = given("flushed");
 
 	write_str(b, "unflushed");
-	np_linkbuf_free(b);
-	np_linkbuf_free(NULL);
+	np_linkbuf_free(&b);
+	ck_assert_ptr_null(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -166,7 +167,7 @@ START_TEST(free_gives_back_what_was_pulled_together)
 	must_peek(b, 700);
 	must_next(b, 1300);
 	must_peek(b, 1100);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -184,7 +185,7 @@ START_TEST(a_hint_sizes_the_first_block_and_takes_none)
 		ck_assert_uint_eq(blocks_in_use(), 0);
 		np_linkbuf_reserve(b, 1, &p);
 		ck_assert_uint_eq(stats().bytes_in_use, hints[i][1]);
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	}
 }
 END_TEST
@@ -209,7 +210,7 @@ START_TEST(the_blocks_of_a_chain_double)
 	ck_assert_uint_eq(iov[2].iov_len, 8000);
 	ck_assert_uint_eq(iov[n - 2].iov_len, 65000);
 	ck_assert_int_le(n, 5 + 1000000 / 65000);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -236,7 +237,7 @@ START_TEST(what_is_written_is_unseen_until_flush)
 	ck_assert_uint_eq(np_linkbuf_len(b), 100);
 	must_peek(b, 28);
 	ck_assert_uint_eq(np_linkbuf_len(b), 100);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -258,7 +259,7 @@ START_TEST(reading_stops_where_nothing_is_flushed)
 	ck_numbers(must_next(b, 5), 0, 5);
 	ck_assert_int_eq(np_linkbuf_skip(b, 1), -NP_ESHORT);
 	ck_assert_int_eq(np_linkbuf_iov(b, iov, 4), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -276,7 +277,7 @@ START_TEST(a_second_flush_changes_nothing)
 	np_linkbuf_flush(b);
 
 	reads_as(b, "23456");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -295,7 +296,7 @@ START_TEST(next_is_valid_until_release)
 
 	np_linkbuf_release(b);
 	ck_assert_uint_eq(blocks_in_use(), 1);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -309,7 +310,7 @@ START_TEST(reading_within_a_block_copies_nothing)
 	ck_assert_ptr_eq(p, q);
 	ck_assert_ptr_eq((const char *)must_next(b, 6), p + 5);
 	ck_assert_uint_eq(stats().bytes_copied, before);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -325,7 +326,7 @@ START_TEST(reading_across_blocks_is_contiguous)
 	ck_assert_uint_eq(np_linkbuf_len(b), 0);
 	np_linkbuf_release(b);
 	ck_assert_uint_eq(blocks_in_use(), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -339,7 +340,7 @@ START_TEST(a_longer_peek_leaves_the_shorter_ones_valid)
 	ck_numbers(p[1], 0, 150);
 	ck_numbers(p[2], 0, 250);
 	ck_numbers(p[3], 0, 3300);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -355,7 +356,7 @@ START_TEST(growing_peeks_copy_at_most_twice_the_data)
 		ck_numbers(must_peek(b, n), 0, n);
 
 	ck_assert_uint_le(stats().bytes_copied - before, 2 * 37000);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -374,7 +375,7 @@ START_TEST(peeking_again_takes_no_more_memory)
 
 	ck_assert_uint_eq(stats().bytes_in_use, before);
 	ck_assert_uint_eq(stats().bytes_mapped, mapped);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -389,7 +390,7 @@ START_TEST(skip_crosses_blocks)
 	ck_assert_int_eq(np_linkbuf_skip(b, 3), 0);
 	np_linkbuf_release(b);
 	ck_assert_uint_eq(blocks_in_use(), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -404,7 +405,7 @@ START_TEST(release_frees_only_blocks_that_are_read_to_their_end)
 	np_linkbuf_release(b);
 	ck_assert_uint_eq(blocks_in_use(), 2);
 	ck_numbers(must_next(b, 8), 7, 8);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -420,7 +421,7 @@ START_TEST(reading_steps_over_blocks_that_are_used_up)
 	ck_numbers(must_next(b, 5), 10, 5);
 	ck_assert_int_eq(np_linkbuf_peek(b, 1, &(const void *){ NULL }), -NP_ESHORT);
 	ck_assert_uint_eq(blocks_in_use(), 3);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -448,7 +449,7 @@ START_TEST(a_pointer_survives_copies_behind_it)
 	ck_assert_int_eq(np_linkbuf_copy(b, to, 5), 0);
 	np_linkbuf_release(b);
 	ck_assert_uint_eq(blocks_in_use(), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -468,8 +469,8 @@ START_TEST(lengths_are_counted_beyond_32_bits)
 	ck_assert_int_eq(np_linkbuf_skip(s, all - 6), 0);
 	ck_assert_uint_eq(np_linkbuf_len(s), 1);
 	ck_assert_uint_eq(np_linkbuf_len(b), 5);
-	np_linkbuf_free(s);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&s);
+	np_linkbuf_free(&b);
 	ck_assert_int_eq(dones, 5120);
 	nothing_in_use();
 }
@@ -495,7 +496,7 @@ START_TEST(until_takes_the_delimiter_and_no_more)
 	np_linkbuf_flush(b);
 	ck_assert_int_eq(np_linkbuf_until(b, '\n', 100, &p, &n), 0);
 	ck_assert_mem_eq(p, "Hostt\n", 6);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -512,7 +513,7 @@ START_TEST(until_finds_a_delimiter_in_any_block)
 	ck_assert_uint_eq(linkbuf_find(b, 15, 2000, 1020), 0);
 	ck_assert_int_eq(np_linkbuf_until(b, 19, 20, &p, &n), 0);
 	ck_numbers(p, 0, 20);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -529,7 +530,7 @@ START_TEST(find_goes_on_where_the_last_one_ended)
 	ck_assert_uint_eq(linkbuf_find(b, 'b', 0, 1000), 501);
 	ck_assert_uint_eq(linkbuf_find(b, 'b', 500, 1000), 501);
 	ck_assert_uint_eq(linkbuf_find(b, 'b', 501, 1000), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -554,7 +555,7 @@ START_TEST(copy_dup_and_byte_consume_into_the_callers_memory)
 	ck_assert_int_eq(np_linkbuf_dup(b, 0, &s), 0);
 	ck_assert_str_eq(s, "");
 	free(s);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -572,12 +573,12 @@ START_TEST(a_slice_shares_memory_and_outlives_its_parent)
 	ck_assert_uint_eq(stats().bytes_copied, before);
 	ck_assert_uint_eq(blocks_in_use(), 2);
 
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	ck_assert_uint_eq(blocks_in_use(), 2);
 	ck_numbers(must_next(s, 3), 12, 3);
-	np_linkbuf_free(s);
+	np_linkbuf_free(&s);
 	ck_numbers(must_next(t, 12), 0, 12);
-	np_linkbuf_free(t);
+	np_linkbuf_free(&t);
 	nothing_in_use();
 }
 END_TEST
@@ -595,8 +596,8 @@ START_TEST(a_slice_keeps_its_bytes_while_the_parent_goes_on_writing)
 	np_linkbuf_release(b);
 
 	reads_as(s, "first,");
-	np_linkbuf_free(s);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&s);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -611,11 +612,11 @@ START_TEST(each_end_of_a_slice_frees_what_it_alone_holds)
 	ck_numbers(must_next(s, 12), 0, 12);
 	np_linkbuf_release(s);
 	ck_assert_uint_eq(blocks_in_use(), 2);
-	np_linkbuf_free(s);
+	np_linkbuf_free(&s);
 	ck_assert_uint_eq(blocks_in_use(), 1);
 	ck_numbers(must_next(b, 5), 25, 5);
 	np_linkbuf_release(b);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -630,8 +631,8 @@ START_TEST(what_is_written_to_a_slice_leaves_the_parent_alone)
 
 	reads_as(b, "ent");
 	reads_as(s, "parXYZ");
-	np_linkbuf_free(s);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&s);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -654,7 +655,7 @@ START_TEST(reserve_is_contiguous_and_trim_gives_back_the_rest)
 	reads_as(b, "<abcdef>");
 	ck_assert_int_eq(np_linkbuf_trim(b, 1), -EINVAL);
 	ck_assert_int_eq(np_linkbuf_trim(b, 0), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -677,7 +678,7 @@ START_TEST(trim_cuts_across_blocks_and_references)
 	np_linkbuf_flush(b);
 
 	reads_as(b, "keep this!");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -694,7 +695,7 @@ START_TEST(nothing_is_written_into_a_trimmed_reference)
 
 	reads_as(b, "0123abc");
 	ck_assert_str_eq(mine, "0123456789");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -716,7 +717,7 @@ START_TEST(nothing_is_written_behind_a_reference)
 	reads_as(b, "minemore!?");
 	for (size_t i = 4; i < sizeof mine; i++)
 		ck_assert_int_eq(mine[i], 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -729,7 +730,7 @@ START_TEST(trim_to_nothing_leaves_an_empty_buffer_without_a_block)
 	np_linkbuf_trim(b, 0);
 
 	ck_assert_uint_eq(blocks_in_use(), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -749,9 +750,9 @@ START_TEST(a_reference_is_not_copied_and_done_runs_once)
 	np_linkbuf_release(b);
 	ck_assert_int_eq(done, 0);
 	ck_assert_ptr_eq(must_next(s, 4), bytes);
-	np_linkbuf_free(s);
+	np_linkbuf_free(&s);
 	ck_assert_int_eq(done, 1);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	ck_assert_int_eq(done, 1);
 	nothing_in_use();
 }
@@ -774,7 +775,7 @@ START_TEST(done_runs_wherever_a_reference_ends)
 	ck_assert_int_eq(done, 2);
 	np_linkbuf_write_ref(b, "unflushed", 9, count_done, &done);
 	np_linkbuf_write_ref(b, "nobody is told", 14, NULL, NULL);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	ck_assert_int_eq(done, 4);
 	nothing_in_use();
 }
@@ -797,7 +798,7 @@ START_TEST(write_direct_inserts_into_what_is_reserved)
 	np_linkbuf_flush(b);
 
 	reads_as(b, "|abcdefghiqrstuvwxyz!");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -814,7 +815,7 @@ START_TEST(write_direct_can_come_before_all_that_is_unflushed)
 	np_linkbuf_flush(b);
 
 	reads_as(b, "bcy!");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -839,7 +840,7 @@ START_TEST(trim_after_write_direct_keeps_the_first_bytes_in_order)
 		ck_assert_mem_eq(must_peek(b, keep + 1), "abcdefghijkl", keep);
 		np_linkbuf_skip(b, keep);
 		reads_as(b, "+xyz");
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 		ck_assert_int_eq(dones, (int)keep + 1);
 	}
 	nothing_in_use();
@@ -863,7 +864,7 @@ START_TEST(append_takes_everything_and_copies_nothing)
 	ck_assert_uint_eq(stats().bytes_copied, before);
 
 	reads_as(a, "one two three");
-	np_linkbuf_free(a);
+	np_linkbuf_free(&a);
 	nothing_in_use();
 }
 END_TEST
@@ -879,7 +880,7 @@ START_TEST(what_was_read_goes_back_when_the_rest_is_appended)
 	np_linkbuf_append(a, &c);
 	ck_assert_uint_eq(blocks_in_use(), 2);
 	ck_assert_uint_eq(np_linkbuf_pending(a), 8);
-	np_linkbuf_free(a);
+	np_linkbuf_free(&a);
 	nothing_in_use();
 }
 END_TEST
@@ -898,7 +899,7 @@ START_TEST(appending_an_embedded_buffer_empties_it)
 
 	reads_as(b, "from withinagain");
 	linkbuf_fini(&in);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -946,7 +947,7 @@ START_TEST(space_takes_any_burst_in_one_read)
 
 	ck_assert_uint_eq(np_linkbuf_len(b), 60000);
 	ck_numbers(must_next(b, 60000), 0, 60000);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -954,12 +955,12 @@ END_TEST
 /* What a connection takes for its first read, without an iovec. */
 START_TEST(the_common_read_takes_one_stretch_of_an_empty_buffer)
 {
-	struct np_linkbuf *b = given_empty(0);
+	struct np_linkbuf *b = given_empty(0), *other = given("so that a block is cached");
 	unsigned char *p;
 
 	/* more than one block of the first size or four */
 	ck_assert_ptr_null(linkbuf_space(b, 100000));
-	np_linkbuf_free(given("so that a block is cached"));
+	np_linkbuf_free(&other);
 	p = linkbuf_space(b, 2000);
 	if (!p)
 		p = space_of(b, 2000); /* nothing is cached where each block is apart */
@@ -977,7 +978,7 @@ START_TEST(the_common_read_takes_one_stretch_of_an_empty_buffer)
 	ck_assert_uint_eq(linkbuf_len(b), 1);
 	linkbuf_consume(b, 1);
 	ck_assert_uint_eq(blocks_in_use(), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -1001,7 +1002,7 @@ START_TEST(commit_gives_the_unused_block_back)
 	ck_assert_int_eq(np_linkbuf_commit(b, 0), 0);
 
 	ck_assert_uint_eq(blocks_in_use(), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1020,7 +1021,7 @@ START_TEST(space_uses_the_rest_of_the_last_block_first)
 	ck_assert_int_eq(np_linkbuf_space(b, 5000, iov, 1), 1);
 	ck_assert_int_eq(np_linkbuf_space(b, 5000, iov, 0), -EINVAL);
 	ck_assert_int_eq(np_linkbuf_commit(b, 0), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1036,7 +1037,7 @@ START_TEST(reading_goes_on_between_space_and_commit)
 	ck_assert_int_eq(np_linkbuf_commit(b, 3), 0);
 
 	reads_as(b, "6789ABC");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1058,8 +1059,8 @@ START_TEST(release_between_space_and_commit_leaves_the_space)
 
 	reads_as(b, "ABC");
 	reads_as(o, "another's");
-	np_linkbuf_free(o);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&o);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -1071,7 +1072,7 @@ START_TEST(space_is_refused_while_bytes_are_unflushed)
 
 	write_str(b, "x");
 	ck_assert_int_eq(np_linkbuf_space(b, 100, iov, 2), -EBUSY);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1088,7 +1089,7 @@ START_TEST(writing_instead_of_commit_takes_the_space_back)
 	np_linkbuf_flush(b);
 
 	ck_assert_uint_eq(np_linkbuf_len(b), 4003);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -1109,7 +1110,7 @@ START_TEST(a_frame_across_two_reads_copies_only_its_start)
 	ck_numbers(must_next(b, 20000), 0, 20000);
 	ck_assert_uint_le(stats().bytes_copied - before, 2048);
 	ck_assert_uint_eq(blocks_in_use(), 2);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1132,7 +1133,7 @@ START_TEST(a_large_frame_is_read_into_one_block)
 	ck_numbers(must_next(b, frame), 0, frame);
 
 	ck_assert_uint_le(stats().bytes_copied - before, frame / 8);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1158,7 +1159,7 @@ static double copied_for_each_byte(size_t frame)
 		ck_numbers(must_next(b, frame), frame * (size_t)i, frame);
 		np_linkbuf_release(b);
 	}
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	return (double)(stats().bytes_copied - before) / (double)(frame * 200);
 }
 
@@ -1181,7 +1182,7 @@ START_TEST(a_claimed_length_takes_memory_as_bytes_arrive)
 	np_linkbuf_commit(b, 10);
 	n = np_linkbuf_space(b, 1 << 30, iov, 2);
 	ck_assert_uint_le(iov_bytes(iov, n), 128 << 10);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1206,7 +1207,7 @@ START_TEST(appetite_follows_the_traffic_both_ways)
 	}
 
 	ck_assert_uint_eq(iov[0].iov_len, 2048);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1226,7 +1227,7 @@ START_TEST(iov_shows_what_is_readable_and_nothing_else)
 	ck_assert_int_eq(np_linkbuf_iov(b, iov, -1), -EINVAL);
 	np_linkbuf_skip(b, 13);
 	ck_assert_int_eq(np_linkbuf_iov(b, iov, 8), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1246,7 +1247,7 @@ START_TEST(iov_adds_up_to_all_there_is)
 	n = np_linkbuf_iov(b, iov, 256);
 	ck_assert_int_lt(n, 256);
 	ck_assert_uint_eq(iov_bytes(iov, n), all);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 }
 END_TEST
 
@@ -1268,14 +1269,14 @@ START_TEST(an_n_of_nothing_or_of_too_much_changes_nothing)
 		ck_assert_int_eq(np_linkbuf_reserve(b, n, &v), n ? -ENOMEM : 0);
 		ck_assert_int_eq(np_linkbuf_trim(b, n), n ? -EINVAL : 0);
 		ck_assert_int_eq(np_linkbuf_commit(b, n), n ? -EINVAL : 0);
-		np_linkbuf_free(s);
+		np_linkbuf_free(&s);
 		s = NULL;
 	}
 	ck_assert_int_eq(np_linkbuf_write(b, NULL, 0), 0);
 
 	ck_assert_uint_eq(np_linkbuf_pending(b), 0);
 	reads_as(b, "abc");
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	nothing_in_use();
 }
 END_TEST

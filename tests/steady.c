@@ -222,8 +222,8 @@ static void cycles(unsigned long n)
 		handle(in, out);
 		leave(out);
 	}
-	np_linkbuf_free(in);
-	np_linkbuf_free(out);
+	np_linkbuf_free(&in);
+	np_linkbuf_free(&out);
 }
 
 static unsigned long many(void)
@@ -269,7 +269,7 @@ START_TEST(the_counters_of_this_program_count)
 	ck_assert_uint_eq(system_calls - calls, 2);
 	calls = system_calls;
 	ck_assert_int_eq(np_linkbuf_new(0, &b), 0);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	np_block_trim();
 	ck_assert_uint_ge(system_calls - calls, 2);
 }
@@ -316,7 +316,7 @@ static void *free_replies(void *arg)
 		while (sem_wait(&h->full))
 			;
 		leave(h->ring[i % HANDED]);
-		np_linkbuf_free(h->ring[i % HANDED]);
+		np_linkbuf_free(&h->ring[i % HANDED]);
 		sem_post(&h->empty);
 	}
 	return NULL;
@@ -359,7 +359,7 @@ START_TEST(what_another_thread_frees_is_no_reason_to_allocate)
 	/* as many in flight as at no time before */
 	ck_assert_uint_le(after.allocs - before.allocs, 4);
 	ck_assert_uint_eq(after.frees, before.frees);
-	np_linkbuf_free(in);
+	np_linkbuf_free(&in);
 	ck_assert_uint_eq(stats().blocks_in_use + stats().cells_in_use, 0);
 }
 END_TEST

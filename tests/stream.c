@@ -260,7 +260,7 @@ START_TEST(every_reading_verb_works_on_a_file_whatever_is_asked_for_at_a_time)
 		np_stream_free(s);
 		ck_assert_int_eq(fd, -1);
 		ck_numbers(p, 95011, 20000); /* a slice outlives its stream */
-		np_linkbuf_free(part);
+		np_linkbuf_free(&part);
 		nothing_in_use();
 	}
 }
@@ -425,7 +425,7 @@ START_TEST(who_takes_no_pointers_need_not_release)
 		ck_assert_int_eq(np_stream_skip(s, 3000), 0);
 		ck_assert_int_eq(np_stream_byte(s, to), 0);
 		ck_assert_int_eq(np_stream_slice(s, 3000, &part), 0);
-		np_linkbuf_free(part);
+		np_linkbuf_free(&part);
 		ck_assert_uint_le(stats().bytes_in_use, 256 << 10);
 	}
 	ck_assert_int_eq(np_stream_peek(s, 10, &p), 0);

@@ -258,10 +258,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "proxy: cannot start: %s\n", np_strerror(r));
 	else
 		code = serve(server, &o, &ends);
-	np_server_free(server);
+	np_server_free(&server);
 	if (pollers) {
 		np_pollers_stop(pollers, STOP_MS);
-		np_pollers_free(pollers);
+		np_pollers_free(&pollers);
 	}
 	return code;
 }

@@ -97,7 +97,7 @@ static int move_some(struct side *s)
 	if (r < 0)
 		return r;
 	r = np_conn_append(to, &b);
-	np_linkbuf_free(b); /* NULL, unless append() failed */
+	np_linkbuf_free(&b); /* NULL, unless append() failed */
 	return r;
 }
 

@@ -58,13 +58,16 @@ NP_API uint64_t np_channel_id(struct np_channel *ch);
 /*
  * np_call() - send *request, wait for the answer that bears @id
  *
- * The whole answer, as frame() measured it, is *ret_answer. *request is taken in every case, and
- * NULL afterwards.
+ * The whole answer, as frame() measured it, is *ret_answer. The request need not be flushed: all of
+ * it is sent. *request is taken, and NULL, where it was sent: on 0, -ETIMEDOUT, -ECANCELED, and
+ * where the connection ended afterwards. It stays on -EAGAIN, -EEXIST, -NP_ENOTFIBER, -EINVAL,
+ * -NP_ETOOLONG, and where the connection had ended before; so np_linkbuf_free() after a call that
+ * failed is right in any case.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0: no limit.
  * Return: 0; -ETIMEDOUT; -ECANCELED; -EEXIST: somebody waits for this number; -EAGAIN: too much is
- *         queued for the peer; -NP_ECLOSED, -NP_EEOF, -ECONNRESET ...: the connection has ended,
- *         and why; -NP_ENOTFIBER; -EINVAL, -ENOMEM.
+ *         queued for the peer; -NP_ETOOLONG: the request has more than 2 GiB; -NP_ECLOSED,
+ *         -NP_EEOF, -ECONNRESET ...: the connection has ended, and why; -NP_ENOTFIBER; -EINVAL.
  */
 NP_API int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int ms,
 		   struct np_linkbuf **ret_answer);

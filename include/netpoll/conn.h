@@ -178,8 +178,9 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
 /*
  * np_conn_send() - submit a buffer from any thread
  *
- * FIFO for each sender; spliced behind what was submitted, never into a half-built output. 0
- * means taken (*b is NULL); if the connection dies first its memory and done() are given back.
+ * FIFO for each sender; spliced behind what was submitted, never into a half-built output. *b need
+ * not be flushed: all of it is sent. 0 means taken (*b is NULL); if the connection dies first its
+ * memory and done() are given back.
  * Thread: any, with a reference. May park: no.
  * A message above send_high is taken where nothing is queued.
  * Return: 0; -EAGAIN (send_high bytes would be queued), -NP_ECLOSED, -NP_ENOTOPEN, -NP_ETOOLONG (2

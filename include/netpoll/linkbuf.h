@@ -49,11 +49,12 @@ NP_API int np_linkbuf_new(size_t hint, struct np_linkbuf **ret);
 /*
  * np_linkbuf_free() - give back the buffer and every block that only it holds
  *
- * Slices of it live on. Takes NULL, and leaves np_conn_out() as it is. Unread and unflushed bytes
- * are dropped, and done() of every write_ref() that nobody else shares runs before this returns.
+ * *b is NULL then; NULL in *b does nothing. Slices of it live on. Unread and unflushed bytes are
+ * dropped, and done() of every write_ref() that nobody else shares runs before this returns.
+ * np_conn_out() is left as it is, and *b too: bytes of it may be on their way.
  * Thread: any that holds it; it need not be the one that filled it.
  */
-NP_API void np_linkbuf_free(struct np_linkbuf *b);
+NP_API void np_linkbuf_free(struct np_linkbuf **b);
 
 /* ------------------------------------------------------------------ reading */
 

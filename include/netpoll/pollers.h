@@ -104,10 +104,10 @@ NP_API int np_pollers_stop(struct np_pollers *p, int timeout_ms);
  * np_pollers_free() - after np_pollers_stop() returned 0
  *
  * Timers that nobody stopped are freed with it; tasks and events are not.
- * Thread: setup. Return: 0; -EBUSY unless stopped, or while a fiber is parked or a reference to a
- * connection held.
+ * Thread: setup. Return: 0: *p is NULL; -EBUSY unless stopped, or while a fiber is parked or a
+ * reference to a connection held.
  */
-NP_API int np_pollers_free(struct np_pollers *p);
+NP_API int np_pollers_free(struct np_pollers **p);
 
 /* Thread: any. */
 NP_API int np_pollers_count(const struct np_pollers *p);
@@ -309,9 +309,9 @@ struct np_event;
 
 /* Thread: any. Lifetime: freed by np_event_free(); belongs to no pollers. Return: 0; -ENOMEM. */
 NP_API int np_event_new(struct np_event **ret);
-/* Thread: any, when nobody will set it any more. Return: 0, also for NULL; -EBUSY while somebody
- * waits. */
-NP_API int np_event_free(struct np_event *e);
+/* Thread: any, when nobody will set it any more. Return: 0: *e is NULL; -EBUSY while somebody waits.
+ */
+NP_API int np_event_free(struct np_event **e);
 /*
  * np_event_set() - end a wait, this one or the next
  *
@@ -348,9 +348,9 @@ NP_API int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer
  * np_timer_stop() - fn will not be called any more; frees the timer
  *
  * From inside fn too.
- * Thread: owner. May park: no. Return: 0, also for NULL; -EPERM: another poller's, or no poller.
+ * Thread: owner. May park: no. Return: 0: *t is NULL; -EPERM: another poller's, or no poller.
  */
-NP_API int np_timer_stop(struct np_timer *t);
+NP_API int np_timer_stop(struct np_timer **t);
 
 #ifdef __cplusplus
 }

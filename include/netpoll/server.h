@@ -115,7 +115,7 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  */
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
 /*
- * A listening socket made elsewhere (taken: *fd becomes -1); shared by all pollers. Its options
+ * A listening socket made elsewhere (taken: *fd is -1 on 0, and stays otherwise); shared by all pollers. Its options
  * stay as they are, other holders accept from it as well: what it accepts here gets TCP_NODELAY
  * each. -EINVAL: not listening.
  */
@@ -162,8 +162,8 @@ NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_for
  */
 NP_API int np_server_stop_async(struct np_server *s, int timeout_ms,
 				void (*fn)(void *arg, int result, unsigned forced), void *arg);
-/* Return: 0; -EBUSY unless stopped or never started. */
-NP_API int np_server_free(struct np_server *s);
+/* Return: 0: *s is NULL; -EBUSY unless stopped or never started. */
+NP_API int np_server_free(struct np_server **s);
 
 struct np_server_stats {
 	size_t sz;

@@ -4,6 +4,10 @@
  *
  * 0, a positive outcome that the call names, or a negative code: -errno, or one of the codes
  * below, negated. The library's own codes lie in 0x101..0x1FF, where Linux has no errno.
+ *
+ * What is released, or given away, is passed by its address: *p is NULL (a descriptor -1) exactly
+ * where it was taken, whatever the result, and each call says on which results that is. Releasing
+ * NULL is 0 and nothing. A reference is counted, and so np_conn_unref() takes the pointer itself.
  */
 #ifndef NETPOLL_STATUS_H
 #define NETPOLL_STATUS_H

@@ -34,8 +34,8 @@ struct np_mutex;
 
 /* Return: 0; -ENOMEM. */
 NP_API int np_mutex_new(struct np_mutex **ret);
-/* Return: 0, also for NULL; -EBUSY: it is held. */
-NP_API int np_mutex_free(struct np_mutex *m);
+/* Return: 0: *m is NULL; -EBUSY: it is held. */
+NP_API int np_mutex_free(struct np_mutex **m);
 /* Return: as above; -EDEADLK: the caller holds it. */
 NP_API int np_mutex_lock(struct np_mutex *m, int ms);
 /* On a poller's own stack too; it is to be unlocked there before the function returns. Return: 0;
@@ -51,8 +51,8 @@ struct np_sem;
 
 /* Return: 0; -ENOMEM. */
 NP_API int np_sem_new(unsigned value, struct np_sem **ret);
-/* Return: 0, also for NULL; -EBUSY: somebody waits. */
-NP_API int np_sem_free(struct np_sem *s);
+/* Return: 0: *s is NULL; -EBUSY: somebody waits. */
+NP_API int np_sem_free(struct np_sem **s);
 /* Takes one. Return: as above. */
 NP_API int np_sem_wait(struct np_sem *s, int ms);
 /* Return: 0: one was taken; -EAGAIN: there was none. */
@@ -68,8 +68,8 @@ struct np_cond;
 
 /* Return: 0; -ENOMEM. */
 NP_API int np_cond_new(struct np_cond **ret);
-/* Return: 0, also for NULL; -EBUSY: somebody waits. */
-NP_API int np_cond_free(struct np_cond *c);
+/* Return: 0: *c is NULL; -EBUSY: somebody waits. */
+NP_API int np_cond_free(struct np_cond **c);
 /*
  * np_cond_wait() - unlock @m, wait to be signalled, lock it again
  *

@@ -70,10 +70,13 @@ static void free_shell(struct np_linkbuf *b)
 	block_free(cell);
 }
 
-void np_linkbuf_free(struct np_linkbuf *b)
+void np_linkbuf_free(struct np_linkbuf **p)
 {
+	struct np_linkbuf *b = *p;
+
 	if (!b || (b->flags & LINKBUF_OUT))
 		return;
+	*p = NULL;
 	linkbuf_fini(b);
 	free_shell(b);
 }

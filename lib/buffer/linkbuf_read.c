@@ -293,7 +293,7 @@ int np_linkbuf_slice(struct np_linkbuf *b, size_t n, struct np_linkbuf **ret)
 			continue;
 		v = block_view(e->mem, e->r, k);
 		if (!v) {
-			np_linkbuf_free(s);
+			np_linkbuf_free(&s);
 			return -ENOMEM;
 		}
 		chain_add(s, v);

@@ -47,7 +47,7 @@ static int requeue_submitted(struct np_conn *c)
 		return r;
 	r = np_linkbuf_append(&io->txq, &b);
 	if (r < 0) {
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 		return r;
 	}
 	np_linkbuf_release(&io->out);
@@ -101,7 +101,7 @@ void conn_drop_sendq(struct np_conn *c)
 		b = mail_buf(m);
 		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)np_linkbuf_len(b),
 					  memory_order_relaxed);
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	}
 }
 

@@ -135,7 +135,7 @@ static int channel_on_answer(struct np_conn *c, void *arg)
 		channel_answer(k, b, 0);
 		return 0;
 	}
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	atomic_fetch_add_explicit(&ch->dropped, 1, memory_order_relaxed);
 	return 0;
 }
@@ -269,13 +269,9 @@ int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int
 	else if (ms >= 0 && request && *request)
 		r = channel_call(ch, &k, request, ms);
 	channel_unref(ch);
-	if (request && *request) {
-		np_linkbuf_free(*request);
-		*request = NULL;
-	}
 	if (r == 0)
 		*ret_answer = k.answer;
 	else if (k.answer)
-		np_linkbuf_free(k.answer);
+		np_linkbuf_free(&k.answer);
 	return r;
 }

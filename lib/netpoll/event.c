@@ -191,13 +191,16 @@ int np_event_new(struct np_event **ret)
 	return 0;
 }
 
-int np_event_free(struct np_event *e)
+int np_event_free(struct np_event **p)
 {
+	struct np_event *e = *p;
+
 	if (!e)
 		return 0;
 	if (atomic_load_explicit(&e->event.word, memory_order_acquire) > SET)
 		return -EBUSY;
 	free(e);
+	*p = NULL;
 	return 0;
 }
 

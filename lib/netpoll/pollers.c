@@ -177,7 +177,7 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	r = pollers_start_threads(p, &o, cpus, n_cpus);
 	if (r < 0) {
 		np_pollers_stop(p, 0);
-		np_pollers_free(p);
+		np_pollers_free(&p);
 		return r;
 	}
 	*ret = p;
@@ -367,8 +367,9 @@ int pollers_stop_now(struct np_pollers *p)
 	return pollers_stop_locked(p, sys_clock_ns());
 }
 
-int np_pollers_free(struct np_pollers *p)
+int np_pollers_free(struct np_pollers **pollers)
 {
+	struct np_pollers *p = *pollers;
 	int r;
 
 	if (!p)
@@ -384,6 +385,7 @@ int np_pollers_free(struct np_pollers *p)
 	}
 	offload_free(p->offload);
 	pollers_destroy(p);
+	*pollers = NULL;
 	return 0;
 }
 

@@ -96,7 +96,7 @@ static void server_destroy(struct np_server *s)
 		server_part_free(s->parts[i]);
 	free(s->parts);
 	if (s->own_pollers && s->pollers)
-		np_pollers_free(s->pollers);
+		np_pollers_free(&s->pollers);
 	latch_fini(&s->latch);
 	latch_fini(&s->forced);
 	pthread_mutex_destroy(&s->lock);
@@ -168,8 +168,10 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	return 0;
 }
 
-int np_server_free(struct np_server *s)
+int np_server_free(struct np_server **p)
 {
+	struct np_server *s = *p;
+
 	if (!s)
 		return 0;
 	if (s->phase == SERVER_RUNNING || s->phase == SERVER_STOPPING)
@@ -177,6 +179,7 @@ int np_server_free(struct np_server *s)
 	/* What else runs on pollers of its own has no stop of its own to be given time by. */
 	if (s->own_pollers && pollers_stop_now(s->pollers) < 0)
 		return -EBUSY;
+	*p = NULL;
 	server_destroy(s);
 	return 0;
 }

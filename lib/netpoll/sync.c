@@ -32,8 +32,9 @@ int np_mutex_new(struct np_mutex **ret)
 	return 0;
 }
 
-int np_mutex_free(struct np_mutex *m)
+int np_mutex_free(struct np_mutex **p)
 {
+	struct np_mutex *m = *p;
 	bool held;
 
 	if (!m)
@@ -45,6 +46,7 @@ int np_mutex_free(struct np_mutex *m)
 		return -EBUSY;
 	waitq_fini(&m->q);
 	free(m);
+	*p = NULL;
 	return 0;
 }
 
@@ -132,14 +134,17 @@ int np_sem_new(unsigned value, struct np_sem **ret)
 	return 0;
 }
 
-int np_sem_free(struct np_sem *s)
+int np_sem_free(struct np_sem **p)
 {
+	struct np_sem *s = *p;
+
 	if (!s)
 		return 0;
 	if (waitq_used(&s->q))
 		return -EBUSY;
 	waitq_fini(&s->q);
 	free(s);
+	*p = NULL;
 	return 0;
 }
 
@@ -217,14 +222,17 @@ int np_cond_new(struct np_cond **ret)
 	return 0;
 }
 
-int np_cond_free(struct np_cond *c)
+int np_cond_free(struct np_cond **p)
 {
+	struct np_cond *c = *p;
+
 	if (!c)
 		return 0;
 	if (waitq_used(&c->q))
 		return -EBUSY;
 	waitq_fini(&c->q);
 	free(c);
+	*p = NULL;
 	return 0;
 }
 

@@ -67,12 +67,15 @@ int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
 	return 0;
 }
 
-int np_timer_stop(struct np_timer *t)
+int np_timer_stop(struct np_timer **p)
 {
+	struct np_timer *t = *p;
+
 	if (!t)
 		return 0;
 	if (t->slot != poller_slot_self())
 		return -EPERM;
+	*p = NULL;
 	t->kept = false;
 	if (!t->firing)
 		timers_drop(t);

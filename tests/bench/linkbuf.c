@@ -294,7 +294,7 @@ static void np_slice(void)
 
 	for (unsigned i = 0; i < count; i++) {
 		np_linkbuf_slice(b, n, &s);
-		np_linkbuf_free(s);
+		np_linkbuf_free(&s);
 		np_linkbuf_release(b);
 	}
 }
@@ -347,7 +347,7 @@ static void np_new(void)
 
 	for (unsigned i = 0; i < count; i++) {
 		np_linkbuf_new(0, &o);
-		np_linkbuf_free(o);
+		np_linkbuf_free(&o);
 	}
 }
 
@@ -538,7 +538,7 @@ static double copied_passing(void)
 		np_linkbuf_release(out);
 		moved += k;
 	}
-	np_linkbuf_free(out);
+	np_linkbuf_free(&out);
 	return (double)(copied() - before) / (double)moved;
 }
 
@@ -689,7 +689,7 @@ int main(int argc, char **argv)
 	floor_row();
 	fixed_table();
 	copies();
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	evbuffer_free(e);
 	evbuffer_free(other);
 	free(area);

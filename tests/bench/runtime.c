@@ -141,8 +141,8 @@ static int pairs(void *arg)
 	for (int i = 0; i < 2 * n; i++)
 		must("np_join", np_join(&t[i], NULL));
 	for (int i = 0; i < n; i++) {
-		np_event_free(p[i].a);
-		np_event_free(p[i].b);
+		np_event_free(&p[i].a);
+		np_event_free(&p[i].b);
 	}
 	free(p);
 	free(t);
@@ -191,7 +191,7 @@ static void times(unsigned n)
 	       2.0 * ROUNDS * many);
 	report("np_go() and np_join() of a task that does nothing, 64 at once", go_and_join, NULL,
 	       ROUNDS / 64 * 64);
-	np_event_free(p.a);
+	np_event_free(&p.a);
 }
 
 /* ------------------------------------------------------------------ memory */
@@ -245,7 +245,7 @@ static void fibers(unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		np_event_set(e[i]);
 		must("np_join", np_join(&t[i], NULL));
-		np_event_free(e[i]);
+		np_event_free(&e[i]);
 	}
 	free(e);
 	free(t);
@@ -336,7 +336,7 @@ static void connections(unsigned n)
 	close(p[1]);
 	waitpid(pid, NULL, 0);
 	must("np_server_stop", np_server_stop(s, 10000, NULL));
-	must("np_server_free", np_server_free(s));
+	must("np_server_free", np_server_free(&s));
 }
 
 /* Each part has pollers of its own: what one takes is not what another has left behind. */
@@ -346,8 +346,8 @@ static void with_pollers(void (*part)(unsigned), unsigned n)
 	must("np_event_new", np_event_new(&all_parked));
 	part(n);
 	must("np_pollers_stop", np_pollers_stop(pollers, 10000));
-	must("np_pollers_free", np_pollers_free(pollers));
-	np_event_free(all_parked);
+	must("np_pollers_free", np_pollers_free(&pollers));
+	np_event_free(&all_parked);
 }
 
 int main(int argc, char **argv)

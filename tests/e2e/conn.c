@@ -468,7 +468,7 @@ START_TEST(what_was_sent_after_the_end_is_given_back)
 	ck_assert_int_eq(np_linkbuf_new(0, &b), 0);
 	ck_assert_int_eq(np_conn_send(c, &b), -NP_ECLOSED);
 	ck_assert_ptr_nonnull(b);
-	np_linkbuf_free(b);
+	np_linkbuf_free(&b);
 	np_conn_unref(c);
 	serve_end();
 }
@@ -766,7 +766,7 @@ static int detach(struct np_conn *c, void *arg)
 	if (r == 0 && in && np_linkbuf_len(in) == 4 && np_linkbuf_next(in, 4, &p) == 0 &&
 	    !memcmp(p, "rest", 4))
 		r = (int)write(fd, "mine", 4);
-	np_linkbuf_free(in);
+	np_linkbuf_free(&in);
 	close(fd);
 	saw.result = r;
 	return 0;

@@ -34,7 +34,7 @@ static int wait_in_event(void *arg)
 
 	ck_assert_int_eq(np_event_new(&e), 0);
 	r = np_event_wait(e, 0);
-	ck_assert_int_eq(np_event_free(e), 0);
+	ck_assert_int_eq(np_event_free(&e), 0);
 	return r;
 }
 
@@ -282,7 +282,7 @@ START_TEST(a_join_at_its_deadline_cancels_a_task_that_has_none)
 	ck_assert_int_eq(np_event_new(&e), 0);
 	elder = given_task(1, wait_for_set, e);
 	ck_assert_int_eq(joined(given_task(0, joins_elder, NULL)), -ECANCELED);
-	ck_assert_int_eq(np_event_free(e), 0);
+	ck_assert_int_eq(np_event_free(&e), 0);
 }
 END_TEST
 
@@ -304,7 +304,7 @@ START_TEST(a_join_that_gives_up_leaves_the_task_to_be_joined_again)
 	ck_assert_int_eq(np_join_for(&t, AWAIT_MS, &result), 0);
 	ck_assert_ptr_null(t);
 	ck_assert_int_eq(result, 0);
-	ck_assert_int_eq(np_event_free(e), 0);
+	ck_assert_int_eq(np_event_free(&e), 0);
 }
 END_TEST
 

@@ -432,7 +432,7 @@ START_TEST(a_hundred_pollers_take_work_from_32_threads)
 	ck_assert_int_eq(saw.requests, 32 * 20 * 2);
 	ck_assert_int_eq(saw.second, NOTHING);
 	ck_assert_int_eq(np_pollers_stop(hundred, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(hundred), 0);
+	ck_assert_int_eq(np_pollers_free(&hundred), 0);
 	ck_assert_int_eq(open_fds(), before);
 	AWAIT(np_threads() == 0);
 }

@@ -194,9 +194,9 @@ static void unix_is_dialed(const char *address)
 	ck_assert_int_eq(on_a_fiber(dial_unix, "unix", address, NULL), 'u');
 
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_server_free(&serve_server), 0);
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 }
 
 START_TEST(unix_sockets_are_dialed_by_path_and_by_abstract_name)
@@ -352,7 +352,7 @@ START_TEST(a_connection_to_itself_is_none)
 	ck_assert_int_lt(on_a_fiber(dial_only, "tcp", "127.0.0.1:40001", NULL), 0);
 
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 }
 END_TEST
 
@@ -500,7 +500,7 @@ START_TEST(a_reused_descriptor_never_hears_the_other_servers_answer)
 	}
 
 	ck_assert_int_eq(np_server_stop(second, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(second), 0);
+	ck_assert_int_eq(np_server_free(&second), 0);
 	serve_end();
 }
 END_TEST
@@ -648,7 +648,7 @@ START_TEST(a_fiber_that_reads_a_dialed_connection_is_woken_by_the_stop)
 	ck_assert_int_eq(np_join(&t, &r), 0);
 	ck_assert_int_eq(r, -NP_ECLOSED);
 
-	ck_assert_int_eq(np_pollers_free(mine), 0);
+	ck_assert_int_eq(np_pollers_free(&mine), 0);
 	serve_end();
 }
 END_TEST

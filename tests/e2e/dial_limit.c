@@ -295,7 +295,7 @@ START_TEST(of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole)
 	for (int i = 0; i < UPSTREAMS; i++)
 		ck_assert_int_eq(np_pool_free(&up[i]), 0);
 	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 	end_pollers();
 	end_target();
 }

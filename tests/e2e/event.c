@@ -21,8 +21,8 @@ static void setup(void)
 static void teardown(void)
 {
 	end_pollers();
-	ck_assert_int_eq(np_event_free(e), 0);
-	ck_assert_int_eq(np_event_free(other), 0);
+	ck_assert_int_eq(np_event_free(&e), 0);
+	ck_assert_int_eq(np_event_free(&other), 0);
 }
 
 /* ------------------------------------------------------------------ remembered */
@@ -187,7 +187,7 @@ static int free_what_woke_us(void *arg)
 		ck_assert_int_eq(np_event_new(&own), 0);
 		ck_assert_int_eq(np_go(NULL, 1, set_and_forget, own, NULL), 0);
 		ck_assert_int_eq(np_event_wait(own, AWAIT_MS), 0);
-		ck_assert_int_eq(np_event_free(own), 0);
+		ck_assert_int_eq(np_event_free(&own), 0);
 	}
 	return 0;
 }
@@ -264,7 +264,7 @@ static int second_wait(void *arg)
 
 	ck_assert_int_eq(np_yield(), 0);
 	ck_assert_int_eq(np_event_wait(e, AWAIT_MS), -NP_ECONCURRENT);
-	ck_assert_int_eq(np_event_free(e), -EBUSY);
+	ck_assert_int_eq(np_event_free(&e), -EBUSY);
 	np_event_set(e);
 	return joined(first);
 }

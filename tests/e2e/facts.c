@@ -81,7 +81,7 @@ START_TEST(they_may_be_asked_beside_listen_start_and_stop)
 		enough = true;
 		pthread_join(t, &wrong);
 		ck_assert_msg(!wrong, "np_server_%s", (const char *)wrong);
-		ck_assert_int_eq(np_server_free(server), 0);
+		ck_assert_int_eq(np_server_free(&server), 0);
 	}
 	end_pollers();
 }
@@ -101,7 +101,7 @@ START_TEST(after_the_stop_they_say_what_was_then)
 	strcpy(kind, np_server_listener_kind(server, 0));
 	ck_assert_int_eq(np_server_steering(server, &before), 0);
 	ck_assert_int_eq(np_server_stop(server, 0, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 
 	ck_assert_int_eq(np_server_new(pollers, &none, NULL, NULL, &server), 0);
 	lives();
@@ -119,7 +119,7 @@ START_TEST(after_the_stop_they_say_what_was_then)
 	ck_assert_str_eq(before.policy, after.policy);
 	ck_assert_str_eq(np_server_listener_kind(server, 0), kind);
 	ck_assert_str_eq(np_server_listener_kind(server, 1), "shared");
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	end_pollers();
 }
 END_TEST

@@ -173,7 +173,7 @@ START_TEST(timers_and_posts_are_named_too)
 	ck_assert_int_eq(np_event_wait(done, AWAIT_MS), 0);
 	run(nothing);
 	ck_assert_uint_eq(log_names(hog_on_main), 1);
-	np_event_free(done);
+	np_event_free(&done);
 }
 END_TEST
 
@@ -212,7 +212,7 @@ START_TEST(a_connections_handler_is_named)
 
 	ck_assert_uint_eq(log_names(hog_request), 1);
 	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 }
 END_TEST
 
@@ -259,7 +259,7 @@ START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
 	let_go = true;
 	peer_close(&fd);
 	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 }
 END_TEST
 
@@ -334,7 +334,7 @@ static void server_over(int *fd)
 {
 	peer_close(fd);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 }
 
 START_TEST(each_route_of_one_function_is_named_with_its_connection)

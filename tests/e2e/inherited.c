@@ -60,7 +60,7 @@ static int served(int fd, const struct np_server_opts *o)
 	AWAIT(delays);
 	peer_close(&peer);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	return delays;
 }
 

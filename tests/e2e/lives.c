@@ -292,7 +292,7 @@ static int read_frame(struct np_conn *c, const struct life *l, unsigned char *fr
 		if (r < 0)
 			return r;
 		r = np_linkbuf_copy(b, frame, *ret_n);
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 		return r;
 	}
 	if (l->reads == 4) {
@@ -329,7 +329,7 @@ static int write_reply(struct np_conn *c, const struct life *l, unsigned char *b
 			r = np_yield();
 		if (r == 0 && l->writes == 4)
 			r = np_conn_append(c, &b);
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 		return r;
 	}
 	if (l->writes == 3) {

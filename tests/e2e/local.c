@@ -167,7 +167,7 @@ START_TEST(a_unix_reader_that_is_steady_gets_all_and_one_that_stops_is_let_go_an
 	AWAIT(np_server_stats(server, &st) == 0 && st.conns == 0);
 	ck_assert_uint_eq(st.cut, CLOCKS);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	end_pollers();
 	free(bytes);
 }

@@ -19,7 +19,7 @@ static int echo(struct np_conn *c, void *arg)
 	if (r == 0)
 		r = np_conn_append(c, &b);
 	if (b)
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
@@ -143,9 +143,9 @@ START_TEST(less_than_one_for_each_poller_is_refused)
 			 -EINVAL);
 	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .max_conns = -1), &s),
 			 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(p), 0);
+	ck_assert_int_eq(np_pollers_free(&p), 0);
 }
 END_TEST
 

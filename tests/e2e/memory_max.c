@@ -96,8 +96,8 @@ static void serve_besieged(int sock, void *arg)
 		np_server_stats(s, &st);
 		child_send(sock, &st, sizeof st);
 	}
-	if (np_server_stop(s, 5000, NULL) < 0 || np_server_free(s) < 0 ||
-	    np_pollers_stop(pollers, 5000) < 0 || np_pollers_free(pollers) < 0)
+	if (np_server_stop(s, 5000, NULL) < 0 || np_server_free(&s) < 0 ||
+	    np_pollers_stop(pollers, 5000) < 0 || np_pollers_free(&pollers) < 0)
 		child_fail("the server did not end well");
 }
 

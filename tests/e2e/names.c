@@ -55,7 +55,7 @@ static void end(void)
 {
 	names_speak();
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	AWAIT(np_threads() == 0);
 	ck_assert_int_eq(open_fds(), fds_before);
 	close(target);
@@ -283,7 +283,7 @@ START_TEST(a_thousand_lookups_that_are_given_up_leave_nothing)
 	ck_assert_int_eq(np_pollers_stop(pollers, 100), 0);
 	for (int i = 0; i < CROWD; i++)
 		ck_assert_int_eq(joined(crowd[i]), -ECANCELED);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	AWAIT(np_threads() == 0);
 	ck_assert_int_eq(open_fds(), fds_before);
 	close(target);

@@ -171,9 +171,9 @@ START_TEST(a_file_comes_through_a_unix_socket_as_well)
 	AWAIT(ut.closes == 1);
 	np_conn_unref(ut.conn);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_server_free(&serve_server), 0);
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 	close(ut.file);
 }
 END_TEST

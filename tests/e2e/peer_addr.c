@@ -79,7 +79,7 @@ static void given_listening(const char *address)
 static void over(void)
 {
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	end_pollers();
 }
 

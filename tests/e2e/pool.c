@@ -321,11 +321,11 @@ START_TEST(a_stop_of_the_pollers_ends_idle_ones_at_once)
 	given(2, NULL);
 	ck_assert_int_eq(np_run(serve_pollers, lend_all, NULL), 0);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_server_free(&serve_server), 0);
 	/* no limit: it would wait for ever */
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, 0), 0);
 	ck_assert_int_eq(np_pool_free(&pool), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 }
 END_TEST
 

@@ -71,9 +71,9 @@ static void given_server(void)
 static void teardown(void)
 {
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	AWAIT(np_threads() == 0);
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0); /* no claim is left */
 }
@@ -237,9 +237,9 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 	peer_close(&client);
 	close(other);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 }
 END_TEST
 

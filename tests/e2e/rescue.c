@@ -78,9 +78,9 @@ static void given_server(int n, int hang_ms)
 static void teardown(void)
 {
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	AWAIT(np_threads() == 0);
 }
 

@@ -38,7 +38,7 @@ static void teardown(void)
 {
 	ck_assert_int_eq(np_pool_free(&pool), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	close(listener);
 	ck_assert_int_eq(open_fds(), fds_before);
 }

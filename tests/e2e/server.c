@@ -41,7 +41,7 @@ static int echo_all(struct np_conn *c, void *arg)
 	if (r == 0)
 		r = np_conn_append(c, &b);
 	if (b)
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
@@ -108,12 +108,12 @@ static void teardown(void)
 
 	if (server) {
 		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, &forced), 0);
-		ck_assert_int_eq(np_server_free(server), 0);
+		ck_assert_int_eq(np_server_free(&server), 0);
 		server = NULL;
 	}
 	if (pollers) {
 		ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-		ck_assert_int_eq(np_pollers_free(pollers), 0);
+		ck_assert_int_eq(np_pollers_free(&pollers), 0);
 		pollers = NULL;
 		ck_assert_int_eq(open_fds(), fds_before);
 	}
@@ -425,8 +425,10 @@ static struct {
 
 static void free_it(void *arg, int result, unsigned forced)
 {
+	struct np_server *s = arg;
+
 	ended.result = result;
-	ended.freed = np_server_free(arg);
+	ended.freed = np_server_free(&s);
 	ended.times++;
 }
 
@@ -575,12 +577,12 @@ START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
 	peer_close(&fd);
 	AWAIT(seen.closed == 1);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	server = NULL;
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(np_pollers_free(pollers), -EBUSY);
+		ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 	ck_assert_int_eq(np_conn_error(kept), -NP_EEOF);
 	np_conn_unref(kept);
 }

@@ -37,7 +37,7 @@ static void given_service(void)
 static void end_service(void)
 {
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(np_server_free(servers[i]), 0);
+		ck_assert_int_eq(np_server_free(&servers[i]), 0);
 	end_pollers();
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
 }
@@ -112,7 +112,7 @@ START_TEST(both_wildcards_of_a_port_go_together_in_either_order)
 
 	ck_assert_int_eq(np_server_listen(s, "tcp", "[::]:7004"), 0);
 	ck_assert_msg(np_server_listen(s, "tcp", "0.0.0.0:7004") == 0, "%s", np_server_error(s));
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 	end_pollers();
 }
 END_TEST
@@ -160,7 +160,7 @@ START_TEST(a_server_on_its_own_pollers_has_a_log)
 	AWAIT(log_names(keeps_the_thread));
 	peer_close(&fd);
 	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 }
 END_TEST
 

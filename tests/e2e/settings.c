@@ -128,9 +128,9 @@ static int given_inherited(const struct sockaddr *sa, socklen_t len)
 static void end_inherited(void)
 {
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_server_free(&serve_server), 0);
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 }
 
 START_TEST(an_inherited_unix_listener_serves_and_has_no_tcp_options)

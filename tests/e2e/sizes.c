@@ -169,9 +169,9 @@ START_TEST(handlers_that_fail_are_said_at_a_bounded_rate)
 	ck_assert_int_ge(saw.logged, 1);
 	ck_assert_uint_le(saw.logged, 2 + (now_ms() - began) / 1000);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_server_free(&serve_server), 0);
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 }
 END_TEST
 

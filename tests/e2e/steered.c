@@ -24,7 +24,7 @@ static int echo_all(struct np_conn *c, void *arg)
 	if (r == 0)
 		r = np_conn_append(c, &b);
 	if (b)
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
@@ -44,9 +44,9 @@ static void given_server(int n, int steer, const char *policy, const char *addre
 static void teardown(void)
 {
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 }
 
 static int connected(void)
@@ -212,7 +212,7 @@ START_TEST(a_second_private_server_on_a_taken_port_is_refused)
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL, NULL, &second), 0);
 	ck_assert_int_eq(np_server_listen(second, "tcp", address), -EADDRINUSE);
 	ck_assert_ptr_nonnull(strstr(np_server_error(second), "npsteer load"));
-	ck_assert_int_eq(np_server_free(second), 0);
+	ck_assert_int_eq(np_server_free(&second), 0);
 	one_echo(); /* the first is unharmed */
 	teardown();
 }

@@ -44,13 +44,13 @@ static void teardown(void)
 {
 	if (server) {
 		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-		ck_assert_int_eq(np_server_free(server), 0);
+		ck_assert_int_eq(np_server_free(&server), 0);
 	}
 	end_pollers();
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
-	np_event_free(inside);
-	np_event_free(never);
+	np_event_free(&inside);
+	np_event_free(&never);
 }
 
 static int given_connection(void)
@@ -274,7 +274,7 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 	ck_assert_uint_ge(log_names(stays[_i]), 1);
 	ck_assert_str_eq(np_server_error(server),
 			 "handlers that do not return: 1; nothing is freed under them: stop again");
-	ck_assert_int_eq(np_server_free(server), -EBUSY);
+	ck_assert_int_eq(np_server_free(&server), -EBUSY);
 
 	let_go = true;
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
@@ -311,7 +311,7 @@ START_TEST(where_handlers_have_returned_since_none_is_blamed)
 			blamed_none = !strcmp(np_server_error(server),
 					      "the end has not been reached in time: stop again");
 		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-		ck_assert_int_eq(np_server_free(server), 0);
+		ck_assert_int_eq(np_server_free(&server), 0);
 		server = NULL;
 		asked_ms = 0;
 		peer_close(&fd);
@@ -337,7 +337,7 @@ START_TEST(a_server_that_never_started_leaves_nothing)
 	ck_assert_int_eq(np_server_listen(s, "unix", "@never-started"), 0);
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
 	fd = peer_connect(&ss, len);
-	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
 
 	ck_assert_uint_eq(peer_drain(fd), 0); /* it is not left waiting */
 	peer_close(&fd);

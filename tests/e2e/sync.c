@@ -30,9 +30,9 @@ static void setup(void)
 /* Nobody is left in a line. */
 static void teardown(void)
 {
-	ck_assert_int_eq(np_cond_free(cond), 0);
-	ck_assert_int_eq(np_sem_free(sem), 0);
-	ck_assert_int_eq(np_mutex_free(mutex), 0);
+	ck_assert_int_eq(np_cond_free(&cond), 0);
+	ck_assert_int_eq(np_sem_free(&sem), 0);
+	ck_assert_int_eq(np_mutex_free(&mutex), 0);
 	end_pollers();
 }
 
@@ -176,7 +176,7 @@ START_TEST(only_its_holder_unlocks_it_and_nobody_locks_it_twice)
 	ck_assert_int_eq(np_mutex_trylock(mutex), -EDEADLK);
 	ck_assert_int_eq(joined(given_task(0, tries, NULL)), -EBUSY);
 	ck_assert_int_eq(joined(given_task(0, unlocks, NULL)), -EPERM);
-	ck_assert_int_eq(np_mutex_free(mutex), -EBUSY);
+	ck_assert_int_eq(np_mutex_free(&mutex), -EBUSY);
 	ck_assert_int_eq(np_mutex_lock(mutex, -1), -EINVAL);
 	ck_assert_int_eq(np_mutex_unlock(mutex), 0);
 }
@@ -272,7 +272,7 @@ START_TEST(a_full_semaphore_says_so)
 
 	ck_assert_int_eq(np_sem_new(UINT_MAX, &full), 0);
 	ck_assert_int_eq(np_sem_post(full), -EOVERFLOW);
-	ck_assert_int_eq(np_sem_free(full), 0);
+	ck_assert_int_eq(np_sem_free(&full), 0);
 }
 END_TEST
 

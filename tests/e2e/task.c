@@ -184,7 +184,7 @@ START_TEST(posts_run_in_their_senders_order)
 
 	ck_assert_int_eq(np_event_wait(last, AWAIT_MS), 0);
 	then_in_order();
-	ck_assert_int_eq(np_event_free(last), 0);
+	ck_assert_int_eq(np_event_free(&last), 0);
 }
 END_TEST
 
@@ -300,7 +300,7 @@ START_TEST(a_second_join_is_refused_while_one_waits)
 {
 	ck_assert_int_eq(np_event_new(&gate), 0);
 	ck_assert_int_eq(np_run(pollers, join_twice, NULL), 0);
-	np_event_free(gate);
+	np_event_free(&gate);
 }
 END_TEST
 
@@ -339,7 +339,7 @@ START_TEST(nothing_parks_on_a_pollers_own_stack)
 	ck_assert_int_eq(codes[0], -NP_ENOTFIBER);
 	ck_assert_int_eq(codes[1], -EDEADLK);
 	ck_assert_int_eq(joined(left), 0);
-	np_event_free(e);
+	np_event_free(&e);
 }
 END_TEST
 
@@ -482,7 +482,7 @@ START_TEST(stop_waits_for_tasks_and_cancels_their_waits_at_the_deadline)
 
 	ck_assert_int_eq(np_pollers_stop(pollers, 1), 0);
 	ck_assert_int_eq(joined(t), -ECANCELED);
-	np_event_free(gate);
+	np_event_free(&gate);
 }
 END_TEST
 
@@ -508,7 +508,7 @@ START_TEST(a_task_may_still_go_here_while_the_stop_waits_for_it)
 
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(joined(t), 42);
-	np_event_free(gate);
+	np_event_free(&gate);
 }
 END_TEST
 
@@ -556,7 +556,7 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 	t[3] = given_running(1, spins);
 
 	ck_assert_int_eq(np_pollers_stop(pollers, 1), -ETIMEDOUT);
-	ck_assert_int_eq(np_pollers_free(pollers), -EBUSY);
+	ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 	ck_assert_uint_eq(in_log("poller 0: 2 of handler"), 1);
 	ck_assert_uint_eq(log_names(yields), 1);
 	ck_assert_uint_ge(log_names(spins), 1); /* as a hog too, perhaps */
@@ -569,7 +569,7 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 	for (int i = 0; i < 4; i++)
 		if (i != 2)
 			ck_assert_int_eq(joined(t[i]), 1);
-	np_event_free(gate);
+	np_event_free(&gate);
 }
 END_TEST
 
@@ -585,7 +585,7 @@ START_TEST(a_stop_that_ran_out_of_time_is_taken_up_again)
 	let_go = true;
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(joined(t), 1);
-	np_event_free(gate);
+	np_event_free(&gate);
 }
 END_TEST
 
@@ -597,7 +597,7 @@ static int stop_here(void *arg)
 START_TEST(stop_is_refused_on_a_poller_and_free_before_stop)
 {
 	ck_assert_int_eq(np_run(pollers, stop_here, NULL), -EDEADLK);
-	ck_assert_int_eq(np_pollers_free(pollers), -EBUSY);
+	ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 }

@@ -20,7 +20,7 @@ static void setup(void)
 static void teardown(void)
 {
 	end_pollers();
-	np_event_free(done);
+	np_event_free(&done);
 }
 
 static void fire(void *arg)
@@ -39,7 +39,7 @@ static int start_and_wait(void *arg)
 	ck_assert_int_eq(np_event_wait(done, AWAIT_MS), 0);
 	ck_assert_uint_ge(now_ms() - before, 1); /* both are whole milliseconds */
 	ck_assert_int_eq(np_event_wait(done, 5), -ETIMEDOUT);
-	ck_assert_int_eq(np_timer_stop(timer), 0);
+	ck_assert_int_eq(np_timer_stop(&timer), 0);
 	return fired;
 }
 
@@ -114,7 +114,7 @@ END_TEST
 static int start_and_stop(void *arg)
 {
 	ck_assert_int_eq(np_timer_start(1, fire, NULL, &timer), 0);
-	ck_assert_int_eq(np_timer_stop(timer), 0);
+	ck_assert_int_eq(np_timer_stop(&timer), 0);
 	ck_assert_int_eq(np_sleep(5), 0);
 	return fired;
 }
@@ -128,7 +128,7 @@ END_TEST
 static void stop_itself(void *arg)
 {
 	fired++;
-	code = np_timer_stop(timer);
+	code = np_timer_stop(&timer);
 	np_event_set(done);
 }
 
@@ -153,8 +153,8 @@ static void stop_the_other(void *arg)
 	struct np_timer **self = arg;
 
 	fired++;
-	np_timer_stop(pair[self == &pair[0]]);
-	np_timer_stop(*self);
+	np_timer_stop(&pair[self == &pair[0]]);
+	np_timer_stop(self);
 }
 
 static int start_pair(void *arg)
@@ -173,7 +173,7 @@ END_TEST
 
 static void start_again(void *arg)
 {
-	np_timer_stop(timer);
+	np_timer_stop(&timer);
 	if (++fired < 5)
 		ck_assert_int_eq(np_timer_start(0, start_again, NULL, &timer), 0);
 	else
@@ -202,7 +202,7 @@ static int start_far(void *arg)
 
 static int stop_timer(void *arg)
 {
-	return np_timer_stop(timer);
+	return np_timer_stop(&timer);
 }
 
 START_TEST(only_its_own_poller_starts_and_stops_it)
@@ -210,10 +210,11 @@ START_TEST(only_its_own_poller_starts_and_stops_it)
 	ck_assert_int_eq(np_timer_start(1, fire, NULL, &timer), -EPERM);
 	ck_assert_int_eq(joined(given_task(0, start_far, NULL)), 0);
 
-	ck_assert_int_eq(np_timer_stop(timer), -EPERM);
+	ck_assert_int_eq(np_timer_stop(&timer), -EPERM);
 	ck_assert_int_eq(joined(given_task(1, stop_timer, NULL)), -EPERM);
 	ck_assert_int_eq(joined(given_task(0, stop_timer, NULL)), 0);
-	ck_assert_int_eq(np_timer_stop(NULL), 0);
+	ck_assert_ptr_null(timer);
+	ck_assert_int_eq(np_timer_stop(&timer), 0);
 }
 END_TEST
 

@@ -36,7 +36,7 @@ static void end(struct np_server **s)
 	if (!*s)
 		return;
 	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(*s), 0);
+	ck_assert_int_eq(np_server_free(s), 0);
 	*s = NULL;
 }
 
@@ -235,7 +235,7 @@ END_TEST
 START_TEST(a_server_that_was_not_started_takes_its_file_away)
 {
 	ck_assert_int_eq(listens(&a), 0);
-	ck_assert_int_eq(np_server_free(a), 0);
+	ck_assert_int_eq(np_server_free(&a), 0);
 	a = NULL;
 	ck_assert_int_eq(access(path, F_OK), -1);
 }
@@ -284,7 +284,7 @@ START_TEST(of_two_that_find_a_dead_socket_one_listens)
 		ck_assert_int_eq(s[0].result + s[1].result, -EADDRINUSE);
 		ck_assert_int_eq(connects(), 0);
 		for (int i = 0; i < 2; i++)
-			ck_assert_int_eq(np_server_free(s[i].server), 0);
+			ck_assert_int_eq(np_server_free(&s[i].server), 0);
 	}
 	pthread_barrier_destroy(&barrier);
 }

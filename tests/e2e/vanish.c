@@ -66,7 +66,8 @@ static int call(void *arg)
 	ck_assert_int_eq(np_linkbuf_write(b, &id, 8), 0);
 	np_linkbuf_flush(b);
 	r = np_call(channel, id, &b, call_ms, &got);
-	np_linkbuf_free(got);
+	np_linkbuf_free(&b); /* it was not sent: the channel has ended */
+	np_linkbuf_free(&got);
 	return r;
 }
 

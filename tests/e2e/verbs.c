@@ -102,7 +102,7 @@ static int v_slice(struct np_conn *c)
 	struct np_linkbuf *b = NULL;
 	int r = np_conn_slice(c, (size_t)n, &b);
 
-	np_linkbuf_free(b); /* NULL where it was taken */
+	np_linkbuf_free(&b); /* NULL where it was taken */
 	return r;
 }
 
@@ -128,7 +128,7 @@ static int v_append(struct np_conn *c)
 	struct np_linkbuf *b = message();
 	int r = np_conn_append(c, &b);
 
-	np_linkbuf_free(b); /* NULL where it was taken */
+	np_linkbuf_free(&b); /* NULL where it was taken */
 	return r;
 }
 
@@ -137,7 +137,7 @@ static int v_send(struct np_conn *c)
 	struct np_linkbuf *b = message();
 	int r = np_conn_send(c, &b);
 
-	np_linkbuf_free(b); /* NULL where it was taken */
+	np_linkbuf_free(&b); /* NULL where it was taken */
 	return r;
 }
 
@@ -521,8 +521,10 @@ static int append_what_is_not_its_own(struct np_conn *c, void *arg)
 	bad += np_linkbuf_append(b, &other) != -EINVAL || other != np_conn_out(saw.conn);
 	other = np_conn_out(c);
 	bad += np_conn_append(c, &other) != -EINVAL || other != np_conn_out(c);
-	np_linkbuf_free(b);
-	np_linkbuf_free(np_conn_out(saw.conn));
+	np_linkbuf_free(&b);
+	other = np_conn_out(saw.conn);
+	np_linkbuf_free(&other);
+	bad += other != np_conn_out(saw.conn);
 	bad += np_conn_flush(saw.conn) != 0;
 	saw.looked = 1 + bad;
 	return np_conn_write(c, "intact", 6) || np_conn_flush(c);

@@ -31,7 +31,7 @@ static int echo_all(struct np_conn *c, void *arg)
 	if (r == 0)
 		r = np_conn_append(c, &b);
 	if (b)
-		np_linkbuf_free(b);
+		np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
@@ -79,9 +79,9 @@ static void given_server(int steer)
 static void teardown(void)
 {
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(server), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	child_say(clients.sock, 'q');
 	child_join(&clients);
 	remove_tree(&dir);

@@ -30,7 +30,7 @@ static void setup(void)
 static void teardown(void)
 {
 	end_pollers();
-	np_event_free(e);
+	np_event_free(&e);
 }
 
 /* ------------------------------------------------------------------ time */
@@ -456,7 +456,7 @@ START_TEST(a_stop_waits_for_what_is_offloaded)
 	ck_assert_int_eq(np_event_wait(e, AWAIT_MS), 0);
 
 	ck_assert_int_eq(np_pollers_stop(pollers, 1), -ETIMEDOUT);
-	ck_assert_int_eq(np_pollers_free(pollers), -EBUSY);
+	ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 
 	pthread_barrier_wait(&meet);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);

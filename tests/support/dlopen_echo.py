@@ -70,6 +70,6 @@ with socket.create_connection(("127.0.0.1", int.from_bytes(at.raw[2:4], "big")),
             sys.exit("other bytes came back")
 
 must("stop", lib.np_server_stop(server, 5000, None))
-lib.np_server_free(server)
+must("server free", lib.np_server_free(C.byref(server)))
 must("pollers stop", lib.np_pollers_stop(pollers, 5000))
-lib.np_pollers_free(pollers)
+must("pollers free", lib.np_pollers_free(C.byref(pollers)))

@@ -543,7 +543,7 @@ static void do_slice(struct model *m, struct flat *f)
 	}
 	MUST(!r);
 	pointers_end(m, o);
-	np_linkbuf_free(o->b);
+	np_linkbuf_free(&o->b);
 	o->b = s;
 	o->len = o->pending = 0;
 	flat_add(o, f->bytes, n);
@@ -561,7 +561,7 @@ static void do_release(struct model *m, struct flat *f)
 static void do_free(struct model *m, struct flat *f)
 {
 	pointers_end(m, f);
-	np_linkbuf_free(f->b);
+	np_linkbuf_free(&f->b);
 	renew(m, f);
 }
 
@@ -714,7 +714,7 @@ struct model_result model_run(const uint8_t *program, size_t n)
 		step(m);
 	for (int i = 0; i < BUFFERS; i++) {
 		pointers_end(m, &m->flat[i]);
-		np_linkbuf_free(m->flat[i].b);
+		np_linkbuf_free(&m->flat[i].b);
 		free(m->flat[i].bytes);
 	}
 	for (int i = 0; i < m->nrefs; i++) {

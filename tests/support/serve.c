@@ -40,9 +40,9 @@ uint64_t serve_conns(void)
 void serve_end(void)
 {
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(serve_server), 0);
+	ck_assert_int_eq(np_server_free(&serve_server), 0);
 	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
 	ck_assert_int_eq(open_fds(), fds_before);
 	AWAIT(np_threads() == 0);
 }

@@ -80,8 +80,8 @@ static void serve(int sock, unsigned flags)
 		child_fail("%s", np_server_error(s));
 	line_send(sock, "ready", 0, "");
 	child_hear(sock);
-	if (np_server_stop(s, AWAIT_MS, NULL) < 0 || np_server_free(s) < 0 ||
-	    np_pollers_stop(pollers, AWAIT_MS) < 0 || np_pollers_free(pollers) < 0)
+	if (np_server_stop(s, AWAIT_MS, NULL) < 0 || np_server_free(&s) < 0 ||
+	    np_pollers_stop(pollers, AWAIT_MS) < 0 || np_pollers_free(&pollers) < 0)
 		child_fail("cannot stop");
 }
 
