@@ -15,7 +15,7 @@
 
 #define RECORD (NP_BELL_RECORD + 8u) /* with the header that the kernel puts before it */
 
-static size_t page(void)
+static size_t bell_page(void)
 {
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
@@ -27,9 +27,9 @@ int bell_open(struct bell *b, const struct maps *m)
 	memset(b, 0, sizeof *b);
 	b->service = m->service;
 	b->epoll_fd = b->wake_fd = -1;
-	r = sys_mem_map_fd(ring, page(), PROT_READ | PROT_WRITE, &b->consumer);
+	r = sys_mem_map_fd(ring, bell_page(), PROT_READ | PROT_WRITE, &b->consumer);
 	if (r == 0)
-		r = sys_mem_map_fd_at(ring, page(), page(), PROT_READ, &b->producer);
+		r = sys_mem_map_fd_at(ring, bell_page(), bell_page(), PROT_READ, &b->producer);
 	if (r == 0)
 		r = sys_epoll_create(&b->epoll_fd);
 	if (r == 0)
@@ -48,9 +48,9 @@ void bell_close(struct bell *b)
 	sys_close(&b->wake_fd);
 	sys_close(&b->epoll_fd);
 	if (b->consumer)
-		sys_mem_unmap(b->consumer, page());
+		sys_mem_unmap(b->consumer, bell_page());
 	if (b->producer)
-		sys_mem_unmap(b->producer, page());
+		sys_mem_unmap(b->producer, bell_page());
 	b->consumer = b->producer = NULL;
 }
 
@@ -58,7 +58,7 @@ void bell_close(struct bell *b)
  * Makes room, and leaves the last record there. A slow one may put the position back to where it
  * read it: until the next sleeper comes by, that costs room and nothing else.
  */
-static void consume(struct bell *b)
+static void bell_consume(struct bell *b)
 {
 	uint64_t *read = b->consumer,
 		 written = __atomic_load_n((uint64_t *)b->producer, __ATOMIC_ACQUIRE);
@@ -69,7 +69,7 @@ static void consume(struct bell *b)
 
 void bell_arm(struct bell *b)
 {
-	consume(b);
+	bell_consume(b);
 	__atomic_store_n(&b->service->bell, 1, __ATOMIC_SEQ_CST);
 }
 

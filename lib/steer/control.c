@@ -68,7 +68,7 @@ int np_steer_set_hang_ms(struct np_steer *s, int ms)
 
 /* ------------------------------------------------------------------ workers */
 
-static int must_be_claimed(struct np_steer *s, unsigned w)
+static int control_must_be_claimed(struct np_steer *s, unsigned w)
 {
 	uint32_t key = w;
 	uint64_t cookie;
@@ -107,9 +107,9 @@ static void control_reason(struct np_worker_ctl *ctl, uint32_t mask, uint32_t va
 	} while (now != was);
 }
 
-static int set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
+static int control_set_state(struct np_steer *s, unsigned w, enum np_worker_state state)
 {
-	int r = must_be_claimed(s, w);
+	int r = control_must_be_claimed(s, w);
 
 	if (r == 0)
 		control_reason(&s->maps.ctl[w], NP_REASON_ASKED, (uint32_t)state);
@@ -123,26 +123,26 @@ void steer_worker_full(struct np_steer_worker *w, bool full)
 
 int np_steer_drain(struct np_steer *s, unsigned w)
 {
-	return set_state(s, w, NP_WORKER_DRAINING);
+	return control_set_state(s, w, NP_WORKER_DRAINING);
 }
 
 int np_steer_undrain(struct np_steer *s, unsigned w)
 {
-	int r = must_be_claimed(s, w);
+	int r = control_must_be_claimed(s, w);
 
 	if (r == 0)
 		worker_warms_up(s, w);
-	return r == 0 ? set_state(s, w, NP_WORKER_READY) : r;
+	return r == 0 ? control_set_state(s, w, NP_WORKER_READY) : r;
 }
 
 int np_steer_kick(struct np_steer *s, unsigned w)
 {
-	return set_state(s, w, NP_WORKER_OUT);
+	return control_set_state(s, w, NP_WORKER_OUT);
 }
 
 int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight)
 {
-	int r = must_be_claimed(s, w);
+	int r = control_must_be_claimed(s, w);
 
 	if (r == 0 && (weight < 1 || weight > NP_STEER_WEIGHT_MAX))
 		return steer_fail(

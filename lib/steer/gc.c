@@ -14,7 +14,7 @@
 #include "sys/io.h"
 #include "sys/opts.h"
 
-static bool is_claimed(const struct np_steer *s, unsigned w)
+static bool gc_is_claimed(const struct np_steer *s, unsigned w)
 {
 	uint32_t key = w;
 	uint64_t cookie;
@@ -22,7 +22,7 @@ static bool is_claimed(const struct np_steer *s, unsigned w)
 	return map_lookup(&s->maps, MAP_np_claims, &key, &cookie) == 0;
 }
 
-static void sweep_rosters(struct np_steer *s, struct np_steer_garbage *g)
+static void gc_rosters(struct np_steer *s, struct np_steer_garbage *g)
 {
 	for (unsigned i = 0; i < NP_GROUPS; i++) {
 		unsigned before = s->maps.groups[i].workers;
@@ -40,7 +40,7 @@ static void sweep_rosters(struct np_steer *s, struct np_steer_garbage *g)
 }
 
 /* A cookie whose slot has another listener, or none. */
-static unsigned sweep_owners(struct np_steer *s)
+static unsigned gc_owners(struct np_steer *s)
 {
 	uint64_t cookie, next, there;
 	unsigned n = 0;
@@ -53,7 +53,7 @@ static unsigned sweep_owners(struct np_steer *s)
 		r = map_next_key(&s->maps, MAP_np_owners, &cookie, &next);
 		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) < 0)
 			continue;
-		if (is_claimed(s, slot % NP_WORKERS))
+		if (gc_is_claimed(s, slot % NP_WORKERS))
 			/* it may have been shut, and listen again; its owner forgets it */
 			continue;
 		if (map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there == cookie)
@@ -63,19 +63,19 @@ static unsigned sweep_owners(struct np_steer *s)
 	return n;
 }
 
-static unsigned sweep_cpus(struct np_steer *s)
+static unsigned gc_cpus(struct np_steer *s)
 {
 	uint32_t w1, none = 0;
 	unsigned n = 0;
 
 	for (uint32_t cpu = 0; cpu < NP_CPUS; cpu++)
 		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 &&
-		    !is_claimed(s, w1 - 1))
+		    !gc_is_claimed(s, w1 - 1))
 			n += map_update(&s->maps, MAP_np_cpu2worker, &cpu, &none, BPF_ANY) == 0;
 	return n;
 }
 
-static unsigned sweep_lines(struct np_steer *s)
+static unsigned gc_lines(struct np_steer *s)
 {
 	static const struct np_worker_line empty;
 	unsigned n = 0;
@@ -83,7 +83,7 @@ static unsigned sweep_lines(struct np_steer *s)
 	for (unsigned w = 0; w < steer_high_water(s); w++) {
 		int claim = -1;
 
-		if (is_claimed(s, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
+		if (gc_is_claimed(s, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
 			continue;
 		if (worker_claim(s, w, &claim) < 0)
 			continue; /* somebody has just become this worker */
@@ -104,10 +104,10 @@ int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
 	r = steer_lock(s);
 	if (r < 0)
 		return r;
-	sweep_rosters(s, &g);
-	g.owners = sweep_owners(s);
-	g.cpus = sweep_cpus(s);
-	g.workers = sweep_lines(s);
+	gc_rosters(s, &g);
+	g.owners = gc_owners(s);
+	g.cpus = gc_cpus(s);
+	g.workers = gc_lines(s);
 	trace_sweep(s);
 	steer_unlock(s);
 	g.pins = load_sweep(s);

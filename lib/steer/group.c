@@ -82,7 +82,7 @@ int group_find(const struct np_steer *s, const struct np_group *key)
 	return -ENOENT;
 }
 
-static bool slot_live(const struct np_steer *s, unsigned g, unsigned w)
+static bool group_slot_live(const struct np_steer *s, unsigned g, unsigned w)
 {
 	uint32_t slot = NP_SLOT(g, w);
 	uint64_t cookie;
@@ -91,7 +91,7 @@ static bool slot_live(const struct np_steer *s, unsigned g, unsigned w)
 }
 
 /* At level 0 nobody tells when a listener closes: a member counts until it leaves. */
-static bool has_members(const struct np_steer *s, unsigned g)
+static bool group_has_members(const struct np_steer *s, unsigned g)
 {
 	for (const struct np_steer_worker *w = s->first; w; w = w->next)
 		if (w->members & (1u << g))
@@ -102,9 +102,9 @@ static bool has_members(const struct np_steer *s, unsigned g)
 bool group_live(const struct np_steer *s, unsigned g)
 {
 	if (!steer_has_program(s))
-		return has_members(s, g);
+		return group_has_members(s, g);
 	for (unsigned w = 0; w < steer_high_water(s); w++)
-		if (slot_live(s, g, w))
+		if (group_slot_live(s, g, w))
 			return true;
 	return false;
 }
@@ -121,7 +121,7 @@ void group_roster(struct np_steer *s, unsigned g)
 	if (!steer_has_program(s))
 		return;
 	for (w = 0; w < steer_high_water(s); w++)
-		if (slot_live(s, g, w))
+		if (group_slot_live(s, g, w))
 			__atomic_store_n(&e[n++].w1, w + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->maps.groups[g].workers, n, __ATOMIC_RELEASE);
 	table_build(s, g, e, n);
@@ -129,7 +129,7 @@ void group_roster(struct np_steer *s, unsigned g)
 		__atomic_store_n(&e[n].w1, 0, __ATOMIC_RELAXED);
 }
 
-static void write_key(struct np_steer *s, unsigned g, const struct np_group *key)
+static void group_write_key(struct np_steer *s, unsigned g, const struct np_group *key)
 {
 	pthread_mutex_lock(&s->listeners.lock);
 	s->maps.groups[g] = *key;
@@ -139,7 +139,7 @@ static void write_key(struct np_steer *s, unsigned g, const struct np_group *key
 
 void group_free(struct np_steer *s, unsigned g)
 {
-	write_key(s, g, &(struct np_group){ 0 });
+	group_write_key(s, g, &(struct np_group){ 0 });
 }
 
 static void group_assign(struct np_steer *s, unsigned g, const struct np_group *key)
@@ -150,7 +150,7 @@ static void group_assign(struct np_steer *s, unsigned g, const struct np_group *
 	for (unsigned w = 0; w < steer_high_water(s); w++)
 		worker_clear_slot_stats(s, g, w);
 	fresh.workers = 0;
-	write_key(s, g, &fresh);
+	group_write_key(s, g, &fresh);
 }
 
 int group_take(struct np_steer *s, const struct np_group *key)

@@ -10,13 +10,13 @@ void judge_forget(struct judge *j)
 }
 
 /* Half a period late: whoever held us up held up the workers too. */
-static bool on_time(const struct judge *j, uint64_t now_ns, uint64_t period_ns)
+static bool judge_on_time(const struct judge *j, uint64_t now_ns, uint64_t period_ns)
 {
 	return j->last_ns && now_ns - j->last_ns <= period_ns + period_ns / 2;
 }
 
-static enum verdict of_busy(const struct sight *was, const struct sight *is, uint64_t now_ns,
-			    uint64_t hang_ns)
+static enum verdict judge_busy(const struct sight *was, const struct sight *is, uint64_t now_ns,
+			       uint64_t hang_ns)
 {
 	bool same = was->busy_since_ns == is->busy_since_ns;
 
@@ -25,8 +25,8 @@ static enum verdict of_busy(const struct sight *was, const struct sight *is, uin
 		       VERDICT_FIT;
 }
 
-static enum verdict of_idle(const struct sight *was, struct sight *is, uint64_t now_ns,
-			    uint64_t hang_ns, bool queued)
+static enum verdict judge_idle(const struct sight *was, struct sight *is, uint64_t now_ns,
+			       uint64_t hang_ns, bool queued)
 {
 	if (!queued)
 		return VERDICT_FIT;
@@ -50,7 +50,7 @@ bool judge_is_fresh(const struct judge *j, uint64_t now_ns, uint64_t hang_ns)
 void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
 		const struct np_worker_line *lines, const struct evidence *evidence)
 {
-	if (!on_time(j, now_ns, period_ns))
+	if (!judge_on_time(j, now_ns, period_ns))
 		judge_forget(j);
 	for (unsigned w = 0; w < n; w++) {
 		const struct sight was = j->sight[w];
@@ -61,9 +61,9 @@ void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t h
 		};
 
 		if (is.busy_since_ns)
-			is.verdict = of_busy(&was, &is, now_ns, hang_ns);
+			is.verdict = judge_busy(&was, &is, now_ns, hang_ns);
 		else
-			is.verdict = of_idle(&was, &is, now_ns, hang_ns, evidence[w].queued);
+			is.verdict = judge_idle(&was, &is, now_ns, hang_ns, evidence[w].queued);
 		j->sight[w] = is;
 	}
 	j->last_ns = now_ns;

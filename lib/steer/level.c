@@ -31,7 +31,7 @@ int level_load_program(const struct maps *m, unsigned g, enum np_steer_level lev
 }
 
 /* Whether trying the next lower level could end otherwise than with @err. */
-static bool lower_may_do(enum np_steer_level level, int err)
+static bool level_lower_may_do(enum np_steer_level level, int err)
 {
 	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
 		return false;
@@ -42,7 +42,7 @@ static bool lower_may_do(enum np_steer_level level, int err)
  * From the top: level 4 needs more rights, BTF and Linux 6.2, and a kernel before 5.14 knows
  * nothing of level 3's kind of program.
  */
-static int find_level(const struct maps *m, int max, enum np_steer_level *ret, int *ret_fd,
+static int level_find(const struct maps *m, int max, enum np_steer_level *ret, int *ret_fd,
 		      char *why, size_t cap)
 {
 	int r;
@@ -50,12 +50,13 @@ static int find_level(const struct maps *m, int max, enum np_steer_level *ret, i
 	*ret = max ? (enum np_steer_level)max : NP_STEER_L4;
 	for (;; --*ret) {
 		r = level_load_program(m, 0, *ret, ret_fd, why, cap);
-		if (r == 0 || !lower_may_do(*ret, r))
+		if (r == 0 || !level_lower_may_do(*ret, r))
 			return r;
 	}
 }
 
-static void configure(struct np_config *c, const struct np_steer_opts *o, enum np_steer_level level)
+static void level_configure(struct np_config *c, const struct np_steer_opts *o,
+			    enum np_steer_level level)
 {
 	c->abi = NP_STEER_ABI;
 	c->workers = NP_WORKERS;
@@ -79,13 +80,13 @@ int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_leve
 	r = maps_create(m, why, cap);
 	if (r < 0)
 		return r;
-	r = find_level(m, o->max_level, ret, ret_fd, why, cap);
+	r = level_find(m, o->max_level, ret, ret_fd, why, cap);
 	if (r < 0) {
 		maps_close(m);
 		*ret = NP_STEER_L0;
 		return r;
 	}
-	configure(m->config, o, *ret);
+	level_configure(m->config, o, *ret);
 	return 0;
 }
 
@@ -94,7 +95,7 @@ void level_explain(char *dst, size_t cap, int err, const char *service, const ch
 	cause_explain(dst, cap, err, "loading the steering program", service, why);
 }
 
-static void describe(struct np_steer *s, const struct np_steer_opts *o, const char *why)
+static void level_describe(struct np_steer *s, const struct np_steer_opts *o, const char *why)
 {
 	char cause[200];
 
@@ -128,7 +129,7 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
 
 	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, sizeof why);
 	if (r == 0) {
-		describe(s, o, why);
+		level_describe(s, o, why);
 		return 0;
 	}
 	level_explain(s->reason, sizeof s->reason, r, s->name, why);

@@ -30,7 +30,7 @@
 
 #define SOMAXCONN_OF_THE_KERNEL (1 << 30) /* listen(2) cuts it to net.core.somaxconn */
 
-static int make_socket(const struct addr *a, bool v6only, int *ret_fd)
+static int listen_socket(const struct addr *a, bool v6only, int *ret_fd)
 {
 	int fd = -1, r;
 
@@ -49,18 +49,18 @@ static int make_socket(const struct addr *a, bool v6only, int *ret_fd)
 }
 
 /*
- * reserve() - take the port for ourselves alone, by a bind without SO_REUSEPORT
+ * listen_reserve() - take the port for ourselves alone, by a bind without SO_REUSEPORT
  *
  * Only that tells that nobody else has it. A socket that is to share may be bound beside it, since
  * both have SO_REUSEADDR and neither listens; so the port is never free for others in between. Port
  * 0 becomes the port that the kernel chose: a listener bound to port 0 itself would get another
  * port if it ever had to listen again.
  */
-static int reserve(struct addr *a, bool v6only, int *ret_fd)
+static int listen_reserve(struct addr *a, bool v6only, int *ret_fd)
 {
 	int fd = -1, r;
 
-	r = make_socket(a, v6only, &fd);
+	r = listen_socket(a, v6only, &fd);
 	if (r == 0)
 		r = sys_bind(fd, (const struct sockaddr *)&a->ss, a->len);
 	if (r == 0)
@@ -172,7 +172,7 @@ static int listen_only_ours(struct np_steer *s, unsigned port)
  * than that: its siblings are of the same kind as it is, and IPv4 goes to the other one all the
  * same.
  */
-static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
+static bool listen_yields_to_v4(const struct np_steer *s, const struct np_group *k)
 {
 	int same = group_find(s, k);
 
@@ -190,7 +190,7 @@ static bool yields_to_v4(const struct np_steer *s, const struct np_group *k)
 }
 
 /* For port 0: the port that a sibling was given for this address and that @w has not yet. */
-static int sibling_port(const struct np_steer_worker *w, const struct np_group *key)
+static int listen_sibling_port(const struct np_steer_worker *w, const struct np_group *key)
 {
 	const struct np_steer *s = w->s;
 	struct np_group k = *key;
@@ -266,7 +266,7 @@ static int listen_steer(struct np_steer_worker *w, unsigned g, int fd)
 }
 
 /* Steering works without: whoever hangs then keeps what it has queued. */
-static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
+static void listen_watch(struct np_steer_worker *w, unsigned g, int fd)
 {
 	struct np_steer *s = w->s;
 	int r;
@@ -283,7 +283,7 @@ static void watch_over(struct np_steer_worker *w, unsigned g, int fd)
 }
 
 /* slot -> program -> roster. @fd listens. */
-static int enrol(struct np_steer_worker *w, unsigned g, int fd)
+static int listen_enrol(struct np_steer_worker *w, unsigned g, int fd)
 {
 	struct np_steer *s = w->s;
 	int r = 0;
@@ -297,14 +297,14 @@ static int enrol(struct np_steer_worker *w, unsigned g, int fd)
 	}
 	w->members |= 1u << g;
 	group_roster(s, g);
-	watch_over(w, g, fd);
+	listen_watch(w, g, fd);
 	if (s->level == NP_STEER_L1)
 		listeners_prefer_cpu(&s->listeners, w->index, w->cpu);
 	return 0;
 }
 
 /* Whether @w has a living listener in group @g. */
-static bool serves(const struct np_steer_worker *w, int g)
+static bool listen_serves(const struct np_steer_worker *w, int g)
 {
 	uint32_t slot = NP_SLOT(g, w->index);
 	uint64_t cookie;
@@ -314,12 +314,11 @@ static bool serves(const struct np_steer_worker *w, int g)
 }
 
 /* @reserved is closed between bind and listen. */
-static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *reserved,
-			   int *ret_fd)
+static int listen_bind(const struct addr *a, bool v6only, int backlog, int *reserved, int *ret_fd)
 {
 	int fd = -1, r;
 
-	r = make_socket(a, v6only, &fd);
+	r = listen_socket(a, v6only, &fd);
 	if (r == 0)
 		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (r == 0)
@@ -336,11 +335,11 @@ static int bind_and_listen(const struct addr *a, bool v6only, int backlog, int *
 }
 
 /* The group's key for an address that has no socket yet. */
-static int key_of(const struct addr *a, bool v6only, struct np_group *ret)
+static int listen_key(const struct addr *a, bool v6only, struct np_group *ret)
 {
 	int fd = -1, r;
 
-	r = make_socket(a, v6only, &fd);
+	r = listen_socket(a, v6only, &fd);
 	if (r < 0)
 		return r;
 	group_key(ret, &a->ss, fd);
@@ -357,35 +356,35 @@ static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog,
 	bool v6only, port0;
 	struct np_group key;
 
-	r = key_of(a, a->v6only, &key);
+	r = listen_key(a, a->v6only, &key);
 	if (r < 0)
 		return r;
 	key.v6only = a->v6only;
 	if (!key.port) {
-		key.port = (uint16_t)sibling_port(w, &key);
+		key.port = (uint16_t)listen_sibling_port(w, &key);
 		addr_set_port(&a->ss, key.port);
 	}
-	key.v6only = v6only = a->v6only || yields_to_v4(s, &key);
+	key.v6only = v6only = a->v6only || listen_yields_to_v4(s, &key);
 	port0 = !key.port;
 	g = port0 ? -ENOENT : group_find(s, &key);
-	if (serves(w, g))
+	if (listen_serves(w, g))
 		return steer_fail(s, -EEXIST, "worker %u listens on %s already", w->index, text);
 	if (g < 0 || !group_live(s, (unsigned)g)) {
 		r = !port0 && listen_has_beside(s, &key) ? listen_only_ours(s, key.port) :
-							   reserve(a, v6only, &reserved);
+							   listen_reserve(a, v6only, &reserved);
 		if (r == -EADDRINUSE)
 			return listen_say_taken(s, text);
 		if (r < 0)
 			return r;
 		key.port = (uint16_t)addr_port(&a->ss);
 	}
-	r = bind_and_listen(a, v6only, backlog, &reserved, &fd);
+	r = listen_bind(a, v6only, backlog, &reserved, &fd);
 	if (r == -EADDRINUSE)
 		return listen_say_taken(s, text);
 	if (r == 0)
 		r = g = group_take(s, &key);
 	if (r >= 0)
-		r = enrol(w, (unsigned)g, fd);
+		r = listen_enrol(w, (unsigned)g, fd);
 	if (r < 0) {
 		sys_close(&fd);
 		return r;
@@ -397,7 +396,7 @@ static int listen_locked(struct np_steer_worker *w, struct addr *a, int backlog,
 }
 
 /* Anything that the steps above have not put into words. */
-static int explain(struct np_steer *s, int r, const char *text)
+static int listen_explain(struct np_steer *s, int r, const char *text)
 {
 	if (r == -NP_ERESOLVE)
 		return steer_fail(s, r, "%s: listeners take an address, not a host name", text);
@@ -413,7 +412,7 @@ static int explain(struct np_steer *s, int r, const char *text)
 	return steer_fail(s, r, "%s: %s", text, strerror(-r));
 }
 
-static int refuse_after_leave(struct np_steer_worker *w)
+static int listen_refuse_left(struct np_steer_worker *w)
 {
 	return steer_fail(w->s, -ESHUTDOWN, "worker %u has left the service %s", w->index,
 			  w->s->name);
@@ -428,12 +427,12 @@ int np_steer_listen(struct np_steer_worker *w, const char *network, const char *
 	int r;
 
 	if (w->left)
-		return refuse_after_leave(w);
+		return listen_refuse_left(w);
 	r = addr_parse(network, address, &a);
 	if (r == 0 && a.ss.ss_family == AF_UNIX)
 		r = -NP_EUNSUPPORTED;
 	if (r < 0)
-		return explain(s, r, text);
+		return listen_explain(s, r, text);
 	r = steer_lock(s);
 	if (r < 0)
 		return r;
@@ -443,11 +442,11 @@ int np_steer_listen(struct np_steer_worker *w, const char *network, const char *
 	    addr_parse("tcp4", address, &v4) == 0)
 		r = listen_locked(w, &v4, backlog, text, ret_fd); /* IPv6 is off */
 	steer_unlock(s);
-	return r < 0 && !s->error[0] ? explain(s, r, text) : r;
+	return r < 0 && !s->error[0] ? listen_explain(s, r, text) : r;
 }
 
 /* Bound, listening, TCP. Sets @key. */
-static int examine(struct np_steer *s, int fd, struct np_group *key)
+static int listen_examine(struct np_steer *s, int fd, struct np_group *key)
 {
 	struct sockaddr_storage ss;
 	int listening = 0, type = 0;
@@ -468,7 +467,7 @@ static int examine(struct np_steer *s, int fd, struct np_group *key)
 	return 0;
 }
 
-static int add_locked(struct np_steer_worker *w, int fd, const struct np_group *key)
+static int listen_add_locked(struct np_steer_worker *w, int fd, const struct np_group *key)
 {
 	struct np_steer *s = w->s;
 	uint32_t slot;
@@ -484,7 +483,7 @@ static int add_locked(struct np_steer_worker *w, int fd, const struct np_group *
 	    there != mine)
 		return steer_fail(s, -EEXIST, "worker %u has another listener on that address",
 				  w->index);
-	r = enrol(w, (unsigned)g, fd);
+	r = listen_enrol(w, (unsigned)g, fd);
 	if (r == -EINVAL)
 		return steer_fail(
 			s, r,
@@ -505,14 +504,14 @@ int np_steer_add(struct np_steer_worker *w, int fd)
 	int r;
 
 	if (w->left)
-		return refuse_after_leave(w);
-	r = examine(s, fd, &key);
+		return listen_refuse_left(w);
+	r = listen_examine(s, fd, &key);
 	if (r == 0)
 		r = steer_lock(s);
 	if (r < 0)
 		return r;
 	s->error[0] = '\0';
-	r = add_locked(w, fd, &key);
+	r = listen_add_locked(w, fd, &key);
 	steer_unlock(s);
 	return r < 0 && !s->error[0] ? steer_fail(s, r, "descriptor %d: %s", fd, strerror(-r)) : r;
 }
@@ -555,7 +554,7 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 		 * The address may have become another group: it looked as if nobody listened there.
 		 */
 		group_key(&key, &l.ss, fd);
-		r = add_locked(w, fd, &key);
+		r = listen_add_locked(w, fd, &key);
 	}
 	steer_unlock(s);
 	return r;

@@ -35,7 +35,7 @@
 #define NAME_CAP (NP_NAME + 8)
 
 /* Whether the service lies below @root. */
-static bool lies_below(const struct np_steer *s, const char *root)
+static bool load_lies_below(const struct np_steer *s, const char *root)
 {
 	char why[FOLDER_WHY];
 	struct pins_home h;
@@ -48,7 +48,7 @@ static bool lies_below(const struct np_steer *s, const char *root)
 	return yes;
 }
 
-static bool is_bpffs(const char *root)
+static bool load_is_bpffs(const char *root)
 {
 	char why[FOLDER_WHY];
 	int fd = -1, r;
@@ -59,15 +59,15 @@ static bool is_bpffs(const char *root)
 }
 
 /* Where the service lies already, else the first bpffs there is. */
-static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
+static int load_find_root(struct np_steer *s, const char *bpffs, const char **ret)
 {
 	for (unsigned i = 0; pins_root(bpffs, i); i++)
-		if (lies_below(s, pins_root(bpffs, i))) {
+		if (load_lies_below(s, pins_root(bpffs, i))) {
 			*ret = pins_root(bpffs, i);
 			return 0;
 		}
 	for (unsigned i = 0; pins_root(bpffs, i); i++)
-		if (is_bpffs(pins_root(bpffs, i))) {
+		if (load_is_bpffs(pins_root(bpffs, i))) {
 			*ret = pins_root(bpffs, i);
 			return 0;
 		}
@@ -77,7 +77,7 @@ static int find_root(struct np_steer *s, const char *bpffs, const char **ret)
 }
 
 /* A folder somebody else has made: on a bpffs that was mounted without a mode anybody may. */
-static int refuse_home(struct np_steer *s, const struct pins_home *h, const char *root, int r)
+static int load_refuse_home(struct np_steer *s, const struct pins_home *h, const char *root, int r)
 {
 	if (r == -EACCES && h->why[0])
 		return steer_fail(
@@ -88,7 +88,7 @@ static int refuse_home(struct np_steer *s, const struct pins_home *h, const char
 }
 
 /* netpoll/ is for everybody to pass through: each service has its mode. */
-static int make_home(struct pins_home *h)
+static int load_make_home(struct pins_home *h)
 {
 	int fd = -1, r;
 
@@ -101,17 +101,17 @@ static int make_home(struct pins_home *h)
 	return r == -EEXIST ? folder_open(h->root, NP_STEER_DIR, &h->home, h->why) : r;
 }
 
-static int open_home(struct np_steer *s, const char *root, bool make, struct pins_home *ret)
+static int load_open_home(struct np_steer *s, const char *root, bool make, struct pins_home *ret)
 {
 	int r;
 
 	r = pins_open_home(root, ret);
 	if (r == -ENOENT && make && ret->root >= 0)
-		r = make_home(ret);
-	return r < 0 ? refuse_home(s, ret, root, r) : 0;
+		r = load_make_home(ret);
+	return r < 0 ? load_refuse_home(s, ret, root, r) : 0;
 }
 
-static int lock_home_until(const struct pins_home *home, uint64_t until_ns, struct sys_holder *h,
+static int load_lock_until(const struct pins_home *home, uint64_t until_ns, struct sys_holder *h,
 			   int *ret_fd)
 {
 	int folder = -1, fd = -1, r;
@@ -132,18 +132,18 @@ static int lock_home_until(const struct pins_home *home, uint64_t until_ns, stru
 	return r;
 }
 
-static int lock_home_now(const struct pins_home *home, int *ret_fd)
+static int load_try_lock(const struct pins_home *home, int *ret_fd)
 {
-	return lock_home_until(home, 0, NULL, ret_fd);
+	return load_lock_until(home, 0, NULL, ret_fd);
 }
 
-static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_fd)
+static int load_lock(struct np_steer *s, const struct pins_home *home, int *ret_fd)
 {
 	struct sys_holder h = { 0 };
 	char holder[80];
 	int r;
 
-	r = lock_home_until(home, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h, ret_fd);
+	r = load_lock_until(home, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h, ret_fd);
 	if (r == -EBUSY) {
 		sys_holder_format(&h, holder, sizeof holder);
 		return steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at,
@@ -155,7 +155,7 @@ static int lock_home(struct np_steer *s, const struct pins_home *home, int *ret_
 }
 
 /* Under the lock. 0 also where there is nothing. */
-static int remove_leftover(int home, const char *service, const char *suffix, unsigned *ret_n)
+static int load_remove_leftover(int home, const char *service, const char *suffix, unsigned *ret_n)
 {
 	char name[NAME_CAP], why[FOLDER_WHY];
 	int r;
@@ -167,15 +167,15 @@ static int remove_leftover(int home, const char *service, const char *suffix, un
 	return r == -ENOENT ? 0 : r;
 }
 
-static int remove_leftovers(int home, const char *service, unsigned *ret_n)
+static int load_remove_leftovers(int home, const char *service, unsigned *ret_n)
 {
-	int r = remove_leftover(home, service, UNFINISHED, ret_n);
+	int r = load_remove_leftover(home, service, UNFINISHED, ret_n);
 
-	return r == 0 ? remove_leftover(home, service, DISCARDED, ret_n) : r;
+	return r == 0 ? load_remove_leftover(home, service, DISCARDED, ret_n) : r;
 }
 
 /* Claims of a service, read from np_claims alone: its other maps may be of another ABI. */
-static int count_claims(int folder, unsigned *ret)
+static int load_count_claims(int folder, unsigned *ret)
 {
 	int fd = -1, r;
 
@@ -188,7 +188,7 @@ static int count_claims(int folder, unsigned *ret)
 	return r;
 }
 
-static int pin_program(int folder, unsigned g, int fd)
+static int load_pin_program(int folder, unsigned g, int fd)
 {
 	char name[32];
 
@@ -197,7 +197,7 @@ static int pin_program(int folder, unsigned g, int fd)
 }
 
 /* The folder last: until then it is root's alone, so that its names are ours to step through. */
-static int set_modes(int folder, const struct np_steer_opts *o)
+static int load_set_modes(int folder, const struct np_steer_opts *o)
 {
 	gid_t gid = o->gid1 ? (gid_t)(o->gid1 - 1) : (gid_t)-1;
 	char name[32];
@@ -219,7 +219,7 @@ static int set_modes(int folder, const struct np_steer_opts *o)
 
 #define ENOUGH (16u << 20) /* level 4 takes less */
 
-static bool memory_is_short(void)
+static bool load_memory_is_short(void)
 {
 	void *p = malloc(ENOUGH);
 
@@ -231,13 +231,13 @@ static bool memory_is_short(void)
  * A lower level than there could be: a private program can do with that, a pinned one would stay so
  * for every server to come. libbpf says "no BTF" where memory ran out.
  */
-static int judge_level(struct np_steer *s, const struct np_steer_opts *o, char *why)
+static int load_judge_level(struct np_steer *s, const struct np_steer_opts *o, char *why)
 {
 	char cause[200];
 
 	if (s->level >= NP_STEER_L4 || o->max_level)
 		return 0;
-	if (memory_is_short()) {
+	if (load_memory_is_short()) {
 		snprintf(why, FOLDER_WHY, "no memory for more than level %d (`ulimit -v`)",
 			 (int)s->level);
 		return -ENOMEM;
@@ -253,20 +253,21 @@ static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why
 
 	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, cap);
 	if (r == 0)
-		r = judge_level(s, o, why);
+		r = load_judge_level(s, o, why);
 	for (unsigned g = 1; g < NP_GROUPS && r == 0; g++)
 		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, cap);
 	return r;
 }
 
 /* Loads and pins a whole service in the new folder @folder. */
-static int fill(struct np_steer *s, const char *home, int folder, const struct np_steer_opts *o)
+static int load_fill(struct np_steer *s, const char *home, int folder,
+		     const struct np_steer_opts *o)
 {
 	char why[256] = "";
 	int r;
 
 	r = load_all(s, o, why, sizeof why);
-	if (r < 0 && r != -EPERM && memory_is_short())
+	if (r < 0 && r != -EPERM && load_memory_is_short())
 		r = -ENOMEM; /* whatever libbpf makes of it */
 	if (r < 0) {
 		level_explain(s->error, sizeof s->error, r, s->name, why);
@@ -274,22 +275,22 @@ static int fill(struct np_steer *s, const char *home, int folder, const struct n
 	}
 	r = maps_pin(&s->maps, folder);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
-		r = pin_program(folder, g, s->progs[g]);
+		r = load_pin_program(folder, g, s->progs[g]);
 	if (r < 0)
 		return steer_fail(s, r, "%s/%s cannot be pinned: %s", home, s->name, strerror(-r));
-	r = set_modes(folder, o);
+	r = load_set_modes(folder, o);
 	if (r < 0)
 		return steer_fail(s, r, "%s/%s cannot be given to its group: %s", home, s->name,
 				  strerror(-r));
 	return 0;
 }
 
-static int refuse_while_claimed(struct np_steer *s, int folder, const char *verb)
+static int load_refuse_claimed(struct np_steer *s, int folder, const char *verb)
 {
 	unsigned claims;
 	int r;
 
-	r = count_claims(folder, &claims);
+	r = load_count_claims(folder, &claims);
 	if (r < 0)
 		return pins_say_closed(s, r, map_name(MAP_np_claims));
 	if (claims)
@@ -304,8 +305,8 @@ static int refuse_while_claimed(struct np_steer *s, int folder, const char *verb
  * Whether the service that is there already stays. Return: 0: it may be replaced; NP_STEER_ALREADY;
  * -EEXIST, -EBUSY.
  */
-static int judge_present(struct np_steer *s, const char *home, int folder,
-			 const struct np_steer_opts *o)
+static int load_judge_present(struct np_steer *s, const char *home, int folder,
+			      const struct np_steer_opts *o)
 {
 	struct maps m;
 	char what[300] = "";
@@ -336,11 +337,11 @@ static int judge_present(struct np_steer *s, const char *home, int folder,
 			s, -EEXIST,
 			"%s/%s is incomplete, or no service of this ABI (%u): stop its servers and `npsteer load %s --force`",
 			home, s->name, NP_STEER_ABI, s->name);
-	return refuse_while_claimed(s, folder, "load --force");
+	return load_refuse_claimed(s, folder, "load --force");
 }
 
 /* What has the service's name: -ENOENT, or its folder, open. */
-static int open_present(struct np_steer *s, const struct pins_home *h, int *ret_fd)
+static int load_open_present(struct np_steer *s, const struct pins_home *h, int *ret_fd)
 {
 	char why[FOLDER_WHY];
 	int r;
@@ -354,7 +355,7 @@ static int open_present(struct np_steer *s, const struct pins_home *h, int *ret_
 
 /* NAME+new becomes NAME. In one step, also where there is one, but for kernels before 5.17, where
  * it is two. */
-static int put_in_place(const struct pins_home *h, const char *name, bool present)
+static int load_put_in_place(const struct pins_home *h, const char *name, bool present)
 {
 	char unfinished[NAME_CAP], discarded[NAME_CAP];
 	int r;
@@ -377,7 +378,7 @@ static int load_new(struct np_steer *s, const struct pins_home *h, const struct 
 	unsigned n = 0;
 	int fd = -1, r, e;
 
-	r = remove_leftovers(h->home, s->name, &n);
+	r = load_remove_leftovers(h->home, s->name, &n);
 	if (r < 0)
 		return steer_fail(s, r, "%s/%s" UNFINISHED " cannot be removed: %s", h->at, s->name,
 				  strerror(-r));
@@ -386,15 +387,15 @@ static int load_new(struct np_steer *s, const struct pins_home *h, const struct 
 	if (r < 0)
 		return steer_fail(s, r, "%s/%s cannot be made: %s", h->at, unfinished,
 				  strerror(-r));
-	r = fill(s, h->at, fd, o);
+	r = load_fill(s, h->at, fd, o);
 	sys_close(&fd);
 	if (r == 0) {
-		r = put_in_place(h, s->name, present);
+		r = load_put_in_place(h, s->name, present);
 		if (r < 0)
 			steer_fail(s, r, "%s/%s cannot be put in its place: %s", h->at, unfinished,
 				   strerror(-r));
 	}
-	e = remove_leftovers(h->home, s->name, &n);
+	e = load_remove_leftovers(h->home, s->name, &n);
 	if (r == 0 && e < 0)
 		steer_log(s, 1, "%s/%s" DISCARDED " is left over: %s", h->at, s->name,
 			  strerror(-e));
@@ -406,34 +407,35 @@ static int load_in(struct np_steer *s, const struct pins_home *h, const struct n
 	bool present;
 	int fd = -1, r;
 
-	r = open_present(s, h, &fd);
+	r = load_open_present(s, h, &fd);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	present = r == 0;
-	r = present ? judge_present(s, h->at, fd, o) : 0;
+	r = present ? load_judge_present(s, h->at, fd, o) : 0;
 	sys_close(&fd);
 	return r == 0 ? load_new(s, h, o, present) : r;
 }
 
 /* Renamed, then taken apart. An unload that was killed is brought to its end by this one. */
-static int unload_in(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o)
+static int load_remove_in(struct np_steer *s, const struct pins_home *h,
+			  const struct np_steer_opts *o)
 {
 	char discarded[NAME_CAP];
 	unsigned left = 0;
 	int fd = -1, r, e;
 
-	r = open_present(s, h, &fd);
+	r = load_open_present(s, h, &fd);
 	if (r == 0 && !o->force)
-		r = refuse_while_claimed(s, fd, "unload");
+		r = load_refuse_claimed(s, fd, "unload");
 	sys_close(&fd);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	e = remove_leftovers(h->home, s->name, &left);
+	e = load_remove_leftovers(h->home, s->name, &left);
 	snprintf(discarded, sizeof discarded, "%s" DISCARDED, s->name);
 	if (r == 0 && e == 0) {
 		r = sys_rename_new_at(h->home, s->name, discarded);
 		if (r == 0)
-			e = remove_leftovers(h->home, s->name, &left);
+			e = load_remove_leftovers(h->home, s->name, &left);
 	}
 	if (r == 0 || left)
 		r = e;
@@ -459,17 +461,17 @@ unsigned load_sweep(struct np_steer *s)
 	if (!end)
 		return 0;
 	*end = '\0';
-	if (pins_open_home(root, &h) == 0 && lock_home_now(&h, &fd) == 0)
-		remove_leftovers(h.home, s->name, &n);
+	if (pins_open_home(root, &h) == 0 && load_try_lock(&h, &fd) == 0)
+		load_remove_leftovers(h.home, s->name, &n);
 	sys_close(&fd);
 	pins_close_home(&h);
 	return n;
 }
 
 /* Runs @act in <root>/netpoll under its lock, for a service that is not joined. */
-static int at_home(const char *service, const struct np_steer_opts *opts, bool make,
-		   int (*act)(struct np_steer *, const struct pins_home *,
-			      const struct np_steer_opts *))
+static int load_at_home(const char *service, const struct np_steer_opts *opts, bool make,
+			int (*act)(struct np_steer *, const struct pins_home *,
+				   const struct np_steer_opts *))
 {
 	const char *root = NULL;
 	struct np_steer_opts o;
@@ -485,11 +487,11 @@ static int at_home(const char *service, const struct np_steer_opts *opts, bool m
 	s.log_arg = o.log_arg;
 	r = steer_check(&s, service, &o);
 	if (r == 0)
-		r = find_root(&s, o.bpffs, &root);
+		r = load_find_root(&s, o.bpffs, &root);
 	if (r == 0)
-		r = open_home(&s, root, make, &h);
+		r = load_open_home(&s, root, make, &h);
 	if (r == 0)
-		r = lock_home(&s, &h, &fd);
+		r = load_lock(&s, &h, &fd);
 	if (r == 0)
 		r = act(&s, &h, &o);
 	sys_close(&fd);
@@ -502,10 +504,10 @@ static int at_home(const char *service, const struct np_steer_opts *opts, bool m
 
 int np_steer_load(const char *service, const struct np_steer_opts *opts)
 {
-	return at_home(service, opts, true, load_in);
+	return load_at_home(service, opts, true, load_in);
 }
 
 int np_steer_unload(const char *service, const struct np_steer_opts *opts)
 {
-	return at_home(service, opts, false, unload_in);
+	return load_at_home(service, opts, false, load_remove_in);
 }

@@ -49,7 +49,7 @@ static const struct part {
 _Static_assert(sizeof(struct np_group) % 8 == 0, "mmapped elements are multiples of 8 bytes");
 _Static_assert(sizeof(struct np_worker_line) == 64, "a cache line each");
 
-static void **part_ptr(struct maps *m, const struct part *p)
+static void **maps_part(struct maps *m, const struct part *p)
 {
 	return (void **)((char *)m + p->offset);
 }
@@ -74,21 +74,21 @@ void maps_init(struct maps *m)
 void maps_close(struct maps *m)
 {
 	for (size_t i = 0; i < PARTS; i++)
-		if (*part_ptr(m, &parts[i]))
-			sys_mem_unmap(*part_ptr(m, &parts[i]), parts[i].bytes);
+		if (*maps_part(m, &parts[i]))
+			sys_mem_unmap(*maps_part(m, &parts[i]), parts[i].bytes);
 	for (int i = 0; i < MAP_MAX; i++)
 		sys_close(&m->fd[i]);
 	maps_init(m);
 }
 
 /* @may_lack_config: a member may read the configuration, and no more. */
-static int map_parts(struct maps *m, bool may_lack_config)
+static int maps_map_parts(struct maps *m, bool may_lack_config)
 {
 	int r;
 
 	for (size_t i = 0; i < PARTS; i++) {
 		r = sys_mem_map_fd(m->fd[parts[i].map], parts[i].bytes, PROT_READ | PROT_WRITE,
-				   part_ptr(m, &parts[i]));
+				   maps_part(m, &parts[i]));
 		if (r < 0 && may_lack_config && parts[i].map == MAP_np_config)
 			continue;
 		if (r < 0)
@@ -102,7 +102,7 @@ int maps_fake(struct maps *m)
 	int r = 0;
 
 	for (size_t i = 0; i < PARTS && r == 0; i++)
-		r = sys_mem_map(parts[i].bytes, part_ptr(m, &parts[i]));
+		r = sys_mem_map(parts[i].bytes, maps_part(m, &parts[i]));
 	if (r < 0)
 		maps_close(m);
 	return r;
@@ -121,7 +121,7 @@ int maps_create(struct maps *m, char *why, size_t cap)
 		r = sys_dup(object_map_fd(o, table[i].name), &m->fd[i]);
 	object_close(&o);
 	if (r == 0)
-		r = map_parts(m, false);
+		r = maps_map_parts(m, false);
 	if (r < 0)
 		maps_close(m);
 	return r;
@@ -136,7 +136,7 @@ int maps_pin(const struct maps *m, int folder)
 	return r;
 }
 
-static int open_one(int folder, enum map which, int *ret_fd, bool *ret_readonly)
+static int maps_open_one(int folder, enum map which, int *ret_fd, bool *ret_readonly)
 {
 	int r = folder_get(folder, table[which].name, 0, ret_fd);
 
@@ -149,7 +149,7 @@ static int open_one(int folder, enum map which, int *ret_fd, bool *ret_readonly)
 
 /* ------------------------------------------------------------------ maps that another has made */
 
-static int shape_of(int fd, struct bpf_map_info *ret)
+static int maps_shape(int fd, struct bpf_map_info *ret)
 {
 	unsigned len = sizeof *ret;
 
@@ -158,12 +158,12 @@ static int shape_of(int fd, struct bpf_map_info *ret)
 }
 
 /* Whether an open map has the shape that the program of this library was built with. */
-static bool same_shape(int fd, const struct object *o, const char *name)
+static bool maps_same_shape(int fd, const struct object *o, const char *name)
 {
 	struct bpf_map_info have, want;
 
 	object_map_shape(o, name, &want);
-	return shape_of(fd, &have) == 0 && have.type == want.type &&
+	return maps_shape(fd, &have) == 0 && have.type == want.type &&
 	       have.key_size == want.key_size && have.value_size == want.value_size &&
 	       have.max_entries == want.max_entries && have.map_flags == want.map_flags;
 }
@@ -176,13 +176,13 @@ static bool same_shape(int fd, const struct object *o, const char *name)
  * writes as much as the map says, and of a per-CPU map as much for each CPU. -EPROTO: it is another
  * kind of map.
  */
-static int foreign_read(int fd, enum bpf_map_type type, uint32_t key, void *ret, size_t n)
+static int maps_read_foreign(int fd, enum bpf_map_type type, uint32_t key, void *ret, size_t n)
 {
 	struct bpf_map_info info;
 	void *value;
 	int r;
 
-	r = shape_of(fd, &info);
+	r = maps_shape(fd, &info);
 	if (r < 0)
 		return r;
 	if (info.type != type || info.key_size != sizeof key || info.value_size < n ||
@@ -199,11 +199,11 @@ static int foreign_read(int fd, enum bpf_map_type type, uint32_t key, void *ret,
 }
 
 /* The ABI number is the first word of np_config in every ABI; 0 if even that cannot be had. */
-static unsigned abi_of(int config_fd)
+static unsigned maps_abi(int config_fd)
 {
 	uint32_t abi;
 
-	return foreign_read(config_fd, BPF_MAP_TYPE_ARRAY, 0, &abi, sizeof abi) == 0 ? abi : 0;
+	return maps_read_foreign(config_fd, BPF_MAP_TYPE_ARRAY, 0, &abi, sizeof abi) == 0 ? abi : 0;
 }
 
 int maps_count_claims(int fd, unsigned *ret)
@@ -213,9 +213,10 @@ int maps_count_claims(int fd, unsigned *ret)
 	unsigned n = 0;
 	int r;
 
-	r = shape_of(fd, &info);
+	r = maps_shape(fd, &info);
 	for (uint32_t w = 0; r == 0 && w < info.max_entries; w++) {
-		r = foreign_read(fd, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, w, &cookie, sizeof cookie);
+		r = maps_read_foreign(fd, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, w, &cookie,
+				      sizeof cookie);
 		n += r == 0;
 		if (r == -ENOENT)
 			r = 0;
@@ -227,7 +228,7 @@ int maps_count_claims(int fd, unsigned *ret)
 	return r == -EPROTO ? 0 : r;
 }
 
-static int open_all(struct maps *m, int folder, const struct object *o, char *why, size_t cap)
+static int maps_open_all(struct maps *m, int folder, const struct object *o, char *why, size_t cap)
 {
 	bool readonly, members;
 	int r;
@@ -235,31 +236,31 @@ static int open_all(struct maps *m, int folder, const struct object *o, char *wh
 	for (int i = 0; i < MAP_MAX; i++) {
 		members = table[i].mode & 0020;
 		snprintf(why, cap, "%s", table[i].name);
-		r = open_one(folder, i, &m->fd[i], &readonly);
+		r = maps_open_one(folder, i, &m->fd[i], &readonly);
 		if (r == -ENOENT)
 			return -EPROTO;
 		if (r < 0)
 			return r;
 		if (readonly && members)
 			return -EACCES;
-		if (!same_shape(m->fd[i], o, table[i].name))
+		if (!maps_same_shape(m->fd[i], o, table[i].name))
 			return -EPROTO;
 	}
 	return 0;
 }
 
 /* np_config first: it says whether the others can be understood. */
-static int check_abi(int folder, unsigned *ret_abi, char *why, size_t cap)
+static int maps_check_abi(int folder, unsigned *ret_abi, char *why, size_t cap)
 {
 	int fd = -1, r;
 	bool readonly;
 
 	snprintf(why, cap, "%s", table[MAP_np_config].name);
 	*ret_abi = 0;
-	r = open_one(folder, MAP_np_config, &fd, &readonly);
+	r = maps_open_one(folder, MAP_np_config, &fd, &readonly);
 	if (r < 0)
 		return r == -ENOENT ? -EPROTO : r;
-	*ret_abi = abi_of(fd);
+	*ret_abi = maps_abi(fd);
 	sys_close(&fd);
 	return *ret_abi == NP_STEER_ABI ? 0 : -EPROTO;
 }
@@ -269,17 +270,17 @@ int maps_open(struct maps *m, int folder, unsigned *ret_abi, char *why, size_t c
 	struct object *o;
 	int r;
 
-	r = check_abi(folder, ret_abi, why, cap);
+	r = maps_check_abi(folder, ret_abi, why, cap);
 	if (r < 0)
 		return r;
 	*ret_abi = 0; /* from here on it is theirs and ours; what may be wrong is what is there */
 	r = object_open(&o, NP_STEER_L2, why, cap);
 	if (r < 0)
 		return r;
-	r = open_all(m, folder, o, why, cap);
+	r = maps_open_all(m, folder, o, why, cap);
 	object_close(&o);
 	if (r == 0)
-		r = map_parts(m, true);
+		r = maps_map_parts(m, true);
 	if (r < 0)
 		maps_close(m);
 	return r;
@@ -326,7 +327,7 @@ int map_next_key(const struct maps *m, enum map which, const void *key, void *re
 #define CPUS_MAX 8192 /* NR_CPUS of any kernel there is */
 
 /* How many of CPUS_MAX values the kernel has written over. */
-static int count_cpus(const struct maps *m)
+static int maps_count_cpus(const struct maps *m)
 {
 	const size_t words = sizeof(struct np_verdicts) / sizeof(uint64_t), all = CPUS_MAX * words;
 	uint64_t *v = malloc(all * sizeof *v);
@@ -356,7 +357,7 @@ int map_cpus(const struct maps *m)
 	n = libbpf_num_possible_cpus();
 	words_give_back(&words);
 	if (n <= 0)
-		n = count_cpus(m);
+		n = maps_count_cpus(m);
 	if (n > 0)
 		__atomic_store_n(&known, n, __ATOMIC_RELAXED);
 	return n ? n : -EPROTO;

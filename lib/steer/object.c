@@ -23,7 +23,7 @@ struct object {
 	struct words words;
 };
 
-static struct bpf_object *parse(int level)
+static struct bpf_object *object_parse(int level)
 {
 	size_t n;
 	const void *elf = level >= 4 ? steer_exact_bpf__elf_bytes(&n) :
@@ -43,7 +43,7 @@ int object_open(struct object **ret, int level, char *why, size_t cap)
 	if (!o)
 		return -ENOMEM;
 	words_take(&o->words, why, cap);
-	o->obj = parse(level);
+	o->obj = object_parse(level);
 	if (!o->obj) {
 		r = -errno;
 		object_close(&o);
@@ -63,7 +63,7 @@ void object_close(struct object **p)
 	free(o);
 }
 
-static struct bpf_map *find(const struct object *o, const char *name)
+static struct bpf_map *object_map(const struct object *o, const char *name)
 {
 	return bpf_object__find_map_by_name(o->obj, name);
 }
@@ -76,12 +76,12 @@ int object_load_maps(struct object *o)
 
 int object_map_fd(const struct object *o, const char *name)
 {
-	return bpf_map__fd(find(o, name));
+	return bpf_map__fd(object_map(o, name));
 }
 
 void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret)
 {
-	struct bpf_map *m = find(o, name);
+	struct bpf_map *m = object_map(o, name);
 
 	memset(ret, 0, sizeof *ret);
 	ret->type = bpf_map__type(m);
@@ -99,11 +99,11 @@ int object_load_program(struct object *o, const struct maps *m, unsigned g, int 
 
 	SYS_FAULT(bpf);
 	for (int i = 0; i < MAP_MAX; i++) {
-		r = bpf_map__reuse_fd(find(o, map_name(i)), m->fd[i]);
+		r = bpf_map__reuse_fd(object_map(o, map_name(i)), m->fd[i]);
 		if (r < 0)
 			return r;
 	}
-	r = bpf_map__set_initial_value(find(o, ".rodata"), &group, sizeof group);
+	r = bpf_map__set_initial_value(object_map(o, ".rodata"), &group, sizeof group);
 	if (r < 0)
 		return r;
 	bpf_program__set_autoload(p, true);

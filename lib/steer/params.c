@@ -27,7 +27,7 @@ struct param {
 	int least, most;
 };
 
-static int parse_number(const char *text, int max, int *ret)
+static int params_number(const char *text, int max, int *ret)
 {
 	char *end;
 	long v;
@@ -40,33 +40,33 @@ static int parse_number(const char *text, int max, int *ret)
 	return 0;
 }
 
-static int set_number(struct np_steer *s, const struct param *p, const char *value)
+static int params_set_number(struct np_steer *s, const struct param *p, const char *value)
 {
 	int v, r;
 
-	r = parse_number(value, p->most, &v);
+	r = params_number(value, p->most, &v);
 	if (r < 0 || (v && v < p->least))
 		return -EDOM;
 	steer_set_word(s, (uint32_t *)((char *)s->maps.config + p->word), (uint32_t)v);
 	return 0;
 }
 
-static void show_number(struct np_steer *s, const struct param *p, const struct np_config *c,
-			char *dst, size_t cap)
+static void params_show_number(struct np_steer *s, const struct param *p, const struct np_config *c,
+			       char *dst, size_t cap)
 {
 	snprintf(dst, cap, "%u", *(const uint32_t *)((const char *)c + p->word));
 }
 
-static int set_hang_ms(struct np_steer *s, const struct param *p, const char *value)
+static int params_set_hang_ms(struct np_steer *s, const struct param *p, const char *value)
 {
 	int ms, r;
 
-	r = parse_number(value, p->most, &ms);
+	r = params_number(value, p->most, &ms);
 	return r < 0 ? r : np_steer_set_hang_ms(s, ms);
 }
 
 /* Two words say rst. In this order none of them says it alone while they are changed. */
-static int set_on_exhausted(struct np_steer *s, const struct param *p, const char *value)
+static int params_set_on_exhausted(struct np_steer *s, const struct param *p, const char *value)
 {
 	struct np_config *c = s->maps.config;
 
@@ -85,8 +85,8 @@ static int set_on_exhausted(struct np_steer *s, const struct param *p, const cha
 	return 0;
 }
 
-static void show_on_exhausted(struct np_steer *s, const struct param *p, const struct np_config *c,
-			      char *dst, size_t cap)
+static void params_show_on_exhausted(struct np_steer *s, const struct param *p,
+				     const struct np_config *c, char *dst, size_t cap)
 {
 	bool rst = c->on_exhausted == NP_EXHAUSTED_RST && c->rst_confirm == NP_RST_CONFIRM;
 
@@ -97,7 +97,7 @@ static void show_on_exhausted(struct np_steer *s, const struct param *p, const s
 }
 
 /* "7" or "3-7", up to a comma or the end, and *@text behind that. -EDOM. */
-static int parse_range(const char **text, unsigned *first, unsigned *last)
+static int params_range(const char **text, unsigned *first, unsigned *last)
 {
 	unsigned long a, b;
 	char *end;
@@ -118,7 +118,7 @@ static int parse_range(const char **text, unsigned *first, unsigned *last)
 	return 0;
 }
 
-static int set_set(struct np_steer *s, const struct param *p, const char *value)
+static int params_set_set(struct np_steer *s, const struct param *p, const char *value)
 {
 	uint64_t set[NP_WORKERS / 64] = { 0 };
 	unsigned first, last;
@@ -127,29 +127,29 @@ static int set_set(struct np_steer *s, const struct param *p, const char *value)
 	if (!strcmp(value, "none"))
 		value = "";
 	while (r == 0 && *value) {
-		r = parse_range(&value, &first, &last);
+		r = params_range(&value, &first, &last);
 		for (unsigned w = first; r == 0 && w <= last; w++)
 			set[w / 64] |= (uint64_t)1 << w % 64;
 	}
 	return r == 0 ? np_steer_publish(s, set, NP_WORKERS / 64) : r;
 }
 
-static bool in_set(const struct np_steer *s, unsigned w)
+static bool params_in_set(const struct np_steer *s, unsigned w)
 {
 	return w < NP_WORKERS && s->maps.service->set[w / 64] >> w % 64 & 1;
 }
 
-static void show_set(struct np_steer *s, const struct param *p, const struct np_config *c,
-		     char *dst, size_t cap)
+static void params_show_set(struct np_steer *s, const struct param *p, const struct np_config *c,
+			    char *dst, size_t cap)
 {
 	size_t n = 0;
 
 	snprintf(dst, cap, "none");
 	for (unsigned w = 0, last; w < NP_WORKERS && n < cap; w = last + 1) {
 		last = w;
-		if (!in_set(s, w))
+		if (!params_in_set(s, w))
 			continue;
-		while (in_set(s, last + 1))
+		while (params_in_set(s, last + 1))
 			last++;
 		n += (size_t)snprintf(dst + n, cap - n, last > w ? "%s%u-%u" : "%s%u", n ? "," : "",
 				      w, last);
@@ -160,16 +160,17 @@ static void show_set(struct np_steer *s, const struct param *p, const struct np_
 
 /* Less than 100 % would be a worker that is never the flow's own. */
 static const struct param params[] = {
-	{ "hang_ms", "milliseconds, 0 for never", set_hang_ms, show_number,
+	{ "hang_ms", "milliseconds, 0 for never", params_set_hang_ms, params_show_number,
 	  offsetof(struct np_config, hang_ms), 0, INT_MAX },
-	{ "on_exhausted", "serve, rst or full_queue", set_on_exhausted, show_on_exhausted },
-	{ "spill", "per cent, 100 to 10000, or 0 for never", set_number, show_number,
+	{ "on_exhausted", "serve, rst or full_queue", params_set_on_exhausted,
+	  params_show_on_exhausted },
+	{ "spill", "per cent, 100 to 10000, or 0 for never", params_set_number, params_show_number,
 	  offsetof(struct np_config, spill), 100, 10000 },
-	{ "bound", "per cent, 100 to 10000, or 0 for none", set_number, show_number,
+	{ "bound", "per cent, 100 to 10000, or 0 for none", params_set_number, params_show_number,
 	  offsetof(struct np_config, bound), 100, 10000 },
-	{ "slow_start_ms", "milliseconds, up to an hour", set_number, show_number,
+	{ "slow_start_ms", "milliseconds, up to an hour", params_set_number, params_show_number,
 	  offsetof(struct np_config, slow_start_ms), 0, HOUR_MS },
-	{ "set", "workers, as 0-3,8, or none", set_set, show_set },
+	{ "set", "workers, as 0-3,8, or none", params_set_set, params_show_set },
 };
 #define PARAMS (sizeof params / sizeof params[0])
 
@@ -178,7 +179,7 @@ const char *np_steer_params(unsigned i)
 	return i < PARAMS ? params[i].name : NULL;
 }
 
-static const struct param *find_param(const char *name)
+static const struct param *params_find(const char *name)
 {
 	for (size_t i = 0; i < PARAMS; i++)
 		if (!strcmp(params[i].name, name))
@@ -186,7 +187,7 @@ static const struct param *find_param(const char *name)
 	return NULL;
 }
 
-static int no_param(struct np_steer *s, const char *name)
+static int params_unknown(struct np_steer *s, const char *name)
 {
 	char names[200] = "";
 	size_t n = 0;
@@ -199,11 +200,11 @@ static int no_param(struct np_steer *s, const char *name)
 
 int np_steer_set_param(struct np_steer *s, const char *name, const char *value)
 {
-	const struct param *p = find_param(name);
+	const struct param *p = params_find(name);
 	int r;
 
 	if (!p)
-		return no_param(s, name);
+		return params_unknown(s, name);
 	r = steer_may_configure(s);
 	if (r == 0)
 		r = p->set(s, p, value);
@@ -214,12 +215,12 @@ int np_steer_set_param(struct np_steer *s, const char *name, const char *value)
 
 int np_steer_param(struct np_steer *s, const char *name, char *dst, size_t cap)
 {
-	const struct param *p = find_param(name);
+	const struct param *p = params_find(name);
 	struct np_config c;
 	int r;
 
 	if (!p)
-		return no_param(s, name);
+		return params_unknown(s, name);
 	if (!steer_has_program(s))
 		return steer_no_program(s);
 	r = maps_config(&s->maps, &c);

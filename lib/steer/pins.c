@@ -67,7 +67,7 @@ struct barrier {
 };
 
 /* The service below one root. */
-static int find_below(struct np_steer *s, const char *root, int *ret_fd, struct barrier *b)
+static int pins_find_below(struct np_steer *s, const char *root, int *ret_fd, struct barrier *b)
 {
 	struct pins_home h;
 	int r;
@@ -91,19 +91,19 @@ static int find_below(struct np_steer *s, const char *root, int *ret_fd, struct 
 
 /* In the order of the roots. One that is barred, or that somebody else has prepared, does not hide
  * the next. */
-static int find_dir(struct np_steer *s, const char *bpffs, int *ret_fd, struct barrier *b)
+static int pins_find_folder(struct np_steer *s, const char *bpffs, int *ret_fd, struct barrier *b)
 {
 	int r;
 
 	for (unsigned i = 0; pins_root(bpffs, i); i++) {
-		r = find_below(s, pins_root(bpffs, i), ret_fd, b);
+		r = pins_find_below(s, pins_root(bpffs, i), ret_fd, b);
 		if (r != -ENOENT && r != -ENODEV && r != -EACCES)
 			return r;
 	}
 	return b->at[0] ? -EACCES : -ENOENT;
 }
 
-static int say_barred(struct np_steer *s, int r, const char *what)
+static int pins_say_barred(struct np_steer *s, int r, const char *what)
 {
 	return steer_fail(
 		s, r,
@@ -120,7 +120,7 @@ int pins_say_closed(struct np_steer *s, int r, const char *what)
 	return r;
 }
 
-static int say_foreign(struct np_steer *s, unsigned abi, const char *what)
+static int pins_say_foreign(struct np_steer *s, unsigned abi, const char *what)
 {
 	if (abi)
 		return steer_fail(
@@ -134,7 +134,7 @@ static int say_foreign(struct np_steer *s, unsigned abi, const char *what)
 }
 
 /* @folder and @s->dir are the folder of the service. */
-static int open_service(struct np_steer *s, int folder)
+static int pins_open(struct np_steer *s, int folder)
 {
 	struct np_config c;
 	char name[64] = "", what[sizeof s->dir + 80];
@@ -155,13 +155,13 @@ static int open_service(struct np_steer *s, int folder)
 	}
 	snprintf(what, sizeof what, "%s%s%s", s->dir, name[0] ? "/" : "", name);
 	if (r == -EACCES)
-		return say_barred(s, r, what);
+		return pins_say_barred(s, r, what);
 	if (r == -EPROTO || r == -ENOENT)
-		return say_foreign(s, abi, what);
+		return pins_say_foreign(s, abi, what);
 	return r < 0 ? pins_say_closed(s, r, what) : 0;
 }
 
-static void back_out(struct np_steer *s)
+static void pins_back_out(struct np_steer *s)
 {
 	maps_close(&s->maps);
 	sys_close(&s->progs[0]);
@@ -170,14 +170,14 @@ static void back_out(struct np_steer *s)
 	s->level = NP_STEER_L0;
 }
 
-static int find_service(struct np_steer *s, const char *bpffs, int *ret_fd)
+static int pins_find(struct np_steer *s, const char *bpffs, int *ret_fd)
 {
 	struct barrier b = { 0 };
 	int r;
 
-	r = find_dir(s, bpffs, ret_fd, &b);
+	r = pins_find_folder(s, bpffs, ret_fd, &b);
 	if (r == -EACCES)
-		r = b.why[0] ? pins_distrust(s, b.at, b.why) : say_barred(s, r, b.at);
+		r = b.why[0] ? pins_distrust(s, b.at, b.why) : pins_say_barred(s, r, b.at);
 	else if (r == -ENOENT)
 		r = steer_fail(s, r, "there is no service %s in %s: `npsteer load %s`", s->name,
 			       pins_root(bpffs, 0), s->name);
@@ -197,15 +197,15 @@ int pins_join(struct np_steer *s, const char *bpffs)
 {
 	int fd = -1, next = -1, r, e;
 
-	r = find_service(s, bpffs, &fd);
+	r = pins_find(s, bpffs, &fd);
 	for (int i = 0; r == 0; i++) {
-		r = open_service(s, fd);
+		r = pins_open(s, fd);
 		if (r == 0 || r != -EPROTO || i == JOIN_TRIES)
 			break;
-		e = find_service(s, bpffs, &next);
+		e = pins_find(s, bpffs, &next);
 		if (e == 0 && folder_is_same(fd, next))
 			break;
-		back_out(s);
+		pins_back_out(s);
 		sys_close(&fd);
 		fd = next;
 		next = -1;
@@ -214,7 +214,7 @@ int pins_join(struct np_steer *s, const char *bpffs)
 	sys_close(&next);
 	sys_close(&fd);
 	if (r < 0) {
-		back_out(s);
+		pins_back_out(s);
 		return r;
 	}
 	snprintf(s->reason, sizeof s->reason, "joined the service at %s", s->dir);
@@ -263,7 +263,7 @@ struct listing {
 	const char *at;
 };
 
-static int list_one(void *arg, const char *name)
+static int pins_list_one(void *arg, const char *name)
 {
 	struct listing *l = arg;
 	char path[512];
@@ -289,7 +289,7 @@ int np_steer_list(const struct np_steer_opts *opts,
 		if (r == 0 || (r == -ENOENT && h.root >= 0))
 			found = 0; /* perhaps no service was ever loaded there */
 		if (r == 0)
-			r = folder_each(h.home, list_one, &l);
+			r = folder_each(h.home, pins_list_one, &l);
 		else if (r == -EACCES && found == -ENODEV)
 			found = pins_tell_barred(&h, &o);
 		if (r == -ENOENT || r == -ENODEV || r == -EACCES)

@@ -18,7 +18,7 @@ struct walk {
 
 /* np_owners is not told when a listener goes, and this cookie may be in another slot by now: asked
  * again there. */
-static void visit(void *arg, const struct sys_listener *l)
+static void queues_visit(void *arg, const struct sys_listener *l)
 {
 	struct walk *k = arg;
 	struct queue q = { .listener = *l };
@@ -36,20 +36,20 @@ static void visit(void *arg, const struct sys_listener *l)
 }
 
 /* What group_assign() writes under listeners.lock. The rest of a group changes without it. */
-struct door {
+struct endpoint {
 	uint16_t family, port;
 };
 
-static void copy_doors(struct np_steer *s, struct door *ret)
+static void queues_copy_endpoints(struct np_steer *s, struct endpoint *ret)
 {
 	pthread_mutex_lock(&s->listeners.lock);
 	for (unsigned g = 0; g < NP_GROUPS; g++)
-		ret[g] = (struct door){ s->maps.groups[g].family, s->maps.groups[g].port };
+		ret[g] = (struct endpoint){ s->maps.groups[g].family, s->maps.groups[g].port };
 	pthread_mutex_unlock(&s->listeners.lock);
 }
 
 /* Whether an earlier group has the same family and port: its question had this one's answer too. */
-static bool asked(const struct door *k, unsigned g)
+static bool queues_asked(const struct endpoint *k, unsigned g)
 {
 	for (unsigned i = 0; i < g; i++)
 		if (k[i].family == k[g].family && k[i].port == k[g].port)
@@ -58,7 +58,7 @@ static bool asked(const struct door *k, unsigned g)
 }
 
 /* A member may have written anything there: what is no address has no listeners. */
-static bool is_door(const struct door *k)
+static bool queues_is_endpoint(const struct endpoint *k)
 {
 	return k->family == AF_INET || k->family == AF_INET6;
 }
@@ -71,14 +71,14 @@ int queues_each(struct np_steer *s, int diag_fd, unsigned least,
 		void (*fn)(void *arg, const struct queue *q), void *arg)
 {
 	struct walk k = { s, least, fn, arg };
-	struct door groups[NP_GROUPS];
+	struct endpoint groups[NP_GROUPS];
 	int r, err = 0, answers = 0;
 
-	copy_doors(s, groups);
+	queues_copy_endpoints(s, groups);
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
-		if (!is_door(&groups[g]) || asked(groups, g))
+		if (!queues_is_endpoint(&groups[g]) || queues_asked(groups, g))
 			continue;
-		r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, visit, &k);
+		r = sys_diag_listeners(diag_fd, groups[g].family, groups[g].port, queues_visit, &k);
 		answers += r == 0;
 		err = err ? err : r;
 	}
@@ -92,7 +92,7 @@ struct told {
 	int r;
 };
 
-static void tell(void *arg, const struct queue *q)
+static void queues_tell(void *arg, const struct queue *q)
 {
 	struct np_steer_queue out = {
 		.sz = sizeof out,
@@ -118,7 +118,7 @@ int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_ste
 		return -NP_EUNSUPPORTED;
 	r = sys_diag_open(&fd);
 	if (r == 0)
-		r = queues_each(s, fd, 0, tell, &t);
+		r = queues_each(s, fd, 0, queues_tell, &t);
 	sys_close(&fd);
 	return r < 0 ? r : t.r;
 }

@@ -42,13 +42,13 @@ void rescuer_free(struct rescuer *r)
 
 /* ------------------------------------------------------------------ what there is */
 
-static uint64_t kernel_ns(const struct np_steer *s)
+static uint64_t rescue_kernel_ns(const struct np_steer *s)
 {
 	return sys_clock_ns() - (uint64_t)s->clock_offset_ns;
 }
 
 /* One that finds no memory is not judged this time. */
-static void note(void *arg, const struct queue *q)
+static void rescue_note(void *arg, const struct queue *q)
 {
 	struct rescuer *r = arg;
 	struct queue *grown;
@@ -67,7 +67,7 @@ static void note(void *arg, const struct queue *q)
 
 /* A connection that comes in between is counted as gone, once: that starts the count of its worker
  * again. */
-static void add_gone(struct rescuer *r)
+static void rescue_add_gone(struct rescuer *r)
 {
 	for (unsigned w = 0; w < NP_WORKERS; w++) {
 		struct evidence *e = &r->evidence[w];
@@ -78,7 +78,7 @@ static void add_gone(struct rescuer *r)
 	}
 }
 
-static int look(struct rescuer *r)
+static int rescue_look(struct rescuer *r)
 {
 	int e;
 
@@ -86,15 +86,15 @@ static int look(struct rescuer *r)
 	memset(r->evidence, 0, sizeof r->evidence);
 	memset(r->waiting, 0, sizeof r->waiting);
 	memset(r->acted, 0, sizeof r->acted);
-	e = queues_each(r->s, r->diag_fd, 1, note, r);
+	e = queues_each(r->s, r->diag_fd, 1, rescue_note, r);
 	if (e == 0)
-		add_gone(r);
+		rescue_add_gone(r);
 	return e;
 }
 
 /* ------------------------------------------------------------------ may it be done? */
 
-static bool is_live(const struct np_steer *s, unsigned g, unsigned w)
+static bool rescue_is_live(const struct np_steer *s, unsigned g, unsigned w)
 {
 	uint32_t slot = NP_SLOT(g, w);
 	uint64_t cookie;
@@ -102,23 +102,23 @@ static bool is_live(const struct np_steer *s, unsigned g, unsigned w)
 	return map_lookup(&s->maps, MAP_np_socks, &slot, &cookie) == 0;
 }
 
-static bool is_ready(const struct np_steer *s, unsigned w)
+static bool rescue_is_ready(const struct np_steer *s, unsigned w)
 {
 	return __atomic_load_n((uint32_t *)&s->maps.ctl[w].state, __ATOMIC_RELAXED) ==
 	       NP_WORKER_READY;
 }
 
-static bool has_trusted_sibling(const struct rescuer *r, unsigned g, unsigned self, unsigned n)
+static bool rescue_has_sibling(const struct rescuer *r, unsigned g, unsigned self, unsigned n)
 {
 	for (unsigned w = 0; w < n; w++)
-		if (w != self && is_ready(r->s, w) && judge_trusts(&r->judge, w) &&
-		    is_live(r->s, g, w))
+		if (w != self && rescue_is_ready(r->s, w) && judge_trusts(&r->judge, w) &&
+		    rescue_is_live(r->s, g, w))
 			return true;
 	return false;
 }
 
 /* As the judge saw it, and in the same slot. */
-static bool is_still_so(const struct rescuer *r, const struct queue *q)
+static bool rescue_is_still_so(const struct rescuer *r, const struct queue *q)
 {
 	const struct np_worker_line *l = &r->s->maps.workers[q->worker];
 	const struct sight *was = &r->judge.sight[q->worker];
@@ -133,12 +133,12 @@ static bool is_still_so(const struct rescuer *r, const struct queue *q)
 
 /* ------------------------------------------------------------------ the lock */
 
-static uint32_t lock_word(uint64_t now_ns)
+static uint32_t rescue_lock_word(uint64_t now_ns)
 {
 	return (uint32_t)(now_ns / 1000000u) | 1u;
 }
 
-static bool take_lock(struct np_steer *s, uint32_t mine)
+static bool rescue_lock(struct np_steer *s, uint32_t mine)
 {
 	uint32_t *word = &s->maps.service->rescue, held = __atomic_load_n(word, __ATOMIC_RELAXED);
 
@@ -149,7 +149,7 @@ static bool take_lock(struct np_steer *s, uint32_t mine)
 }
 
 /* Unless it was taken from us, because we were too slow. */
-static void release_lock(struct np_steer *s, uint32_t mine)
+static void rescue_unlock(struct np_steer *s, uint32_t mine)
 {
 	__atomic_compare_exchange_n(&s->maps.service->rescue, &mine, 0, false, __ATOMIC_RELEASE,
 				    __ATOMIC_RELAXED);
@@ -158,7 +158,7 @@ static void release_lock(struct np_steer *s, uint32_t mine)
 /* ------------------------------------------------------------ the listener, in whatever process */
 
 /* Closes *fd where it is another socket: the number may have been used again just then. */
-static int is_the_one(const struct queue *q, int *fd)
+static int rescue_check_fd(const struct queue *q, int *fd)
 {
 	if (listeners_is(*fd, q->listener.cookie))
 		return 0;
@@ -166,15 +166,15 @@ static int is_the_one(const struct queue *q, int *fd)
 	return -ENOENT;
 }
 
-static int take_from(pid_t pid, const struct queue *q, int *ret_fd)
+static int rescue_take_from(pid_t pid, const struct queue *q, int *ret_fd)
 {
 	int r = sys_process_socket(pid, q->listener.inode, ret_fd);
 
-	return r < 0 ? r : is_the_one(q, ret_fd);
+	return r < 0 ? r : rescue_check_fd(q, ret_fd);
 }
 
 /* Where the worker says that it is, where it was last, and where the kernel has it. */
-static int take_foreign(struct rescuer *r, const struct queue *q, int *ret_fd)
+static int rescue_take_foreign(struct rescuer *r, const struct queue *q, int *ret_fd)
 {
 	pid_t *holder = &r->holder[q->worker];
 	struct np_worker_info info;
@@ -185,27 +185,27 @@ static int take_foreign(struct rescuer *r, const struct queue *q, int *ret_fd)
 	e = map_lookup(&r->s->maps, MAP_np_info, &key, &info);
 	ours = e == 0 && (!info.pidns || info.pidns == r->pidns);
 	if (ours)
-		e = take_from((pid_t)info.pid, q, ret_fd);
+		e = rescue_take_from((pid_t)info.pid, q, ret_fd);
 	if (ours && (e == 0 || (info.pidns && (e == -EACCES || e == -EPERM))))
 		return e; /* it is where it says: nothing to search for */
-	if (*holder && take_from(*holder, q, ret_fd) == 0)
+	if (*holder && rescue_take_from(*holder, q, ret_fd) == 0)
 		return 0;
 	e = sys_process_find_socket(q->listener.inode, holder, ret_fd);
-	return e < 0 ? e : is_the_one(q, ret_fd);
+	return e < 0 ? e : rescue_check_fd(q, ret_fd);
 }
 
-static int take(struct rescuer *r, const struct queue *q, int *ret_fd)
+static int rescue_take(struct rescuer *r, const struct queue *q, int *ret_fd)
 {
 	int e = listeners_dup(&r->s->listeners, q->listener.cookie, ret_fd);
 
-	return e == -ENOENT ? take_foreign(r, q, ret_fd) : e;
+	return e == -ENOENT ? rescue_take_foreign(r, q, ret_fd) : e;
 }
 
 /* ------------------------------------------------------------------ the deed */
 
 /* A worker that goes on hanging is rescued less and less often: each time costs its owner a
  * listen(2). */
-static void back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
+static void rescue_back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
 {
 	struct np_health *h = &s->maps.health[w];
 	uint64_t ms = __atomic_load_n(&h->back_off_ms, __ATOMIC_RELAXED);
@@ -217,7 +217,7 @@ static void back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t h
 	__atomic_store_n(&h->again_after_ns, now_ns + ms * 1000000u, __ATOMIC_RELAXED);
 }
 
-static void count(struct np_steer *s, const struct queue *q)
+static void rescue_count(struct np_steer *s, const struct queue *q)
 {
 	struct np_health *h = &s->maps.health[q->worker];
 
@@ -225,7 +225,7 @@ static void count(struct np_steer *s, const struct queue *q)
 	__atomic_add_fetch(&h->moved_total, q->listener.queued, __ATOMIC_RELAXED);
 }
 
-static const char *advice(int err)
+static const char *rescue_advice(int err)
 {
 	if (err == -EPERM || err == -EACCES)
 		return ": run `npsteer rescue --watch` as root";
@@ -236,7 +236,7 @@ static const char *advice(int err)
 }
 
 /* 0: done. */
-static void report(const struct rescuer *r, const struct queue *q, int err, uint64_t now_ns)
+static void rescue_report(const struct rescuer *r, const struct queue *q, int err, uint64_t now_ns)
 {
 	const struct sight *was = &r->judge.sight[q->worker];
 	bool hung = was->verdict == VERDICT_HUNG;
@@ -255,49 +255,49 @@ static void report(const struct rescuer *r, const struct queue *q, int err, uint
 			r->s, 2,
 			"%s, and the %u connections that it has queued cannot be taken from it%s%s%s",
 			what, q->listener.queued, err == -ENOENT ? "" : ": ",
-			err == -ENOENT ? "" : strerror(-err), advice(err));
+			err == -ENOENT ? "" : strerror(-err), rescue_advice(err));
 }
 
 /*
  * Of this rescuer alone: another one may have the rights, or the view. What cannot be found costs a
  * look at every process.
  */
-static void fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
+static void rescue_fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
 {
-	uint64_t now_ns = kernel_ns(r->s), *ms = &r->failed_ms[q->worker];
+	uint64_t now_ns = rescue_kernel_ns(r->s), *ms = &r->failed_ms[q->worker];
 
-	if (!is_still_so(r, q))
+	if (!rescue_is_still_so(r, q))
 		return; /* it has just been closed, or shut by another */
 	*ms = !*ms ? hang_ns / 1000000u : 2 * *ms < BACK_OFF_MS ? 2 * *ms : BACK_OFF_MS;
 	r->failed_until_ns[q->worker] = now_ns + *ms * 1000000u;
 	__atomic_add_fetch(&r->s->maps.health[q->worker].failed_total, 1, __ATOMIC_RELAXED);
-	report(r, q, err, now_ns);
+	rescue_report(r, q, err, now_ns);
 }
 
 /*
  * Under the lock. 1: the listener was shut. The clock is read again: this thread may have been
  * stopped since the tick, and its siblings with it.
  */
-static int act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_ns)
+static int rescue_act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_ns)
 {
-	uint64_t now_ns = kernel_ns(r->s);
+	uint64_t now_ns = rescue_kernel_ns(r->s);
 
-	if (!judge_is_fresh(&r->judge, now_ns, hang_ns) || !is_still_so(r, q))
+	if (!judge_is_fresh(&r->judge, now_ns, hang_ns) || !rescue_is_still_so(r, q))
 		return 0;
 	if (listeners_shut(fd, q->listener.cookie) < 0)
 		return 0; /* -ENOTCONN: by another */
 	if (!r->acted[q->worker])
-		back_off(r->s, q->worker, now_ns, hang_ns);
+		rescue_back_off(r->s, q->worker, now_ns, hang_ns);
 	r->acted[q->worker] = true;
 	r->failed_ms[q->worker] = 0;
-	count(r->s, q);
-	report(r, q, 0, now_ns);
+	rescue_count(r->s, q);
+	rescue_report(r, q, 0, now_ns);
 	return 1;
 }
 
 /* By what another rescuer has done, which never keeps anybody for longer than the longest; and by
  * what this one could not do. */
-static bool is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
+static bool rescue_is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
 {
 	uint64_t after = __atomic_load_n(&r->s->maps.health[w].again_after_ns, __ATOMIC_RELAXED);
 
@@ -306,23 +306,24 @@ static bool is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
 	return !r->acted[w] && now_ns < after && after - now_ns <= BACK_OFF_MS * 1000000ull;
 }
 
-static int rescue(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns,
-		  unsigned n)
+static int rescue_worker(struct rescuer *r, const struct queue *q, uint64_t now_ns,
+			 uint64_t hang_ns, unsigned n)
 {
-	uint32_t mine = lock_word(now_ns);
+	uint32_t mine = rescue_lock_word(now_ns);
 	int e, fd = -1, done = 0;
 
 	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT ||
-	    is_too_soon(r, q->worker, now_ns) || !has_trusted_sibling(r, q->group, q->worker, n))
+	    rescue_is_too_soon(r, q->worker, now_ns) ||
+	    !rescue_has_sibling(r, q->group, q->worker, n))
 		return 0;
-	e = take(r, q, &fd);
+	e = rescue_take(r, q, &fd);
 	if (e < 0) {
-		fail(r, q, e, hang_ns);
+		rescue_fail(r, q, e, hang_ns);
 		return 0;
 	}
-	if (take_lock(r->s, mine)) {
-		done = act(r, q, fd, hang_ns);
-		release_lock(r->s, mine);
+	if (rescue_lock(r->s, mine)) {
+		done = rescue_act(r, q, fd, hang_ns);
+		rescue_unlock(r->s, mine);
 	}
 	sys_close(&fd);
 	return done;
@@ -334,16 +335,16 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 	int e, done = 0;
 	unsigned n;
 
-	e = look(r);
+	e = rescue_look(r);
 	if (e < 0)
 		return e;
 	n = NP_WORKERS; /* not the high-water mark, which is one word for all of them */
 	hang_ns = steer_hang_ms(r->s) * 1000000ull;
-	now_ns = kernel_ns(r->s);
+	now_ns = rescue_kernel_ns(r->s);
 	if (!hang_ns)
 		return 0;
 	judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers, r->evidence);
 	for (unsigned i = 0; i < r->n; i++)
-		done += rescue(r, &r->queues[i], now_ns, hang_ns, n);
+		done += rescue_worker(r, &r->queues[i], now_ns, hang_ns, n);
 	return done;
 }

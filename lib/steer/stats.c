@@ -16,7 +16,8 @@
 #include "sys/process.h"
 
 /* Adds up @n words of one entry over all CPUs. */
-static int sum(const struct np_steer *s, enum map which, uint32_t key, uint64_t *dst, size_t n)
+static int stats_sum(const struct np_steer *s, enum map which, uint32_t key, uint64_t *dst,
+		     size_t n)
 {
 	uint64_t *all;
 	int cpus, r;
@@ -51,19 +52,20 @@ int np_steer_stats(struct np_steer *s, struct np_steer_stats *ret)
 				       offsetof(struct np_steer_stats, syn_total) ==
 			       offsetof(struct np_verdicts, spilled),
 		       "another order");
-	r = sum(s, MAP_np_stats, 0, (uint64_t *)&v, WORDS(v));
+	r = stats_sum(s, MAP_np_stats, 0, (uint64_t *)&v, WORDS(v));
 	if (r < 0)
 		return r;
 	memcpy(&out.syn_total, &v, sizeof v);
 	return sys_opts_give(ret, &out, sizeof out);
 }
 
-static int add_slot(struct np_steer *s, unsigned g, unsigned w, struct np_steer_worker_info *i)
+static int stats_add_slot(struct np_steer *s, unsigned g, unsigned w,
+			  struct np_steer_worker_info *i)
 {
 	struct np_slot_stats t = { 0 };
 	int r;
 
-	r = sum(s, MAP_np_worker_stats, NP_SLOT(g, w), (uint64_t *)&t, WORDS(t));
+	r = stats_sum(s, MAP_np_worker_stats, NP_SLOT(g, w), (uint64_t *)&t, WORDS(t));
 	if (r < 0)
 		return r;
 	i->steered += t.steered;
@@ -81,7 +83,7 @@ int stats_given(struct np_steer *s, unsigned w, uint64_t *ret)
 
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
 		if (s->maps.groups[g].family)
-			r = add_slot(s, g, w, &i);
+			r = stats_add_slot(s, g, w, &i);
 	if (r == 0)
 		*ret = i.steered + i.fallback + i.nonsyn + i.migrated_in - i.migrated_out;
 	return r;
@@ -110,29 +112,29 @@ int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w,
 
 	if (g >= NP_GROUPS || w >= NP_WORKERS)
 		return -ERANGE;
-	r = add_slot(s, g, w, &i);
+	r = stats_add_slot(s, g, w, &i);
 	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);
 }
 
-static uint64_t busy_for_ms(const struct np_steer *s, uint64_t since)
+static uint64_t stats_busy_ms(const struct np_steer *s, uint64_t since)
 {
 	uint64_t now = sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
 
 	return since && now > since ? (now - since) / 1000000 : 0;
 }
 
-static void read_line(const struct np_steer *s, unsigned w, struct np_steer_worker_info *i)
+static void stats_read_line(const struct np_steer *s, unsigned w, struct np_steer_worker_info *i)
 {
 	const struct np_worker_line *l = &s->maps.workers[w];
 
-	i->busy_ms = busy_for_ms(s, __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED));
+	i->busy_ms = stats_busy_ms(s, __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED));
 	i->conns = __atomic_load_n(&l->conns, __ATOMIC_RELAXED);
 	i->accepted_total = __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED);
 	i->closed_total = __atomic_load_n(&l->closed_total, __ATOMIC_RELAXED);
 }
 
 /* A linear search: for people, seldom, and the map has no other direction. */
-static int cpu_of(const struct np_steer *s, unsigned w)
+static int stats_cpu(const struct np_steer *s, unsigned w)
 {
 	int cpus = map_cpus(&s->maps);
 	uint32_t w1;
@@ -159,19 +161,19 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 		return sys_opts_give(ret, &i, sizeof i);
 	i.claimed = true;
 	i.state = (int)s->maps.ctl[w].state;
-	i.cpu = cpu_of(s, w);
+	i.cpu = stats_cpu(s, w);
 	i.weight = s->maps.ctl[w].weight ? s->maps.ctl[w].weight : 100;
 	if (map_lookup(&s->maps, MAP_np_info, &key, &cold) == 0 && cold.claim_cookie == cookie) {
 		i.pid = (int)cold.pid;
 		i.pid_ns = cold.pidns != sys_process_pidns() ? cold.pidns : 0;
 		memcpy(i.name, cold.name, sizeof i.name - 1);
 	}
-	read_line(s, w, &i);
+	stats_read_line(s, w, &i);
 	i.rescued = __atomic_load_n(&s->maps.health[w].rescued_total, __ATOMIC_RELAXED);
 	i.rescue_failed = __atomic_load_n(&s->maps.health[w].failed_total, __ATOMIC_RELAXED);
 	i.moved = __atomic_load_n(&s->maps.health[w].moved_total, __ATOMIC_RELAXED);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
-		r = add_slot(s, g, w, &i);
+		r = stats_add_slot(s, g, w, &i);
 	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);
 }
 

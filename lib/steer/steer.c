@@ -191,7 +191,7 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 }
 
 /* Level 0, or 1 if that was asked for and can be had; for the reason that is in s->reason. */
-static int settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
+static int steer_settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
 {
 	bool by_cpu = o->mode != NP_STEER_OFF && o->policy &&
 		      steer_policy(o->policy) == NP_POLICY_CPU;
@@ -208,14 +208,14 @@ static int settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
  * Pins that cannot be understood are an error in every mode: somebody has set up that service, and
  * a private program beside it would take its port's connections.
  */
-static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
+static int steer_choose_level(struct np_steer *s, const struct np_steer_opts *o)
 {
 	char barred[sizeof s->error] = "";
 	int r;
 
 	if (o->mode == NP_STEER_OFF) {
 		snprintf(s->reason, sizeof s->reason, "steering is switched off");
-		return settle_for_kernel(s, o);
+		return steer_settle_for_kernel(s, o);
 	}
 	r = s->named || o->mode == NP_STEER_JOIN ? pins_join(s, o->bpffs) : -ENOENT;
 	if (r != -ENOENT && r != -EACCES && r != -EPERM)
@@ -234,7 +234,7 @@ static int choose_level(struct np_steer *s, const struct np_steer_opts *o)
 		memcpy(s->reason, barred, sizeof barred);
 	if (o->mode == NP_STEER_REQUIRED)
 		return steer_fail(s, r, "%s", s->reason);
-	return settle_for_kernel(s, o);
+	return steer_settle_for_kernel(s, o);
 }
 
 void steer_init(struct np_steer *s)
@@ -279,7 +279,7 @@ int np_steer_open(const char *service, const struct np_steer_opts *opts, struct 
 	s->log_arg = o.log_arg;
 	r = steer_check(s, service, &o);
 	if (r == 0)
-		r = choose_level(s, &o);
+		r = steer_choose_level(s, &o);
 	if (r < 0) {
 		steer_tell(s, r, &o);
 		steer_fini(s);

@@ -19,7 +19,7 @@
 
 #include "steer/steer.h"
 
-static uint32_t mix(uint32_t x)
+static uint32_t table_mix(uint32_t x)
 {
 	x ^= x >> 16;
 	x *= 0x7feb352du;
@@ -33,13 +33,14 @@ struct order {
 	uint32_t at, skip;
 };
 
-static void fill(struct np_table *t, struct order *o, const struct roster_entry *e, unsigned n)
+static void table_fill(struct np_table *t, struct order *o, const struct roster_entry *e,
+		       unsigned n)
 {
 	unsigned left = NP_TABLE;
 
 	for (unsigned i = 0; i < n; i++) {
-		o[i].at = mix(e[i].w1);
-		o[i].skip = mix(e[i].w1 ^ 0x9e3779b9u) | 1;
+		o[i].at = table_mix(e[i].w1);
+		o[i].skip = table_mix(e[i].w1 ^ 0x9e3779b9u) | 1;
 	}
 	for (unsigned i = 0; left; i = i + 1 == n ? 0 : i + 1) {
 		while (t->w1[o[i].at & (NP_TABLE - 1)])
@@ -50,8 +51,8 @@ static void fill(struct np_table *t, struct order *o, const struct roster_entry 
 }
 
 /* Writes the one of the two tables that is not in force, and says which one it is. */
-static int build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n,
-		 uint32_t *ret_table)
+static int table_write(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n,
+		       uint32_t *ret_table)
 {
 	uint32_t next = s->maps.groups[g].table == 1 ? 2 : 1, key = 2 * g + next - 1;
 	struct np_table *t = calloc(1, sizeof *t);
@@ -60,7 +61,7 @@ static int build(struct np_steer *s, unsigned g, const struct roster_entry *e, u
 
 	if (!t)
 		return -ENOMEM;
-	fill(t, o, e, n);
+	table_fill(t, o, e, n);
 	r = map_update(&s->maps, MAP_np_table, &key, t, BPF_ANY);
 	free(t);
 	if (r == 0)
@@ -71,7 +72,7 @@ static int build(struct np_steer *s, unsigned g, const struct roster_entry *e, u
 void table_build(struct np_steer *s, unsigned g, const struct roster_entry *e, unsigned n)
 {
 	uint32_t table = 0;
-	int r = n ? build(s, g, e, n, &table) : 0;
+	int r = n ? table_write(s, g, e, n, &table) : 0;
 
 	/* The old one stays: a worker on it that is gone costs a retry, and one that is not on it
 	 * gets what is too much. */

@@ -70,7 +70,7 @@ void watchdog_free(struct watchdog *d)
 }
 
 /* Twice in hang_ms: the second tick of the same stamp comes at most half of it too late. */
-static unsigned period_ms(const struct watchdog *d)
+static unsigned watchdog_period_ms(const struct watchdog *d)
 {
 	unsigned hang_ms = steer_hang_ms(d->s);
 
@@ -78,17 +78,17 @@ static unsigned period_ms(const struct watchdog *d)
 }
 
 /* SYNs, and ACKs that may have ended a SYN cookie's handshake. */
-static uint64_t count_syns(const struct watchdog *d)
+static uint64_t watchdog_count_syns(const struct watchdog *d)
 {
 	struct np_steer_stats st = { .sz = sizeof st };
 
 	return np_steer_stats(d->s, &st) == 0 ? st.syn_total + st.nonsyn_total : d->syns;
 }
 
-static int tick(struct watchdog *d)
+static int watchdog_tick(struct watchdog *d)
 {
-	uint64_t syns = count_syns(d);
-	int r = rescuer_tick(d->rescuer, period_ms(d) * 1000000ull);
+	uint64_t syns = watchdog_count_syns(d);
+	int r = rescuer_tick(d->rescuer, watchdog_period_ms(d) * 1000000ull);
 
 	if (r < 0 && !d->failed)
 		steer_log(d->s, 2, "the queues of service %s cannot be watched: %s", d->s->name,
@@ -101,21 +101,21 @@ static int tick(struct watchdog *d)
 }
 
 /* Whether there was a SYN between the last look and the moment the bell was armed. */
-static bool may_sleep(struct watchdog *d)
+static bool watchdog_may_sleep(struct watchdog *d)
 {
 	if (sys_clock_ns() - d->quiet_ns < QUIET_NS)
 		return false;
 	bell_arm(&d->bell);
-	return count_syns(d) == d->syns;
+	return watchdog_count_syns(d) == d->syns;
 }
 
 /* Until the next tick is due, or @until_ns. */
-static void pause_until(struct watchdog *d, uint64_t until_ns)
+static void watchdog_pause(struct watchdog *d, uint64_t until_ns)
 {
 	uint64_t now = sys_clock_ns(),
 		 left = until_ns > now ? (until_ns - now + 999999u) / 1000000u : 0;
-	bool sleep = may_sleep(d);
-	unsigned ms = sleep ? INT_MAX : period_ms(d);
+	bool sleep = watchdog_may_sleep(d);
+	unsigned ms = sleep ? INT_MAX : watchdog_period_ms(d);
 
 	if (left < ms)
 		bell_wait(&d->bell, (int)left);
@@ -127,33 +127,33 @@ static void pause_until(struct watchdog *d, uint64_t until_ns)
 	}
 }
 
-static int run(struct watchdog *d, uint64_t until_ns)
+static int watchdog_loop(struct watchdog *d, uint64_t until_ns)
 {
 	int r = 0, done = 0;
 
 	d->quiet_ns = sys_clock_ns();
 	while (!atomic_load(&d->stop) && sys_clock_ns() < until_ns) {
-		r = tick(d);
+		r = watchdog_tick(d);
 		if (r > 0)
 			done += r;
-		pause_until(d, until_ns);
+		watchdog_pause(d, until_ns);
 	}
 	return r < 0 ? r : done;
 }
 
 int watchdog_run(struct watchdog *d, int ms)
 {
-	return run(d, ms < 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u);
+	return watchdog_loop(d, ms < 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u);
 }
 
-static void thread_main(void *arg)
+static void watchdog_main(void *arg)
 {
-	run(arg, UINT64_MAX);
+	watchdog_loop(arg, UINT64_MAX);
 }
 
 int watchdog_start(struct watchdog *d)
 {
-	int r = sys_thread_start(&d->thread, "np-watch", thread_main, d);
+	int r = sys_thread_start(&d->thread, "np-watch", watchdog_main, d);
 
 	d->started = r == 0;
 	return r;

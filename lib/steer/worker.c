@@ -22,7 +22,7 @@
 #include "sys/sock.h"
 
 /* A socket that can lie in a sockarray and means nothing else: bound, to be found by nobody. */
-static int token_new(int *ret_fd)
+static int worker_token(int *ret_fd)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -47,7 +47,7 @@ int worker_claim(struct np_steer *s, unsigned w, int *ret_fd)
 	uint64_t token;
 	int fd = -1, r;
 
-	r = token_new(&fd);
+	r = worker_token(&fd);
 	if (r < 0)
 		return r;
 	token = (uint64_t)fd;
@@ -60,13 +60,13 @@ int worker_claim(struct np_steer *s, unsigned w, int *ret_fd)
 	return 0;
 }
 
-static int claim(struct np_steer_worker *w)
+static int worker_claim_any(struct np_steer_worker *w)
 {
 	struct np_steer *s = w->s;
 	uint64_t token;
 	int r;
 
-	r = token_new(&w->claim_fd);
+	r = worker_token(&w->claim_fd);
 	if (r < 0)
 		return steer_fail(s, r,
 				  "a claim on the service %s needs a UDP socket on 127.0.0.1: %s",
@@ -91,7 +91,7 @@ static int claim(struct np_steer_worker *w)
 }
 
 /* The lowest number that no worker of this process has. */
-static int claim_without_program(struct np_steer_worker *w)
+static int worker_number(struct np_steer_worker *w)
 {
 	const struct np_steer_worker *o;
 	unsigned i;
@@ -125,7 +125,7 @@ void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w)
 }
 
 /* Listeners that a predecessor left behind, which np_owners cannot know to be gone. */
-static void forget_owned(struct np_steer *s, unsigned w)
+static void worker_forget_owned(struct np_steer *s, unsigned w)
 {
 	uint64_t cookie, next;
 	uint32_t slot;
@@ -155,7 +155,7 @@ unsigned worker_count(const struct np_steer *s)
 	return high;
 }
 
-static void raise_high_water(struct np_steer *s, unsigned n)
+static void worker_raise_high_water(struct np_steer *s, unsigned n)
 {
 	uint32_t *high = &s->maps.service->workers, old = __atomic_load_n(high, __ATOMIC_RELAXED);
 
@@ -164,7 +164,7 @@ static void raise_high_water(struct np_steer *s, unsigned n)
 		;
 }
 
-static void introduce(struct np_steer_worker *w, const char *name)
+static void worker_introduce(struct np_steer_worker *w, const char *name)
 {
 	struct np_worker_info info = { .pid = (uint32_t)getpid(), .pidns = sys_process_pidns() };
 	uint32_t key = w->index;
@@ -176,7 +176,7 @@ static void introduce(struct np_steer_worker *w, const char *name)
 }
 
 /* Word by word: the watchdog reads them meanwhile. */
-static void clear(void *p, size_t n)
+static void worker_clear_words(void *p, size_t n)
 {
 	for (uint64_t *word = p; n >= sizeof *word; word++, n -= sizeof *word)
 		__atomic_store_n(word, 0, __ATOMIC_RELAXED);
@@ -184,9 +184,9 @@ static void clear(void *p, size_t n)
 
 void worker_clear(struct np_steer *s, unsigned w)
 {
-	clear(&s->maps.workers[w], sizeof s->maps.workers[0]);
-	clear(&s->maps.ctl[w], sizeof s->maps.ctl[0]);
-	clear(&s->maps.health[w], sizeof s->maps.health[0]);
+	worker_clear_words(&s->maps.workers[w], sizeof s->maps.workers[0]);
+	worker_clear_words(&s->maps.ctl[w], sizeof s->maps.ctl[0]);
+	worker_clear_words(&s->maps.health[w], sizeof s->maps.health[0]);
 }
 
 void worker_warms_up(struct np_steer *s, unsigned w)
@@ -196,7 +196,7 @@ void worker_warms_up(struct np_steer *s, unsigned w)
 	__atomic_store_n(&s->maps.ctl[w].ready_since_ns, now, __ATOMIC_RELEASE);
 }
 
-static void start_afresh(struct np_steer_worker *w, const char *name)
+static void worker_start(struct np_steer_worker *w, const char *name)
 {
 	struct np_steer *s = w->s;
 
@@ -204,12 +204,12 @@ static void start_afresh(struct np_steer_worker *w, const char *name)
 	worker_clear(s, w->index);
 	worker_warms_up(s, w->index);
 	if (steer_has_program(s)) {
-		forget_owned(s, w->index);
+		worker_forget_owned(s, w->index);
 		for (unsigned g = 0; g < NP_GROUPS; g++)
 			worker_clear_slot_stats(s, g, w->index);
-		introduce(w, name);
+		worker_introduce(w, name);
 	}
-	raise_high_water(s, w->index + 1);
+	worker_raise_high_water(s, w->index + 1);
 }
 
 int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker **ret)
@@ -228,12 +228,12 @@ int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker
 	w->s = s;
 	w->claim_fd = -1;
 	w->cpu = -1;
-	r = steer_has_program(s) ? claim(w) : claim_without_program(w);
+	r = steer_has_program(s) ? worker_claim_any(w) : worker_number(w);
 	if (r < 0) {
 		free(w);
 		return r;
 	}
-	start_afresh(w, name);
+	worker_start(w, name);
 	w->next = s->first;
 	s->first = w;
 	s->open_workers++;
@@ -247,7 +247,7 @@ int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker
  * A process that ends must not depend on another one: the slots are given up without the lock too,
  * and what the rosters say of them then is what they say of a worker that was killed.
  */
-static bool lock_to_leave(struct np_steer_worker *w)
+static bool worker_lock_to_leave(struct np_steer_worker *w)
 {
 	struct np_steer *s = w->s;
 
@@ -265,7 +265,7 @@ int np_steer_leave(struct np_steer_worker *w)
 
 	if (w->left)
 		return 0;
-	locked = lock_to_leave(w);
+	locked = worker_lock_to_leave(w);
 	for (unsigned g = 0; g < NP_GROUPS; g++) {
 		uint32_t slot = NP_SLOT(g, w->index);
 
@@ -287,7 +287,7 @@ int np_steer_leave(struct np_steer_worker *w)
 	return 0;
 }
 
-static void unlink_worker(struct np_steer_worker *w)
+static void worker_unlink(struct np_steer_worker *w)
 {
 	struct np_steer_worker **p = &w->s->first;
 
@@ -310,10 +310,10 @@ int np_steer_worker_close(struct np_steer_worker **p)
 	r = np_steer_leave(w);
 	if (r < 0)
 		return r;
-	forget_owned(w->s, w->index);
-	clear(w->line, sizeof *w->line);
+	worker_forget_owned(w->s, w->index);
+	worker_clear_words(w->line, sizeof *w->line);
 	sys_close(&w->claim_fd); /* from here on the line is another's */
-	unlink_worker(w);
+	worker_unlink(w);
 	free(w);
 	*p = NULL;
 	return 0;
@@ -330,7 +330,7 @@ struct np_worker_line *steer_worker_line(struct np_steer_worker *w)
 }
 
 /* Only what is still ours: another worker may have taken the CPU. */
-static int give_back_cpu(struct np_steer_worker *w)
+static int worker_give_back_cpu(struct np_steer_worker *w)
 {
 	uint32_t key = (uint32_t)w->cpu, w1;
 	int r = map_lookup(&w->s->maps, MAP_np_cpu2worker, &key, &w1);
@@ -342,7 +342,7 @@ static int give_back_cpu(struct np_steer_worker *w)
 	return r;
 }
 
-static int take_cpu(struct np_steer_worker *w, int cpu)
+static int worker_take_cpu(struct np_steer_worker *w, int cpu)
 {
 	uint32_t key = (uint32_t)cpu, w1 = w->index + 1;
 
@@ -357,9 +357,9 @@ int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
 	if (cpu < -1 || cpu >= (int)NP_CPUS)
 		return steer_fail(s, -EINVAL, "CPU %d is not one of 0..%u", cpu, NP_CPUS - 1);
 	if (steer_has_program(s) && w->cpu >= 0 && w->cpu != cpu)
-		r = give_back_cpu(w);
+		r = worker_give_back_cpu(w);
 	if (r == 0 && steer_has_program(s) && cpu >= 0)
-		r = take_cpu(w, cpu);
+		r = worker_take_cpu(w, cpu);
 	if (s->level == NP_STEER_L1)
 		r = listeners_prefer_cpu(&s->listeners, w->index, cpu);
 	if (r < 0)

@@ -54,7 +54,7 @@ bool bpffs_has(const char *root, const char *service)
 	return s.found;
 }
 
-static bool may_pass(const struct stat *st, gid_t gid)
+static bool bpffs_may_pass(const struct stat *st, gid_t gid)
 {
 	return st->st_gid == gid ? st->st_mode & S_IXGRP : st->st_mode & S_IXOTH;
 }
@@ -72,7 +72,7 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
 		if (stat(ret_at, &st) < 0)
 			return -errno;
 		*ret_mode = st.st_mode & 07777;
-		if (!may_pass(&st, gid))
+		if (!bpffs_may_pass(&st, gid))
 			return 1;
 		if (!path[n])
 			return 0;

@@ -39,8 +39,8 @@ struct report {
 };
 
 /* One finding. @mend is NULL where there is nothing to do. */
-static void find(struct report *r, const char *what, enum found found, const char *value,
-		 const char *mend)
+static void check_found(struct report *r, const char *what, enum found found, const char *value,
+			const char *mend)
 {
 	struct json *j = &r->n->say;
 
@@ -59,7 +59,7 @@ static void find(struct report *r, const char *what, enum found found, const cha
 }
 
 /* The first line of a file, "" where it cannot be read. */
-static void read_line(const char *path, char *dst, size_t cap)
+static void check_read_line(const char *path, char *dst, size_t cap)
 {
 	FILE *f = fopen(path, "re");
 
@@ -74,7 +74,7 @@ static void read_line(const char *path, char *dst, size_t cap)
 
 /* ------------------------------------------------------------------ kernel and rights */
 
-static bool kernel_at_least(int major, int minor)
+static bool check_kernel_at_least(int major, int minor)
 {
 	struct utsname u;
 	int a = 0, b = 0;
@@ -89,16 +89,17 @@ static void check_kernel(struct report *r)
 	struct utsname u = { .release = "?" };
 
 	uname(&u);
-	if (!kernel_at_least(5, 8))
-		find(r, "kernel", FOUND_LACKING, u.release,
-		     "Linux 5.8 or later is needed to steer");
+	if (!check_kernel_at_least(5, 8))
+		check_found(r, "kernel", FOUND_LACKING, u.release,
+			    "Linux 5.8 or later is needed to steer");
 	else
-		find(r, "kernel", kernel_at_least(5, 14) ? FOUND_OK : FOUND_LACKING, u.release,
-		     "with Linux 5.14 or later a listener that closes loses nothing");
+		check_found(r, "kernel", check_kernel_at_least(5, 14) ? FOUND_OK : FOUND_LACKING,
+			    u.release,
+			    "with Linux 5.14 or later a listener that closes loses nothing");
 }
 
 /* One "Name: value" line of this process's status, in the number base of scanf's @fmt. */
-static bool status_word(const char *fmt, unsigned long long *ret)
+static bool check_status_word(const char *fmt, unsigned long long *ret)
 {
 	FILE *f = fopen("/proc/self/status", "re");
 	bool found = false;
@@ -112,20 +113,20 @@ static bool status_word(const char *fmt, unsigned long long *ret)
 	return found;
 }
 
-static bool has_cap(unsigned cap)
+static bool check_has_cap(unsigned cap)
 {
 	unsigned long long effective = 0;
 
-	return status_word("CapEff: %llx", &effective) && effective >> cap & 1;
+	return check_status_word("CapEff: %llx", &effective) && effective >> cap & 1;
 }
 
 /* The machine's own maps every uid to itself. */
-static bool in_user_namespace(void)
+static bool check_in_user_ns(void)
 {
 	unsigned inside, outside, n;
 	char line[64];
 
-	read_line("/proc/self/uid_map", line, sizeof line);
+	check_read_line("/proc/self/uid_map", line, sizeof line);
 	return line[0] && (sscanf(line, "%u %u %u", &inside, &outside, &n) != 3 || inside ||
 			   outside || n != 4294967295u);
 }
@@ -133,13 +134,14 @@ static bool in_user_namespace(void)
 static void check_cap(struct report *r, const char *name, unsigned cap, enum found lacking,
 		      const char *mend)
 {
-	if (!has_cap(CAP_SYS_ADMIN) && !has_cap(cap))
-		find(r, name, lacking, "no", mend);
-	else if (in_user_namespace())
-		find(r, name, lacking, "in this user namespace alone, where it does not count",
-		     "load the service outside of it, and give it that BPF file system");
+	if (!check_has_cap(CAP_SYS_ADMIN) && !check_has_cap(cap))
+		check_found(r, name, lacking, "no", mend);
+	else if (check_in_user_ns())
+		check_found(r, name, lacking,
+			    "in this user namespace alone, where it does not count",
+			    "load the service outside of it, and give it that BPF file system");
 	else
-		find(r, name, FOUND_OK, "yes", NULL);
+		check_found(r, name, FOUND_OK, "yes", NULL);
 }
 
 static void check_caps(struct report *r)
@@ -151,9 +153,10 @@ static void check_caps(struct report *r)
 		"root can `npsteer load SERVICE --group GROUP` for this user, or `setcap cap_bpf+ep` the server");
 	check_cap(r, "CAP_PERFMON", CAP_PERFMON, FOUND_NOTE,
 		  "only programs that read kernel memory need it");
-	if (status_word("Seccomp: %llu", &mode) && mode == 2)
-		find(r, "seccomp", FOUND_NOTE, "a filter is in force",
-		     "where bpf(2) is refused: allow it in the profile of the container or unit (SystemCallFilter=)");
+	if (check_status_word("Seccomp: %llu", &mode) && mode == 2)
+		check_found(
+			r, "seccomp", FOUND_NOTE, "a filter is in force",
+			"where bpf(2) is refused: allow it in the profile of the container or unit (SystemCallFilter=)");
 }
 
 /* Kernels before 5.11 charge maps to the user. */
@@ -162,12 +165,12 @@ static void check_memlock(struct report *r)
 	struct rlimit l;
 	char value[64];
 
-	if (kernel_at_least(5, 11) || getrlimit(RLIMIT_MEMLOCK, &l) < 0 ||
+	if (check_kernel_at_least(5, 11) || getrlimit(RLIMIT_MEMLOCK, &l) < 0 ||
 	    l.rlim_cur == RLIM_INFINITY)
 		return;
 	snprintf(value, sizeof value, "%llu bytes", (unsigned long long)l.rlim_cur);
-	find(r, "memlock", l.rlim_cur < 64u << 20 ? FOUND_NOTE : FOUND_OK, value,
-	     "`ulimit -l unlimited` before loading");
+	check_found(r, "memlock", l.rlim_cur < 64u << 20 ? FOUND_NOTE : FOUND_OK, value,
+		    "`ulimit -l unlimited` before loading");
 }
 
 /* ------------------------------------------------------------------ types and kfuncs */
@@ -183,22 +186,23 @@ static void check_btf(struct report *r)
 	btf = btf__load_vmlinux_btf();
 
 	if (!btf && access("/sys/kernel/btf/vmlinux", F_OK) == 0) {
-		find(r, "BTF", FOUND_NOTE, "cannot be read",
-		     "it takes some 30 MiB of memory: raise `ulimit -v`, or the cgroup's memory.max");
+		check_found(
+			r, "BTF", FOUND_NOTE, "cannot be read",
+			"it takes some 30 MiB of memory: raise `ulimit -v`, or the cgroup's memory.max");
 		return;
 	}
 	if (!btf) {
-		find(r, "BTF", FOUND_NOTE, "no",
-		     "only programs that read kernel memory need it: CONFIG_DEBUG_INFO_BTF");
+		check_found(r, "BTF", FOUND_NOTE, "no",
+			    "only programs that read kernel memory need it: CONFIG_DEBUG_INFO_BTF");
 		return;
 	}
-	find(r, "BTF", FOUND_OK, "yes", NULL);
+	check_found(r, "BTF", FOUND_OK, "yes", NULL);
 	for (size_t i = 0; i < sizeof kfuncs / sizeof kfuncs[0]; i++)
 		if (btf__find_by_name_kind(btf, kfuncs[i], BTF_KIND_FUNC) < 0)
 			n += (size_t)snprintf(missing + n, sizeof missing - n, "%s%s",
 					      n ? ", " : "no ", kfuncs[i]);
-	find(r, "kfuncs", n ? FOUND_NOTE : FOUND_OK, n ? missing : "yes",
-	     "only programs that read kernel memory need them");
+	check_found(r, "kfuncs", n ? FOUND_NOTE : FOUND_OK, n ? missing : "yes",
+		    "only programs that read kernel memory need them");
 	btf__free(btf);
 }
 
@@ -208,32 +212,34 @@ static void check_sysctls(struct report *r)
 {
 	char v[64];
 
-	read_line("/proc/sys/kernel/unprivileged_bpf_disabled", v, sizeof v);
+	check_read_line("/proc/sys/kernel/unprivileged_bpf_disabled", v, sizeof v);
 	if (v[0])
-		find(r, "kernel.unprivileged_bpf_disabled", FOUND_OK, v, NULL);
-	read_line("/proc/sys/net/core/bpf_jit_enable", v, sizeof v);
+		check_found(r, "kernel.unprivileged_bpf_disabled", FOUND_OK, v, NULL);
+	check_read_line("/proc/sys/net/core/bpf_jit_enable", v, sizeof v);
 	if (v[0])
-		find(r, "net.core.bpf_jit_enable", strcmp(v, "0") ? FOUND_OK : FOUND_NOTE, v,
-		     "`sysctl net.core.bpf_jit_enable=1`: interpreted, the program is slow");
-	read_line("/proc/sys/net/ipv4/tcp_syncookies", v, sizeof v);
+		check_found(r, "net.core.bpf_jit_enable", strcmp(v, "0") ? FOUND_OK : FOUND_NOTE, v,
+			    "`sysctl net.core.bpf_jit_enable=1`: interpreted, the program is slow");
+	check_read_line("/proc/sys/net/ipv4/tcp_syncookies", v, sizeof v);
 	if (v[0])
-		find(r, "net.ipv4.tcp_syncookies", strcmp(v, "2") ? FOUND_OK : FOUND_NOTE, v,
-		     "under 2 every connection is decided twice: `sysctl net.ipv4.tcp_syncookies=1`");
-	read_line("/proc/sys/net/core/somaxconn", v, sizeof v);
+		check_found(
+			r, "net.ipv4.tcp_syncookies", strcmp(v, "2") ? FOUND_OK : FOUND_NOTE, v,
+			"under 2 every connection is decided twice: `sysctl net.ipv4.tcp_syncookies=1`");
+	check_read_line("/proc/sys/net/core/somaxconn", v, sizeof v);
 	if (v[0])
-		find(r, "net.core.somaxconn", atol(v) < 1024 ? FOUND_NOTE : FOUND_OK, v,
-		     "no listener's queue is longer than that: `sysctl net.core.somaxconn=4096`");
+		check_found(
+			r, "net.core.somaxconn", atol(v) < 1024 ? FOUND_NOTE : FOUND_OK, v,
+			"no listener's queue is longer than that: `sysctl net.core.somaxconn=4096`");
 }
 
 /* ------------------------------------------------------------------ BPF file systems */
 
-static void find_path(struct report *r, enum found found, const char *path, const char *text,
-		      const char *mend)
+static void check_path(struct report *r, enum found found, const char *path, const char *text,
+		       const char *mend)
 {
 	char value[700];
 
 	snprintf(value, sizeof value, "%s %s", path, text);
-	find(r, "bpffs", found, value, mend);
+	check_found(r, "bpffs", found, value, mend);
 }
 
 /* One folder on the way to a bpffs: whether those who do not own it may pass. */
@@ -249,7 +255,7 @@ static void check_component(struct report *r, const char *path, const struct sta
 	snprintf(mend, sizeof mend,
 		 "to let others join: `chmod o+x %s`, or `npsteer load --group` mounts " BPFFS_OWN,
 		 path);
-	find_path(r, FOUND_NOTE, path, text, mend);
+	check_path(r, FOUND_NOTE, path, text, mend);
 }
 
 /* Each component of @root in turn, until one is missing or cannot be passed by us. */
@@ -282,17 +288,17 @@ static void check_group(struct report *r, const char *root)
 
 	if (bpffs_barrier(root, r->gid, at, sizeof at, &mode) == 0) {
 		snprintf(text, sizeof text, "can be reached by group %s", r->n->group);
-		find_path(r, FOUND_OK, root, text, NULL);
+		check_path(r, FOUND_OK, root, text, NULL);
 		return;
 	}
 	snprintf(text, sizeof text, "cannot be reached by group %s, because %s has mode %04o",
 		 r->n->group, at, (unsigned)mode);
 	snprintf(mend, sizeof mend,
 		 "`chmod o+x %s`, or `npsteer load --group %s` mounts " BPFFS_OWN, at, r->n->group);
-	find_path(r, FOUND_NOTE, root, text, mend);
+	check_path(r, FOUND_NOTE, root, text, mend);
 }
 
-static int ignore(void *arg, const char *name, const char *path)
+static int check_ignore(void *arg, const char *name, const char *path)
 {
 	return 0;
 }
@@ -304,14 +310,14 @@ static void check_owner(struct report *r, const char *root)
 
 	if (np_steer_list(NP_OPTS(np_steer_opts, .bpffs = root, .error = why,
 				  .error_cap = sizeof why),
-			  ignore, NULL) != -EACCES ||
+			  check_ignore, NULL) != -EACCES ||
 	    !why[0])
 		return;
 	snprintf(
 		mend, sizeof mend,
 		"services have to be in folders of root's, or of this user's, that nobody else may write: remove it, and mount with `mount -t bpf -o mode=0755 bpf %s`",
 		root);
-	find(r, "bpffs", FOUND_NOTE, why, mend);
+	check_found(r, "bpffs", FOUND_NOTE, why, mend);
 }
 
 static void check_places(struct report *r)
@@ -324,7 +330,7 @@ static void check_places(struct report *r)
 		if (!bpffs_is(root))
 			continue;
 		any = true;
-		find_path(r, FOUND_OK, root, "is mounted", NULL);
+		check_path(r, FOUND_OK, root, "is mounted", NULL);
 		check_owner(r, root);
 		if (r->n->group)
 			check_group(r, root);
@@ -332,8 +338,8 @@ static void check_places(struct report *r)
 			check_components(r, root);
 	}
 	if (!any)
-		find_path(r, FOUND_NOTE, bpffs_place(r->n->bpffs, 0), "is not mounted",
-			  "`npsteer load` mounts it, as root");
+		check_path(r, FOUND_NOTE, bpffs_place(r->n->bpffs, 0), "is not mounted",
+			   "`npsteer load` mounts it, as root");
 }
 
 /* A service that can be joined gives its level to a server without any capability. */
@@ -349,13 +355,13 @@ static int check_service(void *arg, const char *name, const char *path)
 				  .error = why, .error_cap = sizeof why),
 			  &s) < 0) {
 		snprintf(value, sizeof value, "%s cannot be joined", name);
-		find(r, "service", FOUND_NOTE, value, why);
+		check_found(r, "service", FOUND_NOTE, value, why);
 		return 0;
 	}
 	np_steer_info(s, &info);
 	np_steer_close(&s);
 	snprintf(value, sizeof value, "%s can be joined: level %d", name, info.level);
-	find(r, "service", FOUND_OK, value, NULL);
+	check_found(r, "service", FOUND_OK, value, NULL);
 	return 0;
 }
 
@@ -365,7 +371,7 @@ static int check_service(void *arg, const char *name, const char *path)
  * The level a private program would have; an errno and the sentence if none can be loaded. Nothing
  * can be pinned below /dev/null, so no service is joined instead.
  */
-static int find_level(int *ret_level, char *why, size_t cap)
+static int check_find_level(int *ret_level, char *why, size_t cap)
 {
 	struct np_steer_info info = { .sz = sizeof info };
 	struct np_steer *s;
@@ -387,7 +393,7 @@ static int find_level(int *ret_level, char *why, size_t cap)
 	return 0;
 }
 
-static int parse_group(struct npsteer *n, gid_t *ret)
+static int check_parse_group(struct npsteer *n, gid_t *ret)
 {
 	struct group *g;
 	long id;
@@ -418,10 +424,10 @@ int verb_check(struct npsteer *n)
 	char why[NP_STEER_TEXT_MAX] = "";
 	int code, level = 0, status;
 
-	code = parse_group(n, &r.gid);
+	code = check_parse_group(n, &r.gid);
 	if (code != DONE)
 		return code;
-	status = find_level(&level, why, sizeof why);
+	status = check_find_level(&level, why, sizeof why);
 	if (n->json) {
 		answer(n);
 		json_int(&n->say, "level", level);

@@ -11,7 +11,7 @@ void json_init(struct json *j, FILE *to, bool pretty)
 	*j = (struct json){ .to = to, .pretty = pretty, .empty = true };
 }
 
-static void newline(struct json *j)
+static void json_newline(struct json *j)
 {
 	if (!j->pretty)
 		return;
@@ -20,7 +20,7 @@ static void newline(struct json *j)
 		fputc('\t', j->to);
 }
 
-static void escaped(struct json *j, uint32_t code)
+static void json_escape(struct json *j, uint32_t code)
 {
 	if (code >= 0x10000) /* a surrogate pair */
 		fprintf(j->to, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
@@ -29,7 +29,7 @@ static void escaped(struct json *j, uint32_t code)
 }
 
 /* UTF-8, whatever the bytes were. What acts on a terminal is escaped: JSON gets looked at, too. */
-static void quoted(struct json *j, const char *value)
+static void json_quote(struct json *j, const char *value)
 {
 	uint32_t code;
 	size_t n;
@@ -39,7 +39,7 @@ static void quoted(struct json *j, const char *value)
 		if (code == '"' || code == '\\')
 			fprintf(j->to, "\\%c", (int)code);
 		else if (code == 0xfffd || printable_is_control(code))
-			escaped(j, code);
+			json_escape(j, code);
 		else
 			fwrite(value, 1, n, j->to);
 	}
@@ -47,32 +47,32 @@ static void quoted(struct json *j, const char *value)
 }
 
 /* Comma, line, key: what comes before every value. */
-static void before(struct json *j, const char *key)
+static void json_before(struct json *j, const char *key)
 {
 	if (!j->empty)
 		fputc(',', j->to);
 	if (j->depth)
-		newline(j);
+		json_newline(j);
 	j->empty = false;
 	if (key) {
-		quoted(j, key);
+		json_quote(j, key);
 		fputs(j->pretty ? ": " : ":", j->to);
 	}
 }
 
-static void open_with(struct json *j, const char *key, int bracket)
+static void json_open(struct json *j, const char *key, int bracket)
 {
-	before(j, key);
+	json_before(j, key);
 	fputc(bracket, j->to);
 	j->depth++;
 	j->empty = true;
 }
 
-static void close_with(struct json *j, int bracket)
+static void json_close(struct json *j, int bracket)
 {
 	j->depth--;
 	if (!j->empty)
-		newline(j);
+		json_newline(j);
 	fputc(bracket, j->to);
 	j->empty = false;
 	if (j->depth)
@@ -84,53 +84,53 @@ static void close_with(struct json *j, int bracket)
 
 void json_object(struct json *j, const char *key)
 {
-	open_with(j, key, '{');
+	json_open(j, key, '{');
 }
 
 void json_array(struct json *j, const char *key)
 {
-	open_with(j, key, '[');
+	json_open(j, key, '[');
 }
 
 void json_end_object(struct json *j)
 {
-	close_with(j, '}');
+	json_close(j, '}');
 }
 
 void json_end_array(struct json *j)
 {
-	close_with(j, ']');
+	json_close(j, ']');
 }
 
 void json_string(struct json *j, const char *key, const char *value)
 {
-	before(j, key);
+	json_before(j, key);
 	if (value)
-		quoted(j, value);
+		json_quote(j, value);
 	else
 		fputs("null", j->to);
 }
 
 void json_uint(struct json *j, const char *key, uint64_t value)
 {
-	before(j, key);
+	json_before(j, key);
 	fprintf(j->to, "%" PRIu64, value);
 }
 
 void json_int(struct json *j, const char *key, int64_t value)
 {
-	before(j, key);
+	json_before(j, key);
 	fprintf(j->to, "%" PRId64, value);
 }
 
 void json_real(struct json *j, const char *key, double value)
 {
-	before(j, key);
+	json_before(j, key);
 	fprintf(j->to, "%.3f", value);
 }
 
 void json_bool(struct json *j, const char *key, bool value)
 {
-	before(j, key);
+	json_before(j, key);
 	fputs(value ? "true" : "false", j->to);
 }

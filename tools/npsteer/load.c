@@ -15,7 +15,7 @@
 #include "bpffs.h"
 #include "npsteer.h"
 
-static int group_id(struct npsteer *n, gid_t *ret)
+static int load_group_id(struct npsteer *n, gid_t *ret)
 {
 	struct group *g;
 	long id;
@@ -33,7 +33,7 @@ static int group_id(struct npsteer *n, gid_t *ret)
 	return DONE;
 }
 
-static int mount_at(struct npsteer *n, const char *root, const char *why)
+static int load_mount(struct npsteer *n, const char *root, const char *why)
 {
 	int r = bpffs_mount(root);
 
@@ -55,7 +55,7 @@ static int mount_at(struct npsteer *n, const char *root, const char *why)
 }
 
 /* A place that is a BPF file system; without any, the first place becomes one. */
-static int choose_root(struct npsteer *n, const char **ret, bool *ret_mounted)
+static int load_choose_root(struct npsteer *n, const char **ret, bool *ret_mounted)
 {
 	char why[600];
 
@@ -67,10 +67,11 @@ static int choose_root(struct npsteer *n, const char **ret, bool *ret_mounted)
 	*ret = bpffs_place(n->bpffs, 0);
 	*ret_mounted = true;
 	snprintf(why, sizeof why, "there is no BPF file system at %s", *ret);
-	return mount_at(n, *ret, why);
+	return load_mount(n, *ret, why);
 }
 
-static int explain_barrier(struct npsteer *n, int r, const char *root, const char *at, mode_t mode)
+static int load_explain_barrier(struct npsteer *n, int r, const char *root, const char *at,
+				mode_t mode)
 {
 	if (r < 0)
 		return fail(n, ABSENT, "%s cannot be followed at %s: %s", root, at, strerror(-r));
@@ -80,8 +81,8 @@ static int explain_barrier(struct npsteer *n, int r, const char *root, const cha
 		n->group, root, at, (unsigned)mode, at);
 }
 
-/* As choose_root(), past places that the group cannot get to. */
-static int choose_root_for(struct npsteer *n, gid_t gid, const char **ret, bool *ret_mounted)
+/* As load_choose_root(), past places that the group cannot get to. */
+static int load_choose_root_for(struct npsteer *n, gid_t gid, const char **ret, bool *ret_mounted)
 {
 	const char *root;
 	char at[512] = "";
@@ -89,7 +90,7 @@ static int choose_root_for(struct npsteer *n, gid_t gid, const char **ret, bool 
 	mode_t mode = 0;
 	int code, r;
 
-	code = choose_root(n, &root, ret_mounted);
+	code = load_choose_root(n, &root, ret_mounted);
 	if (code != DONE)
 		return code;
 	for (unsigned i = 0; bpffs_place(n->bpffs, i); i++) {
@@ -100,18 +101,18 @@ static int choose_root_for(struct npsteer *n, gid_t gid, const char **ret, bool 
 	r = bpffs_barrier(root, gid, at, sizeof at, &mode);
 	*ret = BPFFS_OWN;
 	if (bpffs_place(n->bpffs, 1) == NULL || bpffs_is(*ret))
-		return explain_barrier(n, r, root, at, mode);
+		return load_explain_barrier(n, r, root, at, mode);
 	*ret_mounted = true;
 	snprintf(why, sizeof why, "group %s cannot get to the BPF file system at %s", n->group,
 		 root);
-	code = mount_at(n, *ret, why);
+	code = load_mount(n, *ret, why);
 	if (code != DONE)
 		return code;
 	r = bpffs_barrier(*ret, gid, at, sizeof at, &mode);
-	return r == 0 ? DONE : explain_barrier(n, r, *ret, at, mode);
+	return r == 0 ? DONE : load_explain_barrier(n, r, *ret, at, mode);
 }
 
-static int choose_place(struct npsteer *n, struct np_steer_opts *o, bool *ret_mounted)
+static int load_choose_place(struct npsteer *n, struct np_steer_opts *o, bool *ret_mounted)
 {
 	gid_t gid = 0;
 	int code;
@@ -121,15 +122,15 @@ static int choose_place(struct npsteer *n, struct np_steer_opts *o, bool *ret_mo
 		if (bpffs_has(bpffs_place(n->bpffs, i), service_of(n)))
 			o->bpffs = bpffs_place(n->bpffs, i);
 	if (!n->group)
-		return o->bpffs ? DONE : choose_root(n, &o->bpffs, ret_mounted);
-	code = group_id(n, &gid);
+		return o->bpffs ? DONE : load_choose_root(n, &o->bpffs, ret_mounted);
+	code = load_group_id(n, &gid);
 	if (code != DONE)
 		return code;
 	o->gid1 = (int64_t)gid + 1;
-	return o->bpffs ? DONE : choose_root_for(n, gid, &o->bpffs, ret_mounted);
+	return o->bpffs ? DONE : load_choose_root_for(n, gid, &o->bpffs, ret_mounted);
 }
 
-static int report(struct npsteer *n, const char *root, bool already, bool mounted)
+static int load_report(struct npsteer *n, const char *root, bool already, bool mounted)
 {
 	struct np_steer_info info = { .sz = sizeof info };
 	struct np_steer *s;
@@ -160,7 +161,7 @@ static int report(struct npsteer *n, const char *root, bool already, bool mounte
 	return DONE;
 }
 
-static int parse_options(struct npsteer *n, struct np_steer_opts *o)
+static int load_parse_options(struct npsteer *n, struct np_steer_opts *o)
 {
 	long ms, level;
 
@@ -180,7 +181,7 @@ static int parse_options(struct npsteer *n, struct np_steer_opts *o)
 }
 
 /* Why the level is no higher. */
-static void tell(void *arg, int level, const char *msg)
+static void load_tell(void *arg, int level, const char *msg)
 {
 	fprintf(stderr, "npsteer: %s\n", msg);
 }
@@ -196,10 +197,10 @@ int verb_load(struct npsteer *n)
 	o.error = why;
 	o.error_cap = sizeof why;
 	if (!n->json)
-		o.log = tell;
-	code = parse_options(n, &o);
+		o.log = load_tell;
+	code = load_parse_options(n, &o);
 	if (code == DONE)
-		code = choose_place(n, &o, &mounted);
+		code = load_choose_place(n, &o, &mounted);
 	if (code != DONE)
 		return code;
 	r = np_steer_load(service_of(n), &o);
@@ -208,5 +209,5 @@ int verb_load(struct npsteer *n)
 			bpffs_unmount(o.bpffs);
 		return fail_status(n, r, why);
 	}
-	return report(n, o.bpffs, r == NP_STEER_ALREADY, mounted);
+	return load_report(n, o.bpffs, r == NP_STEER_ALREADY, mounted);
 }

@@ -45,7 +45,7 @@ static const struct verb verbs[] = {
 
 #define VERBS (sizeof verbs / sizeof verbs[0])
 
-static void usage(FILE *to)
+static void main_usage(FILE *to)
 {
 	fputs("usage: npsteer [OPTIONS] VERB ...\n", to);
 	for (size_t i = 0; i < VERBS; i++)
@@ -105,7 +105,7 @@ void say(const char *sentence)
 	puts(text);
 }
 
-static enum exit_code code_of(int r)
+static enum exit_code main_code(int r)
 {
 	switch (-r) {
 	case EPERM:
@@ -132,9 +132,9 @@ static enum exit_code code_of(int r)
 int fail_status(struct npsteer *n, int r, const char *sentence)
 {
 	const char *text = *sentence ? sentence : np_strerror(r);
-	bool root_helps = code_of(r) == DENIED && geteuid() != 0 && !strstr(text, "root");
+	bool root_helps = main_code(r) == DENIED && geteuid() != 0 && !strstr(text, "root");
 
-	return fail(n, code_of(r), "%s%s", text, root_helps ? ": run npsteer as root" : "");
+	return fail(n, main_code(r), "%s%s", text, root_helps ? ": run npsteer as root" : "");
 }
 
 const char *service_of(const struct npsteer *n)
@@ -190,7 +190,7 @@ static const struct option longs[] = {
 };
 
 /* Where the option's argument goes; NULL: it has none, or is one of the common ones. */
-static const char **place_of(struct npsteer *n, int option)
+static const char **main_place(struct npsteer *n, int option)
 {
 	switch (option) {
 	case OPT_GROUP:
@@ -213,7 +213,7 @@ static const char **place_of(struct npsteer *n, int option)
 }
 
 /* The options in @given that @v does not take. */
-static const char *stray_option(const struct verb *v, const bool *given)
+static const char *main_stray_option(const struct verb *v, const bool *given)
 {
 	char word[32];
 
@@ -225,7 +225,7 @@ static const char *stray_option(const struct verb *v, const bool *given)
 	return NULL;
 }
 
-static int parse_options(struct npsteer *n, int argc, char **argv, bool *given)
+static int main_parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 {
 	const char **place;
 	int c;
@@ -245,7 +245,7 @@ static int parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 			n->answered = true;
 			return DONE;
 		case 'h':
-			usage(stdout);
+			main_usage(stdout);
 			n->answered = true;
 			return DONE;
 		case OPT_BPFFS:
@@ -258,7 +258,7 @@ static int parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 			return fail(n, MISUSED, "unknown option %s: try npsteer --help",
 				    argv[optind - 1]);
 		default:
-			place = place_of(n, c);
+			place = main_place(n, c);
 			if (place)
 				*place = optarg;
 			else if (c == OPT_WATCH)
@@ -273,7 +273,7 @@ static int parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 	return DONE;
 }
 
-static const struct verb *find_verb(const char *name)
+static const struct verb *main_find_verb(const char *name)
 {
 	for (size_t i = 0; i < VERBS; i++)
 		if (!strcmp(verbs[i].name, name))
@@ -281,7 +281,7 @@ static const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
-static int parse_words(struct npsteer *n, const struct verb *v, int argc, char **argv)
+static int main_parse_words(struct npsteer *n, const struct verb *v, int argc, char **argv)
 {
 	if (argc > v->max_args + 1)
 		return fail(n, MISUSED, "\"%s\" is one word too many: npsteer %s",
@@ -293,29 +293,29 @@ static int parse_words(struct npsteer *n, const struct verb *v, int argc, char *
 	return DONE;
 }
 
-static int npsteer(struct npsteer *n, int argc, char **argv)
+static int main_run(struct npsteer *n, int argc, char **argv)
 {
 	bool given[sizeof longs / sizeof longs[0]] = { false };
 	const struct verb *v;
 	const char *stray;
 	int code;
 
-	code = parse_options(n, argc, argv, given);
+	code = main_parse_options(n, argc, argv, given);
 	if (code != DONE || n->answered)
 		return code;
 	if (optind == argc && n->json)
 		return fail(n, MISUSED, "there is no verb: try npsteer help");
 	if (optind == argc || !strcmp(argv[optind], "help")) {
-		usage(optind == argc ? stderr : stdout);
+		main_usage(optind == argc ? stderr : stdout);
 		return optind == argc ? MISUSED : DONE;
 	}
-	v = find_verb(argv[optind]);
+	v = main_find_verb(argv[optind]);
 	if (!v)
 		return fail(n, MISUSED, "there is no verb \"%s\": try npsteer help", argv[optind]);
-	stray = stray_option(v, given);
+	stray = main_stray_option(v, given);
 	if (stray)
 		return fail(n, MISUSED, "%s takes no --%s: npsteer %s", v->name, stray, v->usage);
-	code = parse_words(n, v, argc - optind - 1, argv + optind + 1);
+	code = main_parse_words(n, v, argc - optind - 1, argv + optind + 1);
 	return code == DONE ? v->run(n) : code;
 }
 
@@ -326,7 +326,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, ""); /* what can be shown; numbers stay as they are */
 	json_init(&n.say, stdout, false);
-	code = npsteer(&n, argc, argv);
+	code = main_run(&n, argc, argv);
 	/* A full disk or a reader who has gone must not look like success. */
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "npsteer: the answer cannot be written to stdout\n");

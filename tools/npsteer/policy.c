@@ -5,7 +5,7 @@
 
 #include "npsteer.h"
 
-static int no_policy(struct npsteer *n, const char *name)
+static int policy_unknown(struct npsteer *n, const char *name)
 {
 	char names[256] = "";
 	size_t len = 0;
@@ -16,7 +16,7 @@ static int no_policy(struct npsteer *n, const char *name)
 	return fail(n, MISUSED, "there is no policy \"%s\": choose one of %s", name, names);
 }
 
-static bool is_policy(const char *name)
+static bool policy_exists(const char *name)
 {
 	for (unsigned i = 0; np_steer_policies(i); i++)
 		if (!strcmp(np_steer_policies(i), name))
@@ -25,21 +25,21 @@ static bool is_policy(const char *name)
 }
 
 /* The policy among the words after SERVICE, the last one if there are several; NULL: none. */
-static int parse(struct npsteer *n, const char **ret_policy)
+static int policy_parse(struct npsteer *n, const char **ret_policy)
 {
 	*ret_policy = NULL;
 	for (int i = 0; i < n->n_args; i++) {
 		if (strchr(n->args[i], '='))
 			continue;
-		if (!is_policy(n->args[i]))
-			return no_policy(n, n->args[i]);
+		if (!policy_exists(n->args[i]))
+			return policy_unknown(n, n->args[i]);
 		*ret_policy = n->args[i];
 	}
 	return DONE;
 }
 
 /* @word is "name=value". */
-static int set_param(struct np_steer *s, const char *word)
+static int policy_set_param(struct np_steer *s, const char *word)
 {
 	const char *value = strchr(word, '=') + 1;
 	char name[64];
@@ -49,19 +49,19 @@ static int set_param(struct np_steer *s, const char *word)
 }
 
 /* The parameters first: a policy that starts with the wrong ones would be seen at work. */
-static int set(struct npsteer *n, struct np_steer *s, const char *policy)
+static int policy_set(struct npsteer *n, struct np_steer *s, const char *policy)
 {
 	int r = 0;
 
 	for (int i = 0; i < n->n_args && r == 0; i++)
 		if (strchr(n->args[i], '='))
-			r = set_param(s, n->args[i]);
+			r = policy_set_param(s, n->args[i]);
 	if (policy && r == 0)
 		r = np_steer_set_policy(s, policy);
 	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
 }
 
-static void show_text(struct np_steer *s, const struct np_steer_info *i)
+static void policy_show_text(struct np_steer *s, const struct np_steer_info *i)
 {
 	char value[64];
 
@@ -72,14 +72,14 @@ static void show_text(struct np_steer *s, const struct np_steer_info *i)
 	putchar('\n');
 }
 
-static void show(struct npsteer *n, struct np_steer *s)
+static void policy_show(struct npsteer *n, struct np_steer *s)
 {
 	struct np_steer_info i = { .sz = sizeof i };
 	char value[64];
 
 	np_steer_info(s, &i);
 	if (!n->json) {
-		show_text(s, &i);
+		policy_show_text(s, &i);
 		return;
 	}
 	answer(n);
@@ -104,14 +104,14 @@ int verb_policy(struct npsteer *n)
 	struct np_steer *s;
 	int code;
 
-	code = parse(n, &policy);
+	code = policy_parse(n, &policy);
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	code = set(n, s, policy);
+	code = policy_set(n, s, policy);
 	if (code == DONE)
-		show(n, s);
+		policy_show(n, s);
 	np_steer_close(&s);
 	return code;
 }

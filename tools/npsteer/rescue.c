@@ -16,7 +16,7 @@ struct rescue {
 };
 
 /* What is above a warning could not be done. */
-static void tell(void *arg, int level, const char *msg)
+static void rescue_tell(void *arg, int level, const char *msg)
 {
 	struct rescue *k = arg;
 	struct npsteer *n = k->n;
@@ -33,7 +33,7 @@ static void tell(void *arg, int level, const char *msg)
 	fflush(stdout); /* it may be an hour until the next */
 }
 
-static int join_and_listen(struct rescue *k, struct np_steer **ret)
+static int rescue_join(struct rescue *k, struct np_steer **ret)
 {
 	struct npsteer *n = k->n;
 	char why[NP_STEER_TEXT_MAX] = "";
@@ -41,12 +41,13 @@ static int join_and_listen(struct rescue *k, struct np_steer **ret)
 
 	r = np_steer_open(service_of(n),
 			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
-				  .error = why, .error_cap = sizeof why, .log = tell, .log_arg = k),
+				  .error = why, .error_cap = sizeof why, .log = rescue_tell,
+				  .log_arg = k),
 			  ret);
 	return r < 0 ? fail_status(n, r, why) : DONE;
 }
 
-static void tell_sum(const struct rescue *k, int shut)
+static void rescue_tell_sum(const struct rescue *k, int shut)
 {
 	struct npsteer *n = k->n;
 
@@ -69,7 +70,7 @@ int verb_rescue(struct npsteer *n)
 	struct np_steer *s;
 	int code, r;
 
-	code = join_and_listen(&k, &s);
+	code = rescue_join(&k, &s);
 	if (code != DONE)
 		return code;
 	np_steer_info(s, &info);
@@ -84,7 +85,7 @@ int verb_rescue(struct npsteer *n)
 	if (r < 0)
 		code = fail_status(n, r, np_steer_error(s));
 	else
-		tell_sum(&k, r);
+		rescue_tell_sum(&k, r);
 	np_steer_close(&s);
 	return code == DONE && k.failed ? FAILED : code;
 }

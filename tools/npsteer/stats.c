@@ -44,7 +44,7 @@
 
 /* ------------------------------------------------------------------ text */
 
-static void text_totals(const struct np_steer_stats *t)
+static void stats_text_totals(const struct np_steer_stats *t)
 {
 	struct table table;
 
@@ -60,14 +60,14 @@ static void text_totals(const struct np_steer_stats *t)
 	table_fini(&table);
 }
 
-static void text_slot_cells(struct table *t, const struct np_steer_worker_info *i)
+static void stats_text_cells(struct table *t, const struct np_steer_worker_info *i)
 {
 #define NP_ROW(field) table_uint(t, i->field);
 	SLOT(NP_ROW)
 #undef NP_ROW
 }
 
-static void text_slot_heads(struct table *t)
+static void stats_text_heads(struct table *t)
 {
 	static const char *const heads[] = { "STEERED", "FALLBACK", "NONSYN", "MIGRATED_IN",
 					     "MIGRATED_OUT" };
@@ -76,7 +76,7 @@ static void text_slot_heads(struct table *t)
 		table_text(t, "%s", heads[i]);
 }
 
-static void text_workers(struct np_steer *s, const struct np_steer_info *info)
+static void stats_text_workers(struct np_steer *s, const struct np_steer_info *info)
 {
 	struct table t;
 
@@ -84,7 +84,7 @@ static void text_workers(struct np_steer *s, const struct np_steer_info *info)
 	table_text(&t, "WORKER");
 	table_text(&t, "NAME");
 	table_text(&t, "ACCEPTED");
-	text_slot_heads(&t);
+	stats_text_heads(&t);
 	for (unsigned w = 0; w < info->workers; w++) {
 		struct np_steer_worker_info i = { .sz = sizeof i };
 
@@ -93,28 +93,28 @@ static void text_workers(struct np_steer *s, const struct np_steer_info *info)
 		table_uint(&t, w);
 		table_text(&t, "%s", i.name);
 		table_uint(&t, i.accepted_total);
-		text_slot_cells(&t, &i);
+		stats_text_cells(&t, &i);
 	}
 	if (t.n > t.columns)
 		table_print(&t, stdout, "  ");
 	table_fini(&t);
 }
 
-static bool slot_is_used(const struct np_steer_worker_info *i)
+static bool stats_slot_is_used(const struct np_steer_worker_info *i)
 {
 #define NP_ROW(field) i->field ||
 	return SLOT(NP_ROW) false;
 #undef NP_ROW
 }
 
-static void text_groups(struct np_steer *s, const struct np_steer_info *info)
+static void stats_text_groups(struct np_steer *s, const struct np_steer_info *info)
 {
 	struct table t;
 
 	table_init(&t, 7);
 	table_text(&t, "ADDRESS");
 	table_text(&t, "WORKER");
-	text_slot_heads(&t);
+	stats_text_heads(&t);
 	for (unsigned g = 0; g < info->groups; g++) {
 		struct np_steer_group_info gi = { .sz = sizeof gi };
 
@@ -123,11 +123,11 @@ static void text_groups(struct np_steer *s, const struct np_steer_info *info)
 		for (unsigned w = 0; w < info->workers; w++) {
 			struct np_steer_worker_info i = { .sz = sizeof i };
 
-			if (np_steer_slot_stats(s, g, w, &i) < 0 || !slot_is_used(&i))
+			if (np_steer_slot_stats(s, g, w, &i) < 0 || !stats_slot_is_used(&i))
 				continue;
 			table_text(&t, "%s", gi.address);
 			table_uint(&t, w);
-			text_slot_cells(&t, &i);
+			stats_text_cells(&t, &i);
 		}
 	}
 	if (t.n > t.columns)
@@ -137,7 +137,7 @@ static void text_groups(struct np_steer *s, const struct np_steer_info *info)
 
 /* ------------------------------------------------------------------ JSON */
 
-static void json_totals(struct json *j, const char *key, const struct np_steer_stats *t)
+static void stats_json_totals(struct json *j, const char *key, const struct np_steer_stats *t)
 {
 	json_object(j, key);
 #define NP_ROW(field) json_uint(j, #field, t->field);
@@ -146,14 +146,14 @@ static void json_totals(struct json *j, const char *key, const struct np_steer_s
 	json_end_object(j);
 }
 
-static void json_slot(struct json *j, const struct np_steer_worker_info *i)
+static void stats_json_slot(struct json *j, const struct np_steer_worker_info *i)
 {
 #define NP_ROW(field) json_uint(j, #field, i->field);
 	SLOT(NP_ROW)
 #undef NP_ROW
 }
 
-static void json_workers(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+static void stats_json_workers(struct json *j, struct np_steer *s, const struct np_steer_info *info)
 {
 	json_array(j, "workers");
 	for (unsigned w = 0; w < info->workers; w++) {
@@ -165,29 +165,30 @@ static void json_workers(struct json *j, struct np_steer *s, const struct np_ste
 		json_uint(j, "worker", w);
 		json_string(j, "name", i.name);
 		json_uint(j, "accepted_total", i.accepted_total);
-		json_slot(j, &i);
+		stats_json_slot(j, &i);
 		json_end_object(j);
 	}
 	json_end_array(j);
 }
 
-static void json_group_workers(struct json *j, struct np_steer *s, unsigned g, unsigned workers)
+static void stats_json_group_workers(struct json *j, struct np_steer *s, unsigned g,
+				     unsigned workers)
 {
 	json_array(j, "workers");
 	for (unsigned w = 0; w < workers; w++) {
 		struct np_steer_worker_info i = { .sz = sizeof i };
 
-		if (np_steer_slot_stats(s, g, w, &i) < 0 || !slot_is_used(&i))
+		if (np_steer_slot_stats(s, g, w, &i) < 0 || !stats_slot_is_used(&i))
 			continue;
 		json_object(j, NULL);
 		json_uint(j, "worker", w);
-		json_slot(j, &i);
+		stats_json_slot(j, &i);
 		json_end_object(j);
 	}
 	json_end_array(j);
 }
 
-static void json_groups(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+static void stats_json_groups(struct json *j, struct np_steer *s, const struct np_steer_info *info)
 {
 	json_array(j, "groups");
 	for (unsigned g = 0; g < info->groups; g++) {
@@ -198,7 +199,7 @@ static void json_groups(struct json *j, struct np_steer *s, const struct np_stee
 		json_object(j, NULL);
 		json_uint(j, "group", g);
 		json_string(j, "address", i.address);
-		json_group_workers(j, s, g, info->workers);
+		stats_json_group_workers(j, s, g, info->workers);
 		json_end_object(j);
 	}
 	json_end_array(j);
@@ -206,7 +207,7 @@ static void json_groups(struct json *j, struct np_steer *s, const struct np_stee
 
 /* ------------------------------------------------------------------ once */
 
-static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_stats *t)
+static void stats_show(struct npsteer *n, struct np_steer *s, const struct np_steer_stats *t)
 {
 	struct np_steer_info info = { .sz = sizeof info };
 
@@ -215,16 +216,16 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 		answer(n);
 		json_string(&n->say, "service", info.service);
 		json_string(&n->say, "policy", info.policy);
-		json_totals(&n->say, "total", t);
-		json_workers(&n->say, s, &info);
-		json_groups(&n->say, s, &info);
+		stats_json_totals(&n->say, "total", t);
+		stats_json_workers(&n->say, s, &info);
+		stats_json_groups(&n->say, s, &info);
 		end_answer(n);
 		return;
 	}
 	printf("%s: policy %s\n", info.service, info.policy);
-	text_totals(t);
-	text_workers(s, &info);
-	text_groups(s, &info);
+	stats_text_totals(t);
+	stats_text_workers(s, &info);
+	stats_text_groups(s, &info);
 }
 
 /* ------------------------------------------------------------------ watching */
@@ -244,8 +245,9 @@ static void show(struct npsteer *n, struct np_steer *s, const struct np_steer_st
 	X(spilled)
 /* clang-format on */
 
-static void show_change(struct npsteer *n, const char *service, const struct np_steer_stats *a,
-			const struct np_steer_stats *b, double dt)
+static void stats_show_change(struct npsteer *n, const char *service,
+			      const struct np_steer_stats *a, const struct np_steer_stats *b,
+			      double dt)
 {
 	if (!n->json) {
 #define NP_ROW(field) printf("%*.0f", (int)sizeof #field + 1, (double)(b->field - a->field) / dt);
@@ -258,7 +260,7 @@ static void show_change(struct npsteer *n, const char *service, const struct np_
 	answer(n);
 	json_string(&n->say, "service", service);
 	json_real(&n->say, "seconds", dt);
-	json_totals(&n->say, "total", b);
+	stats_json_totals(&n->say, "total", b);
 	json_object(&n->say, "per_second");
 #define NP_ROW(field) json_real(&n->say, #field, (double)(b->field - a->field) / dt);
 	TOTALS(NP_ROW)
@@ -267,7 +269,7 @@ static void show_change(struct npsteer *n, const char *service, const struct np_
 	end_answer(n);
 }
 
-static void watch_heading(const struct npsteer *n)
+static void stats_watch_heading(const struct npsteer *n)
 {
 	if (n->json)
 		return;
@@ -278,20 +280,20 @@ static void watch_heading(const struct npsteer *n)
 }
 
 /* Ends with the count, with a reader who has gone, or with ^C. */
-static int watch(struct npsteer *n, struct np_steer *s, double every, long count)
+static int stats_watch(struct npsteer *n, struct np_steer *s, double every, long count)
 {
 	struct np_steer_stats now = { .sz = sizeof now }, last = { .sz = sizeof last };
 	double then = seconds_now(), at;
 	int r;
 
 	r = np_steer_stats(s, &last);
-	watch_heading(n);
+	stats_watch_heading(n);
 	for (long i = 0; r == 0 && (count == 0 || i < count) && !ferror(stdout); i++) {
 		pause_for(every);
 		r = np_steer_stats(s, &now);
 		at = seconds_now();
 		if (r == 0)
-			show_change(n, service_of(n), &last, &now, at - then);
+			stats_show_change(n, service_of(n), &last, &now, at - then);
 		then = at;
 		last = now;
 	}
@@ -315,13 +317,13 @@ int verb_stats(struct npsteer *n)
 	if (code != DONE)
 		return code;
 	if (every > 0) {
-		code = watch(n, s, every, count);
+		code = stats_watch(n, s, every, count);
 	} else {
 		r = np_steer_stats(s, &t);
 		if (r < 0)
 			code = fail_status(n, r, np_steer_error(s));
 		else
-			show(n, s, &t);
+			stats_show(n, s, &t);
 	}
 	np_steer_close(&s);
 	return code;

@@ -9,7 +9,7 @@
 
 /* ------------------------------------------------------------------ text */
 
-static void text_workers(struct np_steer *s, const struct np_steer_info *info)
+static void status_text_workers(struct np_steer *s, const struct np_steer_info *info)
 {
 	static const char *const heads[] = { "WORKER",  "NAME",  "STATE",    "PID",   "CPU",
 					     "BUSY_MS", "CONNS", "ACCEPTED", "CLOSED" };
@@ -43,7 +43,7 @@ static void text_workers(struct np_steer *s, const struct np_steer_info *info)
 	table_fini(&t);
 }
 
-static void text_service(struct np_steer *s, const struct np_steer_info *info)
+static void status_text_service(struct np_steer *s, const struct np_steer_info *info)
 {
 	printf("%s: level %d, policy %s, hang_ms %d, ABI %u, %s\n", info->service, info->level,
 	       info->policy, info->hang_ms, info->abi, info->path);
@@ -54,12 +54,13 @@ static void text_service(struct np_steer *s, const struct np_steer_info *info)
 			printf("  address %u: %s, %u listener%s\n", g, i.address, i.workers,
 			       i.workers == 1 ? "" : "s");
 	}
-	text_workers(s, info);
+	status_text_workers(s, info);
 }
 
 /* ------------------------------------------------------------------ JSON */
 
-static void json_workers(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+static void status_json_workers(struct json *j, struct np_steer *s,
+				const struct np_steer_info *info)
 {
 	json_array(j, "workers");
 	for (unsigned w = 0; w < info->workers; w++) {
@@ -83,7 +84,7 @@ static void json_workers(struct json *j, struct np_steer *s, const struct np_ste
 	json_end_array(j);
 }
 
-static void json_groups(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+static void status_json_groups(struct json *j, struct np_steer *s, const struct np_steer_info *info)
 {
 	json_array(j, "groups");
 	for (unsigned g = 0; g < info->groups; g++) {
@@ -101,7 +102,8 @@ static void json_groups(struct json *j, struct np_steer *s, const struct np_stee
 	json_end_array(j);
 }
 
-static void json_service(struct json *j, struct np_steer *s, const struct np_steer_info *info)
+static void status_json_service(struct json *j, struct np_steer *s,
+				const struct np_steer_info *info)
 {
 	json_object(j, NULL);
 	json_string(j, "service", info->service);
@@ -110,14 +112,14 @@ static void json_service(struct json *j, struct np_steer *s, const struct np_ste
 	json_int(j, "level", info->level);
 	json_string(j, "policy", info->policy);
 	json_int(j, "hang_ms", info->hang_ms);
-	json_groups(j, s, info);
-	json_workers(j, s, info);
+	status_json_groups(j, s, info);
+	status_json_workers(j, s, info);
 	json_end_object(j);
 }
 
 /* ------------------------------------------------------------------ one service, or each */
 
-static void begin_services(struct npsteer *n)
+static void status_begin(struct npsteer *n)
 {
 	if (!n->json)
 		return;
@@ -125,7 +127,7 @@ static void begin_services(struct npsteer *n)
 	json_array(&n->say, "services");
 }
 
-static void end_services(struct npsteer *n)
+static void status_end(struct npsteer *n)
 {
 	if (!n->json)
 		return;
@@ -133,25 +135,25 @@ static void end_services(struct npsteer *n)
 	end_answer(n);
 }
 
-static int count(void *arg, const char *name, const char *path)
+static int status_count(void *arg, const char *name, const char *path)
 {
 	++*(unsigned *)arg;
 	return 0;
 }
 
-static void show(struct npsteer *n, struct np_steer *s)
+static void status_show(struct npsteer *n, struct np_steer *s)
 {
 	struct np_steer_info info = { .sz = sizeof info };
 
 	np_steer_info(s, &info);
 	if (n->json)
-		json_service(&n->say, s, &info);
+		status_json_service(&n->say, s, &info);
 	else
-		text_service(s, &info);
+		status_text_service(s, &info);
 }
 
 /* One that cannot be opened is listed with the reason, and does not hide the others. */
-static int show_listed(void *arg, const char *name, const char *path)
+static int status_show_listed(void *arg, const char *name, const char *path)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
 	struct npsteer *n = arg;
@@ -163,7 +165,7 @@ static int show_listed(void *arg, const char *name, const char *path)
 				  .error = why, .error_cap = sizeof why),
 			  &s);
 	if (r == 0) {
-		show(n, s);
+		status_show(n, s);
 		np_steer_close(&s);
 	} else if (n->json) {
 		json_object(&n->say, NULL);
@@ -178,7 +180,7 @@ static int show_listed(void *arg, const char *name, const char *path)
 	return 0;
 }
 
-static int show_all(struct npsteer *n)
+static int status_show_all(struct npsteer *n)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
 	struct np_steer_opts o;
@@ -190,7 +192,7 @@ static int show_all(struct npsteer *n)
 	o.error = why;
 	o.error_cap = sizeof why;
 	/* Once to count: an error must not come after half an answer. */
-	r = np_steer_list(&o, count, &services);
+	r = np_steer_list(&o, status_count, &services);
 	if (r == -ENODEV)
 		return fail(
 			n, ABSENT,
@@ -200,9 +202,9 @@ static int show_all(struct npsteer *n)
 		return fail_status(n, r, why);
 	if (!services && !n->json)
 		puts("no services: `npsteer load SERVICE` makes one");
-	begin_services(n);
-	np_steer_list(&o, show_listed, n);
-	end_services(n);
+	status_begin(n);
+	np_steer_list(&o, status_show_listed, n);
+	status_end(n);
 	return DONE;
 }
 
@@ -212,13 +214,13 @@ int verb_status(struct npsteer *n)
 	int code;
 
 	if (!n->service)
-		return show_all(n);
+		return status_show_all(n);
 	code = join_service(n, n->service, &s);
 	if (code != DONE)
 		return code;
-	begin_services(n);
-	show(n, s);
-	end_services(n);
+	status_begin(n);
+	status_show(n, s);
+	status_end(n);
 	np_steer_close(&s);
 	return DONE;
 }

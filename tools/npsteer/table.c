@@ -46,25 +46,25 @@ void table_uint(struct table *t, uint64_t value)
 	table_text(t, "%" PRIu64, value);
 }
 
-static const char *cell_at(const struct table *t, size_t row, size_t column)
+static const char *table_cell(const struct table *t, size_t row, size_t column)
 {
 	return t->cells[row * t->columns + column];
 }
 
-static bool is_number(const char *s)
+static bool table_is_number(const char *s)
 {
 	return s[strspn(s, "0123456789.-")] == '\0';
 }
 
-static int width_of(const struct table *t, size_t column, bool *ret_right)
+static int table_width(const struct table *t, size_t column, bool *ret_right)
 {
 	size_t rows = t->n / t->columns, width = 0, n;
 
 	*ret_right = rows > 1;
 	for (size_t r = 0; r < rows; r++) {
-		n = printable_width(cell_at(t, r, column));
+		n = printable_width(table_cell(t, r, column));
 		width = n > width ? n : width;
-		if (r && !is_number(cell_at(t, r, column)))
+		if (r && !table_is_number(table_cell(t, r, column)))
 			*ret_right = false;
 	}
 	return (int)width;
@@ -77,14 +77,14 @@ void table_print(const struct table *t, FILE *to, const char *indent)
 	bool right[TABLE_COLUMNS];
 
 	for (size_t c = 0; c < t->columns; c++)
-		width[c] = width_of(t, c, &right[c]);
+		width[c] = table_width(t, c, &right[c]);
 	for (size_t r = 0; r < rows; r++) {
 		fputs(indent, to);
 		for (size_t c = 0; c < t->columns; c++) {
 			/* printf(3) would count bytes */
-			int pad = width[c] - (int)printable_width(cell_at(t, r, c));
+			int pad = width[c] - (int)printable_width(table_cell(t, r, c));
 
-			fprintf(to, "%*s%s%*s%s", right[c] ? pad : 0, "", cell_at(t, r, c),
+			fprintf(to, "%*s%s%*s%s", right[c] ? pad : 0, "", table_cell(t, r, c),
 				right[c] || c == last ? 0 : pad, "", c == last ? "\n" : "  ");
 		}
 	}

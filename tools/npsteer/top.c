@@ -31,7 +31,7 @@ struct frame {
 
 /* ------------------------------------------------------------------ one look */
 
-static int add(void *arg, const struct np_steer_queue *q)
+static int top_add(void *arg, const struct np_steer_queue *q)
 {
 	struct frame *f = arg;
 	struct row *grown = realloc(f->rows, (f->n + 1) * sizeof *grown);
@@ -43,7 +43,7 @@ static int add(void *arg, const struct np_steer_queue *q)
 	return 0;
 }
 
-static int by_slot(const void *a, const void *b)
+static int top_by_slot(const void *a, const void *b)
 {
 	const struct np_steer_queue *x = &((const struct row *)a)->q,
 				    *y = &((const struct row *)b)->q;
@@ -53,7 +53,7 @@ static int by_slot(const void *a, const void *b)
 	return x->worker < y->worker ? -1 : x->worker > y->worker;
 }
 
-static const struct row *find(const struct frame *f, const struct np_steer_queue *q)
+static const struct row *top_find(const struct frame *f, const struct np_steer_queue *q)
 {
 	for (size_t i = 0; i < f->n; i++)
 		if (f->rows[i].q.group == q->group && f->rows[i].q.worker == q->worker)
@@ -64,10 +64,10 @@ static const struct row *find(const struct frame *f, const struct np_steer_queue
 /*
  * What has changed since @last. A worker that was claimed anew in between counts from zero again.
  */
-static void compare(struct frame *f, const struct frame *last)
+static void top_compare(struct frame *f, const struct frame *last)
 {
 	for (size_t i = 0; i < f->n; i++) {
-		const struct row *was = find(last, &f->rows[i].q);
+		const struct row *was = top_find(last, &f->rows[i].q);
 		uint64_t before = was && was->steered <= f->rows[i].steered ? was->steered : 0;
 
 		if (was && f->at > last->at)
@@ -77,13 +77,13 @@ static void compare(struct frame *f, const struct frame *last)
 	}
 }
 
-static int look(struct np_steer *s, struct frame *f)
+static int top_look(struct np_steer *s, struct frame *f)
 {
 	int r;
 
 	*f = (struct frame){ .at = seconds_now() };
-	r = np_steer_queues(s, add, f);
-	qsort(f->rows, f->n, sizeof *f->rows, by_slot);
+	r = np_steer_queues(s, top_add, f);
+	qsort(f->rows, f->n, sizeof *f->rows, top_by_slot);
 	for (size_t i = 0; i < f->n; i++) {
 		struct np_steer_worker_info w = { .sz = sizeof w };
 
@@ -95,7 +95,7 @@ static int look(struct np_steer *s, struct frame *f)
 
 /* ------------------------------------------------------------------ shown */
 
-static void text_row(struct table *t, struct np_steer *s, const struct row *row)
+static void top_text_row(struct table *t, struct np_steer *s, const struct row *row)
 {
 	struct np_steer_group_info g = { .sz = sizeof g };
 	struct np_steer_worker_info w = { .sz = sizeof w };
@@ -119,7 +119,7 @@ static void text_row(struct table *t, struct np_steer *s, const struct row *row)
 	table_uint(t, w.rescue_failed);
 }
 
-static void show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
+static void top_show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
 	static const char *const heads[] = { "ADDRESS", "WORKER",    "NAME",      "STATE",
 					     "CONNS",   "QUEUED",    "HALF_OPEN", "BACKLOG",
@@ -136,13 +136,13 @@ static void show_text(struct npsteer *n, struct np_steer *s, const struct frame 
 	for (size_t i = 0; i < t.columns; i++)
 		table_text(&t, "%s", heads[i]);
 	for (size_t i = 0; i < f->n; i++)
-		text_row(&t, s, &f->rows[i]);
+		top_text_row(&t, s, &f->rows[i]);
 	table_print(&t, stdout, "  ");
 	table_fini(&t);
 	fflush(stdout);
 }
 
-static void json_row(struct json *j, struct np_steer *s, const struct row *row)
+static void top_json_row(struct json *j, struct np_steer *s, const struct row *row)
 {
 	struct np_steer_group_info g = { .sz = sizeof g };
 	struct np_steer_worker_info w = { .sz = sizeof w };
@@ -169,14 +169,15 @@ static void json_row(struct json *j, struct np_steer *s, const struct row *row)
 	json_end_object(j);
 }
 
-static void show_json(struct npsteer *n, struct np_steer *s, const struct frame *f, double seconds)
+static void top_show_json(struct npsteer *n, struct np_steer *s, const struct frame *f,
+			  double seconds)
 {
 	answer(n);
 	json_string(&n->say, "service", service_of(n));
 	json_real(&n->say, "seconds", seconds);
 	json_array(&n->say, "slots");
 	for (size_t i = 0; i < f->n; i++)
-		json_row(&n->say, s, &f->rows[i]);
+		top_json_row(&n->say, s, &f->rows[i]);
 	json_end_array(&n->say);
 	end_answer(n);
 	fflush(stdout);
@@ -184,21 +185,21 @@ static void show_json(struct npsteer *n, struct np_steer *s, const struct frame 
 
 /* ------------------------------------------------------------------ the verb */
 
-static int watch(struct npsteer *n, struct np_steer *s, double every, long count)
+static int top_watch(struct npsteer *n, struct np_steer *s, double every, long count)
 {
 	struct frame last, now;
 	int r;
 
-	r = look(s, &last);
+	r = top_look(s, &last);
 	for (long i = 0; r == 0 && (count == 0 || i < count) && !ferror(stdout); i++) {
 		pause_for(every);
-		r = look(s, &now);
+		r = top_look(s, &now);
 		if (r == 0) {
-			compare(&now, &last);
+			top_compare(&now, &last);
 			if (n->json)
-				show_json(n, s, &now, now.at - last.at);
+				top_show_json(n, s, &now, now.at - last.at);
 			else
-				show_text(n, s, &now);
+				top_show_text(n, s, &now);
 		}
 		free(last.rows);
 		last = now;
@@ -219,7 +220,7 @@ int verb_top(struct npsteer *n)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	code = watch(n, s, every > 0 ? every : 1, count);
+	code = top_watch(n, s, every > 0 ? every : 1, count);
 	np_steer_close(&s);
 	return code;
 }

@@ -38,7 +38,7 @@ static const char *trace_replay_name(int replay)
 	return replay == 0 ? "agrees" : replay == -ENODATA ? "unknown" : "disagrees";
 }
 
-static int tell(void *arg, const struct np_steer_decision *d)
+static int trace_tell(void *arg, const struct np_steer_decision *d)
 {
 	struct tracing *t = arg;
 	struct json *j = &t->n->say;
@@ -84,7 +84,7 @@ int verb_trace(struct npsteer *n)
 		return code;
 	trace_catch_signals();
 	do
-		r = np_steer_trace(s, (unsigned)flows, -1, tell, &t);
+		r = np_steer_trace(s, (unsigned)flows, -1, trace_tell, &t);
 	while (r == -EINTR && !asked_to_end); /* it was stopped and continues */
 	if (r < 0 && r != -EINTR)
 		code = fail_status(n, r, np_steer_error(s));

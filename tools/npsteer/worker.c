@@ -20,7 +20,7 @@ const char *state_name(int state)
 	}
 }
 
-static void show(struct npsteer *n, struct np_steer *s, unsigned w)
+static void worker_show(struct npsteer *n, struct np_steer *s, unsigned w)
 {
 	struct np_steer_worker_info i = { .sz = sizeof i };
 
@@ -41,8 +41,8 @@ static void show(struct npsteer *n, struct np_steer *s, unsigned w)
 }
 
 /* Runs @change on the worker that is named. */
-static int change(struct npsteer *n, const char *verb,
-		  int (*change)(struct np_steer *s, unsigned w, long value), long value)
+static int worker_change(struct npsteer *n, const char *verb,
+			 int (*change)(struct np_steer *s, unsigned w, long value), long value)
 {
 	struct np_steer *s;
 	unsigned w = 0;
@@ -58,44 +58,44 @@ static int change(struct npsteer *n, const char *verb,
 		r = change(s, w, value);
 	code = r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
 	if (code == DONE)
-		show(n, s, w);
+		worker_show(n, s, w);
 	np_steer_close(&s);
 	return code;
 }
 
-static int drain(struct np_steer *s, unsigned w, long value)
+static int worker_drain(struct np_steer *s, unsigned w, long value)
 {
 	return np_steer_drain(s, w);
 }
 
-static int undrain(struct np_steer *s, unsigned w, long value)
+static int worker_undrain(struct np_steer *s, unsigned w, long value)
 {
 	return np_steer_undrain(s, w);
 }
 
-static int kick(struct np_steer *s, unsigned w, long value)
+static int worker_kick(struct np_steer *s, unsigned w, long value)
 {
 	return np_steer_kick(s, w);
 }
 
-static int weigh(struct np_steer *s, unsigned w, long value)
+static int worker_weigh(struct np_steer *s, unsigned w, long value)
 {
 	return np_steer_set_weight(s, w, (unsigned)value);
 }
 
 int verb_drain(struct npsteer *n)
 {
-	return change(n, "drain", drain, 0);
+	return worker_change(n, "drain", worker_drain, 0);
 }
 
 int verb_undrain(struct npsteer *n)
 {
-	return change(n, "undrain", undrain, 0);
+	return worker_change(n, "undrain", worker_undrain, 0);
 }
 
 int verb_kick(struct npsteer *n)
 {
-	return change(n, "kick", kick, 0);
+	return worker_change(n, "kick", worker_kick, 0);
 }
 
 int verb_weight(struct npsteer *n)
@@ -107,5 +107,5 @@ int verb_weight(struct npsteer *n)
 	if (!parse_number(n->args[1], NP_STEER_WEIGHT_MAX, &weight))
 		return fail(n, MISUSED, "a weight is a number from 1 to %d, not \"%s\"",
 			    NP_STEER_WEIGHT_MAX, n->args[1]);
-	return change(n, "weight", weigh, weight);
+	return worker_change(n, "weight", worker_weigh, weight);
 }
