@@ -166,9 +166,9 @@ static __always_inline bool run_init(struct run *r)
 	group = bpf_map_lookup_elem(&np_groups, &g);
 	if (!group || !run_open(r))
 		return false;
-	n = *(volatile __u32 *)&group->workers;
+	n = READ_ONCE(group->workers);
 	r->s->roster = n < NP_WORKERS ? n : NP_WORKERS;
-	r->s->policy = rule_of(r, *(volatile __u32 *)&r->cfg->policy);
+	r->s->policy = rule_of(r, READ_ONCE(r->cfg->policy));
 	r->s->hash = r->md->hash ^ r->cfg->seed;
 	r->s->fit = FIT_NONE;
 	r->s->step = 0;

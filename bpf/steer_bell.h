@@ -28,9 +28,9 @@ static __always_inline void ring_bell(void)
 	struct np_service_ctl *service = bpf_map_lookup_elem(&np_service, &zero);
 	void *record;
 
-	if (!service || !*(volatile __u32 *)&service->bell)
+	if (!service || !READ_ONCE(service->bell))
 		return;
-	*(volatile __u32 *)&service->bell = 0;
+	WRITE_ONCE(service->bell, 0);
 	record = bpf_ringbuf_reserve(&np_bell, NP_BELL_RECORD, 0);
 	if (record)
 		bpf_ringbuf_discard(record, BPF_RB_FORCE_WAKEUP);

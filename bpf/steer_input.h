@@ -30,7 +30,7 @@ static __always_inline __u32 input_roster(struct run *r, __u32 i)
 	__u32 slot = NP_SLOT(np_group, i);
 	__u32 *at = bpf_map_lookup_elem(&np_roster, &slot), w1;
 
-	w1 = at ? *(volatile __u32 *)at : 0;
+	w1 = at ? READ_ONCE(*at) : 0;
 	note(r, NP_INPUT_ROSTER, i, w1);
 	return w1;
 }
@@ -40,7 +40,7 @@ static __always_inline __u32 input_cpu(struct run *r)
 	__u32 cpu = bpf_get_smp_processor_id();
 	__u32 *at = bpf_map_lookup_elem(&np_cpu2worker, &cpu), w1;
 
-	w1 = at ? *(volatile __u32 *)at : 0;
+	w1 = at ? READ_ONCE(*at) : 0;
 	note(r, NP_INPUT_CPU, cpu, w1);
 	return w1;
 }
@@ -55,7 +55,7 @@ static __always_inline __u64 input_turn(struct run *r)
 		return 0;
 	if (run_is_old(r)) {
 		/* No atomic returns a value before 5.12: two CPUs may read the same turn. */
-		n = *(volatile __u64 *)&c->next;
+		n = READ_ONCE(c->next);
 		__sync_fetch_and_add(&c->next, 1);
 	} else {
 		n = __sync_fetch_and_add(&c->next, 1);
@@ -75,7 +75,7 @@ static __always_inline __u64 input_now(struct run *r)
 static __always_inline __u64 input_state(struct run *r, __u32 w)
 {
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
-	__u64 state = ctl ? *(volatile __u32 *)&ctl->state : NP_WORKER_OUT;
+	__u64 state = ctl ? READ_ONCE(ctl->state) : NP_WORKER_OUT;
 
 	note(r, NP_INPUT_STATE, w, state);
 	return state;
@@ -84,7 +84,7 @@ static __always_inline __u64 input_state(struct run *r, __u32 w)
 static __always_inline __u64 input_busy(struct run *r, __u32 w)
 {
 	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
-	__u64 since = line ? *(volatile __u64 *)&line->busy_since_ns : 0;
+	__u64 since = line ? READ_ONCE(line->busy_since_ns) : 0;
 
 	note(r, NP_INPUT_BUSY, w, since);
 	return since;
@@ -103,10 +103,10 @@ static __always_inline __u64 published_load(__u32 w)
 {
 	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
-	__u64 load = line ? LOAD_CONNS(*(volatile __u64 *)&line->conns) : 0;
+	__u64 load = line ? LOAD_CONNS(READ_ONCE(line->conns)) : 0;
 
 	if (ctl)
-		load |= (__u64) * (volatile __u32 *)&ctl->weight << 40;
+		load |= (__u64)READ_ONCE(ctl->weight) << 40;
 	return load;
 }
 
@@ -121,17 +121,17 @@ static __always_inline __u64 input_load(struct run *r, __u32 w)
 static __always_inline __u64 input_since(struct run *r, __u32 w)
 {
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
-	__u64 since = ctl ? *(volatile __u64 *)&ctl->ready_since_ns : 0;
+	__u64 since = ctl ? READ_ONCE(ctl->ready_since_ns) : 0;
 
 	note(r, NP_INPUT_SINCE, w, since);
 	return since;
 }
 
-__attribute__((noinline)) __u64 steer_input_set(RUN_PARAMS, __u32 word)
+RUN_ONCE __u64 steer_input_set(RUN_PARAMS, __u32 word)
 {
 	__u32 zero = 0;
 	struct np_service_ctl *service = bpf_map_lookup_elem(&np_service, &zero);
-	__u64 set = service && word < NP_WORKERS / 64 ? *(volatile __u64 *)&service->set[word] : 0;
+	__u64 set = service && word < NP_WORKERS / 64 ? READ_ONCE(service->set[word]) : 0;
 
 	RUN_TAKE(r);
 	note(&r, NP_INPUT_SET, word, set);
@@ -164,7 +164,7 @@ static __always_inline __u32 input_client(struct run *r)
 	return hash;
 }
 
-__attribute__((noinline)) int steer_input_table(RUN_PARAMS, __u32 i)
+RUN_ONCE int steer_input_table(RUN_PARAMS, __u32 i)
 {
 	__u32 g = np_group, w1 = 0, which;
 	struct np_group *group = bpf_map_lookup_elem(&np_groups, &g);
@@ -173,10 +173,10 @@ __attribute__((noinline)) int steer_input_table(RUN_PARAMS, __u32 i)
 	RUN_TAKE(r);
 	i &= NP_TABLE - 1;
 	if (group) {
-		which = *(volatile __u32 *)&group->table - 1;
+		which = READ_ONCE(group->table) - 1;
 		g = 2 * g + which;
 		table = which < 2 ? bpf_map_lookup_elem(&np_table, &g) : NULL;
-		w1 = table ? *(volatile __u16 *)&table->w1[i] : 0;
+		w1 = table ? READ_ONCE(table->w1[i]) : 0;
 	}
 	note(&r, NP_INPUT_TABLE, i, w1);
 	return (int)w1;
@@ -198,9 +198,9 @@ static __always_inline __u64 input_mean(struct run *r)
 	struct np_worker_ctl *ctl;
 	__u64 load;
 
-	w = at ? *(volatile __u32 *)at - 1 : NP_WORKERS;
+	w = at ? READ_ONCE(*at) - 1 : NP_WORKERS;
 	ctl = bpf_map_lookup_elem(&np_ctl, &w);
-	if (ctl && *(volatile __u32 *)&ctl->state == NP_WORKER_READY) {
+	if (ctl && READ_ONCE(ctl->state) == NP_WORKER_READY) {
 		load = published_load(w);
 		r->s->conns += LOAD_CONNS(load) + 1;
 		r->s->weights += LOAD_WEIGHT(load) ? LOAD_WEIGHT(load) : WEIGHT_DEFAULT;

@@ -19,6 +19,10 @@
 /* The group this instance serves. Set before it is loaded, constant to the verifier. */
 const volatile __u32 np_group;
 
+/* Of what others write meanwhile: once, and whole. */
+#define READ_ONCE(x)     (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
 #define SOCKARRAY(map, entries)                                 \
 	struct {                                                \
 		__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY); \

@@ -57,22 +57,24 @@ static __always_inline bool run_open(struct run *r)
  */
 #define RUN_ONCE __attribute__((noinline))
 
+/* clang-format off */
 #if STEER_LEVEL >= 3
-#define RUN_PARAMS                                                                    \
-	struct sk_reuseport_md *md, struct np_config *cfg, struct np_verdicts *stats, \
-		struct search *s
+#define RUN_PARAMS                                                                     \
+	struct sk_reuseport_md *md, struct np_config *cfg, struct np_verdicts *stats,  \
+	struct search *s
 #define RUN_ARGS(r) (r)->md, (struct np_config *)(r)->cfg, (r)->stats, (struct search *)(r)->s
-#define RUN_TAKE(r)                                                      \
-	struct run r = { .md = md, .cfg = cfg, .stats = stats, .s = s }; \
-	if (!cfg || !stats || !s)                                        \
-	return 0
+#define RUN_TAKE(r)                                                                    \
+	struct run r = { .md = md, .cfg = cfg, .stats = stats, .s = s };               \
+	if (!cfg || !stats || !s)                                                      \
+		return 0
 #else
 #define RUN_PARAMS  struct sk_reuseport_md *md
 #define RUN_ARGS(r) (r)->md
-#define RUN_TAKE(r)                  \
-	struct run r = { .md = md }; \
-	if (!run_open(&r))           \
-	return 0
+#define RUN_TAKE(r)                                                                    \
+	struct run r = { .md = md };                                                   \
+	if (!run_open(&r))                                                             \
+		return 0
 #endif
+/* clang-format on */
 
 #endif

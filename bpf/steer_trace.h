@@ -38,14 +38,14 @@ static __always_inline struct np_decision *tracing(void)
 
 /* Verified and compiled once, not for every input: half of the program's instructions would be
  * this. */
-__attribute__((noinline)) int steer_note(__u32 kind, __u32 who, __u64 value)
+RUN_ONCE int steer_note(__u32 kind, __u32 who, __u64 value)
 {
 	struct np_decision *d = tracing();
 	__u32 i;
 
 	if (!d)
 		return 0;
-	i = *(volatile __u32 *)&d->n;
+	i = READ_ONCE(d->n);
 	if (i < NP_TRACE_INPUTS) {
 		struct np_input *in = &d->inputs[i & (NP_TRACE_INPUTS - 1)];
 
@@ -53,7 +53,7 @@ __attribute__((noinline)) int steer_note(__u32 kind, __u32 who, __u64 value)
 		in->who = who;
 		in->value = value;
 	}
-	*(volatile __u32 *)&d->n = i + 1;
+	WRITE_ONCE(d->n, i + 1);
 	return 0;
 }
 
@@ -68,9 +68,9 @@ static __always_inline bool trace_is_over(struct run *r)
 {
 	struct np_config *cfg = (struct np_config *)r->cfg;
 
-	if (bpf_ktime_get_coarse_ns() < *(volatile __u64 *)&cfg->trace_until_ns)
+	if (bpf_ktime_get_coarse_ns() < READ_ONCE(cfg->trace_until_ns))
 		return false;
-	*(volatile __u32 *)&cfg->trace = 0;
+	WRITE_ONCE(cfg->trace, 0);
 	return true;
 }
 
@@ -85,7 +85,7 @@ static __always_inline void trace_count_lost(void)
 
 static __always_inline void trace_begin(struct run *r)
 {
-	__u32 of_65536 = *(volatile __u32 *)&r->cfg->trace, draw;
+	__u32 of_65536 = READ_ONCE(r->cfg->trace), draw;
 	struct np_decision *d;
 
 	if (run_is_old(r))
@@ -100,7 +100,7 @@ static __always_inline void trace_begin(struct run *r)
 	if (!d)
 		return;
 	d->draw = draw; /* now: a policy may put another hash in the place of the flow's */
-	*(volatile __u32 *)&d->n = 0;
+	WRITE_ONCE(d->n, 0);
 	r->s->traced = 1;
 }
 
