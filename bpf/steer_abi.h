@@ -129,7 +129,7 @@ enum np_input_kind {
 	NP_INPUT_CLIENT = 13, /* value: a hash of the client's address */
 	/* who: the entry of np_table; value: the worker's number plus one, 0: none */
 	NP_INPUT_TABLE = 14,
-	/* value: the mean load of the group's workers, as load_with() has loads */
+	/* value: the mean load of the group's workers, as policy_load_with() has loads */
 	NP_INPUT_MEAN = 15,
 	/* value: not 0: the last walk met nobody with room, but for the worker plus two; 1: but for
 	 * none */
@@ -208,7 +208,7 @@ struct np_health {
  */
 #define NP_BELL_RECORD 8u
 
-/* Below level 4 the exact ones go by what workers publish alone; "auto": rule_of() in
+/* Below level 4 the exact ones go by what workers publish alone; "auto": policy_rule() in
  * steer_policy.h. */
 /* clang-format off */
 #define NP_STEER_POLICIES(X)             \

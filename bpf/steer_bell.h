@@ -22,7 +22,7 @@ struct {
 	__uint(max_entries, 65536); /* a multiple of every page size */
 } np_bell SEC(".maps");
 
-static __always_inline void ring_bell(void)
+static __always_inline void bell_ring(void)
 {
 	__u32 zero = 0;
 	struct np_service_ctl *service = bpf_map_lookup_elem(&np_service, &zero);

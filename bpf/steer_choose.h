@@ -2,8 +2,8 @@
 /*
  * steer_choose: which worker a connection gets, given what is read on the way
  *
- *   1. choose_first() and next_choice() name the policy's workers, best first: steer_policy.h.
- *   2. fit_of() judges each, by its words alone: ready, hung, draining, out: steer_guard.h.
+ *   1. policy_choose_first() and policy_next() name the policy's workers, best first: steer_policy.h.
+ *   2. guard_fit() judges each, by its words alone: ready, hung, draining, out: steer_guard.h.
  *   3. One that is better than what is selected so far is selected on trial: it may have no
  *      listener in this group. At level 4 the listener's own queues are read then, and may be full.
  *   4. The first fit one ends the search. Else the least bad one found stays selected.
@@ -31,7 +31,7 @@
 #include "steer_source.h"
 
 /* 2^k - 1 that is not less than @n - 1. */
-static __always_inline __u32 mask_over(__u32 n)
+static __always_inline __u32 choose_mask(__u32 n)
 {
 	n--;
 	n |= n >> 1;
@@ -41,34 +41,34 @@ static __always_inline __u32 mask_over(__u32 n)
 }
 
 /*
- * walk_step() - the next worker of the whole roster, in an order of the flow's own
+ * choose_walk_step() - the next worker of the whole roster, in an order of the flow's own
  *
  * An odd stride through the next power of two meets each once, and some entries past the
  * roster's end, which are 0.
  * Return: whether the walk is over.
  */
-static __always_inline bool walk_step(struct run *r)
+static __always_inline bool choose_walk_step(struct run *r)
 {
-	__u32 mask = mask_over(r->s->roster), i = r->s->step++;
+	__u32 mask = choose_mask(r->s->roster), i = r->s->step++;
 
 	if (i > mask)
 		return true; /* and no branch of its own for i >= roster: see input_roster() */
 	i = rehash(r->s->hash, DRAWS) + i * (rehash(r->s->hash, DRAWS + 1) | 1);
-	return consider_one(r, input_roster(r, i & mask));
+	return guard_consider_once(r, input_roster(r, i & mask));
 }
 
-static long walk_turn(void *map, const void *key, void *value, struct run *r)
+static long choose_walk_turn(void *map, const void *key, void *value, struct run *r)
 {
-	return walk_step(r);
+	return choose_walk_step(r);
 }
 
 /*
- * begin() - whether a few draws have to do, under whatever policy
+ * choose_begin() - whether a few draws have to do, under whatever policy
  *
  * Small rosters are walked every time: that costs no more than choosing well does. Noted as "hash",
  * which it is.
  */
-static __always_inline void begin(struct run *r)
+static __always_inline void choose_begin(struct run *r)
 {
 	if (!run_sees_queues(r))
 		return;
@@ -78,7 +78,7 @@ static __always_inline void begin(struct run *r)
 }
 
 /* After the walk, if that was made. */
-static __always_inline void remember_full(struct run *r)
+static __always_inline void choose_remember_full(struct run *r)
 {
 	if (!run_sees_queues(r) || r->s->roster <= SCANNED_MAX || r->s->fit == FIT_READY)
 		return;
@@ -94,26 +94,27 @@ static __always_inline void choose(struct run *r)
 {
 	__u32 i;
 
-	begin(r);
+	choose_begin(r);
 	if (r->s->policy == NP_POLICY_RANDOM)
 		r->s->hash = input_random(r);
 	if (r->s->policy == NP_POLICY_MAGLEV)
 		r->s->hash = input_client(r);
-	if (!r->s->roster || choose_first(r))
+	if (!r->s->roster || policy_choose_first(r))
 		return;
 	COUNT(r->stats->retried);
 	UNROLLED
 	for (i = 1; i < (run_is_old(r) ? OLD_DRAWS : DRAWS); i++)
-		if (consider_one(r, next_choice(r, i)))
+		if (guard_consider_once(r, policy_next(r, i)))
 			return;
 	if (run_is_old(r))
 		return;
 	if (run_sees_queues(r) && r->s->brief1) {
-		consider_one(r, r->s->brief1 - 1); /* which does nothing where there is none */
+		guard_consider_once(r,
+				    r->s->brief1 - 1); /* which does nothing where there is none */
 		return;
 	}
-	run_turns(r, walk_turn);
-	remember_full(r);
+	run_turns(r, choose_walk_turn);
+	choose_remember_full(r);
 }
 
 /* Else what comes of a choice would be verified after each of the ways to it. */

@@ -13,7 +13,7 @@
 
 /* ns since then; 0 if that is of a later tick than ours. The clock is read once a run, and seldom
  * at all. */
-static __always_inline __u64 passed(struct run *r, __u64 since_ns)
+static __always_inline __u64 guard_elapsed(struct run *r, __u64 since_ns)
 {
 	__u64 now;
 
@@ -24,15 +24,15 @@ static __always_inline __u64 passed(struct run *r, __u64 since_ns)
 }
 
 /* Whether a worker busy since then hangs. */
-static __always_inline bool is_hung(struct run *r, __u64 busy_since_ns)
+static __always_inline bool guard_is_hung(struct run *r, __u64 busy_since_ns)
 {
 	__u64 limit = (__u64)r->cfg->hang_ms * 1000000;
 
-	return busy_since_ns && limit && passed(r, busy_since_ns) > limit;
+	return busy_since_ns && limit && guard_elapsed(r, busy_since_ns) > limit;
 }
 
 /* How fit worker @w is, by its words alone. */
-static __always_inline __u64 fit_of(struct run *r, __u32 w)
+static __always_inline __u64 guard_fit(struct run *r, __u32 w)
 {
 	__u64 state = input_state(r, w);
 
@@ -40,7 +40,7 @@ static __always_inline __u64 fit_of(struct run *r, __u32 w)
 		COUNT(r->stats->skipped_away);
 		return 4 * state;
 	}
-	if (!is_hung(r, input_busy(r, w)))
+	if (!guard_is_hung(r, input_busy(r, w)))
 		return FIT_READY;
 	COUNT(r->stats->skipped_hung);
 	return FIT_HUNG;
@@ -51,32 +51,32 @@ static __always_inline __u64 fit_of(struct run *r, __u32 w)
  * ones with the backlog one by one; a burst before any ACK is in the second and will be in the
  * first.
  */
-static __always_inline bool is_full(__u64 queue)
+static __always_inline bool guard_is_full(__u64 queue)
 {
 	return NP_QUEUE_ACCEPT(queue) + NP_QUEUE_SYN(queue) > NP_QUEUE_BACKLOG(queue);
 }
 
 /* Who is full by half-open connections alone has room for one that comes with a SYN cookie. */
-static __always_inline enum fit fit_when_full(__u64 queue)
+static __always_inline enum fit guard_fit_when_full(__u64 queue)
 {
 	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ? FIT_FULL : FIT_CROWDED;
 }
 
 /* Whether the kernel drops it: of those that are too full for us, some still have room for one in
  * its eyes. */
-static __always_inline bool would_drop(__u64 queue)
+static __always_inline bool guard_would_drop(__u64 queue)
 {
 	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ||
 	       NP_QUEUE_SYN(queue) >= NP_QUEUE_BACKLOG(queue);
 }
 
 /*
- * try_worker() - select worker @w on trial, as fit as @fit by its words
+ * guard_try() - select worker @w on trial, as fit as @fit by its words
  *
  * Return: whether it is selected now, and is there: s->worker and s->fit are of the selected one
  * afterwards in every case.
  */
-static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
+static __always_inline bool guard_try(struct run *r, __u32 w, __u64 fit)
 {
 	__u64 queue, full;
 
@@ -86,11 +86,11 @@ static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
 	}
 	if (run_sees_queues(r)) {
 		queue = input_queue(r, w);
-		if (is_full(queue)) {
+		if (guard_is_full(queue)) {
 			COUNT(r->stats->skipped_full);
-			if (would_drop(queue))
+			if (guard_would_drop(queue))
 				r->s->full1 = w + 1;
-			full = fit_when_full(queue);
+			full = guard_fit_when_full(queue);
 			if (fit < full)
 				fit = full;
 			if (r->s->fit < fit && input_select(r, r->s->worker))
@@ -104,33 +104,33 @@ static __always_inline bool try_worker(struct run *r, __u32 w, __u64 fit)
 }
 
 /* Whether @w1 ends the search: it is fit, and now selected. */
-static __always_inline bool consider(struct run *r, __u32 w1)
+static __always_inline bool guard_consider(struct run *r, __u32 w1)
 {
 	__u32 w = w1 - 1;
 	__u64 fit;
 
 	if (w >= NP_WORKERS)
 		return false;
-	fit = fit_of(r, w);
-	return fit < r->s->fit && try_worker(r, w, fit) && r->s->fit == FIT_READY;
+	fit = guard_fit(r, w);
+	return fit < r->s->fit && guard_try(r, w, fit) && r->s->fit == FIT_READY;
 }
 
 RUN_ONCE int steer_consider(RUN_PARAMS, __u32 w1)
 {
 	RUN_TAKE(r);
-	return consider(&r, w1);
+	return guard_consider(&r, w1);
 }
 
-static __always_inline bool consider_one(struct run *r, __u32 w1)
+static __always_inline bool guard_consider_once(struct run *r, __u32 w1)
 {
 	return steer_consider(RUN_ARGS(r), w1);
 }
 
 /* The first is the last, nearly always. At level 4 a copy of its own doubles what there is to
  * verify. */
-static __always_inline bool consider_first(struct run *r, __u32 w1)
+static __always_inline bool guard_consider_first(struct run *r, __u32 w1)
 {
-	return run_sees_queues(r) ? consider_one(r, w1) : consider(r, w1);
+	return run_sees_queues(r) ? guard_consider_once(r, w1) : guard_consider(r, w1);
 }
 
 #endif

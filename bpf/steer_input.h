@@ -31,7 +31,7 @@ static __always_inline __u32 input_roster(struct run *r, __u32 i)
 	__u32 *at = bpf_map_lookup_elem(&np_roster, &slot), w1;
 
 	w1 = at ? READ_ONCE(*at) : 0;
-	note(r, NP_INPUT_ROSTER, i, w1);
+	trace_note(r, NP_INPUT_ROSTER, i, w1);
 	return w1;
 }
 
@@ -41,7 +41,7 @@ static __always_inline __u32 input_cpu(struct run *r)
 	__u32 *at = bpf_map_lookup_elem(&np_cpu2worker, &cpu), w1;
 
 	w1 = at ? READ_ONCE(*at) : 0;
-	note(r, NP_INPUT_CPU, cpu, w1);
+	trace_note(r, NP_INPUT_CPU, cpu, w1);
 	return w1;
 }
 
@@ -60,7 +60,7 @@ static __always_inline __u64 input_turn(struct run *r)
 	} else {
 		n = __sync_fetch_and_add(&c->next, 1);
 	}
-	note(r, NP_INPUT_TURN, 0, n);
+	trace_note(r, NP_INPUT_TURN, 0, n);
 	return n;
 }
 
@@ -68,7 +68,7 @@ static __always_inline __u64 input_now(struct run *r)
 {
 	__u64 now = run_is_old(r) ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
 
-	note(r, NP_INPUT_NOW, 0, now);
+	trace_note(r, NP_INPUT_NOW, 0, now);
 	return now;
 }
 
@@ -77,7 +77,7 @@ static __always_inline __u64 input_state(struct run *r, __u32 w)
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
 	__u64 state = ctl ? READ_ONCE(ctl->state) : NP_WORKER_OUT;
 
-	note(r, NP_INPUT_STATE, w, state);
+	trace_note(r, NP_INPUT_STATE, w, state);
 	return state;
 }
 
@@ -86,7 +86,7 @@ static __always_inline __u64 input_busy(struct run *r, __u32 w)
 	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
 	__u64 since = line ? READ_ONCE(line->busy_since_ns) : 0;
 
-	note(r, NP_INPUT_BUSY, w, since);
+	trace_note(r, NP_INPUT_BUSY, w, since);
 	return since;
 }
 
@@ -94,12 +94,12 @@ static __always_inline __u32 input_random(struct run *r)
 {
 	__u32 bits = bpf_get_prandom_u32();
 
-	note(r, NP_INPUT_RANDOM, 0, bits);
+	trace_note(r, NP_INPUT_RANDOM, 0, bits);
 	return bits;
 }
 
 /* LOAD_*() */
-static __always_inline __u64 published_load(__u32 w)
+static __always_inline __u64 input_load_of(__u32 w)
 {
 	struct np_worker_line *line = bpf_map_lookup_elem(&np_workers, &w);
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
@@ -112,9 +112,9 @@ static __always_inline __u64 published_load(__u32 w)
 
 static __always_inline __u64 input_load(struct run *r, __u32 w)
 {
-	__u64 load = published_load(w);
+	__u64 load = input_load_of(w);
 
-	note(r, NP_INPUT_LOAD, w, load);
+	trace_note(r, NP_INPUT_LOAD, w, load);
 	return load;
 }
 
@@ -123,7 +123,7 @@ static __always_inline __u64 input_since(struct run *r, __u32 w)
 	struct np_worker_ctl *ctl = bpf_map_lookup_elem(&np_ctl, &w);
 	__u64 since = ctl ? READ_ONCE(ctl->ready_since_ns) : 0;
 
-	note(r, NP_INPUT_SINCE, w, since);
+	trace_note(r, NP_INPUT_SINCE, w, since);
 	return since;
 }
 
@@ -134,7 +134,7 @@ RUN_ONCE __u64 steer_input_set(RUN_PARAMS, __u32 word)
 	__u64 set = service && word < NP_WORKERS / 64 ? READ_ONCE(service->set[word]) : 0;
 
 	RUN_TAKE(r);
-	note(&r, NP_INPUT_SET, word, set);
+	trace_note(&r, NP_INPUT_SET, word, set);
 	return set;
 }
 
@@ -160,7 +160,7 @@ static __always_inline __u32 input_client(struct run *r)
 					    BPF_HDR_START_NET);
 	for (i = 0; i < 4; i++)
 		hash = rehash(hash ^ addr[i], i + 1);
-	note(r, NP_INPUT_CLIENT, 0, hash);
+	trace_note(r, NP_INPUT_CLIENT, 0, hash);
 	return hash;
 }
 
@@ -178,7 +178,7 @@ RUN_ONCE int steer_input_table(RUN_PARAMS, __u32 i)
 		table = which < 2 ? bpf_map_lookup_elem(&np_table, &g) : NULL;
 		w1 = table ? READ_ONCE(table->w1[i]) : 0;
 	}
-	note(&r, NP_INPUT_TABLE, i, w1);
+	trace_note(&r, NP_INPUT_TABLE, i, w1);
 	return (int)w1;
 }
 
@@ -201,7 +201,7 @@ static __always_inline __u64 input_mean(struct run *r)
 	w = at ? READ_ONCE(*at) - 1 : NP_WORKERS;
 	ctl = bpf_map_lookup_elem(&np_ctl, &w);
 	if (ctl && READ_ONCE(ctl->state) == NP_WORKER_READY) {
-		load = published_load(w);
+		load = input_load_of(w);
 		r->s->conns += LOAD_CONNS(load) + 1;
 		r->s->weights += LOAD_WEIGHT(load) ? LOAD_WEIGHT(load) : WEIGHT_DEFAULT;
 	}
@@ -211,7 +211,7 @@ static __always_inline __u64 input_mean(struct run *r)
 		r->s->conns = 0;
 		r->s->weights = 0;
 	}
-	note(r, NP_INPUT_MEAN, 0, r->s->mean);
+	trace_note(r, NP_INPUT_MEAN, 0, r->s->mean);
 	return r->s->mean;
 }
 
@@ -227,7 +227,7 @@ static __always_inline __u32 input_spent(struct run *r)
 		spent = 1 + r->s->crowded1;
 	else if (at)
 		r->s->spent_ns = 0;
-	note(r, NP_INPUT_SPENT, 0, spent);
+	trace_note(r, NP_INPUT_SPENT, 0, spent);
 	return spent;
 }
 
@@ -236,7 +236,7 @@ static __always_inline bool input_select(struct run *r, __u32 w)
 	__u32 slot = NP_SLOT(np_group, w);
 	bool there = !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
 
-	note(r, NP_INPUT_SELECT, w, there);
+	trace_note(r, NP_INPUT_SELECT, w, there);
 	return there;
 }
 
@@ -244,7 +244,7 @@ static __always_inline __u64 input_queue(struct run *r, __u32 w)
 {
 	__u64 queue = queue_of_selected(r->md);
 
-	note(r, NP_INPUT_QUEUE, w, queue);
+	trace_note(r, NP_INPUT_QUEUE, w, queue);
 	return queue;
 }
 

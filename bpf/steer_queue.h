@@ -48,7 +48,7 @@ struct sk_reuseport_kern {
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym;
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 
-static __always_inline __u64 at_most(__u64 n, __u64 max)
+static __always_inline __u64 queue_at_most(__u64 n, __u64 max)
 {
 	return n < max ? n : max;
 }
@@ -63,9 +63,10 @@ static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
 	if (!sk)
 		return 0;
 	icsk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock));
-	return at_most(sk->sk_ack_backlog, NP_QUEUE_MAX) |
-	       at_most((__u32)icsk->icsk_accept_queue.qlen.counter, NP_QUEUE_MAX) << NP_QUEUE_BITS |
-	       at_most(sk->sk_max_ack_backlog, NP_QUEUE_MAX) << 2 * NP_QUEUE_BITS;
+	return queue_at_most(sk->sk_ack_backlog, NP_QUEUE_MAX) |
+	       queue_at_most((__u32)icsk->icsk_accept_queue.qlen.counter, NP_QUEUE_MAX)
+		       << NP_QUEUE_BITS |
+	       queue_at_most(sk->sk_max_ack_backlog, NP_QUEUE_MAX) << 2 * NP_QUEUE_BITS;
 }
 
 #else

@@ -29,7 +29,7 @@ struct {
 /* A decision while it is made. */
 MAP(np_tracing, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_decision, 1, 0);
 
-static __always_inline struct np_decision *tracing(void)
+static __always_inline struct np_decision *trace_decision(void)
 {
 	__u32 zero = 0;
 
@@ -40,7 +40,7 @@ static __always_inline struct np_decision *tracing(void)
  * this. */
 RUN_ONCE int steer_note(__u32 kind, __u32 who, __u64 value)
 {
-	struct np_decision *d = tracing();
+	struct np_decision *d = trace_decision();
 	__u32 i;
 
 	if (!d)
@@ -57,7 +57,8 @@ RUN_ONCE int steer_note(__u32 kind, __u32 who, __u64 value)
 	return 0;
 }
 
-static __always_inline void note(struct run *r, enum np_input_kind kind, __u32 who, __u64 value)
+static __always_inline void trace_note(struct run *r, enum np_input_kind kind, __u32 who,
+				       __u64 value)
 {
 	if (!run_is_old(r) && r->s->traced)
 		steer_note(kind, who, value);
@@ -96,7 +97,7 @@ static __always_inline void trace_begin(struct run *r)
 	draw = rehash(r->s->hash, 0x7ace) & 0xffff;
 	if (draw >= of_65536)
 		return;
-	d = tracing();
+	d = trace_decision();
 	if (!d)
 		return;
 	d->draw = draw; /* now: a policy may put another hash in the place of the flow's */
@@ -110,7 +111,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 
 	if (run_is_old(r) || !r->s->traced)
 		return;
-	d = tracing();
+	d = trace_decision();
 	if (!d)
 		return;
 	d->at_ns = bpf_ktime_get_coarse_ns();
