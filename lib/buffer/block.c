@@ -3,7 +3,8 @@
  * block: the caches, one for each thread that has used a buffer
  *
  *   fast, own thread         under the cache's lock, any thread
- *   shelf ── block_get() ──► held ── block_free() ──► shelf, or for another thread's: returned
+ *   warm, then shelf ── block_get() ──► held ── block_free() ──► warm if that is empty, or shelf;
+ *                                                                for another thread's: returned
  *   shelf ◄── reclaim() ── returned                   returned ── settle() ──► span
  *   shelf ── over its limit, block_decay(), end of the thread ──► span ── all put ──► allocator
  *
@@ -144,6 +145,28 @@ static void shelve(struct cache *c, struct block *b)
 	peer_write(s->n, s->n + 1);
 }
 
+/* What is at hand goes on top of its shelf. */
+static void cool(struct cache *c, unsigned cls)
+{
+	struct block *b = c->hot.warm[cls];
+
+	if (!b)
+		return;
+	peer_write(c->hot.warm[cls], NULL);
+	shelve(c, b);
+}
+
+static struct block *unshelve(struct shelf *s)
+{
+	struct block *b = s->free;
+
+	s->free = b->next;
+	peer_write(s->n, s->n - 1);
+	if (s->n < s->low)
+		s->low = s->n;
+	return b;
+}
+
 static void reclaim(struct cache *c)
 {
 	struct block *b = take_returned(c), *next;
@@ -161,8 +184,10 @@ static void cache_leave(void *arg)
 	struct cache *c = arg;
 
 	block_cache = &none;
-	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
+		cool(c, i);
 		shelf_drop(c, &c->hot.shelf[i], c->hot.shelf[i].n);
+	}
 	settle(c);
 	pthread_mutex_lock(&caches_lock);
 	c->orphan = orphans;
@@ -187,10 +212,11 @@ static struct cache *cache_new(void)
 		return NULL;
 	memset(c, 0, sizeof *c);
 	c->hot.id = ++last_id;
-	c->hot.plain = block_plain_word(c->hot.id);
 	pthread_mutex_init(&c->lock, NULL);
-	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
+		c->hot.plain[i] = block_plain_word(c->hot.id, i);
 		c->hot.shelf[i].limit = shelf_limit(i);
+	}
 	c->next = caches;
 	caches = c;
 	return c;
@@ -244,19 +270,10 @@ void block_copied_slow(size_t n)
 
 /* ------------------------------------------------------------------ where the fast paths end */
 
-struct block *block_get_slow(unsigned cls)
+static slow_path struct block *take_from_span(struct cache *c, unsigned cls)
 {
-	struct cache *c;
 	struct block *b;
 
-	if (mem_debug())
-		return apart_get(cls, data_size(cls));
-	c = cache_mine();
-	if (!c)
-		return NULL;
-	reclaim(c);
-	if (c->hot.shelf[cls].free)
-		return block_get(cls);
 	pthread_mutex_lock(&c->lock);
 	b = span_take(&c->spans[cls], c, c->hot.id, cls);
 	if (b) {
@@ -268,6 +285,23 @@ struct block *block_get_slow(unsigned cls)
 	if (b && block_grew)
 		block_grew();
 	return b;
+}
+
+struct block *block_get_slow(unsigned cls)
+{
+	struct shelf *s = &block_cache->shelf[cls];
+	struct cache *c;
+
+	if (likely(s->free))
+		return unshelve(s);
+	if (mem_debug())
+		return apart_get(cls, data_size(cls));
+	c = cache_mine();
+	if (!c)
+		return NULL;
+	reclaim(c);
+	s = &c->hot.shelf[cls];
+	return s->free ? unshelve(s) : take_from_span(c, cls);
 }
 
 struct block *block_get_loose(size_t n)
@@ -330,6 +364,7 @@ size_t block_decay(void)
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
 		struct shelf *s = &c->hot.shelf[i];
 
+		cool(c, i);
 		shelf_drop(c, s, s->low);
 		s->low = s->n;
 	}
@@ -350,7 +385,7 @@ static void add_cache(struct cache *c, struct np_block_stats *t)
 
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
-		cached = peer_read(c->hot.shelf[i].n) +
+		cached = peer_read(c->hot.shelf[i].n) + (peer_read(c->hot.warm[i]) != NULL) +
 			 atomic_load_explicit(&c->returned_n[i], memory_order_relaxed);
 		held = c->owned[i] > cached ? c->owned[i] - cached : 0;
 		if (!i) {

@@ -43,12 +43,23 @@ struct block {
 		struct {
 			atomic_uint refs; /* headers that show this memory, itself included */
 			uint16_t home;    /* id of the cache it belongs to, or BLOCK_LOOSE */
-			uint8_t cls;
 			uint8_t flags;
+			uint8_t cls;
 		};
-		uint64_t word; /* all four, for block_plain() */
+		uint64_t word; /* all four, for block_keep() */
 	};
 };
+
+/* Unread bytes in @e, unflushed ones included. */
+static inline size_t block_left(const struct block *e)
+{
+	return (size_t)(e->w - e->r);
+}
+
+static inline size_t block_room(const struct block *e)
+{
+	return (size_t)(e->end - e->w);
+}
 
 /* flags; 0 is a data block with nothing special about it. */
 #define BLOCK_REF    1  /* a reference; done() is due */
@@ -81,6 +92,12 @@ static inline unsigned block_class(size_t n)
 	return 64u - (unsigned)__builtin_clzll(n - 1) - 8u;
 }
 
+/* block_class() of an @n > 0 that is small. Of a larger one it is too large to be a class. */
+static inline unsigned block_class_small(size_t n)
+{
+	return 64u - (unsigned)__builtin_clzll((n - 1) | 511) - 8u;
+}
+
 /*
  * The free blocks of one class. Its thread alone changes it; np_block_stats() reads n from
  * elsewhere, so n is written in one piece.
@@ -93,8 +110,10 @@ struct shelf {
 };
 
 struct block_cache {
+	/* One free block of each class, apart from the shelf: taken and put with one store. */
+	struct block *warm[BLOCK_CLASSES];
+	uint64_t plain[BLOCK_CLASSES]; /* see block_keep() */
 	struct shelf shelf[BLOCK_CLASSES];
-	uint64_t plain; /* see block_plain() */
 	uint16_t id;
 	size_t copied; /* bytes_copied of this thread */
 	/* bytes that its blocks take in spans, held and cached; written under the cache's lock */
@@ -116,20 +135,22 @@ struct block *block_get_loose(size_t n);
 #define peer_read(x)     __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define peer_write(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
 
-/* From this thread's cache or not at all. */
-static inline struct block *block_cached(unsigned cls)
+static inline void block_clear(struct block *b)
 {
-	struct shelf *s = &block_cache->shelf[cls];
-	struct block *b = s->free;
-	unsigned n;
+	b->next = NULL;
+	b->r = b->w = b->base;
+}
+
+/* An empty block, if this thread's cache has one at hand. */
+static inline struct block *block_warm(size_t cls)
+{
+	struct block_cache *c = block_cache;
+	struct block *b = c->warm[cls];
 
 	if (unlikely(!b))
 		return NULL;
-	s->free = b->next;
-	n = s->n - 1;
-	peer_write(s->n, n);
-	if (n < s->low)
-		s->low = n;
+	peer_write(c->warm[cls], NULL);
+	block_clear(b);
 	return b;
 }
 
@@ -139,15 +160,13 @@ static inline struct block *block_cached(unsigned cls)
  */
 static inline struct block *block_get(unsigned cls)
 {
-	struct block *b = block_cached(cls);
+	struct block_cache *c = block_cache;
+	struct block *b = c->warm[cls];
 
-	return likely(b) ? b : block_get_slow(cls);
-}
-
-static inline void block_clear(struct block *b)
-{
-	b->next = NULL;
-	b->r = b->w = b->base;
+	if (unlikely(!b))
+		return block_get_slow(cls);
+	peer_write(c->warm[cls], NULL);
+	return b;
 }
 
 /* An empty data block. */
@@ -161,44 +180,35 @@ static inline struct block *block_data(unsigned cls)
 }
 
 /*
- * Whether @b is a data block of this thread's cache that is shown once and has no flags: the one
- * case worth being fast for, told by one comparison.
+ * Puts @b at hand in this thread's cache, if there is room and @b is plain: of this cache, shown
+ * once, without flags. That is one comparison, of the whole word.
  */
-static inline bool block_plain(const struct block *b, const struct block_cache *c)
+static inline bool block_keep(struct block *b)
 {
-	return (__atomic_load_n(&b->word, __ATOMIC_ACQUIRE) & ~((uint64_t)0xff << 48)) == c->plain;
+	struct block_cache *c = block_cache;
+	uint64_t word = __atomic_load_n(&b->word, __ATOMIC_ACQUIRE);
+	size_t cls = word >> 56;
+
+	if (unlikely(word != c->plain[cls] || c->warm[cls]))
+		return false;
+	peer_write(c->warm[cls], b);
+	return true;
 }
 
-static inline uint64_t block_plain_word(uint16_t home)
+static inline uint64_t block_plain_word(uint16_t home, unsigned cls)
 {
 	struct block b = { .word = 0 };
 
 	b.home = home;
+	b.cls = (uint8_t)cls;
 	atomic_init(&b.refs, 1);
 	return b.word;
-}
-
-/* Into this thread's cache, if it is plain and fits. */
-static inline bool block_cache_it(struct block *b)
-{
-	struct block_cache *c = block_cache;
-	struct shelf *s;
-
-	if (unlikely(!block_plain(b, c)))
-		return false;
-	s = &c->shelf[b->cls];
-	if (unlikely(s->n >= s->limit))
-		return false;
-	b->next = s->free;
-	s->free = b;
-	peer_write(s->n, s->n + 1);
-	return true;
 }
 
 /* Back to a cache. Nobody shows it any more; done() has run. */
 static inline void block_free(struct block *b)
 {
-	if (unlikely(!block_cache_it(b)))
+	if (unlikely(!block_keep(b)))
 		block_free_slow(b);
 }
 

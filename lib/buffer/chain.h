@@ -3,19 +3,7 @@
 #ifndef BUFFER_CHAIN_H
 #define BUFFER_CHAIN_H
 
-#include "buffer/block.h"
 #include "buffer/linkbuf.h"
-
-/* Unread bytes in @e, unflushed ones included. */
-static inline size_t block_left(const struct block *e)
-{
-	return (size_t)(e->w - e->r);
-}
-
-static inline size_t block_room(const struct block *e)
-{
-	return (size_t)(e->end - e->w);
-}
 
 static inline void chain_add(struct np_linkbuf *b, struct block *e)
 {

@@ -88,7 +88,7 @@ static void poison(struct block *e)
 		memset(e->base, NP_BLOCK_POISONED, (size_t)(e->r - e->base));
 }
 
-static slow_path void release(struct np_linkbuf *b)
+static void release(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
 
@@ -106,41 +106,48 @@ static slow_path void release(struct np_linkbuf *b)
 		poison(read);
 }
 
-void np_linkbuf_release(struct np_linkbuf *b)
+/* Whether @b held one plain block and nothing else, which has gone to the cache. */
+static inline bool gave_only_block(struct np_linkbuf *b)
+{
+	struct block *e = b->tail;
+
+	if (unlikely(!e || e != b->head || !block_keep(e)))
+		return false;
+	b->head = b->read = b->tail = NULL;
+	return true;
+}
+
+/*
+ * Read in part, from its only block or one behind it: nothing to give back, only to poison.
+ */
+static slow_path void release_some(struct np_linkbuf *b)
 {
 	struct block *e = b->head;
 
-	/* All read, in one block that nobody shares: the common end of a request. */
-	if (likely(e && b->len + b->pending + b->given == 0 && e == b->tail && block_cache_it(e))) {
-		b->head = b->read = b->tail = NULL;
-		return;
-	}
-	/*
-	 * Read in part, from its only block or one behind it: nothing to give back, only to poison.
-	 */
 	if (e && (e != b->read || !block_left(e) || unlikely(mem_flags)))
 		release(b);
 }
 
-const void *linkbuf_whole(const struct np_linkbuf *b, size_t n)
+void np_linkbuf_release(struct np_linkbuf *b)
 {
-	const struct block *e = b->read;
+	/* All read: the common end of a request. */
+	if (likely(!(b->len | b->pending | b->given) && gave_only_block(b)))
+		return;
+	release_some(b);
+}
 
-	return likely(n - 1 < b->len && block_left(e) >= n) ? e->r : NULL;
+static slow_path void consume_some(struct np_linkbuf *b, size_t n)
+{
+	np_linkbuf_skip(b, n);
+	np_linkbuf_release(b);
 }
 
 void linkbuf_consume(struct np_linkbuf *b, size_t n)
 {
-	struct block *e = b->head;
-
-	if (likely(n == b->len && !(b->pending | b->given) && e && e == b->tail &&
-		   block_cache_it(e))) {
-		b->head = b->read = b->tail = NULL;
+	if (likely(n == b->len && !(b->pending | b->given) && gave_only_block(b)))
 		b->len = 0;
-		return;
-	}
-	np_linkbuf_skip(b, n);
-	np_linkbuf_release(b);
+	else
+		consume_some(b, n);
 }
 
 void chain_withdraw(struct np_linkbuf *b)

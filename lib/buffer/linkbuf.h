@@ -17,9 +17,8 @@
 
 #include <stdint.h>
 
+#include "buffer/block.h"
 #include "netpoll/linkbuf.h"
-
-struct block;
 
 /* 48 bytes: an idle connection holds three of these and nothing else of a buffer. */
 struct np_linkbuf {
@@ -51,8 +50,28 @@ static inline void linkbuf_flush(struct np_linkbuf *b)
 	b->pending = 0;
 }
 
-/* The next @n readable bytes if they lie in one block, NULL otherwise. Consumes nothing. */
-const void *linkbuf_whole(const struct np_linkbuf *b, size_t n);
+/* Whether @n > 0 bytes can be read and the next @n lie in one block. */
+static inline bool linkbuf_has(const struct np_linkbuf *b, size_t n)
+{
+	return likely(n - 1 < b->len && block_left(b->read) >= n);
+}
+
+/* The next @n bytes where linkbuf_has() them, NULL otherwise. Consumes nothing. */
+static inline const void *linkbuf_whole(const struct np_linkbuf *b, size_t n)
+{
+	return linkbuf_has(b, n) ? b->read->r : NULL;
+}
+
+/* Consumes the next @n bytes, which linkbuf_has(). */
+static inline const void *linkbuf_take(struct np_linkbuf *b, size_t n)
+{
+	const void *p = b->read->r;
+
+	b->read->r += n;
+	b->len -= n;
+	return p;
+}
+
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
 void linkbuf_consume(struct np_linkbuf *b, size_t n);
 /*

@@ -132,23 +132,17 @@ size_t np_linkbuf_len(const struct np_linkbuf *b)
 
 int np_linkbuf_next(struct np_linkbuf *b, size_t n, const void **ret_p)
 {
-	struct block *e = b->read;
-
-	if (unlikely(n - 1 >= b->len || block_left(e) < n)) /* n == 0 wraps round */
+	if (!linkbuf_has(b, n))
 		return next_slow(b, n, ret_p, n);
-	*ret_p = e->r;
-	e->r += n;
-	b->len -= n;
+	*ret_p = linkbuf_take(b, n);
 	return 0;
 }
 
 int np_linkbuf_peek(struct np_linkbuf *b, size_t n, const void **ret_p)
 {
-	struct block *e = b->read;
-
-	if (unlikely(n - 1 >= b->len || block_left(e) < n))
+	if (!linkbuf_has(b, n))
 		return next_slow(b, n, ret_p, 0);
-	*ret_p = e->r;
+	*ret_p = b->read->r;
 	return 0;
 }
 
@@ -167,16 +161,12 @@ void chain_consume(struct np_linkbuf *b, size_t n)
 
 int np_linkbuf_skip(struct np_linkbuf *b, size_t n)
 {
-	struct block *e = b->read;
-
-	if (unlikely(n - 1 >= b->len))
-		return n ? -NP_ESHORT : 0;
-	if (unlikely(block_left(e) < n)) {
+	if (linkbuf_has(b, n))
+		linkbuf_take(b, n);
+	else if (n > b->len)
+		return -NP_ESHORT;
+	else if (n)
 		chain_consume(b, n);
-		return 0;
-	}
-	e->r += n;
-	b->len -= n;
 	return 0;
 }
 

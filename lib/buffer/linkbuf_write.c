@@ -36,16 +36,13 @@ static struct block *more(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
-/* The first block of an empty chain, if this thread's cache has one; the common beginning of a
- * reply. */
-static inline struct block *first_block(struct np_linkbuf *b)
+/* The first block of an empty chain, if one is at hand; the common beginning of a reply. */
+static inline struct block *first_block(struct np_linkbuf *b, size_t cls)
 {
-	struct block *t = block_cached(b->first);
+	struct block *t = block_warm(cls);
 
-	if (unlikely(!t))
-		return NULL;
-	block_clear(t);
-	b->head = b->read = b->tail = t;
+	if (likely(t))
+		b->head = b->read = b->tail = t;
 	return t;
 }
 
@@ -72,13 +69,10 @@ int np_linkbuf_reserve(struct np_linkbuf *b, size_t n, void **ret_p)
 {
 	struct block *t = b->tail;
 
-	if (!t && n - 1 < block_size(b->first)) { /* n == 0 wraps round */
-		t = first_block(b);
-		if (unlikely(!t))
-			return reserve_more(b, n, ret_p);
-	} else if (unlikely(!t || block_room(t) < n)) {
+	if (!t && n - 1 < block_size(b->first)) /* n == 0 wraps round */
+		t = first_block(b, b->first);
+	if (unlikely(!t || block_room(t) < n))
 		return reserve_more(b, n, ret_p);
-	}
 	*ret_p = t->w;
 	t->w += n;
 	b->pending += n;
@@ -118,6 +112,12 @@ size_t np_linkbuf_pending(const struct np_linkbuf *b)
 	return b->pending;
 }
 
+static void fill(struct block *t, const void *p, size_t n)
+{
+	memcpy(t->w, p, n);
+	t->w += n;
+}
+
 static slow_path int write_more(struct np_linkbuf *b, const void *p, size_t n)
 {
 	struct block *t, *e;
@@ -129,36 +129,62 @@ static slow_path int write_more(struct np_linkbuf *b, const void *p, size_t n)
 	e = more(b, n - k);
 	if (!e)
 		return -ENOMEM;
-	if (k) {
-		memcpy(t->w, p, k);
-		t->w += k;
-	}
-	memcpy(e->w, (const char *)p + k, n - k);
-	e->w += n - k;
+	if (k)
+		fill(t, p, k);
+	fill(e, (const char *)p + k, n - k);
 	chain_add(b, e);
 	return 0;
 }
 
-int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
+/* A write that does not fit in the tail, or the first of a thread without a cache that counts. */
+static slow_path int write_slow(struct np_linkbuf *b, const void *p, size_t n)
 {
 	struct block *t = b->tail;
-	int r;
+	int r = 0;
 
-	if (unlikely(!n))
+	if (!n)
 		return 0;
-	if (!t && n <= block_size(b->first))
-		t = first_block(b);
-	if (likely(t && block_room(t) >= n)) {
-		memcpy(t->w, p, n);
-		t->w += n;
-	} else {
+	if (t && block_room(t) >= n)
+		fill(t, p, n);
+	else
 		r = write_more(b, p, n);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	b->pending += n;
 	block_copied(n);
 	return 0;
+}
+
+/* Into room that is there. memcpy() comes last, so that nothing has to be kept across it. */
+static inline int write_here(struct np_linkbuf *b, struct block_cache *c, struct block *t,
+			     const void *p, size_t n)
+{
+	unsigned char *w = t->w;
+
+	t->w = w + n;
+	b->pending += n;
+	peer_write(c->copied, c->copied + n);
+	memcpy(w, p, n);
+	return 0;
+}
+
+static slow_path int write_first(struct np_linkbuf *b, const void *p, size_t n)
+{
+	struct block *t = n - 1 < block_size(b->first) ? first_block(b, b->first) : NULL;
+
+	return likely(t) ? write_here(b, block_cache, t, p, n) : write_slow(b, p, n);
+}
+
+int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
+{
+	struct block_cache *c = block_cache;
+	struct block *t = b->tail;
+
+	if (!t)
+		return write_first(b, p, n);
+	if (unlikely(n - 1 >= block_room(t) || !c->id)) /* n == 0 wraps round */
+		return write_slow(b, p, n);
+	return write_here(b, c, t, p, n);
 }
 
 int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c)
@@ -352,19 +378,27 @@ static struct block *first_for(const struct np_linkbuf *b, size_t want)
 							     b->first);
 }
 
+static slow_path void *space_slow(struct np_linkbuf *b, unsigned cls, size_t want)
+{
+	struct block *t = block_data(cls);
+
+	if (!t)
+		return NULL;
+	chain_add(b, t);
+	b->given = (uint32_t)want;
+	return t->w;
+}
+
 void *linkbuf_space(struct np_linkbuf *b, size_t want)
 {
+	unsigned cls = max(block_class_small(want), b->first);
 	struct block *t;
-	unsigned cls;
 
-	if (b->tail || want > 4 * block_size(b->first))
+	if (b->tail || cls > b->first + 2u)
 		return NULL;
-	cls = block_class(want);
-	t = block_cached(cls > b->first ? cls : b->first);
+	t = first_block(b, cls);
 	if (unlikely(!t))
-		return NULL;
-	block_clear(t);
-	b->head = b->read = b->tail = t;
+		return space_slow(b, cls, want);
 	b->given = (uint32_t)want;
 	return t->w;
 }
@@ -390,13 +424,11 @@ int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int m
 
 /* The first block is sized for what one commit brings: at once when that grows, slowly when it
  * falls. */
-static void adapt(struct np_linkbuf *b, size_t n)
+static slow_path void adapt(struct np_linkbuf *b, size_t n)
 {
 	uint8_t kind = b->flags & (LINKBUF_HEAP | LINKBUF_OUT);
 	unsigned calm = b->flags & LINKBUF_CALM;
 
-	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
-		return;
 	if (n > block_size(b->first)) {
 		b->first = (uint8_t)(n > block_size(BLOCK_GROWN) ? BLOCK_GROWN : block_class(n));
 		calm = 0;
@@ -409,22 +441,16 @@ static void adapt(struct np_linkbuf *b, size_t n)
 	b->flags = kind | (uint8_t)calm;
 }
 
-int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
+/* Into two blocks, or a block of another size is the better first one, or nothing came. */
+static slow_path int commit_slow(struct np_linkbuf *b, size_t n)
 {
 	struct block *t = b->tail, *e = t ? t->next : NULL;
-	size_t room = t ? block_room(t) : 0;
-	size_t k = min(n, room);
+	size_t k = min(n, t ? block_room(t) : 0);
 
 	if (n > b->given || n - k > (e ? block_room(e) : 0))
 		return -EINVAL;
 	if (n)
 		adapt(b, n);
-	if (likely(k && !e)) {
-		t->w += k;
-		b->given = 0;
-		b->len += k;
-		return 0;
-	}
 	b->given = 0;
 	b->len += n;
 	if (k)
@@ -438,5 +464,24 @@ int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
 	}
 	if (!b->len)
 		chain_drop_unused(b);
+	return 0;
+}
+
+/* Whether adapt() would leave everything as it is. */
+static inline bool fits_first(const struct np_linkbuf *b, size_t n)
+{
+	return b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST);
+}
+
+int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
+{
+	struct block *t = b->tail;
+
+	/* n == 0 wraps round; a second block was given only where the tail had less room */
+	if (unlikely(n - 1 >= b->given || block_room(t) < b->given || !fits_first(b, n)))
+		return commit_slow(b, n);
+	t->w += n;
+	b->given = 0;
+	b->len += n;
 	return 0;
 }
