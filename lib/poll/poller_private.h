@@ -91,6 +91,9 @@ struct poller {
 	_Atomic(unsigned) posting;
 };
 
+/* The data of the wake-up's event. */
+#define POLLER_DATA_WAKE UINT64_MAX
+
 /* Reads the clock; the loop does at the beginning of a turn. */
 uint64_t poller_refresh_now(struct poller *p);
 /* Owner. A parked fiber goes on in the run phase: for park_wake() alone, which is asked once for
@@ -105,7 +108,7 @@ static inline void poller_left_user(struct poller *p)
 }
 
 /* Before each watch function, mail, fiber, timer and deferred work. */
-static inline void begin_dispatch(struct poller *p)
+static inline void poller_begin_dispatch(struct poller *p)
 {
 	poller_left_user(p);
 	if (!p->n_loads && !p->hog.each)
@@ -115,11 +118,24 @@ static inline void begin_dispatch(struct poller *p)
 		__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
 }
 
+/* No longer busy: on every line. */
+void poller_publish_idle(struct poller *p);
+
+/* ---- turn.c */
+void turn_run(struct poller *p);
+void turn_run_mail(struct poller *p);
+void turn_run_deferred(struct poller *p);
+void turn_trim_stacks(struct timer *t);
+
+/* ---- spawn.c */
+void poller_spawn_again(struct timer *t);
+/* Those that are queued now, as far as there are stacks. */
+void poller_start_fibers(struct poller *p);
 /* The fibers that the dispatch has begun, and those that these begin. */
 void poller_run_tail(struct poller *p);
 
 /* After each watch function, mail, fiber, timer and deferred work. */
-static inline void end_dispatch(struct poller *p)
+static inline void poller_end_dispatch(struct poller *p)
 {
 	if (p->tail_first)
 		poller_run_tail(p);

@@ -222,7 +222,7 @@ void watch_dispatch(struct poller *p)
 		struct watch *w = container_of(n, struct watch, link);
 
 		if (i++ % POLLER_PUBLISH_EVERY == 0 || p->hog.each)
-			begin_dispatch(p);
+			poller_begin_dispatch(p);
 		else
 			poller_left_user(p);
 		w->fn(w, w->want & w->ready);
@@ -230,6 +230,6 @@ void watch_dispatch(struct poller *p)
 			list_remove(n);
 			list_append(&p->ready, n);
 		}
-		end_dispatch(p);
+		poller_end_dispatch(p);
 	}
 }

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * turn: one turn of a poller's loop, phase by phase
+ *
+ * epoll_wait must not fail: EINTR is a turn without events; anything else would be a bug of ours
+ * (EBADF, EINVAL, EFAULT), is logged once, and the loop goes on with what needs no events.
+ */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "poll/park.h"
+#include "poll/poller_private.h"
+#include "sys/clock.h"
+#include "sys/epoll.h"
+
+#define TURN_EVENTS_MAX    1024
+#define TURN_TRIM_EVERY_MS 1000
+
+static bool turn_has_work(const struct poller *p)
+{
+	return !list_empty(&p->ready) || p->run_first || p->deferred_first ||
+	       (p->spawn_first && !p->spawn_blocked) || mailbox_any(&p->mailbox);
+}
+
+/* Rounded up, so that no turn comes before its timer. */
+static int turn_wait_ms(struct poller *p)
+{
+	uint64_t next, now;
+
+	if (turn_has_work(p))
+		return 0;
+	next = wheel_next(&p->wheel);
+	if (next == WHEEL_NEVER)
+		return -1;
+	now = poller_refresh_now(p);
+	if (next <= now)
+		return 0;
+	return next - now < INT_MAX ? (int)(next - now) : INT_MAX;
+}
+
+static void turn_grow_events(struct poller *p)
+{
+	struct epoll_event *e;
+
+	if (p->n_events >= TURN_EVENTS_MAX)
+		return;
+	e = realloc(p->events, 2 * (size_t)p->n_events * sizeof *e);
+	if (!e)
+		return; /* the rest comes with the next turn */
+	p->events = e;
+	p->n_events *= 2;
+}
+
+static int turn_wait(struct poller *p)
+{
+	int timeout = turn_wait_ms(p), n;
+
+	if (timeout) {
+		/* With a timer to wait for, turn_wait_ms() has just read the clock. */
+		hog_turn_over(p, timeout > 0 ? p->now_ms : sys_clock_coarse_ns() / 1000000u);
+		poller_publish_idle(p);
+	}
+	n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
+	p->stats.waits++;
+	if (n < 0) {
+		if (!p->wait_failed)
+			poller_log(p, 3, "epoll_wait: error %d; this is a bug of the library", -n);
+		p->wait_failed = true;
+		return 0;
+	}
+	return n;
+}
+
+static void turn_take_events(struct poller *p, int n)
+{
+	p->stats.events += (uint64_t)n;
+	for (int i = 0; i < n; i++) {
+		struct watch *w;
+
+		if (p->events[i].data.u64 == POLLER_DATA_WAKE)
+			continue;
+		w = watch_of_event(p, p->events[i].data.u64);
+		if (w)
+			watch_event(w, p->events[i].events);
+		else
+			p->stats.stale_events++;
+	}
+	if (n == p->n_events)
+		turn_grow_events(p);
+}
+
+void turn_run_mail(struct poller *p)
+{
+	struct mail *m, *next;
+
+	for (m = mailbox_take(&p->mailbox); m; m = next) {
+		next = m->next;
+		p->stats.mails++;
+		poller_begin_dispatch(p);
+		m->fn(m);
+		poller_end_dispatch(p);
+	}
+}
+
+static void turn_resume_fibers(struct poller *p, struct fiber *f)
+{
+	struct fiber *next;
+
+	for (; f; f = next) {
+		next = fiber_next(f);
+		p->stats.fibers_run++;
+		poller_begin_dispatch(p);
+		poller_note_handler(p, park_handler(f));
+		if (fiber_resume(f) == FIBER_ENDED)
+			p->spawn_blocked = false;
+		poller_end_dispatch(p);
+	}
+}
+
+/*
+ * New ones first: who yields lets those begin that it has asked for. Which of the others go on is
+ * settled before: who is made ready by one of these waits for the next turn.
+ */
+static void turn_run_fibers(struct poller *p)
+{
+	struct fiber *ready = p->run_first;
+
+	p->run_first = p->run_last = NULL;
+	poller_start_fibers(p);
+	turn_resume_fibers(p, ready);
+}
+
+static void turn_fire_timers(struct poller *p)
+{
+	struct list due, *n;
+
+	/* By the time at which the turn began: what came due meanwhile fires in the next one. */
+	wheel_turn(&p->wheel, p->now_ms, &due);
+	/* Popped one by one: a timer's function may disarm another that is due as well. */
+	while ((n = list_pop(&due))) {
+		struct timer *t = container_of(n, struct timer, link);
+
+		p->stats.timers_fired++;
+		poller_begin_dispatch(p);
+		t->fn(t);
+		poller_end_dispatch(p);
+	}
+}
+
+void turn_run_deferred(struct poller *p)
+{
+	struct mail *m = p->deferred_first, *next;
+
+	p->deferred_first = p->deferred_last = NULL;
+	for (; m; m = next) {
+		next = m->next;
+		poller_begin_dispatch(p);
+		m->fn(m);
+		poller_end_dispatch(p);
+	}
+}
+
+void turn_trim_stacks(struct timer *t)
+{
+	fiber_pool_trim(container_of(t, struct poller, trim)->fibers);
+}
+
+/* A timer, not a look at the clock in each turn: after a burst there may be no turn for a long
+ * time. */
+static void turn_arm_trim(struct poller *p)
+{
+	struct fiber_pool_stats st;
+
+	if (timer_armed(&p->trim))
+		return;
+	fiber_pool_stats(p->fibers, &st);
+	if (st.spare)
+		timer_arm(p, &p->trim, poller_now_ms(p) + TURN_TRIM_EVERY_MS);
+}
+
+void turn_run(struct poller *p)
+{
+	int n = turn_wait(p);
+
+	p->stats.turns++;
+	p->clock = CLOCK_STALE;
+	poller_refresh_now(p);
+	hog_turn_begins(p);
+	turn_take_events(p, n);
+	turn_run_mail(p);
+	watch_dispatch(p);
+	turn_run_fibers(p);
+	turn_fire_timers(p);
+	turn_run_deferred(p);
+	turn_arm_trim(p);
+}
