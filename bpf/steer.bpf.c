@@ -11,8 +11,8 @@
  *   3. Exactly one verdict is counted.
  *
  * Compiled for each level of the ladder. As it stands it is for level 3, Linux 5.14 and later.
- * steer_exact.bpf.c (level 4) reads the listeners' queues, and needs BTF, two kfuncs and
- * CAP_PERFMON; steer_old.bpf.c (level 2, Linux 5.8) has to do without migration, callbacks and some
+ * steer_l4.bpf.c (level 4) reads the listeners' queues, and needs BTF, two kfuncs and
+ * CAP_PERFMON; steer_l2.bpf.c (level 2, Linux 5.8) has to do without migration, callbacks and some
  * helpers.
  *
  * A reader would get wrong: where nothing was selected, SK_PASS is the kernel's own hash over every
@@ -91,7 +91,7 @@ static __always_inline int steer_migrating(struct run *r, struct bpf_sock *sk)
 	__u64 from = bpf_get_socket_cookie(r->md->sk);
 
 	r->s->spent_ns = 0; /* no client sends this one again */
-	r->s->policy = policy_rule(r, run_sees_queues(r) ? NP_POLICY_P2C_EXACT : NP_POLICY_HASH);
+	r->s->policy = policy_rule(r, run_sees_queues(r) ? NP_POLICY_P2C_QUEUED : NP_POLICY_HASH);
 	steer_choose(RUN_ARGS(r));
 	trace_end(r, NP_VERDICT_MIGRATED);
 	return verdict_migrated(r, from, child);

@@ -174,8 +174,8 @@ struct np_decision {
 	__u32 verdict;
 	/* that was selected, plus one; 0: none. Of NP_VERDICT_SHED: whose listener drops it */
 	__u32 worker1;
-	__u32 n;     /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
-	__u32 exact; /* 1: decided at level 4 */
+	__u32 n;      /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
+	__u32 queues; /* 1: decided at level 4, by the listeners' queues too */
 	__u32 slow_start_ms;
 	__u32 spill;
 	__u32 bound;
@@ -208,22 +208,24 @@ struct np_health {
  */
 #define NP_BELL_RECORD 8u
 
-/* Below level 4 the exact ones go by what workers publish alone; "auto": policy_rule() in
- * steer_policy.h. */
+/*
+ * Below level 4 "p2c-exact" and "least-exact" are p2c and least: by what workers publish alone, and
+ * not by what is queued. "auto": policy_rule() in steer_policy.h.
+ */
 /* clang-format off */
-#define NP_STEER_POLICIES(X)             \
-	X(HASH,        0, "hash")        \
-	X(RR,          1, "rr")          \
-	X(CPU,         2, "cpu")         \
-	X(RANDOM,      3, "random")      \
-	X(P2C,         4, "p2c")         \
-	X(LEAST,       5, "least")       \
-	X(P2C_EXACT,   6, "p2c-exact")   \
-	X(LEAST_EXACT, 7, "least-exact") \
-	X(AUTO,        8, "auto")        \
-	X(MAGLEV,      9, "maglev")      \
-	X(WEIGHTED,    10, "weighted")   \
-	X(BITMAP,      11, "bitmap")
+#define NP_STEER_POLICIES(X)               \
+	X(HASH,          0, "hash")        \
+	X(RR,            1, "rr")          \
+	X(CPU,           2, "cpu")         \
+	X(RANDOM,        3, "random")      \
+	X(P2C,           4, "p2c")         \
+	X(LEAST,         5, "least")       \
+	X(P2C_QUEUED,    6, "p2c-exact")   \
+	X(LEAST_QUEUED,  7, "least-exact") \
+	X(AUTO,          8, "auto")        \
+	X(MAGLEV,        9, "maglev")      \
+	X(WEIGHTED,     10, "weighted")    \
+	X(BITMAP,       11, "bitmap")
 /* clang-format on */
 
 enum np_policy {

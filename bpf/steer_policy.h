@@ -5,8 +5,8 @@
  * policy_choose_first() is what it wants most, policy_next() what it wants where the guard says no.
  * Policies that compare have each candidate weighed, and policy_settle() on the best.
  *
- * A reader would get wrong: a candidate is selected when it becomes the best one so far. The exact
- * policies may find then that too much is queued at it; so policy_settle() goes back to the best.
+ * A trap: a candidate is selected when it becomes the best one so far, and only then is seen what is
+ * queued at it, which may be too much; so policy_settle() goes back to the best.
  */
 #ifndef STEER_POLICY_H
 #define STEER_POLICY_H
@@ -34,22 +34,23 @@
 static __always_inline __u32 policy_rule(const struct run *r, __u32 policy)
 {
 	if (policy == NP_POLICY_AUTO)
-		policy = r->s->roster <= SCANNED_MAX ? NP_POLICY_LEAST_EXACT : NP_POLICY_P2C_EXACT;
-	else if (!run_sees_queues(r) && policy == NP_POLICY_LEAST_EXACT)
+		policy = r->s->roster <= SCANNED_MAX ? NP_POLICY_LEAST_QUEUED :
+						       NP_POLICY_P2C_QUEUED;
+	else if (!run_sees_queues(r) && policy == NP_POLICY_LEAST_QUEUED)
 		return NP_POLICY_LEAST;
 	if (!run_sees_queues(r) &&
-	    (policy == NP_POLICY_LEAST_EXACT || policy == NP_POLICY_P2C_EXACT))
+	    (policy == NP_POLICY_LEAST_QUEUED || policy == NP_POLICY_P2C_QUEUED))
 		return NP_POLICY_P2C;
 	return policy;
 }
 
 /* Whether what waits at a candidate's listener counts as its load. */
-static __always_inline bool is_exact(const struct run *r)
+static __always_inline bool policy_counts_queued(const struct run *r)
 {
 	__u32 p = r->s->policy;
 
 	return run_sees_queues(r) &&
-	       (p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_P2C_EXACT || p == NP_POLICY_CPU);
+	       (p == NP_POLICY_LEAST_QUEUED || p == NP_POLICY_P2C_QUEUED || p == NP_POLICY_CPU);
 }
 
 /* ------------------------------------------------------------------ loads */
@@ -119,7 +120,7 @@ static __always_inline void policy_weigh(struct run *r, __u32 w1)
 		return;
 	if (!guard_try(r, w, FIT_READY) || r->s->fit != FIT_READY)
 		return;
-	if (is_exact(r)) {
+	if (policy_counts_queued(r)) {
 		queued = NP_QUEUE_ACCEPT(r->s->queue) + NP_QUEUE_SYN(r->s->queue);
 		load = policy_load_with(in, queued, weight);
 		if (!policy_is_best(r, load))
@@ -336,7 +337,7 @@ static __always_inline bool policy_compare(struct run *r)
 {
 	if (r->s->policy == NP_POLICY_CPU || r->s->policy == NP_POLICY_MAGLEV)
 		policy_weigh_own_once(r);
-	else if (run_sees_queues(r) && r->s->policy == NP_POLICY_P2C_EXACT)
+	else if (run_sees_queues(r) && r->s->policy == NP_POLICY_P2C_QUEUED)
 		policy_weigh_two(r);
 	else
 		policy_scan(r);
@@ -347,8 +348,8 @@ static __always_inline bool policy_compares(const struct run *r)
 {
 	__u32 p = r->s->policy;
 
-	return p == NP_POLICY_CPU || p == NP_POLICY_MAGLEV || p == NP_POLICY_P2C_EXACT ||
-	       p == NP_POLICY_LEAST || p == NP_POLICY_LEAST_EXACT || p == NP_POLICY_WEIGHTED;
+	return p == NP_POLICY_CPU || p == NP_POLICY_MAGLEV || p == NP_POLICY_P2C_QUEUED ||
+	       p == NP_POLICY_LEAST || p == NP_POLICY_LEAST_QUEUED || p == NP_POLICY_WEIGHTED;
 }
 
 /* A draw from the published set; of none, from the roster. */

@@ -116,7 +116,7 @@ static inline __u64 input_queue(struct run *r, __u32 w)
 
 static inline bool run_sees_queues(const struct run *r)
 {
-	return r->replay->d->exact;
+	return r->replay->d->queues;
 }
 
 static inline bool run_is_old(const struct run *r)

@@ -124,7 +124,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	d->spill = r->cfg->spill;
 	d->bound = r->cfg->bound;
 	d->verdict = verdict;
-	d->exact = run_sees_queues(r);
+	d->queues = run_sees_queues(r);
 	d->fit = r->s->fit;
 	d->worker1 = verdict == NP_VERDICT_SHED ? r->s->full1 :
 		     r->s->fit < FIT_NONE       ? r->s->worker + 1 :

@@ -1,6 +1,6 @@
 # Spilled values may not share stack slots: with CAP_BPF alone the verifier takes a number stored
 # over a dead pointer for an attempt to corrupt it. Level 4 has CAP_PERFMON.
-$(O)/bpf/steer.bpf.o $(O)/bpf/steer_old.bpf.o: BPF_CFLAGS += -mllvm -no-stack-slot-sharing
+$(O)/bpf/steer.bpf.o $(O)/bpf/steer_l2.bpf.o: BPF_CFLAGS += -mllvm -no-stack-slot-sharing
 
 # replay.c has every header that userspace has.
 .PHONY: lint-bpf-headers

@@ -13,8 +13,8 @@
 #include "steer.skel.h"
 #include "steer/maps.h"
 #include "steer/words.h"
-#include "steer_exact.skel.h"
-#include "steer_old.skel.h"
+#include "steer_l2.skel.h"
+#include "steer_l4.skel.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 
@@ -26,9 +26,9 @@ struct object {
 static struct bpf_object *object_parse(int level)
 {
 	size_t n;
-	const void *elf = level >= 4 ? steer_exact_bpf__elf_bytes(&n) :
+	const void *elf = level >= 4 ? steer_l4_bpf__elf_bytes(&n) :
 			  level == 3 ? steer_bpf__elf_bytes(&n) :
-				       steer_old_bpf__elf_bytes(&n);
+				       steer_l2_bpf__elf_bytes(&n);
 
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "steer");
 

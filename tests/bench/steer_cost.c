@@ -28,8 +28,8 @@
 
 #include "steer.skel.h"
 #include "steer_abi.h"
-#include "steer_exact.skel.h"
-#include "steer_old.skel.h"
+#include "steer_l2.skel.h"
+#include "steer_l4.skel.h"
 #include "support/test.h"
 
 #define WORKERS 8
@@ -65,9 +65,9 @@ struct subject_bpf {
 static struct subject_bpf load(int level, char *log, size_t cap)
 {
 	size_t n;
-	const void *elf = level >= 4 ? steer_exact_bpf__elf_bytes(&n) :
+	const void *elf = level >= 4 ? steer_l4_bpf__elf_bytes(&n) :
 			  level == 3 ? steer_bpf__elf_bytes(&n) :
-				       steer_old_bpf__elf_bytes(&n);
+				       steer_l2_bpf__elf_bytes(&n);
 	struct subject_bpf s = { .obj = bpf_object__open_mem(elf, n, NULL) };
 	int r;
 
@@ -268,10 +268,10 @@ static const struct subject {
 	{ "hash, level 2", NP_POLICY_HASH, false, 2 },
 	{ "hash, level 4", NP_POLICY_HASH, false, 4 },
 	{ "p2c, level 4", NP_POLICY_P2C, false, 4 },
-	{ "p2c-exact", NP_POLICY_P2C_EXACT, false, 4 },
-	{ "p2c-exact, busy", NP_POLICY_P2C_EXACT, true, 4 },
-	{ "least-exact", NP_POLICY_LEAST_EXACT, false, 4 },
-	{ "least-exact, busy", NP_POLICY_LEAST_EXACT, true, 4 },
+	{ "p2c-exact", NP_POLICY_P2C_QUEUED, false, 4 },
+	{ "p2c-exact, busy", NP_POLICY_P2C_QUEUED, true, 4 },
+	{ "least-exact", NP_POLICY_LEAST_QUEUED, false, 4 },
+	{ "least-exact, busy", NP_POLICY_LEAST_QUEUED, true, 4 },
 };
 #define SUBJECTS (sizeof subjects / sizeof subjects[0])
 
