@@ -16,7 +16,7 @@
 
 #include <bpf/libbpf.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "steer/words.h"
 #include "support/privilege.h"
 #include "support/restrict.h"

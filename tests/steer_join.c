@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "support/child.h"
 #include "support/privilege.h"
 #include "support/steer.h"

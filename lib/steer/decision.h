@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "steer_abi.h"
 
 /* -EBADMSG: @size bytes are no record. */

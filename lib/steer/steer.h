@@ -29,7 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "steer/folder.h"
 #include "steer/listeners.h"
 #include "steer/maps.h"

@@ -5,7 +5,7 @@
  *
  * In its namespace each such server is process 1; to the test it has another number.
  */
-#include <netpoll/steer.h>
+#include <netpoll/steer_admin.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netpoll/server.h>
-#include <netpoll/steer.h>
+#include <netpoll/steer_admin.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>

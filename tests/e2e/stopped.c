@@ -5,7 +5,7 @@
  *
  * The processes are children of the test, servers of one pinned service at one address.
  */
-#include <netpoll/steer.h>
+#include <netpoll/steer_admin.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "support/test.h"
 
 #define RIG_MAX 64

@@ -11,7 +11,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "support/run.h"
 
 /* Exit codes as npsteer(8) has them: the numbers are the promise. */

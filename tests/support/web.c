@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "netpoll/server.h"
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 #include "support/peer.h"
 #include "support/test.h"
 

@@ -13,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 
 const char *bpffs_place(const char *given, unsigned i)
 {

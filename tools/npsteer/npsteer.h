@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #include "json.h"
-#include "netpoll/steer.h"
+#include "netpoll/steer_admin.h"
 
 /* In the man page, in this order. */
 enum exit_code {
