@@ -222,7 +222,7 @@ asan:                                   ## the same tests under AddressSanitizer
 tsan:                                   ## the same tests under ThreadSanitizer (clang)
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=tsan run-tests
 
-lint: lib                               ## layers and exported symbols
+lint: lib                               ## what the tree has to be: layers, exported names, ABI, named and used functions
 	$(Q)scripts/check-layers
 	$(Q)scripts/check-exports $(O)
 

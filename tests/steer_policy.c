@@ -706,6 +706,32 @@ START_TEST(switching_the_policy_loses_no_connection)
 }
 END_TEST
 
+START_TEST(each_parameter_that_is_listed_takes_what_it_shows)
+{
+	char before[64], after[64];
+	const char *name;
+	unsigned n = 0;
+	struct rig r;
+
+	OWN_STEERING();
+	rig_start(&r, 1, NULL);
+	while ((name = np_steer_params(n))) {
+		ck_assert_msg(np_steer_param(r.s, name, before, sizeof before) == 0, "%s: %s", name,
+			      np_steer_error(r.s));
+		set_param(&r, name, before);
+		ck_assert_int_eq(np_steer_param(r.s, name, after, sizeof after), 0);
+		ck_assert_str_eq(after, before);
+		n++;
+	}
+	ck_assert_uint_gt(n, 0);
+	ck_assert_ptr_null(np_steer_params(n + 1));
+	ck_assert_int_eq(np_steer_set_param(r.s, "no such", "1"), -EINVAL);
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_ptr_nonnull(strstr(np_steer_error(r.s), np_steer_params(i)));
+	rig_stop(&r);
+}
+END_TEST
+
 START_TEST(unknown_policies_are_refused_in_words)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
@@ -762,6 +788,7 @@ int main(void)
 	tcase_add_test(t, parameters_out_of_range_are_refused_in_words);
 	tcase_add_test(t, the_spread_is_the_programs_not_the_kernels);
 	tcase_add_test(t, switching_the_policy_loses_no_connection);
+	tcase_add_test(t, each_parameter_that_is_listed_takes_what_it_shows);
 	tcase_add_test(t, unknown_policies_are_refused_in_words);
 	suite_add_tcase(s, t);
 	return run_suite(s);

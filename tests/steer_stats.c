@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -279,6 +280,43 @@ START_TEST(counters_start_with_the_claim)
 }
 END_TEST
 
+static uint64_t slot_steered(struct rig *r, unsigned group, unsigned worker)
+{
+	struct np_steer_worker_info i = *NP_OPTS(np_steer_worker_info);
+
+	ck_assert_int_eq(np_steer_slot_stats(r->s, group, worker, &i), 0);
+	return i.steered;
+}
+
+/* Worker 0 listens on two addresses, worker 1 on the first alone. */
+START_TEST(a_slots_counters_are_those_of_one_worker_at_one_address)
+{
+	struct np_steer_worker_info i = *NP_OPTS(np_steer_worker_info);
+	struct rig r;
+	int second, fd, c;
+
+	OWN_STEERING();
+	rig_start(&r, 2, NULL);
+	ck_assert_int_eq(np_steer_listen(r.w[0], "tcp", "127.0.0.2:7611", 0, &second), 0);
+	rig_drive(&r, 20);
+	fd = client_connect("127.0.0.2:7611");
+	ck_assert_int_ge(fd, 0);
+	AWAIT((c = accept4(second, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+
+	for (unsigned w = 0; w < 2; w++)
+		ck_assert_uint_eq(slot_steered(&r, 0, w), r.accepted[w]);
+	ck_assert_uint_eq(slot_steered(&r, 1, 0), 1);
+	ck_assert_uint_eq(slot_steered(&r, 1, 1), 0);
+	ck_assert_uint_eq(rig_worker_info(&r, 0).steered, r.accepted[0] + 1);
+	ck_assert_int_eq(np_steer_slot_stats(r.s, UINT_MAX, 0, &i), -ERANGE);
+	ck_assert_int_eq(np_steer_slot_stats(r.s, 0, UINT_MAX, &i), -ERANGE);
+	client_close(&fd);
+	close(c);
+	close(second);
+	rig_stop(&r);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("steer_stats");
@@ -294,6 +332,7 @@ int main(void)
 	tcase_add_test(t, every_map_of_structs_keeps_the_names_of_its_fields);
 	tcase_add_test(t, structs_of_another_age_are_filled_as_far_as_they_go);
 	tcase_add_test(t, counters_start_with_the_claim);
+	tcase_add_test(t, a_slots_counters_are_those_of_one_worker_at_one_address);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
