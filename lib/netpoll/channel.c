@@ -162,13 +162,29 @@ static void channel_on_close(struct np_conn *c, void *arg)
 	channel_unref(ch);
 }
 
-int np_channel_dial(const char *network, const char *address, const struct np_channel_opts *o,
-		    struct np_channel **ret)
+static int channel_dial(struct np_channel *ch, const char *network, const char *address)
 {
 	static const struct np_handlers handlers = { .sz = sizeof handlers,
 						     .on_request = channel_on_answer,
 						     .on_close = channel_on_close };
-	struct np_dial_opts d = { .sz = sizeof d, .handlers = &handlers };
+	struct np_dial_opts d = {
+		.sz = sizeof d,
+		.handlers = &handlers,
+		.arg = ch,
+		.timeout_ms = ch->opts.dial_ms,
+		.nagle = ch->opts.nagle,
+		.keepalive_idle_s = ch->opts.keepalive_idle_s,
+		.keepalive_intvl_s = ch->opts.keepalive_intvl_s,
+		.keepalive_cnt = ch->opts.keepalive_cnt,
+		.user_timeout_ms = ch->opts.user_timeout_ms,
+	};
+
+	return np_dial(NULL, NP_HERE, network, address, &d, &ch->conn);
+}
+
+int np_channel_dial(const char *network, const char *address, const struct np_channel_opts *o,
+		    struct np_channel **ret)
+{
 	struct np_channel *ch;
 	int r;
 
@@ -181,15 +197,8 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 	r = o ? sys_opts_take(&ch->opts, sizeof ch->opts, o) : -EINVAL;
 	if (r == 0 && !ch->opts.frame)
 		r = -EINVAL;
-	d.timeout_ms = ch->opts.dial_ms;
-	d.nagle = ch->opts.nagle;
-	d.keepalive_idle_s = ch->opts.keepalive_idle_s;
-	d.keepalive_intvl_s = ch->opts.keepalive_intvl_s;
-	d.keepalive_cnt = ch->opts.keepalive_cnt;
-	d.user_timeout_ms = ch->opts.user_timeout_ms;
-	d.arg = ch;
 	if (r == 0)
-		r = np_dial(NULL, NP_HERE, network, address, &d, &ch->conn);
+		r = channel_dial(ch, network, address);
 	if (r < 0) {
 		channel_unref(ch);
 		/* the connection's: here, a dial that failed has called nothing */

@@ -90,8 +90,9 @@ static int dial_set_options(int fd, int family, const struct np_dial_opts *o)
 	return r;
 }
 
-static int dial_here(struct poller_slot *s, const char *network, const char *address,
-		     const struct np_dial_opts *o, struct np_conn **ret)
+/* Return: the family of *ret_fd, which is connected and has its options; -errno. */
+static int dial_connect(struct poller_slot *s, const char *network, const char *address,
+			const struct np_dial_opts *o, int *ret_fd)
 {
 	struct addr few[2], *to = few, local;
 	struct dialer_opts d = {
@@ -99,7 +100,7 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 		.until_ms = o->timeout_ms ? poller_after_ms(s->poller, o->timeout_ms) : 0,
 		.nagle = o->nagle,
 	};
-	int fd = -1, r = 0, n;
+	int r = 0, n, family;
 
 	if (o->local)
 		r = dial_parse_local(network, o->local, &local);
@@ -108,17 +109,23 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 	n = dial_addresses(s, network, address, d.until_ms, few, &to);
 	if (n < 0)
 		return n;
-	r = dialer_connect(to, (unsigned)n, &d, &fd);
-	n = to[0].ss.ss_family;
+	r = dialer_connect(to, (unsigned)n, &d, ret_fd);
+	family = to[0].ss.ss_family;
 	if (to != few)
 		free(to);
 	if (r == 0)
-		r = dial_set_options(fd, n, o);
-	if (r < 0) {
-		sys_close(&fd);
-		return r;
-	}
-	return own_group_new(s, &fd, dial_flags(n), o, ret);
+		r = dial_set_options(*ret_fd, family, o);
+	if (r < 0)
+		sys_close(ret_fd);
+	return r < 0 ? r : family;
+}
+
+static int dial_here(struct poller_slot *s, const char *network, const char *address,
+		     const struct np_dial_opts *o, struct np_conn **ret)
+{
+	int fd = -1, family = dial_connect(s, network, address, o, &fd);
+
+	return family < 0 ? family : own_group_new(s, &fd, dial_flags(family), o, ret);
 }
 
 /* ------------------------------------------------------------------ elsewhere */
@@ -143,140 +150,140 @@ struct dial_remote {
 	struct np_conn *conn; /* a reference, until the fiber that asked takes it */
 };
 
-static void dial_remote_drop(struct dial_remote *e)
+static void dial_remote_drop(struct dial_remote *d)
 {
-	if (atomic_fetch_sub(&e->holders, 1) != 1)
+	if (atomic_fetch_sub(&d->holders, 1) != 1)
 		return;
-	if (e->conn) {
-		np_conn_close(e->conn);
-		np_conn_unref(e->conn);
+	if (d->conn) {
+		np_conn_close(d->conn);
+		np_conn_unref(d->conn);
 	}
-	sys_close(&e->fd);
-	free(e->network);
-	free(e->address);
-	free(e->local);
-	free(e);
+	sys_close(&d->fd);
+	free(d->network);
+	free(d->address);
+	free(d->local);
+	free(d);
 }
 
-static void dial_remote_done(struct dial_remote *e, int result)
+static void dial_remote_done(struct dial_remote *d, int result)
 {
-	e->result = result;
-	event_set(&e->done);
-	dial_remote_drop(e);
+	d->result = result;
+	event_set(&d->done);
+	dial_remote_drop(d);
 }
 
-static int dial_remote_work(struct dial_remote *e)
+static int dial_remote_work(struct dial_remote *d)
 {
-	if (e->given_up)
+	if (d->given_up)
 		return -ECANCELED;
-	if (!e->address)
-		return own_group_new(e->to, &e->fd, e->flags, &e->opts, &e->conn);
-	return dial_here(e->to, e->network, e->address, &e->opts, &e->conn);
+	if (!d->address)
+		return own_group_new(d->to, &d->fd, d->flags, &d->opts, &d->conn);
+	return dial_here(d->to, d->network, d->address, &d->opts, &d->conn);
 }
 
 static void dial_remote_main(void *arg)
 {
-	struct dial_remote *e = arg;
-	struct poller_slot *s = e->to;
+	struct dial_remote *d = arg;
+	struct poller_slot *s = d->to;
 	int r;
 
-	e->fiber = fiber_self();
-	fiber_set_until(e->fiber, e->until_ms);
-	r = dial_remote_work(e);
-	e->fiber = NULL;
-	dial_remote_done(e, r);
+	d->fiber = fiber_self();
+	fiber_set_until(d->fiber, d->until_ms);
+	r = dial_remote_work(d);
+	d->fiber = NULL;
+	dial_remote_done(d, r);
 	poller_unhold(s->poller);
 }
 
 /* It is waited for no more: a dial that has no limit would try as long as the kernel does. */
 static void dial_remote_give_up(struct mail *m)
 {
-	struct dial_remote *e = container_of(m, struct dial_remote, give_up);
+	struct dial_remote *d = container_of(m, struct dial_remote, give_up);
 
-	e->given_up = true;
-	if (e->fiber)
-		park_cancel_fiber(e->fiber);
-	dial_remote_drop(e);
+	d->given_up = true;
+	if (d->fiber)
+		park_cancel_fiber(d->fiber);
+	dial_remote_drop(d);
 }
 
 static void dial_remote_arrive(struct mail *m)
 {
-	struct dial_remote *e = container_of(m, struct dial_remote, mail);
+	struct dial_remote *d = container_of(m, struct dial_remote, mail);
 
-	if (poller_cancelled(e->to->poller)) {
-		dial_remote_done(e, -ECANCELED);
+	if (poller_cancelled(d->to->poller)) {
+		dial_remote_done(d, -ECANCELED);
 		return;
 	}
-	poller_hold(e->to->poller);
-	poller_spawn_node(e->to->poller, &e->spawn);
+	poller_hold(d->to->poller);
+	poller_spawn_node(d->to->poller, &d->spawn);
 }
 
-/* Copies what the caller's stack will not hold for long enough. */
+/* Copies the options and handlers: the caller's stack may not hold them for long enough. */
 static struct dial_remote *dial_remote_new(const struct np_dial_opts *o)
 {
-	struct dial_remote *e = calloc(1, sizeof *e);
+	struct dial_remote *d = calloc(1, sizeof *d);
 
-	if (!e)
+	if (!d)
 		return NULL;
-	atomic_init(&e->holders, 2);
-	event_init(&e->done);
-	e->mail.fn = dial_remote_arrive;
-	e->give_up.fn = dial_remote_give_up;
-	e->until_ms = fiber_self() ? fiber_until(fiber_self()) : 0;
-	e->spawn = (struct spawn){ .fn = dial_remote_main, .arg = e };
-	e->fd = -1;
-	e->handlers = *o->handlers;
-	e->opts = *o;
-	e->opts.handlers = &e->handlers;
-	return e;
+	atomic_init(&d->holders, 2);
+	event_init(&d->done);
+	d->mail.fn = dial_remote_arrive;
+	d->give_up.fn = dial_remote_give_up;
+	d->until_ms = fiber_self() ? fiber_until(fiber_self()) : 0;
+	d->spawn = (struct spawn){ .fn = dial_remote_main, .arg = d };
+	d->fd = -1;
+	d->handlers = *o->handlers;
+	d->opts = *o;
+	d->opts.handlers = &d->handlers;
+	return d;
 }
 
-static int dial_remote_run(struct dial_remote *e, struct np_pollers *p, int index,
+static int dial_remote_run(struct dial_remote *d, struct np_pollers *p, int index,
 			   struct np_conn **ret)
 {
 	int r;
 
-	e->to = &p->slots[index];
-	r = pollers_post(p, (unsigned)index, &e->mail);
+	d->to = &p->slots[index];
+	r = pollers_post(p, (unsigned)index, &d->mail);
 	if (r < 0) {
-		dial_remote_drop(e);
-		dial_remote_drop(e);
+		dial_remote_drop(d);
+		dial_remote_drop(d);
 		return r;
 	}
-	r = event_wait(&e->done, 0);
+	r = event_wait(&d->done, 0);
 	if (r == 0) {
-		r = e->result;
-		*ret = e->conn;
-		e->conn = NULL;
-	} else if (pollers_post(p, (unsigned)index, &e->give_up) == 0) {
+		r = d->result;
+		*ret = d->conn;
+		d->conn = NULL;
+	} else if (pollers_post(p, (unsigned)index, &d->give_up) == 0) {
 		return r;
 	}
-	dial_remote_drop(e);
+	dial_remote_drop(d);
 	return r;
 }
 
 static int dial_elsewhere(struct np_pollers *p, int index, const char *network, const char *address,
 			  const struct np_dial_opts *o, struct np_conn **ret)
 {
-	struct dial_remote *e = dial_remote_new(o);
+	struct dial_remote *d = dial_remote_new(o);
 
-	if (!e)
+	if (!d)
 		return -ENOMEM;
-	e->network = strdup(network);
-	e->address = strdup(address);
-	e->local = o->local ? strdup(o->local) : NULL;
-	e->opts.local = e->local;
-	if (!e->network || !e->address || (o->local && !e->local)) {
-		dial_remote_drop(e);
-		dial_remote_drop(e);
+	d->network = strdup(network);
+	d->address = strdup(address);
+	d->local = o->local ? strdup(o->local) : NULL;
+	d->opts.local = d->local;
+	if (!d->network || !d->address || (o->local && !d->local)) {
+		dial_remote_drop(d);
+		dial_remote_drop(d);
 		return -ENOMEM;
 	}
-	return dial_remote_run(e, p, index, ret);
+	return dial_remote_run(d, p, index, ret);
 }
 
 /* ------------------------------------------------------------------ verbs */
 
-/* Return: the poller's index; what the handlers and where they are to run do not allow. */
+/* Return: the poller's index; -errno: the handlers may not run there. */
 static int dial_pick(struct np_pollers **p, int poller, const struct np_handlers *h,
 		     struct np_handlers *ret)
 {
@@ -344,7 +351,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 {
 	struct np_handlers h;
 	struct np_dial_opts o = { .handlers = handlers ? &h : NULL, .arg = arg };
-	struct dial_remote *e;
+	struct dial_remote *d;
 	unsigned flags;
 	int r = dial_inspect(*fd, &flags), index;
 
@@ -355,15 +362,15 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 		r = -NP_ENOTFIBER;
 	if (r >= 0 && p->poller[r] == poller_self())
 		return own_group_new(poller_slot_self(), fd, flags, &o, ret);
-	e = r >= 0 ? dial_remote_new(&o) : NULL;
-	if (!e) {
+	d = r >= 0 ? dial_remote_new(&o) : NULL;
+	if (!d) {
 		if (r == -EBADF)
 			*fd = -1; /* there is nothing to close */
 		sys_close(fd);
 		return r < 0 ? r : -ENOMEM;
 	}
-	e->flags = flags;
-	e->fd = *fd;
+	d->flags = flags;
+	d->fd = *fd;
 	*fd = -1;
-	return dial_remote_run(e, p, index, ret);
+	return dial_remote_run(d, p, index, ret);
 }

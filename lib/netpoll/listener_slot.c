@@ -198,7 +198,7 @@ bool listener_slot_drain(struct listener_slot *slot)
 	r = slot->part->full ? 0 : listener_drain(l, &slot->left);
 	if (r > 0)
 		return false;
-	if (r < 0 && !(r == -EINVAL && slot->steered)) /* EINVAL: as in listener_slot_on_error() */
+	if (r < 0 && !(r == -EINVAL && slot->steered)) /* as in listener_slot_on_error() */
 		poller_log(slot->part->group.poller, 1,
 			   "accept: %s: connections that were queued at the stop are reset",
 			   np_strerror(r));

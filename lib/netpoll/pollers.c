@@ -389,6 +389,38 @@ int np_pollers_free(struct np_pollers **pollers)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ where to */
+
+/* Each poller goes round for itself, beginning with its neighbour: no counter is fought for. */
+static unsigned pollers_spread(struct np_pollers *p, struct poller_slot *here)
+{
+	if (here)
+		return ++here->spread % p->n;
+	return atomic_fetch_add_explicit(&p->spread, 1, memory_order_relaxed) % p->n;
+}
+
+static int pollers_index(struct np_pollers *p, struct poller_slot *here, int poller)
+{
+	if (poller == NP_HERE)
+		return here ? (int)here->index : -EPERM;
+	if (poller == NP_SPREAD)
+		return (int)pollers_spread(p, here);
+	return poller >= 0 && (unsigned)poller < p->n ? poller : -EINVAL;
+}
+
+int pollers_pick(struct np_pollers **p, int poller)
+{
+	struct poller_slot *here = poller_slot_self();
+
+	if (!*p && here)
+		*p = here->pollers;
+	if (!*p)
+		return poller == NP_HERE ? -EPERM : -EINVAL;
+	return pollers_index(*p, here && here->pollers == *p ? here : NULL, poller);
+}
+
+/* ------------------------------------------------------------------ facts */
+
 int np_pollers_count(const struct np_pollers *p)
 {
 	return (int)p->n;

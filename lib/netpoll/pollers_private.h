@@ -4,7 +4,8 @@
  *
  *   phase     leaves it by
  *   RUNNING   np_pollers_stop() -> STOPPING, once no server runs
- *   STOPPING  every thread has ended -> ENDED;  np_pollers_stop() ran out of time: it stays, stop again
+ *   STOPPING  every thread has ended -> ENDED;
+ *             np_pollers_stop() ran out of time: it stays, stop again
  *   ENDED     np_pollers_free()
  */
 #ifndef NETPOLL_POLLERS_PRIVATE_H
@@ -39,7 +40,7 @@ struct poller_slot {
 	/* any thread */
 	_Atomic(unsigned) entering __attribute__((aligned(64))); /* threads in pollers_post() */
 
-	/* control thread; what a mail does is its poller's */
+	/* control thread; the function of a mail runs on its poller */
 	struct mail retire; /* posted once, when a stop begins */
 	struct mail cancel; /* posted at most once, when the time of a stop is over */
 	bool cancelled;
@@ -51,7 +52,7 @@ struct np_pollers {
 	struct poller **poller; /* by index */
 	struct poller_slot *slots;
 	struct offload *offload;
-	struct stall *stall; /* NULL: nobody is told of hogs */
+	struct stall *stall; /* NULL: no log is told of hogs */
 	struct resolver *resolver;
 	pthread_mutex_t lock; /* stop */
 	_Atomic(int) phase;
@@ -82,7 +83,7 @@ bool pollers_stopping(const struct np_pollers *p);
 /*
  * pollers_serve() - a server starts, which needs their threads until pollers_unserve()
  *
- * Return: 0; -ECANCELED: a stop has begun, and nobody would answer.
+ * Return: 0; -ECANCELED: a stop has begun, and no poller would answer.
  */
 int pollers_serve(struct np_pollers *p);
 void pollers_unserve(struct np_pollers *p);

@@ -241,6 +241,18 @@ static int pool_take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o
 	return 0;
 }
 
+/* Return: 0; -ENOMEM: pool_unref() gives back what there is. */
+static int pool_copy_names(struct np_pool *pool, const char *network, const char *address)
+{
+	const char *local = pool->opts.local;
+
+	pool->network = strdup(network);
+	pool->address = strdup(address);
+	pool->local = local ? strdup(local) : NULL;
+	pool->opts.local = NULL;
+	return pool->network && pool->address && (!local || pool->local) ? 0 : -ENOMEM;
+}
+
 int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 		const struct np_pool_opts *o, struct np_pool **ret)
 {
@@ -264,15 +276,12 @@ int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 	pool->pollers = p;
 	pool->n = p->n;
 	pool->opts = opts;
-	pool->network = strdup(network);
-	pool->address = strdup(address);
-	pool->local = opts.local ? strdup(opts.local) : NULL;
-	pool->opts.local = NULL;
 	for (unsigned i = 0; i < p->n; i++)
 		pool_part_init(pool, i);
-	if (!pool->network || !pool->address || (opts.local && !pool->local)) {
+	r = pool_copy_names(pool, network, address);
+	if (r < 0) {
 		pool_unref(pool);
-		return -ENOMEM;
+		return r;
 	}
 	*ret = pool;
 	return 0;

@@ -30,7 +30,7 @@ static int server_listen_tcp(struct np_server *s, struct server_address *a, cons
 		r = np_steer_listen(s->workers[i], network, address, s->opts.backlog, &a->fds[i]);
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
-		/* Inherited by what is accepted from it (a test proves that the kernel does). */
+		/* Inherited by the connections accepted from it (a test proves that the kernel does). */
 		if (!s->opts.nagle) {
 			r = sys_setsockopt_int(a->fds[i], IPPROTO_TCP, TCP_NODELAY, 1);
 			if (r < 0)
@@ -51,7 +51,7 @@ static const char *server_address_path(const struct sockaddr_storage *ss)
 }
 
 /*
- * bind(2) makes the file, and never over another: so the usual case needs no look at what is there.
+ * bind(2) makes the file, and never over another: so the usual case needs no look at the name before.
  */
 static int server_address_bind_unix(struct server_address *a, const struct addr *at)
 {
@@ -100,8 +100,8 @@ static int server_listen_unix(struct np_server *s, struct server_address *a, con
 	return sys_getsockname(a->fds[0], &a->ss, &a->len);
 }
 
-/* Whether what @fd accepts has Nagle's algorithm on: it inherits the option. Nothing but TCP has
- * it. */
+/* Whether a connection that @fd accepts has Nagle's algorithm on: it inherits the option, which TCP
+ * alone has. */
 static bool server_address_delays(int fd, int family)
 {
 	int on = 1;

@@ -2,8 +2,8 @@
 /*
  * server_facts: what any thread may ask of a server, at any moment of its life
  *
- * The counters of a server part are published on a line of its worker, in memory that is unmapped when
- * the stop leaves the service. So the pointers to it change under one lock, s->facts, and are
+ * The counters of a part are published on a line of its worker, in memory that is unmapped when the
+ * stop leaves the service. So the pointers to it change under one lock, s->facts, and are
  * followed under it. The pollers do not take it: the lines they write to change before the start
  * and after the last connection only.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* server_part: listeners open, connections begin, and all of it ends, on the poller's own thread. */
+/* server_part: listeners open, connections begin, and both end, on the poller's own thread. */
 #include "netpoll/server_part.h"
 
 #include <errno.h>
@@ -118,7 +118,8 @@ static struct server_part *server_part_with_less(struct server_part *part)
 
 /*
  * The poller that wakes for a shared socket keeps the connection, unless it is over its share:
- * epoll wakes the same one again and again under light load. Nothing is handed over once it is a connection.
+ * epoll wakes the same one again and again under light load. It is a descriptor that is handed
+ * over, never a connection.
  */
 static bool server_part_hand_over(struct server_part *part, int *fd, bool inet)
 {
@@ -148,7 +149,7 @@ static void server_part_on_accept(struct listener *l, int *fd)
 	server_part_begin(slot->part, fd, slot->inet);
 }
 
-/* What waits for a descriptor need not wait for the timer. */
+/* A listener that waits for a descriptor need not wait for its timer. */
 static void server_part_on_closed(struct conn_group *g)
 {
 	struct server_part *part = container_of(g, struct server_part, group);
@@ -182,18 +183,13 @@ static void server_part_count_handlers(struct stop_report *report, struct handle
 	}
 }
 
-struct server_part *server_part_new(struct np_server *s, unsigned index)
+static void server_part_init_group(struct server_part *part)
 {
+	struct np_server *s = part->server;
 	const struct np_server_opts *o = &s->opts;
-	struct server_part *part = aligned_alloc(64, (sizeof *part + 63) & ~(size_t)63);
 
-	if (!part)
-		return NULL;
-	memset(part, 0, sizeof *part);
-	part->server = s;
-	part->index = index;
 	part->group = (struct conn_group){
-		.poller = s->pollers->poller[index],
+		.poller = s->pollers->poller[part->index],
 		.handlers = &s->handlers,
 		.arg = s->arg,
 		.limits = o->limits,
@@ -210,11 +206,23 @@ struct server_part *server_part_new(struct np_server *s, unsigned index)
 		.on_closed = server_part_on_closed,
 		.on_empty = server_part_on_empty,
 	};
-	if (o->max_conns > 0)
-		part->limit = (unsigned)o->max_conns / s->n_parts +
-			      (index < (unsigned)o->max_conns % s->n_parts);
 	list_init(&part->group.conns);
 	conn_memory_init(&part->group, o->memory_max / s->n_parts);
+}
+
+struct server_part *server_part_new(struct np_server *s, unsigned index)
+{
+	int max = s->opts.max_conns;
+	struct server_part *part = aligned_alloc(64, (sizeof *part + 63) & ~(size_t)63);
+
+	if (!part)
+		return NULL;
+	memset(part, 0, sizeof *part);
+	part->server = s;
+	part->index = index;
+	server_part_init_group(part);
+	if (max > 0)
+		part->limit = (unsigned)max / s->n_parts + (index < (unsigned)max % s->n_parts);
 	stop_report_init(&part->report, part->group.poller, server_part_count_handlers);
 	return part;
 }
@@ -270,10 +278,21 @@ void server_part_shut(struct mail *m)
 		server_part_post(part, server_part_shut);
 }
 
+/* @fn may end the connection, and others begin meanwhile. */
+static void server_part_each(struct server_part *part, void (*fn)(struct np_conn *c))
+{
+	struct list all, *l;
+
+	list_move_all(&part->group.conns, &all);
+	while ((l = list_pop(&all))) {
+		list_append(&part->group.conns, l);
+		fn(container_of(l, struct np_conn, link));
+	}
+}
+
 void server_part_retire(struct mail *m)
 {
 	struct server_part *part = server_part_of(m);
-	struct list all, *l;
 
 	part->group.retiring = true;
 	if (!part->group.n) {
@@ -281,33 +300,29 @@ void server_part_retire(struct mail *m)
 		return;
 	}
 	part->retiring_counted = true;
-	list_move_all(&part->group.conns, &all);
-	while ((l = list_pop(&all))) {
-		list_append(&part->group.conns, l);
-		conn_retire(container_of(l, struct np_conn, link));
-	}
+	server_part_each(part, conn_retire);
+}
+
+static void server_part_abort(struct np_conn *c)
+{
+	struct fiber *f = conn_handler(c);
+
+	container_of(c->group, struct server_part, group)->forced++;
+	np_conn_abort(c); /* first: its verbs say that it has ended */
+	if (f)
+		park_cancel_fiber(f);
 }
 
 static void server_part_force(struct mail *m)
 {
 	struct server_part *part = container_of(m, struct server_part, force_mail);
-	struct list all, *l;
 
-	list_move_all(&part->group.conns, &all);
-	while ((l = list_pop(&all))) {
-		struct np_conn *c = container_of(l, struct np_conn, link);
-		struct fiber *f = conn_handler(c);
-
-		list_append(&part->group.conns, l);
-		part->forced++;
-		np_conn_abort(c); /* first: its verbs say that it has ended */
-		if (f)
-			park_cancel_fiber(f);
-	}
+	server_part_each(part, server_part_abort);
 	latch_arrive(&part->server->forced);
 }
 
-/* The deadline has passed: everything left is reset. server_part_on_empty() still owes the latch its arrival. */
+/* The deadline has passed: the connections that are left are reset. server_part_on_empty() still
+ * owes the latch its arrival. */
 void server_part_post_force(struct server_part *part)
 {
 	part->force_mail.fn = server_part_force;

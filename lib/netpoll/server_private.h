@@ -33,8 +33,8 @@ struct server_address {
 	int *fds; /* one for each poller; a shared socket has one, the rest are -1 */
 	bool shared;
 	bool steered;
-	bool delays; /* what it accepts has Nagle's algorithm on */
-	/* np_server_listen() made it: the stop may shut it, and nobody else's queue with it */
+	bool delays; /* a connection of it has Nagle's algorithm on */
+	/* np_server_listen() made it: the stop may shut it, and no other process's queue with it */
 	bool own;
 	struct socket_file file; /* of a unix socket with a path */
 };
@@ -87,7 +87,7 @@ void server_facts_keep(struct np_server *s, unsigned index);
 struct np_steer *server_facts_leave_service(struct np_server *s);
 
 /* server_address.c */
-/* Unix listeners of ours: connect(2) is refused from now on, and the queued can still be accepted. */
+/* Unix listeners of ours: connect(2) is refused from now on; the queued can still be accepted. */
 void server_refuse_connects(struct np_server *s);
 void server_close_listeners(struct np_server *s);
 

@@ -104,7 +104,7 @@ const char *server_lock_holder(struct np_server *s, char *dst, size_t cap)
 	struct sys_holder h;
 
 	if (s->steer->lock_fd < 0) {
-		snprintf(dst, cap, "another thread"); /* nobody else has this service */
+		snprintf(dst, cap, "another thread"); /* no other process has this service */
 		return dst;
 	}
 	sys_lock_holder(s->steer->lock_fd, &h);

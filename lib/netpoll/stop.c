@@ -2,8 +2,8 @@
 /*
  * stop: the end of a server, in steps that can be taken up again
  *
- * What a reader would get wrong: a stop that times out has not failed. Nothing was freed under
- * anybody, and the next np_server_stop() goes on where this one stood.
+ * What a reader would get wrong: a stop that times out has not failed. Nothing that is in use was
+ * freed, and the next np_server_stop() goes on where this one stood.
  *
  *   step     posted to every part               done when
  *   SHUT     listeners are shut                 what was queued at that moment is accepted
@@ -42,8 +42,8 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 	return latch_wait(&s->latch, until_ns);
 }
 
-/* Resets what is left. on_empty() still owes s->latch its arrivals: this is counted at a latch of its
- * own. */
+/* Resets the connections that are left. server_part_on_empty() still owes s->latch its arrivals, so
+ * these are counted at a latch of their own. */
 static int stop_force(struct np_server *s, unsigned *ret_forced)
 {
 	uint64_t until = stop_deadline_ns(FORCE_GRACE_MS);

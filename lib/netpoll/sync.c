@@ -14,7 +14,7 @@
 /*
  *   holder    leaves it by
  *   NULL      lock, trylock -> the caller
- *   somebody  unlock -> the first in line, or NULL
+ *   one       unlock -> the first in line, or NULL
  */
 struct np_mutex {
 	struct waitq q;
@@ -97,7 +97,7 @@ static int mutex_give(struct np_mutex *m, struct waiter_in_line **ret_next)
 	pthread_mutex_lock(&m->q.lock);
 	if (m->holder == waitq_self()) {
 		*ret_next = waitq_pop(&m->q);
-		m->holder = *ret_next ? (*ret_next)->who : NULL;
+		m->holder = *ret_next ? (*ret_next)->self : NULL;
 		r = 0;
 	}
 	pthread_mutex_unlock(&m->q.lock);
@@ -116,7 +116,7 @@ int np_mutex_unlock(struct np_mutex *m)
 
 /* ------------------------------------------------------------------ semaphore */
 
-/* Nobody is in line while value is above 0. */
+/* The line is empty while value is above 0. */
 struct np_sem {
 	struct waitq q;
 	unsigned value;

@@ -4,14 +4,15 @@
  *
  * What a reader would get wrong: fn may never be called. A task whose turn comes when the waits of
  * its poller, or its own, have been cancelled ends at once, with -ECANCELED for its result, so that
- * who joins it goes on. And a join is not cancelled: it cancels the task instead and waits for its
- * end, for the task may be using memory of who joins it.
+ * its joiner goes on. And a join is not cancelled: it cancels the task instead and waits for its
+ * end, for the task may be using memory of the joiner.
  *
  *   state     leaves it by
  *   posted    task_arrive(), on its poller -> queued, or ended (cancelled)
  *   queued    a stack is free: task_main() -> running, or ended (cancelled)
  *   running   fn returns -> ended
- *   ended     np_join(), or by itself if nobody is to join it -> freed;  np_run(): its frame is left
+ *   ended     np_join(), or by itself if it is not to be joined -> freed;
+ *             np_run(): its frame is left
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -34,8 +35,8 @@ struct np_task {
 	struct fiber *fiber; /* while it runs */
 	bool cancelled;
 
-	int result;  /* before done is set, its poller's; then whoever waited for done */
-	bool joined; /* somebody will wait for done: fixed before it is posted */
+	int result;  /* before done is set, its poller's; then the joiner's */
+	bool joined; /* a joiner will wait for done: fixed before it is posted */
 	/* the deadline of its maker, for one that is joined; 0: none. Likewise fixed */
 	uint64_t until_ms;
 	struct event done;
@@ -112,37 +113,7 @@ static int task_post(struct np_task *t, struct np_pollers *p, unsigned index)
 	return 0;
 }
 
-/* ------------------------------------------------------------------ where to */
-
-/* Each poller goes round for itself, beginning with its neighbour: no counter is fought for. */
-static unsigned spread(struct np_pollers *p, struct poller_slot *here)
-{
-	if (here)
-		return ++here->spread % p->n;
-	return atomic_fetch_add_explicit(&p->spread, 1, memory_order_relaxed) % p->n;
-}
-
-static int pick(struct np_pollers *p, struct poller_slot *here, int poller)
-{
-	if (poller == NP_HERE)
-		return here ? (int)here->index : -EPERM;
-	if (poller == NP_SPREAD)
-		return (int)spread(p, here);
-	return poller >= 0 && (unsigned)poller < p->n ? poller : -EINVAL;
-}
-
-int pollers_pick(struct np_pollers **p, int poller)
-{
-	struct poller_slot *here = poller_slot_self();
-
-	if (!*p && here)
-		*p = here->pollers;
-	if (!*p)
-		return poller == NP_HERE ? -EPERM : -EINVAL;
-	return pick(*p, here && here->pollers == *p ? here : NULL, poller);
-}
-
-/* ------------------------------------------------------------- cancelled by whoever may join it */
+/* ------------------------------------------------------------------ cancel */
 
 static void task_cancel_here(struct np_task *t)
 {
@@ -187,8 +158,8 @@ struct task_join {
 };
 
 /*
- * The join goes on: the task may be using what belongs to its maker. It is cancelled; but not for a
- * deadline that it has itself, which ends its waits as what it is.
+ * The join goes on: the task may be using memory of its maker. The task is cancelled; but not for a
+ * deadline that it has itself, which ends its waits as a deadline does.
  */
 static void task_join_ends(void *arg, int why)
 {

@@ -37,7 +37,7 @@ int waitq_may_wait(int ms)
 
 void waitq_join(struct waitq *q, struct waiter_in_line *w)
 {
-	w->who = waitq_self();
+	w->self = waitq_self();
 	w->in_line = true;
 	event_init(&w->served);
 	list_append(&q->line, &w->link);

@@ -2,8 +2,8 @@
 /*
  * waitq: fibers and threads that wait in line for something that one of them is given at a time
  *
- * Whoever takes a waiter out of the line, under the lock, is the one who ends its wait, outside of
- * it. A waiter that gives up and finds itself taken has been served, and waits for what is on its
+ * The thread that takes a waiter out of the line, under the lock, ends its wait, outside of it. A
+ * waiter that gives up and finds itself taken has been served, and waits for what is on its
  * way.
  *
  *   a waiter    leaves it by
@@ -29,7 +29,7 @@ struct waiter_in_line {
 	struct list link;
 	bool in_line;
 	struct event served;
-	void *who; /* waitq_self() of it */
+	void *self; /* waitq_self() of it */
 };
 
 void waitq_init(struct waitq *q);
@@ -53,7 +53,7 @@ struct waiter_in_line *waitq_pop(struct waitq *q);
 void waitq_serve(struct waiter_in_line *w);
 /* All that are in line now. */
 void waitq_serve_all(struct waitq *q);
-/* Whether anybody is in line. */
+/* Whether the line is not empty. */
 bool waitq_used(struct waitq *q);
 
 #endif
