@@ -184,7 +184,7 @@ NP_API int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c);
  *
  * Like everything written it is seen after the flush(). Pointers that were read from *other end.
  * Lifetime: takes *other and leaves NULL; NULL in *other does nothing. What another object owns
- * (np_conn_in(), np_stream_in(), np_stream_out()) is emptied and stays its owner's. The output of a
+ * (np_conn_in(), np_bufio_in(), np_bufio_out()) is emptied and stays its owner's. The output of a
  * connection (np_conn_out()) cannot be given: bytes of it may be on their way.
  * Return: 0, -EINVAL (*other is @b, or np_conn_out() of any connection; it is left alone).
  */
