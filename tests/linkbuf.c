@@ -4,9 +4,11 @@
 #include "netpoll/linkbuf.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <wchar.h>
 
 #include "buffer/block.h"
 #include "buffer/linkbuf.h"
@@ -530,6 +532,83 @@ START_TEST(find_goes_on_where_the_last_one_ended)
 	ck_assert_uint_eq(linkbuf_find(b, 'b', 0, 1000), 501);
 	ck_assert_uint_eq(linkbuf_find(b, 'b', 500, 1000), 501);
 	ck_assert_uint_eq(linkbuf_find(b, 'b', 501, 1000), 0);
+	np_linkbuf_free(&b);
+}
+END_TEST
+
+/* Over two letters, so that beginnings of the delimiter lie inside of it and everywhere else. */
+START_TEST(a_delimiter_of_any_length_is_found_over_any_borders_as_memmem_finds_it)
+{
+	char text[40], delim[8];
+	unsigned char back[LINKBUF_DELIM_MAX];
+
+	srandom(1);
+	for (int run = 0; run < 20000; run++) {
+		size_t n = 1 + (size_t)random() % (sizeof delim - 1), found = 0;
+		struct np_linkbuf *b = given_empty(0);
+		struct linkbuf_mark m = { 0 };
+		struct linkbuf_delim d;
+		const char *at;
+
+		for (size_t i = 0; i < sizeof text; i++)
+			text[i] = "ab"[random() % 2];
+		for (size_t i = 0; i < n; i++)
+			delim[i] = "ab"[random() % 2];
+		linkbuf_delim_init(&d, delim, n, back);
+		for (size_t i = 0, k; i < sizeof text && !found; i += k) {
+			k = 1 + (size_t)random() % 7;
+			k = k < sizeof text - i ? k : sizeof text - i;
+			np_linkbuf_write_ref(b, text + i, k, NULL, NULL);
+			np_linkbuf_flush(b);
+			found = linkbuf_find_on(b, &d, &m, sizeof text);
+		}
+		at = memmem(text, sizeof text, delim, n);
+		ck_assert_uint_eq(found, at ? (size_t)(at - text) + n : 0);
+		np_linkbuf_free(&b);
+	}
+}
+END_TEST
+
+static int print(struct np_linkbuf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = linkbuf_vprintf(b, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+START_TEST(formatted_text_of_any_length_is_whole_at_the_end_of_a_block_and_behind_it)
+{
+	for (int n = 0; n < 9000; n++) {
+		struct np_linkbuf *b = given_empty(0);
+		const void *p;
+
+		ck_assert_int_eq(print(b, "%*s", n, ""), 0);
+		ck_assert_uint_eq(np_linkbuf_pending(b), (size_t)n);
+		ck_assert_int_eq(print(b, "%s%d", "x", 12), 0);
+		np_linkbuf_flush(b);
+		ck_assert_uint_eq(np_linkbuf_len(b), (size_t)n + 3);
+		np_linkbuf_skip(b, (size_t)n);
+		ck_assert_int_eq(np_linkbuf_next(b, 3, &p), 0);
+		ck_assert_mem_eq(p, "x12", 3);
+		np_linkbuf_free(&b);
+	}
+	nothing_in_use();
+}
+END_TEST
+
+START_TEST(an_empty_text_and_one_that_cannot_be_formatted_hold_no_block)
+{
+	const wchar_t no_such[] = { 0x110000, 0 };
+	struct np_linkbuf *b = given_empty(0);
+
+	ck_assert_int_eq(print(b, "%s", ""), 0);
+	ck_assert_int_eq(print(b, "%ls", no_such), -EILSEQ);
+	ck_assert_uint_eq(np_linkbuf_pending(b), 0);
+	ck_assert_uint_eq(blocks_in_use(), 0);
 	np_linkbuf_free(&b);
 }
 END_TEST
@@ -1310,6 +1389,10 @@ int main(void)
 	tcase_add_test(t, until_takes_the_delimiter_and_no_more);
 	tcase_add_test(t, until_finds_a_delimiter_in_any_block);
 	tcase_add_test(t, find_goes_on_where_the_last_one_ended);
+	tcase_add_test(t, a_delimiter_of_any_length_is_found_over_any_borders_as_memmem_finds_it);
+	tcase_add_test(t,
+		       formatted_text_of_any_length_is_whole_at_the_end_of_a_block_and_behind_it);
+	tcase_add_test(t, an_empty_text_and_one_that_cannot_be_formatted_hold_no_block);
 	tcase_add_test(t, copy_dup_and_byte_consume_into_the_callers_memory);
 	tcase_add_test(t, release_frees_only_blocks_that_are_read_to_their_end);
 	suite_add_tcase(s, t);

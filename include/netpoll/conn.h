@@ -79,6 +79,12 @@ NP_API int np_conn_skip(struct np_conn *c, size_t n);
  * @max 0). */
 NP_API int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
 			 size_t *ret_n);
+/*
+ * The same for a delimiter of @n bytes, 1 to 255, such as "\r\n\r\n". Each byte of the input is
+ * looked at once, in however many pieces it comes. -EINVAL: another @n.
+ */
+NP_API int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max,
+			     const void **ret_p, size_t *ret_n);
 /* n bytes as a buffer of its own that shares the memory; freed with np_linkbuf_free() on any
  * thread. */
 NP_API int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret);
@@ -114,10 +120,23 @@ NP_API int np_conn_want(struct np_conn *c, size_t n);
  */
 /* n contiguous bytes to fill */
 NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p);
+/*
+ * Of the last np_conn_reserve() keep the first @k bytes. -EINVAL: it had fewer, or something was
+ * written, trimmed, committed or flushed since.
+ */
+NP_API int np_conn_commit(struct np_conn *c, size_t k);
 /* keep the first n unflushed bytes */
 NP_API int np_conn_trim(struct np_conn *c, size_t n);
 NP_API size_t np_conn_pending(struct np_conn *c);                     /* unflushed bytes */
 NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n); /* copies */
+/*
+ * np_conn_printf() - formatted text, straight into the output: printf(3)
+ *
+ * On a fiber's stack: a long "%f" takes kilobytes of it. Return: also -EILSEQ, -EOVERFLOW: what
+ * vsnprintf(3) says; then nothing was written.
+ */
+NP_API int np_conn_printf(struct np_conn *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 /* By reference: done(arg) once, when the last reference goes; it may not park or call np_conn_*. */
 NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *),
 			     void *arg);

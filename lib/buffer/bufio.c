@@ -233,6 +233,8 @@ static struct linkbuf_mark *bufio_mark(struct np_bufio *b, char delim)
 
 int np_bufio_until(struct np_bufio *b, char delim, size_t max, const void **ret_p, size_t *ret_n)
 {
+	const unsigned char s = (unsigned char)delim;
+	const struct linkbuf_delim d = { .s = &s, .n = 1 };
 	struct linkbuf_mark *m;
 	size_t n;
 	int r = 0;
@@ -244,7 +246,7 @@ int np_bufio_until(struct np_bufio *b, char delim, size_t max, const void **ret_
 	if (max > bufio_in_max(b))
 		max = bufio_in_max(b);
 	m = bufio_mark(b, delim);
-	while (!(n = linkbuf_find_on(&b->in, delim, m, max)) && !r)
+	while (!(n = linkbuf_find_on(&b->in, &d, m, max)) && !r)
 		r = linkbuf_len(&b->in) < max ? bufio_fill(b, 1) : -NP_ETOOLONG;
 	if (!n)
 		return r;

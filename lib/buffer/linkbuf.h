@@ -15,6 +15,7 @@
 #ifndef BUFFER_LINKBUF_H
 #define BUFFER_LINKBUF_H
 
+#include <stdarg.h>
 #include <stdint.h>
 
 #include "buffer/block.h"
@@ -109,11 +110,33 @@ struct linkbuf_mark {
 	const struct block *block; /* NULL: at the first one */
 	size_t before;             /* readable bytes before it */
 	size_t seen;               /* that were looked at */
+	unsigned matched;          /* of the delimiter, at the end of those */
 };
+
+#define LINKBUF_DELIM_MAX 255
+
+/* What is searched for, and the bytes of it that still match where the next one does not. */
+struct linkbuf_delim {
+	const unsigned char *s;
+	unsigned n;
+	const unsigned char *back; /* n of them; NULL where n is 1 */
+};
+
+/* @n 1 to LINKBUF_DELIM_MAX; @back has room for as many, and lives as long as *d, like @s. */
+void linkbuf_delim_init(struct linkbuf_delim *d, const void *s, size_t n, unsigned char *back);
 /*
- * linkbuf_find() that goes on where it ended, so that a line that comes in pieces is walked once.
+ * linkbuf_find() of a delimiter of any length, which goes on where it ended: each byte is looked at
+ * once, in however many pieces and blocks a line comes.
  */
-size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_mark *m, size_t max);
+size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d,
+		       struct linkbuf_mark *m, size_t max);
+
+/*
+ * linkbuf_vprintf() - add formatted text, straight into the room of the last block where it fits
+ *
+ * Return: 0; what vsnprintf(3) says, negated: -EILSEQ, -EOVERFLOW; -ENOMEM.
+ */
+int linkbuf_vprintf(struct np_linkbuf *b, const char *fmt, va_list ap);
 
 /* All that @from holds, flushed or not, becomes readable at the end of @to. Pointers read from
  * @from end. */

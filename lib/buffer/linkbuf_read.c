@@ -170,7 +170,45 @@ int np_linkbuf_skip(struct np_linkbuf *b, size_t n)
 	return 0;
 }
 
-size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_mark *m, size_t max)
+/* Knuth, Morris and Pratt: back[i] of the first i + 1 bytes are both their beginning and their end. */
+void linkbuf_delim_init(struct linkbuf_delim *d, const void *s, size_t n, unsigned char *back)
+{
+	unsigned k = 0;
+
+	*d = (struct linkbuf_delim){ .s = s, .n = (unsigned)n, .back = back };
+	back[0] = 0;
+	for (unsigned i = 1; i < n; i++) {
+		while (k && d->s[i] != d->s[k])
+			k = back[k - 1];
+		k += d->s[i] == d->s[k];
+		back[i] = (unsigned char)k;
+	}
+}
+
+/* From @p to @end. Return: behind the last byte of the delimiter; NULL: *matched of it are here. */
+static const unsigned char *linkbuf_match(const unsigned char *p, const unsigned char *end,
+					  const struct linkbuf_delim *d, unsigned *matched)
+{
+	unsigned k = *matched;
+
+	for (; p < end; p++) {
+		if (!k) {
+			p = memchr(p, d->s[0], (size_t)(end - p));
+			if (!p)
+				break;
+		}
+		while (k && *p != d->s[k])
+			k = d->back[k - 1];
+		k += *p == d->s[k];
+		if (k == d->n)
+			return p + 1;
+	}
+	*matched = k;
+	return NULL;
+}
+
+size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d,
+		       struct linkbuf_mark *m, size_t max)
 {
 	size_t at = m->before, end = b->len < max ? b->len : max;
 
@@ -181,9 +219,9 @@ size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_ma
 		m->block = e; /* it may grow: the next search begins in it */
 		m->before = at;
 		if (start < e->r + k) {
-			found = memchr(start, delim, (size_t)(e->r + k - start));
+			found = linkbuf_match(start, e->r + k, d, &m->matched);
 			if (found)
-				return at + (size_t)(found - e->r) + 1;
+				return at + (size_t)(found - e->r);
 		}
 		at += k;
 	}
@@ -194,9 +232,10 @@ size_t linkbuf_find_on(const struct np_linkbuf *b, char delim, struct linkbuf_ma
 
 size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max)
 {
+	const unsigned char c = (unsigned char)delim;
 	struct linkbuf_mark m = { .seen = from };
 
-	return linkbuf_find_on(b, delim, &m, max);
+	return linkbuf_find_on(b, &(struct linkbuf_delim){ .s = &c, .n = 1 }, &m, max);
 }
 
 int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p,

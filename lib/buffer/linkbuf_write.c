@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* linkbuf_write: the verbs that add bytes, and space and commit for those who fill them in. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -185,6 +186,46 @@ int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
 	if (unlikely(n - 1 >= block_room(t) || !c->id)) /* n == 0 wraps round */
 		return write_slow(b, p, n);
 	return write_here(b, c, t, p, n);
+}
+
+/* What does not fit into the last block is formatted once more, into a new one. */
+static slow_path int linkbuf_vprintf_long(struct np_linkbuf *b, size_t n, const char *fmt,
+					  va_list ap)
+{
+	void *p;
+	int r;
+
+	chain_drop_unused(b);
+	r = np_linkbuf_reserve(b, n + 1, &p);
+	if (r < 0)
+		return r;
+	vsnprintf(p, n + 1, fmt, ap);
+	b->tail->w--; /* the NUL */
+	b->pending--;
+	return 0;
+}
+
+int linkbuf_vprintf(struct np_linkbuf *b, const char *fmt, va_list ap)
+{
+	struct block *t = b->tail ? b->tail : first_block(b, b->first);
+	size_t room = t ? block_room(t) : 0;
+	va_list again;
+	int n, r = 0;
+
+	va_copy(again, ap);
+	n = vsnprintf(room ? (char *)t->w : NULL, room, fmt, ap);
+	if (n < 0) {
+		r = -errno;
+	} else if ((size_t)n >= room) {
+		r = linkbuf_vprintf_long(b, (size_t)n, fmt, again);
+	} else {
+		t->w += n;
+		b->pending += (size_t)n;
+	}
+	va_end(again);
+	if (n <= 0)
+		chain_drop_unused(b);
+	return r;
 }
 
 int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c)

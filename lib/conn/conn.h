@@ -127,6 +127,8 @@ struct conn_io {
 	struct np_linkbuf out; /* the handler fills; the first `submitted` bytes are flushed */
 	struct np_linkbuf txq; /* from np_conn_send(); goes out before `out` */
 	size_t submitted;
+	/* the last np_conn_reserve() and what was pending behind it, for np_conn_commit() */
+	size_t reserved, reserved_at;
 	size_t held;       /* bytes in `in`, those read and not yet released included */
 	size_t rx_total;   /* bytes ever committed to `in` while this io was attached */
 	size_t rx_space;   /* how much room the next read offers; adapts */

@@ -86,8 +86,8 @@ int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 #define UNTIL_ROOM (64u * 1024)
 
 /* Each byte is looked at once, however many pieces the line comes in. */
-static int conn_read_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
-			   size_t *ret_n)
+static int conn_read_until(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
+			   const void **ret_p, size_t *ret_n)
 {
 	struct linkbuf_mark seen = { 0 };
 	struct conn_limit limit = { 0 };
@@ -99,7 +99,7 @@ static int conn_read_until(struct np_conn *c, char delim, size_t max, const void
 		r = conn_io_get(c, &io);
 		if (r < 0)
 			return r;
-		n = linkbuf_find_on(&io->in, delim, &seen, max);
+		n = linkbuf_find_on(&io->in, d, &seen, max);
 		len = linkbuf_len(&io->in);
 		if (n || len >= max)
 			break;
@@ -116,12 +116,32 @@ static int conn_read_until(struct np_conn *c, char delim, size_t max, const void
 	return r;
 }
 
-int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
+static int conn_until(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
+		      const void **ret_p, size_t *ret_n)
 {
 	conn_assert_owner(c);
 	if (taken(c))
 		return conn_verb_ends(c, -NP_ECONCURRENT);
-	return conn_verb_ends(c, conn_read_until(c, delim, max, ret_p, ret_n));
+	return conn_verb_ends(c, conn_read_until(c, d, max, ret_p, ret_n));
+}
+
+int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
+{
+	const unsigned char s = (unsigned char)delim;
+
+	return conn_until(c, &(struct linkbuf_delim){ .s = &s, .n = 1 }, max, ret_p, ret_n);
+}
+
+int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max,
+		      const void **ret_p, size_t *ret_n)
+{
+	unsigned char back[LINKBUF_DELIM_MAX];
+	struct linkbuf_delim d;
+
+	if (!n || n > sizeof back)
+		return -EINVAL;
+	linkbuf_delim_init(&d, delim, n, back);
+	return conn_until(c, &d, max, ret_p, ret_n);
 }
 
 ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)

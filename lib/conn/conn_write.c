@@ -48,14 +48,38 @@ int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
 {
 	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_reserve(&c->io->out, n, ret_p);
+	if (r == 0)
+		r = np_linkbuf_reserve(&c->io->out, n, ret_p);
+	if (r == 0) {
+		c->io->reserved = n;
+		c->io->reserved_at = np_linkbuf_pending(&c->io->out);
+	}
+	return r;
+}
+
+int np_conn_commit(struct np_conn *c, size_t k)
+{
+	struct conn_io *io;
+	int r = writable(c);
+
+	if (r < 0)
+		return r;
+	io = c->io;
+	if (k > io->reserved || np_linkbuf_pending(&io->out) != io->reserved_at)
+		return -EINVAL;
+	r = np_linkbuf_trim(&io->out, io->reserved_at - (io->reserved - k));
+	io->reserved = 0;
+	return r;
 }
 
 int np_conn_trim(struct np_conn *c, size_t n)
 {
 	int r = writable(c);
 
-	return r < 0 ? r : np_linkbuf_trim(&c->io->out, n);
+	if (r < 0)
+		return r;
+	c->io->reserved = 0;
+	return np_linkbuf_trim(&c->io->out, n);
 }
 
 size_t np_conn_pending(struct np_conn *c)
@@ -68,6 +92,19 @@ int np_conn_write(struct np_conn *c, const void *p, size_t n)
 	int r = writable(c);
 
 	return r < 0 ? r : np_linkbuf_write(&c->io->out, p, n);
+}
+
+int np_conn_printf(struct np_conn *c, const char *fmt, ...)
+{
+	int r = writable(c);
+	va_list ap;
+
+	if (r < 0)
+		return r;
+	va_start(ap, fmt);
+	r = linkbuf_vprintf(&c->io->out, fmt, ap);
+	va_end(ap);
+	return r;
 }
 
 int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg)
@@ -117,6 +154,7 @@ static inline int submit(struct np_conn *c)
 	if (r < 0)
 		return r;
 	linkbuf_flush(&c->io->out);
+	c->io->reserved = 0;
 	if (c->group->memory.max)
 		conn_memory_grew(c->group); /* peers that do not read hold memory too */
 	c->io->submitted = linkbuf_len(&c->io->out);

@@ -63,9 +63,11 @@ VERB(v_next, np_conn_next(c, (size_t)n, &p))
 VERB(v_peek, np_conn_peek(c, (size_t)n, &p))
 VERB(v_skip, np_conn_skip(c, (size_t)n))
 VERB(v_until, np_conn_until(c, '\n', 1000, &p, &got))
+VERB(v_until_str, np_conn_until_str(c, "\n", 1, 1000, &p, &got))
 VERB(v_want, np_conn_want(c, 1))
 VERB(v_in, np_conn_in(c) ? 1 : 0)
 VERB(v_trim, np_conn_trim(c, 0))
+VERB(v_printf, np_conn_printf(c, "%c", 'w'))
 VERB(v_write, np_conn_write(c, "w", 1))
 VERB(v_write_ref, np_conn_write_ref(c, "w", 1, NULL, NULL))
 VERB(v_write_direct, np_conn_write_direct(c, "w", 1, 0, NULL, NULL))
@@ -121,6 +123,16 @@ static int v_reserve(struct np_conn *c)
 	if (r == 0)
 		*(char *)w = 'r';
 	return r;
+}
+
+static int v_commit(struct np_conn *c)
+{
+	void *w;
+	int r = np_conn_reserve(c, 2, &w);
+
+	if (r == 0)
+		*(char *)w = 'c';
+	return np_conn_commit(c, 1);
 }
 
 static int v_append(struct np_conn *c)
@@ -196,13 +208,16 @@ static const struct {
 	{ "peek", v_peek, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "skip", v_skip, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "until", v_until, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "until_str", v_until_str, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "slice", v_slice, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "read", v_read, { CLOSED, 0, CLOSED, CLOSED, CLOSED } },
 	{ "want", v_want, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "in", v_in, { 0, 1, SKIPPED, SKIPPED, 0 } },
 	{ "reserve", v_reserve, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "commit", v_commit, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "trim", v_trim, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "write", v_write, { NOT, 0, CLOSED, CLOSED, CLOSED } },
+	{ "printf", v_printf, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "write_ref", v_write_ref, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "write_direct", v_write_direct, { NOT, 0, CLOSED, CLOSED, CLOSED } },
 	{ "append", v_append, { NOT, 0, CLOSED, CLOSED, CLOSED } },
