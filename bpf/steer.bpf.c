@@ -15,9 +15,8 @@
  * CAP_PERFMON; steer_l2.bpf.c (level 2, Linux 5.8) has to do without migration, callbacks and some
  * helpers.
  *
- * A reader would get wrong: where nothing was selected, SK_PASS is the kernel's own hash over every
- * socket of the port. Anything but SK_PASS is an RST; a migrating connection is established, and
- * never dropped.
+ * Where nothing was selected, SK_PASS is the kernel's own hash over every socket of the port.
+ * Anything but SK_PASS is an RST; a migrating connection is established, and never dropped.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>

@@ -2,9 +2,9 @@
 /*
  * steer_abi: what the steering program, the library and npsteer share: maps, verdicts, limits
  *
- * A reader would get wrong: a map that nobody has filled must do no harm. Every zero below is the
- * harmless value (state 0 is ready, policy 0 is hash, hang_ms 0 is never hung, a CPU entry is the
- * worker's number plus one), and nothing here divides by what a map says.
+ * A map that is not filled yet must do no harm. Every zero below is the harmless value (state 0 is
+ * ready, policy 0 is hash, hang_ms 0 is never hung, a CPU entry is the worker's number plus one),
+ * and nothing here divides by what a map says.
  *
  * The maps lie pinned in <bpffs>/netpoll/<service>/ under the names of NP_STEER_MAPS, beside the
  * programs np_steer_0, np_steer_1, ... one for each group. A change of any layout below is a new
@@ -61,7 +61,8 @@
 /*
  * np_socks and np_claims are REUSEPORT_SOCKARRAYs with 8-byte values: a lookup returns the socket's
  * cookie; the kernel empties an entry when its socket goes, however that happens.
- * np_claims[w] holds a token socket of whoever is worker w, until its last connection has ended.
+ * np_claims[w] holds a token socket of the process that is worker w, until its last
+ * connection has ended.
  */
 
 /* np_workers[w], mmapped: plain stores by worker w alone. A line without a claim is empty. */
@@ -129,10 +130,9 @@ enum np_input_kind {
 	NP_INPUT_CLIENT = 13, /* value: a hash of the client's address */
 	/* who: the entry of np_table; value: the worker's number plus one, 0: none */
 	NP_INPUT_TABLE = 14,
-	/* value: the mean load of the group's workers, as policy_load_with() has loads */
+	/* value: the mean load of the group's workers, in the unit of policy_load() */
 	NP_INPUT_MEAN = 15,
-	/* value: not 0: the last walk met nobody with room, but for the worker plus two; 1: but for
-	 * none */
+	/* value: not 0: the last walk met no worker with room but this one, plus two; 1: none */
 	NP_INPUT_SPENT = 16,
 };
 
@@ -172,7 +172,7 @@ struct np_decision {
 	__u32 roster;
 	__u32 hang_ms;
 	__u32 verdict;
-	/* that was selected, plus one; 0: none. Of NP_VERDICT_SHED: whose listener drops it */
+	/* the selected one, plus one; 0: none. Of NP_VERDICT_SHED: that whose listener drops it */
 	__u32 worker1;
 	__u32 n;      /* inputs; more than NP_TRACE_INPUTS: the rest is missing */
 	__u32 queues; /* 1: decided at level 4, by the listeners' queues too */
@@ -188,23 +188,23 @@ struct np_decision {
 };
 
 /*
- * np_health[w], mmapped: written by who holds np_service.rescue. What became of worker w when it
- * hung.
+ * np_health[w], mmapped: what became of worker w when it hung. The holder of np_service.rescue
+ * writes it.
  */
 struct np_health {
 	__u64 rescued_total;  /* how often its listener was shut */
 	__u64 moved_total;    /* connections that were queued then */
 	__u64 again_after_ns; /* not before: kernel's CLOCK_MONOTONIC */
 	__u64 back_off_ms;    /* doubles while it goes on hanging */
-	/* how often somebody found it hanging and could not take its listener */
+	/* how often a rescuer found it hanging and could not take its listener */
 	__u64 failed_total;
 	__u64 _reserved[3];
 };
 
 /*
  * np_bell: a RINGBUF without content. Watchdogs sleep on it; a ring is a discarded record of 8
- * bytes, 16 with its header. Nobody ever reads the last one: a poll(2) of an empty ring buffer
- * reports nothing.
+ * bytes, 16 with its header. The last one is never read: a poll(2) of an empty ring buffer reports
+ * nothing.
  */
 #define NP_BELL_RECORD 8u
 
@@ -247,8 +247,8 @@ enum np_on_exhausted {
 /* np_config[0], mmapped: written by root, one word at a time; members read. */
 struct np_config {
 	__u32 abi;     /* NP_STEER_ABI */
-	__u32 workers; /* NP_WORKERS of whoever loaded */
-	__u32 groups;  /* NP_GROUPS of whoever loaded */
+	__u32 workers; /* NP_WORKERS of the library that loaded it */
+	__u32 groups;  /* NP_GROUPS, likewise */
 	__u32 level;   /* of the ladder: 2, 3, 4 */
 	enum np_policy policy;
 	__u32 hang_ms; /* a worker busy for longer is passed over; 0: never */

@@ -2,10 +2,10 @@
 /*
  * steer_bell: wakes the watchdogs that sleep until there is something to watch
  *
- * Nobody can hang with a queue that nobody fills: between two SYNs a second apart no watchdog has
- * anything to do, and an idle service costs no wake-up. A watchdog that goes to sleep sets
- * np_service.bell; the next SYN finds it set and wakes them all. While it is not set, that is one
- * word read for each SYN.
+ * A worker that hangs harms what is queued at it, and a SYN is what fills a queue: between two SYNs
+ * a second apart no watchdog has anything to do, and an idle service costs no wake-up. A watchdog
+ * that goes to sleep sets np_service.bell; the next SYN finds it set and wakes them all. While it is
+ * not set, that is one word read for each SYN.
  */
 #ifndef STEER_BELL_H
 #define STEER_BELL_H

@@ -2,7 +2,8 @@
 /*
  * steer_choose: which worker a connection gets, given what is read on the way
  *
- *   1. policy_choose_first() and policy_next() name the policy's workers, best first: steer_policy.h.
+ *   1. policy_choose_first() and policy_next() name the policy's workers, best first:
+ *      steer_policy.h.
  *   2. guard_fit() judges each, by its words alone: ready, hung, draining, out: steer_guard.h.
  *   3. One that is better than what is selected so far is selected on trial: it may have no
  *      listener in this group. At level 4 the listener's own queues are read then, and may be full.
@@ -15,9 +16,9 @@
  * where the inputs come from (steer_source.h): the program reads maps, clocks and sockets, the
  * replay what the program has noted (np_trace).
  *
- * A reader would get wrong: a trial cannot be undone, the last successful select is what SK_PASS
- * means. So a candidate is tried only if it is better than the one that is selected already, and if
- * it turns out to be worse, the former one is selected once more.
+ * A trial cannot be undone: the last successful select is what SK_PASS means. So a candidate is
+ * tried only if it is better than the one that is selected already, and if it turns out to be
+ * worse, the former one is selected once more.
  */
 #ifndef STEER_CHOOSE_H
 #define STEER_CHOOSE_H

@@ -11,8 +11,8 @@
 #include "steer_search.h"
 #include "steer_source.h"
 
-/* ns since then; 0 if that is of a later tick than ours. The clock is read once a run, and seldom
- * at all. */
+/* ns since then; 0 if that is of a later tick. The clock is read once a run at most, and seldom at
+ * all. */
 static __always_inline __u64 guard_elapsed(struct run *r, __u64 since_ns)
 {
 	__u64 now;
@@ -47,23 +47,21 @@ static __always_inline __u64 guard_fit(struct run *r, __u32 w)
 }
 
 /*
- * Whether one SYN more would be dropped. The kernel compares the accept queue and the half-open
- * ones with the backlog one by one; a burst before any ACK is in the second and will be in the
- * first.
+ * Whether one SYN more is one too many. The kernel compares the accept queue and the half-open ones
+ * with the backlog one by one; a burst before any ACK is in the second and will be in the first.
  */
 static __always_inline bool guard_is_full(__u64 queue)
 {
 	return NP_QUEUE_ACCEPT(queue) + NP_QUEUE_SYN(queue) > NP_QUEUE_BACKLOG(queue);
 }
 
-/* Who is full by half-open connections alone has room for one that comes with a SYN cookie. */
+/* A listener full by half-open connections alone has room for one that comes with a SYN cookie. */
 static __always_inline enum fit guard_fit_when_full(__u64 queue)
 {
 	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ? FIT_FULL : FIT_CROWDED;
 }
 
-/* Whether the kernel drops it: of those that are too full for us, some still have room for one in
- * its eyes. */
+/* Whether the kernel would drop it: some listeners that guard_is_full() have room by its rule. */
 static __always_inline bool guard_would_drop(__u64 queue)
 {
 	return NP_QUEUE_ACCEPT(queue) > NP_QUEUE_BACKLOG(queue) ||
@@ -73,8 +71,8 @@ static __always_inline bool guard_would_drop(__u64 queue)
 /*
  * guard_try() - select worker @w on trial, as fit as @fit by its words
  *
- * Return: whether it is selected now, and is there: s->worker and s->fit are of the selected one
- * afterwards in every case.
+ * s->worker and s->fit are of the selected one afterwards, whichever that is.
+ * Return: whether it is this one.
  */
 static __always_inline bool guard_try(struct run *r, __u32 w, __u64 fit)
 {

@@ -4,9 +4,8 @@
  * listeners
  *
  * Each input is noted where the flow is traced; a replay has functions of the same names that read
- * the notes (steer_record.h). A reader would get wrong: members of the service write most of
- * these maps, and garbage may be in any of them. No value is an index or a divisor before it has
- * been bounded.
+ * the notes (steer_record.h). Members of the service write most of these maps, and garbage may be
+ * in any of them: no value is an index or a divisor before it has been bounded.
  */
 #ifndef STEER_INPUT_H
 #define STEER_INPUT_H

@@ -3,9 +3,8 @@
  * steer_maps: the maps, as steer_abi.h has them, and the group that this instance of the program
  * serves
  *
- * The instances of one service share all of these. A reader would get wrong: a map defined
- * elsewhere in the program (a run's own state, a decision while it is traced) is none of them, and
- * each instance has its own.
+ * The instances of one service share all of these. A map defined elsewhere in the program (a run's
+ * own state, a decision while it is traced) is none of them, and each instance has its own.
  */
 #ifndef STEER_MAPS_H
 #define STEER_MAPS_H

@@ -5,8 +5,8 @@
  * policy_choose_first() is what it wants most, policy_next() what it wants where the guard says no.
  * Policies that compare have each candidate weighed, and policy_settle() on the best.
  *
- * A trap: a candidate is selected when it becomes the best one so far, and only then is seen what is
- * queued at it, which may be too much; so policy_settle() goes back to the best.
+ * A candidate is selected when it becomes the best one so far. What is queued at it is seen only
+ * then, and may be too much: so policy_settle() goes back to the best.
  */
 #ifndef STEER_POLICY_H
 #define STEER_POLICY_H
@@ -57,7 +57,7 @@ static __always_inline bool policy_counts_queued(const struct run *r)
 
 /*
  * Worker @w's share: its weight, less of it while the worker is new, and never nothing. "maglev"
- * compares it with a mean that knows nothing of who is new.
+ * compares it with a mean in which every worker has its whole weight.
  */
 static __always_inline __u64 policy_weight(struct run *r, __u32 w, __u64 load)
 {
@@ -100,11 +100,11 @@ static __always_inline bool policy_is_best(const struct run *r, __u64 load)
 }
 
 /*
- * policy_weigh() - a candidate: the best one so far, if it is fit and has less load than those before it
+ * policy_weigh() - a candidate becomes the best one so far, if it is fit and less loaded
  *
  * It is selected for that: what its worker has published stays when that dies, and would be the
- * least for ever. What is queued, which is seen then, only adds: who has too much without it is not
- * even selected, and that is what costs.
+ * least for ever. What is queued, which is seen then, only adds: a worker that has too much without
+ * it is not even selected, and selecting is what costs.
  */
 static __always_inline void policy_weigh(struct run *r, __u32 w1)
 {
@@ -258,8 +258,8 @@ static __always_inline void policy_scan(struct run *r)
 
 /* -------------------------------------------------- cpu, maglev: a flow has a worker of its own */
 
-/* After the others were weighed too: whether the flow's own worker @own1, if it was fit, is not the
- * best any more. */
+/* The others were weighed since: the flow's own worker @own1, if it was fit, may not be the best
+ * any more. */
 static __always_inline void policy_count_spilled(struct run *r, __u32 own1)
 {
 	if (own1 && r->s->best != own1)
@@ -383,7 +383,7 @@ static __always_inline __u32 policy_next(struct run *r, __u32 i)
 {
 	if (r->s->policy == NP_POLICY_RR)
 		return policy_in_turn(r);
-	/* Before 5.14 there is no walk that would meet who is not in the set. */
+	/* Before 5.14 there is no walk that would meet those that are not in the set. */
 	return r->s->policy == NP_POLICY_BITMAP && i < OLD_DRAWS / 2 ?
 		       policy_drawn_published(r, i) :
 		       policy_drawn(r, i);

@@ -2,9 +2,9 @@
 /*
  * steer_queue: what waits at a listener, read out of the kernel's own sockets
  *
- * The few fields are found by CO-RE, wherever this kernel has them. A reader would get wrong: a
- * listener out of a sockarray cannot be looked at, only selected. So it is selected, and then found
- * where the kernel has noted that.
+ * The few fields are found by CO-RE, wherever this kernel has them. A listener out of a sockarray
+ * cannot be looked at, only selected: so it is selected, and then found where the kernel has noted
+ * that.
  */
 #ifndef STEER_QUEUE_H
 #define STEER_QUEUE_H

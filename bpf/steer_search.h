@@ -52,8 +52,8 @@ struct search {
 	__u32 traced; /* 1: what it reads is noted */
 
 	/* kept from run to run on this CPU */
-	__u64 spent_ns; /* when a walk met nobody who has room; 0: not lately */
-	__u32 crowded1; /* whom it met with room for a SYN cookie, plus one */
+	__u64 spent_ns; /* when a walk met no worker with room; 0: not lately */
+	__u32 crowded1; /* the worker it met that had room for a SYN cookie, plus one */
 	__u32 brief1;   /* in this run: input_spent()'s */
 
 	/* likewise: the mean load of the group, as the runs come by */

@@ -3,7 +3,7 @@
  * steer_source: where a choice's inputs come from: the machine, or the record of a decision
  *
  * The choice is compiled twice: into the program, and into its replay in userspace. What differs is
- * in these headers, which both have the same:
+ * below: steer_input.h and steer_run.h have it for the program, steer_record.h for the replay.
  *
  *   input_roster(r, i)   entry i of the group's roster: a worker's number plus one, 0: none
  *   input_cpu(r)         the worker of this CPU, likewise

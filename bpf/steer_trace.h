@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * steer_trace: some decisions, with every input they used, for whoever reads np_trace
+ * steer_trace: some decisions, with every input they used, in np_trace
  *
  * Which flows: np_config.trace of 65536, by their hash. While it is 0, each input costs one test of
  * a word. Readers move trace_until_ns on for as long as they live; the first SYN past it sets the

@@ -26,7 +26,7 @@ static __always_inline struct np_slot_stats *verdict_slot_stats(const struct run
 	return r->s->fit < FIT_NONE ? bpf_map_lookup_elem(&np_worker_stats, &slot) : NULL;
 }
 
-/* For people to look at, who cannot see the half-open ones otherwise. */
+/* For people to look at: half-open ones are seen nowhere else. */
 static __always_inline void verdict_show_queue(struct run *r, struct np_slot_stats *s)
 {
 	if (!run_sees_queues(r))
@@ -36,9 +36,7 @@ static __always_inline void verdict_show_queue(struct run *r, struct np_slot_sta
 	s->seen_jiffies = bpf_jiffies64();
 }
 
-/*
- * A full listener drops a SYN without a word, and the client tries again: no verdict of ours can.
- */
+/* A full listener drops a SYN without a word, and the client tries again. SK_DROP is an RST. */
 static __always_inline bool verdict_sheds(struct run *r)
 {
 	__u32 slot = NP_SLOT(np_group, r->s->full1 - 1);
@@ -53,12 +51,38 @@ static __always_inline bool verdict_refuses(const struct np_config *c)
 }
 
 /*
- * Whether nobody is there to take a SYN. Half-open connections are no reason to say so: a flood of
- * them would have every client refused, whom SYN cookies serve.
+ * Whether no worker can take a SYN. Half-open connections are no reason to say so: a flood of them
+ * would have every client refused, and SYN cookies serve those.
  */
 static __always_inline bool verdict_is_exhausted(const struct run *r)
 {
 	return !run_sees_queues(r) || r->s->fit != FIT_CROWDED;
+}
+
+static __always_inline int verdict_steered(struct run *r, struct np_slot_stats *s)
+{
+	trace_end(r, NP_VERDICT_STEERED);
+	COUNT(r->stats->steered);
+	if (run_sees_queues(r) && r->s->spent_ns)
+		r->s->spent_ns = 0;
+	if (s) {
+		COUNT(s->steered);
+		verdict_show_queue(r, s);
+	}
+	return SK_PASS;
+}
+
+static __always_inline int verdict_fallback(struct run *r, struct np_slot_stats *s)
+{
+	trace_end(r, NP_VERDICT_FALLBACK);
+	COUNT(r->stats->fallback_hash);
+	if (s) {
+		COUNT(s->fallback);
+		verdict_show_queue(r, s);
+	} else {
+		COUNT(r->stats->fallback_none);
+	}
+	return SK_PASS;
 }
 
 /* The one place where a SYN gets its verdict. */
@@ -67,17 +91,8 @@ static __always_inline int verdict_syn(struct run *r)
 	struct np_slot_stats *s = verdict_slot_stats(r);
 
 	COUNT(r->stats->syn_total);
-	if (r->s->fit == FIT_READY) {
-		trace_end(r, NP_VERDICT_STEERED);
-		COUNT(r->stats->steered);
-		if (run_sees_queues(r) && r->s->spent_ns)
-			r->s->spent_ns = 0;
-		if (s) {
-			COUNT(s->steered);
-			verdict_show_queue(r, s);
-		}
-		return SK_PASS;
-	}
+	if (r->s->fit == FIT_READY)
+		return verdict_steered(r, s);
 	if (verdict_refuses(r->cfg) && verdict_is_exhausted(r)) {
 		trace_end(r, NP_VERDICT_RST);
 		COUNT(r->stats->rejected_rst);
@@ -88,15 +103,7 @@ static __always_inline int verdict_syn(struct run *r)
 		COUNT(r->stats->shed_full);
 		return SK_PASS;
 	}
-	trace_end(r, NP_VERDICT_FALLBACK);
-	COUNT(r->stats->fallback_hash);
-	if (s) {
-		COUNT(s->fallback);
-		verdict_show_queue(r, s);
-	} else {
-		COUNT(r->stats->fallback_none);
-	}
-	return SK_PASS;
+	return verdict_fallback(r, s);
 }
 
 static __always_inline int verdict_nonsyn(struct run *r)
@@ -109,7 +116,7 @@ static __always_inline int verdict_nonsyn(struct run *r)
 	return SK_PASS;
 }
 
-/* Who loses the connection is known by the cookie of the listener that closed. */
+/* The worker that loses the connection is known by the cookie of the listener that closed. */
 static __always_inline int verdict_migrated(struct run *r, __u64 from_cookie, bool child)
 {
 	__u32 *slot = bpf_map_lookup_elem(&np_owners, &from_cookie), from;
