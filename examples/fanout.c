@@ -92,8 +92,12 @@ static int on_request(struct np_conn *c, void *arg)
 		r = np_sem_new(0, &ended);
 	if (r < 0)
 		return r;
-	for (int i = 0; i < n_servers; i++)
-		a[i] = (struct asked){ .address = servers[i], .line = line, .n = n, .ended = ended };
+	for (int i = 0; i < n_servers; i++) {
+		a[i].address = servers[i];
+		a[i].line = line;
+		a[i].n = n;
+		a[i].ended = ended;
+	}
 	np_deadline(LIMIT_MS, NULL);
 	first = ask_all(a, n_servers);
 	np_deadline_restore(0);

@@ -59,8 +59,8 @@ static const char *const ways[] = {
 	/* shared; with another standard; the library's archive; the runtime inside the program */
 	"-std=c++11 '-L%s' -lnetpoll-bpf",
 	"-std=c++17 -O2 '-L%s' -lnetpoll-bpf",
-	"-std=c++11 '%s/libnetpoll-bpf.a' $(pkg-config --libs $(sed -n 's/@CARES@//; s/^Requires.private: *//p' " PC
-	"))"
+	"-std=c++11 '%s/libnetpoll-bpf.a' "
+	"$(pkg-config --libs $(sed -n 's/@CARES@//; s/^Requires.private: *//p' " PC "))"
 	" $(sed -n 's/^Libs.private: *//p' " PC ") $(pkg-config --silence-errors --libs libcares)",
 	"-std=c++17 -static-libstdc++ -static-libgcc '-L%s' -lnetpoll-bpf",
 };
@@ -73,8 +73,8 @@ START_TEST(each_fiber_sees_its_own_exceptions)
 	if (strstr(ways[_i], "static-lib") && under_tsan())
 		SKIP("clang's sanitizer runtime brings libstdc++");
 	snprintf(how, sizeof how, ways[_i], build);
-	must_sh("%1$s -g -pthread -Wall -Wextra -Wno-deprecated-declarations -Werror -Iinclude " PROGRAM
-		" -o '%2$s/p' %3$s && LD_LIBRARY_PATH='%4$s' '%2$s/p'",
+	must_sh("%1$s -g -pthread -Wall -Wextra -Wno-deprecated-declarations -Werror "
+		"-Iinclude " PROGRAM " -o '%2$s/p' %3$s && LD_LIBRARY_PATH='%4$s' '%2$s/p'",
 		cxx(), dir, how, build);
 }
 END_TEST

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fiber_begin for aarch64: where each new stack begins, with the fiber in x0. */
+/* switch_aarch64: fiber_begin, where each new stack begins, with the fiber in x0. */
 	.text
 
-/* Jumps to fiber_main, as if called from fiber_end. It never returns, and a call would leave an entry
- * behind in the CPU's record of calls. */
+/* Jumps to fiber_main, as if called from fiber_end. It never returns, and a call would leave an
+ * entry behind in the CPU's record of calls. */
 	.globl	fiber_begin
 	.hidden	fiber_begin
 	.type	fiber_begin, %function

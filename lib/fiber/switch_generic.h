@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * switch for every other architecture, over ucontext(3): right, but 40 times slower, since
+ * switch_generic: every other architecture, over ucontext(3): right, but 40 times slower, since
  * swapcontext() saves the signal mask with a system call. -DFIBER_GENERIC forces it, for tests.
  */
 #ifndef FIBER_SWITCH_GENERIC_H

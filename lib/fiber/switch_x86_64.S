@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fiber_begin for x86-64: where each new stack begins, with the fiber in %rdi. */
+/* switch_x86_64: fiber_begin, where each new stack begins, with the fiber in %rdi. */
 	.text
 
-/* Jumps to fiber_main, as if called from fiber_end. It never returns, and a call would leave an entry
- * behind in the CPU's record of calls. */
+/* Jumps to fiber_main, as if called from fiber_end. It never returns, and a call would leave an
+ * entry behind in the CPU's record of calls. */
 	.globl	fiber_begin
 	.hidden	fiber_begin
 	.type	fiber_begin, @function

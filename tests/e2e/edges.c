@@ -196,7 +196,7 @@ static int reply_and_close(struct np_conn *c, void *arg)
 }
 
 /* close(2) with unread input sends RST, which destroys what the peer has not read yet. */
-START_TEST(a_reply_of_1_mib_in_flight_at_close_survives_pipelined_garbage_behind_the_last_request)
+START_TEST(a_1_mib_reply_in_flight_at_close_survives_pipelined_garbage_behind_it)
 {
 	static char garbage[300000], got[MIB];
 	int fd, small = 65536;
@@ -352,9 +352,7 @@ int main(void)
 	tcase_add_test(t, nor_is_it_when_the_input_is_full_before_the_mark);
 	tcase_add_test(
 		t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
-	tcase_add_test(
-		t,
-		a_reply_of_1_mib_in_flight_at_close_survives_pipelined_garbage_behind_the_last_request);
+	tcase_add_test(t, a_1_mib_reply_in_flight_at_close_survives_pipelined_garbage_behind_it);
 	tcase_add_test(
 		t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
 	tcase_add_test(t, nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers);

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-/* What is short is made long with zeroes if the first byte says so: small inputs reach the replay. */
+/* A short input is made long with zeroes if its first byte says so: small ones reach the replay. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct np_steer_decision out = { .sz = 0 };

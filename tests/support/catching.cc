@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * catching: fibers of a C++ program that wait while they handle exceptions; exit 0: each saw its own
+ * catching: fibers of a C++ program that wait while they handle exceptions; exit 0: each saw its
+ * own
  *
- * Built by tests/exceptions.c, against the library as a user has it; also as an object for dlopen(3), with catching()
- * for its main().
+ * Built by tests/exceptions.c, against the library as a user has it; also as an object for
+ * dlopen(3), with catching() for its main().
  */
 #include <netpoll/pollers.h>
 
@@ -39,7 +40,8 @@ struct Parks {
 #endif
 		np_sleep(1 + task % 3);
 #if __cplusplus >= 201703L
-		must(std::uncaught_exceptions() == 1, "not one exception on its way after a wait", task);
+		must(std::uncaught_exceptions() == 1, "not one exception on its way after a wait",
+		     task);
 #endif
 	}
 };
@@ -54,7 +56,8 @@ void throws(int task, const std::string &text)
 /* Three deep: caught while another is handled, and that one thrown on. */
 void handles(int task, int round)
 {
-	const std::string outer = "outer of " + std::to_string(task), inner = "inner of " + std::to_string(task);
+	const std::string outer = "outer of " + std::to_string(task);
+	const std::string inner = "inner of " + std::to_string(task);
 
 	try {
 		throws(task, outer);
@@ -115,7 +118,7 @@ extern "C" int catching()
 	for (int i = 0; i < TASKS; i++)
 		np_join(&tasks[i], nullptr);
 	np_pollers_stop(pollers, 10000);
-	np_pollers_free(pollers);
+	np_pollers_free(&pollers);
 	must(done == TASKS, "not every task ended", -1);
 	return wrong ? 1 : 0;
 }

@@ -5,11 +5,12 @@
  *   shared     one listener in every worker's epoll
  *   exclusive  the same with EPOLLEXCLUSIVE: one of those that wait is woken
  *   kernel     a listener each, the kernel's hash
- *   incoming   a listener each, SO_INCOMING_CPU: worker i says the last CPU but i, modulo their number
+ *   incoming   a listener each, SO_INCOMING_CPU: worker i says the last CPU but i, modulo their
+ *              number
  *   handoff    one thread accepts, and hands each connection to the better of two workers
- *   hermes     a listener each; the workers judge each other in each turn and publish who may be chosen, and the
- *              program draws from those (Hermes, SIGCOMM '25, as far as its paper tells): policy "bitmap", whose own
- *              guard is off
+ *   hermes     a listener each; the workers judge each other in each turn and publish who may be
+ *              chosen, and the program draws from those (Hermes, SIGCOMM '25, as far as its paper
+ *              tells): policy "bitmap", whose own guard is off
  *   POLICY     npsteer(8)'s; "-norescue" behind it: a stalled worker's queue is left alone
  */
 #include <arpa/inet.h>

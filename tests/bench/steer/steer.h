@@ -3,9 +3,11 @@
  * steer: balance, and what a stalled worker costs others: workers on one address, open-loop
  * arrivals
  *
- *   chooser   who decides which worker gets a connection: the kernel, a policy, the workers, an acceptor
+ *   chooser   who decides which worker gets a connection: the kernel, a policy, the workers, an
+ *             acceptor
  *   worker    a thread that serves what it gets, and now and then stalls
- *   client    connections that come at random, whatever became of those before; and what each waited
+ *   client    connections that come at random, whatever became of those before; and what each
+ *             waited
  *   main      the mixes, and what is printed of each
  *
  * A reader would get wrong: the workers share the first CPUs and never the clients' one, which is
