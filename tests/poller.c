@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "given_poller.h"
 #include "poll/watch.h"
@@ -321,6 +322,90 @@ START_TEST(a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop)
 	poller_defer(p, &m);
 	run_loop(p);
 	ck_assert_str_eq(order, "n");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ a turn that is interrupted */
+
+/* Three of a kind in one turn: the loop is entered again from inside the first one's function. */
+static struct {
+	struct mail mail[3];
+	struct watch watch[3];
+	struct timer timer[3];
+	unsigned called;
+} kin;
+
+static void kin_called(void)
+{
+	note((char)('1' + kin.called++));
+	if (kin.called == 1)
+		poller_loop(p);
+	if (kin.called == 3)
+		poller_stop(p);
+	note('.');
+}
+
+static void kin_mail(struct mail *m)
+{
+	kin_called();
+}
+
+static void kin_timer(struct timer *t)
+{
+	kin_called();
+}
+
+static void kin_watch(struct watch *w, unsigned ready)
+{
+	watch_close(w);
+	kin_called();
+}
+
+static void three_mails(void)
+{
+	for (int i = 0; i < 3; i++) {
+		kin.mail[i].fn = kin_mail;
+		poller_post(p, &kin.mail[i]);
+	}
+}
+
+static void three_put_off(void)
+{
+	for (int i = 0; i < 3; i++) {
+		kin.mail[i].fn = kin_mail;
+		poller_defer(p, &kin.mail[i]);
+	}
+}
+
+static void three_timers(void)
+{
+	for (int i = 0; i < 3; i++) {
+		timer_init(&kin.timer[i], kin_timer);
+		timer_arm(p, &kin.timer[i], 0);
+	}
+}
+
+static void three_watches(void)
+{
+	static int fds[2]; /* ready for good: nothing is ever read */
+
+	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	for (int i = 0; i < 3; i++) {
+		int fd = dup(fds[0]);
+
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(watch_open(&kin.watch[i], p, fd, EPOLLOUT, kin_watch), 0);
+		watch_want(&kin.watch[i], WATCH_OUT);
+	}
+}
+
+static void (*const three_of[])(void) = { three_mails, three_watches, three_timers, three_put_off };
+
+START_TEST(the_loop_goes_on_with_what_a_turn_has_left_while_one_function_does_not_return)
+{
+	three_of[_i]();
+	run_loop(p);
+	ck_assert_str_eq(order, "12.3..");
 }
 END_TEST
 
@@ -805,6 +890,9 @@ static void add_turn(TCase *c)
 	tcase_add_test(c, a_fiber_begun_by_a_fiber_runs_when_that_has_parked_or_ended);
 	tcase_add_test(c, a_begun_fiber_without_a_stack_waits_behind_those_that_wait);
 	tcase_add_test(c, a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop);
+	tcase_add_loop_test(
+		c, the_loop_goes_on_with_what_a_turn_has_left_while_one_function_does_not_return, 0,
+		sizeof three_of / sizeof three_of[0]);
 	tcase_add_test(c, stacks_of_a_burst_are_given_back_though_the_poller_falls_silent);
 	tcase_add_test(c, more_events_than_a_batch_holds_are_all_served);
 #ifdef NP_FAULT

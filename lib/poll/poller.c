@@ -65,8 +65,10 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	p->epoll_fd = p->wake_fd = -1;
 	p->free_slot = SLOT_NONE;
 	list_init(&p->ready);
+	list_init(&p->now.watches);
+	list_init(&p->now.due);
 	list_init(&p->parked);
-	timer_init(&p->spawn_retry, poller_spawn_again);
+	timer_init(&p->spawn_retry, spawn_again);
 	timer_init(&p->trim, turn_trim_stacks);
 	p->hog.limit_ms = o->hog_ms;
 	p->now_ms = sys_clock_ns() / 1000000u;
@@ -108,7 +110,7 @@ int poller_free(struct poller *p)
 	while (atomic_load_explicit(&p->posting, memory_order_acquire))
 		sched_yield();
 	poller_run_late_mail(p);
-	if (p->run_first || p->tail_first || p->spawn_first || p->keeps)
+	if (p->run_first || p->now.tail.first || p->spawn.first || p->keeps)
 		return -EBUSY;
 	r = fiber_pool_free(p->fibers);
 	if (r < 0)
@@ -168,17 +170,19 @@ void poller_defer(struct poller *p, struct mail *m)
 static bool poller_may_end(const struct poller *p)
 {
 	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !p->run_first &&
-	       !p->spawn_first && !p->deferred_first && !mailbox_any(&p->mailbox);
+	       !p->spawn.first && !p->deferred_first && !mailbox_any(&p->mailbox);
 }
 
 int poller_loop(struct poller *p)
 {
+	struct poller *was = self;
+
 	self = p;
-	poller_end_dispatch(p); /* begun before the loop was */
+	turn_go_on(p);
 	while (!poller_may_end(p))
 		turn_run(p);
 	poller_publish_idle(p);
-	self = NULL;
+	self = was;
 	return 0;
 }
 

@@ -46,13 +46,47 @@ enum poller_clock { CLOCK_FRESH, CLOCK_STALE, CLOCK_USER };
 
 enum poller_state { POLLER_MADE, POLLER_RUNNING, POLLER_ENDED };
 
+struct spawn_queue {
+	struct spawn *first, *last;
+};
+
+/*
+ * What is in flight in a turn stands here and not on the stack, so that the loop can be entered
+ * again while a function that it has called does not return: turn_go_on() takes up what is left.
+ * Each loop over one of these reads it anew after each dispatch. All belongs to the poller's owner,
+ * and all is empty between two turns.
+ *
+ *   in flight      holds                                  filled by             emptied by
+ *   tail           fibers begun by the dispatch           poller_begin_fiber()  poller_run_tail()
+ *   mail           this turn's mail, oldest first         turn_run_mail()       its loop
+ *   watches        ready when their phase began           watch_dispatch()      watch_go_on(); close
+ *   dispatched     the watch whose function runs, while   watch_go_on()         the same; close
+ *                  it is open; linked nowhere
+ *   spawn          fibers to be started                   spawn_take()          spawn_go_on()
+ *   run            parked fibers to go on with            turn_run_fibers()     turn_go_on_fibers()
+ *   due            timers, disarmed one by one            turn_fire_timers()    its loop; disarm
+ *   deferred       what was put off to the turn's end     turn_run_deferred()   its loop
+ *
+ * The events of epoll_wait become ready watches before any function runs.
+ */
+struct poller_now {
+	struct spawn_queue tail;
+	struct mail *mail;
+	struct list watches;
+	struct watch *dispatched;
+	struct spawn_queue spawn;
+	struct fiber *run;
+	struct list due;
+	struct mail *deferred;
+};
+
 struct poller {
 	/* owner thread */
+	struct poller_now now;
 	int epoll_fd;
 	struct list ready; /* watches with want & ready */
 	struct fiber *run_first, *run_last;
-	struct spawn *tail_first, *tail_last; /* begin when the dispatch in progress is over */
-	struct spawn *spawn_first, *spawn_last;
+	struct spawn_queue spawn;
 	/* no stack was free; until a fiber ends or spawn_retry fires */
 	bool spawn_blocked;
 	struct timer spawn_retry;
@@ -123,21 +157,24 @@ void poller_publish_idle(struct poller *p);
 
 /* ---- turn.c */
 void turn_run(struct poller *p);
+/* What was begun before there was a loop, and what a turn has left that does not go on. */
+void turn_go_on(struct poller *p);
 void turn_run_mail(struct poller *p);
 void turn_run_deferred(struct poller *p);
 void turn_trim_stacks(struct timer *t);
 
 /* ---- spawn.c */
-void poller_spawn_again(struct timer *t);
-/* Those that are queued now, as far as there are stacks. */
-void poller_start_fibers(struct poller *p);
+void spawn_again(struct timer *t);
+/* Those that are queued, as far as there are stacks; settled before the parked ones go on. */
+void spawn_take(struct poller *p);
+void spawn_go_on(struct poller *p);
 /* The fibers that the dispatch has begun, and those that these begin. */
 void poller_run_tail(struct poller *p);
 
 /* After each watch function, mail, fiber, timer and deferred work. */
 static inline void poller_end_dispatch(struct poller *p)
 {
-	if (p->tail_first)
+	if (p->now.tail.first)
 		poller_run_tail(p);
 }
 
@@ -145,6 +182,7 @@ static inline void poller_end_dispatch(struct poller *p)
 void watch_event(struct watch *w, uint32_t epoll_events);
 /* Runs the watches that are ready now; one that still has more to do stays for the next turn. */
 void watch_dispatch(struct poller *p);
+void watch_go_on(struct poller *p);
 struct watch *watch_of_event(struct poller *p, uint64_t data);
 
 #endif

@@ -9,26 +9,50 @@
 #define SPAWN_LOG_MS   1000
 #define SPAWN_TAIL_MAX 256 /* fibers behind one dispatch: each may begin the next, without end */
 
+static void spawn_put(struct spawn_queue *q, struct spawn *s)
+{
+	s->next = NULL;
+	if (q->last)
+		q->last->next = s;
+	else
+		q->first = s;
+	q->last = s;
+}
+
+static struct spawn *spawn_pop(struct spawn_queue *q)
+{
+	struct spawn *s = q->first;
+
+	if (!s)
+		return NULL;
+	q->first = s->next;
+	if (!s->next)
+		q->last = NULL;
+	return s;
+}
+
+/* All of @from, in front of what is in @q. */
+static void spawn_put_back(struct spawn_queue *q, struct spawn_queue *from)
+{
+	if (!from->first)
+		return;
+	from->last->next = q->first;
+	q->first = from->first;
+	if (!q->last)
+		q->last = from->last;
+	*from = (struct spawn_queue){ 0 };
+}
+
 void poller_spawn_node(struct poller *p, struct spawn *s)
 {
 	poller_assert_owner(p);
-	s->next = NULL;
-	if (p->spawn_last)
-		p->spawn_last->next = s;
-	else
-		p->spawn_first = s;
-	p->spawn_last = s;
+	spawn_put(&p->spawn, s);
 }
 
 void poller_begin_fiber(struct poller *p, struct spawn *s)
 {
 	poller_assert_owner(p);
-	s->next = NULL;
-	if (p->tail_last)
-		p->tail_last->next = s;
-	else
-		p->tail_first = s;
-	p->tail_last = s;
+	spawn_put(&p->now.tail, s);
 }
 
 struct spawn_call {
@@ -58,38 +82,8 @@ int poller_spawn(struct poller *p, void (*fn)(void *), void *arg)
 	return 0;
 }
 
-static struct spawn *spawn_pop(struct poller *p)
-{
-	struct spawn *s = p->spawn_first;
-
-	p->spawn_first = s->next;
-	if (!s->next)
-		p->spawn_last = NULL;
-	return s;
-}
-
-static struct spawn *spawn_pop_tail(struct poller *p)
-{
-	struct spawn *s = p->tail_first;
-
-	if (s) {
-		p->tail_first = s->next;
-		if (!s->next)
-			p->tail_last = NULL;
-	}
-	return s;
-}
-
-static void spawn_put_back(struct poller *p, struct spawn *s)
-{
-	s->next = p->spawn_first;
-	p->spawn_first = s;
-	if (!s->next)
-		p->spawn_last = s;
-}
-
-/* Who waits for want of memory cannot rely on a fiber to end: there may be none. */
-void poller_spawn_again(struct timer *t)
+/* A fiber that waits for want of memory cannot rely on another one to end: there may be none. */
+void spawn_again(struct timer *t)
 {
 	container_of(t, struct poller, spawn_retry)->spawn_blocked = false;
 }
@@ -105,26 +99,36 @@ static void spawn_wait(struct poller *p, int err)
 		   p->opts.index, -err);
 }
 
-/* Those that are queued now, in their order. A node is not touched once its fiber has begun. */
-void poller_start_fibers(struct poller *p)
+/* The node is not touched once its fiber has begun. Without a stack it is the caller's still. */
+static int spawn_run(struct poller *p, struct spawn *s)
 {
-	struct spawn *last = p->spawn_last, *s;
-	bool more = p->spawn_first && !p->spawn_blocked;
-	int r;
+	int r = fiber_run(p->fibers, s->fn, s->arg);
 
-	while (more) {
-		s = spawn_pop(p);
-		more = s != last;
-		poller_begin_dispatch(p);
-		r = fiber_run(p->fibers, s->fn, s->arg);
-		if (r < 0) {
-			spawn_put_back(p, s);
-			spawn_wait(p, r);
-			return;
-		}
+	if (r < 0)
+		spawn_wait(p, r);
+	else
 		p->stats.fibers_run++;
+	return r;
+}
+
+void spawn_take(struct poller *p)
+{
+	if (!p->spawn_blocked)
+		spawn_put_back(&p->now.spawn, &p->spawn);
+}
+
+void spawn_go_on(struct poller *p)
+{
+	struct spawn_queue *q = &p->now.spawn;
+	struct spawn *s;
+
+	while (!p->spawn_blocked && (s = spawn_pop(q))) {
+		poller_begin_dispatch(p);
+		if (spawn_run(p, s) < 0)
+			spawn_put_back(q, &(struct spawn_queue){ s, s });
 		poller_end_dispatch(p);
 	}
+	spawn_put_back(&p->spawn, q);
 }
 
 /*
@@ -135,25 +139,14 @@ void poller_run_tail(struct poller *p)
 {
 	struct spawn *s;
 	unsigned n = 0;
-	int r;
 
-	while ((s = spawn_pop_tail(p))) {
-		if (p->spawn_blocked || n == SPAWN_TAIL_MAX) {
-			poller_spawn_node(p, s);
-			continue;
-		}
+	while ((s = spawn_pop(&p->now.tail))) {
 		/* The first goes on with what the dispatch had published. */
 		if (p->hog.each || (n && n % POLLER_PUBLISH_EVERY == 0))
 			poller_begin_dispatch(p);
 		else
 			poller_left_user(p);
-		n++;
-		r = fiber_run(p->fibers, s->fn, s->arg);
-		if (r < 0) {
+		if (p->spawn_blocked || n++ == SPAWN_TAIL_MAX || spawn_run(p, s) < 0)
 			poller_spawn_node(p, s);
-			spawn_wait(p, r);
-			continue;
-		}
-		p->stats.fibers_run++;
 	}
 }

@@ -19,7 +19,7 @@
 static bool turn_has_work(const struct poller *p)
 {
 	return !list_empty(&p->ready) || p->run_first || p->deferred_first ||
-	       (p->spawn_first && !p->spawn_blocked) || mailbox_any(&p->mailbox);
+	       (p->spawn.first && !p->spawn_blocked) || mailbox_any(&p->mailbox);
 }
 
 /* Rounded up, so that no turn comes before its timer. */
@@ -89,12 +89,12 @@ static void turn_take_events(struct poller *p, int n)
 		turn_grow_events(p);
 }
 
-void turn_run_mail(struct poller *p)
+static void turn_go_on_mail(struct poller *p)
 {
-	struct mail *m, *next;
+	struct mail *m;
 
-	for (m = mailbox_take(&p->mailbox); m; m = next) {
-		next = m->next;
+	while ((m = p->now.mail)) {
+		p->now.mail = m->next;
 		p->stats.mails++;
 		poller_begin_dispatch(p);
 		m->fn(m);
@@ -102,12 +102,18 @@ void turn_run_mail(struct poller *p)
 	}
 }
 
-static void turn_resume_fibers(struct poller *p, struct fiber *f)
+void turn_run_mail(struct poller *p)
 {
-	struct fiber *next;
+	p->now.mail = mailbox_take(&p->mailbox);
+	turn_go_on_mail(p);
+}
 
-	for (; f; f = next) {
-		next = fiber_next(f);
+static void turn_go_on_fibers(struct poller *p)
+{
+	struct fiber *f;
+
+	while ((f = p->now.run)) {
+		p->now.run = fiber_next(f);
 		p->stats.fibers_run++;
 		poller_begin_dispatch(p);
 		poller_note_handler(p, park_handler(f));
@@ -118,26 +124,24 @@ static void turn_resume_fibers(struct poller *p, struct fiber *f)
 }
 
 /*
- * New ones first: who yields lets those begin that it has asked for. Which of the others go on is
- * settled before: who is made ready by one of these waits for the next turn.
+ * New ones first: a fiber that yields lets those begin that it has asked for. Which of the others
+ * go on is settled before: one that is made ready by these waits for the next turn.
  */
 static void turn_run_fibers(struct poller *p)
 {
-	struct fiber *ready = p->run_first;
-
+	p->now.run = p->run_first;
 	p->run_first = p->run_last = NULL;
-	poller_start_fibers(p);
-	turn_resume_fibers(p, ready);
+	spawn_take(p);
+	spawn_go_on(p);
+	turn_go_on_fibers(p);
 }
 
-static void turn_fire_timers(struct poller *p)
+/* Popped one by one: a timer's function may disarm another that is due as well. */
+static void turn_go_on_timers(struct poller *p)
 {
-	struct list due, *n;
+	struct list *n;
 
-	/* By the time at which the turn began: what came due meanwhile fires in the next one. */
-	wheel_turn(&p->wheel, p->now_ms, &due);
-	/* Popped one by one: a timer's function may disarm another that is due as well. */
-	while ((n = list_pop(&due))) {
+	while ((n = list_pop(&p->now.due))) {
 		struct timer *t = container_of(n, struct timer, link);
 
 		p->stats.timers_fired++;
@@ -147,17 +151,41 @@ static void turn_fire_timers(struct poller *p)
 	}
 }
 
-void turn_run_deferred(struct poller *p)
+/* By the time at which the turn began: what came due meanwhile fires in the next one. */
+static void turn_fire_timers(struct poller *p)
 {
-	struct mail *m = p->deferred_first, *next;
+	wheel_turn(&p->wheel, p->now_ms, &p->now.due);
+	turn_go_on_timers(p);
+}
 
-	p->deferred_first = p->deferred_last = NULL;
-	for (; m; m = next) {
-		next = m->next;
+static void turn_go_on_deferred(struct poller *p)
+{
+	struct mail *m;
+
+	while ((m = p->now.deferred)) {
+		p->now.deferred = m->next;
 		poller_begin_dispatch(p);
 		m->fn(m);
 		poller_end_dispatch(p);
 	}
+}
+
+void turn_run_deferred(struct poller *p)
+{
+	p->now.deferred = p->deferred_first;
+	p->deferred_first = p->deferred_last = NULL;
+	turn_go_on_deferred(p);
+}
+
+void turn_go_on(struct poller *p)
+{
+	poller_end_dispatch(p);
+	turn_go_on_mail(p);
+	watch_go_on(p);
+	spawn_go_on(p);
+	turn_go_on_fibers(p);
+	turn_go_on_timers(p);
+	turn_go_on_deferred(p);
 }
 
 void turn_trim_stacks(struct timer *t)

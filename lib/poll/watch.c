@@ -10,7 +10,7 @@
 
 /* ------------------------------------------------------------------ slots */
 
-static int slots_grow(struct poller *p)
+static int watch_slots_grow(struct poller *p)
 {
 	uint32_t n = p->n_slots ? p->n_slots * 2 : 64;
 	struct watch_slot *s = realloc(p->slots, n * sizeof *s);
@@ -23,9 +23,9 @@ static int slots_grow(struct poller *p)
 }
 
 /* One never used before: a table that has just doubled costs no memory until it fills. */
-static int slot_fresh(struct poller *p, uint32_t *ret)
+static int watch_slot_fresh(struct poller *p, uint32_t *ret)
 {
-	int r = p->used_slots == p->n_slots ? slots_grow(p) : 0;
+	int r = p->used_slots == p->n_slots ? watch_slots_grow(p) : 0;
 
 	if (r < 0)
 		return r;
@@ -34,14 +34,14 @@ static int slot_fresh(struct poller *p, uint32_t *ret)
 	return 0;
 }
 
-static int slot_take(struct poller *p, struct watch *w)
+static int watch_slot_take(struct poller *p, struct watch *w)
 {
 	uint32_t i = p->free_slot;
 
 	if (i != SLOT_NONE) {
 		p->free_slot = p->slots[i].next_free;
 	} else {
-		int r = slot_fresh(p, &i);
+		int r = watch_slot_fresh(p, &i);
 
 		if (r < 0)
 			return r;
@@ -51,7 +51,7 @@ static int slot_take(struct poller *p, struct watch *w)
 	return 0;
 }
 
-static void slot_give(struct poller *p, struct watch *w)
+static void watch_slot_give(struct poller *p, struct watch *w)
 {
 	struct watch_slot *s = &p->slots[w->slot];
 
@@ -60,7 +60,7 @@ static void slot_give(struct poller *p, struct watch *w)
 	p->free_slot = w->slot;
 }
 
-static uint64_t event_data(const struct watch *w)
+static uint64_t watch_event_data(const struct watch *w)
 {
 	return (uint64_t)w->poller->slots[w->slot].generation << 32 | w->slot;
 }
@@ -78,7 +78,7 @@ struct watch *watch_of_event(struct poller *p, uint64_t data)
 
 #define EVENTS_ALWAYS (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
-static uint32_t epoll_events(uint32_t extra)
+static uint32_t watch_epoll_events(uint32_t extra)
 {
 	/* epoll_ctl(2): EPOLLEXCLUSIVE allows few other flags, and no later MOD. */
 	return extra & EPOLLEXCLUSIVE ? EPOLLIN | EPOLLEXCLUSIVE : EVENTS_ALWAYS | extra;
@@ -92,11 +92,12 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd };
 	w->out_armed = (epoll_extra & EPOLLOUT) != 0;
 	list_init(&w->link);
-	r = slot_take(p, w);
+	r = watch_slot_take(p, w);
 	if (r == 0) {
-		r = sys_epoll_add(p->epoll_fd, fd, epoll_events(epoll_extra), event_data(w));
+		r = sys_epoll_add(p->epoll_fd, fd, watch_epoll_events(epoll_extra),
+				  watch_event_data(w));
 		if (r < 0)
-			slot_give(p, w);
+			watch_slot_give(p, w);
 	}
 	if (r < 0)
 		w->slot = SLOT_NONE;
@@ -113,7 +114,9 @@ void watch_drop(struct watch *w)
 	if (!watch_is_open(w))
 		return;
 	list_remove(&w->link);
-	slot_give(w->poller, w);
+	if (w->poller->now.dispatched == w)
+		w->poller->now.dispatched = NULL;
+	watch_slot_give(w->poller, w);
 	w->slot = SLOT_NONE;
 	w->want = w->ready = 0;
 }
@@ -136,21 +139,22 @@ void watch_close(struct watch *w)
 
 /* ------------------------------------------------------------------ want x ready */
 
-static void relink(struct watch *w)
+static void watch_relink(struct watch *w)
 {
 	if (w->want & w->ready) {
 		if (list_empty(&w->link))
 			list_append(&w->poller->ready, &w->link);
-	} else {
+	} else if (!list_empty(&w->link)) {
 		list_remove(&w->link);
 	}
 }
 
 /* EPOLLOUT joins at the first time it is wanted, with one MOD, and stays. MOD reports the present
  * state anew, so no edge is lost. */
-static int arm_out(struct watch *w)
+static int watch_arm_out(struct watch *w)
 {
-	int r = sys_epoll_mod(w->poller->epoll_fd, w->fd, EVENTS_ALWAYS | EPOLLOUT, event_data(w));
+	int r = sys_epoll_mod(w->poller->epoll_fd, w->fd, EVENTS_ALWAYS | EPOLLOUT,
+			      watch_event_data(w));
 
 	if (r == 0)
 		w->out_armed = 1;
@@ -163,28 +167,28 @@ int watch_want(struct watch *w, unsigned bits)
 
 	poller_assert_owner(w->poller);
 	if ((bits & WATCH_OUT) && !w->out_armed) {
-		r = arm_out(w);
+		r = watch_arm_out(w);
 		if (r < 0)
 			return r;
 	}
 	w->want |= (uint8_t)bits;
-	relink(w);
+	watch_relink(w);
 	return 0;
 }
 
 void watch_stop(struct watch *w, unsigned bits)
 {
 	w->want &= (uint8_t)~bits;
-	relink(w);
+	watch_relink(w);
 }
 
 void watch_cant(struct watch *w, unsigned bits)
 {
 	w->ready &= (uint8_t)~bits;
-	relink(w);
+	watch_relink(w);
 }
 
-static void other_event(struct watch *w, uint32_t e)
+static void watch_other_event(struct watch *w, uint32_t e)
 {
 	if (e & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		w->ready |= WATCH_IN;
@@ -194,13 +198,13 @@ static void other_event(struct watch *w, uint32_t e)
 		w->ready |= WATCH_OUT;
 	w->flags |= (uint8_t)((e & EPOLLRDHUP ? WATCH_RDHUP : 0) | (e & EPOLLHUP ? WATCH_HUP : 0) |
 			      (e & EPOLLERR ? WATCH_ERR : 0) | (e & EPOLLPRI ? WATCH_PRI : 0));
-	relink(w);
+	watch_relink(w);
 }
 
 void watch_event(struct watch *w, uint32_t e)
 {
 	if (e != EPOLLIN) {
-		other_event(w, e);
+		watch_other_event(w, e);
 		return;
 	}
 	w->ready |= WATCH_IN;
@@ -209,27 +213,40 @@ void watch_event(struct watch *w, uint32_t e)
 }
 
 /*
- * A watch stays at the front of @now while its function runs: watch_cant(), watch_stop() and
- * watch_close() take it off from there. One that is still there has more to do, next turn.
+ * The watch is off the list while its function runs: watch_want() links it again, and what it
+ * leaves wanted and ready is for the next turn. watch_close() makes dispatched NULL.
  */
-void watch_dispatch(struct poller *p)
+static void watch_returned(struct poller *p)
 {
-	struct list now, *n;
+	struct watch *w = p->now.dispatched;
+
+	p->now.dispatched = NULL;
+	if (w)
+		watch_relink(w);
+}
+
+void watch_go_on(struct poller *p)
+{
+	struct list *n;
 	unsigned i = 0;
 
-	list_move_all(&p->ready, &now);
-	while ((n = now.next) != &now) {
+	watch_returned(p);
+	while ((n = list_pop(&p->now.watches))) {
 		struct watch *w = container_of(n, struct watch, link);
 
 		if (i++ % POLLER_PUBLISH_EVERY == 0 || p->hog.each)
 			poller_begin_dispatch(p);
 		else
 			poller_left_user(p);
+		p->now.dispatched = w;
 		w->fn(w, w->want & w->ready);
-		if (now.next == n) {
-			list_remove(n);
-			list_append(&p->ready, n);
-		}
+		watch_returned(p);
 		poller_end_dispatch(p);
 	}
+}
+
+void watch_dispatch(struct poller *p)
+{
+	list_move_all(&p->ready, &p->now.watches);
+	watch_go_on(p);
 }
