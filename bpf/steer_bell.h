@@ -4,8 +4,8 @@
  *
  * A worker that hangs harms what is queued at it, and a SYN is what fills a queue: between two SYNs
  * a second apart no watchdog has anything to do, and an idle service costs no wake-up. A watchdog
- * that goes to sleep sets np_service.bell; the next SYN finds it set and wakes them all. While it is
- * not set, that is one word read for each SYN.
+ * that goes to sleep sets np_service.bell; the next SYN finds it set and wakes them all. While it
+ * is not set, that is one word read for each SYN.
  */
 #ifndef STEER_BELL_H
 #define STEER_BELL_H

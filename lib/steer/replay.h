@@ -14,8 +14,8 @@
 #include "steer_abi.h"
 
 /*
- * replay_agrees() - whether the replay asks for the same inputs, in the same order, and comes to the
- * same end
+ * replay_agrees() - whether the replay asks for the same inputs, in the same order, and comes to
+ * the same end
  *
  * Return: 0; -ENODATA: the record has not all of them; -EBADMSG: it asks for another input, or
  *         leaves one over; -EILSEQ: another worker, or not as fit.
