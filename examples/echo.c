@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * echo: sends back what it gets, steered over pinned pollers
+ * echo: sends back the bytes it gets, steered over pinned pollers
  *
  *   echo --listen 127.0.0.1:7000 --listen '[::1]:7000' --listen unix:/run/echo.sock --framed
  *

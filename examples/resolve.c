@@ -27,7 +27,7 @@ struct lookup {
 	char answer[INET6_ADDRSTRLEN];
 };
 
-/* On a worker thread: may block, and may use what its fiber owns, which waits. */
+/* On a worker thread: may block, and may use the memory of its fiber, which waits. */
 static void look_up(void *arg)
 {
 	struct lookup *l = arg;

@@ -9,7 +9,7 @@
  * is blocked, the others get the new connections, and after a tenth of a second also those that
  * were queued at it. It ends with SIGINT or SIGTERM.
  *
- * Marked with "steer" below: all that a server of your own has to add.
+ * Marked with "steer" below: all that another server has to add.
  */
 #include <errno.h>
 #include <netpoll/steer.h>
@@ -38,7 +38,7 @@ static int watch(int epoll, int fd)
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
-/* What a server must not do for long: it blocks the thread. */
+/* A server must not do this for long: it blocks the thread. */
 static void block_for(int ms)
 {
 	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l };

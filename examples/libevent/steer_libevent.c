@@ -5,7 +5,7 @@
  *
  *	steer_libevent ADDRESS [THREADS [SERVICE]]
  *
- * What it does is what steer_epoll does. The listener comes from np_steer_listen() and is given to
+ * It does the same as steer_epoll. The listener comes from np_steer_listen() and is given to
  * evconnlistener_new(); each callback says when it begins and ends, which is all that a worker has
  * to publish to be passed over while it hangs.
  */
@@ -30,7 +30,7 @@ struct server {
 	pthread_t thread;
 };
 
-/* What a server must not do: it blocks the thread. */
+/* A server must not do this: it blocks the thread. */
 static void block_for(int ms)
 {
 	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l };

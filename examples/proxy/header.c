@@ -79,7 +79,7 @@ static int parse_line(char *line, struct ends *ends)
 		return -EBADMSG;
 	proto = word(&line);
 	if (!strcmp(proto, "UNKNOWN"))
-		return 0; /* and whatever the line says of it */
+		return 0; /* with all that the line says of it */
 	family = !strcmp(proto, "TCP4") ? AF_INET : !strcmp(proto, "TCP6") ? AF_INET6 : 0;
 	from = word(&line);
 	to = word(&line);
@@ -154,7 +154,7 @@ static void unmap(struct sockaddr_storage *ss)
 	set(ss, AF_INET, bytes, port);
 }
 
-/* What an IPv6 socket calls an IPv4 client is that client, if both ends are. */
+/* A client that an IPv6 socket gives as ::ffff:a.b.c.d is a.b.c.d, if both ends are such. */
 static void unmap_ends(struct ends *e)
 {
 	if (e->from.ss_family != AF_INET6 ||

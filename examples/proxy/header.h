@@ -2,8 +2,8 @@
 /*
  * header: the PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt)
  *
- * What a reader would get wrong: UNKNOWN (v1) and LOCAL (v2) are valid and name nobody: the
- * connection's own addresses hold then.
+ * UNKNOWN (v1) and LOCAL (v2) are valid and name no client: then the connection's own addresses
+ * hold.
  */
 #ifndef PROXY_HEADER_H
 #define PROXY_HEADER_H
@@ -14,7 +14,7 @@
 struct np_conn;
 
 #define HEADER_V1_MAX   107 /* "\r\n" included */
-#define HEADER_V2_FIXED 16  /* what tells how long the rest is */
+#define HEADER_V2_FIXED 16  /* these tell how long the remainder is */
 #define HEADER_TCP4     0x11
 
 struct ends {
@@ -27,11 +27,11 @@ void header_ends(struct np_conn *c, struct ends *ret);
  * header_parse() - the header that @n bytes begin with
  *
  * Return: how long it is, with TLVs that may lie behind the @n bytes; 0: more bytes are needed to
- *         tell; -EBADMSG. *ends is changed where it names somebody.
+ *         tell; -EBADMSG. *ends is changed where it names a client.
  */
 long header_parse(const void *bytes, size_t n, struct ends *ends);
 /*
- * header_read() - take the header off @c's input; *ends stays where it names nobody
+ * header_read() - take the header off @c's input; *ends stays where it names no client
  *
  * Thread: fiber. Return: 0; -EBADMSG: it is none, or names something else; what np_conn_peek()
  * says.

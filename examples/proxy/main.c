@@ -2,8 +2,8 @@
 /*
  * proxy: a TCP proxy, steered over pinned pollers
  *
- *   proxy --listen :8080 --upstream 10.0.0.1:80 --upstream 10.0.0.2:80 --balance least --send-proxy
- *   2
+ *   proxy --listen :8080 --upstream 10.0.0.1:80 --upstream 10.0.0.2:80 \
+ *         --balance least --send-proxy 2
  *
  * Both connections of a pair live on one poller. Half-close goes through; a side that reads slowly
  * stops the other one; a reset on one side is one on the other.
@@ -33,9 +33,11 @@ struct options {
 static void usage(FILE *f)
 {
 	fprintf(f,
-		"usage: proxy --listen ADDR:PORT|unix:PATH [--listen ...] --upstream ADDR:PORT|unix:PATH [--upstream ...]\n"
-		"             [--balance turn|least] [--accept-proxy] [--send-proxy 1|2] [--header-ms MS] [--connect-ms MS]\n"
-		"             [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
+		"usage: proxy --listen ADDR:PORT|unix:PATH [--listen ...]\n"
+		"             --upstream ADDR:PORT|unix:PATH [--upstream ...] [--balance turn|least]\n"
+		"             [--accept-proxy] [--send-proxy 1|2] [--header-ms MS] [--connect-ms MS]\n"
+		"             [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
+		"             [--service NAME] [--policy NAME]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"

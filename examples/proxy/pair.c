@@ -2,16 +2,15 @@
 /*
  * pair: two connections of one poller, so nothing here is locked
  *
- * Each side's on_request moves what has come to the other and flushes there. A slow reader makes
- * that flush park; meanwhile nothing more is read here, and TCP stops the fast one.
+ * Each side's on_request moves the bytes that have come to the other and flushes there. A slow
+ * reader makes that flush park; meanwhile nothing more is read here, and TCP stops the fast one.
  *
  *   a side    is left by
  *   reading   the peer's FIN, all of it moved on -> FIN to the other side
  *   half      the other side likewise -> both are closed
  *
- * What a reader would get wrong: np_conn_hold() keeps the library from ending a connection at the
- * peer's FIN, which is what half-close needs; and on_disconnect may come while on_request still
- * moves what came before the FIN.
+ * np_conn_hold() keeps the library from ending a connection at the peer's FIN, as half-close needs;
+ * and on_disconnect may come while on_request still moves the bytes that came before the FIN.
  */
 #include "pair.h"
 
@@ -38,7 +37,7 @@ struct side {
 struct pair {
 	struct side client, up;
 	struct upstream *upstream;
-	int refs; /* one for each side that has a connection, one for who is dialing */
+	int refs; /* one for each side that has a connection, one for the fiber that dials */
 };
 
 static void pair_unref(struct pair *p)

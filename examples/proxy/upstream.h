@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * upstream: where connections go on to: several targets, in turn or by load, dead ones left alone
- * for a while
+ * upstream: the targets that connections go on to, in turn or by load; dead ones are left alone for
+ * a while
  *
  * Shared by all pollers: a few atomics that change once for each connection.
  */

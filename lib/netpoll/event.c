@@ -115,7 +115,7 @@ static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 	f->mail.fn = event_mail_arrived;
 	if (!fiber_self())
 		return -NP_ENOTFIBER;
-	/* What was set is reported even to a fiber that may not wait any more. */
+	/* A set event is reported even to a fiber that may not wait any more. */
 	if (event_take(e))
 		return 0;
 	cancelled = park_init(&f->park, event_end);

@@ -32,7 +32,7 @@ void event_set(struct event *e);
  */
 int event_wait(struct event *e, int ms);
 /*
- * event_wait_firm() - the same, for what is sure to come: neither cancelled nor late
+ * event_wait_firm() - the same, for an event that is sure to come: neither cancelled nor late
  *
  * Instead @on_end(@arg, -ECANCELED or -ETIMEDOUT, the fiber's deadline) is called, on the poller's
  * own stack or, where it has been cancelled before, at once: more than once perhaps. NULL: it

@@ -155,8 +155,8 @@ void listener_slot_accepted(struct listener_slot *slot, int fd)
 
 /*
  * How many connections the stop owes this listener. Not "until the queue is empty": others may fill
- * it as fast. A unix listener of ours refuses connect(2) by now; how much an inherited one holds the
- * kernel does not tell.
+ * it as fast. A unix listener of ours refuses connect(2) by now; how much an inherited one holds
+ * the kernel does not tell.
  */
 static unsigned listener_slot_queued(const struct listener_slot *slot)
 {

@@ -25,7 +25,7 @@ struct stall;
 
 enum pollers_phase { POLLERS_RUNNING, POLLERS_STOPPING, POLLERS_ENDED };
 
-/* What the facade keeps for one poller: its poller_owner(). */
+/* poller slot: the facade's data for one poller, which is its poller_owner() */
 struct poller_slot {
 	struct np_pollers *pollers;
 	struct poller *poller;

@@ -55,7 +55,7 @@ static bool pool_is_reusable(struct np_conn *c)
 }
 
 /*
- * What its poller has read of it is what was known when the turn began: the peer may have closed it
+ * Its poller has read it as far as was known when the turn began: the peer may have closed it
  * since, or have said something. So it is read once more; a real read, after which an error is
  * known to all that ask.
  */

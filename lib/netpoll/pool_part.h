@@ -3,7 +3,7 @@
  * pool_part: what a pool has at one poller: a stack of idle connections, and the fibers that wait
  *
  * The pool need not be told that a connection has ended: each carries a close callback, which
- * counts it out, wherever it is and whatever ended it.
+ * counts it out, lent or idle, and however it ended.
  *
  *   an entry (one connection)   leaves it by
  *   LENT                        np_pool_put(), DONE and fit -> IDLE, or LENT again to a waiter;
@@ -43,7 +43,7 @@ struct pool_entry {
 	uint64_t until_ms;
 };
 
-/* What the owner writes and np_pool_stats() reads. */
+/* The owner writes them, np_pool_stats() reads. */
 struct pool_counts {
 	_Atomic(uint64_t) open, idle, waiting, gets, reused, dials, dial_errors, died, expired,
 		timeouts;

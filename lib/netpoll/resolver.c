@@ -130,7 +130,7 @@ static int resolver_wait(struct lookup *l, uint64_t until_ms, struct addr **ret)
 	return l->result;
 }
 
-/* The way that honours whatever nsswitch.conf(5) says. */
+/* The way that honours all of nsswitch.conf(5). */
 static int resolver_by_thread(struct resolver *r, const char *network, const char *address,
 			      uint64_t until_ms, struct addr **ret)
 {

@@ -5,8 +5,8 @@
  * A lookup that its fiber has given up holds no poller, no worker of np_offload() and no stop. One
  * over sockets (sys/query.h) is gone with its wait. One by getaddrinfo(3), where the machine's
  * configuration asks for more than /etc/hosts and name servers, cannot be ended, so each has a
- * thread of its own that is never joined; it and the fiber hold the lookup, and the last of them frees
- * it.
+ * thread of its own that is never joined; it and the fiber hold the lookup, and the last of them
+ * frees it.
  */
 #ifndef NETPOLL_RESOLVER_H
 #define NETPOLL_RESOLVER_H

@@ -176,7 +176,7 @@ int np_server_free(struct np_server **p)
 		return 0;
 	if (s->phase == SERVER_RUNNING || s->phase == SERVER_STOPPING)
 		return -EBUSY;
-	/* What else runs on pollers of its own has no stop of its own to be given time by. */
+	/* Tasks and dialed connections on its own pollers have no stop that gives them time. */
 	if (s->own_pollers && pollers_stop_now(s->pollers) < 0)
 		return -EBUSY;
 	*p = NULL;

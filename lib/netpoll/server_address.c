@@ -30,7 +30,7 @@ static int server_listen_tcp(struct np_server *s, struct server_address *a, cons
 		r = np_steer_listen(s->workers[i], network, address, s->opts.backlog, &a->fds[i]);
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
-		/* Inherited by the connections accepted from it (a test proves that the kernel does). */
+		/* Inherited by the connections accepted from it: a test proves that of the kernel. */
 		if (!s->opts.nagle) {
 			r = sys_setsockopt_int(a->fds[i], IPPROTO_TCP, TCP_NODELAY, 1);
 			if (r < 0)
@@ -51,7 +51,8 @@ static const char *server_address_path(const struct sockaddr_storage *ss)
 }
 
 /*
- * bind(2) makes the file, and never over another: so the usual case needs no look at the name before.
+ * bind(2) makes the file, and never over another: so the usual case needs no look at the name
+ * before.
  */
 static int server_address_bind_unix(struct server_address *a, const struct addr *at)
 {

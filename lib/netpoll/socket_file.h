@@ -2,10 +2,10 @@
 /*
  * socket_file: the name of a unix socket in the file system, and the lock beside it
  *
- * A name says nothing about whose it is: between two looks another process may have put a socket of
- * its own there. So the file of a listener is known by device and inode, and PATH.lock is held wherever a
- * look and an act have to be one step: from the look at what is there to listen(2), and from the
- * comparison to unlink(2). It is not held in between: the file may be taken away by its
+ * A name says nothing about its owner: between two looks another process may have put a socket of
+ * its own there. So the file of a listener is known by device and inode, and PATH.lock is held
+ * wherever a look and an act have to be one step: from the look at what is there to listen(2), and
+ * from the comparison to unlink(2). It is not held in between: the file may be taken away by its
  * administrator, and another server listens. A server that does not know the lock leaves a race of
  * microseconds.
  *

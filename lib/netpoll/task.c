@@ -201,7 +201,7 @@ static bool task_is_self(const struct np_task *t)
 	return t->poller == poller_self() && fiber_self() && t->fiber == fiber_self();
 }
 
-/* Behind done: what is under way to it arrives first. */
+/* Behind done: a cancel that is under way to it arrives first. */
 static void task_free(struct np_task **task, int *ret_result)
 {
 	struct np_task *t = *task;

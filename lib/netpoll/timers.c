@@ -4,7 +4,8 @@
  *
  *   state     leaves it by
  *   pending   it fires -> firing;  np_timer_stop() -> freed
- *   firing    fn returns -> fired, or freed (np_timer_stop() was called meanwhile, or it is not kept)
+ *   firing    fn returns -> fired;
+ *             or freed: np_timer_stop() was called meanwhile, or it is not kept
  *   fired     np_timer_stop() -> freed
  */
 #include "netpoll/timers.h"

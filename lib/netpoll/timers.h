@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* timers: what the end of a poller owes to the timers that were never stopped. */
+/* timers: the timers of a poller that were never stopped, at its end */
 #ifndef NETPOLL_TIMERS_H
 #define NETPOLL_TIMERS_H
 

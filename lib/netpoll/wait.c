@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * wait: what a fiber may wait for beside connections, events and tasks: time, its turn, a
+ * wait: waits of a fiber that are for no connection, event or task: for time, its turn, a
  * descriptor, a worker thread
  */
 #include <errno.h>
@@ -54,8 +54,8 @@ struct fd_wait {
 	unsigned events;
 };
 
-/* What epoll said, in poll(2)'s words. Whether there are bytes or a mark beside an urgent one a
- * read finds out. */
+/* The events of epoll as poll(2) names them. A read finds out whether there are bytes, or a mark,
+ * beside an urgent one. */
 static unsigned wait_reported(const struct fd_wait *f, unsigned ready)
 {
 	unsigned flags = f->watch.flags, e = 0;
