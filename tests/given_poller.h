@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "poll/poller.h"
 #include "poll/timer.h"
@@ -26,6 +27,13 @@ static void given_log(void *arg, int level, const char *msg)
 {
 	snprintf(logged.last, sizeof logged.last, "%s", msg);
 	logged.n++;
+}
+
+/* Two ends of a stream that do not block. */
+static inline void given_pair(int ret_fds[2])
+{
+	ck_assert_int_eq(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds), 0);
 }
 
 static inline struct poller_opts given_opts(void)

@@ -502,17 +502,25 @@ START_TEST(until_takes_the_delimiter_and_no_more)
 }
 END_TEST
 
+static size_t found(const struct np_linkbuf *b, char delim, size_t from, size_t max)
+{
+	const unsigned char c = (unsigned char)delim;
+	struct linkbuf_mark m = { .seen = from };
+
+	return linkbuf_find_on(b, &(struct linkbuf_delim){ .s = &c, .n = 1 }, &m, max);
+}
+
 START_TEST(until_finds_a_delimiter_in_any_block)
 {
 	struct np_linkbuf *b = GIVEN_BLOCKS(10, 10, 1000);
 	const void *p;
 	size_t n;
 
-	ck_assert_uint_eq(linkbuf_find(b, 15, 0, 100), 16);
-	ck_assert_uint_eq(linkbuf_find(b, 15, 15, 100), 16);
-	ck_assert_uint_eq(linkbuf_find(b, 15, 16, 100), 0);
-	ck_assert_uint_eq(linkbuf_find(b, 15, 16, 1020), 272);
-	ck_assert_uint_eq(linkbuf_find(b, 15, 2000, 1020), 0);
+	ck_assert_uint_eq(found(b, 15, 0, 100), 16);
+	ck_assert_uint_eq(found(b, 15, 15, 100), 16);
+	ck_assert_uint_eq(found(b, 15, 16, 100), 0);
+	ck_assert_uint_eq(found(b, 15, 16, 1020), 272);
+	ck_assert_uint_eq(found(b, 15, 2000, 1020), 0);
 	ck_assert_int_eq(np_linkbuf_until(b, 19, 20, &p, &n), 0);
 	ck_numbers(p, 0, 20);
 	np_linkbuf_free(&b);
@@ -529,9 +537,9 @@ START_TEST(find_goes_on_where_the_last_one_ended)
 	for (size_t i = 0; i < 1000; i += 100)
 		np_linkbuf_write(b, line + i, 100);
 	np_linkbuf_flush(b);
-	ck_assert_uint_eq(linkbuf_find(b, 'b', 0, 1000), 501);
-	ck_assert_uint_eq(linkbuf_find(b, 'b', 500, 1000), 501);
-	ck_assert_uint_eq(linkbuf_find(b, 'b', 501, 1000), 0);
+	ck_assert_uint_eq(found(b, 'b', 0, 1000), 501);
+	ck_assert_uint_eq(found(b, 'b', 500, 1000), 501);
+	ck_assert_uint_eq(found(b, 'b', 501, 1000), 0);
 	np_linkbuf_free(&b);
 }
 END_TEST
@@ -974,7 +982,9 @@ START_TEST(appending_an_embedded_buffer_empties_it)
 	np_linkbuf_flush(b);
 	ck_assert_ptr_null(p);
 	write_str(&in, "again");
-	linkbuf_move(b, &in);
+	p = &in;
+	ck_assert_int_eq(np_linkbuf_append(b, &p), 0);
+	np_linkbuf_flush(b);
 
 	reads_as(b, "from withinagain");
 	linkbuf_fini(&in);

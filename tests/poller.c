@@ -80,7 +80,7 @@ START_TEST(a_turn_is_mail_watches_fibers_timers_and_then_what_was_put_off)
 	struct timer t;
 	int fds[2];
 
-	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	given_pair(fds);
 	ck_assert_int_eq(sys_write(fds[1], "x", 1), 1);
 	ck_assert_int_eq(watch_open(&w, p, fds[0], 0, note_watch), 0);
 	watch_want(&w, WATCH_IN);
@@ -389,7 +389,7 @@ static void three_watches(void)
 {
 	static int fds[2]; /* ready for good: nothing is ever read */
 
-	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	given_pair(fds);
 	for (int i = 0; i < 3; i++) {
 		int fd = dup(fds[0]);
 
@@ -466,7 +466,7 @@ START_TEST(more_events_than_a_batch_holds_are_all_served)
 	int fds[CROWDED][2];
 
 	for (int i = 0; i < CROWDED; i++) {
-		ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds[i]), 0);
+		given_pair(fds[i]);
 		ck_assert_int_eq(watch_open(&crowded[i], p, fds[i][0], EPOLLOUT, count_call), 0);
 		watch_want(&crowded[i], WATCH_OUT);
 	}
@@ -522,7 +522,7 @@ START_TEST(a_ready_watch_costs_one_epoll_wait_and_nothing_else)
 {
 	int fds[2];
 
-	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	given_pair(fds);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(watch_open(&pingpong.w[i], p, fds[i], 0, pass_on), 0);
 		watch_want(&pingpong.w[i], WATCH_IN);
@@ -619,7 +619,7 @@ START_TEST(busy_since_is_renewed_before_everything_that_may_take_long)
 	int fds[2];
 
 	ck_assert_int_eq(poller_add_load(p, &line), 0);
-	ck_assert_int_eq(sys_socketpair(AF_UNIX, SOCK_STREAM, fds), 0);
+	given_pair(fds);
 	ck_assert_int_eq(watch_open(&w, p, fds[0], EPOLLOUT, busy_watch), 0);
 	watch_want(&w, WATCH_OUT);
 	timer_init(&t, busy_timer);

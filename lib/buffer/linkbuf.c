@@ -205,9 +205,3 @@ int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other)
 	free_shell(o);
 	return 0;
 }
-
-void linkbuf_move(struct np_linkbuf *to, struct np_linkbuf *from)
-{
-	splice(to, from);
-	np_linkbuf_flush(to);
-}

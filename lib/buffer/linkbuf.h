@@ -97,13 +97,6 @@ static inline void **linkbuf_link(struct np_linkbuf *b)
 	return (void **)(b + 1);
 }
 
-/*
- * Where the first @delim at or after byte @from ends, among the first @max readable bytes: the n
- * for next(). 0 where there is none; then a caller that waits for more looks again from the length
- * so far.
- */
-size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max);
-
 /* How far a search has come; all 0 to begin with. Good until something is consumed, peeked or
  * released. */
 struct linkbuf_mark {
@@ -125,8 +118,8 @@ struct linkbuf_delim {
 /* @n 1 to LINKBUF_DELIM_MAX; @back has room for as many, and lives as long as *d, like @s. */
 void linkbuf_delim_init(struct linkbuf_delim *d, const void *s, size_t n, unsigned char *back);
 /*
- * linkbuf_find() of a delimiter of any length, which goes on where it ended: each byte is looked at
- * once, in however many pieces and blocks a line comes.
+ * Where the first @d ends among the first @max readable bytes: the n for next(); 0 where there is
+ * none. Goes on from @m: each byte is looked at once, in however many pieces and blocks a line comes.
  */
 size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d,
 		       struct linkbuf_mark *m, size_t max);
@@ -137,9 +130,5 @@ size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d
  * Return: 0; what vsnprintf(3) says, negated: -EILSEQ, -EOVERFLOW; -ENOMEM.
  */
 int linkbuf_vprintf(struct np_linkbuf *b, const char *fmt, va_list ap);
-
-/* All that @from holds, flushed or not, becomes readable at the end of @to. Pointers read from
- * @from end. */
-void linkbuf_move(struct np_linkbuf *to, struct np_linkbuf *from);
 
 #endif

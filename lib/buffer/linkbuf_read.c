@@ -230,18 +230,12 @@ size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d
 	return 0;
 }
 
-size_t linkbuf_find(const struct np_linkbuf *b, char delim, size_t from, size_t max)
-{
-	const unsigned char c = (unsigned char)delim;
-	struct linkbuf_mark m = { .seen = from };
-
-	return linkbuf_find_on(b, &(struct linkbuf_delim){ .s = &c, .n = 1 }, &m, max);
-}
-
 int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p,
 		     size_t *ret_n)
 {
-	size_t n = linkbuf_find(b, delim, 0, max);
+	const unsigned char c = (unsigned char)delim;
+	struct linkbuf_mark m = { 0 };
+	size_t n = linkbuf_find_on(b, &(struct linkbuf_delim){ .s = &c, .n = 1 }, &m, max);
 	int r;
 
 	if (!max)

@@ -194,12 +194,6 @@ unsigned sys_somaxconn(void)
 	return n;
 }
 
-int sys_socketpair(int family, int type, int ret_fds[2])
-{
-	SYS_FAULT(socketpair);
-	return socketpair(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) < 0 ? -errno : 0;
-}
-
 int sys_set_cloexec(int fd)
 {
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;

@@ -35,7 +35,6 @@ int sys_accept_queue(int fd, unsigned *ret);
 /* net.core.somaxconn: no listener's queue is longer, but for a unix one by one. Where it cannot be
  * read: 65535. */
 unsigned sys_somaxconn(void);
-int sys_socketpair(int family, int type, int ret_fds[2]);
 int sys_set_cloexec(int fd);
 int sys_set_nonblock(int fd);
 

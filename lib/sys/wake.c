@@ -28,11 +28,3 @@ int sys_wake_signal(int fd)
 
 	return r < 0 && r != -EAGAIN ? (int)r : 0;
 }
-
-int sys_wake_drain(int fd)
-{
-	uint64_t n;
-	ssize_t r = sys_read(fd, &n, sizeof n);
-
-	return r < 0 && r != -EAGAIN ? (int)r : 0;
-}

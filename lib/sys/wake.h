@@ -6,7 +6,5 @@
 int sys_wake_open(int *ret_fd);
 /* Never fails for a full counter: then a wake-up is pending anyway. */
 int sys_wake_signal(int fd);
-/* Reads the counter down to zero. */
-int sys_wake_drain(int fd);
 
 #endif
