@@ -48,38 +48,35 @@ static void end_group_closed(struct conn_group *g)
 static void end_leave_group(struct np_conn *c)
 {
 	static const struct np_handlers none = { .sz = sizeof none };
-	static struct conn_group gone = { .handlers = &none };
+	static struct conn_group gone = { .handlers = &none, .settings = CONN_DEFAULT_SETTINGS };
 
-	if (!c->group->on_freed)
+	if (!c->group->on_freed) {
 		c->group = &gone;
+		c->set = &gone.settings;
+	}
 }
 
 /* ------------------------------------------------------------------ closing */
-
-int conn_not_open(const struct np_conn *c)
-{
-	if (conn_state(c) == CONN_OPEN)
-		return 0;
-	return conn_state(c) == CONN_NEW ? -NP_ENOTOPEN : conn_read_end(c);
-}
 
 /* Waiters come back with the reason; what is being built and was not flushed is dropped. */
 static void end_verbs(struct np_conn *c, int why)
 {
 	if (!c->why)
 		c->why = why ? why : -NP_ECLOSED;
-	conn_wake_reader(c, conn_read_end(c));
-	conn_wake_writer(c, -NP_ECLOSED);
+	if (!c->io)
+		return;
+	conn_wake(&c->io->reader, conn_read_end(c));
+	conn_wake(&c->io->writer, -NP_ECLOSED);
 }
 
 /*
  * In on_prepare there is nothing to end yet, and a refusal may follow: conn_start() carries it out.
  */
-static bool end_is_remembered(struct np_conn *c, enum conn_state s, int why)
+static bool end_is_remembered(struct np_conn *c, enum conn_life s, int why)
 {
 	if (watch_is_open(&c->watch))
 		return false;
-	conn_set_state(c, s);
+	conn_set_life(c, s);
 	if (!c->why)
 		c->why = why ? why : -NP_ECLOSED;
 	return true;
@@ -92,37 +89,38 @@ void conn_lost(struct np_conn *c, int err)
 		c->why = err;
 }
 
-void conn_begin_close(struct np_conn *c, int why)
+void conn_take_sends(struct np_conn *c)
+{
+	if (conn_sendq_take(c) >= 0)
+		return;
+	/* They were taken from their sender: the peer has to hear that they are lost. */
+	conn_lost(c, -ENOMEM);
+	conn_end(c, -ENOMEM);
+}
+
+void conn_close(struct np_conn *c, int why)
 {
 	conn_assert_owner(c);
-	if (conn_state(c) > CONN_OPEN || end_is_remembered(c, CONN_CLOSING, why))
+	if (conn_life(c) > CONN_OPEN || end_is_remembered(c, CONN_CLOSING, why))
 		return;
-	conn_take_sendq(c); /* what was sent before the close is delivered */
-	if (conn_state(c) > CONN_OPEN)
+	conn_take_sends(c); /* what was sent before the close is delivered */
+	if (conn_life(c) > CONN_OPEN)
 		return;
-	conn_set_state(c, CONN_CLOSING);
-	if (c->io && c->io->file) { /* its middle has no end to be delivered */
-		c->tx_err = -NP_ECLOSED;
-		conn_drop_output(c);
-	}
+	conn_set_life(c, CONN_CLOSING);
 	end_verbs(c, why);
+	if (c->io && c->io->stream.file)
+		conn_out_fails(c, -NP_ECLOSED); /* its middle has no end to be delivered */
 	conn_arm_linger(c);
-	/*
-	 * From here on input is thrown away, paused or full as it may have been: a peer that cannot
-	 * send may not read either, and what is unread at close(2) makes the kernel send RST.
-	 */
-	if (!(c->flags & CONN_RX_END))
-		watch_want(&c->watch, WATCH_IN);
 	conn_later(c);
 }
 
-void conn_die(struct np_conn *c, int why)
+void conn_end(struct np_conn *c, int why)
 {
 	conn_assert_owner(c);
-	if (conn_state(c) >= CONN_DEAD || end_is_remembered(c, CONN_DEAD, why))
+	if (conn_life(c) >= CONN_ENDED || end_is_remembered(c, CONN_ENDED, why))
 		return;
-	conn_set_state(c, CONN_DEAD);
-	if (conn_unsent(c) || (c->io && c->io->file))
+	conn_set_life(c, CONN_ENDED);
+	if (c->io && !stream_is_drained(&c->io->stream))
 		c->flags |= CONN_CUT;
 	end_verbs(c, why);
 	timer_disarm(&c->timer);
@@ -132,55 +130,10 @@ void conn_die(struct np_conn *c, int why)
 
 void conn_abort(struct np_conn *c, int why)
 {
-	if (conn_state(c) >= CONN_DEAD)
+	if (conn_life(c) >= CONN_ENDED)
 		return;
 	c->flags |= CONN_RESET;
-	conn_die(c, why);
-}
-
-void conn_send_fin(struct np_conn *c)
-{
-	c->flags |= CONN_FIN_SENT;
-	if (!(c->flags & CONN_SOCKET))
-		conn_die(c, 0);
-	else if (sys_shutdown(c->watch.fd, SHUT_WR) < 0 && conn_state(c) > CONN_OPEN)
-		conn_die(c, 0); /* ENOTCONN: the peer's RST was first */
-}
-
-/* NP_NOW: what the kernel has not taken by now is lost; what it has, it delivers. */
-static void end_now(struct np_conn *c)
-{
-	if (conn_unsent(c))
-		conn_lost(c, -NP_EWRITETIMEOUT);
-	else if (!(c->flags & CONN_RX_END))
-		conn_discard(c);
-	conn_die(c, 0);
-}
-
-void conn_settle_closing(struct np_conn *c)
-{
-	bool now = conn_rules(c)->linger_ms == NP_NOW;
-
-	if (conn_unsent(c) && conn_tx(c) > 0) {
-		if (now)
-			end_now(c);
-		return; /* the watch goes on, linger_ms runs */
-	}
-	if (c->tx_err || (c->flags & CONN_RX_END)) {
-		conn_die(c, 0);
-		return;
-	}
-	if (!(c->flags & CONN_FIN_SENT))
-		conn_send_fin(c);
-	if (conn_state(c) != CONN_CLOSING)
-		return;
-	conn_set_state(c, CONN_LINGER);
-	if (now) {
-		end_now(c);
-		return;
-	}
-	conn_arm_linger(c);
-	watch_want(&c->watch, WATCH_IN);
+	conn_end(c, why);
 }
 
 /* ------------------------------------------------------------------ gone */
@@ -194,7 +147,7 @@ static void end_reset(struct np_conn *c)
 {
 	struct linger l = { .l_onoff = 1, .l_linger = 0 };
 
-	if (c->watch.fd < 0 || !(c->flags & CONN_INET))
+	if (c->watch.fd < 0 || c->transport != TRANSPORT_TCP)
 		return;
 	if (sys_tcp_reset(c->watch.fd) < 0)
 		sys_setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
@@ -205,11 +158,11 @@ void conn_gone(struct np_conn *c)
 	struct conn_group *g = c->group;
 	bool counted = !list_empty(&c->link);
 
-	conn_set_state(c, CONN_GONE);
+	conn_set_life(c, CONN_GONE);
 	if (!c->why)
 		c->why = -NP_ECLOSED;
 	timer_disarm(&c->timer);
-	conn_drop_sendq(c);
+	conn_sendq_drop(c);
 	watch_drop(&c->watch);
 	poller_fd_leaves(g->poller, c->watch.fd);
 	if (c->flags & (CONN_CUT | CONN_RESET))

@@ -34,24 +34,24 @@ static void home_free(void *arg)
 	free(h);
 }
 
-static void arm_decay(struct conn_home *h)
+static void home_arm_decay(struct conn_home *h)
 {
 	timer_arm(h->poller, &h->decay, poller_now_ms(h->poller) + DECAY_MS);
 }
 
-static void decay(struct timer *t)
+static void home_decay(struct timer *t)
 {
 	if (block_decay() > DECAY_REST)
-		arm_decay(container_of(t, struct conn_home, decay));
+		home_arm_decay(container_of(t, struct conn_home, decay));
 }
 
-static void grew(void)
+static void home_grew(void)
 {
 	struct poller *p = poller_self();
 	struct conn_home *h = p ? poller_local(p) : NULL;
 
 	if (h && !timer_armed(&h->decay))
-		arm_decay(h);
+		home_arm_decay(h);
 }
 
 static struct conn_home *home_of(struct poller *p)
@@ -64,7 +64,7 @@ static struct conn_home *home_of(struct poller *p)
 	if (!h)
 		return NULL;
 	h->poller = p;
-	timer_init(&h->decay, decay);
+	timer_init(&h->decay, home_decay);
 	slab_init(&h->conns, sizeof(struct np_conn));
 	slab_init(&h->ios, sizeof(struct conn_io));
 	poller_set_local(p, h, home_free);
@@ -87,7 +87,8 @@ void conn_home_put(struct poller *p, struct np_conn *c)
 	struct conn_home *h = poller_local(p);
 
 	/* Nothing is attached: conn_gone() has seen to it, whichever way the connection ended. */
-	assert(conn_state(c) == CONN_GONE && !c->io && !c->extra && !c->inside && c->watch.fd < 0);
+	assert(conn_life(c) == CONN_GONE && !c->io && !(c->flags & CONN_EXTRA) && !c->inside &&
+	       c->watch.fd < 0);
 	assert(!watch_is_open(&c->watch) && !timer_armed(&c->timer) && list_empty(&c->link));
 	assert(!mailbox_any(&c->sendq));
 	slab_put(&h->conns, c);
@@ -101,16 +102,7 @@ size_t conn_home_bytes(const struct poller *p)
 	return h ? h->conns.bytes + h->ios.bytes : 0;
 }
 
-#define RX_SPACE_MIN 4096u
-
 int conn_io_attach(struct np_conn *c)
-{
-	int r = conn_not_open(c);
-
-	return r < 0 ? r : conn_io_make(c);
-}
-
-int conn_io_make(struct np_conn *c)
 {
 	struct conn_home *h = poller_local(conn_poller(c));
 	struct conn_io *io = slab_get(&h->ios);
@@ -118,28 +110,28 @@ int conn_io_make(struct np_conn *c)
 	if (!io)
 		return -ENOMEM;
 	memset(io, 0, sizeof *io);
-	linkbuf_init(&io->in);
-	conn_out_init(io);
-	linkbuf_init(&io->txq);
-	io->rx_space = RX_SPACE_MIN;
+	stream_init(&io->stream, c->transport, c->watch.fd);
 	io->call_at = 1;
-	block_grew = grew; /* of this thread, which has no better moment to say it */
+	block_grew = home_grew; /* of this thread, which has no better moment to say it */
 	io->warm = h->io_warm < CONN_IO_WARM;
 	h->io_warm += io->warm;
 	c->io = io;
 	return 0;
 }
 
+static bool home_is_idle(const struct np_conn *c)
+{
+	const struct conn_io *io = c->io;
+
+	return conn_life(c) == CONN_OPEN && io->service == CONN_UNSERVED &&
+	       !(c->flags & CONN_LATER) && !io->reading && !io->writing && !io->request &&
+	       io->call_at <= 1 && stream_is_empty(&io->stream);
+}
+
 void conn_io_shrink(struct np_conn *c)
 {
-	struct conn_io *io = c->io;
-
-	if (io->reading || io->writing || (c->flags & (CONN_SERVING | CONN_LATER | CONN_REQUEST)) ||
-	    io->call_at > 1)
-		return;
-	if (io->held || linkbuf_len(&io->out) || np_linkbuf_pending(&io->out) || conn_unsent(c))
-		return;
-	conn_io_put(c);
+	if (c->io && !c->io->warm && home_is_idle(c))
+		conn_io_put(c);
 }
 
 void conn_io_put(struct np_conn *c)
@@ -151,8 +143,6 @@ void conn_io_put(struct np_conn *c)
 		return;
 	c->io = NULL;
 	h->io_warm -= io->warm;
-	linkbuf_fini(&io->in);
-	linkbuf_fini(&io->out);
-	linkbuf_fini(&io->txq);
+	stream_fini(&io->stream);
 	slab_put(&h->ios, io);
 }

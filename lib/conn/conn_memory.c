@@ -65,7 +65,7 @@ size_t conn_memory_budget(struct np_conn *c, size_t budget)
 	conn_memory_look_soon(g);
 	if (g->memory.helpless)
 		return budget;
-	if (used >= g->memory.max || (c->io && c->io->held))
+	if (used >= g->memory.max || (c->io && c->io->stream.held))
 		return 0;
 	return budget < SHORT_READ ? budget : SHORT_READ;
 }
@@ -90,9 +90,9 @@ static size_t conn_memory_held(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
 
-	if (!io || conn_state(c) >= CONN_DEAD)
+	if (!io || conn_life(c) >= CONN_ENDED)
 		return 0;
-	return io->held + linkbuf_len(&io->txq) + linkbuf_len(&io->out) +
+	return io->stream.held + linkbuf_len(&io->stream.sends) + linkbuf_len(&io->stream.out) +
 	       (io->reader || io->writer ? STACK_PARKED : 0);
 }
 

@@ -10,74 +10,6 @@
 #include "sys/addr.h"
 #include "sys/sock.h"
 
-struct conn_callback {
-	struct conn_callback *next;
-	void (*fn)(struct np_conn *, void *);
-	void *arg;
-};
-
-int conn_extra(struct np_conn *c, struct conn_extra **ret)
-{
-	if (conn_state(c) == CONN_GONE)
-		return -NP_ECLOSED; /* conn_gone() was here: nobody would free it */
-	if (!c->extra) {
-		c->extra = calloc(1, sizeof *c->extra);
-		if (!c->extra)
-			return -ENOMEM;
-		c->extra->limits = c->group->limits;
-		c->extra->rules = c->group->rules;
-	}
-	*ret = c->extra;
-	return 0;
-}
-
-/* ------------------------------------------------------------------ callbacks */
-
-int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg)
-{
-	struct conn_callback *cb;
-	struct conn_extra *x;
-	int r;
-
-	if (!fn)
-		return -EINVAL;
-	if (conn_state(c) > CONN_OPEN)
-		return -NP_ECLOSED;
-	r = conn_extra(c, &x);
-	if (r < 0)
-		return r;
-	cb = malloc(sizeof *cb);
-	if (!cb)
-		return -ENOMEM;
-	*cb = (struct conn_callback){ .next = x->callbacks, .fn = fn, .arg = arg };
-	x->callbacks = cb;
-	return 0;
-}
-
-void conn_callbacks_run(struct np_conn *c)
-{
-	struct conn_callback *cb;
-
-	while (c->extra && (cb = c->extra->callbacks)) {
-		c->extra->callbacks = cb->next;
-		conn_note_handler(c, cb->fn);
-		cb->fn(c, cb->arg);
-		free(cb);
-	}
-}
-
-void conn_extra_drop(struct np_conn *c)
-{
-	struct conn_callback *cb;
-
-	while (c->extra && (cb = c->extra->callbacks)) {
-		c->extra->callbacks = cb->next;
-		free(cb);
-	}
-	free(c->extra);
-	c->extra = NULL;
-}
-
 int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg)
 {
 	struct conn_extra *x;
@@ -87,96 +19,53 @@ int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *
 		return r;
 	x->on_request = fn;
 	x->on_request_arg = arg;
-	if (c->io)
-		c->io->call_at = 1;
-	c->flags &= ~(uint32_t)CONN_END_HANDLED;
-	if (conn_has_request(c))
-		conn_serve(c); /* nothing while a handler runs: its loop looks again */
+	if (!c->io)
+		return 0;
+	c->io->call_at = 1;
+	c->io->end_handled = false;
+	conn_pump(c, PUMP_TELL); /* nothing while a handler runs: its loop looks again */
 	return 0;
 }
 
 /* ------------------------------------------------------------------ times */
 
-static int set_ms(const struct np_conn *c, int *field, int ms)
+/* The settings, its own from here on; NULL: *ret_r says why not. */
+static struct conn_settings *opts_settings(struct np_conn *c, int v, int least, int *ret_r)
 {
-	if (ms < 0)
-		return -EINVAL;
-	if (conn_state(c) == CONN_GONE)
-		return -NP_ECLOSED;
-	*field = ms;
-	return 0;
+	struct conn_extra *x = NULL;
+
+	*ret_r = v < least ? -EINVAL : conn_extra(c, &x);
+	return *ret_r < 0 ? NULL : &x->settings;
+}
+
+static int opts_set_ms(struct np_conn *c, size_t offset, int ms)
+{
+	int r;
+	struct conn_settings *set = opts_settings(c, ms, 0, &r);
+
+	if (set)
+		*(int *)((char *)set + offset) = ms;
+	return r;
 }
 
 /* A deadline that was set earlier gives way to a timeout. */
 int np_conn_set_read_timeout(struct np_conn *c, int ms)
 {
-	if (c->extra)
-		c->extra->read_deadline_ms = 0;
-	return set_ms(c, &c->read_timeout_ms, ms);
+	if (c->flags & CONN_EXTRA)
+		conn_extra_of(c)->read_deadline_ms = 0;
+	return opts_set_ms(c, offsetof(struct conn_settings, read_timeout_ms), ms);
 }
 
 int np_conn_set_write_timeout(struct np_conn *c, int ms)
 {
-	if (c->extra)
-		c->extra->write_deadline_ms = 0;
-	return set_ms(c, &c->write_timeout_ms, ms);
-}
-
-/* 0 is the default, -1 no limit: @least tells what else there is. */
-static int set_rule(struct np_conn *c, int v, int least,
-		    int (*put)(struct np_conn *, struct conn_rules *, int))
-{
-	struct conn_extra *x;
-	int r = v < least ? -EINVAL : conn_extra(c, &x);
-
-	return r < 0 ? r : put(c, &x->rules, v);
-}
-
-static int put_linger(struct np_conn *c, struct conn_rules *rules, int ms)
-{
-	rules->linger_ms = ms ? ms : c->group->rules.linger_ms;
-	if (conn_state(c) == CONN_CLOSING || conn_state(c) == CONN_LINGER) {
-		conn_arm_linger(c);
-		conn_later(c);
-	}
-	return 0;
-}
-
-int np_conn_set_linger(struct np_conn *c, int ms)
-{
-	return set_rule(c, ms, NP_NOW, put_linger);
-}
-
-static int put_min_rate(struct np_conn *c, struct conn_rules *rules, int rate)
-{
-	rules->min_rate = rate ? rate : c->group->rules.min_rate;
-	return 0;
-}
-
-int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s)
-{
-	return set_rule(c, bytes_per_s, -1, put_min_rate);
-}
-
-static int put_request_timeout(struct np_conn *c, struct conn_rules *rules, int ms)
-{
-	rules->request_timeout_ms = ms < 0 ? 0 : ms ? ms : c->group->rules.request_timeout_ms;
-	if (!rules->request_timeout_ms)
-		conn_request_over(c);
-	else if (c->io && linkbuf_len(&c->io->in) && conn_state(c) == CONN_OPEN)
-		conn_request_came(c);
-	conn_arm_clock(c);
-	return 0;
-}
-
-int np_conn_set_request_timeout(struct np_conn *c, int ms)
-{
-	return set_rule(c, ms, -1, put_request_timeout);
+	if (c->flags & CONN_EXTRA)
+		conn_extra_of(c)->write_deadline_ms = 0;
+	return opts_set_ms(c, offsetof(struct conn_settings, write_timeout_ms), ms);
 }
 
 int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 {
-	int r = set_ms(c, &c->idle_timeout_ms, ms);
+	int r = opts_set_ms(c, offsetof(struct conn_settings, idle_timeout_ms), ms);
 
 	if (r == 0) {
 		conn_touch(c);
@@ -185,15 +74,56 @@ int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 	return r;
 }
 
+int np_conn_set_linger(struct np_conn *c, int ms)
+{
+	int r;
+	struct conn_settings *set = opts_settings(c, ms, NP_NOW, &r);
+
+	if (!set)
+		return r;
+	set->linger_ms = ms ? ms : c->group->settings.linger_ms;
+	if (conn_life(c) == CONN_CLOSING || conn_life(c) == CONN_LINGERING) {
+		conn_arm_linger(c);
+		conn_later(c);
+	}
+	return 0;
+}
+
+int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s)
+{
+	int r;
+	struct conn_settings *set = opts_settings(c, bytes_per_s, -1, &r);
+
+	if (set)
+		set->min_rate = bytes_per_s ? bytes_per_s : c->group->settings.min_rate;
+	return r;
+}
+
+int np_conn_set_request_timeout(struct np_conn *c, int ms)
+{
+	int r;
+	struct conn_settings *set = opts_settings(c, ms, -1, &r);
+
+	if (!set)
+		return r;
+	set->request_timeout_ms = ms < 0 ? 0 : ms ? ms : c->group->settings.request_timeout_ms;
+	if (!set->request_timeout_ms)
+		conn_request_over(c);
+	else if (conn_len(c) && conn_life(c) == CONN_OPEN)
+		conn_request_came(c);
+	conn_arm_clock(c);
+	return 0;
+}
+
 /* Moves the timer of a fiber that waits already. */
-static void rearm(struct conn_wait *w, uint64_t when_ms)
+static void opts_rearm(struct conn_wait *w, uint64_t when_ms)
 {
 	if (w)
 		park_set_until(&w->park, when_ms);
 }
 
 /* Rounded up: a deadline is never early. */
-static uint64_t to_ms(uint64_t mono_ns)
+static uint64_t opts_ms(uint64_t mono_ns)
 {
 	return mono_ns ? mono_ns / 1000000u + (mono_ns % 1000000u != 0) : 0;
 }
@@ -205,8 +135,8 @@ int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns)
 
 	if (r < 0)
 		return r;
-	x->read_deadline_ms = to_ms(mono_ns);
-	rearm(c->io ? c->io->reader : NULL, x->read_deadline_ms);
+	x->read_deadline_ms = opts_ms(mono_ns);
+	opts_rearm(c->io ? c->io->reader : NULL, x->read_deadline_ms);
 	return 0;
 }
 
@@ -217,23 +147,23 @@ int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns)
 
 	if (r < 0)
 		return r;
-	x->write_deadline_ms = to_ms(mono_ns);
-	rearm(c->io ? c->io->writer : NULL, x->write_deadline_ms);
+	x->write_deadline_ms = opts_ms(mono_ns);
+	opts_rearm(c->io ? c->io->writer : NULL, x->write_deadline_ms);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ socket options */
 
-static int tcp_only(const struct np_conn *c)
+static int opts_tcp_only(const struct np_conn *c)
 {
 	int r = conn_settable(c);
 
-	return r < 0 || (c->flags & CONN_INET) ? r : -NP_EUNSUPPORTED;
+	return r < 0 || c->transport == TRANSPORT_TCP ? r : -NP_EUNSUPPORTED;
 }
 
 int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 {
-	int fd = c->watch.fd, r = tcp_only(c);
+	int fd = c->watch.fd, r = opts_tcp_only(c);
 
 	if (r == 0 && (idle_s < 0 || (idle_s > 0 && (intvl_s < 1 || cnt < 1))))
 		r = -EINVAL;
@@ -245,7 +175,7 @@ int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 
 int np_conn_set_user_timeout(struct np_conn *c, int ms)
 {
-	int r = tcp_only(c);
+	int r = opts_tcp_only(c);
 
 	if (r == 0 && ms < 0)
 		r = -EINVAL;
@@ -254,7 +184,7 @@ int np_conn_set_user_timeout(struct np_conn *c, int ms)
 
 int np_conn_set_nagle(struct np_conn *c, bool on)
 {
-	int r = tcp_only(c);
+	int r = opts_tcp_only(c);
 
 	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_NODELAY, !on);
 }
@@ -263,7 +193,7 @@ int np_conn_set_nagle(struct np_conn *c, bool on)
 
 #define SEND_HIGH_MAX INT32_MAX /* c->sendq_bytes counts 32 bits */
 
-static size_t conn_limit_or(size_t own, size_t base, size_t ours)
+static size_t opts_limit_or(size_t own, size_t base, size_t ours)
 {
 	return own ? own : base ? base : ours;
 }
@@ -272,11 +202,11 @@ int conn_limits_init(struct np_limits *l, const struct np_limits *base)
 {
 	static const struct np_limits none;
 	const struct np_limits *b = base ? base : &none;
-	size_t in_high = conn_limit_or(l->in_high, b->in_high, 256u << 10);
+	size_t in_high = opts_limit_or(l->in_high, b->in_high, 256u << 10);
 
-	l->out_high = conn_limit_or(l->out_high, b->out_high, 1u << 20);
-	l->in_max = conn_limit_or(l->in_max, b->in_max, 64u << 20);
-	l->send_high = conn_limit_or(l->send_high, b->send_high, 16u << 20);
+	l->out_high = opts_limit_or(l->out_high, b->out_high, 1u << 20);
+	l->in_max = opts_limit_or(l->in_max, b->in_max, 64u << 20);
+	l->send_high = opts_limit_or(l->send_high, b->send_high, 16u << 20);
 	if (l->send_high > SEND_HIGH_MAX)
 		l->send_high = SEND_HIGH_MAX;
 	if (!l->in_high && in_high > l->in_max)
@@ -292,30 +222,33 @@ int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits)
 	int r = conn_settable(c);
 
 	if (r == 0)
-		r = conn_limits_init(&l, &c->group->limits);
+		r = conn_limits_init(&l, &c->group->settings.limits);
 	if (r < 0)
 		return r;
 	r = conn_extra(c, &x);
 	if (r < 0)
 		return r;
-	x->limits = l;
+	x->settings.limits = l;
 	atomic_store_explicit(&c->send_high, (uint32_t)l.send_high, memory_order_relaxed);
-	conn_rx_resume(c);
+	conn_pump(c, PUMP_ROOM);
 	return 0;
 }
 
+/* Once it is closing the library reads, to throw it away. */
 void np_conn_pause_read(struct np_conn *c)
 {
-	c->flags |= CONN_PAUSED;
-	/* once it is closing, the library reads, to throw it away */
-	if (conn_state(c) <= CONN_OPEN)
-		watch_stop(&c->watch, WATCH_IN);
+	if (conn_life(c) > CONN_OPEN || conn_in_is_over(c))
+		return;
+	c->in = CONN_IN_PAUSED;
+	conn_pump(c, PUMP_ROOM);
 }
 
 void np_conn_resume_read(struct np_conn *c)
 {
-	c->flags &= ~(uint32_t)CONN_PAUSED;
-	conn_rx_resume(c);
+	if (c->in != CONN_IN_PAUSED)
+		return;
+	c->in = CONN_IN_FULL; /* until there is found to be room */
+	conn_pump(c, PUMP_ROOM);
 }
 
 /* ------------------------------------------------------------------ facts */
@@ -340,7 +273,7 @@ int np_conn_fd(struct np_conn *c)
 	return c->watch.fd;
 }
 
-static int conn_address(struct np_conn *c,
+static int opts_address(struct np_conn *c,
 			int (*ask)(int fd, struct sockaddr_storage *ret, socklen_t *ret_len),
 			struct sockaddr_storage *ret, socklen_t *ret_len)
 {
@@ -355,12 +288,12 @@ static int conn_address(struct np_conn *c,
 
 int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return conn_address(c, sys_getsockname, ret, ret_len);
+	return opts_address(c, sys_getsockname, ret, ret_len);
 }
 
 int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return conn_address(c, sys_peer_addr, ret, ret_len);
+	return opts_address(c, sys_peer_addr, ret, ret_len);
 }
 
 int np_conn_poller(const struct np_conn *c)

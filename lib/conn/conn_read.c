@@ -7,58 +7,58 @@
 #include "netpoll/linkbuf.h"
 
 /* A fiber that is parked in a read owns the input; nobody may take bytes from under it. */
-static inline bool taken(const struct np_conn *c)
+static inline bool read_is_taken(const struct np_conn *c)
 {
 	return c->io && c->io->reading;
 }
 
 /* The common case, without a call: the bytes are there, and nobody waits for them. */
-static inline bool conn_read_has(const struct np_conn *c, size_t n)
+static inline bool read_has(const struct np_conn *c, size_t n)
 {
 	conn_assert_owner(c);
-	return c->io && !c->io->reading && linkbuf_len(&c->io->in) >= n;
+	return c->io && !c->io->reading && linkbuf_len(&c->io->stream.in) >= n;
 }
 
-static __attribute__((noinline)) int conn_read_wait(struct np_conn *c, size_t n)
+static __attribute__((noinline)) int read_wait(struct np_conn *c, size_t n)
 {
 	struct conn_limit limit = { 0 };
 
-	if (taken(c))
+	if (read_is_taken(c))
 		return conn_verb_ends(c, -NP_ECONCURRENT);
-	if (n || conn_state(c) == CONN_NEW || conn_state(c) == CONN_GONE)
+	if (n || conn_life(c) == CONN_NEW || conn_life(c) == CONN_GONE)
 		return conn_verb_ends(c, conn_wait_input(c, n, n, &limit));
 	return 0;
 }
 
 /* Waits, then @verb. Out of line, so that where nothing waits no register has to be saved. */
-static __attribute__((noinline)) int
-conn_read_later(struct np_conn *c, size_t n, const void **ret_p,
-		int (*verb)(struct np_linkbuf *, size_t, const void **))
+static __attribute__((noinline)) int read_later(struct np_conn *c, size_t n, const void **ret_p,
+						int (*verb)(struct np_linkbuf *, size_t,
+							    const void **))
 {
-	int r = conn_read_wait(c, n);
+	int r = read_wait(c, n);
 
 	if (r < 0)
 		return r;
-	return c->io ? verb(&c->io->in, n, ret_p) : -EINVAL;
+	return c->io ? verb(&c->io->stream.in, n, ret_p) : -EINVAL;
 }
 
 int np_conn_wait(struct np_conn *c, size_t n)
 {
-	return conn_read_has(c, n) ? 0 : conn_read_wait(c, n);
+	return read_has(c, n) ? 0 : read_wait(c, n);
 }
 
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 {
-	if (conn_read_has(c, n))
-		return np_linkbuf_next(&c->io->in, n, ret_p);
-	return conn_read_later(c, n, ret_p, np_linkbuf_next);
+	if (read_has(c, n))
+		return np_linkbuf_next(&c->io->stream.in, n, ret_p);
+	return read_later(c, n, ret_p, np_linkbuf_next);
 }
 
 int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 {
-	if (conn_read_has(c, n))
-		return np_linkbuf_peek(&c->io->in, n, ret_p);
-	return conn_read_later(c, n, ret_p, np_linkbuf_peek);
+	if (read_has(c, n))
+		return np_linkbuf_peek(&c->io->stream.in, n, ret_p);
+	return read_later(c, n, ret_p, np_linkbuf_peek);
 }
 
 int np_conn_skip(struct np_conn *c, size_t n)
@@ -67,7 +67,7 @@ int np_conn_skip(struct np_conn *c, size_t n)
 
 	if (r < 0)
 		return r;
-	return c->io ? np_linkbuf_skip(&c->io->in, n) : 0;
+	return c->io ? np_linkbuf_skip(&c->io->stream.in, n) : 0;
 }
 
 int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
@@ -76,7 +76,7 @@ int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 
 	if (r < 0)
 		return r;
-	return c->io ? np_linkbuf_slice(&c->io->in, n, ret) : np_linkbuf_new(0, ret);
+	return c->io ? np_linkbuf_slice(&c->io->stream.in, n, ret) : np_linkbuf_new(0, ret);
 }
 
 /*
@@ -86,8 +86,8 @@ int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 #define UNTIL_ROOM (64u * 1024)
 
 /* Each byte is looked at once, however many pieces the line comes in. */
-static int conn_read_until(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
-			   const void **ret_p, size_t *ret_n)
+static int read_until(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
+		      const void **ret_p, size_t *ret_n)
 {
 	struct linkbuf_mark seen = { 0 };
 	struct conn_limit limit = { 0 };
@@ -99,8 +99,8 @@ static int conn_read_until(struct np_conn *c, const struct linkbuf_delim *d, siz
 		r = conn_io_get(c, &io);
 		if (r < 0)
 			return r;
-		n = linkbuf_find_on(&io->in, d, &seen, max);
-		len = linkbuf_len(&io->in);
+		n = linkbuf_find_on(&io->stream.in, d, &seen, max);
+		len = linkbuf_len(&io->stream.in);
 		if (n || len >= max)
 			break;
 		r = conn_wait_input(c, len + 1, len < max / 2 ? len + len + UNTIL_ROOM : max,
@@ -110,26 +110,26 @@ static int conn_read_until(struct np_conn *c, const struct linkbuf_delim *d, siz
 	}
 	if (!n)
 		return max ? -NP_ETOOLONG : -EINVAL;
-	r = np_linkbuf_next(&io->in, n, ret_p);
+	r = np_linkbuf_next(&io->stream.in, n, ret_p);
 	if (r == 0)
 		*ret_n = n;
 	return r;
 }
 
-static int conn_until(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
+static int read_delim(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
 		      const void **ret_p, size_t *ret_n)
 {
 	conn_assert_owner(c);
-	if (taken(c))
+	if (read_is_taken(c))
 		return conn_verb_ends(c, -NP_ECONCURRENT);
-	return conn_verb_ends(c, conn_read_until(c, d, max, ret_p, ret_n));
+	return conn_verb_ends(c, read_until(c, d, max, ret_p, ret_n));
 }
 
 int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
 {
 	const unsigned char s = (unsigned char)delim;
 
-	return conn_until(c, &(struct linkbuf_delim){ .s = &s, .n = 1 }, max, ret_p, ret_n);
+	return read_delim(c, &(struct linkbuf_delim){ .s = &s, .n = 1 }, max, ret_p, ret_n);
 }
 
 int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max,
@@ -141,7 +141,7 @@ int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max
 	if (!n || n > sizeof back)
 		return -EINVAL;
 	linkbuf_delim_init(&d, delim, n, back);
-	return conn_until(c, &d, max, ret_p, ret_n);
+	return read_delim(c, &d, max, ret_p, ret_n);
 }
 
 ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)
@@ -156,12 +156,12 @@ ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)
 		return 0;
 	if (r < 0)
 		return r;
-	n = linkbuf_len(&c->io->in);
+	n = linkbuf_len(&c->io->stream.in);
 	if (n > cap)
 		n = cap;
 	if (n > 0x7fffffff)
 		n = 0x7fffffff;
-	r = np_linkbuf_copy(&c->io->in, dst, n);
+	r = np_linkbuf_copy(&c->io->stream.in, dst, n);
 	return r < 0 ? r : (ssize_t)n;
 }
 
@@ -169,22 +169,21 @@ void np_conn_release(struct np_conn *c)
 {
 	if (!c->io)
 		return;
-	np_linkbuf_release(&c->io->in);
-	c->io->held = linkbuf_len(&c->io->in);
-	if (c->flags & CONN_RX_FULL)
-		conn_rx_resume(c);
+	stream_release(&c->io->stream);
+	if (c->in == CONN_IN_FULL)
+		conn_pump(c, PUMP_ROOM);
 }
 
 size_t np_conn_len(struct np_conn *c)
 {
-	return c->io ? linkbuf_len(&c->io->in) : 0;
+	return conn_len(c);
 }
 
 struct np_linkbuf *np_conn_in(struct np_conn *c)
 {
 	struct conn_io *io;
 
-	return taken(c) || conn_io_get(c, &io) < 0 ? NULL : &io->in;
+	return read_is_taken(c) || conn_io_get(c, &io) < 0 ? NULL : &io->stream.in;
 }
 
 int np_conn_want(struct np_conn *c, size_t n)
@@ -200,8 +199,8 @@ int np_conn_want(struct np_conn *c, size_t n)
 	r = conn_io_get(c, &io);
 	if (r < 0)
 		return r;
-	c->flags |= CONN_WANT;
+	io->wanted = true;
 	io->call_at = n ? n : 1;
-	conn_rx_resume(c);
+	conn_pump(c, PUMP_ROOM);
 	return 0;
 }

@@ -3,9 +3,9 @@
  * conn_serve: the fiber that runs on_connect and on_request
  *
  * At most one for each connection. It takes a stack when there is something to handle and gives it
- * back when there is not: an idle connection has none. What a reader would get wrong: on_request is
- * not called "while there is input" but while it makes progress; one that leaves its input alone is
- * called again when more has arrived, and once at EOF.
+ * back when there is not: an idle connection has none. on_request is not called "while there is
+ * input" but while it makes progress; one that leaves its input alone is called again when more has
+ * arrived, and once at EOF.
  */
 #include <errno.h>
 
@@ -14,75 +14,66 @@
 #include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
-/* handlers in a row: the clock costs half of what the shortest of them does */
-#define PUBLISH_EVERY 8u
+#define PUBLISH_EVERY 8u /* handlers in a row: the clock costs half of what the shortest one does */
+#define SAY_EVERY_MS  1000u
 
-static bool has_handler(const struct np_conn *c)
+/* Whether on_request is the connection's own. */
+static inline bool serve_is_own(const struct np_conn *c)
 {
-	return c->group->handlers->on_request || (c->extra && c->extra->on_request);
+	return (c->flags & CONN_EXTRA) && conn_extra_of(c)->on_request;
 }
 
-static int handle(struct np_conn *c)
+static inline int serve_handle(struct np_conn *c)
 {
-	if (c->extra && c->extra->on_request)
-		return c->extra->on_request(c, c->extra->on_request_arg);
+	struct conn_extra *x = conn_extra_of(c);
+
+	if (x && x->on_request)
+		return x->on_request(c, x->on_request_arg);
 	return c->group->handlers->on_request(c, c->group->arg);
 }
 
-/* Once for each dispatch: a handler that is replaced while its connection is served is named as the
- * old one. */
-static void note_handler(struct np_conn *c)
+/* Once for each dispatch: a handler that is replaced while its connection is served is named as
+ * the old one. */
+static void serve_note(struct np_conn *c)
 {
-	bool own = c->extra && c->extra->on_request;
-
-	conn_note_handler(c, own ? c->extra->on_request : c->group->handlers->on_request);
+	conn_note_handler(c, serve_is_own(c) ? conn_extra_of(c)->on_request :
+					       c->group->handlers->on_request);
 }
 
-/*
- * No more bytes will come of themselves: the peer's FIN was read; or it has been reported, and the
- * input in front of it stands at its limit.
- */
-static inline bool at_end(const struct np_conn *c)
-{
-	return (c->flags & CONN_RX_END) ||
-	       (c->flags & (CONN_LEFT | CONN_RX_FULL)) == (CONN_LEFT | CONN_RX_FULL);
-}
-
-static inline bool has_request(const struct np_conn *c)
+static inline bool serve_has_request(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
-	size_t len = io ? linkbuf_len(&io->in) : 0;
+	size_t len = linkbuf_len(&io->stream.in);
 
-	if (len == 0 || conn_state(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED) ||
-	    !has_handler(c))
+	if (!len || conn_life(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED))
 		return false;
-	return len >= io->call_at || (at_end(c) && !(c->flags & CONN_END_HANDLED));
+	if (len < io->call_at && !(conn_at_end(c) && !io->end_handled))
+		return false;
+	return c->group->handlers->on_request || serve_is_own(c);
 }
 
 bool conn_has_request(const struct np_conn *c)
 {
-	return has_request(c);
+	return c->io && serve_has_request(c);
 }
 
 /*
  * What is left of the input is the beginning of the next one. While a hold is in force, its answer
  * is still owed.
  */
-static void serve_request_over(struct np_conn *c)
+static inline void serve_request_over(struct np_conn *c)
 {
-	if (!(c->flags & CONN_REQUEST) || c->holds)
+	if (!c->io->request || c->holds)
 		return;
-	conn_request_over(c);
-	if (linkbuf_len(&c->io->in))
+	c->io->request = false;
+	if (conn_len(c))
 		conn_request_came(c);
 }
-
-#define SAY_EVERY_MS 1000u
 
 /* A peer that left is no failure of the handler's: it returned what its verb said. */
 static bool serve_is_failure(const struct np_conn *c, int r)
 {
-	return conn_state(c) == CONN_OPEN &&
+	return conn_life(c) == CONN_OPEN &&
 	       !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED));
 }
 
@@ -106,10 +97,10 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 			g->unsaid = 0;
 		}
 	}
-	conn_begin_close(c, r);
+	conn_close(c, r);
 }
 
-static void call_connect(struct np_conn *c)
+static void serve_connect(struct np_conn *c)
 {
 	int r;
 
@@ -130,42 +121,56 @@ static void call_connect(struct np_conn *c)
  * has come together: one release frees it. Debug builds release each time, so that a pointer kept
  * too long is found.
  */
-static void release_read(struct np_conn *c)
+static inline void serve_release(struct np_conn *c)
 {
 #ifndef NP_DEBUG
-	const struct conn_io *io = c->io;
-	size_t len = linkbuf_len(&io->in);
+	const struct stream *s = &c->io->stream;
 
-	if (len && io->held - len < RELEASE_AT)
+	if (linkbuf_len(&s->in) && stream_unreleased(s) < RELEASE_AT)
 		return;
 #endif
 	np_conn_release(c);
 }
 
-static void call_request(struct np_conn *c)
+static void serve_request(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
-	size_t consumed = io->rx_total - linkbuf_len(&io->in);
-	bool ended = at_end(c);
+	size_t consumed = io->stream.rx_total - conn_len(c);
+	bool ended = conn_at_end(c);
 	int r;
 
-	c->flags &= ~(uint32_t)CONN_WANT;
+	io->wanted = false;
 	io->call_at = 1;
-	r = handle(c);
+	r = serve_handle(c);
 	fiber_set_until(io->handler, 0);
-	release_read(c);
+	serve_release(c);
 	if (r < 0) {
 		serve_failed(c, poller_handler(conn_poller(c)), r);
-		return;
-	}
-	if (io->rx_total - linkbuf_len(&io->in) != consumed) {
+	} else if (io->stream.rx_total - conn_len(c) != consumed) {
 		serve_request_over(c);
-		return;
+	} else {
+		if (ended)
+			io->end_handled = true;
+		if (!io->wanted)
+			io->call_at = conn_len(c) + 1;
 	}
-	if (ended)
-		c->flags |= CONN_END_HANDLED;
-	if (!(c->flags & CONN_WANT))
-		io->call_at = linkbuf_len(&io->in) + 1;
+}
+
+/* What was flushed leaves in one send, and the connection goes idle. */
+static void serve_end(struct np_conn *c)
+{
+	if (c->in == CONN_IN_FULL)
+		np_conn_release(c); /* what serve_release() put off makes room */
+	c->io->handler = NULL;
+	c->io->service = CONN_UNSERVED;
+	if (conn_unsent(c) && conn_life(c) == CONN_OPEN)
+		conn_pump(c, PUMP_FLUSH);
+	conn_leave(c);
+	if (conn_life(c) != CONN_OPEN || conn_in_is_over(c) || c->out == CONN_OUT_DRAINING ||
+	    c->group->retiring)
+		conn_later(c);
+	else
+		conn_io_shrink(c);
 }
 
 static void serve(void *arg)
@@ -174,50 +179,36 @@ static void serve(void *arg)
 	unsigned batch = 0;
 
 	conn_enter(c);
+	c->io->service = CONN_SERVED;
 	c->io->handler = fiber_self();
 	conn_cancel_left(c);
-	if (!(c->flags & CONN_CONNECTED) && conn_state(c) == CONN_OPEN)
-		call_connect(c);
-	if (has_request(c)) {
-		note_handler(c);
-		call_request(c);
+	if (!(c->flags & CONN_CONNECTED) && conn_life(c) == CONN_OPEN)
+		serve_connect(c);
+	if (serve_has_request(c)) {
+		serve_note(c);
+		serve_request(c);
 	}
-	while (has_request(c)) {
+	while (serve_has_request(c)) {
 		/* A long batch of short handlers is not one hung handler. */
 		if (++batch % PUBLISH_EVERY == 0)
 			poller_publish_busy(conn_poller(c));
-		call_request(c);
+		serve_request(c);
 	}
-	if (c->flags & CONN_RX_FULL)
-		np_conn_release(c); /* what release_read() put off makes room */
-	c->io->handler = NULL;
-	c->flags &= ~(uint32_t)CONN_SERVING;
-
-	if (conn_state(c) == CONN_OPEN && conn_unsent(c) && !(c->watch.want & WATCH_OUT))
-		conn_tx(c); /* the end of this dispatch: what was flushed leaves in one send */
-	conn_leave(c);
-	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_RX_END | CONN_WR_SHUT)) ||
-	    c->group->retiring)
-		conn_later(c);
-	else
-		conn_shrink(c);
+	serve_end(c);
 }
 
 void conn_serve(struct np_conn *c)
 {
-	struct conn_io *io;
-	int r;
-
-	if (c->flags & CONN_SERVING)
+	if (conn_is_served(c))
 		return;
-	r = conn_io_get(c, &io);
-	if (r < 0) {
-		conn_begin_close(c, r);
+	if (!c->io && conn_io_attach(c) < 0) {
+		conn_close(c, -ENOMEM);
 		return;
 	}
-	c->flags |= CONN_SERVING;
-	io->begin = (struct spawn){ .fn = serve, .arg = c };
-	poller_begin_fiber(conn_poller(c), &io->begin);
+	c->io->service = CONN_QUEUED;
+	c->io->spawn.fn = serve;
+	c->io->spawn.arg = c;
+	poller_begin_fiber(conn_poller(c), &c->io->spawn);
 }
 
 /* A peer that has shut its writing side may wait for its answer still, where half_open says so. */
@@ -238,9 +229,9 @@ void conn_cancel_left(struct np_conn *c)
 
 int np_conn_cancel_on_leave(struct np_conn *c, bool on)
 {
-	if (conn_state(c) == CONN_GONE)
+	if (conn_life(c) == CONN_GONE)
 		return -NP_ECLOSED;
-	c->flags = (c->flags & ~(uint32_t)CONN_CANCEL) | (on ? CONN_CANCEL : 0);
+	c->flags = (uint16_t)((c->flags & ~CONN_CANCEL) | (on ? CONN_CANCEL : 0));
 	conn_cancel_left(c);
 	return 0;
 }

@@ -12,56 +12,25 @@
 #include "fiber/fiber.h"
 #include "netpoll/linkbuf.h"
 
-static void conn_wait_wake(struct conn_wait **slot, int result)
+static bool wait_reader_has_it(const struct np_conn *c)
 {
-	struct conn_wait *w = *slot;
-
-	*slot = NULL;
-	if (w)
-		park_wake(&w->park, result);
-}
-
-void conn_wake_reader(struct np_conn *c, int result)
-{
-	if (c->io)
-		conn_wait_wake(&c->io->reader, result);
-}
-
-void conn_wake_writer(struct np_conn *c, int result)
-{
-	if (c->io)
-		conn_wait_wake(&c->io->writer, result);
-}
-
-int conn_read_end(const struct np_conn *c)
-{
-	if (conn_state(c) != CONN_OPEN)
-		return c->why && c->why != c->rx_err ? c->why : c->rx_err ? c->rx_err : -NP_ECLOSED;
-	if (c->rx_err)
-		return c->rx_err;
-	return c->flags & CONN_RX_END ? -NP_EEOF : 0;
-}
-
-static bool reader_has_it(const struct np_conn *c)
-{
-	return linkbuf_len(&c->io->in) >= c->io->reader->n;
+	return conn_len(c) >= c->io->reader->n;
 }
 
 /*
  * The bytes may have come with the last edge, or while the thread was kept: one real read before it
  * is called late. A cancel does not look.
  */
-static bool conn_wait_end_read(struct park *k, int *why)
+static bool wait_end_read(struct park *k, int *why)
 {
 	struct conn_wait *w = container_of(k, struct conn_wait, park);
 	struct np_conn *c = w->c;
 
-	if (*why == -ETIMEDOUT && conn_state(c) == CONN_OPEN &&
-	    !(c->flags & (CONN_PAUSED | CONN_RX_END)))
-		conn_fill(c, POLLER_BUDGET);
+	if (*why == -ETIMEDOUT && conn_life(c) == CONN_OPEN)
+		conn_pump(c, PUMP_IN);
 	if (c->io->reader != w)
 		return false;
-	if (reader_has_it(c))
+	if (wait_reader_has_it(c))
 		*why = 0;
 	else if (conn_read_end(c))
 		*why = conn_read_end(c);
@@ -76,53 +45,50 @@ static bool conn_wait_end_read(struct park *k, int *why)
  * A write timeout of the connection's own: part of a message may be on the wire and nothing
  * sensible can follow it, so the error sticks.
  */
-static int conn_wait_write_timeout(struct np_conn *c)
+static int wait_write_timeout(struct np_conn *c)
 {
-	c->tx_err = -NP_EWRITETIMEOUT;
-	conn_drop_output(c);
-	watch_stop(&c->watch, WATCH_OUT);
-	conn_later(c);
-	return c->tx_err;
+	return conn_out_fails(c, -NP_EWRITETIMEOUT);
 }
 
 /*
  * The write timeout bounds the time in which the peer takes nothing; a deadline, of either kind,
  * the whole.
  */
-static bool conn_wait_write_goes_on(struct np_conn *c, struct conn_wait *w)
+static bool wait_write_goes_on(struct np_conn *c, struct conn_wait *w)
 {
 	uint64_t deadline;
 	bool owes;
 
-	if (w->park.by_deadline || (c->extra && c->extra->write_deadline_ms) ||
-	    !c->write_timeout_ms)
+	if (w->park.by_deadline ||
+	    ((c->flags & CONN_EXTRA) && conn_extra_of(c)->write_deadline_ms) ||
+	    !c->set->write_timeout_ms)
 		return false;
-	deadline = conn_ack_deadline(c, w->since_ms, c->write_timeout_ms, &owes);
+	deadline = conn_ack_deadline(c, w->since_ms, c->set->write_timeout_ms, &owes);
 	if (deadline <= poller_now_ms(conn_poller(c)))
 		return false;
 	park_set_until(&w->park, conn_ack_look_at(c, deadline));
 	return true;
 }
 
-static bool conn_wait_end_write(struct park *k, int *why)
+static bool wait_end_write(struct park *k, int *why)
 {
 	struct conn_wait *w = container_of(k, struct conn_wait, park);
 	struct np_conn *c = w->c;
-	int r = *why == -ETIMEDOUT ? conn_tx(c) : 0;
+	int r = *why == -ETIMEDOUT ? conn_pump(c, PUMP_OUT) : 0;
 
 	if (c->io->writer != w)
 		return false; /* that very attempt made room, or failed */
-	if (r >= 0 && *why == -ETIMEDOUT && conn_wait_write_goes_on(c, w))
+	if (r >= 0 && *why == -ETIMEDOUT && wait_write_goes_on(c, w))
 		return false;
 	c->io->writer = NULL;
 	if (r < 0)
 		*why = r;
 	else if (*why == -ETIMEDOUT && !k->by_deadline)
-		*why = conn_wait_write_timeout(c);
+		*why = wait_write_timeout(c);
 	return true;
 }
 
-static uint64_t conn_wait_limit(struct np_conn *c, int timeout_ms, uint64_t deadline_ms)
+static uint64_t wait_limit(struct np_conn *c, int timeout_ms, uint64_t deadline_ms)
 {
 	if (deadline_ms)
 		return deadline_ms;
@@ -130,32 +96,54 @@ static uint64_t conn_wait_limit(struct np_conn *c, int timeout_ms, uint64_t dead
 }
 
 /* A deadline may be set while the verb waits; the timeout counts from the verb's first wait. */
-static uint64_t conn_wait_read_limit(struct np_conn *c, struct conn_limit *l)
+static uint64_t wait_read_limit(struct np_conn *c, struct conn_limit *l)
 {
-	if (c->extra && c->extra->read_deadline_ms)
-		return c->extra->read_deadline_ms;
+	if ((c->flags & CONN_EXTRA) && conn_extra_of(c)->read_deadline_ms)
+		return conn_extra_of(c)->read_deadline_ms;
 	if (!l->ms)
-		l->ms = conn_wait_limit(c, c->read_timeout_ms, 0);
+		l->ms = wait_limit(c, c->set->read_timeout_ms, 0);
 	return l->ms;
 }
 
-static int conn_wait_park(struct np_conn *c, struct conn_wait **slot, bool *owned, size_t n,
-			  size_t room, uint64_t until_ms, park_end_fn end)
+static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wait *w, bool *owned,
+		     uint64_t until_ms, park_end_fn end)
 {
-	struct conn_wait w = {
-		.c = c, .n = n, .room = room, .since_ms = poller_now_ms(conn_poller(c))
-	};
-	int r = park_init(&w.park, end);
+	int r = park_init(&w->park, end);
 
 	if (r < 0)
 		return r;
-	*slot = &w;
-	*owned = true;     /* also between its wake and its run: what it was woken for is its own */
-	conn_rx_resume(c); /* a reader may have raised the limit */
+	w->c = c;
+	w->since_ms = poller_now_ms(conn_poller(c));
+	*slot = w;
+	*owned = true; /* also between its wake and its run: what it was woken for is its own */
+	conn_pump(c, PUMP_ROOM); /* a reader may have raised the limit */
 	conn_enter(c);
-	r = park_wait(&w.park, until_ms);
+	r = park_wait(&w->park, until_ms);
 	*owned = false;
 	conn_leave(c);
+	return r;
+}
+
+/* 0, or why the input cannot come to hold @n bytes more than were read and not released. */
+static int wait_fits(const struct np_conn *c, size_t n)
+{
+	size_t in_max = conn_limits(c)->in_max;
+
+	if (n > in_max)
+		return -NP_ETOOLONG;
+	return stream_unreleased(&c->io->stream) + n > in_max ? -ENOBUFS : 0;
+}
+
+/* One wait of a reader. */
+static int wait_input_once(struct np_conn *c, size_t n, size_t room, struct conn_limit *l)
+{
+	struct conn_io *io = c->io;
+	struct conn_wait w = { .n = n, .room = room };
+	int r;
+
+	io->stream.need = n;
+	r = wait_park(c, &io->reader, &w, &io->reading, wait_read_limit(c, l), wait_end_read);
+	io->stream.need = 0;
 	return r;
 }
 
@@ -175,23 +163,16 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 		return r;
 	if (io->reading)
 		return -NP_ECONCURRENT;
-	while (linkbuf_len(&io->in) < n) {
-		if (n > conn_limits(c)->in_max)
-			return -NP_ETOOLONG;
-		r = conn_read_end(c);
+	if (room > conn_limits(c)->in_max)
+		room = conn_limits(c)->in_max;
+	while (conn_len(c) < n) {
+		r = wait_fits(c, n);
+		if (r != -NP_ETOOLONG && conn_read_end(c))
+			r = conn_read_end(c);
 		if (r < 0)
 			return r;
-		if (room > conn_limits(c)->in_max)
-			room = conn_limits(c)->in_max;
-		if (io->held - linkbuf_len(&io->in) + n > conn_limits(c)->in_max)
-			return -ENOBUFS;
-		if (conn_unsent(c) && !(c->watch.want & WATCH_OUT)) {
-			r = conn_tx(c); /* what a deferred flush left: the dispatch ends here */
-			if (r < 0 && conn_state(c) != CONN_OPEN)
-				continue;
-		}
-		r = conn_wait_park(c, &io->reader, &io->reading, n, room,
-				   conn_wait_read_limit(c, l), conn_wait_end_read);
+		conn_pump(c, PUMP_FLUSH); /* a deferred flush: the dispatch ends here */
+		r = conn_life(c) == CONN_OPEN ? wait_input_once(c, n, room, l) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -201,29 +182,13 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 int conn_wait_output(struct np_conn *c, size_t at_most)
 {
 	struct conn_io *io = c->io;
+	struct conn_wait w = { .n = at_most };
+	struct conn_extra *x = conn_extra_of(c);
+	uint64_t until;
 
 	if (io->writing)
 		return -NP_ECONCURRENT;
-	return conn_verb_ends(
-		c, conn_wait_park(c, &io->writer, &io->writing, at_most, 0,
-				  conn_wait_limit(c, c->write_timeout_ms,
-						  c->extra ? c->extra->write_deadline_ms : 0),
-				  conn_wait_end_write));
-}
-
-void conn_deliver(struct np_conn *c)
-{
-	struct conn_io *io = c->io;
-
-	if (!io)
-		return;
-	if (io->reader) {
-		if (reader_has_it(c))
-			conn_wake_reader(c, 0);
-		else if (conn_read_end(c))
-			conn_wake_reader(c, conn_read_end(c));
-		return;
-	}
-	if (conn_has_request(c))
-		conn_serve(c);
+	until = wait_limit(c, c->set->write_timeout_ms, x ? x->write_deadline_ms : 0);
+	return conn_verb_ends(c,
+			      wait_park(c, &io->writer, &w, &io->writing, until, wait_end_write));
 }

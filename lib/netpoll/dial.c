@@ -68,9 +68,9 @@ static int dial_parse_local(const char *network, const char *text, struct addr *
 	return r == -NP_ERESOLVE ? -EINVAL : r;
 }
 
-static unsigned dial_flags(int family)
+static enum transport_kind dial_kind(int family)
 {
-	return CONN_SOCKET | (family == AF_INET || family == AF_INET6 ? CONN_INET : 0);
+	return family == AF_INET || family == AF_INET6 ? TRANSPORT_TCP : TRANSPORT_UNIX;
 }
 
 /* Of the connected descriptor: before, user_timeout_ms would bound the dial too. */
@@ -125,7 +125,7 @@ static int dial_here(struct poller_slot *s, const char *network, const char *add
 {
 	int fd = -1, family = dial_connect(s, network, address, o, &fd);
 
-	return family < 0 ? family : own_group_new(s, &fd, dial_flags(family), o, ret);
+	return family < 0 ? family : own_group_new(s, &fd, dial_kind(family), o, ret);
 }
 
 /* ------------------------------------------------------------------ elsewhere */
@@ -145,7 +145,7 @@ struct dial_remote {
 	struct np_dial_opts opts;
 	struct np_handlers handlers;
 	int fd;
-	unsigned flags;
+	enum transport_kind kind;
 	int result;
 	struct np_conn *conn; /* a reference, until the fiber that asked takes it */
 };
@@ -177,7 +177,7 @@ static int dial_remote_work(struct dial_remote *d)
 	if (d->given_up)
 		return -ECANCELED;
 	if (!d->address)
-		return own_group_new(d->to, &d->fd, d->flags, &d->opts, &d->conn);
+		return own_group_new(d->to, &d->fd, d->kind, &d->opts, &d->conn);
 	return dial_here(d->to, d->network, d->address, &d->opts, &d->conn);
 }
 
@@ -322,14 +322,14 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 	return dial_elsewhere(p, r, network, address, &o, ret);
 }
 
-/* Return: 0, *ret_flags those of a connection of @fd; why there can be none. */
-static int dial_inspect(int fd, unsigned *ret_flags)
+/* Return: 0, *ret_kind that of @fd; why there can be none. */
+static int dial_inspect(int fd, enum transport_kind *ret_kind)
 {
 	struct sockaddr_storage ss;
 	int type = 0, listening = 0, r;
 	socklen_t len;
 
-	*ret_flags = 0;
+	*ret_kind = TRANSPORT_FILE;
 	r = sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE, &type);
 	if (r == -ENOTSOCK)
 		return sys_set_nonblock(fd);
@@ -342,7 +342,7 @@ static int dial_inspect(int fd, unsigned *ret_flags)
 	r = sys_getpeername(fd, &ss, &len);
 	if (r < 0)
 		return r;
-	*ret_flags = dial_flags(ss.ss_family);
+	*ret_kind = dial_kind(ss.ss_family);
 	return sys_set_nonblock(fd);
 }
 
@@ -352,8 +352,8 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 	struct np_handlers h;
 	struct np_dial_opts o = { .handlers = handlers ? &h : NULL, .arg = arg };
 	struct dial_remote *d;
-	unsigned flags;
-	int r = dial_inspect(*fd, &flags), index;
+	enum transport_kind kind;
+	int r = dial_inspect(*fd, &kind), index;
 
 	if (r == 0)
 		r = dial_pick(&p, poller, handlers, &h);
@@ -361,7 +361,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 	if (r >= 0 && p->poller[r] != poller_self() && poller_self() && !fiber_self())
 		r = -NP_ENOTFIBER;
 	if (r >= 0 && p->poller[r] == poller_self())
-		return own_group_new(poller_slot_self(), fd, flags, &o, ret);
+		return own_group_new(poller_slot_self(), fd, kind, &o, ret);
 	d = r >= 0 ? dial_remote_new(&o) : NULL;
 	if (!d) {
 		if (r == -EBADF)
@@ -369,7 +369,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 		sys_close(fd);
 		return r < 0 ? r : -ENOMEM;
 	}
-	d->flags = flags;
+	d->kind = kind;
 	d->fd = *fd;
 	*fd = -1;
 	return dial_remote_run(d, p, index, ret);

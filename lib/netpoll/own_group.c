@@ -49,17 +49,17 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 		.poller = s->poller,
 		.handlers = &own->handlers,
 		.arg = o->arg,
-		.limits = o->limits,
-		.rules = CONN_DEFAULT_RULES,
+		.settings = CONN_DEFAULT_SETTINGS,
 		.load = &own->load,
 		.on_empty = own_group_leave,
 	};
+	own->group.settings.limits = o->limits;
 	list_init(&own->group.conns);
 	list_init(&own->link);
 	if (o->handlers)
 		r = sys_opts_take(&own->handlers, sizeof own->handlers, o->handlers);
 	if (r == 0)
-		r = conn_limits_init(&own->group.limits, NULL);
+		r = conn_limits_init(&own->group.settings.limits, NULL);
 	if (r < 0)
 		free(own);
 	else
@@ -67,14 +67,14 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 	return r;
 }
 
-static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd, unsigned flags,
-			   struct np_conn **ret)
+static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd,
+			   enum transport_kind kind, struct np_conn **ret)
 {
 	int r;
 
 	list_append(&s->own_groups, &own->link);
 	poller_hold(s->poller);
-	r = conn_start(&own->group, fd, flags, ret);
+	r = conn_start(&own->group, fd, kind, ret);
 	if (r == 0) {
 		/* it goes with the connection, now that there is one */
 		own->group.on_freed = own_group_forget;
@@ -85,14 +85,14 @@ static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd
 	return r == 1 ? -ECANCELED : r;
 }
 
-int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_dial_opts *o,
-		  struct np_conn **ret)
+int own_group_new(struct poller_slot *s, int *fd, enum transport_kind kind,
+		  const struct np_dial_opts *o, struct np_conn **ret)
 {
 	struct own_group *own;
 	int r = poller_cancelled(s->poller) ? -ECANCELED : own_group_make(s, o, &own);
 
 	if (r == 0)
-		return own_group_start(s, own, fd, flags, ret);
+		return own_group_start(s, own, fd, kind, ret);
 	sys_close(fd);
 	return r;
 }

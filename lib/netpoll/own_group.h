@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 
+#include "conn/transport.h"
+
 struct np_conn;
 struct np_dial_opts;
 struct poller_slot;
@@ -21,8 +23,8 @@ struct poller_slot;
  * Return: 0, *ret a reference; -ECANCELED: on_prepare refused it, or the waits of this poller were
  *         cancelled; -E2BIG, -EINVAL (handlers, limits), -ENOMEM, -ENOSPC, -EPERM.
  */
-int own_group_new(struct poller_slot *s, int *fd, unsigned flags, const struct np_dial_opts *o,
-		  struct np_conn **ret);
+int own_group_new(struct poller_slot *s, int *fd, enum transport_kind kind,
+		  const struct np_dial_opts *o, struct np_conn **ret);
 
 /*
  * own_group_note() - a pointer for the use of the code that made the group, NULL at first

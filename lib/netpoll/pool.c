@@ -37,21 +37,23 @@ void pool_unref(struct np_pool *pool)
 /* Nothing came, and nothing can come, but the answer to the next request. Return: 0, or why not. */
 static int pool_unfit(struct np_conn *c)
 {
-	if (conn_state(c) != CONN_OPEN || (c->flags & (CONN_RX_END | CONN_WR_SHUT)))
-		return c->why ? c->why : c->rx_err ? c->rx_err : -NP_ECLOSED;
+	const struct conn_extra *x = conn_extra_of(c);
+
 	if (c->rx_err || c->tx_err)
 		return c->rx_err ? c->rx_err : c->tx_err;
-	if (c->extra->failed)
-		return c->extra->failed;
-	if ((c->flags & CONN_PAUSED) || c->inside || c->holds || np_conn_len(c) ||
+	if (conn_life(c) != CONN_OPEN || conn_in_is_over(c) || c->out != CONN_OUT_OPEN)
+		return c->why ? c->why : -NP_ECLOSED;
+	if (x->failed)
+		return x->failed;
+	if (c->in == CONN_IN_PAUSED || c->inside || c->holds || np_conn_len(c) ||
 	    np_conn_pending(c) || conn_unsent(c))
 		return -EBUSY;
-	return c->extra->exchange == CONN_OUT ? -EBUSY : 0;
+	return x->exchange == CONN_OUT ? -EBUSY : 0;
 }
 
 static bool pool_is_reusable(struct np_conn *c)
 {
-	return !pool_unfit(c) && c->extra->exchange == CONN_DONE;
+	return !pool_unfit(c) && conn_extra_of(c)->exchange == CONN_DONE;
 }
 
 /*
@@ -63,10 +65,10 @@ bool pool_take(struct np_conn *c)
 {
 	if (!pool_is_reusable(c))
 		return false;
-	conn_fill(c, 1);
+	conn_pump(c, PUMP_IN);
 	if (!c->io || !pool_is_reusable(c)) /* no memory to read into: it was not looked at */
 		return false;
-	c->extra->exchange = CONN_RESTING;
+	conn_extra_of(c)->exchange = CONN_RESTING;
 	return true;
 }
 
@@ -167,10 +169,8 @@ int np_pool_get(struct np_pool *pool, struct np_conn **ret)
 
 static void pool_reset_timeouts(struct np_conn *c)
 {
-	if (c->extra)
-		c->extra->read_deadline_ms = c->extra->write_deadline_ms = 0;
-	np_conn_set_read_timeout(c, c->group->read_timeout_ms);
-	np_conn_set_write_timeout(c, c->group->write_timeout_ms);
+	np_conn_set_read_timeout(c, c->group->settings.read_timeout_ms);
+	np_conn_set_write_timeout(c, c->group->settings.write_timeout_ms);
 }
 
 int np_pool_put(struct np_pool *pool, struct np_conn **p)
@@ -208,10 +208,10 @@ int np_conn_reusable(struct np_conn *c)
 	int r;
 
 	if (!e || e->state != ENTRY_LENT)
-		return conn_state(c) > CONN_OPEN ? -NP_ECLOSED : -EINVAL;
+		return conn_life(c) > CONN_OPEN ? -NP_ECLOSED : -EINVAL;
 	r = pool_unfit(c);
 	if (r == 0)
-		c->extra->exchange = CONN_DONE;
+		conn_extra_of(c)->exchange = CONN_DONE;
 	return r;
 }
 

@@ -59,7 +59,7 @@ static void server_part_make_room(struct server_part *part)
 
 static void server_part_begin(struct server_part *part, int *fd, bool inet)
 {
-	int r = conn_start(&part->group, fd, CONN_SOCKET | (inet ? CONN_INET : 0), NULL);
+	int r = conn_start(&part->group, fd, inet ? TRANSPORT_TCP : TRANSPORT_UNIX, NULL);
 
 	if (r < 0)
 		poller_log(part->group.poller, 1, "a new connection was dropped: %s",
@@ -192,11 +192,11 @@ static void server_part_init_group(struct server_part *part)
 		.poller = s->pollers->poller[part->index],
 		.handlers = &s->handlers,
 		.arg = s->arg,
-		.limits = o->limits,
-		.read_timeout_ms = o->read_timeout_ms,
-		.write_timeout_ms = o->write_timeout_ms,
-		.idle_timeout_ms = o->idle_timeout_ms,
-		.rules = {
+		.settings = {
+			.limits = o->limits,
+			.read_timeout_ms = o->read_timeout_ms,
+			.write_timeout_ms = o->write_timeout_ms,
+			.idle_timeout_ms = o->idle_timeout_ms,
 			.linger_ms = o->linger_ms,
 			.min_rate = o->min_rate,
 			.request_timeout_ms = o->request_timeout_ms > 0 ? o->request_timeout_ms : 0,

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* conn_ref: references, and the memory that goes with the last one. */
+#include "conn/conn.h"
+
+static void ref_free(struct np_conn *c)
+{
+	struct conn_group *g = c->group;
+
+	conn_sendq_drop(c);
+	conn_home_put(conn_poller(c), c);
+	if (g->on_freed)
+		g->on_freed(g);
+}
+
+static void ref_free_mail(struct mail *m)
+{
+	ref_free(container_of(m, struct np_conn, post_mail));
+}
+
+struct np_conn *np_conn_ref(struct np_conn *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return c;
+}
+
+/*
+ * Only the owner's thread may touch the slab that the connection lies in. The mail that carries it
+ * there is free: a post in flight would hold a reference.
+ */
+void np_conn_unref(struct np_conn *c)
+{
+	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (poller_self() == conn_poller(c)) {
+		ref_free(c);
+		return;
+	}
+	c->post_mail.fn = ref_free_mail;
+	poller_post(conn_poller(c), &c->post_mail);
+}

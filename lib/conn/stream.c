@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* stream: the two loops between the buffers and the transport. */
+#include "conn/stream.h"
+
+#include <errno.h>
+
+#include "netpoll/linkbuf.h"
+#include "sys/io.h"
+
+#define SPACE_MIN   4096u
+#define SPACE_MAX   (256u * 1024)
+#define SPACE_FIRST (16u * 1024) /* of a big message whose first bytes have not come */
+#define WRITE_IOV   64
+#define slow_path   __attribute__((noinline))
+
+static void stream_out_init(struct stream *s)
+{
+	linkbuf_init(&s->out);
+	s->out.flags = LINKBUF_OUT;
+}
+
+void stream_init(struct stream *s, enum transport_kind kind, int fd)
+{
+	*s = (struct stream){ .transport = &transports[kind], .fd = fd, .rx_space = SPACE_MIN };
+	linkbuf_init(&s->in);
+	stream_out_init(s);
+	linkbuf_init(&s->sends);
+}
+
+void stream_fini(struct stream *s)
+{
+	linkbuf_fini(&s->in);
+	linkbuf_fini(&s->out);
+	linkbuf_fini(&s->sends);
+}
+
+int stream_progress(const struct stream *s, struct sys_ack *ret)
+{
+	return sys_ack(s->fd, s->transport == &transports[TRANSPORT_TCP], ret);
+}
+
+/* Memory is short now, not for ever: the bytes wait until the stream is tried again. */
+static bool stream_err_passes(ssize_t n)
+{
+	return n == -ENOMEM || n == -ENOBUFS;
+}
+
+static int stream_stopped(ssize_t n)
+{
+	return n == -EAGAIN ? STREAM_AGAIN : stream_err_passes(n) ? STREAM_MORE : (int)n;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+/*
+ * A waiting verb's big message gets room soon, but never more than twice what has come: a claimed
+ * length commits no memory.
+ */
+static slow_path size_t stream_offer_needed(const struct stream *s, size_t space)
+{
+	size_t missing = s->need - linkbuf_len(&s->in), shown = 2 * s->held + SPACE_FIRST;
+
+	missing = missing < shown ? missing : shown;
+	return missing > space ? missing : space;
+}
+
+static inline size_t stream_offer(const struct stream *s, size_t space, size_t room)
+{
+	if (__builtin_expect(s->need > linkbuf_len(&s->in), 0))
+		space = stream_offer_needed(s, space);
+	if (space > SPACE_MAX)
+		space = SPACE_MAX;
+	return space < room ? space : room;
+}
+
+/*
+ * The next edge is offered more than the last one brought, so that one short read takes it and
+ * tells that there is no more; half of it when three quarters were empty.
+ */
+static inline void stream_adapt(struct stream *s, size_t got)
+{
+	if (__builtin_expect(got >= s->rx_space, 0)) {
+		while (s->rx_space <= got && s->rx_space < SPACE_MAX)
+			s->rx_space *= 2;
+	} else if (got < s->rx_space / 4 && s->rx_space > SPACE_MIN) {
+		s->rx_space /= 2;
+	}
+}
+
+/* Into what room the chain has, and a new block behind it. */
+static slow_path ssize_t stream_receive_two(struct stream *s, size_t *offer)
+{
+	struct iovec iov[2];
+	int niov = np_linkbuf_space(&s->in, *offer, iov, 2);
+
+	if (niov < 0)
+		return niov;
+	*offer = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
+	return niov == 1 ? s->transport->read(s, iov[0].iov_base, *offer) :
+			   s->transport->readv(s, iov, niov);
+}
+
+/* One read of about *offer bytes, which becomes what was offered. */
+static inline ssize_t stream_receive(struct stream *s, size_t *offer)
+{
+	void *p = linkbuf_space(&s->in, *offer);
+	ssize_t n;
+
+	n = p ? s->transport->read(s, p, *offer) : stream_receive_two(s, offer);
+	np_linkbuf_commit(&s->in, n > 0 ? (size_t)n : 0);
+	return n;
+}
+
+int stream_read(struct stream *s, size_t room, size_t budget)
+{
+	size_t space = s->rx_space, got = 0;
+	int r = STREAM_MORE;
+
+	do {
+		size_t left = room - got, offer;
+		ssize_t n;
+
+		if (!left) {
+			r = STREAM_FULL;
+			break;
+		}
+		offer = stream_offer(s, space, left < budget ? left : budget);
+		n = stream_receive(s, &offer);
+		if (n <= 0) {
+			r = n ? stream_stopped(n) : STREAM_END;
+			break;
+		}
+		got += (size_t)n;
+		s->held += (size_t)n;
+		if ((size_t)n < offer && s->trusted)
+			r = STREAM_AGAIN;
+		space *= 2;
+	} while (r == STREAM_MORE && got < budget);
+	if (got) {
+		s->rx_total += got;
+		stream_adapt(s, got);
+	}
+	return r;
+}
+
+int stream_discard(struct stream *s, size_t budget)
+{
+	char sink[16384]; /* not thread-local: dlopen(3) has a kilobyte of that to give */
+	ssize_t n;
+
+	for (size_t got = 0; got < budget; got += (size_t)n) {
+		n = s->transport->read(s, sink, sizeof sink);
+		if (n <= 0)
+			return n ? stream_stopped(n) : STREAM_END;
+	}
+	return STREAM_MORE;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+/* Up to @max segments of what is unsent. Return: how many; *ret_bytes are in them. */
+static int stream_gather(struct stream *s, struct iovec *iov, int max, size_t *ret_bytes)
+{
+	size_t left = s->submitted, bytes = 0;
+	int n = 0, m;
+
+	if (linkbuf_len(&s->sends)) {
+		n = np_linkbuf_iov(&s->sends, iov, max);
+		for (int i = 0; i < n; i++)
+			bytes += iov[i].iov_len;
+		if (bytes < linkbuf_len(&s->sends))
+			left = 0; /* more of `sends` comes first */
+	}
+	if (left && n < max) {
+		m = np_linkbuf_iov(&s->out, iov + n, max - n);
+		for (m += n; n < m && left; n++) {
+			if (iov[n].iov_len > left)
+				iov[n].iov_len = left;
+			left -= iov[n].iov_len;
+			bytes += iov[n].iov_len;
+		}
+	}
+	/* The kernel refuses more than MAX_RW_COUNT in one call. */
+	while (bytes > SYS_RW_MAX && n > 1)
+		bytes -= iov[--n].iov_len;
+	if (bytes > SYS_RW_MAX)
+		bytes = iov[0].iov_len = SYS_RW_MAX;
+	*ret_bytes = bytes;
+	return n;
+}
+
+static slow_path ssize_t stream_send_gathered(struct stream *s, size_t *ret_offered)
+{
+	struct iovec iov[WRITE_IOV];
+	int n = stream_gather(s, iov, WRITE_IOV, ret_offered);
+
+	return n > 1 ? s->transport->writev(s, iov, n) :
+		       s->transport->write(s, iov->iov_base, iov->iov_len);
+}
+
+/* The kernel has taken @n bytes. */
+static void stream_sent(struct stream *s, size_t n)
+{
+	size_t first = linkbuf_len(&s->sends);
+
+	s->tx_total += n;
+	if (first) {
+		first = n < first ? n : first;
+		linkbuf_consume(&s->sends, first);
+		n -= first;
+	}
+	if (n) {
+		linkbuf_consume(&s->out, n);
+		s->submitted -= n;
+	}
+}
+
+/* Whether sendfile(2) speaks of the file and not of the socket. */
+static bool stream_err_is_files(ssize_t n)
+{
+	return n == -EINVAL || n == -EBADF || n == -EIO || n == -EOVERFLOW || n == -ESPIPE ||
+	       n == -EACCES || n == -EISDIR;
+}
+
+static slow_path int stream_write_file(struct stream *s, size_t budget)
+{
+	struct stream_file *f = s->file;
+
+	while (f->left && budget) {
+		size_t want = f->left < budget ? f->left : budget;
+		ssize_t n = sys_sendfile(s->fd, f->fd, &f->off, want);
+
+		if (n < 0 && !f->begun && stream_err_is_files(n)) {
+			/* The stream is as it was, and something else may be sent. */
+			f->err = (int)n;
+			f->left = 0;
+			break;
+		}
+		if (n <= 0)
+			return n ? stream_stopped(n) : -ENODATA;
+		f->begun = true;
+		f->left -= (size_t)n;
+		budget -= (size_t)n;
+		s->tx_total += (size_t)n;
+	}
+	if (f->left)
+		return STREAM_MORE;
+	s->file = NULL;
+	return STREAM_DRAINED;
+}
+
+/* What is left when not all went in one piece. */
+static slow_path int stream_write_rest(struct stream *s, size_t budget)
+{
+	size_t offered;
+	ssize_t n;
+
+	while (stream_unsent(s)) {
+		if (!budget)
+			return STREAM_MORE;
+		n = stream_send_gathered(s, &offered);
+		if (n < 0)
+			return stream_stopped(n);
+		stream_sent(s, (size_t)n);
+		if ((size_t)n < offered && s->transport->short_is_all)
+			return STREAM_AGAIN;
+		budget = budget > (size_t)n ? budget - (size_t)n : 0;
+	}
+	return s->file ? stream_write_file(s, budget) : STREAM_DRAINED;
+}
+
+int stream_write(struct stream *s, size_t budget)
+{
+	size_t n = s->submitted;
+	const void *p = linkbuf_len(&s->sends) ? NULL : linkbuf_whole(&s->out, n);
+	ssize_t r;
+
+	/* The common case: what is submitted lies in one piece, and nothing else waits. */
+	if (!p || n > budget)
+		return stream_write_rest(s, budget);
+	r = s->transport->write(s, p, n);
+	if (r < 0)
+		return stream_stopped(r);
+	s->tx_total += (size_t)r;
+	s->submitted -= (size_t)r;
+	linkbuf_consume(&s->out, (size_t)r);
+	if (!s->submitted && !s->file)
+		return STREAM_DRAINED;
+	if (s->submitted && s->transport->short_is_all)
+		return STREAM_AGAIN;
+	return stream_write_rest(s, budget - (size_t)r);
+}
+
+int stream_requeue(struct stream *s)
+{
+	struct np_linkbuf *b;
+	int r;
+
+	if (!s->submitted)
+		return 0;
+	r = np_linkbuf_slice(&s->out, s->submitted, &b);
+	if (r < 0)
+		return r;
+	r = np_linkbuf_append(&s->sends, &b);
+	if (r < 0) {
+		np_linkbuf_free(&b);
+		return r;
+	}
+	np_linkbuf_release(&s->out);
+	np_linkbuf_flush(&s->sends);
+	s->submitted = 0;
+	return 0;
+}
+
+bool stream_drop_output(struct stream *s)
+{
+	bool lost = !stream_is_drained(s);
+
+	s->file = NULL;
+	linkbuf_fini(&s->sends);
+	linkbuf_init(&s->sends);
+	linkbuf_fini(&s->out);
+	stream_out_init(s);
+	s->submitted = 0;
+	return lost;
+}

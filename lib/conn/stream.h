@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stream: the bytes of a connection: input, output, and the descriptor between them and the peer
+ *
+ * A stream moves bytes and says what came of it. It knows no watch, fiber, handler, timer or state:
+ * conn_pump() is its only caller, and turns the results into those.
+ *
+ * Order on the wire: `sends`, then the submitted head of `out`, then the file. What lies behind
+ * `submitted` in `out` is still being built.
+ */
+#ifndef CONN_STREAM_H
+#define CONN_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffer/linkbuf.h"
+#include "conn/transport.h"
+#include "sys/ack.h"
+
+/*
+ * What stream_read(), stream_write() and stream_discard() return, or -errno. MORE: the budget is
+ * spent, or memory is short now: no edge tells when to go on, so it is tried again next turn.
+ */
+enum stream_result {
+	STREAM_DRAINED = 0, /* write: nothing is left */
+	STREAM_AGAIN,       /* the kernel has no more, or takes no more; an edge will tell */
+	STREAM_MORE,
+	STREAM_END,  /* read: the peer's FIN */
+	STREAM_FULL, /* read: the room is used up */
+};
+
+/* A file being sent; it lies on the stack of the fiber that waits for it. */
+struct stream_file {
+	int fd;
+	int err; /* it was refused, and not one byte of it sent */
+	off_t off;
+	size_t left;
+	bool begun;
+};
+
+struct stream {
+	const struct transport *transport;
+	int fd;
+	uint32_t rx_space;       /* how much room the next read offers; adapts */
+	struct np_linkbuf in;    /* stream_read() fills, the handler drains */
+	struct np_linkbuf out;   /* the handler fills; the first `submitted` bytes are flushed */
+	struct np_linkbuf sends; /* from np_conn_send() */
+	size_t submitted;
+	size_t held;       /* bytes in `in`, those read and not yet released included */
+	size_t need;       /* a waiting verb wants `in` to reach this length; 0: none waits */
+	size_t rx_total;   /* bytes ever committed to `in` */
+	uint64_t tx_total; /* bytes ever given to the kernel */
+	struct stream_file *file; /* goes out when nothing is unsent */
+	/* the next short read says that no more is there; else only EAGAIN does */
+	bool trusted;
+};
+
+void stream_init(struct stream *s, enum transport_kind kind, int fd);
+/* Frees what it holds. */
+void stream_fini(struct stream *s);
+
+/*
+ * stream_read() - what the kernel has, into `in`: at most @room bytes, about @budget at a time
+ *
+ * The budget keeps one fast peer from starving the others on its poller.
+ * Return: STREAM_AGAIN, _MORE, _FULL, _END or -errno; what was read before stays in `in`.
+ */
+int stream_read(struct stream *s, size_t room, size_t budget);
+/* Reads and throws away. Return: as stream_read(), but for FULL. */
+int stream_discard(struct stream *s, size_t budget);
+/* Sends what is unsent, and then the file. Return: STREAM_DRAINED, _AGAIN, _MORE or -errno. */
+int stream_write(struct stream *s, size_t budget);
+/* What the peer has taken. Return: 0 or what sys_ack() says. */
+int stream_progress(const struct stream *s, struct sys_ack *ret);
+
+/* Flushed bytes that the kernel has not taken; the file is not counted. */
+static inline size_t stream_unsent(const struct stream *s)
+{
+	return linkbuf_len(&s->sends) + s->submitted;
+}
+
+/* Whether there is nothing left to send, of any kind. */
+static inline bool stream_is_drained(const struct stream *s)
+{
+	return !stream_unsent(s) && !s->file;
+}
+
+/* All that was built becomes due. */
+static inline void stream_submit(struct stream *s)
+{
+	linkbuf_flush(&s->out);
+	s->submitted = linkbuf_len(&s->out);
+}
+
+/* What was read goes back, and no longer counts. */
+static inline void stream_release(struct stream *s)
+{
+	np_linkbuf_release(&s->in);
+	s->held = linkbuf_len(&s->in);
+}
+
+/* Bytes that were read and not yet released. */
+static inline size_t stream_unreleased(const struct stream *s)
+{
+	return s->held - linkbuf_len(&s->in);
+}
+
+/* Nothing is held, built or unsent: the stream can be made again from nothing. */
+static inline bool stream_is_empty(const struct stream *s)
+{
+	return !s->held && !linkbuf_len(&s->out) && !np_linkbuf_pending(&s->out) &&
+	       stream_is_drained(s);
+}
+
+/* What was flushed so far goes out before what joins `sends` from here on. Return: 0; -ENOMEM. */
+int stream_requeue(struct stream *s);
+/* The output is given up. Return: whether flushed bytes, or the file's, were lost. */
+bool stream_drop_output(struct stream *s);
+
+#endif
