@@ -222,9 +222,15 @@ asan:                                   ## the same tests under AddressSanitizer
 tsan:                                   ## the same tests under ThreadSanitizer (clang)
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=tsan run-tests
 
-lint: lib                               ## what the tree has to be: layers, exported names, ABI, named and used functions
+# Each part is a target of its own and prints one line: `make -k lint` goes on behind one that fails.
+.PHONY: lint-layers lint-exports
+lint-layers:
 	$(Q)scripts/check-layers
+
+lint-exports: lib
 	$(Q)scripts/check-exports $(O)
+
+lint: lint-layers lint-exports          ## layers, exported names, ABI, names, documents: what the tree has to be
 
 clean:                                  ## remove build/
 	$(Q)rm -rf build
