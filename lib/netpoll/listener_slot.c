@@ -29,13 +29,13 @@ static void listener_slot_tell(struct listener_slot *slot, int err)
 	addr_format(&slot->address->ss, slot->address->len, at, sizeof at);
 	if (!slot->steered)
 		poller_log(
-			p, 1,
+			p, NP_LOG_WARNING,
 			"poller %d: accept on %s: %s: a process that shares the socket has shut it;"
 			" tried again until it listens",
 			poller_index(p), at, np_strerror(err));
 	else
 		poller_log(
-			p, 1,
+			p, NP_LOG_WARNING,
 			"poller %d: its listener on %s was shut while it hung, and cannot listen yet:"
 			" %s%s; tried again until it does",
 			poller_index(p), at,
@@ -81,7 +81,8 @@ static void listener_slot_try(struct listener_slot *slot)
 		listener_slot_pause(slot);
 	} else if (r == 0 && slot->steered && slot->told) {
 		slot->told = false;
-		poller_log(p, 0, "poller %d: its listener listens again", poller_index(p));
+		poller_log(p, NP_LOG_INFO, "poller %d: its listener listens again",
+			   poller_index(p));
 	}
 }
 
@@ -101,7 +102,7 @@ static void listener_slot_on_error(struct listener *l, int err)
 
 	if (err != -EINVAL) {
 		poller_log(
-			p, 2,
+			p, NP_LOG_ERROR,
 			"poller %d: descriptor %d is no listener any more, and is left alone: accept: %s",
 			poller_index(p), slot->fd, np_strerror(err));
 		return;
@@ -116,11 +117,11 @@ static void listener_slot_on_error(struct listener *l, int err)
 
 /* ------------------------------------------------------------------ life */
 
-void listener_slot_init(struct listener_slot *slot, struct server_part *part, unsigned address,
+void listener_slot_init(struct listener_slot *slot, struct server_part *part, unsigned index,
 			void (*on_accept)(struct listener *, int *))
 {
 	const struct np_server *s = part->server;
-	const struct server_address *a = &s->addresses[address];
+	const struct server_address *a = &s->addresses[index];
 
 	*slot = (struct listener_slot){
 		.part = part,
@@ -199,7 +200,7 @@ bool listener_slot_drain(struct listener_slot *slot)
 	if (r > 0)
 		return false;
 	if (r < 0 && !(r == -EINVAL && slot->steered)) /* as in listener_slot_on_error() */
-		poller_log(slot->part->group.poller, 1,
+		poller_log(slot->part->group.poller, NP_LOG_WARNING,
 			   "accept: %s: connections that were queued at the stop are reset",
 			   np_strerror(r));
 	if (slot->own)

@@ -39,8 +39,8 @@ struct listener_slot {
 	unsigned left; /* draining: the queued at the stop that are not yet accepted */
 };
 
-/* Of address number @address of the server that @part belongs to. */
-void listener_slot_init(struct listener_slot *slot, struct server_part *part, unsigned address,
+/* Of address @index of the server that @part belongs to. */
+void listener_slot_init(struct listener_slot *slot, struct server_part *part, unsigned index,
 			void (*on_accept)(struct listener *, int *));
 /* Return: 0; as listener_open(). */
 int listener_slot_open(struct listener_slot *slot);

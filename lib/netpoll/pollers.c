@@ -109,7 +109,7 @@ static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_o
 		r = poller_start(p->poller[i]);
 	if (r == 0 && po.log && po.hog_ms && stall_start(p, po.hog_ms, &p->stall) < 0)
 		poller_log(
-			p->poller[0], 1,
+			p->poller[0], NP_LOG_WARNING,
 			"no thread to watch for handlers that do not return: they will not be named");
 	return r;
 }

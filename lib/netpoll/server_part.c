@@ -39,7 +39,8 @@ static void server_part_fill(struct server_part *part)
 	if (part->said_full_ms && now - part->said_full_ms < SAY_FULL_MS)
 		return;
 	part->said_full_ms = now;
-	poller_log(p, 1, "poller %d: %u connections, its share of max_conns: new ones wait",
+	poller_log(p, NP_LOG_WARNING,
+		   "poller %d: %u connections, its share of max_conns: new ones wait",
 		   poller_index(p), part->limit);
 }
 
@@ -62,7 +63,7 @@ static void server_part_begin(struct server_part *part, int *fd, bool inet)
 	int r = conn_start(&part->group, fd, inet ? TRANSPORT_TCP : TRANSPORT_UNIX, NULL);
 
 	if (r < 0)
-		poller_log(part->group.poller, 1, "a new connection was dropped: %s",
+		poller_log(part->group.poller, NP_LOG_WARNING, "a new connection was dropped: %s",
 			   np_strerror(r));
 	if (part->limit && !part->full && part->group.n >= part->limit)
 		server_part_fill(part);

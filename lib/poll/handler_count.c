@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* handler_count: what poller_note_handler() had said when each parked. */
+/* handler_count: by the function that poller_note_handler() had named when each fiber parked. */
 #include "poll/handler_count.h"
 
 #include "poll/park.h"
