@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
-#include <stdlib.h>
 
 #include "netpoll/waitq.h"
 
@@ -23,11 +22,10 @@ struct np_mutex {
 
 int np_mutex_new(struct np_mutex **ret)
 {
-	struct np_mutex *m = calloc(1, sizeof *m);
+	struct np_mutex *m = waitq_new(sizeof *m);
 
 	if (!m)
 		return -ENOMEM;
-	waitq_init(&m->q);
 	*ret = m;
 	return 0;
 }
@@ -44,10 +42,8 @@ int np_mutex_free(struct np_mutex **p)
 	pthread_mutex_unlock(&m->q.lock);
 	if (held)
 		return -EBUSY;
-	waitq_fini(&m->q);
-	free(m);
 	*p = NULL;
-	return 0;
+	return waitq_free(&m->q);
 }
 
 /* With the lock held. Return: 0: the caller holds it; -EBUSY, -EDEADLK. */
@@ -124,11 +120,10 @@ struct np_sem {
 
 int np_sem_new(unsigned value, struct np_sem **ret)
 {
-	struct np_sem *s = calloc(1, sizeof *s);
+	struct np_sem *s = waitq_new(sizeof *s);
 
 	if (!s)
 		return -ENOMEM;
-	waitq_init(&s->q);
 	s->value = value;
 	*ret = s;
 	return 0;
@@ -136,16 +131,11 @@ int np_sem_new(unsigned value, struct np_sem **ret)
 
 int np_sem_free(struct np_sem **p)
 {
-	struct np_sem *s = *p;
+	int r = waitq_free(*p ? &(*p)->q : NULL);
 
-	if (!s)
-		return 0;
-	if (waitq_used(&s->q))
-		return -EBUSY;
-	waitq_fini(&s->q);
-	free(s);
-	*p = NULL;
-	return 0;
+	if (r == 0)
+		*p = NULL;
+	return r;
 }
 
 int np_sem_wait(struct np_sem *s, int ms)
@@ -213,27 +203,21 @@ struct np_cond {
 
 int np_cond_new(struct np_cond **ret)
 {
-	struct np_cond *c = calloc(1, sizeof *c);
+	struct np_cond *c = waitq_new(sizeof *c);
 
 	if (!c)
 		return -ENOMEM;
-	waitq_init(&c->q);
 	*ret = c;
 	return 0;
 }
 
 int np_cond_free(struct np_cond **p)
 {
-	struct np_cond *c = *p;
+	int r = waitq_free(*p ? &(*p)->q : NULL);
 
-	if (!c)
-		return 0;
-	if (waitq_used(&c->q))
-		return -EBUSY;
-	waitq_fini(&c->q);
-	free(c);
-	*p = NULL;
-	return 0;
+	if (r == 0)
+		*p = NULL;
+	return r;
 }
 
 int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms)

@@ -3,21 +3,38 @@
 #include "netpoll/waitq.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "fiber/fiber.h"
 #include "netpoll/status.h"
 #include "poll/poller.h"
 
 /* glibc's mutex of this kind cannot fail: it holds no resource. */
-void waitq_init(struct waitq *q)
+void *waitq_new(size_t size)
 {
+	struct waitq *q = calloc(1, size);
+
+	if (!q)
+		return NULL;
 	pthread_mutex_init(&q->lock, NULL);
 	list_init(&q->line);
+	return q;
 }
 
-void waitq_fini(struct waitq *q)
+int waitq_free(struct waitq *q)
 {
+	bool used;
+
+	if (!q)
+		return 0;
+	pthread_mutex_lock(&q->lock);
+	used = !list_empty(&q->line);
+	pthread_mutex_unlock(&q->lock);
+	if (used)
+		return -EBUSY;
 	pthread_mutex_destroy(&q->lock);
+	free(q);
+	return 0;
 }
 
 void *waitq_self(void)
@@ -94,14 +111,4 @@ void waitq_serve_all(struct waitq *q)
 	pthread_mutex_unlock(&q->lock);
 	while ((l = list_pop(&all)))
 		waitq_serve(container_of(l, struct waiter_in_line, link));
-}
-
-bool waitq_used(struct waitq *q)
-{
-	bool used;
-
-	pthread_mutex_lock(&q->lock);
-	used = !list_empty(&q->line);
-	pthread_mutex_unlock(&q->lock);
-	return used;
 }

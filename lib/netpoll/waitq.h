@@ -32,8 +32,10 @@ struct waiter_in_line {
 	void *self; /* waitq_self() of it */
 };
 
-void waitq_init(struct waitq *q);
-void waitq_fini(struct waitq *q);
+/* Zeroed memory of @size that begins with a waitq; NULL: there is none. */
+void *waitq_new(size_t size);
+/* Frees what waitq_new() gave; NULL is fine. Return: 0; -EBUSY: one is in line. */
+int waitq_free(struct waitq *q);
 /* The fiber that runs here; a thread's own mark where none does. Never NULL. */
 void *waitq_self(void);
 /* 0, or why the caller may not wait here. */
@@ -53,7 +55,5 @@ struct waiter_in_line *waitq_pop(struct waitq *q);
 void waitq_serve(struct waiter_in_line *w);
 /* All that are in line now. */
 void waitq_serve_all(struct waitq *q);
-/* Whether the line is not empty. */
-bool waitq_used(struct waitq *q);
 
 #endif
