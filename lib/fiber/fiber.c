@@ -34,6 +34,9 @@ struct fiber {
 	struct fiber *next, *prev; /* all stacks of the pool */
 	struct stack stack;
 	char *low; /* the deepest page in which it parked */
+#ifdef NP_DEBUG
+	struct fiber **home; /* the thread it began on: where that keeps its `current` */
+#endif
 	struct sanitizer san;
 };
 
@@ -270,6 +273,15 @@ SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 	__builtin_unreachable();
 }
 
+/* A fiber goes on only where it began: errno, thread-locals and mutexes stay what they were. */
+#ifdef NP_DEBUG
+#define fiber_begins_here(f)         ((f)->home = &current)
+#define fiber_assert_goes_on_here(f) assert((f)->home == &current)
+#else
+#define fiber_begins_here(f)         ((void)0)
+#define fiber_assert_goes_on_here(f) ((void)0)
+#endif
+
 /* From main to a fiber, until it parks or ends. */
 INLINE int enter(struct fiber *f)
 {
@@ -302,6 +314,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	if (r < 0)
 		return r;
 	f = fiber_take(fp);
+	fiber_begins_here(f);
 	f->fn = fn;
 	f->arg = arg;
 	f->owner = NULL;
@@ -317,6 +330,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 SWITCHES int fiber_resume(struct fiber *f)
 {
 	assert(!current && f->state == FIBER_STOPPED);
+	fiber_assert_goes_on_here(f);
 	return enter(f);
 }
 

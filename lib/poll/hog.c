@@ -84,6 +84,7 @@ static void found(struct poller *p, uint64_t ms)
 
 void poller_note_handler(struct poller *p, const void *fn)
 {
+	poller_assert_owner(p);
 	__atomic_store_n(&p->hog.handler, fn, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.fd, -1, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.tag, NULL, __ATOMIC_RELAXED);
@@ -93,6 +94,7 @@ void poller_note_handler(struct poller *p, const void *fn)
 
 void poller_note_fd(struct poller *p, int fd)
 {
+	poller_assert_owner(p);
 	__atomic_store_n(&p->hog.fd, fd, __ATOMIC_RELAXED);
 }
 
@@ -103,6 +105,7 @@ static void hog_set_tag(struct hog *h, const char *tag)
 
 void poller_restore_tag(struct poller *p, const char *tag)
 {
+	poller_assert_owner(p);
 	hog_set_tag(&p->hog, tag);
 }
 
@@ -111,6 +114,7 @@ void poller_note_tag(struct poller *p, const char *tag)
 {
 	struct hog *h = &p->hog;
 
+	poller_assert_owner(p);
 	if (h->tag && h->tag != tag) {
 		if (h->each)
 			hog_mark(p, sys_clock_coarse_ns());
@@ -124,6 +128,7 @@ void poller_fd_leaves(struct poller *p, int fd)
 	struct hog *h = &p->hog;
 	struct poller_sight s = { .fd = fd };
 
+	poller_assert_owner(p);
 	if (fd < 0 || h->fd != fd)
 		return;
 	if (h->limit_ms && h->began_ms &&

@@ -40,6 +40,7 @@ static uint64_t park_limit(struct park *k, uint64_t until_ms)
 
 void park_set_until(struct park *k, uint64_t until_ms)
 {
+	poller_assert_owner(k->poller);
 	if (!k->fiber)
 		return;
 	until_ms = park_limit(k, until_ms);
@@ -54,6 +55,7 @@ int park_wait(struct park *k, uint64_t until_ms)
 	struct poller *p = k->poller;
 	struct fiber *f = fiber_self();
 
+	poller_assert_owner(p);
 	k->fd = p->hog.fd;
 	k->tag = p->hog.tag;
 	k->handler = p->hog.handler;
@@ -77,6 +79,7 @@ bool park_wake(struct park *k, int result)
 {
 	struct fiber *f = k->fiber;
 
+	poller_assert_owner(k->poller);
 	if (!f) {
 		k->poller->stats.second_wakes++;
 		return false;
@@ -93,6 +96,7 @@ void poller_cancel(struct poller *p)
 {
 	struct list was, *l;
 
+	poller_assert_owner(p);
 	p->cancelled = true;
 	list_move_all(&p->parked, &was);
 	while ((l = list_pop(&was))) {
@@ -129,5 +133,6 @@ bool poller_cancelled(const struct poller *p)
 {
 	struct fiber *f = fiber_self();
 
+	poller_assert_owner(p);
 	return p->cancelled || (f && fiber_cancelled(f));
 }

@@ -157,6 +157,7 @@ void poller_ready(struct poller *p, struct fiber *f)
 
 void poller_defer(struct poller *p, struct mail *m)
 {
+	poller_assert_owner(p);
 	m->next = NULL;
 	if (p->deferred_last)
 		p->deferred_last->next = m;
@@ -255,6 +256,7 @@ int poller_join(struct poller *p, uint64_t until_ns)
 
 int poller_add_load(struct poller *p, struct poller_load *l)
 {
+	poller_assert_owner(p);
 	if (p->n_loads == POLLER_LOADS)
 		return -ENOSPC;
 	p->loads[p->n_loads++] = l;
@@ -263,6 +265,7 @@ int poller_add_load(struct poller *p, struct poller_load *l)
 
 void poller_del_load(struct poller *p, struct poller_load *l)
 {
+	poller_assert_owner(p);
 	for (unsigned i = 0; i < p->n_loads; i++) {
 		if (p->loads[i] != l)
 			continue;
@@ -282,6 +285,7 @@ void poller_publish_busy(struct poller *p)
 {
 	uint64_t now;
 
+	poller_assert_owner(p);
 	if (!p->n_loads && !p->hog.each)
 		return;
 	now = sys_clock_coarse_ns();
@@ -324,6 +328,7 @@ void *poller_owner(const struct poller *p)
 
 uint64_t poller_turn(const struct poller *p)
 {
+	poller_assert_owner(p);
 	return p->stats.turns;
 }
 
@@ -334,32 +339,38 @@ struct fiber_pool *poller_fibers(struct poller *p)
 
 void *poller_local(const struct poller *p)
 {
+	poller_assert_owner(p);
 	return p->local;
 }
 
 void poller_set_local(struct poller *p, void *v, void (*free_fn)(void *))
 {
+	poller_assert_owner(p);
 	p->local = v;
 	p->local_free = free_fn;
 }
 
 void poller_hold(struct poller *p)
 {
+	poller_assert_owner(p);
 	p->holds++;
 }
 
 void poller_unhold(struct poller *p)
 {
+	poller_assert_owner(p);
 	p->holds--;
 }
 
 void poller_keep(struct poller *p)
 {
+	poller_assert_owner(p);
 	p->keeps++;
 }
 
 void poller_unkeep(struct poller *p)
 {
+	poller_assert_owner(p);
 	p->keeps--;
 }
 

@@ -13,12 +13,14 @@ static void clock_set(struct poller *p, uint64_t ns)
 
 uint64_t poller_refresh_now(struct poller *p)
 {
+	poller_assert_owner(p);
 	clock_set(p, sys_clock_ns());
 	return p->now_ms;
 }
 
 uint64_t poller_now_ms(struct poller *p)
 {
+	poller_assert_owner(p);
 	return p->clock == CLOCK_FRESH ? p->now_ms : poller_refresh_now(p);
 }
 
@@ -26,6 +28,7 @@ uint64_t poller_stamp_ms(struct poller *p)
 {
 	uint64_t coarse;
 
+	poller_assert_owner(p);
 	if (p->clock == CLOCK_FRESH)
 		return p->now_ms;
 	coarse = sys_clock_coarse_ns() / 1000000u;
@@ -36,6 +39,7 @@ uint64_t poller_after_ms(struct poller *p, int ms)
 {
 	uint64_t ns = sys_clock_ns();
 
+	poller_assert_owner(p);
 	clock_set(p, ns);
 	return (ns + (uint64_t)ms * 1000000u + 999999u) / 1000000u;
 }

@@ -51,6 +51,20 @@ struct spawn_queue {
 };
 
 /*
+ * One thread at a time touches a poller, its owner: its own thread, or whichever it has none. What
+ * takes that for granted, and where it is asserted in debug builds (poller_assert_owner()):
+ *
+ *   queues, watches, timers, parks, clock,   at the entry of each function; disarming a timer and
+ *   counters, load lines, notes for hogs     list.h know no poller and hold no assert
+ *   poller_post(): a mail of the owner's     poller_self() is the poller's own thread, which looks
+ *   wakes nobody                             into the mailbox before it sleeps
+ *   a fiber goes on where it began           fiber_resume()
+ *   a handler's frames stand on the loop's   fiber_run() and fiber_resume(): not from a fiber;
+ *   alone                                    poller_begin_fiber() is the way from a dispatch
+ *   overflow.c walks the fibers              in a signal handler of the owner's
+ */
+
+/*
  * What is in flight in a turn stands here and not on the stack, so that the loop can be entered
  * again while a function that it has called does not return: turn_go_on() takes up what is left.
  * Each loop over one of these reads it anew after each dispatch. All belongs to the poller's owner,

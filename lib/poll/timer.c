@@ -19,6 +19,7 @@ bool timer_armed(const struct timer *t)
 
 void timer_arm(struct poller *p, struct timer *t, uint64_t when_ms)
 {
+	poller_assert_owner(p);
 	list_remove(&t->link);
 	t->when_ms = when_ms;
 	wheel_put(&p->wheel, t);

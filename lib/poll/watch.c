@@ -89,6 +89,7 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 {
 	int r;
 
+	poller_assert_owner(p);
 	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd };
 	w->out_armed = (epoll_extra & EPOLLOUT) != 0;
 	list_init(&w->link);
@@ -113,6 +114,7 @@ void watch_drop(struct watch *w)
 {
 	if (!watch_is_open(w))
 		return;
+	poller_assert_owner(w->poller);
 	list_remove(&w->link);
 	if (w->poller->now.dispatched == w)
 		w->poller->now.dispatched = NULL;
@@ -178,12 +180,14 @@ int watch_want(struct watch *w, unsigned bits)
 
 void watch_stop(struct watch *w, unsigned bits)
 {
+	poller_assert_owner(w->poller);
 	w->want &= (uint8_t)~bits;
 	watch_relink(w);
 }
 
 void watch_cant(struct watch *w, unsigned bits)
 {
+	poller_assert_owner(w->poller);
 	w->ready &= (uint8_t)~bits;
 	watch_relink(w);
 }
