@@ -6,11 +6,11 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
 #include "sys/clock.h"
+#include "sys/cond.h"
 #include "sys/symbol.h"
 #include "sys/thread.h"
 
@@ -105,16 +105,13 @@ static void stall_ring(void *arg)
 /* @ms 0: until a poller has something to do. Return: false: it is over. */
 static bool stall_wait(struct stall *t, int ms)
 {
-	uint64_t until = sys_clock_ns() + (uint64_t)ms * 1000000u;
-	struct timespec at = { .tv_sec = (time_t)(until / 1000000000u),
-			       .tv_nsec = (long)(until % 1000000000u) };
+	uint64_t until_ns = ms ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0;
 	bool over;
 	int r = 0;
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->over && !t->rung && r == 0)
-		r = ms ? pthread_cond_timedwait(&t->changed, &t->lock, &at) :
-			 pthread_cond_wait(&t->changed, &t->lock);
+		r = sys_cond_wait(&t->changed, &t->lock, until_ns);
 	t->rung = false;
 	over = t->over;
 	pthread_mutex_unlock(&t->lock);
@@ -152,12 +149,7 @@ static void stall_main(void *arg)
 
 static void stall_init(struct stall *t)
 {
-	pthread_condattr_t a;
-
-	pthread_condattr_init(&a);
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->changed, &a);
-	pthread_condattr_destroy(&a);
+	sys_cond_init(&t->changed);
 	pthread_mutex_init(&t->lock, NULL);
 	for (unsigned i = 0; i < t->pollers->n; i++)
 		poller_on_alarm(t->pollers->poller[i], stall_ring, t);

@@ -6,8 +6,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "sys/cond.h"
 #include "sys/fault.h"
 
 static void *thread_main(void *arg)
@@ -42,16 +42,10 @@ static int create(pthread_t *id, void *(*main)(void *), void *arg)
 	return -r;
 }
 
-/* glibc's cond and mutex of these kinds cannot fail: they hold no resource. */
 static void init(struct sys_thread *t)
 {
-	pthread_condattr_t a;
-
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_condattr_init(&a);
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->over, &a);
-	pthread_condattr_destroy(&a);
+	sys_cond_init(&t->over);
 }
 
 static void fini(struct sys_thread *t)
@@ -76,15 +70,13 @@ int sys_thread_start(struct sys_thread *t, const char *name, void (*fn)(void *),
 
 static int await_end(struct sys_thread *t, uint64_t until_ns)
 {
-	struct timespec at = { .tv_sec = (time_t)(until_ns / 1000000000u),
-			       .tv_nsec = (long)(until_ns % 1000000000u) };
 	int r = 0;
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->ended && r == 0)
-		r = until_ns ? pthread_cond_timedwait(&t->over, &t->lock, &at) :
-			       pthread_cond_wait(&t->over, &t->lock);
-	r = t->ended ? 0 : -r;
+		r = sys_cond_wait(&t->over, &t->lock, until_ns);
+	if (t->ended)
+		r = 0;
 	pthread_mutex_unlock(&t->lock);
 	return r;
 }
