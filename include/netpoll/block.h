@@ -75,11 +75,13 @@ NP_API void np_block_trim(void);
 /* ------------------------------------------------------------------ finding mistakes */
 
 enum np_block_debug {
-	NP_BLOCK_APART =
-		1, /* nothing is cached: each block comes from malloc(3), or the allocator that was set,
-				 and goes back when it is let go of, so that valgrind and ASan see it */
+	/*
+	 * nothing is cached: each block comes from malloc(3), or the allocator that was set, and
+	 * goes back when it is let go of, so that valgrind and ASan see it
+	 */
+	NP_BLOCK_APART = 1,
 	NP_BLOCK_POISON = 2,  /* as APART, and released bytes become NP_BLOCK_POISONED */
-	NP_BLOCK_HOLDERS = 4, /* as APART, and who took each block is known to np_block_holders() */
+	NP_BLOCK_HOLDERS = 4, /* as APART, and np_block_holders() knows the taker of each block */
 };
 #define NP_BLOCK_POISONED 0xdb
 

@@ -223,24 +223,24 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  * seen. Unix sockets, pipes and ttys have no RST: np_conn_error() tells, and np_server_stats.cut of
  * a server's.
  *
- *   ends by                    drains, lingers   the peer sees          np_conn_error()    on_disconnect
- *   np_conn_close()            yes, yes          FIN; RST if cut        -NP_ECLOSED        no
- *   a handler returns < 0      yes, yes          FIN; RST if cut        what it returned   no
- *   idle, request timeout      yes, yes          FIN; RST if cut        -ETIMEDOUT         no
- *   no memory for a handler    yes, yes          FIN; RST if cut        -ENOMEM            no
- *   server stop, once served   yes, yes          FIN; RST if cut        -NP_ECLOSED        no
- *   read timeout               the verb returns -NP_EREADTIMEOUT, and nothing ends
- *   write timeout              no: the output is dropped, the verb returns; RST at the end
- *                                                                       -NP_EWRITETIMEOUT  no
- *   a file cut in the middle   no, no            RST                    why it was cut     no
- *   a message lost, no memory  no, no            RST                    -ENOMEM            no
- *   np_conn_abort(), forced    no, no            RST                    -NP_ECLOSED        no
- *   memory_max                 no, no            RST                    -ENOBUFS           no
- *   the peer's FIN, all out    done, no          FIN                    -NP_EEOF           yes
- *   the peer's RST             no, no            -                      -ECONNRESET        yes
- *   refused in on_prepare      no, no            FIN; RST where what it sent is unread
- *                                                                       -NP_ECLOSED        no
- *   np_conn_detach()           nothing is sent                          -NP_ECLOSED        no
+ *   ends by                  drains, lingers  the peer sees       np_conn_error()    on_disconnect
+ *   np_conn_close()          yes, yes         FIN; RST if cut     -NP_ECLOSED        no
+ *   a handler returns < 0    yes, yes         FIN; RST if cut     what it returned   no
+ *   idle, request timeout    yes, yes         FIN; RST if cut     -ETIMEDOUT         no
+ *   no memory for a handler  yes, yes         FIN; RST if cut     -ENOMEM            no
+ *   server stop, once served yes, yes         FIN; RST if cut     -NP_ECLOSED        no
+ *   read timeout             the verb returns -NP_EREADTIMEOUT, and nothing ends
+ *   write timeout            no: the output is dropped, the verb returns; RST at the end
+ *                                                                 -NP_EWRITETIMEOUT  no
+ *   a file cut in the middle no, no           RST                 why it was cut     no
+ *   a message lost: memory   no, no           RST                 -ENOMEM            no
+ *   np_conn_abort(), forced  no, no           RST                 -NP_ECLOSED        no
+ *   memory_max               no, no           RST                 -ENOBUFS           no
+ *   the peer's FIN, all out  done, no         FIN                 -NP_EEOF           yes
+ *   the peer's RST           no, no           -                   -ECONNRESET        yes
+ *   refused in on_prepare    no, no           FIN; RST where its bytes are unread
+ *                                                                 -NP_ECLOSED        no
+ *   np_conn_detach()         nothing is sent                      -NP_ECLOSED        no
  *
  * "if cut": the linger ended while flushed bytes were left; then np_conn_error() is
  * -NP_EWRITETIMEOUT where it would be -NP_ECLOSED. on_close runs in each case but the refusal.

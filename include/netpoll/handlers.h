@@ -5,19 +5,25 @@
  * Which handler may run depends on where the connection stands. At most one runs or waits on its
  * fiber at a time; on_disconnect alone may come while on_request waits.
  *
- *   state        handlers that run in it                leaves it by
- *   new          on_prepare                             0 -> connecting;  nonzero -> gone, no further handler;
- *                                                       0 after np_conn_close(), np_conn_abort() -> closing, ended
- *   connecting   on_connect, once                       returned -> open;  < 0, close, abort -> closing
- *   open         on_request, while it makes progress;   FIN, all input handled, output drained, no hold, not
- *                on_disconnect, once the peer has left  half_open -> ended;  reset or receive error, handled
- *                                                       -> ended;  < 0, close, idle timeout -> closing;  abort -> ended
- *   closing      none begins; verbs that wait return    flushed output sent, FIN, the peer's FIN -> ended;
- *                -NP_ECLOSED                            linger_ms, send error, abort -> ended
- *   ended        waits until no fiber is inside; then   done -> gone
+ *   state        handlers that run in it                 leaves it by
+ *   new          on_prepare                              0 -> connecting;
+ *                                                        nonzero -> gone, no further handler;
+ *                                                        0 after np_conn_close() -> closing;
+ *                                                        0 after np_conn_abort() -> ended
+ *   connecting   on_connect, once                        returned -> open;
+ *                                                        < 0, close, abort -> closing
+ *   open         on_request, while it makes progress;    FIN, all input handled, output drained,
+ *                on_disconnect, once the peer has left   no hold, not half_open -> ended;
+ *                                                        reset or receive error, handled -> ended;
+ *                                                        < 0, close, idle timeout -> closing;
+ *                                                        abort -> ended
+ *   closing      none begins; verbs that wait return     flushed output sent, FIN,
+ *                -NP_ECLOSED                             the peer's FIN -> ended;
+ *                                                        linger_ms, send error, abort -> ended
+ *   ended        waits until no fiber is inside; then    done -> gone
  *                close callbacks, newest first, and
  *                on_close: each once, fd still open
- *   gone         none; np_conn_error() and the like     last np_conn_unref() -> freed
+ *   gone         none; np_conn_error() and the like      last np_conn_unref() -> freed
  *                still answer
  *
  * on_disconnect is for the peer's leaving only, before this side closed: never after a close of

@@ -115,9 +115,9 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  */
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
 /*
- * A listening socket made elsewhere (taken: *fd is -1 on 0, and stays otherwise); shared by all pollers. Its options
- * stay as they are, other holders accept from it as well: what it accepts here gets TCP_NODELAY
- * each. -EINVAL: not listening.
+ * A listening socket made elsewhere (taken: *fd is -1 on 0, and stays otherwise); shared by all
+ * pollers. Its options stay as they are, and other holders accept from it as well: each connection
+ * that it accepts here gets TCP_NODELAY. -EINVAL: not listening.
  */
 NP_API int np_server_listen_fd(struct np_server *s, int *fd);
 /*
