@@ -15,7 +15,7 @@
 
 #include <linux/types.h>
 
-#define NP_STEER_ABI 3u
+#define NP_STEER_ABI 4u
 
 #define NP_WORKERS 256u /* pollers in one service, old and new process together */
 #define NP_GROUPS  16u  /* addresses (family, address, port, device, netns) in one service */
@@ -278,7 +278,24 @@ struct np_worker_info {
 	__u64 since_ns;     /* kernel's CLOCK_MONOTONIC */
 	__u32 pid;          /* as its own PID namespace numbers it, */
 	__u32 pidns;        /* which is this one: the inode of /proc/self/ns/pid; 0: unknown */
+	__u32 flags;        /* NP_INFO_* */
+	/*
+	 * An adopted worker's, as the tool that adopted it saw it: pid, pidns and these are of the
+	 * task that accepts; 0: none alone was seen to.
+	 */
+	__u32 tid;
+	__u64 starttime; /* of pid: field 22 of /proc/PID/stat */
+	__u64 cgroup;    /* of pid: the inode of its folder in the cgroup2 hierarchy; 0: unknown */
 };
+
+/*
+ * ADOPTED: its listener belongs to a server that knows nothing of this service. Nobody holds a claim
+ * for it: it is a worker while one of its slots is live, and claims pass its number over. Its
+ * listener is shut by nobody, since nobody would listen on it again.
+ */
+#define NP_INFO_ADOPTED 0x1u
+#define NP_INFO_HELD    0x2u /* its server is away, and a tool keeps the listener open */
+#define NP_INFO_COUNTED 0x4u /* its line is written by the kernel's events, not by itself */
 
 /*
  * np_groups[g], mmapped: written under the service's lock. family 0: free.

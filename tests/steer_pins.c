@@ -494,7 +494,7 @@ START_TEST(pins_of_another_abi_are_refused_in_every_mode)
 
 		ck_assert_int_eq(e, -EPROTO);
 		ck_assert_str_eq(
-			why, "the service web is of ABI 99 and this program of ABI 3: use versions "
+			why, "the service web is of ABI 99 and this program of ABI 4: use versions "
 			     "that match, or stop its servers and `npsteer load web --force`");
 		ck_assert_ptr_null(s);
 	}
