@@ -121,5 +121,5 @@ void server_stop_being_chosen(struct np_server *s)
 void server_say_full(struct np_server *s, unsigned index, bool full)
 {
 	if (s->workers && s->workers[index])
-		steer_worker_full(s->workers[index], full);
+		control_worker_full(s->workers[index], full);
 }

@@ -115,28 +115,6 @@ static void cause_of_shortage(const struct refusal *x)
 			cause_limit(RLIMIT_MEMLOCK, 1024, k, sizeof k));
 }
 
-void cause_explain(char *dst, size_t cap, int err, const char *tried, const char *service,
-		   const char *why)
-{
-	struct refusal x = {
-		.dst = dst, .cap = cap, .err = err, .tried = tried, .service = service
-	};
-	struct utsname u = { .release = "?" };
-
-	uname(&u);
-	sys_rights_read(&x.rights);
-	if (err == -EPERM)
-		cause_of_eperm(&x);
-	else if (err == -ENOSYS)
-		cause_of_enosys(&x, u.release);
-	else if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
-		cause_of_shortage(&x);
-	else
-		snprintf(dst, cap,
-			 "%s: this kernel (%s) refused: %s; Linux 5.8 or later is needed%s%.120s",
-			 tried, u.release, strerror(-err), why[0] ? ": " : "", why);
-}
-
 static bool cause_kernel_is_before(int want_major, int want_minor)
 {
 	struct utsname u = { .release = "?" };
@@ -173,20 +151,44 @@ static void cause_of_eperm_at_pins(const struct refusal *x)
 			 x->tried);
 }
 
-void cause_open(char *dst, size_t cap, int err, const char *tried)
+/* The causes that a load and a pin have in common; @of_eperm is for the one that they have not. */
+static bool cause_tell(struct refusal *x, void (*of_eperm)(const struct refusal *x))
 {
-	struct refusal x = { .dst = dst, .cap = cap, .err = err, .tried = tried };
 	struct utsname u = { .release = "?" };
 
 	uname(&u);
-	sys_rights_read(&x.rights);
-	if (err == -EPERM)
-		cause_of_eperm_at_pins(&x);
-	else if (err == -ENOSYS)
-		cause_of_enosys(&x, u.release);
-	else if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
-		cause_of_shortage(&x);
+	sys_rights_read(&x->rights);
+	if (x->err == -EPERM)
+		of_eperm(x);
+	else if (x->err == -ENOSYS)
+		cause_of_enosys(x, u.release);
+	else if (x->err == -EMFILE || x->err == -ENFILE || x->err == -ENOMEM)
+		cause_of_shortage(x);
 	else
+		return false;
+	return true;
+}
+
+void cause_explain(char *dst, size_t cap, int err, const char *tried, const char *service,
+		   const char *why)
+{
+	struct refusal x = {
+		.dst = dst, .cap = cap, .err = err, .tried = tried, .service = service
+	};
+	struct utsname u = { .release = "?" };
+
+	uname(&u);
+	if (!cause_tell(&x, cause_of_eperm))
+		snprintf(dst, cap,
+			 "%s: this kernel (%s) refused: %s; Linux 5.8 or later is needed%s%.120s",
+			 tried, u.release, strerror(-err), why[0] ? ": " : "", why);
+}
+
+void cause_open(char *dst, size_t cap, int err, const char *tried)
+{
+	struct refusal x = { .dst = dst, .cap = cap, .err = err, .tried = tried };
+
+	if (!cause_tell(&x, cause_of_eperm_at_pins))
 		snprintf(dst, cap, "%s: %s", tried, strerror(-err));
 }
 

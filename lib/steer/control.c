@@ -11,14 +11,7 @@
 #include "steer/steer.h"
 #include "steer/watchdog.h"
 
-int steer_no_program(struct np_steer *s)
-{
-	return steer_fail(s, -NP_EUNSUPPORTED,
-			  "the service %s is at level 0, the kernel's hash: %s", s->name,
-			  s->reason);
-}
-
-int steer_may_configure(struct np_steer *s)
+int control_may_configure(struct np_steer *s)
 {
 	if (!steer_has_program(s))
 		return steer_no_program(s);
@@ -30,7 +23,7 @@ int steer_may_configure(struct np_steer *s)
 	return 0;
 }
 
-void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value)
+void control_set_word(struct np_steer *s, uint32_t *word, uint32_t value)
 {
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 	__atomic_add_fetch(&s->maps.config->epoch, 1, __ATOMIC_RELAXED);
@@ -40,7 +33,7 @@ int np_steer_set_policy(struct np_steer *s, const char *policy)
 {
 	int p, r;
 
-	r = steer_may_configure(s);
+	r = control_may_configure(s);
 	if (r < 0)
 		return r;
 	p = policy ? steer_policy(policy) : -1;
@@ -48,7 +41,7 @@ int np_steer_set_policy(struct np_steer *s, const char *policy)
 		return steer_fail(s, -EINVAL,
 				  "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
 				  policy ? policy : "");
-	steer_set_word(s, (uint32_t *)&s->maps.config->policy, (uint32_t)p);
+	control_set_word(s, (uint32_t *)&s->maps.config->policy, (uint32_t)p);
 	return 0;
 }
 
@@ -56,13 +49,13 @@ int np_steer_set_hang_ms(struct np_steer *s, int ms)
 {
 	int r;
 
-	r = steer_may_configure(s);
+	r = control_may_configure(s);
 	if (r < 0)
 		return r;
 	r = steer_check_hang_ms(s, ms);
 	if (r < 0)
 		return r;
-	steer_set_word(s, &s->maps.config->hang_ms, (uint32_t)ms);
+	control_set_word(s, &s->maps.config->hang_ms, (uint32_t)ms);
 	return 0;
 }
 
@@ -70,12 +63,9 @@ int np_steer_set_hang_ms(struct np_steer *s, int ms)
 
 static int control_must_be_claimed(struct np_steer *s, unsigned w)
 {
-	uint32_t key = w;
-	uint64_t cookie;
-
 	if (!steer_has_program(s))
 		return steer_no_program(s);
-	if (w >= NP_WORKERS || map_lookup(&s->maps, MAP_np_claims, &key, &cookie) < 0)
+	if (w >= NP_WORKERS || !map_claim(&s->maps, w))
 		return steer_fail(s, -ENOENT, "nobody is worker %u of the service %s", w, s->name);
 	return 0;
 }
@@ -116,7 +106,7 @@ static int control_set_state(struct np_steer *s, unsigned w, enum np_worker_stat
 	return r;
 }
 
-void steer_worker_full(struct np_steer_worker *w, bool full)
+void control_worker_full(struct np_steer_worker *w, bool full)
 {
 	control_reason(&w->s->maps.ctl[w->index], NP_REASON_FULL, full ? NP_REASON_FULL : 0);
 }

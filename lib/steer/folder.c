@@ -11,6 +11,7 @@
 #include "sys/bpf.h"
 #include "sys/fs.h"
 #include "sys/io.h"
+#include "sys/lock.h"
 
 #define BPF_FS_MAGIC 0xcafe4a11u
 
@@ -80,6 +81,13 @@ int folder_open(int at, const char *name, int *ret_fd, char why[FOLDER_WHY])
 int folder_reopen(int fd, int *ret_fd)
 {
 	return sys_open_dir_at(fd, ".", ret_fd);
+}
+
+int folder_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder)
+{
+	int r = sys_lock(fd, until_ns, ret_holder);
+
+	return r == -EAGAIN ? -EBUSY : r;
 }
 
 bool folder_is_same(int fd, int other)

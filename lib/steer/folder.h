@@ -39,6 +39,9 @@ int folder_open_root(const char *path, int *ret_fd, char why[FOLDER_WHY]);
 int folder_open(int at, const char *name, int *ret_fd, char why[FOLDER_WHY]);
 /* The same folder for flock(2) and fchmod(2). */
 int folder_reopen(int fd, int *ret_fd);
+struct sys_holder;
+/* As sys_lock(), on a folder that folder_reopen() gave; -EBUSY instead of -EAGAIN. */
+int folder_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder);
 /* Whether both descriptors are of one folder. */
 bool folder_is_same(int fd, int other);
 /* Makes it, of mode 0700, and opens it. -EEXIST. */

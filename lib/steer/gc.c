@@ -14,14 +14,6 @@
 #include "sys/io.h"
 #include "sys/opts.h"
 
-static bool gc_is_claimed(const struct np_steer *s, unsigned w)
-{
-	uint32_t key = w;
-	uint64_t cookie;
-
-	return map_lookup(&s->maps, MAP_np_claims, &key, &cookie) == 0;
-}
-
 static void gc_rosters(struct np_steer *s, struct np_steer_garbage *g)
 {
 	for (unsigned i = 0; i < NP_GROUPS; i++) {
@@ -39,28 +31,13 @@ static void gc_rosters(struct np_steer *s, struct np_steer_garbage *g)
 	}
 }
 
-/* A cookie whose slot has another listener, or none. */
-static unsigned gc_owners(struct np_steer *s)
+/*
+ * A cookie whose slot has another listener, or none. Where the slot's worker is claimed, the
+ * listener may have been shut, and listen again: its owner takes it away.
+ */
+static bool gc_owner_is_gone(const struct maps *m, uint64_t cookie, uint32_t slot, unsigned arg)
 {
-	uint64_t cookie, next, there;
-	unsigned n = 0;
-	uint32_t slot;
-	int r;
-
-	r = map_next_key(&s->maps, MAP_np_owners, NULL, &next);
-	while (r == 0) {
-		cookie = next;
-		r = map_next_key(&s->maps, MAP_np_owners, &cookie, &next);
-		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) < 0)
-			continue;
-		if (gc_is_claimed(s, slot % NP_WORKERS))
-			/* it may have been shut, and listen again; its owner forgets it */
-			continue;
-		if (map_lookup(&s->maps, MAP_np_socks, &slot, &there) == 0 && there == cookie)
-			continue;
-		n += map_delete(&s->maps, MAP_np_owners, &cookie) == 0;
-	}
-	return n;
+	return !map_claim(m, slot % NP_WORKERS) && map_listener(m, slot) != cookie;
 }
 
 static unsigned gc_cpus(struct np_steer *s)
@@ -70,7 +47,7 @@ static unsigned gc_cpus(struct np_steer *s)
 
 	for (uint32_t cpu = 0; cpu < NP_CPUS; cpu++)
 		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 &&
-		    !gc_is_claimed(s, w1 - 1))
+		    !map_claim(&s->maps, w1 - 1))
 			n += map_update(&s->maps, MAP_np_cpu2worker, &cpu, &none, BPF_ANY) == 0;
 	return n;
 }
@@ -83,7 +60,7 @@ static unsigned gc_lines(struct np_steer *s)
 	for (unsigned w = 0; w < steer_high_water(s); w++) {
 		int claim = -1;
 
-		if (gc_is_claimed(s, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
+		if (map_claim(&s->maps, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
 			continue;
 		if (worker_claim(s, w, &claim) < 0)
 			continue; /* somebody has just become this worker */
@@ -105,7 +82,7 @@ int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
 	if (r < 0)
 		return r;
 	gc_rosters(s, &g);
-	g.owners = gc_owners(s);
+	g.owners = map_sweep_owners(&s->maps, gc_owner_is_gone, 0);
 	g.cpus = gc_cpus(s);
 	g.workers = gc_lines(s);
 	trace_sweep(s);

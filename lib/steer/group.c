@@ -82,14 +82,6 @@ int group_find(const struct np_steer *s, const struct np_group *key)
 	return -ENOENT;
 }
 
-static bool group_slot_live(const struct np_steer *s, unsigned g, unsigned w)
-{
-	uint32_t slot = NP_SLOT(g, w);
-	uint64_t cookie;
-
-	return map_lookup(&s->maps, MAP_np_socks, &slot, &cookie) == 0;
-}
-
 /* At level 0 nobody tells when a listener closes: a member counts until it leaves. */
 static bool group_has_members(const struct np_steer *s, unsigned g)
 {
@@ -104,7 +96,7 @@ bool group_live(const struct np_steer *s, unsigned g)
 	if (!steer_has_program(s))
 		return group_has_members(s, g);
 	for (unsigned w = 0; w < steer_high_water(s); w++)
-		if (group_slot_live(s, g, w))
+		if (map_listener(&s->maps, NP_SLOT(g, w)))
 			return true;
 	return false;
 }
@@ -121,7 +113,7 @@ void group_roster(struct np_steer *s, unsigned g)
 	if (!steer_has_program(s))
 		return;
 	for (w = 0; w < steer_high_water(s); w++)
-		if (group_slot_live(s, g, w))
+		if (map_listener(&s->maps, NP_SLOT(g, w)))
 			__atomic_store_n(&e[n++].w1, w + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->maps.groups[g].workers, n, __ATOMIC_RELEASE);
 	table_build(s, g, e, n);

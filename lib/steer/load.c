@@ -6,10 +6,6 @@
  * and renamed to NAME+old before it is taken apart. Killed at any moment, what has the service's
  * name is the old one, the new one, or nothing; what else is left is taken away by the next load,
  * unload and gc of that name.
- *
- * While services come and go, netpoll/+lock is locked; the kernel drops such a lock however its
- * holder ends. It is a folder, since a bpffs has no files, and of mode 0700: netpoll/ itself may be
- * opened, and so locked, by anybody.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,159 +15,38 @@
 
 #include <linux/bpf.h>
 
+#include "steer/bpffs.h"
 #include "steer/cause.h"
 #include "steer/steer.h"
-#include "sys/clock.h"
 #include "sys/fs.h"
 #include "sys/io.h"
-#include "sys/lock.h"
 #include "sys/opts.h"
 
 /* No service can have such names. */
 #define UNFINISHED "+new"
 #define DISCARDED  "+old"
-#define LOCK       "+lock"
 
 #define NAME_CAP (NP_NAME + 8)
 
-/* Whether the service lies below @root. */
-static bool load_lies_below(const struct np_steer *s, const char *root)
-{
-	char why[FOLDER_WHY];
-	struct pins_home h;
-	int fd = -1;
-	bool yes;
-
-	yes = pins_open_home(root, &h) == 0 && folder_open(h.home, s->name, &fd, why) == 0;
-	sys_close(&fd);
-	pins_close_home(&h);
-	return yes;
-}
-
-static bool load_is_bpffs(const char *root)
-{
-	char why[FOLDER_WHY];
-	int fd = -1, r;
-
-	r = folder_open_root(root, &fd, why);
-	sys_close(&fd);
-	return r == 0 || r == -EACCES;
-}
-
-/* Where the service lies already, else the first bpffs there is. */
-static int load_find_root(struct np_steer *s, const char *bpffs, const char **ret)
-{
-	for (unsigned i = 0; pins_root(bpffs, i); i++)
-		if (load_lies_below(s, pins_root(bpffs, i))) {
-			*ret = pins_root(bpffs, i);
-			return 0;
-		}
-	for (unsigned i = 0; pins_root(bpffs, i); i++)
-		if (load_is_bpffs(pins_root(bpffs, i))) {
-			*ret = pins_root(bpffs, i);
-			return 0;
-		}
-	return steer_fail(s, -ENODEV,
-			  "no BPF file system at %s: `mount -t bpf -o mode=0755 bpf %s`",
-			  pins_root(bpffs, 0), pins_root(bpffs, 0));
-}
-
-/* A folder somebody else has made: on a bpffs that was mounted without a mode anybody may. */
-static int load_refuse_home(struct np_steer *s, const struct pins_home *h, const char *root, int r)
-{
-	if (r == -EACCES && h->why[0])
-		return steer_fail(
-			s, r,
-			"%.80s %.60s: it has to be root's or this user's, and writable by nobody else: remove it, and mount with `mount -t bpf -o mode=0755 bpf %.80s`",
-			h->at, h->why, root);
-	return steer_fail(s, r, "%s cannot be used: %s", h->at, strerror(-r));
-}
-
-/* netpoll/ is for everybody to pass through: each service has its mode. */
-static int load_make_home(struct pins_home *h)
-{
-	int fd = -1, r;
-
-	r = folder_make(h->root, NP_STEER_DIR, &h->home, h->why);
-	if (r == 0)
-		r = folder_reopen(h->home, &fd);
-	if (r == 0)
-		r = sys_set_access(fd, 0755, (gid_t)-1);
-	sys_close(&fd);
-	return r == -EEXIST ? folder_open(h->root, NP_STEER_DIR, &h->home, h->why) : r;
-}
-
-static int load_open_home(struct np_steer *s, const char *root, bool make, struct pins_home *ret)
-{
-	int r;
-
-	r = pins_open_home(root, ret);
-	if (r == -ENOENT && make && ret->root >= 0)
-		r = load_make_home(ret);
-	return r < 0 ? load_refuse_home(s, ret, root, r) : 0;
-}
-
-static int load_lock_until(const struct pins_home *home, uint64_t until_ns, struct sys_holder *h,
-			   int *ret_fd)
-{
-	int folder = -1, fd = -1, r;
-	char why[FOLDER_WHY];
-
-	r = folder_make(home->home, LOCK, &folder, why);
-	if (r == -EEXIST)
-		r = folder_open(home->home, LOCK, &folder, why);
-	if (r == 0)
-		r = folder_reopen(folder, &fd);
-	sys_close(&folder);
-	if (r == 0)
-		r = pins_lock(fd, until_ns, h);
-	if (r < 0)
-		sys_close(&fd);
-	else
-		*ret_fd = fd;
-	return r;
-}
-
-static int load_try_lock(const struct pins_home *home, int *ret_fd)
-{
-	return load_lock_until(home, 0, NULL, ret_fd);
-}
-
-static int load_lock(struct np_steer *s, const struct pins_home *home, int *ret_fd)
-{
-	struct sys_holder h = { 0 };
-	char holder[80];
-	int r;
-
-	r = load_lock_until(home, sys_clock_ns() + STEER_LOCK_MS * 1000000ull, &h, ret_fd);
-	if (r == -EBUSY) {
-		sys_holder_format(&h, holder, sizeof holder);
-		return steer_fail(s, r, "%s is locked by %s: let it go on, or end it", home->at,
-				  holder);
-	}
-	return r < 0 ? steer_fail(s, r, "%s/" LOCK " cannot be locked: %s", home->at,
-				  strerror(-r)) :
-		       0;
-}
-
 /* Under the lock. 0 also where there is nothing. */
-static int load_remove_leftover(int home, const char *service, const char *suffix, unsigned *ret_n)
+static int load_remove_leftover(int netpoll, const char *service, const char *suffix,
+				unsigned *ret_n)
 {
 	char name[NAME_CAP], why[FOLDER_WHY];
 	int r;
 
 	snprintf(name, sizeof name, "%s%s", service, suffix);
-	r = folder_remove(home, name, why);
+	r = folder_remove(netpoll, name, why);
 	if (r == 0)
 		++*ret_n;
 	return r == -ENOENT ? 0 : r;
 }
 
-static int load_remove_leftovers(int home, const char *service, unsigned *ret_n)
+static int load_remove_leftovers(int netpoll, const char *service, unsigned *ret_n)
 {
-	int r = load_remove_leftover(home, service, UNFINISHED, ret_n);
+	int r = load_remove_leftover(netpoll, service, UNFINISHED, ret_n);
 
-	return r == 0 ? load_remove_leftover(home, service, DISCARDED, ret_n) : r;
+	return r == 0 ? load_remove_leftover(netpoll, service, DISCARDED, ret_n) : r;
 }
 
 /* Claims of a service, read from np_claims alone: its other maps may be of another ABI. */
@@ -260,8 +135,7 @@ static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why
 }
 
 /* Loads and pins a whole service in the new folder @folder. */
-static int load_fill(struct np_steer *s, const char *home, int folder,
-		     const struct np_steer_opts *o)
+static int load_fill(struct np_steer *s, const char *at, int folder, const struct np_steer_opts *o)
 {
 	char why[256] = "";
 	int r;
@@ -277,10 +151,10 @@ static int load_fill(struct np_steer *s, const char *home, int folder,
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
 		r = load_pin_program(folder, g, s->progs[g]);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s cannot be pinned: %s", home, s->name, strerror(-r));
+		return steer_fail(s, r, "%s/%s cannot be pinned: %s", at, s->name, strerror(-r));
 	r = load_set_modes(folder, o);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s cannot be given to its group: %s", home, s->name,
+		return steer_fail(s, r, "%s/%s cannot be given to its group: %s", at, s->name,
 				  strerror(-r));
 	return 0;
 }
@@ -305,7 +179,7 @@ static int load_refuse_claimed(struct np_steer *s, int folder, const char *verb)
  * Whether the service that is there already stays. Return: 0: it may be replaced; NP_STEER_ALREADY;
  * -EEXIST, -EBUSY.
  */
-static int load_judge_present(struct np_steer *s, const char *home, int folder,
+static int load_judge_present(struct np_steer *s, const char *at, int folder,
 			      const struct np_steer_opts *o)
 {
 	struct maps m;
@@ -323,39 +197,39 @@ static int load_judge_present(struct np_steer *s, const char *home, int folder,
 	if (r == -EACCES)
 		return steer_fail(
 			s, r,
-			"%s/%s is there, and uid %d may not look into it: run npsteer as root",
-			home, s->name, (int)geteuid());
+			"%s/%s is there, and uid %d may not look into it: run npsteer as root", at,
+			s->name, (int)geteuid());
 	if (!o->force && r != -EPROTO && r != -ENOENT)
 		return pins_say_closed(s, r, what); /* nothing is known to be wrong with it */
 	if (!o->force && abi)
 		return steer_fail(
 			s, -EEXIST,
 			"%s/%s is of ABI %u and this npsteer of ABI %u: stop its servers and `npsteer load %s --force`",
-			home, s->name, abi, NP_STEER_ABI, s->name);
+			at, s->name, abi, NP_STEER_ABI, s->name);
 	if (!o->force)
 		return steer_fail(
 			s, -EEXIST,
 			"%s/%s is incomplete, or no service of this ABI (%u): stop its servers and `npsteer load %s --force`",
-			home, s->name, NP_STEER_ABI, s->name);
+			at, s->name, NP_STEER_ABI, s->name);
 	return load_refuse_claimed(s, folder, "load --force");
 }
 
 /* What has the service's name: -ENOENT, or its folder, open. */
-static int load_open_present(struct np_steer *s, const struct pins_home *h, int *ret_fd)
+static int load_open_present(struct np_steer *s, const struct bpffs *b, int *ret_fd)
 {
 	char why[FOLDER_WHY];
 	int r;
 
-	r = folder_open(h->home, s->name, ret_fd, why);
+	r = folder_open(b->netpoll, s->name, ret_fd, why);
 	if (r == 0 || r == -ENOENT)
 		return r;
-	return why[0] ? steer_fail(s, r, "%s/%s %s: remove it", h->at, s->name, why) :
-			steer_fail(s, r, "%s/%s cannot be used: %s", h->at, s->name, strerror(-r));
+	return why[0] ? steer_fail(s, r, "%s/%s %s: remove it", b->at, s->name, why) :
+			steer_fail(s, r, "%s/%s cannot be used: %s", b->at, s->name, strerror(-r));
 }
 
 /* NAME+new becomes NAME. In one step, also where there is one, but for kernels before 5.17, where
  * it is two. */
-static int load_put_in_place(const struct pins_home *h, const char *name, bool present)
+static int load_put_in_place(const struct bpffs *b, const char *name, bool present)
 {
 	char unfinished[NAME_CAP], discarded[NAME_CAP];
 	int r;
@@ -363,85 +237,84 @@ static int load_put_in_place(const struct pins_home *h, const char *name, bool p
 	snprintf(unfinished, sizeof unfinished, "%s" UNFINISHED, name);
 	snprintf(discarded, sizeof discarded, "%s" DISCARDED, name);
 	if (!present)
-		return sys_rename_new_at(h->home, unfinished, name);
-	r = sys_rename_swap_at(h->home, unfinished, name);
+		return sys_rename_new_at(b->netpoll, unfinished, name);
+	r = sys_rename_swap_at(b->netpoll, unfinished, name);
 	if (r != -EINVAL)
 		return r;
-	r = sys_rename_new_at(h->home, name, discarded);
-	return r == 0 ? sys_rename_new_at(h->home, unfinished, name) : r;
+	r = sys_rename_new_at(b->netpoll, name, discarded);
+	return r == 0 ? sys_rename_new_at(b->netpoll, unfinished, name) : r;
 }
 
-static int load_new(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o,
+static int load_new(struct np_steer *s, const struct bpffs *b, const struct np_steer_opts *o,
 		    bool present)
 {
 	char unfinished[NAME_CAP], why[FOLDER_WHY];
 	unsigned n = 0;
 	int fd = -1, r, e;
 
-	r = load_remove_leftovers(h->home, s->name, &n);
+	r = load_remove_leftovers(b->netpoll, s->name, &n);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s" UNFINISHED " cannot be removed: %s", h->at, s->name,
+		return steer_fail(s, r, "%s/%s" UNFINISHED " cannot be removed: %s", b->at, s->name,
 				  strerror(-r));
 	snprintf(unfinished, sizeof unfinished, "%s" UNFINISHED, s->name);
-	r = folder_make(h->home, unfinished, &fd, why);
+	r = folder_make(b->netpoll, unfinished, &fd, why);
 	if (r < 0)
-		return steer_fail(s, r, "%s/%s cannot be made: %s", h->at, unfinished,
+		return steer_fail(s, r, "%s/%s cannot be made: %s", b->at, unfinished,
 				  strerror(-r));
-	r = load_fill(s, h->at, fd, o);
+	r = load_fill(s, b->at, fd, o);
 	sys_close(&fd);
 	if (r == 0) {
-		r = load_put_in_place(h, s->name, present);
+		r = load_put_in_place(b, s->name, present);
 		if (r < 0)
-			steer_fail(s, r, "%s/%s cannot be put in its place: %s", h->at, unfinished,
+			steer_fail(s, r, "%s/%s cannot be put in its place: %s", b->at, unfinished,
 				   strerror(-r));
 	}
-	e = load_remove_leftovers(h->home, s->name, &n);
+	e = load_remove_leftovers(b->netpoll, s->name, &n);
 	if (r == 0 && e < 0)
-		steer_log(s, 1, "%s/%s" DISCARDED " is left over: %s", h->at, s->name,
+		steer_log(s, 1, "%s/%s" DISCARDED " is left over: %s", b->at, s->name,
 			  strerror(-e));
 	return r;
 }
 
-static int load_in(struct np_steer *s, const struct pins_home *h, const struct np_steer_opts *o)
+static int load_in(struct np_steer *s, const struct bpffs *b, const struct np_steer_opts *o)
 {
 	bool present;
 	int fd = -1, r;
 
-	r = load_open_present(s, h, &fd);
+	r = load_open_present(s, b, &fd);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	present = r == 0;
-	r = present ? load_judge_present(s, h->at, fd, o) : 0;
+	r = present ? load_judge_present(s, b->at, fd, o) : 0;
 	sys_close(&fd);
-	return r == 0 ? load_new(s, h, o, present) : r;
+	return r == 0 ? load_new(s, b, o, present) : r;
 }
 
 /* Renamed, then taken apart. An unload that was killed is brought to its end by this one. */
-static int load_remove_in(struct np_steer *s, const struct pins_home *h,
-			  const struct np_steer_opts *o)
+static int load_remove_in(struct np_steer *s, const struct bpffs *b, const struct np_steer_opts *o)
 {
 	char discarded[NAME_CAP];
 	unsigned left = 0;
 	int fd = -1, r, e;
 
-	r = load_open_present(s, h, &fd);
+	r = load_open_present(s, b, &fd);
 	if (r == 0 && !o->force)
 		r = load_refuse_claimed(s, fd, "unload");
 	sys_close(&fd);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	e = load_remove_leftovers(h->home, s->name, &left);
+	e = load_remove_leftovers(b->netpoll, s->name, &left);
 	snprintf(discarded, sizeof discarded, "%s" DISCARDED, s->name);
 	if (r == 0 && e == 0) {
-		r = sys_rename_new_at(h->home, s->name, discarded);
+		r = sys_rename_new_at(b->netpoll, s->name, discarded);
 		if (r == 0)
-			e = load_remove_leftovers(h->home, s->name, &left);
+			e = load_remove_leftovers(b->netpoll, s->name, &left);
 	}
 	if (r == 0 || left)
 		r = e;
 	if (r == -ENOENT)
-		return steer_fail(s, r, "there is no service %s in %s", s->name, h->at);
-	return r < 0 ? steer_fail(s, r, "%s/%s cannot be removed: %s", h->at, s->name,
+		return steer_fail(s, r, "there is no service %s in %s", s->name, b->at);
+	return r < 0 ? steer_fail(s, r, "%s/%s cannot be removed: %s", b->at, s->name,
 				  strerror(-r)) :
 		       0;
 }
@@ -450,7 +323,7 @@ static int load_remove_in(struct np_steer *s, const struct pins_home *h,
 unsigned load_sweep(struct np_steer *s)
 {
 	char root[sizeof s->dir], *end;
-	struct pins_home h;
+	struct bpffs b;
 	unsigned n = 0;
 	int fd = -1;
 
@@ -461,21 +334,21 @@ unsigned load_sweep(struct np_steer *s)
 	if (!end)
 		return 0;
 	*end = '\0';
-	if (pins_open_home(root, &h) == 0 && load_try_lock(&h, &fd) == 0)
-		load_remove_leftovers(h.home, s->name, &n);
+	if (bpffs_open(root, &b) == 0 && bpffs_try_lock(&b, &fd) == 0)
+		load_remove_leftovers(b.netpoll, s->name, &n);
 	sys_close(&fd);
-	pins_close_home(&h);
+	bpffs_close(&b);
 	return n;
 }
 
 /* Runs @act in <root>/netpoll under its lock, for a service that is not joined. */
-static int load_at_home(const char *service, const struct np_steer_opts *opts, bool make,
-			int (*act)(struct np_steer *, const struct pins_home *,
-				   const struct np_steer_opts *))
+static int load_locked(const char *service, const struct np_steer_opts *opts, bool make,
+		       int (*act)(struct np_steer *, const struct bpffs *,
+				  const struct np_steer_opts *))
 {
 	const char *root = NULL;
 	struct np_steer_opts o;
-	struct pins_home h = { .root = -1, .home = -1 };
+	struct bpffs b = { .root = -1, .netpoll = -1 };
 	struct np_steer s;
 	int fd = -1, r;
 
@@ -487,15 +360,15 @@ static int load_at_home(const char *service, const struct np_steer_opts *opts, b
 	s.log_arg = o.log_arg;
 	r = steer_check(&s, service, &o);
 	if (r == 0)
-		r = load_find_root(&s, o.bpffs, &root);
+		r = bpffs_find_root(&s, o.bpffs, &root);
 	if (r == 0)
-		r = load_open_home(&s, root, make, &h);
+		r = bpffs_open_or_make(&s, root, make, &b);
 	if (r == 0)
-		r = load_lock(&s, &h, &fd);
+		r = bpffs_lock(&s, &b, &fd);
 	if (r == 0)
-		r = act(&s, &h, &o);
+		r = act(&s, &b, &o);
 	sys_close(&fd);
-	pins_close_home(&h);
+	bpffs_close(&b);
 	if (r < 0)
 		steer_tell(&s, r, &o);
 	steer_fini(&s);
@@ -504,10 +377,10 @@ static int load_at_home(const char *service, const struct np_steer_opts *opts, b
 
 int np_steer_load(const char *service, const struct np_steer_opts *opts)
 {
-	return load_at_home(service, opts, true, load_in);
+	return load_locked(service, opts, true, load_in);
 }
 
 int np_steer_unload(const char *service, const struct np_steer_opts *opts)
 {
-	return load_at_home(service, opts, false, load_remove_in);
+	return load_locked(service, opts, false, load_remove_in);
 }

@@ -324,6 +324,41 @@ int map_next_key(const struct maps *m, enum map which, const void *key, void *re
 	return bpf_map_get_next_key(m->fd[which], key, ret);
 }
 
+uint64_t map_listener(const struct maps *m, uint32_t slot)
+{
+	uint64_t cookie;
+
+	return map_lookup(m, MAP_np_socks, &slot, &cookie) == 0 ? cookie : 0;
+}
+
+uint64_t map_claim(const struct maps *m, unsigned w)
+{
+	uint32_t key = w;
+	uint64_t cookie;
+
+	return map_lookup(m, MAP_np_claims, &key, &cookie) == 0 ? cookie : 0;
+}
+
+unsigned map_sweep_owners(const struct maps *m,
+			  bool (*gone)(const struct maps *m, uint64_t cookie, uint32_t slot,
+				       unsigned arg),
+			  unsigned arg)
+{
+	uint64_t cookie, next;
+	unsigned n = 0;
+	uint32_t slot;
+	int r;
+
+	r = map_next_key(m, MAP_np_owners, NULL, &next);
+	while (r == 0) {
+		cookie = next;
+		r = map_next_key(m, MAP_np_owners, &cookie, &next);
+		if (map_lookup(m, MAP_np_owners, &cookie, &slot) == 0 && gone(m, cookie, slot, arg))
+			n += map_delete(m, MAP_np_owners, &cookie) == 0;
+	}
+	return n;
+}
+
 #define CPUS_MAX 8192 /* NR_CPUS of any kernel there is */
 
 /* How many of CPUS_MAX values the kernel has written over. */

@@ -78,6 +78,14 @@ int map_update(const struct maps *m, enum map which, const void *key, const void
 int map_delete(const struct maps *m, enum map which, const void *key);
 /* @key NULL: the first. -ENOENT past the last. */
 int map_next_key(const struct maps *m, enum map which, const void *key, void *ret);
+/* The cookie of the listener in @slot of np_socks, and of worker @w's claim; 0: there is none. */
+uint64_t map_listener(const struct maps *m, uint32_t slot);
+uint64_t map_claim(const struct maps *m, unsigned w);
+/* Takes out of np_owners what @gone says is gone; how many. */
+unsigned map_sweep_owners(const struct maps *m,
+			  bool (*gone)(const struct maps *m, uint64_t cookie, uint32_t slot,
+				       unsigned arg),
+			  unsigned arg);
 /*
  * map_cpus() - CPUs in a value of a per-CPU map: those that this kernel could ever have
  *

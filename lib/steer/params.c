@@ -47,7 +47,7 @@ static int params_set_number(struct np_steer *s, const struct param *p, const ch
 	r = params_number(value, p->most, &v);
 	if (r < 0 || (v && v < p->least))
 		return -EDOM;
-	steer_set_word(s, (uint32_t *)((char *)s->maps.config + p->word), (uint32_t)v);
+	control_set_word(s, (uint32_t *)((char *)s->maps.config + p->word), (uint32_t)v);
 	return 0;
 }
 
@@ -71,14 +71,14 @@ static int params_set_on_exhausted(struct np_steer *s, const struct param *p, co
 	struct np_config *c = s->maps.config;
 
 	if (!strcmp(value, "rst")) {
-		steer_set_word(s, &c->rst_confirm, NP_RST_CONFIRM);
-		steer_set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_RST);
+		control_set_word(s, &c->rst_confirm, NP_RST_CONFIRM);
+		control_set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_RST);
 	} else if (!strcmp(value, "serve")) {
-		steer_set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_SERVE);
-		steer_set_word(s, &c->rst_confirm, 0);
+		control_set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_SERVE);
+		control_set_word(s, &c->rst_confirm, 0);
 	} else if (!strcmp(value, "full_queue")) {
-		steer_set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_FULL_QUEUE);
-		steer_set_word(s, &c->rst_confirm, 0);
+		control_set_word(s, (uint32_t *)&c->on_exhausted, NP_EXHAUSTED_FULL_QUEUE);
+		control_set_word(s, &c->rst_confirm, 0);
 	} else {
 		return -EDOM;
 	}
@@ -205,7 +205,7 @@ int np_steer_set_param(struct np_steer *s, const char *name, const char *value)
 
 	if (!p)
 		return params_unknown(s, name);
-	r = steer_may_configure(s);
+	r = control_may_configure(s);
 	if (r == 0)
 		r = p->set(s, p, value);
 	return r == -EDOM ?

@@ -7,50 +7,17 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <linux/bpf.h>
 
+#include "steer/bpffs.h"
 #include "steer/cause.h"
 #include "steer/folder.h"
 #include "steer/steer.h"
 #include "sys/io.h"
-#include "sys/lock.h"
 #include "sys/opts.h"
-
-static const char *const default_roots[] = { "/sys/fs/bpf", "/run/netpoll/bpf", NULL };
-
-const char *pins_root(const char *bpffs, unsigned i)
-{
-	const char *one = bpffs ? bpffs : getenv("NP_BPFFS");
-
-	if (one && *one)
-		return i == 0 ? one : NULL;
-	return default_roots[i];
-}
-
-int pins_open_home(const char *root, struct pins_home *ret)
-{
-	struct pins_home h = { .root = -1, .home = -1 };
-	int r;
-
-	r = folder_open_root(root, &h.root, h.why);
-	snprintf(h.at, sizeof h.at, "%s", root);
-	if (r == 0) {
-		r = folder_open(h.root, NP_STEER_DIR, &h.home, h.why);
-		snprintf(h.at, sizeof h.at, "%s/" NP_STEER_DIR, root);
-	}
-	*ret = h;
-	return r;
-}
-
-void pins_close_home(struct pins_home *h)
-{
-	sys_close(&h->home);
-	sys_close(&h->root);
-}
 
 int pins_distrust(struct np_steer *s, const char *at, const char *why)
 {
@@ -69,15 +36,15 @@ struct barrier {
 /* The service below one root. */
 static int pins_find_below(struct np_steer *s, const char *root, int *ret_fd, struct barrier *b)
 {
-	struct pins_home h;
+	struct bpffs h;
 	int r;
 
-	r = pins_open_home(root, &h);
+	r = bpffs_open(root, &h);
 	if (r == 0)
-		r = folder_open(h.home, s->name, ret_fd, h.why);
-	if (r == 0 || h.home >= 0)
+		r = folder_open(h.netpoll, s->name, ret_fd, h.why);
+	if (r == 0 || h.netpoll >= 0)
 		snprintf(h.at + strlen(h.at), sizeof h.at - strlen(h.at), "/%s", s->name);
-	pins_close_home(&h);
+	bpffs_close(&h);
 	if (r == -EACCES && !b->at[0]) {
 		memcpy(b->at, h.at, sizeof b->at);
 		memcpy(b->why, h.why, sizeof b->why);
@@ -95,8 +62,8 @@ static int pins_find_folder(struct np_steer *s, const char *bpffs, int *ret_fd, 
 {
 	int r;
 
-	for (unsigned i = 0; pins_root(bpffs, i); i++) {
-		r = pins_find_below(s, pins_root(bpffs, i), ret_fd, b);
+	for (unsigned i = 0; bpffs_root(bpffs, i); i++) {
+		r = pins_find_below(s, bpffs_root(bpffs, i), ret_fd, b);
 		if (r != -ENOENT && r != -ENODEV && r != -EACCES)
 			return r;
 	}
@@ -180,10 +147,10 @@ static int pins_find(struct np_steer *s, const char *bpffs, int *ret_fd)
 		r = b.why[0] ? pins_distrust(s, b.at, b.why) : pins_say_barred(s, r, b.at);
 	else if (r == -ENOENT)
 		r = steer_fail(s, r, "there is no service %s in %s: `npsteer load %s`", s->name,
-			       pins_root(bpffs, 0), s->name);
+			       bpffs_root(bpffs, 0), s->name);
 	else if (r < 0)
 		r = steer_fail(s, r, "the service %s cannot be looked for in %s: %s", s->name,
-			       pins_root(bpffs, 0), strerror(-r));
+			       bpffs_root(bpffs, 0), strerror(-r));
 	return r;
 }
 
@@ -242,14 +209,7 @@ int pins_complete(int folder)
 	return r;
 }
 
-int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder)
-{
-	int r = sys_lock(folder_fd, until_ns, ret_holder);
-
-	return r == -EAGAIN ? -EBUSY : r;
-}
-
-static int pins_tell_barred(const struct pins_home *h, const struct np_steer_opts *o)
+static int pins_tell_barred(const struct bpffs *h, const struct np_steer_opts *o)
 {
 	if (o->error && o->error_cap)
 		snprintf(o->error, o->error_cap, "%s %s", h->at,
@@ -281,20 +241,20 @@ int np_steer_list(const struct np_steer_opts *opts,
 	int r, found = -ENODEV;
 
 	r = sys_opts_take(&o, sizeof o, opts);
-	for (unsigned i = 0; r == 0 && pins_root(o.bpffs, i); i++) {
-		struct pins_home h;
+	for (unsigned i = 0; r == 0 && bpffs_root(o.bpffs, i); i++) {
+		struct bpffs h;
 		struct listing l = { fn, arg, h.at };
 
-		r = pins_open_home(pins_root(o.bpffs, i), &h);
+		r = bpffs_open(bpffs_root(o.bpffs, i), &h);
 		if (r == 0 || (r == -ENOENT && h.root >= 0))
 			found = 0; /* perhaps no service was ever loaded there */
 		if (r == 0)
-			r = folder_each(h.home, pins_list_one, &l);
+			r = folder_each(h.netpoll, pins_list_one, &l);
 		else if (r == -EACCES && found == -ENODEV)
 			found = pins_tell_barred(&h, &o);
 		if (r == -ENOENT || r == -ENODEV || r == -EACCES)
 			r = 0;
-		pins_close_home(&h);
+		bpffs_close(&h);
 	}
 	return r ? r : found;
 }

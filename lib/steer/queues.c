@@ -22,13 +22,11 @@ static void queues_visit(void *arg, const struct sys_listener *l)
 {
 	struct walk *k = arg;
 	struct queue q = { .listener = *l };
-	uint64_t there;
 	uint32_t slot;
 
 	if (l->queued < k->least || map_lookup(&k->s->maps, MAP_np_owners, &l->cookie, &slot) < 0)
 		return;
-	if (slot >= NP_SLOTS || map_lookup(&k->s->maps, MAP_np_socks, &slot, &there) < 0 ||
-	    there != l->cookie)
+	if (slot >= NP_SLOTS || map_listener(&k->s->maps, slot) != l->cookie)
 		return;
 	q.group = slot / NP_WORKERS;
 	q.worker = slot % NP_WORKERS;

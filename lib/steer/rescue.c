@@ -42,11 +42,6 @@ void rescuer_free(struct rescuer *r)
 
 /* ------------------------------------------------------------------ what there is */
 
-static uint64_t rescue_kernel_ns(const struct np_steer *s)
-{
-	return sys_clock_ns() - (uint64_t)s->clock_offset_ns;
-}
-
 /* One that finds no memory is not judged this time. */
 static void rescue_note(void *arg, const struct queue *q)
 {
@@ -94,14 +89,6 @@ static int rescue_look(struct rescuer *r)
 
 /* ------------------------------------------------------------------ may it be done? */
 
-static bool rescue_is_live(const struct np_steer *s, unsigned g, unsigned w)
-{
-	uint32_t slot = NP_SLOT(g, w);
-	uint64_t cookie;
-
-	return map_lookup(&s->maps, MAP_np_socks, &slot, &cookie) == 0;
-}
-
 static bool rescue_is_ready(const struct np_steer *s, unsigned w)
 {
 	return __atomic_load_n((uint32_t *)&s->maps.ctl[w].state, __ATOMIC_RELAXED) ==
@@ -112,7 +99,7 @@ static bool rescue_has_sibling(const struct rescuer *r, unsigned g, unsigned sel
 {
 	for (unsigned w = 0; w < n; w++)
 		if (w != self && rescue_is_ready(r->s, w) && judge_trusts(&r->judge, w) &&
-		    rescue_is_live(r->s, g, w))
+		    map_listener(&r->s->maps, NP_SLOT(g, w)))
 			return true;
 	return false;
 }
@@ -122,13 +109,10 @@ static bool rescue_is_still_so(const struct rescuer *r, const struct queue *q)
 {
 	const struct np_worker_line *l = &r->s->maps.workers[q->worker];
 	const struct sight *was = &r->judge.sight[q->worker];
-	uint32_t slot = NP_SLOT(q->group, q->worker);
-	uint64_t cookie;
 
 	return __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED) == was->busy_since_ns &&
 	       __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED) == was->accepted &&
-	       map_lookup(&r->s->maps, MAP_np_socks, &slot, &cookie) == 0 &&
-	       cookie == q->listener.cookie;
+	       map_listener(&r->s->maps, NP_SLOT(q->group, q->worker)) == q->listener.cookie;
 }
 
 /* ------------------------------------------------------------------ the lock */
@@ -264,7 +248,7 @@ static void rescue_report(const struct rescuer *r, const struct queue *q, int er
  */
 static void rescue_fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
 {
-	uint64_t now_ns = rescue_kernel_ns(r->s), *ms = &r->failed_ms[q->worker];
+	uint64_t now_ns = steer_kernel_ns(r->s), *ms = &r->failed_ms[q->worker];
 
 	if (!rescue_is_still_so(r, q))
 		return; /* it has just been closed, or shut by another */
@@ -280,7 +264,7 @@ static void rescue_fail(struct rescuer *r, const struct queue *q, int err, uint6
  */
 static int rescue_act(struct rescuer *r, const struct queue *q, int fd, uint64_t hang_ns)
 {
-	uint64_t now_ns = rescue_kernel_ns(r->s);
+	uint64_t now_ns = steer_kernel_ns(r->s);
 
 	if (!judge_is_fresh(&r->judge, now_ns, hang_ns) || !rescue_is_still_so(r, q))
 		return 0;
@@ -340,7 +324,7 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 		return e;
 	n = NP_WORKERS; /* not the high-water mark, which is one word for all of them */
 	hang_ns = steer_hang_ms(r->s) * 1000000ull;
-	now_ns = rescue_kernel_ns(r->s);
+	now_ns = steer_kernel_ns(r->s);
 	if (!hang_ns)
 		return 0;
 	judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers, r->evidence);

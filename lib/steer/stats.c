@@ -118,7 +118,7 @@ int np_steer_slot_stats(struct np_steer *s, unsigned g, unsigned w,
 
 static uint64_t stats_busy_ms(const struct np_steer *s, uint64_t since)
 {
-	uint64_t now = sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
+	uint64_t now = steer_kernel_coarse_ns(s);
 
 	return since && now > since ? (now - since) / 1000000 : 0;
 }
@@ -157,7 +157,8 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 		return -ERANGE;
 	if (!steer_has_program(s))
 		return -NP_EUNSUPPORTED;
-	if (map_lookup(&s->maps, MAP_np_claims, &key, &cookie) < 0)
+	cookie = map_claim(&s->maps, w);
+	if (!cookie)
 		return sys_opts_give(ret, &i, sizeof i);
 	i.claimed = true;
 	i.state = (int)s->maps.ctl[w].state;
@@ -180,11 +181,10 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 /* What the kernel has: the roster has listeners of dead processes until it changes. */
 static unsigned stats_listeners(const struct np_steer *s, unsigned g)
 {
-	uint64_t cookie;
 	unsigned n = 0;
 
-	for (uint32_t w = 0; w < steer_high_water(s); w++)
-		n += map_lookup(&s->maps, MAP_np_socks, &(uint32_t){ NP_SLOT(g, w) }, &cookie) == 0;
+	for (unsigned w = 0; w < steer_high_water(s); w++)
+		n += map_listener(&s->maps, NP_SLOT(g, w)) != 0;
 	return n;
 }
 

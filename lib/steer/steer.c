@@ -26,6 +26,13 @@ int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	return err;
 }
 
+int steer_no_program(struct np_steer *s)
+{
+	return steer_fail(s, -NP_EUNSUPPORTED,
+			  "the service %s is at level 0, the kernel's hash: %s", s->name,
+			  s->reason);
+}
+
 int steer_lock_ms(struct np_steer *s, int ms)
 {
 	struct sys_holder h;
@@ -37,7 +44,7 @@ int steer_lock_ms(struct np_steer *s, int ms)
 	if (s->lock_fd < 0)
 		return 0;
 	until = s->lock_late ? 0 : sys_clock_ns() + (uint64_t)ms * 1000000u;
-	r = pins_lock(s->lock_fd, until, &h);
+	r = folder_lock(s->lock_fd, until, &h);
 	s->lock_late = r == -EBUSY;
 	if (r == 0)
 		return 0;
@@ -65,7 +72,7 @@ int steer_try_lock(struct np_steer *s)
 		return -EBUSY;
 	if (s->lock_fd < 0)
 		return 0;
-	r = pins_lock(s->lock_fd, 0, NULL);
+	r = folder_lock(s->lock_fd, 0, NULL);
 	if (r < 0)
 		pthread_mutex_unlock(&s->lock);
 	else

@@ -5,12 +5,13 @@
  *   steer      a service as this process has it: opened, closed, described
  *   level      which level can be had, and the sentence that says why
  *   pins       services in a bpffs: found, joined, listed;  load: loaded and unloaded
- *   folder     the only way to what is pinned, and whose it is
+ *   bpffs      where services are pinned;  folder: the only way there, and whose it is
  *   maps       the maps;  object: the embedded program;  words: what libbpf says
  *   cause      why bpf(2) was refused, in a sentence
  *   worker     a claim and its line
  *   group      an address and its roster;  table: for "maglev", made of the roster
- *   listen     the one legal order
+ *   listen     the one legal order;  slot: its end, for listeners of the caller's too;  overlap:
+ *              addresses that have connections in common
  *   listeners  those of this process;  queues: what waits at each listener of the service
  *   judge      who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
  *   gc         what dead processes left behind
@@ -34,6 +35,7 @@
 #include "steer/listeners.h"
 #include "steer/maps.h"
 #include "sys/addr.h"
+#include "sys/clock.h"
 
 #define STEER_DEFAULT_SERVICE "default"
 /* Ten ticks of the slowest clock (HZ=100): what is shorter can be one missed time slice. */
@@ -98,6 +100,8 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 /* Keeps the sentence for np_steer_error() and returns @err. */
 int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* -NP_EUNSUPPORTED and the sentence: the service has no program. */
+int steer_no_program(struct np_steer *s);
 /* What np_steer_opts.log gets. Thread: any. */
 void steer_log(const struct np_steer *s, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -115,6 +119,15 @@ unsigned steer_high_water(const struct np_steer *s);
 static inline bool steer_has_program(const struct np_steer *s)
 {
 	return s->level >= NP_STEER_L2;
+}
+/* Now, by the kernel's own CLOCK_MONOTONIC, which a time namespace shifts; coarse: its last tick. */
+static inline uint64_t steer_kernel_ns(const struct np_steer *s)
+{
+	return sys_clock_ns() - (uint64_t)s->clock_offset_ns;
+}
+static inline uint64_t steer_kernel_coarse_ns(const struct np_steer *s)
+{
+	return sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
 }
 /*
  * steer_lock() - the service's lock; nothing to do where it is not shared
@@ -165,22 +178,8 @@ void level_explain(char *dst, size_t cap, int err, const char *service, const ch
  *         has the sentence.
  */
 int pins_join(struct np_steer *s, const char *bpffs);
-/* Where to look, in order: what the caller says, else the environment, else the usual places. */
-const char *pins_root(const char *bpffs, unsigned i);
-/* <root>/netpoll, where services are. */
-struct pins_home {
-	int root, home;       /* open, -1: not */
-	char at[300];         /* what could not be opened, else netpoll's path: for sentences */
-	char why[FOLDER_WHY]; /* as folder_open() */
-};
-/* As folder_open_root() and folder_open(). pins_close_home() in any case. */
-int pins_open_home(const char *root, struct pins_home *ret);
-void pins_close_home(struct pins_home *h);
 /* The sentence for a folder that is not trusted: -EACCES. */
 int pins_distrust(struct np_steer *s, const char *at, const char *why);
-struct sys_holder;
-/* As sys_lock(), on a folder of pins that folder_reopen() gave; -EBUSY instead of -EAGAIN. */
-int pins_lock(int folder_fd, uint64_t until_ns, struct sys_holder *ret_holder);
 /* Whether every program is there, and can be opened: 0, -ENOENT, what else open says. */
 int pins_complete(int folder);
 /* The sentence for pins that are there and cannot be opened, @what of them: @r. */
@@ -204,17 +203,40 @@ void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd);
 void group_format(const struct np_group *key, char *dst, size_t cap);
 bool group_same(const struct np_group *a, const struct np_group *b);
 
+/* ------------------------------------------------------------------ slot.c, under the lock */
+/* slot -> program -> roster, for @fd, which listens at the address of group @g. */
+int slot_fill(struct np_steer_worker *w, unsigned g, int fd);
+/* -ESHUTDOWN and a sentence. */
+int slot_refuse_left(struct np_steer_worker *w);
+
+/* ------------------------------------------------------------------ overlap.c, under the lock */
+/* Whether the service listens on an address already that @k's overlaps with. */
+bool overlap_has_beside(const struct np_steer *s, const struct np_group *k);
+/*
+ * overlap_only_ours() - whether every listener on the port is of this service
+ *
+ * Return: 0, -EADDRINUSE; -errno where the kernel does not list them, with a sentence.
+ */
+int overlap_only_ours(struct np_steer *s, unsigned port);
+/* Whether the wildcard of IPv6 leaves IPv4 to another address of the service. */
+bool overlap_yields_to_v4(const struct np_steer *s, const struct np_group *k);
+
 /* ------------------------------------------------------------------ table.c, under the lock */
 /* Maglev's table of group @g for the @n workers of @roster. Where that fails the old one stays, and
  * the log says so. */
 void table_build(struct np_steer *s, unsigned g, const struct roster_entry *roster, unsigned n);
 
 /* ------------------------------------------------------------------ control.c */
-/* With the sentence for np_steer_error(). */
-int steer_no_program(struct np_steer *s);
-int steer_may_configure(struct np_steer *s);
+/* 0; -NP_EUNSUPPORTED, -EPERM and a sentence. */
+int control_may_configure(struct np_steer *s);
 /* A word of np_config: the next SYN goes by it. */
-void steer_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
+void control_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
+
+/*
+ * The worker has as much as it can carry: as if drained; or can carry more again. What an operator
+ * has said, before or meanwhile, stays said. Thread: any.
+ */
+void control_worker_full(struct np_steer_worker *w, bool full);
 
 /* ------------------------------------------------------------------ load.c */
 /* Takes away what loads and unloads of this service left that were killed; how many folders. Where
@@ -251,11 +273,5 @@ void worker_warms_up(struct np_steer *s, unsigned w);
 void worker_clear(struct np_steer *s, unsigned w);
 /* Zeroes the counters of one slot: they count from its worker's claim on. */
 void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w);
-
-/*
- * The worker has as much as it can carry: as if drained; or can carry more again. What an operator
- * has said, before or meanwhile, stays said. Thread: any.
- */
-void steer_worker_full(struct np_steer_worker *w, bool full);
 
 #endif

@@ -31,11 +31,6 @@ struct reader {
 	void *arg;
 };
 
-static uint64_t trace_kernel_ns(const struct np_steer *s)
-{
-	return sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
-}
-
 static bool trace_expired(const struct np_config *c, uint64_t now)
 {
 	return now >= __atomic_load_n(&c->trace_until_ns, __ATOMIC_RELAXED);
@@ -48,7 +43,8 @@ static void trace_renew(const struct reader *r)
 	uint32_t was = __atomic_load_n(&c->trace, __ATOMIC_RELAXED);
 	bool alone = __atomic_load_n(&c->trace_readers, __ATOMIC_RELAXED) == 1;
 
-	__atomic_store_n(&c->trace_until_ns, trace_kernel_ns(r->s) + LEASE_NS, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->trace_until_ns, steer_kernel_coarse_ns(r->s) + LEASE_NS,
+			 __ATOMIC_RELAXED);
 	if (was < r->of_65536 || (alone && was != r->of_65536))
 		__atomic_store_n(&c->trace, r->of_65536, __ATOMIC_RELAXED);
 }
@@ -57,7 +53,7 @@ static void trace_begin(const struct reader *r)
 {
 	struct np_config *c = r->s->maps.config;
 
-	if (trace_expired(c, trace_kernel_ns(r->s)))
+	if (trace_expired(c, steer_kernel_coarse_ns(r->s)))
 		__atomic_store_n(&c->trace_readers, 1, __ATOMIC_RELAXED);
 	else
 		__atomic_add_fetch(&c->trace_readers, 1, __ATOMIC_RELAXED);
@@ -76,7 +72,7 @@ void trace_sweep(struct np_steer *s)
 {
 	struct np_config *c = s->maps.config;
 
-	if (c && trace_expired(c, trace_kernel_ns(s)))
+	if (c && trace_expired(c, steer_kernel_coarse_ns(s)))
 		__atomic_store_n(&c->trace, 0, __ATOMIC_RELAXED);
 }
 

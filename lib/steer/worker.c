@@ -124,34 +124,24 @@ void worker_clear_slot_stats(struct np_steer *s, unsigned g, unsigned w)
 	free(zero);
 }
 
+static bool worker_owned(const struct maps *m, uint64_t cookie, uint32_t slot, unsigned w)
+{
+	return slot % NP_WORKERS == w;
+}
+
 /* Listeners that a predecessor left behind, which np_owners cannot know to be gone. */
 static void worker_forget_owned(struct np_steer *s, unsigned w)
 {
-	uint64_t cookie, next;
-	uint32_t slot;
-	int r;
-
-	r = map_next_key(&s->maps, MAP_np_owners, NULL, &next);
-	while (r == 0) {
-		cookie = next;
-		r = map_next_key(&s->maps, MAP_np_owners, &cookie, &next);
-		if (map_lookup(&s->maps, MAP_np_owners, &cookie, &slot) == 0 &&
-		    slot % NP_WORKERS == w)
-			map_delete(&s->maps, MAP_np_owners, &cookie);
-	}
+	map_sweep_owners(&s->maps, worker_owned, w);
 }
 
 unsigned worker_count(const struct np_steer *s)
 {
 	unsigned high = steer_high_water(s);
-	uint64_t cookie;
 
-	for (uint32_t w = NP_WORKERS; steer_has_program(s) && w > high; w--) {
-		uint32_t key = w - 1;
-
-		if (map_lookup(&s->maps, MAP_np_claims, &key, &cookie) == 0)
-			return w;
-	}
+	for (unsigned n = NP_WORKERS; steer_has_program(s) && n > high; n--)
+		if (map_claim(&s->maps, n - 1))
+			return n;
 	return high;
 }
 
@@ -170,8 +160,8 @@ static void worker_introduce(struct np_steer_worker *w, const char *name)
 	uint32_t key = w->index;
 
 	memcpy(info.name, name, strlen(name));
-	info.since_ns = sys_clock_ns() - (uint64_t)w->s->clock_offset_ns;
-	map_lookup(&w->s->maps, MAP_np_claims, &key, &info.claim_cookie);
+	info.since_ns = steer_kernel_ns(w->s);
+	info.claim_cookie = map_claim(&w->s->maps, key);
 	map_update(&w->s->maps, MAP_np_info, &key, &info, BPF_ANY);
 }
 
@@ -191,9 +181,8 @@ void worker_clear(struct np_steer *s, unsigned w)
 
 void worker_warms_up(struct np_steer *s, unsigned w)
 {
-	uint64_t now = sys_clock_coarse_ns() - (uint64_t)s->clock_offset_ns;
-
-	__atomic_store_n(&s->maps.ctl[w].ready_since_ns, now, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->maps.ctl[w].ready_since_ns, steer_kernel_coarse_ns(s),
+			 __ATOMIC_RELEASE);
 }
 
 static void worker_start(struct np_steer_worker *w, const char *name)
@@ -371,9 +360,7 @@ int np_steer_set_cpu(struct np_steer_worker *w, int cpu)
 
 void np_steer_busy(struct np_steer_worker *w)
 {
-	uint64_t now = sys_clock_coarse_ns() - (uint64_t)w->s->clock_offset_ns;
-
-	__atomic_store_n(&w->line->busy_since_ns, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&w->line->busy_since_ns, steer_kernel_coarse_ns(w->s), __ATOMIC_RELAXED);
 }
 
 void np_steer_idle(struct np_steer_worker *w)
