@@ -26,6 +26,10 @@
 #include "netpoll/block.h"
 #include "sys/opts.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && offsetof(struct block, home) % 8 == 4 &&
+		       offsetof(struct block, cls) % 8 == 7,
+	       "block_plain_word() lays them out so");
+
 #define CACHE_BYTES  (8u << 20) /* a shelf keeps at most this much, */
 #define CACHE_BLOCKS 4u         /* but this many whatever their size, */
 #define CACHE_CELLS  16384u     /* and this many bare headers */
@@ -138,11 +142,10 @@ static void shelve(struct cache *c, struct block *b)
 {
 	struct shelf *s = &c->hot.shelf[b->cls];
 
-	if (s->n >= s->limit)
-		shelf_drop(c, s, s->n - s->n / 2);
-	b->next = s->free;
-	s->free = b;
-	peer_write(s->n, s->n + 1);
+	if (shelf_put(s, b))
+		return;
+	shelf_drop(c, s, s->n - s->n / 2);
+	shelf_put(s, b);
 }
 
 /* What is at hand goes on top of its shelf. */
@@ -154,17 +157,6 @@ static void cool(struct cache *c, unsigned cls)
 		return;
 	peer_write(c->hot.warm[cls], NULL);
 	shelve(c, b);
-}
-
-static struct block *unshelve(struct shelf *s)
-{
-	struct block *b = s->free;
-
-	s->free = b->next;
-	peer_write(s->n, s->n - 1);
-	if (s->n < s->low)
-		s->low = s->n;
-	return b;
 }
 
 static void reclaim(struct cache *c)
@@ -270,7 +262,7 @@ void block_copied_slow(size_t n)
 
 /* ------------------------------------------------------------------ where the fast paths end */
 
-static slow_path struct block *take_from_span(struct cache *c, unsigned cls)
+static struct block *take_from_span(struct cache *c, unsigned cls)
 {
 	struct block *b;
 
@@ -289,19 +281,17 @@ static slow_path struct block *take_from_span(struct cache *c, unsigned cls)
 
 struct block *block_get_slow(unsigned cls)
 {
-	struct shelf *s = &block_cache->shelf[cls];
 	struct cache *c;
+	struct block *b;
 
-	if (likely(s->free))
-		return unshelve(s);
 	if (mem_debug())
 		return apart_get(cls, data_size(cls));
 	c = cache_mine();
 	if (!c)
 		return NULL;
 	reclaim(c);
-	s = &c->hot.shelf[cls];
-	return s->free ? unshelve(s) : take_from_span(c, cls);
+	b = shelf_take(&c->hot.shelf[cls]);
+	return b ? b : take_from_span(c, cls);
 }
 
 struct block *block_get_loose(size_t n)
@@ -334,10 +324,11 @@ static void give_back(struct block *b)
 /* As block_get() gives it. */
 static void reset(struct block *b)
 {
-	b->flags = 0;
-	atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
-	if (b->cls)
-		b->end = b->base + block_size(b->cls);
+	unsigned cls = b->cls;
+
+	peer_write(b->word, block_plain_word(b->home, cls));
+	if (cls)
+		b->end = b->base + block_size(cls);
 }
 
 void block_free_slow(struct block *b)
@@ -347,6 +338,8 @@ void block_free_slow(struct block *b)
 		return;
 	}
 	reset(b);
+	if (block_keep(b))
+		return;
 	if (b->home == block_cache->id)
 		shelve((struct cache *)block_cache, b);
 	else

@@ -46,7 +46,7 @@ struct block {
 			uint8_t flags;
 			uint8_t cls;
 		};
-		uint64_t word; /* all four, for block_keep() */
+		uint64_t word; /* all four, refs lowest, for block_keep() */
 	};
 };
 
@@ -154,29 +154,55 @@ static inline struct block *block_warm(size_t cls)
 	return b;
 }
 
+static inline struct block *shelf_take(struct shelf *s)
+{
+	struct block *b = s->free;
+	unsigned n;
+
+	if (unlikely(!b))
+		return NULL;
+	s->free = b->next;
+	n = s->n - 1;
+	peer_write(s->n, n);
+	if (n < s->low)
+		s->low = n;
+	return b;
+}
+
 /*
  * A header of class @cls. cls and home are set, flags is 0; of a data block base, end, mem and refs
  * too. NULL: no memory.
  */
-static inline struct block *block_get(unsigned cls)
+static inline struct block *block_get(size_t cls)
 {
 	struct block_cache *c = block_cache;
 	struct block *b = c->warm[cls];
 
-	if (unlikely(!b))
-		return block_get_slow(cls);
-	peer_write(c->warm[cls], NULL);
-	return b;
+	if (likely(b)) {
+		peer_write(c->warm[cls], NULL);
+		return b;
+	}
+	b = shelf_take(&c->shelf[cls]);
+	return likely(b) ? b : block_get_slow((unsigned)cls);
 }
 
 /* An empty data block. */
-static inline struct block *block_data(unsigned cls)
+static inline struct block *block_data(size_t cls)
 {
 	struct block *b = block_get(cls);
 
 	if (likely(b))
 		block_clear(b);
 	return b;
+}
+
+/*
+ * refs 1, @home, no flags and @cls, as one word. Set in one store, since block_keep() loads it in
+ * one, and a load that takes bytes of several stores waits until they are in the cache.
+ */
+static inline uint64_t block_plain_word(uint16_t home, unsigned cls)
+{
+	return 1 | (uint64_t)home << 32 | (uint64_t)cls << 56;
 }
 
 /*
@@ -195,20 +221,28 @@ static inline bool block_keep(struct block *b)
 	return true;
 }
 
-static inline uint64_t block_plain_word(uint16_t home, unsigned cls)
+static inline bool shelf_put(struct shelf *s, struct block *b)
 {
-	struct block b = { .word = 0 };
-
-	b.home = home;
-	b.cls = (uint8_t)cls;
-	atomic_init(&b.refs, 1);
-	return b.word;
+	if (unlikely(s->n >= s->limit))
+		return false;
+	b->next = s->free;
+	s->free = b;
+	peer_write(s->n, s->n + 1);
+	return true;
 }
 
 /* Back to a cache. Nobody shows it any more; done() has run. */
 static inline void block_free(struct block *b)
 {
-	if (unlikely(!block_keep(b)))
+	struct block_cache *c = block_cache;
+	uint64_t word = __atomic_load_n(&b->word, __ATOMIC_ACQUIRE);
+	size_t cls = word >> 56;
+
+	if (unlikely(word != c->plain[cls]))
+		block_free_slow(b);
+	else if (!c->warm[cls])
+		peer_write(c->warm[cls], b);
+	else if (unlikely(!shelf_put(&c->shelf[cls], b)))
 		block_free_slow(b);
 }
 

@@ -59,14 +59,10 @@ int np_linkbuf_new(size_t hint, struct np_linkbuf **ret)
 static void free_shell(struct np_linkbuf *b)
 {
 	struct block *cell = (struct block *)b;
-	uint16_t home = b->home;
 
 	if (!(b->flags & LINKBUF_HEAP))
 		return;
-	cell->home = home;
-	cell->cls = 0;
-	cell->flags = 0;
-	atomic_init(&cell->refs, 1);
+	cell->word = block_plain_word(b->home, 0);
 	block_free(cell);
 }
 
@@ -88,7 +84,7 @@ static void poison(struct block *e)
 		memset(e->base, NP_BLOCK_POISONED, (size_t)(e->r - e->base));
 }
 
-static void release(struct np_linkbuf *b)
+static slow_path void release(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
 
@@ -117,23 +113,19 @@ static inline bool gave_only_block(struct np_linkbuf *b)
 	return true;
 }
 
-/*
- * Read in part, from its only block or one behind it: nothing to give back, only to poison.
- */
-static slow_path void release_some(struct np_linkbuf *b)
-{
-	struct block *e = b->head;
-
-	if (e && (e != b->read || !block_left(e) || unlikely(mem_flags)))
-		release(b);
-}
-
 void np_linkbuf_release(struct np_linkbuf *b)
 {
+	struct block *e;
+
 	/* All read: the common end of a request. */
 	if (likely(!(b->len | b->pending | b->given) && gave_only_block(b)))
 		return;
-	release_some(b);
+	/*
+	 * Read in part, from its only block or one behind it: nothing to give back, only to poison.
+	 */
+	e = b->head;
+	if (e && (e != b->read || !block_left(e) || unlikely(mem_flags)))
+		release(b);
 }
 
 static slow_path void consume_some(struct np_linkbuf *b, size_t n)

@@ -230,11 +230,12 @@ size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d
 	return 0;
 }
 
-int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p,
-		     size_t *ret_n)
+/* The first @seen bytes have been looked at. */
+static slow_path int until_slow(struct np_linkbuf *b, char delim, size_t seen, size_t max,
+				const void **ret_p, size_t *ret_n)
 {
 	const unsigned char c = (unsigned char)delim;
-	struct linkbuf_mark m = { 0 };
+	struct linkbuf_mark m = { .seen = seen };
 	size_t n = linkbuf_find_on(b, &(struct linkbuf_delim){ .s = &c, .n = 1 }, &m, max);
 	int r;
 
@@ -246,6 +247,24 @@ int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **
 	if (r < 0)
 		return r;
 	*ret_n = n;
+	return 0;
+}
+
+int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **ret_p,
+		     size_t *ret_n)
+{
+	const unsigned char *end = NULL;
+	struct block *e = b->read;
+	size_t k = b->len < max ? b->len : max;
+
+	if (k) {
+		k = k < block_left(e) ? k : block_left(e);
+		end = memchr(e->r, delim, k);
+	}
+	if (!end)
+		return until_slow(b, delim, k, max, ret_p, ret_n);
+	*ret_n = (size_t)(end - e->r) + 1;
+	*ret_p = linkbuf_take(b, *ret_n);
 	return 0;
 }
 

@@ -463,9 +463,11 @@ int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int m
 	return give(b, want, iov, max);
 }
 
-/* The first block is sized for what one commit brings: at once when that grows, slowly when it
- * falls. */
-static slow_path void adapt(struct np_linkbuf *b, size_t n)
+/*
+ * The first block is sized for what one commit brings: at once when that grows, slowly when it
+ * falls. Return: 0, as the commit that ends in it.
+ */
+static slow_path int adapt(struct np_linkbuf *b, size_t n)
 {
 	uint8_t kind = b->flags & (LINKBUF_HEAP | LINKBUF_OUT);
 	unsigned calm = b->flags & LINKBUF_CALM;
@@ -480,9 +482,10 @@ static slow_path void adapt(struct np_linkbuf *b, size_t n)
 		calm = 0;
 	}
 	b->flags = kind | (uint8_t)calm;
+	return 0;
 }
 
-/* Into two blocks, or a block of another size is the better first one, or nothing came. */
+/* Into two blocks, or nothing came. */
 static slow_path int commit_slow(struct np_linkbuf *b, size_t n)
 {
 	struct block *t = b->tail, *e = t ? t->next : NULL;
@@ -508,21 +511,17 @@ static slow_path int commit_slow(struct np_linkbuf *b, size_t n)
 	return 0;
 }
 
-/* Whether adapt() would leave everything as it is. */
-static inline bool fits_first(const struct np_linkbuf *b, size_t n)
-{
-	return b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST);
-}
-
 int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
 {
 	struct block *t = b->tail;
 
 	/* n == 0 wraps round; a second block was given only where the tail had less room */
-	if (unlikely(n - 1 >= b->given || block_room(t) < b->given || !fits_first(b, n)))
+	if (unlikely(n - 1 >= b->given || block_room(t) < b->given))
 		return commit_slow(b, n);
 	t->w += n;
 	b->given = 0;
 	b->len += n;
-	return 0;
+	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
+		return 0; /* adapt() would change nothing */
+	return adapt(b, n);
 }
