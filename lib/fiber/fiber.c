@@ -16,21 +16,18 @@
 #define LINE    64u /* bytes of a cache line */
 #define COLOURS 16u
 
-enum fiber_state { FIBER_FREE, FIBER_RUNNING, FIBER_STOPPED };
-
 struct fiber {
 	/* what a switch touches, in one cache line */
-	struct place place; /* where it goes on; meaningful while parked */
+	struct place place; /* where it goes on; of a free one, where it begins */
 	struct fiber_pool *pool;
 	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
-	void *owner;
-	uint64_t until;
-	enum fiber_state state;
-	bool cancelled;
-
-	struct exceptions ex; /* this fiber's while it does not run, main's while it does */
-	void (*fn)(void *);
+	void (*fn)(void *);      /* NULL: free */
 	void *arg;
+	void *owner;
+
+	uint64_t until;
+	bool cancelled;
+	struct exceptions ex;      /* this fiber's while it is parked */
 	struct fiber *next, *prev; /* all stacks of the pool */
 	struct stack stack;
 	char *low; /* the deepest page in which it parked */
@@ -41,19 +38,20 @@ struct fiber {
 };
 
 struct fiber_pool {
+	struct place main_place;
 	/* the one used last is the next to be used: its pages are in the cache */
 	struct fiber *free;
 	struct fiber *all;
-	struct place main_place;
 	/* the thread's, once it has had a stack; NULL: no C++ in this process */
 	struct exceptions *ex;
 	exceptions_fn *find_ex;
 	struct sanitizer main_san;
 	size_t stack_size;
 	unsigned max, keep;
-	unsigned stacks, in_use, high, refused;
-	size_t touched;    /* see fiber_pool_stats */
-	unsigned idle_low; /* fewest free stacks since the last trim: so many were of no use */
+	unsigned stacks, refused;
+	unsigned parked, high; /* those that have parked and not ended; most of them at once, */
+	unsigned peak;         /* and most since the last trim: other stacks were of no use */
+	size_t touched;        /* see fiber_pool_stats */
 };
 
 static _Thread_local struct fiber *current __attribute__((tls_model("initial-exec")));
@@ -81,7 +79,7 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
  * unmapped. Not at the same place in each: stacks begin at multiples of a page, and what is used in
  * all of them at once would meet in the same few sets of the CPU's cache.
  */
-static struct fiber *place_in(const struct stack *s, unsigned nth)
+static struct fiber *fiber_place(const struct stack *s, unsigned nth)
 {
 	size_t colour = nth % COLOURS * LINE;
 
@@ -113,11 +111,12 @@ static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 	*ret_err = stack_map(&stack, fp->stack_size);
 	if (*ret_err < 0)
 		return NULL;
-	f = place_in(&stack, fp->stacks);
+	f = fiber_place(&stack, fp->stacks);
 	*f = (struct fiber){ .pool = fp, .stack = stack, .next = fp->all };
 	/* Here, since the pool may have been made by another thread than the one it belongs to. */
 	if (!fp->ex && fp->find_ex)
 		fp->ex = fp->find_ex();
+	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);
 	sanitizer_stack_new(&f->san, stack_bottom(&f->stack),
 			    (size_t)((char *)f - stack_bottom(&f->stack)));
 	if (f->next)
@@ -151,7 +150,7 @@ int fiber_pool_free(struct fiber_pool *fp)
 
 	if (!fp)
 		return 0;
-	if (fp->in_use)
+	if (fp->parked)
 		return -EBUSY;
 	while ((f = fp->free)) {
 		fp->free = f->next_free;
@@ -161,11 +160,14 @@ int fiber_pool_free(struct fiber_pool *fp)
 	return 0;
 }
 
-/* Stacks that nobody needed since the last trim go back to the kernel, the coldest first. */
+/*
+ * Stacks that no fiber needed since the last trim go back to the kernel, the coldest first. One more
+ * than have parked may have been in use: it is among those to keep.
+ */
 void fiber_pool_trim(struct fiber_pool *fp)
 {
-	unsigned idle = fp->stacks - fp->in_use;
-	unsigned excess = fp->idle_low > fp->keep ? fp->idle_low - fp->keep : 0;
+	unsigned idle = fp->stacks - fp->parked, unused = fp->stacks - fp->peak;
+	unsigned excess = unused > fp->keep ? unused - fp->keep : 0;
 	struct fiber **at = &fp->free, *f;
 
 	for (unsigned stay = idle - excess; stay > 0; stay--)
@@ -178,16 +180,16 @@ void fiber_pool_trim(struct fiber_pool *fp)
 		fiber_free(f);
 		f = next;
 	}
-	fp->idle_low = fp->stacks - fp->in_use;
+	fp->peak = fp->parked;
 }
 
 void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 {
-	unsigned idle = fp->stacks - fp->in_use;
+	unsigned idle = fp->stacks - fp->parked;
 
 	*ret = (struct fiber_pool_stats){
 		.stacks = fp->stacks,
-		.in_use = fp->in_use,
+		.in_use = fp->parked,
 		.high = fp->high,
 		.refused = fp->refused,
 		.spare = idle > fp->keep ? idle - fp->keep : 0,
@@ -198,7 +200,7 @@ void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f), void *arg)
 {
 	for (struct fiber *f = fp->all; f; f = f->next)
-		if (f->state != FIBER_FREE)
+		if (f->fn)
 			fn(arg, f);
 }
 
@@ -211,8 +213,90 @@ struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
 	return NULL;
 }
 
-/* A new stack among the free ones. Out of line: fiber_run() is left without a stack protector. */
-static __attribute__((noinline)) int fiber_pool_grow(struct fiber_pool *fp)
+/* ------------------------------------------------------------------ switches */
+
+/*
+ * For functions that contain a switch: the compiler may not build on what it sees in there, since a
+ * switch uses more registers than it tells.
+ */
+#if defined(__GNUC__) && !defined(__clang__)
+#define SWITCHES __attribute__((noipa))
+#else
+#define SWITCHES __attribute__((noinline))
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/* A fiber goes on only where it began: errno, thread-locals and mutexes stay what they were. */
+#ifdef NP_DEBUG
+#define fiber_assert(x)              assert(x)
+#define fiber_begins_here(f)         ((f)->home = &current)
+#define fiber_assert_goes_on_here(f) assert((f)->home == &current)
+#else
+#define fiber_assert(x)              ((void)0)
+#define fiber_begins_here(f)         ((void)0)
+#define fiber_assert_goes_on_here(f) ((void)0)
+#endif
+
+/* From a fiber back to main, until main goes on with it. */
+INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
+{
+	struct fiber_pool *fp = f->pool;
+
+	current = NULL;
+	sanitizer_leave(&f->san, &fp->main_san, ends);
+	f = fiber_switch(&f->place, &fp->main_place, f);
+	sanitizer_arrive(&f->san, &f->pool->main_san);
+	return f;
+}
+
+/*
+ * The first frame of every fiber; called by fiber_begin. One that has ended stops here, and its next
+ * run goes on from here.
+ */
+SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
+{
+	sanitizer_arrive(&f->san, &f->pool->main_san);
+	for (;;) {
+		f->fn(f->arg);
+		f->fn = NULL;
+		f = fiber_to_main(f, 1);
+	}
+}
+
+/* From main to a fiber, until it parks or ends. */
+INLINE struct fiber *fiber_enter(struct fiber *f)
+{
+	struct fiber_pool *fp = f->pool;
+
+	current = f;
+	sanitizer_main(&fp->main_san);
+	sanitizer_leave(&fp->main_san, &f->san, 0);
+	f = fiber_switch(&fp->main_place, &f->place, f);
+	sanitizer_arrive(&f->pool->main_san, NULL);
+	return f;
+}
+
+static inline int fiber_ended(struct fiber *f)
+{
+	f->next_free = f->pool->free;
+	f->pool->free = f;
+	return FIBER_ENDED;
+}
+
+/* Main handles no exceptions, so there is nothing to exchange before the first park. */
+static __attribute__((noinline)) int fiber_has_parked(struct fiber_pool *fp)
+{
+	fp->parked++;
+	if (fp->parked > fp->peak)
+		fp->peak = fp->parked;
+	if (fp->parked > fp->high)
+		fp->high = fp->parked;
+	return FIBER_PARKED;
+}
+
+/* A new stack among the free ones. Out of line: fiber_run() is left without a frame of its own. */
+static __attribute__((noinline)) int fiber_run_grown(struct fiber_pool *fp, void (*fn)(void *),
+						     void *arg)
 {
 	struct fiber *f;
 	int r = -EAGAIN;
@@ -224,125 +308,55 @@ static __attribute__((noinline)) int fiber_pool_grow(struct fiber_pool *fp)
 	}
 	f->next_free = fp->free;
 	fp->free = f;
-	return 0;
-}
-
-static inline struct fiber *fiber_take(struct fiber_pool *fp)
-{
-	struct fiber *f = fp->free;
-
-	fp->free = f->next_free;
-	if (++fp->in_use > fp->high)
-		fp->high = fp->in_use;
-	if (fp->stacks - fp->in_use < fp->idle_low)
-		fp->idle_low = fp->stacks - fp->in_use;
-	return f;
-}
-
-/* ------------------------------------------------------------------ switches */
-
-/*
- * Whoever contains a switch: the compiler may not build on what it sees in there, since a switch
- * uses more registers than it tells.
- */
-#if defined(__GNUC__) && !defined(__clang__)
-#define SWITCHES __attribute__((noipa))
-#else
-#define SWITCHES __attribute__((noinline))
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
-/* From a fiber back to main. */
-INLINE void to_main(struct fiber *f, int ends)
-{
-	struct fiber_pool *fp = f->pool;
-
-	current = NULL;
-	sanitizer_leave(&f->san, &fp->main_san, ends);
-	fiber_switch(&f->place, &fp->main_place, f);
-	sanitizer_arrive(&f->san, &fp->main_san);
-}
-
-/* The first frame of every fiber; called by fiber_begin. */
-SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
-{
-	sanitizer_arrive(&f->san, &f->pool->main_san);
-	f->fn(f->arg);
-	f->state = FIBER_FREE;
-	to_main(f, 1);
-	__builtin_unreachable();
-}
-
-/* A fiber goes on only where it began: errno, thread-locals and mutexes stay what they were. */
-#ifdef NP_DEBUG
-#define fiber_begins_here(f)         ((f)->home = &current)
-#define fiber_assert_goes_on_here(f) assert((f)->home == &current)
-#else
-#define fiber_begins_here(f)         ((void)0)
-#define fiber_assert_goes_on_here(f) ((void)0)
-#endif
-
-/* From main to a fiber, until it parks or ends. */
-INLINE int enter(struct fiber *f)
-{
-	struct fiber_pool *fp = f->pool;
-
-	current = f;
-	f->state = FIBER_RUNNING;
-	if (fp->ex)
-		exceptions_swap(fp->ex, &f->ex);
-	sanitizer_main(&fp->main_san);
-	sanitizer_leave(&fp->main_san, &f->san, 0);
-	fiber_switch(&fp->main_place, &f->place, f);
-	sanitizer_arrive(&fp->main_san, NULL);
-	if (fp->ex)
-		exceptions_swap(fp->ex, &f->ex);
-	if (f->state != FIBER_FREE)
-		return FIBER_PARKED;
-	fp->in_use--;
-	f->next_free = fp->free;
-	fp->free = f;
-	return FIBER_ENDED;
+	return fiber_run(fp, fn, arg);
 }
 
 SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 {
-	struct fiber *f;
-	int r = fp->free ? 0 : fiber_pool_grow(fp);
+	struct fiber *f = fp->free;
 
-	assert(!current);
-	if (r < 0)
-		return r;
-	f = fiber_take(fp);
+	fiber_assert(!current);
+	if (!f)
+		return fiber_run_grown(fp, fn, arg);
+	fp->free = f->next_free;
 	fiber_begins_here(f);
 	f->fn = fn;
 	f->arg = arg;
 	f->owner = NULL;
-	f->cancelled = false;
-	if (fp->ex)
-		f->ex = (struct exceptions){ 0 };
 	f->until = 0;
-	f->san.fake = NULL;
-	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);
-	return enter(f);
+	f->cancelled = false;
+	sanitizer_stack_begins(&f->san);
+	f = fiber_enter(f);
+	return f->fn ? fiber_has_parked(f->pool) : fiber_ended(f);
+}
+
+INLINE void fiber_swap_exceptions(struct fiber *f)
+{
+	if (f->pool->ex)
+		exceptions_swap(f->pool->ex, &f->ex);
 }
 
 SWITCHES int fiber_resume(struct fiber *f)
 {
-	assert(!current && f->state == FIBER_STOPPED);
+	fiber_assert(!current && f->fn);
 	fiber_assert_goes_on_here(f);
-	return enter(f);
+	fiber_swap_exceptions(f);
+	f = fiber_enter(f);
+	if (f->fn)
+		return FIBER_PARKED;
+	f->pool->parked--;
+	return fiber_ended(f);
 }
 
 SWITCHES void fiber_park(void)
 {
 	struct fiber *f = current;
 
-	assert(f);
+	fiber_assert(f);
 	if ((char *)__builtin_frame_address(0) < f->low)
 		fiber_note_depth(f, __builtin_frame_address(0));
-	f->state = FIBER_STOPPED;
-	to_main(f, 0);
+	fiber_swap_exceptions(f);
+	fiber_to_main(f, 0);
 }
 
 struct fiber *fiber_self(void)

@@ -33,8 +33,8 @@ struct fiber_pool_opts {
 
 struct fiber_pool_stats {
 	unsigned stacks;  /* mapped */
-	unsigned in_use;  /* running or parked */
-	unsigned high;    /* most in use at once */
+	unsigned in_use;  /* have parked and not ended */
+	unsigned high;    /* most of these at once */
 	unsigned refused; /* fiber_run() that found no stack */
 	unsigned spare;   /* free ones beyond @keep: what fiber_pool_trim() is for */
 	/* bytes of all stacks that have been used, by where their fibers parked */

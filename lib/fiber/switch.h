@@ -47,15 +47,15 @@ static inline void place_begin(struct place *p, char *bottom, char *top)
 }
 
 /*
- * fiber_switch() - goes on at @to, and returns when somebody switches back to @save
+ * fiber_switch() - goes on at @to with @f, and returns the @f of the switch back to @save
  *
  * To the compiler it is an instruction that changes every register: so it saves those that hold
  * something, and no others. Only for functions that no other is inlined into and of whose register
  * use no caller knows (noipa): vector, mask and x87 registers beyond those named are not saved.
  */
 #if defined(__x86_64__)
-static inline __attribute__((always_inline)) void fiber_switch(struct place *save, struct place *to,
-							       struct fiber *f)
+static inline __attribute__((always_inline)) struct fiber *
+fiber_switch(struct place *save, struct place *to, struct fiber *f)
 {
 	__asm__ volatile("leaq 1f(%%rip), %%rax\n\t"
 			 "movq 16(%1), %%rcx\n\t"
@@ -73,10 +73,11 @@ static inline __attribute__((always_inline)) void fiber_switch(struct place *sav
 			   "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
 			   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
 			   "cc", "memory");
+	return f;
 }
 #else
-static inline __attribute__((always_inline)) void fiber_switch(struct place *save, struct place *to,
-							       struct fiber *f)
+static inline __attribute__((always_inline)) struct fiber *
+fiber_switch(struct place *save, struct place *to, struct fiber *f)
 {
 	register struct place *s __asm__("x1") = save;
 	register struct place *t __asm__("x2") = to;
@@ -100,6 +101,7 @@ static inline __attribute__((always_inline)) void fiber_switch(struct place *sav
 			   "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
 			   "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
 			   "v27", "v28", "v29", "v30", "v31", "cc", "memory");
+	return a;
 }
 #endif
 

@@ -25,21 +25,29 @@ static void fiber_begin(unsigned high, unsigned low)
 	fiber_main((struct fiber *)((uintptr_t)high << 16 << 16 | low));
 }
 
-static inline void fiber_switch(struct place *save, struct place *to, struct fiber *f)
+/* Out of line: getcontext(3) returns twice, which is not for the function of a switch to know. */
+static __attribute__((noinline)) void place_first(const struct place *p, struct fiber *f,
+						  ucontext_t *ret)
 {
-	ucontext_t here, begin, *there = to->at;
+	getcontext(ret);
+	ret->uc_link = NULL;
+	ret->uc_stack.ss_sp = p->bottom;
+	ret->uc_stack.ss_size = (size_t)(p->top - p->bottom);
+	makecontext(ret, (void (*)(void))fiber_begin, 2, (unsigned)((uintptr_t)f >> 16 >> 16),
+		    (unsigned)(uintptr_t)f);
+}
+
+static inline struct fiber *fiber_switch(struct place *save, struct place *to, struct fiber *f)
+{
+	ucontext_t here, first, *there = to->at;
 
 	save->at = &here;
 	if (!there) {
-		there = &begin;
-		getcontext(&begin);
-		begin.uc_link = NULL;
-		begin.uc_stack.ss_sp = to->bottom;
-		begin.uc_stack.ss_size = (size_t)(to->top - to->bottom);
-		makecontext(&begin, (void (*)(void))fiber_begin, 2,
-			    (unsigned)((uintptr_t)f >> 16 >> 16), (unsigned)(uintptr_t)f);
+		there = &first;
+		place_first(to, f, there);
 	}
 	swapcontext(&here, there);
+	return f;
 }
 
 #endif
