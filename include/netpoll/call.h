@@ -64,7 +64,7 @@ NP_API uint64_t np_channel_id(struct np_channel *ch);
  * -NP_ETOOLONG, and where the connection had ended before; so np_linkbuf_free() after a call that
  * failed is right in any case.
  *
- * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0: no limit.
+ * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0, -1: no limit.
  * Return: 0; -ETIMEDOUT; -ECANCELED; -EEXIST: somebody waits for this number; -EAGAIN: too much is
  *         queued for the peer; -NP_ETOOLONG: the request has more than 2 GiB; -NP_ECLOSED,
  *         -NP_EEOF, -ECONNRESET ...: the connection has ended, and why; -NP_ENOTFIBER; -EINVAL.

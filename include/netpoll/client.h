@@ -23,10 +23,10 @@
 extern "C" {
 #endif
 
-/* Zero means the default. */
+/* Zero means the default, which is said here; -1 no limit, see opts.h. */
 struct np_dial_opts {
 	size_t sz;
-	/* for all of it: the name, and every address; 0: as long as the kernel tries */
+	/* for all of it, the name and every address: as long as the kernel tries */
 	int timeout_ms;
 	/* address to dial from: "10.0.0.1:0", "[fd00::1]:0", for unix "/path", "@name" */
 	const char *local;
@@ -42,10 +42,12 @@ struct np_dial_opts {
 	 * for those there is user_timeout_ms, after which they must have been acknowledged. Other
 	 * networks ignore them.
 	 */
-	int keepalive_idle_s;  /* 0: never asked */
-	int keepalive_intvl_s; /* 0: keepalive_idle_s */
-	int keepalive_cnt;     /* 0: 3 */
-	int user_timeout_ms;   /* 0: as long as the kernel tries, a quarter of an hour or so */
+	int keepalive_idle_s;  /* never asked */
+	int keepalive_intvl_s; /* keepalive_idle_s; -1: -EINVAL */
+	int keepalive_cnt;     /* 3; -1: -EINVAL */
+	/* as long as the kernel tries, a quarter of an hour or so; -1: 24 days, and where it is set
+	 * it counts instead of keepalive_cnt (tcp(7)) */
+	int user_timeout_ms;
 };
 NP_OPTS_INIT(np_dial_opts)
 
@@ -70,7 +72,7 @@ NP_OPTS_INIT(np_dial_opts)
  * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name;
  *         -NP_ERESOLVEAGAIN: no name server had an answer, trying again may help; -ECANCELED: the
  *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network;
- *         -EINVAL: malformed address, no such poller, handlers missing, a negative number; -EPERM:
+ *         -EINVAL: malformed address, no such poller, handlers missing, a number or limit that is none (opts.h); -EPERM:
  *         NP_HERE, but this is no poller of @p; -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no
  *         interface), -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and bind(2)
  *         said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL,

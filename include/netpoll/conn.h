@@ -28,6 +28,7 @@
 #ifndef NETPOLL_CONN_H
 #define NETPOLL_CONN_H
 
+#include <netpoll/opts.h>
 #include <netpoll/status.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,11 +43,8 @@ extern "C" {
 struct np_conn;
 struct np_linkbuf;
 
-/* As a linger: do not wait at all. */
-#define NP_NOW (-2)
-
 /*
- * Bytes that a connection may hold. 0: the default; SIZE_MAX: no limit.
+ * Bytes that a connection may hold
  *
  * in_high above in_max is -EINVAL; the default of in_high is in_max where that is less.
  */
@@ -294,11 +292,13 @@ NP_API bool np_conn_is_active(struct np_conn *c);
 
 /* ------------------------------------------------------------------ settings */
 
-/* Common to those that return a code: -NP_ECLOSED once the connection is gone. */
+/*
+ * Common to the limits below: 0: what the options of its server or dial say; -1: none (opts.h).
+ * Return: 0; -EINVAL: below -1; -NP_ECLOSED once the connection is gone.
+ */
 
 /*
- * Milliseconds; 0 = none. -EINVAL for negative values. The read timeout bounds all waits of one
- * verb together. The write timeout bounds the time in which the peer takes nothing of the output
+ * Milliseconds. The read timeout bounds all waits of one verb together. The write timeout bounds the time in which the peer takes nothing of the output
  * (np_conn_set_min_rate()).
  */
 NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);
@@ -320,16 +320,15 @@ NP_API int np_conn_set_idle_timeout(struct np_conn *c, int ms);
  * a reply is submitted (np_conn_flush(), np_conn_send()); what a handler leaves of its input, and
  * asks for more of, is the same request. At its end the connection is closed, and np_conn_error()
  * is -ETIMEDOUT.
- * 0: what the server's options say; -1: none.
- * Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.
+ * Return: also -ENOMEM.
  */
 NP_API int np_conn_set_request_timeout(struct np_conn *c, int ms);
 /*
  * np_conn_set_linger() - how long the peer may do nothing behind a close; see "how a connection
  * ends"
  *
- * 0: what the server's options say, 1000 by default; -1: no limit; NP_NOW: what the kernel takes at
- * once is delivered, and nobody waits. Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.
+ * NP_NOW: what the kernel takes at once is delivered, and nothing is waited for. Return: also
+ * -ENOMEM; -EINVAL: below NP_NOW.
  */
 NP_API int np_conn_set_linger(struct np_conn *c, int ms);
 /*
@@ -340,12 +339,19 @@ NP_API int np_conn_set_linger(struct np_conn *c, int ms);
  * Idle timeout, write timeout and linger let it do nothing for their own time and, beyond that, as
  * long as reading what it acknowledged last (512 KiB of it at most) takes at this rate; one that
  * never acknowledged a byte gets one second. It is no bound on the whole: np_deadline() is.
- * 0: what the server's options say, 10240 by default; -1: none: a peer that took something may stop
- * for ever.
- * Return: 0; -EINVAL, -ENOMEM, -NP_ECLOSED.
+ * -1: a peer that took something may stop for ever. Return: also -ENOMEM.
  */
 NP_API int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s);
-/* Seconds; idle_s 0 turns it off. tcp(7). -NP_EUNSUPPORTED for unix sockets. */
+/*
+ * np_conn_set_keepalive(), np_conn_set_user_timeout(), np_conn_set_nagle() - of TCP alone: tcp(7)
+ *
+ * Seconds, as np_dial_opts has them: @idle_s 0, -1: off; @intvl_s 0: @idle_s; @cnt 0: 3. The user
+ * timeout: 0: as long as the kernel tries; -1: the 24 days that it can count. Nagle's algorithm is
+ * off unless the options say otherwise.
+ *
+ * Return: 0; -EINVAL, also for a negative @intvl_s or @cnt; -NP_EUNSUPPORTED: no TCP; -NP_ECLOSED
+ * once the descriptor is closed; what setsockopt(2) says.
+ */
 NP_API int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt);
 NP_API int np_conn_set_user_timeout(struct np_conn *c, int ms);
 NP_API int np_conn_set_nagle(struct np_conn *c, bool on);

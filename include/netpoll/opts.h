@@ -19,6 +19,14 @@
 #include <stddef.h>
 #include <string.h>
 
+/*
+ * In every timeout, wait and bound 0 is the default and -1 no limit (SIZE_MAX where it is a size);
+ * what is below is -EINVAL. The default of a wait is no limit, too. doc/limits.md lists them all.
+ *
+ * NP_NOW: do not wait at all, where a call says that it takes it: a linger, np_deadline().
+ */
+#define NP_NOW (-2)
+
 enum np_switch { NP_DEFAULT = 0, NP_ON = 1, NP_OFF = 2 };
 
 /* A pointer to an options struct that lives as long as the enclosing block. */

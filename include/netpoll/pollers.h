@@ -31,7 +31,7 @@ struct np_pollers;
 
 enum np_log_level { NP_LOG_INFO = 0, NP_LOG_WARNING = 1, NP_LOG_ERROR = 2, NP_LOG_BUG = 3 };
 
-/* Zero means the default. */
+/* Zero means the default, which is said here; -1 no limit, see opts.h. */
 struct np_pollers_opts {
 	size_t sz;
 	/* the CPUs this process may use: min(affinity mask, cgroup quota rounded up) */
@@ -46,16 +46,16 @@ struct np_pollers_opts {
 	int n_cpus;
 	/* NP_ON: also with fewer pollers than CPUs; NP_OFF: leave the threads to the scheduler */
 	enum np_switch pin;
-	size_t stack_size;   /* of a handler's fiber; 64 KiB */
-	unsigned max_fibers; /* for each poller; 65536 */
+	size_t stack_size; /* of a handler's fiber; 64 KiB */
+	int max_fibers;    /* for each poller; 65536 */
 	/*
 	 * One line without a newline; the library prints nothing itself. Thread: any poller, one
 	 * that watches them, or who stops them.
 	 */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
-	/* workers of np_offload() at most, for the set; started when needed; 4 */
-	unsigned offload_threads;
+	/* workers of np_offload() at most, for the set; started when needed; 4; -1: -EINVAL */
+	int offload_threads;
 	/*
 	 * Instead of these workers. Calls job(job_arg) exactly once, on any thread; or returns a
 	 * negative code, which np_offload() returns, and never calls it.
@@ -63,7 +63,7 @@ struct np_pollers_opts {
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
 	/* a handler that keeps the thread for so long is counted and logged, also while it does;
-	 * 100; -1: none is */
+	 * 100 */
 	int hog_ms;
 	/*
 	 * A handler that overruns its stack is named on stderr, with its connection's
@@ -71,7 +71,7 @@ struct np_pollers_opts {
 	 * SIGSEGV and SIGBUS, for good, which hands on to the one it found.
 	 */
 	bool report_overflow;
-	/* jobs of np_offload() that wait for a worker, for the set; 4096; -1: no limit */
+	/* jobs of np_offload() that wait for a worker, for the set; 4096 */
 	int offload_queue_max;
 };
 NP_OPTS_INIT(np_pollers_opts)
@@ -89,12 +89,12 @@ NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers *
  * np_pollers_stop() - end the threads, once every server on them has been stopped
  *
  * From now on np_go(), np_run() and np_post() to another poller return -ECANCELED. What was posted
- * before still runs, and so do fibers, until @timeout_ms (0: no limit); then their waits are
+ * before still runs, and so do fibers, until @timeout_ms (0, -1: no limit); then their waits are
  * cancelled, and they get another second to return. Timers that are still pending do not fire any
  * more.
  *
  * Thread: setup; not from a poller.
- * Return: 0, also when repeated; -EDEADLK on a poller; -EBUSY: a server on them runs, and nothing
+ * Return: 0, also when repeated; -EINVAL: @timeout_ms below -1; -EDEADLK on a poller; -EBUSY: a server on them runs, and nothing
  *         was done; -ETIMEDOUT: handlers do not return. They cannot be killed: they are logged with
  *         their addresses and how many they are, and nothing is freed under them; stop again.
  */
@@ -175,14 +175,14 @@ NP_API int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
 NP_API int np_join(struct np_task **t, int *ret_result);
 
 /*
- * np_join_for() - np_join() that gives up after @ms; 0: no limit
+ * np_join_for() - np_join() that gives up after @ms; 0, -1: no limit
  *
  * The task goes on and stays with the caller: to be cancelled, and joined again. Memory of the
  * caller's that the task uses has to last until then.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes.
  * Return: as np_join(); also -ETIMEDOUT: @ms, or the fiber's deadline, has passed; -ECANCELED: this
- *         fiber's waits are cancelled; -EINVAL: negative @ms. In each of them *t stays.
+ *         fiber's waits are cancelled; -EINVAL: @ms below -1. In each of them *t stays.
  */
 NP_API int np_join_for(struct np_task **t, int ms, int *ret_result);
 
@@ -246,7 +246,8 @@ NP_API int np_offload(void (*fn)(void *), void *arg);
  * waiting. Limits of a wait's own hold beside it, under their own names. A deadline ends nothing
  * but waits: what was flushed stays submitted, the connection stays as it is.
  *
- * A deadline narrows: one that is sooner stays in force. *ret_outer (may be NULL) is what was in
+ * @ms 0, -1: no deadline of its own; NP_NOW: it has passed. A deadline narrows: one that is sooner
+ * stays in force. *ret_outer (may be NULL) is what was in
  * force, for np_deadline_restore(). It ends with the call of on_connect or on_request, or with the
  * task. Tasks that are to be joined begin with the deadline of the fiber that makes them.
  *
@@ -256,7 +257,7 @@ NP_API int np_offload(void (*fn)(void *), void *arg);
  *	r = ask_three_servers();
  *	np_deadline_restore(outer);
  *
- * Thread: fiber. May park: no. Return: 0; -NP_ENOTFIBER; -EINVAL: negative @ms.
+ * Thread: fiber. May park: no. Return: 0; -NP_ENOTFIBER; -EINVAL: @ms below NP_NOW.
  */
 NP_API int np_deadline(int ms, uint64_t *ret_outer);
 /* Thread: fiber. May park: no. @outer 0: none. Return: 0; -NP_ENOTFIBER. */
@@ -291,11 +292,11 @@ NP_API int np_yield(void);
  * need not be asked for. POLLIN says that a read will not block; beside urgent data it may find
  * nothing. Nothing stays registered. Do not close @fd while a fiber waits for it.
  *
- * Thread: fiber. May park: yes. @ms 0: no limit.
+ * Thread: fiber. May park: yes. @ms 0, -1: no limit.
  * Return: what is ready, > 0; -ETIMEDOUT; -ECANCELED; -NP_ENOTFIBER; -NP_ECONCURRENT: on this
  *         poller it is waited for already, or it is a connection's; -EPERM: it cannot be waited for
  *         (a file); -EBADF, -ENOMEM, -ENOSPC: what epoll_ctl(2) says; -EINVAL: other events,
- *         negative @ms.
+ *         @ms below -1.
  */
 NP_API int np_wait_fd(int fd, unsigned events, int ms);
 
@@ -323,9 +324,9 @@ NP_API int np_event_set(struct np_event *e);
 /*
  * np_event_wait() - until it is set; it is not set any more then
  *
- * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0: no limit.
- * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ECONCURRENT: another waits; -NP_ENOTFIBER; -EINVAL:
- * negative.
+ * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0, -1: no limit.
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ECONCURRENT: another waits; -NP_ENOTFIBER; -EINVAL: @ms
+ *         below -1.
  */
 NP_API int np_event_wait(struct np_event *e, int ms);
 

@@ -30,13 +30,13 @@ extern "C" {
 
 struct np_pool;
 
-/* Zero means the default. Limits are for each poller. */
+/* Zero means the default, which is said here; -1 no limit, see opts.h. Each is for each poller. */
 struct np_pool_opts {
 	size_t sz;
-	unsigned max_open; /* connections, lent and idle ones and dials under way; 0: no limit */
-	unsigned max_idle; /* what is given back beyond that is closed; 64 */
-	int idle_ms;       /* an idle connection is closed after that; 60 000; -1: never */
-	/* how long np_pool_get() waits at max_open, before it dials; 0: no limit */
+	int max_open; /* connections, lent and idle ones and dials under way; no limit */
+	int max_idle; /* what is given back beyond that is closed; 64 */
+	int idle_ms;  /* an idle connection is closed after that; 60 000 */
+	/* how long np_pool_get() waits at max_open, before it dials; no limit */
 	int wait_ms;
 	int dial_ms;       /* np_dial_opts.timeout_ms */
 	const char *local; /* likewise; copied */
@@ -49,8 +49,8 @@ NP_OPTS_INIT(np_pool_opts)
  * np_pool_new() - a pool of connections to @address from the pollers of @p; dials nothing yet
  *
  * @network and @address as np_dial() takes them. Thread: any. Lifetime: strings and *o are copied;
- * freed by np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a negative
- * number; -E2BIG, -ENOMEM.
+ * freed by np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a
+ * number below -1; -E2BIG, -ENOMEM.
  */
 NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 		       const struct np_pool_opts *o, struct np_pool **ret);

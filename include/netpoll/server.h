@@ -30,27 +30,27 @@ struct np_server;
 
 #define NP_SERVER_NAME_MAX 19
 
-/* Zero means the default. */
+/* Zero means the default, which is said here; -1 no limit, see opts.h. */
 struct np_server_opts {
 	size_t sz;
 	int steer;            /* NP_STEER_AUTO, _REQUIRED, _OFF: see steer.h */
 	const char *service;  /* pinned service to join; NULL: none, a private program */
 	const char *policy;   /* NULL: the service's, or "auto" for a private program */
-	int backlog;          /* 4096; the kernel caps it at net.core.somaxconn */
+	int backlog;          /* 4096; listen(2) cuts it to net.core.somaxconn */
 	int read_timeout_ms;  /* none */
 	int write_timeout_ms; /* none */
 	int idle_timeout_ms;  /* none */
-	/* 1000: how long a peer may do nothing behind our close; -1: for ever; NP_NOW */
+	/* 1000: how long a peer may do nothing behind our close; NP_NOW is taken */
 	int linger_ms;
 	struct np_limits limits; /* of each connection */
 	bool half_open;          /* the peer's FIN alone does not close */
-	/* 100: busy for longer, a poller is passed over; -1: never. Of a private program */
+	/* 100: busy for longer, a poller is passed over. Of a private program */
 	int hang_ms;
 	/* NP_ON by default: what a hanging poller has queued is handed to others (steer.h) */
 	enum np_switch rescue;
 	bool nagle; /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
 	/*
-	 * 0: no bound. What buffers, waiting handlers and connections may take together, divided
+	 * No bound. What buffers, waiting handlers and connections may take together, divided
 	 * among the pollers: at least a megabyte for each. Near it, connections that hold something
 	 * are not read for some turns; what is cached goes back; then the connections that hold
 	 * most unfinished input or untaken output are reset (-ENOBUFS), until there is room. Not
@@ -69,14 +69,14 @@ struct np_server_opts {
 	 */
 	const char *name;
 	/*
-	 * 0, -1: no bound. Open connections at most, divided among the pollers: one for each at
+	 * No bound. Open connections at most, divided among the pollers: one for each at
 	 * least. A poller that has its share accepts no more, and steering passes it over where
 	 * others have room; new clients wait in the kernel's queue. It goes on when a sixteenth of
 	 * its share has been closed.
 	 */
 	int max_conns;
-	int request_timeout_ms; /* none; -1: none. np_conn_set_request_timeout() */
-	int min_rate;           /* 10240 bytes a second; -1: none. np_conn_set_min_rate() */
+	int request_timeout_ms; /* none; np_conn_set_request_timeout() */
+	int min_rate;           /* 10240 bytes a second; np_conn_set_min_rate() */
 };
 
 NP_OPTS_INIT(np_server_opts)
@@ -85,7 +85,7 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a negative time, in_high over in_max, memory_max below a MiB a
+ * Return: 0; -EINVAL (no handlers, a number below its least (opts.h), in_high over in_max, memory_max below a MiB a
  *         poller, max_conns below one a poller, a longer name), -E2BIG (options of a newer header
  *         with fields set), -ENOMEM, and what np_pollers_start() says.
  */
@@ -144,12 +144,12 @@ NP_API int np_server_start(struct np_server *s);
  * Connections that are queued when the stop begins are accepted (up to max_conns), and every byte
  * then in our receive queues is served. A client whose connection stands, and which has not sent
  * its first byte by then, is idle: it is closed and has to ask again. Idle connections close; the
- * others get until @timeout_ms (0: no limit), then are reset and counted in *ret_forced (may be
+ * others get until @timeout_ms (0, -1: no limit), then are reset and counted in *ret_forced (may be
  * NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep() and the
  * like, -ECANCELED. Before start it makes start fail. A second call returns 0.
  * Return: 0; -ETIMEDOUT when handlers still do not return: they are logged with their addresses,
  *         np_server_error() says how many, nothing is freed under them; call again;
- *         -EDEADLK on a poller's thread.
+ *         -EDEADLK on a poller's thread; -EINVAL: @timeout_ms below -1.
  */
 NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced);
 /*

@@ -97,7 +97,7 @@ struct np_steer_info {
 	unsigned abi;
 	unsigned workers; /* every worker's number is below */
 	unsigned groups;  /* likewise */
-	int hang_ms;
+	int hang_ms;      /* 0: no worker is ever passed over */
 	char service[NP_STEER_NAME_MAX + 1];
 	char policy[16];
 	char path[256];                 /* of the pins; empty: private */

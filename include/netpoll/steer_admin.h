@@ -82,9 +82,9 @@ NP_API int np_steer_set_policy(struct np_steer *s, const char *policy);
 NP_API const char *np_steer_policies(unsigned i);
 
 /*
- * np_steer_set_hang_ms() - from when on a busy worker is passed over; 0: never
+ * np_steer_set_hang_ms() - from when on a busy worker is passed over; 0: 100; -1: never
  *
- * Thread: setup. Return: as np_steer_set_policy(); -EINVAL below zero, and under three ticks of the
+ * Thread: setup. Return: as np_steer_set_policy(); -EINVAL below -1, and under three ticks of the
  *         kernel's clock (12 ms where HZ is 250).
  */
 NP_API int np_steer_set_hang_ms(struct np_steer *s, int ms);

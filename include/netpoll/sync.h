@@ -7,10 +7,10 @@
  * waiter is its own at once: nobody overtakes it, and a wait that ends late but was served first is
  * a success.
  *
- * Common to those that wait: @ms bounds the wait, 0: no limit; the fiber's deadline and a cancel
+ * Common to those that wait: @ms bounds the wait, 0, -1: no limit; the fiber's deadline and a cancel
  * end it too (pollers.h). Thread: fiber, or a thread that is no poller's. May park: yes.
  * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ENOTFIBER: on a poller's own stack, whether or not it
- * would have had to wait; -EINVAL: negative @ms. What returns otherwise than 0 holds nothing.
+ * would have had to wait; -EINVAL: @ms below -1. What returns otherwise than 0 holds nothing.
  *
  * Unless a call says otherwise: Thread: any. May park: no. Lifetime: each object belongs to no
  * pollers, and is freed when nobody is about to use it.

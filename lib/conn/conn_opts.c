@@ -38,14 +38,18 @@ static struct conn_settings *opts_settings(struct np_conn *c, int v, int least, 
 	return *ret_r < 0 ? NULL : &x->settings;
 }
 
+/* 0: what the group says; -1: none, which is 0 in the field. */
 static int opts_set_ms(struct np_conn *c, size_t offset, int ms)
 {
 	int r;
-	struct conn_settings *set = opts_settings(c, ms, 0, &r);
+	struct conn_settings *set = opts_settings(c, ms, -1, &r);
 
-	if (set)
-		*(int *)((char *)set + offset) = ms;
-	return r;
+	if (!set)
+		return r;
+	if (!ms)
+		ms = *(const int *)((const char *)&c->group->settings + offset);
+	*(int *)((char *)set + offset) = ms < 0 ? 0 : ms;
+	return 0;
 }
 
 /* A deadline that was set earlier gives way to a timeout. */
@@ -101,13 +105,11 @@ int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s)
 
 int np_conn_set_request_timeout(struct np_conn *c, int ms)
 {
-	int r;
-	struct conn_settings *set = opts_settings(c, ms, -1, &r);
+	int r = opts_set_ms(c, offsetof(struct conn_settings, request_timeout_ms), ms);
 
-	if (!set)
+	if (r < 0)
 		return r;
-	set->request_timeout_ms = ms < 0 ? 0 : ms ? ms : c->group->settings.request_timeout_ms;
-	if (!set->request_timeout_ms)
+	if (!c->set->request_timeout_ms)
 		conn_request_over(c);
 	else if (conn_len(c) && conn_life(c) == CONN_OPEN)
 		conn_request_came(c);
@@ -163,23 +165,20 @@ static int opts_tcp_only(const struct np_conn *c)
 
 int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 {
-	int fd = c->watch.fd, r = opts_tcp_only(c);
+	int r = opts_tcp_only(c);
 
-	if (r == 0 && (idle_s < 0 || (idle_s > 0 && (intvl_s < 1 || cnt < 1))))
+	if (r == 0 && (idle_s < -1 || intvl_s < 0 || cnt < 0))
 		r = -EINVAL;
-	if (r < 0)
-		return r;
-	return idle_s > 0 ? sys_set_keepalive(fd, idle_s, intvl_s, cnt) :
-			    sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+	return r ? r : sys_set_keepalive(c->watch.fd, idle_s, intvl_s, cnt);
 }
 
 int np_conn_set_user_timeout(struct np_conn *c, int ms)
 {
 	int r = opts_tcp_only(c);
 
-	if (r == 0 && ms < 0)
+	if (r == 0 && ms < -1)
 		r = -EINVAL;
-	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
+	return r ? r : sys_set_user_timeout(c->watch.fd, ms);
 }
 
 int np_conn_set_nagle(struct np_conn *c, bool on)

@@ -275,7 +275,7 @@ int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int
 	channel_ref(ch);
 	if (np_poller_self() >= 0 && !fiber_self())
 		r = -NP_ENOTFIBER;
-	else if (ms >= 0 && request && *request)
+	else if (ms >= -1 && request && *request)
 		r = channel_call(ch, &k, request, ms);
 	channel_unref(ch);
 	if (r == 0)

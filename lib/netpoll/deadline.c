@@ -15,11 +15,11 @@ int np_deadline(int ms, uint64_t *ret_outer)
 
 	if (!p || !f)
 		return -NP_ENOTFIBER;
-	if (ms < 0)
+	if (ms < NP_NOW)
 		return -EINVAL;
 	outer = fiber_until(f);
-	until = poller_after_ms(p, ms);
-	if (!outer || until < outer)
+	until = ms == NP_NOW ? poller_now_ms(p) : ms > 0 ? poller_after_ms(p, ms) : 0;
+	if (until && (!outer || until < outer))
 		fiber_set_until(f, until);
 	if (ret_outer)
 		*ret_outer = outer;

@@ -80,13 +80,11 @@ static int dial_set_options(int fd, int family, const struct np_dial_opts *o)
 
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	if (o->keepalive_idle_s)
-		r = sys_set_keepalive(fd, o->keepalive_idle_s,
-				      o->keepalive_intvl_s ? o->keepalive_intvl_s :
-							     o->keepalive_idle_s,
-				      o->keepalive_cnt ? o->keepalive_cnt : 3);
+	if (o->keepalive_idle_s > 0)
+		r = sys_set_keepalive(fd, o->keepalive_idle_s, o->keepalive_intvl_s,
+				      o->keepalive_cnt);
 	if (r == 0 && o->user_timeout_ms)
-		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms);
+		r = sys_set_user_timeout(fd, o->user_timeout_ms);
 	return r;
 }
 
@@ -97,7 +95,7 @@ static int dial_connect(struct poller_slot *s, const char *network, const char *
 	struct addr few[2], *to = few, local;
 	struct dialer_opts d = {
 		.local = o->local ? &local : NULL,
-		.until_ms = o->timeout_ms ? poller_after_ms(s->poller, o->timeout_ms) : 0,
+		.until_ms = o->timeout_ms > 0 ? poller_after_ms(s->poller, o->timeout_ms) : 0,
 		.nagle = o->nagle,
 	};
 	int r = 0, n, family;
@@ -309,8 +307,8 @@ int np_dial(struct np_pollers *p, int poller, const char *network, const char *a
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if (!network || !address || o.timeout_ms < 0 || o.keepalive_idle_s < 0 ||
-	    o.keepalive_intvl_s < 0 || o.keepalive_cnt < 0 || o.user_timeout_ms < 0 ||
+	if (!network || !address || o.timeout_ms < -1 || o.keepalive_idle_s < -1 ||
+	    o.keepalive_intvl_s < 0 || o.keepalive_cnt < 0 || o.user_timeout_ms < -1 ||
 	    conn_limits_init(&o.limits, NULL) < 0)
 		return -EINVAL;
 	r = dial_pick(&p, poller, o.handlers, &h);

@@ -127,7 +127,7 @@ static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 	if (cancelled && f->on_end)
 		/* after it hangs there: a fiber that is refused has no say in it */
 		f->on_end(f->arg, cancelled);
-	return park_wait(&f->park, ms ? poller_after_ms(f->park.poller, ms) : 0);
+	return park_wait(&f->park, ms > 0 ? poller_after_ms(f->park.poller, ms) : 0);
 }
 
 /* ------------------------------------------------------------------ a thread waits */
@@ -151,7 +151,7 @@ static int event_wait_on_thread(struct event *e, int ms)
 	latch_set(&t.latch, 1);
 	r = event_put_waiter(e, &t.waiter);
 	if (r == 0) {
-		r = latch_wait(&t.latch, ms ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0);
+		r = latch_wait(&t.latch, ms > 0 ? sys_clock_ns() + (uint64_t)ms * 1000000u : 0);
 		/* Late, but the setter that took the waiter out is about to arrive. */
 		if (r < 0 && !event_remove_waiter(&t.waiter))
 			r = latch_wait(&t.latch, 0);
@@ -212,5 +212,5 @@ int np_event_set(struct np_event *e)
 
 int np_event_wait(struct np_event *e, int ms)
 {
-	return ms < 0 ? -EINVAL : event_wait(&e->event, ms);
+	return ms < -1 ? -EINVAL : event_wait(&e->event, ms);
 }

@@ -3,6 +3,7 @@
 #include "netpoll/pollers.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +88,8 @@ static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_o
 {
 	struct poller_opts po = {
 		.clock_offset_ns = sys_clock_timens_offset_ns(),
-		.fibers = { .stack_size = o->stack_size, .max = o->max_fibers },
+		.fibers = { .stack_size = o->stack_size,
+			    .max = o->max_fibers < 0 ? UINT_MAX : (unsigned)o->max_fibers },
 		.log = o->log,
 		.log_arg = o->log_arg,
 		.hog_ms = o->hog_ms < 0 ? 0 :
@@ -126,7 +128,7 @@ static void pollers_destroy(struct np_pollers *p)
 static int pollers_allocate(const struct np_pollers_opts *o, unsigned n, struct np_pollers **ret)
 {
 	struct offload_opts work = {
-		.threads = o->offload_threads,
+		.threads = (unsigned)o->offload_threads,
 		.executor = o->executor,
 		.executor_arg = o->executor_arg,
 		.queue_max = o->offload_queue_max,
@@ -161,7 +163,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
-	if ((unsigned)o.pin > NP_OFF || o.offload_queue_max < -1 || o.count < 0 || o.n_cpus < 0 ||
+	if ((unsigned)o.pin > NP_OFF || o.offload_queue_max < -1 || o.offload_threads < 0 ||
+	    o.max_fibers < -1 || o.hog_ms < -1 || o.count < 0 || o.n_cpus < 0 ||
 	    o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
 		return -EINVAL;
 	n_cpus = pollers_pin_list(&o, cpus);
@@ -358,6 +361,8 @@ static int pollers_stop_locked(struct np_pollers *p, uint64_t until_ns)
 
 int np_pollers_stop(struct np_pollers *p, int timeout_ms)
 {
+	if (timeout_ms < -1)
+		return -EINVAL;
 	return pollers_stop_locked(
 		p, timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0);
 }

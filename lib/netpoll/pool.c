@@ -110,15 +110,15 @@ static int pool_dial(struct pool_part *part, struct np_conn **ret)
 
 static bool pool_has_room(const struct pool_part *part)
 {
-	unsigned max = part->pool->opts.max_open;
+	int max = part->pool->opts.max_open;
 
-	return !max || pool_count_now(&part->n.open) < max;
+	return max <= 0 || pool_count_now(&part->n.open) < (unsigned)max;
 }
 
 static int pool_get(struct pool_part *part, struct np_conn **ret)
 {
 	int wait_ms = part->pool->opts.wait_ms, r;
-	uint64_t until_ms = wait_ms ? poller_after_ms(part->slot->poller, wait_ms) : 0;
+	uint64_t until_ms = wait_ms > 0 ? poller_after_ms(part->slot->poller, wait_ms) : 0;
 
 	for (;;) {
 		if (part->closed)
@@ -169,8 +169,8 @@ int np_pool_get(struct np_pool *pool, struct np_conn **ret)
 
 static void pool_reset_timeouts(struct np_conn *c)
 {
-	np_conn_set_read_timeout(c, c->group->settings.read_timeout_ms);
-	np_conn_set_write_timeout(c, c->group->settings.write_timeout_ms);
+	np_conn_set_read_timeout(c, 0);
+	np_conn_set_write_timeout(c, 0);
 }
 
 int np_pool_put(struct np_pool *pool, struct np_conn **p)
@@ -232,9 +232,9 @@ static int pool_take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o
 		r = sys_opts_take(dst, sizeof *dst, o);
 	if (r < 0)
 		return r;
-	if (dst->idle_ms < -1 || dst->wait_ms < 0 || dst->dial_ms < 0 ||
-	    dst->keepalive_idle_s < 0 || dst->keepalive_intvl_s < 0 || dst->keepalive_cnt < 0 ||
-	    dst->user_timeout_ms < 0)
+	if (dst->max_open < -1 || dst->max_idle < -1 || dst->idle_ms < -1 || dst->wait_ms < -1 ||
+	    dst->dial_ms < -1 || dst->keepalive_idle_s < -1 || dst->keepalive_intvl_s < 0 ||
+	    dst->keepalive_cnt < 0 || dst->user_timeout_ms < -1)
 		return -EINVAL;
 	dst->max_idle = dst->max_idle ? dst->max_idle : DEFAULT_MAX_IDLE;
 	dst->idle_ms = dst->idle_ms ? dst->idle_ms : DEFAULT_IDLE_MS;

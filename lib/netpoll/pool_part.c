@@ -175,13 +175,14 @@ int pool_part_wait(struct pool_part *part, uint64_t until_ms, struct np_conn **r
 bool pool_part_put(struct pool_part *part, struct pool_entry *e)
 {
 	struct pool_waiter *w = pool_part_next_waiter(part);
+	int max = part->pool->opts.max_idle; /* -1: no limit */
 
 	if (w) {
 		w->conn = e->conn;
 		park_wake(&w->park, 0);
 		return true;
 	}
-	if (pool_count_now(&part->n.idle) >= part->pool->opts.max_idle)
+	if (max >= 0 && pool_count_now(&part->n.idle) >= (unsigned)max)
 		return false;
 	pool_entry_lie_idle(e);
 	return true;

@@ -70,10 +70,11 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	if (r < 0)
 		return r;
 	d->backlog = d->backlog ? d->backlog : BACKLOG;
+	d->memory_max = d->memory_max == SIZE_MAX ? 0 : d->memory_max;
 	d->linger_ms = d->linger_ms ? d->linger_ms : CONN_DEFAULT_LINGER_MS;
 	d->min_rate = d->min_rate ? d->min_rate : CONN_DEFAULT_MIN_RATE;
-	if (d->max_conns < -1 || d->backlog < 0 || d->read_timeout_ms < 0 ||
-	    d->write_timeout_ms < 0 || d->idle_timeout_ms < 0 || d->linger_ms < NP_NOW ||
+	if (d->max_conns < -1 || d->backlog < -1 || d->hang_ms < -1 || d->read_timeout_ms < -1 ||
+	    d->write_timeout_ms < -1 || d->idle_timeout_ms < -1 || d->linger_ms < NP_NOW ||
 	    d->min_rate < -1 || (unsigned)d->rescue > NP_OFF || d->request_timeout_ms < -1 ||
 	    conn_limits_init(&d->limits, NULL) < 0)
 		return -EINVAL;

@@ -184,6 +184,12 @@ static void server_part_count_handlers(struct stop_report *report, struct handle
 	}
 }
 
+/* 0 and -1: none. */
+static int server_part_ms(int ms)
+{
+	return ms > 0 ? ms : 0;
+}
+
 static void server_part_init_group(struct server_part *part)
 {
 	struct np_server *s = part->server;
@@ -195,12 +201,12 @@ static void server_part_init_group(struct server_part *part)
 		.arg = s->arg,
 		.settings = {
 			.limits = o->limits,
-			.read_timeout_ms = o->read_timeout_ms,
-			.write_timeout_ms = o->write_timeout_ms,
-			.idle_timeout_ms = o->idle_timeout_ms,
+			.read_timeout_ms = server_part_ms(o->read_timeout_ms),
+			.write_timeout_ms = server_part_ms(o->write_timeout_ms),
+			.idle_timeout_ms = server_part_ms(o->idle_timeout_ms),
 			.linger_ms = o->linger_ms,
 			.min_rate = o->min_rate,
-			.request_timeout_ms = o->request_timeout_ms > 0 ? o->request_timeout_ms : 0,
+			.request_timeout_ms = server_part_ms(o->request_timeout_ms),
 		},
 		.half_open = o->half_open,
 		.load = &part->own_load,

@@ -143,6 +143,8 @@ int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 	unsigned forced = 0;
 	int r;
 
+	if (timeout_ms < -1)
+		return -EINVAL;
 	if (poller_self())
 		return -EDEADLK;
 	pthread_mutex_lock(&s->lock);

@@ -236,7 +236,7 @@ int np_join_for(struct np_task **task, int ms, int *ret_result)
 	struct np_task *t = *task;
 	int r;
 
-	if (!t || ms < 0)
+	if (!t || ms < -1)
 		return -EINVAL;
 	if (task_is_self(t))
 		return -EDEADLK;

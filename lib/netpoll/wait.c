@@ -113,14 +113,14 @@ int np_wait_fd(int fd, unsigned events, int ms)
 	struct fd_wait f = { .events = events };
 	int r;
 
-	if (ms < 0 || events & ~(unsigned)EVENTS_KNOWN)
+	if (ms < -1 || events & ~(unsigned)EVENTS_KNOWN)
 		return -EINVAL;
 	r = park_init(&f.park, wait_fd_end);
 	if (r == 0)
 		r = wait_fd_open(&f, fd);
 	if (r < 0)
 		return r;
-	r = park_wait(&f.park, ms ? poller_after_ms(f.park.poller, ms) : 0);
+	r = park_wait(&f.park, ms > 0 ? poller_after_ms(f.park.poller, ms) : 0);
 	watch_close(&f.watch);
 	return r;
 }

@@ -47,7 +47,7 @@ void *waitq_self(void)
 
 int waitq_may_wait(int ms)
 {
-	if (ms < 0)
+	if (ms < -1)
 		return -EINVAL;
 	return poller_self() && !fiber_self() ? -NP_ENOTFIBER : 0;
 }

@@ -55,6 +55,7 @@ int np_steer_set_hang_ms(struct np_steer *s, int ms)
 	r = steer_check_hang_ms(s, ms);
 	if (r < 0)
 		return r;
+	ms = ms < 0 ? 0 : ms ? ms : STEER_DEFAULT_HANG_MS; /* in the map 0 is never */
 	control_set_word(s, &s->maps.config->hang_ms, (uint32_t)ms);
 	return 0;
 }

@@ -62,7 +62,7 @@ static int params_set_hang_ms(struct np_steer *s, const struct param *p, const c
 	int ms, r;
 
 	r = params_number(value, p->most, &ms);
-	return r < 0 ? r : np_steer_set_hang_ms(s, ms);
+	return r < 0 ? r : np_steer_set_hang_ms(s, ms ? ms : -1);
 }
 
 /* Two words say rst. In this order none of them says it alone while they are changed. */

@@ -104,11 +104,10 @@ int steer_check_hang_ms(struct np_steer *s, int ms)
 {
 	int least = (int)((3 * sys_clock_tick_ns() + 999999u) / 1000000u);
 
-	if (ms < 0 || (ms && ms < least))
-		return steer_fail(
-			s, -EINVAL,
-			"hang_ms %d: 0 is never, and the clock it is told by needs %d or more", ms,
-			least);
+	if (ms < -1 || (ms > 0 && ms < least))
+		return steer_fail(s, -EINVAL,
+				  "hang_ms %d: the clock it is told by needs %d or more", ms,
+				  least);
 	return 0;
 }
 
@@ -185,7 +184,7 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 			o->max_level, NP_STEER_L2, NP_STEER_L4);
 	if ((unsigned)o->mode > NP_STEER_JOIN)
 		return steer_fail(s, -EINVAL, "there is no mode %d", (int)o->mode);
-	if (o->hang_ms != -1 && steer_check_hang_ms(s, o->hang_ms) < 0)
+	if (steer_check_hang_ms(s, o->hang_ms) < 0)
 		return -EINVAL;
 	strcpy(s->name, service);
 	return 0;

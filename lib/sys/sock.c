@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -80,13 +81,21 @@ int sys_setsockopt_int(int fd, int level, int name, int v)
 
 int sys_set_keepalive(int fd, int idle_s, int intvl_s, int cnt)
 {
-	int r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+	int r;
 
+	if (idle_s <= 0)
+		return sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+	r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
 	if (r == 0)
-		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, intvl_s);
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, intvl_s ? intvl_s : idle_s);
 	if (r == 0)
-		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPCNT, cnt);
+		r = sys_setsockopt_int(fd, IPPROTO_TCP, TCP_KEEPCNT, cnt ? cnt : 3);
 	return r < 0 ? r : sys_setsockopt_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+int sys_set_user_timeout(int fd, int ms)
+{
+	return sys_setsockopt_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms < 0 ? INT_MAX : ms);
 }
 
 int sys_getsockopt_int(int fd, int level, int name, int *ret)

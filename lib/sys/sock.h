@@ -22,7 +22,10 @@ int sys_shutdown(int fd, int how);
 int sys_setsockopt(int fd, int level, int name, const void *v, socklen_t len);
 int sys_setsockopt_int(int fd, int level, int name, int v);
 /* SO_KEEPALIVE on, and its three numbers (tcp(7)). */
+/* @idle_s 0, -1: off. @intvl_s 0: @idle_s; @cnt 0: 3. */
 int sys_set_keepalive(int fd, int idle_s, int intvl_s, int cnt);
+/* 0: as long as the kernel tries; -1: no limit, but the 24 days it can count. */
+int sys_set_user_timeout(int fd, int ms);
 int sys_getsockopt_int(int fd, int level, int name, int *ret);
 /* Exactly @len bytes; -EPROTO where the kernel has another size for it. */
 int sys_getsockopt(int fd, int level, int name, void *v, socklen_t len);

@@ -718,11 +718,11 @@ static int ask_for_nonsense(struct np_conn *c, void *arg)
 	bad += np_conn_trim(c, 0) != 0;
 	bad += np_conn_write(c, NULL, 0) != 0;
 	bad += np_conn_pending(c) != 0;
-	bad += np_conn_set_read_timeout(c, -1) != -EINVAL;
-	bad += np_conn_set_write_timeout(c, -1) != -EINVAL;
-	bad += np_conn_set_idle_timeout(c, -1) != -EINVAL;
+	bad += np_conn_set_read_timeout(c, -2) != -EINVAL;
+	bad += np_conn_set_write_timeout(c, -2) != -EINVAL;
+	bad += np_conn_set_idle_timeout(c, -2) != -EINVAL;
 	bad += np_conn_set_linger(c, -3) != -EINVAL;
-	bad += np_conn_set_user_timeout(c, -1) != -EINVAL;
+	bad += np_conn_set_user_timeout(c, -2) != -EINVAL;
 	bad += np_conn_set_limits(c, &(struct np_limits){ .in_high = 100, .in_max = 50 }) !=
 	       -EINVAL;
 	saw.result = bad;

@@ -296,7 +296,7 @@ END_TEST
 
 START_TEST(a_negative_limit_is_refused)
 {
-	ck_assert_int_eq(np_event_wait(e, -1), -EINVAL);
+	ck_assert_int_eq(np_event_wait(e, -2), -EINVAL);
 }
 END_TEST
 

@@ -186,7 +186,7 @@ START_TEST(policies_take_parameters_by_name)
 		MISUSED,
 		"no parameter \"colour\": try hang_ms, on_exhausted, spill, bound, slow_start_ms, set",
 		"policy web colour=red");
-	fails_with(MISUSED, "hang_ms 1: 0 is never", "policy web hang_ms=1");
+	fails_with(MISUSED, "hang_ms 1: the clock", "policy web hang_ms=1");
 }
 END_TEST
 

@@ -352,7 +352,7 @@ START_TEST(only_its_pollers_may_ask)
 	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", NULL, NULL, &(struct np_pool *){ NULL }),
 			 -EINVAL);
 	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", "127.0.0.1:1",
-				     NP_OPTS(np_pool_opts, .wait_ms = -1),
+				     NP_OPTS(np_pool_opts, .wait_ms = -2),
 				     &(struct np_pool *){ NULL }),
 			 -EINVAL);
 	over();

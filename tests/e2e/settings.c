@@ -2,6 +2,7 @@
 /* settings: options of a connection as the kernel has them, limits that come and go, listeners made
  * elsewhere */
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netpoll/block.h>
@@ -74,7 +75,15 @@ static int toggle_options(struct np_conn *c, void *arg)
 	       option(c, IPPROTO_TCP, TCP_KEEPINTVL) != 11;
 	bad += option(c, IPPROTO_TCP, TCP_KEEPCNT) != 4;
 	bad += np_conn_set_keepalive(c, 0, 0, 0) != 0 || option(c, SOL_SOCKET, SO_KEEPALIVE) != 0;
-	bad += np_conn_set_keepalive(c, 10, 0, 1) != -EINVAL;
+	bad += np_conn_set_keepalive(c, 10, 0, 0) != 0;
+	bad += option(c, IPPROTO_TCP, TCP_KEEPINTVL) != 10 ||
+	       option(c, IPPROTO_TCP, TCP_KEEPCNT) != 3;
+	bad += np_conn_set_keepalive(c, -1, 0, 0) != 0 || option(c, SOL_SOCKET, SO_KEEPALIVE) != 0;
+	bad += np_conn_set_keepalive(c, 10, -1, 1) != -EINVAL;
+	bad += np_conn_set_keepalive(c, 10, 1, -1) != -EINVAL;
+	bad += np_conn_set_user_timeout(c, -1) != 0 ||
+	       option(c, IPPROTO_TCP, TCP_USER_TIMEOUT) != INT_MAX;
+	bad += np_conn_set_user_timeout(c, 0) != 0 || option(c, IPPROTO_TCP, TCP_USER_TIMEOUT) != 0;
 	bad += np_conn_set_user_timeout(c, 4321) != 0 ||
 	       option(c, IPPROTO_TCP, TCP_USER_TIMEOUT) != 4321;
 	saw.result = bad;

@@ -170,7 +170,7 @@ static int dial_each_way(void *arg)
 				 NP_OPTS(np_dial_opts, .keepalive_cnt = -1), &c),
 			 -EINVAL);
 	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address,
-				 NP_OPTS(np_dial_opts, .user_timeout_ms = -1), &c),
+				 NP_OPTS(np_dial_opts, .user_timeout_ms = -2), &c),
 			 -EINVAL);
 	return 0;
 }
