@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * block: the memory behind the buffers: where it comes from, how much there is, who holds it
+ * block: the memory behind the buffers: its origin, its amount, its holders
  *
  * Blocks come in powers of two. Each thread keeps freed ones for itself, so that a server in steady
  * state calls no allocator; a block freed on another thread finds its way back. What a thread
@@ -106,7 +106,7 @@ struct np_block_holder {
 };
 
 /*
- * np_block_holders() - what is in use, and who took it
+ * np_block_holders() - the blocks in use, and the taker of each
  *
  * Calls @fn for everything that is held, oldest first, until @fn returns nonzero; at a point where
  * nothing should be held, that is a list of leaks. Knows what was taken under NP_BLOCK_HOLDERS.

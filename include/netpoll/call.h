@@ -6,8 +6,8 @@
  * and an answer look like is yours: the request carries the number that np_channel_id() gave, and
  * frame() finds it in the answer.
  *
- * What a reader would get wrong: an answer that comes after its caller has given up is dropped, and
- * counted; so a number is never given out twice.
+ * An answer that comes after its caller has given up is dropped, and counted; so a number is never
+ * given out twice.
  */
 #ifndef NETPOLL_CALL_H
 #define NETPOLL_CALL_H
@@ -29,8 +29,8 @@ struct np_channel_opts {
 	size_t sz;
 	/*
 	 * Looks at what begins at the next unread byte, with np_conn_peek(): the number of the
-	 * answer and how many bytes it has, header included. Consumes nothing. A number that nobody
-	 * waits for is skipped.
+	 * answer and how many bytes it has, header included. Consumes nothing. A number that no
+	 * caller waits for is skipped.
 	 * Thread: fiber. May park: yes. Return: 0; < 0 ends the channel.
 	 */
 	int (*frame)(struct np_conn *c, uint64_t *ret_id, size_t *ret_len, void *arg);
@@ -65,7 +65,7 @@ NP_API uint64_t np_channel_id(struct np_channel *ch);
  * failed is right in any case.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes. @ms 0, -1: no limit.
- * Return: 0; -ETIMEDOUT; -ECANCELED; -EEXIST: somebody waits for this number; -EAGAIN: too much is
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -EEXIST: a caller waits for this number; -EAGAIN: too much is
  *         queued for the peer; -NP_ETOOLONG: the request has more than 2 GiB; -NP_ECLOSED,
  *         -NP_EEOF, -ECONNRESET ...: the connection has ended, and why; -NP_ENOTFIBER; -EINVAL.
  */
@@ -80,12 +80,12 @@ NP_API int np_channel_error(struct np_channel *ch);
  * Lifetime: until np_channel_free(); np_conn_ref() for longer.
  */
 NP_API struct np_conn *np_channel_conn(struct np_channel *ch);
-/* Answers that nobody waited for. Thread: any. */
+/* Answers that no caller waited for. Thread: any. */
 NP_API uint64_t np_channel_dropped(struct np_channel *ch);
 /*
- * np_channel_free() - end the connection; whoever waits gets -NP_ECLOSED
+ * np_channel_free() - end the connection; the callers get -NP_ECLOSED
  *
- * Thread: any; nobody may be about to call np_call(), the memory goes with the last call that is
+ * Thread: any; none may be about to call np_call(), the memory goes with the last call that is
  * inside.
  * Return: 0; *ch is NULL.
  */

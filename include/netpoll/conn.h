@@ -96,7 +96,7 @@ NP_API size_t np_conn_len(struct np_conn *c);
 /*
  * The input buffer, for np_linkbuf_* reading verbs, or to be emptied by np_conn_append() into a
  * connection of the same poller; what is taken makes room with np_conn_release(). Lifetime: this
- * handler call, and until somebody waits for input. NULL: no memory, not open, or a fiber waits.
+ * handler call, and until a fiber waits for input. NULL: no memory, not open, or a fiber waits.
  */
 NP_API struct np_linkbuf *np_conn_in(struct np_conn *c);
 
@@ -183,7 +183,7 @@ NP_API int np_conn_sync(struct np_conn *c);
  *
  * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was
  * said), the peer has been promised bytes that cannot come: the connection will end with RST, so
- * that nobody takes the part for the whole, and the error sticks.
+ * that the peer does not take the part for the whole, and the error sticks.
  *
  * May park: yes. Lifetime: @fd is borrowed for the call.
  * Return: 0; -EINVAL, -EBADF and the like from sendfile(2): nothing of the file was sent, and what

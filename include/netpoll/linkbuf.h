@@ -13,7 +13,7 @@
  *   frees it
  *
  * For every call below, unless it says otherwise:
- *   Thread:    whoever holds the buffer, one thread at a time; two buffers never need a lock
+ *   Thread:    the holder of the buffer, one thread at a time; two buffers never need a lock
  *              between them, not even where they share memory (slices).
  *   May park:  no. Nothing here waits; too few bytes is -NP_ESHORT.
  *   Failure:   a call that fails has changed nothing, and its ret_x are untouched.
@@ -50,7 +50,7 @@ NP_API int np_linkbuf_new(size_t hint, struct np_linkbuf **ret);
  * np_linkbuf_free() - give back the buffer and every block that only it holds
  *
  * *b is NULL then; NULL in *b does nothing. Slices of it live on. Unread and unflushed bytes are
- * dropped, and done() of every write_ref() that nobody else shares runs before this returns.
+ * dropped, and done() of every write_ref() that is not shared runs before this returns.
  * np_conn_out() is left as it is, and *b too: bytes of it may be on their way.
  * Thread: any that holds it; it need not be the one that filled it.
  */
@@ -156,8 +156,8 @@ NP_API int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n);
  * np_linkbuf_write_ref() - add @n bytes of the caller's without copying them
  *
  * @done: runs once, with @arg, when the last buffer that shares the bytes lets go of them, on
- *        whichever thread that is; it may not park, and may not call np_conn_*. NULL: nobody
- *        needs to know. After an error it never runs. With @n == 0 it runs before this returns.
+ *        whichever thread that is; it may not park, and may not call np_conn_*. NULL: none
+ *        is called. After an error it never runs. With @n == 0 it runs before this returns.
  * Lifetime: @p must stay as it is until @done.
  * Return: 0, -ENOMEM.
  */

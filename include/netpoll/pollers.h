@@ -50,7 +50,7 @@ struct np_pollers_opts {
 	int max_fibers;    /* for each poller; 65536 */
 	/*
 	 * One line without a newline; the library prints nothing itself. Thread: any poller, one
-	 * that watches them, or who stops them.
+	 * that watches them, or the one that stops them.
 	 */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
@@ -103,7 +103,7 @@ NP_API int np_pollers_stop(struct np_pollers *p, int timeout_ms);
 /*
  * np_pollers_free() - after np_pollers_stop() returned 0
  *
- * Timers that nobody stopped are freed with it; tasks and events are not.
+ * Timers that were not stopped are freed with it; tasks and events are not.
  * Thread: setup. Return: 0: *p is NULL; -EBUSY unless stopped, or while a fiber is parked or a
  * reference to a connection held.
  */
@@ -165,8 +165,7 @@ NP_API int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
  *
  * *ret_result (may be NULL) is what fn returned, or -ECANCELED where fn was not called, because a
  * stop or a cancel came first. The wait itself is neither cancelled nor late: the waits of the task
- * are, when this fiber's would be or its deadline passes. So a task may use what belongs to whoever
- * joins it.
+ * are, when this fiber's would be or its deadline passes. So a task may use memory of its joiner.
  *
  * Thread: any; a thread that is no poller's is blocked. May park: yes.
  * Return: 0: *t is NULL. Otherwise *t stays: -EDEADLK: this is that task; -NP_ENOTFIBER;
@@ -286,7 +285,8 @@ NP_API int np_sleep(int ms);
 NP_API int np_yield(void);
 
 /*
- * np_wait_fd() - for a descriptor of somebody else's: another library's client, a pipe, a timerfd
+ * np_wait_fd() - for a descriptor that is not the library's: another library's client, a pipe, a
+ * timerfd
  *
  * @events and the result are poll(2)'s: POLLIN, POLLOUT, POLLPRI, POLLRDHUP; POLLHUP and POLLERR
  * need not be asked for. POLLIN says that a read will not block; beside urgent data it may find
@@ -310,14 +310,12 @@ struct np_event;
 
 /* Thread: any. Lifetime: freed by np_event_free(); belongs to no pollers. Return: 0; -ENOMEM. */
 NP_API int np_event_new(struct np_event **ret);
-/* Thread: any, when nobody will set it any more. Return: 0: *e is NULL; -EBUSY while somebody waits.
- */
+/* Thread: any, once it will not be set any more. Return: 0: *e is NULL; -EBUSY: one waits. */
 NP_API int np_event_free(struct np_event **e);
 /*
  * np_event_set() - end a wait, this one or the next
  *
- * What the setter wrote before is seen by who waited. Who waited may free the event when it goes
- * on.
+ * The waiter sees all that the setter wrote before. It may free the event when it goes on.
  * Thread: any. May park: no. Return: 0.
  */
 NP_API int np_event_set(struct np_event *e);

@@ -58,14 +58,14 @@ NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *ad
  * np_pool_free() - close the idle connections, and end the waits with -ECANCELED
  *
  * Lent connections go on; np_pool_put() may not be called with them any more: close and unref them.
- * Thread: any; nobody may be about to call np_pool_get(). Return: 0; *pool is NULL.
+ * Thread: any; none may be about to call np_pool_get(). Return: 0; *pool is NULL.
  */
 NP_API int np_pool_free(struct np_pool **pool);
 /*
  * np_pool_get() - a connection that is open, with nothing read, nothing to be sent and no answer
  * owed
  *
- * The one that was given back last; if there is none, a dial; at max_open, who waits longest is
+ * The one that was given back last; if there is none, a dial; at max_open, the longest waiter is
  * served first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it
  * back.
  *

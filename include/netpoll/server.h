@@ -102,7 +102,7 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  *
  * "0.0.0.0:80" and "[::]:80" go together, in either order: IPv4 goes to the first.
  *
- * A dead unix socket of this user, which nobody listens on, is replaced. Whatever else is at the
+ * A dead unix socket of this user, which is not listened on, is replaced. Whatever else is at the
  * path (a file, a symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE.
  * PATH.lock is made beside it, with mode 0600, and stays: of two servers that start at once one
  * listens. It is held for moments only, here and at the stop, which removes the file if it is still
@@ -156,7 +156,7 @@ NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_for
  * np_server_stop_async() - np_server_stop() on a thread of its own, then @fn with what it returned
  *
  * For handlers and signal loops, which must not block. @fn (may be NULL) is the last that this call
- * does: it may free the server, and signal whoever waits for the end.
+ * does: it may free the server, and signal a thread that waits for the end.
  * Thread: any, a poller's too. Lifetime: s stays until @fn has been called. May park: no.
  * Return: 0; -EAGAIN, -ENOMEM: no thread could be had, and @fn is not called.
  */

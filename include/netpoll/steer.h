@@ -164,7 +164,7 @@ NP_API int np_steer_worker(struct np_steer *s, const char *name, struct np_steer
  *
  * Its slots are given up; what is in its accept queues stays there until the listeners are closed,
  * which hands it to the siblings. Call np_steer_worker_close() when the last connection has ended.
- * Another process that holds the service's lock and does not go on keeps nobody here for more than
+ * Another process that holds the service's lock and does not go on keeps no call here for more than
  * a moment.
  *
  * Thread: setup. Return: 0, also when repeated.
@@ -200,7 +200,7 @@ NP_API int np_steer_worker_index(const struct np_steer_worker *w);
  * it has a name for.
  *
  * Thread: setup.
- * Return: 0; -EADDRINUSE when somebody else holds the port, -EADDRNOTAVAIL, -EACCES (a port below
+ * Return: 0; -EADDRINUSE when another user holds the port, -EADDRNOTAVAIL, -EACCES (a port below
  *         1024), -EINVAL for a malformed address, -NP_ERESOLVE for a host name, -NP_EUNSUPPORTED
  *         for another network, -EAFNOSUPPORT, -ENODEV for a zone that is no interface, -ENOSPC when
  *         every group of the service is taken, -EEXIST when this worker listens there already,
@@ -213,9 +213,9 @@ NP_API int np_steer_listen(struct np_steer_worker *w, const char *network, const
 /*
  * np_steer_add() - give a slot to a listener that the caller made
  *
- * It must be bound and listening, with SO_REUSEPORT set before bind. Repeating is harmless, and is
- * what to do after shutdown() and listen() on it, which lose the slot. That nobody else holds the
- * port is for the caller to know. Does not take @fd. On failure nothing has changed, for this
+ * It must be bound and listening, with SO_REUSEPORT set before bind. Repeating is harmless, and due
+ * after shutdown() and listen() on it, which lose the slot. The caller has to know that no other
+ * user holds the port. Does not take @fd. On failure nothing has changed, for this
  * service or another one.
  *
  * Thread: setup.
@@ -229,7 +229,7 @@ NP_API int np_steer_add(struct np_steer_worker *w, int fd);
  * np_steer_relisten() - listen again, on a listener that was shut because this worker hung
  *
  * While a worker hangs, a thread of this library, or another process of the service, shuts its
- * listeners: the kernel hands what they have queued to the siblings (level 3; np_steer_opts.rescue). The
+ * listeners: the kernel hands their queues to the siblings (level 3; np_steer_opts.rescue). The
  * worker sees that once it is back: EPOLLHUP, and accept4() says EINVAL. It calls this, with the
  * same descriptor, whose registration in an epoll lives on. Address, port and backlog are as they
  * were: a listener that was bound to port 0 gets its port once more, and never another one. Can be
@@ -238,7 +238,7 @@ NP_API int np_steer_add(struct np_steer_worker *w, int fd);
  * Never waits. Thread: any.
  * Return: 0, also if it listens already; -EBUSY while another process or thread has the service's
  *         lock: try again, a little later; -EINVAL for a descriptor that is no listener of this
- *         worker, -ESHUTDOWN after np_steer_leave(), -EADDRINUSE where somebody has taken the port
+ *         worker, -ESHUTDOWN after np_steer_leave(), -EADDRINUSE where another has taken the port
  *         meanwhile, -EBADF.
  */
 NP_API int np_steer_relisten(struct np_steer_worker *w, int fd);

@@ -41,7 +41,7 @@ NP_API int np_steer_load(const char *service, const struct np_steer_opts *opts);
 /*
  * np_steer_unload() - remove a service's pins
  *
- * With opts->force also while workers hold claims: they go on, and nobody can join them any more.
+ * With opts->force also while workers hold claims: they go on, and none can join them any more.
  *
  * Thread: setup. Return: 0; -ENOENT, -EBUSY while workers hold claims, -EACCES, -EPERM, -ENODEV,
  * -EINVAL.
@@ -92,11 +92,11 @@ NP_API int np_steer_set_hang_ms(struct np_steer *s, int ms);
 /*
  * np_steer_drain(), np_steer_undrain(), np_steer_kick() - whether worker @w gets new connections
  *
- * drain: only when nobody else can take them. kick: none at all. undrain ends both. A worker that
+ * drain: only when no other can take them. kick: none at all. undrain ends both. A worker that
  * has its share of max_conns is drained by its server as well, until it has room: neither ends the
  * other.
  *
- * Thread: setup. Return: 0; -ENOENT where nobody has claimed @w, -EPERM, -NP_EUNSUPPORTED at level
+ * Thread: setup. Return: 0; -ENOENT where @w is not claimed, -EPERM, -NP_EUNSUPPORTED at level
  * 0.
  */
 NP_API int np_steer_drain(struct np_steer *s, unsigned w);
@@ -138,7 +138,7 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
  *         np_steer_set_policy(). np_steer_error() has the sentence.
  */
 NP_API int np_steer_set_param(struct np_steer *s, const char *name, const char *value);
-/* np_steer_param() - its value, as np_steer_set_param() takes it. Thread: setup. Return: likewise. */
+/* np_steer_param() - its value, as np_steer_set_param() takes it. Thread, Return: likewise. */
 NP_API int np_steer_param(struct np_steer *s, const char *name, char *dst, size_t cap);
 /* np_steer_params() - the @i-th parameter's name, NULL past the last. Thread: any. */
 NP_API const char *np_steer_params(unsigned i);
@@ -165,7 +165,7 @@ NP_OPTS_INIT(np_steer_stats)
 
 enum np_steer_state {
 	NP_STEER_READY = 0,
-	NP_STEER_DRAINING = 1, /* gets connections only when nobody else can */
+	NP_STEER_DRAINING = 1, /* gets connections only when no other can */
 	NP_STEER_OUT = 2,      /* gets none */
 };
 
@@ -268,10 +268,10 @@ struct np_steer_decision {
 /*
  * np_steer_trace() - call fn(arg, d) for the decisions about @of_65536 of all flows
  *
- * For @ms milliseconds, -1: for ever. Nonzero from fn ends it. Decisions that come too fast to be read are lost, delay nothing, and are
- * counted. Several may trace a service: each is told of every decision about its share of the
- * flows. Tracing costs the program something for as long as somebody traces, and for a second more
- * after a process that was killed.
+ * For @ms milliseconds, -1: for ever. Nonzero from fn ends it. Decisions that come too fast to be
+ * read are lost, delay nothing, and are counted. Several may trace a service: each is told of every
+ * decision about its share of the flows. Tracing costs the program something for as long as it is
+ * traced, and for a second more after a process that was killed.
  *
  * Thread: setup. Lifetime: *d lives during the call.
  * Return: 0, what fn returned; -EINTR after a signal handler ran on this thread, for the caller to
@@ -302,7 +302,7 @@ struct np_steer_garbage {
 	unsigned roster;  /* listeners that are gone, on the rosters of others */
 	unsigned owners;  /* cookies of listeners that are gone */
 	unsigned cpus;    /* CPUs of workers that are gone */
-	unsigned workers; /* lines that nobody has claimed and that were not empty */
+	unsigned workers; /* lines that are not claimed and that were not empty */
 	unsigned pins;    /* folders of a load or an unload of this service that was killed */
 };
 NP_OPTS_INIT(np_steer_garbage)

@@ -4,7 +4,7 @@
  *
  * A fiber that has to wait parks, and its poller serves others; a plain thread, and a worker of
  * np_offload(), is blocked. Waiters are served in the order in which they came. What is given to a
- * waiter is its own at once: nobody overtakes it, and a wait that ends late but was served first is
+ * waiter is its own at once: none overtakes it, and a wait that ends late but was served first is
  * a success.
  *
  * Common to those that wait: @ms bounds the wait, 0, -1: no limit; the fiber's deadline and a cancel
@@ -13,7 +13,7 @@
  * would have had to wait; -EINVAL: @ms below -1. What returns otherwise than 0 holds nothing.
  *
  * Unless a call says otherwise: Thread: any. May park: no. Lifetime: each object belongs to no
- * pollers, and is freed when nobody is about to use it.
+ * pollers, and is freed when none is about to use it.
  *
  * A lock of the system guards each object for a few instructions, never over a system call or a
  * wait.
@@ -41,7 +41,7 @@ NP_API int np_mutex_lock(struct np_mutex *m, int ms);
 /* On a poller's own stack too; it is to be unlocked there before the function returns. Return: 0;
  * -EBUSY; -EDEADLK. */
 NP_API int np_mutex_trylock(struct np_mutex *m);
-/* Hands it to whoever waits longest. Return: 0; -EPERM: the caller does not hold it. */
+/* Hands it to the longest waiter. Return: 0; -EPERM: the caller does not hold it. */
 NP_API int np_mutex_unlock(struct np_mutex *m);
 
 /* ------------------------------------------------------------------ semaphore */
@@ -51,13 +51,13 @@ struct np_sem;
 
 /* Return: 0; -ENOMEM. */
 NP_API int np_sem_new(unsigned value, struct np_sem **ret);
-/* Return: 0: *s is NULL; -EBUSY: somebody waits. */
+/* Return: 0: *s is NULL; -EBUSY: it is waited for. */
 NP_API int np_sem_free(struct np_sem **s);
 /* Takes one. Return: as above. */
 NP_API int np_sem_wait(struct np_sem *s, int ms);
 /* Return: 0: one was taken; -EAGAIN: there was none. */
 NP_API int np_sem_trywait(struct np_sem *s);
-/* Gives one, to whoever waits longest. Return: 0; -EOVERFLOW: the count is UINT_MAX. */
+/* Gives one, to the longest waiter. Return: 0; -EOVERFLOW: the count is UINT_MAX. */
 NP_API int np_sem_post(struct np_sem *s);
 /* What could be taken at once; has changed, perhaps, when the caller looks at it. */
 NP_API unsigned np_sem_value(struct np_sem *s);
@@ -68,7 +68,7 @@ struct np_cond;
 
 /* Return: 0; -ENOMEM. */
 NP_API int np_cond_new(struct np_cond **ret);
-/* Return: 0: *c is NULL; -EBUSY: somebody waits. */
+/* Return: 0: *c is NULL; -EBUSY: it is waited for. */
 NP_API int np_cond_free(struct np_cond **c);
 /*
  * np_cond_wait() - unlock @m, wait to be signalled, lock it again

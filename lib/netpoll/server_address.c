@@ -30,7 +30,7 @@ static int server_listen_tcp(struct np_server *s, struct server_address *a, cons
 		r = np_steer_listen(s->workers[i], network, address, s->opts.backlog, &a->fds[i]);
 		if (r < 0)
 			return server_say(s, r, "%s", np_steer_error(s->steer));
-		/* Inherited by the connections accepted from it: a test proves that of the kernel. */
+		/* Connections accepted from it inherit that: a test proves it of the kernel. */
 		if (!s->opts.nagle) {
 			r = sys_setsockopt_int(a->fds[i], IPPROTO_TCP, TCP_NODELAY, 1);
 			if (r < 0)
