@@ -71,12 +71,12 @@ NP_OPTS_INIT(np_dial_opts)
  * reference.
  * Return: 0; -NP_EDIALTIMEOUT; -ETIMEDOUT: the fiber's deadline; -NP_ERESOLVE: no such name;
  *         -NP_ERESOLVEAGAIN: no name server had an answer, trying again may help; -ECANCELED: the
- *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another network;
- *         -EINVAL: malformed address, no such poller, handlers missing, a number or limit that is none (opts.h); -EPERM:
- *         NP_HERE, but this is no poller of @p; -E2BIG; -EAFNOSUPPORT, -ENODEV (a zone that is no
- *         interface), -ENAMETOOLONG; -ENOMEM, -EMFILE, -ENFILE; and what connect(2) and bind(2)
- *         said of the first address: -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL,
- *         -ENOENT (unix), -EACCES ...
+ *         pollers stop, or on_prepare refused it; -NP_ENOTFIBER; -NP_EUNSUPPORTED: another
+ *         network; -EINVAL: malformed address, no such poller, handlers missing, a number or limit
+ *         that is none (opts.h); -EPERM: NP_HERE, but this is no poller of @p; -E2BIG;
+ *         -EAFNOSUPPORT, -ENODEV (a zone that is no interface), -ENAMETOOLONG; -ENOMEM, -EMFILE,
+ *         -ENFILE; and what connect(2) and bind(2) said of the first address: -ECONNREFUSED,
+ *         -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...
  */
 NP_API int np_dial(struct np_pollers *p, int poller, const char *network, const char *address,
 		   const struct np_dial_opts *o, struct np_conn **ret);

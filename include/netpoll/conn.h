@@ -298,8 +298,8 @@ NP_API bool np_conn_is_active(struct np_conn *c);
  */
 
 /*
- * Milliseconds. The read timeout bounds all waits of one verb together. The write timeout bounds the time in which the peer takes nothing of the output
- * (np_conn_set_min_rate()).
+ * Milliseconds. The read timeout bounds all waits of one verb together. The write timeout bounds
+ * the time in which the peer takes nothing of the output (np_conn_set_min_rate()).
  */
 NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);
 NP_API int np_conn_set_write_timeout(struct np_conn *c, int ms);

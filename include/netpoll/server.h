@@ -85,9 +85,9 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a number below its least (opts.h), in_high over in_max, memory_max below a MiB a
- *         poller, max_conns below one a poller, a longer name), -E2BIG (options of a newer header
- *         with fields set), -ENOMEM, and what np_pollers_start() says.
+ * Return: 0; -EINVAL (no handlers, a number below its least (opts.h), in_high over in_max,
+ *         memory_max below a MiB a poller, max_conns below one a poller, a longer name), -E2BIG
+ *         (options of a newer header with fields set), -ENOMEM, and what np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 			 const struct np_server_opts *o, struct np_server **ret);

@@ -7,8 +7,8 @@
  * waiter is its own at once: none overtakes it, and a wait that ends late but was served first is
  * a success.
  *
- * Common to those that wait: @ms bounds the wait, 0, -1: no limit; the fiber's deadline and a cancel
- * end it too (pollers.h). Thread: fiber, or a thread that is no poller's. May park: yes.
+ * Common to those that wait: @ms bounds the wait, 0, -1: no limit; the fiber's deadline and a
+ * cancel end it too (pollers.h). Thread: fiber, or a thread that is no poller's. May park: yes.
  * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ENOTFIBER: on a poller's own stack, whether or not it
  * would have had to wait; -EINVAL: @ms below -1. What returns otherwise than 0 holds nothing.
  *
