@@ -40,14 +40,14 @@ static struct apart *apart_of(struct holder *h)
 /*
  * The frames of whoever called this library: in its shared form it knows its own by their address.
  */
-static void remember(struct holder *h)
+static void apart_remember(struct holder *h)
 {
 	Dl_info us, them;
 	int first = 0;
 
 	h->tid = (int)gettid();
 	h->depth = backtrace(h->stack, DEPTH);
-	if (!dladdr((void *)(uintptr_t)remember, &us))
+	if (!dladdr((void *)(uintptr_t)apart_remember, &us))
 		return;
 	while (first < h->depth && dladdr(h->stack[first], &them) && them.dli_fbase == us.dli_fbase)
 		first++;
@@ -57,9 +57,9 @@ static void remember(struct holder *h)
 	memmove(h->stack, h->stack + first, (size_t)h->depth * sizeof h->stack[0]);
 }
 
-static void holder_add(struct holder *h)
+static void apart_holder_add(struct holder *h)
 {
-	remember(h);
+	apart_remember(h);
 	pthread_mutex_lock(&lock);
 	h->next = NULL;
 	h->prev = newest;
@@ -71,7 +71,7 @@ static void holder_add(struct holder *h)
 	pthread_mutex_unlock(&lock);
 }
 
-static void holder_remove(struct holder *h)
+static void apart_holder_remove(struct holder *h)
 {
 	pthread_mutex_lock(&lock);
 	if (h->prev)
@@ -85,7 +85,7 @@ static void holder_remove(struct holder *h)
 	pthread_mutex_unlock(&lock);
 }
 
-static void count(size_t n)
+static void apart_count(size_t n)
 {
 	size_t held = atomic_fetch_add_explicit(&bytes, n, memory_order_relaxed) + n;
 	size_t was = atomic_load_explicit(&high, memory_order_relaxed);
@@ -113,12 +113,12 @@ struct block *apart_get(unsigned cls, size_t n)
 	b->cls = (uint8_t)cls;
 	b->flags = 0;
 	atomic_init(&b->refs, 1);
-	count(n);
+	apart_count(n);
 	a->cache = block_cache_mine();
 	if (a->cache)
 		atomic_fetch_add_explicit(&a->cache->loose, sizeof *a + n, memory_order_relaxed);
 	if (mem_flags & NP_BLOCK_HOLDERS)
-		holder_add(&a->holder);
+		apart_holder_add(&a->holder);
 	return b;
 }
 
@@ -127,7 +127,7 @@ void apart_free(struct block *b)
 	struct apart *a = (struct apart *)((char *)b - offsetof(struct apart, b));
 
 	if (mem_flags & NP_BLOCK_HOLDERS)
-		holder_remove(&a->holder);
+		apart_holder_remove(&a->holder);
 	if (mem_flags & NP_BLOCK_POISON)
 		memset(a + 1, NP_BLOCK_POISONED, a->bytes);
 	if (a->cache)
@@ -146,8 +146,8 @@ void apart_stats(struct np_block_stats *t)
 	t->bytes_high += atomic_load_explicit(&high, memory_order_relaxed);
 }
 
-static int report(struct holder *h, int (*fn)(const struct np_block_holder *holder, void *arg),
-		  void *arg)
+static int apart_report(struct holder *h,
+			int (*fn)(const struct np_block_holder *holder, void *arg), void *arg)
 {
 	struct apart *a = apart_of(h);
 	char **words = backtrace_symbols(h->stack, 1);
@@ -171,7 +171,7 @@ int np_block_holders(int (*fn)(const struct np_block_holder *holder, void *arg),
 
 	pthread_mutex_lock(&lock);
 	for (struct holder *h = oldest; h && !r; h = h->next)
-		r = report(h, fn, arg);
+		r = apart_report(h, fn, arg);
 	pthread_mutex_unlock(&lock);
 	return r;
 }

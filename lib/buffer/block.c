@@ -5,7 +5,7 @@
  *   fast, own thread         under the cache's lock, any thread
  *   warm, then shelf ── block_get() ──► held ── block_free() ──► warm if that is empty, or shelf;
  *                                                                for another thread's: returned
- *   shelf ◄── reclaim() ── returned                   returned ── settle() ──► span
+ *   shelf ◄── cache_reclaim() ── returned                   returned ── cache_settle() ──► span
  *   shelf ── over its limit, block_decay(), end of the thread ──► span ── all put ──► allocator
  *
  * A cache is never freed: the blocks of a thread that has ended still lead to it, and those who
@@ -74,7 +74,7 @@ static unsigned shelf_limit(unsigned cls)
 	return n < CACHE_BLOCKS ? CACHE_BLOCKS : (unsigned)n;
 }
 
-static size_t data_size(unsigned cls)
+static size_t block_data_size(unsigned cls)
 {
 	return cls ? block_size(cls) : 0;
 }
@@ -82,12 +82,12 @@ static size_t data_size(unsigned cls)
 /* With its header. */
 static size_t block_bytes(unsigned cls)
 {
-	return data_size(cls) + sizeof(struct block);
+	return block_data_size(cls) + sizeof(struct block);
 }
 
 /* ------------------------------------------------------------------ back into the spans */
 
-static void put_back(struct cache *c, struct block *b)
+static void cache_put_back(struct cache *c, struct block *b)
 {
 	unsigned cls = b->cls;
 
@@ -96,19 +96,19 @@ static void put_back(struct cache *c, struct block *b)
 	span_put(&c->spans[cls], b);
 }
 
-static void put_back_list(struct cache *c, struct block *b)
+static void cache_put_back_list(struct cache *c, struct block *b)
 {
 	struct block *next;
 
 	pthread_mutex_lock(&c->lock);
 	for (; b; b = next) {
 		next = b->next;
-		put_back(c, b);
+		cache_put_back(c, b);
 	}
 	pthread_mutex_unlock(&c->lock);
 }
 
-static struct block *take_returned(struct cache *c)
+static struct block *cache_take_returned(struct cache *c)
 {
 	struct block *list = atomic_exchange(&c->returned, NULL);
 
@@ -117,13 +117,13 @@ static struct block *take_returned(struct cache *c)
 	return list;
 }
 
-static void settle(struct cache *c)
+static void cache_settle(struct cache *c)
 {
-	put_back_list(c, take_returned(c));
+	cache_put_back_list(c, cache_take_returned(c));
 }
 
 /* Lets go of the @n blocks that were freed longest ago. */
-static void shelf_drop(struct cache *c, struct shelf *s, unsigned n)
+static void cache_shelf_drop(struct cache *c, struct shelf *s, unsigned n)
 {
 	struct block **p = &s->free;
 	struct block *cold;
@@ -135,37 +135,37 @@ static void shelf_drop(struct cache *c, struct shelf *s, unsigned n)
 	peer_write(s->n, s->n - n);
 	if (s->low > s->n)
 		s->low = s->n;
-	put_back_list(c, cold);
+	cache_put_back_list(c, cold);
 }
 
-static void shelve(struct cache *c, struct block *b)
+static void cache_shelve(struct cache *c, struct block *b)
 {
 	struct shelf *s = &c->hot.shelf[b->cls];
 
 	if (shelf_put(s, b))
 		return;
-	shelf_drop(c, s, s->n - s->n / 2);
+	cache_shelf_drop(c, s, s->n - s->n / 2);
 	shelf_put(s, b);
 }
 
 /* What is at hand goes on top of its shelf. */
-static void cool(struct cache *c, unsigned cls)
+static void cache_cool(struct cache *c, unsigned cls)
 {
 	struct block *b = c->hot.warm[cls];
 
 	if (!b)
 		return;
 	peer_write(c->hot.warm[cls], NULL);
-	shelve(c, b);
+	cache_shelve(c, b);
 }
 
-static void reclaim(struct cache *c)
+static void cache_reclaim(struct cache *c)
 {
-	struct block *b = take_returned(c), *next;
+	struct block *b = cache_take_returned(c), *next;
 
 	for (; b; b = next) {
 		next = b->next;
-		shelve(c, b);
+		cache_shelve(c, b);
 	}
 }
 
@@ -177,20 +177,20 @@ static void cache_leave(void *arg)
 
 	block_cache = &none;
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
-		cool(c, i);
-		shelf_drop(c, &c->hot.shelf[i], c->hot.shelf[i].n);
+		cache_cool(c, i);
+		cache_shelf_drop(c, &c->hot.shelf[i], c->hot.shelf[i].n);
 	}
-	settle(c);
+	cache_settle(c);
 	pthread_mutex_lock(&caches_lock);
 	c->orphan = orphans;
 	orphans = c;
 	/* Who pushed before this is settled here; who pushes after sees it and settles itself. */
 	atomic_store(&c->orphaned, true);
 	pthread_mutex_unlock(&caches_lock);
-	settle(c);
+	cache_settle(c);
 }
 
-static void make_thread_end(void)
+static void cache_make_thread_end(void)
 {
 	have_thread_end = pthread_key_create(&thread_end, cache_leave) == 0;
 }
@@ -218,7 +218,7 @@ static struct cache *cache_enter(void)
 {
 	struct cache *c;
 
-	pthread_once(&once, make_thread_end);
+	pthread_once(&once, cache_make_thread_end);
 	if (!have_thread_end)
 		return NULL;
 	pthread_mutex_lock(&caches_lock);
@@ -262,7 +262,7 @@ void block_copied_slow(size_t n)
 
 /* ------------------------------------------------------------------ where the fast paths end */
 
-static struct block *take_from_span(struct cache *c, unsigned cls)
+static struct block *cache_take_from_span(struct cache *c, unsigned cls)
 {
 	struct block *b;
 
@@ -285,13 +285,13 @@ struct block *block_get_slow(unsigned cls)
 	struct block *b;
 
 	if (mem_debug())
-		return apart_get(cls, data_size(cls));
+		return apart_get(cls, block_data_size(cls));
 	c = cache_mine();
 	if (!c)
 		return NULL;
-	reclaim(c);
+	cache_reclaim(c);
 	b = shelf_take(&c->hot.shelf[cls]);
-	return b ? b : take_from_span(c, cls);
+	return b ? b : cache_take_from_span(c, cls);
 }
 
 struct block *block_get_loose(size_t n)
@@ -307,7 +307,7 @@ struct block *block_get_loose(size_t n)
 
 /* Another thread's block. Its owner may end at any moment, so once it is pushed only the cache is
  * sure. */
-static void give_back(struct block *b)
+static void cache_give_back(struct block *b)
 {
 	struct cache *c = span_of(b)->home;
 	unsigned cls = b->cls;
@@ -317,12 +317,12 @@ static void give_back(struct block *b)
 	do
 		b->next = head;
 	while (!atomic_compare_exchange_weak(&c->returned, &head, b));
-	if (atomic_load(&c->orphaned) || n * data_size(cls) > RETURN_BYTES)
-		settle(c);
+	if (atomic_load(&c->orphaned) || n * block_data_size(cls) > RETURN_BYTES)
+		cache_settle(c);
 }
 
 /* As block_get() gives it. */
-static void reset(struct block *b)
+static void block_reset(struct block *b)
 {
 	unsigned cls = b->cls;
 
@@ -337,13 +337,13 @@ void block_free_slow(struct block *b)
 		apart_free(b);
 		return;
 	}
-	reset(b);
+	block_reset(b);
 	if (block_keep(b))
 		return;
 	if (b->home == block_cache->id)
-		shelve((struct cache *)block_cache, b);
+		cache_shelve((struct cache *)block_cache, b);
 	else
-		give_back(b);
+		cache_give_back(b);
 }
 
 size_t block_decay(void)
@@ -353,12 +353,12 @@ size_t block_decay(void)
 	if (!block_cache->id)
 		return 0;
 	c = (struct cache *)block_cache;
-	reclaim(c);
+	cache_reclaim(c);
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
 		struct shelf *s = &c->hot.shelf[i];
 
-		cool(c, i);
-		shelf_drop(c, s, s->low);
+		cache_cool(c, i);
+		cache_shelf_drop(c, s, s->low);
 		s->low = s->n;
 	}
 	return peer_read(c->hot.taken);
@@ -372,7 +372,7 @@ void np_block_trim(void)
 
 /* ------------------------------------------------------------------ counts */
 
-static void add_cache(struct cache *c, struct np_block_stats *t)
+static void cache_add_stats(struct cache *c, struct np_block_stats *t)
 {
 	size_t cached, held;
 
@@ -402,7 +402,7 @@ int np_block_stats(struct np_block_stats *ret)
 
 	pthread_mutex_lock(&caches_lock);
 	for (struct cache *c = caches; c; c = c->next)
-		add_cache(c, &t);
+		cache_add_stats(c, &t);
 	pthread_mutex_unlock(&caches_lock);
 	apart_stats(&t);
 	t.bytes_mapped = m.bytes;

@@ -13,7 +13,7 @@ _Static_assert(sizeof(struct np_linkbuf) == 48, "an idle connection's memory cou
 _Static_assert(sizeof(struct np_linkbuf) + 2 * sizeof(void *) <= sizeof(struct block),
 	       "a buffer lives in a cell");
 
-static void become_empty(struct np_linkbuf *b)
+static void linkbuf_become_empty(struct np_linkbuf *b)
 {
 	b->head = b->read = b->tail = NULL;
 	b->len = b->pending = 0;
@@ -22,7 +22,7 @@ static void become_empty(struct np_linkbuf *b)
 
 void linkbuf_init(struct np_linkbuf *b)
 {
-	become_empty(b);
+	linkbuf_become_empty(b);
 	b->home = 0;
 	b->first = BLOCK_FIRST;
 	b->flags = 0;
@@ -32,7 +32,7 @@ void linkbuf_fini(struct np_linkbuf *b)
 {
 	struct block *e = b->head;
 
-	become_empty(b);
+	linkbuf_become_empty(b);
 	chain_drop(e, NULL);
 }
 
@@ -56,7 +56,7 @@ int np_linkbuf_new(size_t hint, struct np_linkbuf **ret)
 }
 
 /* The struct alone; an embedded one stays where it is. */
-static void free_shell(struct np_linkbuf *b)
+static void linkbuf_free_shell(struct np_linkbuf *b)
 {
 	struct block *cell = (struct block *)b;
 
@@ -74,22 +74,22 @@ void np_linkbuf_free(struct np_linkbuf **p)
 		return;
 	*p = NULL;
 	linkbuf_fini(b);
-	free_shell(b);
+	linkbuf_free_shell(b);
 }
 
 /* Bytes that were read and whose block stays, because more of it is unread. */
-static void poison(struct block *e)
+static void linkbuf_poison(struct block *e)
 {
 	if (block_alone(e) && !(e->flags & BLOCK_REF))
 		memset(e->base, NP_BLOCK_POISONED, (size_t)(e->r - e->base));
 }
 
-static slow_path void release(struct np_linkbuf *b)
+static slow_path void linkbuf_release_some(struct np_linkbuf *b)
 {
 	struct block *e = b->head, *read;
 
 	if (b->len + b->pending + b->given == 0) {
-		become_empty(b);
+		linkbuf_become_empty(b);
 		chain_drop(e, NULL);
 		return;
 	}
@@ -99,11 +99,11 @@ static slow_path void release(struct np_linkbuf *b)
 	b->head = b->read = read;
 	chain_drop(e, read);
 	if (unlikely(mem_flags & NP_BLOCK_POISON))
-		poison(read);
+		linkbuf_poison(read);
 }
 
 /* Whether @b held one plain block and nothing else, which has gone to the cache. */
-static inline bool gave_only_block(struct np_linkbuf *b)
+static inline bool linkbuf_gave_only_block(struct np_linkbuf *b)
 {
 	struct block *e = b->tail;
 
@@ -118,17 +118,17 @@ void np_linkbuf_release(struct np_linkbuf *b)
 	struct block *e;
 
 	/* All read: the common end of a request. */
-	if (likely(!(b->len | b->pending | b->given) && gave_only_block(b)))
+	if (likely(!(b->len | b->pending | b->given) && linkbuf_gave_only_block(b)))
 		return;
 	/*
 	 * Read in part, from its only block or one behind it: nothing to give back, only to poison.
 	 */
 	e = b->head;
 	if (e && (e != b->read || !block_left(e) || unlikely(mem_flags)))
-		release(b);
+		linkbuf_release_some(b);
 }
 
-static slow_path void consume_some(struct np_linkbuf *b, size_t n)
+static slow_path void linkbuf_consume_some(struct np_linkbuf *b, size_t n)
 {
 	np_linkbuf_skip(b, n);
 	np_linkbuf_release(b);
@@ -136,10 +136,10 @@ static slow_path void consume_some(struct np_linkbuf *b, size_t n)
 
 void linkbuf_consume(struct np_linkbuf *b, size_t n)
 {
-	if (likely(n == b->len && !(b->pending | b->given) && gave_only_block(b)))
+	if (likely(n == b->len && !(b->pending | b->given) && linkbuf_gave_only_block(b)))
 		b->len = 0;
 	else
-		consume_some(b, n);
+		linkbuf_consume_some(b, n);
 }
 
 void chain_withdraw(struct np_linkbuf *b)
@@ -164,11 +164,11 @@ void chain_drop_unused(struct np_linkbuf *b)
 		return;
 	if (e->flags & (BLOCK_FIXED | BLOCK_VIEW) || e->r != e->base)
 		return;
-	become_empty(b);
+	linkbuf_become_empty(b);
 	block_drop(e);
 }
 
-static void splice(struct np_linkbuf *to, struct np_linkbuf *from)
+static void linkbuf_splice(struct np_linkbuf *to, struct np_linkbuf *from)
 {
 	chain_withdraw(to);
 	chain_withdraw(from);
@@ -181,7 +181,7 @@ static void splice(struct np_linkbuf *to, struct np_linkbuf *from)
 	else
 		to->head = to->read = from->head;
 	to->tail = from->tail;
-	become_empty(from);
+	linkbuf_become_empty(from);
 }
 
 int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other)
@@ -192,8 +192,8 @@ int np_linkbuf_append(struct np_linkbuf *b, struct np_linkbuf **other)
 		return 0;
 	if (o == b || (o->flags & LINKBUF_OUT))
 		return -EINVAL;
-	splice(b, o);
+	linkbuf_splice(b, o);
 	*other = NULL;
-	free_shell(o);
+	linkbuf_free_shell(o);
 	return 0;
 }

@@ -14,7 +14,7 @@ static const void *nothing = "";
  * arrived before @last, however much is in it, and no memory. Only where nobody shares @last: once
  * it has been the first of another buffer, slices may show what was consumed there.
  */
-static struct block *pull_into_lead(struct block *e, struct block *last, size_t n)
+static struct block *linkbuf_pull_into_lead(struct block *e, struct block *last, size_t n)
 {
 	unsigned char *to = last->r - n;
 
@@ -29,7 +29,7 @@ static struct block *pull_into_lead(struct block *e, struct block *last, size_t 
 }
 
 /* Takes @n bytes out of @e and those behind it. */
-static void pull_out(struct block *e, unsigned char *to, size_t n)
+static void linkbuf_pull_out(struct block *e, unsigned char *to, size_t n)
 {
 	block_copied(n);
 	for (;; e = e->next) {
@@ -45,8 +45,8 @@ static void pull_out(struct block *e, unsigned char *to, size_t n)
 	}
 }
 
-static struct block *pull_into_new(struct np_linkbuf *b, struct block *first,
-				   struct block *before_last, size_t n)
+static struct block *linkbuf_pull_into_new(struct np_linkbuf *b, struct block *first,
+					   struct block *before_last, size_t n)
 {
 	size_t room = n;
 	struct block *e;
@@ -58,7 +58,7 @@ static struct block *pull_into_new(struct np_linkbuf *b, struct block *first,
 						block_get_loose(room);
 	if (!e)
 		return NULL;
-	pull_out(first, e->w, n);
+	linkbuf_pull_out(first, e->w, n);
 	e->w += n;
 	e->flags = BLOCK_PULLED;
 	e->next = before_last->next;
@@ -74,7 +74,7 @@ static struct block *pull_into_new(struct np_linkbuf *b, struct block *first,
  * made last, which grows fourfold and to all that is here: what is gathered in a thousand steps is
  * copied twice, or 2 1/3 times if it arrived between them.
  */
-static struct block *gather(struct np_linkbuf *b, size_t n)
+static struct block *linkbuf_gather(struct np_linkbuf *b, size_t n)
 {
 	struct block *e = b->read, *last, *before_last = NULL;
 	size_t before = 0;
@@ -90,15 +90,15 @@ static struct block *gather(struct np_linkbuf *b, size_t n)
 		return e;
 	if (last->flags & BLOCK_LEAD && block_alone(last) &&
 	    (size_t)(last->r - last->base) >= before) {
-		e = pull_into_lead(e, last, before);
+		e = linkbuf_pull_into_lead(e, last, before);
 	} else if (block_room(e) >= n - block_left(e)) {
 		/* e is not the tail: nobody will write into its room any more. */
 		size_t more = n - block_left(e);
 
-		pull_out(e->next, e->w, more);
+		linkbuf_pull_out(e->next, e->w, more);
 		e->w += more;
 	} else {
-		e = pull_into_new(b, e, before_last, n);
+		e = linkbuf_pull_into_new(b, e, before_last, n);
 	}
 	if (e)
 		b->read = e;
@@ -106,7 +106,8 @@ static struct block *gather(struct np_linkbuf *b, size_t n)
 }
 
 /* What next() and peek() do where the first block with bytes does not have @n. */
-static slow_path int next_slow(struct np_linkbuf *b, size_t n, const void **ret_p, size_t consumed)
+static slow_path int linkbuf_next_slow(struct np_linkbuf *b, size_t n, const void **ret_p,
+				       size_t consumed)
 {
 	struct block *e;
 
@@ -116,7 +117,7 @@ static slow_path int next_slow(struct np_linkbuf *b, size_t n, const void **ret_
 		*ret_p = nothing;
 		return 0;
 	}
-	e = gather(b, n);
+	e = linkbuf_gather(b, n);
 	if (!e)
 		return -ENOMEM;
 	*ret_p = e->r;
@@ -133,7 +134,7 @@ size_t np_linkbuf_len(const struct np_linkbuf *b)
 int np_linkbuf_next(struct np_linkbuf *b, size_t n, const void **ret_p)
 {
 	if (!linkbuf_has(b, n))
-		return next_slow(b, n, ret_p, n);
+		return linkbuf_next_slow(b, n, ret_p, n);
 	*ret_p = linkbuf_take(b, n);
 	return 0;
 }
@@ -141,7 +142,7 @@ int np_linkbuf_next(struct np_linkbuf *b, size_t n, const void **ret_p)
 int np_linkbuf_peek(struct np_linkbuf *b, size_t n, const void **ret_p)
 {
 	if (!linkbuf_has(b, n))
-		return next_slow(b, n, ret_p, 0);
+		return linkbuf_next_slow(b, n, ret_p, 0);
 	*ret_p = b->read->r;
 	return 0;
 }
@@ -231,8 +232,8 @@ size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d
 }
 
 /* The first @seen bytes have been looked at. */
-static slow_path int until_slow(struct np_linkbuf *b, char delim, size_t seen, size_t max,
-				const void **ret_p, size_t *ret_n)
+static slow_path int linkbuf_until_slow(struct np_linkbuf *b, char delim, size_t seen, size_t max,
+					const void **ret_p, size_t *ret_n)
 {
 	const unsigned char c = (unsigned char)delim;
 	struct linkbuf_mark m = { .seen = seen };
@@ -262,13 +263,13 @@ int np_linkbuf_until(struct np_linkbuf *b, char delim, size_t max, const void **
 		end = memchr(e->r, delim, k);
 	}
 	if (!end)
-		return until_slow(b, delim, k, max, ret_p, ret_n);
+		return linkbuf_until_slow(b, delim, k, max, ret_p, ret_n);
 	*ret_n = (size_t)(end - e->r) + 1;
 	*ret_p = linkbuf_take(b, *ret_n);
 	return 0;
 }
 
-static void copy_out(struct np_linkbuf *b, unsigned char *to, size_t n)
+static void linkbuf_copy_out(struct np_linkbuf *b, unsigned char *to, size_t n)
 {
 	size_t left = n, k;
 
@@ -286,7 +287,7 @@ int np_linkbuf_copy(struct np_linkbuf *b, void *dst, size_t n)
 {
 	if (unlikely(n - 1 >= b->len))
 		return n ? -NP_ESHORT : 0;
-	copy_out(b, dst, n);
+	linkbuf_copy_out(b, dst, n);
 	return 0;
 }
 
@@ -300,7 +301,7 @@ int np_linkbuf_dup(struct np_linkbuf *b, size_t n, char **ret_s)
 	if (!s)
 		return -ENOMEM;
 	if (n)
-		copy_out(b, (unsigned char *)s, n);
+		linkbuf_copy_out(b, (unsigned char *)s, n);
 	s[n] = '\0';
 	*ret_s = s;
 	return 0;

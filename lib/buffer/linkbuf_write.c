@@ -11,34 +11,34 @@
 #define GIVEN_MAX      (1u << 30) /* more than any one readv(2) brings, and fits in b->given */
 #define ARRIVED_FACTOR 16         /* how much space one arrived byte is worth */
 
-static size_t min(size_t a, size_t b)
+static size_t linkbuf_min(size_t a, size_t b)
 {
 	return a < b ? a : b;
 }
 
-static unsigned max(unsigned a, unsigned b)
+static unsigned linkbuf_max(unsigned a, unsigned b)
 {
 	return a > b ? a : b;
 }
 
 /* A block for @n bytes at the end of the chain; those of one chain double, so that large data lies
  * in few. */
-static struct block *more(struct np_linkbuf *b, size_t n)
+static struct block *linkbuf_more(struct np_linkbuf *b, size_t n)
 {
 	unsigned cls = block_class(n);
 	struct block *t = b->tail, *e;
 
 	if (cls == BLOCK_CLASSES)
 		return block_get_loose(n);
-	cls = max(cls, b->first);
+	cls = linkbuf_max(cls, b->first);
 	if (t && t->mem->cls >= cls)
-		cls = max(cls, t->mem->cls < BLOCK_GROWN ? t->mem->cls + 1u : BLOCK_GROWN);
+		cls = linkbuf_max(cls, t->mem->cls < BLOCK_GROWN ? t->mem->cls + 1u : BLOCK_GROWN);
 	e = block_data(cls);
 	return e;
 }
 
 /* The first block of an empty chain, if one is at hand; the common beginning of a reply. */
-static inline struct block *first_block(struct np_linkbuf *b, size_t cls)
+static inline struct block *linkbuf_first_block(struct np_linkbuf *b, size_t cls)
 {
 	struct block *t = block_warm(cls);
 
@@ -47,7 +47,7 @@ static inline struct block *first_block(struct np_linkbuf *b, size_t cls)
 	return t;
 }
 
-static slow_path int reserve_more(struct np_linkbuf *b, size_t n, void **ret_p)
+static slow_path int linkbuf_reserve_more(struct np_linkbuf *b, size_t n, void **ret_p)
 {
 	struct block *e;
 
@@ -56,7 +56,7 @@ static slow_path int reserve_more(struct np_linkbuf *b, size_t n, void **ret_p)
 		return 0;
 	}
 	chain_withdraw(b);
-	e = more(b, n);
+	e = linkbuf_more(b, n);
 	if (!e)
 		return -ENOMEM;
 	chain_add(b, e);
@@ -71,9 +71,9 @@ int np_linkbuf_reserve(struct np_linkbuf *b, size_t n, void **ret_p)
 	struct block *t = b->tail;
 
 	if (!t && n - 1 < block_size(b->first)) /* n == 0 wraps round */
-		t = first_block(b, b->first);
+		t = linkbuf_first_block(b, b->first);
 	if (unlikely(!t || block_room(t) < n))
-		return reserve_more(b, n, ret_p);
+		return linkbuf_reserve_more(b, n, ret_p);
 	*ret_p = t->w;
 	t->w += n;
 	b->pending += n;
@@ -81,7 +81,7 @@ int np_linkbuf_reserve(struct np_linkbuf *b, size_t n, void **ret_p)
 }
 
 /* Every byte after the first @n unread ones goes. */
-static void cut(struct np_linkbuf *b, size_t n)
+static void linkbuf_cut(struct np_linkbuf *b, size_t n)
 {
 	struct block *e = b->read, *rest;
 
@@ -104,7 +104,7 @@ int np_linkbuf_trim(struct np_linkbuf *b, size_t n)
 	if (n == b->pending)
 		return 0;
 	b->pending = n;
-	cut(b, b->len + n);
+	linkbuf_cut(b, b->len + n);
 	return 0;
 }
 
@@ -113,32 +113,32 @@ size_t np_linkbuf_pending(const struct np_linkbuf *b)
 	return b->pending;
 }
 
-static void fill(struct block *t, const void *p, size_t n)
+static void linkbuf_fill(struct block *t, const void *p, size_t n)
 {
 	memcpy(t->w, p, n);
 	t->w += n;
 }
 
-static slow_path int write_more(struct np_linkbuf *b, const void *p, size_t n)
+static slow_path int linkbuf_write_more(struct np_linkbuf *b, const void *p, size_t n)
 {
 	struct block *t, *e;
 	size_t k;
 
 	chain_withdraw(b);
 	t = b->tail;
-	k = t && n > WHOLE ? min(block_room(t), n) : 0;
-	e = more(b, n - k);
+	k = t && n > WHOLE ? linkbuf_min(block_room(t), n) : 0;
+	e = linkbuf_more(b, n - k);
 	if (!e)
 		return -ENOMEM;
 	if (k)
-		fill(t, p, k);
-	fill(e, (const char *)p + k, n - k);
+		linkbuf_fill(t, p, k);
+	linkbuf_fill(e, (const char *)p + k, n - k);
 	chain_add(b, e);
 	return 0;
 }
 
 /* A write that does not fit in the tail, or the first of a thread without a cache that counts. */
-static slow_path int write_slow(struct np_linkbuf *b, const void *p, size_t n)
+static slow_path int linkbuf_write_slow(struct np_linkbuf *b, const void *p, size_t n)
 {
 	struct block *t = b->tail;
 	int r = 0;
@@ -146,9 +146,9 @@ static slow_path int write_slow(struct np_linkbuf *b, const void *p, size_t n)
 	if (!n)
 		return 0;
 	if (t && block_room(t) >= n)
-		fill(t, p, n);
+		linkbuf_fill(t, p, n);
 	else
-		r = write_more(b, p, n);
+		r = linkbuf_write_more(b, p, n);
 	if (r < 0)
 		return r;
 	b->pending += n;
@@ -157,8 +157,8 @@ static slow_path int write_slow(struct np_linkbuf *b, const void *p, size_t n)
 }
 
 /* Into room that is there. memcpy() comes last, so that nothing has to be kept across it. */
-static inline int write_here(struct np_linkbuf *b, struct block_cache *c, struct block *t,
-			     const void *p, size_t n)
+static inline int linkbuf_write_here(struct np_linkbuf *b, struct block_cache *c, struct block *t,
+				     const void *p, size_t n)
 {
 	unsigned char *w = t->w;
 
@@ -169,11 +169,12 @@ static inline int write_here(struct np_linkbuf *b, struct block_cache *c, struct
 	return 0;
 }
 
-static slow_path int write_first(struct np_linkbuf *b, const void *p, size_t n)
+static slow_path int linkbuf_write_first(struct np_linkbuf *b, const void *p, size_t n)
 {
-	struct block *t = n - 1 < block_size(b->first) ? first_block(b, b->first) : NULL;
+	struct block *t = n - 1 < block_size(b->first) ? linkbuf_first_block(b, b->first) : NULL;
 
-	return likely(t) ? write_here(b, block_cache, t, p, n) : write_slow(b, p, n);
+	return likely(t) ? linkbuf_write_here(b, block_cache, t, p, n) :
+			   linkbuf_write_slow(b, p, n);
 }
 
 int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
@@ -182,10 +183,10 @@ int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
 	struct block *t = b->tail;
 
 	if (!t)
-		return write_first(b, p, n);
+		return linkbuf_write_first(b, p, n);
 	if (unlikely(n - 1 >= block_room(t) || !c->id)) /* n == 0 wraps round */
-		return write_slow(b, p, n);
-	return write_here(b, c, t, p, n);
+		return linkbuf_write_slow(b, p, n);
+	return linkbuf_write_here(b, c, t, p, n);
 }
 
 /* What does not fit into the last block is formatted once more, into a new one. */
@@ -207,7 +208,7 @@ static slow_path int linkbuf_vprintf_long(struct np_linkbuf *b, size_t n, const 
 
 int linkbuf_vprintf(struct np_linkbuf *b, const char *fmt, va_list ap)
 {
-	struct block *t = b->tail ? b->tail : first_block(b, b->first);
+	struct block *t = b->tail ? b->tail : linkbuf_first_block(b, b->first);
 	size_t room = t ? block_room(t) : 0;
 	va_list again;
 	int n, r = 0;
@@ -233,7 +234,7 @@ int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c)
 	return np_linkbuf_write(b, &c, 1);
 }
 
-static struct block *reference(const void *p, size_t n, void (*done)(void *arg), void *arg)
+static struct block *linkbuf_reference(const void *p, size_t n, void (*done)(void *arg), void *arg)
 {
 	struct block *e = block_get(0);
 
@@ -250,7 +251,7 @@ static struct block *reference(const void *p, size_t n, void (*done)(void *arg),
 	return e;
 }
 
-static int done_already(void (*done)(void *arg), void *arg)
+static int linkbuf_done_already(void (*done)(void *arg), void *arg)
 {
 	if (done)
 		done(arg);
@@ -263,8 +264,8 @@ int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*d
 	struct block *e;
 
 	if (!n)
-		return done_already(done, arg);
-	e = reference(p, n, done, arg);
+		return linkbuf_done_already(done, arg);
+	e = linkbuf_reference(p, n, done, arg);
 	if (!e)
 		return -ENOMEM;
 	chain_withdraw(b);
@@ -275,8 +276,8 @@ int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*d
 
 /* Puts @e and then @rest, a fresh header for what was behind, into @at after its first @n unread
  * bytes. */
-static void split(struct np_linkbuf *b, struct block *at, size_t n, struct block *e,
-		  struct block *rest)
+static void linkbuf_split(struct np_linkbuf *b, struct block *at, size_t n, struct block *e,
+			  struct block *rest)
 {
 	rest->r = at->r + n;
 	rest->w = at->w;
@@ -293,7 +294,7 @@ static void split(struct np_linkbuf *b, struct block *at, size_t n, struct block
 		b->tail = rest;
 }
 
-static int insert(struct np_linkbuf *b, struct block *e, size_t remain)
+static int linkbuf_insert(struct np_linkbuf *b, struct block *e, size_t remain)
 {
 	size_t n = b->len + b->pending - remain;
 	struct block *at = b->read, *before = NULL, *rest;
@@ -310,7 +311,7 @@ static int insert(struct np_linkbuf *b, struct block *e, size_t remain)
 	rest = block_get(0);
 	if (!rest)
 		return -ENOMEM;
-	split(b, at, n, e, rest);
+	linkbuf_split(b, at, n, e, rest);
 	return 0;
 }
 
@@ -323,10 +324,10 @@ int np_linkbuf_write_direct(struct np_linkbuf *b, const void *p, size_t n, size_
 		return -EINVAL;
 	if (!remain || !n)
 		return np_linkbuf_write_ref(b, p, n, done, arg);
-	e = reference(p, n, done, arg);
+	e = linkbuf_reference(p, n, done, arg);
 	if (!e)
 		return -ENOMEM;
-	if (insert(b, e, remain) < 0) {
+	if (linkbuf_insert(b, e, remain) < 0) {
 		e->done = NULL; /* refused */
 		block_drop(e);
 		return -ENOMEM;
@@ -349,11 +350,11 @@ int np_linkbuf_flush(struct np_linkbuf *b)
  * began before it, only its start is copied, never what arrives here. One that is needed again and
  * again doubles.
  */
-static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
+static struct block *linkbuf_fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 {
 	size_t grown = block_size(BLOCK_GROWN);
 	size_t limit = b->len > grown / ARRIVED_FACTOR ? b->len * ARRIVED_FACTOR : grown;
-	size_t n = min(want <= 2 * limit ? want : limit, BLOCK_MAX), room;
+	size_t n = linkbuf_min(want <= 2 * limit ? want : limit, BLOCK_MAX), room;
 	unsigned cls;
 	struct block *e;
 
@@ -361,7 +362,7 @@ static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
 	 * nothing. */
 	if (n <= grown && lead > grown)
 		lead = 0;
-	cls = max(block_class(min(n + lead, BLOCK_MAX)), b->first);
+	cls = linkbuf_max(block_class(linkbuf_min(n + lead, BLOCK_MAX)), b->first);
 	if (cls < BLOCK_GROWN && b->tail->mem->cls >= cls)
 		cls = b->tail->mem->cls < BLOCK_GROWN ? b->tail->mem->cls + 1u : BLOCK_GROWN;
 	e = block_data(cls);
@@ -377,13 +378,13 @@ static struct block *fresh(const struct np_linkbuf *b, size_t want, size_t lead)
  * A frame that takes more than a block, of which little is here: read into a block of its own it
  * costs a copy of that little, and behind what is left of the tail a copy of all that fits there.
  */
-static struct block *block_of_its_own(struct np_linkbuf *b, size_t want)
+static struct block *linkbuf_block_of_its_own(struct np_linkbuf *b, size_t want)
 {
 	struct block *t = b->tail, *e;
 
 	if (!b->len || b->len > want / 4 || b->len + want <= block_size(BLOCK_GROWN))
 		return NULL;
-	e = fresh(b, want, b->len);
+	e = linkbuf_fresh(b, want, b->len);
 	if (e && block_room(t)) {
 		t->end = t->w;
 		t->flags |= BLOCK_SPLIT;
@@ -391,10 +392,11 @@ static struct block *block_of_its_own(struct np_linkbuf *b, size_t want)
 	return e;
 }
 
-static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
+static int linkbuf_give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
 {
-	struct block *t = b->tail, *e = block_room(t) < want ? block_of_its_own(b, want) : NULL;
-	size_t k = min(block_room(t), want);
+	struct block *t = b->tail,
+		     *e = block_room(t) < want ? linkbuf_block_of_its_own(b, want) : NULL;
+	size_t k = linkbuf_min(block_room(t), want);
 	int i = 0;
 
 	if (k)
@@ -403,23 +405,24 @@ static int give(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)
 	if (k == want || i == max)
 		return i;
 	if (!e)
-		e = fresh(b, want - k, b->len + k);
+		e = linkbuf_fresh(b, want - k, b->len + k);
 	if (!e)
 		return i ? i : -ENOMEM;
 	t->next = e;
-	iov[i] = (struct iovec){ e->w, min(block_room(e), want - k) };
+	iov[i] = (struct iovec){ e->w, linkbuf_min(block_room(e), want - k) };
 	b->given += (uint32_t)iov[i].iov_len;
 	return i + 1;
 }
 
 /* One block that is a little large takes less time to fill than two: recv(2) against readv(2). */
-static struct block *first_for(const struct np_linkbuf *b, size_t want)
+static struct block *linkbuf_first_for(const struct np_linkbuf *b, size_t want)
 {
-	return block_data(want <= 4 * block_size(b->first) ? max(block_class(want), b->first) :
-							     b->first);
+	return block_data(want <= 4 * block_size(b->first) ?
+				  linkbuf_max(block_class(want), b->first) :
+				  b->first);
 }
 
-static slow_path void *space_slow(struct np_linkbuf *b, unsigned cls, size_t want)
+static slow_path void *linkbuf_space_slow(struct np_linkbuf *b, unsigned cls, size_t want)
 {
 	struct block *t = block_data(cls);
 
@@ -432,14 +435,14 @@ static slow_path void *space_slow(struct np_linkbuf *b, unsigned cls, size_t wan
 
 void *linkbuf_space(struct np_linkbuf *b, size_t want)
 {
-	unsigned cls = max(block_class_small(want), b->first);
+	unsigned cls = linkbuf_max(block_class_small(want), b->first);
 	struct block *t;
 
 	if (b->tail || cls > b->first + 2u)
 		return NULL;
-	t = first_block(b, cls);
+	t = linkbuf_first_block(b, cls);
 	if (unlikely(!t))
-		return space_slow(b, cls, want);
+		return linkbuf_space_slow(b, cls, want);
 	b->given = (uint32_t)want;
 	return t->w;
 }
@@ -453,21 +456,21 @@ int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int m
 	if (b->pending)
 		return -EBUSY;
 	chain_withdraw(b);
-	want = want ? min(want, GIVEN_MAX) : block_size(b->first);
+	want = want ? linkbuf_min(want, GIVEN_MAX) : block_size(b->first);
 	if (!b->tail) {
-		e = first_for(b, want);
+		e = linkbuf_first_for(b, want);
 		if (!e)
 			return -ENOMEM;
 		chain_add(b, e);
 	}
-	return give(b, want, iov, max);
+	return linkbuf_give(b, want, iov, max);
 }
 
 /*
  * The first block is sized for what one commit brings: at once when that grows, slowly when it
  * falls. Return: 0, as the commit that ends in it.
  */
-static slow_path int adapt(struct np_linkbuf *b, size_t n)
+static slow_path int linkbuf_adapt(struct np_linkbuf *b, size_t n)
 {
 	uint8_t kind = b->flags & (LINKBUF_HEAP | LINKBUF_OUT);
 	unsigned calm = b->flags & LINKBUF_CALM;
@@ -486,15 +489,15 @@ static slow_path int adapt(struct np_linkbuf *b, size_t n)
 }
 
 /* Into two blocks, or nothing came. */
-static slow_path int commit_slow(struct np_linkbuf *b, size_t n)
+static slow_path int linkbuf_commit_slow(struct np_linkbuf *b, size_t n)
 {
 	struct block *t = b->tail, *e = t ? t->next : NULL;
-	size_t k = min(n, t ? block_room(t) : 0);
+	size_t k = linkbuf_min(n, t ? block_room(t) : 0);
 
 	if (n > b->given || n - k > (e ? block_room(e) : 0))
 		return -EINVAL;
 	if (n)
-		adapt(b, n);
+		linkbuf_adapt(b, n);
 	b->given = 0;
 	b->len += n;
 	if (k)
@@ -517,11 +520,11 @@ int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
 
 	/* n == 0 wraps round; a second block was given only where the tail had less room */
 	if (unlikely(n - 1 >= b->given || block_room(t) < b->given))
-		return commit_slow(b, n);
+		return linkbuf_commit_slow(b, n);
 	t->w += n;
 	b->given = 0;
 	b->len += n;
 	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
 		return 0; /* adapt() would change nothing */
-	return adapt(b, n);
+	return linkbuf_adapt(b, n);
 }

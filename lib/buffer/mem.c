@@ -25,32 +25,32 @@
 #define UNDER_ASAN 0
 #endif
 
-static void *map_alloc(size_t n, size_t align, void *arg)
+static void *mem_map_alloc(size_t n, size_t align, void *arg)
 {
 	void *p;
 
 	return sys_mem_map(n, &p) < 0 ? NULL : p;
 }
 
-static void map_free(void *p, size_t n, void *arg)
+static void mem_map_free(void *p, size_t n, void *arg)
 {
 	sys_mem_unmap(p, n);
 }
 
-static void *heap_alloc(size_t n, size_t align, void *arg)
+static void *mem_heap_alloc(size_t n, size_t align, void *arg)
 {
 	void *p;
 
 	return posix_memalign(&p, align, n) ? NULL : p;
 }
 
-static void heap_free(void *p, size_t n, void *arg)
+static void mem_heap_free(void *p, size_t n, void *arg)
 {
 	free(p);
 }
 
-static const struct np_allocator mapped = { sizeof mapped, map_alloc, map_free, NULL };
-static const struct np_allocator heap = { sizeof heap, heap_alloc, heap_free, NULL };
+static const struct np_allocator mapped = { sizeof mapped, mem_map_alloc, mem_map_free, NULL };
+static const struct np_allocator heap = { sizeof heap, mem_heap_alloc, mem_heap_free, NULL };
 static struct np_allocator theirs; /* alloc NULL: none was set */
 static struct np_allocator allocator;
 unsigned mem_flags;
@@ -58,7 +58,7 @@ unsigned mem_flags;
 static atomic_size_t bytes, allocs, frees;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void choose(void)
+static void mem_choose(void)
 {
 	if (theirs.alloc)
 		allocator = theirs;
@@ -66,7 +66,7 @@ static void choose(void)
 		allocator = mem_flags ? heap : mapped;
 }
 
-static void first_use(void)
+static void mem_first_use(void)
 {
 	const char *env = secure_getenv("NP_BLOCK_DEBUG");
 
@@ -74,12 +74,12 @@ static void first_use(void)
 		mem_flags = NP_BLOCK_APART | NP_BLOCK_POISON;
 	if (env)
 		mem_flags = (unsigned)strtoul(env, NULL, 0) & DEBUG_ALL;
-	choose();
+	mem_choose();
 }
 
 unsigned mem_debug(void)
 {
-	pthread_once(&once, first_use);
+	pthread_once(&once, mem_first_use);
 	return mem_flags;
 }
 
@@ -104,7 +104,7 @@ void mem_free(void *p, size_t n)
 
 void mem_idle(void *p, size_t n)
 {
-	if (allocator.free == map_free && n >= 4096)
+	if (allocator.free == mem_map_free && n >= 4096)
 		sys_mem_advise(p, n, MADV_DONTNEED);
 }
 
@@ -130,7 +130,7 @@ int np_set_allocator(const struct np_allocator *a)
 	if (mem_counted().bytes)
 		return -EBUSY;
 	theirs = t;
-	choose();
+	mem_choose();
 	return 0;
 }
 
@@ -142,6 +142,6 @@ int np_block_debug(unsigned flags)
 	if (mem_counted().bytes)
 		return -EBUSY;
 	mem_flags = flags;
-	choose();
+	mem_choose();
 	return 0;
 }

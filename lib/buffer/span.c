@@ -59,14 +59,14 @@ static struct span *span_new(struct cache *home, unsigned cls)
  * offset in their pages look alike to a CPU that matches loads to earlier stores by the low 12 bits
  * of the address, and the first ones of two classes are used together all the time.
  */
-static struct block *header(struct span *s, unsigned k)
+static struct block *span_header(struct span *s, unsigned k)
 {
 	return (struct block *)s + 1 + (s->cls * 9 + k) % SPAN_HEADERS;
 }
 
 static struct block *span_carve(struct span *s, uint16_t id)
 {
-	struct block *b = header(s, s->carved);
+	struct block *b = span_header(s, s->carved);
 
 	b->home = id;
 	b->cls = (uint8_t)s->cls;

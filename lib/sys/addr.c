@@ -17,7 +17,7 @@
 
 #define HOST_MAX 256 /* a domain name has at most 253 characters (RFC 1035) */
 
-static int parse_unix(const char *path, struct addr *a)
+static int addr_parse_unix(const char *path, struct addr *a)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&a->ss;
 	size_t n = strlen(path);
@@ -38,7 +38,7 @@ static int parse_unix(const char *path, struct addr *a)
 	return 0;
 }
 
-static int parse_port(const char *s, int *ret)
+static int addr_parse_port(const char *s, int *ret)
 {
 	unsigned long v;
 	char *end;
@@ -53,7 +53,7 @@ static int parse_port(const char *s, int *ret)
 }
 
 /* "host:port" -> @host (brackets removed) and @port. */
-static int split(const char *s, char *host, size_t cap, bool *bracket, int *port)
+static int addr_split_host(const char *s, char *host, size_t cap, bool *bracket, int *port)
 {
 	const char *colon = strrchr(s, ':'), *from = s, *to = colon;
 	size_t n;
@@ -74,7 +74,7 @@ static int split(const char *s, char *host, size_t cap, bool *bracket, int *port
 	host[n] = '\0';
 	if (!*bracket && strchr(host, ':'))
 		return -EINVAL; /* "::1:80" could be read two ways */
-	return parse_port(colon + 1, port);
+	return addr_parse_port(colon + 1, port);
 }
 
 /* An interface by its name, else by its number (RFC 4007, section 11.2). */
@@ -95,7 +95,7 @@ static int addr_zone(const char *zone, uint32_t *ret)
 	return 0;
 }
 
-static int parse_v6(char *host, struct addr *a)
+static int addr_parse_v6(char *host, struct addr *a)
 {
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a->ss;
 	char *zone = strchr(host, '%');
@@ -110,9 +110,9 @@ static int parse_v6(char *host, struct addr *a)
 }
 
 /* "[...]:80": what is IPv4 in the notation of IPv6 is IPv4. */
-static int parse_bracket(char *host, bool v4, bool v6, struct addr *a)
+static int addr_parse_bracket(char *host, bool v4, bool v6, struct addr *a)
 {
-	int r = parse_v6(host, a);
+	int r = addr_parse_v6(host, a);
 
 	if (r < 0)
 		return r;
@@ -133,14 +133,14 @@ int addr_parse(const char *network, const char *address, struct addr *ret)
 	if (!network || !address)
 		return -EINVAL;
 	if (!strcmp(network, "unix")) {
-		r = parse_unix(address, &a);
+		r = addr_parse_unix(address, &a);
 		goto out;
 	}
 	v4 = !strcmp(network, "tcp") || !strcmp(network, "tcp4");
 	v6 = !strcmp(network, "tcp") || !strcmp(network, "tcp6");
 	if (!v4 && !v6)
 		return -NP_EUNSUPPORTED;
-	r = split(address, host, sizeof host, &bracket, &port);
+	r = addr_split_host(address, host, sizeof host, &bracket, &port);
 	if (r < 0)
 		return r;
 	a.v6only = !v4;
@@ -155,7 +155,7 @@ int addr_parse(const char *network, const char *address, struct addr *ret)
 			a.len = sizeof *in;
 		}
 	} else if (bracket) {
-		r = parse_bracket(host, v4, v6, &a);
+		r = addr_parse_bracket(host, v4, v6, &a);
 	} else if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
 		in->sin_family = AF_INET;
 		a.len = sizeof *in;
@@ -203,7 +203,7 @@ void addr_unmap(struct sockaddr_storage *ss, socklen_t *len)
 }
 
 /* "[::1]:80", "[fe80::1%eth0]:80"; by number where the interface has gone. */
-static void format_v6(const struct sockaddr_in6 *in6, char *dst, size_t cap)
+static void addr_format_v6(const struct sockaddr_in6 *in6, char *dst, size_t cap)
 {
 	char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE + 1] = "";
 
@@ -216,7 +216,7 @@ static void format_v6(const struct sockaddr_in6 *in6, char *dst, size_t cap)
 	snprintf(dst, cap, "[%s%s]:%d", host, zone, ntohs(in6->sin6_port));
 }
 
-static void format_unix(const struct sockaddr_un *un, socklen_t len, char *dst, size_t cap)
+static void addr_format_unix(const struct sockaddr_un *un, socklen_t len, char *dst, size_t cap)
 {
 	size_t n = len > offsetof(struct sockaddr_un, sun_path) ?
 			   len - offsetof(struct sockaddr_un, sun_path) :
@@ -240,9 +240,9 @@ void addr_format(const struct sockaddr_storage *given, socklen_t len, char *dst,
 		inet_ntop(AF_INET, &((const struct sockaddr_in *)ss)->sin_addr, host, sizeof host);
 		snprintf(dst, cap, "%s:%d", host, addr_port(ss));
 	} else if (ss->ss_family == AF_INET6) {
-		format_v6((const struct sockaddr_in6 *)ss, dst, cap);
+		addr_format_v6((const struct sockaddr_in6 *)ss, dst, cap);
 	} else if (ss->ss_family == AF_UNIX) {
-		format_unix((const struct sockaddr_un *)ss, len, dst, cap);
+		addr_format_unix((const struct sockaddr_un *)ss, len, dst, cap);
 	} else {
 		snprintf(dst, cap, "family %d", ss->ss_family);
 	}
@@ -252,5 +252,5 @@ int addr_split(const char *address, char *host, size_t cap, int *ret_port)
 {
 	bool bracket;
 
-	return split(address, host, cap, &bracket, ret_port);
+	return addr_split_host(address, host, cap, &bracket, ret_port);
 }

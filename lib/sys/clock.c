@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static uint64_t ns(const struct timespec *t)
+static uint64_t clock_ns(const struct timespec *t)
 {
 	return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
 }
@@ -15,7 +15,7 @@ uint64_t sys_clock_ns(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return ns(&t);
+	return clock_ns(&t);
 }
 
 uint64_t sys_clock_coarse_ns(void)
@@ -23,7 +23,7 @@ uint64_t sys_clock_coarse_ns(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return ns(&t);
+	return clock_ns(&t);
 }
 
 uint64_t sys_clock_tick_ns(void)
@@ -31,7 +31,7 @@ uint64_t sys_clock_tick_ns(void)
 	struct timespec t;
 
 	clock_getres(CLOCK_MONOTONIC_COARSE, &t);
-	return ns(&t);
+	return clock_ns(&t);
 }
 
 int64_t sys_clock_timens_offset_ns(void)

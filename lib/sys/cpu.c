@@ -112,7 +112,7 @@ int sys_cpu_quota(const char *mount, const char *group, bool v2)
 	return best;
 }
 
-static int cgroup_quota(void)
+static int cpu_cgroup_quota(void)
 {
 	char *line = NULL, *group;
 	FILE *f = fopen("/proc/self/cgroup", "re");
@@ -143,7 +143,7 @@ static int cgroup_quota(void)
 
 int sys_cpu_count(void)
 {
-	int n = sys_cpu_list(NULL, INT_MAX), quota = cgroup_quota();
+	int n = sys_cpu_list(NULL, INT_MAX), quota = cpu_cgroup_quota();
 
 	if (n < 1)
 		n = 1;

@@ -18,7 +18,7 @@ static struct sigaction before_segv, before_bus;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int result;
 
-static void fault(int sig, siginfo_t *info, void *context)
+static void crash_fault(int sig, siginfo_t *info, void *context)
 {
 	const struct sigaction *before = sig == SIGSEGV ? &before_segv : &before_bus;
 	int err = errno;
@@ -34,9 +34,9 @@ static void fault(int sig, siginfo_t *info, void *context)
 		sigaction(sig, before, NULL);
 }
 
-static void install(void)
+static void crash_install(void)
 {
-	struct sigaction a = { .sa_sigaction = fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction a = { .sa_sigaction = crash_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
 	sigemptyset(&a.sa_mask);
 	if (sigaction(SIGSEGV, &a, &before_segv) < 0 || sigaction(SIGBUS, &a, &before_bus) < 0)
@@ -47,7 +47,7 @@ int sys_crash_watch(void (*look)(const void *addr))
 {
 	if (!looker)
 		looker = look;
-	pthread_once(&once, install);
+	pthread_once(&once, crash_install);
 	return result;
 }
 

@@ -31,7 +31,7 @@ int sys_diag_open(int *ret_fd)
 	return 0;
 }
 
-static int ask(int fd, int family, unsigned port, uint32_t seq)
+static int diag_ask(int fd, int family, unsigned port, uint32_t seq)
 {
 	struct {
 		struct nlmsghdr head;
@@ -50,8 +50,8 @@ static int ask(int fd, int family, unsigned port, uint32_t seq)
 	return send(fd, &m, sizeof m, 0) == (ssize_t)sizeof m ? 0 : -errno;
 }
 
-static void tell(const struct nlmsghdr *h, unsigned port,
-		 void (*fn)(void *, const struct sys_listener *), void *arg)
+static void diag_tell(const struct nlmsghdr *h, unsigned port,
+		      void (*fn)(void *, const struct sys_listener *), void *arg)
 {
 	const struct inet_diag_msg *d = NLMSG_DATA(h);
 	struct sys_listener l = {
@@ -67,8 +67,8 @@ static void tell(const struct nlmsghdr *h, unsigned port,
 
 /* One datagram of the answer; what is left of the answer to another question is passed over. 1:
  * there is more. */
-static int take(const char *buf, size_t n, unsigned port, uint32_t seq,
-		void (*fn)(void *, const struct sys_listener *), void *arg)
+static int diag_take(const char *buf, size_t n, unsigned port, uint32_t seq,
+		     void (*fn)(void *, const struct sys_listener *), void *arg)
 {
 	const struct nlmsghdr *h;
 
@@ -79,7 +79,7 @@ static int take(const char *buf, size_t n, unsigned port, uint32_t seq,
 			return 0;
 		if (h->nlmsg_type == NLMSG_ERROR)
 			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EPROTO;
-		tell(h, port, fn, arg);
+		diag_tell(h, port, fn, arg);
 	}
 	return 1;
 }
@@ -94,14 +94,16 @@ int sys_diag_listeners(int fd, int family, unsigned port,
 	int r;
 
 	SYS_FAULT(diag);
-	r = ask(fd, family, port, seq);
+	r = diag_ask(fd, family, port, seq);
 	if (r < 0)
 		return r;
 	do {
 		do
 			n = recv(fd, buf, sizeof buf, 0);
 		while (n < 0 && errno == EINTR);
-		r = n < 0 ? -errno : n == 0 ? -EPROTO : take(buf, (size_t)n, port, seq, fn, arg);
+		r = n < 0  ? -errno :
+		    n == 0 ? -EPROTO :
+			     diag_take(buf, (size_t)n, port, seq, fn, arg);
 	} while (r > 0);
 	return r;
 }

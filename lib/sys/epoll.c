@@ -19,7 +19,7 @@ int sys_epoll_create(int *ret_fd)
 	return 0;
 }
 
-static int ctl(int ep, int op, int fd, uint32_t events, uint64_t data)
+static int epoll_change(int ep, int op, int fd, uint32_t events, uint64_t data)
 {
 	struct epoll_event ev = { .events = events, .data.u64 = data };
 
@@ -29,17 +29,17 @@ static int ctl(int ep, int op, int fd, uint32_t events, uint64_t data)
 
 int sys_epoll_add(int ep, int fd, uint32_t events, uint64_t data)
 {
-	return ctl(ep, EPOLL_CTL_ADD, fd, events, data);
+	return epoll_change(ep, EPOLL_CTL_ADD, fd, events, data);
 }
 
 int sys_epoll_mod(int ep, int fd, uint32_t events, uint64_t data)
 {
-	return ctl(ep, EPOLL_CTL_MOD, fd, events, data);
+	return epoll_change(ep, EPOLL_CTL_MOD, fd, events, data);
 }
 
 int sys_epoll_del(int ep, int fd)
 {
-	return ctl(ep, EPOLL_CTL_DEL, fd, 0, 0);
+	return epoll_change(ep, EPOLL_CTL_DEL, fd, 0, 0);
 }
 
 int sys_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout_ms)

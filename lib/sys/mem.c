@@ -10,7 +10,7 @@
 
 #include "sys/fault.h"
 
-static int map(size_t n, int prot, int flags, int fd, size_t off, void **ret)
+static int mem_map(size_t n, int prot, int flags, int fd, size_t off, void **ret)
 {
 	void *p;
 
@@ -24,18 +24,18 @@ static int map(size_t n, int prot, int flags, int fd, size_t off, void **ret)
 
 int sys_mem_map(size_t n, void **ret)
 {
-	return map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-		   ret);
+	return mem_map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		       0, ret);
 }
 
 int sys_mem_map_fd(int fd, size_t n, int prot, void **ret)
 {
-	return map(n, prot, MAP_SHARED, fd, 0, ret);
+	return mem_map(n, prot, MAP_SHARED, fd, 0, ret);
 }
 
 int sys_mem_map_fd_at(int fd, size_t off, size_t n, int prot, void **ret)
 {
-	return map(n, prot, MAP_SHARED, fd, off, ret);
+	return mem_map(n, prot, MAP_SHARED, fd, off, ret);
 }
 
 int sys_mem_unmap(void *p, size_t n)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *base_name(const char *path)
+static const char *symbol_base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
@@ -20,9 +20,10 @@ const char *sys_symbol(const void *addr, char *buf, size_t size)
 	if (!dladdr(addr, &i) || !i.dli_fname)
 		snprintf(buf, size, "%p", addr);
 	else if (i.dli_sname && i.dli_saddr == addr)
-		snprintf(buf, size, "%p (%s in %s)", addr, i.dli_sname, base_name(i.dli_fname));
+		snprintf(buf, size, "%p (%s in %s)", addr, i.dli_sname,
+			 symbol_base_name(i.dli_fname));
 	else
-		snprintf(buf, size, "%p (%s+0x%zx)", addr, base_name(i.dli_fname),
+		snprintf(buf, size, "%p (%s+0x%zx)", addr, symbol_base_name(i.dli_fname),
 			 (size_t)((const char *)addr - (const char *)i.dli_fbase));
 	return buf;
 }

@@ -26,7 +26,7 @@ static void *thread_main(void *arg)
 /*
  * A new thread starts with its maker's mask: so there is no moment in which it could take a signal.
  */
-static int create(pthread_t *id, void *(*main)(void *), void *arg)
+static int thread_create(pthread_t *id, void *(*main)(void *), void *arg)
 {
 	sigset_t mask, old;
 	int r;
@@ -42,13 +42,13 @@ static int create(pthread_t *id, void *(*main)(void *), void *arg)
 	return -r;
 }
 
-static void init(struct sys_thread *t)
+static void thread_init(struct sys_thread *t)
 {
 	pthread_mutex_init(&t->lock, NULL);
 	sys_cond_init(&t->over);
 }
 
-static void fini(struct sys_thread *t)
+static void thread_fini(struct sys_thread *t)
 {
 	pthread_cond_destroy(&t->over);
 	pthread_mutex_destroy(&t->lock);
@@ -61,14 +61,14 @@ int sys_thread_start(struct sys_thread *t, const char *name, void (*fn)(void *),
 	SYS_FAULT(thread);
 	*t = (struct sys_thread){ .fn = fn, .arg = arg };
 	snprintf(t->name, sizeof t->name, "%s", name);
-	init(t);
-	r = create(&t->id, thread_main, t);
+	thread_init(t);
+	r = thread_create(&t->id, thread_main, t);
 	if (r < 0)
-		fini(t);
+		thread_fini(t);
 	return r;
 }
 
-static int await_end(struct sys_thread *t, uint64_t until_ns)
+static int thread_await_end(struct sys_thread *t, uint64_t until_ns)
 {
 	int r = 0;
 
@@ -83,12 +83,12 @@ static int await_end(struct sys_thread *t, uint64_t until_ns)
 
 int sys_thread_join(struct sys_thread *t, uint64_t until_ns)
 {
-	int r = await_end(t, until_ns);
+	int r = thread_await_end(t, until_ns);
 
 	if (r < 0)
 		return r;
 	pthread_join(t->id, NULL);
-	fini(t);
+	thread_fini(t);
 	return 0;
 }
 
@@ -100,7 +100,7 @@ struct lone {
 	char name[16];
 };
 
-static void *lone_main(void *arg)
+static void *thread_lone_main(void *arg)
 {
 	struct lone l = *(struct lone *)arg;
 
@@ -123,7 +123,7 @@ int sys_thread_lone(const char *name, void (*fn)(void *), void *arg)
 		return -ENOMEM;
 	*l = (struct lone){ .fn = fn, .arg = arg };
 	snprintf(l->name, sizeof l->name, "%s", name);
-	r = create(&id, lone_main, l);
+	r = thread_create(&id, thread_lone_main, l);
 	if (r < 0)
 		free(l);
 	return r;
