@@ -40,7 +40,7 @@ static int disturb_ms(void)
 	return ms ? atoi(ms) : 3000;
 }
 
-struct seat {
+struct acceptor {
 	struct load *load;
 	unsigned i;
 };
@@ -49,10 +49,10 @@ struct seat {
 
 static void *accept_loop(void *arg)
 {
-	struct seat *seat = arg;
-	struct load *l = seat->load;
-	struct pollfd p = { .fd = l->r.fd[seat->i], .events = POLLIN };
-	struct np_steer_worker *w = l->r.w[seat->i];
+	struct acceptor *a = arg;
+	struct load *l = a->load;
+	struct pollfd p = { .fd = l->r.fd[a->i], .events = POLLIN };
+	struct np_steer_worker *w = l->r.w[a->i];
 	int fd;
 
 	while (!l->closed) {
@@ -234,14 +234,15 @@ static struct load l;
 static void connect_while(void *(*disturb)(void *), bool (*enough)(void))
 {
 	pthread_t accepting[WORKERS], connecting[CLIENTS], disturbing;
-	struct seat seats[WORKERS];
+	struct acceptor acceptors[WORKERS];
 	uint64_t end;
 
 	write_file("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535");
 	rig_start(&l.r, WORKERS, NP_OPTS(np_steer_opts, .hang_ms = 40));
 	for (unsigned i = 0; i < WORKERS; i++) {
-		seats[i] = (struct seat){ &l, i };
-		ck_assert_int_eq(pthread_create(&accepting[i], NULL, accept_loop, &seats[i]), 0);
+		acceptors[i] = (struct acceptor){ &l, i };
+		ck_assert_int_eq(pthread_create(&accepting[i], NULL, accept_loop, &acceptors[i]),
+				 0);
 	}
 	for (unsigned i = 0; i < CLIENTS; i++)
 		ck_assert_int_eq(pthread_create(&connecting[i], NULL, connect_loop, &l), 0);

@@ -47,7 +47,7 @@ int np_mutex_free(struct np_mutex **p)
 }
 
 /* With the lock held. Return: 0: the caller holds it; -EBUSY, -EDEADLK. */
-static int mutex_take(struct np_mutex *m)
+static int sync_mutex_take(struct np_mutex *m)
 {
 	if (m->holder)
 		return m->holder == waitq_self() ? -EDEADLK : -EBUSY;
@@ -55,13 +55,13 @@ static int mutex_take(struct np_mutex *m)
 	return 0;
 }
 
-static int mutex_lock(struct np_mutex *m, int ms, bool firm)
+static int sync_mutex_lock(struct np_mutex *m, int ms, bool firm)
 {
 	struct waiter_in_line w;
 	int r;
 
 	pthread_mutex_lock(&m->q.lock);
-	r = mutex_take(m);
+	r = sync_mutex_take(m);
 	if (r == -EBUSY)
 		waitq_join(&m->q, &w);
 	pthread_mutex_unlock(&m->q.lock);
@@ -72,7 +72,7 @@ int np_mutex_lock(struct np_mutex *m, int ms)
 {
 	int r = waitq_may_wait(ms);
 
-	return r < 0 ? r : mutex_lock(m, ms, false);
+	return r < 0 ? r : sync_mutex_lock(m, ms, false);
 }
 
 int np_mutex_trylock(struct np_mutex *m)
@@ -80,13 +80,13 @@ int np_mutex_trylock(struct np_mutex *m)
 	int r;
 
 	pthread_mutex_lock(&m->q.lock);
-	r = mutex_take(m);
+	r = sync_mutex_take(m);
 	pthread_mutex_unlock(&m->q.lock);
 	return r;
 }
 
 /* *ret_next holds it from now on, and is to be served. Return: 0; -EPERM. */
-static int mutex_give(struct np_mutex *m, struct waiter_in_line **ret_next)
+static int sync_mutex_give(struct np_mutex *m, struct waiter_in_line **ret_next)
 {
 	int r = -EPERM;
 
@@ -103,7 +103,7 @@ static int mutex_give(struct np_mutex *m, struct waiter_in_line **ret_next)
 int np_mutex_unlock(struct np_mutex *m)
 {
 	struct waiter_in_line *next;
-	int r = mutex_give(m, &next);
+	int r = sync_mutex_give(m, &next);
 
 	if (r == 0)
 		waitq_serve(next);
@@ -230,7 +230,7 @@ int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms)
 	/* The line is closed while the mutex is given up: a signal by its next holder finds the
 	 * caller in it. */
 	pthread_mutex_lock(&c->q.lock);
-	r = mutex_give(m, &next);
+	r = sync_mutex_give(m, &next);
 	if (r == 0)
 		waitq_join(&c->q, &w);
 	pthread_mutex_unlock(&c->q.lock);
@@ -238,7 +238,7 @@ int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms)
 		return r;
 	waitq_serve(next);
 	r = waitq_wait(&c->q, &w, ms, false);
-	mutex_lock(m, 0, true);
+	sync_mutex_lock(m, 0, true);
 	return r;
 }
 

@@ -182,7 +182,7 @@ static void has_room(int fd[2])
 	for (int i = 0; i < 2; i++)
 		peer_close(&fd[i]);
 	AWAIT(stats().conns == 0);
-	fd[0] = asked(); /* it is accepted: so the doors are open again */
+	fd[0] = asked(); /* it is accepted: so the listeners are open again */
 	answered(fd[0]);
 	peer_close(&fd[0]);
 	AWAIT(stats().conns == 0);
