@@ -2,8 +2,8 @@
 /*
  * bell: what a watchdog sleeps on: the next SYN of the service, or a word from its owner
  *
- * A reader would get wrong: several processes wait for the same bell, and each must hear it. So
- * nobody reads the ring buffer empty, and the wait is edge-triggered.
+ * Several processes wait for the same bell, and each must hear it. So no process reads the ring
+ * buffer empty, and the wait is edge-triggered.
  */
 #ifndef STEER_BELL_H
 #define STEER_BELL_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* bpffs: descriptors of a root and of its netpoll/, which is made open to all: services have modes. */
+/* bpffs: descriptors of a root and its netpoll/, which is open to all: each service has a mode. */
 #include "steer/bpffs.h"
 
 #include <errno.h>
@@ -88,7 +88,7 @@ int bpffs_find_root(struct np_steer *s, const char *bpffs, const char **ret)
 			  bpffs_root(bpffs, 0), bpffs_root(bpffs, 0));
 }
 
-/* A folder somebody else has made: on a bpffs that was mounted without a mode anybody may. */
+/* A folder of another user's: on a bpffs that was mounted without a mode every user may make it. */
 static int bpffs_refuse(struct np_steer *s, const struct bpffs *b, const char *root, int r)
 {
 	if (r == -EACCES && b->why[0])

@@ -4,7 +4,7 @@
  *
  * While services come and go, netpoll/+lock is locked; the kernel drops such a lock however its
  * holder ends. It is a folder, since a bpffs has no files, and of mode 0700: netpoll/ itself may be
- * opened, and so locked, by anybody.
+ * opened, and so locked, by any user.
  */
 #ifndef STEER_BPFFS_H
 #define STEER_BPFFS_H
@@ -21,7 +21,7 @@ struct bpffs {
 	char why[FOLDER_WHY]; /* as folder_open() */
 };
 
-/* The @i-th root: what the caller says, else the environment, else the usual places; NULL past it. */
+/* The @i-th root, NULL past the last: the caller's, else the environment's, else the usual two. */
 const char *bpffs_root(const char *bpffs, unsigned i);
 /* Where the service of @s lies already, else the first bpffs there is. -ENODEV and a sentence. */
 int bpffs_find_root(struct np_steer *s, const char *bpffs, const char **ret);

@@ -3,10 +3,9 @@
  * cause: why a call of bpf(2) failed, in one sentence: what was tried, what the kernel said, which
  * cause that is
  *
- * The only place that turns such an errno into words. A reader would get wrong: neither the errno
- * nor what libbpf says last names the cause. EPERM is also what a seccomp filter and a user
- * namespace say, and libbpf reports memory that ran out as "no BTF". So the causes are looked up,
- * where that can be done.
+ * The only place that turns such an errno into words. Neither the errno nor what libbpf says last
+ * names the cause. EPERM is also what a seccomp filter and a user namespace say, and libbpf reports
+ * memory that ran out as "no BTF". So the causes are looked up, where that can be done.
  */
 #ifndef STEER_CAUSE_H
 #define STEER_CAUSE_H

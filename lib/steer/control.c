@@ -80,8 +80,8 @@ static uint32_t control_state(uint32_t reasons)
 
 /*
  * An operator's drain and a worker that is full for a while are two reasons for one state, and come
- * from two processes: neither may end the other. Whoever stores the state looks at the reasons
- * again behind it, so the last store is that of the last reasons.
+ * from two processes: neither may end the other. Each process that stores the state looks at the
+ * reasons again behind it, so the last store is that of the last reasons.
  */
 static void control_reason(struct np_worker_ctl *ctl, uint32_t mask, uint32_t value)
 {

@@ -2,7 +2,7 @@
 /*
  * folder: a folder of a bpffs, held open, and whose it is
  *
- * The only way to what is pinned. Of a path each name is followed once, by the open that makes a
+ * The only way to the pins. Of a path each name is followed once, by the open that makes a
  * descriptor of it; from there on everything goes by descriptors: what was looked at is what is
  * used, whatever its name means by then.
  *
@@ -11,8 +11,8 @@
  * others may make names too, while the sticky bit is set: what they make is not trusted, and they
  * cannot take away what is ours. A symbolic link is never followed.
  *
- * A reader would get wrong: a group that may write is others too. Members of a service write its
- * maps, which have modes of their own; the folder is its loader's.
+ * A group that may write is others too. Members of a service write its maps, which have modes of
+ * their own; the folder is its loader's.
  */
 #ifndef STEER_FOLDER_H
 #define STEER_FOLDER_H
@@ -48,7 +48,7 @@ bool folder_is_same(int fd, int other);
 int folder_make(int at, const char *name, int *ret_fd, char why[FOLDER_WHY]);
 /* As sys_dir_each(). */
 int folder_each(int fd, int (*fn)(void *arg, const char *name), void *arg);
-/* The folder @name and what is pinned in it. -ENOENT, -EACCES as folder_open(). */
+/* The folder @name and the pins in it. -ENOENT, -EACCES as folder_open(). */
 int folder_remove(int at, const char *name, char why[FOLDER_WHY]);
 
 /* @flags: 0, BPF_F_RDONLY. */

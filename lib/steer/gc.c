@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * gc: what is left of processes that did not end of their own accord
+ * gc: the remains of processes that did not end of their own accord
  *
  * Under the lock of the service, with which groups and rosters change. Workers claim without it: a
  * line is cleared only while we hold the claim on it ourselves.

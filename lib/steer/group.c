@@ -2,9 +2,9 @@
 /*
  * group: one address, which is one reuseport group of the kernel, and its roster of workers
  *
- * Everything here that changes something runs under the service's lock. What is true is what lies
- * in np_socks, which the kernel keeps: rosters are rebuilt from it, and a group without a live slot
- * may be given to another address.
+ * Everything here that changes something runs under the service's lock. The truth lies in np_socks,
+ * which the kernel keeps: rosters are rebuilt from it, and a group without a live slot may be given
+ * to another address.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -82,7 +82,7 @@ int group_find(const struct np_steer *s, const struct np_group *key)
 	return -ENOENT;
 }
 
-/* At level 0 nobody tells when a listener closes: a member counts until it leaves. */
+/* At level 0 the close of a listener is not told: a member counts until it leaves. */
 static bool group_has_members(const struct np_steer *s, unsigned g)
 {
 	for (const struct np_steer_worker *w = s->first; w; w = w->next)

@@ -9,7 +9,7 @@ void judge_forget(struct judge *j)
 	memset(j, 0, sizeof *j);
 }
 
-/* Half a period late: whoever held us up held up the workers too. */
+/* Half a period late: the same load, or quota, has held up the workers too. */
 static bool judge_on_time(const struct judge *j, uint64_t now_ns, uint64_t period_ns)
 {
 	return j->last_ns && now_ns - j->last_ns <= period_ns + period_ns / 2;

@@ -12,8 +12,8 @@
  * before its first accept, or may accept without saying so: of that one, whether connections that
  * were given to it have left its queues.
  *
- * A reader would get wrong: a tick that comes late proves nothing about the workers. A CPU quota
- * stops judge and judged together, and whatever was seen before is forgotten then.
+ * A tick that comes late proves nothing about the workers. A CPU quota stops judge and judged
+ * together, and whatever was seen before is forgotten then.
  */
 #ifndef STEER_JUDGE_H
 #define STEER_JUDGE_H
@@ -25,7 +25,7 @@
 
 enum verdict { VERDICT_FIT, VERDICT_HUNG, VERDICT_STOPPED };
 
-/* What the kernel tells of a worker. */
+/* The kernel's word on a worker. */
 struct evidence {
 	bool queued; /* something waits for it */
 	/* judge_needs_gone(): so many more were given to it than wait: taken, half open, or given
@@ -46,7 +46,7 @@ struct judge {
 	struct sight sight[NP_WORKERS];
 };
 
-/* What it saw before counts no more. */
+/* Its earlier sights count no more. */
 void judge_forget(struct judge *j);
 /*
  * judge_tick() - look at workers 0..@n-1
@@ -60,7 +60,7 @@ bool judge_needs_gone(const struct np_worker_line *line);
 /* Whether what the last tick found still counts at @now_ns: those that it judged may have been
  * stopped since, and gone on. */
 bool judge_is_fresh(const struct judge *j, uint64_t now_ns, uint64_t hang_ns);
-/* Fit, and with nothing that waits for longer than this tick: who may be given more. */
+/* Fit, and with nothing that waits for longer than this tick: the worker may be given more. */
 bool judge_trusts(const struct judge *j, unsigned w);
 
 #endif

@@ -68,7 +68,10 @@ static void level_configure(struct np_config *c, const struct np_steer_opts *o,
 		c->hang_ms = o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
 	c->spill = STEER_DEFAULT_SPILL;
 	c->bound = STEER_DEFAULT_BOUND;
-	/* Without it, who knows the NIC's hash could aim at one worker. Zero does no other harm. */
+	/*
+	 * Without it, a peer that knows the NIC's hash could aim at one worker. Zero does no other
+	 * harm.
+	 */
 	sys_random(&c->seed, sizeof c->seed);
 }
 

@@ -4,11 +4,11 @@
  *
  *   socket -> SO_REUSEPORT -> bind -> listen -> slot -> attach -> roster
  *
- * A reader would get wrong every other order: SO_REUSEPORT after bind makes no group; a program
- * attached before bind lets no second socket bind; a slot takes only a listening socket, and only
- * one that no other service has. And the program belongs to the group, not to the socket: attaching
- * a private one to a port of others would take their connections. So a port where this service has
- * no worker must be free.
+ * Every other order fails: SO_REUSEPORT after bind makes no group; a program attached before bind
+ * lets no second socket bind; a slot takes only a listening socket, and only one that no other
+ * service has. And the program belongs to the group, not to the socket: attaching a private one to
+ * a port of others would take their connections. So a port where this service has no worker must be
+ * free.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -41,10 +41,10 @@ static int listen_socket(const struct addr *a, bool v6only, int *ret_fd)
 /*
  * listen_reserve() - take the port for ourselves alone, by a bind without SO_REUSEPORT
  *
- * Only that tells that nobody else has it. A socket that is to share may be bound beside it, since
- * both have SO_REUSEADDR and neither listens; so the port is never free for others in between. Port
- * 0 becomes the port that the kernel chose: a listener bound to port 0 itself would get another
- * port if it ever had to listen again.
+ * Only that tells that no other socket has it. A socket that is to share may be bound beside it,
+ * since both have SO_REUSEADDR and neither listens; so the port is never free for others in
+ * between. Port 0 becomes the port that the kernel chose: a listener bound to port 0 itself would
+ * get another port if it ever had to listen again.
  */
 static int listen_reserve(struct addr *a, bool v6only, int *ret_fd)
 {

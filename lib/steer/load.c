@@ -3,9 +3,9 @@
  * load: pinned services come and go
  *
  * A service appears whole or not at all, and goes likewise: it is pinned as NAME+new and renamed,
- * and renamed to NAME+old before it is taken apart. Killed at any moment, what has the service's
- * name is the old one, the new one, or nothing; what else is left is taken away by the next load,
- * unload and gc of that name.
+ * and renamed to NAME+old before it is taken apart. Killed at any moment, it leaves under the
+ * service's name the old one, the new one, or nothing; the next load, unload and gc of that name
+ * take the rest away.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -214,7 +214,7 @@ static int load_judge_present(struct np_steer *s, const char *at, int folder,
 	return load_refuse_claimed(s, folder, "load --force");
 }
 
-/* What has the service's name: -ENOENT, or its folder, open. */
+/* The folder of the service's name, open; -ENOENT. */
 static int load_open_present(struct np_steer *s, const struct bpffs *b, int *ret_fd)
 {
 	char why[FOLDER_WHY];
@@ -319,7 +319,7 @@ static int load_remove_in(struct np_steer *s, const struct bpffs *b, const struc
 		       0;
 }
 
-/* Where nobody loads at the moment: what is left is nobody's then. */
+/* Where no process loads at the moment: then no leftover is in use. */
 unsigned load_sweep(struct np_steer *s)
 {
 	char root[sizeof s->dir], *end;

@@ -273,7 +273,7 @@ int maps_open(struct maps *m, int folder, unsigned *ret_abi, char *why, size_t c
 	r = maps_check_abi(folder, ret_abi, why, cap);
 	if (r < 0)
 		return r;
-	*ret_abi = 0; /* from here on it is theirs and ours; what may be wrong is what is there */
+	*ret_abi = 0; /* their ABI is ours: only the maps themselves may be wrong */
 	r = object_open(&o, NP_STEER_L2, why, cap);
 	if (r < 0)
 		return r;

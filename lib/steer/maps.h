@@ -5,8 +5,8 @@
  * Three ways to get them: maps_create() makes them, maps_open() takes pinned ones, maps_fake() has
  * those parts in plain memory that mean something without a program (level 0).
  *
- * A reader would get wrong: the kernel rounds an array's elements up to 8 bytes, so a mmapped map
- * of u32 has one in every other word; and a map opened read-only cannot be mmapped at all.
+ * The kernel rounds an array's elements up to 8 bytes, so a mmapped map of u32 has one in every
+ * other word; and a map opened read-only cannot be mmapped at all.
  */
 #ifndef STEER_MAPS_H
 #define STEER_MAPS_H

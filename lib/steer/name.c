@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * name: the worker that somebody means by a word
+ * name: the worker that a word means
  *
- * A reader would get wrong: names are not unique. While a server is replaced its successor's
- * workers have the same ones, and a number says nothing to people. The one that drains is then not
- * the one that is meant.
+ * Names are not unique. While a server is replaced its successor's workers have the same ones, and
+ * a number says nothing to people. The one that drains is then not the one that is meant.
  */
 #include <errno.h>
 #include <limits.h>

@@ -2,8 +2,8 @@
 /*
  * params: what policies go by, by name and as text: how npsteer and configuration files set it
  *
- * A value that is out of range changes nothing. A reader would get wrong: these are the service's,
- * not a policy's; one that the policy in force does not look at waits for a policy that does.
+ * A value that is out of range changes nothing. The parameters are the service's, not a policy's;
+ * one that the policy in force does not look at waits for a policy that does.
  */
 #include <errno.h>
 #include <limits.h>

@@ -2,8 +2,8 @@
 /*
  * pins: services that lie in a bpffs, as <bpffs>/netpoll/<service>/: found, joined, listed
  *
- * A reader would get wrong: to attach a program, reading its pin is enough; a map that is to be
- * mmapped must be opened for writing too.
+ * To attach a program, reading its pin is enough; a map that is to be mmapped must be opened for
+ * writing too.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ int pins_distrust(struct np_steer *s, const char *at, const char *why)
 		at, why);
 }
 
-/* What is in the way, if anything is: the service may well be behind it. */
+/* The barrier in the way, if there is one: the service may well be behind it. */
 struct barrier {
 	char at[300];
 	char why[FOLDER_WHY];
@@ -56,8 +56,10 @@ static int pins_find_below(struct np_steer *s, const char *root, int *ret_fd, st
 	return r;
 }
 
-/* In the order of the roots. One that is barred, or that somebody else has prepared, does not hide
- * the next. */
+/*
+ * In the order of the roots. One that is barred, or that another user has prepared, does not hide
+ * the next.
+ */
 static int pins_find_folder(struct np_steer *s, const char *bpffs, int *ret_fd, struct barrier *b)
 {
 	int r;

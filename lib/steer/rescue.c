@@ -243,8 +243,8 @@ static void rescue_report(const struct rescuer *r, const struct queue *q, int er
 }
 
 /*
- * Of this rescuer alone: another one may have the rights, or the view. What cannot be found costs a
- * look at every process.
+ * Of this rescuer alone: another one may have the rights, or the view. A listener that cannot be
+ * found costs a look at every process.
  */
 static void rescue_fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
 {
@@ -279,8 +279,10 @@ static int rescue_act(struct rescuer *r, const struct queue *q, int fd, uint64_t
 	return 1;
 }
 
-/* By what another rescuer has done, which never keeps anybody for longer than the longest; and by
- * what this one could not do. */
+/*
+ * By another rescuer's deed, which keeps no rescuer for longer than the longest back-off; and by
+ * this one's own failure.
+ */
 static bool rescue_is_too_soon(const struct rescuer *r, unsigned w, uint64_t now_ns)
 {
 	uint64_t after = __atomic_load_n(&r->s->maps.health[w].again_after_ns, __ATOMIC_RELAXED);

@@ -68,7 +68,10 @@ int ring_wait(const struct ring *r, int ms)
 	return sys_wait_readable(r->fd, ms);
 }
 
-/* What follows was overwritten: on with what is sure to be a record, the next one to be written. */
+/*
+ * The next records were overwritten: on with the one that is sure to be whole, the next to be
+ * written.
+ */
 static void ring_skip(struct ring *r)
 {
 	uint64_t now = ring_written(r);

@@ -7,8 +7,8 @@
  * behind. A reader that is slower than another finds what it has not read overwritten: it skips
  * that, and knows how much it was.
  *
- * A reader would get wrong: poll(2) on the buffer tells of that one position alone. A slow reader
- * looks for itself, at least as often as ring_wait() was told.
+ * poll(2) on the buffer tells of that one position alone. A slow reader looks for itself, at least
+ * as often as ring_wait() was told.
  */
 #ifndef STEER_RING_H
 #define STEER_RING_H
@@ -26,7 +26,7 @@ struct ring {
 	void *producer;   /* mapped, with the data behind it, twice */
 };
 
-/* From now on: what is in it is of nobody's time. @fd is not taken. */
+/* From now on: the records that are in it already are skipped. @fd is not taken. */
 int ring_open(struct ring *r, int fd, size_t bytes);
 void ring_close(struct ring *r);
 /* Until there may be something, or @ms have passed. 0; -EINTR: a signal handler ran. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * slot: a listener's place in the program's map, whoever made the listener
+ * slot: a listener's entry in the program's map, whether this library made the listener or the
+ * caller
  *
  *   slot -> program -> roster
  *
@@ -25,7 +26,7 @@
  * slot_insert() - @fd into the slot of its worker
  *
  * A socket can lie in one slot of one service only, which the kernel sees to: it is the one
- * question whose answer tells whether a listener is free. What else is in our slot is a listener of
+ * question whose answer tells whether a listener is free. Another listener in our slot is one of
  * ours that was replaced.
  *
  * Return: 1: it lies there now; 0: it did already; -EBUSY: it is another worker's, or another
@@ -82,7 +83,7 @@ static int slot_steer(struct np_steer_worker *w, unsigned g, int fd)
 	return r;
 }
 
-/* Steering works without: whoever hangs then keeps what it has queued. */
+/* Steering works without: a worker that hangs then keeps its queue. */
 static void slot_watch(struct np_steer_worker *w, unsigned g, int fd)
 {
 	struct np_steer *s = w->s;

@@ -178,7 +178,7 @@ int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_
 	return r < 0 ? r : sys_opts_give(ret, &i, sizeof i);
 }
 
-/* What the kernel has: the roster has listeners of dead processes until it changes. */
+/* The kernel's count: the roster has listeners of dead processes until it changes. */
 static unsigned stats_listeners(const struct np_steer *s, unsigned g)
 {
 	unsigned n = 0;

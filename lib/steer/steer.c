@@ -207,12 +207,12 @@ static int steer_settle_for_kernel(struct np_steer *s, const struct np_steer_opt
 }
 
 /*
- * A program that has named no service joins none: whoever pins "default" would have every program
- * of the machine that uses this library, with one policy, and one claim and one rescue away from
- * each other.
+ * A program that has named no service joins none: the user who pins "default" would have every
+ * program of the machine that uses this library, with one policy, and one claim and one rescue away
+ * from each other.
  *
- * Pins that cannot be understood are an error in every mode: somebody has set up that service, and
- * a private program beside it would take its port's connections.
+ * Pins that cannot be understood are an error in every mode: an operator has set up that service,
+ * and a private program beside it would take its port's connections.
  */
 static int steer_choose_level(struct np_steer *s, const struct np_steer_opts *o)
 {

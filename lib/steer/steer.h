@@ -20,8 +20,8 @@
  *   trace      how single connections were steered, read from a ring;  decision: in public words;
  *              replay: whether that was right
  *
- * A reader would get wrong: at level 0 the same code runs over plain memory. There are workers and
- * groups, but no program and no slots.
+ * At level 0 the same code runs over plain memory. There are workers and groups, but no program and
+ * no slots.
  */
 #ifndef STEER_STEER_H
 #define STEER_STEER_H
@@ -40,7 +40,7 @@
 #define STEER_DEFAULT_SERVICE "default"
 /* Ten ticks of the slowest clock (HZ=100): what is shorter can be one missed time slice. */
 #define STEER_DEFAULT_HANG_MS 100
-/* What comes to a CPU goes elsewhere where its worker has twice the load of another one. */
+/* A CPU's connection goes elsewhere where its worker has twice the load of another one. */
 #define STEER_DEFAULT_SPILL   200
 /* A client's worker may have half as much again as the mean. */
 #define STEER_DEFAULT_BOUND   150
@@ -102,7 +102,7 @@ int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* -NP_EUNSUPPORTED and the sentence: the service has no program. */
 int steer_no_program(struct np_steer *s);
-/* What np_steer_opts.log gets. Thread: any. */
+/* To np_steer_opts.log. Thread: any. */
 void steer_log(const struct np_steer *s, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /*
@@ -120,7 +120,7 @@ static inline bool steer_has_program(const struct np_steer *s)
 {
 	return s->level >= NP_STEER_L2;
 }
-/* Now, by the kernel's own CLOCK_MONOTONIC, which a time namespace shifts; coarse: its last tick. */
+/* Now, by the kernel's CLOCK_MONOTONIC, which a time namespace shifts; coarse: its last tick. */
 static inline uint64_t steer_kernel_ns(const struct np_steer *s)
 {
 	return sys_clock_ns() - (uint64_t)s->clock_offset_ns;
@@ -196,7 +196,7 @@ int group_take(struct np_steer *s, const struct np_group *key);
 bool group_live(const struct np_steer *s, unsigned g);
 /* Rebuilds the roster of @g from what is in np_socks. */
 void group_roster(struct np_steer *s, unsigned g);
-/* Nobody listens there any more. */
+/* No worker listens there any more. */
 void group_free(struct np_steer *s, unsigned g);
 /* The address of a socket, or of @a with @fd's device and namespace. */
 void group_key(struct np_group *ret, const struct sockaddr_storage *ss, int fd);
@@ -233,8 +233,8 @@ int control_may_configure(struct np_steer *s);
 void control_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
 
 /*
- * The worker has as much as it can carry: as if drained; or can carry more again. What an operator
- * has said, before or meanwhile, stays said. Thread: any.
+ * The worker has as much as it can carry: as if drained; or can carry more again. An operator's
+ * word, before or meanwhile, stands. Thread: any.
  */
 void control_worker_full(struct np_steer_worker *w, bool full);
 
@@ -262,10 +262,9 @@ void stats_half_open(struct np_steer *s, unsigned g, unsigned w, struct np_steer
  * Lifetime: until np_steer_worker_close().
  */
 struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
-/* Every worker that somebody has claimed is below: also where a member has spoilt the high-water
- * mark. */
+/* Every claimed worker is below: also where a member has spoilt the high-water mark. */
 unsigned worker_count(const struct np_steer *s);
-/* Claims worker @w, until *ret_fd is closed. -EEXIST: somebody has. */
+/* Claims worker @w, until *ret_fd is closed. -EEXIST: another process has. */
 int worker_claim(struct np_steer *s, unsigned w, int *ret_fd);
 /* Slow start begins. */
 void worker_warms_up(struct np_steer *s, unsigned w);

@@ -7,9 +7,9 @@
  * entries as the others, give or take one, and when a worker comes or goes, few entries change
  * hands but its own.
  *
- * A reader would get wrong: the paper's table is of a prime size, so that every skip meets every
- * entry. Here it is a power of two and the skip is odd, which does the same. And who is weighed is
- * not the table's matter: the bound on loads is by weight.
+ * The paper's table is of a prime size, so that every skip meets every entry. Here it is a power of
+ * two and the skip is odd, which does the same. Weights are not the table's matter: the bound on
+ * loads is by weight.
  */
 #include <errno.h>
 #include <stdlib.h>

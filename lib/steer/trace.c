@@ -3,10 +3,11 @@
  * trace: decisions of the program, read out of np_trace by any number of readers
  *
  *   np_config        moved by
- *   trace            the largest share that a reader asks for; 0 by the last reader to end, and by the program once
- *                    trace_until_ns is past
+ *   trace            the largest share that a reader asks for; 0 by the last reader to end, and by
+ *                    the program once trace_until_ns is past
  *   trace_until_ns   each reader, LEASE_NS on, several times in that
- *   trace_readers    +1 and -1 by each reader; one that is killed leaves it too high, and the lease ends
+ *   trace_readers    +1 and -1 by each reader; one that is killed leaves it too high, and the
+ *                    lease ends
  */
 #include <errno.h>
 #include <limits.h>

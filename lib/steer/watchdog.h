@@ -6,8 +6,8 @@
  *   awake    no SYN, nor anything queued, for a second -> asleep; ticks every hang_ms / 2
  *   asleep   the next SYN of the service -> awake; costs no wake-up
  *
- * A reader would get wrong: busy pollers do not keep it awake. A worker can hang without
- * harm as long as nobody connects to it.
+ * Busy pollers do not keep it awake: a worker can hang without harm as long as no client connects
+ * to it.
  */
 #ifndef STEER_WATCHDOG_H
 #define STEER_WATCHDOG_H

@@ -5,10 +5,10 @@
  * Every call of libbpf that may say something is made between words_take() and words_give_back(),
  * on one thread.
  *
- * A reader would get wrong: libbpf reports through one callback of the whole process, which a
- * program that uses libbpf too may have set. So it is taken for as long as any thread of ours is
- * inside, what other threads say meanwhile goes on to the one that was there, and that one is put
- * back, unless the program has set another meanwhile, which then stays.
+ * libbpf reports through one callback of the whole process, which a program that uses libbpf too
+ * may have set. So it is taken for as long as any thread of ours is inside, what other threads say
+ * meanwhile goes on to the one that was there, and that one is put back, unless the program has set
+ * another meanwhile, which then stays.
  */
 #ifndef STEER_WORDS_H
 #define STEER_WORDS_H

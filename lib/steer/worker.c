@@ -2,7 +2,7 @@
 /*
  * worker: a claim on one line of the service, and the line
  *
- * Order of joining: claim, zero the line and the control words, say who we are, raise the
+ * Order of joining: claim, zero the line and the control words, write its name, raise the
  * high-water mark; then listeners. A process that dies in between leaves nothing but a line that
  * belongs to nobody, since the claim is a socket.
  */
@@ -21,7 +21,9 @@
 #include "sys/process.h"
 #include "sys/sock.h"
 
-/* A socket that can lie in a sockarray and means nothing else: bound, to be found by nobody. */
+/*
+ * A socket that can lie in a sockarray and means nothing else: bound, where no peer looks for it.
+ */
 static int worker_token(int *ret_fd)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
