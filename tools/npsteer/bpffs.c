@@ -45,7 +45,7 @@ static int bpffs_compare(void *arg, const char *name, const char *path)
 	return s->found;
 }
 
-/* The library looks: it follows no name that somebody else may have put there. */
+/* The library looks: it follows no name that another user may have put there. */
 bool bpffs_has(const char *root, const char *service)
 {
 	struct search s = { service, false };
@@ -81,8 +81,10 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
 	}
 }
 
-/* What is mounted on must not be another's to move: a folder of root's or this user's, written by
- * nobody else. */
+/*
+ * The folder under a mount must not be another's to move: a folder of root's or this user's,
+ * written by nobody else.
+ */
 static int bpffs_judge(int fd)
 {
 	struct stat st;

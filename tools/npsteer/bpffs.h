@@ -2,8 +2,8 @@
 /*
  * bpffs: where services are pinned: finding it, judging the way to it, mounting one
  *
- * A reader would get wrong: systemd mounts /sys/fs/bpf with mode 0700, so that a service pinned
- * there for a group can be reached by nobody in it. Then npsteer mounts one of its own.
+ * systemd mounts /sys/fs/bpf with mode 0700, so that no member of a group can reach a service
+ * pinned there for it. Then npsteer mounts one of its own.
  */
 #ifndef NPSTEER_BPFFS_H
 #define NPSTEER_BPFFS_H
@@ -36,7 +36,7 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
  * Return: 0; -EPERM, also where the folder is, or can be made, somebody else's; -errno.
  */
 int bpffs_mount(const char *path);
-/* Takes back what bpffs_mount() did, if nobody uses it by now. */
+/* Takes back bpffs_mount(), if no process uses it by now. */
 void bpffs_unmount(const char *path);
 
 #endif

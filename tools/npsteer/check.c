@@ -6,13 +6,10 @@
  * /proc and /sys, and explains. Nothing is changed.
  */
 #include <errno.h>
-#include <grp.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -20,27 +17,13 @@
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
 
-#include "bpffs.h"
-#include "npsteer.h"
-#include "table.h"
-
-enum found {
-	FOUND_OK,
-	FOUND_NOTE,   /* costs something, or only some policies */
-	FOUND_LACKING /* lowers the level */
-};
+#include "check.h"
+#include "places.h"
 
 static const char *const found_names[] = { "ok", "note", "lacking" };
 
-struct report {
-	struct npsteer *n;
-	gid_t gid; /* of --group */
-	struct table table;
-};
-
-/* One finding. @mend is NULL where there is nothing to do. */
-static void check_found(struct report *r, const char *what, enum found found, const char *value,
-			const char *mend)
+void check_found(struct report *r, const char *what, enum found found, const char *value,
+		 const char *mend)
 {
 	struct json *j = &r->n->say;
 
@@ -231,129 +214,15 @@ static void check_sysctls(struct report *r)
 			"no listener's queue is longer than that: `sysctl net.core.somaxconn=4096`");
 }
 
-/* ------------------------------------------------------------------ BPF file systems */
-
-static void check_path(struct report *r, enum found found, const char *path, const char *text,
-		       const char *mend)
-{
-	char value[700];
-
-	snprintf(value, sizeof value, "%s %s", path, text);
-	check_found(r, "bpffs", found, value, mend);
-}
-
-/* One folder on the way to a bpffs: whether those who do not own it may pass. */
-static void check_component(struct report *r, const char *path, const struct stat *st)
-{
-	struct group *g = getgrgid(st->st_gid);
-	char text[128], mend[600];
-
-	if (st->st_mode & S_IXOTH)
-		return; /* all is well: not worth a line */
-	snprintf(text, sizeof text, "has mode %04o, group %s", (unsigned)st->st_mode & 07777,
-		 g ? g->gr_name : "?");
-	snprintf(mend, sizeof mend,
-		 "to let others join: `chmod o+x %s`, or `npsteer load --group` mounts " BPFFS_OWN,
-		 path);
-	check_path(r, FOUND_NOTE, path, text, mend);
-}
-
-/* Each component of @root in turn, until one is missing or cannot be passed by us. */
-static void check_components(struct report *r, const char *root)
-{
-	char part[512];
-	struct stat st;
-	size_t n = 1;
-
-	if (strlen(root) >= sizeof part)
-		return;
-	for (;;) {
-		memcpy(part, root, n);
-		part[n] = '\0';
-		if (stat(part, &st) < 0)
-			return;
-		check_component(r, part, &st);
-		if (!root[n])
-			return;
-		n += strspn(root + n, "/");
-		n += strcspn(root + n, "/");
-	}
-}
-
-/* Whether the members of --group get to @root. */
-static void check_group(struct report *r, const char *root)
-{
-	char at[512] = "", text[640], mend[600];
-	mode_t mode = 0;
-
-	if (bpffs_barrier(root, r->gid, at, sizeof at, &mode) == 0) {
-		snprintf(text, sizeof text, "can be reached by group %s", r->n->group);
-		check_path(r, FOUND_OK, root, text, NULL);
-		return;
-	}
-	snprintf(text, sizeof text, "cannot be reached by group %s, because %s has mode %04o",
-		 r->n->group, at, (unsigned)mode);
-	snprintf(mend, sizeof mend,
-		 "`chmod o+x %s`, or `npsteer load --group %s` mounts " BPFFS_OWN, at, r->n->group);
-	check_path(r, FOUND_NOTE, root, text, mend);
-}
-
-static int check_ignore(void *arg, const char *name, const char *path)
-{
-	return 0;
-}
-
-/* Whose netpoll/ it is. */
-static void check_owner(struct report *r, const char *root)
-{
-	char why[NP_STEER_TEXT_MAX] = "", mend[600];
-
-	if (np_steer_list(NP_OPTS(np_steer_opts, .bpffs = root, .error = why,
-				  .error_cap = sizeof why),
-			  check_ignore, NULL) != -EACCES ||
-	    !why[0])
-		return;
-	snprintf(
-		mend, sizeof mend,
-		"services have to be in folders of root's, or of this user's, that nobody else may write: remove it, and mount with `mount -t bpf -o mode=0755 bpf %s`",
-		root);
-	check_found(r, "bpffs", FOUND_NOTE, why, mend);
-}
-
-static void check_places(struct report *r)
-{
-	bool any = false;
-
-	for (unsigned i = 0; bpffs_place(r->n->bpffs, i); i++) {
-		const char *root = bpffs_place(r->n->bpffs, i);
-
-		if (!bpffs_is(root))
-			continue;
-		any = true;
-		check_path(r, FOUND_OK, root, "is mounted", NULL);
-		check_owner(r, root);
-		if (r->n->group)
-			check_group(r, root);
-		else
-			check_components(r, root);
-	}
-	if (!any)
-		check_path(r, FOUND_NOTE, bpffs_place(r->n->bpffs, 0), "is not mounted",
-			   "`npsteer load` mounts it, as root");
-}
-
 /* A service that can be joined gives its level to a server without any capability. */
 static int check_service(void *arg, const char *name, const char *path)
 {
-	char why[NP_STEER_TEXT_MAX] = "", value[NP_STEER_NAME_MAX + 64];
+	char why[NP_STEER_TEXT_MAX], value[NP_STEER_NAME_MAX + 64];
 	struct np_steer_info info = { .sz = sizeof info };
 	struct report *r = arg;
 	struct np_steer *s;
 
-	if (np_steer_open(name,
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = r->n->bpffs,
-				  .error = why, .error_cap = sizeof why),
-			  &s) < 0) {
+	if (open_service(r->n, name, why, &s) < 0) {
 		snprintf(value, sizeof value, "%s cannot be joined", name);
 		check_found(r, "service", FOUND_NOTE, value, why);
 		return 0;
@@ -393,20 +262,6 @@ static int check_find_level(int *ret_level, char *why, size_t cap)
 	return 0;
 }
 
-static int check_parse_group(struct npsteer *n, gid_t *ret)
-{
-	struct group *g;
-	long id;
-
-	if (!n->group)
-		return DONE;
-	g = getgrnam(n->group);
-	if (!g && !parse_number(n->group, INT_MAX, &id))
-		return fail(n, MISUSED, "there is no group \"%s\"", n->group);
-	*ret = g ? g->gr_gid : (gid_t)id;
-	return DONE;
-}
-
 static void check_all(struct report *r)
 {
 	check_kernel(r);
@@ -414,7 +269,7 @@ static void check_all(struct report *r)
 	check_memlock(r);
 	check_btf(r);
 	check_sysctls(r);
-	check_places(r);
+	places_check(r);
 	np_steer_list(NP_OPTS(np_steer_opts, .bpffs = r->n->bpffs), check_service, r);
 }
 
@@ -424,7 +279,7 @@ int verb_check(struct npsteer *n)
 	char why[NP_STEER_TEXT_MAX] = "";
 	int code, level = 0, status;
 
-	code = check_parse_group(n, &r.gid);
+	code = n->group ? group_of(n, &r.gid) : DONE;
 	if (code != DONE)
 		return code;
 	status = check_find_level(&level, why, sizeof why);

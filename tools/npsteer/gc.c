@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* gc: what dead processes left behind. Nobody has to run it: what is left does no harm. */
+/* gc: the remains of dead processes are taken away. They do no harm if it is never run. */
 #include <stdio.h>
 
 #include "npsteer.h"
@@ -14,11 +14,33 @@
 	X(workers, "lines that nobody has claimed")
 /* clang-format on */
 
+static void gc_show(struct npsteer *n, const struct np_steer_garbage *g)
+{
+	unsigned total = 0;
+
+	if (n->json) {
+		answer(n);
+		json_string(&n->say, "service", service_of(n));
+#define NP_ROW(field, text) json_uint(&n->say, #field, g->field);
+		KINDS(NP_ROW)
+#undef NP_ROW
+		end_answer(n);
+		return;
+	}
+#define NP_ROW(field, text)                        \
+	if (g->field)                              \
+		printf("%u %s\n", g->field, text); \
+	total += g->field;
+	KINDS(NP_ROW)
+#undef NP_ROW
+	if (!total)
+		puts("nothing was left behind");
+}
+
 int verb_gc(struct npsteer *n)
 {
 	struct np_steer_garbage g = { .sz = sizeof g };
 	struct np_steer *s;
-	unsigned total = 0;
 	int code, r;
 
 	code = join_service(n, service_of(n), &s);
@@ -27,25 +49,8 @@ int verb_gc(struct npsteer *n)
 	r = np_steer_gc(s, &g);
 	if (r < 0)
 		code = fail_status(n, r, np_steer_error(s));
+	else
+		gc_show(n, &g);
 	np_steer_close(&s);
-	if (code != DONE)
-		return code;
-	if (n->json) {
-		answer(n);
-		json_string(&n->say, "service", service_of(n));
-#define NP_ROW(field, text) json_uint(&n->say, #field, g.field);
-		KINDS(NP_ROW)
-#undef NP_ROW
-		end_answer(n);
-		return DONE;
-	}
-#define NP_ROW(field, text)                       \
-	if (g.field)                              \
-		printf("%u %s\n", g.field, text); \
-	total += g.field;
-	KINDS(NP_ROW)
-#undef NP_ROW
-	if (!total)
-		puts("nothing was left behind");
-	return DONE;
+	return code;
 }

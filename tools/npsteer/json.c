@@ -28,7 +28,7 @@ static void json_escape(struct json *j, uint32_t code)
 		fprintf(j->to, "\\u%04x", code);
 }
 
-/* UTF-8, whatever the bytes were. What acts on a terminal is escaped: JSON gets looked at, too. */
+/* UTF-8, whatever the bytes were. Control characters are escaped: JSON gets looked at, too. */
 static void json_quote(struct json *j, const char *value)
 {
 	uint32_t code;

@@ -2,8 +2,8 @@
 /*
  * json: writes one JSON value to a stream; commas, quotes and indentation are its business
  *
- * A reader would get wrong: @key is NULL inside an array and for the outermost value, and only
- * there. the end of the outermost value puts a newline: one value is one line unless pretty.
+ * @key is NULL inside an array and for the outermost value, and only there. the end of the
+ * outermost value puts a newline: one value is one line unless pretty.
  */
 #ifndef NPSTEER_JSON_H
 #define NPSTEER_JSON_H

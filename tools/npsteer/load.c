@@ -2,11 +2,10 @@
 /*
  * load: load the program and pin the service
  *
- * The library loads and pins, all of it or nothing. What is decided here is where: a BPF file
- * system that is there, that the group can get to, or one that npsteer mounts.
+ * The library loads and pins, all of it or nothing. The place is chosen here: a BPF file system
+ * that is there, that the group can get to, or one that npsteer mounts.
  */
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,24 +13,6 @@
 
 #include "bpffs.h"
 #include "npsteer.h"
-
-static int load_group_id(struct npsteer *n, gid_t *ret)
-{
-	struct group *g;
-	long id;
-
-	if (parse_number(n->group, INT_MAX, &id)) {
-		*ret = (gid_t)id;
-		return DONE;
-	}
-	g = getgrnam(n->group);
-	if (!g)
-		return fail(n, MISUSED,
-			    "there is no group \"%s\": `addgroup --system %s` makes one", n->group,
-			    n->group);
-	*ret = g->gr_gid;
-	return DONE;
-}
 
 static int load_mount(struct npsteer *n, const char *root, const char *why)
 {
@@ -123,7 +104,7 @@ static int load_choose_place(struct npsteer *n, struct np_steer_opts *o, bool *r
 			o->bpffs = bpffs_place(n->bpffs, i);
 	if (!n->group)
 		return o->bpffs ? DONE : load_choose_root(n, &o->bpffs, ret_mounted);
-	code = load_group_id(n, &gid);
+	code = group_of(n, &gid);
 	if (code != DONE)
 		return code;
 	o->gid1 = (int64_t)gid + 1;

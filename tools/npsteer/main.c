@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* main: npsteer's command line. Options may stand anywhere, as with bpftool. */
-#include <errno.h>
 #include <getopt.h>
 #include <locale.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "npsteer.h"
-#include "printable.h"
-
-#define DEFAULT_SERVICE "default"
 
 static const struct verb verbs[] = {
 	{ "check", "group ", -1, verb_check, "check [--group GROUP]",
@@ -61,114 +54,6 @@ static void main_usage(FILE *to)
 	      to);
 }
 
-/* ------------------------------------------------------------------ answers and errors */
-
-void answer(struct npsteer *n)
-{
-	json_object(&n->say, NULL);
-	json_uint(&n->say, "schema", JSON_SCHEMA);
-}
-
-void end_answer(struct npsteer *n)
-{
-	json_end_object(&n->say);
-}
-
-int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	if (!n->json) {
-		printable(text);
-		fprintf(stderr, "npsteer: %s\n", text);
-		return code;
-	}
-	answer(n);
-	json_object(&n->say, "error");
-	json_int(&n->say, "code", code);
-	json_string(&n->say, "message", text);
-	json_end_object(&n->say);
-	end_answer(n);
-	return code;
-}
-
-void say(const char *sentence)
-{
-	char text[1024];
-
-	snprintf(text, sizeof text, "%s", sentence);
-	printable(text);
-	puts(text);
-}
-
-static enum exit_code main_code(int r)
-{
-	switch (-r) {
-	case EPERM:
-	case EACCES:
-		return DENIED;
-	case ENOENT:
-	case ENODEV:
-		return ABSENT;
-	case EBUSY:
-		return BUSY;
-	case EEXIST:
-	case EPROTO:
-		return FOREIGN;
-	case NP_EUNSUPPORTED:
-		return UNSUPPORTED;
-	case ENOTUNIQ:
-	case EINVAL:
-		return MISUSED;
-	default:
-		return FAILED;
-	}
-}
-
-int fail_status(struct npsteer *n, int r, const char *sentence)
-{
-	const char *text = *sentence ? sentence : np_strerror(r);
-	bool root_helps = main_code(r) == DENIED && geteuid() != 0 && !strstr(text, "root");
-
-	return fail(n, main_code(r), "%s%s", text, root_helps ? ": run npsteer as root" : "");
-}
-
-const char *service_of(const struct npsteer *n)
-{
-	return n->service ? n->service : DEFAULT_SERVICE;
-}
-
-int join_service(struct npsteer *n, const char *service, struct np_steer **ret)
-{
-	char why[NP_STEER_TEXT_MAX] = "";
-	int r;
-
-	r = np_steer_open(service,
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
-				  .error = why, .error_cap = sizeof why),
-			  ret);
-	return r < 0 ? fail_status(n, r, why) : DONE;
-}
-
-bool parse_number(const char *text, long max, long *ret)
-{
-	char *end;
-	long v;
-
-	errno = 0;
-	v = strtol(text, &end, 10);
-	if (errno || end == text || *end || v < 0 || v > max)
-		return false;
-	*ret = v;
-	return true;
-}
-
-/* ------------------------------------------------------------------ command line */
-
 enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_LEVEL, OPT_WATCH, OPT_FLOWS };
 
 static const struct option longs[] = {
@@ -189,10 +74,22 @@ static const struct option longs[] = {
 	{ 0 },
 };
 
-/* Where the option's argument goes; NULL: it has none, or is one of the common ones. */
+/* --version, --help. */
+static void main_answer(struct npsteer *n, int option)
+{
+	if (option == 'V')
+		printf("npsteer %s\n", NP_VERSION);
+	else
+		main_usage(stdout);
+	n->answered = true;
+}
+
+/* Where the option's argument goes; NULL: it has none. */
 static const char **main_place(struct npsteer *n, int option)
 {
 	switch (option) {
+	case OPT_BPFFS:
+		return &n->bpffs;
 	case OPT_GROUP:
 		return &n->group;
 	case OPT_POLICY:
@@ -225,50 +122,57 @@ static const char *main_stray_option(const struct verb *v, const bool *given)
 	return NULL;
 }
 
+/* The switch that the option is; NULL: it is none. */
+static bool *main_switch(struct npsteer *n, int option)
+{
+	switch (option) {
+	case 'j':
+		return &n->json;
+	case 'p':
+		return &n->say.pretty;
+	case 'f':
+		return &n->force;
+	case OPT_WATCH:
+		return &n->watch;
+	default:
+		return NULL;
+	}
+}
+
+/* Those that every verb takes are not noted. */
+static void main_note(bool *given, int option)
+{
+	for (const struct option *o = longs; o->name; o++)
+		if (o->val == option && option != 'j' && option != 'p' && option != OPT_BPFFS)
+			given[o - longs] = true;
+}
+
 static int main_parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 {
 	const char **place;
+	bool *on;
 	int c;
 
 	opterr = 0; /* the sentence is ours, and may have to be JSON */
 	while ((c = getopt_long(argc, argv, ":jpVhfw:n:", longs, NULL)) != -1) {
-		switch (c) {
-		case 'p':
-			n->say.pretty = true;
-			n->json = true;
-			break;
-		case 'j':
-			n->json = true;
-			break;
-		case 'V':
-			printf("npsteer %s\n", NP_VERSION);
-			n->answered = true;
-			return DONE;
-		case 'h':
-			main_usage(stdout);
-			n->answered = true;
-			return DONE;
-		case OPT_BPFFS:
-			n->bpffs = optarg;
-			break;
-		case ':':
+		if (c == ':')
 			return fail(n, MISUSED, "%s needs a value: try npsteer --help",
 				    argv[optind - 1]);
-		case '?':
+		if (c == '?')
 			return fail(n, MISUSED, "unknown option %s: try npsteer --help",
 				    argv[optind - 1]);
-		default:
-			place = main_place(n, c);
-			if (place)
-				*place = optarg;
-			else if (c == OPT_WATCH)
-				n->watch = true;
-			else
-				n->force = true;
-			for (const struct option *o = longs; o->name; o++)
-				if (o->val == c)
-					given[o - longs] = true;
+		if (c == 'V' || c == 'h') {
+			main_answer(n, c);
+			return DONE;
 		}
+		place = main_place(n, c);
+		if (place)
+			*place = optarg;
+		on = main_switch(n, c);
+		if (on)
+			*on = true;
+		n->json |= n->say.pretty;
+		main_note(given, c);
 	}
 	return DONE;
 }

@@ -10,6 +10,7 @@
 #define NPSTEER_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "json.h"
 #include "netpoll/steer_admin.h"
@@ -83,8 +84,12 @@ int fail_status(struct npsteer *n, int r, const char *sentence);
 void answer(struct npsteer *n);
 void end_answer(struct npsteer *n);
 
+#define DEFAULT_SERVICE "default"
 /* The service that was named, or the default one. */
 const char *service_of(const struct npsteer *n);
+/* Joins it for what it tells; @why has the sentence where that fails. */
+int open_service(struct npsteer *n, const char *service, char why[NP_STEER_TEXT_MAX],
+		 struct np_steer **ret);
 /* Joins it, read and write as far as the caller may. DONE, or what fail() returned. */
 int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
 
@@ -98,6 +103,11 @@ void say(const char *sentence);
 void pause_for(double seconds);
 double seconds_now(void);
 const char *state_name(int state);
+/* False: worker @w is not claimed; group @g is free. */
+bool read_worker(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret);
+bool read_group(struct np_steer *s, unsigned g, struct np_steer_group_info *ret);
+/* The group of --group, by name or number. DONE, or what fail() returned. */
+int group_of(struct npsteer *n, gid_t *ret);
 
 /* A number from @text, all of it. False if it is none or out of 0..max. */
 bool parse_number(const char *text, long max, long *ret);

@@ -2,9 +2,8 @@
 /*
  * printable: text of other processes, made fit for a terminal or for JSON
  *
- * Names of workers are bytes that any member of a service has chosen. A reader would get wrong:
- * that a character is printable for the C library does not make it harmless; those that turn the
- * direction of a line around are.
+ * Names of workers are bytes that any member of a service has chosen. That a character is printable
+ * for the C library does not make it harmless; those that turn the direction of a line around are.
  */
 #ifndef NPSTEER_PRINTABLE_H
 #define NPSTEER_PRINTABLE_H

@@ -2,7 +2,7 @@
 /*
  * rescue: what each server does for itself, done for all of them from outside
  *
- * For workers that nobody else may help: a whole process that is stopped, of another user than its
+ * For workers that no sibling may help: a whole process that is stopped, of another user than its
  * siblings. Once: for as long as it takes to see a worker hang.
  */
 #include <stdio.h>
@@ -15,7 +15,7 @@ struct rescue {
 	int failed; /* found hanging, and left as they were */
 };
 
-/* What is above a warning could not be done. */
+/* A level above a warning tells of a rescue that failed. */
 static void rescue_tell(void *arg, int level, const char *msg)
 {
 	struct rescue *k = arg;

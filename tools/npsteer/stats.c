@@ -86,9 +86,9 @@ static void stats_text_workers(struct np_steer *s, const struct np_steer_info *i
 	table_text(&t, "ACCEPTED");
 	stats_text_heads(&t);
 	for (unsigned w = 0; w < info->workers; w++) {
-		struct np_steer_worker_info i = { .sz = sizeof i };
+		struct np_steer_worker_info i;
 
-		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed)
+		if (!read_worker(s, w, &i))
 			continue;
 		table_uint(&t, w);
 		table_text(&t, "%s", i.name);
@@ -116,9 +116,9 @@ static void stats_text_groups(struct np_steer *s, const struct np_steer_info *in
 	table_text(&t, "WORKER");
 	stats_text_heads(&t);
 	for (unsigned g = 0; g < info->groups; g++) {
-		struct np_steer_group_info gi = { .sz = sizeof gi };
+		struct np_steer_group_info gi;
 
-		if (np_steer_group_info(s, g, &gi) < 0)
+		if (!read_group(s, g, &gi))
 			continue;
 		for (unsigned w = 0; w < info->workers; w++) {
 			struct np_steer_worker_info i = { .sz = sizeof i };
@@ -157,9 +157,9 @@ static void stats_json_workers(struct json *j, struct np_steer *s, const struct 
 {
 	json_array(j, "workers");
 	for (unsigned w = 0; w < info->workers; w++) {
-		struct np_steer_worker_info i = { .sz = sizeof i };
+		struct np_steer_worker_info i;
 
-		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed)
+		if (!read_worker(s, w, &i))
 			continue;
 		json_object(j, NULL);
 		json_uint(j, "worker", w);
@@ -192,9 +192,9 @@ static void stats_json_groups(struct json *j, struct np_steer *s, const struct n
 {
 	json_array(j, "groups");
 	for (unsigned g = 0; g < info->groups; g++) {
-		struct np_steer_group_info i = { .sz = sizeof i };
+		struct np_steer_group_info i;
 
-		if (np_steer_group_info(s, g, &i) < 0)
+		if (!read_group(s, g, &i))
 			continue;
 		json_object(j, NULL);
 		json_uint(j, "group", g);
@@ -279,7 +279,7 @@ static void stats_watch_heading(const struct npsteer *n)
 	putchar('\n');
 }
 
-/* Ends with the count, with a reader who has gone, or with ^C. */
+/* Ends with the count, with a closed stdout, or with ^C. */
 static int stats_watch(struct npsteer *n, struct np_steer *s, double every, long count)
 {
 	struct np_steer_stats now = { .sz = sizeof now }, last = { .sz = sizeof last };

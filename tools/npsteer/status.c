@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* status: what is pinned, which addresses and workers it has, and how they are now. */
+/* status: the pinned services, their addresses and workers, and how they are now. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -19,9 +19,9 @@ static void status_text_workers(struct np_steer *s, const struct np_steer_info *
 	for (size_t i = 0; i < t.columns; i++)
 		table_text(&t, "%s", heads[i]);
 	for (unsigned w = 0; w < info->workers; w++) {
-		struct np_steer_worker_info i = { .sz = sizeof i };
+		struct np_steer_worker_info i;
 
-		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed)
+		if (!read_worker(s, w, &i))
 			continue;
 		table_uint(&t, w);
 		table_text(&t, "%s", i.name);
@@ -48,9 +48,9 @@ static void status_text_service(struct np_steer *s, const struct np_steer_info *
 	printf("%s: level %d, policy %s, hang_ms %d, ABI %u, %s\n", info->service, info->level,
 	       info->policy, info->hang_ms, info->abi, info->path);
 	for (unsigned g = 0; g < info->groups; g++) {
-		struct np_steer_group_info i = { .sz = sizeof i };
+		struct np_steer_group_info i;
 
-		if (np_steer_group_info(s, g, &i) == 0)
+		if (read_group(s, g, &i))
 			printf("  address %u: %s, %u listener%s\n", g, i.address, i.workers,
 			       i.workers == 1 ? "" : "s");
 	}
@@ -64,9 +64,9 @@ static void status_json_workers(struct json *j, struct np_steer *s,
 {
 	json_array(j, "workers");
 	for (unsigned w = 0; w < info->workers; w++) {
-		struct np_steer_worker_info i = { .sz = sizeof i };
+		struct np_steer_worker_info i;
 
-		if (np_steer_worker_info(s, w, &i) < 0 || !i.claimed)
+		if (!read_worker(s, w, &i))
 			continue;
 		json_object(j, NULL);
 		json_uint(j, "worker", w);
@@ -88,9 +88,9 @@ static void status_json_groups(struct json *j, struct np_steer *s, const struct 
 {
 	json_array(j, "groups");
 	for (unsigned g = 0; g < info->groups; g++) {
-		struct np_steer_group_info i = { .sz = sizeof i };
+		struct np_steer_group_info i;
 
-		if (np_steer_group_info(s, g, &i) < 0)
+		if (!read_group(s, g, &i))
 			continue;
 		json_object(j, NULL);
 		json_uint(j, "group", g);
@@ -155,15 +155,11 @@ static void status_show(struct npsteer *n, struct np_steer *s)
 /* One that cannot be opened is listed with the reason, and does not hide the others. */
 static int status_show_listed(void *arg, const char *name, const char *path)
 {
-	char why[NP_STEER_TEXT_MAX] = "";
+	char why[NP_STEER_TEXT_MAX];
 	struct npsteer *n = arg;
 	struct np_steer *s;
-	int r;
+	int r = open_service(n, name, why, &s);
 
-	r = np_steer_open(name,
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
-				  .error = why, .error_cap = sizeof why),
-			  &s);
 	if (r == 0) {
 		status_show(n, s);
 		np_steer_close(&s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * top: each worker's listeners, live: what is queued, who is busy, and how many connections come
+ * top: each worker's listeners, live: queues, busy workers, and how many connections come
  *
  * On a terminal the table is drawn over the last one; elsewhere each is printed below it, and under
  * --json each is one object.

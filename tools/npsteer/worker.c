@@ -1,24 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* worker: the verbs that change what one worker gets: drain, undrain, kick, weight. */
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "npsteer.h"
-
-const char *state_name(int state)
-{
-	switch (state) {
-	case NP_STEER_READY:
-		return "ready";
-	case NP_STEER_DRAINING:
-		return "draining";
-	case NP_STEER_OUT:
-		return "out";
-	default:
-		return "unknown";
-	}
-}
 
 static void worker_show(struct npsteer *n, struct np_steer *s, unsigned w)
 {
