@@ -2,14 +2,12 @@
 /*
  * pool: connections to one target that are used again
  *
- * What a reader would get wrong: a connection belongs to a poller, so each poller has a pool of its
- * own, and all limits are for each poller. In exchange nothing is shared: getting and putting touch
- * no other thread's memory.
+ * A connection belongs to a poller, so each poller has a pool of its own, and all limits are for
+ * each poller. In exchange nothing is shared: getting and putting touch no other thread's memory.
  *
- * A connection is used again only where its user says so: np_conn_reusable(), once the last byte of
- * the last answer has been taken. An answer that comes after its reader gave up would be read by
- * the next caller as its own, and so on for ever; whether one is still to come only the protocol
- * knows.
+ * What a reader would get wrong: np_pool_put() says that the exchange is over, and np_pool_drop()
+ * is for every other case. An answer that comes after its reader gave up would be read by the next
+ * caller as its own, and so on for ever; whether one is still to come only the protocol knows.
  *
  * np_pool_get() reads an idle connection once more before it gives it out. One that the peer has
  * ended, or on which it has said something unasked, is not given out. A FIN that is still on its
@@ -75,35 +73,36 @@ NP_API int np_pool_free(struct np_pool **pool);
  */
 NP_API int np_pool_get(struct np_pool *pool, struct np_conn **ret);
 /*
- * np_conn_reusable() - the exchange on @c is over: the next user may have it
+ * np_pool_put() - the exchange on *c is over: the next caller may have it
  *
- * Holds until another byte moves. Refused where an answer may still come: a verb has failed on @c
- * since np_pool_get() (timed out, cancelled, too long ...), the last byte that moved went out,
- * something is unread or unsent, or another fiber is inside. So a protocol whose requests are not
- * answered has no use for a pool.
+ * To be said once the last byte of the last answer has been taken. It is kept where
+ * np_conn_reusable() would return 0, fewer than max_idle lie idle and no stop has begun; otherwise
+ * it is closed. Timeouts and deadlines that were set are forgotten; other settings stay.
+ *
+ * Thread: owner. May park: no. Lifetime: takes the reference.
+ * Return: 0: *c is NULL; -EINVAL: not of this pool, or given back already: *c stays.
+ */
+NP_API int np_pool_put(struct np_pool *pool, struct np_conn **c);
+/*
+ * np_pool_drop() - give a connection back that is not to be used again
+ *
+ * It is closed as by np_conn_close(), if it has not ended already: the way out of every error.
+ * Thread, May park, Lifetime, Return: as np_pool_put().
+ */
+NP_API int np_pool_drop(struct np_pool *pool, struct np_conn **c);
+/*
+ * np_conn_reusable() - whether np_pool_put() could keep it; or why not
+ *
+ * Not where an answer may still come: a verb has failed on @c since np_pool_get() (timed out,
+ * cancelled, too long ...), the last byte that moved went out, something is unread or unsent, it is
+ * held or paused, or another fiber is inside. So a protocol whose requests are not answered has no
+ * use for a pool.
  *
  * Thread: owner. May park: no.
  * Return: 0; -EBUSY; what the verb that failed first returned; -NP_ECLOSED, -NP_EEOF, -ECONNRESET
  *         ...: it has ended, and why; -EINVAL: it is not lent by a pool.
  */
 NP_API int np_conn_reusable(struct np_conn *c);
-/*
- * np_pool_put() - give a connection back; *c is NULL then
- *
- * Any connection of the pool's, whatever became of it. It is kept where np_conn_reusable() was
- * called after its last byte and would still return 0, and closed otherwise. So there is one way
- * out of every error: put. Timeouts and deadlines that were set are forgotten; other settings stay.
- *
- * Thread: owner. May park: no. Return: 0; -EINVAL: not of this pool, or given back already: *c
- * stays.
- */
-NP_API int np_pool_put(struct np_pool *pool, struct np_conn **c);
-/*
- * np_pool_put_reusable() - np_conn_reusable() and np_pool_put()
- *
- * Where the former refuses, the connection is closed. Thread, May park, Return: as np_pool_put().
- */
-NP_API int np_pool_put_reusable(struct np_pool *pool, struct np_conn **c);
 
 struct np_pool_stats {
 	size_t sz;
@@ -115,7 +114,7 @@ struct np_pool_stats {
 	uint64_t timeouts;
 };
 NP_OPTS_INIT(np_pool_stats)
-/* Of all pollers together. Thread: any. Return: 0; -EINVAL: ret->sz is not set. */
+/* Of all pollers together. Thread: any. May park: no. Return: 0; -EINVAL: ret->sz is not set. */
 NP_API int np_pool_stats(const struct np_pool *pool, struct np_pool_stats *ret);
 
 #ifdef __cplusplus

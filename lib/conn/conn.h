@@ -174,7 +174,7 @@ struct conn_io {
  *   exchange   leaves it by
  *   RESTING    a byte that moves -> OUT or IN
  *   OUT        a byte that comes -> IN: an answer may be owed
- *   IN         a byte that goes -> OUT;  np_conn_reusable() -> DONE
+ *   IN         a byte that goes -> OUT;  np_pool_put() -> DONE
  *   DONE       a byte that moves -> OUT or IN;  np_pool_get() -> RESTING
  */
 enum conn_exchange { CONN_RESTING, CONN_OUT, CONN_IN, CONN_DONE };

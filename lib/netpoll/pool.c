@@ -173,7 +173,7 @@ static void pool_reset_timeouts(struct np_conn *c)
 	np_conn_set_write_timeout(c, 0);
 }
 
-int np_pool_put(struct np_pool *pool, struct np_conn **p)
+static int pool_give_back(struct np_pool *pool, struct np_conn **p, bool keep)
 {
 	struct pool_part *part = pool_part_here(pool);
 	struct np_conn *c = *p;
@@ -191,7 +191,8 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 		return -EINVAL;
 	*p = NULL;
 	np_conn_release(c);
-	if (pool_is_reusable(c) && !part->closed && !pollers_stopping(pool->pollers)) {
+	if (keep && !pool_unfit(c) && !part->closed && !pollers_stopping(pool->pollers)) {
+		conn_extra_of(c)->exchange = CONN_DONE;
 		pool_reset_timeouts(c);
 		if (pool_part_put(part, e))
 			return 0;
@@ -205,21 +206,20 @@ int np_pool_put(struct np_pool *pool, struct np_conn **p)
 int np_conn_reusable(struct np_conn *c)
 {
 	struct pool_entry *e = pool_entry_of(c);
-	int r;
 
 	if (!e || e->state != ENTRY_LENT)
 		return conn_life(c) > CONN_OPEN ? -NP_ECLOSED : -EINVAL;
-	r = pool_unfit(c);
-	if (r == 0)
-		conn_extra_of(c)->exchange = CONN_DONE;
-	return r;
+	return pool_unfit(c);
 }
 
-int np_pool_put_reusable(struct np_pool *pool, struct np_conn **p)
+int np_pool_put(struct np_pool *pool, struct np_conn **p)
 {
-	if (*p && pool_part_here(pool))
-		np_conn_reusable(*p); /* where it is not, put closes it */
-	return np_pool_put(pool, p);
+	return pool_give_back(pool, p, true);
+}
+
+int np_pool_drop(struct np_pool *pool, struct np_conn **p)
+{
+	return pool_give_back(pool, p, false);
 }
 
 /* ------------------------------------------------------------------ life */

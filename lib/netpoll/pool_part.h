@@ -6,7 +6,7 @@
  * counts it out, lent or idle, and however it ended.
  *
  *   an entry (one connection)   leaves it by
- *   LENT                        np_pool_put(), DONE and fit -> IDLE, or LENT again to a waiter;
+ *   LENT                        np_pool_put(), fit -> IDLE, or LENT again to a waiter;
  *                               it ends -> gone
  *   IDLE                        np_pool_get() -> LENT;
  *                               idle_ms, np_pool_free(), the peer, a stop -> ENDING

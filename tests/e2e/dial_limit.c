@@ -235,8 +235,9 @@ static int ask_one(void *arg)
 	if (r == 0)
 		r = np_conn_next(c, 1, &p);
 	if (r == 0)
-		np_conn_reusable(c);
-	np_pool_put(up, &c);
+		np_pool_put(up, &c);
+	else
+		np_pool_drop(up, &c);
 	return r;
 }
 

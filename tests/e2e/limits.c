@@ -613,7 +613,7 @@ static int fill_pool(void *arg)
 	}
 	for (int i = 0; i < 70; i++)
 		if (c[i])
-			np_pool_put_reusable(pool, &c[i]);
+			np_pool_put(pool, &c[i]);
 	return r;
 }
 

@@ -81,7 +81,7 @@ static int use(void *arg)
 	if (r < 0)
 		return r;
 	what = ask(c, *(char *)arg);
-	r = np_pool_put_reusable(pool, &c);
+	r = np_pool_put(pool, &c);
 	ck_assert(c == NULL);
 	return r < 0 ? r : what;
 }
@@ -178,7 +178,7 @@ static int give_twice(void *arg)
 
 	ck_assert_int_eq(np_pool_get(pool, &c), 0);
 	copy = c;
-	ck_assert_int_eq(np_pool_put_reusable(pool, &c), 0);
+	ck_assert_int_eq(np_pool_put(pool, &c), 0);
 	return np_pool_put(pool, &copy);
 }
 
@@ -207,7 +207,7 @@ static int wait_for_it(void *arg)
 		return r;
 	order[served++] = (int)(intptr_t)arg;
 	r = ask(c, 'x');
-	np_pool_put_reusable(pool, &c);
+	np_pool_put(pool, &c);
 	return r;
 }
 
@@ -220,7 +220,7 @@ static int let_go(void *arg)
 {
 	if (arg)
 		np_conn_abort(held);
-	return np_pool_put_reusable(pool, &held);
+	return np_pool_put(pool, &held);
 }
 
 /* Whether what they wait for comes back sound or broken: then the first one dials. */
@@ -289,7 +289,7 @@ static int lend_all(void *arg)
 	for (int i = 0; i < 8 && r == 0; i++)
 		r = np_pool_get(pool, &lent[i]);
 	for (int i = 0; i < 8 && r == 0; i++)
-		r = np_pool_put_reusable(pool, &lent[i]);
+		r = np_pool_put(pool, &lent[i]);
 	return r;
 }
 

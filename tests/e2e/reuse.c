@@ -107,7 +107,7 @@ static int ends_while_the_poller_computes(void *arg)
 	struct np_conn *c = must_get(&peer);
 
 	exchange(c, peer);
-	ck_assert_int_eq(np_pool_put_reusable(pool, &c), 0);
+	ck_assert_int_eq(np_pool_put(pool, &c), 0);
 	/* All of this in one turn: the poller has not looked at a socket since. */
 	if (kind == 0)
 		peer_close(&peer);
@@ -118,7 +118,7 @@ static int ends_while_the_poller_computes(void *arg)
 	c = must_get(&other);
 	ck_assert_uint_eq(stats().died, 1);
 	exchange(c, other);
-	ck_assert_int_eq(np_pool_put_reusable(pool, &c), 0);
+	ck_assert_int_eq(np_pool_put(pool, &c), 0);
 	if (peer >= 0)
 		peer_close(&peer);
 	peer_close(&other);
@@ -162,7 +162,7 @@ static int hand_over_a_dead_one(void *arg)
 	ck_assert_int_eq(np_go(NULL, NP_HERE, wait_for_it, NULL, &t), 0);
 	while (!stats().waiting)
 		ck_assert_int_eq(np_yield(), 0);
-	ck_assert_int_eq(np_pool_put_reusable(pool, &c), 0);
+	ck_assert_int_eq(np_pool_put(pool, &c), 0);
 	peer_close(&peer);
 	ck_assert_int_eq(np_join(&t, &r), 0);
 	ck_assert_int_eq(taken, 1);
@@ -187,7 +187,7 @@ static int gives_up(void *arg)
 	size_t n;
 
 	exchange(c, peer);
-	if (kind == 3) /* said for the exchange before */
+	if (kind == 3) /* of the exchange before */
 		ck_assert_int_eq(np_conn_reusable(c), 0);
 	must_write(c, "first");
 	hear(peer, "first");
@@ -204,7 +204,9 @@ static int gives_up(void *arg)
 	}
 	if (kind < 3)
 		ck_assert_int_eq(np_conn_reusable(c), -NP_EREADTIMEOUT);
-	ck_assert_int_eq(kind % 2 ? np_pool_put(pool, &c) : np_pool_put_reusable(pool, &c), 0);
+	if (kind == 3)
+		ck_assert_int_eq(np_conn_reusable(c), -EBUSY);
+	ck_assert_int_eq(np_pool_put(pool, &c), 0);
 	if (kind == 3)
 		peer_send(peer, "FIRST", 5);
 	c = must_get(&other);
@@ -219,7 +221,7 @@ static int gives_up(void *arg)
 	return 0;
 }
 
-/* Timed out: unread, read late, in until(); and a word that was given before the request. */
+/* Timed out: unread, read late, in until(); and one that was reusable before the request. */
 START_TEST(no_caller_gets_the_answer_to_the_one_before)
 {
 	on_a_fiber(gives_up, &_i);
@@ -227,13 +229,15 @@ START_TEST(no_caller_gets_the_answer_to_the_one_before)
 }
 END_TEST
 
-static int puts_without_a_word(void *arg)
+static int drops(void *arg)
 {
 	int peer;
 	struct np_conn *c = must_get(&peer);
 
 	exchange(c, peer);
-	ck_assert_int_eq(np_pool_put(pool, &c), 0);
+	ck_assert_int_eq(np_conn_reusable(c), 0);
+	ck_assert_int_eq(np_pool_drop(pool, &c), 0);
+	ck_assert_ptr_null(c);
 	ck_assert_uint_eq(stats().idle, 0);
 	ck_assert_int_gt(np_wait_fd(peer, POLLIN, AWAIT_MS), 0);
 	peer_expect_eof(peer);
@@ -241,34 +245,34 @@ static int puts_without_a_word(void *arg)
 	return 0;
 }
 
-START_TEST(one_of_which_nothing_is_said_is_closed)
+START_TEST(one_that_is_dropped_is_closed_however_fit_it_is)
 {
-	on_a_fiber(puts_without_a_word, NULL);
+	on_a_fiber(drops, NULL);
 }
 END_TEST
 
-static int says_so_first(void *arg)
+static int puts_it_unused(void *arg)
 {
 	int peer;
 	struct np_conn *c = must_get(&peer), *was = c;
 
 	for (int i = 0; i < 3; i++) {
-		exchange(c, peer);
-		ck_assert_int_eq(np_conn_reusable(c), 0);
+		if (i != 1)
+			exchange(c, peer);
 		ck_assert_int_eq(np_pool_put(pool, &c), 0);
 		ck_assert_uint_eq(stats().idle, 1);
 		c = must_get(NULL);
 		ck_assert_ptr_eq(c, was);
 	}
-	ck_assert_int_eq(np_pool_put(pool, &c), 0);
-	ck_assert_uint_eq(stats().idle, 0); /* the word does not hold for the next user */
+	ck_assert_int_eq(np_pool_drop(pool, &c), 0);
+	ck_assert_uint_eq(stats().idle, 0);
 	peer_close(&peer);
 	return 0;
 }
 
-START_TEST(a_word_holds_for_one_exchange)
+START_TEST(one_that_was_not_used_is_as_fit_as_before)
 {
-	on_a_fiber(says_so_first, NULL);
+	on_a_fiber(puts_it_unused, NULL);
 	ck_assert_uint_eq(stats().reused, 3);
 }
 END_TEST
@@ -308,7 +312,7 @@ static int refused(void *arg)
 	return 0;
 }
 
-START_TEST(the_word_is_refused_where_it_cannot_be_true)
+START_TEST(one_that_cannot_be_used_again_says_why)
 {
 	on_a_fiber(refused, NULL);
 }
@@ -329,6 +333,7 @@ static int put_again(void *arg)
 	while (dead_between && stats().open)
 		ck_assert_int_eq(np_sleep(1), 0);
 	ck_assert_int_eq(np_pool_put(pool, &again), -EINVAL);
+	ck_assert_int_eq(np_pool_drop(pool, &again), -EINVAL);
 	ck_assert_ptr_nonnull(again);
 	ck_assert_int_eq(np_conn_error(again), -NP_ECLOSED); /* the reference is still ours */
 	np_conn_unref(again);
@@ -380,9 +385,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, one_that_ended_while_the_poller_was_busy_is_not_given_out, 0, 3);
 	tcase_add_test(t, one_that_ended_on_its_way_to_a_waiter_is_not_given_out);
 	tcase_add_loop_test(t, no_caller_gets_the_answer_to_the_one_before, 0, 4);
-	tcase_add_test(t, one_of_which_nothing_is_said_is_closed);
-	tcase_add_test(t, a_word_holds_for_one_exchange);
-	tcase_add_test(t, the_word_is_refused_where_it_cannot_be_true);
+	tcase_add_test(t, one_that_is_dropped_is_closed_however_fit_it_is);
+	tcase_add_test(t, one_that_was_not_used_is_as_fit_as_before);
+	tcase_add_test(t, one_that_cannot_be_used_again_says_why);
 	tcase_add_loop_test(t, a_second_put_is_refused_whether_or_not_the_connection_has_ended, 0,
 			    4);
 	tcase_add_test(t, what_is_not_of_the_pool_is_refused_whether_or_not_it_has_ended);
