@@ -2,12 +2,13 @@
 /* wheel: put, look ahead, turn. */
 #include "poll/wheel.h"
 
-#define SHIFT(level) (6u * (unsigned)(level))
-#define LOOK         8u /* timers of a slot that are looked at for the earliest */
+#define WHEEL_SHIFT(level) (6u * (unsigned)(level))
+#define WHEEL_LOOK         8u /* timers of a slot that are looked at for the earliest */
 
 void wheel_init(struct wheel *w, uint64_t now_ms)
 {
 	w->now = now_ms;
+	w->entry = WHEEL_NEVER;
 	list_init(&w->due);
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
 		w->bits[l] = 0;
@@ -26,18 +27,21 @@ void wheel_put(struct wheel *w, struct timer *t)
 		return;
 	}
 	delta = when - w->now;
-	while (level < WHEEL_LEVELS - 1 && delta >> SHIFT(level + 1))
+	while (level < WHEEL_LEVELS - 1 && delta >> WHEEL_SHIFT(level + 1))
 		level++;
 	/* Past the last level's reach: as far as it goes; it is put again from there. */
-	if (delta >> SHIFT(WHEEL_LEVELS))
-		when = w->now + ((uint64_t)1 << SHIFT(WHEEL_LEVELS)) - 1;
-	i = (when >> SHIFT(level)) & (WHEEL_SLOTS - 1);
+	if (delta >> WHEEL_SHIFT(WHEEL_LEVELS))
+		when = w->now + ((uint64_t)1 << WHEEL_SHIFT(WHEEL_LEVELS)) - 1;
+	i = (when >> WHEEL_SHIFT(level)) & (WHEEL_SLOTS - 1);
 	list_append(&w->slot[level][i], &t->link);
 	w->bits[level] |= (uint64_t)1 << i;
+	when = when >> WHEEL_SHIFT(level) << WHEEL_SHIFT(level);
+	if (when < w->entry)
+		w->entry = when;
 }
 
 /* Steps from slot @at to the next set bit, 1..64; 0 where there is none. */
-static unsigned ahead(uint64_t bits, unsigned at)
+static unsigned wheel_ahead(uint64_t bits, unsigned at)
 {
 	unsigned r = (at + 1) & 63;
 
@@ -52,11 +56,11 @@ static unsigned ahead(uint64_t bits, unsigned at)
  * none. Bits that disarmed timers left behind go: each was set by a put, so this costs no more than
  * that.
  */
-static unsigned next_slot(struct wheel *w, int level, unsigned at)
+static unsigned wheel_next_slot(struct wheel *w, int level, unsigned at)
 {
 	unsigned d, i;
 
-	while ((d = ahead(w->bits[level], at))) {
+	while ((d = wheel_ahead(w->bits[level], at))) {
 		i = (at + d) & (WHEEL_SLOTS - 1);
 		if (!list_empty(&w->slot[level][i]))
 			break;
@@ -66,17 +70,19 @@ static unsigned next_slot(struct wheel *w, int level, unsigned at)
 }
 
 /* The next time at which a slot is entered that holds a timer. */
-static uint64_t next_entry(struct wheel *w)
+static uint64_t wheel_next_entry(struct wheel *w)
 {
 	uint64_t best = WHEEL_NEVER, at, t;
 	unsigned d;
 
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
-		at = w->now >> SHIFT(l);
-		d = next_slot(w, l, at & (WHEEL_SLOTS - 1));
+		if (!w->bits[l])
+			continue;
+		at = w->now >> WHEEL_SHIFT(l);
+		d = wheel_next_slot(w, l, at & (WHEEL_SLOTS - 1));
 		if (!d)
 			continue;
-		t = (at + d) << SHIFT(l);
+		t = (at + d) << WHEEL_SHIFT(l);
 		best = t < best ? t : best;
 	}
 	return best;
@@ -86,14 +92,14 @@ static uint64_t next_entry(struct wheel *w)
  * The earliest timer of a slot that spans @from..@to. Of a slot that holds many only the beginning
  * is known: the wheel turns for nothing then, once, and the slot's timers come down a level.
  */
-static uint64_t earliest(const struct list *slot, uint64_t from, uint64_t to)
+static uint64_t wheel_earliest(const struct list *slot, uint64_t from, uint64_t to)
 {
 	unsigned looked = 0;
 
 	for (struct list *n = slot->next; n != slot; n = n->next) {
 		uint64_t when = container_of(n, struct timer, link)->when_ms;
 
-		if (++looked > LOOK)
+		if (++looked > WHEEL_LOOK)
 			return from;
 		to = when < to ? when : to;
 	}
@@ -108,26 +114,29 @@ uint64_t wheel_next(struct wheel *w)
 	if (!list_empty(&w->due))
 		return w->now;
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
-		at = w->now >> SHIFT(l);
-		d = next_slot(w, l, at & (WHEEL_SLOTS - 1));
+		if (!w->bits[l])
+			continue;
+		at = w->now >> WHEEL_SHIFT(l);
+		d = wheel_next_slot(w, l, at & (WHEEL_SLOTS - 1));
 		if (!d)
 			continue;
-		t = earliest(&w->slot[l][(at + d) & (WHEEL_SLOTS - 1)], (at + d) << SHIFT(l),
-			     ((at + d + 1) << SHIFT(l)) - 1);
+		t = wheel_earliest(&w->slot[l][(at + d) & (WHEEL_SLOTS - 1)],
+				   (at + d) << WHEEL_SHIFT(l),
+				   ((at + d + 1) << WHEEL_SHIFT(l)) - 1);
 		best = t < best ? t : best;
 	}
 	return best;
 }
 
 /* Enters the slots that begin at w->now: what lies in higher levels comes down. */
-static void come_down(struct wheel *w, struct list *due)
+static void wheel_come_down(struct wheel *w, struct list *due)
 {
 	struct list all, *n;
 
 	for (int l = WHEEL_LEVELS - 1; l >= 0; l--) {
-		unsigned i = (w->now >> SHIFT(l)) & (WHEEL_SLOTS - 1);
+		unsigned i = (w->now >> WHEEL_SHIFT(l)) & (WHEEL_SLOTS - 1);
 
-		if (w->now & (((uint64_t)1 << SHIFT(l)) - 1) || !(w->bits[l] >> i & 1))
+		if (w->now & (((uint64_t)1 << WHEEL_SHIFT(l)) - 1) || !(w->bits[l] >> i & 1))
 			continue;
 		w->bits[l] &= ~((uint64_t)1 << i);
 		list_move_all(&w->slot[l][i], &all);
@@ -144,12 +153,11 @@ static void come_down(struct wheel *w, struct list *due)
 
 void wheel_turn(struct wheel *w, uint64_t now_ms, struct list *ret_due)
 {
-	uint64_t next;
-
 	list_move_all(&w->due, ret_due);
-	while ((next = next_entry(w)) <= now_ms) {
-		w->now = next;
-		come_down(w, ret_due);
+	while (w->entry <= now_ms) {
+		w->now = w->entry;
+		wheel_come_down(w, ret_due);
+		w->entry = wheel_next_entry(w);
 	}
 	if (now_ms > w->now)
 		w->now = now_ms;

@@ -4,8 +4,8 @@
  *
  * A slot of level l spans 64^l ms. A timer lies in the lowest level that reaches it and comes down
  * a level each time the wheel enters its slot. A bit for each slot that may hold a timer makes the
- * way to the next one five rotations. A reader would get wrong: a set bit says "may": disarming
- * only unlinks, and whoever looks ahead clears the bits of slots it finds empty.
+ * way to the next one five rotations. A set bit says "may": disarming only unlinks, and a look ahead
+ * clears the bits of slots that it finds empty.
  */
 #ifndef POLL_WHEEL_H
 #define POLL_WHEEL_H
@@ -19,6 +19,7 @@
 
 struct wheel {
 	uint64_t now;    /* all that was due up to here has fired */
+	uint64_t entry;  /* no slot that holds a timer is entered before */
 	struct list due; /* armed for now or earlier */
 	uint64_t bits[WHEEL_LEVELS];
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
@@ -29,7 +30,7 @@ void wheel_put(struct wheel *w, struct timer *t);
 /* When the wheel has to be turned next, at the latest; WHEEL_NEVER where no timer is armed. */
 uint64_t wheel_next(struct wheel *w);
 /*
- * Moves what is due at @now_ms to the empty @ret_due, in the order of its time; whoever calls fires
+ * Moves what is due at @now_ms to the empty @ret_due, in the order of its time; the caller fires
  * it. What is armed for the past from then on is due in the next turn.
  */
 void wheel_turn(struct wheel *w, uint64_t now_ms, struct list *ret_due);
