@@ -59,7 +59,9 @@ static inline struct list *list_pop(struct list *head)
 
 	if (n == head)
 		return NULL;
-	list_remove(n);
+	head->next = n->next;
+	n->next->prev = head;
+	list_init(n);
 	return n;
 }
 

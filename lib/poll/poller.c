@@ -38,7 +38,7 @@ static int poller_open_fds(struct poller *p)
 	if (r == 0)
 		r = sys_wake_open(&p->wake_fd);
 	if (r == 0)
-		r = sys_epoll_add(p->epoll_fd, p->wake_fd, EPOLLIN | EPOLLET, POLLER_DATA_WAKE);
+		r = watch_open(&p->wake, p, p->wake_fd, 0, NULL);
 	return r;
 }
 
@@ -64,6 +64,7 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	p->opts = *o;
 	p->epoll_fd = p->wake_fd = -1;
 	p->free_slot = SLOT_NONE;
+	p->publish_in = 1;
 	list_init(&p->ready);
 	list_init(&p->now.watches);
 	list_init(&p->now.due);

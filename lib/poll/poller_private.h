@@ -98,6 +98,7 @@ struct poller {
 	/* owner thread */
 	struct poller_now now;
 	int epoll_fd;
+	struct watch wake; /* its events end a wait; that is all, so nothing is wanted of it */
 	struct list ready; /* watches with want & ready */
 	struct fiber *run_first, *run_last;
 	struct spawn_queue spawn;
@@ -117,6 +118,7 @@ struct poller {
 	struct fiber_pool *fibers;
 	struct poller_load *loads[POLLER_LOADS];
 	unsigned n_loads;
+	unsigned publish_in; /* short dispatches until one publishes its beginning */
 	unsigned holds, keeps;
 	struct list parked; /* fibers in park_wait() */
 	bool cancelled;     /* poller_cancel(): none may be added */
@@ -139,9 +141,6 @@ struct poller {
 	_Atomic(unsigned) posting;
 };
 
-/* The data of the wake-up's event. */
-#define POLLER_DATA_WAKE UINT64_MAX
-
 /* Reads the clock; the loop does at the beginning of a turn. */
 uint64_t poller_refresh_now(struct poller *p);
 /* Owner. A parked fiber goes on in the run phase: for park_wake() alone, which is asked once for
@@ -155,15 +154,33 @@ static inline void poller_left_user(struct poller *p)
 		p->clock = CLOCK_STALE;
 }
 
-/* Before each watch function, mail, fiber, timer and deferred work. */
+/* The short dispatch that comes next publishes its beginning. */
+static inline void poller_publish_next(struct poller *p)
+{
+	p->publish_in = 1;
+}
+
+/* Before each mail, fiber, timer and deferred work. */
 static inline void poller_begin_dispatch(struct poller *p)
 {
 	poller_left_user(p);
 	if (!p->n_loads && !p->hog.each)
 		return;
 	poller_publish_busy(p);
-	if (p->hog.each) /* what is found now was none of the user's, until one is noted */
-		__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
+	if (!p->hog.each)
+		return;
+	p->publish_in = 1;
+	/* What is found now was none of the user's, until one is noted. */
+	__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
+}
+
+/* Before each of a row of watch functions, or of fibers behind one dispatch. */
+static inline void poller_begin_short_dispatch(struct poller *p)
+{
+	if (--p->publish_in)
+		return;
+	p->publish_in = POLLER_PUBLISH_EVERY;
+	poller_begin_dispatch(p);
 }
 
 /* No longer busy: on every line. */
@@ -192,11 +209,11 @@ static inline void poller_end_dispatch(struct poller *p)
 		poller_run_tail(p);
 }
 
-/* An epoll event of this watch. */
-void watch_event(struct watch *w, uint32_t epoll_events);
+/* ---- watch.c */
+/* The first @n of p->events. */
+void watch_take_events(struct poller *p, int n);
 /* Runs the watches that are ready now; one that still has more to do stays for the next turn. */
 void watch_dispatch(struct poller *p);
 void watch_go_on(struct poller *p);
-struct watch *watch_of_event(struct poller *p, uint64_t data);
 
 #endif

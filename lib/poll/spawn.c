@@ -133,20 +133,22 @@ void spawn_go_on(struct poller *p)
 
 /*
  * Those that wait for a stack keep their place in front of these; and a chain of fibers of which
- * each begins the next lets the others have their turn.
+ * each begins the next lets the others have their turn. The first goes on with what the dispatch
+ * had published.
  */
 void poller_run_tail(struct poller *p)
 {
-	struct spawn *s;
-	unsigned n = 0;
+	unsigned room = SPAWN_TAIL_MAX;
+	struct spawn *s = spawn_pop(&p->now.tail);
 
-	while ((s = spawn_pop(&p->now.tail))) {
-		/* The first goes on with what the dispatch had published. */
-		if (p->hog.each || (n && n % POLLER_PUBLISH_EVERY == 0))
-			poller_begin_dispatch(p);
-		else
-			poller_left_user(p);
-		if (p->spawn_blocked || n++ == SPAWN_TAIL_MAX || spawn_run(p, s) < 0)
+	do {
+		if (p->spawn_blocked || !room || spawn_run(p, s) < 0)
 			poller_spawn_node(p, s);
-	}
+		poller_left_user(p);
+		s = spawn_pop(&p->now.tail);
+		if (s) {
+			room -= room > 0;
+			poller_begin_short_dispatch(p);
+		}
+	} while (s);
 }

@@ -74,17 +74,7 @@ static int turn_wait(struct poller *p)
 static void turn_take_events(struct poller *p, int n)
 {
 	p->stats.events += (uint64_t)n;
-	for (int i = 0; i < n; i++) {
-		struct watch *w;
-
-		if (p->events[i].data.u64 == POLLER_DATA_WAKE)
-			continue;
-		w = watch_of_event(p, p->events[i].data.u64);
-		if (w)
-			watch_event(w, p->events[i].events);
-		else
-			p->stats.stale_events++;
-	}
+	watch_take_events(p, n);
 	if (n == p->n_events)
 		turn_grow_events(p);
 }

@@ -65,13 +65,12 @@ static uint64_t watch_event_data(const struct watch *w)
 	return (uint64_t)w->poller->slots[w->slot].generation << 32 | w->slot;
 }
 
-struct watch *watch_of_event(struct poller *p, uint64_t data)
+/* NULL: its watch was closed. The index is one that was told to the kernel. */
+static inline const struct watch_slot *watch_slot_of(const struct poller *p, uint64_t data)
 {
-	uint32_t i = (uint32_t)data;
+	const struct watch_slot *s = &p->slots[(uint32_t)data];
 
-	if (i >= p->used_slots || p->slots[i].generation != (uint32_t)(data >> 32))
-		return NULL;
-	return p->slots[i].watch;
+	return s->generation == (uint32_t)(data >> 32) ? s : NULL;
 }
 
 /* ------------------------------------------------------------------ registration */
@@ -141,14 +140,17 @@ void watch_close(struct watch *w)
 
 /* ------------------------------------------------------------------ want x ready */
 
-static void watch_relink(struct watch *w)
+/* In the list while want & ready; but while its function runs it need not be. */
+static inline void watch_link(struct poller *p, struct watch *w)
 {
-	if (w->want & w->ready) {
-		if (list_empty(&w->link))
-			list_append(&w->poller->ready, &w->link);
-	} else if (!list_empty(&w->link)) {
+	if ((w->want & w->ready) && list_empty(&w->link))
+		list_append(&p->ready, &w->link);
+}
+
+static inline void watch_unlink(struct watch *w)
+{
+	if (!(w->want & w->ready) && !list_empty(&w->link))
 		list_remove(&w->link);
-	}
 }
 
 /* EPOLLOUT joins at the first time it is wanted, with one MOD, and stays. MOD reports the present
@@ -174,7 +176,7 @@ int watch_want(struct watch *w, unsigned bits)
 			return r;
 	}
 	w->want |= (uint8_t)bits;
-	watch_relink(w);
+	watch_link(w->poller, w);
 	return 0;
 }
 
@@ -182,14 +184,14 @@ void watch_stop(struct watch *w, unsigned bits)
 {
 	poller_assert_owner(w->poller);
 	w->want &= (uint8_t)~bits;
-	watch_relink(w);
+	watch_unlink(w);
 }
 
 void watch_cant(struct watch *w, unsigned bits)
 {
 	poller_assert_owner(w->poller);
 	w->ready &= (uint8_t)~bits;
-	watch_relink(w);
+	watch_unlink(w);
 }
 
 static void watch_other_event(struct watch *w, uint32_t e)
@@ -202,55 +204,58 @@ static void watch_other_event(struct watch *w, uint32_t e)
 		w->ready |= WATCH_OUT;
 	w->flags |= (uint8_t)((e & EPOLLRDHUP ? WATCH_RDHUP : 0) | (e & EPOLLHUP ? WATCH_HUP : 0) |
 			      (e & EPOLLERR ? WATCH_ERR : 0) | (e & EPOLLPRI ? WATCH_PRI : 0));
-	watch_relink(w);
 }
 
-void watch_event(struct watch *w, uint32_t e)
+void watch_take_events(struct poller *p, int n)
 {
-	if (e != EPOLLIN) {
-		watch_other_event(w, e);
-		return;
+	for (const struct epoll_event *e = p->events, *end = e + n; e < end; e++) {
+		const struct watch_slot *s = watch_slot_of(p, e->data.u64);
+		struct watch *w;
+
+		if (!s) {
+			p->stats.stale_events++;
+			continue;
+		}
+		w = s->watch;
+		if (e->events == EPOLLIN)
+			w->ready |= WATCH_IN;
+		else
+			watch_other_event(w, e->events);
+		watch_link(p, w);
 	}
-	w->ready |= WATCH_IN;
-	if ((w->want & WATCH_IN) && list_empty(&w->link))
-		list_append(&w->poller->ready, &w->link);
 }
+
+/* ------------------------------------------------------------------ dispatch */
 
 /*
- * The watch is off the list while its function runs: watch_want() links it again, and what it
- * leaves wanted and ready is for the next turn. watch_close() makes dispatched NULL.
+ * The watch is off the list while its function runs, and dispatched is how to know that it was not
+ * closed there. What it leaves wanted and ready is for the next turn.
  */
-static void watch_returned(struct poller *p)
+static inline void watch_run(struct poller *p, struct watch *w)
 {
-	struct watch *w = p->now.dispatched;
-
-	p->now.dispatched = NULL;
-	if (w)
-		watch_relink(w);
+	p->now.dispatched = w;
+	w->fn(w, w->want & w->ready);
+	if (p->now.dispatched == w)
+		watch_link(p, w);
 }
 
 void watch_go_on(struct poller *p)
 {
 	struct list *n;
-	unsigned i = 0;
 
-	watch_returned(p);
+	if (p->now.dispatched)
+		watch_link(p, p->now.dispatched);
 	while ((n = list_pop(&p->now.watches))) {
-		struct watch *w = container_of(n, struct watch, link);
-
-		if (i++ % POLLER_PUBLISH_EVERY == 0 || p->hog.each)
-			poller_begin_dispatch(p);
-		else
-			poller_left_user(p);
-		p->now.dispatched = w;
-		w->fn(w, w->want & w->ready);
-		watch_returned(p);
+		poller_begin_short_dispatch(p);
+		watch_run(p, container_of(n, struct watch, link));
 		poller_end_dispatch(p);
 	}
+	p->now.dispatched = NULL;
 }
 
 void watch_dispatch(struct poller *p)
 {
 	list_move_all(&p->ready, &p->now.watches);
+	poller_publish_next(p);
 	watch_go_on(p);
 }
