@@ -317,6 +317,58 @@ NP_OPTS_INIT(np_steer_garbage)
  */
 NP_API int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret);
 
+/* ------------------------------------------------------------------ servers that know nothing of it */
+
+/* Which listeners are meant. */
+struct np_steer_find_opts {
+	size_t sz;
+	const char *address; /* "[ADDR:]PORT"; NULL: any */
+	/*
+	 * held by this process or a descendant of it, or by one of that cgroup ("/system.slice/x");
+	 * in their network namespaces instead of the caller's
+	 */
+	int pid;
+	const char *cgroup;
+	char *error; /* gets a sentence where the call fails */
+	size_t error_cap;
+};
+NP_OPTS_INIT(np_steer_find_opts)
+
+struct np_steer_task {
+	int pid;
+	int tid; /* 0: which thread is not known, or not asked */
+};
+
+/* A listening TCP socket of whatever process. */
+struct np_steer_listener {
+	size_t sz;
+	const char *address; /* "127.0.0.1:80" */
+	uint64_t inode;      /* as in /proc/PID/fd */
+	uint64_t cookie;     /* SO_COOKIE */
+	unsigned queued, backlog;
+	int reuseport; /* 1, 0; -1: not known */
+	int program;   /* 1: a program chooses in its group; 0: none; -1: not known */
+	uint32_t program_id;
+	const struct np_steer_task *holders, *acceptors;
+	unsigned n_holders, n_acceptors;
+	bool can_be_steered;
+	const char *verdict; /* "yes", or why not, in a sentence */
+};
+NP_OPTS_INIT(np_steer_listener)
+
+/*
+ * np_steer_listeners() - call fn(arg, l) for each listener; nonzero from it ends the walk
+ *
+ * Needs no service and no BPF. What it takes to look into the processes of others is
+ * CAP_SYS_PTRACE; which program is there is known with CAP_BPF and CAP_PERFMON.
+ *
+ * Thread: any. Lifetime: *l lives during the call.
+ * Return: 0, what fn returned; -EINVAL, -EPERM for another network namespace, -ENOENT for a process
+ *         that is not there, -EMFILE, -ENOMEM.
+ */
+NP_API int np_steer_listeners(const struct np_steer_find_opts *opts,
+			      int (*fn)(void *arg, const struct np_steer_listener *l), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

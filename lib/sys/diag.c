@@ -16,6 +16,7 @@
 #include <linux/sock_diag.h>
 
 #include "sys/fault.h"
+#include "sys/netns.h"
 
 #define STATE_LISTEN 10 /* TCP_LISTEN of netinet/tcp.h, which linux/tcp.h would redefine */
 
@@ -29,6 +30,16 @@ int sys_diag_open(int *ret_fd)
 		return -errno;
 	*ret_fd = fd;
 	return 0;
+}
+
+static int diag_open_here(void *arg)
+{
+	return sys_diag_open(arg);
+}
+
+int sys_diag_open_in(int netns_fd, int *ret_fd)
+{
+	return sys_netns_run(netns_fd, diag_open_here, ret_fd);
 }
 
 static int diag_ask(int fd, int family, unsigned port, uint32_t seq)
@@ -59,13 +70,18 @@ static void diag_tell(const struct nlmsghdr *h, unsigned port,
 		.inode = d->idiag_inode,
 		.queued = d->idiag_rqueue,
 		.backlog = d->idiag_wqueue,
+		.family = d->idiag_family,
+		.port = ntohs(d->id.idiag_sport),
+		.ifindex = d->id.idiag_if,
+		.uid = d->idiag_uid,
 	};
 
-	if (d->id.idiag_sport == htons((uint16_t)port))
+	memcpy(l.addr, d->id.idiag_src, d->idiag_family == AF_INET ? 4 : sizeof l.addr);
+	if (!port || l.port == port)
 		fn(arg, &l);
 }
 
-/* One datagram of the answer; the rest of the answer to another question is passed over. 1:
+/* One datagram of the answer; what is left of the answer to another question is passed over. 1:
  * there is more. */
 static int diag_take(const char *buf, size_t n, unsigned port, uint32_t seq,
 		     void (*fn)(void *, const struct sys_listener *), void *arg)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* epoll: a poller's sleep. */
+/* epoll and wake: what a poller sleeps on, and what wakes it. */
 #ifndef SYS_EPOLL_H
 #define SYS_EPOLL_H
 

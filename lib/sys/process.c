@@ -173,3 +173,199 @@ int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd)
 	closedir(dir);
 	return r;
 }
+
+int sys_process_take(pid_t pid, int number, int *ret_fd)
+{
+	char proc[16];
+	pid_t here;
+
+	snprintf(proc, sizeof proc, "%d", (int)pid);
+	here = process_number_here(proc);
+	return here ? process_duplicate(here, number, ret_fd) : -ESRCH;
+}
+
+/* ------------------------------------------------------------------ looked at */
+
+static int process_open_dir(const char *path, DIR **ret)
+{
+	*ret = opendir(path);
+	if (*ret)
+		return 0;
+	return errno == ENOENT ? -ESRCH : -errno;
+}
+
+/* Calls fn for each name in the folder that is a number. */
+static int process_each_number(const char *path, void (*fn)(void *arg, pid_t n), void *arg)
+{
+	struct dirent *e;
+	DIR *dir;
+	int r;
+
+	r = process_open_dir(path, &dir);
+	if (r < 0)
+		return r;
+	while ((e = readdir(dir)))
+		if (process_is_number(e->d_name))
+			fn(arg, (pid_t)atoi(e->d_name));
+	closedir(dir);
+	return 0;
+}
+
+int sys_process_each(void (*fn)(void *arg, pid_t pid), void *arg)
+{
+	return process_each_number("/proc", fn, arg);
+}
+
+int sys_process_each_task(pid_t pid, void (*fn)(void *arg, pid_t tid), void *arg)
+{
+	char path[48];
+
+	snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+	return process_each_number(path, fn, arg);
+}
+
+int sys_process_each_fd(pid_t pid, void (*fn)(void *arg, int number, const char *what), void *arg)
+{
+	char path[48], what[64];
+	struct dirent *e;
+	ssize_t n;
+	DIR *dir;
+	int r;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	r = process_open_dir(path, &dir);
+	if (r < 0)
+		return r;
+	while ((e = readdir(dir))) {
+		n = readlinkat(dirfd(dir), e->d_name, what, sizeof what - 1);
+		if (n <= 0)
+			continue;
+		what[n] = '\0';
+		fn(arg, atoi(e->d_name), what);
+	}
+	closedir(dir);
+	return 0;
+}
+
+/* "tfd: 4 events: 80000019 data: ... pos:0 ino:36ddb3 sdev:8", since Linux 4.14 with the inode. */
+static bool process_watched_inode(const char *line, uint64_t *ret)
+{
+	const char *ino = strstr(line, " ino:");
+
+	if (strncmp(line, "tfd:", 4) || !ino)
+		return false;
+	*ret = strtoull(ino + strlen(" ino:"), NULL, 16);
+	return true;
+}
+
+int sys_process_each_watched(pid_t pid, int number, void (*fn)(void *arg, uint64_t inode),
+			     void *arg)
+{
+	char path[64], line[256];
+	uint64_t inode;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", (int)pid, number);
+	f = fopen(path, "re");
+	if (!f)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (fgets(line, sizeof line, f))
+		if (process_watched_inode(line, &inode))
+			fn(arg, inode);
+	fclose(f);
+	return 0;
+}
+
+/* The start of a file of @pid, "" where it cannot be read. */
+static void process_read(pid_t pid, const char *file, char *dst, size_t cap)
+{
+	char path[80];
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		n = sys_read(fd, dst, cap - 1);
+	dst[n > 0 ? n : 0] = '\0';
+	sys_close(&fd);
+}
+
+static enum sys_wait process_wait_of(long nr)
+{
+	switch (nr) {
+#ifdef __NR_epoll_wait
+	case __NR_epoll_wait:
+#endif
+	case __NR_epoll_pwait:
+#ifdef __NR_epoll_pwait2
+	case __NR_epoll_pwait2:
+#endif
+		return SYS_WAIT_EPOLL;
+	case __NR_accept:
+	case __NR_accept4:
+		return SYS_WAIT_ACCEPT;
+	default:
+		return SYS_WAIT_NONE;
+	}
+}
+
+/* "NUMBER ARGUMENT ...", or "running". */
+enum sys_wait sys_process_waits(pid_t pid, pid_t tid, int *ret_number)
+{
+	char file[48], text[128];
+	unsigned long first;
+	long nr;
+
+	snprintf(file, sizeof file, "task/%d/syscall", (int)tid);
+	process_read(pid, file, text, sizeof text);
+	if (sscanf(text, "%ld %lx", &nr, &first) != 2)
+		return SYS_WAIT_NONE;
+	*ret_number = (int)first;
+	return process_wait_of(nr);
+}
+
+/* What follows the name in /proc/PID/stat: state, parent, ... The name may have anything in it. */
+static const char *process_stat(pid_t pid, char *dst, size_t cap)
+{
+	const char *p;
+
+	process_read(pid, "stat", dst, cap);
+	p = strrchr(dst, ')');
+	return p ? p + 1 : "";
+}
+
+uint64_t sys_process_starttime(pid_t pid)
+{
+	const char *skipped = " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+			      " %*d %*d %llu";
+	unsigned long long start = 0;
+	char text[512];
+
+	return sscanf(process_stat(pid, text, sizeof text), skipped, &start) == 1 ? start : 0;
+}
+
+pid_t sys_process_parent(pid_t pid)
+{
+	char text[512];
+	int parent = 0;
+
+	return sscanf(process_stat(pid, text, sizeof text), " %*c %d", &parent) == 1 ? parent : 0;
+}
+
+void sys_process_name(pid_t pid, char *dst, size_t cap)
+{
+	process_read(pid, "comm", dst, cap);
+	dst[strcspn(dst, "\n")] = '\0';
+}
+
+void sys_process_cgroup(pid_t pid, char *dst, size_t cap)
+{
+	char text[4096], *p;
+
+	process_read(pid, "cgroup", text, sizeof text);
+	p = strstr(text, "0::"); /* the last line, where there are older hierarchies too */
+	if (p && p != text && p[-1] != '\n')
+		p = strstr(text, "\n0::") ? strstr(text, "\n0::") + 1 : NULL;
+	snprintf(dst, cap, "%.*s", p ? (int)strcspn(p + 3, "\n") : 0, p ? p + 3 : "");
+}

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * process: another process's socket, as a descriptor of our own
+ * process: other processes: what they hold and wait for, and their sockets as descriptors of our own
  *
- * A process has one number in its own PID namespace and others in those around it; from a namespace
- * beside it the process cannot be named at all. The socket's inode is the same everywhere.
+ * A reader would get wrong: a process's number means something in its own PID namespace, and in
+ * those around it another one; from a namespace beside it the process cannot be named at all. What
+ * is the same everywhere is the socket's inode.
  *
  * pidfd_getfd(2), Linux 5.6, asks for the rights that ptrace(2) asks for: root has them, and in
- * general a process of the same user.
+ * general who is the same user.
  */
 #ifndef SYS_PROCESS_H
 #define SYS_PROCESS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,8 +22,8 @@ uint32_t sys_process_pidns(void);
 /*
  * sys_process_socket() - a duplicate of @pid's socket of that inode (see diag.h)
  *
- * The descriptor's number may be another socket's by the time it is duplicated: ask its cookie.
- * Return: 0; -ENOENT: it has none such; -ESRCH; -EACCES, -EPERM: not for us; -ENOSYS.
+ * What is at the descriptor's number when it is duplicated may be another socket by then: ask its
+ * cookie. Return: 0; -ENOENT: it has none such; -ESRCH; -EACCES, -EPERM: not for us; -ENOSYS.
  */
 int sys_process_socket(pid_t pid, uint64_t inode, int *ret_fd);
 /*
@@ -32,5 +35,35 @@ int sys_process_socket(pid_t pid, uint64_t inode, int *ret_fd);
  * -EACCES: nor does one that could be looked into, and there are others; -EPERM, -ENOSYS.
  */
 int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd);
+
+/* ------------------------------------------------------------------ what /proc tells of others */
+
+/*
+ * Processes by the number that /proc has for them. What cannot be looked into, or has just ended, is
+ * -EACCES, -EPERM, -ESRCH, or 0 and "" where a word is asked for.
+ */
+int sys_process_each(void (*fn)(void *arg, pid_t pid), void *arg);
+/* Each descriptor: its number, and what its link says: "socket:[INODE]". */
+int sys_process_each_fd(pid_t pid, void (*fn)(void *arg, int number, const char *what), void *arg);
+/* What its epoll instance @number watches: the inode of each file. */
+int sys_process_each_watched(pid_t pid, int number, void (*fn)(void *arg, uint64_t inode),
+			     void *arg);
+int sys_process_each_task(pid_t pid, void (*fn)(void *arg, pid_t tid), void *arg);
+
+enum sys_wait { SYS_WAIT_NONE, SYS_WAIT_EPOLL, SYS_WAIT_ACCEPT };
+/* What thread @tid sleeps in at this moment; *ret_number is the descriptor that it waits for. */
+enum sys_wait sys_process_waits(pid_t pid, pid_t tid, int *ret_number);
+
+/* When it began, in the kernel's ticks since boot: with the number it names a process for good. */
+uint64_t sys_process_starttime(pid_t pid);
+/* 0: it has none that /proc shows. */
+pid_t sys_process_parent(pid_t pid);
+void sys_process_name(pid_t pid, char *dst, size_t cap);
+/* Its path in the cgroup2 hierarchy, as this process sees that: "/system.slice/nginx.service". */
+void sys_process_cgroup(pid_t pid, char *dst, size_t cap);
+
+/* sys_process_take() - a duplicate of the descriptor that has that number at this moment. As
+ * sys_process_socket(); -EBADF. */
+int sys_process_take(pid_t pid, int number, int *ret_fd);
 
 #endif

@@ -33,6 +33,9 @@ static const struct verb verbs[] = {
 	  "hand what hanging workers have queued to their siblings" },
 	{ "trace", "count flows ", 0, verb_trace, "trace [SERVICE] [-n COUNT] [--flows OF_65536]",
 	  "how single connections are given to workers" },
+	{ "listeners", "port pid cgroup ", -1, verb_listeners,
+	  "listeners [--port [ADDR:]PORT] [--pid PID | --cgroup PATH]",
+	  "who listens, who accepts, and whether it could be steered" },
 	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
 };
 
@@ -54,7 +57,18 @@ static void main_usage(FILE *to)
 	      to);
 }
 
-enum { OPT_BPFFS = 256, OPT_GROUP, OPT_POLICY, OPT_HANG_MS, OPT_LEVEL, OPT_WATCH, OPT_FLOWS };
+enum {
+	OPT_BPFFS = 256,
+	OPT_GROUP,
+	OPT_POLICY,
+	OPT_HANG_MS,
+	OPT_LEVEL,
+	OPT_WATCH,
+	OPT_FLOWS,
+	OPT_PORT,
+	OPT_PID,
+	OPT_CGROUP
+};
 
 static const struct option longs[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -71,6 +85,9 @@ static const struct option longs[] = {
 	{ "force", no_argument, NULL, 'f' },
 	{ "watch", no_argument, NULL, OPT_WATCH },
 	{ "flows", required_argument, NULL, OPT_FLOWS },
+	{ "port", required_argument, NULL, OPT_PORT },
+	{ "pid", required_argument, NULL, OPT_PID },
+	{ "cgroup", required_argument, NULL, OPT_CGROUP },
 	{ 0 },
 };
 
@@ -78,7 +95,7 @@ static const struct option longs[] = {
 static void main_answer(struct npsteer *n, int option)
 {
 	if (option == 'V')
-		printf("npsteer %s\n", np_version(NULL));
+		printf("npsteer %s\n", NP_VERSION);
 	else
 		main_usage(stdout);
 	n->answered = true;
@@ -96,6 +113,12 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->policy;
 	case OPT_FLOWS:
 		return &n->flows;
+	case OPT_PORT:
+		return &n->port;
+	case OPT_PID:
+		return &n->pid;
+	case OPT_CGROUP:
+		return &n->cgroup;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case OPT_LEVEL:

@@ -14,7 +14,6 @@
 
 #include "json.h"
 #include "netpoll/steer_admin.h"
-#include "netpoll/version.h"
 
 /* In the man page, in this order. */
 enum exit_code {
@@ -47,6 +46,9 @@ struct npsteer {
 	const char *interval;
 	const char *count;
 	const char *flows;
+	const char *port;
+	const char *pid;
+	const char *cgroup;
 	bool force;
 	bool watch;
 };
@@ -74,6 +76,7 @@ int verb_weight(struct npsteer *n);
 int verb_rescue(struct npsteer *n);
 int verb_trace(struct npsteer *n);
 int verb_gc(struct npsteer *n);
+int verb_listeners(struct npsteer *n);
 
 /* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */
 int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
@@ -99,6 +102,8 @@ int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
  * for ever. DONE, or what fail() returned.
  */
 int parse_interval(struct npsteer *n, double *ret_every, long *ret_count);
+/* --pid and --cgroup. DONE, or what fail() returned. */
+int parse_listeners(struct npsteer *n, int *ret_pid);
 /* A sentence of the library's, and a newline: text on stdout. */
 void say(const char *sentence);
 void pause_for(double seconds);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* foreign: plain epoll and accept loops; the parent learns who runs them. */
+#include "support/foreign.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/steer.h"
+#include "support/test.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+struct plan {
+	enum foreign_shape shape;
+	unsigned n, port;
+};
+
+struct loop {
+	int fd;
+	char letter;
+	bool blocking;
+	int tell; /* gets the thread's number */
+};
+
+static int foreign_listen(const struct plan *p, int *ret_fd)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)p->port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1, fd;
+
+	fd = socket(AF_INET, SOCK_STREAM | (p->shape == FOREIGN_BLOCKING ? 0 : SOCK_NONBLOCK),
+		    p->shape == FOREIGN_MPTCP ? IPPROTO_MPTCP : 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (p->shape != FOREIGN_ALONE)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+	if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 128) < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+static void foreign_answer(int conn, char letter)
+{
+	if (conn < 0)
+		return;
+	send(conn, &letter, 1, MSG_NOSIGNAL);
+	close(conn);
+}
+
+static void *foreign_loop(void *arg)
+{
+	struct loop *l = arg;
+	int ep = l->blocking ? -1 : epoll_create1(0);
+	struct epoll_event e = { .events = EPOLLIN };
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+
+	if (ep >= 0)
+		epoll_ctl(ep, EPOLL_CTL_ADD, l->fd, &e);
+	child_send(l->tell, &tid, sizeof tid);
+	for (;;) {
+		if (ep >= 0)
+			epoll_wait(ep, &e, 1, -1);
+		foreign_answer(accept4(l->fd, NULL, NULL, 0), l->letter);
+	}
+	return NULL;
+}
+
+static void foreign_thread(struct loop *l)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, foreign_loop, l) != 0)
+		child_fail("no thread");
+}
+
+static pid_t foreign_fork(struct loop *l)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		foreign_loop(l);
+	}
+	return pid;
+}
+
+/* The master: says 0 or -errno, then the workers' numbers; ends when it hears something. */
+static void foreign_run(int sock, void *arg)
+{
+	const struct plan *p = arg;
+	bool one = p->shape == FOREIGN_SHARED || p->shape == FOREIGN_ALONE;
+	bool threads = p->shape == FOREIGN_THREADS || p->shape == FOREIGN_BLOCKING;
+	struct loop loops[FOREIGN_MAX];
+	pid_t pids[FOREIGN_MAX], tids[FOREIGN_MAX];
+	int fd = -1, sp[2], r = 0;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) < 0)
+		child_fail("no socket pair");
+	for (unsigned i = 0; i < p->n && r == 0; i++) {
+		if (!i || !one)
+			r = foreign_listen(p, &fd);
+		loops[i] =
+			(struct loop){ fd, (char)('A' + i), p->shape == FOREIGN_BLOCKING, sp[1] };
+	}
+	child_send(sock, &r, sizeof r);
+	for (unsigned i = 0; i < p->n && r == 0; i++) {
+		if (threads)
+			foreign_thread(&loops[i]);
+		pids[i] = threads ? getpid() : foreign_fork(&loops[i]);
+		child_recv(sp[0], &tids[i], sizeof tids[i]);
+	}
+	child_send(sock, pids, sizeof pids);
+	child_send(sock, tids, sizeof tids);
+	child_hear(sock);
+	for (unsigned i = 0; i < p->n && r == 0 && !threads; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
+
+int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsigned port)
+{
+	struct plan p = { shape, n, port };
+	int r;
+
+	ck_assert_uint_le(n, FOREIGN_MAX);
+	*f = (struct foreign){ .n = n };
+	child_start(&f->child, foreign_run, &p);
+	child_recv(f->child.sock, &r, sizeof r);
+	child_recv(f->child.sock, f->pid, sizeof f->pid);
+	child_recv(f->child.sock, f->tid, sizeof f->tid);
+	if (r < 0)
+		foreign_end(f);
+	return r;
+}
+
+void foreign_end(struct foreign *f)
+{
+	child_say(f->child.sock, 'q');
+	child_join(&f->child);
+}
+
+char foreign_ask(const char *address)
+{
+	int fd = client_connect(address);
+	char letter = 0;
+
+	ck_assert_msg(fd >= 0, "%s: %s", address, strerror(-fd));
+	await_fd(fd, POLLIN);
+	ck_assert_int_eq(recv(fd, &letter, 1, 0), 1);
+	client_close(&fd);
+	return letter;
+}
+
+void foreign_count(const char *address, unsigned n, unsigned ret[FOREIGN_MAX])
+{
+	memset(ret, 0, FOREIGN_MAX * sizeof *ret);
+	for (unsigned i = 0; i < n; i++)
+		ret[foreign_ask(address) - 'A']++;
+}

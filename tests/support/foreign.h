@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * foreign: servers that know nothing of this library, in the shapes in which listeners lie
+ *
+ * Each connection gets one byte, the letter of the worker that accepted it ("A" is the first), and
+ * is closed.
+ */
+#ifndef SUPPORT_FOREIGN_H
+#define SUPPORT_FOREIGN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "support/child.h"
+
+#define FOREIGN_PORT 7480
+#define FOREIGN_AT   "127.0.0.1:7480"
+#define FOREIGN_MAX  8
+
+enum foreign_shape {
+	FOREIGN_PROCESSES, /* a master that holds a listener for each worker, as they all do: nginx */
+	FOREIGN_THREADS,   /* a thread and an epoll instance for each listener: haproxy */
+	FOREIGN_BLOCKING, /* a thread for each, in accept(2) */
+	FOREIGN_SHARED,   /* one listener, with SO_REUSEPORT, that all processes accept from */
+	FOREIGN_ALONE,    /* the same without SO_REUSEPORT */
+	FOREIGN_MPTCP,    /* as the first, of MPTCP */
+};
+
+struct foreign {
+	struct child child;
+	pid_t pid[FOREIGN_MAX]; /* of the workers; of threads the process's */
+	pid_t tid[FOREIGN_MAX];
+	unsigned n;
+};
+
+/* -EPROTONOSUPPORT and the like: no such socket is to be had. */
+int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsigned port);
+void foreign_end(struct foreign *f);
+/* A connection's letter; fails the test if none comes. */
+char foreign_ask(const char *address);
+/* @n connections one after another, by letter. */
+void foreign_count(const char *address, unsigned n, unsigned ret[FOREIGN_MAX]);
+
+#endif
