@@ -263,7 +263,7 @@ START_TEST(every_reading_verb_works_on_a_file_whatever_is_asked_for_at_a_time)
 		ck_numbers(p, 95011, 20000);
 		ck_assert_int_eq(np_bufio_skip(b, 200000 - 115011), 0);
 		ck_assert_int_eq(np_bufio_next(b, 1, &p), -NP_EEOF);
-		np_bufio_free(b);
+		np_bufio_free(&b);
 		ck_assert_int_eq(fd, -1);
 		ck_numbers(p, 95011, 20000); /* a slice outlives what it was read from */
 		np_linkbuf_free(&part);
@@ -283,7 +283,7 @@ START_TEST(no_more_is_asked_of_the_source_than_needed_where_the_chunk_is_1)
 	ck_assert_int_eq(np_bufio_wait(b, 50), 0);
 	ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 700);
 	ck_assert_uint_eq(np_bufio_len(b), 100);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -296,7 +296,7 @@ START_TEST(short_reads_are_put_together)
 	ck_assert_int_eq(p.reads, 3);
 	must_read(b, "f");
 	ck_assert_int_eq(p.reads, 3);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -320,7 +320,7 @@ START_TEST(bytes_before_the_end_stay_readable_and_the_end_is_for_good)
 	}
 	ck_assert_int_eq(np_bufio_skip(b, 0), 0);
 	ck_assert_int_eq(p.reads, 2);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -337,7 +337,7 @@ START_TEST(bytes_before_an_error_stay_readable_and_the_error_is_for_good)
 	ck_assert_int_eq(np_bufio_read(b, to, 1), -ECONNRESET);
 	ck_assert_int_eq(np_bufio_byte(b, to), -ECONNRESET);
 	ck_assert_int_eq(p.reads, 2);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -350,7 +350,7 @@ START_TEST(a_signal_is_no_error_and_not_now_is_none_for_good)
 	ck_assert_int_eq(np_bufio_wait(b, 4), -EAGAIN);
 	ck_assert_uint_eq(np_bufio_len(b), 2);
 	must_read(b, "abcd");
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -372,7 +372,7 @@ START_TEST(until_takes_a_line_in_however_many_pieces)
 	ck_assert_int_eq(np_bufio_until(b, '\n', 9, &v, &n), -NP_EEOF);
 	ck_assert_int_eq(np_bufio_until(b, '\n', 8, &v, &n), -NP_ETOOLONG);
 	must_read(b, "12345678");
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -390,7 +390,7 @@ START_TEST(until_goes_on_where_not_now_has_stopped_it)
 	ck_assert_int_eq(np_bufio_until(b, '\n', 100, &v, &n), 0);
 	ck_assert_uint_eq(n, 7);
 	ck_assert_mem_eq(v, "\nbcdef\n", 7);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -416,7 +416,7 @@ START_TEST(until_starts_again_after_another_verb_or_for_another_end)
 	ck_assert_int_eq(np_bufio_until(b, '.', 100, &v, &n), -EAGAIN);
 	ck_assert_int_eq(np_bufio_until(b, 'x', 100, &v, &n), 0);
 	ck_assert_mem_eq(v, ";x", n);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -435,7 +435,7 @@ START_TEST(no_verb_waits_for_more_than_in_max)
 	ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 0);
 	ck_assert_int_eq(np_bufio_next(b, 1000, &p), 0);
 	ck_assert_int_eq(np_bufio_until(b, number(1000 + 300) + 1, 100000, &p, &n), 0);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 	ck_assert_int_eq(close(fd), 0);
 }
 END_TEST
@@ -455,7 +455,7 @@ START_TEST(read_gives_what_there_is_and_copies_nothing_into_a_large_buffer)
 	ck_numbers(to, 100000, 100);
 	ck_assert_int_eq(np_bufio_read(b, to, sizeof to), 16384 - 100);
 	ck_numbers(to, 100100, 16384 - 100);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -484,7 +484,7 @@ START_TEST(who_takes_no_pointers_need_not_release)
 	ck_assert_mem_eq(p, to, 10);
 	np_bufio_release(b);
 	nothing_in_use();
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -516,7 +516,7 @@ START_TEST(nothing_is_written_before_flush)
 	ck_assert_int_eq(dones, 2);
 	ck_assert_int_eq(np_bufio_flush(b), 0);
 	ck_assert_int_eq(p.writes, 1);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -530,7 +530,7 @@ START_TEST(a_sink_that_takes_little_gets_the_rest_in_the_same_flush)
 	ck_assert_int_eq(np_bufio_flush(b), 0);
 	took(&p, "abcdefgh");
 	ck_assert_int_eq(p.writes, 4);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -552,8 +552,8 @@ START_TEST(a_sink_that_takes_nothing_now_gets_the_rest_at_the_next_flush)
 	ck_assert_int_eq(dones, 1);
 	must_write(t, "x");
 	ck_assert_int_eq(np_bufio_flush(t), -EAGAIN);
-	np_bufio_free(t);
-	np_bufio_free(b);
+	np_bufio_free(&t);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -577,7 +577,7 @@ START_TEST(an_error_of_the_sink_is_for_good_and_gives_back_what_it_did_not_take)
 	ck_assert_int_eq(p.writes, 2);
 	ck_assert_int_eq(dones, 0);
 
-	np_bufio_free(b);
+	np_bufio_free(&b);
 	ck_assert_int_eq(dones, 1);
 	ck_assert_int_eq(p.closed, 1);
 	nothing_in_use();
@@ -593,7 +593,7 @@ START_TEST(an_error_in_one_direction_leaves_the_other)
 	must_write(b, "bye");
 	ck_assert_int_eq(np_bufio_flush(b), 0);
 	took(&p, "bye");
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -611,7 +611,7 @@ START_TEST(many_pieces_leave_in_several_writes)
 		ck_assert_int_eq(p.taken[i], letters[i % 26]);
 	ck_assert_int_eq(p.writes, 4);
 	ck_assert_int_eq(dones, 100);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -649,10 +649,10 @@ START_TEST(a_pipe_that_does_not_block_gives_and_takes_what_it_can)
 		ck_assert_int_eq(np_bufio_skip(r, 4096), 0);
 		got += 4096;
 	}
-	np_bufio_free(w);
+	np_bufio_free(&w);
 	ck_assert_int_eq(np_bufio_wait(r, sent), -NP_EEOF);
 	ck_assert_uint_eq(np_bufio_len(r), sent - got);
-	np_bufio_free(r);
+	np_bufio_free(&r);
 	nothing_in_use();
 }
 END_TEST
@@ -668,7 +668,7 @@ START_TEST(a_pipe_without_a_reader_fails_the_flush)
 	w = given_fd(&fd[1], 0);
 	must_write(w, "x");
 	ck_assert_int_eq(np_bufio_flush(w), -EPIPE);
-	np_bufio_free(w);
+	np_bufio_free(&w);
 }
 END_TEST
 
@@ -789,11 +789,11 @@ START_TEST(a_session_of_records_reads_as_one_stream)
 	}
 	must_write(client, "last");
 	ck_assert_int_eq(np_bufio_flush(client), 0);
-	np_bufio_free(client);
+	np_bufio_free(&client);
 	ck_assert_int_eq(np_bufio_wait(server, 5), -NP_EEOF);
 	must_read(server, "last");
 	ck_assert_int_eq(np_bufio_wait(server, 1), -NP_EEOF);
-	np_bufio_free(server);
+	np_bufio_free(&server);
 	nothing_in_use();
 }
 END_TEST
@@ -813,7 +813,7 @@ START_TEST(a_session_that_is_cut_off_fails_and_does_not_end)
 	ck_assert_int_eq(np_bufio_wait(server, 3), -ECONNABORTED);
 	must_read(server, "ab");
 	ck_assert_int_eq(np_bufio_wait(server, 1), -ECONNABORTED);
-	np_bufio_free(server);
+	np_bufio_free(&server);
 	close(fd[0]);
 }
 END_TEST
@@ -834,7 +834,7 @@ START_TEST(a_callback_that_uses_its_own_bufio_is_refused)
 	ck_assert_int_eq(p.nested, -NP_ECONCURRENT);
 	ck_assert_int_eq(np_bufio_copy(b, to, 2), 0);
 	took(&p, "x");
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -847,7 +847,7 @@ START_TEST(a_callback_that_claims_too_much_ends_its_direction)
 	ck_assert_int_eq(np_bufio_wait(b, 1), -EINVAL);
 	ck_assert_uint_eq(np_bufio_len(b), 0);
 	ck_assert_int_eq(p.reads, 1);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 	nothing_in_use();
 }
 END_TEST
@@ -865,7 +865,7 @@ START_TEST(a_sink_that_claims_too_much_fails)
 	must_write(b, "x");
 	ck_assert_int_eq(np_bufio_flush(b), -EINVAL);
 	ck_assert_uint_eq(np_linkbuf_len(np_bufio_out(b)), 1);
-	np_bufio_free(b);
+	np_bufio_free(&b);
 }
 END_TEST
 
@@ -880,9 +880,10 @@ START_TEST(a_direction_without_a_callback_is_refused)
 	ck_assert_int_eq(np_bufio_wait(w, 1), -NP_EUNSUPPORTED);
 	ck_assert_int_eq(np_bufio_read(w, to, 1), -NP_EUNSUPPORTED);
 	must_read(r, "a");
-	np_bufio_free(r);
-	np_bufio_free(w);
-	np_bufio_free(NULL);
+	np_bufio_free(&r);
+	np_bufio_free(&w);
+	ck_assert_ptr_null(w);
+	np_bufio_free(&w);
 }
 END_TEST
 
@@ -916,7 +917,7 @@ START_TEST(the_buffers_behind_a_bufio_are_used_like_any)
 	ck_assert_uint_eq(np_bufio_len(b), 0);
 	ck_assert_int_eq(np_bufio_flush(b), 0);
 	took(&p, "abc");
-	np_bufio_free(b);
+	np_bufio_free(&b);
 	nothing_in_use();
 }
 END_TEST

@@ -56,7 +56,7 @@ struct np_bufio_ops {
 	void (*close)(void *arg); /* once, from np_bufio_free(); may be NULL */
 	/* readv is asked for at least this much; 0: 16 KiB; 1: for no more than the verb needs */
 	size_t chunk;
-	size_t in_max; /* no verb waits for more than this; 0: no limit */
+	size_t in_max; /* no verb waits for more than this; 0, SIZE_MAX: no limit */
 };
 NP_OPTS_INIT(np_bufio_ops)
 
@@ -72,10 +72,10 @@ NP_API int np_bufio_new(const struct np_bufio_ops *ops, void *arg, struct np_buf
 /*
  * np_bufio_free() - end it; what was not flushed or not sent is dropped
  *
- * Runs done() of what it drops, then ops.close(). Takes NULL.
+ * *b is NULL then; NULL in *b does nothing. Runs done() of what it drops, then ops.close().
  * Thread: any that holds it. May park: where close() does.
  */
-NP_API void np_bufio_free(struct np_bufio *b);
+NP_API void np_bufio_free(struct np_bufio **b);
 
 /* ------------------------------------------------------------------ reading */
 

@@ -61,10 +61,13 @@ int np_bufio_new(const struct np_bufio_ops *ops, void *arg, struct np_bufio **re
 	return 0;
 }
 
-void np_bufio_free(struct np_bufio *b)
+void np_bufio_free(struct np_bufio **p)
 {
+	struct np_bufio *b = *p;
+
 	if (!b)
 		return;
+	*p = NULL;
 	linkbuf_fini(&b->in);
 	linkbuf_fini(&b->out);
 	if (b->ops.close)
