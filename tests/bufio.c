@@ -673,7 +673,7 @@ START_TEST(a_pipe_without_a_reader_fails_the_flush)
 END_TEST
 
 /*
- * What a TLS session does to a stream of bytes: bytes travel in sealed records of at most RECORD bytes, a
+ * A stream of bytes as a TLS session has it: they travel in sealed records of at most RECORD, a
  * record is opened as a whole and handed out piecemeal, and its end is a record of its own: a bare
  * FIN is an attack.
  */
