@@ -3,7 +3,9 @@
 # FLAVOUR picks how: release (default, build/), debug (asserts that the owner thread is the
 # owner), asan (ASan + UBSan), tsan (clang), cov. Each has its own folder below build/.
 
-VERSION   := 0.1.0
+# of include/netpoll/version.h
+VERSION   := $(shell awk '/define NP_VERSION_(MAJOR|MINOR|PATCH) / { printf "%s%s", dot, $$3; dot = "." }' \
+             include/netpoll/version.h)
 SOVERSION := 0
 
 CC        ?= cc

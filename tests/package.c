@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "netpoll/version.h"
 #include "support/run.h"
 #include "support/test.h"
 
@@ -104,8 +105,9 @@ START_TEST(a_program_links_the_installed_shared_library_through_pkg_config)
 
 	must_sh("export PKG_CONFIG_PATH='%1$s/usr/lib/pkgconfig' LD_LIBRARY_PATH='%1$s/usr/lib' && cd '%1$s' && "
 		"cc -Wall -Werror user.c $(pkg-config --cflags --libs libnetpoll-bpf) -o user && "
-		"./user | grep -q 'end of stream' && readelf -d user | grep -q 'libnetpoll-bpf.so.0'",
-		dir);
+		"./user | grep -q 'end of stream' && readelf -d user | grep -q 'libnetpoll-bpf.so.0' && "
+		"test \"$(pkg-config --modversion libnetpoll-bpf)\" = %2$s",
+		dir, NP_VERSION);
 }
 END_TEST
 

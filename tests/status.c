@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "netpoll/version.h"
 #include "support/test.h"
 
 static const int own[] = { NP_ECLOSED,      NP_EREADTIMEOUT,  NP_EDIALTIMEOUT, NP_EUNSUPPORTED,
@@ -62,6 +64,18 @@ START_TEST(the_questions_take_either_sign)
 }
 END_TEST
 
+START_TEST(the_library_says_its_version_as_text_and_as_a_number)
+{
+	int number = 0, major, minor, patch;
+
+	ck_assert_str_eq(np_version(&number), NP_VERSION);
+	ck_assert_str_eq(np_version(NULL), NP_VERSION);
+	ck_assert_int_eq(number, NP_VERSION_NUMBER);
+	ck_assert_int_eq(sscanf(np_version(NULL), "%d.%d.%d", &major, &minor, &patch), 3);
+	ck_assert_int_eq(number, major * 10000 + minor * 100 + patch);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("status");
@@ -72,6 +86,7 @@ int main(void)
 	tcase_add_test(t, errno_values_read_as_strerror_has_them);
 	tcase_add_test(t, a_text_is_never_null);
 	tcase_add_test(t, the_questions_take_either_sign);
+	tcase_add_test(t, the_library_says_its_version_as_text_and_as_a_number);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -3,8 +3,8 @@
  * block: the memory behind the buffers: its origin, its amount, its holders
  *
  * Blocks come in powers of two. Each thread keeps freed ones for itself, so that a server in steady
- * state calls no allocator; a block freed on another thread finds its way back. What a thread
- * keeps is bounded, and shrinks again after a burst.
+ * state calls no allocator; a block freed on another thread finds its way back. A thread
+ * keeps no more than a bounded amount, and less again after a burst.
  */
 #ifndef NETPOLL_BLOCK_H
 #define NETPOLL_BLOCK_H

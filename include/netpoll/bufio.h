@@ -70,7 +70,7 @@ NP_OPTS_INIT(np_bufio_ops)
 NP_API int np_bufio_new(const struct np_bufio_ops *ops, void *arg, struct np_bufio **ret);
 
 /*
- * np_bufio_free() - end it; what was not flushed or not sent is dropped
+ * np_bufio_free() - end it; bytes that were not flushed or not taken are dropped
  *
  * *b is NULL then; NULL in *b does nothing. Runs done() of what it drops, then ops.close().
  * Thread: any that holds it. May park: where close() does.
@@ -93,7 +93,8 @@ NP_API int np_bufio_wait(struct np_bufio *b, size_t n);
  * the same name does.
  *
  * Lifetime: pointers until np_bufio_release() or np_bufio_free(). The verbs that give none
- * (skip, copy, dup, byte, slice, read) need no release(): what they have read goes by itself.
+ * (skip, copy, dup, byte, slice, read) need no release(): the bytes they have read go by
+ * themselves.
  * Return: as np_bufio_wait(), and as the linkbuf verb.
  */
 NP_API int np_bufio_next(struct np_bufio *b, size_t n, const void **ret_p);
@@ -124,7 +125,7 @@ NP_API int np_bufio_until(struct np_bufio *b, char delim, size_t max, const void
  */
 NP_API ssize_t np_bufio_read(struct np_bufio *b, void *dst, size_t cap);
 
-/* np_bufio_release() - what was read may go; ends the life of its pointers. May park: no. */
+/* np_bufio_release() - the bytes that were read may go, and their pointers end. May park: no. */
 NP_API void np_bufio_release(struct np_bufio *b);
 /* np_bufio_len() - bytes read ahead and not consumed. May park: no. Return: the count. */
 NP_API size_t np_bufio_len(const struct np_bufio *b);

@@ -2,8 +2,8 @@
 /*
  * linkbuf: bytes in a chain of blocks, read and written without copying
  *
- * What a reader would get wrong: a pointer that next() or peek() gave lives until release(), not
- * until the next call; and what is written cannot be read before flush().
+ * A pointer that next() or peek() gave lives until release(), not until the next call; and bytes
+ * that are written cannot be read before flush().
  *
  *     consumed        readable          unflushed
  *   |-----------|-------------------|---------------|  room
@@ -121,7 +121,7 @@ NP_API int np_linkbuf_byte(struct np_linkbuf *b, unsigned char *ret);
 NP_API int np_linkbuf_slice(struct np_linkbuf *b, size_t n, struct np_linkbuf **ret);
 
 /*
- * np_linkbuf_release() - what was read may go
+ * np_linkbuf_release() - the bytes that were read may go
  *
  * Ends every pointer that next(), peek() and until() have given. An empty buffer holds no block
  * afterwards. done() of references that were read to their end runs before this returns.

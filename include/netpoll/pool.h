@@ -28,7 +28,7 @@ extern "C" {
 
 struct np_pool;
 
-/* Zero means the default, which is said here; -1 no limit, see opts.h. Each is for each poller. */
+/* Zero means the default, which is said here; -1 no limit, see opts.h. Bounds: for each poller. */
 struct np_pool_opts {
 	size_t sz;
 	int max_open; /* connections, lent and idle ones and dials under way; no limit */
@@ -46,17 +46,21 @@ NP_OPTS_INIT(np_pool_opts)
 /*
  * np_pool_new() - a pool of connections to @address from the pollers of @p; dials nothing yet
  *
- * @network and @address as np_dial() takes them. Thread: any. Lifetime: strings and *o are copied;
- * freed by np_pool_free(), before np_pollers_free(). Return: 0; -EINVAL: NULL, or a
- * number below -1; -E2BIG, -ENOMEM.
+ * @network and @address as np_dial() takes them; a name is looked up at each dial.
+ *
+ * Thread: any. May park: no. Lifetime: strings and *o are copied; freed by np_pool_free(), before
+ * np_pollers_free().
+ * Return: 0; -EINVAL: NULL, or a number below its least; -E2BIG, -ENOMEM.
  */
 NP_API int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 		       const struct np_pool_opts *o, struct np_pool **ret);
 /*
  * np_pool_free() - close the idle connections, and end the waits with -ECANCELED
  *
- * Lent connections go on; np_pool_put() may not be called with them any more: close and unref them.
- * Thread: any; none may be about to call np_pool_get(). Return: 0; *pool is NULL.
+ * Lent connections go on; np_pool_put() and np_pool_drop() may not be called with them any more:
+ * close and unref them.
+ *
+ * Thread: any; none may be about to call np_pool_get(). May park: no. Return: 0: *pool is NULL.
  */
 NP_API int np_pool_free(struct np_pool **pool);
 /*
@@ -64,10 +68,9 @@ NP_API int np_pool_free(struct np_pool **pool);
  * owed
  *
  * The one that was given back last; if there is none, a dial; at max_open, the longest waiter is
- * served first. *ret is a reference, without handlers, on this poller, and np_pool_put() takes it
- * back.
+ * served first. *ret is a reference, without handlers, on this poller.
  *
- * Thread: fiber. May park: yes.
+ * Thread: fiber. May park: yes. Lifetime: until np_pool_put() or np_pool_drop() takes it back.
  * Return: 0; -ETIMEDOUT: wait_ms, or the fiber's deadline; -EPERM: this is no poller of the pool's;
  *         -ECANCELED, -NP_ENOTFIBER; what np_dial() says.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* apart: one allocation for each block, and, if asked for, who took it. */
+/* apart: one allocation for each block, and, if asked for, the stack of its taker. */
 #include "buffer/apart.h"
 
 #include <dlfcn.h>
@@ -38,7 +38,7 @@ static struct apart *apart_of(struct holder *h)
 }
 
 /*
- * The frames of whoever called this library: in its shared form it knows its own by their address.
+ * The frames of this library's caller: in its shared form it knows its own by their address.
  */
 static void apart_remember(struct holder *h)
 {

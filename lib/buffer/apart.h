@@ -14,7 +14,7 @@
 /* A header of class @cls with @n bytes of data; NULL: no memory. */
 struct block *apart_get(unsigned cls, size_t n);
 void apart_free(struct block *b);
-/* Adds what is held to the sums. */
+/* Adds the blocks that are held to the sums. */
 void apart_stats(struct np_block_stats *t);
 
 #endif

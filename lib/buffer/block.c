@@ -2,15 +2,19 @@
 /*
  * block: the caches, one for each thread that has used a buffer
  *
- *   fast, own thread         under the cache's lock, any thread
- *   warm, then shelf ── block_get() ──► held ── block_free() ──► warm if that is empty, or shelf;
- *                                                                for another thread's: returned
- *   shelf ◄── cache_reclaim() ── returned                   returned ── cache_settle() ──► span
- *   shelf ── over its limit, block_decay(), end of the thread ──► span ── all put ──► allocator
+ * A free block lies in its cache, at one of three places, or in its span:
  *
- * A cache is never freed: the blocks of a thread that has ended still lead to it, and those who
- * free them must find it. The next thread that needs a cache gets the oldest such one, its debts
- * included.
+ *   place     whose access             leaves it by
+ *   warm      own thread               block_get(); cache_cool() -> shelf
+ *   shelf     own thread               block_get(); over its limit, block_decay(), end of the
+ *                                      thread -> span
+ *   returned  any thread, atomic       cache_reclaim() -> shelf; cache_settle() -> span
+ *   span      any, the cache's lock    block_get(); all of it free -> the allocator
+ *
+ * block_free() puts it at warm, where nothing is there, or on the shelf; another thread's block at
+ * returned. A cache is never freed: the blocks of a thread that has ended still lead to it, and the
+ * threads that free them must find it. The next thread that needs a cache gets the oldest such one,
+ * its debts included.
  */
 #include "buffer/block.h"
 
@@ -33,7 +37,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && offsetof(struct bloc
 #define CACHE_BYTES  (8u << 20) /* a shelf keeps at most this much, */
 #define CACHE_BLOCKS 4u         /* but this many whatever their size, */
 #define CACHE_CELLS  16384u     /* and this many bare headers */
-/* what others freed and the owner has not fetched goes to the spans above this */
+/* blocks that others freed and the owner has not fetched go to the spans above this */
 #define RETURN_BYTES (1u << 20)
 
 struct cache {
@@ -53,7 +57,7 @@ struct cache {
 	atomic_bool orphaned;
 };
 
-/* What a thread has before its first block: always empty, owns nothing, never written. */
+/* The cache of a thread before its first block: always empty, owns nothing, never written. */
 static struct block_cache none;
 __thread struct block_cache *block_cache = &none;
 __thread void (*block_grew)(void);
@@ -148,7 +152,7 @@ static void cache_shelve(struct cache *c, struct block *b)
 	shelf_put(s, b);
 }
 
-/* What is at hand goes on top of its shelf. */
+/* The block at hand goes on top of its shelf. */
 static void cache_cool(struct cache *c, unsigned cls)
 {
 	struct block *b = c->hot.warm[cls];
@@ -184,7 +188,7 @@ static void cache_leave(void *arg)
 	pthread_mutex_lock(&caches_lock);
 	c->orphan = orphans;
 	orphans = c;
-	/* Who pushed before this is settled here; who pushes after sees it and settles itself. */
+	/* A push before this is settled here; a later one sees it, and its thread settles. */
 	atomic_store(&c->orphaned, true);
 	pthread_mutex_unlock(&caches_lock);
 	cache_settle(c);

@@ -2,8 +2,8 @@
 /*
  * block: a stretch of bytes, and the cache that blocks come from
  *
- * One 64-byte header serves three kinds of stretch. What a reader would get wrong: a chain holds
- * headers, not memory; two chains may show the same bytes, through different headers.
+ * One 64-byte header serves three kinds of stretch. A chain holds headers, not memory: two chains
+ * may show the same bytes, through different headers.
  *
  *   kind       cls  mem    whose bytes                     free when
  *   data       > 0  self   base[0 .. size), mapped with it refs falls to 0
@@ -319,9 +319,9 @@ static inline struct block *block_view(struct block *m, unsigned char *p, size_t
 }
 
 /*
- * block_decay() - let go of what this thread's cache has not needed since the last call
+ * block_decay() - let go of the blocks that this thread has not needed since the last call
  *
- * For whoever has a clock: call it every second or so from block_grew() on, while it returns more
+ * Called every second or so from block_grew() on, by an owner of a clock, while it returns more
  * than is worth a timer; two calls without work between leave nothing cached.
  * Return: bytes that this thread's blocks take, held and cached.
  */

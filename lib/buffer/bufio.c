@@ -29,7 +29,7 @@ struct np_bufio {
 	bool reading;   /* inside readv() */
 	bool lent;      /* pointers into in may be out there */
 	bool shown;     /* np_bufio_in() was called: others may consume */
-	int sought;     /* what until() has looked for, up to mark, in vain; NOTHING else */
+	int sought;     /* the end that until() has looked for in vain, up to mark; or NOTHING */
 	struct linkbuf_mark mark;
 
 	struct np_linkbuf out;
@@ -154,7 +154,7 @@ static void bufio_lend(struct np_bufio *b)
 	b->sought = NOTHING;
 }
 
-/* What was read goes, if nobody has a pointer to it. */
+/* The bytes that were read go, if nobody has a pointer to them. */
 static int bufio_consumed(struct np_bufio *b, int r)
 {
 	b->sought = NOTHING;

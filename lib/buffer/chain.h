@@ -26,7 +26,7 @@ static inline void chain_drop(struct block *e, const struct block *stop)
 	}
 }
 
-/* Takes back what space() gave. */
+/* Takes back the room that space() gave. */
 void chain_withdraw(struct np_linkbuf *b);
 /* An empty buffer from which nothing was read holds no block. */
 void chain_drop_unused(struct np_linkbuf *b);

@@ -93,7 +93,7 @@ static slow_path void linkbuf_release_some(struct np_linkbuf *b)
 		chain_drop(e, NULL);
 		return;
 	}
-	/* Not beyond the tail: what space() gave may be behind it. */
+	/* Not beyond the tail: the room that space() gave may be behind it. */
 	for (read = b->read; !block_left(read) && read != b->tail; read = read->next)
 		;
 	b->head = b->read = read;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * linkbuf: the inside of struct np_linkbuf, for those in this library who embed one
+ * linkbuf: the inside of struct np_linkbuf, for the parts of this library that embed one
  *
  * The chain, oldest first. All bytes before @read's r are consumed; readable and unflushed ones are
  * told apart by the two counts alone, so a flush touches no block.
  *
- *   head ── kept for pointers ── read ── ... ── tail ── (what space() gave, until commit())
+ *   head ── kept for pointers ── read ── ... ── tail ── (room of space(), until commit())
  *
  *   head  read  tail  len  pending   state     leaves it by
  *    0     0     0     0      0      empty     reserve(), write(), append(), space() -> holding
@@ -21,14 +21,14 @@
 #include "buffer/block.h"
 #include "netpoll/linkbuf.h"
 
-/* 48 bytes: an idle connection holds three of these and nothing else of a buffer. */
+/* 48 bytes: with two words behind it, it lies in one cell. */
 struct np_linkbuf {
 	struct block *head; /* release() frees from here up to read */
 	struct block *read; /* next() takes here; may be used up while later blocks are not */
 	struct block *tail; /* reserve() adds here */
 	size_t len;         /* readable */
 	size_t pending;     /* written, not flushed */
-	uint32_t given;     /* what space() gave and commit() has not settled */
+	uint32_t given;     /* bytes that space() gave and commit() has not settled */
 	uint16_t home;      /* of the cell it lies in, if LINKBUF_HEAP */
 	uint8_t first;      /* class of the first block; grows with bursts and shrinks after them */
 	uint8_t flags;
@@ -39,7 +39,7 @@ struct np_linkbuf {
 #define LINKBUF_OUT  0x40
 #define LINKBUF_CALM 0x3f /* how many commits in a row have left most of the first block empty */
 
-/* np_linkbuf_len() and np_linkbuf_flush() for those who embed one, without the call. */
+/* np_linkbuf_len() and np_linkbuf_flush() for its embedders, without the call. */
 static inline size_t linkbuf_len(const struct np_linkbuf *b)
 {
 	return b->len;
@@ -89,7 +89,7 @@ void linkbuf_init(struct np_linkbuf *b);
 void linkbuf_fini(struct np_linkbuf *b);
 
 /*
- * Two words for whoever queues a buffer from np_linkbuf_new() (np_conn_send's mail): they lie
+ * Two words for a queue of buffers from np_linkbuf_new() (np_conn_send's mail): they lie
  * behind the struct, and an embedded buffer has none. lib/buffer never reads them.
  */
 static inline void **linkbuf_link(struct np_linkbuf *b)
@@ -108,7 +108,7 @@ struct linkbuf_mark {
 
 #define LINKBUF_DELIM_MAX 255
 
-/* What is searched for, and the bytes of it that still match where the next one does not. */
+/* A delimiter to look for, and the bytes of it that still match where the next one does not. */
 struct linkbuf_delim {
 	const unsigned char *s;
 	unsigned n;
@@ -119,7 +119,8 @@ struct linkbuf_delim {
 void linkbuf_delim_init(struct linkbuf_delim *d, const void *s, size_t n, unsigned char *back);
 /*
  * Where the first @d ends among the first @max readable bytes: the n for next(); 0 where there is
- * none. Goes on from @m: each byte is looked at once, in however many pieces and blocks a line comes.
+ * none. Goes on from @m: each byte is looked at once, in however many pieces and blocks a line
+ * comes.
  */
 size_t linkbuf_find_on(const struct np_linkbuf *b, const struct linkbuf_delim *d,
 		       struct linkbuf_mark *m, size_t max);

@@ -67,12 +67,12 @@ static struct block *linkbuf_pull_into_new(struct np_linkbuf *b, struct block *f
 }
 
 /*
- * gather() - make the next @n bytes, which are there, contiguous
+ * linkbuf_gather() - make the next @n bytes, which are there, contiguous
  *
- * Never moves a byte that a pointer may lead to: what was copied is marked consumed where it was
- * and stays until release(). Repeated for more and more bytes it fills the room of the block it
- * made last, which grows fourfold and to all that is here: what is gathered in a thousand steps is
- * copied twice, or 2 1/3 times if it arrived between them.
+ * Never moves a byte that a pointer may lead to: copied bytes are marked consumed where they were
+ * and stay until release(). Repeated for more and more bytes it fills the room of the block it made
+ * last, which grows fourfold and to all that is here: bytes gathered in a thousand steps are copied
+ * twice, or 2 1/3 times if they arrived between them.
  */
 static struct block *linkbuf_gather(struct np_linkbuf *b, size_t n)
 {
@@ -105,7 +105,7 @@ static struct block *linkbuf_gather(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
-/* What next() and peek() do where the first block with bytes does not have @n. */
+/* next() and peek() where the first block with bytes does not have @n. */
 static slow_path int linkbuf_next_slow(struct np_linkbuf *b, size_t n, const void **ret_p,
 				       size_t consumed)
 {
@@ -171,7 +171,7 @@ int np_linkbuf_skip(struct np_linkbuf *b, size_t n)
 	return 0;
 }
 
-/* Knuth, Morris and Pratt: back[i] of the first i + 1 bytes are both their beginning and their end. */
+/* Knuth, Morris and Pratt: back[i] of the first i + 1 bytes are both their beginning and end. */
 void linkbuf_delim_init(struct linkbuf_delim *d, const void *s, size_t n, unsigned char *back)
 {
 	unsigned k = 0;

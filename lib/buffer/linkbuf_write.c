@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* linkbuf_write: the verbs that add bytes, and space and commit for those who fill them in. */
+/* linkbuf_write: the verbs that add bytes, and space and commit for readv(2) and the like. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -189,7 +189,7 @@ int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
 	return linkbuf_write_here(b, c, t, p, n);
 }
 
-/* What does not fit into the last block is formatted once more, into a new one. */
+/* Text that does not fit into the last block is formatted once more, into a new one. */
 static slow_path int linkbuf_vprintf_long(struct np_linkbuf *b, size_t n, const char *fmt,
 					  va_list ap)
 {
@@ -274,7 +274,7 @@ int np_linkbuf_write_ref(struct np_linkbuf *b, const void *p, size_t n, void (*d
 	return 0;
 }
 
-/* Puts @e and then @rest, a fresh header for what was behind, into @at after its first @n unread
+/* Puts @e and then @rest, a fresh header for the bytes behind, into @at after its first @n unread
  * bytes. */
 static void linkbuf_split(struct np_linkbuf *b, struct block *at, size_t n, struct block *e,
 			  struct block *rest)
@@ -286,7 +286,7 @@ static void linkbuf_split(struct np_linkbuf *b, struct block *at, size_t n, stru
 	rest->flags = (at->flags & BLOCK_FIXED) | BLOCK_VIEW;
 	rest->next = at->next;
 	block_ref(at->mem);
-	at->w = at->end = at->r + n; /* what follows is not its own any more */
+	at->w = at->end = at->r + n; /* the memory that follows is another header's */
 	at->flags |= BLOCK_SPLIT;
 	at->next = e;
 	e->next = rest;
@@ -347,7 +347,7 @@ int np_linkbuf_flush(struct np_linkbuf *b)
 
 /*
  * A second block for @want bytes behind @lead unread ones, with room for those too: where a frame
- * began before it, only its start is copied, never what arrives here. One that is needed again and
+ * began before it, only its start is copied, none that arrive here. One that is needed again and
  * again doubles.
  */
 static struct block *linkbuf_fresh(const struct np_linkbuf *b, size_t want, size_t lead)
@@ -376,7 +376,7 @@ static struct block *linkbuf_fresh(const struct np_linkbuf *b, size_t want, size
 
 /*
  * A frame that takes more than a block, of which little is here: read into a block of its own it
- * costs a copy of that little, and behind what is left of the tail a copy of all that fits there.
+ * costs a copy of that little, and in the rest of the tail a copy of all that fits there.
  */
 static struct block *linkbuf_block_of_its_own(struct np_linkbuf *b, size_t want)
 {
@@ -525,6 +525,6 @@ int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
 	b->given = 0;
 	b->len += n;
 	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
-		return 0; /* adapt() would change nothing */
+		return 0; /* linkbuf_adapt() would change nothing */
 	return linkbuf_adapt(b, n);
 }

@@ -2,7 +2,7 @@
 /*
  * mem: the allocator under the blocks: mmap(2), or the caller's
  *
- * mmap and not malloc: what a burst took has to go back to the kernel in the middle of the heap
+ * mmap and not malloc: the memory of a burst has to go back to the kernel in the middle of the heap
  * too, and free(3) only ever shrinks the top of it.
  */
 #include "buffer/mem.h"
@@ -83,7 +83,7 @@ unsigned mem_debug(void)
 	return mem_flags;
 }
 
-/* mem_debug() has run: whoever takes a block asks it first. */
+/* mem_debug() has run: block_get_slow() and its like ask it first. */
 void *mem_alloc(size_t n, size_t align)
 {
 	void *p = allocator.alloc(n, align, allocator.arg);

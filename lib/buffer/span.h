@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * span: what the allocator gives at a time: blocks of one class behind one page of their headers
+ * span: one allocation: blocks of one class behind one page of their headers
  *
  *   | span | header 0 | header 1 | ... |  (page)  | data 0 | data 1 | ... |
  *

@@ -39,39 +39,6 @@ static void conn_time_is_up(struct timer *t)
 	conn_end(c, 0);
 }
 
-static void conn_tell_left(struct np_conn *c)
-{
-	if (!(c->flags & CONN_LEFT) || (c->flags & CONN_TOLD) || !(c->flags & CONN_CONNECTED))
-		return;
-	c->flags |= CONN_TOLD;
-	if (!c->why)
-		c->why = -NP_EEOF;
-	if (c->group->handlers->on_disconnect) {
-		conn_note_handler(c, c->group->handlers->on_disconnect);
-		c->group->handlers->on_disconnect(c, c->group->arg);
-	}
-}
-
-static void conn_settle(struct mail *m)
-{
-	struct np_conn *c = container_of(m, struct np_conn, later);
-
-	/*
-	 * CONN_LATER stays set: what is asked for from here on is looked at below, in this very
-	 * turn. The handler of a connection that is over already is not told that the peer left.
-	 */
-	if (conn_life(c) == CONN_OPEN)
-		conn_tell_left(c);
-	conn_pump(c, PUMP_SETTLE);
-	if (conn_life(c) == CONN_ENDED && !c->inside && !conn_is_served(c)) {
-		conn_tell_left(c);
-		conn_finish(c);
-	}
-	c->flags &= (uint16_t)~CONN_LATER;
-	conn_io_shrink(c);
-	np_conn_unref(c);
-}
-
 /* ------------------------------------------------------------------ begin */
 
 static struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
@@ -88,7 +55,8 @@ static struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kin
 	c->later.fn = conn_settle;
 	c->group = g;
 	c->set = &g->settings;
-	c->flags = g->half_open ? CONN_HALF_OPEN : 0;
+	c->flags = (uint16_t)((g->half_open ? CONN_HALF_OPEN : 0) |
+			      (conn_settings_are_timed(&g->settings) ? CONN_TIMED : 0));
 	c->transport = (uint8_t)kind;
 	atomic_init(&c->send_high, (uint32_t)g->settings.limits.send_high);
 	atomic_init(&c->life, CONN_NEW);

@@ -77,6 +77,9 @@ enum conn_flag {
 	CONN_RESET = 1 << 6,  /* np_conn_abort(): RST */
 	CONN_CANCEL = 1 << 7, /* np_conn_cancel_on_leave() */
 	CONN_EXTRA = 1 << 8,  /* the settings are its own: see conn_extra_of() */
+	CONN_TIMED = 1 << 9,  /* somebody asks when bytes moved last */
+	/* what moves has to be noted; most connections need not */
+	CONN_MINDED = CONN_EXTRA | CONN_TIMED,
 };
 
 /* What a connection goes by: its group's, or its own. */
@@ -151,6 +154,8 @@ struct conn_io {
 	struct stream stream;
 	/* the last np_conn_reserve() and what was pending behind it, for np_conn_commit() */
 	size_t reserved, reserved_at;
+	int (*on_request)(struct np_conn *, void *); /* conn_find_handler() */
+	void *arg;
 	struct fiber *handler; /* runs on_connect or on_request */
 	struct conn_wait *reader, *writer;
 	/* a verb that waits owns the input, or output, until its fiber has run again */
@@ -178,6 +183,12 @@ struct conn_io {
  *   DONE       a byte that moves -> OUT or IN;  np_pool_get() -> RESTING
  */
 enum conn_exchange { CONN_RESTING, CONN_OUT, CONN_IN, CONN_DONE };
+
+/* Whether they need to know when bytes moved last. */
+static inline bool conn_settings_are_timed(const struct conn_settings *s)
+{
+	return s->idle_timeout_ms || s->request_timeout_ms;
+}
 
 /* Settings few connections have. */
 struct conn_extra {
@@ -346,11 +357,6 @@ static inline void conn_request_over(struct np_conn *c)
 		c->io->request = false;
 }
 
-static inline void conn_enter(struct np_conn *c)
-{
-	c->inside++;
-}
-
 static inline void conn_wake(struct conn_wait **slot, int result)
 {
 	struct conn_wait *w = *slot;
@@ -358,6 +364,31 @@ static inline void conn_wake(struct conn_wait **slot, int result)
 	*slot = NULL;
 	if (w)
 		park_wake(&w->park, result);
+}
+
+/* ------------------------------------------------------------------ the handler */
+
+/* Which on_request is called: its own, the group's; none before on_connect has ended. */
+static inline void conn_find_handler(struct np_conn *c)
+{
+	struct conn_extra *x = conn_extra_of(c);
+	bool own = x && x->on_request;
+
+	if (!c->io || !(c->flags & CONN_CONNECTED))
+		return;
+	c->io->on_request = own ? x->on_request : c->group->handlers->on_request;
+	c->io->arg = own ? x->on_request_arg : c->group->arg;
+}
+
+/* Whether on_request is due, of one that has an I/O state. */
+static inline bool conn_has_request(const struct np_conn *c)
+{
+	const struct conn_io *io = c->io;
+	size_t len = linkbuf_len(&io->stream.in);
+
+	if (!len || !io->on_request || conn_life(c) != CONN_OPEN)
+		return false;
+	return likely(len >= io->call_at) || (conn_at_end(c) && !io->end_handled);
 }
 
 /* ------------------------------------------------------------------ conn.c: how it begins */
@@ -381,7 +412,6 @@ enum conn_pump_bit {
 	PUMP_FLUSH = 1 << 8,    /* something is due: send, unless the kernel is known to be full */
 	PUMP_ROOM = 1 << 9,     /* more may be read, or less: a release, a limit, a pause */
 	PUMP_TELL = 1 << 10,    /* what is buffered may be enough by now */
-	PUMP_SETTLE = 1 << 11,  /* the end of a turn: what follows from the states */
 };
 
 /*
@@ -395,10 +425,17 @@ enum conn_pump_bit {
 int conn_pump(struct np_conn *c, unsigned why);
 /* conn_settle() at the end of this turn. */
 void conn_later(struct np_conn *c);
-/* The fiber leaves that conn_enter() counted. */
-void conn_leave(struct np_conn *c);
+/* A fiber leaves that was counted in c->inside. */
+static inline void conn_leave(struct np_conn *c)
+{
+	if (!--c->inside && conn_life(c) == CONN_ENDED)
+		conn_later(c);
+}
 /* The output ends with @err, sticky, and what is in it is dropped. Return: @err. */
 int conn_out_fails(struct np_conn *c, int err);
+
+/* conn_settle.c. The mail of conn_later(). */
+void conn_settle(struct mail *m);
 
 /* ------------------------------------------------------------------ conn_end.c: how it ends */
 
@@ -484,9 +521,7 @@ struct conn_limit {
 int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit *l);
 int conn_wait_output(struct np_conn *c, size_t at_most);
 
-/* conn_serve.c. Whether on_request is due. */
-bool conn_has_request(const struct np_conn *c);
-/* A fiber for on_connect or on_request, as soon as this dispatch has returned. */
+/* conn_serve.c. A fiber for on_connect or on_request, as soon as this dispatch has returned. */
 void conn_serve(struct np_conn *c);
 /* The handler of a peer that has left for good is cancelled, if that was asked for. */
 void conn_cancel_left(struct np_conn *c);

@@ -116,6 +116,7 @@ int conn_io_attach(struct np_conn *c)
 	io->warm = h->io_warm < CONN_IO_WARM;
 	h->io_warm += io->warm;
 	c->io = io;
+	conn_find_handler(c);
 	return 0;
 }
 

@@ -21,6 +21,7 @@ int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *
 	x->on_request_arg = arg;
 	if (!c->io)
 		return 0;
+	conn_find_handler(c);
 	c->io->call_at = 1;
 	c->io->end_handled = false;
 	conn_pump(c, PUMP_TELL); /* nothing while a handler runs: its loop looks again */

@@ -6,20 +6,21 @@
  *
  *   stream_read()     while OPEN
  *   AGAIN             an edge will tell
- *   MORE              the watch stays ready: next turn
- *   FULL              in -> FULL, nothing is read until there is room
+ *   MORE              once more, until the budget is spent: then the watch stays ready, next turn;
+ *                     until the input stands at its limit: in -> FULL
+ *   LATER             next turn
  *   END               in -> ENDED, the peer has left
  *   -errno            in -> FAILED, the peer has left
  *
  *   stream_write()
- *   DRAINED           the watch is done; FIN follows where it is due
+ *   DRAINED           nothing is waited for
  *   AGAIN             an edge will tell
- *   MORE              the watch stays ready: next turn
+ *   MORE, LATER       next turn
  *   -errno            out -> FAILED, what is left is dropped
  *
  *   stream_discard()  while CLOSING                   while LINGERING
  *   AGAIN             an edge will tell               an edge will tell
- *   MORE              next turn                       next turn
+ *   MORE, LATER       next turn                       next turn
  *   END               in -> ENDED                     life -> ENDED
  *   -errno            life -> ENDED; what is unsent is lost
  */
@@ -32,7 +33,6 @@
 #include "sys/sock.h"
 
 #define PUMP_WRITE_BUDGET ((size_t)POLLER_BUDGET * 4)
-#define slow_path         __attribute__((noinline))
 
 /* ------------------------------------------------------------------ input */
 
@@ -81,7 +81,7 @@ static void pump_tell(struct np_conn *c)
 
 	if (!io)
 		return;
-	if (!io->reader) {
+	if (likely(!io->reader)) {
 		if (conn_has_request(c))
 			conn_serve(c);
 		return;
@@ -93,37 +93,64 @@ static void pump_tell(struct np_conn *c)
 		conn_wake(&io->reader, end);
 }
 
+/* The stamps and times that few connections ask for. */
+static slow_path void pump_note_input(struct np_conn *c)
+{
+	conn_request_came(c);
+	conn_moved(c, CONN_IN);
+}
+
+static slow_path void pump_in_full(struct np_conn *c)
+{
+	c->in = CONN_IN_FULL;
+	watch_stop(&c->watch, WATCH_IN);
+}
+
+/*
+ * One read, where memory_max and the memory there is allow it. Nothing changes where they do not:
+ * the watch stays ready, and it is tried again next turn.
+ */
+static inline int pump_read_once(struct np_conn *c, size_t budget)
+{
+	size_t room = pump_room(c);
+
+	if (!room) {
+		pump_in_full(c);
+		return STREAM_MORE;
+	}
+	return stream_read(&c->io->stream, room < budget ? room : budget);
+}
+
+/* How much is read at a time: a budget keeps one fast peer from starving the others. */
+static slow_path size_t pump_scarce_budget(struct np_conn *c)
+{
+	size_t budget = conn_memory_budget(c, POLLER_BUDGET);
+
+	if (!budget)
+		conn_touch(c); /* it is not the peer that is idle */
+	return budget;
+}
+
 static void pump_read(struct np_conn *c)
 {
-	size_t budget = POLLER_BUDGET, before;
+	size_t budget = c->group->memory.max ? pump_scarce_budget(c) : POLLER_BUDGET, end;
 	struct stream *s;
 	int r;
 
-	if (c->group->memory.max && !(budget = conn_memory_budget(c, budget))) {
-		conn_touch(c); /* it is not the peer that is idle; the watch stays ready */
+	if (!budget || (!c->io && conn_io_attach(c) < 0))
 		return;
-	}
-	if (!c->io && conn_io_attach(c) < 0)
-		return; /* the bytes wait in the kernel until memory is to be had again */
 	s = &c->io->stream;
-	/*
-	 * The last bytes and the FIN can arrive in one edge, and urgent data cuts reads short: then
-	 * only 0 or EAGAIN says that nothing is left.
-	 */
-	s->trusted = s->transport->short_is_all && !c->watch.flags;
-	before = s->rx_total;
-	r = stream_read(s, pump_room(c), budget);
-	if (s->rx_total != before) {
-		conn_request_came(c);
-		conn_moved(c, CONN_IN);
-	}
-	if (r == STREAM_AGAIN) {
+	s->odd = c->watch.flags;
+	end = s->rx_total + budget;
+	do
+		r = pump_read_once(c, end - s->rx_total);
+	while (r == STREAM_MORE && c->in == CONN_IN_OPEN && s->rx_total < end);
+	if (c->flags & CONN_MINDED && s->rx_total + budget != end)
+		pump_note_input(c);
+	if (likely(r == STREAM_AGAIN)) {
 		watch_cant(&c->watch, WATCH_IN);
 		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */
-	} else if (r == STREAM_FULL) {
-		c->in = CONN_IN_FULL;
-		watch_stop(&c->watch, WATCH_IN);
-	} else if (r != STREAM_MORE) {
+	} else if (r != STREAM_MORE && r != STREAM_LATER) {
 		pump_in_ends(c, r == STREAM_END ? 0 : r);
 	}
 }
@@ -153,7 +180,7 @@ static void pump_discard(struct np_conn *c)
 	}
 }
 
-static inline void pump_in(struct np_conn *c)
+static void pump_in(struct np_conn *c)
 {
 	if (conn_life(c) == CONN_OPEN) {
 		if (c->in <= CONN_IN_FULL)
@@ -260,13 +287,13 @@ static int pump_write(struct np_conn *c)
 		atomic_fetch_sub_explicit(&c->sendq_bytes,
 					  (uint32_t)(sends - linkbuf_len(&s->sends)),
 					  memory_order_relaxed);
-	if (s->tx_total != before)
+	if ((c->flags & CONN_MINDED) && s->tx_total != before)
 		conn_moved(c, CONN_OUT);
-	if (r < 0)
+	if (unlikely(r < 0))
 		return conn_out_fails(c, r);
 	if (c->io->writer)
 		pump_wake_writer(c->io);
-	if (r != STREAM_DRAINED)
+	if (unlikely(r != STREAM_DRAINED))
 		return pump_write_later(c, r);
 	if (c->watch.want & WATCH_OUT)
 		watch_stop(&c->watch, WATCH_OUT);
@@ -293,120 +320,10 @@ static slow_path void pump_out(struct np_conn *c)
 		conn_io_shrink(c);
 }
 
-static void pump_send_fin(struct np_conn *c)
-{
-	c->out = CONN_OUT_SHUT;
-	if (c->transport == TRANSPORT_FILE)
-		conn_end(c, 0);
-	else if (sys_shutdown(c->watch.fd, SHUT_WR) < 0 && conn_life(c) > CONN_OPEN)
-		conn_end(c, 0); /* ENOTCONN: the peer's RST was first */
-}
-
-/* ------------------------------------------------------------------ the end of a turn */
-
-/* The peer has left behind a full input of which the handler takes nothing, though it was called
- * once more. */
-static bool pump_input_is_refused(const struct np_conn *c)
-{
-	return (c->flags & CONN_LEFT) && c->in == CONN_IN_FULL && c->io && c->io->end_handled;
-}
-
-/* What follows from the peer's leaving, and from shutdown_write, while the connection is open. */
-static void pump_settle_open(struct np_conn *c)
-{
-	conn_take_sends(c);
-	pump_flush(c);
-	/* After a failed send a FIN would tell the peer that it has everything. */
-	if (c->out == CONN_OUT_DRAINING && !conn_unsent(c))
-		pump_send_fin(c);
-	if (conn_life(c) != CONN_OPEN || conn_is_served(c) || c->inside || conn_has_request(c))
-		return;
-	if (!conn_in_is_over(c)) {
-		if ((c->group->retiring || pump_input_is_refused(c)) && !c->holds)
-			conn_close(c, 0);
-		return;
-	}
-	if (c->rx_err || c->tx_err)
-		conn_end(c, c->why);
-	else if (!conn_unsent(c) && !c->holds &&
-		 (!(c->flags & CONN_HALF_OPEN) || c->out == CONN_OUT_SHUT))
-		conn_end(c, -NP_EEOF);
-}
-
-/* NP_NOW: what the kernel has not taken by now is lost; what it has, it delivers. */
-static void pump_end_now(struct np_conn *c)
-{
-	if (conn_unsent(c))
-		conn_lost(c, -NP_EWRITETIMEOUT);
-	else
-		pump_discard(c);
-	conn_end(c, 0);
-}
-
-static void pump_settle_closing(struct np_conn *c)
-{
-	bool now = c->set->linger_ms == NP_NOW;
-
-	/*
-	 * From here on input is thrown away, paused or full as it may have been: a peer that cannot
-	 * send may not read either, and what is unread at close(2) makes the kernel send RST.
-	 */
-	pump_interest(c);
-	if (conn_unsent(c))
-		pump_write(c);
-	if (conn_unsent(c)) { /* the watch goes on, the linger runs */
-		if (now)
-			pump_end_now(c);
-		return;
-	}
-	if (c->tx_err || conn_in_is_over(c)) {
-		conn_end(c, 0);
-		return;
-	}
-	if (c->out != CONN_OUT_SHUT)
-		pump_send_fin(c);
-	if (conn_life(c) != CONN_CLOSING)
-		return;
-	conn_set_life(c, CONN_LINGERING);
-	if (now) {
-		pump_end_now(c);
-		return;
-	}
-	conn_arm_linger(c);
-}
-
-static slow_path void pump_settle(struct np_conn *c)
-{
-	if (conn_life(c) == CONN_OPEN)
-		pump_settle_open(c);
-	if (conn_life(c) == CONN_CLOSING)
-		pump_settle_closing(c);
-	else if (conn_life(c) == CONN_LINGERING && c->set->linger_ms == NP_NOW)
-		conn_end(c, 0); /* set while it lingered */
-}
-
 /* ------------------------------------------------------------------ the pump */
 
-/* Debug builds assert that it is never entered twice: what follows is queued, not called. */
-static inline void pump_begins(struct np_conn *c)
+static slow_path void pump_several(struct np_conn *c, unsigned why)
 {
-#ifdef NP_DEBUG
-	assert(!c->pumping);
-	c->pumping = true;
-#endif
-}
-
-static inline void pump_ends(struct np_conn *c)
-{
-#ifdef NP_DEBUG
-	c->pumping = false;
-#endif
-}
-
-int conn_pump(struct np_conn *c, unsigned why)
-{
-	conn_assert_owner(c);
-	pump_begins(c);
 	if (why & PUMP_LEFT)
 		pump_left(c);
 	if (why & PUMP_OUT)
@@ -419,9 +336,25 @@ int conn_pump(struct np_conn *c, unsigned why)
 		pump_interest(c);
 	if (why & PUMP_TELL)
 		pump_tell(c);
-	if (why & PUMP_SETTLE)
-		pump_settle(c);
-	pump_ends(c);
+}
+
+/* Debug builds assert that it is never entered twice: what follows is queued, not called. */
+int conn_pump(struct np_conn *c, unsigned why)
+{
+	conn_assert_owner(c);
+#ifdef NP_DEBUG
+	assert(!c->pumping);
+	c->pumping = true;
+#endif
+	if (why == PUMP_IN)
+		pump_in(c);
+	else if (why == PUMP_FLUSH)
+		pump_flush(c);
+	else
+		pump_several(c, why);
+#ifdef NP_DEBUG
+	c->pumping = false;
+#endif
 	return c->tx_err;
 }
 
@@ -434,13 +367,6 @@ void conn_later(struct np_conn *c)
 	c->flags |= CONN_LATER;
 	np_conn_ref(c);
 	poller_defer(conn_poller(c), &c->later);
-}
-
-void conn_leave(struct np_conn *c)
-{
-	c->inside--;
-	if (!c->inside && conn_life(c) == CONN_ENDED)
-		conn_later(c);
 }
 
 /* ------------------------------------------------------------------ what verbs return */

@@ -17,46 +17,6 @@
 #define PUBLISH_EVERY 8u /* handlers in a row: the clock costs half of what the shortest one does */
 #define SAY_EVERY_MS  1000u
 
-/* Whether on_request is the connection's own. */
-static inline bool serve_is_own(const struct np_conn *c)
-{
-	return (c->flags & CONN_EXTRA) && conn_extra_of(c)->on_request;
-}
-
-static inline int serve_handle(struct np_conn *c)
-{
-	struct conn_extra *x = conn_extra_of(c);
-
-	if (x && x->on_request)
-		return x->on_request(c, x->on_request_arg);
-	return c->group->handlers->on_request(c, c->group->arg);
-}
-
-/* Once for each dispatch: a handler that is replaced while its connection is served is named as
- * the old one. */
-static void serve_note(struct np_conn *c)
-{
-	conn_note_handler(c, serve_is_own(c) ? conn_extra_of(c)->on_request :
-					       c->group->handlers->on_request);
-}
-
-static inline bool serve_has_request(const struct np_conn *c)
-{
-	const struct conn_io *io = c->io;
-	size_t len = linkbuf_len(&io->stream.in);
-
-	if (!len || conn_life(c) != CONN_OPEN || !(c->flags & CONN_CONNECTED))
-		return false;
-	if (len < io->call_at && !(conn_at_end(c) && !io->end_handled))
-		return false;
-	return c->group->handlers->on_request || serve_is_own(c);
-}
-
-bool conn_has_request(const struct np_conn *c)
-{
-	return c->io && serve_has_request(c);
-}
-
 /*
  * What is left of the input is the beginning of the next one. While a hold is in force, its answer
  * is still owed.
@@ -71,19 +31,14 @@ static inline void serve_request_over(struct np_conn *c)
 }
 
 /* A peer that left is no failure of the handler's: it returned what its verb said. */
-static bool serve_is_failure(const struct np_conn *c, int r)
-{
-	return conn_life(c) == CONN_OPEN &&
-	       !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED));
-}
-
 static void serve_failed(struct np_conn *c, const void *fn, int r)
 {
 	struct conn_group *g = c->group;
 	uint64_t now = poller_now_ms(conn_poller(c));
 	char name[128];
 
-	if (serve_is_failure(c, r)) {
+	if (conn_life(c) == CONN_OPEN &&
+	    !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED))) {
 		__atomic_store_n(&g->handler_errors, g->handler_errors + 1, __ATOMIC_RELAXED);
 		if (g->said_ms && now - g->said_ms < SAY_EVERY_MS) {
 			g->unsaid++;
@@ -107,6 +62,7 @@ static void serve_connect(struct np_conn *c)
 	conn_note_handler(c, c->group->handlers->on_connect);
 	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
+	conn_find_handler(c);
 	fiber_set_until(fiber_self(), 0);
 	if (c->flags & CONN_LEFT)
 		conn_later(c); /* on_disconnect has waited for this */
@@ -121,80 +77,88 @@ static void serve_connect(struct np_conn *c)
  * has come together: one release frees it. Debug builds release each time, so that a pointer kept
  * too long is found.
  */
-static inline void serve_release(struct np_conn *c)
+static inline void serve_release(struct np_conn *c, const struct stream *s)
 {
 #ifndef NP_DEBUG
-	const struct stream *s = &c->io->stream;
-
 	if (linkbuf_len(&s->in) && stream_unreleased(s) < RELEASE_AT)
 		return;
 #endif
 	np_conn_release(c);
 }
 
-static void serve_request(struct np_conn *c)
+/* The handler has taken nothing: it is called again when more has come, or what it wants. */
+static void serve_no_progress(struct conn_io *io, bool ended)
 {
-	struct conn_io *io = c->io;
-	size_t consumed = io->stream.rx_total - conn_len(c);
+	if (ended)
+		io->end_handled = true;
+	if (!io->wanted)
+		io->call_at = linkbuf_len(&io->stream.in) + 1;
+}
+
+static inline void serve_request(struct np_conn *c, struct conn_io *io)
+{
+	struct stream *s = &io->stream;
+	size_t consumed = s->rx_total - linkbuf_len(&s->in);
 	bool ended = conn_at_end(c);
 	int r;
 
 	io->wanted = false;
 	io->call_at = 1;
-	r = serve_handle(c);
+	r = io->on_request(c, io->arg);
 	fiber_set_until(io->handler, 0);
-	serve_release(c);
-	if (r < 0) {
+	serve_release(c, s);
+	if (unlikely(r < 0))
 		serve_failed(c, poller_handler(conn_poller(c)), r);
-	} else if (io->stream.rx_total - conn_len(c) != consumed) {
+	else if (unlikely(s->rx_total - linkbuf_len(&s->in) == consumed))
+		serve_no_progress(io, ended);
+	else if (io->request)
 		serve_request_over(c);
-	} else {
-		if (ended)
-			io->end_handled = true;
-		if (!io->wanted)
-			io->call_at = conn_len(c) + 1;
-	}
+}
+
+static inline bool serve_may_rest(const struct np_conn *c)
+{
+	return conn_life(c) == CONN_OPEN && !conn_in_is_over(c) && c->out == CONN_OUT_OPEN &&
+	       !c->group->retiring;
 }
 
 /* What was flushed leaves in one send, and the connection goes idle. */
-static void serve_end(struct np_conn *c)
+static inline void serve_end(struct np_conn *c, struct conn_io *io)
 {
 	if (c->in == CONN_IN_FULL)
 		np_conn_release(c); /* what serve_release() put off makes room */
-	c->io->handler = NULL;
-	c->io->service = CONN_UNSERVED;
-	if (conn_unsent(c) && conn_life(c) == CONN_OPEN)
+	io->handler = NULL;
+	io->service = CONN_UNSERVED;
+	if (stream_unsent(&io->stream) && conn_life(c) == CONN_OPEN)
 		conn_pump(c, PUMP_FLUSH);
-	conn_leave(c);
-	if (conn_life(c) != CONN_OPEN || conn_in_is_over(c) || c->out == CONN_OUT_DRAINING ||
-	    c->group->retiring)
+	c->inside--;
+	if (!serve_may_rest(c))
 		conn_later(c);
-	else
+	else if (!io->warm)
 		conn_io_shrink(c);
 }
 
 static void serve(void *arg)
 {
 	struct np_conn *c = arg;
+	struct conn_io *io = c->io;
 	unsigned batch = 0;
 
-	conn_enter(c);
-	c->io->service = CONN_SERVED;
-	c->io->handler = fiber_self();
-	conn_cancel_left(c);
+	c->inside++;
+	io->service = CONN_SERVED;
+	io->handler = fiber_self();
+	if (c->flags & CONN_CANCEL)
+		conn_cancel_left(c);
 	if (!(c->flags & CONN_CONNECTED) && conn_life(c) == CONN_OPEN)
 		serve_connect(c);
-	if (serve_has_request(c)) {
-		serve_note(c);
-		serve_request(c);
-	}
-	while (serve_has_request(c)) {
+	if (conn_has_request(c)) /* one that is replaced meanwhile is named as this one */
+		conn_note_handler(c, io->on_request);
+	while (conn_has_request(c)) {
 		/* A long batch of short handlers is not one hung handler. */
-		if (++batch % PUBLISH_EVERY == 0)
+		if (unlikely(++batch % PUBLISH_EVERY == 0))
 			poller_publish_busy(conn_poller(c));
-		serve_request(c);
+		serve_request(c, io);
 	}
-	serve_end(c);
+	serve_end(c, io);
 }
 
 void conn_serve(struct np_conn *c)

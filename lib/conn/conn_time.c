@@ -217,6 +217,7 @@ void conn_arm_linger(struct np_conn *c)
 {
 	int ms = c->set->linger_ms;
 
+	c->flags |= CONN_TIMED;
 	c->active_ms = (uint32_t)poller_now_ms(conn_poller(c));
 	if (ms >= 0)
 		timer_arm(conn_poller(c), &c->timer, poller_after_ms(conn_poller(c), ms));

@@ -117,7 +117,7 @@ static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wai
 	*slot = w;
 	*owned = true; /* also between its wake and its run: what it was woken for is its own */
 	conn_pump(c, PUMP_ROOM); /* a reader may have raised the limit */
-	conn_enter(c);
+	c->inside++;
 	r = park_wait(&w->park, until_ms);
 	*owned = false;
 	conn_leave(c);

@@ -139,17 +139,26 @@ static inline bool write_may_wait(const struct np_conn *c)
 static inline int write_submit(struct np_conn *c)
 {
 	int r = write_begins(c);
+	struct conn_io *io = c->io;
 
 	if (r < 0)
 		return r;
-	stream_submit(&c->io->stream);
-	c->io->reserved = 0;
-	if (c->group->memory.max)
+	stream_submit(&io->stream);
+	io->reserved = 0;
+	if (unlikely(c->group->memory.max != 0))
 		conn_memory_grew(c->group); /* peers that do not read hold memory too */
-	if (!stream_unsent(&c->io->stream))
+	if (!stream_unsent(&io->stream))
 		return 0;
-	c->io->request = false; /* its reply is on the way */
+	io->request = false; /* its reply is on the way */
 	return 1;
+}
+
+/* Parks while more is unsent than out_high. */
+static inline int write_bounded(struct np_conn *c, int r)
+{
+	size_t high = conn_limits(c)->out_high;
+
+	return r < 0 || conn_unsent(c) <= high ? r : conn_wait_output(c, high);
 }
 
 int np_conn_flush(struct np_conn *c)
@@ -158,15 +167,11 @@ int np_conn_flush(struct np_conn *c)
 
 	if (r <= 0)
 		return r;
-	if (write_may_wait(c))
+	if (!write_may_wait(c))
+		return write_bounded(c, conn_pump(c, PUMP_FLUSH));
+	if (!(c->flags & CONN_LATER))
 		conn_later(c);
-	else
-		r = conn_pump(c, PUMP_FLUSH);
-	if (r < 0)
-		return r;
-	if (conn_unsent(c) <= conn_limits(c)->out_high)
-		return 0;
-	return conn_wait_output(c, conn_limits(c)->out_high);
+	return write_bounded(c, 0);
 }
 
 int np_conn_sync(struct np_conn *c)

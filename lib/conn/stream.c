@@ -11,7 +11,6 @@
 #define SPACE_MAX   (256u * 1024)
 #define SPACE_FIRST (16u * 1024) /* of a big message whose first bytes have not come */
 #define WRITE_IOV   64
-#define slow_path   __attribute__((noinline))
 
 static void stream_out_init(struct stream *s)
 {
@@ -47,7 +46,7 @@ static bool stream_err_passes(ssize_t n)
 
 static int stream_stopped(ssize_t n)
 {
-	return n == -EAGAIN ? STREAM_AGAIN : stream_err_passes(n) ? STREAM_MORE : (int)n;
+	return n == -EAGAIN ? STREAM_AGAIN : stream_err_passes(n) ? STREAM_LATER : (int)n;
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -64,83 +63,76 @@ static slow_path size_t stream_offer_needed(const struct stream *s, size_t space
 	return missing > space ? missing : space;
 }
 
-static inline size_t stream_offer(const struct stream *s, size_t space, size_t room)
+/* How much room the next read offers. */
+static inline size_t stream_offer(const struct stream *s, size_t room)
 {
-	if (__builtin_expect(s->need > linkbuf_len(&s->in), 0))
+	size_t space = s->rx_space;
+
+	if (unlikely(s->need > linkbuf_len(&s->in)))
 		space = stream_offer_needed(s, space);
 	if (space > SPACE_MAX)
 		space = SPACE_MAX;
 	return space < room ? space : room;
 }
 
-/*
- * The next edge is offered more than the last one brought, so that one short read takes it and
- * tells that there is no more; half of it when three quarters were empty.
- */
-static inline void stream_adapt(struct stream *s, size_t got)
-{
-	if (__builtin_expect(got >= s->rx_space, 0)) {
-		while (s->rx_space <= got && s->rx_space < SPACE_MAX)
-			s->rx_space *= 2;
-	} else if (got < s->rx_space / 4 && s->rx_space > SPACE_MIN) {
-		s->rx_space /= 2;
-	}
-}
-
 /* Into what room the chain has, and a new block behind it. */
-static slow_path ssize_t stream_receive_two(struct stream *s, size_t *offer)
+static slow_path ssize_t stream_receive_two(struct stream *s)
 {
 	struct iovec iov[2];
-	int niov = np_linkbuf_space(&s->in, *offer, iov, 2);
+	int niov = np_linkbuf_space(&s->in, s->offered, iov, 2);
 
 	if (niov < 0)
 		return niov;
-	*offer = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
-	return niov == 1 ? s->transport->read(s, iov[0].iov_base, *offer) :
+	s->offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
+	return niov == 1 ? s->transport->read(s, iov[0].iov_base, s->offered) :
 			   s->transport->readv(s, iov, niov);
 }
 
-/* One read of about *offer bytes, which becomes what was offered. */
-static inline ssize_t stream_receive(struct stream *s, size_t *offer)
+/*
+ * The next edge is offered more than this one brought, so that one short read takes it and tells
+ * that there is no more; half of it when three quarters were empty.
+ */
+static slow_path void stream_grow(struct stream *s)
 {
-	void *p = linkbuf_space(&s->in, *offer);
-	ssize_t n;
-
-	n = p ? s->transport->read(s, p, *offer) : stream_receive_two(s, offer);
-	np_linkbuf_commit(&s->in, n > 0 ? (size_t)n : 0);
-	return n;
+	while (s->rx_space <= s->edge && s->rx_space < SPACE_MAX)
+		s->rx_space *= 2;
 }
 
-int stream_read(struct stream *s, size_t room, size_t budget)
+static inline int stream_edge_is_over(struct stream *s)
 {
-	size_t space = s->rx_space, got = 0;
-	int r = STREAM_MORE;
+	if (unlikely(s->edge < s->rx_space / 4 && s->rx_space > SPACE_MIN))
+		s->rx_space /= 2;
+	s->edge = 0;
+	return STREAM_AGAIN;
+}
 
-	do {
-		size_t left = room - got, offer;
-		ssize_t n;
+static slow_path int stream_read_ended(struct stream *s, ssize_t n)
+{
+	np_linkbuf_commit(&s->in, 0);
+	if (n == -EAGAIN)
+		return s->edge ? stream_edge_is_over(s) : STREAM_AGAIN;
+	return n ? stream_stopped(n) : STREAM_END;
+}
 
-		if (!left) {
-			r = STREAM_FULL;
-			break;
-		}
-		offer = stream_offer(s, space, left < budget ? left : budget);
-		n = stream_receive(s, &offer);
-		if (n <= 0) {
-			r = n ? stream_stopped(n) : STREAM_END;
-			break;
-		}
-		got += (size_t)n;
-		s->held += (size_t)n;
-		if ((size_t)n < offer && s->trusted)
-			r = STREAM_AGAIN;
-		space *= 2;
-	} while (r == STREAM_MORE && got < budget);
-	if (got) {
-		s->rx_total += got;
-		stream_adapt(s, got);
-	}
-	return r;
+int stream_read(struct stream *s, size_t room)
+{
+	size_t offer = stream_offer(s, room);
+	void *p = linkbuf_space(&s->in, offer);
+	ssize_t n;
+
+	s->offered = offer;
+	n = p ? s->transport->read(s, p, offer) : stream_receive_two(s);
+	if (unlikely(n <= 0))
+		return stream_read_ended(s, n);
+	np_linkbuf_commit(&s->in, (size_t)n);
+	s->held += (size_t)n;
+	s->rx_total += (size_t)n;
+	s->edge += (size_t)n;
+	if (unlikely(s->edge >= s->rx_space))
+		stream_grow(s);
+	if ((size_t)n == s->offered || !s->transport->short_is_all || s->odd)
+		return STREAM_MORE;
+	return stream_edge_is_over(s);
 }
 
 int stream_discard(struct stream *s, size_t budget)

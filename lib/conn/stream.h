@@ -19,16 +19,13 @@
 #include "conn/transport.h"
 #include "sys/ack.h"
 
-/*
- * What stream_read(), stream_write() and stream_discard() return, or -errno. MORE: the budget is
- * spent, or memory is short now: no edge tells when to go on, so it is tried again next turn.
- */
+/* What stream_read(), stream_write() and stream_discard() return, or -errno. */
 enum stream_result {
 	STREAM_DRAINED = 0, /* write: nothing is left */
 	STREAM_AGAIN,       /* the kernel has no more, or takes no more; an edge will tell */
-	STREAM_MORE,
-	STREAM_END,  /* read: the peer's FIN */
-	STREAM_FULL, /* read: the room is used up */
+	STREAM_MORE,        /* there may be more, or room for more */
+	STREAM_LATER,       /* memory is short now; no edge will tell when it is not */
+	STREAM_END,         /* read: the peer's FIN */
 };
 
 /* A file being sent; it lies on the stack of the fiber that waits for it. */
@@ -50,25 +47,26 @@ struct stream {
 	size_t submitted;
 	size_t held;       /* bytes in `in`, those read and not yet released included */
 	size_t need;       /* a waiting verb wants `in` to reach this length; 0: none waits */
+	size_t offered;    /* how much room the last read had */
+	size_t edge;       /* bytes that this edge has brought */
 	size_t rx_total;   /* bytes ever committed to `in` */
 	uint64_t tx_total; /* bytes ever given to the kernel */
 	struct stream_file *file; /* goes out when nothing is unsent */
-	/* the next short read says that no more is there; else only EAGAIN does */
-	bool trusted;
+	/*
+	 * The last edge said more than that there is input: the last bytes and the FIN can arrive
+	 * in one, urgent data cuts reads short. Then a short read does not tell that no more is
+	 * there: 0 or EAGAIN do.
+	 */
+	bool odd;
 };
 
 void stream_init(struct stream *s, enum transport_kind kind, int fd);
 /* Frees what it holds. */
 void stream_fini(struct stream *s);
 
-/*
- * stream_read() - what the kernel has, into `in`: at most @room bytes, about @budget at a time
- *
- * The budget keeps one fast peer from starving the others on its poller.
- * Return: STREAM_AGAIN, _MORE, _FULL, _END or -errno; what was read before stays in `in`.
- */
-int stream_read(struct stream *s, size_t room, size_t budget);
-/* Reads and throws away. Return: as stream_read(), but for FULL. */
+/* One read of at most @room > 0 bytes into `in`. Return: STREAM_AGAIN, _MORE, _END or -errno. */
+int stream_read(struct stream *s, size_t room);
+/* Reads about @budget bytes and throws them away. Return: as stream_read(). */
 int stream_discard(struct stream *s, size_t budget);
 /* Sends what is unsent, and then the file. Return: STREAM_DRAINED, _AGAIN, _MORE or -errno. */
 int stream_write(struct stream *s, size_t budget);

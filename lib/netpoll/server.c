@@ -98,10 +98,10 @@ static void server_destroy(struct np_server *s)
 	free(s->parts);
 	if (s->own_pollers && s->pollers)
 		np_pollers_free(&s->pollers);
-	latch_fini(&s->latch);
-	latch_fini(&s->forced);
+	latch_fini(&s->step_latch);
+	latch_fini(&s->force_latch);
 	pthread_mutex_destroy(&s->lock);
-	pthread_mutex_destroy(&s->facts);
+	pthread_mutex_destroy(&s->facts_lock);
 	free(s->service);
 	free(s->policy);
 	free(s);
@@ -153,9 +153,9 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	s->arg = arg;
 	atomic_init(&s->phase, SERVER_MADE);
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_mutex_init(&s->facts, NULL);
-	latch_init(&s->latch);
-	latch_init(&s->forced);
+	pthread_mutex_init(&s->facts_lock, NULL);
+	latch_init(&s->step_latch);
+	latch_init(&s->force_latch);
 	r = sys_opts_take(&s->handlers, sizeof s->handlers, h);
 	if (r == 0)
 		r = server_init(s, p, o);
@@ -189,7 +189,7 @@ int np_server_free(struct np_server **p)
 
 void server_post_parts(struct np_server *s, void (*fn)(struct mail *))
 {
-	latch_set(&s->latch, s->n_parts);
+	latch_set(&s->step_latch, s->n_parts);
 	for (unsigned i = 0; i < s->n_parts; i++)
 		server_part_post(s->parts[i], fn);
 }
@@ -216,7 +216,7 @@ static int server_start(struct np_server *s)
 	}
 	s->phase = SERVER_RUNNING;
 	server_post_parts(s, server_part_open);
-	latch_wait(&s->latch, 0);
+	latch_wait(&s->step_latch, 0);
 	for (unsigned i = 0; i < s->n_parts; i++)
 		if (s->parts[i]->result < 0)
 			return server_say(s, s->parts[i]->result,

@@ -3,7 +3,7 @@
  * server_facts: what any thread may ask of a server, at any moment of its life
  *
  * The counters of a part are published on a line of its worker, in memory that is unmapped when the
- * stop leaves the service. So the pointers to it change under one lock, s->facts, and are
+ * stop leaves the service. So the pointers to it change under one lock, s->facts_lock, and are
  * followed under it. The pollers do not take it: the lines they write to change before the start
  * and after the last connection only.
  */
@@ -26,11 +26,11 @@ int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accept
 
 	if (poller < 0 || (unsigned)poller >= s->n_parts)
 		return -EINVAL;
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	l = s->parts[poller]->group.load;
 	*ret_accepted = server_facts_read(&l->accepted_total);
 	*ret_conns = server_facts_read(&l->conns);
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 	return 0;
 }
 
@@ -38,7 +38,7 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 {
 	struct np_server_stats v = { .pollers = s->n_parts };
 
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	for (unsigned i = 0; i < s->n_parts; i++) {
 		const struct poller_load *l = s->parts[i]->group.load;
 
@@ -51,7 +51,7 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
 		v.cut += server_facts_read(&s->parts[i]->group.cut);
 	}
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 	return sys_opts_give(ret, &v, sizeof v);
 }
 
@@ -68,9 +68,9 @@ int np_server_steering(struct np_server *s, struct np_steer_info *ret)
 {
 	int r;
 
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	r = server_facts_steering(s, ret);
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 	return r;
 }
 
@@ -79,7 +79,7 @@ const char *np_server_listener_kind(struct np_server *s, int i)
 	struct np_steer_info info = { .sz = sizeof info };
 	const char *kind = "";
 
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	if (i >= 0 && (unsigned)i < s->n_addresses) {
 		if (s->addresses[i].shared)
 			kind = "shared";
@@ -88,7 +88,7 @@ const char *np_server_listener_kind(struct np_server *s, int i)
 				       "steered" :
 				       "hash";
 	}
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 	return kind;
 }
 
@@ -96,58 +96,58 @@ const char *np_server_listener_kind(struct np_server *s, int i)
 
 void server_facts_enter_service(struct np_server *s, struct np_steer *steer)
 {
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	s->steer = steer;
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 }
 
 struct server_address *server_facts_grow(struct np_server *s)
 {
 	struct server_address *grown;
 
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	grown = realloc(s->addresses, (s->n_addresses + 1) * sizeof *grown);
 	if (grown)
 		s->addresses = grown;
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 	return grown ? &grown[s->n_addresses] : NULL;
 }
 
 void server_facts_add_address(struct np_server *s)
 {
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	s->n_addresses++;
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 }
 
 void server_facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line)
 {
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	s->parts[index]->group.load = line;
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 }
 
 void server_facts_keep(struct np_server *s, unsigned index)
 {
 	struct server_part *part = s->parts[index];
 
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	if (part->group.load != &part->own_load)
 		part->own_load = *part->group.load;
 	part->group.load = &part->own_load;
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 }
 
 struct np_steer *server_facts_leave_service(struct np_server *s)
 {
 	struct np_steer *steer;
 
-	pthread_mutex_lock(&s->facts);
+	pthread_mutex_lock(&s->facts_lock);
 	steer = s->steer;
 	s->steered.sz = sizeof s->steered;
 	if (steer && np_steer_info(steer, &s->steered) < 0)
 		s->steered.sz = 0;
 	s->steer = NULL;
-	pthread_mutex_unlock(&s->facts);
+	pthread_mutex_unlock(&s->facts_lock);
 	return steer;
 }

@@ -167,7 +167,7 @@ static void server_part_on_empty(struct conn_group *g)
 	if (!part->retiring_counted)
 		return;
 	part->retiring_counted = false;
-	latch_arrive(&part->server->latch);
+	latch_arrive(&part->server->step_latch);
 }
 
 /* ------------------------------------------------------------------ new and free */
@@ -268,7 +268,7 @@ void server_part_open(struct mail *m)
 		part->result = poller_add_load(part->group.poller, part->group.load);
 	for (unsigned i = 0; i < part->n_slots && part->result == 0; i++)
 		part->result = listener_slot_open(&part->slots[i]);
-	latch_arrive(&part->server->latch);
+	latch_arrive(&part->server->step_latch);
 }
 
 void server_part_shut(struct mail *m)
@@ -279,7 +279,7 @@ void server_part_shut(struct mail *m)
 	for (unsigned i = 0; i < part->n_slots; i++)
 		done &= listener_slot_drain(&part->slots[i]);
 	if (done)
-		latch_arrive(&part->server->latch);
+		latch_arrive(&part->server->step_latch);
 	else
 		/* in the next turn: connections have theirs in between */
 		server_part_post(part, server_part_shut);
@@ -303,7 +303,7 @@ void server_part_retire(struct mail *m)
 
 	part->group.retiring = true;
 	if (!part->group.n) {
-		latch_arrive(&part->server->latch);
+		latch_arrive(&part->server->step_latch);
 		return;
 	}
 	part->retiring_counted = true;
@@ -325,7 +325,7 @@ static void server_part_force(struct mail *m)
 	struct server_part *part = container_of(m, struct server_part, force_mail);
 
 	server_part_each(part, server_part_abort);
-	latch_arrive(&part->server->forced);
+	latch_arrive(&part->server->force_latch);
 }
 
 /* The deadline has passed: the connections that are left are reset. server_part_on_empty() still
@@ -342,5 +342,5 @@ void server_part_leave(struct mail *m)
 
 	poller_del_load(part->group.poller, part->group.load);
 	conn_memory_fini(&part->group);
-	latch_arrive(&part->server->latch);
+	latch_arrive(&part->server->step_latch);
 }

@@ -9,7 +9,7 @@
  *   shut       server_part_open() -> open
  *   open       server_part_shut(): accepts what was queued at the stop, in pieces -> draining
  *   draining   server_part_retire() -> retiring: idle connections close, busy ones when done
- *   retiring   the last connection is gone -> arrives at the server's latch
+ *   retiring   the last connection is gone -> arrives at the server's step_latch
  */
 #ifndef NETPOLL_SERVER_PART_H
 #define NETPOLL_SERVER_PART_H
@@ -35,7 +35,7 @@ struct server_part {
 	struct mail force_mail;      /* may be under way while retiring is not done */
 	struct stop_report report;
 	int result;            /* of the step */
-	bool retiring_counted; /* it owes the latch one arrival */
+	bool retiring_counted; /* it owes step_latch one arrival */
 	unsigned forced;
 	unsigned limit; /* its share of max_conns; 0: none */
 	bool full;      /* its listeners are held */
@@ -50,7 +50,7 @@ struct server_part *server_part_new(struct np_server *s, unsigned index);
 void server_part_free(struct server_part *part);
 /* A listener slot for each address of the server. Return: 0; -ENOMEM. */
 int server_part_add_listeners(struct server_part *part);
-/* Runs @step on the part's poller. It arrives at the server's latch. */
+/* Runs @step on the part's poller. It arrives at the server's step_latch. */
 void server_part_post(struct server_part *part, void (*step)(struct mail *));
 void server_part_post_force(struct server_part *part);
 

@@ -48,7 +48,7 @@ struct np_server {
 	char *service, *policy;
 	char name[NP_SERVER_NAME_MAX + 1];
 
-	struct np_steer *steer;           /* changes under facts */
+	struct np_steer *steer;           /* changes under facts_lock */
 	struct np_steer_info steered;     /* what it said last; sz 0: nothing */
 	struct np_steer_worker **workers; /* one for each poller, once a TCP address needs them */
 
@@ -57,18 +57,19 @@ struct np_server {
 	struct server_part **parts; /* one for each poller */
 	unsigned n_parts;
 
-	pthread_mutex_t facts; /* held for moments: see server_facts.c */
-	pthread_mutex_t lock;  /* start and stop */
+	pthread_mutex_t facts_lock; /* held for moments: see server_facts.c */
+	pthread_mutex_t lock;       /* start and stop */
 	_Atomic(int) phase;
 	enum server_step step;
 	bool forcing;
-	struct latch latch;  /* of the step under way */
-	struct latch forced; /* of server_part_force(), while latch waits for connections to end */
+	struct latch step_latch; /* of the step under way */
+	/* of server_part_force(), while step_latch waits for connections to end */
+	struct latch force_latch;
 	char error[512];
 };
 
 /* server.c */
-/* @fn at every part, each of which arrives at s->latch. */
+/* @fn at every part, each of which arrives at s->step_latch. */
 void server_post_parts(struct np_server *s, void (*fn)(struct mail *));
 /* Return: @r. The words are np_server_error()'s. */
 int server_say(struct np_server *s, int r, const char *fmt, ...)

@@ -39,11 +39,13 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 		s->step = step;
 		server_post_parts(s, fn);
 	}
-	return latch_wait(&s->latch, until_ns);
+	return latch_wait(&s->step_latch, until_ns);
 }
 
-/* Resets the connections that are left. server_part_on_empty() still owes s->latch its arrivals, so
- * these are counted at a latch of their own. */
+/*
+ * Resets the connections that are left. server_part_on_empty() still owes s->step_latch its
+ * arrivals, so these are counted at a latch of their own.
+ */
 static int stop_force(struct np_server *s, unsigned *ret_forced)
 {
 	uint64_t until = stop_deadline_ns(FORCE_GRACE_MS);
@@ -51,16 +53,16 @@ static int stop_force(struct np_server *s, unsigned *ret_forced)
 
 	if (!s->forcing) {
 		s->forcing = true;
-		latch_set(&s->forced, s->n_parts);
+		latch_set(&s->force_latch, s->n_parts);
 		for (unsigned i = 0; i < s->n_parts; i++)
 			server_part_post_force(s->parts[i]);
 	}
-	r = latch_wait(&s->forced, until);
+	r = latch_wait(&s->force_latch, until);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < s->n_parts; i++)
 		*ret_forced += s->parts[i]->forced;
-	return latch_wait(&s->latch, until);
+	return latch_wait(&s->step_latch, until);
 }
 
 /*

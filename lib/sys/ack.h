@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* ack: what the other side of a descriptor has taken of the bytes that the kernel took from us */
+/* ack: how many of the bytes that the kernel took from us the other side has not taken */
 #ifndef SYS_ACK_H
 #define SYS_ACK_H
 

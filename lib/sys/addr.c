@@ -109,7 +109,7 @@ static int addr_parse_v6(char *host, struct addr *a)
 	return zone ? addr_zone(zone, &in6->sin6_scope_id) : 0;
 }
 
-/* "[...]:80": what is IPv4 in the notation of IPv6 is IPv4. */
+/* "[...]:80": an IPv4 address in the notation of IPv6 is IPv4. */
 static int addr_parse_bracket(char *host, bool v4, bool v6, struct addr *a)
 {
 	int r = addr_parse_v6(host, a);

@@ -33,8 +33,8 @@ int addr_split(const char *address, char *host, size_t cap, int *ret_port);
 /*
  * addr_unmap() - ::ffff:1.2.3.4 as 1.2.3.4: an IPv4 address, on whatever socket it came
  *
- * For what is shown, sent on or compared. Not for what is given back to the same socket: an IPv6
- * one does not bind to an IPv4 address.
+ * For an address that is shown, sent on or compared; not for one that is given back to the same
+ * socket: an IPv6 one does not bind to an IPv4 address.
  */
 void addr_unmap(struct sockaddr_storage *ss, socklen_t *len);
 /* "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/path", "unix:@name"; unmapped; always

@@ -12,8 +12,8 @@ uint64_t sys_clock_coarse_ns(void);
 /* How far the coarse clock steps: the kernel's tick. */
 uint64_t sys_clock_tick_ns(void);
 /*
- * What to subtract from this process's monotonic clock to get the kernel's, which BPF programs
- * see: the offset of its time namespace (time_namespaces(7)). 0 outside of one.
+ * This process's monotonic clock less the kernel's, which BPF programs see: the offset of its time
+ * namespace (time_namespaces(7)). 0 outside of one.
  */
 int64_t sys_clock_timens_offset_ns(void);
 

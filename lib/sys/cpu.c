@@ -89,8 +89,7 @@ static int cpu_quota_v1(const char *dir)
 			   cpu_number(dir, "cpu.cfs_period_us"));
 }
 
-/* A container may not see its own group below the mount, only what is above: so each level is
- * tried. */
+/* A container may not see its own group below the mount, only those above: each level is tried. */
 int sys_cpu_quota(const char *mount, const char *group, bool v2)
 {
 	int best = 0, n;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* crash: SIGSEGV and SIGBUS, and the way back to whoever had them before. */
+/* crash: SIGSEGV and SIGBUS, and the way back to the handlers before. */
 #include "sys/crash.h"
 
 #include <errno.h>

@@ -81,7 +81,7 @@ static void diag_tell(const struct nlmsghdr *h, unsigned port,
 		fn(arg, &l);
 }
 
-/* One datagram of the answer; what is left of the answer to another question is passed over. 1:
+/* One datagram of the answer; the rest of the answer to another question is passed over. 1:
  * there is more. */
 static int diag_take(const char *buf, size_t n, unsigned port, uint32_t seq,
 		     void (*fn)(void *, const struct sys_listener *), void *arg)

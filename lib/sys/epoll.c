@@ -51,8 +51,9 @@ int sys_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout_ms)
 	n = (int)RAW_CALL(epoll_wait(ep, ev, max, timeout_ms), __NR_epoll_pwait, ep, ev, max,
 			  timeout_ms, 0, 8);
 	/*
-	 * A process that was stopped and goes on gets EINTR, and its timers are over: what has come
-	 * meanwhile is to be seen before they are judged. Without a timeout there is no second one.
+	 * A process that was stopped and goes on gets EINTR, and its timers are over: events that
+	 * have come meanwhile are to be seen before they are judged. Without a timeout there is no
+	 * second one.
 	 */
 	if (n == -EINTR)
 		n = (int)RAW_CALL(epoll_wait(ep, ev, max, 0), __NR_epoll_pwait, ep, ev, max, 0, 0,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* epoll and wake: what a poller sleeps on, and what wakes it. */
+/* epoll: a poller's sleep. */
 #ifndef SYS_EPOLL_H
 #define SYS_EPOLL_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fs: folders and the names in them. What is opened is close-on-exec. */
+/* fs: folders and the names in them. Descriptors are close-on-exec. */
 #ifndef SYS_FS_H
 #define SYS_FS_H
 
@@ -10,7 +10,7 @@ struct stat;
 
 /*
  * sys_open_folder()    - O_PATH: to be looked at and passed through
- * sys_open_folder_at() - the same for one name in the folder @at; -ENOTDIR where that is a symbolic link
+ * sys_open_folder_at() - the same for one name in the folder @at; -ENOTDIR: a symbolic link
  * sys_open_dir_at()    - one to be read, locked, and given modes
  */
 int sys_open_folder(const char *path, int *ret_fd);
@@ -42,7 +42,7 @@ int sys_exists(const char *path);
  * sys_open_lock() - a file for sys_lock(), made with mode 0600 where there is none
  *
  * O_CREAT on a file that is there fails for root in a sticky folder (fs.protected_regular), so it
- * is not asked for then. A symlink is -ELOOP, what is no regular file -EINVAL.
+ * is not asked for then. A symlink is -ELOOP, another thing than a file -EINVAL.
  */
 int sys_open_lock(const char *path, int *ret_fd);
 int sys_dup(int fd, int *ret_fd);

@@ -29,7 +29,7 @@ struct sys_holder {
  */
 int sys_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder);
 int sys_unlock(int fd);
-/* Who has it at this moment; ret->pid 0: nobody, or not to be seen from here. */
+/* Its holder at this moment; ret->pid 0: nobody, or not to be seen from here. */
 void sys_lock_holder(int fd, struct sys_holder *ret);
 /* "process 812 (nginx, stopped)" for a sentence about it. */
 void sys_holder_format(const struct sys_holder *h, char *dst, size_t cap);

@@ -8,7 +8,7 @@
 
 #define CONF_BLANK " \t\r\n"
 
-/* The next line without what is behind one of @marks. Return: false: there is none. */
+/* The next line up to the first of @marks. Return: false: there is none. */
 static bool names_conf_line(FILE *f, const char *marks, char **line, size_t *cap)
 {
 	if (!f || getline(line, cap, f) < 0)
@@ -19,7 +19,7 @@ static bool names_conf_line(FILE *f, const char *marks, char **line, size_t *cap
 
 /* ------------------------------------------------------------------ nsswitch.conf */
 
-/* Return: what is behind "hosts:", or NULL for another line. */
+/* Return: the rest behind "hosts:", or NULL for another line. */
 static char *names_conf_hosts(char *line)
 {
 	line += strspn(line, CONF_BLANK);

@@ -3,7 +3,7 @@
  * names_conf: whether the machine's words about host names are few enough for a lookup over
  * sockets, and the two that c-ares does not read
  *
- * What is not understood here is for getaddrinfo(3), which honours all of it.
+ * Words that are not understood here are for getaddrinfo(3), which honours all of them.
  */
 #ifndef SYS_NAMES_CONF_H
 #define SYS_NAMES_CONF_H

@@ -2,12 +2,11 @@
 /*
  * process: other processes: what they hold and wait for, and their sockets as descriptors of our own
  *
- * A reader would get wrong: a process's number means something in its own PID namespace, and in
- * those around it another one; from a namespace beside it the process cannot be named at all. What
- * is the same everywhere is the socket's inode.
+ * A process has one number in its own PID namespace and others in those around it; from a namespace
+ * beside it the process cannot be named at all. The socket's inode is the same everywhere.
  *
  * pidfd_getfd(2), Linux 5.6, asks for the rights that ptrace(2) asks for: root has them, and in
- * general who is the same user.
+ * general a process of the same user.
  */
 #ifndef SYS_PROCESS_H
 #define SYS_PROCESS_H
@@ -22,8 +21,8 @@ uint32_t sys_process_pidns(void);
 /*
  * sys_process_socket() - a duplicate of @pid's socket of that inode (see diag.h)
  *
- * What is at the descriptor's number when it is duplicated may be another socket by then: ask its
- * cookie. Return: 0; -ENOENT: it has none such; -ESRCH; -EACCES, -EPERM: not for us; -ENOSYS.
+ * The descriptor's number may be another socket's by the time it is duplicated: ask its cookie.
+ * Return: 0; -ENOENT: it has none such; -ESRCH; -EACCES, -EPERM: not for us; -ENOSYS.
  */
 int sys_process_socket(pid_t pid, uint64_t inode, int *ret_fd);
 /*

@@ -183,7 +183,7 @@ static int query_channel(struct query *q, struct names_conf *c)
 	return 0;
 }
 
-/* What inet_aton(3) takes, "127.1", getaddrinfo(3) takes for an address, and c-ares for a name. */
+/* "127.1", as inet_aton(3) takes it, is an address to getaddrinfo(3) and a name to c-ares. */
 static int query_host(struct query *q, const char *address)
 {
 	struct in_addr number;

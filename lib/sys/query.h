@@ -2,7 +2,7 @@
 /*
  * query: a lookup of a host name that waits on sockets, by c-ares
  *
- * What it waits for is one descriptor and a time: the caller waits, as it likes, and steps. An end
+ * It waits for one descriptor and a time: the caller does so, as it likes, and steps. An end
  * before its time leaves nothing: query_close() closes its sockets and frees its memory at once.
  * Nothing blocks but the reading of small files in /etc when it opens (nsswitch.conf, gai.conf,
  * resolv.conf, hosts).

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* symbol: what an address is called, for log lines: as far as the dynamic linker knows. */
+/* symbol: the name of an address, for log lines: as far as the dynamic linker knows. */
 #ifndef SYS_SYMBOL_H
 #define SYS_SYMBOL_H
 

@@ -95,7 +95,7 @@ static const struct option longs[] = {
 static void main_answer(struct npsteer *n, int option)
 {
 	if (option == 'V')
-		printf("npsteer %s\n", NP_VERSION);
+		printf("npsteer %s\n", np_version(NULL));
 	else
 		main_usage(stdout);
 	n->answered = true;

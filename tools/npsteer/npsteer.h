@@ -14,6 +14,7 @@
 
 #include "json.h"
 #include "netpoll/steer_admin.h"
+#include "netpoll/version.h"
 
 /* In the man page, in this order. */
 enum exit_code {
