@@ -255,11 +255,6 @@ static inline struct poller *conn_poller(const struct np_conn *c)
 	return c->watch.poller;
 }
 
-static inline const struct np_limits *conn_limits(const struct np_conn *c)
-{
-	return &c->set->limits;
-}
-
 /* NULL for most. */
 static inline struct conn_extra *conn_extra_of(const struct np_conn *c)
 {

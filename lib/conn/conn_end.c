@@ -103,9 +103,6 @@ void conn_close(struct np_conn *c, int why)
 	conn_assert_owner(c);
 	if (conn_life(c) > CONN_OPEN || end_is_remembered(c, CONN_CLOSING, why))
 		return;
-	conn_take_sends(c); /* what was sent before the close is delivered */
-	if (conn_life(c) > CONN_OPEN)
-		return;
 	conn_set_life(c, CONN_CLOSING);
 	end_verbs(c, why);
 	if (c->io && c->io->stream.file)

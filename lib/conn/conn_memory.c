@@ -65,8 +65,10 @@ size_t conn_memory_budget(struct np_conn *c, size_t budget)
 	conn_memory_look_soon(g);
 	if (g->memory.helpless)
 		return budget;
-	if (used >= g->memory.max || (c->io && c->io->stream.held))
+	if (used >= g->memory.max || (c->io && c->io->stream.held)) {
+		conn_touch(c); /* it is not the peer that is idle */
 		return 0;
+	}
 	return budget < SHORT_READ ? budget : SHORT_READ;
 }
 

@@ -29,18 +29,22 @@ void conn_shut(struct np_conn *c)
 	conn_later(c);
 }
 
+static void post_take_sends(struct np_conn *c)
+{
+	conn_take_sends(c);
+	if (conn_life(c) == CONN_OPEN)
+		conn_pump(c, PUMP_FLUSH);
+	if (conn_life(c) <= CONN_CLOSING)
+		conn_later(c);
+}
+
 static void post_arrived(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, post_mail);
 	unsigned bits = atomic_exchange(&c->post, 0);
 
-	if (bits & CONN_POST_SEND) {
-		conn_take_sends(c);
-		if (conn_life(c) == CONN_OPEN) {
-			conn_pump(c, PUMP_FLUSH);
-			conn_later(c);
-		}
-	}
+	if (bits & CONN_POST_SEND)
+		post_take_sends(c);
 	if (bits & CONN_POST_SHUT)
 		conn_shut(c);
 	if (bits & CONN_POST_CLOSE)

@@ -53,7 +53,7 @@ static slow_path size_t pump_limit_wanted(const struct conn_io *io, size_t limit
 static inline size_t pump_room(const struct np_conn *c)
 {
 	const struct conn_io *io = c->io;
-	size_t limit = conn_limits(c)->in_high;
+	size_t limit = c->set->limits.in_high;
 
 	if (io->reader || io->wanted)
 		limit = pump_limit_wanted(io, limit);
@@ -121,20 +121,12 @@ static inline int pump_read_once(struct np_conn *c, size_t budget)
 	return stream_read(&c->io->stream, room < budget ? room : budget);
 }
 
-/* How much is read at a time: a budget keeps one fast peer from starving the others. */
-static slow_path size_t pump_scarce_budget(struct np_conn *c)
-{
-	size_t budget = conn_memory_budget(c, POLLER_BUDGET);
-
-	if (!budget)
-		conn_touch(c); /* it is not the peer that is idle */
-	return budget;
-}
-
 static void pump_read(struct np_conn *c)
 {
-	size_t budget = c->group->memory.max ? pump_scarce_budget(c) : POLLER_BUDGET, end;
+	/* One fast peer is not to starve the others. */
+	size_t budget = c->group->memory.max ? conn_memory_budget(c, POLLER_BUDGET) : POLLER_BUDGET;
 	struct stream *s;
+	size_t end;
 	int r;
 
 	if (!budget || (!c->io && conn_io_attach(c) < 0))

@@ -194,7 +194,7 @@ int np_conn_want(struct np_conn *c, size_t n)
 	r = conn_not_open(c);
 	if (r < 0)
 		return r;
-	if (n > conn_limits(c)->in_max)
+	if (n > c->set->limits.in_max)
 		return -NP_ETOOLONG;
 	r = conn_io_get(c, &io);
 	if (r < 0)

@@ -18,7 +18,7 @@ int conn_sendq_take(struct np_conn *c)
 		return 0;
 	if (c->io && c->io->stream.file && conn_life(c) == CONN_OPEN)
 		return 0; /* in the middle of a message */
-	if (conn_life(c) != CONN_OPEN || c->out != CONN_OUT_OPEN) {
+	if (conn_life(c) > CONN_CLOSING || c->out != CONN_OUT_OPEN) {
 		conn_sendq_drop(c);
 		return 0;
 	}

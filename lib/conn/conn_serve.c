@@ -77,13 +77,13 @@ static void serve_connect(struct np_conn *c)
  * has come together: one release frees it. Debug builds release each time, so that a pointer kept
  * too long is found.
  */
-static inline void serve_release(struct np_conn *c, const struct stream *s)
+static inline void serve_release(struct stream *s)
 {
 #ifndef NP_DEBUG
 	if (linkbuf_len(&s->in) && stream_unreleased(s) < RELEASE_AT)
 		return;
 #endif
-	np_conn_release(c);
+	stream_release(s);
 }
 
 /* The handler has taken nothing: it is called again when more has come, or what it wants. */
@@ -106,7 +106,7 @@ static inline void serve_request(struct np_conn *c, struct conn_io *io)
 	io->call_at = 1;
 	r = io->on_request(c, io->arg);
 	fiber_set_until(io->handler, 0);
-	serve_release(c, s);
+	serve_release(s);
 	if (unlikely(r < 0))
 		serve_failed(c, poller_handler(conn_poller(c)), r);
 	else if (unlikely(s->rx_total - linkbuf_len(&s->in) == consumed))
@@ -115,23 +115,34 @@ static inline void serve_request(struct np_conn *c, struct conn_io *io)
 		serve_request_over(c);
 }
 
-static inline bool serve_may_rest(const struct np_conn *c)
+/* All that are there. A handler that is replaced meanwhile is named as the first one. */
+static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 {
-	return conn_life(c) == CONN_OPEN && !conn_in_is_over(c) && c->out == CONN_OUT_OPEN &&
-	       !c->group->retiring;
+	unsigned batch = 0;
+
+	conn_note_handler(c, io->on_request);
+	do {
+		/* A long batch of short handlers is not one hung handler. */
+		if (unlikely(++batch % PUBLISH_EVERY == 0))
+			poller_publish_busy(conn_poller(c));
+		serve_request(c, io);
+	} while (conn_has_request(c));
 }
 
 /* What was flushed leaves in one send, and the connection goes idle. */
 static inline void serve_end(struct np_conn *c, struct conn_io *io)
 {
-	if (c->in == CONN_IN_FULL)
-		np_conn_release(c); /* what serve_release() put off makes room */
+	if (c->in == CONN_IN_FULL) {
+		stream_release(&io->stream); /* what was put off makes room */
+		conn_pump(c, PUMP_ROOM);
+	}
 	io->handler = NULL;
 	io->service = CONN_UNSERVED;
 	if (stream_unsent(&io->stream) && conn_life(c) == CONN_OPEN)
 		conn_pump(c, PUMP_FLUSH);
 	c->inside--;
-	if (!serve_may_rest(c))
+	if (conn_life(c) != CONN_OPEN || conn_in_is_over(c) || c->out != CONN_OUT_OPEN ||
+	    c->group->retiring)
 		conn_later(c);
 	else if (!io->warm)
 		conn_io_shrink(c);
@@ -141,7 +152,6 @@ static void serve(void *arg)
 {
 	struct np_conn *c = arg;
 	struct conn_io *io = c->io;
-	unsigned batch = 0;
 
 	c->inside++;
 	io->service = CONN_SERVED;
@@ -150,14 +160,8 @@ static void serve(void *arg)
 		conn_cancel_left(c);
 	if (!(c->flags & CONN_CONNECTED) && conn_life(c) == CONN_OPEN)
 		serve_connect(c);
-	if (conn_has_request(c)) /* one that is replaced meanwhile is named as this one */
-		conn_note_handler(c, io->on_request);
-	while (conn_has_request(c)) {
-		/* A long batch of short handlers is not one hung handler. */
-		if (unlikely(++batch % PUBLISH_EVERY == 0))
-			poller_publish_busy(conn_poller(c));
-		serve_request(c, io);
-	}
+	if (conn_has_request(c))
+		serve_requests(c, io);
 	serve_end(c, io);
 }
 
@@ -176,18 +180,13 @@ void conn_serve(struct np_conn *c)
 }
 
 /* A peer that has shut its writing side may wait for its answer still, where half_open says so. */
-static bool serve_has_left(const struct np_conn *c)
-{
-	if (c->rx_err || (c->watch.flags & (WATCH_HUP | WATCH_ERR)))
-		return true;
-	return (c->flags & CONN_LEFT) && !(c->flags & CONN_HALF_OPEN);
-}
-
 void conn_cancel_left(struct np_conn *c)
 {
 	struct fiber *f = conn_handler(c);
+	bool broken = c->rx_err || (c->watch.flags & (WATCH_HUP | WATCH_ERR));
+	bool left = (c->flags & CONN_LEFT) && !(c->flags & CONN_HALF_OPEN);
 
-	if (f && (c->flags & CONN_CANCEL) && serve_has_left(c))
+	if (f && (c->flags & CONN_CANCEL) && (broken || left))
 		park_cancel_fiber(f);
 }
 

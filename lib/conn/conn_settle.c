@@ -101,6 +101,7 @@ static void settle_linger(struct np_conn *c)
  */
 static void settle_closing(struct np_conn *c)
 {
+	conn_take_sends(c); /* what was sent before the close is delivered */
 	conn_pump(c, PUMP_ROOM | (conn_unsent(c) ? PUMP_OUT : 0));
 	if (conn_life(c) != CONN_CLOSING)
 		return;

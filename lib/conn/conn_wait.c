@@ -127,7 +127,7 @@ static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wai
 /* 0, or why the input cannot come to hold @n bytes more than were read and not released. */
 static int wait_fits(const struct np_conn *c, size_t n)
 {
-	size_t in_max = conn_limits(c)->in_max;
+	size_t in_max = c->set->limits.in_max;
 
 	if (n > in_max)
 		return -NP_ETOOLONG;
@@ -163,8 +163,8 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 		return r;
 	if (io->reading)
 		return -NP_ECONCURRENT;
-	if (room > conn_limits(c)->in_max)
-		room = conn_limits(c)->in_max;
+	if (room > c->set->limits.in_max)
+		room = c->set->limits.in_max;
 	while (conn_len(c) < n) {
 		r = wait_fits(c, n);
 		if (r != -NP_ETOOLONG && conn_read_end(c))

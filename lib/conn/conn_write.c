@@ -156,7 +156,7 @@ static inline int write_submit(struct np_conn *c)
 /* Parks while more is unsent than out_high. */
 static inline int write_bounded(struct np_conn *c, int r)
 {
-	size_t high = conn_limits(c)->out_high;
+	size_t high = c->set->limits.out_high;
 
 	return r < 0 || conn_unsent(c) <= high ? r : conn_wait_output(c, high);
 }
