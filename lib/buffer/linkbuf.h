@@ -79,9 +79,23 @@ void linkbuf_consume(struct np_linkbuf *b, size_t n);
  * np_linkbuf_space() in its common case: an empty buffer, a block in the cache, one stretch of
  * memory
  *
- * Settled by np_linkbuf_commit(). Return: @want bytes to fill; NULL: it takes np_linkbuf_space().
+ * Settled by np_linkbuf_commit() or linkbuf_commit(). Return: @want bytes to fill; NULL: it takes np_linkbuf_space().
  */
 void *linkbuf_space(struct np_linkbuf *b, size_t want);
+
+/* The first block is sized for what one commit brings: at once when that grows, slowly when it
+ * falls. */
+void linkbuf_adapt(struct np_linkbuf *b, size_t n);
+
+/* np_linkbuf_commit() of @n > 0 bytes that lie in what linkbuf_space() gave. */
+static inline void linkbuf_commit(struct np_linkbuf *b, size_t n)
+{
+	b->tail->w += n;
+	b->given = 0;
+	b->len += n;
+	if (unlikely(b->first != BLOCK_FIRST || n > block_size(BLOCK_FIRST)))
+		linkbuf_adapt(b, n);
+}
 
 /* Holds no block, and cannot fail. */
 void linkbuf_init(struct np_linkbuf *b);

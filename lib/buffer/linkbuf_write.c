@@ -466,11 +466,7 @@ int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int m
 	return linkbuf_give(b, want, iov, max);
 }
 
-/*
- * The first block is sized for what one commit brings: at once when that grows, slowly when it
- * falls. Return: 0, as the commit that ends in it.
- */
-static slow_path int linkbuf_adapt(struct np_linkbuf *b, size_t n)
+void linkbuf_adapt(struct np_linkbuf *b, size_t n)
 {
 	uint8_t kind = b->flags & (LINKBUF_HEAP | LINKBUF_OUT);
 	unsigned calm = b->flags & LINKBUF_CALM;
@@ -485,7 +481,6 @@ static slow_path int linkbuf_adapt(struct np_linkbuf *b, size_t n)
 		calm = 0;
 	}
 	b->flags = kind | (uint8_t)calm;
-	return 0;
 }
 
 /* Into two blocks, or nothing came. */
@@ -521,10 +516,6 @@ int np_linkbuf_commit(struct np_linkbuf *b, size_t n)
 	/* n == 0 wraps round; a second block was given only where the tail had less room */
 	if (unlikely(n - 1 >= b->given || block_room(t) < b->given))
 		return linkbuf_commit_slow(b, n);
-	t->w += n;
-	b->given = 0;
-	b->len += n;
-	if (likely(b->first == BLOCK_FIRST && n <= block_size(BLOCK_FIRST)))
-		return 0; /* linkbuf_adapt() would change nothing */
-	return linkbuf_adapt(b, n);
+	linkbuf_commit(b, n);
+	return 0;
 }
