@@ -13,8 +13,8 @@
 #include "fiber/stack.h"
 #include "fiber/switch.h"
 
-#define LINE    64u /* bytes of a cache line */
-#define COLOURS 16u
+#define FIBER_LINE    64u /* bytes of a cache line */
+#define FIBER_COLOURS 16u
 
 struct fiber {
 	/* what a switch touches, in one cache line */
@@ -81,25 +81,27 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
  */
 static struct fiber *fiber_place(const struct stack *s, unsigned nth)
 {
-	size_t colour = nth % COLOURS * LINE;
+	size_t colour = nth % FIBER_COLOURS * FIBER_LINE;
 
 	return (struct fiber *)(stack_top(s) -
-				((sizeof(struct fiber) + LINE - 1) & ~(size_t)(LINE - 1)) - colour);
+				((sizeof(struct fiber) + FIBER_LINE - 1) &
+				 ~(size_t)(FIBER_LINE - 1)) -
+				colour);
 }
 
 /* A page below the one it parked in: what it calls between two waits goes deeper and comes back. */
-#define PAGE 4096u
+#define FIBER_PAGE 4096u
 
 static size_t fiber_touched(const struct fiber *f)
 {
-	return (size_t)(stack_top(&f->stack) - f->low) + PAGE;
+	return (size_t)(stack_top(&f->stack) - f->low) + FIBER_PAGE;
 }
 
 static void fiber_note_depth(struct fiber *f, char *sp)
 {
 	size_t was = f->low ? fiber_touched(f) : 0;
 
-	f->low = (char *)((uintptr_t)sp & ~(uintptr_t)(PAGE - 1));
+	f->low = (char *)((uintptr_t)sp & ~(uintptr_t)(FIBER_PAGE - 1));
 	f->pool->touched += fiber_touched(f) - was;
 }
 
@@ -161,8 +163,8 @@ int fiber_pool_free(struct fiber_pool *fp)
 }
 
 /*
- * Stacks that no fiber needed since the last trim go back to the kernel, the coldest first. One more
- * than have parked may have been in use: it is among those to keep.
+ * Stacks that no fiber needed since the last trim go back to the kernel, the coldest first. One
+ * more than have parked may have been in use: it is among those to keep.
  */
 void fiber_pool_trim(struct fiber_pool *fp)
 {
@@ -250,8 +252,8 @@ INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
 }
 
 /*
- * The first frame of every fiber; called by fiber_begin. One that has ended stops here, and its next
- * run goes on from here.
+ * The first frame of every fiber; called by fiber_begin. One that has ended stops here, and its
+ * next run goes on from here.
  */
 SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 {

@@ -62,21 +62,19 @@ int fiber_resume(struct fiber *f);
 void fiber_park(void);
 /* The fiber this code runs on, NULL on main. */
 struct fiber *fiber_self(void);
-/* A word for whoever runs fibers: what the fiber belongs to. NULL at the start of each run. */
+/* For the layer that runs fibers: what the fiber belongs to. NULL at the start of each run. */
 void fiber_set_owner(struct fiber *f, void *owner);
 void *fiber_owner(const struct fiber *f);
-/*
- * A mark for whoever parks fibers: no wait for this one any more. Unset at the start of each run.
- */
+/* For the layer that parks fibers: this one waits no more. Unset at the start of each run. */
 void fiber_cancel(struct fiber *f);
 bool fiber_cancelled(const struct fiber *f);
 /*
- * When every wait of this fiber is to end, in the units of whoever parks it; 0: none. Unset at the
- * start of each run.
+ * When every wait of this fiber is to end, in the units of the layer that parks it; 0: none. Unset
+ * at the start of each run.
  */
 void fiber_set_until(struct fiber *f, uint64_t until);
 uint64_t fiber_until(const struct fiber *f);
-/* A link for whoever queues parked fibers. */
+/* A link for a queue of parked fibers. */
 void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);
 /* For each one that runs or is parked. */

@@ -35,7 +35,7 @@
  * process is tried. Not under valgrind, which does sigprocmask itself and dies of a set that cannot
  * be read; the advice it passes on.
  */
-static bool guard_holds(const void *p)
+static bool stack_guard_holds(const void *p)
 {
 	static _Atomic(int) known; /* 1: it does, -1: it does not */
 	int k = atomic_load_explicit(&known, memory_order_relaxed);
@@ -47,9 +47,9 @@ static bool guard_holds(const void *p)
 	return k > 0;
 }
 
-static int install_guard(void *p)
+static int stack_install_guard(void *p)
 {
-	if (sys_mem_advise(p, STACK_GUARD, MADV_GUARD_INSTALL) == 0 && guard_holds(p))
+	if (sys_mem_advise(p, STACK_GUARD, MADV_GUARD_INSTALL) == 0 && stack_guard_holds(p))
 		return 0;
 	return sys_mem_protect(p, STACK_GUARD, PROT_NONE);
 }
@@ -62,7 +62,7 @@ int stack_map(struct stack *s, size_t size)
 	r = sys_mem_map(STACK_GUARD + size, &p);
 	if (r < 0)
 		return r;
-	r = install_guard(p);
+	r = stack_install_guard(p);
 	if (r < 0) {
 		sys_mem_unmap(p, STACK_GUARD + size);
 		return r;

@@ -42,7 +42,7 @@ void fiber_begin(void);
 static inline void place_begin(struct place *p, char *bottom, char *top)
 {
 	p->sp = top;
-	p->fp = NULL; /* where those who follow frame pointers stop */
+	p->fp = NULL; /* where a walk along frame pointers stops */
 	p->pc = (void *)fiber_begin;
 }
 

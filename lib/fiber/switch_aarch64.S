@@ -14,7 +14,7 @@ fiber_begin:
 	hint	#36			/* bti j */
 	adr	x30, fiber_end
 	b	fiber_main
-	/* Who unwinds looks before the return address, so there must be something. */
+	/* An unwinder looks before the return address, so there must be something. */
 	nop
 fiber_end:
 	brk	#0

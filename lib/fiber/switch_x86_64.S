@@ -15,7 +15,7 @@ fiber_begin:
 	leaq	fiber_end(%rip), %rax
 	pushq	%rax
 	jmp	fiber_main
-	/* Who unwinds looks one byte before the return address, so there must be one. */
+	/* An unwinder looks one byte before the return address, so there must be one. */
 	nop
 fiber_end:
 	ud2

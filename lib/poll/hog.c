@@ -11,11 +11,11 @@
 #include "sys/sock.h"
 #include "sys/symbol.h"
 
-#define WARNING 1
+#define HOG_WARNING 1
 
-#define EACH_FOR_MS 1000u
+#define HOG_EACH_FOR_MS 1000u
 
-static void count(uint64_t *n)
+static void hog_count(uint64_t *n)
 {
 	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
 }
@@ -57,7 +57,7 @@ bool hog_due(struct hog *h, uint64_t now_ms, uint64_t *ret_unsaid)
 	return true;
 }
 
-static void found(struct poller *p, uint64_t ms)
+static void hog_found(struct poller *p, uint64_t ms)
 {
 	char name[160], whose[192], since[48] = "";
 	struct hog *h = &p->hog;
@@ -66,7 +66,7 @@ static void found(struct poller *p, uint64_t ms)
 
 	if (!h->handler)
 		return;
-	count(&h->hogs);
+	hog_count(&h->hogs);
 	if (!hog_due(h, sys_clock_coarse_ns() / 1000000u, &unsaid))
 		return;
 	poller_look(p, &s);
@@ -75,7 +75,7 @@ static void found(struct poller *p, uint64_t ms)
 		snprintf(since, sizeof since, "; %llu more since the last line",
 			 (unsigned long long)unsaid);
 	poller_log(
-		p, WARNING,
+		p, HOG_WARNING,
 		"poller %d: handler %s%s%s kept the thread for %llu ms: the others waited; np_offload() is for that%s",
 		p->opts.index, sys_symbol(h->handler, name, sizeof name), whose,
 		h->left_of && h->left_of == h->handlers ? h->left : "", (unsigned long long)ms,
@@ -203,7 +203,7 @@ void hog_mark(struct poller *p, uint64_t coarse_ns)
 	uint64_t ms = (coarse_ns - h->since_ns) / 1000000u;
 
 	if (h->since_ns && (int64_t)ms >= h->limit_ms)
-		found(p, ms);
+		hog_found(p, ms);
 	h->since_ns = coarse_ns;
 }
 
@@ -211,17 +211,17 @@ void hog_mark(struct poller *p, uint64_t coarse_ns)
  * One that comes every hour is found as well, in time: each window is twice as long as the last.
  * And what was slow once, as a program's start is, costs a second of it.
  */
-static void time_each(struct poller *p, int64_t ms)
+static void hog_time_each(struct poller *p, int64_t ms)
 {
 	struct hog *h = &p->hog;
 
 	if (!h->each_for_ms)
 		poller_log(
-			p, WARNING,
+			p, HOG_WARNING,
 			"poller %d: a turn of %u handlers took %lld ms: for a while each of them is timed",
 			p->opts.index, h->handlers, (long long)ms);
 	h->each = true;
-	h->each_for_ms = h->each_for_ms ? 2 * h->each_for_ms : EACH_FOR_MS;
+	h->each_for_ms = h->each_for_ms ? 2 * h->each_for_ms : HOG_EACH_FOR_MS;
 }
 
 /* ------------------------------------------------------------------ turns */
@@ -242,11 +242,11 @@ void hog_turn_over(struct poller *p, uint64_t now_ms)
 		h->each = h->each && now_ms < h->each_until_ms;
 		return;
 	}
-	count(&h->slow_turns);
+	hog_count(&h->slow_turns);
 	if (!h->each && h->handlers == 1)
-		found(p, (uint64_t)ms);
+		hog_found(p, (uint64_t)ms);
 	else if (!h->each && h->handlers > 1)
-		time_each(p, ms);
+		hog_time_each(p, ms);
 	h->each_until_ms = now_ms + h->each_for_ms;
 }
 

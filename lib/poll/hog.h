@@ -2,10 +2,9 @@
 /*
  * hog: a handler that keeps the thread for so long that everything else on it waits
  *
- * What a reader would get wrong: handlers are not timed. A turn is, with clock readings that the
- * loop makes anyway (and one of the coarse clock, before a sleep without a timer). A slow turn in
- * which one handler ran has its culprit. If there were several, each is timed for a while, so the
- * next time the culprit is known.
+ * Handlers are not timed. A turn is, with clock readings that the loop makes anyway (and one of the
+ * coarse clock, before a sleep without a timer). A slow turn in which one handler ran has its
+ * culprit. If there were several, each is timed for a while, so the next time the culprit is known.
  *
  * Missed: which handler it was, the first time, if it was not alone in its turn, and a few times
  * more if it is rare. One that never returns is not found here, where nothing runs then:

@@ -14,9 +14,8 @@
 #include "poll/poller.h"
 #include "sys/thread.h"
 
-#define THREADS_DEFAULT 4u
-
-#define QUEUE_MAX_DEFAULT 4096u
+#define OFFLOAD_THREADS_DEFAULT   4u
+#define OFFLOAD_QUEUE_MAX_DEFAULT 4096u
 
 /* Lives on the stack of the fiber that waits for it. */
 struct job {
@@ -43,7 +42,7 @@ struct offload {
 
 int offload_new(const struct offload_opts *opts, struct offload **ret)
 {
-	unsigned max = opts && opts->threads ? opts->threads : THREADS_DEFAULT;
+	unsigned max = opts && opts->threads ? opts->threads : OFFLOAD_THREADS_DEFAULT;
 	struct offload *o = calloc(1, sizeof *o + max * sizeof o->threads[0]);
 
 	if (!o)
@@ -52,7 +51,7 @@ int offload_new(const struct offload_opts *opts, struct offload **ret)
 		o->opts = *opts;
 	o->opts.threads = max;
 	if (!o->opts.queue_max)
-		o->opts.queue_max = QUEUE_MAX_DEFAULT;
+		o->opts.queue_max = OFFLOAD_QUEUE_MAX_DEFAULT;
 	list_init(&o->queue);
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->work, NULL);
@@ -83,7 +82,7 @@ int offload_free(struct offload *o)
 
 /* ------------------------------------------------------------------ one job */
 
-static void back(struct mail *m)
+static void offload_back(struct mail *m)
 {
 	struct job *j = container_of(m, struct job, done);
 
@@ -99,7 +98,7 @@ static void offload_begins(struct offload *o)
 
 /* After poller_post() the job is gone: its fiber may run, and return, and free all of this, at
  * once. */
-static void run_job(struct job *j)
+static void offload_run_job(struct job *j)
 {
 	struct offload *o = j->offload;
 
@@ -119,7 +118,7 @@ static void offload_execute(void *arg)
 	pthread_mutex_lock(&j->offload->lock);
 	offload_begins(j->offload);
 	pthread_mutex_unlock(&j->offload->lock);
-	run_job(j);
+	offload_run_job(j);
 }
 
 /* ------------------------------------------------------------------ workers */
@@ -135,7 +134,7 @@ static struct job *offload_pop(struct offload *o)
 	return j;
 }
 
-static void work(void *arg)
+static void offload_work(void *arg)
 {
 	struct offload *o = arg;
 	struct job *j;
@@ -145,7 +144,7 @@ static void work(void *arg)
 		j = offload_pop(o);
 		if (j) {
 			pthread_mutex_unlock(&o->lock);
-			run_job(j);
+			offload_run_job(j);
 			pthread_mutex_lock(&o->lock);
 		} else if (o->ending) {
 			break;
@@ -160,7 +159,7 @@ static void work(void *arg)
 
 /* One more worker where all have something to do. That none can be had matters only if there is
  * none. */
-static int staff(struct offload *o)
+static int offload_staff(struct offload *o)
 {
 	char name[16];
 	int r;
@@ -168,7 +167,7 @@ static int staff(struct offload *o)
 	if (o->idle > o->n.queued || o->n_threads == o->opts.threads)
 		return 0;
 	snprintf(name, sizeof name, "np-work-%u", o->n_threads);
-	r = sys_thread_start(&o->threads[o->n_threads], name, work, o);
+	r = sys_thread_start(&o->threads[o->n_threads], name, offload_work, o);
 	if (r == 0)
 		o->n_threads++;
 	return o->n_threads ? 0 : r;
@@ -188,7 +187,7 @@ static int offload_enter(struct offload *o, struct job *j)
 	int r = offload_is_full(o) ? -EAGAIN : 0;
 
 	if (r == 0 && !o->opts.executor)
-		r = staff(o);
+		r = offload_staff(o);
 	if (r < 0) {
 		o->n.refused++;
 		return r;
@@ -201,7 +200,7 @@ static int offload_enter(struct offload *o, struct job *j)
 	return 0;
 }
 
-static int submit(struct offload *o, struct job *j)
+static int offload_submit(struct offload *o, struct job *j)
 {
 	int r;
 
@@ -251,7 +250,7 @@ static bool offload_is_late(const struct job *j)
 
 int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 {
-	struct job j = { .offload = o, .fn = fn, .arg = arg, .done.fn = back };
+	struct job j = { .offload = o, .fn = fn, .arg = arg, .done.fn = offload_back };
 	int r = park_init(&j.park, offload_end);
 
 	if (r < 0)
@@ -259,7 +258,7 @@ int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 	if (offload_is_late(&j))
 		return -ETIMEDOUT;
 	list_init(&j.link);
-	r = submit(o, &j);
+	r = offload_submit(o, &j);
 	return r < 0 ? r : park_wait(&j.park, 0);
 }
 

@@ -10,22 +10,22 @@
 #include "poll/poller.h"
 #include "sys/crash.h"
 
-static int (*descriptor_of)(const struct fiber *f);
+static int (*overflow_fd_of)(const struct fiber *f);
 
 /* A line under construction; what does not fit is left out. */
-struct line {
+struct overflow_line {
 	char text[400];
 	size_t n;
 };
 
-static void add(struct line *l, const char *s)
+static void overflow_add(struct overflow_line *l, const char *s)
 {
 	while (*s && l->n < sizeof l->text - 1)
 		l->text[l->n++] = *s++;
 	l->text[l->n] = '\0';
 }
 
-static void add_number(struct line *l, uint64_t v, unsigned base)
+static void overflow_add_number(struct overflow_line *l, uint64_t v, unsigned base)
 {
 	char digits[24];
 	size_t i = sizeof digits;
@@ -34,37 +34,38 @@ static void add_number(struct line *l, uint64_t v, unsigned base)
 	do
 		digits[--i] = "0123456789abcdef"[v % base];
 	while ((v /= base));
-	add(l, digits + i);
+	overflow_add(l, digits + i);
 }
 
-static void look(const void *addr)
+static void overflow_look(const void *addr)
 {
 	struct poller *p = poller_self();
 	struct fiber *f = p ? fiber_guard_hit(poller_fibers(p), addr) : NULL;
-	struct line l = { .n = 0 };
+	struct overflow_line l = { .n = 0 };
 	int fd;
 
 	if (!f)
 		return;
-	fd = descriptor_of(f);
-	add(&l, "netpoll: poller ");
-	add_number(&l, (unsigned)poller_index(p), 10);
-	add(&l, ": handler 0x");
-	add_number(&l, (uintptr_t)poller_handler(p), 16);
+	fd = overflow_fd_of(f);
+	overflow_add(&l, "netpoll: poller ");
+	overflow_add_number(&l, (unsigned)poller_index(p), 10);
+	overflow_add(&l, ": handler 0x");
+	overflow_add_number(&l, (uintptr_t)poller_handler(p), 16);
 	if (fd >= 0) {
-		add(&l, ", of the connection on descriptor ");
-		add_number(&l, (unsigned)fd, 10);
-		add(&l, ",");
+		overflow_add(&l, ", of the connection on descriptor ");
+		overflow_add_number(&l, (unsigned)fd, 10);
+		overflow_add(&l, ",");
 	}
-	add(&l, " has overrun its stack of ");
-	add_number(&l, fiber_stack_size(f), 10);
-	add(&l,
-	    " bytes: raise stack_size in np_pollers_opts, or keep large objects off the stack\n");
+	overflow_add(&l, " has overrun its stack of ");
+	overflow_add_number(&l, fiber_stack_size(f), 10);
+	overflow_add(
+		&l,
+		" bytes: raise stack_size in np_pollers_opts, or keep large objects off the stack\n");
 	sys_crash_say(l.text);
 }
 
 int overflow_report(int (*fd_of)(const struct fiber *f))
 {
-	descriptor_of = fd_of;
-	return sys_crash_watch(look);
+	overflow_fd_of = fd_of;
+	return sys_crash_watch(overflow_look);
 }

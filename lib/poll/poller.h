@@ -31,7 +31,7 @@
 
 struct poller;
 
-/* A turn's byte budget for one watch; whoever moves bytes honours it. */
+/* A turn's byte budget for one watch; honoured by the code that moves bytes. */
 #define POLLER_BUDGET (256u * 1024)
 
 /*
@@ -105,7 +105,7 @@ void *poller_owner(const struct poller *p);
 void poller_post(struct poller *p, struct mail *m);
 
 /*
- * Owner. Milliseconds of the monotonic clock, for deadlines and those who judge them.
+ * Owner. Milliseconds of the monotonic clock, for deadlines and what is judged by them.
  *
  * Read once a turn, and once more after each piece of user code, which may have taken a second: by
  * the first reader that comes behind it. Inside user code each call reads the clock.
@@ -132,9 +132,9 @@ void poller_spawn_node(struct poller *p, struct spawn *s);
  * poller_begin_fiber() - start s->fn(s->arg) on a fiber as soon as the dispatch in progress is over
  *
  * That is when the function of the watch, mail, timer or deferred work has returned to the loop, or
- * the fiber that calls this has parked or ended; before the loop's next dispatch. So nothing of what
- * called this is left below the fiber's frames. Where no stack is free it moves to the queue of
- * poller_spawn() and waits there in order. The node is its caller's until fn begins.
+ * the fiber that calls this has parked or ended; before the loop's next dispatch. So nothing of
+ * what called this is left below the fiber's frames. Where no stack is free it moves to the queue
+ * of poller_spawn() and waits there in order. The node is its caller's until fn begins.
  *
  * Thread: owner.
  */
@@ -184,8 +184,8 @@ void poller_whose(const struct poller_sight *s, char *dst, size_t cap);
  *
  * Counts its own calls since the last turn began, up to POLLER_QUIET; from then on the next turn
  * calls what poller_on_alarm() said, on the poller's thread. Nothing orders a turn's beginning with
- * this count but time: who has been told POLLER_QUIET looks at the poller itself before it sleeps.
- * Return: the count before this call.
+ * this count but time: the caller that was told POLLER_QUIET looks at the poller itself before it
+ * sleeps. Return: the count before this call.
  */
 #define POLLER_QUIET 2
 int poller_alarm(struct poller *p);

@@ -4,7 +4,7 @@
 #include "sys/clock.h"
 
 /* Inside user code it stays USER: the next reader is to read anew. */
-static void clock_set(struct poller *p, uint64_t ns)
+static void poller_clock_set(struct poller *p, uint64_t ns)
 {
 	p->now_ms = ns / 1000000u;
 	if (p->clock == CLOCK_STALE)
@@ -14,7 +14,7 @@ static void clock_set(struct poller *p, uint64_t ns)
 uint64_t poller_refresh_now(struct poller *p)
 {
 	poller_assert_owner(p);
-	clock_set(p, sys_clock_ns());
+	poller_clock_set(p, sys_clock_ns());
 	return p->now_ms;
 }
 
@@ -40,6 +40,6 @@ uint64_t poller_after_ms(struct poller *p, int ms)
 	uint64_t ns = sys_clock_ns();
 
 	poller_assert_owner(p);
-	clock_set(p, ns);
+	poller_clock_set(p, ns);
 	return (ns + (uint64_t)ms * 1000000u + 999999u) / 1000000u;
 }

@@ -70,16 +70,16 @@ struct spawn_queue {
  * Each loop over one of these reads it anew after each dispatch. All belongs to the poller's owner,
  * and all is empty between two turns.
  *
- *   in flight      holds                                  filled by             emptied by
- *   tail           fibers begun by the dispatch           poller_begin_fiber()  poller_run_tail()
- *   mail           this turn's mail, oldest first         turn_run_mail()       its loop
- *   watches        ready when their phase began           watch_dispatch()      watch_go_on(); close
- *   dispatched     the watch whose function runs, while   watch_go_on()         the same; close
- *                  it is open; linked nowhere
- *   spawn          fibers to be started                   spawn_take()          spawn_go_on()
- *   run            parked fibers to go on with            turn_run_fibers()     turn_go_on_fibers()
- *   due            timers, disarmed one by one            turn_fire_timers()    its loop; disarm
- *   deferred       what was put off to the turn's end     turn_run_deferred()   its loop
+ *   in flight    holds                                 filled by             emptied by
+ *   tail         fibers begun by the dispatch          poller_begin_fiber()  poller_run_tail()
+ *   mail         this turn's mail, oldest first        turn_run_mail()       its loop
+ *   watches      those ready when their phase began    watch_dispatch()      watch_go_on(), a close
+ *   dispatched   the watch whose function runs, while  watch_go_on()         the same, a close
+ *                it is open; linked nowhere
+ *   spawn        fibers to be started                  spawn_take()          spawn_go_on()
+ *   run          parked fibers to go on with           turn_run_fibers()     its loop
+ *   due          timers, disarmed one by one           turn_fire_timers()    its loop, a disarm
+ *   deferred     what was put off to the turn's end    turn_run_deferred()   its loop
  *
  * The events of epoll_wait become ready watches before any function runs.
  */

@@ -12,13 +12,13 @@
  *     1    1     ready     watch_cant() (EAGAIN) -> armed;  watch_stop() -> held
  *     0    1     held      watch_want() -> ready, with no syscall
  *
- * A reader would expect an epoll_ctl in watch_want(): there is none for IN, and for OUT one MOD in
- * the life of the watch, at the first time it is wanted; it stays registered for good.
+ * watch_want() makes no epoll_ctl for IN, and for OUT one MOD in the life of the watch, at the
+ * first time it is wanted; it stays registered for good.
  *
  * HUP, ERR, RDHUP and PRI are not wanted, they come: they are kept in w->flags and make the watch
- * IN-ready (a read finds out what happened), ERR and HUP also OUT-ready. Who does not read for a
- * while and must hear all the same that the peer has gone wants WATCH_GONE: ready with RDHUP, HUP,
- * ERR.
+ * IN-ready (a read finds out what happened), ERR and HUP also OUT-ready. An owner that does not
+ * read for a while and must hear all the same that the peer has gone wants WATCH_GONE: ready with
+ * RDHUP, HUP, ERR.
  *
  * A function that leaves want & ready set (its budget was spent) is called again next turn.
  * Everything here: Thread: the poller's.
@@ -47,7 +47,7 @@ enum {
 struct watch {
 	void (*fn)(struct watch *w, unsigned ready); /* ready: want & ready, never 0 */
 	struct poller *poller;
-	struct list link; /* in the poller's ready list while want & ready */
+	struct list link; /* in the poller's ready list while want & ready, unless fn runs */
 	int fd;           /* borrowed; stays as it is when the watch is closed */
 	uint32_t slot;    /* in the poller's table; its generation makes stale events harmless */
 	uint8_t want;

@@ -4,8 +4,8 @@
  *
  * A slot of level l spans 64^l ms. A timer lies in the lowest level that reaches it and comes down
  * a level each time the wheel enters its slot. A bit for each slot that may hold a timer makes the
- * way to the next one five rotations. A set bit says "may": disarming only unlinks, and a look ahead
- * clears the bits of slots that it finds empty.
+ * way to the next one five rotations. A set bit says "may": disarming only unlinks, and a look
+ * ahead clears the bits of slots that it finds empty.
  */
 #ifndef POLL_WHEEL_H
 #define POLL_WHEEL_H
