@@ -30,12 +30,12 @@ static __attribute__((noinline)) int read_wait(struct np_conn *c, size_t n)
 	return 0;
 }
 
-/* Waits, then @verb. Out of line, so that where nothing waits no register has to be saved. */
+/* Waits where it must, then @verb. Out of line, so that where nothing waits no register has to be saved. */
 static __attribute__((noinline)) int read_later(struct np_conn *c, size_t n, const void **ret_p,
 						int (*verb)(struct np_linkbuf *, size_t,
 							    const void **))
 {
-	int r = read_wait(c, n);
+	int r = np_conn_wait(c, n);
 
 	if (r < 0)
 		return r;
@@ -47,17 +47,28 @@ int np_conn_wait(struct np_conn *c, size_t n)
 	return read_has(c, n) ? 0 : read_wait(c, n);
 }
 
+/* Commoner still: they lie in one piece. */
+static inline bool read_has_whole(const struct np_conn *c, size_t n)
+{
+	conn_assert_owner(c);
+	return c->io && !c->io->reading && linkbuf_has(&c->io->stream.in, n);
+}
+
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 {
-	if (read_has(c, n))
-		return np_linkbuf_next(&c->io->stream.in, n, ret_p);
+	if (read_has_whole(c, n)) {
+		*ret_p = linkbuf_take(&c->io->stream.in, n);
+		return 0;
+	}
 	return read_later(c, n, ret_p, np_linkbuf_next);
 }
 
 int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 {
-	if (read_has(c, n))
-		return np_linkbuf_peek(&c->io->stream.in, n, ret_p);
+	if (read_has_whole(c, n)) {
+		*ret_p = linkbuf_whole(&c->io->stream.in, n);
+		return 0;
+	}
 	return read_later(c, n, ret_p, np_linkbuf_peek);
 }
 

@@ -124,7 +124,10 @@ int stream_read(struct stream *s, size_t room)
 	n = p ? s->transport->read(s, p, offer) : stream_receive_two(s);
 	if (unlikely(n <= 0))
 		return stream_read_ended(s, n);
-	np_linkbuf_commit(&s->in, (size_t)n);
+	if (likely(p))
+		linkbuf_commit(&s->in, (size_t)n);
+	else
+		np_linkbuf_commit(&s->in, (size_t)n);
 	s->held += (size_t)n;
 	s->rx_total += (size_t)n;
 	s->edge += (size_t)n;
