@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * control: the words that the program obeys: the policy, a worker's state and weight, the published
+ * control: the words that the program obeys: hang_ms, a worker's state and weight, the published
  * set
  *
  * Each is one aligned store into a mapped page: the next SYN sees it, and none is lost by it.
@@ -27,22 +27,6 @@ void control_set_word(struct np_steer *s, uint32_t *word, uint32_t value)
 {
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 	__atomic_add_fetch(&s->maps.config->epoch, 1, __ATOMIC_RELAXED);
-}
-
-int np_steer_set_policy(struct np_steer *s, const char *policy)
-{
-	int p, r;
-
-	r = control_may_configure(s);
-	if (r < 0)
-		return r;
-	p = policy ? steer_policy(policy) : -1;
-	if (p < 0)
-		return steer_fail(s, -EINVAL,
-				  "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
-				  policy ? policy : "");
-	control_set_word(s, (uint32_t *)&s->maps.config->policy, (uint32_t)p);
-	return 0;
 }
 
 int np_steer_set_hang_ms(struct np_steer *s, int ms)

@@ -40,7 +40,7 @@ int decision_read(const struct np_decision *d, size_t size, struct np_steer_deci
 		.hash = d->hash,
 		.candidates = decision_count(d, NP_INPUT_STATE),
 		.tried = decision_count(d, NP_INPUT_SELECT),
-		.policy = steer_policy_name(d->policy),
+		.policy = policy_name(d->policy),
 		.verdict = decision_verdict(d->verdict),
 		.replay = replay_agrees(d),
 	};

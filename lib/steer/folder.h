@@ -6,10 +6,10 @@
  * descriptor of it; from there on everything goes by descriptors: what was looked at is what is
  * used, whatever its name means by then.
  *
- * Trusted is a folder that belongs to root or to this process's user, and that nobody else may
- * write. In the root of a bpffs, which the kernel mounts with mode 1777 unless told otherwise,
- * others may make names too, while the sticky bit is set: what they make is not trusted, and they
- * cannot take away what is ours. A symbolic link is never followed.
+ * Trusted is a folder that belongs to root or to this process's user, and that no other may write.
+ * In the root of a bpffs, which the kernel mounts with mode 1777 unless told otherwise, others may
+ * make names too, while the sticky bit is set: what they make is not trusted, and they cannot take
+ * away what is ours. A symbolic link is never followed.
  *
  * A group that may write is others too. Members of a service write its maps, which have modes of
  * their own; the folder is its loader's.

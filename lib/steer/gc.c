@@ -63,7 +63,7 @@ static unsigned gc_lines(struct np_steer *s)
 		if (map_claim(&s->maps, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
 			continue;
 		if (worker_claim(s, w, &claim) < 0)
-			continue; /* somebody has just become this worker */
+			continue; /* another process has just claimed it */
 		worker_clear(s, w);
 		n++;
 		sys_close(&claim);

@@ -138,7 +138,7 @@ static void group_assign(struct np_steer *s, unsigned g, const struct np_group *
 {
 	struct np_group fresh = *key;
 
-	group_roster(s, g); /* nobody is left on it */
+	group_roster(s, g); /* empty: no worker listens there */
 	for (unsigned w = 0; w < steer_high_water(s); w++)
 		worker_clear_slot_stats(s, g, w);
 	fresh.workers = 0;

@@ -62,7 +62,7 @@ static void level_configure(struct np_config *c, const struct np_steer_opts *o,
 	c->workers = NP_WORKERS;
 	c->groups = NP_GROUPS;
 	c->level = level;
-	c->policy = o->policy ? (enum np_policy)steer_policy(o->policy) : NP_POLICY_AUTO;
+	c->policy = o->policy ? (enum np_policy)policy_find(o->policy) : NP_POLICY_AUTO;
 	c->hang_ms = STEER_DEFAULT_HANG_MS;
 	if (o->hang_ms)
 		c->hang_ms = o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* maps: made, opened, pinned, mmapped; and the only caller of the map calls. */
+/* maps: made, opened, pinned, mmapped. */
 #include "steer/maps.h"
 
 #include <errno.h>
@@ -13,21 +13,12 @@
 
 #include "netpoll/steer.h"
 #include "steer/folder.h"
+#include "steer/map.h"
 #include "steer/object.h"
-#include "steer/words.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/mem.h"
-
-static const struct {
-	const char *name;
-	unsigned mode;
-} table[MAP_MAX] = {
-#define NP_ROW(n, key, value, entries, m) { #n, m },
-	NP_STEER_MAPS(NP_ROW)
-#undef NP_ROW
-};
 
 /* The parts that are mapped: which map, its bytes, and where struct maps has it. */
 static const struct part {
@@ -52,16 +43,6 @@ _Static_assert(sizeof(struct np_worker_line) == 64, "a cache line each");
 static void **maps_part(struct maps *m, const struct part *p)
 {
 	return (void **)((char *)m + p->offset);
-}
-
-const char *map_name(enum map m)
-{
-	return table[m].name;
-}
-
-unsigned map_mode(enum map m)
-{
-	return table[m].mode;
 }
 
 void maps_init(struct maps *m)
@@ -118,7 +99,7 @@ int maps_create(struct maps *m, char *why, size_t cap)
 		return r;
 	r = object_load_maps(o);
 	for (int i = 0; i < MAP_MAX && r == 0; i++)
-		r = sys_dup(object_map_fd(o, table[i].name), &m->fd[i]);
+		r = sys_dup(object_map_fd(o, map_name(i)), &m->fd[i]);
 	object_close(&o);
 	if (r == 0)
 		r = maps_map_parts(m, false);
@@ -132,19 +113,19 @@ int maps_pin(const struct maps *m, int folder)
 	int r = 0;
 
 	for (int i = 0; i < MAP_MAX && r == 0; i++)
-		r = folder_pin(folder, table[i].name, m->fd[i]);
+		r = folder_pin(folder, map_name(i), m->fd[i]);
 	return r;
 }
 
 static int maps_open_one(int folder, enum map which, int *ret_fd, bool *ret_readonly)
 {
-	int r = folder_get(folder, table[which].name, 0, ret_fd);
+	int r = folder_get(folder, map_name(which), 0, ret_fd);
 
 	*ret_readonly = false;
 	if (r != -EACCES && r != -EPERM)
 		return r;
 	*ret_readonly = true;
-	return folder_get(folder, table[which].name, BPF_F_RDONLY, ret_fd);
+	return folder_get(folder, map_name(which), BPF_F_RDONLY, ret_fd);
 }
 
 /* ------------------------------------------------------------------ maps that another has made */
@@ -234,8 +215,8 @@ static int maps_open_all(struct maps *m, int folder, const struct object *o, cha
 	int r;
 
 	for (int i = 0; i < MAP_MAX; i++) {
-		members = table[i].mode & 0020;
-		snprintf(why, cap, "%s", table[i].name);
+		members = map_mode(i) & 0020;
+		snprintf(why, cap, "%s", map_name(i));
 		r = maps_open_one(folder, i, &m->fd[i], &readonly);
 		if (r == -ENOENT)
 			return -EPROTO;
@@ -243,7 +224,7 @@ static int maps_open_all(struct maps *m, int folder, const struct object *o, cha
 			return r;
 		if (readonly && members)
 			return -EACCES;
-		if (!maps_same_shape(m->fd[i], o, table[i].name))
+		if (!maps_same_shape(m->fd[i], o, map_name(i)))
 			return -EPROTO;
 	}
 	return 0;
@@ -255,7 +236,7 @@ static int maps_check_abi(int folder, unsigned *ret_abi, char *why, size_t cap)
 	int fd = -1, r;
 	bool readonly;
 
-	snprintf(why, cap, "%s", table[MAP_np_config].name);
+	snprintf(why, cap, "%s", map_name(MAP_np_config));
 	*ret_abi = 0;
 	r = maps_open_one(folder, MAP_np_config, &fd, &readonly);
 	if (r < 0)
@@ -294,106 +275,4 @@ int maps_config(const struct maps *m, struct np_config *ret)
 		return map_lookup(m, MAP_np_config, &zero, ret);
 	*ret = *m->config;
 	return 0;
-}
-
-int map_lookup(const struct maps *m, enum map which, const void *key, void *ret)
-{
-	SYS_FAULT(bpf);
-	return bpf_map_lookup_elem(m->fd[which], key, ret);
-}
-
-int map_update(const struct maps *m, enum map which, const void *key, const void *value,
-	       uint64_t flags)
-{
-	SYS_FAULT(bpf);
-	return bpf_map_update_elem(m->fd[which], key, value, flags);
-}
-
-int map_delete(const struct maps *m, enum map which, const void *key)
-{
-	int r;
-
-	SYS_FAULT(bpf);
-	r = bpf_map_delete_elem(m->fd[which], key);
-	return r == -ENOENT ? 0 : r;
-}
-
-int map_next_key(const struct maps *m, enum map which, const void *key, void *ret)
-{
-	SYS_FAULT(bpf);
-	return bpf_map_get_next_key(m->fd[which], key, ret);
-}
-
-uint64_t map_listener(const struct maps *m, uint32_t slot)
-{
-	uint64_t cookie;
-
-	return map_lookup(m, MAP_np_socks, &slot, &cookie) == 0 ? cookie : 0;
-}
-
-uint64_t map_claim(const struct maps *m, unsigned w)
-{
-	uint32_t key = w;
-	uint64_t cookie;
-
-	return map_lookup(m, MAP_np_claims, &key, &cookie) == 0 ? cookie : 0;
-}
-
-unsigned map_sweep_owners(const struct maps *m,
-			  bool (*gone)(const struct maps *m, uint64_t cookie, uint32_t slot,
-				       unsigned arg),
-			  unsigned arg)
-{
-	uint64_t cookie, next;
-	unsigned n = 0;
-	uint32_t slot;
-	int r;
-
-	r = map_next_key(m, MAP_np_owners, NULL, &next);
-	while (r == 0) {
-		cookie = next;
-		r = map_next_key(m, MAP_np_owners, &cookie, &next);
-		if (map_lookup(m, MAP_np_owners, &cookie, &slot) == 0 && gone(m, cookie, slot, arg))
-			n += map_delete(m, MAP_np_owners, &cookie) == 0;
-	}
-	return n;
-}
-
-#define CPUS_MAX 8192 /* NR_CPUS of any kernel there is */
-
-/* How many of CPUS_MAX values the kernel has written over. */
-static int maps_count_cpus(const struct maps *m)
-{
-	const size_t words = sizeof(struct np_verdicts) / sizeof(uint64_t), all = CPUS_MAX * words;
-	uint64_t *v = malloc(all * sizeof *v);
-	uint32_t zero = 0;
-	size_t n = all;
-	int r;
-
-	if (!v)
-		return -ENOMEM;
-	memset(v, 0xff, all * sizeof *v);
-	r = map_lookup(m, MAP_np_stats, &zero, v);
-	while (r == 0 && n && v[n - 1] == UINT64_MAX)
-		n--;
-	free(v);
-	return r < 0 ? r : (int)((n + words - 1) / words);
-}
-
-int map_cpus(const struct maps *m)
-{
-	static int known; /* it never changes while the kernel runs */
-	int n = __atomic_load_n(&known, __ATOMIC_RELAXED);
-	struct words words;
-
-	if (n > 0)
-		return n;
-	words_take(&words, NULL, 0);
-	n = libbpf_num_possible_cpus();
-	words_give_back(&words);
-	if (n <= 0)
-		n = maps_count_cpus(m);
-	if (n > 0)
-		__atomic_store_n(&known, n, __ATOMIC_RELAXED);
-	return n ? n : -EPROTO;
 }

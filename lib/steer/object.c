@@ -11,7 +11,7 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
-#include "steer/maps.h"
+#include "steer/map.h"
 #include "steer/words.h"
 #include "steer_l2.skel.h"
 #include "steer_l4.skel.h"

@@ -11,7 +11,7 @@
 #include "sys/io.h"
 #include "sys/process.h"
 
-#define LOCK_MS     1000u  /* who holds the lock for longer has died with it */
+#define LOCK_MS     1000u  /* a process that holds the lock for longer has died with it */
 #define BACK_OFF_MS 10000u /* the longest; and after so long without a rescue it starts again */
 
 int rescuer_new(struct np_steer *s, struct rescuer **ret)

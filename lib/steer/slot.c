@@ -230,7 +230,8 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 	r = w->left ? -ESHUTDOWN : slot_listen_again(fd, &l);
 	if (r == 0) {
 		/*
-		 * The address may have become another group: it looked as if nobody listened there.
+		 * The address may have become another group: it looked as if no worker listened
+		 * there.
 		 */
 		group_key(&key, &l.ss, fd);
 		r = slot_add(w, fd, &key);

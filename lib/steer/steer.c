@@ -137,31 +137,6 @@ bool steer_name_ok(const char *name)
 	return n > 0 && n <= NP_STEER_NAME_MAX && strspn(name, letters) == n;
 }
 
-static const char *const policies[] = {
-#define NP_ROW(name, value, text) [value] = text,
-	NP_STEER_POLICIES(NP_ROW)
-#undef NP_ROW
-};
-#define POLICIES (sizeof policies / sizeof policies[0])
-
-int steer_policy(const char *name)
-{
-	for (size_t i = 0; i < POLICIES; i++)
-		if (!strcmp(policies[i], name))
-			return (int)i;
-	return -1;
-}
-
-const char *steer_policy_name(uint32_t policy)
-{
-	return policy < POLICIES ? policies[policy] : "unknown";
-}
-
-const char *np_steer_policies(unsigned i)
-{
-	return i < POLICIES ? policies[i] : NULL;
-}
-
 int steer_check(struct np_steer *s, const char *service, const struct np_steer_opts *o)
 {
 	if (!service)
@@ -171,9 +146,9 @@ int steer_check(struct np_steer *s, const char *service, const struct np_steer_o
 				  "\"%.40s\" is no name for a service: up to %d letters, digits, "
 				  "'-' and '_'",
 				  service, NP_STEER_NAME_MAX);
-	if (o->policy && steer_policy(o->policy) < 0)
+	if (o->policy && policy_find(o->policy) < 0)
 		return steer_fail(s, -EINVAL,
-				  "there is no policy \"%.40s\"; there are:" STEER_POLICY_NAMES,
+				  "there is no policy \"%.40s\"; there are:" POLICY_NAMES,
 				  o->policy);
 	if ((unsigned)o->rescue > NP_OFF)
 		return steer_fail(s, -EINVAL, "rescue is NP_ON, NP_OFF or 0");
@@ -200,7 +175,7 @@ void steer_tell(const struct np_steer *s, int err, const struct np_steer_opts *o
 static int steer_settle_for_kernel(struct np_steer *s, const struct np_steer_opts *o)
 {
 	bool by_cpu = o->mode != NP_STEER_OFF && o->policy &&
-		      steer_policy(o->policy) == NP_POLICY_CPU;
+		      policy_find(o->policy) == NP_POLICY_CPU;
 
 	s->level = by_cpu ? NP_STEER_L1 : NP_STEER_L0;
 	return maps_fake(&s->maps);
@@ -329,7 +304,7 @@ int np_steer_info(struct np_steer *s, struct np_steer_info *ret)
 		r = maps_config(&s->maps, &c);
 		if (r < 0)
 			return r;
-		snprintf(i.policy, sizeof i.policy, "%s", steer_policy_name(c.policy));
+		snprintf(i.policy, sizeof i.policy, "%s", policy_name(c.policy));
 	} else {
 		snprintf(i.policy, sizeof i.policy, "%s",
 			 s->level == NP_STEER_L1 ? "cpu" : "kernel");

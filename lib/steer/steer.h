@@ -6,17 +6,18 @@
  *   level      which level can be had, and the sentence that says why
  *   pins       services in a bpffs: found, joined, listed;  load: loaded and unloaded
  *   bpffs      where services are pinned;  folder: the only way there, and whose it is
- *   maps       the maps;  object: the embedded program;  words: what libbpf says
+ *   maps       of a service, open;  map: one of them;  object: the embedded program;  words: of libbpf
  *   cause      why bpf(2) was refused, in a sentence
  *   worker     a claim and its line
  *   group      an address and its roster;  table: for "maglev", made of the roster
  *   listen     the one legal order;  slot: its end, for listeners of the caller's too;  overlap:
  *              addresses that have connections in common
  *   listeners  those of this process;  queues: what waits at each listener of the service
- *   judge      who hangs;  rescue: what is done about it;  watchdog, bell: when it is looked for
+ *   judge      which workers hang;  rescue: their queues moved;  watchdog, bell: when it looks
  *   gc         what dead processes left behind
  *   name       the worker that is meant
- *   control    policy, drain;  params: what policies go by, by name;  stats: what was counted
+ *   policy     by name, and set;  params: the policies' numbers, by name
+ *   control    drain, weights, the published set;  stats: the counters
  *   trace      how single connections were steered, read from a ring;  decision: in public words;
  *              replay: whether that was right
  *
@@ -33,6 +34,7 @@
 #include "netpoll/steer_admin.h"
 #include "steer/folder.h"
 #include "steer/listeners.h"
+#include "steer/map.h"
 #include "steer/maps.h"
 #include "sys/addr.h"
 #include "sys/clock.h"
@@ -149,12 +151,14 @@ int steer_try_lock(struct np_steer *s);
 void steer_unlock(struct np_steer *s);
 /* "a" is a valid name of a service or worker. */
 bool steer_name_ok(const char *name);
+
+/* ------------------------------------------------------------------ policy.c */
 /* " hash rr cpu ...", a literal. */
-#define STEER_POLICY_NAME(name, value, text) " " text
-#define STEER_POLICY_NAMES                   NP_STEER_POLICIES(STEER_POLICY_NAME)
+#define POLICY_NAME(name, value, text) " " text
+#define POLICY_NAMES                   NP_STEER_POLICIES(POLICY_NAME)
 /* -1: there is no such policy. */
-int steer_policy(const char *name);
-const char *steer_policy_name(uint32_t policy);
+int policy_find(const char *name);
+const char *policy_name(uint32_t policy);
 
 /* ------------------------------------------------------------------ level.c */
 /* Loads a private program, or says in s->reason why it cannot. 0 or -errno. */

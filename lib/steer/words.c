@@ -11,7 +11,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned inside;
-static libbpf_print_fn_t theirs; /* changes only while nobody is inside */
+static libbpf_print_fn_t theirs; /* changes only while no thread is inside */
 
 /* libbpf calls back on the thread that called it. */
 static _Thread_local struct words *listening;

@@ -17,7 +17,7 @@
 
 struct words {
 	struct words *outer; /* of the same thread */
-	char *dst;           /* NULL: nobody wants to know */
+	char *dst;           /* NULL: the caller does not want them */
 	size_t cap;
 };
 

@@ -3,8 +3,8 @@
  * worker: a claim on one line of the service, and the line
  *
  * Order of joining: claim, zero the line and the control words, write its name, raise the
- * high-water mark; then listeners. A process that dies in between leaves nothing but a line that
- * belongs to nobody, since the claim is a socket.
+ * high-water mark; then listeners. A process that dies in between leaves nothing but a line that no
+ * worker has, since the claim is a socket.
  */
 #include <arpa/inet.h>
 #include <errno.h>

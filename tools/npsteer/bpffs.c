@@ -83,7 +83,7 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
 
 /*
  * The folder under a mount must not be another's to move: a folder of root's or this user's,
- * written by nobody else.
+ * written by no other.
  */
 static int bpffs_judge(int fd)
 {

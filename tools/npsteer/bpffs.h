@@ -33,7 +33,7 @@ int bpffs_barrier(const char *path, gid_t gid, char *ret_at, size_t cap, mode_t 
 /*
  * bpffs_mount() - mounts one there, mode 0755, making the folders of BPFFS_OWN
  *
- * Return: 0; -EPERM, also where the folder is, or can be made, somebody else's; -errno.
+ * Return: 0; -EPERM, also where the folder is, or can be made, another user's; -errno.
  */
 int bpffs_mount(const char *path);
 /* Takes back bpffs_mount(), if no process uses it by now. */

@@ -254,7 +254,7 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, ""); /* what can be shown; numbers stay as they are */
 	json_init(&n.say, stdout, false);
 	code = main_run(&n, argc, argv);
-	/* A full disk or a reader who has gone must not look like success. */
+	/* A full disk or a pipe without a reader must not look like success. */
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "npsteer: the answer cannot be written to stdout\n");
 		return FAILED;
