@@ -12,14 +12,16 @@ static inline bool read_is_taken(const struct np_conn *c)
 	return c->io && c->io->reading;
 }
 
-/* The common case, without a call: the bytes are there, and nobody waits for them. */
-static inline bool read_has(const struct np_conn *c, size_t n)
+/* The input where the next @n bytes lie in one piece and nobody waits for them: the common case. */
+static inline struct np_linkbuf *read_ready(const struct np_conn *c, size_t n)
 {
+	struct conn_io *io = c->io;
+
 	conn_assert_owner(c);
-	return c->io && !c->io->reading && linkbuf_len(&c->io->stream.in) >= n;
+	return likely(io && !io->reading && linkbuf_has(&io->stream.in, n)) ? &io->stream.in : NULL;
 }
 
-static __attribute__((noinline)) int read_wait(struct np_conn *c, size_t n)
+static slow_path int read_wait(struct np_conn *c, size_t n)
 {
 	struct conn_limit limit = { 0 };
 
@@ -30,12 +32,11 @@ static __attribute__((noinline)) int read_wait(struct np_conn *c, size_t n)
 	return 0;
 }
 
-/* Waits where it must, then @verb. Out of line, so that where nothing waits no register has to be saved. */
-static __attribute__((noinline)) int read_later(struct np_conn *c, size_t n, const void **ret_p,
-						int (*verb)(struct np_linkbuf *, size_t,
-							    const void **))
+/* Waits, then @verb. Out of line, so that where nothing waits no register has to be saved. */
+static slow_path int read_later(struct np_conn *c, size_t n, const void **ret_p,
+				int (*verb)(struct np_linkbuf *, size_t, const void **))
 {
-	int r = np_conn_wait(c, n);
+	int r = read_wait(c, n);
 
 	if (r < 0)
 		return r;
@@ -44,32 +45,27 @@ static __attribute__((noinline)) int read_later(struct np_conn *c, size_t n, con
 
 int np_conn_wait(struct np_conn *c, size_t n)
 {
-	return read_has(c, n) ? 0 : read_wait(c, n);
-}
-
-/* Commoner still: they lie in one piece. */
-static inline bool read_has_whole(const struct np_conn *c, size_t n)
-{
-	conn_assert_owner(c);
-	return c->io && !c->io->reading && linkbuf_has(&c->io->stream.in, n);
+	return read_ready(c, n) ? 0 : read_wait(c, n);
 }
 
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 {
-	if (read_has_whole(c, n)) {
-		*ret_p = linkbuf_take(&c->io->stream.in, n);
-		return 0;
-	}
-	return read_later(c, n, ret_p, np_linkbuf_next);
+	struct np_linkbuf *in = read_ready(c, n);
+
+	if (!in)
+		return read_later(c, n, ret_p, np_linkbuf_next);
+	*ret_p = linkbuf_take(in, n);
+	return 0;
 }
 
 int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 {
-	if (read_has_whole(c, n)) {
-		*ret_p = linkbuf_whole(&c->io->stream.in, n);
-		return 0;
-	}
-	return read_later(c, n, ret_p, np_linkbuf_peek);
+	const struct np_linkbuf *in = read_ready(c, n);
+
+	if (!in)
+		return read_later(c, n, ret_p, np_linkbuf_peek);
+	*ret_p = in->read->r;
+	return 0;
 }
 
 int np_conn_skip(struct np_conn *c, size_t n)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn_write: the writing verbs. They build in io->out; flush submits it. */
+/* conn_write: the writing verbs. They build in the stream's output; flush submits it. */
 #include <errno.h>
 
 #include "conn/conn.h"
@@ -9,7 +9,7 @@
 #define WAIT_MAX (64u * 1024)
 
 /* Attaches the output. Return: 0; or why nothing can be written, which is told the exchange. */
-static __attribute__((noinline)) int write_slow(struct np_conn *c)
+static slow_path int write_slow(struct np_conn *c)
 {
 	struct conn_io *io;
 	int r = conn_unwritable(c);
@@ -75,11 +75,19 @@ size_t np_conn_pending(struct np_conn *c)
 	return c->io ? np_linkbuf_pending(&c->io->stream.out) : 0;
 }
 
-int np_conn_write(struct np_conn *c, const void *p, size_t n)
+/* Out of line, so that the common case has no register to save. */
+static slow_path int write_later(struct np_conn *c, const void *p, size_t n)
 {
-	int r = write_begins(c);
+	int r = write_slow(c);
 
 	return r < 0 ? r : np_linkbuf_write(&c->io->stream.out, p, n);
+}
+
+int np_conn_write(struct np_conn *c, const void *p, size_t n)
+{
+	conn_assert_owner(c);
+	return likely(write_is_free(c)) ? np_linkbuf_write(&c->io->stream.out, p, n) :
+					  write_later(c, p, n);
 }
 
 int np_conn_printf(struct np_conn *c, const char *fmt, ...)
@@ -127,58 +135,62 @@ struct np_linkbuf *np_conn_out(struct np_conn *c)
  * end of its dispatch sends; conn_settle() at the end of the turn is the net below, for a handler
  * that parks in something that is not this connection.
  */
-static inline bool write_may_wait(const struct np_conn *c)
+static inline bool write_may_wait(const struct np_conn *c, size_t unsent)
 {
 	const struct conn_io *io = c->io;
 
-	return io->handler && linkbuf_len(&io->stream.in) && io->handler == fiber_self() &&
-	       stream_unsent(&io->stream) < WAIT_MAX;
+	return io->handler && io->handler == fiber_self() && linkbuf_len(&io->stream.in) &&
+	       unsent < WAIT_MAX && unsent <= c->set->limits.out_high;
 }
 
-/* All that is built is due. Return: whether anything is; or why nothing can be written. */
-static inline int write_submit(struct np_conn *c)
+/* All that is built is due. Return: how many bytes are, with those from before. */
+static inline size_t write_submit(struct np_conn *c, struct conn_io *io)
 {
-	int r = write_begins(c);
-	struct conn_io *io = c->io;
+	size_t unsent;
 
-	if (r < 0)
-		return r;
 	stream_submit(&io->stream);
 	io->reserved = 0;
 	if (unlikely(c->group->memory.max != 0))
 		conn_memory_grew(c->group); /* peers that do not read hold memory too */
-	if (!stream_unsent(&io->stream))
-		return 0;
-	io->request = false; /* its reply is on the way */
-	return 1;
+	unsent = stream_unsent(&io->stream);
+	if (unsent)
+		io->request = false; /* its reply is on the way */
+	return unsent;
 }
 
-/* Parks while more is unsent than out_high. */
-static inline int write_bounded(struct np_conn *c, int r)
+/* Sends, and parks while more than @at_most bytes are unsent. */
+static int write_out(struct np_conn *c, size_t at_most)
 {
-	size_t high = c->set->limits.out_high;
+	int r = conn_pump(c, PUMP_FLUSH);
 
-	return r < 0 || conn_unsent(c) <= high ? r : conn_wait_output(c, high);
+	if (r < 0 || stream_unsent(&c->io->stream) <= at_most)
+		return r;
+	return conn_wait_output(c, at_most);
 }
 
+/* Where there is no I/O state nothing was built. */
 int np_conn_flush(struct np_conn *c)
 {
-	int r = write_submit(c);
+	size_t unsent;
 
-	if (r <= 0)
-		return r;
-	if (!write_may_wait(c))
-		return write_bounded(c, conn_pump(c, PUMP_FLUSH));
+	conn_assert_owner(c);
+	if (unlikely(!write_is_free(c)))
+		return conn_verb_ends(c, conn_unwritable(c));
+	unsent = write_submit(c, c->io);
+	if (!unsent)
+		return 0;
+	if (!write_may_wait(c, unsent))
+		return write_out(c, c->set->limits.out_high);
 	if (!(c->flags & CONN_LATER))
 		conn_later(c);
-	return write_bounded(c, 0);
+	return 0;
 }
 
 int np_conn_sync(struct np_conn *c)
 {
-	int r = write_submit(c);
-
-	if (r > 0)
-		r = conn_pump(c, PUMP_FLUSH);
-	return r < 0 || !conn_unsent(c) ? r : conn_wait_output(c, 0);
+	conn_assert_owner(c);
+	if (unlikely(!write_is_free(c)))
+		return conn_verb_ends(c, conn_unwritable(c));
+	write_submit(c, c->io);
+	return write_out(c, 0);
 }

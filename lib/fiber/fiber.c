@@ -54,7 +54,7 @@ struct fiber_pool {
 	size_t touched;        /* see fiber_pool_stats */
 };
 
-static _Thread_local struct fiber *current __attribute__((tls_model("initial-exec")));
+_Thread_local struct fiber *fiber_current;
 
 /* ------------------------------------------------------------------ pool */
 
@@ -231,8 +231,8 @@ struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
 /* A fiber goes on only where it began: errno, thread-locals and mutexes stay what they were. */
 #ifdef NP_DEBUG
 #define fiber_assert(x)              assert(x)
-#define fiber_begins_here(f)         ((f)->home = &current)
-#define fiber_assert_goes_on_here(f) assert((f)->home == &current)
+#define fiber_begins_here(f)         ((f)->home = &fiber_current)
+#define fiber_assert_goes_on_here(f) assert((f)->home == &fiber_current)
 #else
 #define fiber_assert(x)              ((void)0)
 #define fiber_begins_here(f)         ((void)0)
@@ -244,7 +244,7 @@ INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
 {
 	struct fiber_pool *fp = f->pool;
 
-	current = NULL;
+	fiber_current = NULL;
 	sanitizer_leave(&f->san, &fp->main_san, ends);
 	f = fiber_switch(&f->place, &fp->main_place, f);
 	sanitizer_arrive(&f->san, &f->pool->main_san);
@@ -270,7 +270,7 @@ INLINE struct fiber *fiber_enter(struct fiber *f)
 {
 	struct fiber_pool *fp = f->pool;
 
-	current = f;
+	fiber_current = f;
 	sanitizer_main(&fp->main_san);
 	sanitizer_leave(&fp->main_san, &f->san, 0);
 	f = fiber_switch(&fp->main_place, &f->place, f);
@@ -317,7 +317,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 {
 	struct fiber *f = fp->free;
 
-	fiber_assert(!current);
+	fiber_assert(!fiber_current);
 	if (!f)
 		return fiber_run_grown(fp, fn, arg);
 	fp->free = f->next_free;
@@ -340,7 +340,7 @@ INLINE void fiber_swap_exceptions(struct fiber *f)
 
 SWITCHES int fiber_resume(struct fiber *f)
 {
-	fiber_assert(!current && f->fn);
+	fiber_assert(!fiber_current && f->fn);
 	fiber_assert_goes_on_here(f);
 	fiber_swap_exceptions(f);
 	f = fiber_enter(f);
@@ -352,18 +352,13 @@ SWITCHES int fiber_resume(struct fiber *f)
 
 SWITCHES void fiber_park(void)
 {
-	struct fiber *f = current;
+	struct fiber *f = fiber_current;
 
 	fiber_assert(f);
 	if ((char *)__builtin_frame_address(0) < f->low)
 		fiber_note_depth(f, __builtin_frame_address(0));
 	fiber_swap_exceptions(f);
 	fiber_to_main(f, 0);
-}
-
-struct fiber *fiber_self(void)
-{
-	return current;
 }
 
 void fiber_set_owner(struct fiber *f, void *owner)

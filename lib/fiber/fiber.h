@@ -61,7 +61,12 @@ int fiber_resume(struct fiber *f);
 /* Stop here until somebody resumes this fiber; only on a fiber. */
 void fiber_park(void);
 /* The fiber this code runs on, NULL on main. */
-struct fiber *fiber_self(void);
+extern _Thread_local struct fiber *fiber_current
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+static inline struct fiber *fiber_self(void)
+{
+	return fiber_current;
+}
 /* For the layer that runs fibers: what the fiber belongs to. NULL at the start of each run. */
 void fiber_set_owner(struct fiber *f, void *owner);
 void *fiber_owner(const struct fiber *f);
