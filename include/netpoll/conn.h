@@ -6,11 +6,16 @@
  * the connection's handlers, or from another fiber or callback of the same poller. A verb that has
  * to wait parks the calling fiber, never the thread. At most one fiber reads and one fiber writes
  * at a time; a second one gets -NP_ECONCURRENT. Where a verb would have to park and the caller is
- * no fiber (on_prepare, on_disconnect, on_close, np_conn_post), it returns -NP_ENOTFIBER.
+ * no fiber (on_prepare, on_disconnect, on_close, np_conn_post()), it returns -NP_ENOTFIBER.
  *
- * Unless a verb says otherwise: Thread: owner. May park: no. Return: 0 or a negative status.
+ * For every call below, unless it says otherwise:
+ *   Thread:    owner.
+ *   May park:  no.
+ *   Lifetime:  the caller has the connection: it is in one of its handlers, or has a reference.
+ *   Units:     bytes; milliseconds where a name ends in ms or timeout, seconds where it ends in _s.
+ *   Failure:   nothing is consumed or written, and ret_x are untouched.
  *
- * Peer's FIN ends reading, not writing: what is buffered stays readable, then verbs return
+ * The peer's FIN ends reading, not writing: what is buffered stays readable, then verbs return
  * -NP_EEOF. After FIN the library closes the connection once on_request has returned, no input is
  * left to handle and the output is drained, unless half_open was set or np_conn_hold() is in force.
  *
@@ -18,12 +23,14 @@
  * np_conn_post(), np_conn_close() and np_conn_abort() work; the last two are carried out when
  * on_prepare has returned 0, and then no handler but on_close runs. All that reads or writes,
  * np_conn_send(), np_conn_shutdown_write() and np_conn_detach() return -NP_ENOTOPEN; np_conn_in()
- * and np_conn_out() return NULL. Once it is closing: input that was read before stays readable; a
- * verb that needs more says why the connection ends, and one that writes -NP_ECLOSED. Settings are
- * kept until it is gone. Once it is gone, a reference is still good for all that cannot fail; every
- * other verb returns -NP_ECLOSED (those that read: why it ended), and nothing is attached to it any
- * more. After a detach the descriptor is the caller's: np_conn_fd() is -1 from then on, and
- * settings of the socket return -NP_ECLOSED.
+ * and np_conn_out() return NULL.
+ *
+ * Once it is closing: input that was read before stays readable; a verb that needs more says why
+ * the connection ends, and one that writes -NP_ECLOSED. Settings are kept until it is gone. Once it
+ * is gone, a reference is still good for all that cannot fail; every other verb returns -NP_ECLOSED
+ * (those that read: why it ended), and nothing is attached to it any more. After a detach the
+ * descriptor is the caller's: np_conn_fd() is -1 from then on, and settings of the socket return
+ * -NP_ECLOSED.
  */
 #ifndef NETPOLL_CONN_H
 #define NETPOLL_CONN_H
@@ -58,103 +65,147 @@ struct np_limits {
 /* ------------------------------------------------------------------ reading */
 
 /*
- * Pointers from next, peek and until stay valid until np_conn_release(), or until on_request
- * returns, which releases what it read. A pointer that has to outlive that needs np_conn_slice().
+ * Common to the verbs that wait for bytes, down to np_conn_read()
  *
- * Common to those that wait for bytes. May park: yes, until the bytes are there.
- * Return: 0; -NP_EEOF (FIN and too few bytes left; they stay readable), -ECONNRESET and other
- *         receive errors, -NP_ECLOSED (closed by this side), -NP_EREADTIMEOUT, -NP_ETOOLONG (@n is
- *         over in_max), -ENOBUFS (with the bytes read and not released it would be),
- *         -NP_ECONCURRENT, -NP_ENOTFIBER, -NP_ENOTOPEN, -ENOMEM; as each wait of a fiber
- *         (pollers.h): -ETIMEDOUT (its deadline), -ECANCELED. On error nothing is consumed.
+ * May park: yes, until the bytes are there.
+ * Lifetime: pointers that next, peek and until give: until np_conn_release(), or until on_request
+ *           returns, which releases what it read. What has to outlive that needs np_conn_slice().
+ * Return: 0; -NP_EEOF (FIN, and too few bytes left: they stay readable); -ECONNRESET and other
+ *         receive errors (recv(2)); -NP_ECLOSED (closed by this side); -NP_EREADTIMEOUT;
+ *         -NP_ETOOLONG (@n is over in_max); -ENOBUFS (with the bytes read and not released it would
+ *         be); -NP_ECONCURRENT (another fiber reads); -NP_ENOTFIBER; -NP_ENOTOPEN; -ENOMEM; as each
+ *         wait of a fiber (pollers.h): -ETIMEDOUT (its deadline), -ECANCELED.
  */
-NP_API int np_conn_wait(struct np_conn *c, size_t n); /* until n bytes are buffered */
-/* n contiguous bytes, consumed */
+
+/* np_conn_wait() - until @n bytes are buffered; consumes nothing */
+NP_API int np_conn_wait(struct np_conn *c, size_t n);
+/* np_conn_next() - @n contiguous bytes, consumed */
 NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p);
-NP_API int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p); /* not consumed */
+/* np_conn_peek() - @n contiguous bytes, which stay to be read */
+NP_API int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p);
+/* np_conn_skip() - consume @n bytes unread */
 NP_API int np_conn_skip(struct np_conn *c, size_t n);
-/* Up to and including @delim, at most @max bytes (-NP_ETOOLONG when none is among them; -EINVAL:
- * @max 0). */
+/*
+ * np_conn_until() - up to and with the first @delim, consumed, as one contiguous piece
+ *
+ * @max: the longest acceptable piece, @delim included. Each byte is looked at once, in however many
+ *       pieces the input comes.
+ * Return: also -NP_ETOOLONG (none within @max, or within in_max); -EINVAL (@max is 0).
+ */
 NP_API int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
 			 size_t *ret_n);
 /*
- * The same for a delimiter of @n bytes, 1 to 255, such as "\r\n\r\n". Each byte of the input is
- * looked at once, in however many pieces it comes. -EINVAL: another @n.
+ * np_conn_until_str() - np_conn_until() for a delimiter of @n bytes, such as "\r\n\r\n"
+ *
+ * Lifetime: @delim is borrowed for the call, which may be long.
+ * Return: as np_conn_until(); also -EINVAL (@n is 0 or above 255).
  */
 NP_API int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max,
 			     const void **ret_p, size_t *ret_n);
-/* n bytes as a buffer of its own that shares the memory; freed with np_linkbuf_free() on any
- * thread. */
+/*
+ * np_conn_slice() - consume @n bytes into a buffer of their own that shares the memory
+ *
+ * Lifetime: *ret until np_linkbuf_free(), on any thread, or a call that takes it.
+ */
 NP_API int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret);
-/* Like read(2): waits for at least one byte. Return: bytes copied, 0 at EOF, or as above. */
+/*
+ * np_conn_read() - like read(2): waits for at least one byte, copies at most @cap, consumed
+ *
+ * Return: bytes copied, 2 GiB at most; 0 at the peer's FIN, or where @cap is 0; or as above.
+ */
 NP_API ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap);
 
-/* What was read may go; ends the life of its pointers. */
+/* np_conn_release() - what was read may go; ends the life of its pointers */
 NP_API void np_conn_release(struct np_conn *c);
-/* Bytes buffered and not yet consumed. */
+/* np_conn_len() - bytes buffered and not yet consumed. Return: the count. */
 NP_API size_t np_conn_len(struct np_conn *c);
 /*
- * The input buffer, for np_linkbuf_* reading verbs, or to be emptied by np_conn_append() into a
- * connection of the same poller; what is taken makes room with np_conn_release(). Lifetime: this
- * handler call, and until a fiber waits for input. NULL: no memory, not open, or a fiber waits.
+ * np_conn_in() - the input buffer: for np_linkbuf_* reading verbs, or to be emptied by
+ * np_conn_append() into a connection of the same poller
+ *
+ * What is taken makes room with np_conn_release(). Lifetime: this handler call, and until a fiber
+ * waits for input; it is not to be freed or sent. Return: NULL: no memory, not open, or a fiber
+ * waits for input.
  */
 NP_API struct np_linkbuf *np_conn_in(struct np_conn *c);
 
 /*
- * np_conn_want() - do not park: return from on_request now, be called again at @n bytes or EOF
+ * np_conn_want() - do not park: return from on_request now, be called again at @n bytes or FIN
  *
- * For a handler that would wait for a slow peer: it holds no stack meanwhile.
- * Return: 0; -NP_ETOOLONG, -NP_ENOTOPEN, -ENOMEM, why the connection ended.
+ * For a handler that would wait for a slow peer: it holds no stack meanwhile. @n 0 is 1.
+ * Return: 0; -NP_ETOOLONG (@n is over in_max); -NP_ENOTOPEN; -ENOMEM; why the connection ended.
  */
 NP_API int np_conn_want(struct np_conn *c, size_t n);
 
 /* ------------------------------------------------------------------ writing */
 
 /*
- * What is written becomes visible to the peer at np_conn_flush(). Common to all writing verbs:
- * Return: 0; -NP_ECLOSED, -EPIPE after np_conn_shutdown_write(), the error of a failed or timed-out
- *         send (sticky: every later write verb returns it), -NP_ECONCURRENT, -NP_ENOTOPEN, -EINVAL,
- *         -ENOMEM.
+ * Common to the verbs that write, down to np_conn_append(): the peer sees it after np_conn_flush()
+ *
+ * Return: 0; -NP_ECLOSED; -EPIPE (np_conn_shutdown_write() came first); the error of a send that
+ *         failed or timed out: -ECONNRESET, -EPIPE, -NP_EWRITETIMEOUT ... (send(2)), from then on
+ *         from every verb that writes; -NP_ECONCURRENT (another fiber waits in flush, sync or
+ *         sendfile); -NP_ENOTOPEN; -ENOMEM.
  */
-/* n contiguous bytes to fill */
+
+/*
+ * np_conn_reserve() - @n contiguous bytes to fill; they count as written from now on
+ *
+ * Lifetime: *ret_p until the flush, commit or trim that follows.
+ */
 NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p);
 /*
- * Of the last np_conn_reserve() keep the first @k bytes. -EINVAL: it had fewer, or something was
- * written, trimmed, committed or flushed since.
+ * np_conn_commit() - of the last np_conn_reserve() keep the first @k bytes
+ *
+ * Return: also -EINVAL: it had fewer, or something was written, trimmed, committed or flushed
+ *         since.
  */
 NP_API int np_conn_commit(struct np_conn *c, size_t k);
-/* keep the first n unflushed bytes */
+/* np_conn_trim() - of all unflushed bytes keep the first @n. Return: also -EINVAL: fewer. */
 NP_API int np_conn_trim(struct np_conn *c, size_t n);
-NP_API size_t np_conn_pending(struct np_conn *c);                     /* unflushed bytes */
-NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n); /* copies */
+/* np_conn_pending() - bytes written and not flushed. Return: the count. */
+NP_API size_t np_conn_pending(struct np_conn *c);
+/* np_conn_write() - a copy of @n bytes */
+NP_API int np_conn_write(struct np_conn *c, const void *p, size_t n);
 /*
- * np_conn_printf() - formatted text, straight into the output: printf(3)
+ * np_conn_printf() - formatted text, straight into the output; its NUL is not sent: printf(3)
  *
- * On a fiber's stack: a long "%f" takes kilobytes of it. Return: also -EILSEQ, -EOVERFLOW: what
- * vsnprintf(3) says; then nothing was written.
+ * On the fiber's stack: a long "%f" takes kilobytes of it.
+ * Return: also -EILSEQ, -EOVERFLOW: what vsnprintf(3) says.
  */
 NP_API int np_conn_printf(struct np_conn *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/* By reference: done(arg) once, when the last reference goes; it may not park or call np_conn_*. */
+/*
+ * np_conn_write_ref() - @n bytes of the caller's, not copied
+ *
+ * Lifetime: @p stays as it is until done(arg), which runs once, when the last reference goes, on
+ * whichever thread that is; it may not park or call np_conn_*. NULL: it is not needed. A call that
+ * fails never calls it; with @n 0 it runs before this returns.
+ */
 NP_API int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *),
 			     void *arg);
 /*
- * The same, inserted before the last @remain unflushed bytes: what was reserved for a trailer stays
- * behind it.
- * Return: also -EINVAL when less than @remain is unflushed. A refused call never calls done.
+ * np_conn_write_direct() - np_conn_write_ref() before the last @remain unflushed bytes
+ *
+ * What was reserved for a trailer stays behind it.
+ * Return: also -EINVAL: less than @remain is unflushed.
  */
 NP_API int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain,
 				void (*done)(void *), void *arg);
 /*
- * Takes *b (sets NULL), zero copy; joins what is being built. What may be given is said at
- * np_linkbuf_append(). -EINVAL: the output of a connection, this one or another; *b is left alone.
+ * np_conn_append() - all of *b, flushed or not, behind what is being built; not copied
+ *
+ * Lifetime: *b is taken, and NULL, on 0; it stays otherwise. What may be given is said at
+ * np_linkbuf_append().
+ * Return: also -EINVAL: *b is the output of a connection, this one or another.
  */
 NP_API int np_conn_append(struct np_conn *c, struct np_linkbuf **b);
 /*
- * The output being built, for np_linkbuf_* writing verbs. np_linkbuf_flush() on it submits nothing.
- * It is not to be read, for its head may be submitted; np_linkbuf_append() does not take it, and
- * np_linkbuf_free() leaves it as it is. Lifetime: this handler call. NULL: where nothing can be
- * written.
+ * np_conn_out() - the output being built, for np_linkbuf_* writing verbs
+ *
+ * np_linkbuf_flush() on it submits nothing. It is not to be read, for its head may be submitted;
+ * np_linkbuf_append() does not take it, and np_linkbuf_free() leaves it as it is. Lifetime: this
+ * handler call. Return: NULL where nothing can be written.
  */
 NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
 
@@ -165,21 +216,21 @@ NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
  * this dispatch ends: one send for a pipelined batch. In every other case they are sent at once.
  * More than out_high unsent: parks until the kernel drained below it, or the write timeout hits.
  *
- * May park: yes. Return: 0, the writing errors above, -NP_EWRITETIMEOUT; -NP_ENOTFIBER where it
- * would have to park and cannot; -ETIMEDOUT, -ECANCELED (the fiber's deadline, a cancel): in these
- * three the bytes are submitted all the same.
+ * May park: yes.
+ * Return: 0; as the verbs that write; -NP_EWRITETIMEOUT. And, with the bytes submitted all the
+ *         same: -NP_ENOTFIBER where it would have to park; -ETIMEDOUT (the fiber's deadline);
+ *         -ECANCELED.
  */
 NP_API int np_conn_flush(struct np_conn *c);
-/* Flush, and park until the kernel has every byte. Return: as np_conn_flush(). */
+/* np_conn_sync() - flush, and park until the kernel has every byte. Return: as np_conn_flush(). */
 NP_API int np_conn_sync(struct np_conn *c);
 
 /*
- * np_conn_sendfile() - flush, then send @n bytes of file @fd from @off on, through no buffer of
- * ours
+ * np_conn_sendfile() - flush, then send @n bytes of file @fd from @off on: sendfile(2)
  *
  * Parks until the kernel has every byte, so @fd may be closed afterwards; the file's own offset
  * does not move. What np_conn_send() brings meanwhile comes behind the file. Reading a file that is
- * not in the page cache blocks the poller's thread: that is sendfile(2).
+ * not in the page cache blocks the poller's thread.
  *
  * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was
  * said), the peer has been promised bytes that cannot come: the connection will end with RST, so
@@ -196,13 +247,13 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
  * np_conn_send() - submit a buffer from any thread
  *
  * FIFO for each sender; spliced behind what was submitted, never into a half-built output. *b need
- * not be flushed: all of it is sent. 0 means taken (*b is NULL); if the connection dies first its
- * memory and done() are given back.
- * Thread: any, with a reference. May park: no.
- * A message above send_high is taken where nothing is queued.
- * Return: 0; -EAGAIN (send_high bytes would be queued), -NP_ECLOSED, -NP_ENOTOPEN, -NP_ETOOLONG (2
- *         GiB), -EINVAL (NULL, or the buffer of a connection: np_conn_in(), np_conn_out()) leave *b
- *         alone.
+ * not be flushed: all of it is sent. A message above send_high is taken where nothing is queued.
+ *
+ * Thread: any, with a reference. Lifetime: *b is taken, and NULL, on 0; it stays otherwise, to be
+ *         sent again. If the connection ends first its memory and done() are given back.
+ * Return: 0; -EAGAIN: send_high bytes would be queued; -NP_ECLOSED; -NP_ENOTOPEN; -NP_ETOOLONG:
+ *         more than 2 GiB; -EINVAL: *b is NULL, or a buffer of a connection (np_conn_in(),
+ *         np_conn_out()).
  */
 NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 
@@ -252,83 +303,114 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 /*
  * np_conn_close() - deliver what was flushed, then end
  *
- * Unflushed output is dropped. Idempotent. Parked fibers wake with -NP_ECLOSED.
- * np_conn_abort() - RST, nothing more is delivered; as soon as no handler is inside and on_close
- * has run.
- * np_conn_shutdown_write() - FIN after what was flushed; reading goes on.
- * Thread: any, with a reference (a handler has one). May park: no. Return: 0; shutdown_write:
- * -NP_ENOTOPEN.
+ * Unflushed output is dropped. Fibers that wait in it wake with -NP_ECLOSED.
+ * Thread: any, with a reference. Return: 0, also when repeated.
  */
 NP_API int np_conn_close(struct np_conn *c);
+/*
+ * np_conn_abort() - RST, and nothing more is delivered
+ *
+ * As soon as no handler is inside and on_close has run.
+ * Thread: any, with a reference. Return: 0, also when repeated.
+ */
 NP_API int np_conn_abort(struct np_conn *c);
+/*
+ * np_conn_shutdown_write() - FIN behind what was flushed; reading goes on: shutdown(2)
+ *
+ * Thread: any, with a reference. Return: 0, also when repeated; -NP_ENOTOPEN.
+ */
 NP_API int np_conn_shutdown_write(struct np_conn *c);
 
 /*
  * np_conn_detach() - take the descriptor out of the library
  *
- * on_close runs; the fd stays open and O_NONBLOCK and is the caller's; *ret_in (may be NULL:
- * dropped) gets what was read and not consumed.
- * Return: 0; -EBUSY with unsent output or another fiber parked; -NP_ECLOSED, -NP_ENOTOPEN, -ENOMEM.
+ * on_close runs; the descriptor stays open and O_NONBLOCK. *ret_in (@ret_in may be NULL: dropped)
+ * gets what was read and not consumed.
+ *
+ * Lifetime: *ret_fd is the caller's to close, *ret_in to free.
+ * Return: 0; -EBUSY: output is unsent, or another fiber waits in it; -NP_ECLOSED, -NP_ENOTOPEN,
+ *         -ENOMEM.
  */
 NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in);
 
-/* A reference keeps the object, not the connection. Thread: any. */
+/*
+ * np_conn_ref(), np_conn_unref() - a reference keeps the object, not the connection
+ *
+ * A handler needs none. Thread: any; to take one, with one. Return of ref: @c.
+ */
 NP_API struct np_conn *np_conn_ref(struct np_conn *c);
 NP_API void np_conn_unref(struct np_conn *c);
 /*
- * While held, the peer's FIN does not make the library close, and the idle clock stands still:
- * something is to come. Counts. A peer that vanishes meanwhile is found by keepalive, or by the
- * request timeout.
+ * np_conn_hold(), np_conn_unhold() - something is to come: an answer from elsewhere
+ *
+ * While held, the peer's FIN does not make the library close, and the idle clock stands still.
+ * Counts, up to 65 535. A peer that vanishes meanwhile is found by keepalive, or by the request
+ * timeout.
  */
 NP_API void np_conn_hold(struct np_conn *c);
 NP_API void np_conn_unhold(struct np_conn *c);
-/* fn(c, arg) on the owner's thread, not on a fiber. Thread: any, with a reference.
- * Return: 0; -EINVAL: no fn; -ENOMEM. */
+/*
+ * np_conn_post() - call fn(c, arg) on the owner's thread, not on a fiber
+ *
+ * Whatever becomes of the connection meanwhile. What one thread posts runs in its order.
+ * Thread: any, with a reference. Lifetime: it takes a reference until fn has returned.
+ * Return: 0; -EINVAL: no fn; -ENOMEM.
+ */
 NP_API int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg);
-/* Why the connection ended or is ending: 0 while it is well, else a negative status. */
+/*
+ * np_conn_error() - why the connection ended, or is ending
+ *
+ * Return: 0 while it is well; a status, see the table above.
+ */
 NP_API int np_conn_error(struct np_conn *c);
-/* Whether writes may still work. Thread: any (a hint there). */
+/* np_conn_is_active() - whether writes may still work. Thread: any (elsewhere than on the owner's
+ * a hint). Return: true or false. */
 NP_API bool np_conn_is_active(struct np_conn *c);
 
 /* ------------------------------------------------------------------ settings */
 
 /*
- * Common to the limits below: 0: what the options of its server or dial say; -1: none (opts.h).
- * Return: 0; -EINVAL: below -1; -NP_ECLOSED once the connection is gone.
+ * Common to the limits below: 0: what the options of its server or dial say; -1: none (opts.h)
+ *
+ * Return: 0; -EINVAL: below -1; -NP_ECLOSED: the connection is gone; -ENOMEM.
  */
 
-/*
- * Milliseconds. The read timeout bounds all waits of one verb together. The write timeout bounds
- * the time in which the peer takes nothing of the output (np_conn_set_min_rate()).
- */
+/* np_conn_set_read_timeout() - for all waits of one verb together */
 NP_API int np_conn_set_read_timeout(struct np_conn *c, int ms);
+/* np_conn_set_write_timeout() - for how long the peer may take nothing of the output, where a verb
+ * waits for that; np_conn_set_min_rate() says how it is meant */
 NP_API int np_conn_set_write_timeout(struct np_conn *c, int ms);
-/* CLOCK_MONOTONIC nanoseconds, 0 = none; overrides the timeout; wakes a fiber already waiting.
- * -ENOMEM */
+/*
+ * np_conn_set_read_deadline(), np_conn_set_write_deadline() - a moment instead of the timeout
+ *
+ * @mono_ns: nanoseconds of CLOCK_MONOTONIC (clock_gettime(2)); 0: none. A fiber that waits already
+ * obeys, too. Setting the timeout ends it. What was late says so as the timeout does.
+ * Return: 0; -NP_ECLOSED: the connection is gone; -ENOMEM.
+ */
 NP_API int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns);
 NP_API int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns);
 /*
- * No byte in, none acknowledged by the peer for this long, no handler at work and no hold in force:
- * closed with -ETIMEDOUT. A hold stops the clock and np_conn_unhold() starts it anew: an answer
- * that is owed is no idleness.
+ * np_conn_set_idle_timeout() - close it with -ETIMEDOUT where nothing happens for so long
+ *
+ * No byte in, none acknowledged by the peer, no handler at work and no hold in force. A hold stops
+ * the clock and np_conn_unhold() starts it anew: an answer that is owed is no idleness.
  */
 NP_API int np_conn_set_idle_timeout(struct np_conn *c, int ms);
 /*
  * np_conn_set_request_timeout() - a limit for the whole of a request, which a drip cannot stretch
  *
- * Milliseconds from its first byte until on_request has returned and no hold is in force, or until
- * a reply is submitted (np_conn_flush(), np_conn_send()); what a handler leaves of its input, and
- * asks for more of, is the same request. At its end the connection is closed, and np_conn_error()
- * is -ETIMEDOUT.
- * Return: also -ENOMEM.
+ * From its first byte until on_request has returned and no hold is in force, or until a reply is
+ * submitted (np_conn_flush(), np_conn_send()); what a handler leaves of its input, and asks for
+ * more of, is the same request. At its end the connection is closed, and np_conn_error() is
+ * -ETIMEDOUT.
  */
 NP_API int np_conn_set_request_timeout(struct np_conn *c, int ms);
 /*
  * np_conn_set_linger() - how long the peer may do nothing behind a close; see "how a connection
  * ends"
  *
- * NP_NOW: what the kernel takes at once is delivered, and nothing is waited for. Return: also
- * -ENOMEM; -EINVAL: below NP_NOW.
+ * NP_NOW: what the kernel takes at once is delivered, and nothing is waited for. Also while it is
+ * closing. Return: as above; -EINVAL: below NP_NOW.
  */
 NP_API int np_conn_set_linger(struct np_conn *c, int ms);
 /*
@@ -339,28 +421,34 @@ NP_API int np_conn_set_linger(struct np_conn *c, int ms);
  * Idle timeout, write timeout and linger let it do nothing for their own time and, beyond that, as
  * long as reading what it acknowledged last (512 KiB of it at most) takes at this rate; one that
  * never acknowledged a byte gets one second. It is no bound on the whole: np_deadline() is.
- * -1: a peer that took something may stop for ever. Return: also -ENOMEM.
+ * -1: a peer that took something may stop for ever.
  */
 NP_API int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s);
 /*
+ * np_conn_set_limits() - all four; 0 in a field: what the options of its server or dial say
+ *
+ * Return: 0; -EINVAL: in_high is over in_max; -NP_ECLOSED: its descriptor is closed; -ENOMEM.
+ */
+NP_API int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits);
+/*
  * np_conn_set_keepalive(), np_conn_set_user_timeout(), np_conn_set_nagle() - of TCP alone: tcp(7)
  *
- * Seconds, as np_dial_opts has them: @idle_s 0, -1: off; @intvl_s 0: @idle_s; @cnt 0: 3. The user
- * timeout: 0: as long as the kernel tries; -1: the 24 days that it can count. Nagle's algorithm is
- * off unless the options say otherwise.
+ * As np_dial_opts has them. @idle_s 0, -1: off; @intvl_s 0: @idle_s; @cnt 0: 3. The user timeout:
+ * 0: as long as the kernel tries; -1: the 24 days that it can count. Nagle's algorithm is off
+ * unless the options say otherwise.
  *
- * Return: 0; -EINVAL, also for a negative @intvl_s or @cnt; -NP_EUNSUPPORTED: no TCP; -NP_ECLOSED
- * once the descriptor is closed; what setsockopt(2) says.
+ * Return: 0; -EINVAL: below -1, @intvl_s or @cnt below 0; -NP_EUNSUPPORTED: no TCP; -NP_ECLOSED:
+ *         its descriptor is closed; what setsockopt(2) says.
  */
 NP_API int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt);
 NP_API int np_conn_set_user_timeout(struct np_conn *c, int ms);
 NP_API int np_conn_set_nagle(struct np_conn *c, bool on);
 /*
- * np_conn_set_limits() - all four; 0: what the server's, or the dial's, options say
+ * np_conn_pause_read(), np_conn_resume_read() - take nothing more from the kernel, so that TCP
+ * holds up the peer; go on
  *
- * Return: 0; -EINVAL: in_high is over in_max; -ENOMEM, -NP_ECLOSED.
+ * Does not count. What is buffered stays readable; once it is closing, neither does anything.
  */
-NP_API int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits);
 NP_API void np_conn_pause_read(struct np_conn *c);
 NP_API void np_conn_resume_read(struct np_conn *c);
 /*
@@ -372,13 +460,23 @@ NP_API void np_conn_resume_read(struct np_conn *c);
  * in on_prepare, on_connect or the handler; off by default. Return: 0; -NP_ECLOSED.
  */
 NP_API int np_conn_cancel_on_leave(struct np_conn *c, bool on);
-/* Takes effect at the next call, at once when input is waiting. -ENOMEM. */
+/*
+ * np_conn_set_on_request() - another handler for this connection, with an arg of its own
+ *
+ * From the next call on, which comes at once when input is waiting. NULL: that of
+ * its server or dial again. Return: 0; -NP_ECLOSED: the connection is gone; -ENOMEM.
+ */
 NP_API int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *),
 				  void *arg);
-/* LIFO, before on_close, fd still open. Return: 0; -EINVAL: no fn; -NP_ECLOSED after close began;
- * -ENOMEM. */
+/*
+ * np_conn_add_close_callback() - call fn(c, arg) when the connection has ended
+ *
+ * The newest first, before on_close, with the descriptor still open; on the poller's own stack.
+ * Return: 0; -EINVAL: no fn; -NP_ECLOSED: a close has begun; -ENOMEM.
+ */
 NP_API int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *),
 				      void *arg);
+/* np_conn_set_data(), np_conn_data() - a pointer of the user's, NULL at first; borrowed */
 NP_API void np_conn_set_data(struct np_conn *c, void *data);
 NP_API void *np_conn_data(struct np_conn *c);
 /*
@@ -393,16 +491,19 @@ NP_API void *np_conn_data(struct np_conn *c);
  * or a route's name.
  */
 NP_API void np_conn_set_tag(struct np_conn *c, const char *tag);
-/* Borrowed: not to be closed, read or written. -1 once closed. */
+/* np_conn_fd() - the descriptor. Lifetime: borrowed: not to be closed, read or written. Return: -1
+ * once it is closed, or detached. */
 NP_API int np_conn_fd(struct np_conn *c);
 /*
- * Looked up at each call. An IPv4 peer of a dual-stack listener is AF_INET, never ::ffff:1.2.3.4.
- * The peer's is known until on_close has returned, also if it has reset the connection, be it
- * before it was accepted. Return: 0; -NP_ECLOSED; what getsockname(2)/getpeername(2) says.
+ * np_conn_local_addr(), np_conn_remote_addr() - getsockname(2), getpeername(2), at each call
+ *
+ * An IPv4 peer of a dual-stack listener is AF_INET, never ::ffff:1.2.3.4. The peer's is known until
+ * on_close has returned, also if it has reset the connection, be it before it was accepted.
+ * Return: 0; -NP_ECLOSED: the descriptor is closed; what these calls say (-ENOTSOCK ...).
  */
 NP_API int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
 NP_API int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);
-/* Index of the owner among its pollers. Thread: any. */
+/* np_conn_poller() - the index of the owner among its pollers. Thread: any. */
 NP_API int np_conn_poller(const struct np_conn *c);
 
 #ifdef __cplusplus
