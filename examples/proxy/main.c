@@ -101,6 +101,7 @@ static int take(struct options *o, int ch)
 	static const char *const steer[] = { "auto", "required", "off" };
 	static const char *const balance[] = { "turn", "least" };
 	static const char *const versions[] = { "none", "1", "2" };
+	int mode = NP_STEER_AUTO, r;
 
 	switch (ch) {
 	case 'l':
@@ -130,8 +131,9 @@ static int take(struct options *o, int ch)
 	case 'n':
 		return number("--pollers", optarg, 1, &o->pollers.count);
 	case 's':
-		return choice("--steer is auto, required or off, not", optarg, steer, 3,
-			      &o->server.steer);
+		r = choice("--steer is auto, required or off, not", optarg, steer, 3, &mode);
+		o->server.steer = (enum np_steer_mode)mode;
+		return r;
 	case 'S':
 		o->server.service = optarg;
 		return 0;

@@ -8,6 +8,8 @@
  *
  * An answer that comes after its caller has given up is dropped, and counted; so a number is never
  * given out twice.
+ *
+ * For every call below, unless it says otherwise: Thread: any. May park: no.
  */
 #ifndef NETPOLL_CALL_H
 #define NETPOLL_CALL_H
@@ -25,6 +27,7 @@ extern "C" {
 struct np_channel;
 struct np_linkbuf;
 
+/* Zero means the default, which is said here; -1 no limit, see opts.h. */
 struct np_channel_opts {
 	size_t sz;
 	/*
@@ -38,8 +41,8 @@ struct np_channel_opts {
 	int dial_ms; /* np_dial_opts.timeout_ms */
 	bool nagle;  /* likewise */
 	/*
-	 * As those of np_dial_opts. A channel that waits for answers of a host that has vanished
-	 * ends by these alone: a call has its own limit, but the next one would wait for as long.
+	 * Likewise. A channel that waits for answers of a host that has vanished ends by these
+	 * alone: a call has its own limit, but the next one would wait for as long.
 	 */
 	int keepalive_idle_s, keepalive_intvl_s, keepalive_cnt, user_timeout_ms;
 };
@@ -53,7 +56,7 @@ NP_OPTS_INIT(np_channel_opts)
  */
 NP_API int np_channel_dial(const char *network, const char *address,
 			   const struct np_channel_opts *o, struct np_channel **ret);
-/* A number that was never given out by this channel, from 1 on. Thread: any. */
+/* np_channel_id() - a number that was never given out by this channel, from 1 on */
 NP_API uint64_t np_channel_id(struct np_channel *ch);
 /*
  * np_call() - send *request, wait for the answer that bears @id
@@ -71,23 +74,23 @@ NP_API uint64_t np_channel_id(struct np_channel *ch);
  */
 NP_API int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int ms,
 		   struct np_linkbuf **ret_answer);
-/* 0 while it may be called on; else why not. Thread: any. */
+/* np_channel_error() - whether it may be called on. Return: 0; else why not, as np_conn_error(). */
 NP_API int np_channel_error(struct np_channel *ch);
 /*
  * np_channel_conn() - the connection: for its settings, addresses and np_conn_error()
  *
- * Its input and output are the channel's. Thread: any; what may be asked of it where, conn.h says.
+ * Its input and output are the channel's. What may be asked of it on which thread, conn.h says.
  * Lifetime: until np_channel_free(); np_conn_ref() for longer.
  */
 NP_API struct np_conn *np_channel_conn(struct np_channel *ch);
-/* Answers that no caller waited for. Thread: any. */
+/* np_channel_dropped() - answers that no caller waited for. Return: the count. */
 NP_API uint64_t np_channel_dropped(struct np_channel *ch);
 /*
  * np_channel_free() - end the connection; the callers get -NP_ECLOSED
  *
  * Thread: any; none may be about to call np_call(), the memory goes with the last call that is
- * inside.
- * Return: 0; *ch is NULL.
+ * inside. May park: no.
+ * Return: 0: *ch is NULL.
  */
 NP_API int np_channel_free(struct np_channel **ch);
 

@@ -2,8 +2,10 @@
 /*
  * client: connections that no server accepted: dialed, or made of a descriptor
  *
- * They obey the rules of conn.h. What a reader would get wrong: both calls return a reference,
- * which np_conn_close() does not drop: after the close it still wants np_conn_unref().
+ * They obey the rules of conn.h.
+ *
+ * What a reader would get wrong: both calls return a reference, which np_conn_close() does not
+ * drop: after the close it still wants np_conn_unref().
  *
  * np_pollers_stop() closes those with handlers as soon as they have nothing to do; those without
  * belong to the fiber that uses them, and are reset when its waits are cancelled.
@@ -33,20 +35,20 @@ struct np_dial_opts {
 	/* copied; NULL: none, the caller's fiber uses the verbs */
 	const struct np_handlers *handlers;
 	void *arg;               /* of the handlers */
-	struct np_limits limits; /* of the connection */
+	struct np_limits limits; /* of the connection: conn.h */
 	bool nagle; /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
 	/*
-	 * TCP: how a host that has vanished is noticed. After keepalive_idle_s of silence it is
-	 * asked every keepalive_intvl_s, and after keepalive_cnt questions without an answer the
-	 * connection ends with -ETIMEDOUT. It is not asked while bytes of ours are on their way:
-	 * for those there is user_timeout_ms, after which they must have been acknowledged. Other
-	 * networks ignore them.
+	 * TCP: how a host that has vanished is noticed, tcp(7). After keepalive_idle_s of silence
+	 * it is asked every keepalive_intvl_s, and after keepalive_cnt questions without an answer
+	 * the connection ends with -ETIMEDOUT. It is not asked while bytes of ours are on their
+	 * way: for those there is user_timeout_ms, after which they must have been acknowledged.
+	 * Other networks ignore them.
 	 */
 	int keepalive_idle_s;  /* never asked */
 	int keepalive_intvl_s; /* keepalive_idle_s; -1: -EINVAL */
 	int keepalive_cnt;     /* 3; -1: -EINVAL */
-	/* as long as the kernel tries, a quarter of an hour or so; -1: 24 days, and where it is set
-	 * it counts instead of keepalive_cnt (tcp(7)) */
+	/* as long as the kernel tries, a quarter of an hour or so; -1: 24 days. Where it is set it
+	 * counts instead of keepalive_cnt, too */
 	int user_timeout_ms;
 };
 NP_OPTS_INIT(np_dial_opts)

@@ -32,6 +32,7 @@
 #ifndef NETPOLL_HANDLERS_H
 #define NETPOLL_HANDLERS_H
 
+#include <netpoll/opts.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -40,31 +41,44 @@ extern "C" {
 
 struct np_conn;
 
+/*
+ * Each may be NULL. "Owner" is the thread of the connection's poller, on its own stack, where it
+ * may not park; "fiber" is a fiber there, where it may. @arg is the one given with the handlers.
+ */
 struct np_handlers {
 	size_t sz;
 	/*
-	 * Owner, before registration. Nonzero refuses: no further callback. What may be done with
-	 * the connection here says conn.h: settings and references; nothing can be read or written
-	 * yet (-NP_ENOTOPEN). May park: no.
+	 * Before the connection is registered: settings and references; nothing can be read or
+	 * written yet (conn.h).
+	 * Thread: owner. May park: no. Return: 0; else it is refused, and none is called any more.
 	 */
 	int (*on_prepare)(struct np_conn *c, void *arg);
-	/* Fiber, once, before any on_request; the server may speak first. < 0 closes. */
+	/*
+	 * Once, before any on_request; the server may speak first.
+	 * Thread: fiber. May park: yes. Return: < 0 closes; else it goes on.
+	 */
 	int (*on_connect)(struct np_conn *c, void *arg);
 	/*
-	 * Fiber, one at a time for each connection, called while there is input and it makes
-	 * progress; one that returns without consuming anything is called again when new bytes
-	 * arrived, or once more at EOF. < 0 closes; 0 goes on; > 0 is reserved.
+	 * While there is input and it makes progress; one that returns without consuming anything
+	 * is called again when new bytes arrived, or once more at the peer's FIN.
+	 * Thread: fiber, one at a time for each connection. May park: yes.
+	 * Return: < 0 closes, and is what np_conn_error() says then; 0 goes on; > 0 is reserved.
 	 */
 	int (*on_request)(struct np_conn *c, void *arg);
 	/*
-	 * Owner. FIN or reset by the peer, never this side's own close; never before on_connect
-	 * ended; may interleave with a parked on_request. np_conn_error() says which. May park: no.
+	 * The peer's FIN or reset, never this side's own close; np_conn_error() says which. May
+	 * come while on_request waits.
+	 * Thread: owner. May park: no.
 	 */
 	void (*on_disconnect)(struct np_conn *c, void *arg);
-	/* Owner, exactly once, last; no fiber is inside; fd still open, input still readable. May
-	 * park: no. */
+	/*
+	 * Exactly once, the last of all; no fiber is inside, the descriptor is still open and the
+	 * input readable.
+	 * Thread: owner. May park: no. Lifetime: of @c: until it returns, but for references.
+	 */
 	void (*on_close)(struct np_conn *c, void *arg);
 };
+NP_OPTS_INIT(np_handlers)
 
 #ifdef __cplusplus
 }

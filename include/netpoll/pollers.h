@@ -34,7 +34,9 @@ enum np_log_level { NP_LOG_INFO = 0, NP_LOG_WARNING = 1, NP_LOG_ERROR = 2, NP_LO
 /* Zero means the default, which is said here; -1 no limit, see opts.h. */
 struct np_pollers_opts {
 	size_t sz;
-	/* the CPUs this process may use: min(affinity mask, cgroup quota rounded up) */
+
+	/* ---- threads */
+	/* the CPUs this process may use: min(affinity mask, cgroup quota rounded up); -1: -EINVAL */
 	int count;
 	/* to pin to, in order, again from the first when there are more pollers */
 	const int *cpus;
@@ -46,42 +48,48 @@ struct np_pollers_opts {
 	int n_cpus;
 	/* NP_ON: also with fewer pollers than CPUs; NP_OFF: leave the threads to the scheduler */
 	enum np_switch pin;
-	size_t stack_size; /* of a handler's fiber; 64 KiB */
+
+	/* ---- handlers */
+	size_t stack_size; /* bytes, of a handler's fiber; 64 KiB */
 	int max_fibers;    /* for each poller; 65536 */
+	/* a handler that keeps the thread for so many milliseconds is counted and logged, also
+	 * while it does; 100 */
+	int hog_ms;
 	/*
-	 * One line without a newline; the library prints nothing itself. Thread: any poller, one
-	 * that watches them, or the one that stops them.
+	 * A handler that overruns its stack is named on stderr, with its connection's descriptor
+	 * and the size to raise, before the process dies of it. Installs a handler of SIGSEGV and
+	 * SIGBUS, for good, which hands on to the one it found.
+	 */
+	bool report_overflow;
+
+	/*
+	 * One line without a newline; @level: enum np_log_level. The library prints nothing itself.
+	 * Thread: any poller, one that watches them, or the one that stops them.
 	 */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
-	/* workers of np_offload() at most, for the set; started when needed; 4; -1: -EINVAL */
-	int offload_threads;
+
+	/* ---- np_offload(), for the set */
+	int offload_threads;   /* workers at most; started when needed; 4; -1: -EINVAL */
+	int offload_queue_max; /* jobs that wait for a worker; 4096 */
 	/*
 	 * Instead of these workers. Calls job(job_arg) exactly once, on any thread; or returns a
 	 * negative code, which np_offload() returns, and never calls it.
 	 */
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
-	/* a handler that keeps the thread for so long is counted and logged, also while it does;
-	 * 100 */
-	int hog_ms;
-	/*
-	 * A handler that overruns its stack is named on stderr, with its connection's
-	 * descriptor and the size to raise, before the process dies of it. Installs a handler of
-	 * SIGSEGV and SIGBUS, for good, which hands on to the one it found.
-	 */
-	bool report_overflow;
-	/* jobs of np_offload() that wait for a worker, for the set; 4096 */
-	int offload_queue_max;
 };
 NP_OPTS_INIT(np_pollers_opts)
 
 /*
  * np_pollers_start() - threads that wait for work
  *
- * Thread: setup; not from a poller. Lifetime: *o is copied; freed by np_pollers_free().
- * Return: 0; -EINVAL (negative count, no CPU in the list), -E2BIG, -ENOMEM, -EMFILE, -EAGAIN (no
- *         more threads). A CPU that cannot be had is logged and lived with.
+ * A CPU that cannot be had is logged and lived with.
+ *
+ * Thread: setup: one thread at a time, and not a poller. Lifetime: *o is copied; freed by
+ *         np_pollers_free().
+ * Return: 0; -EINVAL: a number below its least (opts.h), n_cpus without cpus; -E2BIG, -ENOMEM,
+ *         -EMFILE; -EAGAIN: no more threads (pthread_create(3)).
  */
 NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers **ret);
 
@@ -93,7 +101,7 @@ NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers *
  * cancelled, and they get another second to return. Timers that are still pending do not fire any
  * more.
  *
- * Thread: setup; not from a poller.
+ * Thread: setup, which is blocked.
  * Return: 0, also when repeated; -EINVAL: @timeout_ms below -1; -EDEADLK on a poller; -EBUSY: a
  *         server on them runs, and nothing was done; -ETIMEDOUT: handlers do not return. They
  *         cannot be killed: they are logged with their addresses and how many they are, and
@@ -105,12 +113,14 @@ NP_API int np_pollers_stop(struct np_pollers *p, int timeout_ms);
  * np_pollers_free() - after np_pollers_stop() returned 0
  *
  * Timers that were not stopped are freed with it; tasks and events are not.
- * Thread: setup. Return: 0: *p is NULL; -EBUSY unless stopped, or while a fiber is parked or a
- * reference to a connection held.
+ *
+ * Thread: setup.
+ * Return: 0: *p is NULL; -EBUSY: it is not stopped, a fiber is parked, or a reference to a
+ *         connection held: *p stays.
  */
 NP_API int np_pollers_free(struct np_pollers **p);
 
-/* Thread: any. */
+/* np_pollers_count() - how many they are. Thread: any. May park: no. */
 NP_API int np_pollers_count(const struct np_pollers *p);
 struct np_pollers_stats {
 	size_t sz;
@@ -132,11 +142,13 @@ NP_OPTS_INIT(np_pollers_stats)
  *
  * A handler is found out when it returns. One that was not alone in its turn makes the turn count,
  * and is not named at once: for a while each handler is timed then, by the kernel's tick.
- * Thread: any. Return: 0; -EINVAL: ret->sz is not set.
+ *
+ * Thread: any. May park: no. Return: 0; -EINVAL: ret->sz is not set.
  */
 NP_API int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret);
 
-/* The index of the poller whose thread this is, -1 elsewhere. Thread: any. */
+/* np_poller_self() - the index of the poller whose thread this is. Thread: any. May park: no.
+ * Return: -1 elsewhere. */
 NP_API int np_poller_self(void);
 
 /* ------------------------------------------------------------------ work on a poller */
@@ -247,9 +259,9 @@ NP_API int np_offload(void (*fn)(void *), void *arg);
  * but waits: what was flushed stays submitted, the connection stays as it is.
  *
  * @ms 0, -1: no deadline of its own; NP_NOW: it has passed. A deadline narrows: one that is sooner
- * stays in force. *ret_outer (may be NULL) is what was in
- * force, for np_deadline_restore(). It ends with the call of on_connect or on_request, or with the
- * task. Tasks that are to be joined begin with the deadline of the fiber that makes them.
+ * stays in force. *ret_outer (may be NULL) is what was in force, for np_deadline_restore(). It ends
+ * with the call of on_connect or on_request, or with the task. Tasks that are to be joined begin
+ * with the deadline of the fiber that makes them.
  *
  *	uint64_t outer;
  *
@@ -260,10 +272,15 @@ NP_API int np_offload(void (*fn)(void *), void *arg);
  * Thread: fiber. May park: no. Return: 0; -NP_ENOTFIBER; -EINVAL: @ms below NP_NOW.
  */
 NP_API int np_deadline(int ms, uint64_t *ret_outer);
-/* Thread: fiber. May park: no. @outer 0: none. Return: 0; -NP_ENOTFIBER. */
+/* np_deadline_restore() - what np_deadline() has told of; 0: none. Thread: fiber. May park: no.
+ * Return: 0; -NP_ENOTFIBER. */
 NP_API int np_deadline_restore(uint64_t outer);
-/* Milliseconds that are left: 0: it has passed; -1: there is none, or this is no fiber. Thread:
- * any. May park: no. */
+/*
+ * np_deadline_left() - milliseconds that are left
+ *
+ * Not to be handed on as a limit: that it has passed would be none there, and it holds anyway.
+ * Thread: any. May park: no. Return: 0: it has passed; -1: there is none, or this is no fiber.
+ */
 NP_API int np_deadline_left(void);
 
 /* ------------------------------------------------------------------ waiting */
@@ -273,7 +290,7 @@ NP_API int np_deadline_left(void);
  *
  * Thread: fiber. May park: yes.
  * Return: 0; -ECANCELED; -ETIMEDOUT: the fiber's deadline came first; -NP_ENOTFIBER; -EINVAL:
- * negative.
+ *         @ms below 0.
  */
 NP_API int np_sleep(int ms);
 
@@ -309,9 +326,11 @@ NP_API int np_wait_fd(int fd, unsigned events, int ms);
  */
 struct np_event;
 
-/* Thread: any. Lifetime: freed by np_event_free(); belongs to no pollers. Return: 0; -ENOMEM. */
+/* np_event_new() - not set. Thread: any. May park: no. Lifetime: until np_event_free(); it
+ * belongs to no pollers. Return: 0; -ENOMEM. */
 NP_API int np_event_new(struct np_event **ret);
-/* Thread: any, once it will not be set any more. Return: 0: *e is NULL; -EBUSY: one waits. */
+/* np_event_free() - Thread: any, once it will not be set any more. May park: no. Return: 0: *e is
+ * NULL; -EBUSY: one waits, and *e stays. */
 NP_API int np_event_free(struct np_event **e);
 /*
  * np_event_set() - end a wait, this one or the next
@@ -337,10 +356,11 @@ struct np_timer;
  * np_timer_start() - call fn(arg) once, not before @ms have passed, on this poller's own stack
  *
  * With a @ret the timer lives until np_timer_stop(), also after it has fired; without, it frees
- * itself then.
+ * itself then. @ms 0: in the next turn.
  *
  * Thread: owner: any code on a poller. May park: no, and neither may fn; it may np_go().
- * Return: 0; -EPERM: this is no poller; -ENOMEM; -EINVAL: no fn, negative @ms.
+ * Lifetime: *ret until np_timer_stop(), or np_pollers_free().
+ * Return: 0; -EPERM: this is no poller; -ENOMEM; -EINVAL: no fn, @ms below 0.
  */
 NP_API int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret);
 
@@ -348,7 +368,8 @@ NP_API int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer
  * np_timer_stop() - fn will not be called any more; frees the timer
  *
  * From inside fn too.
- * Thread: owner. May park: no. Return: 0: *t is NULL; -EPERM: another poller's, or no poller.
+ * Thread: owner. May park: no. Return: 0: *t is NULL; -EPERM: another poller's, or no poller: *t
+ *         stays.
  */
 NP_API int np_timer_stop(struct np_timer **t);
 

@@ -5,8 +5,11 @@
  *   np_server_new -> np_server_listen (once for each address) -> np_server_start -> np_server_stop
  *   -> np_server_free
  *
- * All calls here: Thread: setup (one thread at a time, not a poller). May park: no; stop blocks the
- * calling thread.
+ * For every call below, unless it says otherwise:
+ *   Thread:    setup: one thread at a time, and not a poller.
+ *   May park:  no; stop blocks the calling thread.
+ *   Units:     milliseconds where a name ends in ms.
+ *   Failure:   nothing has changed; np_server_error() has the sentence.
  */
 #ifndef NETPOLL_SERVER_H
 #define NETPOLL_SERVER_H
@@ -33,52 +36,59 @@ struct np_server;
 /* Zero means the default, which is said here; -1 no limit, see opts.h. */
 struct np_server_opts {
 	size_t sz;
-	int steer;            /* NP_STEER_AUTO, _REQUIRED, _OFF: see steer.h */
-	const char *service;  /* pinned service to join; NULL: none, a private program */
-	const char *policy;   /* NULL: the service's, or "auto" for a private program */
-	int backlog;          /* 4096; listen(2) cuts it to net.core.somaxconn */
-	int read_timeout_ms;  /* none */
-	int write_timeout_ms; /* none */
-	int idle_timeout_ms;  /* none */
-	/* 1000: how long a peer may do nothing behind our close; NP_NOW is taken */
-	int linger_ms;
-	struct np_limits limits; /* of each connection */
-	bool half_open;          /* the peer's FIN alone does not close */
-	/* 100: busy for longer, a poller is passed over. Of a private program */
-	int hang_ms;
-	/* NP_ON by default: what a hanging poller has queued is handed to others (steer.h) */
-	enum np_switch rescue;
-	bool nagle; /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
-	/*
-	 * No bound. What buffers, waiting handlers and connections may take together, divided
-	 * among the pollers: at least a megabyte for each. Near it, connections that hold something
-	 * are not read for some turns; what is cached goes back; then the connections that hold
-	 * most unfinished input or untaken output are reset (-ENOBUFS), until there is room. Not
-	 * counted: memory of the handlers' own, buffers that other threads have made, and a message
-	 * above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
-	 */
-	size_t memory_max;
-	/* As np_pollers_opts has it, for a server on pollers of its own; those of the caller have
-	 * theirs: not used. */
-	void (*log)(void *arg, int level, const char *msg);
-	void *log_arg;
+
+	/* ---- steering, of its TCP addresses: steer.h */
+	enum np_steer_mode steer; /* NP_STEER_AUTO, _REQUIRED, _OFF */
+	const char *service;      /* pinned service to join; NULL: none, a private program */
+	const char *policy;       /* NULL: the service's, or "auto" for a private program */
 	/*
 	 * Its workers in the service are NAME/poller-0 and so on: at most NP_SERVER_NAME_MAX bytes,
 	 * and another in each process that shares the service. NULL: program and process number,
 	 * "echo-4711".
 	 */
 	const char *name;
+	/* 100: busy for longer, a poller is passed over. Of a private program */
+	int hang_ms;
+	/* NP_ON by default: what a hanging poller has queued is handed to others */
+	enum np_switch rescue;
+
+	/* ---- connections */
+	int backlog; /* 4096; listen(2) cuts it to net.core.somaxconn */
 	/*
-	 * No bound. Open connections at most, divided among the pollers: one for each at
-	 * least. A poller that has its share accepts no more, and steering passes it over where
-	 * others have room; new clients wait in the kernel's queue. It goes on when a sixteenth of
-	 * its share has been closed.
+	 * No limit. Open connections at most, divided among the pollers: one for each at least. A
+	 * poller that has its share accepts no more, and steering passes it over where others have
+	 * room; new clients wait in the kernel's queue. It goes on when a sixteenth of its share
+	 * has been closed.
 	 */
 	int max_conns;
-	int request_timeout_ms; /* none; np_conn_set_request_timeout() */
-	int min_rate;           /* 10240 bytes a second; np_conn_set_min_rate() */
-};
+	bool half_open; /* the peer's FIN alone does not close */
+	bool nagle;     /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
 
+	/* ---- time: what each means says the call of conn.h that sets it for a connection */
+	int read_timeout_ms;    /* none */
+	int write_timeout_ms;   /* none */
+	int idle_timeout_ms;    /* none */
+	int request_timeout_ms; /* none */
+	int linger_ms;          /* 1000; NP_NOW is taken */
+	int min_rate;           /* 10240 bytes a second */
+
+	/* ---- memory */
+	struct np_limits limits; /* of each connection: conn.h */
+	/*
+	 * No limit. What buffers, waiting handlers and connections may take together, divided among
+	 * the pollers: at least a MiB for each. Near it, connections that hold something are not
+	 * read for some turns; what is cached goes back; then the connections that hold most
+	 * unfinished input or untaken output are reset (-ENOBUFS), until there is room. Not
+	 * counted: memory of the handlers' own, buffers that other threads have made, and a message
+	 * above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
+	 */
+	size_t memory_max;
+
+	/* As np_pollers_opts has it, for a server on pollers of its own; those of the caller have
+	 * theirs: not used. */
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
+};
 NP_OPTS_INIT(np_server_opts)
 
 /*
@@ -115,9 +125,13 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  */
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);
 /*
- * A listening socket made elsewhere (taken: *fd is -1 on 0, and stays otherwise); shared by all
- * pollers. Its options stay as they are, and other holders accept from it as well: each connection
- * that it accepts here gets TCP_NODELAY. -EINVAL: not listening.
+ * np_server_listen_fd() - a listening socket made elsewhere, shared by all pollers
+ *
+ * Its options stay as they are, other holders accept from it as well: what it accepts here gets
+ * TCP_NODELAY each.
+ *
+ * Lifetime: *fd is taken, and -1, on 0; it stays otherwise.
+ * Return: 0; -EINVAL: no listening socket; -EBUSY after start; -ENOMEM; what fcntl(2) says.
  */
 NP_API int np_server_listen_fd(struct np_server *s, int *fd);
 /*
@@ -128,14 +142,21 @@ NP_API int np_server_listen_fd(struct np_server *s, int *fd);
  * np_server_listen_fd(), and then those before it listen already.
  */
 NP_API int np_server_listen_inherited(struct np_server *s);
-/* The address of the @i-th listen call, port resolved. -EINVAL. */
+/* np_server_addr() - the address of the @i-th listen call, its port resolved. Return: 0; -EINVAL:
+ * there is none. */
 NP_API int np_server_addr(struct np_server *s, int i, struct sockaddr_storage *ret,
 			  socklen_t *ret_len);
-/* Text of the last failed call on this server, "" before. Lifetime: until the next call. */
+/* np_server_error() - what the last failed call on this server had to say; "" before. Lifetime:
+ * until the next call. */
 NP_API const char *np_server_error(struct np_server *s);
 
-/* Return: 0; -EINVAL (no address), -EALREADY, -ECANCELED (a stop came first, of it or of the
- * pollers), -ENOMEM. */
+/*
+ * np_server_start() - accept, from now on
+ *
+ * Return: 0; -EINVAL: no address; -EALREADY: it runs; -ECANCELED: a stop came first, of it or of
+ *         the pollers; -ENOMEM; what epoll_ctl(2) says of a listener: then it runs without that
+ *         one, and wants np_server_stop().
+ */
 NP_API int np_server_start(struct np_server *s);
 
 /*
@@ -146,10 +167,11 @@ NP_API int np_server_start(struct np_server *s);
  * its first byte by then, is idle: it is closed and has to ask again. Idle connections close; the
  * others get until @timeout_ms (0, -1: no limit), then are reset and counted in *ret_forced (may be
  * NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep() and the
- * like, -ECANCELED. Before start it makes start fail. A second call returns 0.
- * Return: 0; -ETIMEDOUT when handlers still do not return: they are logged with their addresses,
- *         np_server_error() says how many, nothing is freed under them; call again;
- *         -EDEADLK on a poller's thread; -EINVAL: @timeout_ms below -1.
+ * like, -ECANCELED. Before start it makes start fail.
+ *
+ * Return: 0, also when repeated; -ETIMEDOUT: handlers still do not return: they are logged with
+ *         their addresses, np_server_error() says how many, nothing is freed under them; call
+ *         again; -EDEADLK on a poller's thread; -EINVAL: @timeout_ms below -1.
  */
 NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced);
 /*
@@ -157,12 +179,18 @@ NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_for
  *
  * For handlers and signal loops, which must not block. @fn (may be NULL) is the last that this call
  * does: it may free the server, and signal a thread that waits for the end.
- * Thread: any, a poller's too. Lifetime: s stays until @fn has been called. May park: no.
+ *
+ * Thread: any, a poller's too. Lifetime: @s has to stay until @fn has been called.
  * Return: 0; -EAGAIN, -ENOMEM: no thread could be had, and @fn is not called.
  */
 NP_API int np_server_stop_async(struct np_server *s, int timeout_ms,
 				void (*fn)(void *arg, int result, unsigned forced), void *arg);
-/* Return: 0: *s is NULL; -EBUSY unless stopped or never started. */
+/*
+ * np_server_free() - give it back, with pollers of its own
+ *
+ * Return: 0: *s is NULL; -EBUSY: it is neither stopped nor never started, or handlers are left on
+ *         pollers of its own: *s stays.
+ */
 NP_API int np_server_free(struct np_server **s);
 
 struct np_server_stats {
@@ -180,23 +208,22 @@ struct np_server_stats {
 };
 NP_OPTS_INIT(np_server_stats)
 /*
- * np_server_stats(), np_server_poller_stats(), np_server_steering(), np_server_listener_kind() -
- * facts
- *
- * Beside any other call but np_server_free(). After the stop they say what was then.
- * np_server_poller_stats(): accepted by, and open on, one poller. np_server_steering(): how the TCP
- * listeners are steered, and why not better. np_server_listener_kind(): "steered", "shared" (unix,
- * inherited) or "hash" for the @i-th listen call, "" where there is none: static text.
- *
- * Thread: any. May park: no.
- * Return: 0; -EINVAL: ret->sz is not set, no such poller; -NP_EUNSUPPORTED: no TCP address was
- * listened on yet.
+ * Common to the five calls below: they may be made beside any other but np_server_free(), and after
+ * the stop they say what was then. Thread: any. May park: no.
  */
+/* np_server_stats() - over all pollers. Return: 0; -EINVAL: ret->sz is not set. */
 NP_API int np_server_stats(struct np_server *s, struct np_server_stats *ret);
+/* np_server_poller_stats() - accepted by, and open on, one poller. Return: 0; -EINVAL: there is no
+ * such poller. */
 NP_API int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted,
 				  uint64_t *ret_conns);
+/* np_server_steering() - how the TCP listeners are steered, and why not better. Return: 0; -EINVAL:
+ * ret->sz is not set; -NP_EUNSUPPORTED: no TCP address was listened on yet. */
 NP_API int np_server_steering(struct np_server *s, struct np_steer_info *ret);
+/* np_server_listener_kind() - of the @i-th listen call: "steered", "shared" (unix, inherited) or
+ * "hash"; "" where there is none. Lifetime: static text. */
 NP_API const char *np_server_listener_kind(struct np_server *s, int i);
+/* np_server_pollers() - the pollers it is on. Lifetime: its own: until np_server_free(). */
 NP_API struct np_pollers *np_server_pollers(struct np_server *s);
 
 #ifdef __cplusplus

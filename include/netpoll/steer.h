@@ -17,8 +17,8 @@
  * which needs CAP_BPF. Where neither can be had, everything here still works, and the kernel's own
  * hash spreads the connections: np_steer_info() tells the level and why it is no higher.
  *
- * A reader would get wrong: steering happens once, at the SYN. It cannot move a connection that
- * exists, except out of the accept queue of a listener that closes.
+ * Steering happens once, at the SYN. It cannot move a connection that exists, except out of the
+ * accept queue of a listener that closes.
  *
  * libbpf prints through one callback of the whole process. While a call here uses libbpf, that
  * callback is taken: what libbpf says to this library is never printed, what it says to other

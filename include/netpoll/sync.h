@@ -32,16 +32,20 @@ extern "C" {
 /* Held by the fiber, or the thread, that locked it, also while that parks. Not recursive. */
 struct np_mutex;
 
-/* Return: 0; -ENOMEM. */
+/* np_mutex_new() - not held. Return: 0; -ENOMEM. */
 NP_API int np_mutex_new(struct np_mutex **ret);
-/* Return: 0: *m is NULL; -EBUSY: it is held. */
+/* np_mutex_free() - Return: 0: *m is NULL; -EBUSY: it is held, and *m stays. */
 NP_API int np_mutex_free(struct np_mutex **m);
-/* Return: as above; -EDEADLK: the caller holds it. */
+/* np_mutex_lock() - waits. Return: as those that wait; -EDEADLK: the caller holds it. */
 NP_API int np_mutex_lock(struct np_mutex *m, int ms);
-/* On a poller's own stack too; it is to be unlocked there before the function returns. Return: 0;
- * -EBUSY; -EDEADLK. */
+/*
+ * np_mutex_trylock() - without waiting
+ *
+ * On a poller's own stack too; it is to be unlocked there before the function returns.
+ * Return: 0; -EBUSY; -EDEADLK: the caller holds it.
+ */
 NP_API int np_mutex_trylock(struct np_mutex *m);
-/* Hands it to the longest waiter. Return: 0; -EPERM: the caller does not hold it. */
+/* np_mutex_unlock() - the longest waiter has it. Return: 0; -EPERM: the caller does not hold it. */
 NP_API int np_mutex_unlock(struct np_mutex *m);
 
 /* ------------------------------------------------------------------ semaphore */
@@ -49,26 +53,26 @@ NP_API int np_mutex_unlock(struct np_mutex *m);
 /* A count that is never below 0. */
 struct np_sem;
 
-/* Return: 0; -ENOMEM. */
+/* np_sem_new() - at @value. Return: 0; -ENOMEM. */
 NP_API int np_sem_new(unsigned value, struct np_sem **ret);
-/* Return: 0: *s is NULL; -EBUSY: it is waited for. */
+/* np_sem_free() - Return: 0: *s is NULL; -EBUSY: it is waited for, and *s stays. */
 NP_API int np_sem_free(struct np_sem **s);
-/* Takes one. Return: as above. */
+/* np_sem_wait() - take one; waits. Return: as those that wait. */
 NP_API int np_sem_wait(struct np_sem *s, int ms);
-/* Return: 0: one was taken; -EAGAIN: there was none. */
+/* np_sem_trywait() - without waiting. Return: 0: one was taken; -EAGAIN: there was none. */
 NP_API int np_sem_trywait(struct np_sem *s);
-/* Gives one, to the longest waiter. Return: 0; -EOVERFLOW: the count is UINT_MAX. */
+/* np_sem_post() - give one, to the longest waiter. Return: 0; -EOVERFLOW: the count is UINT_MAX. */
 NP_API int np_sem_post(struct np_sem *s);
-/* What could be taken at once; has changed, perhaps, when the caller looks at it. */
+/* np_sem_value() - what could be taken at once; perhaps no more when the caller looks at it */
 NP_API unsigned np_sem_value(struct np_sem *s);
 
 /* ------------------------------------------------------------------ condition */
 
 struct np_cond;
 
-/* Return: 0; -ENOMEM. */
+/* np_cond_new() - Return: 0; -ENOMEM. */
 NP_API int np_cond_new(struct np_cond **ret);
-/* Return: 0: *c is NULL; -EBUSY: it is waited for. */
+/* np_cond_free() - Return: 0: *c is NULL; -EBUSY: it is waited for, and *c stays. */
 NP_API int np_cond_free(struct np_cond **c);
 /*
  * np_cond_wait() - unlock @m, wait to be signalled, lock it again
@@ -77,11 +81,12 @@ NP_API int np_cond_free(struct np_cond **c);
  * whatever the result is, and that wait is neither cancelled nor late. Not every return means that
  * what the caller waits for is so: look again.
  *
- * Return: as above; -EPERM: the caller does not hold @m, and has not waited.
+ * Return: as those that wait; -EPERM: the caller does not hold @m, and has not waited.
  */
 NP_API int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms);
-/* The one that waits longest; all that wait now. With or without the mutex. Return: 0. */
+/* np_cond_signal() - the one that waits longest. With or without the mutex. Return: 0. */
 NP_API int np_cond_signal(struct np_cond *c);
+/* np_cond_broadcast() - all that wait now. With or without the mutex. Return: 0. */
 NP_API int np_cond_broadcast(struct np_cond *c);
 
 #ifdef __cplusplus
