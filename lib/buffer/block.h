@@ -92,12 +92,6 @@ static inline unsigned block_class(size_t n)
 	return 64u - (unsigned)__builtin_clzll(n - 1) - 8u;
 }
 
-/* block_class() of an @n > 0 that is small. Of a larger one it is too large to be a class. */
-static inline unsigned block_class_small(size_t n)
-{
-	return 64u - (unsigned)__builtin_clzll((n - 1) | 511) - 8u;
-}
-
 /*
  * The free blocks of one class. Its thread alone changes it; np_block_stats() reads n from
  * elsewhere, so n is written in one piece.

@@ -76,10 +76,10 @@ static inline const void *linkbuf_take(struct np_linkbuf *b, size_t n)
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
 void linkbuf_consume(struct np_linkbuf *b, size_t n);
 /*
- * np_linkbuf_space() in its common case: an empty buffer, a block in the cache, one stretch of
- * memory
+ * np_linkbuf_space() in its common case: an empty buffer, and no more than twice its first block
  *
- * Settled by np_linkbuf_commit() or linkbuf_commit(). Return: @want bytes to fill; NULL: it takes np_linkbuf_space().
+ * Settled by np_linkbuf_commit() or linkbuf_commit(). Return: @want bytes to fill; NULL: it takes
+ * np_linkbuf_space().
  */
 void *linkbuf_space(struct np_linkbuf *b, size_t want);
 

@@ -422,7 +422,7 @@ static struct block *linkbuf_first_for(const struct np_linkbuf *b, size_t want)
 				  b->first);
 }
 
-static slow_path void *linkbuf_space_slow(struct np_linkbuf *b, unsigned cls, size_t want)
+static slow_path void *linkbuf_space_slow(struct np_linkbuf *b, size_t cls, size_t want)
 {
 	struct block *t = block_data(cls);
 
@@ -435,10 +435,10 @@ static slow_path void *linkbuf_space_slow(struct np_linkbuf *b, unsigned cls, si
 
 void *linkbuf_space(struct np_linkbuf *b, size_t want)
 {
-	unsigned cls = linkbuf_max(block_class_small(want), b->first);
+	size_t size = block_size(b->first), cls = b->first + (size_t)(want > size);
 	struct block *t;
 
-	if (b->tail || cls > b->first + 2u)
+	if (b->tail || want > 2 * size)
 		return NULL;
 	t = linkbuf_first_block(b, cls);
 	if (unlikely(!t))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * process: other processes: what they hold and wait for, and their sockets as descriptors of our own
+ * process: other processes: what they hold and wait for, and duplicates of their sockets
  *
  * A process has one number in its own PID namespace and others in those around it; from a namespace
  * beside it the process cannot be named at all. The socket's inode is the same everywhere.
@@ -38,8 +38,8 @@ int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd);
 /* ------------------------------------------------------------------ what /proc tells of others */
 
 /*
- * Processes by the number that /proc has for them. What cannot be looked into, or has just ended, is
- * -EACCES, -EPERM, -ESRCH, or 0 and "" where a word is asked for.
+ * Processes by the number that /proc has for them. One that cannot be looked into, or has just
+ * ended, is -EACCES, -EPERM, -ESRCH, or 0 and "" where a word is asked for.
  */
 int sys_process_each(void (*fn)(void *arg, pid_t pid), void *arg);
 /* Each descriptor: its number, and what its link says: "socket:[INODE]". */
