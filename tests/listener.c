@@ -245,7 +245,7 @@ START_TEST(a_descriptor_that_comes_free_ends_the_rest)
 	given_listener();
 	fd = connected();
 	limit_fds((rlim_t)lowest_free_fd());
-	ut.listener.rest_ms = 250; /* so the next rest is longer than what follows takes */
+	ut.listener.backoff_ms = 250; /* so the next backoff is longer than what follows takes */
 	runs();
 	AWAIT(logged.n == 1);
 	limit_fds(1024);

@@ -7,7 +7,7 @@
  *
  *   stream.file   is left by
  *   NULL          np_conn_sendfile() -> set
- *   set           every byte sent, refused -> NULL, its fiber goes on;  an end in the middle -> NULL
+ *   set           every byte sent, refused, an end in the middle -> NULL
  */
 #include <errno.h>
 

@@ -8,9 +8,9 @@
  *
  *   state      leaves it by
  *   well       a read, or output, finds the high mark reached -> held
- *   held       connections that hold something do not read; conn_memory_look() in this turn: caches go back,
- *              then those that hold most are reset -> held, for the two turns in which they end;
- *              below the mark -> well;  none holds anything -> helpless
+ *   held       connections that hold something do not read; conn_memory_look() in this turn:
+ *              caches go back, then those that hold most are reset -> held, for the two turns in
+ *              which they end;  below the mark -> well;  none holds anything -> helpless
  *   helpless   reading goes on; LOOK_AGAIN_MS -> held or well
  */
 #ifndef CONN_CONN_MEMORY_H

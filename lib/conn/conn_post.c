@@ -170,7 +170,8 @@ int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *
 	p = malloc(sizeof *p);
 	if (!p)
 		return -ENOMEM;
-	*p = (struct post_call){ .mail.fn = post_called, .c = np_conn_ref(c), .fn = fn, .arg = arg };
+	*p = (struct post_call){ .mail.fn = post_called, .fn = fn, .arg = arg };
+	p->c = np_conn_ref(c);
 	poller_post(conn_poller(c), &p->mail);
 	return 0;
 }

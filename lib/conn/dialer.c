@@ -16,7 +16,7 @@
 #include "sys/sock.h"
 
 #define NEXT_AFTER_MS 250 /* RFC 8305, section 8: the recommended delay */
-#define REST_MS       10
+#define BACKOFF_MS    10
 #define TRIES         3
 
 struct race;
@@ -27,8 +27,8 @@ struct attempt {
 	const struct addr *to; /* NULL: not used yet */
 	int fd;                /* -1: none */
 	unsigned tries;
-	bool answered;    /* the kernel has something to say */
-	uint64_t rest_ms; /* resting until then; 0 = not */
+	bool answered;        /* the kernel has something to say */
+	uint64_t retry_at_ms; /* begun again then; 0: it does not wait for that */
 };
 
 struct race {
@@ -43,7 +43,7 @@ struct race {
 	uint64_t next_ms; /* when the next attempt begins beside the others */
 };
 
-static void answered(struct watch *w, unsigned ready)
+static void dialer_answered(struct watch *w, unsigned ready)
 {
 	struct attempt *a = container_of(w, struct attempt, watch);
 
@@ -74,7 +74,7 @@ static bool dialer_end(struct park *k, int *why)
 
 /* ------------------------------------------------------------------ one attempt */
 
-static int bind_local(int fd, const struct addr *local)
+static int dialer_bind(int fd, const struct addr *local)
 {
 	int r = 0;
 
@@ -85,14 +85,14 @@ static int bind_local(int fd, const struct addr *local)
 	return r < 0 ? r : sys_bind(fd, (const struct sockaddr *)&local->ss, local->len);
 }
 
-static int open_socket(const struct race *e, const struct addr *to, int *ret_fd)
+static int dialer_socket(const struct race *e, const struct addr *to, int *ret_fd)
 {
 	int r = sys_socket(to->ss.ss_family, SOCK_STREAM, ret_fd);
 
 	if (r == 0 && !e->o->nagle && to->ss.ss_family != AF_UNIX)
 		r = sys_setsockopt_int(*ret_fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (r == 0 && e->o->local)
-		r = bind_local(*ret_fd, e->o->local);
+		r = dialer_bind(*ret_fd, e->o->local);
 	return r;
 }
 
@@ -103,9 +103,9 @@ static void attempt_end(struct attempt *a)
 	a->answered = false;
 }
 
-static int await_answer(struct attempt *a)
+static int dialer_await(struct attempt *a)
 {
-	int r = watch_open(&a->watch, a->race->poller, a->fd, EPOLLOUT, answered);
+	int r = watch_open(&a->watch, a->race->poller, a->fd, EPOLLOUT, dialer_answered);
 
 	return r < 0 ? r : watch_want(&a->watch, WATCH_OUT);
 }
@@ -117,26 +117,26 @@ static int attempt_begin(struct attempt *a)
 	int r;
 
 	a->tries++;
-	a->rest_ms = 0;
-	r = open_socket(a->race, to, &a->fd);
+	a->retry_at_ms = 0;
+	r = dialer_socket(a->race, to, &a->fd);
 	if (r == 0)
 		r = sys_connect(a->fd, (const struct sockaddr *)&to->ss, to->len);
 	if (r == 0)
 		a->answered = true;
 	else if (r == -EINPROGRESS)
-		r = await_answer(a);
+		r = dialer_await(a);
 	if (r < 0)
 		attempt_end(a);
 	/* unix(7): the queue of the listener is full, and nothing will tell when it is not. */
 	if (r == -EAGAIN && to->ss.ss_family == AF_UNIX) {
-		a->rest_ms = poller_after_ms(a->race->poller, REST_MS);
+		a->retry_at_ms = poller_after_ms(a->race->poller, BACKOFF_MS);
 		return 0;
 	}
 	return r;
 }
 
 /* tcp(7) has no listener here: both ends have met by chance, on a free local port. */
-static bool is_self(int fd)
+static bool dialer_is_self(int fd)
 {
 	struct sockaddr_storage here, there;
 	socklen_t n_here, n_there;
@@ -148,7 +148,7 @@ static bool is_self(int fd)
 	return !memcmp(&here, &there, n_here);
 }
 
-static int outcome(const struct attempt *a)
+static int dialer_outcome(const struct attempt *a)
 {
 	int err = 0, r = sys_getsockopt_int(a->fd, SOL_SOCKET, SO_ERROR, &err);
 
@@ -156,21 +156,21 @@ static int outcome(const struct attempt *a)
 		return r;
 	if (err)
 		return -err;
-	return is_self(a->fd) ? -EADDRNOTAVAIL : 0;
+	return dialer_is_self(a->fd) ? -EADDRNOTAVAIL : 0;
 }
 
 /* The kernel found no local port, or the wrong one: another may be right. */
-static bool may_try_again(const struct race *e, const struct attempt *a, int err)
+static bool dialer_may_try_again(const struct race *e, const struct attempt *a, int err)
 {
 	return err == -EADDRNOTAVAIL && a->tries < TRIES && !e->o->local;
 }
 
 /* ------------------------------------------------------------------ the race */
 
-static void failed(struct race *e, struct attempt *a, int err)
+static void dialer_failed(struct race *e, struct attempt *a, int err)
 {
 	attempt_end(a);
-	while (may_try_again(e, a, err)) {
+	while (dialer_may_try_again(e, a, err)) {
 		err = attempt_begin(a);
 		if (err == 0)
 			return;
@@ -182,7 +182,7 @@ static void failed(struct race *e, struct attempt *a, int err)
 
 static bool attempt_is_under_way(const struct attempt *a)
 {
-	return a->fd >= 0 || a->rest_ms;
+	return a->fd >= 0 || a->retry_at_ms;
 }
 
 /*
@@ -207,7 +207,7 @@ static struct attempt *dialer_slot(struct race *e)
 	return first;
 }
 
-static void begin_next(struct race *e)
+static void dialer_begin_next(struct race *e)
 {
 	struct attempt *a = dialer_slot(e);
 	int r;
@@ -216,32 +216,32 @@ static void begin_next(struct race *e)
 	r = attempt_begin(a);
 	e->next_ms = poller_after_ms(e->poller, NEXT_AFTER_MS);
 	if (r < 0)
-		failed(e, a, r);
+		dialer_failed(e, a, r);
 }
 
 /* Hears those that have an answer. Return: the one that is connected, NULL for none yet. */
-static struct attempt *hear(struct race *e)
+static struct attempt *dialer_hear(struct race *e)
 {
 	for (unsigned i = 0; i < DIALER_BESIDE; i++) {
 		struct attempt *a = &e->attempt[i];
 		int r;
 
-		if (a->rest_ms && poller_now_ms(e->poller) >= a->rest_ms) {
+		if (a->retry_at_ms && poller_now_ms(e->poller) >= a->retry_at_ms) {
 			r = attempt_begin(a);
 			if (r < 0)
-				failed(e, a, r);
+				dialer_failed(e, a, r);
 		}
 		while (a->fd >= 0 && a->answered) {
-			r = outcome(a);
+			r = dialer_outcome(a);
 			if (r == 0)
 				return a;
-			failed(e, a, r);
+			dialer_failed(e, a, r);
 		}
 	}
 	return NULL;
 }
 
-static bool any_left(const struct race *e)
+static bool dialer_any_left(const struct race *e)
 {
 	for (unsigned i = 0; i < DIALER_BESIDE; i++)
 		if (attempt_is_under_way(&e->attempt[i]))
@@ -249,49 +249,49 @@ static bool any_left(const struct race *e)
 	return e->begun < e->n;
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
+static uint64_t dialer_sooner(uint64_t a, uint64_t b)
 {
 	return !a || (b && b < a) ? b : a;
 }
 
 /* When there is something to do though nobody answers; 0 = never. */
-static uint64_t until(const struct race *e)
+static uint64_t dialer_until(const struct race *e)
 {
-	uint64_t at = sooner(e->o->until_ms, e->begun < e->n ? e->next_ms : 0);
+	uint64_t at = dialer_sooner(e->o->until_ms, e->begun < e->n ? e->next_ms : 0);
 
 	for (unsigned i = 0; i < DIALER_BESIDE; i++)
-		at = sooner(at, e->attempt[i].rest_ms);
+		at = dialer_sooner(at, e->attempt[i].retry_at_ms);
 	return at;
 }
 
-static int wait_for_answer(struct race *e)
+static int dialer_wait(struct race *e)
 {
 	int r = park_init(&e->park, dialer_end);
 
 	if (r < 0)
 		return r;
-	r = park_wait(&e->park, until(e));
+	r = park_wait(&e->park, dialer_until(e));
 	return r == -ETIMEDOUT && !e->park.by_deadline ? 0 : r;
 }
 
-static int run(struct race *e, struct attempt **ret)
+static int dialer_run(struct race *e, struct attempt **ret)
 {
 	for (;;) {
 		uint64_t now = poller_now_ms(e->poller);
 		int r;
 
-		*ret = hear(e);
+		*ret = dialer_hear(e);
 		if (*ret)
 			return 0;
 		if (e->over)
 			return -NP_EDIALTIMEOUT;
-		if (!any_left(e))
+		if (!dialer_any_left(e))
 			return e->error;
 		if (e->begun < e->n && now >= e->next_ms) {
-			begin_next(e);
+			dialer_begin_next(e);
 			continue;
 		}
-		r = wait_for_answer(e);
+		r = dialer_wait(e);
 		if (r < 0)
 			return r;
 		e->over = e->park.result == -ETIMEDOUT && e->o->until_ms &&
@@ -309,7 +309,7 @@ int dialer_connect(const struct addr *to, unsigned n, const struct dialer_opts *
 		return -NP_ENOTFIBER;
 	for (unsigned i = 0; i < DIALER_BESIDE; i++)
 		e.attempt[i].fd = -1;
-	r = run(&e, &won);
+	r = dialer_run(&e, &won);
 	if (r == 0) {
 		watch_close(&won->watch);
 		*ret_fd = won->fd;

@@ -8,8 +8,9 @@
  *
  *   attempt    leaves it by
  *   waiting    its turn -> running
- *   running    writable -> connected, or failed (SO_ERROR);  another has won, deadline, cancel, 16 later ones -> closed
- *   resting    a unix listener's queue was full: 10 ms -> running
+ *   running    writable -> connected, or failed (SO_ERROR);  another has won, deadline, cancel, 16
+ *              later ones -> closed
+ *   backoff    a unix listener's queue was full: 10 ms -> running
  *   failed     refused by itself, or connected to itself: twice more -> running
  */
 #ifndef CONN_DIALER_H

@@ -20,14 +20,14 @@
 #include "sys/sock.h"
 #include "sys/wake.h"
 
-#define ACCEPT_BUDGET 64u
-#define CALM          16u
-#define REST_MIN_MS   10
-#define REST_MAX_MS   500 /* reached after 1.1 s: from then on the queue is shed */
-#define SHED_BUDGET   256u
-#define LOG_EVERY_MS  1000
+#define ACCEPT_BUDGET  64u
+#define CALM           16u
+#define BACKOFF_MIN_MS 10
+#define BACKOFF_MAX_MS 500 /* reached after 1.1 s: from then on the queue is shed */
+#define SHED_BUDGET    256u
+#define LOG_EVERY_MS   1000
 
-enum verdict { ACCEPTED, EMPTY, SKIP, REST, BROKEN };
+enum verdict { ACCEPTED, EMPTY, SKIP, BACK_OFF, BROKEN };
 
 /*
  * accept(2): Linux passes pending network errors of the new socket on as errors of accept4, and
@@ -36,7 +36,7 @@ enum verdict { ACCEPTED, EMPTY, SKIP, REST, BROKEN };
  * known here, such as a security module's: only what says that the descriptor is no listener is
  * final.
  */
-static enum verdict judge(int r)
+static enum verdict listener_judge(int r)
 {
 	switch (-r) {
 	case 0:
@@ -61,11 +61,11 @@ static enum verdict judge(int r)
 	case EFAULT:
 		return BROKEN;
 	default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, ... */
-		return REST;
+		return BACK_OFF;
 	}
 }
 
-static bool is_descriptors(int err)
+static bool listener_err_is_descriptors(int err)
 {
 	return err == -EMFILE || err == -ENFILE;
 }
@@ -73,13 +73,13 @@ static bool is_descriptors(int err)
 /*
  * An eventfd: it needs no path and stands for nothing. Without one there is no shedding, no more.
  */
-static void keep_reserve(struct listener *l)
+static void listener_keep_reserve(struct listener *l)
 {
 	if (l->reserve < 0)
 		sys_wake_open(&l->reserve);
 }
 
-static unsigned shed(struct listener *l)
+static unsigned listener_shed(struct listener *l)
 {
 	struct linger rst = { .l_onoff = 1 };
 	unsigned n = 0;
@@ -93,13 +93,13 @@ static unsigned shed(struct listener *l)
 		sys_close(&fd);
 		n++;
 	}
-	keep_reserve(l);
+	listener_keep_reserve(l);
 	return n;
 }
 
 /* Once a second at most: with descriptors coming and going, episodes may be as short as a
  * connection. */
-static void say(struct listener *l, int err, unsigned reset)
+static void listener_say(struct listener *l, int err, unsigned reset)
 {
 	uint64_t now = poller_now_ms(l->watch.poller);
 
@@ -117,27 +117,29 @@ static void say(struct listener *l, int err, unsigned reset)
 	else
 		poller_log(l->watch.poller, 1,
 			   "accept: %s; connections wait in the queue, trying again from %d ms on",
-			   np_strerror(err), REST_MIN_MS);
+			   np_strerror(err), BACKOFF_MIN_MS);
 	l->shed = 0;
 }
 
-static void rest(struct listener *l, int err)
+static void listener_back_off(struct listener *l, int err)
 {
 	struct poller *p = l->watch.poller;
-	bool long_since = l->rest_ms >= REST_MAX_MS;
+	bool long_since = l->backoff_ms >= BACKOFF_MAX_MS;
 
-	l->rest_ms = !l->rest_ms ? REST_MIN_MS : long_since ? REST_MAX_MS : l->rest_ms * 2;
-	if (l->rest_ms > REST_MAX_MS)
-		l->rest_ms = REST_MAX_MS;
-	say(l, err, long_since && is_descriptors(err) ? shed(l) : 0);
+	l->backoff_ms = !l->backoff_ms ? BACKOFF_MIN_MS :
+			long_since     ? BACKOFF_MAX_MS :
+					 l->backoff_ms * 2;
+	if (l->backoff_ms > BACKOFF_MAX_MS)
+		l->backoff_ms = BACKOFF_MAX_MS;
+	listener_say(l, err, long_since && listener_err_is_descriptors(err) ? listener_shed(l) : 0);
 	/* Level-triggered: it would report the waiting connections at every turn. */
 	watch_close(&l->watch);
-	timer_arm(p, &l->retry, poller_now_ms(p) + (uint64_t)l->rest_ms);
+	timer_arm(p, &l->retry, poller_now_ms(p) + (uint64_t)l->backoff_ms);
 }
 
 /* Up to @n connections. Return: the verdict that ended it. */
-static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err,
-				unsigned *ret_accepted)
+static enum verdict listener_accept(struct listener *l, unsigned n, int *ret_err,
+				    unsigned *ret_accepted)
 {
 	enum verdict v = ACCEPTED;
 	int fd;
@@ -146,7 +148,7 @@ static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err,
 	while (n-- > 0) {
 		fd = -1;
 		*ret_err = sys_accept4(l->fd, NULL, NULL, &fd);
-		v = judge(*ret_err);
+		v = listener_judge(*ret_err);
 		if (v == SKIP)
 			continue;
 		if (v != ACCEPTED)
@@ -159,21 +161,21 @@ static enum verdict accept_some(struct listener *l, unsigned n, int *ret_err,
 	return v;
 }
 
-static void conclude(struct listener *l, enum verdict v, int err)
+static void listener_conclude(struct listener *l, enum verdict v, int err)
 {
-	if (v == REST) {
-		rest(l, err);
+	if (v == BACK_OFF) {
+		listener_back_off(l, err);
 	} else if (v == BROKEN) {
 		listener_close(l);
 		if (l->on_error)
 			l->on_error(l, err);
 	} else {
-		l->rest_ms = 0;
-		keep_reserve(l);
+		l->backoff_ms = 0;
+		listener_keep_reserve(l);
 	}
 }
 
-static void expect(struct listener *l)
+static void listener_expect(struct listener *l)
 {
 	uint64_t turn = poller_turn(l->watch.poller), now = poller_now_ms(l->watch.poller);
 	bool burst = turn == l->turn + 1 && now == l->at_ms;
@@ -188,35 +190,35 @@ static void expect(struct listener *l)
 	l->at_ms = now;
 }
 
-static void readable(struct watch *w, unsigned ready)
+static void listener_readable(struct watch *w, unsigned ready)
 {
 	struct listener *l = container_of(w, struct listener, watch);
 	enum verdict v;
 	int err;
 
-	expect(l);
+	listener_expect(l);
 	/* level-triggered: the kernel says it again while the queue has more */
 	watch_cant(w, WATCH_IN);
-	v = accept_some(l, l->accepts, &err, &(unsigned){ 0 });
+	v = listener_accept(l, l->accepts, &err, &(unsigned){ 0 });
 	if (v == EMPTY && l->accepts > 1) {
 		l->accepts = 1;
 		l->calm = CALM;
 	}
-	conclude(l, v, err);
+	listener_conclude(l, v, err);
 }
 
-static void retry(struct timer *t)
+static void listener_retry(struct timer *t)
 {
 	listener_nudge(container_of(t, struct listener, retry));
 }
 
-static int resume(struct listener *l, struct poller *p)
+static int listener_resume(struct listener *l, struct poller *p)
 {
 	int r;
 
 	if (l->held)
 		return 0;
-	r = watch_open(&l->watch, p, l->fd, EPOLLEXCLUSIVE, readable);
+	r = watch_open(&l->watch, p, l->fd, EPOLLEXCLUSIVE, listener_readable);
 	if (r < 0)
 		return r;
 	r = watch_want(&l->watch, WATCH_IN);
@@ -227,7 +229,7 @@ static int resume(struct listener *l, struct poller *p)
 
 void listener_init(struct listener *l)
 {
-	timer_init(&l->retry, retry);
+	timer_init(&l->retry, listener_retry);
 	l->fd = l->reserve = -1;
 }
 
@@ -238,11 +240,11 @@ int listener_open(struct listener *l, struct poller *p, int fd)
 	listener_init(l);
 	l->fd = fd;
 	l->accepts = 1;
-	l->rest_ms = 0;
+	l->backoff_ms = 0;
 	l->said_ms = 0;
 	l->shed = 0;
-	keep_reserve(l);
-	r = resume(l, p);
+	listener_keep_reserve(l);
+	r = listener_resume(l, p);
 	if (r < 0)
 		listener_close(l);
 	return r;
@@ -262,7 +264,7 @@ void listener_hold(struct listener *l)
 	l->held = true;
 	timer_disarm(&l->retry);
 	watch_close(&l->watch);
-	l->rest_ms = 0;
+	l->backoff_ms = 0;
 }
 
 void listener_release(struct listener *l, struct poller *p)
@@ -270,10 +272,10 @@ void listener_release(struct listener *l, struct poller *p)
 	if (!l->held)
 		return;
 	l->held = false;
-	if (l->fd < 0 || resume(l, p) == 0)
+	if (l->fd < 0 || listener_resume(l, p) == 0)
 		return;
-	l->rest_ms = REST_MAX_MS;
-	timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS);
+	l->backoff_ms = BACKOFF_MAX_MS;
+	timer_arm(p, &l->retry, poller_now_ms(p) + BACKOFF_MAX_MS);
 }
 
 void listener_drain_begin(struct listener *l)
@@ -281,7 +283,7 @@ void listener_drain_begin(struct listener *l)
 	timer_disarm(&l->retry);
 	watch_close(&l->watch);
 	l->held = false;
-	l->rest_ms = 0; /* listener_nudge() leaves it alone */
+	l->backoff_ms = 0; /* listener_nudge() leaves it alone */
 }
 
 int listener_drain(struct listener *l, unsigned *left)
@@ -292,9 +294,9 @@ int listener_drain(struct listener *l, unsigned *left)
 
 	if (l->fd < 0 || !n)
 		return 0;
-	v = accept_some(l, n, &err, &(unsigned){ 0 });
+	v = listener_accept(l, n, &err, &(unsigned){ 0 });
 	*left -= n;
-	if (v == REST || v == BROKEN)
+	if (v == BACK_OFF || v == BROKEN)
 		return err;
 	return v != EMPTY && *left ? 1 : 0;
 }
@@ -303,10 +305,10 @@ void listener_nudge(struct listener *l)
 {
 	struct poller *p = l->watch.poller;
 
-	if (!l->rest_ms || l->fd < 0 || watch_is_open(&l->watch))
+	if (!l->backoff_ms || l->fd < 0 || watch_is_open(&l->watch))
 		return;
 	timer_disarm(&l->retry);
-	if (resume(l, p) < 0)
+	if (listener_resume(l, p) < 0)
 		/* -ENOMEM, -ENOSPC pass as well */
-		timer_arm(p, &l->retry, poller_now_ms(p) + REST_MAX_MS);
+		timer_arm(p, &l->retry, poller_now_ms(p) + BACKOFF_MAX_MS);
 }

@@ -9,11 +9,10 @@
  * in the next burst.
  *
  *   state      leaves it by
- *   accepting  EMFILE, ENOMEM and others that may pass -> resting;  EBADF, EINVAL, ENOTSOCK, EFAULT,
- *              listener_drain_begin() -> draining;
- *              listener_close() -> closed
- *   resting    retry timer (10 ms to 500 ms), listener_nudge() (a descriptor came free) -> accepting;
- *              listener_close().  At 500 ms each retry in vain resets what waits, by the reserve
+ *   accepting  EMFILE, ENOMEM and others that may pass -> backoff;  EBADF, EINVAL, ENOTSOCK,
+ *              EFAULT, listener_close() -> closed;  listener_drain_begin() -> draining
+ *   backoff    retry timer (10 ms to 500 ms), listener_nudge() (a descriptor came free) ->
+ *              accepting;  listener_close() -> closed.  At 500 ms each retry in vain resets what waits, by the reserve
  *   draining   listener_drain() accepts;  listener_close() -> closed
  *   closed
  */
@@ -33,7 +32,7 @@ struct listener {
 	unsigned calm;    /* events before a burst is believed again */
 	uint64_t turn;    /* of the last event, */
 	uint64_t at_ms;   /* and when it was */
-	int rest_ms;      /* of the current episode; 0 = accepting */
+	int backoff_ms;   /* of the current episode; 0 = accepting */
 	int reserve;      /* a descriptor to give up when there is no other; -1 = none */
 	bool held;        /* its owner has enough connections */
 	uint64_t *sheds;  /* where those that are reset are counted; NULL: nowhere */
@@ -66,7 +65,7 @@ int listener_drain(struct listener *l, unsigned *left);
  * meanwhile. From on_accept too. */
 void listener_hold(struct listener *l);
 void listener_release(struct listener *l, struct poller *p);
-/* A descriptor came free: if it rests, it tries again. */
+/* A descriptor came free: if it backs off, it tries again. */
 void listener_nudge(struct listener *l);
 
 #endif

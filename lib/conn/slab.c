@@ -51,13 +51,13 @@ void slab_fini(struct slab *s)
 
 #else
 
-static unsigned capacity(const struct slab *s)
+static unsigned slab_capacity(const struct slab *s)
 {
 	return (unsigned)((REGION - HEAD) / s->slot);
 }
 
 /* Mapped twice as large as needed, and the ends given back. */
-static void *map_aligned(void)
+static void *slab_map(void)
 {
 	size_t head;
 	void *p;
@@ -73,7 +73,7 @@ static void *map_aligned(void)
 
 static struct region *region_new(struct slab *s)
 {
-	struct region *g = map_aligned();
+	struct region *g = slab_map();
 
 	if (!g)
 		return NULL;
@@ -95,9 +95,9 @@ static void *slot_take(const struct slab *s, struct region *g)
 	return o;
 }
 
-static bool has_slot(const struct slab *s, const struct region *g)
+static bool slab_has_slot(const struct slab *s, const struct region *g)
 {
-	return g->free || g->fresh < capacity(s);
+	return g->free || g->fresh < slab_capacity(s);
 }
 
 void *slab_get(struct slab *s)
@@ -111,7 +111,7 @@ void *slab_get(struct slab *s)
 	p = slot_take(s, g);
 	if (g->used++ == 0)
 		s->empty--;
-	if (!has_slot(s, g))
+	if (!slab_has_slot(s, g))
 		list_remove(&g->link);
 	return p;
 }
@@ -121,7 +121,7 @@ void slab_put(struct slab *s, void *p)
 	struct region *g = (struct region *)((uintptr_t)p & ~(uintptr_t)(REGION - 1));
 	struct slot *o = p;
 
-	if (!has_slot(s, g))
+	if (!slab_has_slot(s, g))
 		list_append(&s->open, &g->link);
 	o->next = g->free;
 	g->free = o;
