@@ -1359,7 +1359,6 @@ START_TEST(an_n_of_nothing_or_of_too_much_changes_nothing)
 		ck_assert_int_eq(np_linkbuf_trim(b, n), n ? -EINVAL : 0);
 		ck_assert_int_eq(np_linkbuf_commit(b, n), n ? -EINVAL : 0);
 		np_linkbuf_free(&s);
-		s = NULL;
 	}
 	ck_assert_int_eq(np_linkbuf_write(b, NULL, 0), 0);
 

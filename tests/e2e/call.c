@@ -51,8 +51,7 @@ static int reverse(struct np_conn *c, void *arg)
 	for (int i = 1; i >= 0; i--) {
 		if (r == 0)
 			r = np_conn_append(c, &b[i]);
-		if (b[i])
-			np_linkbuf_free(&b[i]);
+		np_linkbuf_free(&b[i]);
 	}
 	return r < 0 ? r : np_conn_flush(c);
 }

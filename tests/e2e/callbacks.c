@@ -143,7 +143,9 @@ static void set_the_event(struct np_conn *c, void *arg)
 
 static void free_the_event(struct np_conn *c, void *arg)
 {
-	np_event_free(np_conn_data(c));
+	struct np_event *e = np_conn_data(c);
+
+	np_event_free(&e);
 	saw.closes++;
 }
 

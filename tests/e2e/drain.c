@@ -44,8 +44,7 @@ static int echo(struct np_conn *c, void *arg)
 
 	if (r == 0)
 		r = np_conn_append(c, &b);
-	if (b)
-		np_linkbuf_free(&b);
+	np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
@@ -69,7 +68,7 @@ static void end(struct np_server **s)
 		return;
 	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(s), 0);
-	*s = NULL;
+	ck_assert_ptr_null(*s);
 }
 
 static void teardown(void)
@@ -272,7 +271,6 @@ START_TEST(a_listener_that_never_started_ends_too)
 	ck_assert_int_eq(np_server_addr(server, 0, &at, &at_len), 0);
 	child_start(&c, holds, NULL);
 	ck_assert_int_eq(np_server_free(&server), 0);
-	server = NULL;
 	ck_assert_int_eq(refused(), -ECONNREFUSED);
 	child_say(c.sock, 'x');
 	child_join(&c);

@@ -265,6 +265,7 @@ static int second_wait(void *arg)
 	ck_assert_int_eq(np_yield(), 0);
 	ck_assert_int_eq(np_event_wait(e, AWAIT_MS), -NP_ECONCURRENT);
 	ck_assert_int_eq(np_event_free(&e), -EBUSY);
+	ck_assert_ptr_nonnull(e);
 	np_event_set(e);
 	return joined(first);
 }

@@ -18,8 +18,7 @@ static int echo(struct np_conn *c, void *arg)
 
 	if (r == 0)
 		r = np_conn_append(c, &b);
-	if (b)
-		np_linkbuf_free(&b);
+	np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 

@@ -40,8 +40,7 @@ static int echo_all(struct np_conn *c, void *arg)
 	seen.requests++;
 	if (r == 0)
 		r = np_conn_append(c, &b);
-	if (b)
-		np_linkbuf_free(&b);
+	np_linkbuf_free(&b);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
@@ -109,12 +108,10 @@ static void teardown(void)
 	if (server) {
 		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, &forced), 0);
 		ck_assert_int_eq(np_server_free(&server), 0);
-		server = NULL;
 	}
 	if (pollers) {
 		ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 		ck_assert_int_eq(np_pollers_free(&pollers), 0);
-		pollers = NULL;
 		ck_assert_int_eq(open_fds(), fds_before);
 	}
 }
@@ -578,13 +575,35 @@ START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
 	AWAIT(seen.closed == 1);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(&server), 0);
-	server = NULL;
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 	ck_assert_int_eq(np_conn_error(kept), -NP_EEOF);
 	np_conn_unref(kept);
+}
+END_TEST
+
+START_TEST(a_pointer_is_null_where_it_was_taken_and_nowhere_else)
+{
+	static const struct np_handlers h = { .sz = sizeof h };
+	struct np_server *none = NULL;
+
+	given_server(&h, NULL, NULL);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(server), 0);
+	ck_assert_int_eq(np_server_free(&server), -EBUSY);
+	ck_assert_ptr_nonnull(server);
+	ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
+	ck_assert_ptr_nonnull(pollers);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
+	ck_assert_ptr_null(server);
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
+	ck_assert_ptr_null(pollers);
+	ck_assert_int_eq(np_server_free(&none), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 }
 END_TEST
 
@@ -611,6 +630,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_handler_may_stop_its_own_server_and_the_end_frees_it);
 	tcase_add_test(t, stop_cuts_off_at_the_deadline_and_says_how_many);
 	tcase_add_test(t, pollers_are_not_freed_under_a_reference_to_a_connection);
+	tcase_add_test(t, a_pointer_is_null_where_it_was_taken_and_nowhere_else);
 	suite_add_tcase(s, t);
 	t = tcase_create("bulk");
 	tcase_add_test(t, a_gibibyte_in_random_chunks_over_64_connections_comes_back_unchanged);

@@ -312,7 +312,6 @@ START_TEST(where_handlers_have_returned_since_none_is_blamed)
 					      "the end has not been reached in time: stop again");
 		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
 		ck_assert_int_eq(np_server_free(&server), 0);
-		server = NULL;
 		asked_ms = 0;
 		peer_close(&fd);
 	}

@@ -177,6 +177,7 @@ START_TEST(only_its_holder_unlocks_it_and_nobody_locks_it_twice)
 	ck_assert_int_eq(joined(given_task(0, tries, NULL)), -EBUSY);
 	ck_assert_int_eq(joined(given_task(0, unlocks, NULL)), -EPERM);
 	ck_assert_int_eq(np_mutex_free(&mutex), -EBUSY);
+	ck_assert_ptr_nonnull(mutex);
 	ck_assert_int_eq(np_mutex_lock(mutex, -2), -EINVAL);
 	ck_assert_int_eq(np_mutex_unlock(mutex), 0);
 }

@@ -37,7 +37,7 @@ static void end(struct np_server **s)
 		return;
 	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(s), 0);
-	*s = NULL;
+	ck_assert_ptr_null(*s);
 }
 
 static void teardown(void)
@@ -236,7 +236,6 @@ START_TEST(a_server_that_was_not_started_takes_its_file_away)
 {
 	ck_assert_int_eq(listens(&a), 0);
 	ck_assert_int_eq(np_server_free(&a), 0);
-	a = NULL;
 	ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST

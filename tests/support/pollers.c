@@ -38,7 +38,6 @@ void end_pollers(void)
 		return;
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_free(&pollers), 0);
-	pollers = NULL;
 	ck_assert_int_eq(open_fds(), fds_before);
 	AWAIT(np_threads() == 0);
 }
