@@ -19,12 +19,11 @@ static void spawn_put(struct spawn_queue *q, struct spawn *s)
 	q->last = s;
 }
 
+/* @q is not empty. */
 static struct spawn *spawn_pop(struct spawn_queue *q)
 {
 	struct spawn *s = q->first;
 
-	if (!s)
-		return NULL;
 	q->first = s->next;
 	if (!s->next)
 		q->last = NULL;
@@ -122,7 +121,8 @@ void spawn_go_on(struct poller *p)
 	struct spawn_queue *q = &p->now.spawn;
 	struct spawn *s;
 
-	while (!p->spawn_blocked && (s = spawn_pop(q))) {
+	while (!p->spawn_blocked && q->first) {
+		s = spawn_pop(q);
 		poller_begin_dispatch(p);
 		if (spawn_run(p, s) < 0)
 			spawn_put_back(q, &(struct spawn_queue){ s, s });
@@ -131,24 +131,31 @@ void spawn_go_on(struct poller *p)
 	spawn_put_back(&p->spawn, q);
 }
 
-/*
- * Those that wait for a stack keep their place in front of these; and a chain of fibers of which
- * each begins the next lets the others have their turn. The first goes on with what the dispatch
- * had published.
- */
-void poller_run_tail(struct poller *p)
+/* Those that wait for a stack keep their place in front of it. */
+static void spawn_run_begun(struct poller *p)
 {
-	unsigned room = SPAWN_TAIL_MAX;
 	struct spawn *s = spawn_pop(&p->now.tail);
 
-	do {
-		if (p->spawn_blocked || !room || spawn_run(p, s) < 0)
-			poller_spawn_node(p, s);
-		poller_left_user(p);
-		s = spawn_pop(&p->now.tail);
-		if (s) {
-			room -= room > 0;
-			poller_begin_short_dispatch(p);
-		}
-	} while (s);
+	if (p->spawn_blocked || spawn_run(p, s) < 0)
+		poller_spawn_node(p, s);
+	p->clock = CLOCK_STALE;
+}
+
+/* A chain of fibers of which each begins the next lets the others have their turn. */
+static __attribute__((noinline)) void spawn_run_more(struct poller *p)
+{
+	for (unsigned i = 1; i < SPAWN_TAIL_MAX && p->now.tail.first; i++) {
+		poller_begin_short_dispatch(p);
+		spawn_run_begun(p);
+	}
+	while (p->now.tail.first)
+		poller_spawn_node(p, spawn_pop(&p->now.tail));
+}
+
+/* The first goes on with what the dispatch had published. */
+void poller_run_tail(struct poller *p)
+{
+	spawn_run_begun(p);
+	if (p->now.tail.first)
+		spawn_run_more(p);
 }
