@@ -289,8 +289,8 @@ struct np_worker_info {
 };
 
 /*
- * ADOPTED: its listener belongs to a server that knows nothing of this service. Nobody holds a claim
- * for it: it is a worker while one of its slots is live, and claims pass its number over. Its
+ * ADOPTED: its listener belongs to a server that knows nothing of this service. Nobody holds a
+ * claim for it: it is a worker while one of its slots is live, and claims pass its number over. Its
  * listener is shut by nobody, since nobody would listen on it again.
  */
 #define NP_INFO_ADOPTED 0x1u

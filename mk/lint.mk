@@ -1,5 +1,9 @@
 # Parts of make lint. Each prints one line, with what it looked at.
 .PHONY: check-names check-used check-doc-names
+check-names:                            ## static functions of lib/ without their file's noun
+	$(Q)scripts/check-names
+lint: check-names
+
 check-used:                             ## public functions that are in no example and no test
 	$(Q)scripts/check-used
 lint: check-used
@@ -7,7 +11,3 @@ lint: check-used
 check-doc-names:                        ## functions and files that a document names and the tree has not
 	$(Q)scripts/check-doc-names $(wildcard doc/*.md) README.md CONTRIBUTING.md
 lint: check-doc-names
-
-# Not in lint before the folders are renamed.
-check-names:                            ## static functions of lib/ without their file's noun
-	$(Q)scripts/check-names

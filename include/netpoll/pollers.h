@@ -36,7 +36,8 @@ struct np_pollers_opts {
 	size_t sz;
 
 	/* ---- threads */
-	/* the CPUs this process may use: min(affinity mask, cgroup quota rounded up); -1: -EINVAL */
+	/* the CPUs that this process may use: min(affinity mask, cgroup quota rounded up); -1:
+	 * -EINVAL */
 	int count;
 	/* to pin to, in order, again from the first when there are more pollers */
 	const int *cpus;

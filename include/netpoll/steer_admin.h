@@ -317,7 +317,7 @@ NP_OPTS_INIT(np_steer_garbage)
  */
 NP_API int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret);
 
-/* ------------------------------------------------------------------ servers that know nothing of it */
+/* -------------------------------------------------------------- servers that know nothing of it */
 
 /* Which listeners are meant. */
 struct np_steer_find_opts {

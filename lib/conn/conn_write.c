@@ -22,8 +22,8 @@ static inline bool write_is_free(const struct np_conn *c)
 	return c->io && c->out == CONN_OUT_OPEN && conn_life(c) == CONN_OPEN && !c->io->writing;
 }
 
-/* Whether the caller may write now. No pointer to a local of the verb leaves it: with one, each verb
- * would carry a stack protector. */
+/* Whether the caller may write now. No pointer to a local of the verb leaves it: with one, each
+ * verb would carry a stack protector. */
 static inline int write_begins(struct np_conn *c)
 {
 	conn_assert_owner(c);

@@ -12,7 +12,8 @@
  *   accepting  EMFILE, ENOMEM and others that may pass -> backoff;  EBADF, EINVAL, ENOTSOCK,
  *              EFAULT, listener_close() -> closed;  listener_drain_begin() -> draining
  *   backoff    retry timer (10 ms to 500 ms), listener_nudge() (a descriptor came free) ->
- *              accepting;  listener_close() -> closed.  At 500 ms each retry in vain resets what waits, by the reserve
+ *              accepting;  listener_close() -> closed.  At 500 ms each retry in vain resets what
+ *              waits, by the reserve
  *   draining   listener_drain() accepts;  listener_close() -> closed
  *   closed
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* find: one dump of the kernel's list, one walk over /proc, one duplicate of each that was found. */
+/* find: one dump of the kernel's list, one walk over /proc, a duplicate of each that was found. */
 #include "steer/find.h"
 
 #include <errno.h>

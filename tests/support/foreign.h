@@ -18,8 +18,9 @@
 #define FOREIGN_MAX  8
 
 enum foreign_shape {
-	FOREIGN_PROCESSES, /* a master that holds a listener for each worker, as they all do: nginx */
-	FOREIGN_THREADS,   /* a thread and an epoll instance for each listener: haproxy */
+	/* a master that holds a listener for each worker, as they all do: nginx */
+	FOREIGN_PROCESSES,
+	FOREIGN_THREADS,  /* a thread and an epoll instance for each listener: haproxy */
 	FOREIGN_BLOCKING, /* a thread for each, in accept(2) */
 	FOREIGN_SHARED,   /* one listener, with SO_REUSEPORT, that all processes accept from */
 	FOREIGN_ALONE,    /* the same without SO_REUSEPORT */
