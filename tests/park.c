@@ -263,7 +263,7 @@ static void stall(void)
 static void user_code(struct timer *t)
 {
 	before = poller_now_ms(p);
-	poller_note_handler(p, (const void *)user_code);
+	poller_note_handler(p, (const void *)user_code, -1);
 	stall();
 	after = poller_now_ms(p); /* still inside: read anew each time */
 	stall();
@@ -296,7 +296,7 @@ static void fiber_that_stalls(void *arg)
 	struct park k;
 
 	before = poller_now_ms(p);
-	poller_note_handler(p, (const void *)fiber_that_stalls);
+	poller_note_handler(p, (const void *)fiber_that_stalls, -1);
 	ck_assert_int_eq(park_init(&k, NULL), 0);
 	park_wake(&k, 0);
 	park_wait(&k, 0);
@@ -320,7 +320,7 @@ static uint64_t stamp, exact;
 
 static void read_stamp(struct timer *t)
 {
-	poller_note_handler(p, (const void *)read_stamp);
+	poller_note_handler(p, (const void *)read_stamp, -1);
 	stall();
 	stamp = poller_stamp_ms(p);
 	exact = poller_now_ms(p);

@@ -341,8 +341,7 @@ static inline int conn_verb_ends(struct np_conn *c, int r)
 /* A function of the user's is about to run for this connection. */
 static inline void conn_note_handler(struct np_conn *c, const void *fn)
 {
-	poller_note_handler(conn_poller(c), fn);
-	poller_note_fd(conn_poller(c), c->watch.fd);
+	poller_note_handler(conn_poller(c), fn, c->watch.fd);
 }
 
 /* Its handler has returned, or its reply is on the way. */

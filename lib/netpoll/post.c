@@ -17,7 +17,7 @@ static void post_arrive(struct mail *m)
 	struct post o = *container_of(m, struct post, mail);
 
 	free(container_of(m, struct post, mail));
-	poller_note_handler(poller_self(), o.fn);
+	poller_note_handler(poller_self(), o.fn, -1);
 	o.fn(o.arg);
 }
 

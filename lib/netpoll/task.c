@@ -67,7 +67,7 @@ static void task_main(void *arg)
 
 	t->fiber = fiber_self();
 	fiber_set_until(t->fiber, t->until_ms);
-	poller_note_handler(p, t->fn);
+	poller_note_handler(p, t->fn, -1);
 	task_end(t, t->cancelled ? -ECANCELED : t->fn(t->arg));
 	poller_unhold(p);
 }

@@ -39,7 +39,7 @@ static void timers_fired(struct timer *timer)
 {
 	struct np_timer *t = container_of(timer, struct np_timer, timer);
 
-	poller_note_handler(t->slot->poller, t->fn);
+	poller_note_handler(t->slot->poller, t->fn, -1);
 	t->firing = true;
 	t->fn(t->arg);
 	t->firing = false;

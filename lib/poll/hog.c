@@ -82,20 +82,14 @@ static void hog_found(struct poller *p, uint64_t ms)
 		since);
 }
 
-void poller_note_handler(struct poller *p, const void *fn)
+void poller_note_handler(struct poller *p, const void *fn, int fd)
 {
 	poller_assert_owner(p);
 	__atomic_store_n(&p->hog.handler, fn, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->hog.fd, -1, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hog.fd, fd, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.tag, NULL, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->hog.handlers, p->hog.handlers + 1, __ATOMIC_RELAXED);
 	p->clock = CLOCK_USER;
-}
-
-void poller_note_fd(struct poller *p, int fd)
-{
-	poller_assert_owner(p);
-	__atomic_store_n(&p->hog.fd, fd, __ATOMIC_RELAXED);
 }
 
 static void hog_set_tag(struct hog *h, const char *tag)
@@ -103,9 +97,10 @@ static void hog_set_tag(struct hog *h, const char *tag)
 	__atomic_store_n(&h->tag, tag, __ATOMIC_RELAXED);
 }
 
-void poller_restore_tag(struct poller *p, const char *tag)
+void poller_note_again(struct poller *p, int fd, const char *tag)
 {
 	poller_assert_owner(p);
+	__atomic_store_n(&p->hog.fd, fd, __ATOMIC_RELAXED);
 	hog_set_tag(&p->hog, tag);
 }
 

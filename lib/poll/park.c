@@ -68,8 +68,7 @@ int park_wait(struct park *k, uint64_t until_ms)
 	}
 	poller_hold(p);
 	fiber_park();
-	poller_note_fd(p, k->fd);
-	poller_restore_tag(p, k->tag);
+	poller_note_again(p, k->fd, k->tag);
 	poller_unhold(p);
 	fiber_set_owner(f, NULL);
 	return k->result;

@@ -151,16 +151,16 @@ void poller_del_load(struct poller *p, struct poller_load *l);
  * there is no line. */
 void poller_publish_busy(struct poller *p);
 
-/* Owner. A function of the user's is about to run: @fn, for log lines. From here on the clock is
- * not trusted. */
-void poller_note_handler(struct poller *p, const void *fn);
-/* Owner. Whose handler that is: a connection's. Until the next one is noted. */
-void poller_note_fd(struct poller *p, int fd);
+/*
+ * Owner. A function of the user's is about to run: @fn, for log lines, and @fd where it is a
+ * connection's, -1 elsewhere. From here on the clock is not trusted.
+ */
+void poller_note_handler(struct poller *p, const void *fn, int fd);
 /* Owner. What the handler does: borrowed for the life of the poller, or NULL. Until the next one is
  * noted. */
 void poller_note_tag(struct poller *p, const char *tag);
-/* The same of one that goes on: park_wait()'s. */
-void poller_restore_tag(struct poller *p, const char *tag);
+/* Whose one is that goes on, and what it does: park_wait()'s. */
+void poller_note_again(struct poller *p, int fd, const char *tag);
 /* Owner. Before a descriptor that may have been noted is closed or given away: its number may be
  * another's at once. */
 void poller_fd_leaves(struct poller *p, int fd);

@@ -106,7 +106,7 @@ static void turn_go_on_fibers(struct poller *p)
 		p->now.run = fiber_next(f);
 		p->stats.fibers_run++;
 		poller_begin_dispatch(p);
-		poller_note_handler(p, park_handler(f));
+		poller_note_handler(p, park_handler(f), -1);
 		if (fiber_resume(f) == FIBER_ENDED)
 			p->spawn_blocked = false;
 		poller_end_dispatch(p);
