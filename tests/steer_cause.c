@@ -144,7 +144,8 @@ START_TEST(pins_that_cannot_be_opened_are_not_called_incomplete)
 	ck_assert_msg(r == c->code, "%s: join: %d, \"%s\"", c->name, r, why);
 	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: join: \"%s\"",
 		      c->name, why);
-	r = np_steer_load("web", NP_OPTS(np_steer_opts, .error = why, .error_cap = sizeof why));
+	r = np_steer_load("web",
+			  NP_OPTS(np_steer_load_opts, .error = why, .error_cap = sizeof why));
 	ck_assert_msg(r == c->code, "%s: load: %d, \"%s\"", c->name, r, why);
 	ck_assert_msg(strstr(why, c->says) && !strstr(why, c->says_not), "%s: load: \"%s\"",
 		      c->name, why);

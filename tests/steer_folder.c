@@ -32,11 +32,17 @@
 
 static char why[NP_STEER_TEXT_MAX];
 
-static struct np_steer_opts opts(void)
+static struct np_steer_load_opts opts(void)
 {
 	why[0] = '\0';
-	return *NP_OPTS(np_steer_opts, .bpffs = OPEN_FS, .error = why, .error_cap = sizeof why,
-			.gid1 = STRANGER + 1);
+	return *NP_OPTS(np_steer_load_opts, .bpffs = OPEN_FS, .error = why, .error_cap = sizeof why,
+			.for_group = true, .gid = STRANGER);
+}
+
+static struct np_steer_opts open_opts(void)
+{
+	why[0] = '\0';
+	return *NP_OPTS(np_steer_opts, .bpffs = OPEN_FS, .error = why, .error_cap = sizeof why);
 }
 
 static void given_open_bpffs(void)
@@ -96,7 +102,8 @@ static void (*const prepared[])(int sock, void *arg) = { make_home_of_links, mak
 
 START_TEST(root_does_nothing_in_a_folder_that_a_stranger_made)
 {
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
+	struct np_steer_opts join;
 	struct np_steer *s = NULL;
 	unsigned n = 0;
 	struct child c;
@@ -109,14 +116,15 @@ START_TEST(root_does_nothing_in_a_folder_that_a_stranger_made)
 	o = opts();
 	ck_assert_int_eq(np_steer_load("web", &o), -EACCES);
 	ck_assert_msg(strstr(why, "mount -t bpf -o mode=0755 bpf " OPEN_FS) != NULL, "%s", why);
+	join = open_opts();
 	o.force = true;
 	ck_assert_int_eq(np_steer_load("api", &o), -EACCES);
 	ck_assert_int_eq(np_steer_unload("api", &o), -EACCES);
 	ck_assert_int_eq(np_steer_unload("web", &o), -EACCES);
-	ck_assert_int_eq(np_steer_list(&o, ignore, &n), -EACCES);
+	ck_assert_int_eq(np_steer_list(&join, ignore, &n), -EACCES);
 	ck_assert_uint_eq(n, 0);
-	o.mode = NP_STEER_JOIN;
-	ck_assert_int_eq(np_steer_open("web", &o, &s), -EACCES);
+	join.mode = NP_STEER_JOIN;
+	ck_assert_int_eq(np_steer_open("web", &join, &s), -EACCES);
 	ck_assert_msg(strstr(why, "is not trusted") != NULL, "%s", why);
 	must_be_untouched();
 }
@@ -134,7 +142,7 @@ START_TEST(a_strangers_folder_costs_no_more_than_the_sharing)
 	given_open_bpffs();
 	child_start(&c, make_home_with_a_service, NULL);
 	child_join(&c);
-	o = opts();
+	o = open_opts();
 	ck_assert_int_eq(np_steer_open("web", &o, &s), 0);
 	np_steer_info_init(&i);
 	ck_assert_int_eq(np_steer_info(s, &i), 0);
@@ -156,7 +164,7 @@ static void try_to_get_in(int sock, void *arg)
 
 START_TEST(on_a_bpffs_open_to_all_the_first_load_closes_its_own_folder)
 {
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
 	struct child c;
 
 	OWN_STEERING();
@@ -171,7 +179,7 @@ END_TEST
 
 START_TEST(a_bpffs_that_others_may_rename_in_is_refused)
 {
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
 
 	OWN_STEERING();
 	given_open_bpffs();
@@ -185,7 +193,7 @@ END_TEST
 /* Root's own link in root's own folder: it goes, and what it points to stays. */
 START_TEST(a_symbolic_link_is_removed_and_never_descended)
 {
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
 	struct stat st;
 
 	OWN_STEERING();
@@ -220,7 +228,7 @@ static void hold_home(int sock, void *arg)
 
 START_TEST(a_stranger_locks_nobody_out)
 {
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
 	struct child c;
 
 	OWN_STEERING();
@@ -256,7 +264,7 @@ static void must_name(const struct child *c, const char *sentence)
 /* What holds the lock of all is another npsteer, which may be stopped. */
 START_TEST(a_load_that_waits_in_vain_names_the_process)
 {
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
 	struct child c;
 
 	OWN_STEERING();

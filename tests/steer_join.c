@@ -16,7 +16,9 @@
 
 static void must_load(const char *service)
 {
-	ck_assert_int_eq(np_steer_load(service, NP_OPTS(np_steer_opts, .gid1 = NOBODY + 1)), 0);
+	ck_assert_int_eq(np_steer_load(service, NP_OPTS(np_steer_load_opts, .for_group = true,
+							.gid = NOBODY)),
+			 0);
 }
 
 static struct np_steer_info info_of(struct np_steer *s)
@@ -100,7 +102,7 @@ START_TEST(what_is_wrong_with_default_is_no_error_of_those_who_name_none)
 	rig_open(&r, NULL, NULL);
 	ck_assert(!info_of(r.s).pinned);
 	rig_stop(&r);
-	ck_assert_int_eq(np_steer_unload("default", NP_OPTS(np_steer_opts, .force = true)), 0);
+	ck_assert_int_eq(np_steer_unload("default", NP_OPTS(np_steer_load_opts, .force = true)), 0);
 }
 END_TEST
 

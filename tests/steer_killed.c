@@ -34,10 +34,10 @@ static char why[NP_STEER_TEXT_MAX];
 
 static int do_act(enum act act)
 {
-	const struct np_steer_opts *o =
-		NP_OPTS(np_steer_opts, .force = act == LOAD_FORCE, .policy = "rr", WHY);
+	const struct np_steer_load_opts *o =
+		NP_OPTS(np_steer_load_opts, .force = act == LOAD_FORCE, .policy = "rr", WHY);
 
-	return act == UNLOAD ? np_steer_unload("web", NP_OPTS(np_steer_opts, WHY)) :
+	return act == UNLOAD ? np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY)) :
 			       np_steer_load("web", o);
 }
 
@@ -100,7 +100,8 @@ static void prepare(enum act act)
 
 	ck_assert(r == 0 || r == -ENOENT);
 	if (act != LOAD)
-		ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .policy = "hash")), 0);
+		ck_assert_int_eq(
+			np_steer_load("web", NP_OPTS(np_steer_load_opts, .policy = "hash")), 0);
 }
 
 static void must_be_old_or_new(enum act act)
@@ -118,12 +119,12 @@ static void must_be_mended(unsigned by)
 	int r;
 
 	if (by % 3 == 0) {
-		r = np_steer_unload("web", NP_OPTS(np_steer_opts, WHY));
+		r = np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY));
 		ck_assert_msg(r == 0 || r == -ENOENT, "%d %s", r, why);
 		ck_assert_uint_eq(names_left(), 0);
 		return;
 	}
-	r = np_steer_load("web", NP_OPTS(np_steer_opts, .force = by % 3 == 1, WHY));
+	r = np_steer_load("web", NP_OPTS(np_steer_load_opts, .force = by % 3 == 1, WHY));
 	ck_assert_msg(r == 0 || r == NP_STEER_ALREADY, "%d %s", r, why);
 	ck_assert_uint_eq(names_left(), 1);
 }

@@ -76,8 +76,10 @@ START_TEST(each_set_of_rights_has_its_level)
 
 	OWN_STEERING();
 	if (rung.service)
-		ck_assert_int_eq(
-			np_steer_load(rung.service, NP_OPTS(np_steer_opts, .gid1 = NOBODY + 1)), 0);
+		ck_assert_int_eq(np_steer_load(rung.service,
+					       NP_OPTS(np_steer_load_opts, .for_group = true,
+						       .gid = NOBODY)),
+				 0);
 	child_start(&c, climb, &rung);
 	child_hear(c.sock);
 	child_join(&c);

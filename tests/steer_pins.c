@@ -23,9 +23,9 @@
 static char why[NP_STEER_TEXT_MAX];
 #define WHY .error = why, .error_cap = sizeof why
 
-static void load(const char *service, const struct np_steer_opts *o)
+static void load(const char *service, const struct np_steer_load_opts *o)
 {
-	struct np_steer_opts opts = o ? *o : *NP_OPTS(np_steer_opts);
+	struct np_steer_load_opts opts = o ? *o : *NP_OPTS(np_steer_load_opts);
 
 	opts.error = why;
 	opts.error_cap = sizeof why;
@@ -74,7 +74,7 @@ START_TEST(a_service_is_loaded_listed_joined_and_unloaded)
 	OWN_STEERING();
 	ck_assert_int_eq(np_steer_list(NULL, count_one, names), 0);
 	ck_assert_str_eq(names, "");
-	load("web", NP_OPTS(np_steer_opts, .policy = "rr"));
+	load("web", NP_OPTS(np_steer_load_opts, .policy = "rr"));
 	ck_assert_int_eq(np_steer_load("web", NULL), NP_STEER_ALREADY);
 	ck_assert_int_eq(np_steer_list(NULL, count_one, names), 0);
 	ck_assert_str_eq(names, "web ");
@@ -94,12 +94,12 @@ START_TEST(a_service_is_loaded_listed_joined_and_unloaded)
 	rig_drive(&r, 50);
 	ck_assert_uint_eq(rig_stats(&r).steered, 50);
 
-	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_opts, WHY)), -EBUSY);
+	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY)), -EBUSY);
 	ck_assert_ptr_nonnull(strstr(why, "1 workers hold the service web"));
 	rig_stop(&r);
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
 	ck_assert_int_eq(access(pin("web", ""), F_OK), -1);
-	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_opts, WHY)), -ENOENT);
+	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY)), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(why, "there is no service web"));
 }
 END_TEST
@@ -176,7 +176,7 @@ START_TEST(two_processes_share_two_ports_of_two_families_evenly)
 	struct rig r;
 
 	OWN_STEERING();
-	load("web", NP_OPTS(np_steer_opts, .policy = "rr"));
+	load("web", NP_OPTS(np_steer_load_opts, .policy = "rr"));
 	for (unsigned i = 0; i < PROCESSES; i++)
 		child_start(&c[i], serve_four_places, NULL); /* both at once: nobody waits */
 	for (unsigned i = 0; i < PROCESSES; i++)
@@ -309,7 +309,7 @@ START_TEST(a_member_of_the_group_needs_no_capability)
 	struct child c;
 
 	OWN_STEERING();
-	load("web", NP_OPTS(np_steer_opts, .gid1 = NOBODY + 1));
+	load("web", NP_OPTS(np_steer_load_opts, .for_group = true, .gid = NOBODY));
 	child_start(&c, join_as_nobody, "web");
 	child_join(&c);
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
@@ -395,7 +395,7 @@ START_TEST(a_bpffs_of_mode_0700_bars_everybody_but_root)
 
 	OWN_STEERING();
 	ck_assert_int_eq(chmod(own_bpffs(), 0700), 0);
-	load("web", NP_OPTS(np_steer_opts, .gid1 = NOBODY + 1));
+	load("web", NP_OPTS(np_steer_load_opts, .for_group = true, .gid = NOBODY));
 	f = refusal_of("web");
 	ck_assert_int_eq(f.join, -EACCES);
 	ck_assert_int_eq(f.auto_level, NP_STEER_L0);
@@ -498,9 +498,9 @@ START_TEST(pins_of_another_abi_are_refused_in_every_mode)
 			     "that match, or stop its servers and `npsteer load web --force`");
 		ck_assert_ptr_null(s);
 	}
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, WHY)), -EEXIST);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, WHY)), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(why, "--force"));
-	load("web", NP_OPTS(np_steer_opts, .force = true));
+	load("web", NP_OPTS(np_steer_load_opts, .force = true));
 	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
 	rig_stop(&r);
 }
@@ -524,8 +524,8 @@ START_TEST(incomplete_and_foreign_pins_are_named)
 	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, WHY), &s), -EPROTO);
 	ck_assert_ptr_nonnull(strstr(why, "np_config"));
 	close(fd);
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, WHY)), -EEXIST);
-	load("web", NP_OPTS(np_steer_opts, .force = true));
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, WHY)), -EEXIST);
+	load("web", NP_OPTS(np_steer_load_opts, .force = true));
 }
 END_TEST
 
@@ -554,7 +554,7 @@ END_TEST
 static void fail_to_load(int sock, void *arg)
 {
 	become(NOBODY, 0);
-	if (np_steer_load("web", NP_OPTS(np_steer_opts, WHY)) >= 0)
+	if (np_steer_load("web", NP_OPTS(np_steer_load_opts, WHY)) >= 0)
 		child_fail("loaded without capabilities");
 	child_send(sock, why, sizeof why);
 }
@@ -583,7 +583,7 @@ END_TEST
 START_TEST(without_a_bpffs_load_says_how_to_mount_one)
 {
 	OWN_STEERING();
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .bpffs = "/tmp", WHY)),
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .bpffs = "/tmp", WHY)),
 			 -ENODEV);
 	ck_assert_str_eq(why, "no BPF file system at /tmp: `mount -t bpf -o mode=0755 bpf /tmp`");
 	ck_assert_int_eq(np_steer_list(NP_OPTS(np_steer_opts, .bpffs = "/tmp"), count_one, why),
@@ -603,7 +603,8 @@ START_TEST(names_that_could_leave_the_folder_are_refused)
 	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		ck_assert_int_eq(np_steer_open(bad[i], NULL, &s), -EINVAL);
 		ck_assert_int_eq(np_steer_load(bad[i], NULL), -EINVAL);
-		ck_assert_int_eq(np_steer_unload(bad[i], NP_OPTS(np_steer_opts, WHY)), -EINVAL);
+		ck_assert_int_eq(np_steer_unload(bad[i], NP_OPTS(np_steer_load_opts, WHY)),
+				 -EINVAL);
 		ck_assert_ptr_nonnull(strstr(why, "is no name for a service"));
 	}
 }

@@ -23,7 +23,7 @@ static pid_t load_and_unload(void)
 	if (pid > 0)
 		return pid;
 	for (int i = 0; i < ROUNDS; i++)
-		if (np_steer_load("web", NP_OPTS(np_steer_opts, .force = true)) < 0 ||
+		if (np_steer_load("web", NP_OPTS(np_steer_load_opts, .force = true)) < 0 ||
 		    np_steer_unload("web", NULL) < 0)
 			_exit(1);
 	_exit(0);

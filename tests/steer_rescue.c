@@ -606,7 +606,7 @@ START_TEST(the_queue_of_a_stopped_process_is_served_by_the_other)
 	uint64_t asked;
 
 	OWN_STEERING();
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .hang_ms = HANG_MS)), 0);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = HANG_MS)), 0);
 	child_start(&c, serve_child, NULL);
 	child_hear(c.sock);
 	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));

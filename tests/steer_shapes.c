@@ -100,7 +100,7 @@ static void must_be_refused(const char *name, const struct shape *s)
 	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, WHY), &st);
 	ck_assert_msg(r == -EPROTO, "%s as type %d, %u/%u/%u: %d %s", name, (int)s->type, s->key,
 		      s->value, s->entries, r, why);
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, WHY)), -EEXIST);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, WHY)), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(why, "--force"));
 }
 
@@ -169,12 +169,12 @@ START_TEST(what_counts_claims_takes_any_map)
 	fd = make(s);
 	put("np_claims", fd);
 	put("np_config", fd);
-	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_opts, .force = true, WHY)) == 0, "%s",
-		      why);
+	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_load_opts, .force = true, WHY)) == 0,
+		      "%s", why);
 	put("np_claims", fd);
 	put("np_config", fd);
 	close(fd);
-	ck_assert_msg(np_steer_unload("web", NP_OPTS(np_steer_opts, WHY)) == 0, "%s", why);
+	ck_assert_msg(np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY)) == 0, "%s", why);
 }
 END_TEST
 
@@ -193,8 +193,8 @@ START_TEST(a_pin_of_another_kind_is_refused)
 	put("np_claims", prog);
 	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
 			 -EPROTO);
-	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_opts, .force = true, WHY)) == 0, "%s",
-		      why);
+	ck_assert_msg(np_steer_load("web", NP_OPTS(np_steer_load_opts, .force = true, WHY)) == 0,
+		      "%s", why);
 	ck_assert_int_eq(unlink(pin("np_steer_7")), 0);
 	ck_assert_int_eq(np_steer_load("web", NULL), -EEXIST);
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0);

@@ -72,11 +72,9 @@ struct np_steer_opts {
 	size_t sz;
 	enum np_steer_mode mode;
 	const char *bpffs; /* NULL: $NP_BPFFS, else /sys/fs/bpf and /run/netpoll/bpf */
-	/* NULL: auto. Of a private program, of level 1, and of np_steer_load() */
+	/* NULL: auto. Of a private program, and of level 1 */
 	const char *policy;
-	int hang_ms;  /* a worker busy for longer is passed over; 0: 100; -1: never */
-	int64_t gid1; /* np_steer_load(): the group that may join, plus one; 0: root only */
-	bool force;   /* np_steer_unload(), np_steer_load(): even while workers are there */
+	int hang_ms; /* a worker busy for longer is passed over; 0: 100; -1: never */
 	/* NP_STEER_L2 .. L4: no program of a higher level is loaded; 0: the highest there is */
 	int max_level;
 	/* NP_ON by default: what a hanging worker has queued is handed to its siblings */

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "netpoll/opts.h"
 #include "netpoll/status.h"
@@ -23,6 +24,23 @@ extern "C" {
 #endif
 
 /* ------------------------------------------------------------------ pinned services */
+
+/* As np_steer_opts, where the names are the same. */
+struct np_steer_load_opts {
+	size_t sz;
+	const char *bpffs;
+	const char *policy;
+	int hang_ms;
+	int max_level;
+	bool for_group; /* @gid may join; else root alone */
+	gid_t gid;
+	bool force; /* load: replace a service that is there; unload: also while it has workers */
+	char *error;
+	size_t error_cap;
+	void (*log)(void *arg, int level, const char *msg);
+	void *log_arg;
+};
+NP_OPTS_INIT(np_steer_load_opts)
 
 /* What np_steer_load() returns when there is nothing to do. */
 #define NP_STEER_ALREADY 1
@@ -36,7 +54,7 @@ extern "C" {
  *         claims, -ENODEV without a bpffs, -EPERM without CAP_BPF, -EACCES, -EINVAL,
  *         -NP_EUNSUPPORTED on a kernel before 5.8. opts->error has the sentence.
  */
-NP_API int np_steer_load(const char *service, const struct np_steer_opts *opts);
+NP_API int np_steer_load(const char *service, const struct np_steer_load_opts *opts);
 
 /*
  * np_steer_unload() - remove a service's pins
@@ -46,7 +64,7 @@ NP_API int np_steer_load(const char *service, const struct np_steer_opts *opts);
  * Thread: setup. Return: 0; -ENOENT, -EBUSY while workers hold claims, -EACCES, -EPERM, -ENODEV,
  * -EINVAL.
  */
-NP_API int np_steer_unload(const char *service, const struct np_steer_opts *opts);
+NP_API int np_steer_unload(const char *service, const struct np_steer_load_opts *opts);
 
 /*
  * np_steer_list() - call fn(arg, name, path) for each pinned service; nonzero from it ends the list

@@ -72,9 +72,9 @@ static int load_pin_program(int folder, unsigned g, int fd)
 }
 
 /* The folder last: until then it is root's alone, so that its names are ours to step through. */
-static int load_set_modes(int folder, const struct np_steer_opts *o)
+static int load_set_modes(int folder, const struct np_steer_load_opts *o)
 {
-	gid_t gid = o->gid1 ? (gid_t)(o->gid1 - 1) : (gid_t)-1;
+	gid_t gid = o->for_group ? o->gid : (gid_t)-1;
 	char name[32];
 	int fd = -1, r = 0;
 
@@ -106,7 +106,7 @@ static bool load_memory_is_short(void)
  * A lower level than there could be: a private program can do with that, a pinned one would stay so
  * for every server to come. libbpf says "no BTF" where memory ran out.
  */
-static int load_judge_level(struct np_steer *s, const struct np_steer_opts *o, char *why)
+static int load_judge_level(struct np_steer *s, const struct np_steer_load_opts *o, char *why)
 {
 	char cause[200];
 
@@ -122,11 +122,24 @@ static int load_judge_level(struct np_steer *s, const struct np_steer_opts *o, c
 	return 0;
 }
 
-static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why, size_t cap)
+/* A load's options that an open has too. */
+static struct np_steer_opts load_steer_opts(const struct np_steer_load_opts *o)
 {
+	return (struct np_steer_opts){ .sz = sizeof(struct np_steer_opts),
+				       .bpffs = o->bpffs,
+				       .policy = o->policy,
+				       .hang_ms = o->hang_ms,
+				       .max_level = o->max_level,
+				       .error = o->error,
+				       .error_cap = o->error_cap };
+}
+
+static int load_all(struct np_steer *s, const struct np_steer_load_opts *o, char *why, size_t cap)
+{
+	struct np_steer_opts common = load_steer_opts(o);
 	int r;
 
-	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, cap);
+	r = level_make(&s->maps, &common, &s->level, &s->progs[0], why, cap);
 	if (r == 0)
 		r = load_judge_level(s, o, why);
 	for (unsigned g = 1; g < NP_GROUPS && r == 0; g++)
@@ -135,7 +148,8 @@ static int load_all(struct np_steer *s, const struct np_steer_opts *o, char *why
 }
 
 /* Loads and pins a whole service in the new folder @folder. */
-static int load_fill(struct np_steer *s, const char *at, int folder, const struct np_steer_opts *o)
+static int load_fill(struct np_steer *s, const char *at, int folder,
+		     const struct np_steer_load_opts *o)
 {
 	char why[256] = "";
 	int r;
@@ -180,7 +194,7 @@ static int load_refuse_claimed(struct np_steer *s, int folder, const char *verb)
  * -EEXIST, -EBUSY.
  */
 static int load_judge_present(struct np_steer *s, const char *at, int folder,
-			      const struct np_steer_opts *o)
+			      const struct np_steer_load_opts *o)
 {
 	struct maps m;
 	char what[300] = "";
@@ -245,7 +259,7 @@ static int load_put_in_place(const struct bpffs *b, const char *name, bool prese
 	return r == 0 ? sys_rename_new_at(b->netpoll, unfinished, name) : r;
 }
 
-static int load_new(struct np_steer *s, const struct bpffs *b, const struct np_steer_opts *o,
+static int load_new(struct np_steer *s, const struct bpffs *b, const struct np_steer_load_opts *o,
 		    bool present)
 {
 	char unfinished[NAME_CAP], why[FOLDER_WHY];
@@ -276,7 +290,7 @@ static int load_new(struct np_steer *s, const struct bpffs *b, const struct np_s
 	return r;
 }
 
-static int load_in(struct np_steer *s, const struct bpffs *b, const struct np_steer_opts *o)
+static int load_in(struct np_steer *s, const struct bpffs *b, const struct np_steer_load_opts *o)
 {
 	bool present;
 	int fd = -1, r;
@@ -291,7 +305,8 @@ static int load_in(struct np_steer *s, const struct bpffs *b, const struct np_st
 }
 
 /* Renamed, then taken apart. An unload that was killed is brought to its end by this one. */
-static int load_remove_in(struct np_steer *s, const struct bpffs *b, const struct np_steer_opts *o)
+static int load_remove_in(struct np_steer *s, const struct bpffs *b,
+			  const struct np_steer_load_opts *o)
 {
 	char discarded[NAME_CAP];
 	unsigned left = 0;
@@ -342,12 +357,13 @@ unsigned load_sweep(struct np_steer *s)
 }
 
 /* Runs @act in <root>/netpoll under its lock, for a service that is not joined. */
-static int load_locked(const char *service, const struct np_steer_opts *opts, bool make,
+static int load_locked(const char *service, const struct np_steer_load_opts *opts, bool make,
 		       int (*act)(struct np_steer *, const struct bpffs *,
-				  const struct np_steer_opts *))
+				  const struct np_steer_load_opts *))
 {
 	const char *root = NULL;
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
+	struct np_steer_opts common;
 	struct bpffs b = { .root = -1, .netpoll = -1 };
 	struct np_steer s;
 	int fd = -1, r;
@@ -355,10 +371,11 @@ static int load_locked(const char *service, const struct np_steer_opts *opts, bo
 	r = sys_opts_take(&o, sizeof o, opts);
 	if (r < 0)
 		return r;
+	common = load_steer_opts(&o);
 	steer_init(&s);
 	s.log = o.log;
 	s.log_arg = o.log_arg;
-	r = steer_check(&s, service, &o);
+	r = steer_check(&s, service, &common);
 	if (r == 0)
 		r = bpffs_find_root(&s, o.bpffs, &root);
 	if (r == 0)
@@ -370,17 +387,17 @@ static int load_locked(const char *service, const struct np_steer_opts *opts, bo
 	sys_close(&fd);
 	bpffs_close(&b);
 	if (r < 0)
-		steer_tell(&s, r, &o);
+		steer_tell(&s, r, &common);
 	steer_fini(&s);
 	return r;
 }
 
-int np_steer_load(const char *service, const struct np_steer_opts *opts)
+int np_steer_load(const char *service, const struct np_steer_load_opts *opts)
 {
 	return load_locked(service, opts, true, load_in);
 }
 
-int np_steer_unload(const char *service, const struct np_steer_opts *opts)
+int np_steer_unload(const char *service, const struct np_steer_load_opts *opts)
 {
 	return load_locked(service, opts, false, load_remove_in);
 }

@@ -6,7 +6,7 @@
  *   level      which level can be had, and the sentence that says why
  *   pins       services in a bpffs: found, joined, listed;  load: loaded and unloaded
  *   bpffs      where services are pinned;  folder: the only way there, and whose it is
- *   maps       of a service, open;  map: one of them;  object: the embedded program;  words: of libbpf
+ *   maps       of a service;  map: one of them;  object: the embedded program;  words: libbpf's
  *   cause      why bpf(2) was refused, in a sentence
  *   worker     a claim and its line
  *   group      an address and its roster;  table: for "maglev", made of the roster

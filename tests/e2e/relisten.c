@@ -54,7 +54,7 @@ static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request 
 /* A server of two pollers, in the pinned service "web". */
 static void given_server(void)
 {
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .hang_ms = HANG_MS)), 0);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = HANG_MS)), 0);
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log),
 					  &pollers),
 			 0);

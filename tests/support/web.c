@@ -130,7 +130,7 @@ static struct line line_await(const struct web *w, const char *what)
 
 void web_load(int hang_ms)
 {
-	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_opts, .hang_ms = hang_ms)), 0);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = hang_ms)), 0);
 }
 
 void web_start(struct web *w, unsigned flags)

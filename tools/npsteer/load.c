@@ -93,9 +93,8 @@ static int load_choose_root_for(struct npsteer *n, gid_t gid, const char **ret, 
 	return r == 0 ? DONE : load_explain_barrier(n, r, *ret, at, mode);
 }
 
-static int load_choose_place(struct npsteer *n, struct np_steer_opts *o, bool *ret_mounted)
+static int load_choose_place(struct npsteer *n, struct np_steer_load_opts *o, bool *ret_mounted)
 {
-	gid_t gid = 0;
 	int code;
 
 	/* Where it is already, it stays: two services of one name are one too many. */
@@ -104,11 +103,11 @@ static int load_choose_place(struct npsteer *n, struct np_steer_opts *o, bool *r
 			o->bpffs = bpffs_place(n->bpffs, i);
 	if (!n->group)
 		return o->bpffs ? DONE : load_choose_root(n, &o->bpffs, ret_mounted);
-	code = group_of(n, &gid);
+	code = group_of(n, &o->gid);
 	if (code != DONE)
 		return code;
-	o->gid1 = (int64_t)gid + 1;
-	return o->bpffs ? DONE : load_choose_root_for(n, gid, &o->bpffs, ret_mounted);
+	o->for_group = true;
+	return o->bpffs ? DONE : load_choose_root_for(n, o->gid, &o->bpffs, ret_mounted);
 }
 
 static int load_report(struct npsteer *n, const char *root, bool already, bool mounted)
@@ -142,7 +141,7 @@ static int load_report(struct npsteer *n, const char *root, bool already, bool m
 	return DONE;
 }
 
-static int load_parse_options(struct npsteer *n, struct np_steer_opts *o)
+static int load_parse_options(struct npsteer *n, struct np_steer_load_opts *o)
 {
 	long ms, level;
 
@@ -170,11 +169,11 @@ static void load_tell(void *arg, int level, const char *msg)
 int verb_load(struct npsteer *n)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
-	struct np_steer_opts o;
+	struct np_steer_load_opts o;
 	bool mounted = false;
 	int code, r;
 
-	np_steer_opts_init(&o);
+	np_steer_load_opts_init(&o);
 	o.error = why;
 	o.error_cap = sizeof why;
 	if (!n->json)

@@ -10,7 +10,7 @@ int verb_unload(struct npsteer *n)
 	int r;
 
 	r = np_steer_unload(service_of(n),
-			    NP_OPTS(np_steer_opts, .bpffs = n->bpffs, .force = n->force,
+			    NP_OPTS(np_steer_load_opts, .bpffs = n->bpffs, .force = n->force,
 				    .error = why, .error_cap = sizeof why));
 	if (r < 0)
 		return fail_status(n, r, why);
