@@ -213,10 +213,10 @@ struct np_conn {
 	void *data;
 	uint32_t active_ms; /* when bytes last moved; low half of poller_now_ms() */
 	int why;            /* np_conn_error(): what a handler returned, whole */
+	uint32_t holds;
 	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
 	int16_t rx_err, tx_err;
 	uint16_t flags;
-	uint16_t holds;
 	uint8_t in, out;   /* enum conn_in, conn_out */
 	uint8_t transport; /* enum transport_kind */
 	uint8_t inside;    /* fibers that run a handler or are parked in a verb: a handful */
