@@ -185,16 +185,21 @@ void fiber_pool_trim(struct fiber_pool *fp)
 	fp->peak = fp->parked;
 }
 
-void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
+unsigned fiber_pool_spare(const struct fiber_pool *fp)
 {
 	unsigned idle = fp->stacks - fp->parked;
 
+	return idle > fp->keep ? idle - fp->keep : 0;
+}
+
+void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
+{
 	*ret = (struct fiber_pool_stats){
 		.stacks = fp->stacks,
 		.in_use = fp->parked,
 		.high = fp->high,
 		.refused = fp->refused,
-		.spare = idle > fp->keep ? idle - fp->keep : 0,
+		.spare = fiber_pool_spare(fp),
 		.touched = fp->touched,
 	};
 }

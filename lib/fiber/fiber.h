@@ -36,7 +36,7 @@ struct fiber_pool_stats {
 	unsigned in_use;  /* have parked and not ended */
 	unsigned high;    /* most of these at once */
 	unsigned refused; /* fiber_run() that found no stack */
-	unsigned spare;   /* free ones beyond @keep: what fiber_pool_trim() is for */
+	unsigned spare;   /* what fiber_pool_spare() says */
 	/* bytes of all stacks that have been used, by where their fibers parked */
 	size_t touched;
 };
@@ -47,6 +47,8 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret);
 int fiber_pool_free(struct fiber_pool *fp);
 /* Gives the pages of long unused stacks back (madvise); call it now and then from the loop. */
 void fiber_pool_trim(struct fiber_pool *fp);
+/* Free stacks beyond @keep: what fiber_pool_trim() is for. */
+unsigned fiber_pool_spare(const struct fiber_pool *fp);
 void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret);
 
 /*

@@ -187,12 +187,7 @@ void turn_trim_stacks(struct timer *t)
  * time. */
 static void turn_arm_trim(struct poller *p)
 {
-	struct fiber_pool_stats st;
-
-	if (timer_armed(&p->trim))
-		return;
-	fiber_pool_stats(p->fibers, &st);
-	if (st.spare)
+	if (!timer_armed(&p->trim) && fiber_pool_spare(p->fibers))
 		timer_arm(p, &p->trim, poller_now_ms(p) + TURN_TRIM_EVERY_MS);
 }
 
@@ -205,10 +200,15 @@ void turn_run(struct poller *p)
 	poller_refresh_now(p);
 	hog_turn_begins(p);
 	turn_take_events(p, n);
-	turn_run_mail(p);
-	watch_dispatch(p);
-	turn_run_fibers(p);
-	turn_fire_timers(p);
-	turn_run_deferred(p);
+	if (mailbox_any(&p->mailbox))
+		turn_run_mail(p);
+	if (!list_empty(&p->ready))
+		watch_dispatch(p);
+	if (p->run_first || p->spawn.first)
+		turn_run_fibers(p);
+	if (wheel_is_due(&p->wheel, p->now_ms))
+		turn_fire_timers(p);
+	if (p->deferred_first)
+		turn_run_deferred(p);
 	turn_arm_trim(p);
 }

@@ -29,6 +29,16 @@ void wheel_init(struct wheel *w, uint64_t now_ms);
 void wheel_put(struct wheel *w, struct timer *t);
 /* When the wheel has to be turned next, at the latest; WHEEL_NEVER where no timer is armed. */
 uint64_t wheel_next(struct wheel *w);
+/* Whether wheel_turn() has anything to look at; where it has not, the wheel stands at @now_ms. */
+static inline bool wheel_is_due(struct wheel *w, uint64_t now_ms)
+{
+	if (w->entry <= now_ms || !list_empty(&w->due))
+		return true;
+	if (now_ms > w->now)
+		w->now = now_ms;
+	return false;
+}
+
 /*
  * Moves what is due at @now_ms to the empty @ret_due, in the order of its time; the caller fires
  * it. What is armed for the past from then on is due in the next turn.
