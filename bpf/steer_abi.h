@@ -51,6 +51,7 @@
 	X(np_cpu2worker,   __u32, __u32,                  NP_CPUS,    0660)     \
 	X(np_table,        __u32, struct np_table,        2 * NP_GROUPS, 0660)  \
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
+	X(np_heads,        __u32, struct np_head,         NP_SLOTS,   0640)     \
 	X(np_health,       __u32, struct np_health,       NP_WORKERS, 0660)     \
 	X(np_trace,        void,  void,                   NP_TRACE_BYTES, 0640)     \
 	X(np_bell,         void,  void,                   65536u,     0660)     \
@@ -134,6 +135,11 @@ enum np_input_kind {
 	NP_INPUT_MEAN = 15,
 	/* value: not 0: the last walk met no worker with room but this one, plus two; 1: none */
 	NP_INPUT_SPENT = 16,
+	/*
+	 * who: the worker; value: ns for which the first of its accept queue has waited, as far as
+	 * is known that it was the first
+	 */
+	NP_INPUT_WAITED = 17,
 };
 
 /*
@@ -251,7 +257,8 @@ struct np_config {
 	__u32 groups;  /* NP_GROUPS, likewise */
 	__u32 level;   /* of the ladder: 2, 3, 4 */
 	enum np_policy policy;
-	__u32 hang_ms; /* a worker busy for longer is passed over; 0: never */
+	/* a worker busy for longer, or that takes nothing for longer, is passed over; 0: never */
+	__u32 hang_ms;
 	enum np_on_exhausted on_exhausted;
 	__u32 rst_confirm;
 	__u32 seed;  /* mixed into the flow hash */
@@ -266,7 +273,8 @@ struct np_config {
 	__u64 trace_until_ns;
 	/* that have not ended, or have been killed: the last one to end sets trace to 0 */
 	__u32 trace_readers;
-	__u32 _reserved[15];
+	__u32 tick_ns; /* of the kernel's jiffies; 0: no queue is ever old */
+	__u32 _reserved[14];
 };
 
 /*
@@ -323,6 +331,15 @@ struct np_table {
 	__u16 w1[NP_TABLE];
 };
 
+/*
+ * np_heads[NP_SLOT(g, w)]: the connection that was first in the accept queue when it was last found
+ * to have waited for long. Of one that is still the first, the listener has taken nothing since.
+ */
+struct np_head {
+	__u32 flow;  /* the kernel's hash of it */
+	__u32 since; /* when it was found so, in jiffies */
+};
+
 /* np_cursor[g]: where rr goes on. A cache line each. */
 struct np_cursor {
 	__u64 next;
@@ -353,7 +370,7 @@ struct np_verdicts {
 	__u64 retried;       /* runs in which the policy's first choice was not fit */
 	__u64 skipped_empty; /* candidates without a listener in this group */
 	__u64 skipped_away;  /* candidates draining or out */
-	__u64 skipped_hung;  /* candidates busy for longer than hang_ms */
+	__u64 skipped_hung;  /* candidates busy for longer than hang_ms, or with a queue as old */
 	__u64 skipped_full;  /* candidates whose queue had no room; level 4 */
 	/* runs in which the flow's own worker was fit, and too loaded: cpu, maglev */
 	__u64 spilled;

@@ -68,6 +68,32 @@ static __always_inline bool guard_would_drop(__u64 queue)
 	       NP_QUEUE_SYN(queue) >= NP_QUEUE_BACKLOG(queue);
 }
 
+/* Whether the worker takes nothing out of its queue: one that publishes nothing is found so, too. */
+static __always_inline bool guard_is_stuck(struct run *r, __u32 w)
+{
+	__u64 limit = (__u64)r->cfg->hang_ms * 1000000;
+
+	return limit && input_waited(r, w) > limit;
+}
+
+/* How fit worker @w is by what waits at its listener, which is selected. */
+static __always_inline __u64 guard_fit_at_queue(struct run *r, __u32 w, __u64 queue)
+{
+	__u64 fit = FIT_READY;
+
+	if (guard_is_full(queue)) {
+		COUNT(r->stats->skipped_full);
+		if (guard_would_drop(queue))
+			r->s->full1 = w + 1;
+		fit = guard_fit_when_full(queue);
+	}
+	if (fit < FIT_HUNG && NP_QUEUE_ACCEPT(queue) && guard_is_stuck(r, w)) {
+		COUNT(r->stats->skipped_hung);
+		fit = FIT_HUNG;
+	}
+	return fit;
+}
+
 /*
  * guard_try() - select worker @w on trial, as fit as @fit by its words
  *
@@ -76,7 +102,7 @@ static __always_inline bool guard_would_drop(__u64 queue)
  */
 static __always_inline bool guard_try(struct run *r, __u32 w, __u64 fit)
 {
-	__u64 queue, full;
+	__u64 queue, at_queue;
 
 	if (!input_select(r, w)) {
 		COUNT(r->stats->skipped_empty);
@@ -84,16 +110,11 @@ static __always_inline bool guard_try(struct run *r, __u32 w, __u64 fit)
 	}
 	if (run_sees_queues(r)) {
 		queue = input_queue(r, w);
-		if (guard_is_full(queue)) {
-			COUNT(r->stats->skipped_full);
-			if (guard_would_drop(queue))
-				r->s->full1 = w + 1;
-			full = guard_fit_when_full(queue);
-			if (fit < full)
-				fit = full;
-			if (r->s->fit < fit && input_select(r, r->s->worker))
-				return false;
-		}
+		at_queue = guard_fit_at_queue(r, w, queue);
+		if (fit < at_queue)
+			fit = at_queue;
+		if (r->s->fit < fit && input_select(r, r->s->worker))
+			return false;
 		r->s->queue = queue;
 	}
 	r->s->fit = fit;

@@ -247,4 +247,56 @@ static __always_inline __u64 input_queue(struct run *r, __u32 w)
 	return queue;
 }
 
+/*
+ * Jiffies since @flow was found to be the first of worker @w's queue; 0: it is found so now. The
+ * note is written only where a queue is old, so that no others share a line that changes.
+ */
+static __always_inline __u32 input_first_for(__u32 w, __u32 flow, __u32 now)
+{
+	__u32 slot = NP_SLOT(np_group, w);
+	struct np_head *head = bpf_map_lookup_elem(&np_heads, &slot);
+
+	if (!head)
+		return 0;
+	if (READ_ONCE(head->flow) == flow)
+		return now - READ_ONCE(head->since);
+	WRITE_ONCE(head->flow, flow);
+	WRITE_ONCE(head->since, now);
+	return 0;
+}
+
+/*
+ * Jiffies for which the queue of the listener that was just selected has not moved, as far as that
+ * is known
+ *
+ * The age of the first one says so for half of hang_ms alone. For the other half it has to stay the
+ * first: a queue that is longer than a worker can serve in hang_ms is old and moves on, and so does
+ * one that has just come out of a listener that closed.
+ */
+static __always_inline __u32 input_stuck(struct run *r, __u32 w)
+{
+	__u64 head = queue_head_of_selected(r->md);
+	__u32 now, age, half, known;
+
+	if (!head || !r->cfg->tick_ns)
+		return 0;
+	now = (__u32)bpf_jiffies64();
+	age = now - QUEUE_HEAD_STAMP(head);
+	half = (__u32)(r->cfg->hang_ms * 500000ull / r->cfg->tick_ns);
+	if ((__s32)age < 0)
+		return 0;
+	if (age <= half)
+		return age;
+	known = half + input_first_for(w, QUEUE_HEAD_FLOW(head), now);
+	return known < age ? known : age;
+}
+
+static __always_inline __u64 input_waited(struct run *r, __u32 w)
+{
+	__u64 waited = (__u64)input_stuck(r, w) * r->cfg->tick_ns;
+
+	trace_note(r, NP_INPUT_WAITED, w, waited);
+	return waited;
+}
+
 #endif

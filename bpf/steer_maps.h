@@ -51,6 +51,7 @@ MAP(np_roster, BPF_MAP_TYPE_ARRAY, __u32, __u32, NP_SLOTS, BPF_F_MMAPABLE);
 MAP(np_owners, BPF_MAP_TYPE_HASH, __u64, __u32, NP_SLOTS, 0);
 MAP(np_cpu2worker, BPF_MAP_TYPE_ARRAY, __u32, __u32, NP_CPUS, 0);
 MAP(np_table, BPF_MAP_TYPE_ARRAY, __u32, struct np_table, 2 * NP_GROUPS, 0);
+MAP(np_heads, BPF_MAP_TYPE_ARRAY, __u32, struct np_head, NP_SLOTS, 0);
 MAP(np_cursor, BPF_MAP_TYPE_ARRAY, __u32, struct np_cursor, NP_GROUPS, 0);
 MAP(np_health, BPF_MAP_TYPE_ARRAY, __u32, struct np_health, NP_WORKERS, BPF_F_MMAPABLE);
 MAP(np_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_verdicts, 1, 0);

@@ -17,11 +17,20 @@
 #include "steer_abi.h"
 #include "steer_level.h"
 
+/* A connection in one word: when it was made, in jiffies, and the kernel's hash of it. */
+#define QUEUE_HEAD_STAMP(head) ((__u32)(head))
+#define QUEUE_HEAD_FLOW(head)  ((__u32)((head) >> 32))
+
 #if STEER_LEVEL >= 4
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct sock_common {
+	__u32 skc_hash; /* of a connection: its addresses and ports */
+};
+
 struct sock {
+	struct sock_common __sk_common;
 	__u32 sk_ack_backlog;     /* connections that wait for accept(2) */
 	__u32 sk_max_ack_backlog; /* listen(2)'s, no more than net.core.somaxconn */
 };
@@ -30,8 +39,17 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+struct request_sock {
+	struct sock *sk; /* the connection, from its ACK on */
+};
+
 struct request_sock_queue {
 	atomic_t qlen; /* half open: SYN received, no ACK yet */
+	struct request_sock *rskq_accept_head;
+};
+
+struct tcp_sock {
+	__u32 lsndtime; /* jiffies: when it was made, as long as it has sent nothing */
 };
 
 struct inet_connection_sock {
@@ -53,11 +71,17 @@ static __always_inline __u64 queue_at_most(__u64 n, __u64 max)
 	return n < max ? n : max;
 }
 
+static __always_inline struct sock *queue_selected(struct sk_reuseport_md *md)
+{
+	struct sk_reuseport_kern *k = bpf_cast_to_kern_ctx(md);
+
+	return k->selected_sk;
+}
+
 /* NP_QUEUE_*() */
 static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
 {
-	struct sk_reuseport_kern *k = bpf_cast_to_kern_ctx(md);
-	struct sock *sk = k->selected_sk;
+	struct sock *sk = queue_selected(md);
 	struct inet_connection_sock *icsk;
 
 	if (!sk)
@@ -69,9 +93,37 @@ static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
 	       queue_at_most(sk->sk_max_ack_backlog, NP_QUEUE_MAX) << 2 * NP_QUEUE_BITS;
 }
 
+/*
+ * queue_head_of_selected() - the first of the selected listener's accept queue: QUEUE_HEAD_*()
+ *
+ * Its worker may take it at any moment: what is read then means nothing, and harms one choice.
+ * Return: 0: there is none.
+ */
+static __always_inline __u64 queue_head_of_selected(struct sk_reuseport_md *md)
+{
+	struct sock *sk = queue_selected(md);
+	struct inet_connection_sock *icsk;
+	struct request_sock *first;
+	struct tcp_sock *tp;
+
+	if (!sk)
+		return 0;
+	icsk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock));
+	first = icsk->icsk_accept_queue.rskq_accept_head;
+	if (!first)
+		return 0;
+	tp = bpf_rdonly_cast(first->sk, bpf_core_type_id_kernel(struct tcp_sock));
+	return (__u64)first->sk->__sk_common.skc_hash << 32 | tp->lsndtime;
+}
+
 #else
 
 static __always_inline __u64 queue_of_selected(struct sk_reuseport_md *md)
+{
+	return 0;
+}
+
+static __always_inline __u64 queue_head_of_selected(struct sk_reuseport_md *md)
 {
 	return 0;
 }

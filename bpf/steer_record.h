@@ -114,6 +114,11 @@ static inline __u64 input_queue(struct run *r, __u32 w)
 	return record_take(r, NP_INPUT_QUEUE, false, w);
 }
 
+static inline __u64 input_waited(struct run *r, __u32 w)
+{
+	return record_take(r, NP_INPUT_WAITED, false, w);
+}
+
 static inline bool run_sees_queues(const struct run *r)
 {
 	return r->replay->d->queues;

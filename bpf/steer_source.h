@@ -20,6 +20,7 @@
  *   input_mean(r)        the mean load of the group's workers; 0: not known
  *   input_select(r, w)   whether worker w has a listener in this group, which is selected then
  *   input_queue(r, w)    what waits at the listener that was just selected: NP_QUEUE_*(); level 4
+ *   input_waited(r, w)   ns for which the first of that queue has waited; level 4
  *   input_spent(r)       0, or that the last walk over the whole roster, a moment ago, met no
  *                        worker with room: the worker plus two that would answer a SYN all the
  *                        same, with a SYN cookie; 1: there was none; level 4

@@ -139,7 +139,8 @@ START_TEST(a_killed_process_loses_no_queued_connection)
 	struct child c;
 
 	OWN_STEERING();
-	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = RIG_HANG_MS)),
+			 0);
 	child_start(&c, serve_and_wait, &theirs);
 	child_hear(c.sock);
 	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));

@@ -176,7 +176,8 @@ START_TEST(two_processes_share_two_ports_of_two_families_evenly)
 	struct rig r;
 
 	OWN_STEERING();
-	load("web", NP_OPTS(np_steer_load_opts, .policy = "rr"));
+	/* They accept when all have come. */
+	load("web", NP_OPTS(np_steer_load_opts, .policy = "rr", .hang_ms = RIG_HANG_MS));
 	for (unsigned i = 0; i < PROCESSES; i++)
 		child_start(&c[i], serve_four_places, NULL); /* both at once: nobody waits */
 	for (unsigned i = 0; i < PROCESSES; i++)

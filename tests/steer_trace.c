@@ -112,7 +112,7 @@ START_TEST(the_replay_agrees_with_every_decision)
 
 	OWN_STEERING();
 	rig_start(&r, WORKERS,
-		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 1000, .rescue = NP_OFF,
+		  NP_OPTS(np_steer_opts, .policy = policy, .hang_ms = 10000, .rescue = NP_OFF,
 			  .max_level = level));
 	for (unsigned i = 0; i < WORKERS; i += 3)
 		np_steer_set_cpu(r.w[i], (int)i / 3);
@@ -257,7 +257,8 @@ START_TEST(two_readers_are_told_of_everything_and_end_apart)
 	void *result;
 
 	OWN_STEERING();
-	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = RIG_HANG_MS)),
+			 0);
 	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
 	rig_open(&other, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
 	rig_worker(&r, "127.0.0.1:7811");

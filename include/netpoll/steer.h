@@ -74,7 +74,11 @@ struct np_steer_opts {
 	const char *bpffs; /* NULL: $NP_BPFFS, else /sys/fs/bpf and /run/netpoll/bpf */
 	/* NULL: auto. Of a private program, and of level 1 */
 	const char *policy;
-	int hang_ms; /* a worker busy for longer is passed over; 0: 100; -1: never */
+	/*
+	 * a worker busy for longer, or at level 4 one that takes nothing, is passed over; 0: 100;
+	 * -1: never
+	 */
+	int hang_ms;
 	/* NP_STEER_L2 .. L4: no program of a higher level is loaded; 0: the highest there is */
 	int max_level;
 	/* NP_ON by default: what a hanging worker has queued is handed to its siblings */

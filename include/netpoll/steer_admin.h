@@ -100,7 +100,7 @@ NP_API int np_steer_set_policy(struct np_steer *s, const char *policy);
 NP_API const char *np_steer_policies(unsigned i);
 
 /*
- * np_steer_set_hang_ms() - from when on a busy worker is passed over; 0: 100; -1: never
+ * np_steer_set_hang_ms() - from when on a worker that hangs is passed over; 0: 100; -1: never
  *
  * Thread: setup. Return: as np_steer_set_policy(); -EINVAL below -1, and under three ticks of the
  *         kernel's clock (12 ms where HZ is 250).
@@ -143,7 +143,7 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
 /*
  * np_steer_set_param() - one of the policies' parameters, by its name
  *
- * "hang_ms": from when on a busy worker is passed over, in milliseconds; 0: never. "on_exhausted":
+ * "hang_ms": from when on a worker that hangs is passed over, in milliseconds; 0: never. "on_exhausted":
  * what happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst":
  * refused, unless half-open connections are all that is in the way (a SYN flood), which SYN cookies
  * get around; "full_queue": where a full listener was met it goes there, and the kernel drops it
@@ -281,6 +281,8 @@ struct np_steer_decision {
 	int replay;
 	/* decisions that came too fast to be read, since the last one that was told */
 	uint64_t lost;
+	/* of those tried, that had taken nothing out of their queue for hang_ms; level 4 */
+	unsigned stuck;
 };
 
 /*

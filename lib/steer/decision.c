@@ -28,6 +28,17 @@ static unsigned decision_count(const struct np_decision *d, uint32_t kind)
 	return n;
 }
 
+/* Whose first connection had waited for longer than a worker may hang. */
+static unsigned decision_count_stuck(const struct np_decision *d)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < d->n && i < NP_TRACE_INPUTS; i++)
+		n += d->inputs[i].kind == NP_INPUT_WAITED &&
+		     d->inputs[i].value > d->hang_ms * 1000000ull;
+	return n;
+}
+
 int decision_read(const struct np_decision *d, size_t size, struct np_steer_decision *ret)
 {
 	if (size < sizeof *d)
@@ -43,6 +54,7 @@ int decision_read(const struct np_decision *d, size_t size, struct np_steer_deci
 		.policy = policy_name(d->policy),
 		.verdict = decision_verdict(d->verdict),
 		.replay = replay_agrees(d),
+		.stuck = decision_count_stuck(d),
 	};
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "steer/cause.h"
 #include "steer/object.h"
 #include "steer/steer.h"
+#include "sys/clock.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 
@@ -66,6 +67,7 @@ static void level_configure(struct np_config *c, const struct np_steer_opts *o,
 	c->hang_ms = STEER_DEFAULT_HANG_MS;
 	if (o->hang_ms)
 		c->hang_ms = o->hang_ms < 0 ? 0 : (uint32_t)o->hang_ms;
+	c->tick_ns = (uint32_t)sys_clock_tick_ns();
 	c->spill = STEER_DEFAULT_SPILL;
 	c->bound = STEER_DEFAULT_BOUND;
 	/*

@@ -466,7 +466,7 @@ START_TEST(trace_tells_how_each_connection_was_given)
 		must_have(
 			line,
 			"\"policy\":\"rr\",\"verdict\":\"steered\",\"worker\":0,\"candidates\":1,\"tried\":1,"
-			"\"replay\":\"agrees\"}");
+			"\"replay\":\"agrees\",\"stuck\":0}");
 	}
 	fails_with(MISUSED, "of 65536", "trace web --flows 0");
 	no_client_was_reset();

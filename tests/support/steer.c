@@ -70,6 +70,8 @@ void rig_open(struct rig *r, const char *service, const struct np_steer_opts *o)
 		opts = *o;
 	if (rig_no_rescue)
 		opts.rescue = NP_OFF;
+	if (!opts.hang_ms)
+		opts.hang_ms = RIG_HANG_MS;
 	opts.error = why;
 	opts.error_cap = sizeof why;
 	e = np_steer_open(service, &opts, &r->s);

@@ -14,7 +14,9 @@
 #include "netpoll/steer_admin.h"
 #include "support/test.h"
 
-#define RIG_MAX 64
+#define RIG_MAX     64
+/* Of a rig that is told nothing else: it accepts when the test says so, and does not hang till then. */
+#define RIG_HANG_MS 60000
 
 struct rig {
 	struct np_steer *s;

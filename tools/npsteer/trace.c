@@ -47,9 +47,12 @@ static int trace_tell(void *arg, const struct np_steer_decision *d)
 		if (d->lost)
 			printf("%" PRIu64 " decisions came too fast to be read\n", d->lost);
 		printf("%" PRIu64 ".%06" PRIu64 "  address %u  flow %08" PRIx32
-		       "  %s  %s  worker %d  %u of %u candidates tried\n",
+		       "  %s  %s  worker %d  %u of %u candidates tried",
 		       d->at_ns / 1000000000u, d->at_ns / 1000u % 1000000u, d->group, d->hash,
 		       d->policy, d->verdict, d->worker, d->tried, d->candidates);
+		if (d->stuck)
+			printf(", %u took nothing for hang_ms", d->stuck);
+		putchar('\n');
 	} else {
 		answer(t->n);
 		json_uint(j, "at_ns", d->at_ns);
@@ -62,6 +65,7 @@ static int trace_tell(void *arg, const struct np_steer_decision *d)
 		json_uint(j, "candidates", d->candidates);
 		json_uint(j, "tried", d->tried);
 		json_string(j, "replay", trace_replay_name(d->replay));
+		json_uint(j, "stuck", d->stuck);
 		end_answer(t->n);
 	}
 	fflush(stdout);
