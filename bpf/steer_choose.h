@@ -8,9 +8,9 @@
  *   3. One that is better than what is selected so far is selected on trial: it may have no
  *      listener in this group. At level 4 the listener's own queues are read then, and may be full.
  *   4. The first fit one ends the search. Else the least bad one found stays selected.
- *   5. A search in which all were full is not repeated for every SYN that comes: for a moment a few
- *      draws have to do. A SYN flood fills every listener, and would pay a look at each worker with
- *      each packet.
+ *   5. A search in which nobody was fit is not repeated for every SYN that comes: for a moment a
+ *      few draws have to do. A SYN flood fills every listener, and would pay a look at each worker
+ *      with each packet.
  *
  * The kernel's program and its replay in userspace are compiled from this file. They differ in
  * where the inputs come from (steer_source.h): the program reads maps, clocks and sockets, the
@@ -79,16 +79,14 @@ static __always_inline void choose_begin(struct run *r)
 }
 
 /* After the walk, if that was made. */
-static __always_inline void choose_remember_full(struct run *r)
+static __always_inline void choose_remember(struct run *r)
 {
 	if (!run_sees_queues(r) || r->s->roster <= SCANNED_MAX || r->s->fit == FIT_READY)
-		return;
-	if (r->s->fit != FIT_CROWDED && r->s->fit != FIT_FULL && !r->s->full1)
 		return;
 	if (!r->s->now)
 		r->s->now = input_now(r);
 	r->s->spent_ns = r->s->now;
-	r->s->crowded1 = r->s->fit == FIT_CROWDED ? r->s->worker + 1 : 0;
+	r->s->refuge1 = r->s->fit < FIT_FULL ? r->s->worker + 1 : 0;
 }
 
 static __always_inline void choose(struct run *r)
@@ -110,12 +108,11 @@ static __always_inline void choose(struct run *r)
 	if (run_is_old(r))
 		return;
 	if (run_sees_queues(r) && r->s->brief1) {
-		guard_consider_once(r,
-				    r->s->brief1 - 1); /* which does nothing where there is none */
+		guard_consider_once(r, r->s->brief1 - 1); /* nothing, where there is none */
 		return;
 	}
 	run_turns(r, choose_walk_turn);
-	choose_remember_full(r);
+	choose_remember(r);
 }
 
 /* Else what comes of a choice would be verified after each of the ways to it. */

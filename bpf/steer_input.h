@@ -223,7 +223,7 @@ static __always_inline __u32 input_spent(struct run *r)
 	__u32 spent = 0;
 
 	if (at && bpf_ktime_get_coarse_ns() - at < SPENT_NS)
-		spent = 1 + r->s->crowded1;
+		spent = 1 + r->s->refuge1;
 	else if (at)
 		r->s->spent_ns = 0;
 	trace_note(r, NP_INPUT_SPENT, 0, spent);

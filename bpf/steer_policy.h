@@ -28,7 +28,7 @@
 #define OLD_DRAWS 16
 
 /* So many workers are scanned for each SYN under "auto"; more are drawn from. */
-#define SCANNED_MAX 16
+#define SCANNED_MAX 32
 
 /* The rule that is in force here for the policy that is wanted. */
 static __always_inline __u32 policy_rule(const struct run *r, __u32 policy)

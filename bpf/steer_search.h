@@ -25,8 +25,8 @@ enum fit {
 	FIT_READY = 4 * NP_WORKER_READY,
 	FIT_CROWDED, /* by half-open connections, where the kernel answers with a SYN cookie */
 	FIT_HUNG,
-	FIT_FULL, /* its accept queue has no room: the SYN would be dropped, cookie or not */
 	FIT_DRAINING = 4 * NP_WORKER_DRAINING,
+	FIT_FULL, /* its accept queue has no room: the SYN would be dropped, cookie or not */
 	FIT_NONE = 4 * NP_WORKER_OUT, /* and above: not to be selected */
 };
 
@@ -52,8 +52,8 @@ struct search {
 	__u32 traced; /* 1: what it reads is noted */
 
 	/* kept from run to run on this CPU */
-	__u64 spent_ns; /* when a walk met no worker with room; 0: not lately */
-	__u32 crowded1; /* the worker it met that had room for a SYN cookie, plus one */
+	__u64 spent_ns; /* when a walk met no fit worker; 0: not lately */
+	__u32 refuge1;  /* the one it fell back on, where that would answer, plus one */
 	__u32 brief1;   /* in this run: input_spent()'s */
 
 	/* likewise: the mean load of the group, as the runs come by */

@@ -21,9 +21,9 @@
  *   input_select(r, w)   whether worker w has a listener in this group, which is selected then
  *   input_queue(r, w)    what waits at the listener that was just selected: NP_QUEUE_*(); level 4
  *   input_waited(r, w)   ns for which the first of that queue has waited; level 4
- *   input_spent(r)       0, or that the last walk over the whole roster, a moment ago, met no
- *                        worker with room: the worker plus two that would answer a SYN all the
- *                        same, with a SYN cookie; 1: there was none; level 4
+ *   input_spent(r)       0, or that the last walk over the whole roster, a moment ago, met no fit
+ *                        worker: the one plus two that would answer a SYN all the same, with a
+ *                        SYN cookie, late, or though it drains; 1: there was none; level 4
  *
  *   run_sees_queues(r)   level 4
  *   run_is_old(r)        level 2: before Linux 5.14

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@
 
 #define FEW   4
 #define MANY  40 /* more than are walked for every SYN */
+#define MOST  250
 #define FLOOD 400
 
 static const char *const policies[] = { "auto", "hash", "rr", "least-exact", "maglev" };
@@ -190,6 +192,75 @@ START_TEST(where_all_are_full_a_syn_does_not_look_at_every_worker)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ looks, counted */
+
+#define SPENT_NS 4000000u /* bpf/steer_input.h */
+
+struct looks {
+	struct np_steer *s;
+	_Atomic(unsigned) n;
+	unsigned most, tried; /* of one SYN that did not walk */
+	unsigned walks;
+	uint64_t walked_at_ns;
+	unsigned too_soon; /* walks less than SPENT_NS after another */
+};
+
+/* Four draws, and the one that the walk fell back on. */
+#define FEW_LOOKS 5
+
+static int count_looks(void *arg, const struct np_steer_decision *d)
+{
+	struct looks *l = arg;
+
+	if (d->candidates > FEW_LOOKS) {
+		l->too_soon += l->walks++ && d->at_ns - l->walked_at_ns < SPENT_NS;
+		l->walked_at_ns = d->at_ns;
+	} else {
+		l->most = d->candidates > l->most ? d->candidates : l->most;
+		l->tried = d->tried > l->tried ? d->tried : l->tried;
+	}
+	return ++l->n == FLOOD;
+}
+
+static void *look_on(void *arg)
+{
+	struct looks *l = arg;
+
+	return (void *)(intptr_t)np_steer_trace(l->s, 65536, -1, count_looks, l);
+}
+
+/*
+ * Of 250, with every queue full: a SYN looks at four workers, tries each and goes back to the one
+ * before, at the utmost. One in 4 ms walks.
+ */
+START_TEST(of_the_most_workers_a_syn_looks_at_a_few)
+{
+	struct flood f = { 0 };
+	struct looks l = { 0 };
+	pthread_t thread;
+
+	OWN_STEERING();
+	one_cpu();
+	GIVEN(&f, MOST, policies[_i], 1);
+	send_syns(&f, 4 * MOST);
+	l.s = f.r.s;
+	ck_assert_int_eq(pthread_create(&thread, NULL, look_on, &l), 0);
+	AWAIT(__atomic_load_n(&f.r.s->maps.config->trace, __ATOMIC_RELAXED) == 65536);
+	for (unsigned i = 1; i <= 4; i++) { /* the ring holds so many */
+		send_syns(&f, FLOOD / 4);
+		AWAIT(l.n >= i * FLOOD / 4);
+	}
+	pthread_join(thread, NULL);
+	fprintf(stderr, "%-12s %u of %u SYNs walked; the others looked at %u, tried %u\n",
+		policies[_i], l.walks, FLOOD, l.most, l.tried);
+	ck_assert_uint_eq(l.too_soon, 0);
+	ck_assert_uint_lt(l.walks, FLOOD);
+	ck_assert_uint_le(l.tried, 2 * FEW_LOOKS);
+	ck_assert_uint_le(rig_stats(&f.r).steered, 2 * MOST);
+	flood_end(&f);
+}
+END_TEST
+
 /* Room is found again, though a moment ago there was none. */
 START_TEST(after_a_flood_clients_are_steered)
 {
@@ -236,6 +307,35 @@ START_TEST(the_one_that_answers_with_cookies_is_found_among_many_that_are_full)
 		ck_assert_uint_eq(try_syn(&f, &seq), TH_SYN | TH_ACK);
 	ck_assert_uint_eq(rig_stats(&f.r).rejected_rst, 0);
 	empty(fds, MANY * 2);
+	flood_end(&f);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ draining, with room */
+
+/* What a full listener drops, the client sends again after a second. */
+START_TEST(who_drains_and_has_room_is_taken_before_who_is_full)
+{
+	static const unsigned sizes[] = { FEW, MANY };
+	unsigned n = sizes[_i % 2], full = 2 * (n - 1);
+	static int fds[2 * MANY + 64];
+	struct np_steer_stats st;
+	struct flood f = { 0 };
+
+	OWN_STEERING();
+	GIVEN(&f, n - 1, policies[_i / 2], 1);
+	fill(&f, fds, full);
+	f.r.backlog = 1000;
+	rig_worker(&f.r, f.r.address);
+	ck_assert_int_eq(np_steer_drain(f.r.s, n - 1), 0);
+	fill(&f, fds + full, 64);
+	ck_assert_int_eq(netstat("TcpExt", "ListenOverflows"), 0);
+	st = rig_stats(&f.r);
+	ck_assert_uint_eq(st.steered, full);
+	ck_assert_uint_eq(st.fallback_hash, 64);
+	ck_assert_uint_eq(rig_worker_info(&f.r, n - 1).fallback, 64);
+	ck_assert_uint_eq(rig_accept(&f.r), full + 64);
+	empty(fds, full + 64);
 	flood_end(&f);
 }
 END_TEST
@@ -298,6 +398,9 @@ int main(void)
 	tcase_add_loop_test(t, where_every_accept_queue_is_full_rst_refuses, 0, POLICIES);
 	tcase_add_loop_test(t, no_client_waits_while_one_of_many_has_room, 0, POLICIES);
 	tcase_add_loop_test(t, where_all_are_full_a_syn_does_not_look_at_every_worker, 0, POLICIES);
+	tcase_add_loop_test(t, of_the_most_workers_a_syn_looks_at_a_few, 0, POLICIES);
+	tcase_add_loop_test(t, who_drains_and_has_room_is_taken_before_who_is_full, 0,
+			    2 * POLICIES);
 	tcase_add_loop_test(t, after_a_flood_clients_are_steered, 0, POLICIES);
 	tcase_add_loop_test(t, the_one_that_answers_with_cookies_is_found_among_many_that_are_full,
 			    0, POLICIES);

@@ -88,7 +88,7 @@ NP_API int np_steer_list(const struct np_steer_opts *opts,
  * np_steer_publish() has named, and by hash where it has named none. Loaded: by published
  * connections, for each unit of weight. "p2c-exact", "least-exact": those that wait in the
  * listener's own queues included (level 4; below it they are "p2c" and "least"); so do "cpu" and
- * "maglev" there. "auto", what a new service has: least-exact up to 16 workers, p2c-exact above,
+ * "maglev" there. "auto", what a new service has: least-exact up to 32 workers, p2c-exact above,
  * and p2c below level 4.
  *
  * Thread: setup.

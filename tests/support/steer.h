@@ -14,7 +14,7 @@
 #include "netpoll/steer_admin.h"
 #include "support/test.h"
 
-#define RIG_MAX     64
+#define RIG_MAX     256
 /* Of a rig that is told nothing else: it accepts when the test says so, and does not hang till then. */
 #define RIG_HANG_MS 60000
 
