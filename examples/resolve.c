@@ -73,9 +73,7 @@ static int answer(struct np_conn *c, struct lookup *l, int n)
 		if (failed < 0)
 			snprintf(l[i].answer, sizeof l[i].answer, "-");
 		if (r == 0)
-			r = np_conn_write(c, l[i].answer, strlen(l[i].answer));
-		if (r == 0)
-			r = np_conn_write(c, i + 1 < n ? " " : "\n", 1);
+			r = np_conn_printf(c, "%s%s", l[i].answer, i + 1 < n ? " " : "\n");
 	}
 	return r;
 }

@@ -41,7 +41,7 @@ struct np_linkbuf;
  * @hint: how many bytes are likely to be in it at a time, 0 where that is not known. It sizes the
  *        first block and allocates nothing.
  * Thread: any. Lifetime: until np_linkbuf_free(), or a call that takes it (np_linkbuf_append(),
- * np_conn_append(), np_conn_send()).
+ * np_conn_append(), np_conn_send(), np_call()).
  * Return: 0, -ENOMEM.
  */
 NP_API int np_linkbuf_new(size_t hint, struct np_linkbuf **ret);

@@ -288,7 +288,7 @@ struct np_steer_decision {
 /*
  * np_steer_trace() - call fn(arg, d) for the decisions about @of_65536 of all flows
  *
- * For @ms milliseconds, -1: for ever. Nonzero from fn ends it. Decisions that come too fast to be
+ * For @ms milliseconds; 0, -1: no limit. Nonzero from fn ends it. Decisions that come too fast to be
  * read are lost, delay nothing, and are counted. Several may trace a service: each is told of every
  * decision about its share of the flows. Tracing costs the program something for as long as it is
  * traced, and for a second more after a process that was killed.
@@ -304,14 +304,16 @@ NP_API int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 /* ------------------------------------------------------------------ health */
 
 /*
- * np_steer_rescue() - watch over every worker of the service for @ms milliseconds, -1: for ever
+ * np_steer_rescue() - watch over every worker of the service for @ms milliseconds; 0, -1: no
+ * limit
  *
  * What each process of the service does for itself and its siblings; for one that is in no
  * process's power to move, such as one of another user: `npsteer rescue --watch`. Two see to the
  * same worker one at a time. Costs nothing while no connections come.
  *
  * Thread: setup; the others may be called meanwhile.
- * Return: how many listeners were shut; -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE, -EPERM.
+ * Return: how many listeners were shut; -EINVAL: @ms below -1; -NP_EUNSUPPORTED below level 3, -ENOMEM,
+ *         -EMFILE, -EPERM.
  */
 NP_API int np_steer_rescue(struct np_steer *s, int ms);
 

@@ -148,6 +148,8 @@ int np_steer_rescue(struct np_steer *s, int ms)
 	struct watchdog *d;
 	int r;
 
+	if (ms < -1)
+		return steer_fail(s, -EINVAL, "%d is no time to watch for", ms);
 	if (s->level < NP_STEER_L3)
 		return steer_fail(
 			s, -NP_EUNSUPPORTED,
@@ -157,7 +159,7 @@ int np_steer_rescue(struct np_steer *s, int ms)
 	if (r < 0)
 		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
 				  strerror(-r));
-	r = watchdog_run(d, ms);
+	r = watchdog_run(d, ms > 0 ? ms : -1);
 	watchdog_free(d);
 	return r < 0 ? steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
 				  strerror(-r)) :

@@ -209,7 +209,7 @@ int np_steer_listen(struct np_steer_worker *w, const char *network, const char *
 
 	if (w->left)
 		return slot_refuse_left(w);
-	r = addr_parse(network, address, &a);
+	r = backlog < -1 ? -EINVAL : addr_parse(network, address, &a);
 	if (r == 0 && a.ss.ss_family == AF_UNIX)
 		r = -NP_EUNSUPPORTED;
 	if (r < 0)

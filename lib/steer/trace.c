@@ -134,6 +134,8 @@ int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 	struct reader r = { .s = s, .of_65536 = of_65536, .fn = fn, .arg = arg };
 	int e;
 
+	if (ms < -1)
+		return steer_fail(s, -EINVAL, "%d is no time to trace for", ms);
 	if (s->level < NP_STEER_L3)
 		return steer_fail(
 			s, -NP_EUNSUPPORTED,
@@ -149,7 +151,7 @@ int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 	if (e < 0)
 		return steer_fail(s, e, "%s/np_trace cannot be read: %s", s->dir, strerror(-e));
 	r.lost = __atomic_load_n(&s->maps.service->trace_lost, __ATOMIC_RELAXED);
-	r.until = ms < 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u;
+	r.until = ms <= 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u;
 	trace_begin(&r);
 	e = trace_run(&r);
 	trace_end(&r);

@@ -12,6 +12,7 @@
 #include <netpoll/client.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/pool.h>
+#include <netpoll/steer_admin.h>
 #include <netpoll/sync.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -396,6 +397,57 @@ START_TEST(a_stop_has_no_limit_at_minus_1)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ steering */
+
+static int open_steer(const void *opts)
+{
+	struct np_steer *s = NULL;
+	int r = np_steer_open(NULL, opts, &s);
+
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	return r;
+}
+
+static int no_decision(void *arg, const struct np_steer_decision *d)
+{
+	return 0;
+}
+
+/* Without a program: what is refused is refused before that is missed. */
+START_TEST(steering_takes_what_the_document_says)
+{
+	static const struct field fields[] = { FIELD(np_steer_opts, hang_ms, -1) };
+	struct np_steer_opts o = { .sz = sizeof o, .mode = NP_STEER_OFF };
+	struct np_steer_worker *w;
+	struct np_steer *s;
+
+	must_be_in_the_document("np_steer_listen()");
+	must_be_in_the_document("np_steer_trace()");
+	must_be_in_the_document("np_steer_rescue()");
+	WALK(fields, &o, open_steer);
+	o.hang_ms = 1; /* under three ticks */
+	ck_assert_int_eq(open_steer(&o), -EINVAL);
+	o.hang_ms = 0;
+	ck_assert_int_eq(np_steer_open(NULL, &o, &s), 0);
+	for (int ms = -2; ms <= 0; ms++) {
+		int want = ms < -1 ? -EINVAL : -NP_EUNSUPPORTED;
+
+		ck_assert_int_eq(np_steer_trace(s, 65536, ms, no_decision, NULL), want);
+		ck_assert_int_eq(np_steer_rescue(s, ms), want);
+	}
+	ck_assert_int_eq(np_steer_worker(s, "w", &w), 0);
+	for (int backlog = -2; backlog <= 0; backlog++) {
+		int fd = -1, r = np_steer_listen(w, "tcp", "127.0.0.1:0", backlog, &fd);
+
+		ck_assert_int_eq(r, backlog < -1 ? -EINVAL : 0);
+		if (r == 0)
+			peer_close(&fd);
+	}
+	ck_assert_int_eq(np_steer_worker_close(&w), 0);
+	ck_assert_int_eq(np_steer_close(&s), 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ of a connection */
 
 /* One connection without a limit, one that is set back to the server's, one that is left alone. */
@@ -655,6 +707,7 @@ int main(void)
 	tcase_add_test(t, clients_take_what_the_document_says);
 	tcase_add_test(t, waits_of_a_call_have_no_limit_at_0_and_at_minus_1);
 	tcase_add_test(t, a_stop_has_no_limit_at_minus_1);
+	tcase_add_test(t, steering_takes_what_the_document_says);
 	tcase_add_loop_test(t, a_timeout_of_a_connection_is_the_servers_at_0_and_none_at_minus_1, 0,
 			    sizeof timeouts / sizeof *timeouts);
 	tcase_add_loop_test(t, a_size_of_a_connection_is_its_default_at_0_and_none_at_size_max, 0,
