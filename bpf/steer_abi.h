@@ -133,7 +133,8 @@ enum np_input_kind {
 	NP_INPUT_TABLE = 14,
 	/* value: the mean load of the group's workers, in the unit of policy_load() */
 	NP_INPUT_MEAN = 15,
-	/* value: not 0: the last walk met nobody fit, and fell back on this one, plus two; 1: none */
+	/* value: not 0: the last walk met nobody fit, and fell back on this one, plus two;
+	 * 1: none */
 	NP_INPUT_SPENT = 16,
 	/*
 	 * who: the worker; value: ns for which the first of its accept queue has waited, as far as

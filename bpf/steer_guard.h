@@ -68,7 +68,7 @@ static __always_inline bool guard_would_drop(__u64 queue)
 	       NP_QUEUE_SYN(queue) >= NP_QUEUE_BACKLOG(queue);
 }
 
-/* Whether the worker takes nothing out of its queue: one that publishes nothing is found so, too. */
+/* Whether the worker takes nothing out of its queue: this finds one that publishes nothing, too. */
 static __always_inline bool guard_is_stuck(struct run *r, __u32 w)
 {
 	__u64 limit = (__u64)r->cfg->hang_ms * 1000000;

@@ -316,7 +316,7 @@ START_TEST(a_jiffy_is_as_long_as_the_loader_says)
 	fprintf(stderr, "%llu jiffies of %llu ns in %llu ns\n",
 		(unsigned long long)(jiffies[1] - jiffies[0]), (unsigned long long)tick,
 		(unsigned long long)elapsed);
-	/* A process that was held up between the two looks sees the clock go on, not the jiffies. */
+	/* A process that was held up between the looks sees the clock go on, not the jiffies. */
 	ck_assert_uint_le((jiffies[1] - jiffies[0]) * tick, elapsed + 2 * tick + 200 * MS);
 	ck_assert_uint_ge((jiffies[1] - jiffies[0]) * tick + 2 * tick + 200 * MS, elapsed);
 	rig_stop(&r);

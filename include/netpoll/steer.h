@@ -196,18 +196,18 @@ NP_API int np_steer_worker_index(const struct np_steer_worker *w);
  * socket, SO_REUSEPORT, bind, listen, slot, attach. The port must be free or held by workers of
  * this service. @network "tcp", "tcp4", "tcp6"; @address as "127.0.0.1:80", "[::1]:80", ":80" (both
  * families on one socket). Port 0 is chosen once: siblings of this np_steer that ask for the same
- * address with port 0 get the same port. @backlog 0, -1: net.core.somaxconn. The fd is non-blocking,
- * close-on-exec and the caller's to close; closing empties its slot. Addresses of one service may
- * overlap, in either order: "[::]:80", "0.0.0.0:80", "127.0.0.1:80"; the more special one gets what
- * it has a name for.
+ * address with port 0 get the same port. @backlog 0, -1: net.core.somaxconn. The fd is
+ * non-blocking, close-on-exec and the caller's to close; closing empties its slot. Addresses of one
+ * service may overlap, in either order: "[::]:80", "0.0.0.0:80", "127.0.0.1:80"; the more special
+ * one gets what it has a name for.
  *
  * Thread: setup.
  * Return: 0; -EADDRINUSE when another user holds the port, -EADDRNOTAVAIL, -EACCES (a port below
- *         1024), -EINVAL for a malformed address or a @backlog below -1, -NP_ERESOLVE for a host name, -NP_EUNSUPPORTED
- *         for another network, -EAFNOSUPPORT, -ENODEV for a zone that is no interface, -ENOSPC when
- *         every group of the service is taken, -EEXIST when this worker listens there already,
- *         -ESHUTDOWN after np_steer_leave(), -EMFILE, -ENOMEM, -EBUSY when another process holds
- *         the service's lock for seconds. np_steer_error() has the sentence.
+ *         1024), -EINVAL for a malformed address or a @backlog below -1, -NP_ERESOLVE for a host
+ *         name, -NP_EUNSUPPORTED for another network, -EAFNOSUPPORT, -ENODEV for a zone that is no
+ *         interface, -ENOSPC when every group of the service is taken, -EEXIST when this worker
+ *         listens there already, -ESHUTDOWN after np_steer_leave(), -EMFILE, -ENOMEM, -EBUSY when
+ *         another process holds the service's lock for seconds. np_steer_error() has the sentence.
  */
 NP_API int np_steer_listen(struct np_steer_worker *w, const char *network, const char *address,
 			   int backlog, int *ret_fd);

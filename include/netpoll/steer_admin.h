@@ -143,14 +143,14 @@ NP_API int np_steer_set_weight(struct np_steer *s, unsigned w, unsigned weight);
 /*
  * np_steer_set_param() - one of the policies' parameters, by its name
  *
- * "hang_ms": from when on a worker that hangs is passed over, in milliseconds; 0: never. "on_exhausted":
- * what happens to a SYN for which no worker is fit: "serve": the least bad one gets it; "rst":
- * refused, unless half-open connections are all that is in the way (a SYN flood), which SYN cookies
- * get around; "full_queue": where a full listener was met it goes there, and the kernel drops it
- * without a word (level 4). "spill", "bound": per cent, 100 to 10000, 0: never; eight connections a
- * worker may have in any case. "slow_start_ms": for so long after it was claimed or undrained a
- * worker's weight grows up to its own, under every policy that weighs but maglev; up to an hour, 0:
- * it has it at once. "set": np_steer_publish()'s, as "0-3,8", "none".
+ * "hang_ms": from when on a worker that hangs is passed over, in milliseconds; 0: never.
+ * "on_exhausted": what happens to a SYN for which no worker is fit: "serve": the least bad one gets
+ * it; "rst": refused, unless half-open connections are all that is in the way (a SYN flood), which
+ * SYN cookies get around; "full_queue": where a full listener was met it goes there, and the kernel
+ * drops it without a word (level 4). "spill", "bound": per cent, 100 to 10000, 0: never; eight
+ * connections a worker may have in any case. "slow_start_ms": for so long after it was claimed or
+ * undrained a worker's weight grows up to its own, under every policy that weighs but maglev; up to
+ * an hour, 0: it has it at once. "set": np_steer_publish()'s, as "0-3,8", "none".
  *
  * Thread: setup. Return: 0; -EINVAL for an unknown name or a value out of range; else as
  *         np_steer_set_policy(). np_steer_error() has the sentence.
@@ -288,10 +288,10 @@ struct np_steer_decision {
 /*
  * np_steer_trace() - call fn(arg, d) for the decisions about @of_65536 of all flows
  *
- * For @ms milliseconds; 0, -1: no limit. Nonzero from fn ends it. Decisions that come too fast to be
- * read are lost, delay nothing, and are counted. Several may trace a service: each is told of every
- * decision about its share of the flows. Tracing costs the program something for as long as it is
- * traced, and for a second more after a process that was killed.
+ * For @ms milliseconds; 0, -1: no limit. Nonzero from fn ends it. Decisions that come too fast to
+ * be read are lost, delay nothing, and are counted. Several may trace a service: each is told of
+ * every decision about its share of the flows. Tracing costs the program something for as long as
+ * it is traced, and for a second more after a process that was killed.
  *
  * Thread: setup. Lifetime: *d lives during the call.
  * Return: 0, what fn returned; -EINTR after a signal handler ran on this thread, for the caller to
@@ -312,8 +312,8 @@ NP_API int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
  * same worker one at a time. Costs nothing while no connections come.
  *
  * Thread: setup; the others may be called meanwhile.
- * Return: how many listeners were shut; -EINVAL: @ms below -1; -NP_EUNSUPPORTED below level 3, -ENOMEM,
- *         -EMFILE, -EPERM.
+ * Return: how many listeners were shut; -EINVAL: @ms below -1; -NP_EUNSUPPORTED below level 3,
+ *         -ENOMEM, -EMFILE, -EPERM.
  */
 NP_API int np_steer_rescue(struct np_steer *s, int ms);
 

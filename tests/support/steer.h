@@ -15,7 +15,8 @@
 #include "support/test.h"
 
 #define RIG_MAX     256
-/* Of a rig that is told nothing else: it accepts when the test says so, and does not hang till then. */
+/* Of a rig that is told nothing else: it accepts when the test says so, and till then it does not
+ * hang. */
 #define RIG_HANG_MS 60000
 
 struct rig {
