@@ -248,7 +248,9 @@ void np_conn_resume_read(struct np_conn *c)
 	if (c->in != CONN_IN_PAUSED)
 		return;
 	c->in = CONN_IN_FULL; /* until there is found to be room */
-	conn_pump(c, PUMP_ROOM);
+	conn_pump(c, PUMP_ROOM | PUMP_TELL);
+	if (conn_at_end(c))
+		conn_later(c); /* the peer left meanwhile, behind a full input */
 }
 
 /* ------------------------------------------------------------------ facts */

@@ -100,10 +100,25 @@ static slow_path void pump_note_input(struct np_conn *c)
 	conn_moved(c, CONN_IN);
 }
 
+/*
+ * Input is not read for a while. An edge that said that the peer has left was for pump_read(), as
+ * long as that went on; what it leaves unread is for pump_left() now.
+ */
+static void pump_reading_stops(struct np_conn *c)
+{
+	bool was_read = c->watch.want & WATCH_IN;
+
+	watch_stop(&c->watch, WATCH_IN);
+	if (was_read && (c->watch.flags & (WATCH_RDHUP | WATCH_HUP | WATCH_ERR))) {
+		c->watch.ready |= WATCH_GONE;
+		watch_want(&c->watch, WATCH_GONE);
+	}
+}
+
 static slow_path void pump_in_full(struct np_conn *c)
 {
 	c->in = CONN_IN_FULL;
-	watch_stop(&c->watch, WATCH_IN);
+	pump_reading_stops(c);
 }
 
 /*
@@ -200,7 +215,7 @@ static void pump_interest(struct np_conn *c)
 	if (wanted)
 		watch_want(&c->watch, WATCH_IN);
 	else
-		watch_stop(&c->watch, WATCH_IN);
+		pump_reading_stops(c);
 }
 
 /*

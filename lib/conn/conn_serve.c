@@ -141,7 +141,7 @@ static inline void serve_end(struct np_conn *c, struct conn_io *io)
 	if (stream_unsent(&io->stream) && conn_life(c) == CONN_OPEN)
 		conn_pump(c, PUMP_FLUSH);
 	c->inside--;
-	if (conn_life(c) != CONN_OPEN || conn_in_is_over(c) || c->out != CONN_OUT_OPEN ||
+	if (conn_life(c) != CONN_OPEN || conn_at_end(c) || c->out != CONN_OUT_OPEN ||
 	    c->group->retiring)
 		conn_later(c);
 	else if (!io->warm)

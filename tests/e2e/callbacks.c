@@ -325,11 +325,19 @@ static int take_nothing(struct np_conn *c, void *arg)
 	return 0;
 }
 
+static void on_disconnect(struct np_conn *c, void *arg)
+{
+	saw.disconnects++;
+}
+
 static void given_small(int (*on_request)(struct np_conn *, void *))
 {
 	static struct np_handlers h;
 
-	h = (struct np_handlers){ .sz = sizeof h, .on_request = on_request, .on_close = on_close };
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_request = on_request,
+				  .on_disconnect = on_disconnect,
+				  .on_close = on_close };
 	saw.result = NOTHING;
 	serve(1, &h, NULL, NP_OPTS(np_server_opts, .limits.in_high = 100));
 }
@@ -348,6 +356,68 @@ START_TEST(a_peer_that_left_behind_a_full_input_that_nobody_takes_is_let_go)
 	AWAIT(saw.closes == 1);
 	ck_assert_int_ge(saw.requests, 2); /* once more at the end */
 	ck_assert_int_eq(saw.why, -NP_EEOF);
+	serve_end();
+}
+END_TEST
+
+static void pause_it(struct np_conn *c, void *arg)
+{
+	np_conn_pause_read(c);
+	saw.others++;
+}
+
+static void resume_it(struct np_conn *c, void *arg)
+{
+	np_conn_resume_read(c);
+}
+
+static int take_nothing_and_keep_it(struct np_conn *c, void *arg)
+{
+	keep_it(c, arg);
+	return take_nothing(c, arg);
+}
+
+/* The pause hides neither that the input is full nor that the peer has left. */
+START_TEST(and_so_is_one_that_left_while_it_was_paused_as_soon_as_it_is_resumed)
+{
+	static char bytes[300];
+	int fd;
+
+	given_small(take_nothing_and_keep_it);
+	fd = serve_connect(0);
+	peer_send(fd, bytes, sizeof bytes);
+	AWAIT(saw.result == 100);
+	np_conn_post(saw.conn, pause_it, NULL);
+	AWAIT(saw.others == 1);
+	peer_close(&fd);
+	AWAIT(saw.disconnects == 1);
+	np_conn_post(saw.conn, resume_it, NULL);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_ge(saw.requests, 2);
+	np_conn_unref(saw.conn);
+	serve_end();
+}
+END_TEST
+
+static int sleep_at_the_end(struct np_conn *c, void *arg)
+{
+	if (saw.requests)
+		np_sleep(50);
+	return take_nothing(c, arg);
+}
+
+START_TEST(and_one_whose_last_call_takes_its_time)
+{
+	static char bytes[300];
+	int fd;
+
+	given_small(sleep_at_the_end);
+	fd = serve_connect(0);
+	peer_send(fd, bytes, sizeof bytes);
+	AWAIT(saw.result == 100);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.requests, 2);
 	serve_end();
 }
 END_TEST
@@ -414,6 +484,8 @@ int main(void)
 	tcase_add_test(t, after_close_every_verb_that_writes_or_waits_returns_its_code);
 	tcase_add_test(t, a_read_that_waits_gets_the_bytes_that_came_with_the_close);
 	tcase_add_test(t, a_peer_that_left_behind_a_full_input_that_nobody_takes_is_let_go);
+	tcase_add_test(t, and_so_is_one_that_left_while_it_was_paused_as_soon_as_it_is_resumed);
+	tcase_add_test(t, and_one_whose_last_call_takes_its_time);
 	tcase_add_test(t, who_takes_it_at_that_last_call_gets_all_of_it);
 	tcase_add_test(t, who_takes_a_little_of_a_full_input_is_called_when_that_much_came);
 	suite_add_tcase(s, t);

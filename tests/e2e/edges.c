@@ -147,6 +147,38 @@ START_TEST(nor_is_it_when_the_input_is_full_before_the_mark)
 }
 END_TEST
 
+/* Takes the first byte only. */
+static int count_once(struct np_conn *c, void *arg)
+{
+	np_conn_set_limits(c, &(struct np_limits){ .in_high = 4 });
+	if (!saw.conn)
+		return count(c, arg);
+	saw.requests++;
+	return 0;
+}
+
+/*
+ * The FIN's edge comes with bytes that fill the input: what is behind them is not read, and no
+ * other edge tells that the peer has left.
+ */
+START_TEST(nor_is_the_fin_behind_a_full_input_that_nobody_takes)
+{
+	int fd;
+
+	given(count_once);
+	fd = counted_connection();
+	given_a_held_poller();
+	peer_send(fd, "more than four", 14);
+	shutdown(fd, SHUT_WR);
+	saw.go_on = true;
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.disconnects, 1);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 static int wait_beside_a_hog(struct np_conn *c, void *arg)
 {
 	const void *p;
@@ -350,6 +382,7 @@ int main(void)
 	tcase_add_test(t, data_and_fin_in_one_edge_are_both_seen);
 	tcase_add_test(t, what_comes_behind_an_urgent_byte_is_not_stranded);
 	tcase_add_test(t, nor_is_it_when_the_input_is_full_before_the_mark);
+	tcase_add_test(t, nor_is_the_fin_behind_a_full_input_that_nobody_takes);
 	tcase_add_test(
 		t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
 	tcase_add_test(t, a_1_mib_reply_in_flight_at_close_survives_pipelined_garbage_behind_it);
