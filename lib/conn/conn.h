@@ -162,7 +162,7 @@ struct conn_io {
 	bool reading, writing;
 	bool warm;
 	uint8_t service;  /* enum conn_service */
-	bool wanted;      /* np_conn_want() in this handler call */
+	bool wanted;      /* this handler call has set call_at: np_conn_want(), a new handler */
 	bool end_handled; /* on_request was called at EOF and left the rest alone */
 	bool request;     /* a request has begun, and its timeout runs */
 	bool late;        /* it was late, and has got its one turn more */

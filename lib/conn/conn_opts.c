@@ -10,6 +10,19 @@
 #include "sys/addr.h"
 #include "sys/sock.h"
 
+/* What the one before has left alone is not what this one has left alone. */
+static void opts_handler_is_new(struct np_conn *c, struct conn_io *io)
+{
+	int (*fn)(struct np_conn *, void *) = io->on_request;
+	void *arg = io->arg;
+
+	conn_find_handler(c);
+	io->call_at = 1;
+	io->wanted |= io->on_request != fn || io->arg != arg;
+	io->end_handled = false;
+	conn_pump(c, PUMP_TELL); /* nothing while a handler runs: its loop looks again */
+}
+
 int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg)
 {
 	struct conn_extra *x;
@@ -19,12 +32,8 @@ int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *
 		return r;
 	x->on_request = fn;
 	x->on_request_arg = arg;
-	if (!c->io)
-		return 0;
-	conn_find_handler(c);
-	c->io->call_at = 1;
-	c->io->end_handled = false;
-	conn_pump(c, PUMP_TELL); /* nothing while a handler runs: its loop looks again */
+	if (c->io)
+		opts_handler_is_new(c, c->io);
 	return 0;
 }
 

@@ -222,6 +222,59 @@ static int hand_over(struct np_conn *c, void *arg)
 	return np_conn_skip(c, 1);
 }
 
+static int look_and_hand_over(struct np_conn *c, void *arg)
+{
+	const void *p;
+	int r = np_conn_peek(c, 1, &p);
+
+	saw.requests++;
+	return r < 0 ? r : np_conn_set_on_request(c, other_request, NULL);
+}
+
+/* As one does that only looks which protocol it is. */
+START_TEST(on_request_set_by_itself_takes_all_of_what_it_has_left_alone)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = look_and_hand_over,
+					      .on_close = on_close };
+	int fd;
+
+	given(&h);
+	fd = serve_connect(0);
+	peer_send(fd, "12", 2);
+	AWAIT(saw.others == 1);
+	ck_assert_int_eq(saw.requests, 1);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
+static int set_itself(struct np_conn *c, void *arg)
+{
+	saw.requests++;
+	return np_conn_set_on_request(c, set_itself, NULL);
+}
+
+/* It is the same one: what it leaves alone waits for more. */
+START_TEST(on_request_that_sets_itself_again_is_not_called_for_the_same_bytes_for_ever)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = set_itself,
+					      .on_close = on_close };
+	int fd;
+
+	given(&h);
+	fd = serve_connect(0);
+	peer_send(fd, "1", 1);
+	AWAIT(saw.requests);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_le(saw.requests, 4);
+	serve_end();
+}
+END_TEST
+
 START_TEST(on_request_set_by_itself_takes_the_rest_of_the_input)
 {
 	static const struct np_handlers h = { .sz = sizeof h,
@@ -481,6 +534,9 @@ int main(void)
 	tcase_add_test(t, on_disconnect_of_a_hundred_peers_cancels_their_requests);
 	tcase_add_test(t, on_request_set_while_input_waits_is_called_at_once);
 	tcase_add_test(t, on_request_set_by_itself_takes_the_rest_of_the_input);
+	tcase_add_test(t, on_request_set_by_itself_takes_all_of_what_it_has_left_alone);
+	tcase_add_test(t,
+		       on_request_that_sets_itself_again_is_not_called_for_the_same_bytes_for_ever);
 	tcase_add_test(t, after_close_every_verb_that_writes_or_waits_returns_its_code);
 	tcase_add_test(t, a_read_that_waits_gets_the_bytes_that_came_with_the_close);
 	tcase_add_test(t, a_peer_that_left_behind_a_full_input_that_nobody_takes_is_let_go);
