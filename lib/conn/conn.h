@@ -344,13 +344,6 @@ static inline void conn_note_handler(struct np_conn *c, const void *fn)
 	poller_note_handler(conn_poller(c), fn, c->watch.fd);
 }
 
-/* Its handler has returned, or its reply is on the way. */
-static inline void conn_request_over(struct np_conn *c)
-{
-	if (c->io)
-		c->io->request = false;
-}
-
 static inline void conn_wake(struct conn_wait **slot, int result)
 {
 	struct conn_wait *w = *slot;
@@ -472,6 +465,11 @@ uint64_t conn_ack_deadline(struct np_conn *c, uint64_t since_ms, int timeout_ms,
 /* When to ask again, at the latest at the deadline. */
 uint64_t conn_ack_look_at(struct np_conn *c, uint64_t deadline_ms);
 void conn_request_begins(struct np_conn *c);
+/*
+ * Its handler has returned, or its reply is on the way. Where the handler is not the one that says
+ * so, what is left of the input is the beginning of the next one.
+ */
+void conn_request_over(struct np_conn *c);
 /* A request's first byte is here. */
 static inline void conn_request_came(struct np_conn *c)
 {

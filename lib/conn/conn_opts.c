@@ -113,6 +113,12 @@ int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s)
 	return r;
 }
 
+/* Its first byte may be taken already. */
+static bool opts_request_is_handled(const struct np_conn *c)
+{
+	return conn_handler(c) && (c->flags & CONN_CONNECTED);
+}
+
 int np_conn_set_request_timeout(struct np_conn *c, int ms)
 {
 	int r = opts_set_ms(c, offsetof(struct conn_settings, request_timeout_ms), ms);
@@ -121,7 +127,7 @@ int np_conn_set_request_timeout(struct np_conn *c, int ms)
 		return r;
 	if (!c->set->request_timeout_ms)
 		conn_request_over(c);
-	else if (conn_len(c) && conn_life(c) == CONN_OPEN)
+	else if (conn_life(c) == CONN_OPEN && (conn_len(c) || opts_request_is_handled(c)))
 		conn_request_came(c);
 	conn_arm_clock(c);
 	return 0;

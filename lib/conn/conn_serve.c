@@ -21,9 +21,9 @@
  * What is left of the input is the beginning of the next one. While a hold is in force, its answer
  * is still owed.
  */
-static inline void serve_request_over(struct np_conn *c)
+static slow_path void serve_request_over(struct np_conn *c)
 {
-	if (!c->io->request || c->holds)
+	if (c->holds)
 		return;
 	c->io->request = false;
 	if (conn_len(c))
@@ -111,7 +111,7 @@ static inline void serve_request(struct np_conn *c, struct conn_io *io)
 		serve_failed(c, poller_handler(conn_poller(c)), r);
 	else if (unlikely(s->rx_total - linkbuf_len(&s->in) == consumed))
 		serve_no_progress(io, ended);
-	else if (io->request)
+	else if (unlikely(c->flags & CONN_MINDED))
 		serve_request_over(c);
 }
 

@@ -211,6 +211,17 @@ void conn_request_begins(struct np_conn *c)
 		timer_arm(conn_poller(c), &c->timer, at);
 }
 
+void conn_request_over(struct np_conn *c)
+{
+	const struct fiber *f = conn_handler(c);
+
+	if (!c->io)
+		return;
+	c->io->request = false;
+	if (conn_len(c) && (!f || f != fiber_self()) && conn_life(c) == CONN_OPEN)
+		conn_request_came(c);
+}
+
 /* ------------------------------------------------------------------ behind a close */
 
 void conn_arm_linger(struct np_conn *c)

@@ -151,8 +151,8 @@ static inline size_t write_submit(struct np_conn *c, struct conn_io *io)
 	if (unlikely(c->group->memory.max != 0))
 		conn_memory_grew(c->group); /* peers that do not read hold memory too */
 	unsent = stream_unsent(&io->stream);
-	if (unsent)
-		io->request = false; /* its reply is on the way */
+	if (unlikely(io->request) && unsent)
+		conn_request_over(c); /* its reply is on the way */
 	return unsent;
 }
 

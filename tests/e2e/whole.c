@@ -235,6 +235,97 @@ START_TEST(requests_that_are_answered_in_time_may_go_on_for_longer)
 }
 END_TEST
 
+/* Four bytes are a request. */
+static int answer_four(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, 4);
+
+	saw.requests++;
+	if (r == 0)
+		r = np_conn_write(c, "a", 1);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+static int answer_four_or_want(struct np_conn *c, void *arg)
+{
+	return np_conn_len(c) < 4 ? np_conn_want(c, 4) : answer_four(c, arg);
+}
+
+static struct np_conn *held;
+
+static int answer_four_from_elsewhere(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, 4);
+
+	if (r < 0)
+		return r;
+	saw.requests++;
+	np_conn_hold(c);
+	held = np_conn_ref(c);
+	return 0;
+}
+
+static void answer_held(struct np_conn *c, void *arg)
+{
+	np_conn_write(c, "a", 1);
+	np_conn_flush(c);
+	np_conn_unhold(c);
+	np_conn_unref(c);
+}
+
+/* It came with the request before it, and nothing more comes. */
+START_TEST(the_beginning_of_the_next_request_is_bounded_from_the_answer_on)
+{
+	static int (*const ways[])(struct np_conn *, void *) = { answer_four, answer_four_or_want,
+								 answer_four_from_elsewhere };
+	char c;
+	int fd;
+
+	given(ways[_i], &short_request);
+	fd = serve_connect(0);
+	peer_send(fd,
+		  "1234"
+		  "56",
+		  6);
+	AWAIT(saw.requests);
+	if (ways[_i] == answer_four_from_elsewhere) {
+		AWAIT(held);
+		np_conn_post(held, answer_held, NULL);
+	}
+	peer_recv(fd, &c, 1);
+	peer_expect_eof(fd);
+	AWAIT(saw.why);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.why, -ETIMEDOUT);
+	serve_end();
+}
+END_TEST
+
+static int set_it_and_read_on(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, 1);
+
+	saw.requests++;
+	np_conn_set_request_timeout(c, 100);
+	return r < 0 ? r : np_conn_skip(c, 1);
+}
+
+START_TEST(a_request_timeout_set_by_the_handler_holds_for_the_request_it_handles)
+{
+	int fd;
+
+	given(set_it_and_read_on, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "1", 1);
+	peer_expect_eof(fd);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.why, -ETIMEDOUT);
+	serve_end();
+}
+END_TEST
+
 static int answer_later(struct np_conn *c, void *arg)
 {
 	np_conn_hold(c);
@@ -271,6 +362,9 @@ int main(void)
 	tcase_add_test(t, a_request_timeout_is_not_stretched_by_a_drip);
 	tcase_add_test(t, nor_where_the_handler_returns_and_asks_for_more);
 	tcase_add_test(t, requests_that_are_answered_in_time_may_go_on_for_longer);
+	tcase_add_loop_test(t, the_beginning_of_the_next_request_is_bounded_from_the_answer_on, 0,
+			    3);
+	tcase_add_test(t, a_request_timeout_set_by_the_handler_holds_for_the_request_it_handles);
 	tcase_add_test(t, an_answer_that_is_owed_under_a_hold_is_bounded_as_well);
 	suite_add_tcase(s, t);
 	return run_suite(s);
