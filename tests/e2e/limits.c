@@ -199,6 +199,51 @@ static int make_channel(const void *opts)
 	return r;
 }
 
+/* The number of the request is 1; it is not sent where the limit is refused. */
+static int make_call(struct np_channel *ch, int ms)
+{
+	struct np_linkbuf *b = NULL, *answer = NULL;
+	int r = np_linkbuf_new(0, &b);
+
+	if (r == 0)
+		r = np_linkbuf_write(b, "?", 1);
+	if (r == 0)
+		r = np_call(ch, np_channel_id(ch), &b, ms, &answer);
+	ck_assert_int_eq(b != NULL, r == -EINVAL);
+	np_linkbuf_free(&b);
+	return r;
+}
+
+/* It ends by the first answer, which frame() refuses. */
+static void walk_call(void)
+{
+	for (int ms = -2; ms <= 0; ms++) {
+		struct np_channel *ch = NULL;
+
+		ck_assert_int_eq(np_channel_dial("tcp", address,
+						 NP_OPTS(np_channel_opts, .frame = frame), &ch),
+				 0);
+		ck_assert_int_eq(make_call(ch, ms), ms < -1 ? -EINVAL : -EBADMSG);
+		ck_assert_int_eq(np_channel_free(&ch), 0);
+	}
+	must_be_in_the_document("np_call()");
+}
+
+static void limits_of_a_dial_hold(void)
+{
+	struct np_conn *c = NULL;
+
+	ck_assert_int_eq(np_dial(NULL, NP_HERE, "tcp", address,
+				 NP_OPTS(np_dial_opts, .limits.in_max = 10), &c),
+			 0);
+	ck_assert_int_eq(np_conn_wait(c, 11), -NP_ETOOLONG);
+	ck_assert_int_eq(np_conn_set_limits(c, &(struct np_limits){ .in_max = 1000 }), 0);
+	ck_assert_int_eq(np_conn_set_limits(c, &(struct np_limits){ 0 }), 0); /* the dial's again */
+	ck_assert_int_eq(np_conn_wait(c, 11), -NP_ETOOLONG);
+	np_conn_close(c);
+	np_conn_unref(c);
+}
+
 static int walk_clients(void *arg)
 {
 	static const struct field dials[] = {
@@ -217,12 +262,21 @@ static int walk_clients(void *arg)
 	d.limits.in_max = 1;
 	ck_assert_int_eq(make_dial(&d), -EINVAL);
 	WALK(channels, &c, make_channel);
+	walk_call();
+	limits_of_a_dial_hold();
 	return 0;
+}
+
+static int echo(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, 1);
+
+	return r < 0 || (r = np_conn_write(c, "b", 1)) < 0 ? r : np_conn_flush(c);
 }
 
 START_TEST(clients_take_what_the_document_says)
 {
-	static const struct np_handlers h = { .sz = sizeof h };
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
 	static const struct field pools[] = {
 		FIELD(np_pool_opts, max_open, -1), FIELD(np_pool_opts, max_idle, -1),
 		FIELD(np_pool_opts, idle_ms, -1),  FIELD(np_pool_opts, wait_ms, -1),
@@ -545,6 +599,58 @@ START_TEST(a_timeout_of_a_connection_is_the_servers_at_0_and_none_at_minus_1)
 }
 END_TEST
 
+static int set_keepalive(struct np_conn *c, int idle_s)
+{
+	return np_conn_set_keepalive(c, idle_s, 0, 0);
+}
+
+static const struct {
+	const char *name;
+	int (*set)(struct np_conn *c, int v);
+	int least;
+} settings[] = {
+	{ "np_conn_set_read_timeout()", np_conn_set_read_timeout, -1 },
+	{ "np_conn_set_write_timeout()", np_conn_set_write_timeout, -1 },
+	{ "np_conn_set_idle_timeout()", np_conn_set_idle_timeout, -1 },
+	{ "np_conn_set_request_timeout()", np_conn_set_request_timeout, -1 },
+	{ "np_conn_set_linger()", np_conn_set_linger, NP_NOW },
+	{ "np_conn_set_min_rate()", np_conn_set_min_rate, -1 },
+	{ "np_conn_set_keepalive()", set_keepalive, -1 },
+	{ "np_conn_set_user_timeout()", np_conn_set_user_timeout, -1 },
+};
+
+static int walk_settings(struct np_conn *c, void *arg)
+{
+	int bad = 0;
+
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+		for (int v = settings[i].least - 1; v <= 0; v++)
+			bad += settings[i].set(c, v) != (v < settings[i].least ? -EINVAL : 0);
+	saw.result[0] = bad;
+	return -1;
+}
+
+START_TEST(settings_of_a_connection_take_what_the_document_says)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = walk_settings,
+					      .on_close = on_close };
+	int fd;
+
+	saw.result[0] = NOTHING;
+	given_server(&h, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "x", 1);
+	AWAIT(saw.result[0] != NOTHING);
+	ck_assert_int_eq(saw.result[0], 0);
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+		must_be_in_the_document(settings[i].name);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
 static struct np_linkbuf *message(size_t n)
 {
 	struct np_linkbuf *b = NULL;
@@ -669,13 +775,6 @@ static int fill_pool(void *arg)
 	return r;
 }
 
-static int echo(struct np_conn *c, void *arg)
-{
-	int r = np_conn_skip(c, 1);
-
-	return r < 0 || (r = np_conn_write(c, "b", 1)) < 0 ? r : np_conn_flush(c);
-}
-
 START_TEST(a_pool_without_limits_keeps_all)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
@@ -710,6 +809,7 @@ int main(void)
 	tcase_add_test(t, steering_takes_what_the_document_says);
 	tcase_add_loop_test(t, a_timeout_of_a_connection_is_the_servers_at_0_and_none_at_minus_1, 0,
 			    sizeof timeouts / sizeof *timeouts);
+	tcase_add_test(t, settings_of_a_connection_take_what_the_document_says);
 	tcase_add_loop_test(t, a_size_of_a_connection_is_its_default_at_0_and_none_at_size_max, 0,
 			    2 * (int)(sizeof sizes / sizeof *sizes));
 	tcase_add_loop_test(t, a_pool_without_limits_keeps_all, 0, 2);

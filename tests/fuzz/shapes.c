@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 
 #include "steer/folder.h"
+#include "steer/map.h"
 #include "steer/maps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
