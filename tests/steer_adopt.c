@@ -4,17 +4,23 @@
  * of them as workers
  */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "netpoll/steer_admin.h"
+#include "steer/find.h"
 #include "support/foreign.h"
 #include "support/privilege.h"
+#include "support/restrict.h"
 #include "support/steer.h"
 #include "support/test.h"
+#include "sys/fault.h"
 
 /* ------------------------------------------------------------------ listeners */
 
@@ -177,6 +183,627 @@ START_TEST(without_rights_the_list_says_which_are_missing)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ adopted */
+
+static char why[NP_STEER_TEXT_MAX];
+
+static struct np_steer *given_service(const char *name, const char *policy)
+{
+	struct np_steer *s;
+	int r = np_steer_load(name, NP_OPTS(np_steer_load_opts, .policy = policy, .error = why,
+					    .error_cap = sizeof why));
+
+	ck_assert_msg(r >= 0, "%s", why);
+	r = np_steer_open(name,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF,
+				  .error = why, .error_cap = sizeof why),
+			  &s);
+	ck_assert_msg(r == 0, "%s", why);
+	return s;
+}
+
+static int adopt(struct np_steer *s, const char *address)
+{
+	return np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = address), NULL, NULL);
+}
+
+static int release(struct np_steer *s)
+{
+	return np_steer_release(s, NP_OPTS(np_steer_adopt_opts));
+}
+
+static void must_adopt(struct np_steer *s, const char *address, int n)
+{
+	int r = adopt(s, address);
+
+	ck_assert_msg(r == n, "%d: %s", r, np_steer_error(s));
+}
+
+static void must_release(struct np_steer *s, int n)
+{
+	int r = release(s);
+
+	ck_assert_msg(r == n, "%d: %s", r, np_steer_error(s));
+}
+
+static void fails(int r, int err, const char *part, const struct np_steer *s)
+{
+	ck_assert_msg(r == err, "%d, not %d: %s", r, err, np_steer_error(s));
+	ck_assert_msg(strstr(np_steer_error(s), part) != NULL, "%s", np_steer_error(s));
+}
+
+static struct np_steer_worker_info worker(struct np_steer *s, unsigned w)
+{
+	struct np_steer_worker_info i = { .sz = sizeof i };
+
+	ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
+	return i;
+}
+
+static unsigned workers(struct np_steer *s)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < 32; w++)
+		n += worker(s, w).claimed;
+	return n;
+}
+
+static struct np_steer_stats stats(struct np_steer *s)
+{
+	struct np_steer_stats t = { .sz = sizeof t };
+
+	ck_assert_int_eq(np_steer_stats(s, &t), 0);
+	return t;
+}
+
+/* Nothing of the service is at the listeners, and it knows none. */
+static void expect_nothing_left(struct np_steer *s, const char *address, unsigned listeners)
+{
+	struct np_steer_garbage g = { .sz = sizeof g };
+	struct seen now = look(address);
+
+	ck_assert_uint_eq(now.n, listeners);
+	ck_assert_int_eq(now.program, 0);
+	ck_assert_uint_eq(workers(s), 0);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+	ck_assert_uint_eq(g.groups + g.roster + g.owners + g.workers, 0);
+}
+
+static void end_service(struct np_steer *s, const char *name)
+{
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	ck_assert_int_eq(np_steer_unload(name, NULL), 0);
+}
+
+START_TEST(adopted_listeners_get_what_the_policy_says_and_are_left_as_they_were)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
+	must_adopt(s, "7480", 3);
+	foreign_count(FOREIGN_AT, 60, got);
+	for (unsigned i = 0; i < 3; i++) {
+		struct np_steer_worker_info w = worker(s, i);
+
+		ck_assert_uint_eq(got[i], 20);
+		ck_assert_uint_eq(w.steered, 20);
+		ck_assert(w.adopted && !w.held && !w.counted);
+		ck_assert_int_gt(w.pid, 0);
+		ck_assert_int_gt(w.tid, 0);
+	}
+	ck_assert_uint_eq(stats(s).steered, 60);
+	must_adopt(s, FOREIGN_AT, 3); /* they are already */
+	ck_assert_uint_eq(workers(s), 3);
+	must_release(s, 3);
+	expect_nothing_left(s, FOREIGN_AT, 3);
+	foreign_count(FOREIGN_AT, 20, got);
+	ck_assert_uint_eq(stats(s).syn_total, 60);
+	must_release(s, 0);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(the_worker_is_named_after_the_task_that_accepts)
+{
+	struct np_steer *s;
+	struct foreign f;
+	char name[40];
+	bool seen;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		pid_t task = steerable[_i] == FOREIGN_PROCESSES ? f.pid[i] : f.tid[i];
+
+		snprintf(name, sizeof name, "-%d", task);
+		seen = false;
+		for (unsigned w = 0; w < 3; w++)
+			seen = seen || (worker(s, w).tid == task && worker(s, w).pid == f.pid[i] &&
+					strstr(worker(s, w).name, name));
+		ck_assert_msg(seen, "no worker is %d", task);
+	}
+	must_release(s, 3);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(several_addresses_of_one_worker_share_its_number)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_TWO_PORTS, 3, FOREIGN_PORT), 0);
+	must_adopt(s, "7480", 3);
+	must_adopt(s, "7481", 3);
+	ck_assert_uint_eq(workers(s), 3);
+	ck_assert_int_eq(np_steer_drain(s, 1), 0); /* of both addresses */
+	foreign_count("127.0.0.1:7480", 20, got);
+	ck_assert_uint_eq(worker(s, 1).steered, 0);
+	foreign_count("127.0.0.1:7481", 20, got);
+	ck_assert_uint_eq(worker(s, 1).steered, 0);
+	ck_assert_int_eq(np_steer_undrain(s, 1), 0);
+	ck_assert_int_eq(np_steer_release(s, NP_OPTS(np_steer_adopt_opts, .address = "7480")), 3);
+	ck_assert_uint_eq(workers(s), 3);
+	ck_assert_int_eq(look("7480").program, 0);
+	ck_assert_int_eq(look("7481").program, 1);
+	must_release(s, 3);
+	expect_nothing_left(s, "7481", 3);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+static void count_foreseen(void *arg, const struct np_steer_adoption *a)
+{
+	unsigned *n = arg;
+
+	ck_assert_int_eq(a->result, 1);
+	ck_assert_int_eq(a->worker, -1);
+	ck_assert_str_ne(a->name, "");
+	++*n;
+}
+
+START_TEST(a_dry_run_says_what_would_be_and_changes_nothing)
+{
+	struct np_steer *s;
+	struct foreign f;
+	unsigned n = 0;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	ck_assert_int_eq(
+		np_steer_adopt(s,
+			       NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .dry_run = true),
+			       count_foreseen, &n),
+		3);
+	ck_assert_uint_eq(n, 3);
+	expect_nothing_left(s, FOREIGN_AT, 3);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(what_cannot_be_steered_is_not_adopted)
+{
+	const struct refused *x = &refused[_i];
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	if (foreign_start(&f, x->shape, x->n, FOREIGN_PORT) < 0)
+		SKIP("this kernel has no MPTCP");
+	fails(adopt(s, FOREIGN_AT), -NP_EUNSUPPORTED, x->why, s);
+	expect_nothing_left(s, FOREIGN_AT, look(FOREIGN_AT).n);
+	foreign_end(&f);
+	fails(adopt(s, FOREIGN_AT), -ENOENT, "nobody listens", s);
+	fails(adopt(s, "x"), -EINVAL, "not an address", s);
+	fails(adopt(s, NULL), -EINVAL, "which port", s);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_second_service_is_refused_and_the_first_goes_on)
+{
+	struct np_steer *first, *second;
+	unsigned got[FOREIGN_MAX];
+	struct foreign f;
+
+	OWN_STEERING();
+	first = given_service("web", "rr");
+	second = given_service("other", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(first, FOREIGN_AT, 2);
+	fails(adopt(second, FOREIGN_AT), -EBUSY, "has a steering program already", second);
+	fails(np_steer_adopt(second,
+			     NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .force = true),
+			     NULL, NULL),
+	      -EBUSY, "another service", second);
+	foreign_count(FOREIGN_AT, 40, got);
+	ck_assert_uint_eq(stats(first).steered, 40);
+	ck_assert_uint_eq(got[0], 20);
+	ck_assert_uint_eq(workers(second), 0);
+	must_release(second, 0);
+	must_release(first, 2);
+	must_adopt(second, FOREIGN_AT, 2);
+	must_release(second, 2);
+	foreign_end(&f);
+	end_service(second, "other");
+	end_service(first, "web");
+}
+END_TEST
+
+START_TEST(a_program_of_the_servers_own_is_replaced_by_force_only)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROGRAM, 2, FOREIGN_PORT), 0);
+	fails(adopt(s, FOREIGN_AT), -EBUSY, "--force", s);
+	foreign_count(FOREIGN_AT, 10, got);
+	ck_assert_uint_eq(got[0], 10); /* its program says so */
+	ck_assert_int_eq(
+		np_steer_adopt(s,
+			       NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .force = true),
+			       NULL, NULL),
+		2);
+	foreign_count(FOREIGN_AT, 10, got);
+	ck_assert_uint_eq(got[0], 5);
+	must_release(s, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ beside native workers */
+
+START_TEST(a_claim_passes_the_numbers_of_adopted_workers_over)
+{
+	struct np_steer_worker *w, *again;
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 3);
+	ck_assert_int_eq(np_steer_worker(s, "native", &w), 0);
+	ck_assert_int_eq(np_steer_worker_index(w), 3);
+	ck_assert_str_eq(worker(s, 3).name, "native");
+	foreign_end(&f);
+	ck_assert_uint_eq(workers(s), 1); /* they went with their server */
+	ck_assert_int_eq(np_steer_worker(s, "again", &again), 0);
+	ck_assert_int_eq(np_steer_worker_index(again), 0);
+	ck_assert(!worker(s, 0).adopted);
+	ck_assert_int_eq(np_steer_worker_close(&w), 0);
+	ck_assert_int_eq(np_steer_worker_close(&again), 0);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(release_leaves_the_services_own_workers_and_their_program)
+{
+	struct np_steer_worker *w;
+	struct np_steer *s;
+	struct foreign f;
+	int fd, c;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	ck_assert_int_eq(np_steer_worker(s, "native", &w), 0);
+	ck_assert_int_eq(np_steer_listen(w, "tcp", FOREIGN_AT, 0, &fd), 0);
+	must_release(s, 2);
+	ck_assert_uint_eq(workers(s), 1);
+	ck_assert_int_eq(look(FOREIGN_AT).program, 1);
+	c = client_connect(FOREIGN_AT);
+	await_fd(fd, POLLIN);
+	client_close(&c);
+	ck_assert_uint_eq(worker(s, 2).steered, 1);
+	close(fd);
+	ck_assert_int_eq(np_steer_worker_close(&w), 0);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_service_with_adopted_workers_is_not_unloaded)
+{
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_load_opts, .error = why,
+							.error_cap = sizeof why)),
+			 -EBUSY);
+	ck_assert_msg(strstr(why, "npsteer release web") != NULL, "%s", why);
+	must_release(s, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+/* Until the kernel has it so: state T of /proc. */
+static void stop_process(pid_t pid)
+{
+	char path[48], text[256];
+
+	kill(pid, SIGSTOP);
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	for (bool stopped = false; !stopped; test_pause()) {
+		FILE *file = fopen(path, "re");
+
+		ck_assert_ptr_nonnull(file);
+		ck_assert_ptr_nonnull(fgets(text, sizeof text, file));
+		fclose(file);
+		stopped = strstr(text, ") T ") != NULL;
+	}
+}
+
+/* A listener that is shut is listened on again by a server of this library, and by no other. */
+START_TEST(no_watchdog_shuts_the_listener_of_an_adopted_worker)
+{
+	int fds[16];
+	struct np_steer *s;
+	struct foreign f;
+	char letter;
+
+	OWN_STEERING();
+	s = given_service("web", "hash");
+	ck_assert_int_eq(np_steer_set_hang_ms(s, 20), 0);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	stop_process(f.pid[0]);
+	for (unsigned i = 0; i < 16; i++) {
+		fds[i] = client_connect(FOREIGN_AT);
+		ck_assert_int_ge(fds[i], 0);
+	}
+	ck_assert_int_eq(np_steer_rescue(s, 300), 0);
+	ck_assert_uint_eq(worker(s, 0).rescued + worker(s, 1).rescued, 0);
+	kill(f.pid[0], SIGCONT);
+	for (unsigned i = 0; i < 16; i++) {
+		await_fd(fds[i], POLLIN);
+		ck_assert_int_eq(recv(fds[i], &letter, 1, 0), 1);
+		client_close(&fds[i]);
+	}
+	ck_assert_uint_eq(workers(s), 2);
+	must_release(s, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ what may go wrong */
+
+START_TEST(a_descriptor_that_is_another_socket_by_now_is_not_adopted)
+{
+	struct find_query q;
+	struct foreign f;
+	struct find found;
+	int fd = -1;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(find_parse(&q, FOREIGN_AT), 0);
+	ck_assert_int_eq(find_run(&found, &q), 0);
+	ck_assert_uint_eq(found.n, 2);
+	ck_assert_int_eq(find_take(&found.all[0], &fd), 0);
+	close(fd);
+	for (unsigned i = 0; i < found.all[0].holders; i++)
+		found.all[0].holder[i].number = found.all[1].holder[0].number; /* used again */
+	ck_assert_int_eq(find_take(&found.all[0], &fd), -ESTALE);
+	for (unsigned i = 0; i < found.all[0].holders; i++)
+		found.all[0].holder[i].pid = getpid(); /* likewise */
+	ck_assert_int_eq(find_take(&found.all[0], &fd), -ESTALE);
+	foreign_end(&f);
+	find_fini(&found);
+}
+END_TEST
+
+/* In a child with capabilities of the machine's root but the one that it takes. */
+static void adopt_without_ptrace(int sock, void *arg)
+{
+	uint64_t all = 1ull << CAP_BPF | 1ull << CAP_PERFMON | 1ull << CAP_NET_ADMIN;
+	struct np_steer *s;
+	int r;
+
+	become(0, all);
+	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
+			  &s);
+	if (r < 0)
+		child_fail("the service cannot be joined: %d", r);
+	r = adopt(s, FOREIGN_AT);
+	child_send(sock, &r, sizeof r);
+	snprintf(why, sizeof why, "%s", np_steer_error(s));
+	child_send(sock, why, sizeof why);
+}
+
+START_TEST(without_ptrace_nothing_is_adopted_and_the_sentence_says_so)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+	int r;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	child_start(&c, adopt_without_ptrace, NULL);
+	child_recv(c.sock, &r, sizeof r);
+	child_recv(c.sock, why, sizeof why);
+	child_join(&c);
+	ck_assert_int_eq(r, -EPERM);
+	ck_assert_msg(strstr(why, "CAP_SYS_PTRACE") != NULL, "%s", why);
+	expect_nothing_left(s, FOREIGN_AT, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_listener_bound_to_port_0_is_adopted_at_the_port_it_got)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, 0), 0);
+	must_adopt(s, f.address, 2);
+	foreign_count(f.address, 20, got);
+	ck_assert_uint_eq(got[0], 10);
+	must_release(s, 2);
+	foreign_count(f.address, 20, got);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ in other namespaces */
+
+/* A server in namespaces of its own, and its client, which nobody outside could be. */
+static void run_apart(int sock, void *arg)
+{
+	const bool *rootless = arg;
+	unsigned got[FOREIGN_MAX];
+	struct foreign f;
+	int r;
+
+	if (*rootless)
+		own_userns();
+	if (own_netns() < 0)
+		child_fail("no network namespace");
+	r = foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT);
+	child_send(sock, &r, sizeof r);
+	child_send(sock, &f.child.pid, sizeof f.child.pid);
+	child_hear(sock);
+	foreign_count(FOREIGN_AT, 40, got);
+	child_send(sock, got, sizeof got);
+	child_hear(sock);
+	foreign_end(&f);
+}
+
+START_TEST(a_server_in_namespaces_of_its_own_is_adopted_from_outside)
+{
+	bool rootless = _i;
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct child c;
+	pid_t pid;
+	int r;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	child_start(&c, run_apart, &rootless);
+	child_recv(c.sock, &r, sizeof r);
+	child_recv(c.sock, &pid, sizeof pid);
+	ck_assert_int_eq(r, 0);
+	fails(adopt(s, FOREIGN_AT), -ENOENT, "nobody listens", s); /* not in this one */
+	r = np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .pid = pid), NULL,
+			   NULL);
+	ck_assert_msg(r == 2, "%d %s", r, np_steer_error(s));
+	child_say(c.sock, 'g');
+	child_recv(c.sock, got, sizeof got);
+	ck_assert_uint_eq(got[0], 20);
+	ck_assert_uint_eq(stats(s).steered, 40);
+	must_release(s, 2);
+	ck_assert_uint_eq(workers(s), 0);
+	child_say(c.sock, 'q');
+	child_join(&c);
+	end_service(s, "web");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ killed */
+
+#ifdef NP_FAULT
+
+enum { KILL_ADOPT, KILL_RELEASE };
+
+/* True: it was killed at the @nth call. False: there is no such call any more. */
+static bool kill_at(int what, enum sys_call call, unsigned nth)
+{
+	struct np_steer *s;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (np_steer_open("web",
+				  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
+				  &s) < 0)
+			_exit(2);
+		sys_fault_arm(call, nth, SYS_FAULT_KILL);
+		_exit((what == KILL_ADOPT ? adopt(s, FOREIGN_AT) : release(s)) < 0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return true;
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%u: status %#x", nth, status);
+	return false;
+}
+
+static const struct killing {
+	int what;
+	enum sys_call call;
+} killings[] = {
+	{ KILL_ADOPT, SYS_bpf },
+	{ KILL_ADOPT, SYS_setsockopt },
+	{ KILL_RELEASE, SYS_bpf },
+	{ KILL_RELEASE, SYS_setsockopt },
+};
+#define KILLINGS (int)(sizeof killings / sizeof killings[0])
+
+START_TEST(killed_at_any_step_the_server_serves_and_the_next_one_goes_on)
+{
+	const struct killing *k = &killings[_i];
+	unsigned got[FOREIGN_MAX], nth = 0;
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	for (bool killed = true; killed;) {
+		nth = getenv("NP_EACH_STEP") ? nth + 1 : nth + nth / 2 + 1; /* check-steer-long */
+		if (k->what == KILL_RELEASE)
+			must_adopt(s, FOREIGN_AT, 2);
+		killed = kill_at(k->what, k->call, nth);
+		foreign_count(FOREIGN_AT, 6, got);
+		must_adopt(s, FOREIGN_AT, 2);
+		foreign_count(FOREIGN_AT, 6, got);
+		ck_assert_uint_eq(got[0], 3);
+		ck_assert_uint_eq(workers(s), 2);
+		ck_assert_int_ge(release(s), 2);
+		expect_nothing_left(s, FOREIGN_AT, 2);
+	}
+	ck_assert_uint_gt(nth, 1);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+#endif
+
 int main(void)
 {
 	Suite *s = suite_create("steer_adopt");
@@ -186,6 +813,38 @@ int main(void)
 	tcase_add_loop_test(t, what_cannot_be_steered_is_said_in_words, 0, REFUSED);
 	tcase_add_test(t, listeners_are_picked_by_address_and_process);
 	tcase_add_test(t, without_rights_the_list_says_which_are_missing);
+	suite_add_tcase(s, t);
+	t = tcase_create("adopted");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, adopted_listeners_get_what_the_policy_says_and_are_left_as_they_were,
+			    0, 3);
+	tcase_add_loop_test(t, the_worker_is_named_after_the_task_that_accepts, 0, 3);
+	tcase_add_test(t, several_addresses_of_one_worker_share_its_number);
+	tcase_add_test(t, a_dry_run_says_what_would_be_and_changes_nothing);
+	tcase_add_loop_test(t, what_cannot_be_steered_is_not_adopted, 0, REFUSED);
+	tcase_add_test(t, a_second_service_is_refused_and_the_first_goes_on);
+	tcase_add_test(t, a_program_of_the_servers_own_is_replaced_by_force_only);
+	suite_add_tcase(s, t);
+	t = tcase_create("beside");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_claim_passes_the_numbers_of_adopted_workers_over);
+	tcase_add_test(t, release_leaves_the_services_own_workers_and_their_program);
+	tcase_add_test(t, a_service_with_adopted_workers_is_not_unloaded);
+	tcase_add_test(t, no_watchdog_shuts_the_listener_of_an_adopted_worker);
+	suite_add_tcase(s, t);
+	t = tcase_create("wrong");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_descriptor_that_is_another_socket_by_now_is_not_adopted);
+	tcase_add_test(t, without_ptrace_nothing_is_adopted_and_the_sentence_says_so);
+	tcase_add_test(t, a_listener_bound_to_port_0_is_adopted_at_the_port_it_got);
+	tcase_add_loop_test(t, a_server_in_namespaces_of_its_own_is_adopted_from_outside, 0, 2);
+	suite_add_tcase(s, t);
+	t = tcase_create("killed");
+	tcase_set_timeout(t, 240);
+#ifdef NP_FAULT
+	tcase_add_loop_test(t, killed_at_any_step_the_server_serves_and_the_next_one_goes_on, 0,
+			    KILLINGS);
+#endif
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

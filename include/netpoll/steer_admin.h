@@ -207,6 +207,12 @@ struct np_steer_worker_info {
 	uint64_t rescue_failed; /* and how often a process found it hanging and could not do that */
 	/* 0: pid is of the caller's PID namespace, else of that one: /proc/PID/ns/pid */
 	uint64_t pid_ns;
+	/* np_steer_adopt(): of a server that knows nothing of the service; pid and tid accept for
+	 * it, 0: none alone was seen to */
+	bool adopted;
+	bool held;    /* its server is away, and the listener is kept open */
+	bool counted; /* conns and the totals are the kernel's word, not the worker's */
+	int tid;
 };
 NP_OPTS_INIT(np_steer_worker_info)
 
@@ -390,6 +396,61 @@ NP_OPTS_INIT(np_steer_listener)
  */
 NP_API int np_steer_listeners(const struct np_steer_find_opts *opts,
 			      int (*fn)(void *arg, const struct np_steer_listener *l), void *arg);
+
+/* What is adopted, or released. */
+struct np_steer_adopt_opts {
+	size_t sz;
+	const char *address; /* "[ADDR:]PORT"; adopt needs one, release takes NULL for all */
+	int pid;             /* as in np_steer_find_opts */
+	const char *cgroup;
+	bool force;   /* also where a program of another is in the group: it is replaced */
+	bool dry_run; /* nothing is changed */
+};
+NP_OPTS_INIT(np_steer_adopt_opts)
+
+/* What became of one listener. */
+struct np_steer_adoption {
+	size_t sz;
+	const struct np_steer_listener *listener;
+	/* 1: adopted, or would be; 0: it was the service's already; else -errno: left as it was */
+	int result;
+	int worker;       /* -1: none */
+	const char *name; /* of the worker, "" */
+	const char *text; /* why it was left, "" */
+};
+NP_OPTS_INIT(np_steer_adoption)
+
+/*
+ * np_steer_adopt() - make the listeners of a server that knows nothing of it workers of the service
+ *
+ * Each listener of the address is a worker, named after the task that accepts from it; listeners of
+ * one task at several addresses are one. Nothing of the server is changed but the program in its
+ * reuseport group; nothing is kept open. An adopted worker holds no claim: it is one while its
+ * listener is there. All listeners of an address that were asked for, or none; fn, which may be
+ * NULL, is called for each, and nonzero from it means nothing.
+ *
+ * The service should be pinned: the maps of a private one end with this process.
+ *
+ * Thread: setup. Lifetime: *a lives during the call.
+ * Return: how many of the address's listeners are workers now (under dry_run: would be); -ENOENT:
+ *         nobody listens there; -NP_EUNSUPPORTED: one listener that all share, or of MPTCP, or at
+ *         level 0; -EBUSY: another's program is there, or another service has them; -EPERM: rights
+ *         are missing; -ESTALE: they changed too fast; -EINVAL. np_steer_error() has the sentence.
+ */
+NP_API int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *opts,
+			  void (*fn)(void *arg, const struct np_steer_adoption *a), void *arg);
+
+/*
+ * np_steer_release() - take adopted listeners out of the service, and its program off their groups
+ *
+ * Workers that are the service's own stay, and where one is in the group, so does the program.
+ *
+ * Thread: setup.
+ * Return: how many listeners were taken out; -EPERM: they were, and the program could not be taken
+ *         off, since its listeners cannot be looked at; -EBUSY; -EINVAL; -NP_EUNSUPPORTED.
+ *         np_steer_error() has the sentence.
+ */
+NP_API int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts);
 
 #ifdef __cplusplus
 }

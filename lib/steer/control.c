@@ -50,7 +50,7 @@ static int control_must_be_claimed(struct np_steer *s, unsigned w)
 {
 	if (!steer_has_program(s))
 		return steer_no_program(s);
-	if (w >= NP_WORKERS || !map_claim(&s->maps, w))
+	if (w >= NP_WORKERS || !worker_is_claimed(s, w))
 		return steer_fail(s, -ENOENT, "nobody is worker %u of the service %s", w, s->name);
 	return 0;
 }

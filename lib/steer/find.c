@@ -433,7 +433,7 @@ static void find_examine(struct find_listener *l)
 	sys_close(&fd);
 }
 
-static bool find_same_address(const struct find_listener *a, const struct find_listener *b)
+bool find_same_address(const struct find_listener *a, const struct find_listener *b)
 {
 	return a->netns == b->netns && a->d.family == b->d.family && a->d.port == b->d.port &&
 	       a->d.ifindex == b->d.ifindex && !memcmp(a->d.addr, b->d.addr, sizeof a->d.addr);
@@ -466,6 +466,16 @@ static void find_keep_chosen(struct find *f, const struct find_query *q)
 	f->n = n;
 }
 
+static int find_by_address(const void *a, const void *b)
+{
+	const struct find_listener *x = a, *y = b;
+	int r = x->d.port - y->d.port;
+
+	r = r ? r : x->d.family - y->d.family;
+	r = r ? r : memcmp(x->d.addr, y->d.addr, sizeof x->d.addr);
+	return r ? r : x->d.inode < y->d.inode ? -1 : x->d.inode > y->d.inode;
+}
+
 int find_run(struct find *f, const struct find_query *q)
 {
 	struct find_walk w = { .f = f, .q = q };
@@ -481,6 +491,7 @@ int find_run(struct find *f, const struct find_query *q)
 	r = sys_process_each(find_visit_process, &w);
 	if (r < 0)
 		return find_say(f, r, "/proc");
+	qsort(f->all, f->n, sizeof *f->all, find_by_address);
 	find_count_siblings(f);
 	find_keep_chosen(f, q);
 	for (unsigned i = 0; i < f->n; i++)
@@ -575,45 +586,31 @@ int find_judge(const struct find *f, const struct find_listener *l, uint32_t own
 
 /* ------------------------------------------------------------------ for programs */
 
-static int find_tell(const struct find *f, const struct find_listener *l,
-		     int (*fn)(void *arg, const struct np_steer_listener *l), void *arg)
+void find_describe(const struct find *f, const struct find_listener *l, uint32_t own,
+		   struct find_told *ret)
 {
-	struct np_steer_task holders[FIND_HOLDERS], acceptors[FIND_ACCEPTORS];
-	char address[80], verdict[NP_STEER_TEXT_MAX];
-	struct np_steer_listener out = { .sz = sizeof out };
-
-	find_address(l, address, sizeof address);
+	*ret = (struct find_told){ .l = { .sz = sizeof ret->l } };
+	find_address(l, ret->address, sizeof ret->address);
 	for (unsigned i = 0; i < l->holders; i++)
-		holders[i] = (struct np_steer_task){ l->holder[i].pid, 0 };
-	for (unsigned i = 0; i < l->acceptors; i++)
-		acceptors[i] =
-			(struct np_steer_task){ l->acceptor[i].pid,
-						l->acceptor[i].tid > 0 ? l->acceptor[i].tid : 0 };
-	out.can_be_steered = find_judge(f, l, 0, verdict, sizeof verdict) == 0;
-	out.address = address;
-	out.verdict = verdict;
-	out.inode = l->d.inode;
-	out.cookie = l->d.cookie;
-	out.queued = l->d.queued;
-	out.backlog = l->d.backlog;
-	out.reuseport = l->err < 0 ? -1 : l->reuseport;
-	out.program = l->program;
-	out.program_id = l->program_id;
-	out.holders = holders;
-	out.n_holders = l->holders;
-	out.acceptors = acceptors;
-	out.n_acceptors = l->acceptors;
-	return fn(arg, &out);
-}
-
-static int find_by_address(const void *a, const void *b)
-{
-	const struct find_listener *x = a, *y = b;
-	int r = x->d.port - y->d.port;
-
-	r = r ? r : x->d.family - y->d.family;
-	r = r ? r : memcmp(x->d.addr, y->d.addr, sizeof x->d.addr);
-	return r ? r : x->d.inode < y->d.inode ? -1 : x->d.inode > y->d.inode;
+		ret->holders[i].pid = l->holder[i].pid;
+	for (unsigned i = 0; i < l->acceptors; i++) {
+		ret->acceptors[i].pid = l->acceptor[i].pid;
+		ret->acceptors[i].tid = l->acceptor[i].tid > 0 ? l->acceptor[i].tid : 0;
+	}
+	ret->l.can_be_steered = find_judge(f, l, own, ret->verdict, sizeof ret->verdict) == 0;
+	ret->l.address = ret->address;
+	ret->l.verdict = ret->verdict;
+	ret->l.inode = l->d.inode;
+	ret->l.cookie = l->d.cookie;
+	ret->l.queued = l->d.queued;
+	ret->l.backlog = l->d.backlog;
+	ret->l.reuseport = l->err < 0 ? -1 : l->reuseport;
+	ret->l.program = l->program;
+	ret->l.program_id = l->program_id;
+	ret->l.holders = ret->holders;
+	ret->l.n_holders = l->holders;
+	ret->l.acceptors = ret->acceptors;
+	ret->l.n_acceptors = l->acceptors;
 }
 
 static void find_explain(const struct np_steer_find_opts *o, const char *why)
@@ -626,6 +623,7 @@ int np_steer_listeners(const struct np_steer_find_opts *opts,
 		       int (*fn)(void *arg, const struct np_steer_listener *l), void *arg)
 {
 	struct np_steer_find_opts o;
+	struct find_told told;
 	struct find_query q;
 	struct find f;
 	int r;
@@ -643,10 +641,10 @@ int np_steer_listeners(const struct np_steer_find_opts *opts,
 	r = find_run(&f, &q);
 	if (r < 0)
 		find_explain(&o, f.why);
-	else if (f.n)
-		qsort(f.all, f.n, sizeof *f.all, find_by_address);
-	for (unsigned i = 0; r == 0 && i < f.n; i++)
-		r = find_tell(&f, &f.all[i], fn, arg);
+	for (unsigned i = 0; r == 0 && i < f.n; i++) {
+		find_describe(&f, &f.all[i], 0, &told);
+		r = fn(arg, &told.l);
+	}
 	find_fini(&f);
 	return r;
 }

@@ -87,6 +87,15 @@ void find_fini(struct find *f);
  * -EACCES, -ENOSYS.
  */
 int find_take(const struct find_listener *l, int *ret_fd);
+/* In the words of the public header; @own as find_judge(). */
+struct find_told {
+	struct np_steer_listener l;
+	struct np_steer_task holders[FIND_HOLDERS], acceptors[FIND_ACCEPTORS];
+	char address[80], verdict[NP_STEER_TEXT_MAX];
+};
+void find_describe(const struct find *f, const struct find_listener *l, uint32_t own,
+		   struct find_told *ret);
+bool find_same_address(const struct find_listener *a, const struct find_listener *b);
 /* The only task that accepts, NULL where none or several are seen. */
 const struct find_acceptor *find_worker(const struct find_listener *l);
 void find_address(const struct find_listener *l, char *dst, size_t cap);

@@ -60,7 +60,7 @@ static unsigned gc_lines(struct np_steer *s)
 	for (unsigned w = 0; w < steer_high_water(s); w++) {
 		int claim = -1;
 
-		if (map_claim(&s->maps, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
+		if (worker_is_claimed(s, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
 			continue;
 		if (worker_claim(s, w, &claim) < 0)
 			continue; /* another process has just claimed it */

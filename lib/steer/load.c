@@ -49,13 +49,16 @@ static int load_remove_leftovers(int netpoll, const char *service, unsigned *ret
 	return r == 0 ? load_remove_leftover(netpoll, service, DISCARDED, ret_n) : r;
 }
 
-/* Claims of a service, read from np_claims alone: its other maps may be of another ABI. */
-static int load_count_claims(int folder, unsigned *ret)
+/*
+ * Sockets in one sockarray of a service, read from that alone: its other maps may be of another
+ * ABI.
+ */
+static int load_count_sockets(int folder, enum map which, unsigned *ret)
 {
 	int fd = -1, r;
 
 	*ret = 0;
-	r = folder_get(folder, map_name(MAP_np_claims), BPF_F_RDONLY, &fd);
+	r = folder_get(folder, map_name(which), BPF_F_RDONLY, &fd);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	r = maps_count_claims(fd, ret);
@@ -175,12 +178,19 @@ static int load_fill(struct np_steer *s, const char *at, int folder,
 
 static int load_refuse_claimed(struct np_steer *s, int folder, const char *verb)
 {
-	unsigned claims;
+	unsigned claims, listeners = 0;
 	int r;
 
-	r = load_count_claims(folder, &claims);
+	r = load_count_sockets(folder, MAP_np_claims, &claims);
+	if (r == 0 && !claims)
+		r = load_count_sockets(folder, MAP_np_socks, &listeners);
 	if (r < 0)
 		return pins_say_closed(s, r, map_name(MAP_np_claims));
+	if (listeners)
+		return steer_fail(
+			s, -EBUSY,
+			"%u listeners of adopted servers are steered by the service %s: `npsteer release %s`, then `npsteer %s %s` again",
+			listeners, s->name, s->name, verb, s->name);
 	if (claims)
 		return steer_fail(
 			s, -EBUSY,

@@ -300,6 +300,7 @@ static int rescue_worker(struct rescuer *r, const struct queue *q, uint64_t now_
 
 	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT ||
 	    rescue_is_too_soon(r, q->worker, now_ns) ||
+	    worker_is_adopted(r->s, q->worker) || /* nobody would listen again */
 	    !rescue_has_sibling(r, q->group, q->worker, n))
 		return 0;
 	e = rescue_take(r, q, &fd);

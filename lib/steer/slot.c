@@ -37,20 +37,22 @@ static int slot_insert(struct np_steer_worker *w, unsigned g, int fd)
 	uint32_t slot = NP_SLOT(g, w->index);
 	struct np_steer *s = w->s;
 	uint64_t value = (uint64_t)fd, cookie;
-	int r;
+	int inserted = 0, r;
 
 	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
 	if (r < 0)
 		return r;
-	if (map_listener(&s->maps, slot) == cookie)
-		return 0;
-	r = map_update(&s->maps, MAP_np_socks, &slot, &value, BPF_ANY);
-	if (r < 0)
-		return r;
+	if (map_listener(&s->maps, slot) != cookie) {
+		r = map_update(&s->maps, MAP_np_socks, &slot, &value, BPF_ANY);
+		if (r < 0)
+			return r;
+		inserted = 1;
+	}
+	/* In any case: a process that was killed may have got to the slot, and no further. */
 	r = map_update(&s->maps, MAP_np_owners, &cookie, &slot, BPF_ANY);
-	if (r < 0)
+	if (r < 0 && inserted)
 		map_delete(&s->maps, MAP_np_socks, &slot);
-	return r < 0 ? r : 1;
+	return r < 0 ? r : inserted;
 }
 
 static void slot_take_out(struct np_steer_worker *w, unsigned g, int fd)
@@ -70,7 +72,7 @@ static void slot_take_out(struct np_steer_worker *w, unsigned g, int fd)
  */
 static int slot_steer(struct np_steer_worker *w, unsigned g, int fd)
 {
-	int prog, inserted, r;
+	int prog, inserted = 0, r;
 
 	r = level_program(w->s, g, &prog);
 	if (r == 0)
@@ -114,7 +116,8 @@ int slot_fill(struct np_steer_worker *w, unsigned g, int fd)
 	}
 	w->members |= 1u << g;
 	group_roster(s, g);
-	slot_watch(w, g, fd);
+	if (!w->adopted)
+		slot_watch(w, g, fd);
 	if (s->level == NP_STEER_L1)
 		listeners_prefer_cpu(&s->listeners, w->index, w->cpu);
 	return 0;

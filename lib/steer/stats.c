@@ -145,30 +145,39 @@ static int stats_cpu(const struct np_steer *s, unsigned w)
 	return -1;
 }
 
+/* A line of another one that was worker @w is stale. */
+static void stats_read_info(const struct np_steer *s, unsigned w, struct np_steer_worker_info *i)
+{
+	struct np_worker_info cold;
+
+	if (!worker_info(s, w, &cold) ||
+	    (!(cold.flags & NP_INFO_ADOPTED) && cold.claim_cookie != map_claim(&s->maps, w)))
+		return;
+	i->pid = (int)cold.pid;
+	i->tid = (int)cold.tid;
+	i->pid_ns = cold.pidns != sys_process_pidns() ? cold.pidns : 0;
+	i->adopted = cold.flags & NP_INFO_ADOPTED;
+	i->held = cold.flags & NP_INFO_HELD;
+	i->counted = cold.flags & NP_INFO_COUNTED;
+	memcpy(i->name, cold.name, sizeof i->name - 1);
+}
+
 int np_steer_worker_info(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret)
 {
 	struct np_steer_worker_info i = { 0 };
-	struct np_worker_info cold;
-	uint32_t key = w;
-	uint64_t cookie;
 	int r = 0;
 
 	if (w >= NP_WORKERS)
 		return -ERANGE;
 	if (!steer_has_program(s))
 		return -NP_EUNSUPPORTED;
-	cookie = map_claim(&s->maps, w);
-	if (!cookie)
+	if (!worker_is_claimed(s, w))
 		return sys_opts_give(ret, &i, sizeof i);
 	i.claimed = true;
 	i.state = (int)s->maps.ctl[w].state;
 	i.cpu = stats_cpu(s, w);
 	i.weight = s->maps.ctl[w].weight ? s->maps.ctl[w].weight : 100;
-	if (map_lookup(&s->maps, MAP_np_info, &key, &cold) == 0 && cold.claim_cookie == cookie) {
-		i.pid = (int)cold.pid;
-		i.pid_ns = cold.pidns != sys_process_pidns() ? cold.pidns : 0;
-		memcpy(i.name, cold.name, sizeof i.name - 1);
-	}
+	stats_read_info(s, w, &i);
 	stats_read_line(s, w, &i);
 	i.rescued = __atomic_load_n(&s->maps.health[w].rescued_total, __ATOMIC_RELAXED);
 	i.rescue_failed = __atomic_load_n(&s->maps.health[w].failed_total, __ATOMIC_RELAXED);

@@ -14,6 +14,8 @@
  *              addresses that have connections in common
  *   listeners  those of this process;  queues: what waits at each listener of the service
  *   judge      which workers hang;  rescue: their queues moved;  watchdog, bell: when it looks
+ *   find       listeners of any process;  attached: the programs of their groups
+ *   adopt      what becomes of them as workers
  *   gc         what dead processes left behind
  *   name       the worker that is meant
  *   policy     by name, and set;  params: the policies' numbers, by name
@@ -86,7 +88,8 @@ struct np_steer_worker {
 	int claim_fd;     /* -1 at level 0 */
 	uint32_t members; /* bit g: this worker has listened in group g */
 	bool left;
-	int cpu; /* -1: none */
+	bool adopted; /* its listeners are another process's: worker_let_go() */
+	int cpu;      /* -1: none */
 };
 
 _Static_assert(NP_GROUPS <= 32, "members and port0 are words of 32 bits");
@@ -270,6 +273,24 @@ struct np_worker_line *steer_worker_line(struct np_steer_worker *w);
 unsigned worker_count(const struct np_steer *s);
 /* Claims worker @w, until *ret_fd is closed. -EEXIST: another process has. */
 int worker_claim(struct np_steer *s, unsigned w, int *ret_fd);
+/*
+ * worker_is_claimed() - whether somebody is worker @w: a process holds the claim, or it was adopted
+ *			 and its listener is there
+ * worker_is_adopted() - whether the last one that was worker @w was adopted
+ * worker_info()       - its line of np_info; false: it cannot be read
+ */
+bool worker_is_claimed(const struct np_steer *s, unsigned w);
+bool worker_is_adopted(const struct np_steer *s, unsigned w);
+bool worker_info(const struct np_steer *s, unsigned w, struct np_worker_info *ret);
+/*
+ * worker_adopt() - a claim for as long as a server's listeners are put into slots
+ *
+ * @index: a number that is adopted already; -1: one that is free. @who has NP_INFO_ADOPTED.
+ * worker_let_go() gives the claim back and leaves the slots.
+ */
+int worker_adopt(struct np_steer *s, int index, const struct np_worker_info *who,
+		 struct np_steer_worker **ret);
+void worker_let_go(struct np_steer_worker **p);
 /* Slow start begins. */
 void worker_warms_up(struct np_steer *s, unsigned w);
 /* Its line, its control words, its health. Only with the claim. */

@@ -62,6 +62,51 @@ int worker_claim(struct np_steer *s, unsigned w, int *ret_fd)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ adopted workers */
+
+bool worker_info(const struct np_steer *s, unsigned w, struct np_worker_info *ret)
+{
+	uint32_t key = w;
+
+	return steer_has_program(s) && map_lookup(&s->maps, MAP_np_info, &key, ret) == 0;
+}
+
+bool worker_is_adopted(const struct np_steer *s, unsigned w)
+{
+	struct np_worker_info info;
+
+	return worker_info(s, w, &info) && (info.flags & NP_INFO_ADOPTED);
+}
+
+static bool worker_has_listener(const struct np_steer *s, unsigned w)
+{
+	for (unsigned g = 0; g < NP_GROUPS; g++)
+		if (map_listener(&s->maps, NP_SLOT(g, w)))
+			return true;
+	return false;
+}
+
+bool worker_is_claimed(const struct np_steer *s, unsigned w)
+{
+	return map_claim(&s->maps, w) || (worker_is_adopted(s, w) && worker_has_listener(s, w));
+}
+
+/* ------------------------------------------------------------------ claims */
+
+/*
+ * The number of an adopted worker has no claim on it, and is taken while one of its listeners is
+ * there: with the claim in hand it is looked at once more.
+ */
+static int worker_try_number(struct np_steer *s, uint32_t w, uint64_t token)
+{
+	int r = map_update(&s->maps, MAP_np_claims, &w, &token, BPF_NOEXIST);
+
+	if (r < 0 || !worker_is_adopted(s, w) || !worker_has_listener(s, w))
+		return r;
+	map_delete(&s->maps, MAP_np_claims, &w);
+	return -EEXIST;
+}
+
 static int worker_claim_any(struct np_steer_worker *w)
 {
 	struct np_steer *s = w->s;
@@ -75,7 +120,7 @@ static int worker_claim_any(struct np_steer_worker *w)
 				  s->name, strerror(-r));
 	token = (uint64_t)w->claim_fd;
 	for (uint32_t i = 0; i < NP_WORKERS; i++) {
-		r = map_update(&s->maps, MAP_np_claims, &i, &token, BPF_NOEXIST);
+		r = worker_try_number(s, i, token);
 		if (r == 0) {
 			w->index = i;
 			return 0;
@@ -142,7 +187,7 @@ unsigned worker_count(const struct np_steer *s)
 	unsigned high = steer_high_water(s);
 
 	for (unsigned n = NP_WORKERS; steer_has_program(s) && n > high; n--)
-		if (map_claim(&s->maps, n - 1))
+		if (worker_is_claimed(s, n - 1))
 			return n;
 	return high;
 }
@@ -156,14 +201,14 @@ static void worker_raise_high_water(struct np_steer *s, unsigned n)
 		;
 }
 
-static void worker_introduce(struct np_steer_worker *w, const char *name)
+static void worker_introduce(struct np_steer_worker *w, const struct np_worker_info *who)
 {
-	struct np_worker_info info = { .pid = (uint32_t)getpid(), .pidns = sys_process_pidns() };
+	struct np_worker_info info = *who;
 	uint32_t key = w->index;
 
-	memcpy(info.name, name, strlen(name));
 	info.since_ns = steer_kernel_ns(w->s);
-	info.claim_cookie = map_claim(&w->s->maps, key);
+	if (!(info.flags & NP_INFO_ADOPTED))
+		info.claim_cookie = map_claim(&w->s->maps, key);
 	map_update(&w->s->maps, MAP_np_info, &key, &info, BPF_ANY);
 }
 
@@ -187,49 +232,70 @@ void worker_warms_up(struct np_steer *s, unsigned w)
 			 __ATOMIC_RELEASE);
 }
 
-static void worker_start(struct np_steer_worker *w, const char *name)
+static void worker_start(struct np_steer_worker *w, const struct np_worker_info *who)
 {
 	struct np_steer *s = w->s;
 
-	w->line = &s->maps.workers[w->index];
 	worker_clear(s, w->index);
 	worker_warms_up(s, w->index);
 	if (steer_has_program(s)) {
 		worker_forget_owned(s, w->index);
 		for (unsigned g = 0; g < NP_GROUPS; g++)
 			worker_clear_slot_stats(s, g, w->index);
-		worker_introduce(w, name);
+		worker_introduce(w, who);
 	}
 	worker_raise_high_water(s, w->index + 1);
 }
 
+/* @index -1: a number that is free, and a line that begins anew. */
+static int worker_open(struct np_steer *s, int index, const struct np_worker_info *who,
+		       struct np_steer_worker **ret)
+{
+	struct np_steer_worker *w = calloc(1, sizeof *w);
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->s = s;
+	w->claim_fd = -1;
+	w->cpu = -1;
+	w->adopted = who->flags & NP_INFO_ADOPTED;
+	w->index = (unsigned)index;
+	if (index >= 0)
+		r = worker_claim(s, w->index, &w->claim_fd);
+	else
+		r = steer_has_program(s) ? worker_claim_any(w) : worker_number(w);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	w->line = &s->maps.workers[w->index];
+	if (index < 0)
+		worker_start(w, who);
+	w->next = s->first;
+	s->first = w;
+	s->open_workers++;
+	*ret = w;
+	return 0;
+}
+
 int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker **ret)
 {
-	struct np_steer_worker *w;
-	int r;
+	struct np_worker_info who = { .pid = (uint32_t)getpid(), .pidns = sys_process_pidns() };
 
 	if (!name)
 		name = "";
 	if (strlen(name) > NP_STEER_NAME_MAX)
 		return steer_fail(s, -EINVAL, "a worker's name has at most %d bytes",
 				  NP_STEER_NAME_MAX);
-	w = calloc(1, sizeof *w);
-	if (!w)
-		return -ENOMEM;
-	w->s = s;
-	w->claim_fd = -1;
-	w->cpu = -1;
-	r = steer_has_program(s) ? worker_claim_any(w) : worker_number(w);
-	if (r < 0) {
-		free(w);
-		return r;
-	}
-	worker_start(w, name);
-	w->next = s->first;
-	s->first = w;
-	s->open_workers++;
-	*ret = w;
-	return 0;
+	memcpy(who.name, name, strlen(name));
+	return worker_open(s, -1, &who, ret);
+}
+
+int worker_adopt(struct np_steer *s, int index, const struct np_worker_info *who,
+		 struct np_steer_worker **ret)
+{
+	return worker_open(s, index, who, ret);
 }
 
 #define LEAVE_MS 200 /* a lock is held for a listen() and some map calls */
@@ -288,6 +354,16 @@ static void worker_unlink(struct np_steer_worker *w)
 	w->s->open_workers--;
 }
 
+void worker_let_go(struct np_steer_worker **p)
+{
+	struct np_steer_worker *w = *p;
+
+	sys_close(&w->claim_fd);
+	worker_unlink(w);
+	free(w);
+	*p = NULL;
+}
+
 int np_steer_worker_close(struct np_steer_worker **p)
 {
 	struct np_steer_worker *w = *p;
@@ -303,10 +379,7 @@ int np_steer_worker_close(struct np_steer_worker **p)
 		return r;
 	worker_forget_owned(w->s, w->index);
 	worker_clear_words(w->line, sizeof *w->line);
-	sys_close(&w->claim_fd); /* from here on the line is another's */
-	worker_unlink(w);
-	free(w);
-	*p = NULL;
+	worker_let_go(p); /* from here on the line is another's */
 	return 0;
 }
 

@@ -238,13 +238,15 @@ int sys_process_each_fd(pid_t pid, void (*fn)(void *arg, int number, const char 
 		return r;
 	while ((e = readdir(dir))) {
 		n = readlinkat(dirfd(dir), e->d_name, what, sizeof what - 1);
+		if (n < 0 && (errno == EACCES || errno == EPERM))
+			r = -errno; /* of our own user, with capabilities that we have not */
 		if (n <= 0)
 			continue;
 		what[n] = '\0';
 		fn(arg, atoi(e->d_name), what);
 	}
 	closedir(dir);
-	return 0;
+	return r;
 }
 
 /* "tfd: 4 events: 80000019 data: ... pos:0 ino:36ddb3 sdev:8", since Linux 4.14 with the inode. */

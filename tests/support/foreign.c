@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,6 +16,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/filter.h>
 
 #include "support/steer.h"
 #include "support/test.h"
@@ -29,16 +32,25 @@ struct plan {
 };
 
 struct loop {
-	int fd;
+	int fd[2]; /* -1: none */
 	char letter;
 	bool blocking;
 	int tell; /* gets the thread's number */
 };
 
-static int foreign_listen(const struct plan *p, int *ret_fd)
+/* All connections to the first listener of the group. */
+static void foreign_filter(int fd)
+{
+	struct sock_filter first = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog prog = { 1, &first };
+
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof prog);
+}
+
+static int foreign_listen(const struct plan *p, unsigned port, int *ret_fd)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
-				  .sin_port = htons((uint16_t)p->port),
+				  .sin_port = htons((uint16_t)port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int one = 1, fd;
 
@@ -51,8 +63,18 @@ static int foreign_listen(const struct plan *p, int *ret_fd)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
 	if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 128) < 0)
 		return -errno;
+	if (p->shape == FOREIGN_PROGRAM)
+		foreign_filter(fd);
 	*ret_fd = fd;
 	return 0;
+}
+
+static unsigned foreign_port(int fd)
+{
+	struct sockaddr_in in;
+	socklen_t len = sizeof in;
+
+	return getsockname(fd, (struct sockaddr *)&in, &len) == 0 ? ntohs(in.sin_port) : 0;
 }
 
 static void foreign_answer(int conn, char letter)
@@ -67,16 +89,20 @@ static void *foreign_loop(void *arg)
 {
 	struct loop *l = arg;
 	int ep = l->blocking ? -1 : epoll_create1(0);
-	struct epoll_event e = { .events = EPOLLIN };
 	pid_t tid = (pid_t)syscall(SYS_gettid);
+	struct epoll_event e;
 
-	if (ep >= 0)
-		epoll_ctl(ep, EPOLL_CTL_ADD, l->fd, &e);
+	for (int i = 0; ep >= 0 && i < 2; i++) {
+		e = (struct epoll_event){ .events = EPOLLIN, .data.fd = l->fd[i] };
+		if (l->fd[i] >= 0)
+			epoll_ctl(ep, EPOLL_CTL_ADD, l->fd[i], &e);
+	}
 	child_send(l->tell, &tid, sizeof tid);
+	e.data.fd = l->fd[0];
 	for (;;) {
 		if (ep >= 0)
 			epoll_wait(ep, &e, 1, -1);
-		foreign_answer(accept4(l->fd, NULL, NULL, 0), l->letter);
+		foreign_answer(accept4(e.data.fd, NULL, NULL, 0), l->letter);
 	}
 	return NULL;
 }
@@ -100,26 +126,41 @@ static pid_t foreign_fork(struct loop *l)
 	return pid;
 }
 
-/* The master: says 0 or -errno, then the workers' numbers; ends when it hears something. */
+static int foreign_open(const struct plan *p, unsigned i, struct loop *ret, int tell)
+{
+	static unsigned port; /* of the first listener: in the child */
+	bool one = p->shape == FOREIGN_SHARED || p->shape == FOREIGN_ALONE;
+	int r = 0;
+
+	*ret = (struct loop){
+		{ ret->fd[0], -1 }, (char)('A' + i), p->shape == FOREIGN_BLOCKING, tell
+	};
+	if (!i || !one)
+		r = foreign_listen(p, i ? port : p->port, &ret->fd[0]);
+	if (r == 0 && !i)
+		port = foreign_port(ret->fd[0]);
+	if (r == 0 && p->shape == FOREIGN_TWO_PORTS)
+		r = foreign_listen(p, port + 1, &ret->fd[1]);
+	return r < 0 ? r : (int)port;
+}
+
+/* The master: says its port or -errno, then the workers' numbers; ends when it hears something. */
 static void foreign_run(int sock, void *arg)
 {
 	const struct plan *p = arg;
-	bool one = p->shape == FOREIGN_SHARED || p->shape == FOREIGN_ALONE;
 	bool threads = p->shape == FOREIGN_THREADS || p->shape == FOREIGN_BLOCKING;
 	struct loop loops[FOREIGN_MAX];
-	pid_t pids[FOREIGN_MAX], tids[FOREIGN_MAX];
-	int fd = -1, sp[2], r = 0;
+	pid_t pids[FOREIGN_MAX] = { 0 }, tids[FOREIGN_MAX] = { 0 };
+	int sp[2], r = 0;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) < 0)
 		child_fail("no socket pair");
-	for (unsigned i = 0; i < p->n && r == 0; i++) {
-		if (!i || !one)
-			r = foreign_listen(p, &fd);
-		loops[i] =
-			(struct loop){ fd, (char)('A' + i), p->shape == FOREIGN_BLOCKING, sp[1] };
+	for (unsigned i = 0; i < p->n && r >= 0; i++) {
+		loops[i].fd[0] = i ? loops[0].fd[0] : -1;
+		r = foreign_open(p, i, &loops[i], sp[1]);
 	}
 	child_send(sock, &r, sizeof r);
-	for (unsigned i = 0; i < p->n && r == 0; i++) {
+	for (unsigned i = 0; i < p->n && r >= 0; i++) {
 		if (threads)
 			foreign_thread(&loops[i]);
 		pids[i] = threads ? getpid() : foreign_fork(&loops[i]);
@@ -127,8 +168,11 @@ static void foreign_run(int sock, void *arg)
 	}
 	child_send(sock, pids, sizeof pids);
 	child_send(sock, tids, sizeof tids);
-	child_hear(sock);
-	for (unsigned i = 0; i < p->n && r == 0 && !threads; i++) {
+	while (read(sock, &r, 1) < 0 && errno == EINTR)
+		;
+	for (unsigned i = 0; i < p->n && !threads; i++) {
+		if (pids[i] <= 0)
+			continue;
 		kill(pids[i], SIGKILL);
 		waitpid(pids[i], NULL, 0);
 	}
@@ -145,9 +189,10 @@ int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsig
 	child_recv(f->child.sock, &r, sizeof r);
 	child_recv(f->child.sock, f->pid, sizeof f->pid);
 	child_recv(f->child.sock, f->tid, sizeof f->tid);
+	snprintf(f->address, sizeof f->address, "127.0.0.1:%d", r);
 	if (r < 0)
 		foreign_end(f);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 void foreign_end(struct foreign *f)

@@ -20,11 +20,14 @@
 enum foreign_shape {
 	/* a master that holds a listener for each worker, as they all do: nginx */
 	FOREIGN_PROCESSES,
-	FOREIGN_THREADS,  /* a thread and an epoll instance for each listener: haproxy */
-	FOREIGN_BLOCKING, /* a thread for each, in accept(2) */
-	FOREIGN_SHARED,   /* one listener, with SO_REUSEPORT, that all processes accept from */
-	FOREIGN_ALONE,    /* the same without SO_REUSEPORT */
-	FOREIGN_MPTCP,    /* as the first, of MPTCP */
+	FOREIGN_THREADS,   /* a thread and an epoll instance for each listener: haproxy */
+	FOREIGN_BLOCKING,  /* a thread for each, in accept(2) */
+	FOREIGN_TWO_PORTS, /* as the first, each worker at the next port too */
+	/* as the first, with a program of its own in the group: all to the first listener */
+	FOREIGN_PROGRAM,
+	FOREIGN_MPTCP,  /* as the first, of MPTCP */
+	FOREIGN_SHARED, /* one listener, with SO_REUSEPORT, that all processes accept from */
+	FOREIGN_ALONE,  /* the same without SO_REUSEPORT */
 };
 
 struct foreign {
@@ -32,9 +35,10 @@ struct foreign {
 	pid_t pid[FOREIGN_MAX]; /* of the workers; of threads the process's */
 	pid_t tid[FOREIGN_MAX];
 	unsigned n;
+	char address[32]; /* of the first port */
 };
 
-/* -EPROTONOSUPPORT and the like: no such socket is to be had. */
+/* @port 0: any. -EPROTONOSUPPORT and the like: no such socket is to be had. */
 int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsigned port);
 void foreign_end(struct foreign *f);
 /* A connection's letter; fails the test if none comes. */

@@ -36,6 +36,11 @@ static const struct verb verbs[] = {
 	{ "listeners", "port pid cgroup ", -1, verb_listeners,
 	  "listeners [--port [ADDR:]PORT] [--pid PID | --cgroup PATH]",
 	  "who listens, who accepts, and whether it could be steered" },
+	{ "adopt", "port pid cgroup force dry-run ", 0, verb_adopt,
+	  "adopt [SERVICE] --port [ADDR:]PORT [--pid PID | --cgroup PATH] [--force] [--dry-run]",
+	  "steer the listeners of a server that knows nothing of it" },
+	{ "release", "port ", 0, verb_release, "release [SERVICE] [--port [ADDR:]PORT]",
+	  "end that" },
 	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
 };
 
@@ -67,7 +72,8 @@ enum {
 	OPT_FLOWS,
 	OPT_PORT,
 	OPT_PID,
-	OPT_CGROUP
+	OPT_CGROUP,
+	OPT_DRY_RUN,
 };
 
 static const struct option longs[] = {
@@ -88,6 +94,7 @@ static const struct option longs[] = {
 	{ "port", required_argument, NULL, OPT_PORT },
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "cgroup", required_argument, NULL, OPT_CGROUP },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ 0 },
 };
 

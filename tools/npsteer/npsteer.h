@@ -52,6 +52,7 @@ struct npsteer {
 	const char *cgroup;
 	bool force;
 	bool watch;
+	bool dry_run;
 };
 
 struct verb {
@@ -78,6 +79,8 @@ int verb_rescue(struct npsteer *n);
 int verb_trace(struct npsteer *n);
 int verb_gc(struct npsteer *n);
 int verb_listeners(struct npsteer *n);
+int verb_adopt(struct npsteer *n);
+int verb_release(struct npsteer *n);
 
 /* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */
 int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)

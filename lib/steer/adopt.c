@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * adopt: listeners of servers that know nothing of the service, as its workers
+ *
+ *   find -> duplicate, asked for its cookie -> claim -> slot -> program -> roster -> no claim
+ *
+ * The duplicate is closed at once: kept, it would leave the port open when its server ends, with
+ * nobody to accept. Killed at any step, the server serves: before the program is attached by the
+ * kernel's hash, after it as it would have been; the next adoption goes on from there.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "steer/attached.h"
+#include "steer/find.h"
+#include "steer/steer.h"
+#include "sys/io.h"
+#include "sys/opts.h"
+#include "sys/process.h"
+#include "sys/sock.h"
+
+#ifndef SO_DETACH_REUSEPORT_BPF
+#define SO_DETACH_REUSEPORT_BPF 68
+#endif
+
+#define ADOPT_LOOKS 5 /* listeners came or went between the look and the deed: it looks again */
+
+struct adopt {
+	struct np_steer *s;
+	struct np_steer_adopt_opts o;
+	struct find_query q;
+	struct find f;
+	void (*fn)(void *arg, const struct np_steer_adoption *a);
+	void *arg;
+};
+
+/* The outcome for one listener. */
+struct outcome {
+	int result, worker;
+	char name[NP_NAME];
+	char text[NP_STEER_TEXT_MAX];
+};
+
+/* ------------------------------------------------------------------ whose program, whose slot */
+
+/* Whether the program of that number is one of this service's. */
+static bool adopt_is_ours(struct np_steer *s, uint32_t id)
+{
+	int fd;
+
+	for (unsigned g = 0; id && g < NP_GROUPS; g++) {
+		if (!s->dir[0] && s->progs[g] < 0)
+			continue; /* a private one is loaded when it is needed */
+		if (level_program(s, g, &fd) == 0 && attached_id(fd) == id)
+			return true;
+	}
+	return false;
+}
+
+static uint32_t adopt_own_id(struct np_steer *s, const struct find_listener *l)
+{
+	return l->program > 0 && adopt_is_ours(s, l->program_id) ? l->program_id : 0;
+}
+
+/* The slot that the listener lies in. A tool that was killed may have got no further than that. */
+static bool adopt_slot(const struct np_steer *s, const struct find_listener *l, uint32_t *ret)
+{
+	uint64_t cookie = l->d.cookie;
+	int g = group_find(s, &l->key);
+
+	if (map_lookup(&s->maps, MAP_np_owners, &cookie, ret) == 0 && *ret < NP_SLOTS &&
+	    map_listener(&s->maps, *ret) == cookie)
+		return true;
+	for (unsigned w = 0; g >= 0 && w < steer_high_water(s); w++) {
+		*ret = NP_SLOT(g, w);
+		if (map_listener(&s->maps, *ret) == cookie)
+			return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------ who it is */
+
+static uint64_t adopt_cgroup(pid_t pid)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	char path[4200], name[4096];
+	struct stat st;
+
+	sys_process_cgroup(pid, name, sizeof name);
+	for (unsigned i = 0; name[0] && i < 2; i++) {
+		snprintf(path, sizeof path, "%s%s", roots[i], name);
+		if (stat(path, &st) == 0)
+			return st.st_ino;
+	}
+	return 0;
+}
+
+static void adopt_describe(const struct find_listener *l, struct np_worker_info *ret)
+{
+	const struct find_acceptor *a = find_worker(l);
+	char comm[16];
+
+	*ret = (struct np_worker_info){ .flags = NP_INFO_ADOPTED, .pidns = sys_process_pidns() };
+	sys_process_name(a ? a->pid : l->holder[0].pid, comm, sizeof comm);
+	if (!a) {
+		snprintf(ret->name, sizeof ret->name, "%s#%llu", comm,
+			 (unsigned long long)l->d.inode);
+		return;
+	}
+	ret->pid = (uint32_t)a->pid;
+	ret->tid = a->tid > 0 ? (uint32_t)a->tid : 0;
+	ret->starttime = sys_process_starttime(a->pid);
+	ret->cgroup = adopt_cgroup(a->pid);
+	snprintf(ret->name, sizeof ret->name, "%s-%u", comm, ret->tid ? ret->tid : ret->pid);
+}
+
+/* The worker that this task is already, at other addresses; -1. */
+static int adopt_number(const struct np_steer *s, const struct np_worker_info *who,
+			const struct np_group *key)
+{
+	int g = group_find(s, key);
+	struct np_worker_info is;
+
+	for (unsigned w = 0; who->pid && w < steer_high_water(s); w++) {
+		if (!worker_is_adopted(s, w) || !worker_is_claimed(s, w) || !worker_info(s, w, &is))
+			continue;
+		if (is.pid == who->pid && is.pidns == who->pidns && is.tid == who->tid &&
+		    is.starttime == who->starttime &&
+		    (g < 0 || !map_listener(&s->maps, NP_SLOT(g, w))))
+			return (int)w;
+	}
+	return -1;
+}
+
+/* ------------------------------------------------------------------ one listener */
+
+/* Its slot may be all that there is: a tool that was killed has not attached the program. */
+static int adopt_again(struct adopt *a, const struct np_worker_info *who, uint32_t slot, int fd,
+		       struct outcome *x)
+{
+	struct np_steer_worker *w;
+	struct np_worker_info is;
+	uint32_t key = slot % NP_WORKERS;
+	int r;
+
+	x->worker = (int)key;
+	x->result = 0;
+	if (!worker_info(a->s, key, &is) || !(is.flags & NP_INFO_ADOPTED))
+		return 0; /* a worker of its own accord */
+	snprintf(x->name, sizeof x->name, "%.31s", is.name);
+	r = worker_adopt(a->s, (int)key, who, &w);
+	if (r < 0)
+		return r == -EEXIST ? 0 : r; /* by another tool, at this moment */
+	r = np_steer_add(w, fd);
+	worker_let_go(&w);
+	return r;
+}
+
+static int adopt_new(struct adopt *a, const struct np_worker_info *who, const struct np_group *key,
+		     int fd, struct outcome *x)
+{
+	int number = adopt_number(a->s, who, key), r;
+	struct np_steer_worker *w;
+
+	r = worker_adopt(a->s, number, who, &w);
+	if (r == -EEXIST && number >= 0)
+		r = worker_adopt(a->s, number = -1, who, &w);
+	if (r < 0)
+		return r;
+	r = np_steer_add(w, fd);
+	if (r < 0 && number < 0) {
+		np_steer_worker_close(&w);
+		return r;
+	}
+	x->worker = (int)w->index;
+	x->result = 1;
+	snprintf(x->name, sizeof x->name, "%s", who->name);
+	worker_let_go(&w);
+	return r;
+}
+
+static int adopt_one(struct adopt *a, const struct find_listener *l, struct outcome *x)
+{
+	struct np_worker_info who;
+	uint32_t slot;
+	int fd = -1, r;
+
+	r = find_take(l, &fd);
+	if (r < 0)
+		return r == -ESRCH ? -ESTALE : r;
+	adopt_describe(l, &who);
+	a->s->error[0] = '\0';
+	r = adopt_slot(a->s, l, &slot) ? adopt_again(a, &who, slot, fd, x) :
+					 adopt_new(a, &who, &l->key, fd, x);
+	sys_close(&fd);
+	if (r == -EINVAL) /* it has been closed, or shut, since it was taken */
+		r = -ESTALE;
+	if (r == -EBUSY)
+		snprintf(
+			x->text, sizeof x->text,
+			"another service steers it, or holds the lock: `npsteer release` there first");
+	else if (r < 0)
+		snprintf(x->text, sizeof x->text, "%s",
+			 a->s->error[0] ? a->s->error : strerror(-r));
+	return r;
+}
+
+/* ------------------------------------------------------------------ taken out again */
+
+static bool adopt_lies_at(const struct find_listener *l, const struct np_group *key)
+{
+	return l->err == 0 && !l->mptcp && group_same(&l->key, key);
+}
+
+/* Where it is not known which program is there, it is ours if listeners of ours were. */
+static bool adopt_has_ours(struct np_steer *s, const struct find_listener *l, bool were_ours)
+{
+	return l->program < 0 ? were_ours : l->program && adopt_is_ours(s, l->program_id);
+}
+
+/* Under the lock. Off the group of @key, through whichever listener is given. 0 also where it is
+ * not there. */
+static int adopt_detach(struct np_steer *s, const struct find *f, const struct np_group *key,
+			bool were_ours)
+{
+	int fd, r = 0;
+
+	for (unsigned i = 0; i < f->n; i++) {
+		const struct find_listener *l = &f->all[i];
+
+		if (!adopt_lies_at(l, key) || !adopt_has_ours(s, l, were_ours))
+			continue;
+		fd = -1;
+		r = find_take(l, &fd);
+		if (r < 0)
+			continue;
+		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0);
+		sys_close(&fd);
+		if (r == 0 || r == -ENOENT)
+			return 0;
+	}
+	return r;
+}
+
+/* A number that nobody is any more is as if nobody had ever been it. */
+static void adopt_clear(struct np_steer *s, unsigned w)
+{
+	static const struct np_worker_info none;
+	uint32_t key = w;
+	int claim = -1;
+
+	if (worker_is_claimed(s, w) || worker_claim(s, w, &claim) < 0)
+		return;
+	worker_clear(s, w);
+	map_update(&s->maps, MAP_np_info, &key, &none, 0);
+	sys_close(&claim);
+}
+
+/* Under the lock. */
+static unsigned adopt_empty(struct np_steer *s, unsigned g)
+{
+	unsigned n = 0;
+
+	for (uint32_t w = 0; w < NP_WORKERS; w++) {
+		uint32_t slot = NP_SLOT(g, w);
+		uint64_t cookie = map_listener(&s->maps, slot);
+
+		if (!cookie || !worker_is_adopted(s, w))
+			continue;
+		map_delete(&s->maps, MAP_np_socks, &slot);
+		map_delete(&s->maps, MAP_np_owners, &cookie);
+		adopt_clear(s, w);
+		n++;
+	}
+	return n;
+}
+
+/* Under the lock. The slots go first: an empty roster is the kernel's hash. */
+static int adopt_release_group(struct np_steer *s, const struct find *f, unsigned g,
+			       unsigned *ret_n)
+{
+	struct np_group key = s->maps.groups[g];
+	unsigned n = adopt_empty(s, g);
+	int r;
+
+	*ret_n += n;
+	if (n)
+		group_roster(s, g);
+	if (group_live(s, g))
+		return 0;
+	r = adopt_detach(s, f, &key, n > 0);
+	if (r == 0)
+		group_free(s, g);
+	return r;
+}
+
+/* ------------------------------------------------------------------ all of an address, or none */
+
+static void adopt_tell(struct adopt *a, const struct find_listener *l, const struct outcome *x)
+{
+	struct np_steer_adoption out = { .sz = sizeof out,
+					 .result = x->result,
+					 .worker = x->worker,
+					 .name = x->name,
+					 .text = x->text };
+	struct find_told told;
+
+	if (!a->fn)
+		return;
+	find_describe(&a->f, l, adopt_own_id(a->s, l), &told);
+	out.listener = &told.l;
+	a->fn(a->arg, &out);
+}
+
+static void adopt_judge(struct adopt *a, const struct find_listener *l, struct outcome *x)
+{
+	*x = (struct outcome){ .result = 1, .worker = -1 };
+	x->result = find_judge(&a->f, l, adopt_own_id(a->s, l), x->text, sizeof x->text);
+	if (x->result == -EBUSY && a->o.force)
+		x->result = 0;
+	if (x->result == 0) {
+		x->result = 1;
+		x->text[0] = '\0';
+	}
+}
+
+/* What is wrong with one is wrong with the address: half of its listeners would get all. */
+static void adopt_judge_all(struct adopt *a, struct outcome *x)
+{
+	for (unsigned i = 0; i < a->f.n; i++)
+		adopt_judge(a, &a->f.all[i], &x[i]);
+	for (unsigned i = 0; i < a->f.n; i++)
+		for (unsigned k = 0; k < a->f.n; k++)
+			if (x[i].result > 0 && x[k].result < 0 &&
+			    find_same_address(&a->f.all[i], &a->f.all[k]))
+				x[i] = x[k];
+}
+
+static void adopt_foresee(struct adopt *a, const struct find_listener *l, struct outcome *x)
+{
+	struct np_worker_info who;
+	uint32_t slot;
+
+	adopt_describe(l, &who);
+	snprintf(x->name, sizeof x->name, "%s", who.name);
+	if (adopt_slot(a->s, l, &slot)) {
+		x->worker = (int)(slot % NP_WORKERS);
+		x->result = 0;
+	}
+}
+
+/* Back to what was before. */
+static void adopt_undo(struct adopt *a, const struct find_listener *l)
+{
+	unsigned n = 0;
+	int g;
+
+	if (steer_lock(a->s) < 0)
+		return;
+	g = group_find(a->s, &l->key);
+	if (g >= 0)
+		adopt_release_group(a->s, &a->f, (unsigned)g, &n);
+	steer_unlock(a->s);
+}
+
+/* -ESTALE: look again. Else the outcomes say what became of each. */
+static int adopt_all(struct adopt *a, struct outcome *x)
+{
+	for (unsigned i = 0; i < a->f.n; i++) {
+		const struct find_listener *l = &a->f.all[i];
+		int r;
+
+		if (x[i].result < 0)
+			continue;
+		r = adopt_one(a, l, &x[i]);
+		if (r == -ESTALE)
+			return r;
+		if (r == 0)
+			continue;
+		x[i].result = r;
+		adopt_undo(a, l);
+		for (unsigned k = 0; k < a->f.n; k++)
+			if (find_same_address(l, &a->f.all[k])) {
+				x[k] = x[i];
+				x[k].worker = -1;
+			}
+	}
+	return 0;
+}
+
+/* @n outcomes, the first refusal's sentence where nothing else came of it. */
+static int adopt_sum(struct adopt *a, const struct outcome *x)
+{
+	int n = 0, first = -1;
+
+	for (unsigned i = 0; i < a->f.n; i++) {
+		adopt_tell(a, &a->f.all[i], &x[i]);
+		n += x[i].result >= 0;
+		if (x[i].result < 0 && first < 0)
+			first = (int)i;
+	}
+	if (n || first < 0)
+		return n;
+	return steer_fail(a->s, x[first].result, "port %u cannot be adopted: %s",
+			  a->f.all[first].d.port, x[first].text);
+}
+
+static int adopt_look(struct adopt *a, struct outcome **ret)
+{
+	int r = find_run(&a->f, &a->q);
+
+	if (r < 0)
+		return steer_fail(a->s, r, "%s", a->f.why);
+	if (!a->f.n)
+		return steer_fail(a->s, -ENOENT, "nobody listens on %s%s", a->o.address,
+				  a->o.pid || a->o.cgroup ? " of those processes" : "");
+	*ret = calloc(a->f.n, sizeof **ret);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* -ESTALE: it has changed meanwhile. */
+static int adopt_try(struct adopt *a)
+{
+	struct outcome *x = NULL;
+	int r = adopt_look(a, &x);
+
+	if (r == 0) {
+		adopt_judge_all(a, x);
+		for (unsigned i = 0; a->o.dry_run && i < a->f.n; i++)
+			if (x[i].result > 0)
+				adopt_foresee(a, &a->f.all[i], &x[i]);
+		if (!a->o.dry_run)
+			r = adopt_all(a, x);
+		if (r == 0)
+			r = adopt_sum(a, x);
+	}
+	free(x);
+	find_fini(&a->f);
+	return r;
+}
+
+static int adopt_options(struct adopt *a, const struct np_steer_adopt_opts *opts)
+{
+	int r = sys_opts_take(&a->o, sizeof a->o, opts);
+
+	if (r < 0)
+		return r;
+	if (!steer_has_program(a->s))
+		return steer_no_program(a->s);
+	r = find_parse(&a->q, a->o.address);
+	if (r < 0)
+		return steer_fail(a->s, r,
+				  "\"%s\" is not an address such as 80, 127.0.0.1:80 or [::1]:80",
+				  a->o.address);
+	a->q.pid = a->o.pid;
+	a->q.cgroup = a->o.cgroup;
+	return 0;
+}
+
+int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *opts,
+		   void (*fn)(void *arg, const struct np_steer_adoption *a), void *arg)
+{
+	struct adopt a = { .s = s, .fn = fn, .arg = arg };
+	int r = adopt_options(&a, opts);
+
+	if (r < 0)
+		return r;
+	if (!a.o.address)
+		return steer_fail(s, -EINVAL, "which port is to be adopted?");
+	r = -ESTALE;
+	for (int look = 0; look < ADOPT_LOOKS && r == -ESTALE; look++)
+		r = adopt_try(&a);
+	return r == -ESTALE ? steer_fail(s, r,
+					 "the listeners on %s came and went while they were "
+					 "adopted: try again",
+					 a.o.address) :
+			      r;
+}
+
+/* ------------------------------------------------------------------ release */
+
+static bool adopt_is_meant(const struct adopt *a, const struct np_group *key)
+{
+	struct np_group want;
+	struct sockaddr_storage ss = a->q.at.ss;
+
+	if (!key->family || (a->q.port && key->port != a->q.port))
+		return false;
+	if (a->q.any_host)
+		return true;
+	group_key(&want, &ss, -1);
+	return want.family == key->family && !memcmp(want.addr, key->addr, sizeof want.addr);
+}
+
+/* Every group that is meant. The first error is told of, and hinders no other one. */
+static int adopt_release_all(struct adopt *a, unsigned *ret_n)
+{
+	int err = 0, r;
+
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		if (!adopt_is_meant(a, &a->s->maps.groups[g]))
+			continue;
+		r = adopt_release_group(a->s, &a->f, g, ret_n);
+		err = err ? err : r;
+	}
+	return err;
+}
+
+/* Asked of the kernel once more. */
+static int adopt_verify(struct adopt *a)
+{
+	int r = find_run(&a->f, &a->q);
+
+	for (unsigned i = 0; r == 0 && i < a->f.n; i++) {
+		const struct find_listener *l = &a->f.all[i];
+		int g;
+
+		if (l->err < 0 || l->program <= 0 || !adopt_is_ours(a->s, l->program_id))
+			continue;
+		g = group_find(a->s, &l->key);
+		if (g < 0 || !group_live(a->s, (unsigned)g))
+			r = -EAGAIN;
+	}
+	find_fini(&a->f);
+	return r;
+}
+
+int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
+{
+	struct adopt a = { .s = s };
+	unsigned n = 0;
+	int r = adopt_options(&a, opts);
+
+	if (r < 0)
+		return r;
+	a.q.everywhere = true;
+	a.q.pid = 0;
+	a.q.cgroup = NULL;
+	r = find_run(&a.f, &a.q);
+	if (r < 0)
+		return steer_fail(s, r, "%s", a.f.why);
+	r = steer_lock(s);
+	if (r == 0) {
+		s->error[0] = '\0';
+		r = adopt_release_all(&a, &n);
+		steer_unlock(s);
+		r = r < 0 ? r : adopt_verify(&a);
+		if (r < 0)
+			steer_fail(s, r,
+				   "%u listeners are out of the service %s, and the kernel's hash "
+				   "decides there, but its program could not be taken off all of "
+				   "them: %s",
+				   n, s->name, strerror(-r));
+	}
+	find_fini(&a.f);
+	return r < 0 ? r : (int)n;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * npsteer_adopt: listeners, adopt and release on servers that others wrote: nginx, haproxy
+ *
+ * Servers that are not installed are skipped, and said so.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "support/json.h"
+#include "support/test.h"
+#include "support/tool.h"
+
+#define PORT    7490
+#define WORKERS 4
+
+enum kind { NGINX, HAPROXY, KINDS };
+
+static const char *const names[KINDS] = { "nginx", "haproxy" };
+
+/* ------------------------------------------------------------------ given */
+
+static bool installed(enum kind k)
+{
+	struct ran r;
+	bool yes;
+
+	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	sh(&r, "command -v %s", names[k]);
+	yes = r.code == 0;
+	ran_free(&r);
+	return yes;
+}
+
+#define NEEDS(kind)                                               \
+	do {                                                      \
+		NEEDS_RIGHTS();                                   \
+		if (!installed(kind))                             \
+			SKIP("%s is not installed", names[kind]); \
+	} while (0)
+
+/* One answer of the server at @port; 0 or -errno, -EPROTO where it is none. */
+static int ask(unsigned port)
+{
+	static const char request[] = "GET / HTTP/1.0\r\n\r\n";
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct timeval deadline = { .tv_sec = AWAIT_MS / 1000 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), r = 0;
+	char text[512];
+	ssize_t n = 0, got;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+	if (connect(fd, (struct sockaddr *)&in, sizeof in) < 0 ||
+	    send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0)
+		r = -errno;
+	while (r == 0 && (got = recv(fd, text + n, sizeof text - 1 - (size_t)n, 0)) != 0) {
+		r = got < 0 ? -errno : 0;
+		n += got > 0 ? got : 0;
+	}
+	text[n] = '\0';
+	close(fd);
+	return r < 0 ? r : strstr(text, " 200 ") ? 0 : -EPROTO;
+}
+
+static void ask_times(unsigned port, int n)
+{
+	for (int i = 0; i < n; i++) {
+		int r = ask(port);
+
+		ck_assert_msg(r == 0, "connection %d: %s", i, strerror(-r));
+	}
+}
+
+static void nginx_conf(int workers)
+{
+	must_sh("mkdir -p '%1$s/tmp' && cat > '%1$s/nginx.conf' << E\n"
+		"worker_processes %2$d; pid %1$s/pid; error_log %1$s/error;\n"
+		"user root; events { worker_connections 256; }\n"
+		"http { access_log off; client_body_temp_path %1$s/tmp; proxy_temp_path %1$s/tmp;\n"
+		"fastcgi_temp_path %1$s/tmp; uwsgi_temp_path %1$s/tmp; scgi_temp_path %1$s/tmp;\n"
+		"server { listen 127.0.0.1:%3$d reuseport; location / { return 200 ok; } }\n"
+		"server { listen 127.0.0.1:%4$d; location / { return 200 ok; } } }\n"
+		"E\n",
+		tool_dir, workers, PORT, PORT + 1);
+}
+
+static void start(enum kind k)
+{
+	if (k == NGINX) {
+		nginx_conf(WORKERS);
+		must_sh("nginx -e '%1$s/error' -p '%1$s' -c '%1$s/nginx.conf'", tool_dir);
+	} else {
+		must_sh("cat > '%1$s/haproxy.cfg' << E\n"
+			"global\n nbthread %2$d\n maxconn 500\n"
+			"defaults\n mode http\n timeout client 9s\n timeout server 9s\n"
+			" timeout connect 9s\n"
+			"frontend f\n bind 127.0.0.1:%3$d shards by-thread\n"
+			" http-request return status 200\n"
+			"E\n"
+			"haproxy -q -f '%1$s/haproxy.cfg' -D -p '%1$s/pid'",
+			tool_dir, WORKERS, PORT);
+	}
+	AWAIT(ask(PORT) == 0);
+}
+
+static void stop(enum kind k)
+{
+	must_sh("kill -%s $(cat '%s/pid')", k == NGINX ? "QUIT" : "TERM", tool_dir);
+	AWAIT(ask(PORT) == -ECONNREFUSED);
+}
+
+static unsigned occurrences(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (; (text = strstr(text, part)); text += strlen(part))
+		n++;
+	return n;
+}
+
+/* ------------------------------------------------------------------ the verbs */
+
+START_TEST(listeners_shows_a_task_for_each_listener_of_a_server_that_can_be_steered)
+{
+	enum kind k = (enum kind)_i;
+	struct ran r;
+	char *json;
+
+	NEEDS(k);
+	start(k);
+	json = answer("listeners --port 7490");
+	ck_assert_uint_eq(occurrences(json, "\"can_be_steered\":true"), WORKERS);
+	ck_assert_uint_eq(occurrences(json, "\"program\":false"), WORKERS);
+	free(json);
+	npsteer(&r, "listeners --port 7490");
+	ck_assert_int_eq(r.code, DONE);
+	must_have(r.out, "127.0.0.1:7490");
+	ck_assert_uint_eq(occurrences(r.out, "  yes\n"), WORKERS);
+	ran_free(&r);
+	npsteer_as(&r, 1234, "listeners --port 7490");
+	ck_assert_int_eq(r.code, DONE);
+	must_have(r.out, "CAP_SYS_PTRACE");
+	ran_free(&r);
+	stop(k);
+}
+END_TEST
+
+START_TEST(an_adopted_server_is_steered_until_it_is_released_and_never_notices)
+{
+	enum kind k = (enum kind)_i;
+	char *json;
+
+	NEEDS(k);
+	must("load web --policy rr");
+	start(k);
+	json = answer("adopt web --port 7490");
+	ck_assert_int_eq(json_number(json, "adopted"), WORKERS);
+	must_have(json, names[k]);
+	free(json);
+	ask_times(PORT, 100);
+	json = answer("stats web");
+	ck_assert_int_eq(json_number(json, "steered"), 100);
+	/* of the worker, and of its only listener */
+	ck_assert_uint_eq(occurrences(json, "\"steered\":25"), 2 * WORKERS);
+	free(json);
+	json = answer("status web");
+	ck_assert_uint_eq(occurrences(json, names[k]), WORKERS);
+	free(json);
+	fails_with(BUSY, "npsteer release web", "unload web");
+	json = answer("release web");
+	ck_assert_int_eq(json_number(json, "released"), WORKERS);
+	free(json);
+	ask_times(PORT, 20);
+	json = answer("listeners --port 7490");
+	ck_assert_uint_eq(occurrences(json, "\"program\":false"), WORKERS);
+	free(json);
+	must("unload web");
+	stop(k);
+	if (k == NGINX)
+		must_sh("! grep -E 'alert|crit|emerg' '%s/error'", tool_dir);
+}
+END_TEST
+
+START_TEST(what_cannot_be_adopted_has_an_exit_code_and_a_sentence)
+{
+	NEEDS(NGINX);
+	must("load web");
+	start(NGINX);
+	fails_with(MISUSED, "which port?", "adopt web");
+	fails_with(MISUSED, "not an address", "adopt web --port x");
+	fails_with(MISUSED, "a process number", "adopt web --port 7490 --pid x");
+	fails_with(MISUSED, "not both", "adopt web --port 7490 --pid 1 --cgroup /");
+	fails_with(ABSENT, "nobody listens", "adopt web --port 7999");
+	fails_with(ABSENT, "no service other", "adopt other --port 7490");
+	fails_with(UNSUPPORTED, "without SO_REUSEPORT", "adopt web --port 7491");
+	must("adopt web --port 7490");
+	must("load second");
+	fails_with(BUSY, "has a steering program already", "adopt second --port 7490");
+	must("release web");
+	stop(NGINX);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("npsteer_adopt");
+	TCase *t = tcase_create("adopt");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
+	tcase_add_loop_test(
+		t, listeners_shows_a_task_for_each_listener_of_a_server_that_can_be_steered, 0,
+		KINDS);
+	tcase_add_loop_test(t, an_adopted_server_is_steered_until_it_is_released_and_never_notices,
+			    0, KINDS);
+	tcase_add_test(t, what_cannot_be_adopted_has_an_exit_code_and_a_sentence);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}

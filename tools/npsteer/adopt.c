@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* adopt: listeners of servers that know nothing of the service become its workers, or cease to be. */
+#include <stdio.h>
+
+#include "npsteer.h"
+#include "table.h"
+
+struct adopting {
+	struct npsteer *n;
+	struct table table;
+};
+
+static const char *adopt_outcome(const struct npsteer *n, const struct np_steer_adoption *a)
+{
+	if (a->result < 0)
+		return "left";
+	if (a->result == 0)
+		return "worker already";
+	return n->dry_run ? "would be adopted" : "adopted";
+}
+
+static void adopt_text(struct adopting *x, const struct np_steer_adoption *a)
+{
+	struct table *t = &x->table;
+
+	table_text(t, "%s", a->listener->address);
+	table_text(t, "%llu", (unsigned long long)a->listener->inode);
+	table_text(t, a->worker < 0 ? "-" : "%d", a->worker);
+	table_text(t, "%s", a->name[0] ? a->name : "-");
+	table_text(t, a->text[0] ? "%s: %s" : "%s", adopt_outcome(x->n, a), a->text);
+}
+
+static void adopt_json(struct adopting *x, const struct np_steer_adoption *a)
+{
+	struct json *j = &x->n->say;
+
+	json_object(j, NULL);
+	json_string(j, "address", a->listener->address);
+	json_uint(j, "inode", a->listener->inode);
+	json_string(j, "outcome", adopt_outcome(x->n, a));
+	json_int(j, "worker", a->worker);
+	json_string(j, "name", a->name);
+	json_string(j, "why", a->text[0] ? a->text : NULL);
+	json_end_object(j);
+}
+
+/* The answer is begun by the first one: nothing was told of yet where the call fails at once. */
+static void adopt_tell(void *arg, const struct np_steer_adoption *a)
+{
+	struct adopting *x = arg;
+
+	if (x->n->json)
+		adopt_json(x, a);
+	else
+		adopt_text(x, a);
+}
+
+static const struct np_steer_adopt_opts *adopt_opts(struct npsteer *n, int pid,
+						    struct np_steer_adopt_opts *o)
+{
+	np_steer_adopt_opts_init(o);
+	o->address = n->port;
+	o->pid = pid;
+	o->cgroup = n->cgroup;
+	o->force = n->force;
+	o->dry_run = n->dry_run;
+	return o;
+}
+
+/* Once without a deed: an error must not come after half an answer. */
+static int adopt_foresee(struct npsteer *n, struct np_steer *s, const struct np_steer_adopt_opts *o)
+{
+	struct np_steer_adopt_opts dry = *o;
+	int r;
+
+	dry.dry_run = true;
+	r = np_steer_adopt(s, &dry, NULL, NULL);
+	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
+}
+
+static int adopt_run(struct adopting *x, struct np_steer *s, const struct np_steer_adopt_opts *o)
+{
+	static const char *const heads[] = { "ADDRESS", "INODE", "WORKER", "NAME", "OUTCOME" };
+	struct npsteer *n = x->n;
+	int r;
+
+	if (n->json) {
+		answer(n);
+		json_string(&n->say, "service", service_of(n));
+		json_array(&n->say, "listeners");
+	}
+	table_init(&x->table, sizeof heads / sizeof heads[0]);
+	for (size_t i = 0; i < x->table.columns; i++)
+		table_text(&x->table, "%s", heads[i]);
+	r = np_steer_adopt(s, o, adopt_tell, x);
+	if (n->json) {
+		json_end_array(&n->say);
+		json_int(&n->say, "adopted", r < 0 ? 0 : r);
+		end_answer(n);
+	} else if (r >= 0) {
+		table_print(&x->table, stdout, "");
+	}
+	table_fini(&x->table);
+	if (r < 0 && n->json)
+		return FAILED;
+	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
+}
+
+int verb_adopt(struct npsteer *n)
+{
+	struct adopting x = { .n = n };
+	struct np_steer_adopt_opts o;
+	struct np_steer *s;
+	int code, pid;
+
+	code = parse_listeners(n, &pid);
+	if (code == DONE && !n->port)
+		return fail(n, MISUSED, "which port? npsteer adopt %s --port [ADDR:]PORT",
+			    service_of(n));
+	if (code == DONE)
+		code = join_service(n, service_of(n), &s);
+	if (code != DONE)
+		return code;
+	adopt_opts(n, pid, &o);
+	code = n->json ? adopt_foresee(n, s, &o) : DONE;
+	if (code == DONE)
+		code = adopt_run(&x, s, &o);
+	np_steer_close(&s);
+	return code;
+}
+
+int verb_release(struct npsteer *n)
+{
+	struct np_steer_adopt_opts o;
+	struct np_steer *s;
+	int code, r;
+
+	code = join_service(n, service_of(n), &s);
+	if (code != DONE)
+		return code;
+	r = np_steer_release(s, adopt_opts(n, 0, &o));
+	if (r < 0)
+		code = fail_status(n, r, np_steer_error(s));
+	np_steer_close(&s);
+	if (code != DONE)
+		return code;
+	if (n->json) {
+		answer(n);
+		json_string(&n->say, "service", service_of(n));
+		json_int(&n->say, "released", r);
+		end_answer(n);
+	} else {
+		printf("%d listener%s released\n", r, r == 1 ? "" : "s");
+	}
+	return DONE;
+}
