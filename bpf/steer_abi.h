@@ -53,6 +53,8 @@
 	X(np_cursor,       __u32, struct np_cursor,       NP_GROUPS,  0640)     \
 	X(np_heads,        __u32, struct np_head,         NP_SLOTS,   0640)     \
 	X(np_health,       __u32, struct np_health,       NP_WORKERS, 0660)     \
+	X(np_tags,         int,   struct np_tag,          0u,         0660)     \
+	X(np_gens,         __u32, __u32,                  NP_WORKERS, 0660)     \
 	X(np_trace,        void,  void,                   NP_TRACE_BYTES, 0640)     \
 	X(np_bell,         void,  void,                   65536u,     0660)     \
 	X(np_stats,        __u32, struct np_verdicts,     1u,         0640)     \
@@ -66,13 +68,17 @@
  * connection has ended.
  */
 
-/* np_workers[w], mmapped: plain stores by worker w alone. A line without a claim is empty. */
+/*
+ * np_workers[w], mmapped: plain stores by worker w alone. A line without a claim is empty. Of a
+ * worker that is counted, conns and the totals are the kernel's events, added up: atomically, and
+ * from the end of the handshake on, so that what waits for accept(2) is in them.
+ */
 struct np_worker_line {
 	__u64 busy_since_ns; /* 0: waiting for events; else the kernel's CLOCK_MONOTONIC */
 	__u64 conns;
 	__u64 accepted_total;
 	__u64 closed_total;
-	__u64 _reserved1;
+	__u64 counted; /* the generation of the tags that count here; 0: it is not counted */
 	/* 1: it says so before it waits, so accepted_total is its word too, also while that is 0 */
 	__u64 says_idle;
 	__u64 _reserved2[2];
@@ -123,7 +129,7 @@ enum np_input_kind {
 	NP_INPUT_BUSY = 6,   /* who: the worker; value: busy_since_ns */
 	NP_INPUT_SELECT = 7, /* who: the worker; value: 1 if it could be selected */
 	NP_INPUT_RANDOM = 8, /* value: 32 random bits */
-	/* who: the worker; value: its connections, and from bit 40 on its weight */
+	/* who: the worker; value: LOAD_*(): its connections, its weight, whether it is counted */
 	NP_INPUT_LOAD = 9,
 	NP_INPUT_QUEUE = 10,  /* who: the worker; value: its listener's queues: NP_QUEUE_*() */
 	NP_INPUT_SINCE = 11,  /* who: the worker; value: ready_since_ns */
@@ -305,6 +311,35 @@ struct np_worker_info {
 #define NP_INFO_ADOPTED 0x1u
 #define NP_INFO_HELD    0x2u /* its server is away, and a tool keeps the listener open */
 #define NP_INFO_COUNTED 0x4u /* its line is written by the kernel's events, not by itself */
+
+/*
+ * np_tags: which worker a socket counts for, in one word that changes at once. A listener's is
+ * NEW, and each connection that comes of it is born with a copy (BPF_F_CLONE).
+ *
+ *   state    leaves it by
+ *   NEW      the end of the handshake -> COUNTED
+ *   COUNTED  the first of FIN_WAIT1, LAST_ACK, CLOSE: its worker has ended it, or its peer reset it
+ *            -> OVER
+ *   OVER
+ *
+ * It counts while its generation is np_workers[w].counted. np_gens[w] is the last generation that
+ * worker w was given: what is left of former ones counts nowhere.
+ */
+struct np_tag {
+	__u64 word; /* NP_TAG() */
+};
+
+enum np_tag_state {
+	NP_TAG_NEW = 0,
+	NP_TAG_COUNTED = 1,
+	NP_TAG_OVER = 2,
+};
+
+/* @w1: the worker's number plus one; a word of 0 is no tag. */
+#define NP_TAG(w1, state, gen) ((__u64)(gen) << 32 | (__u64)(state) << 16 | (__u16)(w1))
+#define NP_TAG_W1(word)        ((__u32)(word)&0xffff)
+#define NP_TAG_STATE(word)     ((__u32)(word) >> 16)
+#define NP_TAG_GEN(word)       ((__u32)((word) >> 32))
 
 /*
  * np_groups[g], mmapped: written under the service's lock. family 0: free.

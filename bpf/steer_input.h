@@ -105,7 +105,9 @@ static __always_inline __u64 input_load_of(__u32 w)
 	__u64 load = line ? LOAD_CONNS(READ_ONCE(line->conns)) : 0;
 
 	if (ctl)
-		load |= (__u64)READ_ONCE(ctl->weight) << 40;
+		load |= LOAD_WEIGHT((__u64)READ_ONCE(ctl->weight) << 40) << 40;
+	if (line && READ_ONCE(line->counted))
+		load |= LOAD_COUNTED;
 	return load;
 }
 

@@ -54,6 +54,8 @@ MAP(np_table, BPF_MAP_TYPE_ARRAY, __u32, struct np_table, 2 * NP_GROUPS, 0);
 MAP(np_heads, BPF_MAP_TYPE_ARRAY, __u32, struct np_head, NP_SLOTS, 0);
 MAP(np_cursor, BPF_MAP_TYPE_ARRAY, __u32, struct np_cursor, NP_GROUPS, 0);
 MAP(np_health, BPF_MAP_TYPE_ARRAY, __u32, struct np_health, NP_WORKERS, BPF_F_MMAPABLE);
+MAP(np_tags, BPF_MAP_TYPE_SK_STORAGE, int, struct np_tag, 0, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+MAP(np_gens, BPF_MAP_TYPE_ARRAY, __u32, __u32, NP_WORKERS, 0);
 MAP(np_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_verdicts, 1, 0);
 MAP(np_worker_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct np_slot_stats, NP_SLOTS, 0);
 

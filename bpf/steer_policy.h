@@ -121,7 +121,9 @@ static __always_inline void policy_weigh(struct run *r, __u32 w1)
 	if (!guard_try(r, w, FIT_READY) || r->s->fit != FIT_READY)
 		return;
 	if (policy_counts_queued(r)) {
-		queued = NP_QUEUE_ACCEPT(r->s->queue) + NP_QUEUE_SYN(r->s->queue);
+		queued = NP_QUEUE_SYN(r->s->queue);
+		if (!(in & LOAD_COUNTED))
+			queued += NP_QUEUE_ACCEPT(r->s->queue);
 		load = policy_load_with(in, queued, weight);
 		if (!policy_is_best(r, load))
 			return;

@@ -106,9 +106,13 @@ static __always_inline __u32 below(__u32 hash, __u32 n)
 	return (__u32)(((__u64)hash * n) >> 32);
 }
 
-/* A worker's published load in one word: its connections, and its weight, 0 for the default. */
+/*
+ * A worker's load in one word: its connections, its weight, 0 for the default, and whether what
+ * waits for accept(2) is among its connections already.
+ */
 #define LOAD_CONNS(load)  ((load) & (((__u64)1 << 40) - 1))
-#define LOAD_WEIGHT(load) ((load) >> 40)
+#define LOAD_WEIGHT(load) ((load) >> 40 & ((1u << 23) - 1))
+#define LOAD_COUNTED      ((__u64)1 << 63)
 
 #define WEIGHT_DEFAULT 100
 #define LOAD_UNIT      20 /* bits of the fraction of connections / weight */

@@ -109,6 +109,8 @@ static void must_refuse_neighbours(const char *name, const struct shape *right)
 {
 	struct shape s[4] = { *right, *right, *right, *right };
 
+	if (right->type == BPF_MAP_TYPE_SK_STORAGE)
+		return; /* none can be made without types, nor with entries */
 	if (right->type == BPF_MAP_TYPE_RINGBUF) {
 		s[0].entries *= 2;
 		must_be_refused(name, &s[0]);
