@@ -232,9 +232,10 @@ NP_API int np_conn_sync(struct np_conn *c);
  * does not move. What np_conn_send() brings meanwhile comes behind the file. Reading a file that is
  * not in the page cache blocks the poller's thread.
  *
- * Where an end comes in the middle (a close by anyone, the timeout, a file that is shorter than was
- * said), the peer has been promised bytes that cannot come: the connection will end with RST, so
- * that the peer does not take the part for the whole, and the error sticks.
+ * Where an end comes in the middle (a close by anyone, the timeout, the fiber's deadline or cancel,
+ * a file that is shorter than was said), the peer has been promised bytes that cannot come: the
+ * connection will end with RST, so that the peer does not take the part for the whole, and the
+ * error sticks.
  *
  * May park: yes. Lifetime: @fd is borrowed for the call.
  * Return: 0; -EINVAL, -EBADF and the like from sendfile(2): nothing of the file was sent, and what
@@ -399,9 +400,9 @@ NP_API int np_conn_set_idle_timeout(struct np_conn *c, int ms);
  * np_conn_set_request_timeout() - a limit for the whole of a request, which a drip cannot stretch
  *
  * From its first byte until on_request has returned and no hold is in force, or until a reply is
- * submitted (np_conn_flush(), np_conn_send()); what a handler leaves of its input, and asks for
- * more of, is the same request. At its end the connection is closed, and np_conn_error() is
- * -ETIMEDOUT.
+ * submitted (np_conn_flush(), np_conn_sendfile(), np_conn_send()); what a handler leaves of its
+ * input, and asks for more of, is the same request. At its end the connection is closed, and
+ * np_conn_error() is -ETIMEDOUT.
  */
 NP_API int np_conn_set_request_timeout(struct np_conn *c, int ms);
 /*

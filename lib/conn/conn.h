@@ -538,6 +538,9 @@ void conn_extra_drop(struct np_conn *c);
 int conn_sendq_take(struct np_conn *c);
 void conn_sendq_drop(struct np_conn *c);
 
+/* conn_write.c. What was built is due; of one that has an I/O state. */
+void conn_submit(struct np_conn *c, struct conn_io *io);
+
 /* conn_file.c. Whether FIN has to wait for a file, and is noted to follow it. */
 bool conn_file_puts_off_fin(struct np_conn *c);
 

@@ -38,14 +38,15 @@ static void file_is_through(struct np_conn *c, const struct file_send *f)
 		conn_shut(c);
 }
 
-/* The fiber leaves, and its stack with the file: the peer has been promised bytes that cannot come.
+/*
+ * The fiber leaves, and its stack with the file: the peer has been promised bytes that cannot come,
+ * and nothing can follow.
  */
-static void file_cut(struct np_conn *c, const struct file_send *f)
+static int file_cut(struct np_conn *c, const struct file_send *f, int err)
 {
-	if (!c->io || c->io->stream.file != &f->file)
-		return;
-	c->io->stream.file = NULL;
-	c->flags |= CONN_CUT;
+	if (c->io && c->io->stream.file == &f->file)
+		conn_out_fails(c, err);
+	return err;
 }
 
 static int file_submit(struct np_conn *c)
@@ -57,7 +58,7 @@ static int file_submit(struct np_conn *c)
 	if (r == 0 && !c->io)
 		r = conn_io_attach(c);
 	if (r == 0)
-		stream_submit(&c->io->stream);
+		conn_submit(c, c->io);
 	return r;
 }
 
@@ -71,13 +72,14 @@ int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)
 	r = conn_verb_ends(c, file_submit(c));
 	if (r < 0)
 		return r;
+	if (n)
+		conn_request_over(c); /* also where nothing was written before the file */
 	c->io->stream.file = &f.file;
 	r = conn_pump(c, PUMP_FLUSH);
 	if (r >= 0 && c->io->stream.file)
 		r = conn_wait_output(c, 0);
-	file_cut(c, &f);
 	if (r < 0)
-		return r;
+		return file_cut(c, &f, r);
 	file_is_through(c, &f);
 	return f.file.err;
 }

@@ -156,6 +156,11 @@ static inline size_t write_submit(struct np_conn *c, struct conn_io *io)
 	return unsent;
 }
 
+void conn_submit(struct np_conn *c, struct conn_io *io)
+{
+	write_submit(c, io);
+}
+
 /* Sends, and parks while more than @at_most bytes are unsent. */
 static int write_out(struct np_conn *c, size_t at_most)
 {

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
+#include <netpoll/pollers.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,6 +259,84 @@ START_TEST(close_in_the_middle_of_a_file_resets)
 	AWAIT(ut.result != NOTHING);
 	ck_assert_int_eq(ut.result, -NP_ECLOSED);
 	expect_reset(fd);
+	end(fd);
+}
+END_TEST
+
+static int send_the_file_until_the_deadline(struct np_conn *c)
+{
+	uint64_t outer;
+	int r;
+
+	np_deadline(50, &outer);
+	r = send_the_file(c);
+	np_deadline_restore(outer);
+	return r;
+}
+
+/* What the handler wrote next would be taken for the rest of the file. */
+START_TEST(the_fibers_deadline_in_the_middle_of_a_file_sticks_and_resets)
+{
+	int fd;
+
+	given(send_the_file_until_the_deadline, NULL);
+	given_file(BIG);
+	fd = asked(0);
+	AWAIT(ut.sticky != 0);
+	ck_assert_int_eq(ut.result, -ETIMEDOUT);
+	ck_assert_int_eq(ut.sticky, -ETIMEDOUT);
+	np_conn_close(ut.conn);
+	expect_reset(fd);
+	end(fd);
+}
+END_TEST
+
+static int send_only_the_file(struct np_conn *c)
+{
+	return np_conn_sendfile(c, ut.file, 0, ut.file_size);
+}
+
+/* As any reply does: a peer that reads slowly is not late with its request. */
+START_TEST(a_file_that_is_being_sent_ends_the_time_of_its_request)
+{
+	int fd;
+
+	given(send_only_the_file, NP_OPTS(np_server_opts, .request_timeout_ms = 100));
+	given_file(BIG);
+	fd = asked(0);
+	poll(NULL, 0, 300);
+	ck_assert_int_eq(ut.result, NOTHING);
+	expect_bytes(fd, big, BIG);
+	AWAIT(ut.result == 0);
+	end(fd);
+}
+END_TEST
+
+static int commit_behind_a_file(struct np_conn *c)
+{
+	void *p;
+	int r = np_conn_reserve(c, 4, &p);
+
+	if (r == 0) {
+		memcpy(p, "head", 4);
+		r = np_conn_sendfile(c, ut.file, 0, ut.file_size);
+	}
+	if (r == 0)
+		r = np_conn_write(c, "tail", 4);
+	return r < 0 ? r : np_conn_commit(c, 1);
+}
+
+START_TEST(what_was_reserved_before_a_file_cannot_be_cut_behind_it)
+{
+	int fd;
+
+	given(commit_behind_a_file, NULL);
+	given_file(1000);
+	fd = asked(0);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_int_eq(ut.result, -EINVAL);
+	expect_bytes(fd, "head", 4);
+	expect_bytes(fd, big, 1000);
 	end(fd);
 }
 END_TEST
@@ -551,6 +631,9 @@ int main(void)
 	tcase_add_test(t, close_in_the_middle_of_a_file_resets);
 	tcase_add_test(t, a_peer_that_resets_in_the_middle_of_a_file_fails_it_and_raises_no_signal);
 	tcase_add_test(t, a_write_timeout_in_the_middle_of_a_file_sticks_and_resets);
+	tcase_add_test(t, the_fibers_deadline_in_the_middle_of_a_file_sticks_and_resets);
+	tcase_add_test(t, a_file_that_is_being_sent_ends_the_time_of_its_request);
+	tcase_add_test(t, what_was_reserved_before_a_file_cannot_be_cut_behind_it);
 	tcase_add_test(t, what_cannot_be_sent_as_a_file_leaves_the_connection_as_it_was);
 	tcase_add_test(t, no_bytes_of_a_file_are_a_flush);
 	suite_add_tcase(s, t);
