@@ -344,7 +344,8 @@ NP_API void np_conn_unref(struct np_conn *c);
 /*
  * np_conn_hold(), np_conn_unhold() - something is to come: an answer from elsewhere
  *
- * While held, the peer's FIN does not make the library close, and the idle clock stands still.
+ * While held, neither the peer's FIN nor a stop that begins makes the library close, and the idle
+ * clock stands still.
  * Counts. A peer that vanishes meanwhile is found by keepalive, or by the request timeout.
  */
 NP_API void np_conn_hold(struct np_conn *c);

@@ -129,7 +129,7 @@ void conn_retire(struct np_conn *c)
 	if (conn_life(c) != CONN_OPEN || conn_is_served(c))
 		return;
 	conn_pump(c, PUMP_IN);
-	if (conn_life(c) == CONN_OPEN && !conn_is_served(c))
+	if (conn_life(c) == CONN_OPEN && !conn_is_served(c) && !c->holds)
 		conn_close(c, 0);
 }
 

@@ -416,6 +416,59 @@ START_TEST(stop_closes_idle_connections_and_serves_what_was_queued)
 }
 END_TEST
 
+static _Atomic(struct np_conn *) owed; /* with a reference */
+
+static int owe(struct np_conn *c, void *arg)
+{
+	np_conn_hold(c);
+	owed = np_conn_ref(c);
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+static void answer(struct np_conn *c, void *arg)
+{
+	np_conn_write(c, "a", 1);
+	np_conn_flush(c);
+	np_conn_unhold(c);
+	np_conn_unref(c);
+}
+
+static void *stop_it(void *arg)
+{
+	return (void *)(intptr_t)np_server_stop(server, AWAIT_MS, arg);
+}
+
+/* It is no idle one: something is to come. */
+START_TEST(stop_leaves_a_held_connection_until_its_answer_has_come)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = owe };
+	unsigned forced = 1;
+	int idle, asked;
+	pthread_t t;
+	void *r;
+	char c;
+
+	given_server(&h, NULL, NULL);
+	listening("tcp", "127.0.0.1:0");
+	ck_assert_int_eq(np_server_start(server), 0);
+	asked = connect_to(0);
+	peer_send(asked, "q", 1);
+	AWAIT(owed);
+	idle = connect_to(0);
+	pthread_create(&t, NULL, stop_it, &forced);
+	peer_expect_eof(idle);
+	ck_assert_int_eq(np_conn_post(owed, answer, NULL), 0);
+	peer_recv(asked, &c, 1);
+	peer_expect_eof(asked);
+	peer_close(&asked);
+	peer_close(&idle);
+	pthread_join(t, &r);
+	ck_assert_int_eq((int)(intptr_t)r, 0);
+	ck_assert_uint_eq(forced, 0);
+	teardown();
+}
+END_TEST
+
 static struct {
 	_Atomic(int) times, result, freed;
 } ended;
@@ -627,6 +680,7 @@ static Suite *suite(void)
 	t = tcase_create("stop");
 	tcase_add_test(t, stop_before_start_is_honoured);
 	tcase_add_test(t, stop_closes_idle_connections_and_serves_what_was_queued);
+	tcase_add_test(t, stop_leaves_a_held_connection_until_its_answer_has_come);
 	tcase_add_test(t, a_handler_may_stop_its_own_server_and_the_end_frees_it);
 	tcase_add_test(t, stop_cuts_off_at_the_deadline_and_says_how_many);
 	tcase_add_test(t, pollers_are_not_freed_under_a_reference_to_a_connection);
