@@ -62,19 +62,41 @@ static int opts_set_ms(struct np_conn *c, size_t offset, int ms)
 	return 0;
 }
 
-/* A deadline that was set earlier gives way to a timeout. */
+/* Moves the timer of a fiber that waits already. */
+static void opts_rearm(struct conn_wait *w, uint64_t when_ms)
+{
+	if (w)
+		park_set_until(&w->park, when_ms);
+}
+
+/* A deadline that was set earlier gives way to the timeout, also for a fiber that waits already. */
+static void opts_end_deadline(struct np_conn *c, uint64_t *deadline_ms, int timeout_ms,
+			      struct conn_wait *w)
+{
+	if (!*deadline_ms)
+		return;
+	*deadline_ms = 0;
+	opts_rearm(w, timeout_ms ? poller_after_ms(conn_poller(c), timeout_ms) : 0);
+}
+
 int np_conn_set_read_timeout(struct np_conn *c, int ms)
 {
-	if (c->flags & CONN_EXTRA)
-		conn_extra_of(c)->read_deadline_ms = 0;
-	return opts_set_ms(c, offsetof(struct conn_settings, read_timeout_ms), ms);
+	int r = opts_set_ms(c, offsetof(struct conn_settings, read_timeout_ms), ms);
+
+	if (r == 0)
+		opts_end_deadline(c, &conn_extra_of(c)->read_deadline_ms, c->set->read_timeout_ms,
+				  c->io ? c->io->reader : NULL);
+	return r;
 }
 
 int np_conn_set_write_timeout(struct np_conn *c, int ms)
 {
-	if (c->flags & CONN_EXTRA)
-		conn_extra_of(c)->write_deadline_ms = 0;
-	return opts_set_ms(c, offsetof(struct conn_settings, write_timeout_ms), ms);
+	int r = opts_set_ms(c, offsetof(struct conn_settings, write_timeout_ms), ms);
+
+	if (r == 0)
+		opts_end_deadline(c, &conn_extra_of(c)->write_deadline_ms, c->set->write_timeout_ms,
+				  c->io ? c->io->writer : NULL);
+	return r;
 }
 
 int np_conn_set_idle_timeout(struct np_conn *c, int ms)
@@ -131,13 +153,6 @@ int np_conn_set_request_timeout(struct np_conn *c, int ms)
 		conn_request_came(c);
 	conn_arm_clock(c);
 	return 0;
-}
-
-/* Moves the timer of a fiber that waits already. */
-static void opts_rearm(struct conn_wait *w, uint64_t when_ms)
-{
-	if (w)
-		park_set_until(&w->park, when_ms);
 }
 
 /* Rounded up: a deadline is never early. */

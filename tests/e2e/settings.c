@@ -231,6 +231,57 @@ START_TEST(an_expired_deadline_fails_at_once_and_a_cleared_one_never)
 }
 END_TEST
 
+static int wait_behind_a_deadline(struct np_conn *c, void *arg)
+{
+	const void *p;
+	int r = np_conn_skip(c, 1);
+
+	np_conn_set_read_deadline(c, mono_ns() + 200000000);
+	saw.conn = np_conn_ref(c);
+	saw.result = r < 0 ? r : np_conn_next(c, 1, &p);
+	return 0;
+}
+
+static void set_read_timeout(struct np_conn *c, void *arg)
+{
+	saw.lines = np_conn_set_read_timeout(c, (int)(intptr_t)arg);
+	saw.requests++;
+}
+
+static void tell(void *arg)
+{
+	saw.requests++;
+}
+
+static void set_timer(struct np_conn *c, void *arg)
+{
+	np_timer_start(300, tell, NULL, NULL);
+}
+
+/* One that is refused changes nothing. */
+START_TEST(a_timeout_ends_a_deadline_behind_which_a_fiber_waits_already)
+{
+	int fd, ms = _i ? -2 : -1;
+
+	given(wait_behind_a_deadline, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "1", 1);
+	AWAIT(saw.conn);
+	np_conn_post(saw.conn, set_timer, NULL); /* after the deadline */
+	np_conn_post(saw.conn, set_read_timeout, (void *)(intptr_t)ms);
+	AWAIT(saw.requests == 2);
+	ck_assert_int_eq(saw.lines, _i ? -EINVAL : 0);
+	if (_i == 0) {
+		ck_assert_int_eq(saw.result, NOTHING);
+		peer_send(fd, "2", 1);
+	}
+	AWAIT(saw.result != NOTHING);
+	ck_assert_int_eq(saw.result, _i ? -NP_EREADTIMEOUT : 0);
+	np_conn_unref(saw.conn);
+	end(fd);
+}
+END_TEST
+
 static int read_lines(struct np_conn *c, void *arg)
 {
 	const void *p;
@@ -367,6 +418,7 @@ int main(void)
 	tcase_add_test(t, an_inherited_tcp_listener_serves_and_is_closed_with_the_server);
 	tcase_add_test(t, what_does_not_listen_is_no_listener);
 	tcase_add_test(t, an_expired_deadline_fails_at_once_and_a_cleared_one_never);
+	tcase_add_loop_test(t, a_timeout_ends_a_deadline_behind_which_a_fiber_waits_already, 0, 2);
 	tcase_add_test(t, twenty_thousand_lines_are_read_and_the_tail_stays_readable_at_eof);
 	tcase_add_test(t, a_mebibyte_that_comes_in_small_pieces_takes_at_most_four);
 	tcase_add_test(t, what_was_peeked_stays_valid_over_a_read_until_release);
