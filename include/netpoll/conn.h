@@ -323,6 +323,22 @@ NP_API int np_conn_abort(struct np_conn *c);
 NP_API int np_conn_shutdown_write(struct np_conn *c);
 
 /*
+ * np_conn_move() - on to another poller of its server, as soon as it is quiet
+ *
+ * Quiet: no handler runs or is due, no fiber waits in a verb, the peer has not left. That is at the
+ * end of this turn, or of a later one; until then the last call counts, and one to the poller it is
+ * on takes the request back. The object, its references, settings, data, buffered input and unsent
+ * output go along, and what other threads have sent, posted or asked for reaches it in their order.
+ * Only a connection whose handlers have on_move, which is called on both sides: what else belongs
+ * to it (timers, tasks, tables of a poller) is known to the user alone. A stop that has begun to
+ * close ends all moves.
+ *
+ * Thread: owner. May park: no.
+ * Return: 0; -NP_EUNSUPPORTED: no on_move, or no server's connection; -EINVAL: no such poller;
+ *         -ECANCELED: the server closes; -NP_ENOTOPEN, -NP_ECLOSED and why it ends; -ENOMEM.
+ */
+NP_API int np_conn_move(struct np_conn *c, int poller);
+/*
  * np_conn_detach() - take the descriptor out of the library
  *
  * on_close runs; the descriptor stays open and O_NONBLOCK. *ret_in (@ret_in may be NULL: dropped)

@@ -33,6 +33,7 @@
 #define NETPOLL_HANDLERS_H
 
 #include <netpoll/opts.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -77,6 +78,12 @@ struct np_handlers {
 	 * Thread: owner. May park: no. Lifetime: of @c: until it returns, but for references.
 	 */
 	void (*on_close)(struct np_conn *c, void *arg);
+	/*
+	 * np_conn_move(): on the poller that it leaves, with @arrived false, before it goes; on the
+	 * one it has come to, with true. It may close the connection, or take the request back.
+	 * Thread: owner. May park: no.
+	 */
+	void (*on_move)(struct np_conn *c, void *arg, bool arrived);
 };
 NP_OPTS_INIT(np_handlers)
 

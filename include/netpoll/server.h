@@ -205,6 +205,7 @@ struct np_server_stats {
 	uint64_t handler_errors;
 	/* ended with flushed bytes that the kernel had not taken: TCP peers saw RST */
 	uint64_t cut;
+	uint64_t moved; /* came from another poller: np_conn_move() */
 };
 NP_OPTS_INIT(np_server_stats)
 /*

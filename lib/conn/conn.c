@@ -59,6 +59,7 @@ static struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kin
 			      (conn_settings_are_timed(&g->settings) ? CONN_TIMED : 0));
 	c->transport = (uint8_t)kind;
 	atomic_init(&c->send_high, (uint32_t)g->settings.limits.send_high);
+	atomic_init(&c->at, g->poller);
 	atomic_init(&c->life, CONN_NEW);
 	atomic_init(&c->refs, 1);
 	conn_touch(c);
@@ -158,7 +159,7 @@ bool np_conn_is_active(struct np_conn *c)
 {
 	if (conn_life(c) > CONN_OPEN)
 		return false;
-	return poller_self() != conn_poller(c) || c->out == CONN_OUT_OPEN;
+	return !conn_is_here(c) || c->out == CONN_OUT_OPEN;
 }
 
 int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)

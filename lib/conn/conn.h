@@ -78,6 +78,7 @@ enum conn_flag {
 	CONN_CANCEL = 1 << 7, /* np_conn_cancel_on_leave() */
 	CONN_EXTRA = 1 << 8,  /* the settings are its own: see conn_extra_of() */
 	CONN_TIMED = 1 << 9,  /* somebody asks when bytes moved last */
+	CONN_MOVES = 1 << 10, /* to another poller, as soon as it is quiet */
 	/* what moves has to be noted; most connections need not */
 	CONN_MINDED = CONN_EXTRA | CONN_TIMED,
 };
@@ -109,11 +110,13 @@ struct conn_group {
 	struct conn_settings settings;
 	bool half_open;
 	bool retiring; /* connections close as soon as they have nothing to do */
+	bool forced;   /* what is left was reset, and what comes is */
 	struct conn_memory memory;
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to ENDED */
 	unsigned n;
 	uint64_t cut;             /* ended with flushed bytes lost; published */
+	uint64_t moved;           /* came from another poller; published */
 	uint64_t handler_errors;  /* handlers that returned < 0; published */
 	uint64_t said_ms, unsaid; /* the log line about them: when, and how many since */
 	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
@@ -168,7 +171,8 @@ struct conn_io {
 	bool late;        /* it was late, and has got its one turn more */
 	size_t call_at;   /* on_request is called from so many buffered bytes on */
 	struct spawn spawn;
-	uint64_t request_ms; /* when its first byte came */
+	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
+	uint64_t request_ms;     /* when its first byte came */
 	struct conn_ack ack;
 };
 
@@ -199,6 +203,8 @@ struct conn_extra {
 	struct conn_callback *callbacks;              /* newest first */
 	int failed;                                   /* the first verb that failed; 0 = none has */
 	enum conn_exchange exchange;
+	struct conn_group *move_to; /* CONN_MOVES: of another poller of its server */
+	struct poller *home;        /* where its memory lies, once it has moved */
 };
 
 struct np_conn {
@@ -222,20 +228,30 @@ struct np_conn {
 	uint8_t inside;    /* fibers that run a handler or are parked in a verb: a handful */
 
 	/* any thread */
+	/*
+	 * Where to ring for it. Its thread is the owner once watch.poller is the same: until then
+	 * it is on its way there.
+	 */
+	_Atomic(struct poller *) at;
 	_Atomic(uint8_t) life; /* enum conn_life; the owner writes it, others take it as a hint */
 	_Atomic(uint8_t) post; /* enum conn_post_bit; the first to set one posts post_mail */
+	/*
+	 * owner: functions of np_conn_post() that wait in its mailbox; UINT16_MAX: too many to say
+	 */
+	uint16_t calls;
 	_Atomic(uint32_t) refs;
 	_Atomic(uint32_t) sendq_bytes;
 	_Atomic(uint32_t) send_high;
 	struct mail post_mail;
-	struct mailbox sendq; /* buffers of np_conn_send(), by their link words */
+	/* buffers of np_conn_send(), by their link words, and calls of np_conn_post() */
+	struct mailbox sendq;
 #ifdef NP_DEBUG
 	bool pumping; /* owner */
 #endif
 };
 
 #if defined(__LP64__) && !defined(NP_DEBUG)
-_Static_assert(sizeof(struct np_conn) <= 208, "an idle connection costs no more than 256 bytes");
+_Static_assert(sizeof(struct np_conn) <= 216, "an idle connection costs no more than 256 bytes");
 #endif
 
 /* ------------------------------------------------------------------ what it is */
@@ -250,15 +266,32 @@ static inline void conn_set_life(struct np_conn *c, enum conn_life s)
 	atomic_store_explicit(&c->life, s, memory_order_relaxed);
 }
 
+/* Thread: its owner's. */
 static inline struct poller *conn_poller(const struct np_conn *c)
 {
 	return c->watch.poller;
+}
+
+/* Whether this is its owner's thread. */
+static inline bool conn_is_here(const struct np_conn *c)
+{
+	struct poller *at = atomic_load_explicit(&c->at, memory_order_acquire);
+
+	return at == poller_self() && at == c->watch.poller;
 }
 
 /* NULL for most. */
 static inline struct conn_extra *conn_extra_of(const struct np_conn *c)
 {
 	return c->flags & CONN_EXTRA ? container_of(c->set, struct conn_extra, settings) : NULL;
+}
+
+/* The poller whose memory it lies in. */
+static inline struct poller *conn_home_poller(const struct np_conn *c)
+{
+	struct poller *moved = c->flags & CONN_EXTRA ? conn_extra_of(c)->home : NULL;
+
+	return moved ? moved : atomic_load_explicit(&c->at, memory_order_relaxed);
 }
 
 static inline size_t conn_unsent(const struct np_conn *c)
@@ -415,7 +448,7 @@ void conn_later(struct np_conn *c);
 /* A fiber leaves that was counted in c->inside. */
 static inline void conn_leave(struct np_conn *c)
 {
-	if (!--c->inside && conn_life(c) == CONN_ENDED)
+	if (!--c->inside && (conn_life(c) == CONN_ENDED || (c->flags & CONN_MOVES)))
 		conn_later(c);
 }
 /* The output ends with @err, sticky, and what is in it is dropped. Return: @err. */
@@ -446,6 +479,9 @@ void conn_finish(struct np_conn *c);
  */
 void conn_gone(struct np_conn *c);
 void conn_group_opened(struct conn_group *g);
+/* It has come from another group, or has left for one. */
+void conn_group_joined(struct conn_group *g);
+void conn_group_left(struct conn_group *g);
 
 /* ------------------------------------------------------------------ conn_time.c */
 
@@ -531,10 +567,11 @@ int conn_limits_init(struct np_limits *l, const struct np_limits *base);
 int conn_extra(struct np_conn *c, struct conn_extra **ret);
 /* Calls each once, LIFO; the state refuses one that is added meanwhile. */
 void conn_callbacks_run(struct np_conn *c);
-/* Frees what is left, and all other extra settings. */
+/* Frees what is left of them, and the settings; of one that has moved its home stays known. */
 void conn_extra_drop(struct np_conn *c);
+void conn_extra_free(struct np_conn *c);
 
-/* conn_sendq.c. What was sent until now joins the stream's. Return: whether any; -ENOMEM. */
+/* conn_sendq.c. What was sent until now joins the stream's. Return: 0; -ENOMEM: it is lost. */
 int conn_sendq_take(struct np_conn *c);
 void conn_sendq_drop(struct np_conn *c);
 
@@ -543,6 +580,11 @@ void conn_submit(struct np_conn *c, struct conn_io *io);
 
 /* conn_file.c. Whether FIN has to wait for a file, and is noted to follow it. */
 bool conn_file_puts_off_fin(struct np_conn *c);
+
+/* conn_move.c. To @to's poller once it is quiet. Return: 0, or as np_conn_move(). */
+int conn_move(struct np_conn *c, struct conn_group *to);
+/* The end of a turn: whether it is off. Nothing may touch it then but by its reference count. */
+bool conn_move_off(struct np_conn *c);
 
 /* conn_post.c. FIN once the output is drained. */
 void conn_shut(struct np_conn *c);

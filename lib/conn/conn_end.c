@@ -30,15 +30,27 @@ void conn_group_opened(struct conn_group *g)
 	end_publish(&g->load->accepted_total, g->load->accepted_total + 1);
 }
 
-static void end_group_closed(struct conn_group *g)
+void conn_group_joined(struct conn_group *g)
+{
+	g->n++;
+	end_publish(&g->load->conns, g->n);
+	end_publish(&g->moved, g->moved + 1);
+}
+
+void conn_group_left(struct conn_group *g)
 {
 	g->n--;
 	end_publish(&g->load->conns, g->n);
-	end_publish(&g->load->closed_total, g->load->closed_total + 1);
 	if (g->on_closed)
 		g->on_closed(g);
 	if (g->n == 0 && g->on_empty)
 		g->on_empty(g);
+}
+
+static void end_group_closed(struct conn_group *g)
+{
+	end_publish(&g->load->closed_total, g->load->closed_total + 1);
+	conn_group_left(g);
 }
 
 /*
@@ -52,7 +64,8 @@ static void end_leave_group(struct np_conn *c)
 
 	if (!c->group->on_freed) {
 		c->group = &gone;
-		c->set = &gone.settings;
+		if (!(c->flags & CONN_EXTRA))
+			c->set = &gone.settings;
 	}
 }
 
@@ -74,7 +87,7 @@ static void end_verbs(struct np_conn *c, int why)
  */
 static bool end_is_remembered(struct np_conn *c, enum conn_life s, int why)
 {
-	if (watch_is_open(&c->watch))
+	if (!list_empty(&c->link))
 		return false;
 	conn_set_life(c, s);
 	if (!c->why)

@@ -71,6 +71,15 @@ void conn_callbacks_run(struct np_conn *c)
 	}
 }
 
+void conn_extra_free(struct np_conn *c)
+{
+	struct conn_extra *x = conn_extra_of(c);
+
+	c->set = &c->group->settings;
+	c->flags &= (uint16_t)~CONN_EXTRA;
+	free(x);
+}
+
 void conn_extra_drop(struct np_conn *c)
 {
 	struct conn_extra *x = conn_extra_of(c);
@@ -78,7 +87,6 @@ void conn_extra_drop(struct np_conn *c)
 
 	while ((cb = extra_pop_callback(c)))
 		free(cb);
-	c->set = &c->group->settings;
-	c->flags &= (uint16_t)~CONN_EXTRA;
-	free(x);
+	if (!x || !x->home)
+		conn_extra_free(c);
 }

@@ -104,8 +104,9 @@ size_t conn_home_bytes(const struct poller *p)
 
 int conn_io_attach(struct np_conn *c)
 {
-	struct conn_home *h = poller_local(conn_poller(c));
-	struct conn_io *io = slab_get(&h->ios);
+	struct conn_home *h =
+		home_of(conn_poller(c)); /* one that was not born here may be the first */
+	struct conn_io *io = h ? slab_get(&h->ios) : NULL;
 
 	if (!io)
 		return -ENOMEM;

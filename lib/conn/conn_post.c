@@ -38,11 +38,23 @@ static void post_take_sends(struct np_conn *c)
 		conn_later(c);
 }
 
+/* Whether @m is for another thread, or for this one once the connection has arrived: it goes on. */
+static bool post_goes_on(const struct np_conn *c, struct mail *m)
+{
+	if (conn_is_here(c))
+		return false;
+	poller_post(atomic_load_explicit(&c->at, memory_order_acquire), m);
+	return true;
+}
+
 static void post_arrived(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, post_mail);
-	unsigned bits = atomic_exchange(&c->post, 0);
+	unsigned bits;
 
+	if (post_goes_on(c, m))
+		return;
+	bits = atomic_exchange(&c->post, 0);
 	if (bits & CONN_POST_SEND)
 		post_take_sends(c);
 	if (bits & CONN_POST_SHUT)
@@ -62,17 +74,12 @@ static void post_bit(struct np_conn *c, unsigned bit)
 		return;
 	}
 	c->post_mail.fn = post_arrived;
-	poller_post(conn_poller(c), &c->post_mail);
-}
-
-static bool post_is_owner(const struct np_conn *c)
-{
-	return poller_self() == conn_poller(c);
+	poller_post(atomic_load_explicit(&c->at, memory_order_acquire), &c->post_mail);
 }
 
 int np_conn_close(struct np_conn *c)
 {
-	if (post_is_owner(c))
+	if (conn_is_here(c))
 		conn_close(c, -NP_ECLOSED);
 	else
 		post_bit(c, CONN_POST_CLOSE);
@@ -81,7 +88,7 @@ int np_conn_close(struct np_conn *c)
 
 int np_conn_abort(struct np_conn *c)
 {
-	if (post_is_owner(c))
+	if (conn_is_here(c))
 		conn_abort(c, -NP_ECLOSED);
 	else
 		post_bit(c, CONN_POST_ABORT);
@@ -92,7 +99,7 @@ int np_conn_shutdown_write(struct np_conn *c)
 {
 	if (conn_life(c) == CONN_NEW)
 		return -NP_ENOTOPEN;
-	if (post_is_owner(c))
+	if (conn_is_here(c))
 		conn_shut(c);
 	else
 		post_bit(c, CONN_POST_SHUT);
@@ -128,6 +135,7 @@ int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 		/* a connection's own: it has no link words, and cannot be given away */
 		return -EINVAL;
 	m = sendq_mail(*b);
+	m->fn = NULL; /* a buffer */
 	if (conn_life(c) != CONN_OPEN)
 		return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
 	r = np_linkbuf_flush(*b);
@@ -154,10 +162,13 @@ struct post_call {
 static void post_called(struct mail *m)
 {
 	struct post_call *p = container_of(m, struct post_call, mail);
+	struct np_conn *c = p->c;
 
-	conn_note_handler(p->c, p->fn);
-	p->fn(p->c, p->arg);
-	np_conn_unref(p->c);
+	conn_note_handler(c, p->fn);
+	p->fn(c, p->arg);
+	if (c->calls < UINT16_MAX && !--c->calls && (c->flags & CONN_MOVES))
+		conn_later(c);
+	np_conn_unref(c);
 	free(p);
 }
 
@@ -172,6 +183,7 @@ int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *
 		return -ENOMEM;
 	*p = (struct post_call){ .mail.fn = post_called, .fn = fn, .arg = arg };
 	p->c = np_conn_ref(c);
-	poller_post(conn_poller(c), &p->mail);
+	mailbox_put(&c->sendq, &p->mail);
+	post_bit(c, CONN_POST_SEND);
 	return 0;
 }

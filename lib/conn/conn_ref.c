@@ -4,10 +4,12 @@
 
 static void ref_free(struct np_conn *c)
 {
+	struct poller *home = conn_home_poller(c);
 	struct conn_group *g = c->group;
 
 	conn_sendq_drop(c);
-	conn_home_put(conn_poller(c), c);
+	conn_extra_free(c);
+	conn_home_put(home, c);
 	if (g->on_freed)
 		g->on_freed(g);
 }
@@ -24,17 +26,17 @@ struct np_conn *np_conn_ref(struct np_conn *c)
 }
 
 /*
- * Only the owner's thread may touch the slab that the connection lies in. The mail that carries it
+ * Only its home's thread may touch the slab that the connection lies in. The mail that carries it
  * there is free: a post in flight would hold a reference.
  */
 void np_conn_unref(struct np_conn *c)
 {
 	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (poller_self() == conn_poller(c)) {
+	if (poller_self() == conn_home_poller(c)) {
 		ref_free(c);
 		return;
 	}
 	c->post_mail.fn = ref_free_mail;
-	poller_post(conn_poller(c), &c->post_mail);
+	poller_post(conn_home_poller(c), &c->post_mail);
 }

@@ -142,7 +142,7 @@ static inline void serve_end(struct np_conn *c, struct conn_io *io)
 		conn_pump(c, PUMP_FLUSH);
 	c->inside--;
 	if (conn_life(c) != CONN_OPEN || conn_at_end(c) || c->out != CONN_OUT_OPEN ||
-	    c->group->retiring)
+	    c->group->retiring || (c->flags & CONN_MOVES))
 		conn_later(c);
 	else if (!io->warm)
 		conn_io_shrink(c);

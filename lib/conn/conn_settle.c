@@ -136,6 +136,7 @@ void conn_settle(struct mail *m)
 		conn_finish(c);
 	}
 	c->flags &= (uint16_t)~CONN_LATER;
-	conn_io_shrink(c);
+	if (!(c->flags & CONN_MOVES) || !conn_move_off(c))
+		conn_io_shrink(c);
 	np_conn_unref(c);
 }

@@ -372,6 +372,27 @@ int pollers_stop_now(struct np_pollers *p)
 	return pollers_stop_locked(p, sys_clock_ns());
 }
 
+/* Mail that is late may send more, to another one. */
+static void pollers_run_late_mail(struct np_pollers *p)
+{
+	bool any = true;
+
+	while (any) {
+		any = false;
+		for (unsigned i = 0; i < p->n; i++)
+			any |= p->poller[i] && poller_run_late_mail(p->poller[i]);
+	}
+}
+
+/* All or none: what one keeps may have been on another, and be rung for there. */
+static bool pollers_are_kept(const struct np_pollers *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->poller[i] && poller_is_kept(p->poller[i]))
+			return true;
+	return false;
+}
+
 int np_pollers_free(struct np_pollers **pollers)
 {
 	struct np_pollers *p = *pollers;
@@ -380,6 +401,9 @@ int np_pollers_free(struct np_pollers **pollers)
 	if (!p)
 		return 0;
 	if (atomic_load(&p->phase) != POLLERS_ENDED)
+		return -EBUSY;
+	pollers_run_late_mail(p);
+	if (pollers_are_kept(p))
 		return -EBUSY;
 	for (unsigned i = 0; i < p->n; i++) {
 		r = poller_free(p->poller[i]);

@@ -50,6 +50,7 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.memory_closed += server_facts_read(&s->parts[i]->group.memory.closed);
 		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
 		v.cut += server_facts_read(&s->parts[i]->group.cut);
+		v.moved += server_facts_read(&s->parts[i]->group.moved);
 	}
 	pthread_mutex_unlock(&s->facts_lock);
 	return sys_opts_give(ret, &v, sizeof v);

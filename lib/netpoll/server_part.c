@@ -217,6 +217,14 @@ static void server_part_init_group(struct server_part *part)
 	conn_memory_init(&part->group, o->memory_max / s->n_parts);
 }
 
+struct server_part *server_part_of_conn(const struct np_conn *c)
+{
+	struct conn_group *g = c->group;
+
+	return g->on_empty == server_part_on_empty ? container_of(g, struct server_part, group) :
+						     NULL;
+}
+
 struct server_part *server_part_new(struct np_server *s, unsigned index)
 {
 	int max = s->opts.max_conns;
@@ -324,6 +332,7 @@ static void server_part_force(struct mail *m)
 {
 	struct server_part *part = container_of(m, struct server_part, force_mail);
 
+	part->group.forced = true;
 	server_part_each(part, server_part_abort);
 	latch_arrive(&part->server->force_latch);
 }

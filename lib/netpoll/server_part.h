@@ -44,6 +44,8 @@ struct server_part {
 	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
 };
 
+/* The part of a server's connection, NULL: another's. Thread: its owner's. */
+struct server_part *server_part_of_conn(const struct np_conn *c);
 /* For poller @index. NULL: no memory. Thread: control, and so for the next two. */
 struct server_part *server_part_new(struct np_server *s, unsigned index);
 /* NULL is fine. */

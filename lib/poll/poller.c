@@ -87,16 +87,27 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	return 0;
 }
 
-static void poller_run_late_mail(struct poller *p)
+bool poller_run_late_mail(struct poller *p)
 {
 	struct poller *was = self;
+	bool any = false;
 
+	/* A mail may be here before its sender has left poller_post(). */
+	while (atomic_load_explicit(&p->posting, memory_order_acquire))
+		sched_yield();
 	self = p;
 	while (mailbox_any(&p->mailbox) || p->deferred_first) {
+		any = true;
 		turn_run_mail(p);
 		turn_run_deferred(p);
 	}
 	self = was;
+	return any;
+}
+
+bool poller_is_kept(const struct poller *p)
+{
+	return p->keeps;
 }
 
 int poller_free(struct poller *p)
@@ -107,9 +118,6 @@ int poller_free(struct poller *p)
 		return 0;
 	if (p->state == POLLER_RUNNING)
 		return -EBUSY;
-	/* A mail may be here before its sender has left poller_post(). */
-	while (atomic_load_explicit(&p->posting, memory_order_acquire))
-		sched_yield();
 	poller_run_late_mail(p);
 	if (p->run_first || p->now.tail.first || p->spawn.first || p->keeps)
 		return -EBUSY;

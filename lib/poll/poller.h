@@ -81,6 +81,12 @@ int poller_new(const struct poller_opts *o, struct poller **ret);
  * start, and while poller_keep() is in force.
  */
 int poller_free(struct poller *p);
+/*
+ * poller_free()'s first part, for several that may write to each other. Return: whether any came.
+ */
+bool poller_run_late_mail(struct poller *p);
+/* Whether poller_keep() is in force. */
+bool poller_is_kept(const struct poller *p);
 /* The thread: "np-<index>", pinned (a failure is logged and lived with), deaf to signals
  * (sys/thread.h). */
 int poller_start(struct poller *p);

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn_move: a connection goes to another poller of its server
+ *
+ * The object stays where it was born: its address is what users' tables and references hold. What
+ * moves is the ownership, with what only a busy connection has. Its group here counts it until the
+ * group there has: so neither is empty meanwhile, and no stop is through.
+ *
+ *   step       thread   leaves it by
+ *   asked for  here     conn_settle() finds it quiet -> off;  it ends, or the server stops -> stays
+ *   off        none     its parcel's mail -> there;  that part is closing already -> back
+ *   there      there    the source is told, and lets go
+ *   back       here     as if it had not been asked for; what the stop wants is done
+ *
+ * Quiet: no handler runs or is due, no fiber waits in a verb, no call of another thread waits for
+ * its turn, no end is in sight. Doorbells of other threads that ring meanwhile follow c->at, and
+ * wait there until it has arrived (post_goes_on()).
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "conn/conn.h"
+
+struct parcel {
+	struct mail mail;
+	struct np_conn *c;
+	struct conn_group *from, *to;
+	bool busy;
+	struct conn_io io;
+};
+
+int conn_move(struct np_conn *c, struct conn_group *to)
+{
+	struct conn_extra *x;
+	int r = conn_not_open(c);
+
+	if (r < 0)
+		return r;
+	if (c->group->retiring)
+		return -ECANCELED;
+	if (to == c->group) {
+		c->flags &= (uint16_t)~CONN_MOVES;
+		return 0;
+	}
+	r = conn_extra(c, &x);
+	if (r < 0)
+		return r;
+	x->move_to = to;
+	c->flags |= CONN_MOVES;
+	conn_later(c);
+	return 0;
+}
+
+static bool move_is_quiet(const struct np_conn *c)
+{
+	return conn_life(c) == CONN_OPEN && c->out == CONN_OUT_OPEN && !conn_in_is_over(c) &&
+	       !(c->flags & (CONN_LEFT | CONN_LATER)) && !c->group->retiring && !c->inside &&
+	       !c->calls && !conn_is_served(c) && (!c->io || !conn_has_request(c));
+}
+
+static void move_tell(struct np_conn *c, bool arrived)
+{
+	conn_note_handler(c, c->group->handlers->on_move);
+	c->group->handlers->on_move(c, c->group->arg, arrived);
+}
+
+/* The I/O state stays with the poller's slab: what is in it goes into the parcel. */
+static void move_pack(struct parcel *p)
+{
+	struct np_conn *c = p->c;
+	bool warm = c->io && c->io->warm;
+
+	if (!c->io)
+		return;
+	p->busy = !stream_is_empty(&c->io->stream) || c->io->request || c->io->call_at > 1;
+	if (p->busy) {
+		p->io = *c->io;
+		stream_init(&c->io->stream, c->transport, c->watch.fd);
+		c->io->warm = warm;
+	}
+	conn_io_put(c);
+}
+
+static int move_unpack(struct parcel *p)
+{
+	struct np_conn *c = p->c;
+	bool warm;
+
+	if (!p->busy)
+		return 0;
+	if (conn_io_attach(c) < 0) {
+		if (stream_drop_output(&p->io.stream))
+			c->flags |= CONN_CUT;
+		stream_fini(&p->io.stream);
+		return -ENOMEM;
+	}
+	warm = c->io->warm;
+	*c->io = p->io;
+	c->io->warm = warm;
+	return 0;
+}
+
+/* From here on it is @g's, on the poller of this thread. */
+static void move_in(struct parcel *p, struct conn_group *g)
+{
+	struct np_conn *c = p->c;
+	int r;
+
+	c->group = g;
+	if (!(c->flags & CONN_EXTRA))
+		c->set = &g->settings;
+	list_append(&g->conns, &c->link);
+	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, c->watch.fn);
+	if (r == 0)
+		r = move_unpack(p);
+	if (r < 0) {
+		conn_abort(c, r);
+		return;
+	}
+	conn_arm_clock(c);
+	watch_want(&c->watch, WATCH_GONE);
+	conn_pump(c, PUMP_ROOM | PUMP_FLUSH | PUMP_TELL);
+}
+
+static void move_send(struct parcel *p, struct conn_group *to, void (*fn)(struct mail *))
+{
+	p->mail.fn = fn;
+	poller_post(to->poller, &p->mail);
+}
+
+static void move_let_go(struct mail *m)
+{
+	struct parcel *p = container_of(m, struct parcel, mail);
+
+	conn_group_left(p->from);
+	free(p);
+}
+
+/* The other part is closing, and perhaps through: this one does what the stop wants of it. */
+static void move_come_back(struct mail *m)
+{
+	struct parcel *p = container_of(m, struct parcel, mail);
+	struct np_conn *c = p->c;
+
+	move_in(p, p->from);
+	if (conn_life(c) == CONN_OPEN)
+		move_tell(c, true);
+	if (p->from->forced)
+		conn_abort(c, -NP_ECLOSED);
+	else if (p->from->retiring)
+		conn_retire(c);
+	np_conn_unref(c);
+	free(p);
+}
+
+static void move_arrive(struct mail *m)
+{
+	struct parcel *p = container_of(m, struct parcel, mail);
+	struct np_conn *c = p->c;
+
+	if (p->to->retiring) {
+		atomic_store_explicit(&c->at, p->from->poller, memory_order_release);
+		move_send(p, p->from, move_come_back);
+		return;
+	}
+	conn_group_joined(p->to);
+	move_in(p, p->to);
+	if (conn_life(c) == CONN_OPEN)
+		move_tell(c, true);
+	np_conn_unref(c);
+	move_send(p, p->from, move_let_go);
+}
+
+/* The last that this thread does to it. The order: whoever sees the new poller sees all of this. */
+static void move_out(struct parcel *p)
+{
+	struct np_conn *c = p->c;
+
+	struct conn_extra *x = conn_extra_of(c);
+
+	if (!x->home)
+		x->home = conn_poller(c);
+	x->move_to = NULL;
+	c->flags &= (uint16_t)~CONN_MOVES;
+	timer_disarm(&c->timer);
+	watch_close(&c->watch);
+	poller_fd_leaves(conn_poller(c), c->watch.fd);
+	list_remove(&c->link);
+	move_pack(p);
+	atomic_store_explicit(&c->at, p->to->poller, memory_order_release);
+	move_send(p, p->to, move_arrive);
+}
+
+bool conn_move_off(struct np_conn *c)
+{
+	struct parcel *p;
+
+	if (!move_is_quiet(c))
+		return false;
+	p = calloc(1, sizeof *p);
+	if (!p)
+		return false; /* it stays, until the next turn that ends with it */
+	move_tell(c, false);
+	if (!(c->flags & CONN_MOVES) || !move_is_quiet(c)) { /* on_move did something to it */
+		free(p);
+		return false;
+	}
+	p->c = np_conn_ref(c);
+	p->from = c->group;
+	p->to = conn_extra_of(c)->move_to;
+	move_out(p);
+	return true;
+}
