@@ -158,6 +158,7 @@ END_TEST
 START_TEST(an_adopted_server_is_steered_until_it_is_released_and_never_notices)
 {
 	enum kind k = (enum kind)_i;
+	struct ran r;
 	char *json;
 
 	NEEDS(k);
@@ -175,7 +176,12 @@ START_TEST(an_adopted_server_is_steered_until_it_is_released_and_never_notices)
 	free(json);
 	json = answer("status web");
 	ck_assert_uint_eq(occurrences(json, names[k]), WORKERS);
+	ck_assert_uint_eq(occurrences(json, "\"adopted\":true,\"held\":false,\"counted\":false"),
+			  WORKERS);
 	free(json);
+	npsteer(&r, "status web");
+	ck_assert_uint_eq(occurrences(r.out, "  ready  adopted  "), WORKERS);
+	ran_free(&r);
 	fails_with(BUSY, "npsteer release web", "unload web");
 	json = answer("release web");
 	ck_assert_int_eq(json_number(json, "released"), WORKERS);

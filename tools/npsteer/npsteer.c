@@ -166,3 +166,8 @@ const char *state_name(int state)
 		return "unknown";
 	}
 }
+
+const char *kind_name(const struct np_steer_worker_info *i)
+{
+	return i->held ? "held" : i->counted ? "counted" : i->adopted ? "adopted" : "server";
+}

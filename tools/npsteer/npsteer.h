@@ -113,6 +113,8 @@ void say(const char *sentence);
 void pause_for(double seconds);
 double seconds_now(void);
 const char *state_name(int state);
+/* Who says what the worker does: "server" itself, or it was "adopted", "counted", "held". */
+const char *kind_name(const struct np_steer_worker_info *i);
 /* False: worker @w is not claimed; group @g is free. */
 bool read_worker(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret);
 bool read_group(struct np_steer *s, unsigned g, struct np_steer_group_info *ret);

@@ -9,10 +9,32 @@
 
 /* ------------------------------------------------------------------ text */
 
+/* Of an adopted worker the task that accepts, where one alone does. */
+static void status_text_pid(struct table *t, const struct np_steer_worker_info *i)
+{
+	if (i->adopted && !i->pid)
+		table_text(t, "-");
+	else if (i->tid && i->tid != i->pid)
+		table_text(t, "%d/%d", i->pid, i->tid);
+	else if (i->pid_ns)
+		table_text(t, "%d@%llu", i->pid, (unsigned long long)i->pid_ns);
+	else
+		table_text(t, "%d", i->pid);
+}
+
+/* A server that knows nothing of it publishes nothing. */
+static void status_text_count(struct table *t, const struct np_steer_worker_info *i, uint64_t n)
+{
+	if (i->adopted && !i->counted)
+		table_text(t, "-");
+	else
+		table_uint(t, n);
+}
+
 static void status_text_workers(struct np_steer *s, const struct np_steer_info *info)
 {
-	static const char *const heads[] = { "WORKER",  "NAME",  "STATE",    "PID",   "CPU",
-					     "BUSY_MS", "CONNS", "ACCEPTED", "CLOSED" };
+	static const char *const heads[] = { "WORKER", "NAME",    "STATE", "KIND",     "PID",
+					     "CPU",    "BUSY_MS", "CONNS", "ACCEPTED", "CLOSED" };
 	struct table t;
 
 	table_init(&t, sizeof heads / sizeof heads[0]);
@@ -26,15 +48,13 @@ static void status_text_workers(struct np_steer *s, const struct np_steer_info *
 		table_uint(&t, w);
 		table_text(&t, "%s", i.name);
 		table_text(&t, "%s", state_name(i.state));
-		if (i.pid_ns)
-			table_text(&t, "%d@%llu", i.pid, (unsigned long long)i.pid_ns);
-		else
-			table_text(&t, "%d", i.pid);
+		table_text(&t, "%s", kind_name(&i));
+		status_text_pid(&t, &i);
 		table_text(&t, i.cpu < 0 ? "-" : "%d", i.cpu);
 		table_uint(&t, i.busy_ms);
-		table_uint(&t, i.conns);
-		table_uint(&t, i.accepted_total);
-		table_uint(&t, i.closed_total);
+		status_text_count(&t, &i, i.conns);
+		status_text_count(&t, &i, i.accepted_total);
+		status_text_count(&t, &i, i.closed_total);
 	}
 	if (t.n > t.columns)
 		table_print(&t, stdout, "  ");
@@ -74,6 +94,10 @@ static void status_json_workers(struct json *j, struct np_steer *s,
 		json_string(j, "state", state_name(i.state));
 		json_int(j, "pid", i.pid);
 		json_uint(j, "pid_ns", i.pid_ns);
+		json_int(j, "tid", i.tid);
+		json_bool(j, "adopted", i.adopted);
+		json_bool(j, "held", i.held);
+		json_bool(j, "counted", i.counted);
 		json_int(j, "cpu", i.cpu);
 		json_uint(j, "busy_ms", i.busy_ms);
 		json_uint(j, "conns", i.conns);

@@ -106,7 +106,11 @@ static void top_text_row(struct table *t, struct np_steer *s, const struct row *
 	table_uint(t, row->q.worker);
 	table_text(t, "%s", w.name);
 	table_text(t, "%s", state_name(w.state));
-	table_uint(t, w.conns);
+	table_text(t, "%s", kind_name(&w));
+	if (w.adopted && !w.counted)
+		table_text(t, "-"); /* nobody says */
+	else
+		table_uint(t, w.conns);
 	table_uint(t, row->q.queued);
 	if (row->half_open_seen)
 		table_uint(t, row->q.half_open);
@@ -121,9 +125,10 @@ static void top_text_row(struct table *t, struct np_steer *s, const struct row *
 
 static void top_show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
-	static const char *const heads[] = { "ADDRESS", "WORKER",    "NAME",      "STATE",
-					     "CONNS",   "QUEUED",    "HALF_OPEN", "BACKLOG",
-					     "BUSY_MS", "STEERED/S", "RESCUED",   "RESCUE_FAILED" };
+	static const char *const heads[] = { "ADDRESS",      "WORKER",  "NAME",      "STATE",
+					     "KIND",         "CONNS",   "QUEUED",    "HALF_OPEN",
+					     "BACKLOG",      "BUSY_MS", "STEERED/S", "RESCUED",
+					     "RESCUE_FAILED" };
 	struct np_steer_info info = { .sz = sizeof info };
 	struct table t;
 
@@ -166,6 +171,8 @@ static void top_json_row(struct json *j, struct np_steer *s, const struct row *r
 	json_real(j, "steered_per_second", row->per_second);
 	json_uint(j, "rescued", w.rescued);
 	json_uint(j, "rescue_failed", w.rescue_failed);
+	json_bool(j, "adopted", w.adopted);
+	json_bool(j, "held", w.held);
 	json_end_object(j);
 }
 
