@@ -2,8 +2,8 @@
 /*
  * steer: give each new TCP connection of one address to a fit worker
  *
- * One instance of this program serves one group (one address), because a socket of another group
- * cannot be selected; all instances share the maps.
+ * One program serves one group (one address), because a socket of another group cannot be selected:
+ * np_steer_0, np_steer_1, ..., which are the same but for that number; all share the maps.
  *
  *   1. What is it? A SYN, a migrating connection, an ACK that may complete a SYN cookie, or a
  *      stray packet, for which nothing is selected.
@@ -40,13 +40,14 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 static __always_inline bool steer_init(struct run *r)
 {
 	struct np_group *group;
-	__u32 g = np_group, n;
+	__u32 g = r->group, n;
 
 	group = bpf_map_lookup_elem(&np_groups, &g);
 	if (!group || !run_open(r))
 		return false;
 	n = READ_ONCE(group->workers);
 	r->s->roster = n < NP_WORKERS ? n : NP_WORKERS;
+	r->s->group = g;
 	r->s->policy = policy_rule(r, READ_ONCE(r->cfg->policy));
 	r->s->hash = r->md->hash ^ r->cfg->seed;
 	r->s->fit = FIT_NONE;
@@ -96,11 +97,9 @@ static __always_inline int steer_migrating(struct run *r, struct bpf_sock *sk)
 	return verdict_migrated(r, from, child);
 }
 
-/* Also asked when a listener closes with connections in its queues. */
-SEC("?sk_reuseport/migrate")
-int np_steer(struct sk_reuseport_md *md)
+RUN_ONCE int steer_run(struct sk_reuseport_md *md, __u32 group)
 {
-	struct run r = { .md = md };
+	struct run r = { .md = md, .group = group };
 	struct bpf_sock *sk = md->migrating_sk;
 
 	if (!steer_init(&r))
@@ -108,15 +107,43 @@ int np_steer(struct sk_reuseport_md *md)
 	return sk ? steer_migrating(&r, sk) : steer_packet(&r);
 }
 
+/* Also asked when a listener closes with connections in its queues. */
+#define SECTION "?sk_reuseport/migrate"
+
 #else
 
-/* The kernel resets what a closing listener has queued. */
-SEC("?sk_reuseport")
-int np_steer(struct sk_reuseport_md *md)
+RUN_ONCE int steer_run(struct sk_reuseport_md *md, __u32 group)
 {
-	struct run r = { .md = md };
+	struct run r = { .md = md, .group = group };
 
 	return steer_init(&r) ? steer_packet(&r) : SK_PASS;
 }
 
+/* The kernel resets what a closing listener has queued. */
+#define SECTION "?sk_reuseport"
+
 #endif
+
+#define PROGRAM(g)                                                \
+	SEC(SECTION) int np_steer_##g(struct sk_reuseport_md *md) \
+	{                                                         \
+		return steer_run(md, g);                          \
+	}
+
+PROGRAM(0)
+PROGRAM(1)
+PROGRAM(2)
+PROGRAM(3)
+PROGRAM(4)
+PROGRAM(5)
+PROGRAM(6)
+PROGRAM(7)
+PROGRAM(8)
+PROGRAM(9)
+PROGRAM(10)
+PROGRAM(11)
+PROGRAM(12)
+PROGRAM(13)
+PROGRAM(14)
+PROGRAM(15)
+_Static_assert(NP_GROUPS == 16, "a program for each group");

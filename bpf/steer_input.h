@@ -26,7 +26,7 @@
 
 static __always_inline __u32 input_roster(struct run *r, __u32 i)
 {
-	__u32 slot = NP_SLOT(np_group, i);
+	__u32 slot = NP_SLOT(r->group, i);
 	__u32 *at = bpf_map_lookup_elem(&np_roster, &slot), w1;
 
 	w1 = at ? READ_ONCE(*at) : 0;
@@ -46,7 +46,7 @@ static __always_inline __u32 input_cpu(struct run *r)
 
 static __always_inline __u64 input_turn(struct run *r)
 {
-	__u32 g = np_group;
+	__u32 g = r->group;
 	struct np_cursor *c = bpf_map_lookup_elem(&np_cursor, &g);
 	__u64 n;
 
@@ -167,14 +167,16 @@ static __always_inline __u32 input_client(struct run *r)
 
 RUN_ONCE int steer_input_table(RUN_PARAMS, __u32 i)
 {
-	__u32 g = np_group, w1 = 0, which;
-	struct np_group *group = bpf_map_lookup_elem(&np_groups, &g);
+	__u32 g, w1 = 0, which;
+	struct np_group *at;
 	struct np_table *table;
 
 	RUN_TAKE(r);
 	i &= NP_TABLE - 1;
-	if (group) {
-		which = READ_ONCE(group->table) - 1;
+	g = r.group;
+	at = bpf_map_lookup_elem(&np_groups, &g);
+	if (at) {
+		which = READ_ONCE(at->table) - 1;
 		g = 2 * g + which;
 		table = which < 2 ? bpf_map_lookup_elem(&np_table, &g) : NULL;
 		w1 = table ? READ_ONCE(table->w1[i]) : 0;
@@ -194,7 +196,7 @@ static __always_inline __u32 input_table(struct run *r, __u32 i)
  */
 static __always_inline __u64 input_mean(struct run *r)
 {
-	__u32 slot = NP_SLOT(np_group, r->s->turn++ & (NP_WORKERS - 1)), w;
+	__u32 slot = NP_SLOT(r->group, r->s->turn++ & (NP_WORKERS - 1)), w;
 	__u32 *at = bpf_map_lookup_elem(&np_roster, &slot);
 	struct np_worker_ctl *ctl;
 	__u64 load;
@@ -234,7 +236,7 @@ static __always_inline __u32 input_spent(struct run *r)
 
 static __always_inline bool input_select(struct run *r, __u32 w)
 {
-	__u32 slot = NP_SLOT(np_group, w);
+	__u32 slot = NP_SLOT(r->group, w);
 	bool there = !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);
 
 	trace_note(r, NP_INPUT_SELECT, w, there);
@@ -253,9 +255,9 @@ static __always_inline __u64 input_queue(struct run *r, __u32 w)
  * Jiffies since @flow was found to be the first of worker @w's queue; 0: it is found so now. The
  * note is written only where a queue is old, so that no others share a line that changes.
  */
-static __always_inline __u32 input_first_for(__u32 w, __u32 flow, __u32 now)
+static __always_inline __u32 input_first_for(struct run *r, __u32 w, __u32 flow, __u32 now)
 {
-	__u32 slot = NP_SLOT(np_group, w);
+	__u32 slot = NP_SLOT(r->group, w);
 	struct np_head *head = bpf_map_lookup_elem(&np_heads, &slot);
 
 	if (!head)
@@ -289,7 +291,7 @@ static __always_inline __u32 input_stuck(struct run *r, __u32 w)
 		return 0;
 	if (age <= half)
 		return age;
-	known = half + input_first_for(w, QUEUE_HEAD_FLOW(head), now);
+	known = half + input_first_for(r, w, QUEUE_HEAD_FLOW(head), now);
 	return known < age ? known : age;
 }
 

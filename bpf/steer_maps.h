@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * steer_maps: the maps, as steer_abi.h has them, and the group that this instance of the program
- * serves
+ * steer_maps: the maps, as steer_abi.h has them
  *
- * The instances of one service share all of these. A map defined elsewhere in the program (a run's
- * own state, a decision while it is traced) is none of them, and each instance has its own.
+ * The programs of one service share all of these. A map defined elsewhere (a run's own state, a
+ * decision while it is traced) belongs to those that were loaded together.
  */
 #ifndef STEER_MAPS_H
 #define STEER_MAPS_H
@@ -14,9 +13,6 @@
 #include <bpf/bpf_helpers.h>
 
 #include "steer_abi.h"
-
-/* The group this instance serves. Set before it is loaded, constant to the verifier. */
-const volatile __u32 np_group;
 
 /* Of what others write meanwhile: once, and whole. */
 #define READ_ONCE(x)     (*(const volatile typeof(x) *)&(x))

@@ -16,7 +16,7 @@
 #include "steer_maps.h"
 #include "steer_search.h"
 
-MAP(np_search, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct search, 1, 0);
+MAP(np_search, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct search, NP_GROUPS, 0);
 
 static __always_inline bool run_sees_queues(const struct run *r)
 {
@@ -42,11 +42,11 @@ static __always_inline void run_turns(struct run *r,
 /* False only where a map is missing, which the loader rules out. */
 static __always_inline bool run_open(struct run *r)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, g = r->group;
 
 	r->cfg = bpf_map_lookup_elem(&np_config, &zero);
 	r->stats = bpf_map_lookup_elem(&np_stats, &zero);
-	r->s = bpf_map_lookup_elem(&np_search, &zero);
+	r->s = bpf_map_lookup_elem(&np_search, &g);
 	return r->cfg && r->stats && r->s;
 }
 
@@ -66,12 +66,13 @@ static __always_inline bool run_open(struct run *r)
 #define RUN_TAKE(r)                                                                    \
 	struct run r = { .md = md, .cfg = cfg, .stats = stats, .s = s };               \
 	if (!cfg || !stats || !s)                                                      \
-		return 0
+		return 0;                                                              \
+	r.group = s->group
 #else
-#define RUN_PARAMS  struct sk_reuseport_md *md
-#define RUN_ARGS(r) (r)->md
+#define RUN_PARAMS  struct sk_reuseport_md *md, __u32 group
+#define RUN_ARGS(r) (r)->md, (r)->group
 #define RUN_TAKE(r)                                                                    \
-	struct run r = { .md = md };                                                   \
+	struct run r = { .md = md, .group = group };                                   \
 	if (!run_open(&r))                                                             \
 		return 0
 #endif

@@ -45,18 +45,19 @@ struct search {
 	__u32 policy;
 	__u32 step;  /* of the walk, of the scan */
 	__u32 best;  /* of those that were weighed, plus one */
+	__u32 group; /* that the program serves */
 	__u64 least; /* its load */
 	__u64 queue; /* of the selected worker's listener: NP_QUEUE_*(); level 4 */
 	__u64 queue_of_best;
 	__u32 full1;  /* a worker whose listener would drop the SYN, plus one */
 	__u32 traced; /* 1: what it reads is noted */
 
-	/* kept from run to run on this CPU */
+	/* kept from run to run of the group on this CPU */
 	__u64 spent_ns; /* when a walk met no fit worker; 0: not lately */
 	__u32 refuge1;  /* the one it fell back on, where that would answer, plus one */
 	__u32 brief1;   /* in this run: input_spent()'s */
 
-	/* likewise: the mean load of the group, as the runs come by */
+	/* likewise: the mean load, as the runs come by */
 	__u32 turn;  /* of the roster */
 	__u64 conns; /* of those whose turn it was since the last mean */
 	__u64 weights;
@@ -69,6 +70,7 @@ struct run {
 	volatile struct search *s;
 	struct sk_reuseport_md *md; /* NULL in a replay */
 	struct replay *replay;      /* NULL in the kernel */
+	__u32 group;
 };
 
 /*

@@ -115,7 +115,7 @@ static __always_inline void trace_end(struct run *r, enum np_verdict verdict)
 	if (!d)
 		return;
 	d->at_ns = bpf_ktime_get_coarse_ns();
-	d->group = np_group;
+	d->group = r->group;
 	d->policy = r->s->policy;
 	d->hash = r->s->hash;
 	d->roster = r->s->roster;

@@ -21,7 +21,7 @@
 
 static __always_inline struct np_slot_stats *verdict_slot_stats(const struct run *r)
 {
-	__u32 slot = NP_SLOT(np_group, r->s->worker);
+	__u32 slot = NP_SLOT(r->group, r->s->worker);
 
 	return r->s->fit < FIT_NONE ? bpf_map_lookup_elem(&np_worker_stats, &slot) : NULL;
 }
@@ -39,7 +39,7 @@ static __always_inline void verdict_show_queue(struct run *r, struct np_slot_sta
 /* A full listener drops a SYN without a word, and the client tries again. SK_DROP is an RST. */
 static __always_inline bool verdict_sheds(struct run *r)
 {
-	__u32 slot = NP_SLOT(np_group, r->s->full1 - 1);
+	__u32 slot = NP_SLOT(r->group, r->s->full1 - 1);
 
 	return r->cfg->on_exhausted == NP_EXHAUSTED_FULL_QUEUE && r->s->full1 &&
 	       !bpf_sk_select_reuseport(r->md, &np_socks, &slot, 0);

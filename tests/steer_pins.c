@@ -443,7 +443,7 @@ static void load_plain(int sock, void *arg)
 	maps_init(&m);
 	r = maps_create(&m, why, sizeof why);
 	if (r == 0)
-		r = level_load_program(&m, 3, NP_STEER_L2, &fd, why, sizeof why);
+		r = level_load_programs(&m, NP_STEER_L2, 3, 1, &fd, why, sizeof why);
 	if (r < 0)
 		child_fail("%s: %s", strerror(-r), why);
 }

@@ -351,7 +351,7 @@ START_TEST(a_program_that_does_not_migrate_is_left_alone)
 	close(r.s->progs[0]);
 	r.s->level = NP_STEER_L2;
 	ck_assert_int_eq(
-		level_load_program(&r.s->maps, 0, r.s->level, &r.s->progs[0], why, sizeof why), 0);
+		level_load_programs(&r.s->maps, r.s->level, 0, 1, r.s->progs, why, sizeof why), 0);
 	for (unsigned i = 0; i < 2; i++)
 		rig_worker(&r, "127.0.0.1:0");
 	queue_at(&r, 0, 20);

@@ -2,8 +2,8 @@
 /*
  * level: which level of the ladder can be had here, and the sentence that says why
  *
- * It is found out by trying: the first program is loaded when the service is opened. The others,
- * one for each group, follow when they are needed.
+ * It is found out by trying. Of a pinned service all programs are loaded, one for each group; of a
+ * private one the first when it is opened, and the others when they are needed.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -17,8 +17,8 @@
 #include "sys/fs.h"
 #include "sys/io.h"
 
-int level_load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
-		       char *why, size_t cap)
+int level_load_programs(const struct maps *m, enum np_steer_level level, unsigned first, unsigned n,
+			int *ret_fds, char *why, size_t cap)
 {
 	struct object *o;
 	int r;
@@ -26,7 +26,7 @@ int level_load_program(const struct maps *m, unsigned g, enum np_steer_level lev
 	r = object_open(&o, (int)level, why, cap);
 	if (r < 0)
 		return r;
-	r = object_load_program(o, m, g, ret_fd);
+	r = object_load_programs(o, m, first, n, ret_fds);
 	object_close(&o);
 	return r;
 }
@@ -43,14 +43,14 @@ static bool level_lower_may_do(enum np_steer_level level, int err)
  * From the top: level 4 needs more rights, BTF and Linux 6.2, and a kernel before 5.14 knows
  * nothing of level 3's kind of program.
  */
-static int level_find(const struct maps *m, int max, enum np_steer_level *ret, int *ret_fd,
-		      char *why, size_t cap)
+static int level_find(const struct maps *m, int max, enum np_steer_level *ret, unsigned n,
+		      int *ret_fds, char *why, size_t cap)
 {
 	int r;
 
 	*ret = max ? (enum np_steer_level)max : NP_STEER_L4;
 	for (;; --*ret) {
-		r = level_load_program(m, 0, *ret, ret_fd, why, cap);
+		r = level_load_programs(m, *ret, 0, n, ret_fds, why, cap);
 		if (r == 0 || !level_lower_may_do(*ret, r))
 			return r;
 	}
@@ -77,15 +77,15 @@ static void level_configure(struct np_config *c, const struct np_steer_opts *o,
 	sys_random(&c->seed, sizeof c->seed);
 }
 
-int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, int *ret_fd,
-	       char *why, size_t cap)
+int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, unsigned n,
+	       int *ret_fds, char *why, size_t cap)
 {
 	int r;
 
 	r = maps_create(m, why, cap);
 	if (r < 0)
 		return r;
-	r = level_find(m, o->max_level, ret, ret_fd, why, cap);
+	r = level_find(m, o->max_level, ret, n, ret_fds, why, cap);
 	if (r < 0) {
 		maps_close(m);
 		*ret = NP_STEER_L0;
@@ -132,7 +132,7 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
 	char why[256] = "";
 	int r;
 
-	r = level_make(&s->maps, o, &s->level, &s->progs[0], why, sizeof why);
+	r = level_make(&s->maps, o, &s->level, 1, s->progs, why, sizeof why);
 	if (r == 0) {
 		level_describe(s, o, why);
 		return 0;
@@ -149,7 +149,7 @@ int level_program(struct np_steer *s, unsigned g, int *ret_fd)
 	if (s->progs[g] < 0 && s->dir[0])
 		r = pins_program(s, g, &s->progs[g]);
 	else if (s->progs[g] < 0)
-		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, sizeof why);
+		r = level_load_programs(&s->maps, s->level, g, 1, &s->progs[g], why, sizeof why);
 	if (r < 0) {
 		level_explain(text, sizeof text, r, s->name, why);
 		return steer_fail(s, r, "the program of group %u cannot be had: %s", g, text);

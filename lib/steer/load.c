@@ -142,12 +142,8 @@ static int load_all(struct np_steer *s, const struct np_steer_load_opts *o, char
 	struct np_steer_opts common = load_steer_opts(o);
 	int r;
 
-	r = level_make(&s->maps, &common, &s->level, &s->progs[0], why, cap);
-	if (r == 0)
-		r = load_judge_level(s, o, why);
-	for (unsigned g = 1; g < NP_GROUPS && r == 0; g++)
-		r = level_load_program(&s->maps, g, s->level, &s->progs[g], why, cap);
-	return r;
+	r = level_make(&s->maps, &common, &s->level, NP_GROUPS, s->progs, why, cap);
+	return r == 0 ? load_judge_level(s, o, why) : r;
 }
 
 /* Loads and pins a whole service in the new folder @folder. */

@@ -91,10 +91,17 @@ void object_map_shape(const struct object *o, const char *name, struct bpf_map_i
 	ret->map_flags = bpf_map__map_flags(m);
 }
 
-int object_load_program(struct object *o, const struct maps *m, unsigned g, int *ret_fd)
+static struct bpf_program *object_program(const struct object *o, unsigned g)
 {
-	struct bpf_program *p = bpf_object__find_program_by_name(o->obj, "np_steer");
-	uint32_t group = g;
+	char name[32];
+
+	snprintf(name, sizeof name, NP_STEER_PROG "%u", g);
+	return bpf_object__find_program_by_name(o->obj, name);
+}
+
+int object_load_programs(struct object *o, const struct maps *m, unsigned first, unsigned n,
+			 int *ret_fds)
+{
 	int r;
 
 	SYS_FAULT(bpf);
@@ -103,10 +110,10 @@ int object_load_program(struct object *o, const struct maps *m, unsigned g, int 
 		if (r < 0)
 			return r;
 	}
-	r = bpf_map__set_initial_value(object_map(o, ".rodata"), &group, sizeof group);
-	if (r < 0)
-		return r;
-	bpf_program__set_autoload(p, true);
+	for (unsigned i = 0; i < n; i++)
+		bpf_program__set_autoload(object_program(o, first + i), true);
 	r = bpf_object__load(o->obj);
-	return r < 0 ? r : sys_dup(bpf_program__fd(p), ret_fd);
+	for (unsigned i = 0; i < n && r == 0; i++)
+		r = sys_dup(bpf_program__fd(object_program(o, first + i)), &ret_fds[i]);
+	return r;
 }

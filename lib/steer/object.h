@@ -29,8 +29,13 @@ int object_map_fd(const struct object *o, const char *name);
 /* type, key_size, value_size, max_entries, map_flags. */
 void object_map_shape(const struct object *o, const char *name, struct bpf_map_info *ret);
 
-/* object_load_program() - the program of group @g, over the maps of @m. Return: 0, or -errno as the
- * kernel said. */
-int object_load_program(struct object *o, const struct maps *m, unsigned g, int *ret_fd);
+/*
+ * object_load_programs() - the programs of the groups from @first on, @n of them, over the maps of
+ * @m, in one go: libbpf reads the kernel's BTF once
+ *
+ * Return: 0, or -errno as the kernel said.
+ */
+int object_load_programs(struct object *o, const struct maps *m, unsigned first, unsigned n,
+			 int *ret_fds);
 
 #endif

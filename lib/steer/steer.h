@@ -168,12 +168,15 @@ const char *policy_name(uint32_t policy);
 int level_load_private(struct np_steer *s, const struct np_steer_opts *o);
 /* The program of group @g: loaded, or opened among the pins, when it is first asked for. */
 int level_program(struct np_steer *s, unsigned g, int *ret_fd);
-/* A new service: its maps, configured, and the program of group 0; @why as object_open(). */
-int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, int *ret_fd,
-	       char *why, size_t cap);
-/* The program of group @g over the maps @m: level 2 or 3. */
-int level_load_program(const struct maps *m, unsigned g, enum np_steer_level level, int *ret_fd,
-		       char *why, size_t cap);
+/*
+ * A new service: its maps, configured, and the programs of its first @n groups; @why as
+ * object_open().
+ */
+int level_make(struct maps *m, const struct np_steer_opts *o, enum np_steer_level *ret, unsigned n,
+	       int *ret_fds, char *why, size_t cap);
+/* The programs of @n groups from @first on, over the maps @m. */
+int level_load_programs(const struct maps *m, enum np_steer_level level, unsigned first, unsigned n,
+			int *ret_fds, char *why, size_t cap);
 /* The sentence for a failed load. */
 void level_explain(char *dst, size_t cap, int err, const char *service, const char *why);
 

@@ -73,7 +73,7 @@ static struct subject_bpf load(int level, char *log, size_t cap)
 
 	if (!s.obj)
 		die("the object cannot be opened");
-	s.prog = bpf_object__find_program_by_name(s.obj, "np_steer");
+	s.prog = bpf_object__find_program_by_name(s.obj, NP_STEER_PROG "0");
 	bpf_program__set_autoload(s.prog, true);
 	if (log) {
 		bpf_program__set_log_buf(s.prog, log, cap);
@@ -256,8 +256,9 @@ static const struct subject {
 	enum np_policy policy;
 	bool busy; /* every worker has a fresh stamp, so the clock is read */
 	int level;
+	double aim; /* over bare, at most; 0: none */
 } subjects[] = {
-	{ "hash", NP_POLICY_HASH, false, 3 },
+	{ "hash", NP_POLICY_HASH, false, 3, 1.5 },
 	{ "rr", NP_POLICY_RR, false, 3 },
 	{ "cpu", NP_POLICY_CPU, false, 3 },
 	{ "random", NP_POLICY_RANDOM, false, 3 },
@@ -270,11 +271,11 @@ static const struct subject {
 	{ "maglev", NP_POLICY_MAGLEV, false, 3 },
 	{ "maglev, level 4", NP_POLICY_MAGLEV, false, 4 },
 	{ "hash, level 2", NP_POLICY_HASH, false, 2 },
-	{ "hash, level 4", NP_POLICY_HASH, false, 4 },
+	{ "hash, level 4", NP_POLICY_HASH, false, 4, 1.5 },
 	{ "p2c, level 4", NP_POLICY_P2C, false, 4 },
-	{ "p2c-exact", NP_POLICY_P2C_QUEUED, false, 4 },
+	{ "p2c-exact", NP_POLICY_P2C_QUEUED, false, 4, 2.0 },
 	{ "p2c-exact, busy", NP_POLICY_P2C_QUEUED, true, 4 },
-	{ "least-exact", NP_POLICY_LEAST_QUEUED, false, 4 },
+	{ "least-exact", NP_POLICY_LEAST_QUEUED, false, 4, 3.5 },
 	{ "least-exact, busy", NP_POLICY_LEAST_QUEUED, true, 4 },
 };
 #define SUBJECTS (sizeof subjects / sizeof subjects[0])
@@ -310,7 +311,7 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void print_row(const char *what, double *net, double *over)
+static void print_row(const char *what, double *net, double *over, double aim)
 {
 	qsort(net, ROUNDS, sizeof *net, by_value);
 	printf("%-20s %8.1f %8.1f %8.1f", what, net[ROUNDS / 2], net[0], net[ROUNDS - 1]);
@@ -318,6 +319,8 @@ static void print_row(const char *what, double *net, double *over)
 		qsort(over, ROUNDS, sizeof *over, by_value);
 		printf(" %10.2f", over[ROUNDS / 2]);
 	}
+	if (aim > 0)
+		printf(" %5.1f%s", aim, over[ROUNDS / 2] > aim ? " missed" : "");
 	putchar('\n');
 }
 
@@ -339,7 +342,17 @@ static void check_steered(const struct subject_bpf *s)
 		    (unsigned long long)(all - steered), (unsigned long long)all);
 }
 
-static void print_ns(void)
+/* Of those asked for, or of all. */
+static bool is_asked(const char *what, char **names)
+{
+	if (!*names)
+		return true;
+	while (*names && strcmp(*names, what))
+		names++;
+	return *names;
+}
+
+static void print_ns(char **names)
 {
 	static double net[SUBJECTS][ROUNDS], over[SUBJECTS][ROUNDS], bare_net[ROUNDS],
 		gross[ROUNDS];
@@ -364,11 +377,15 @@ static void print_ns(void)
 
 	for (int round = 0; round < ROUNDS; round++)
 		for (unsigned i = 0; i < SUBJECTS; i++) {
-			struct subject_bpf s = load(subjects[i].level, NULL, 0);
-			int prog = bpf_program__fd(s.prog),
-			    bare = bare_program(map_of(&s, "np_socks"));
+			struct subject_bpf s;
+			int prog, bare;
 			double base;
 
+			if (!is_asked(subjects[i].what, names))
+				continue;
+			s = load(subjects[i].level, NULL, 0);
+			prog = bpf_program__fd(s.prog);
+			bare = bare_program(map_of(&s, "np_socks"));
 			place_workers(&s, socks);
 			prepare(&s, &subjects[i]);
 			attach(socks[0], empty);
@@ -385,12 +402,13 @@ static void print_ns(void)
 				close(socks[w]);
 			unload(&s);
 		}
-	printf("%-20s %8s %8s %8s %10s\n", "ns/run net of empty", "median", "min", "max",
-	       "over bare");
+	printf("%-20s %8s %8s %8s %10s %5s\n", "ns/run net of empty", "median", "min", "max",
+	       "over bare", "aim");
 	for (unsigned i = 0; i < SUBJECTS; i++)
-		print_row(subjects[i].what, net[i], over[i]);
-	print_row("(bare select)", bare_net, NULL);
-	print_row("(empty, gross)", gross, NULL);
+		if (is_asked(subjects[i].what, names))
+			print_row(subjects[i].what, net[i], over[i], subjects[i].aim);
+	print_row("(bare select)", bare_net, NULL, 0);
+	print_row("(empty, gross)", gross, NULL, 0);
 	uname(&u);
 	printf("%s %s, %s; %d workers, %d rounds of %d runs on one CPU; kernel's bpf_stats around each run\n",
 	       u.sysname, u.release, u.machine, WORKERS, ROUNDS, RUNS);
@@ -400,9 +418,9 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "info"))
 		print_info();
-	else if (argc == 2 && !strcmp(argv[1], "ns"))
-		print_ns();
+	else if (argc >= 2 && !strcmp(argv[1], "ns"))
+		print_ns(argv + 2);
 	else
-		die("usage: steer_cost info|ns");
+		die("usage: steer_cost info | ns [WHAT...]");
 	return 0;
 }
