@@ -58,7 +58,7 @@ static __always_inline bool choose_walk_step(struct run *r)
 	return guard_consider_once(r, input_roster(r, i & mask));
 }
 
-static long choose_walk_turn(void *map, const void *key, void *value, struct run *r)
+RUN_TURN(choose_walk_turn)
 {
 	return choose_walk_step(r);
 }

@@ -209,7 +209,7 @@ static __always_inline __u64 input_mean(struct run *r)
 		r->s->weights += LOAD_WEIGHT(load) ? LOAD_WEIGHT(load) : WEIGHT_DEFAULT;
 	}
 	if (r->s->turn >= r->s->roster) {
-		r->s->mean = r->s->weights ? (r->s->conns << LOAD_UNIT) / r->s->weights : 0;
+		r->s->mean = r->s->weights ? r->s->conns * LOAD_UNIT / r->s->weights : 0;
 		r->s->turn = 0;
 		r->s->conns = 0;
 		r->s->weights = 0;

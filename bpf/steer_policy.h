@@ -84,7 +84,9 @@ static __always_inline __u64 policy_weight(struct run *r, __u32 w, __u64 load)
  */
 static __always_inline __u64 policy_load_with(__u64 in, __u32 queued, __u64 weight)
 {
-	return ((LOAD_CONNS(in) + queued + 1) << LOAD_UNIT) / weight;
+	__u64 n = LOAD_CONNS(in) + queued + 1;
+
+	return weight == WEIGHT_DEFAULT ? n << LOAD_BITS : n * LOAD_UNIT / weight;
 }
 
 static __always_inline __u64 policy_load(struct run *r, __u32 w1)
@@ -103,20 +105,20 @@ static __always_inline bool policy_is_best(const struct run *r, __u64 load)
  * policy_weigh() - a candidate becomes the best one so far, if it is fit and less loaded
  *
  * It is selected for that: what its worker has published stays when that dies, and would be the
- * least for ever. What is queued, which is seen then, only adds: a worker that has too much without
- * it is not even selected, and selecting is what costs.
+ * least for ever. What is queued, which is seen then, only adds: of a worker that has too much
+ * without it nothing else is read, and selecting is what costs.
  */
 static __always_inline void policy_weigh(struct run *r, __u32 w1)
 {
 	__u32 w = w1 - 1, queued;
 	__u64 in, weight, load;
 
-	if (w >= NP_WORKERS || guard_fit(r, w) != FIT_READY)
+	if (w >= NP_WORKERS)
 		return;
 	in = input_load(r, w);
 	weight = policy_weight(r, w, in);
 	load = policy_load_with(in, 0, weight);
-	if (!policy_is_best(r, load))
+	if (!policy_is_best(r, load) || guard_fit(r, w) != FIT_READY)
 		return;
 	if (!guard_try(r, w, FIT_READY) || r->s->fit != FIT_READY)
 		return;
@@ -214,6 +216,13 @@ static __always_inline void policy_offer(struct run *r, __u32 w1, __u32 i)
 		r->s->best = w1;
 }
 
+RUN_ONCE int steer_offer(RUN_PARAMS, __u32 w1)
+{
+	RUN_TAKE(r);
+	policy_offer(&r, w1, r.s->step);
+	return 0;
+}
+
 /*
  * policy_scan_step() - the next worker of the roster, from a place of the flow's own on
  *
@@ -226,18 +235,39 @@ static __always_inline bool policy_scan_step(struct run *r)
 
 	if (i >= n)
 		return true;
-	i += below(rehash(r->s->hash, 0), n);
+	i += r->s->begin;
 	w1 = input_roster(r, (i < n ? i : i - n) & (NP_WORKERS - 1));
 	if (r->s->policy == NP_POLICY_WEIGHTED)
-		policy_offer(r, w1, r->s->step);
+		steer_offer(RUN_ARGS(r), w1);
 	else
 		policy_weigh_once(r, w1);
 	return false;
 }
 
-static long policy_scan_turn(void *map, const void *key, void *value, struct run *r)
+RUN_TURN(policy_scan_turn)
 {
 	return policy_scan_step(r);
+}
+
+/*
+ * So many turns are a loop that the verifier follows turn by turn: that takes as long to load as all
+ * the rest of the scan, and a call for each turn takes as long as the look at a worker.
+ */
+#define SCAN_FIRST 8
+
+RUN_ONCE int steer_scan(RUN_PARAMS)
+{
+	__u32 i;
+
+	RUN_TAKE(r);
+	r.s->begin = below(rehash(r.s->hash, 0), r.s->roster);
+	for (i = 0; i < SCAN_FIRST; i++)
+		if (policy_scan_step(&r))
+			break;
+	if (i == SCAN_FIRST && r.s->step < r.s->roster)
+		run_turns(&r, policy_scan_turn);
+	r.s->step = 0; /* for the walk */
+	return 0;
 }
 
 /* Before 5.13 there is no callback to scan with: a few draws have to do. */
@@ -248,8 +278,7 @@ static __always_inline void policy_scan(struct run *r)
 	__u32 i;
 
 	if (!run_is_old(r)) {
-		run_turns(r, policy_scan_turn);
-		r->s->step = 0; /* for the walk */
+		steer_scan(RUN_ARGS(r));
 	} else if (r->s->policy == NP_POLICY_WEIGHTED) {
 		for (i = 0; i < OLD_OFFERS; i++)
 			policy_offer(r, policy_drawn(r, i), i);
@@ -270,7 +299,7 @@ static __always_inline void policy_count_spilled(struct run *r, __u32 own1)
 
 /* The load of eight connections at the usual weight: what a worker may always have, whatever the
  * others have. */
-#define UNBOUND ((8ull << LOAD_UNIT) / WEIGHT_DEFAULT)
+#define UNBOUND (8ull << LOAD_BITS)
 
 /*
  * The worker of the CPU that got the SYN, or one by the hash if it has more than spill % of that

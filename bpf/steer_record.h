@@ -129,10 +129,11 @@ static inline bool run_is_old(const struct run *r)
 	return false;
 }
 
-static inline void run_turns(struct run *r,
-			     long (*turn)(void *, const void *, void *, struct run *))
+#define RUN_TURN(name) static long name(struct run *r)
+
+static inline void run_turns(struct run *r, long (*turn)(struct run *))
 {
-	while (!r->replay->strayed && !turn(NULL, NULL, NULL, r))
+	while (!r->replay->strayed && !turn(r))
 		;
 }
 

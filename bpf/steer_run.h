@@ -29,15 +29,28 @@ static __always_inline bool run_is_old(const struct run *r)
 }
 
 /*
- * run_turns() - the loop of kernels from 5.13 on: a callback, which is verified once
+ * run_turns() - a loop whose body is a callback, which is verified once: RUN_TURN(name) { ... }
  *
- * The map gives the turns, no more.
+ * As many turns as there are workers, until one returns 1. Level 4 has kernels that make a loop of
+ * this, with calls that go through no pointer, and so costs a third for each turn; before, the
+ * entries of a map give the turns, from 5.13 on.
  */
+#if STEER_LEVEL >= 4
+#define RUN_TURN(name) static long name(__u32 turn, struct run *r)
+
+static __always_inline void run_turns(struct run *r, long (*turn)(__u32, struct run *))
+{
+	bpf_loop(NP_WORKERS, turn, r, 0);
+}
+#else
+#define RUN_TURN(name) static long name(void *map, const void *key, void *value, struct run *r)
+
 static __always_inline void run_turns(struct run *r,
 				      long (*turn)(void *, const void *, void *, struct run *))
 {
 	bpf_for_each_map_elem(&np_ctl, turn, r, 0);
 }
+#endif
 
 /* False only where a map is missing, which the loader rules out. */
 static __always_inline bool run_open(struct run *r)

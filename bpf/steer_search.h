@@ -44,6 +44,7 @@ struct search {
 	__u32 roster; /* candidates: entries of the group's roster */
 	__u32 policy;
 	__u32 step;  /* of the walk, of the scan */
+	__u32 begin; /* where the scan did */
 	__u32 best;  /* of those that were weighed, plus one */
 	__u32 group; /* that the program serves */
 	__u64 least; /* its load */
@@ -117,6 +118,8 @@ static __always_inline __u32 below(__u32 hash, __u32 n)
 #define LOAD_COUNTED      ((__u64)1 << 63)
 
 #define WEIGHT_DEFAULT 100
-#define LOAD_UNIT      20 /* bits of the fraction of connections / weight */
+/* One connection for the default weight is a power of two: of that no load needs a division. */
+#define LOAD_BITS      14
+#define LOAD_UNIT      ((__u64)WEIGHT_DEFAULT << LOAD_BITS)
 
 #endif

@@ -27,7 +27,7 @@
  *
  *   run_sees_queues(r)   level 4
  *   run_is_old(r)        level 2: before Linux 5.14
- *   run_turns(r, turn)   calls turn(NULL, NULL, NULL, r) until it returns 1; not at level 2
+ *   run_turns(r, turn)   calls a RUN_TURN(turn) until it returns 1; not at level 2
  *   RUN_ONCE, RUN_...    of functions that the verifier looks at once: steer_run.h
  *
  * A policy reads through input_*() alone: that is what the record of a decision has.
