@@ -250,8 +250,8 @@ RUN_TURN(policy_scan_turn)
 }
 
 /*
- * So many turns are a loop that the verifier follows turn by turn: that takes as long to load as all
- * the rest of the scan, and a call for each turn takes as long as the look at a worker.
+ * So many turns are a loop that the verifier follows turn by turn: that takes as long to load as
+ * all the rest of the scan, and a call for each turn takes as long as the look at a worker.
  */
 #define SCAN_FIRST 8
 

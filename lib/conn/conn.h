@@ -589,7 +589,8 @@ bool conn_move_off(struct np_conn *c);
 /* conn_post.c. FIN once the output is drained. */
 void conn_shut(struct np_conn *c);
 
-/* conn.c. For a stop: serve what is there, and answer what is owed, then close; idle ones close now. */
+/* conn.c. For a stop: serve what is there, and answer what is owed, then close; idle ones close
+ * now. */
 void conn_retire(struct np_conn *c);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* adopt: listeners of servers that know nothing of the service become its workers, or cease to be. */
+/*
+ * adopt: listeners of servers that know nothing of the service become its workers, or cease to be.
+ */
 #include <stdio.h>
 
 #include "npsteer.h"
