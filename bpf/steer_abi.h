@@ -30,7 +30,8 @@
 #define NP_TRACE_BYTES (1u << 20) /* of np_trace */
 
 #define NP_STEER_DIR  "netpoll"
-#define NP_STEER_PROG "np_steer_" /* + g */
+#define NP_STEER_PROG "np_steer_"     /* + g */
+#define NP_COUNT_LINK "np_count_link" /* while it is pinned, connections are counted */
 
 /*
  * Every map: name, key, value, entries, mode of its pin. What the members of a service write is
@@ -113,7 +114,8 @@ struct np_service_ctl {
 	__u32 canary;     /* per mille of the flows that go to another generation */
 	__u32 rescue;     /* the rescuer's lock: the kernel's CLOCK_MONOTONIC in ms, bit 0 set */
 	__u32 bell;       /* 1: the next SYN rings np_bell and clears this */
-	__u32 _reserved;
+	/* a port while its connections are looked for: those that leave are noted, tag or not */
+	__u32 seeding;
 	/* "bitmap": bit w % 64 of word w / 64: worker w may be chosen */
 	__u64 set[NP_WORKERS / 64];
 	__u64 trace_lost; /* decisions that did not fit into np_trace */

@@ -63,6 +63,8 @@ enum np_steer_level {
 	NP_STEER_L3 = 3, /* Linux 5.14: a listener that closes loses nothing */
 	/* Linux 6.2, BTF, CAP_PERFMON to load: and on what waits in each listener's own queues */
 	NP_STEER_L4 = 4,
+	/* and the kernel counts the connections of workers that publish nothing: adopted servers */
+	NP_STEER_L5 = 5,
 };
 
 #define NP_STEER_NAME_MAX 31 /* bytes in the name of a service or worker */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/count.h"
 #include "steer/watchdog.h"
 #include "sys/clock.h"
 #include "sys/fs.h"
@@ -233,6 +234,7 @@ void steer_init(struct np_steer *s)
 void steer_fini(struct np_steer *s)
 {
 	watchdog_free(s->watchdog);
+	count_free(&s->count);
 	listeners_fini(&s->listeners);
 	pthread_mutex_destroy(&s->lock);
 	for (unsigned g = 0; g < NP_GROUPS; g++)
@@ -309,7 +311,7 @@ int np_steer_info(struct np_steer *s, struct np_steer_info *ret)
 		snprintf(i.policy, sizeof i.policy, "%s",
 			 s->level == NP_STEER_L1 ? "cpu" : "kernel");
 	}
-	i.level = s->level;
+	i.level = s->level == NP_STEER_L4 && count_is_on(s) ? NP_STEER_L5 : s->level;
 	i.pinned = s->dir[0];
 	i.abi = NP_STEER_ABI;
 	i.workers = worker_count(s);

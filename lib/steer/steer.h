@@ -15,7 +15,7 @@
  *   listeners  those of this process;  queues: what waits at each listener of the service
  *   judge      which workers hang;  rescue: their queues moved;  watchdog, bell: when it looks
  *   find       listeners of any process;  attached: the programs of their groups
- *   adopt      what becomes of them as workers
+ *   adopt      what becomes of them as workers;  count: their connections, counted by the kernel
  *   gc         what dead processes left behind
  *   name       the worker that is meant
  *   policy     by name, and set;  params: the policies' numbers, by name
@@ -55,6 +55,7 @@ struct np_steer {
 	pthread_mutex_t lock; /* with the lock on dir, and for the same: steer_lock() */
 	struct listeners listeners;
 	struct watchdog *watchdog; /* NULL: none is needed, or wanted */
+	struct count *count;       /* NULL: not needed yet */
 	bool rescue;
 	bool named; /* the service was asked for by its name */
 	void (*log)(void *arg, int level, const char *msg);

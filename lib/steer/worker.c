@@ -15,6 +15,7 @@
 
 #include <linux/bpf.h>
 
+#include "steer/count.h"
 #include "steer/steer.h"
 #include "sys/clock.h"
 #include "sys/io.h"
@@ -221,6 +222,7 @@ static void worker_clear_words(void *p, size_t n)
 
 void worker_clear(struct np_steer *s, unsigned w)
 {
+	count_stop(s, &w, 1); /* first: what is left of a predecessor would count on it */
 	worker_clear_words(&s->maps.workers[w], sizeof s->maps.workers[0]);
 	worker_clear_words(&s->maps.ctl[w], sizeof s->maps.ctl[0]);
 	worker_clear_words(&s->maps.health[w], sizeof s->maps.health[0]);
@@ -371,7 +373,9 @@ int np_steer_worker_close(struct np_steer_worker **p)
 
 	if (!w)
 		return 0;
-	if (__atomic_load_n(&w->line->conns, __ATOMIC_RELAXED))
+	if (count_has(w->s, w->index))
+		count_stop(w->s, &w->index, 1); /* its connections are another process's */
+	else if (__atomic_load_n(&w->line->conns, __ATOMIC_RELAXED))
 		return steer_fail(w->s, -EBUSY, "worker %u still has %llu connections", w->index,
 				  (unsigned long long)w->line->conns);
 	r = np_steer_leave(w);

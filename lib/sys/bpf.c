@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* bpf: the two commands of bpf(2) that take a name. */
+/* bpf: the two commands of bpf(2) that take a name, and membarrier(2). */
 #include "sys/bpf.h"
 
 #include <asm/unistd.h> /* not sys/syscall.h, whose SYS_bpf is the fault injector's name too */
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/membarrier.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,4 +54,9 @@ int sys_bpf_get_at(int at, const char *name, uint32_t flags, int *ret_fd)
 int sys_bpf_pin_at(int at, const char *name, int bpf_fd)
 {
 	return bpf_by_name(BPF_OBJ_PIN, at, name, 0, bpf_fd);
+}
+
+void sys_bpf_settle(void)
+{
+	syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * bpf: pins below a folder that is open
+ * bpf: pins below a folder that is open; and that programs have ended
  *
  * libbpf knows paths alone. From Linux 6.5 on bpf(2) takes a descriptor (BPF_F_PATH_FD); before
  * that it is /proc/self/fd/N/NAME, which needs a /proc and steps through no name but the last
@@ -15,5 +15,12 @@
 int sys_bpf_get_at(int at, const char *name, uint32_t flags, int *ret_fd);
 /* -EEXIST; never replaces. */
 int sys_bpf_pin_at(int at, const char *name, int bpf_fd);
+/*
+ * sys_bpf_settle() - every program that runs at the moment has ended
+ *
+ * membarrier(2) waits for RCU, and programs run inside of that. Some milliseconds. Where it is
+ * refused there is no such wait, and nothing else that could be done.
+ */
+void sys_bpf_settle(void);
 
 #endif

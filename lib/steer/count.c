@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* count: programs are loaded when they are first needed; those of a seed stay for the next one. */
+#include "steer/count.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "count_abi.h"
+
+#include "count.skel.h"
+#include "steer/cause.h"
+#include "steer/folder.h"
+#include "steer/steer.h"
+#include "steer/words.h"
+#include "sys/bpf.h"
+#include "sys/fault.h"
+#include "sys/fs.h"
+#include "sys/io.h"
+#include "sys/sock.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+#define COUNT_WHY 256
+
+struct count {
+	int link_fd;             /* of a private service; -1 */
+	struct count_bpf *finds; /* np_count_seed and np_count_sweep; NULL: not loaded */
+};
+
+static struct count *count_of(struct np_steer *s)
+{
+	if (!s->count) {
+		s->count = calloc(1, sizeof *s->count);
+		if (s->count)
+			s->count->link_fd = -1;
+	}
+	return s->count;
+}
+
+void count_free(struct count **p)
+{
+	struct count *c = *p;
+
+	if (!c)
+		return;
+	sys_close(&c->link_fd);
+	count_bpf__destroy(c->finds);
+	free(c);
+	*p = NULL;
+}
+
+/* ------------------------------------------------------------------ on and off */
+
+static bool count_is_pinned(const struct np_steer *s, const char *name)
+{
+	int fd = -1, r = folder_get(s->lock_fd, name, 0, &fd);
+
+	sys_close(&fd);
+	return r == 0 || r == -EACCES || r == -EPERM; /* it is root's */
+}
+
+bool count_is_on(const struct np_steer *s)
+{
+	if (s->dir[0])
+		return count_is_pinned(s, NP_COUNT_LINK);
+	return s->count && s->count->link_fd >= 0;
+}
+
+bool count_has(const struct np_steer *s, unsigned w)
+{
+	return __atomic_load_n(&s->maps.workers[w].counted, __ATOMIC_RELAXED) != 0;
+}
+
+static int count_load(const struct np_steer *s, struct count_bpf *o)
+{
+	int r;
+
+	SYS_FAULT(bpf);
+	r = bpf_map__reuse_fd(o->maps.np_workers, s->maps.fd[MAP_np_workers]);
+	if (r == 0)
+		r = bpf_map__reuse_fd(o->maps.np_tags, s->maps.fd[MAP_np_tags]);
+	if (r == 0)
+		r = bpf_map__reuse_fd(o->maps.np_service, s->maps.fd[MAP_np_service]);
+	return r < 0 ? r : count_bpf__load(o);
+}
+
+static int count_attach(const struct np_steer *s, struct count_bpf *o, int *ret_fd)
+{
+	struct bpf_link *link;
+	int r;
+
+	bpf_program__set_autoload(o->progs.np_count_state, true);
+	r = count_load(s, o);
+	if (r < 0)
+		return r;
+	link = bpf_program__attach(o->progs.np_count_state);
+	if (!link)
+		return -errno;
+	r = sys_dup(bpf_link__fd(link), ret_fd);
+	bpf_link__destroy(link);
+	return r;
+}
+
+/* The link of the tracepoint. */
+static int count_link(const struct np_steer *s, char *why, size_t cap, int *ret_fd)
+{
+	struct words words;
+	struct count_bpf *o;
+	int r;
+
+	words_take(&words, why, cap);
+	o = count_bpf__open();
+	r = o ? count_attach(s, o, ret_fd) : -errno;
+	count_bpf__destroy(o);
+	words_give_back(&words);
+	return r;
+}
+
+/* It holds for as long as its pin, or of a private service for as long as this process has it. */
+static int count_keep(struct np_steer *s, const char *name, int *fd)
+{
+	int r = 0;
+
+	if (s->dir[0])
+		r = folder_pin(s->lock_fd, name, *fd);
+	else
+		r = sys_dup(*fd, &s->count->link_fd);
+	sys_close(fd);
+	return r == -EEXIST ? 0 : r;
+}
+
+int count_on(struct np_steer *s, const char *cgroup)
+{
+	char why[COUNT_WHY] = "";
+	int fd = -1, r;
+
+	if (count_is_on(s))
+		return 0;
+	if (!count_of(s))
+		return -ENOMEM;
+	r = count_link(s, why, sizeof why, &fd);
+	if (r == 0)
+		r = count_keep(s, NP_COUNT_LINK, &fd);
+	if (r < 0)
+		cause_explain(s->error, sizeof s->error, r, "counting connections", s->name, why);
+	return r;
+}
+
+static void count_off(struct np_steer *s)
+{
+	if (s->dir[0])
+		sys_unlink_at(s->lock_fd, NP_COUNT_LINK, false);
+	else if (s->count)
+		sys_close(&s->count->link_fd);
+}
+
+/* ------------------------------------------------------------------ tags */
+
+/* A number that no tag of this worker has had, but after four thousand million of them. */
+static int count_next_generation(struct np_steer *s, unsigned w, uint32_t *ret)
+{
+	uint32_t key = w, gen = 0;
+	int r = map_lookup(&s->maps, MAP_np_gens, &key, &gen);
+
+	gen = gen + 1 ? gen + 1 : 1;
+	if (r == 0)
+		r = map_update(&s->maps, MAP_np_gens, &key, &gen, BPF_ANY);
+	if (r == 0)
+		*ret = gen;
+	return r;
+}
+
+/* The line first: a connection that is established in between would count where nothing does. */
+int count_tag(struct np_steer *s, unsigned w, int fd)
+{
+	__u64 *counted = &s->maps.workers[w].counted;
+	uint32_t gen = (uint32_t)__atomic_load_n(counted, __ATOMIC_RELAXED);
+	struct np_tag tag;
+	int r = 0;
+
+	if (!gen) {
+		r = count_next_generation(s, w, &gen);
+		if (r == 0)
+			__atomic_store_n(counted, gen, __ATOMIC_RELEASE);
+	}
+	tag.word = NP_TAG(w + 1, NP_TAG_NEW, gen);
+	if (r == 0)
+		r = map_update(&s->maps, MAP_np_tags, &fd, &tag, BPF_ANY);
+	return r;
+}
+
+void count_untag(struct np_steer *s, int fd)
+{
+	map_delete(&s->maps, MAP_np_tags, &fd);
+}
+
+void count_stop(struct np_steer *s, const unsigned *w, unsigned n)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < n; i++)
+		any |= __atomic_exchange_n(&s->maps.workers[w[i]].counted, 0, __ATOMIC_SEQ_CST) !=
+		       0;
+	if (any)
+		sys_bpf_settle();
+}
+
+/* ------------------------------------------------------------------ what is looked for */
+
+static int count_load_finds(struct np_steer *s, struct count_bpf **ret)
+{
+	struct count_bpf *o = count_bpf__open();
+	int r = o ? 0 : -errno;
+
+	if (r == 0) {
+		bpf_program__set_autoload(o->progs.np_count_seed, true);
+		bpf_program__set_autoload(o->progs.np_count_sweep, true);
+		r = count_load(s, o);
+	}
+	if (r < 0) {
+		count_bpf__destroy(o);
+		return r;
+	}
+	*ret = o;
+	return 0;
+}
+
+static int count_finds(struct np_steer *s)
+{
+	char why[COUNT_WHY] = "";
+	struct words words;
+	int r = 0;
+
+	if (!count_of(s))
+		return -ENOMEM;
+	words_take(&words, why, sizeof why);
+	if (!s->count->finds)
+		r = count_load_finds(s, &s->count->finds);
+	words_give_back(&words);
+	if (r < 0)
+		cause_explain(s->error, sizeof s->error, r, "looking for connections", s->name,
+			      why);
+	return r;
+}
+
+/* Runs the iterator to its end. It writes nothing. */
+static int count_iterate(const struct bpf_program *p, union bpf_iter_link_info *about)
+{
+	LIBBPF_OPTS(bpf_iter_attach_opts, o, .link_info = about, .link_info_len = sizeof *about);
+	struct bpf_link *link;
+	char none[64];
+	ssize_t n;
+	int fd, r;
+
+	SYS_FAULT(bpf);
+	link = bpf_program__attach_iter(p, about ? &o : NULL);
+	if (!link)
+		return -errno;
+	fd = bpf_iter_create(bpf_link__fd(link));
+	r = fd < 0 ? -errno : 0;
+	do {
+		n = r < 0 ? r : sys_read(fd, none, sizeof none);
+	} while (n > 0);
+	sys_close(&fd);
+	bpf_link__destroy(link);
+	return n < 0 ? (int)n : 0;
+}
+
+static int count_describe(int fd, struct np_seed *ret)
+{
+	struct sockaddr_storage ss;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&ss;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&ss;
+	static const uint32_t any[4];
+	socklen_t len;
+	int r = sys_getsockname(fd, &ss, &len);
+
+	if (r < 0)
+		return r;
+	memset(ret, 0, sizeof *ret);
+	ret->family = ss.ss_family;
+	ret->port = (uint16_t)addr_port(&ss);
+	if (ss.ss_family == AF_INET6)
+		memcpy(ret->addr, &in6->sin6_addr, sizeof ret->addr);
+	else
+		memcpy(ret->addr, &in->sin_addr, sizeof in->sin_addr);
+	ret->any = !memcmp(ret->addr, any, sizeof any);
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &ret->netns, sizeof ret->netns) < 0)
+		ret->netns = 0;
+	return 0;
+}
+
+void count_seed_begin(struct np_steer *s, unsigned port)
+{
+	__atomic_store_n(&s->maps.service->seeding, port, __ATOMIC_SEQ_CST);
+	sys_bpf_settle();
+}
+
+void count_seed_end(struct np_steer *s)
+{
+	__atomic_store_n(&s->maps.service->seeding, 0, __ATOMIC_SEQ_CST);
+}
+
+/* Of that process alone; Linux 6.1. Before, of every process, and the program picks. */
+static int count_visit(struct count_bpf *o, pid_t pid)
+{
+	union bpf_iter_link_info about = { .task.pid = (uint32_t)pid };
+	int r = count_iterate(o->progs.np_count_seed, &about);
+
+	if (r != -EINVAL)
+		return r;
+	o->bss->np_seed.tgid = (uint32_t)pid;
+	return count_iterate(o->progs.np_count_seed, NULL);
+}
+
+int count_seed(struct np_steer *s, unsigned w, int fd, pid_t pid, bool retag, unsigned *ret)
+{
+	struct np_seed *seed;
+	int r = count_finds(s);
+
+	if (r < 0)
+		return r;
+	seed = &s->count->finds->bss->np_seed;
+	r = count_describe(fd, seed);
+	if (r < 0)
+		return r;
+	seed->tag = NP_TAG(w + 1, NP_TAG_COUNTED, s->maps.workers[w].counted);
+	seed->retag = retag;
+	r = count_visit(s->count->finds, pid);
+	*ret = (unsigned)(seed->found + seed->retagged);
+	return r;
+}
+
+/* Those of listeners that were released, and of their connections. Without the rights they stay
+ * until their sockets go, and count nowhere. */
+static void count_sweep(struct np_steer *s)
+{
+	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
+
+	if (count_finds(s) == 0)
+		count_iterate(s->count->finds->progs.np_count_sweep, &about);
+}
+
+void count_off_unused(struct np_steer *s)
+{
+	if (!count_is_on(s))
+		return;
+	for (unsigned w = 0; w < NP_WORKERS; w++)
+		if (count_has(s, w))
+			return;
+	count_off(s);
+	sys_bpf_settle();
+	count_sweep(s);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * count: connections of workers that publish nothing, counted by the kernel: level 5
+ *
+ *   on -> a worker's listener is tagged -> what was there before is seeded -> ... -> off
+ *
+ * The program's link is pinned beside the maps: it counts without a process. A worker is counted
+ * while np_workers[w].counted is the generation of its listener's tag; from the moment on that it
+ * is 0, nothing that is left of it counts. Killed at any step, whoever takes the number next, or
+ * gc, ends what was begun.
+ *
+ * The calls are made by one thread at a time, those that are marked so under the service's lock.
+ */
+#ifndef STEER_COUNT_H
+#define STEER_COUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct np_steer;
+struct count;
+
+/* Counting is on: for the service, for worker @w. */
+bool count_is_on(const struct np_steer *s);
+bool count_has(const struct np_steer *s, unsigned w);
+/*
+ * count_on() - the program is loaded and attached, and stays, if it is not yet; under the lock
+ *
+ * @cgroup: the path of a folder of the cgroup2 hierarchy, NULL for none: where CAP_PERFMON is
+ * missing the sockets of that cgroup alone are counted, which takes CAP_NET_ADMIN.
+ * Return: 0; else -errno and a sentence.
+ */
+int count_on(struct np_steer *s, const char *cgroup);
+/* Tags that count nowhere go, and the program, unless a worker is counted; under the lock. */
+void count_off_unused(struct np_steer *s);
+void count_free(struct count **p);
+
+/* Connections that come to @fd, a listener, are worker @w's. With the claim on it. */
+int count_tag(struct np_steer *s, unsigned w, int fd);
+void count_untag(struct np_steer *s, int fd);
+/*
+ * count_stop() - these workers are counted no more, and no event that is under way counts either
+ *
+ * @n of @w; waits some milliseconds if one of them was. Their lines are left as they are.
+ */
+void count_stop(struct np_steer *s, const unsigned *w, unsigned n);
+
+/*
+ * count_seed() - connections that @pid has of the listener @fd are worker @w's; under the lock
+ *
+ * @retag: also those that are another worker's: after a migration. *ret: how many are its since.
+ * Between count_seed_begin(), which waits some milliseconds, and count_seed_end(), for the
+ * listener's port.
+ */
+void count_seed_begin(struct np_steer *s, unsigned port);
+int count_seed(struct np_steer *s, unsigned w, int fd, pid_t pid, bool retag, unsigned *ret);
+void count_seed_end(struct np_steer *s);
+
+#endif
