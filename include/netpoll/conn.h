@@ -278,7 +278,7 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  *   a handler returns < 0    yes, yes         FIN; RST if cut     what it returned   no
  *   idle, request timeout    yes, yes         FIN; RST if cut     -ETIMEDOUT         no
  *   no memory for a handler  yes, yes         FIN; RST if cut     -ENOMEM            no
- *   server stop, once served yes, yes         FIN; RST if cut     -NP_ECLOSED        no
+ *   server stop, in its time yes, yes         FIN; RST if cut     -NP_ECLOSED        no
  *   read timeout             the verb returns -NP_EREADTIMEOUT, and nothing ends
  *   write timeout            no: the output is dropped, the verb returns; RST at the end
  *                                                                 -NP_EWRITETIMEOUT  no
@@ -380,6 +380,14 @@ NP_API int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *),
  * Return: 0 while it is well; a status, see the table above.
  */
 NP_API int np_conn_error(struct np_conn *c);
+/*
+ * np_conn_draining() - whether its server drains: the answer is to be the last on this connection
+ *
+ * "Connection: close", GOAWAY, or what the protocol has; then np_conn_close(). True from a moment
+ * after np_server_drain() or np_server_stop() on; of a connection that was dialed, or is gone,
+ * false. on_drain (handlers.h) tells without being asked.
+ */
+NP_API bool np_conn_draining(const struct np_conn *c);
 /* np_conn_is_active() - whether writes may still work. Thread: any (elsewhere than on the owner's
  * a hint). Return: true or false. */
 NP_API bool np_conn_is_active(struct np_conn *c);

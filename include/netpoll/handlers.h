@@ -3,7 +3,7 @@
  * handlers: what the library calls for a connection
  *
  * Which handler may run depends on where the connection stands. At most one runs or waits on its
- * fiber at a time; on_disconnect alone may come while on_request waits.
+ * fiber at a time; on_disconnect and on_drain alone may come while on_request waits.
  *
  *   state        handlers that run in it                 leaves it by
  *   new          on_prepare                              0 -> connecting;
@@ -25,6 +25,9 @@
  *                on_close: each once, fd still open
  *   gone         none; np_conn_error() and the like      last np_conn_unref() -> freed
  *                still answer
+ *
+ * on_drain belongs to no state: of a server that drains it comes once, to a connection that is
+ * connecting when on_connect has returned, and never to one that is closing.
  *
  * on_disconnect is for the peer's leaving only, before this side closed: never after a close of
  * one's own, never before on_connect has ended, never after a close callback.
@@ -84,6 +87,14 @@ struct np_handlers {
 	 * Thread: owner. May park: no.
 	 */
 	void (*on_move)(struct np_conn *c, void *arg, bool arrived);
+	/*
+	 * The server drains (np_server_drain(), np_server_stop()): for protocols that can say
+	 * so unasked, such as HTTP/2's GOAWAY. Once, also for a connection that begins later; never
+	 * before on_connect has returned. May come while on_request waits, and then what it sends
+	 * by np_conn_send() does not land within what that handler is building.
+	 * Thread: owner. May park: no.
+	 */
+	void (*on_drain)(struct np_conn *c, void *arg);
 };
 NP_OPTS_INIT(np_handlers)
 

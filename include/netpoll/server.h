@@ -2,8 +2,8 @@
 /*
  * server: listeners on every poller, steered by the kernel, and the handlers of their connections
  *
- *   np_server_new -> np_server_listen (once for each address) -> np_server_start -> np_server_stop
- *   -> np_server_free
+ *   np_server_new -> np_server_listen (once for each address) -> np_server_start
+ *   -> (np_server_drain ->) np_server_stop -> np_server_free
  *
  * For every call below, unless it says otherwise:
  *   Thread:    setup: one thread at a time, and not a poller.
@@ -71,6 +71,12 @@ struct np_server_opts {
 	int request_timeout_ms; /* none */
 	int linger_ms;          /* 1000; NP_NOW is taken */
 	int min_rate;           /* 10240 bytes a second */
+
+	/* ---- the end: np_server_stop(). Both are over at three quarters of its timeout */
+	/* 10 000: how long a connection may take that has not been served yet, from the stop on */
+	int fresh_ms;
+	/* 5000: how long an idle one is waited for, from the drain on */
+	int drain_ms;
 
 	/* ---- memory */
 	struct np_limits limits; /* of each connection: conn.h */
@@ -160,14 +166,38 @@ NP_API const char *np_server_error(struct np_server *s);
 NP_API int np_server_start(struct np_server *s);
 
 /*
- * np_server_stop() - serve what came before, then end
+ * np_server_drain() - new connections go elsewhere, and those that are here learn of it
  *
- * Connections that are queued when the stop begins are accepted (up to max_conns), and every byte
- * then in our receive queues is served. A client whose connection stands, and which has not sent
- * its first byte by then, is idle: it is closed and has to ask again. Idle connections close; the
- * others get until @timeout_ms (0, -1: no limit), then are reset and counted in *ret_forced (may be
- * NULL): their verbs return -NP_ECLOSED, and other waits of their handlers, np_sleep() and the
- * like, -ECANCELED. Before start it makes start fail.
+ * Steering passes over its workers, where the service has others: its other processes, or the next
+ * one. What its listeners have queued, and what still comes to them, is accepted and served: a
+ * listener that is alone, is shared, or that nothing steers, goes on. From a moment after the call
+ * np_conn_draining() is true, and on_drain is called. Nothing is closed: that is the handlers'
+ * part, and then np_server_stop()'s.
+ *
+ * Return: 0, also when repeated, and after a stop; -EINVAL: it has not started; -EDEADLK on a
+ *         poller's thread.
+ */
+NP_API int np_server_drain(struct np_server *s);
+/*
+ * np_server_stop() - drain, serve what came before, then end
+ *
+ * First np_server_drain(). Connections that are queued then are accepted (up to max_conns), and the
+ * listeners close. A connection closes as soon as it has nothing to do, and not before its time:
+ *
+ *   that was never served   fresh_ms: its first request may be on its way
+ *   that has had an answer  drain_ms: the handler can answer its next request, and close, where
+ *                           np_conn_draining(); the last closes are spread over a quarter of it
+ *   whose request has come  has fresh_ms for the rest
+ *   in part
+ *   that is at work         no time but the timeout: its handler is inside, or np_conn_hold() is in
+ *                           force. One that reads in a loop counts as at work while it waits
+ *
+ * These closes are the ordinary one, with FIN (conn.h): np_server_stats counts them, and those in
+ * which bytes came too late. At @timeout_ms (0, -1: no limit) connections that are left are reset
+ * and counted in *ret_forced (may be NULL): their verbs return -NP_ECLOSED, and other waits of
+ * their handlers, np_sleep() and the like, -ECANCELED. Before start it makes start fail.
+ *
+ * A second call, on another thread while one waits, hurries it: the sooner end counts for both.
  *
  * Return: 0, also when repeated; -ETIMEDOUT: handlers still do not return: they are logged with
  *         their addresses, np_server_error() says how many, nothing is freed under them; call
@@ -206,6 +236,11 @@ struct np_server_stats {
 	/* ended with flushed bytes that the kernel had not taken: TCP peers saw RST */
 	uint64_t cut;
 	uint64_t moved; /* came from another poller: np_conn_move() */
+	/*
+	 * Closed by the stop: at the end of drain_ms, of fresh_ms; and those of both whose peer
+	 * sent something that came too late: it saw EOF in place of an answer.
+	 */
+	uint64_t drained, fresh, raced;
 };
 NP_OPTS_INIT(np_server_stats)
 /*

@@ -27,6 +27,8 @@ static void conn_time_is_up(struct timer *t)
 			conn_pump(c, PUMP_IN);
 		if (conn_life(c) == CONN_OPEN && conn_time_is_over(c))
 			conn_close(c, -ETIMEDOUT);
+		if (c->group->retiring)
+			conn_retire(c);
 		return;
 	}
 	conn_pump(c, PUMP_IN | PUMP_OUT);
@@ -116,23 +118,16 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 	conn_open_or_end(c);
 	if (ret)
 		*ret = np_conn_ref(c);
-	if (!g->handlers->on_connect)
+	if (!g->handlers->on_connect) {
 		c->flags |= CONN_CONNECTED;
-	else if (conn_life(c) == CONN_OPEN)
+		conn_drain(c);
+	} else if (conn_life(c) == CONN_OPEN) {
 		conn_serve(c);
+	}
 	return 0;
 }
 
 /* ------------------------------------------------------------------ asked of it */
-
-void conn_retire(struct np_conn *c)
-{
-	if (conn_life(c) != CONN_OPEN || conn_is_served(c))
-		return;
-	conn_pump(c, PUMP_IN);
-	if (conn_life(c) == CONN_OPEN && !conn_is_served(c) && !c->holds)
-		conn_close(c, 0);
-}
 
 void np_conn_hold(struct np_conn *c)
 {

@@ -73,12 +73,15 @@ enum conn_flag {
 	CONN_TOLD = 1 << 2,      /* it was called */
 	CONN_LATER = 1 << 3,     /* conn_settle() is queued */
 	CONN_HALF_OPEN = 1 << 4,
-	CONN_CUT = 1 << 5,    /* flushed bytes were lost on this side of the kernel: RST */
-	CONN_RESET = 1 << 6,  /* np_conn_abort(): RST */
-	CONN_CANCEL = 1 << 7, /* np_conn_cancel_on_leave() */
-	CONN_EXTRA = 1 << 8,  /* the settings are its own: see conn_extra_of() */
-	CONN_TIMED = 1 << 9,  /* somebody asks when bytes moved last */
-	CONN_MOVES = 1 << 10, /* to another poller, as soon as it is quiet */
+	CONN_CUT = 1 << 5,         /* flushed bytes were lost on this side of the kernel: RST */
+	CONN_RESET = 1 << 6,       /* np_conn_abort(): RST */
+	CONN_CANCEL = 1 << 7,      /* np_conn_cancel_on_leave() */
+	CONN_EXTRA = 1 << 8,       /* the settings are its own: see conn_extra_of() */
+	CONN_TIMED = 1 << 9,       /* somebody asks when bytes moved last */
+	CONN_USED = 1 << 10,       /* a request has been served */
+	CONN_DRAIN_TOLD = 1 << 11, /* on_drain was called */
+	CONN_RETIRED = 1 << 12,    /* closed by a stop while idle: what still comes was raced */
+	CONN_MOVES = 1 << 13,      /* to another poller, as soon as it is quiet */
 	/* what moves has to be noted; most connections need not */
 	CONN_MINDED = CONN_EXTRA | CONN_TIMED,
 };
@@ -109,16 +112,22 @@ struct conn_group {
 	void *arg;
 	struct conn_settings settings;
 	bool half_open;
-	bool retiring; /* connections close as soon as they have nothing to do */
-	bool forced;   /* what is left was reset, and what comes is */
+	bool draining; /* what np_conn_draining() says */
+	bool retiring; /* connections close: conn_drain.c says when */
+	/* while retiring: how long an idle connection may stay at most, and by how much less some
+	 * do; how long one that was never served. 0: it closes at once; UINT64_MAX: no limit */
+	uint64_t idle_until_ms, fresh_until_ms;
+	uint64_t spread_ms;
+	bool forced; /* what is left was reset, and what comes is */
 	struct conn_memory memory;
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to ENDED */
 	unsigned n;
-	uint64_t cut;             /* ended with flushed bytes lost; published */
-	uint64_t moved;           /* came from another poller; published */
-	uint64_t handler_errors;  /* handlers that returned < 0; published */
-	uint64_t said_ms, unsaid; /* the log line about them: when, and how many since */
+	uint64_t cut;                   /* ended with flushed bytes lost; published */
+	uint64_t moved;                 /* came from another poller; published */
+	uint64_t handler_errors;        /* handlers that returned < 0; published */
+	uint64_t drained, fresh, raced; /* np_server_stats has them; published */
+	uint64_t said_ms, unsaid;       /* the log line about them: when, and how many since */
 	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
 	void (*on_empty)(struct conn_group *g);  /* the last connection is gone; may be NULL */
 	/* and so is a connection's memory: its last use of g; may be NULL */
@@ -589,8 +598,22 @@ bool conn_move_off(struct np_conn *c);
 /* conn_post.c. FIN once the output is drained. */
 void conn_shut(struct np_conn *c);
 
-/* conn.c. For a stop: serve what is there, and answer what is owed, then close; idle ones close
- * now. */
+/* ------------------------------------------------------------------ conn_drain.c */
+
+/* on_drain is due at the end of this turn, where there is one and the group drains. */
+void conn_drain(struct np_conn *c);
+/* Calls it, once. */
+void conn_drain_tell(struct np_conn *c);
+/*
+ * conn_retire() - of a group that retires: close, if the time has come and nothing goes on
+ *
+ * Serves what is there first. Arms the timer where the time has not come. Called at the retiring
+ * itself, when the connection has become idle, and by its timer.
+ */
 void conn_retire(struct np_conn *c);
+/* When its timer has to fire for that; 0: never. */
+uint64_t conn_retire_at(const struct np_conn *c);
+/* Behind the close bytes have come. */
+void conn_retire_raced(struct np_conn *c);
 
 #endif

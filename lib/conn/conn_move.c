@@ -118,6 +118,7 @@ static void move_in(struct parcel *p, struct conn_group *g)
 		return;
 	}
 	conn_arm_clock(c);
+	conn_drain(c);
 	watch_want(&c->watch, WATCH_GONE);
 	conn_pump(c, PUMP_ROOM | PUMP_FLUSH | PUMP_TELL);
 }

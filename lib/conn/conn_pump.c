@@ -169,11 +169,14 @@ static void pump_read(struct np_conn *c)
  */
 static void pump_discard(struct np_conn *c)
 {
+	size_t n;
 	int r;
 
 	if (conn_in_is_over(c) || (!c->io && conn_io_attach(c) < 0))
 		return;
-	r = stream_discard(&c->io->stream, POLLER_BUDGET);
+	r = stream_discard(&c->io->stream, POLLER_BUDGET, &n);
+	if (n)
+		conn_retire_raced(c);
 	if (r == STREAM_AGAIN) {
 		watch_cant(&c->watch, WATCH_IN);
 	} else if (r == STREAM_END && conn_life(c) == CONN_CLOSING) {

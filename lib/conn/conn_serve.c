@@ -66,6 +66,7 @@ static void serve_connect(struct np_conn *c)
 	fiber_set_until(fiber_self(), 0);
 	if (c->flags & CONN_LEFT)
 		conn_later(c); /* on_disconnect has waited for this */
+	conn_drain(c);         /* and so has on_drain */
 	if (r < 0)
 		serve_failed(c, c->group->handlers->on_connect, r);
 	else
@@ -127,6 +128,8 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 			poller_publish_busy(conn_poller(c));
 		serve_request(c, io);
 	} while (conn_has_request(c));
+	if (io->stream.rx_total != linkbuf_len(&io->stream.in))
+		c->flags |= CONN_USED;
 }
 
 /* What was flushed leaves in one send, and the connection goes idle. */

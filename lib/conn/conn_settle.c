@@ -59,13 +59,17 @@ static void settle_open(struct np_conn *c)
 	if (conn_life(c) != CONN_OPEN || settle_is_busy(c))
 		return;
 	if (!conn_in_is_over(c)) {
-		if ((c->group->retiring || settle_is_refused(c)) && !c->holds)
+		if (settle_is_refused(c) && !c->holds)
 			conn_close(c, 0);
+		else if (c->group->retiring)
+			conn_retire(c);
 	} else if (c->rx_err || c->tx_err) {
 		conn_end(c, c->why);
 	} else if (!conn_unsent(c) && !c->holds &&
 		   (!(c->flags & CONN_HALF_OPEN) || c->out == CONN_OUT_SHUT)) {
 		conn_end(c, -NP_EEOF);
+	} else if (c->group->retiring) {
+		conn_retire(c);
 	}
 }
 
@@ -125,6 +129,8 @@ void conn_settle(struct mail *m)
 
 	if (conn_life(c) == CONN_OPEN)
 		settle_tell_left(c);
+	if (conn_life(c) == CONN_OPEN)
+		conn_drain_tell(c);
 	if (conn_life(c) == CONN_OPEN)
 		settle_open(c);
 	if (conn_life(c) == CONN_CLOSING)

@@ -147,6 +147,8 @@ void conn_arm_clock(struct np_conn *c)
 	if (conn_life(c) != CONN_OPEN)
 		return;
 	at = time_sooner(time_idle_at(c), time_request_at(c));
+	if (c->group->retiring)
+		at = time_sooner(at, conn_retire_at(c));
 	if (at)
 		timer_arm(conn_poller(c), &c->timer, at);
 	else

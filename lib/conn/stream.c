@@ -138,12 +138,12 @@ int stream_read(struct stream *s, size_t room)
 	return stream_edge_is_over(s);
 }
 
-int stream_discard(struct stream *s, size_t budget)
+int stream_discard(struct stream *s, size_t budget, size_t *ret_n)
 {
 	char sink[16384]; /* not thread-local: dlopen(3) has a kilobyte of that to give */
 	ssize_t n;
 
-	for (size_t got = 0; got < budget; got += (size_t)n) {
+	for (*ret_n = 0; *ret_n < budget; *ret_n += (size_t)n) {
 		n = s->transport->read(s, sink, sizeof sink);
 		if (n <= 0)
 			return n ? stream_stopped(n) : STREAM_END;

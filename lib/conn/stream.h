@@ -66,8 +66,9 @@ void stream_fini(struct stream *s);
 
 /* One read of at most @room > 0 bytes into `in`. Return: STREAM_AGAIN, _MORE, _END or -errno. */
 int stream_read(struct stream *s, size_t room);
-/* Reads about @budget bytes and throws them away. Return: as stream_read(). */
-int stream_discard(struct stream *s, size_t budget);
+/* Reads about @budget bytes and throws them away; *ret_n: how many, always. Return: as
+ * stream_read(). */
+int stream_discard(struct stream *s, size_t budget, size_t *ret_n);
 /* Sends what is unsent, and then the file. Return: STREAM_DRAINED, _AGAIN, _MORE or -errno. */
 int stream_write(struct stream *s, size_t budget);
 /* What the peer has taken. Return: 0 or what sys_ack() says. */

@@ -20,6 +20,8 @@
 /* of memory_max for each poller: blocks come in spans of half of that */
 #define MEMORY_MIN (1u << 20)
 #define BACKLOG    4096 /* the kernel caps it at net.core.somaxconn */
+#define FRESH_MS   10000
+#define DRAIN_MS   5000
 
 int server_say(struct np_server *s, int r, const char *fmt, ...)
 {
@@ -73,10 +75,12 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->memory_max = d->memory_max == SIZE_MAX ? 0 : d->memory_max;
 	d->linger_ms = d->linger_ms ? d->linger_ms : CONN_DEFAULT_LINGER_MS;
 	d->min_rate = d->min_rate ? d->min_rate : CONN_DEFAULT_MIN_RATE;
+	d->fresh_ms = d->fresh_ms ? d->fresh_ms : FRESH_MS;
+	d->drain_ms = d->drain_ms ? d->drain_ms : DRAIN_MS;
 	if (d->max_conns < -1 || d->backlog < -1 || d->hang_ms < -1 || d->read_timeout_ms < -1 ||
 	    d->write_timeout_ms < -1 || d->idle_timeout_ms < -1 || d->linger_ms < NP_NOW ||
 	    d->min_rate < -1 || (unsigned)d->rescue > NP_OFF || d->request_timeout_ms < -1 ||
-	    conn_limits_init(&d->limits, NULL) < 0)
+	    d->fresh_ms < -1 || d->drain_ms < -1 || conn_limits_init(&d->limits, NULL) < 0)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
 	if (r < 0)
@@ -175,7 +179,7 @@ int np_server_free(struct np_server **p)
 
 	if (!s)
 		return 0;
-	if (s->phase == SERVER_RUNNING || s->phase == SERVER_STOPPING)
+	if (s->phase != SERVER_MADE && s->phase != SERVER_STOPPED)
 		return -EBUSY;
 	/* Tasks and dialed connections on its own pollers have no stop that gives them time. */
 	if (s->own_pollers && pollers_stop_now(s->pollers) < 0)

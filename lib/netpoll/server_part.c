@@ -305,17 +305,78 @@ static void server_part_each(struct server_part *part, void (*fn)(struct np_conn
 	}
 }
 
+static void server_part_drain(struct mail *m)
+{
+	struct server_part *part = container_of(m, struct server_part, drain_mail);
+
+	part->group.draining = true;
+	server_part_each(part, conn_drain);
+}
+
+void server_part_post_drain(struct server_part *part)
+{
+	part->drain_mail.fn = server_part_drain;
+	poller_post(part->group.poller, &part->drain_mail);
+}
+
+/* A quarter of the time that the stop has is left for the closes. */
+static uint64_t server_part_closes_by(const struct server_part *part, uint64_t now_ms)
+{
+	uint64_t until_ns = part->server->until_ns, until_ms = until_ns / 1000000u;
+
+	if (!until_ns)
+		return UINT64_MAX;
+	return until_ms > now_ms ? until_ms - (until_ms - now_ms) / 4 : now_ms;
+}
+
+static uint64_t server_part_patience(uint64_t since_ms, int ms, uint64_t by_ms)
+{
+	uint64_t until_ms = ms < 0 ? UINT64_MAX : since_ms + (uint64_t)ms;
+
+	return until_ms < by_ms ? until_ms : by_ms;
+}
+
+static void server_part_set_patience(struct server_part *part)
+{
+	const struct np_server *s = part->server;
+	struct conn_group *g = &part->group;
+	uint64_t now = poller_now_ms(g->poller), by = server_part_closes_by(part, now);
+
+	g->fresh_until_ms = server_part_patience(now, s->opts.fresh_ms, by);
+	g->idle_until_ms = server_part_patience(s->drain_since_ms, s->opts.drain_ms, by);
+	g->spread_ms = 0;
+	if (g->idle_until_ms > now && g->idle_until_ms != UINT64_MAX)
+		g->spread_ms = (g->idle_until_ms - now) / 4;
+}
+
 void server_part_retire(struct mail *m)
 {
 	struct server_part *part = server_part_of(m);
 
 	part->group.retiring = true;
+	server_part_set_patience(part);
 	if (!part->group.n) {
 		latch_arrive(&part->server->step_latch);
 		return;
 	}
 	part->retiring_counted = true;
 	server_part_each(part, conn_retire);
+}
+
+static void server_part_hurry(struct mail *m)
+{
+	struct server_part *part = container_of(m, struct server_part, hurry_mail);
+
+	if (!part->group.retiring)
+		return; /* its retiring is yet to come, and will see what the time is */
+	server_part_set_patience(part);
+	server_part_each(part, conn_retire);
+}
+
+void server_part_post_hurry(struct server_part *part)
+{
+	part->hurry_mail.fn = server_part_hurry;
+	poller_post(part->group.poller, &part->hurry_mail);
 }
 
 static void server_part_abort(struct np_conn *c)

@@ -8,7 +8,7 @@
  *   phase      leaves it by
  *   shut       server_part_open() -> open
  *   open       server_part_shut(): accepts what was queued at the stop, in pieces -> draining
- *   draining   server_part_retire() -> retiring: idle connections close, busy ones when done
+ *   draining   server_part_retire() -> retiring: connections close, each at its time
  *   retiring   the last connection is gone -> arrives at the server's step_latch
  */
 #ifndef NETPOLL_SERVER_PART_H
@@ -32,7 +32,8 @@ struct server_part {
 	unsigned n_slots;
 	struct poller_load own_load; /* published here where no steering line exists */
 	struct mail mail;            /* the step under way */
-	struct mail force_mail;      /* may be under way while retiring is not done */
+	/* each may be under way while a step is not done, and is posted once */
+	struct mail drain_mail, hurry_mail, force_mail;
 	struct stop_report report;
 	int result;            /* of the step */
 	bool retiring_counted; /* it owes step_latch one arrival */
@@ -54,6 +55,8 @@ void server_part_free(struct server_part *part);
 int server_part_add_listeners(struct server_part *part);
 /* Runs @step on the part's poller. It arrives at the server's step_latch. */
 void server_part_post(struct server_part *part, void (*step)(struct mail *));
+void server_part_post_drain(struct server_part *part);
+void server_part_post_hurry(struct server_part *part);
 void server_part_post_force(struct server_part *part);
 
 /* Steps, for server_part_post(). */

@@ -5,7 +5,8 @@
  *
  *   phase     leaves it by
  *   MADE      np_server_start() -> RUNNING;  np_server_stop() -> STOPPED
- *   RUNNING   np_server_stop() -> STOPPING
+ *   RUNNING   np_server_drain() -> DRAINING;  np_server_stop(): likewise, and on
+ *   DRAINING  np_server_stop() -> STOPPING
  *   STOPPING  the last connection is gone -> STOPPED
  *   STOPPED   np_server_free()
  */
@@ -24,7 +25,7 @@
 /* How far a stop has come: the last step that was posted to the parts. */
 enum server_step { SERVER_NOT_STOPPING, SERVER_SHUT, SERVER_RETIRE, SERVER_LEAVE };
 
-enum server_phase { SERVER_MADE, SERVER_RUNNING, SERVER_STOPPING, SERVER_STOPPED };
+enum server_phase { SERVER_MADE, SERVER_RUNNING, SERVER_DRAINING, SERVER_STOPPING, SERVER_STOPPED };
 
 /* One np_server_listen() call. */
 struct server_address {
@@ -61,7 +62,13 @@ struct np_server {
 	pthread_mutex_t lock;       /* start and stop */
 	_Atomic(int) phase;
 	enum server_step step;
-	bool forcing;
+	bool forcing, hurried; /* their mails are posted */
+	uint64_t drain_since_ms;
+	/*
+	 * Of sys_clock_ns(), any thread: until when the stop may last, 0: for ever; and what
+	 * another np_server_stop() asks for meanwhile, 0: nothing.
+	 */
+	_Atomic(uint64_t) until_ns, hurry_ns;
 	struct latch step_latch; /* of the step under way */
 	/* of server_part_force(), while step_latch waits for connections to end */
 	struct latch force_latch;

@@ -5,9 +5,12 @@
  * What a reader would get wrong: a stop that times out has not failed. Nothing that is in use was
  * freed, and the next np_server_stop() goes on where this one stood.
  *
+ * It begins with a drain, which needs no answer: connections learn of it, steering passes over.
+ *
  *   step     posted to every part               done when
  *   SHUT     listeners are shut                 what was queued at that moment is accepted
- *   RETIRE   idle connections close             every connection is gone, by itself or by force
+ *   RETIRE   connections close, each in its     every connection is gone, by itself or by force
+ *            time (conn_drain.c)
  *   LEAVE    published lines are given up       the service may give them to others
  */
 #include "netpoll/server_private.h"
@@ -26,20 +29,102 @@ static uint64_t stop_deadline_ns(int timeout_ms)
 	return timeout_ms > 0 ? sys_clock_ns() + (uint64_t)timeout_ms * 1000000u : 0;
 }
 
+static uint64_t stop_sooner(uint64_t a_ns, uint64_t b_ns)
+{
+	return !a_ns || (b_ns && b_ns < a_ns) ? b_ns : a_ns;
+}
+
+/* ------------------------------------------------------------------ drain */
+
+/* The parts learn of it before any step: a poller reads its mails in their order. */
+static void stop_drain(struct np_server *s)
+{
+	s->phase = SERVER_DRAINING;
+	s->drain_since_ms = sys_clock_ns() / 1000000u;
+	server_stop_being_chosen(s);
+	for (unsigned i = 0; i < s->n_parts; i++)
+		server_part_post_drain(s->parts[i]);
+}
+
+int np_server_drain(struct np_server *s)
+{
+	int r = 0;
+
+	if (poller_self())
+		return -EDEADLK;
+	if (s->phase >= SERVER_DRAINING) /* a stop may hold the lock for long */
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	if (s->phase == SERVER_MADE)
+		r = server_say(s, -EINVAL, "the server has not started: there is nothing to drain");
+	else if (s->phase == SERVER_RUNNING)
+		stop_drain(s);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+/* ------------------------------------------------------------------ another one's hurry */
+
+/* The stop that holds the lock learns that another one has less time. */
+static void stop_hurry(struct np_server *s, uint64_t until_ns)
+{
+	uint64_t old = s->hurry_ns;
+
+	while (!atomic_compare_exchange_weak(&s->hurry_ns, &old, stop_sooner(old, until_ns)))
+		;
+	latch_disturb(&s->step_latch);
+}
+
+/* Connections that were let be have less time, too. */
+static uint64_t stop_until(struct np_server *s)
+{
+	uint64_t until = s->until_ns, sooner = stop_sooner(until, s->hurry_ns);
+
+	if (sooner == until)
+		return until;
+	s->until_ns = sooner;
+	if (s->step == SERVER_RETIRE && !s->hurried) {
+		s->hurried = true;
+		for (unsigned i = 0; i < s->n_parts; i++)
+			server_part_post_hurry(s->parts[i]);
+	}
+	return sooner;
+}
+
+/* ------------------------------------------------------------------ steps */
+
+/*
+ * For a step that needs a turn of each poller and no handler's end: a deadline so short that a
+ * poller on a busy machine does not wake in time must not look like a handler that does not return.
+ */
+static uint64_t stop_turn_until(uint64_t until_ns)
+{
+	uint64_t grace = stop_deadline_ns(FORCE_GRACE_MS);
+
+	return !until_ns || until_ns > grace ? until_ns : grace;
+}
+
 /*
  * One step of the end, on every poller. A stop that ran out of time is taken up where it stood: a
  * mail that a busy poller has not read yet must not be posted again.
  */
-static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *),
-		     uint64_t until_ns)
+static int stop_step(struct np_server *s, enum server_step step, void (*fn)(struct mail *))
 {
+	uint64_t until;
+	int r;
+
 	if (s->step > step)
 		return 0;
 	if (s->step < step) {
 		s->step = step;
 		server_post_parts(s, fn);
 	}
-	return latch_wait(&s->step_latch, until_ns);
+	do {
+		until = stop_until(s);
+		r = latch_wait(&s->step_latch,
+			       step == SERVER_RETIRE ? until : stop_turn_until(until));
+	} while (r == -EINTR);
+	return r;
 }
 
 /*
@@ -62,39 +147,32 @@ static int stop_force(struct np_server *s, unsigned *ret_forced)
 		return r;
 	for (unsigned i = 0; i < s->n_parts; i++)
 		*ret_forced += s->parts[i]->forced;
-	return latch_wait(&s->step_latch, until);
+	do
+		r = latch_wait(&s->step_latch, until);
+	while (r == -EINTR);
+	return r;
 }
 
-/*
- * For a step that needs a turn of each poller and no handler's end: a deadline so short that a
- * poller on a busy machine does not wake in time must not look like a handler that does not return.
- */
-static uint64_t stop_turn_until(uint64_t until_ns)
-{
-	uint64_t grace = stop_deadline_ns(FORCE_GRACE_MS);
-
-	return !until_ns || until_ns > grace ? until_ns : grace;
-}
-
-static int stop_running(struct np_server *s, uint64_t until, unsigned *ret_forced)
+static int stop_running(struct np_server *s, unsigned *ret_forced)
 {
 	int r;
 
-	if (s->phase == SERVER_RUNNING) {
+	if (s->phase == SERVER_RUNNING)
+		stop_drain(s);
+	if (s->phase == SERVER_DRAINING) {
 		s->phase = SERVER_STOPPING;
-		server_stop_being_chosen(s);
 		server_refuse_connects(s);
 	}
-	r = stop_step(s, SERVER_SHUT, server_part_shut, stop_turn_until(until));
+	r = stop_step(s, SERVER_SHUT, server_part_shut);
 	if (r < 0)
 		return r;
 	server_close_listeners(s);
-	r = stop_step(s, SERVER_RETIRE, server_part_retire, until);
+	r = stop_step(s, SERVER_RETIRE, server_part_retire);
 	if (r < 0)
 		r = stop_force(s, ret_forced);
 	if (r < 0)
 		return r;
-	return stop_step(s, SERVER_LEAVE, server_part_leave, stop_turn_until(until));
+	return stop_step(s, SERVER_LEAVE, server_part_leave);
 }
 
 /*
@@ -121,7 +199,7 @@ static int stop_name_handlers(struct np_server *s)
 		handlers);
 }
 
-static int stop_locked(struct np_server *s, int timeout_ms, unsigned *ret_forced)
+static int stop_locked(struct np_server *s, uint64_t until_ns, unsigned *ret_forced)
 {
 	int r = 0;
 
@@ -129,7 +207,8 @@ static int stop_locked(struct np_server *s, int timeout_ms, unsigned *ret_forced
 		s->phase = SERVER_STOPPED;
 		return 0;
 	}
-	r = stop_running(s, stop_deadline_ns(timeout_ms), ret_forced);
+	s->until_ns = until_ns;
+	r = stop_running(s, ret_forced);
 	if (r < 0)
 		return stop_name_handlers(s);
 	for (unsigned i = 0; i < s->n_parts; i++)
@@ -142,6 +221,7 @@ static int stop_locked(struct np_server *s, int timeout_ms, unsigned *ret_forced
 
 int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 {
+	uint64_t until_ns = stop_deadline_ns(timeout_ms);
 	unsigned forced = 0;
 	int r;
 
@@ -149,8 +229,12 @@ int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_forced)
 		return -EINVAL;
 	if (poller_self())
 		return -EDEADLK;
-	pthread_mutex_lock(&s->lock);
-	r = stop_locked(s, timeout_ms, &forced);
+	if (pthread_mutex_trylock(&s->lock) != 0) {
+		stop_hurry(s, until_ns);
+		pthread_mutex_lock(&s->lock);
+	}
+	r = stop_locked(s, until_ns, &forced);
+	s->hurry_ns = 0;
 	pthread_mutex_unlock(&s->lock);
 	if (ret_forced)
 		*ret_forced = forced;

@@ -75,7 +75,9 @@ START_TEST(they_may_be_asked_beside_listen_start_and_stop)
 	given_pollers(NULL);
 	for (int i = 0; i < 5; i++) {
 		enough = false;
-		ck_assert_int_eq(np_server_new(pollers, &none, NULL, NULL, &server), 0);
+		ck_assert_int_eq(np_server_new(pollers, &none, NULL,
+					       NP_OPTS(np_server_opts, .fresh_ms = 1), &server),
+				 0);
 		ck_assert_int_eq(pthread_create(&t, NULL, watches, NULL), 0);
 		lives();
 		enough = true;

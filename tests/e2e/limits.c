@@ -98,6 +98,8 @@ START_TEST(a_server_takes_what_the_document_says)
 		FIELD(np_server_opts, request_timeout_ms, -1),
 		FIELD(np_server_opts, linger_ms, NP_NOW),
 		FIELD(np_server_opts, min_rate, -1),
+		FIELD(np_server_opts, fresh_ms, -1),
+		FIELD(np_server_opts, drain_ms, -1),
 		FIELD(np_server_opts, max_conns, -1),
 		FIELD(np_server_opts, hang_ms, -1),
 	};
