@@ -19,14 +19,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "conn/conn.h"
+#include "conn/conn_pack.h"
 
 struct parcel {
 	struct mail mail;
 	struct np_conn *c;
 	struct conn_group *from, *to;
-	bool busy;
-	struct conn_io io;
+	struct conn_pack pack;
 };
 
 int conn_move(struct np_conn *c, struct conn_group *to)
@@ -64,65 +63,6 @@ static void move_tell(struct np_conn *c, bool arrived)
 	c->group->handlers->on_move(c, c->group->arg, arrived);
 }
 
-/* The I/O state stays with the poller's slab: what is in it goes into the parcel. */
-static void move_pack(struct parcel *p)
-{
-	struct np_conn *c = p->c;
-	bool warm = c->io && c->io->warm;
-
-	if (!c->io)
-		return;
-	p->busy = !stream_is_empty(&c->io->stream) || c->io->request || c->io->call_at > 1;
-	if (p->busy) {
-		p->io = *c->io;
-		stream_init(&c->io->stream, c->transport, c->watch.fd);
-		c->io->warm = warm;
-	}
-	conn_io_put(c);
-}
-
-static int move_unpack(struct parcel *p)
-{
-	struct np_conn *c = p->c;
-	bool warm;
-
-	if (!p->busy)
-		return 0;
-	if (conn_io_attach(c) < 0) {
-		if (stream_drop_output(&p->io.stream))
-			c->flags |= CONN_CUT;
-		stream_fini(&p->io.stream);
-		return -ENOMEM;
-	}
-	warm = c->io->warm;
-	*c->io = p->io;
-	c->io->warm = warm;
-	return 0;
-}
-
-/* From here on it is @g's, on the poller of this thread. */
-static void move_in(struct parcel *p, struct conn_group *g)
-{
-	struct np_conn *c = p->c;
-	int r;
-
-	c->group = g;
-	if (!(c->flags & CONN_EXTRA))
-		c->set = &g->settings;
-	list_append(&g->conns, &c->link);
-	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, c->watch.fn);
-	if (r == 0)
-		r = move_unpack(p);
-	if (r < 0) {
-		conn_abort(c, r);
-		return;
-	}
-	conn_arm_clock(c);
-	conn_drain(c);
-	watch_want(&c->watch, WATCH_GONE);
-	conn_pump(c, PUMP_ROOM | PUMP_FLUSH | PUMP_TELL);
-}
-
 static void move_send(struct parcel *p, struct conn_group *to, void (*fn)(struct mail *))
 {
 	p->mail.fn = fn;
@@ -143,7 +83,7 @@ static void move_come_back(struct mail *m)
 	struct parcel *p = container_of(m, struct parcel, mail);
 	struct np_conn *c = p->c;
 
-	move_in(p, p->from);
+	conn_join(c, p->from, &p->pack);
 	if (conn_life(c) == CONN_OPEN)
 		move_tell(c, true);
 	if (p->from->forced)
@@ -165,7 +105,7 @@ static void move_arrive(struct mail *m)
 		return;
 	}
 	conn_group_joined(p->to);
-	move_in(p, p->to);
+	conn_join(c, p->to, &p->pack);
 	if (conn_life(c) == CONN_OPEN)
 		move_tell(c, true);
 	np_conn_unref(c);
@@ -176,18 +116,13 @@ static void move_arrive(struct mail *m)
 static void move_out(struct parcel *p)
 {
 	struct np_conn *c = p->c;
-
 	struct conn_extra *x = conn_extra_of(c);
 
 	if (!x->home)
 		x->home = conn_poller(c);
 	x->move_to = NULL;
 	c->flags &= (uint16_t)~CONN_MOVES;
-	timer_disarm(&c->timer);
-	watch_close(&c->watch);
-	poller_fd_leaves(conn_poller(c), c->watch.fd);
-	list_remove(&c->link);
-	move_pack(p);
+	conn_pack(c, &p->pack);
 	atomic_store_explicit(&c->at, p->to->poller, memory_order_release);
 	move_send(p, p->to, move_arrive);
 }
