@@ -237,8 +237,8 @@ static slow_path void pump_left(struct np_conn *c)
 		}
 		c->flags |= CONN_LEFT;
 		pump_tell(c); /* with the input full, this is the handler's last call */
-		conn_later(c);
 	}
+	conn_later(c); /* behind a FIN that was read, too, a reset may be the end */
 	conn_cancel_left(c);
 }
 

@@ -49,6 +49,16 @@ static bool settle_is_refused(const struct np_conn *c)
 	return (c->flags & CONN_LEFT) && c->in == CONN_IN_FULL && c->io && c->io->end_handled;
 }
 
+/*
+ * Nothing that is sent can arrive: a reset came, before or behind the FIN that was read; or the
+ * peer of a unix socket has closed it, and not only shut its writing side.
+ */
+static bool settle_is_broken(const struct np_conn *c)
+{
+	return c->rx_err || c->tx_err || (c->watch.flags & WATCH_ERR) ||
+	       ((c->watch.flags & WATCH_HUP) && c->transport == TRANSPORT_UNIX);
+}
+
 static void settle_open(struct np_conn *c)
 {
 	conn_take_sends(c);
@@ -63,7 +73,7 @@ static void settle_open(struct np_conn *c)
 			conn_close(c, 0);
 		else if (c->group->retiring)
 			conn_retire(c);
-	} else if (c->rx_err || c->tx_err) {
+	} else if (settle_is_broken(c)) {
 		conn_end(c, c->why);
 	} else if (!conn_unsent(c) && !c->holds &&
 		   (!(c->flags & CONN_HALF_OPEN) || c->out == CONN_OUT_SHUT)) {

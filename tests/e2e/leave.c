@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* leave: a handler whose peer has left is cancelled, if it asked for that; who owns the input
- * between wake and run */
+/* leave: a handler whose peer has left is cancelled, if it asked for that, and a connection that
+ * is open behind the peer's FIN ends with the peer; who owns the input between wake and run */
 #include <errno.h>
+#include <netpoll/client.h>
 #include <netpoll/conn.h>
 #include <netpoll/pollers.h>
 #include <stdatomic.h>
@@ -10,13 +11,14 @@
 #include <unistd.h>
 
 #include "support/peer.h"
+#include "support/pollers.h"
 #include "support/serve.h"
 #include "support/test.h"
 
 #define NOTHING 12345
 
 static struct {
-	_Atomic(int) working, closes, result, second;
+	_Atomic(int) working, closes, result, second, left;
 	_Atomic(struct np_conn *) conn; /* with a reference */
 	_Atomic(bool) go_on;
 	bool cancel, in_connect;
@@ -121,6 +123,62 @@ START_TEST(nor_where_nobody_asked_for_it)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ behind the FIN */
+
+static int take(struct np_conn *c, void *arg)
+{
+	if (saw.cancel)
+		np_conn_hold(c);
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+static void on_disconnect(struct np_conn *c, void *arg)
+{
+	saw.left++;
+}
+
+static const struct np_handlers taking = { .sz = sizeof taking,
+					   .on_request = take,
+					   .on_disconnect = on_disconnect,
+					   .on_close = on_close };
+
+/* Nothing is read and nothing written: no other call would find out. */
+START_TEST(a_reset_behind_the_fin_ends_what_half_open_or_a_hold_has_kept)
+{
+	int fd;
+
+	saw.cancel = _i;
+	serve(1, &taking, NULL, NP_OPTS(np_server_opts, .half_open = !_i));
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	shutdown(fd, SHUT_WR);
+	AWAIT(saw.left == 1);
+	peer_reset(&fd);
+	end();
+	ck_assert_int_eq(saw.left, 1);
+}
+END_TEST
+
+START_TEST(and_so_does_the_close_of_a_unix_socket)
+{
+	struct np_conn *c;
+	int fd[2];
+
+	saw.cancel = true;
+	given_pollers(NULL);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	ck_assert_int_eq(np_conn_from_fd(pollers, 0, &fd[0], &taking, NULL, &c), 0);
+	peer_send(fd[1], "?", 1);
+	shutdown(fd[1], SHUT_WR);
+	AWAIT(saw.left == 1);
+	ck_assert_int_eq(saw.closes, 0);
+	peer_close(&fd[1]);
+	AWAIT(saw.closes == 1);
+	np_conn_unref(c);
+	end_pollers();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ between wake and run */
 
 static int read_two(struct np_conn *c)
@@ -185,6 +243,10 @@ int main(void)
 	tcase_add_test(t, a_fin_cancels_it_as_well);
 	tcase_add_test(t, but_not_where_half_open_says_that_the_answer_is_still_wanted);
 	tcase_add_test(t, nor_where_nobody_asked_for_it);
+	suite_add_tcase(s, t);
+	t = tcase_create("end");
+	tcase_add_loop_test(t, a_reset_behind_the_fin_ends_what_half_open_or_a_hold_has_kept, 0, 2);
+	tcase_add_test(t, and_so_does_the_close_of_a_unix_socket);
 	suite_add_tcase(s, t);
 	t = tcase_create("owner");
 	tcase_add_test(t, what_a_reader_was_woken_for_is_taken_by_no_other);
