@@ -179,6 +179,7 @@ struct conn_io {
 	bool request;     /* a request has begun, and its timeout runs */
 	bool late;        /* it was late, and has got its one turn more */
 	size_t call_at;   /* on_request is called from so many buffered bytes on */
+	size_t passed_at; /* so many had come when it left its input alone */
 	struct spawn spawn;
 	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
 	uint64_t request_ms;     /* when its first byte came */

@@ -73,6 +73,21 @@ static slow_path void pump_in_ends(struct np_conn *c, int err)
 	conn_later(c); /* on_disconnect, and perhaps the end */
 }
 
+/*
+ * A handler that left its input alone is called when more has come. Others may have taken of it
+ * since: so the count of what is buffered does not tell.
+ */
+static slow_path void pump_tell_passed(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+
+	if (io->wanted || io->stream.rx_total == io->passed_at)
+		return;
+	io->call_at = 1;
+	if (conn_has_request(c))
+		conn_serve(c);
+}
+
 /* Who waits for input learns of it: a parked reader, or the handler. */
 static void pump_tell(struct np_conn *c)
 {
@@ -84,6 +99,8 @@ static void pump_tell(struct np_conn *c)
 	if (likely(!io->reader)) {
 		if (conn_has_request(c))
 			conn_serve(c);
+		else if (unlikely(io->call_at > 1))
+			pump_tell_passed(c);
 		return;
 	}
 	end = conn_read_end(c);

@@ -208,6 +208,6 @@ int np_conn_want(struct np_conn *c, size_t n)
 		return r;
 	io->wanted = true;
 	io->call_at = n ? n : 1;
-	conn_pump(c, PUMP_ROOM);
+	conn_pump(c, PUMP_ROOM | PUMP_TELL);
 	return 0;
 }

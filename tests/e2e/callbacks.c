@@ -413,6 +413,68 @@ START_TEST(a_peer_that_left_behind_a_full_input_that_nobody_takes_is_let_go)
 }
 END_TEST
 
+static int take_nothing_and_keep_it(struct np_conn *c, void *arg)
+{
+	keep_it(c, arg);
+	return take_nothing(c, arg);
+}
+
+static void take_outside(struct np_conn *c, void *arg)
+{
+	saw.others = skip_all(c) == 0;
+}
+
+/* What was taken by others meanwhile does not count against what comes. */
+START_TEST(who_took_nothing_is_called_for_the_next_byte_though_others_took_all_before)
+{
+	int fd;
+
+	given_small(take_nothing_and_keep_it);
+	fd = serve_connect(0);
+	peer_send(fd, "1234", 4);
+	AWAIT(saw.result == 4);
+	np_conn_post(saw.conn, take_outside, NULL);
+	AWAIT(saw.others == 1);
+	peer_send(fd, "5", 1);
+	AWAIT(saw.result == 1);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
+static int want_a_hundred(struct np_conn *c, void *arg)
+{
+	keep_it(c, arg);
+	if (saw.requests++ == 0)
+		return np_conn_want(c, 100);
+	saw.result = (int)np_conn_len(c);
+	return skip_all(c);
+}
+
+static void want_less(struct np_conn *c, void *arg)
+{
+	np_conn_want(c, 4);
+}
+
+START_TEST(what_is_wanted_and_there_already_calls_it_at_once)
+{
+	int fd;
+
+	given_small(want_a_hundred);
+	fd = serve_connect(0);
+	peer_send(fd, "1234", 4);
+	AWAIT(saw.requests == 1);
+	np_conn_post(saw.conn, want_less, NULL);
+	AWAIT(saw.result == 4);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
 static void pause_it(struct np_conn *c, void *arg)
 {
 	np_conn_pause_read(c);
@@ -422,12 +484,6 @@ static void pause_it(struct np_conn *c, void *arg)
 static void resume_it(struct np_conn *c, void *arg)
 {
 	np_conn_resume_read(c);
-}
-
-static int take_nothing_and_keep_it(struct np_conn *c, void *arg)
-{
-	keep_it(c, arg);
-	return take_nothing(c, arg);
 }
 
 /* The pause hides neither that the input is full nor that the peer has left. */
@@ -539,6 +595,9 @@ int main(void)
 		       on_request_that_sets_itself_again_is_not_called_for_the_same_bytes_for_ever);
 	tcase_add_test(t, after_close_every_verb_that_writes_or_waits_returns_its_code);
 	tcase_add_test(t, a_read_that_waits_gets_the_bytes_that_came_with_the_close);
+	tcase_add_test(t,
+		       who_took_nothing_is_called_for_the_next_byte_though_others_took_all_before);
+	tcase_add_test(t, what_is_wanted_and_there_already_calls_it_at_once);
 	tcase_add_test(t, a_peer_that_left_behind_a_full_input_that_nobody_takes_is_let_go);
 	tcase_add_test(t, and_so_is_one_that_left_while_it_was_paused_as_soon_as_it_is_resumed);
 	tcase_add_test(t, and_one_whose_last_call_takes_its_time);
