@@ -212,8 +212,9 @@ NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
 /*
  * np_conn_flush() - submit what was written
  *
- * From the connection's own on_request with further input already buffered, the bytes leave when
- * this dispatch ends: one send for a pipelined batch. In every other case they are sent at once.
+ * From the connection's own on_connect or on_request with further input already buffered, the bytes
+ * leave when this dispatch ends: one send for a pipelined batch. In every other case they are sent
+ * at once.
  * More than out_high unsent: parks until the kernel drained below it, or the write timeout hits.
  *
  * May park: yes.

@@ -59,10 +59,12 @@ static bool wait_write_goes_on(struct np_conn *c, struct conn_wait *w)
 	uint64_t deadline;
 	bool owes;
 
-	if (w->park.by_deadline ||
-	    ((c->flags & CONN_EXTRA) && conn_extra_of(c)->write_deadline_ms) ||
-	    !c->set->write_timeout_ms)
+	if (w->park.by_deadline || ((c->flags & CONN_EXTRA) && conn_extra_of(c)->write_deadline_ms))
 		return false;
+	if (!c->set->write_timeout_ms) { /* it was taken back meanwhile */
+		park_set_until(&w->park, 0);
+		return true;
+	}
 	deadline = conn_ack_deadline(c, w->since_ms, c->set->write_timeout_ms, &owes);
 	if (deadline <= poller_now_ms(conn_poller(c)))
 		return false;

@@ -282,6 +282,50 @@ START_TEST(a_timeout_ends_a_deadline_behind_which_a_fiber_waits_already)
 }
 END_TEST
 
+#define MUCH (4u << 20)
+
+static int write_much(struct np_conn *c, void *arg)
+{
+	static char bytes[MUCH];
+	int r = np_conn_skip(c, np_conn_len(c)), small = 65536;
+
+	setsockopt(np_conn_fd(c), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+	np_conn_set_write_timeout(c, 100);
+	np_conn_set_min_rate(c, INT_MAX);
+	if (r == 0)
+		r = np_conn_write(c, bytes, sizeof bytes);
+	saw.conn = np_conn_ref(c);
+	saw.result = r < 0 ? r : np_conn_sync(c);
+	return 0;
+}
+
+static void take_write_timeout_back(struct np_conn *c, void *arg)
+{
+	saw.lines = np_conn_set_write_timeout(c, -1);
+	set_timer(c, NULL);
+}
+
+START_TEST(a_write_timeout_that_is_taken_back_ends_no_wait_and_drops_nothing)
+{
+	int fd, small = 32768;
+
+	given(write_much, NULL);
+	fd = serve_connect(0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	peer_send(fd, "?", 1);
+	AWAIT(saw.conn);
+	np_conn_post(saw.conn, take_write_timeout_back, NULL);
+	AWAIT(saw.requests == 1);
+	ck_assert_int_eq(saw.lines, 0);
+	ck_assert_int_eq(saw.result, NOTHING);
+	shutdown(fd, SHUT_WR);
+	ck_assert_uint_eq(peer_drain(fd), MUCH);
+	AWAIT(saw.result == 0);
+	np_conn_unref(saw.conn);
+	end(fd);
+}
+END_TEST
+
 static int read_lines(struct np_conn *c, void *arg)
 {
 	const void *p;
@@ -418,6 +462,7 @@ int main(void)
 	tcase_add_test(t, an_inherited_tcp_listener_serves_and_is_closed_with_the_server);
 	tcase_add_test(t, what_does_not_listen_is_no_listener);
 	tcase_add_test(t, an_expired_deadline_fails_at_once_and_a_cleared_one_never);
+	tcase_add_test(t, a_write_timeout_that_is_taken_back_ends_no_wait_and_drops_nothing);
 	tcase_add_loop_test(t, a_timeout_ends_a_deadline_behind_which_a_fiber_waits_already, 0, 2);
 	tcase_add_test(t, twenty_thousand_lines_are_read_and_the_tail_stays_readable_at_eof);
 	tcase_add_test(t, a_mebibyte_that_comes_in_small_pieces_takes_at_most_four);
