@@ -199,6 +199,8 @@ END_TEST
 
 START_TEST(what_cannot_be_adopted_has_an_exit_code_and_a_sentence)
 {
+	char *json;
+
 	NEEDS(NGINX);
 	must("load web");
 	start(NGINX);
@@ -209,6 +211,12 @@ START_TEST(what_cannot_be_adopted_has_an_exit_code_and_a_sentence)
 	fails_with(ABSENT, "nobody listens", "adopt web --port 7999");
 	fails_with(ABSENT, "no service other", "adopt other --port 7490");
 	fails_with(UNSUPPORTED, "without SO_REUSEPORT", "adopt web --port 7491");
+	json = answer("adopt web --port 7490 --dry-run");
+	ck_assert_uint_eq(occurrences(json, "would be adopted"), WORKERS);
+	free(json);
+	json = answer("status web");
+	must_have(json, "\"workers\":[]");
+	free(json);
 	must("adopt web --port 7490");
 	must("load second");
 	fails_with(BUSY, "has a steering program already", "adopt second --port 7490");

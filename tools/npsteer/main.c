@@ -164,6 +164,8 @@ static bool *main_switch(struct npsteer *n, int option)
 		return &n->force;
 	case OPT_WATCH:
 		return &n->watch;
+	case OPT_DRY_RUN:
+		return &n->dry_run;
 	default:
 		return NULL;
 	}
