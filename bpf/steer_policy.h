@@ -55,16 +55,20 @@ static __always_inline bool policy_counts_queued(const struct run *r)
 
 /* ------------------------------------------------------------------ loads */
 
+static __always_inline __u64 policy_whole_weight(__u64 load)
+{
+	return LOAD_WEIGHT(load) ? LOAD_WEIGHT(load) : WEIGHT_DEFAULT;
+}
+
 /*
  * Worker @w's share: its weight, less of it while the worker is new, and never nothing. "maglev"
  * compares it with a mean in which every worker has its whole weight.
  */
 static __always_inline __u64 policy_weight(struct run *r, __u32 w, __u64 load)
 {
-	__u64 weight = LOAD_WEIGHT(load), ramp = (__u64)r->cfg->slow_start_ms * 1000000, since, age;
+	__u64 weight = policy_whole_weight(load), ramp = (__u64)r->cfg->slow_start_ms * 1000000;
+	__u64 since, age;
 
-	if (!weight)
-		weight = WEIGHT_DEFAULT;
 	if (!ramp || r->s->policy == NP_POLICY_MAGLEV)
 		return weight;
 	since = input_since(r, w);
@@ -216,30 +220,45 @@ static __always_inline void policy_offer(struct run *r, __u32 w1, __u32 i)
 		r->s->best = w1;
 }
 
-RUN_ONCE int steer_offer(RUN_PARAMS, __u32 w1)
+/* Whether @w1's connections are too many by themselves, and with all of its weight. */
+static __always_inline bool policy_cannot_win(struct run *r, __u32 w1)
 {
-	RUN_TAKE(r);
-	policy_offer(&r, w1, r.s->step);
-	return 0;
+	__u32 w = w1 - 1;
+	__u64 in;
+
+	if (w >= NP_WORKERS)
+		return true;
+	if (!r->s->best)
+		return false;
+	in = input_load(r, w);
+	return (LOAD_CONNS(in) + 1) * LOAD_UNIT >= r->s->least * policy_whole_weight(in);
 }
 
 /*
- * policy_scan_step() - the next worker of the roster, from a place of the flow's own on
+ * policy_scan_next() - the next worker of the roster, from a place of the flow's own on
  *
  * Of several with the same load the first one met is taken: from different places, different ones.
- * Return: whether the scan is over.
+ * Return: whether there is one more.
  */
-static __always_inline bool policy_scan_step(struct run *r)
+static __always_inline bool policy_scan_next(struct run *r, __u32 *ret_w1)
 {
-	__u32 n = r->s->roster, i = r->s->step++, w1;
+	__u32 n = r->s->roster, i = r->s->step++;
 
 	if (i >= n)
-		return true;
+		return false;
 	i += r->s->begin;
-	w1 = input_roster(r, (i < n ? i : i - n) & (NP_WORKERS - 1));
-	if (r->s->policy == NP_POLICY_WEIGHTED)
-		steer_offer(RUN_ARGS(r), w1);
-	else
+	*ret_w1 = input_roster(r, (i < n ? i : i - n) & (NP_WORKERS - 1));
+	return true;
+}
+
+/* Nearly all cannot win: no call for those. Return: whether the scan is over. */
+static __always_inline bool policy_scan_step(struct run *r)
+{
+	__u32 w1;
+
+	if (!policy_scan_next(r, &w1))
+		return true;
+	if (!policy_cannot_win(r, w1))
 		policy_weigh_once(r, w1);
 	return false;
 }
@@ -249,9 +268,19 @@ RUN_TURN(policy_scan_turn)
 	return policy_scan_step(r);
 }
 
+RUN_TURN(policy_offer_turn)
+{
+	__u32 w1;
+
+	if (!policy_scan_next(r, &w1))
+		return true;
+	policy_offer(r, w1, r->s->step);
+	return false;
+}
+
 /*
- * So many turns are a loop that the verifier follows turn by turn: that takes as long to load as
- * all the rest of the scan, and a call for each turn takes as long as the look at a worker.
+ * So many turns are unrolled: a call for each would take as long as the look at a worker. The
+ * verifier follows each one: more of them would be felt where 16 programs are loaded.
  */
 #define SCAN_FIRST 8
 
@@ -261,11 +290,16 @@ RUN_ONCE int steer_scan(RUN_PARAMS)
 
 	RUN_TAKE(r);
 	r.s->begin = below(rehash(r.s->hash, 0), r.s->roster);
-	for (i = 0; i < SCAN_FIRST; i++)
-		if (policy_scan_step(&r))
-			break;
-	if (i == SCAN_FIRST && r.s->step < r.s->roster)
-		run_turns(&r, policy_scan_turn);
+	if (r.s->policy == NP_POLICY_WEIGHTED) {
+		run_turns(&r, policy_offer_turn);
+	} else {
+		UNROLLED
+		for (i = 0; i < SCAN_FIRST; i++)
+			if (policy_scan_step(&r))
+				break;
+		if (i == SCAN_FIRST && r.s->step < r.s->roster)
+			run_turns(&r, policy_scan_turn);
+	}
 	r.s->step = 0; /* for the walk */
 	return 0;
 }
