@@ -312,7 +312,6 @@ struct np_worker_info {
  */
 #define NP_INFO_ADOPTED 0x1u
 #define NP_INFO_HELD    0x2u /* its server is away, and a tool keeps the listener open */
-#define NP_INFO_COUNTED 0x4u /* its line is written by the kernel's events, not by itself */
 
 /*
  * np_tags: which worker a socket counts for, in one word that changes at once. A listener's is

@@ -15,6 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "count_abi.h"
+
+#include "count.skel.h"
 #include "steer/count.h"
 #include "steer/steer.h"
 #include "support/child.h"
@@ -351,6 +357,154 @@ START_TEST(a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_c
 }
 END_TEST
 
+/* ------------------------------------------------------------------ adopted servers */
+
+/* Keepers that are no workers yet, of a pinned service that nobody has open. */
+static void street_open(struct keeper *k, unsigned n, int *clients, unsigned live)
+{
+	int r = np_steer_load("web",
+			      NP_OPTS(np_steer_load_opts, .error = why, .error_cap = sizeof why));
+
+	ck_assert_msg(r == 0, "%d %s", r, why);
+	for (unsigned i = 0; i < n; i++)
+		keeper_start(&k[i], "127.0.0.1");
+	for (unsigned i = 0; i < live; i++)
+		clients[i] = ask(AT, 'k');
+	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == live);
+}
+
+static struct np_steer *street_join(void)
+{
+	struct np_steer *s;
+	int r = np_steer_open("web",
+			      NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why,
+				      .error_cap = sizeof why),
+			      &s);
+
+	ck_assert_msg(r == 0, "%d %s", r, why);
+	return s;
+}
+
+static int street_adopt(bool no_count)
+{
+	struct np_steer *s = street_join();
+	int r = np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT, .no_count = no_count),
+			       NULL, NULL);
+
+	ck_assert_msg(r == 2, "%d %s", r, np_steer_error(s));
+	np_steer_close(&s);
+	return r;
+}
+
+/* Of worker @w, which is @k: what its line says, once that is what @k says. */
+static bool street_agrees(struct np_steer *s, struct keeper *k, unsigned w)
+{
+	struct np_steer_worker_info i;
+
+	np_steer_worker_info_init(&i);
+	ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
+	ck_assert(i.counted && i.adopted);
+	for (unsigned n = 0; n < 2; n++)
+		if (k[n].child.pid == i.pid)
+			return i.conns == keeper_ask(&k[n]).live &&
+			       i.accepted_total == keeper_ask(&k[n]).accepted;
+	return false;
+}
+
+static unsigned tags_left(struct np_steer *s)
+{
+	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
+	LIBBPF_OPTS(bpf_iter_attach_opts, o, .link_info = &about, .link_info_len = sizeof about);
+	struct count_bpf *b = count_bpf__open();
+	struct bpf_link *link;
+	unsigned n;
+	char none;
+	int fd;
+
+	bpf_program__set_autoload(b->progs.np_count_sweep, true);
+	ck_assert_int_eq(bpf_map__reuse_fd(b->maps.np_tags, s->maps.fd[MAP_np_tags]), 0);
+	ck_assert_int_eq(bpf_map__reuse_fd(b->maps.np_workers, s->maps.fd[MAP_np_workers]), 0);
+	ck_assert_int_eq(count_bpf__load(b), 0);
+	link = bpf_program__attach_iter(b->progs.np_count_sweep, &o);
+	ck_assert_ptr_nonnull(link);
+	fd = bpf_iter_create(bpf_link__fd(link));
+	ck_assert_int_eq(read(fd, &none, 1), 0);
+	n = (unsigned)(b->bss->np_sweep.kept + b->bss->np_sweep.swept);
+	close(fd);
+	bpf_link__destroy(link);
+	count_bpf__destroy(b);
+	return n;
+}
+
+static void street_close(struct keeper *k, int *clients, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(clients[i]);
+	for (unsigned i = 0; i < 2; i++)
+		keeper_end(&k[i]);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
+}
+
+#define NEEDS_PERFMON(s)                                                     \
+	do {                                                                 \
+		if (!count_is_on(s))                                         \
+			SKIP("connections cannot be counted here: %s", why); \
+	} while (0)
+
+/* The process that adopted them has ended. */
+START_TEST(adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release)
+{
+	struct np_steer_info info;
+	struct np_steer *s;
+	struct keeper k[2];
+	int c[60];
+
+	OWN_STEERING();
+	street_open(k, 2, c, 40);
+	street_adopt(false);
+	s = street_join();
+	NEEDS_PERFMON(s);
+	np_steer_info_init(&info);
+	ck_assert_int_eq(np_steer_info(s, &info), 0);
+	ck_assert_int_eq(info.level, NP_STEER_L5);
+	AWAIT(street_agrees(s, k, 0) && street_agrees(s, k, 1));
+	for (unsigned i = 40; i < 60; i++)
+		c[i] = ask(AT, 'k');
+	for (unsigned i = 0; i < 10; i++)
+		close(c[i]);
+	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == 50);
+	AWAIT(street_agrees(s, k, 0) && street_agrees(s, k, 1));
+	street_adopt(false); /* again: everything is there */
+	ck_assert(street_agrees(s, k, 0) && street_agrees(s, k, 1));
+	ck_assert_uint_ge(tags_left(s), 52);
+	ck_assert_int_eq(np_steer_release(s, NP_OPTS(np_steer_adopt_opts, .address = NULL)), 2);
+	ck_assert(!count_is_on(s));
+	ck_assert_uint_eq(tags_left(s), 0);
+	ck_assert_uint_eq(s->maps.workers[0].conns | s->maps.workers[0].counted, 0);
+	ck_assert_uint_eq(s->maps.service->seeding, 0);
+	np_steer_close(&s);
+	street_close(k, c + 10, 50);
+}
+END_TEST
+
+START_TEST(who_asks_for_no_counting_gets_none)
+{
+	struct np_steer *s;
+	struct keeper k[2];
+
+	OWN_STEERING();
+	street_open(k, 2, NULL, 0);
+	street_adopt(true);
+	s = street_join();
+	ck_assert(!count_is_on(s) && !count_has(s, 0));
+	ck_assert_uint_eq(tags_left(s), 0);
+	street_adopt(false); /* now it is asked for */
+	ck_assert(count_is_on(s) && count_has(s, 0) && count_has(s, 1));
+	np_steer_close(&s);
+	street_close(k, NULL, 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ lives at random */
 
 #define OPEN 200
@@ -477,6 +631,9 @@ int main(void)
 	tcase_add_test(t, what_migrated_counts_for_its_new_worker_after_a_retag);
 	tcase_add_test(
 		t, a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_connections);
+	tcase_add_test(t,
+		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
+	tcase_add_test(t, who_asks_for_no_counting_gets_none);
 	tcase_add_test(t, of_each_worker_established_is_closed_and_live);
 	tcase_set_timeout(t, 600);
 	suite_add_tcase(s, t);

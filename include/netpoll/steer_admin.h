@@ -405,6 +405,8 @@ struct np_steer_adopt_opts {
 	const char *cgroup;
 	bool force;   /* also where a program of another is in the group: it is replaced */
 	bool dry_run; /* nothing is changed */
+	/* their connections are not counted, also where that can be had (np_steer_level 5) */
+	bool no_count;
 };
 NP_OPTS_INIT(np_steer_adopt_opts)
 
@@ -417,6 +419,7 @@ struct np_steer_adoption {
 	int worker;       /* -1: none */
 	const char *name; /* of the worker, "" */
 	const char *text; /* why it was left, "" */
+	bool counted;     /* the kernel counts its connections */
 };
 NP_OPTS_INIT(np_steer_adoption)
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "steer/attached.h"
+#include "steer/count.h"
 #include "steer/find.h"
 #include "steer/steer.h"
 #include "sys/io.h"
@@ -34,6 +35,7 @@ struct adopt {
 	struct np_steer_adopt_opts o;
 	struct find_query q;
 	struct find f;
+	bool asked, counts; /* whether connections can be counted: adopt_counts() */
 	void (*fn)(void *arg, const struct np_steer_adoption *a);
 	void *arg;
 };
@@ -137,6 +139,82 @@ static int adopt_number(const struct np_steer *s, const struct np_worker_info *w
 	return -1;
 }
 
+/* ------------------------------------------------------------------ counted by the kernel */
+
+/* Where it cannot be had, steering goes by the queues alone. */
+static bool adopt_counts(struct adopt *a)
+{
+	int r;
+
+	if (a->asked || a->o.no_count)
+		return a->counts;
+	a->asked = true;
+	r = steer_lock(a->s);
+	if (r == 0) {
+		r = count_on(a->s, NULL);
+		steer_unlock(a->s);
+	}
+	a->counts = r == 0;
+	if (r < 0)
+		steer_log(a->s, 1, "connections are not counted: %s", a->s->error);
+	a->s->error[0] = '\0';
+	return a->counts;
+}
+
+/* With the claim. */
+static void adopt_tag(struct adopt *a, unsigned w, int fd)
+{
+	int r = adopt_counts(a) ? count_tag(a->s, w, fd) : 0;
+
+	if (r < 0)
+		steer_log(a->s, 1, "worker %u is not counted: %s", w, strerror(-r));
+}
+
+/* A process whose tasks are several workers: whose its connections are cannot be known. */
+static bool adopt_is_several(const struct adopt *a, const struct outcome *x, pid_t pid, int w)
+{
+	for (unsigned i = 0; i < a->f.n; i++)
+		for (unsigned k = 0; k < a->f.all[i].acceptors; k++)
+			if (a->f.all[i].acceptor[k].pid == pid && x[i].worker != w)
+				return true;
+	return false;
+}
+
+/* Connections that were there before. */
+static void adopt_seed_one(struct adopt *a, const struct outcome *x, unsigned i)
+{
+	const struct find_listener *l = &a->f.all[i];
+	int fd = -1, w = x[i].worker, r;
+	unsigned n;
+
+	if (w < 0 || !count_has(a->s, (unsigned)w) || find_take(l, &fd) < 0)
+		return;
+	count_seed_begin(a->s, l->d.port);
+	for (unsigned k = 0; k < l->acceptors; k++) {
+		pid_t pid = l->acceptor[k].pid;
+
+		r = adopt_is_several(a, x, pid, w) ?
+			    0 :
+			    count_seed(a->s, (unsigned)w, fd, pid, true, &n);
+		if (r < 0)
+			steer_log(a->s, 1,
+				  "connections that worker %d had before are not counted: %s", w,
+				  strerror(-r));
+	}
+	count_seed_end(a->s);
+	sys_close(&fd);
+}
+
+static void adopt_seed(struct adopt *a, const struct outcome *x)
+{
+	if (!a->counts || steer_lock(a->s) < 0)
+		return;
+	for (unsigned i = 0; i < a->f.n; i++)
+		adopt_seed_one(a, x, i);
+	count_off_unused(a->s);
+	steer_unlock(a->s);
+}
+
 /* ------------------------------------------------------------------ one listener */
 
 /* Its slot may be all that there is: a tool that was killed has not attached the program. */
@@ -156,6 +234,7 @@ static int adopt_again(struct adopt *a, const struct np_worker_info *who, uint32
 	r = worker_adopt(a->s, (int)key, who, &w);
 	if (r < 0)
 		return r == -EEXIST ? 0 : r; /* by another tool, at this moment */
+	adopt_tag(a, key, fd);
 	r = np_steer_add(w, fd);
 	worker_let_go(&w);
 	return r;
@@ -172,7 +251,10 @@ static int adopt_new(struct adopt *a, const struct np_worker_info *who, const st
 		r = worker_adopt(a->s, number = -1, who, &w);
 	if (r < 0)
 		return r;
+	adopt_tag(a, w->index, fd);
 	r = np_steer_add(w, fd);
+	if (r < 0)
+		count_untag(a->s, fd);
 	if (r < 0 && number < 0) {
 		np_steer_worker_close(&w);
 		return r;
@@ -261,11 +343,29 @@ static void adopt_clear(struct np_steer *s, unsigned w)
 	sys_close(&claim);
 }
 
+/* Of those that have no listener but the one in group @g, once for all of them. */
+static void adopt_uncount(struct np_steer *s, unsigned g)
+{
+	unsigned gone[NP_WORKERS], n = 0, others;
+
+	for (unsigned w = 0; w < NP_WORKERS; w++) {
+		if (!count_has(s, w) || !map_listener(&s->maps, NP_SLOT(g, w)))
+			continue;
+		others = 0;
+		for (unsigned i = 0; i < NP_GROUPS; i++)
+			others += i != g && map_listener(&s->maps, NP_SLOT(i, w)) != 0;
+		if (!others && worker_is_adopted(s, w))
+			gone[n++] = w;
+	}
+	count_stop(s, gone, n);
+}
+
 /* Under the lock. */
 static unsigned adopt_empty(struct np_steer *s, unsigned g)
 {
 	unsigned n = 0;
 
+	adopt_uncount(s, g);
 	for (uint32_t w = 0; w < NP_WORKERS; w++) {
 		uint32_t slot = NP_SLOT(g, w);
 		uint64_t cookie = map_listener(&s->maps, slot);
@@ -280,6 +380,18 @@ static unsigned adopt_empty(struct np_steer *s, unsigned g)
 	return n;
 }
 
+/* Their connections are still their workers', who may have other listeners. */
+static void adopt_untag(struct np_steer *s, const struct find *f, const struct np_group *key)
+{
+	int fd = -1;
+
+	for (unsigned i = 0; i < f->n && count_is_on(s); i++)
+		if (adopt_lies_at(&f->all[i], key) && find_take(&f->all[i], &fd) == 0) {
+			count_untag(s, fd);
+			sys_close(&fd);
+		}
+}
+
 /* Under the lock. The slots go first: an empty roster is the kernel's hash. */
 static int adopt_release_group(struct np_steer *s, const struct find *f, unsigned g,
 			       unsigned *ret_n)
@@ -289,8 +401,10 @@ static int adopt_release_group(struct np_steer *s, const struct find *f, unsigne
 	int r;
 
 	*ret_n += n;
-	if (n)
+	if (n) {
 		group_roster(s, g);
+		adopt_untag(s, f, &key);
+	}
 	if (group_live(s, g))
 		return 0;
 	r = adopt_detach(s, f, &key, n > 0);
@@ -307,7 +421,9 @@ static void adopt_tell(struct adopt *a, const struct find_listener *l, const str
 					 .result = x->result,
 					 .worker = x->worker,
 					 .name = x->name,
-					 .text = x->text };
+					 .text = x->text,
+					 .counted = x->worker >= 0 &&
+						    count_has(a->s, (unsigned)x->worker) };
 	struct find_told told;
 
 	if (!a->fn)
@@ -436,6 +552,7 @@ static int adopt_try(struct adopt *a)
 				adopt_foresee(a, &a->f.all[i], &x[i]);
 		if (!a->o.dry_run)
 			r = adopt_all(a, x);
+		adopt_seed(a, x);
 		if (r == 0)
 			r = adopt_sum(a, x);
 	}
@@ -548,6 +665,7 @@ int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
 	if (r == 0) {
 		s->error[0] = '\0';
 		r = adopt_release_all(&a, &n);
+		count_off_unused(s);
 		steer_unlock(s);
 		r = r < 0 ? r : adopt_verify(&a);
 		if (r < 0)

@@ -302,7 +302,6 @@ static int count_describe(int fd, struct np_seed *ret)
 void count_seed_begin(struct np_steer *s, unsigned port)
 {
 	__atomic_store_n(&s->maps.service->seeding, port, __ATOMIC_SEQ_CST);
-	sys_bpf_settle();
 }
 
 void count_seed_end(struct np_steer *s)

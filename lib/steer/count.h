@@ -51,8 +51,7 @@ void count_stop(struct np_steer *s, const unsigned *w, unsigned n);
  * count_seed() - connections that @pid has of the listener @fd are worker @w's; under the lock
  *
  * @retag: also those that are another worker's: after a migration. *ret: how many are its since.
- * Between count_seed_begin(), which waits some milliseconds, and count_seed_end(), for the
- * listener's port.
+ * Between count_seed_begin() and count_seed_end(), for the listener's port.
  */
 void count_seed_begin(struct np_steer *s, unsigned port);
 int count_seed(struct np_steer *s, unsigned w, int fd, pid_t pid, bool retag, unsigned *ret);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "steer/count.h"
 #include "steer/steer.h"
 #include "sys/clock.h"
 #include "sys/opts.h"
@@ -158,7 +159,7 @@ static void stats_read_info(const struct np_steer *s, unsigned w, struct np_stee
 	i->pid_ns = cold.pidns != sys_process_pidns() ? cold.pidns : 0;
 	i->adopted = cold.flags & NP_INFO_ADOPTED;
 	i->held = cold.flags & NP_INFO_HELD;
-	i->counted = cold.flags & NP_INFO_COUNTED;
+	i->counted = count_has(s, w);
 	memcpy(i->name, cold.name, sizeof i->name - 1);
 }
 

@@ -29,6 +29,7 @@ static void adopt_text(struct adopting *x, const struct np_steer_adoption *a)
 	table_text(t, "%llu", (unsigned long long)a->listener->inode);
 	table_text(t, a->worker < 0 ? "-" : "%d", a->worker);
 	table_text(t, "%s", a->name[0] ? a->name : "-");
+	table_text(t, "%s", a->counted ? "yes" : "no");
 	table_text(t, a->text[0] ? "%s: %s" : "%s", adopt_outcome(x->n, a), a->text);
 }
 
@@ -42,6 +43,7 @@ static void adopt_json(struct adopting *x, const struct np_steer_adoption *a)
 	json_string(j, "outcome", adopt_outcome(x->n, a));
 	json_int(j, "worker", a->worker);
 	json_string(j, "name", a->name);
+	json_bool(j, "counted", a->counted);
 	json_string(j, "why", a->text[0] ? a->text : NULL);
 	json_end_object(j);
 }
@@ -66,6 +68,7 @@ static const struct np_steer_adopt_opts *adopt_opts(struct npsteer *n, int pid,
 	o->cgroup = n->cgroup;
 	o->force = n->force;
 	o->dry_run = n->dry_run;
+	o->no_count = n->no_count;
 	return o;
 }
 
@@ -82,7 +85,8 @@ static int adopt_foresee(struct npsteer *n, struct np_steer *s, const struct np_
 
 static int adopt_run(struct adopting *x, struct np_steer *s, const struct np_steer_adopt_opts *o)
 {
-	static const char *const heads[] = { "ADDRESS", "INODE", "WORKER", "NAME", "OUTCOME" };
+	static const char *const heads[] = { "ADDRESS", "INODE",   "WORKER",
+					     "NAME",    "COUNTED", "OUTCOME" };
 	struct npsteer *n = x->n;
 	int r;
 
@@ -108,6 +112,12 @@ static int adopt_run(struct adopting *x, struct np_steer *s, const struct np_ste
 	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
 }
 
+/* Such as that its connections cannot be counted, and why. */
+static void adopt_warn(void *arg, int level, const char *msg)
+{
+	fprintf(stderr, "npsteer: %s\n", msg);
+}
+
 int verb_adopt(struct npsteer *n)
 {
 	struct adopting x = { .n = n };
@@ -119,6 +129,8 @@ int verb_adopt(struct npsteer *n)
 	if (code == DONE && !n->port)
 		return fail(n, MISUSED, "which port? npsteer adopt %s --port [ADDR:]PORT",
 			    service_of(n));
+	if (!n->json)
+		n->log = adopt_warn;
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)

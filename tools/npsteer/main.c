@@ -36,8 +36,9 @@ static const struct verb verbs[] = {
 	{ "listeners", "port pid cgroup ", -1, verb_listeners,
 	  "listeners [--port [ADDR:]PORT] [--pid PID | --cgroup PATH]",
 	  "who listens, who accepts, and whether it could be steered" },
-	{ "adopt", "port pid cgroup force dry-run ", 0, verb_adopt,
-	  "adopt [SERVICE] --port [ADDR:]PORT [--pid PID | --cgroup PATH] [--force] [--dry-run]",
+	{ "adopt", "port pid cgroup force dry-run no-count ", 0, verb_adopt,
+	  "adopt [SERVICE] --port [ADDR:]PORT [--pid PID | --cgroup PATH] [--force] [--dry-run] "
+	  "[--no-count]",
 	  "steer the listeners of a server that knows nothing of it" },
 	{ "release", "port ", 0, verb_release, "release [SERVICE] [--port [ADDR:]PORT]",
 	  "end that" },
@@ -74,6 +75,7 @@ enum {
 	OPT_PID,
 	OPT_CGROUP,
 	OPT_DRY_RUN,
+	OPT_NO_COUNT,
 };
 
 static const struct option longs[] = {
@@ -95,6 +97,7 @@ static const struct option longs[] = {
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "cgroup", required_argument, NULL, OPT_CGROUP },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+	{ "no-count", no_argument, NULL, OPT_NO_COUNT },
 	{ 0 },
 };
 
@@ -166,6 +169,8 @@ static bool *main_switch(struct npsteer *n, int option)
 		return &n->watch;
 	case OPT_DRY_RUN:
 		return &n->dry_run;
+	case OPT_NO_COUNT:
+		return &n->no_count;
 	default:
 		return NULL;
 	}

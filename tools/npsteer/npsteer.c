@@ -98,7 +98,7 @@ int open_service(struct npsteer *n, const char *service, char why[NP_STEER_TEXT_
 	why[0] = '\0';
 	return np_steer_open(service,
 			     NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
-				     .error = why, .error_cap = NP_STEER_TEXT_MAX),
+				     .error = why, .error_cap = NP_STEER_TEXT_MAX, .log = n->log),
 			     ret);
 }
 

@@ -53,6 +53,9 @@ struct npsteer {
 	bool force;
 	bool watch;
 	bool dry_run;
+	bool no_count;
+	/* what the library logs while a service is open; NULL: nobody reads it */
+	void (*log)(void *arg, int level, const char *msg);
 };
 
 struct verb {
