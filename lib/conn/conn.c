@@ -162,10 +162,11 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 	struct np_linkbuf *in = NULL;
 	int r;
 
+	if (conn_life(c) == CONN_OPEN)
+		conn_take_sends(c); /* calls of np_conn_post() may be among them: no output */
 	if (conn_life(c) != CONN_OPEN)
 		return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
-	if (conn_unsent(c) || mailbox_any(&c->sendq) ||
-	    (c->io && (c->io->reading || c->io->writing)))
+	if (conn_unsent(c) || (c->io && (c->io->reading || c->io->writing)))
 		return -EBUSY;
 	if (ret_in && conn_len(c)) {
 		r = np_linkbuf_slice(&c->io->stream.in, conn_len(c), &in);

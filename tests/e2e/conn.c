@@ -789,6 +789,68 @@ START_TEST(detach_hands_over_the_descriptor_and_the_unread_bytes)
 }
 END_TEST
 
+static void called(struct np_conn *c, void *arg)
+{
+	saw.order = np_conn_fd(c);
+	saw.requests++;
+}
+
+static int post_and_detach(struct np_conn *c, void *arg)
+{
+	int r = np_conn_post(c, called, NULL);
+
+	return r < 0 ? r : detach(c, arg);
+}
+
+/* A call that waits is no output. */
+START_TEST(detach_does_not_wait_for_what_was_posted)
+{
+	char b[4];
+	int fd;
+
+	given(post_and_detach);
+	fd = serve_connect(0);
+	peer_send(fd, "1rest", 5);
+	peer_recv(fd, b, 4);
+	AWAIT(saw.requests == 1);
+	ck_assert_int_eq(saw.order, -1);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
+static int send_and_detach(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *b;
+	int fd = -1, r = np_linkbuf_new(0, &b);
+
+	np_conn_skip(c, np_conn_len(c));
+	if (r == 0)
+		r = np_linkbuf_write(b, "sent", 4);
+	if (r == 0)
+		r = np_conn_send(c, &b);
+	saw.result = r < 0 ? r : np_conn_detach(c, &fd, NULL);
+	return 0;
+}
+
+START_TEST(detach_is_busy_while_a_message_waits_and_the_message_arrives)
+{
+	char b[4];
+	int fd;
+
+	given(send_and_detach);
+	fd = serve_connect(0);
+	peer_send(fd, "1", 1);
+	peer_recv(fd, b, 4);
+	ck_assert_mem_eq(b, "sent", 4);
+	AWAIT(saw.result == -EBUSY);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	serve_end();
+}
+END_TEST
+
 static void answer_late(struct np_conn *c, void *arg)
 {
 	struct np_linkbuf *b;
@@ -868,6 +930,8 @@ static Suite *suite(void)
 	tcase_add_test(t, on_disconnect_never_comes_before_on_connect_has_ended);
 	tcase_add_test(t, a_reply_in_flight_survives_close_with_garbage_behind_the_request);
 	tcase_add_test(t, detach_hands_over_the_descriptor_and_the_unread_bytes);
+	tcase_add_test(t, detach_does_not_wait_for_what_was_posted);
+	tcase_add_test(t, detach_is_busy_while_a_message_waits_and_the_message_arrives);
 	tcase_add_test(t, a_held_connection_outlives_the_peers_fin_for_its_answer);
 	suite_add_tcase(s, t);
 	return s;
