@@ -5,9 +5,11 @@
  *
  * A life is drawn from its seed by both sides: which frames the peer sends and in what chunks, how
  * the handler reads and answers them, and how it all ends. A frame is its length in four bytes and
- * so many bytes; its reply is the same length and the bytes inverted. What the peer has received is
- * at every moment the beginning of the replies to come; how much of it has to come in the end, and
- * whether that end is FIN or may be RST, depends on how it ended (the table of endings).
+ * so many bytes; its reply is the same length and the bytes inverted. Some are unix sockets, some
+ * go from poller to poller, some are answered and ended by another thread, and many change settings
+ * on their way, which nobody may see from outside. What the peer has received is at every moment
+ * the beginning of the replies to come; how much of it has to come in the end, and whether that end
+ * is FIN or may be RST, depends on how it ended (the table of endings).
  *
  * NP_LIVES=N says how many, NP_SEED=S where to begin: a failure names the seed of its life, and
  * NP_LIVES=1 NP_SEED=<that> lives it again.
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netpoll/block.h>
+#include <netpoll/client.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <poll.h>
@@ -36,6 +39,8 @@
 #define PEERS      8
 #define FRAMES_MAX 6
 #define TINY       8192u /* every watermark of some connections */
+#define LINGER_MS  10000
+#define LONG_MS    60000 /* a limit that none reaches */
 
 /*
  *   ending      the peer                               must get             handled   ends in
@@ -76,6 +81,8 @@ struct life {
 	unsigned frames, k;     /* the server ends it after k */
 	unsigned reads, writes; /* styles of the handler */
 	bool tiny, urgent, pauses;
+	bool local;           /* a unix socket */
+	bool moves, settings; /* goes from poller to poller; changes its settings */
 	uint32_t size[FRAMES_MAX];
 	unsigned char *sent; /* the peer's stream, hello included */
 	size_t len;
@@ -92,8 +99,11 @@ static struct {
 	pthread_mutex_t lock;
 	struct np_conn *to_close[PEERS]; /* by the closer, with a reference */
 	unsigned n_to_close;
+	struct message *messages, **last; /* of the sender */
 	bool over;
-} all = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} all = { .lock = PTHREAD_MUTEX_INITIALIZER, .last = &all.messages };
+
+#define BY_THREAD 6u /* writes: another thread sends the replies, and ends it */
 
 /* ------------------------------------------------------------------ chance */
 
@@ -121,10 +131,12 @@ static void broken(const struct life *l, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	printf("NP_SEED=%llu (%s, %u frames, k %u, reads %u, writes %u%s%s): %s\n",
+	printf("NP_SEED=%llu (%s, %u frames, k %u, reads %u, writes %u%s%s%s%s%s%s): %s\n",
 	       l ? (unsigned long long)l->seed : 0, l ? ending_names[l->ending] : "?",
 	       l ? l->frames : 0, l ? l->k : 0, l ? l->reads : 0, l ? l->writes : 0,
-	       l && l->tiny ? ", tiny" : "", l && l->urgent ? ", urgent" : "", text);
+	       l && l->tiny ? ", tiny" : "", l && l->urgent ? ", urgent" : "",
+	       l && l->pauses ? ", pauses" : "", l && l->local ? ", local" : "",
+	       l && l->moves ? ", moves" : "", l && l->settings ? ", settings" : "", text);
 	fflush(stdout);
 	all.broken++;
 }
@@ -155,10 +167,16 @@ static void draw(struct life *l, uint64_t seed, uint32_t id)
 	l->reads = upto(&s, 5);
 	if (l->reads == 1 && l->ending == TIMEOUT)
 		l->reads = 0; /* np_conn_want() waits without a timeout */
-	l->writes = upto(&s, 6);
+	l->writes = upto(&s, BY_THREAD + 1);
+	if (l->writes == BY_THREAD && l->ending == ERROR)
+		l->writes = 5; /* only a handler returns an error */
 	l->tiny = upto(&s, 3) == 0;
 	l->urgent = upto(&s, 10) == 0;
 	l->pauses = upto(&s, 4) == 0;
+	l->local = upto(&s, 5) == 0;
+	l->urgent &= !l->local;
+	l->moves = upto(&s, 3) == 0;
+	l->settings = upto(&s, 2) == 0;
 	for (unsigned i = 0; i < l->frames; i++) {
 		l->size[i] = draw_size(&s);
 		l->reply_end[i + 1] = l->reply_end[i] + 4 + l->size[i];
@@ -181,7 +199,7 @@ static void draw(struct life *l, uint64_t seed, uint32_t id)
 struct seen {
 	struct life *life;
 	unsigned requests, callbacks;
-	bool connected, in_request, left;
+	bool connected, in_request, left, away;
 	uint64_t chance;
 };
 
@@ -239,7 +257,7 @@ static void on_close(struct np_conn *c, void *arg)
 {
 	struct seen *v = np_conn_data(c);
 
-	if (v->in_request || v->callbacks != 2)
+	if (v->in_request || v->away || v->callbacks != 2)
 		broken(v->life, "on_close during a request, or after %u close callbacks",
 		       v->callbacks);
 	if (fcntl(np_conn_fd(c), F_GETFD) < 0)
@@ -251,6 +269,15 @@ static void on_close(struct np_conn *c, void *arg)
 	}
 	free(v);
 	all.live--;
+}
+
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
+	struct seen *v = np_conn_data(c);
+
+	if (v->in_request || v->callbacks || v->away != arrived)
+		broken(v->life, "on_move during a request, after the end, or out of order");
+	v->away = !arrived;
 }
 
 /*
@@ -368,6 +395,10 @@ static int write_reply(struct np_conn *c, const struct life *l, unsigned char *b
 	return r;
 }
 
+static const struct np_limits tiny = {
+	.in_high = TINY, .out_high = TINY, .in_max = 1u << 20, .send_high = 4u << 20
+};
+
 static int hello(struct np_conn *c, struct seen *v)
 {
 	const void *p;
@@ -383,10 +414,9 @@ static int hello(struct np_conn *c, struct seen *v)
 	}
 	v->life = &all.lives[id];
 	if (v->life->tiny)
-		np_conn_set_limits(c, &(struct np_limits){ .in_high = TINY,
-							   .out_high = TINY,
-							   .in_max = 1u << 20,
-							   .send_high = 4u << 20 });
+		np_conn_set_limits(c, &tiny);
+	if (v->life->local)
+		np_conn_set_linger(c, LINGER_MS);
 	if (v->life->ending == TIMEOUT)
 		np_conn_set_read_timeout(c, 20);
 	if (v->life->ending == IDLE)
@@ -400,9 +430,67 @@ static int hello(struct np_conn *c, struct seen *v)
 	return 0;
 }
 
+static int on_request(struct np_conn *c, void *arg);
+
 static void resume(struct np_conn *c, void *arg)
 {
 	np_conn_resume_read(c);
+}
+
+static void unhold(struct np_conn *c, void *arg)
+{
+	np_conn_unhold(c);
+}
+
+/* What nobody can see from outside; but for what the ending of this life has set. */
+static void change_settings(struct np_conn *c, struct seen *v)
+{
+	bool timed = v->life->ending == TIMEOUT || v->life->ending == IDLE;
+
+	switch (upto(&v->chance, 12)) {
+	case 0:
+		if (!timed)
+			np_conn_set_read_timeout(c, LONG_MS);
+		break;
+	case 1:
+		if (!timed)
+			np_conn_set_read_deadline(c, (now_ms() + LONG_MS) * 1000000u);
+		break;
+	case 2:
+		if (!timed)
+			np_conn_set_idle_timeout(c, upto(&v->chance, 2) ? LONG_MS : -1);
+		break;
+	case 3:
+		np_conn_set_write_timeout(c, LONG_MS);
+		break;
+	case 4:
+		np_conn_set_request_timeout(c, upto(&v->chance, 2) ? LONG_MS : -1);
+		break;
+	case 5:
+		np_conn_set_linger(c, LINGER_MS + 1);
+		break;
+	case 6:
+		np_conn_set_min_rate(c, 1);
+		break;
+	case 7:
+		np_conn_set_limits(c, upto(&v->chance, 2) ? &tiny : &(struct np_limits){ 0 });
+		break;
+	case 8:
+		np_conn_cancel_on_leave(c, false);
+		break;
+	case 9:
+		np_conn_hold(c);
+		if (np_conn_post(c, unhold, NULL) < 0)
+			np_conn_unhold(c);
+		break;
+	case 10:
+		np_conn_pause_read(c);
+		np_conn_resume_read(c);
+		break;
+	case 11:
+		np_conn_set_on_request(c, upto(&v->chance, 2) ? on_request : NULL, NULL);
+		break;
+	}
 }
 
 /* The server's part of the ending, after the k-th frame. */
@@ -422,14 +510,49 @@ static int end_it(struct np_conn *c, const struct life *l)
 	}
 }
 
+struct message {
+	struct message *next;
+	struct np_conn *c; /* with a reference, and held */
+	const struct life *life;
+	struct np_linkbuf *b;
+	bool last;
+};
+
+static int give_to_sender(struct np_conn *c, const struct life *l, unsigned char *body, uint32_t n,
+			  bool last)
+{
+	struct message *m = calloc(1, sizeof *m);
+	int r = np_linkbuf_new(0, &m->b);
+
+	if (r == 0)
+		r = np_linkbuf_write(m->b, &n, 4);
+	if (r == 0)
+		r = np_linkbuf_write(m->b, body, n);
+	free(body);
+	ck_assert_int_eq(r, 0);
+	np_conn_hold(c);
+	m->c = np_conn_ref(c);
+	m->life = l;
+	m->last = last;
+	pthread_mutex_lock(&all.lock);
+	*all.last = m;
+	all.last = &m->next;
+	pthread_mutex_unlock(&all.lock);
+	return 0;
+}
+
 static int answer(struct np_conn *c, struct seen *v)
 {
 	struct life *l = v->life;
 	unsigned at = l->handled;
-	unsigned char *frame = malloc(1u << 20);
+	unsigned char *frame;
 	uint32_t n;
-	int r = read_frame(c, l, frame, &n);
+	int r;
 
+	if (l->writes == BY_THREAD && at == l->k && (l->ending == CLOSE || l->ending == ABORT))
+		return 0; /* the other thread will end it */
+	frame = malloc(1u << 20);
+	r = read_frame(c, l, frame, &n);
 	if (r) {
 		free(frame);
 		return r < 0 ? r : 0;
@@ -447,6 +570,8 @@ static int answer(struct np_conn *c, struct seen *v)
 	}
 	for (uint32_t i = 0; i < n; i++)
 		frame[i] ^= 0xff;
+	if (l->writes == BY_THREAD)
+		return give_to_sender(c, l, frame, n, l->handled == l->k);
 	r = write_reply(c, l, frame, n);
 	if (r == 0 && l->writes != 5)
 		r = upto(&v->chance, 4) ? np_conn_flush(c) : np_conn_sync(c);
@@ -472,6 +597,10 @@ static int on_request(struct np_conn *c, void *arg)
 		r = hello(c, v);
 	else
 		r = answer(c, v);
+	if (r == 0 && v->life && v->life->settings)
+		change_settings(c, v);
+	if (r == 0 && v->life && v->life->moves && upto(&v->chance, 2))
+		np_conn_move(c, (int)upto(&v->chance, 2));
 	v->in_request = false;
 	return r;
 }
@@ -500,6 +629,48 @@ static void *closer(void *arg)
 		if (upto(&s, 2))
 			np_conn_close(c);
 		np_conn_unref(c);
+	}
+	return NULL;
+}
+
+/* Sends what handlers give to it, and ends what is to end behind it. */
+static void send_one(struct message *m)
+{
+	int r;
+
+	while ((r = np_conn_send(m->c, &m->b)) == -EAGAIN)
+		test_pause();
+	if (r < 0 && r != -NP_ECLOSED)
+		broken(m->life, "np_conn_send() returned %d", r);
+	np_linkbuf_free(&m->b);
+	if (m->last && m->life->ending == CLOSE)
+		np_conn_close(m->c);
+	if (m->last && m->life->ending == ABORT)
+		np_conn_abort(m->c);
+	if (m->last && m->life->ending == SHUTDOWN)
+		np_conn_shutdown_write(m->c);
+	if (np_conn_post(m->c, unhold, NULL) < 0)
+		broken(m->life, "np_conn_post() failed");
+	np_conn_unref(m->c);
+	free(m);
+}
+
+static void *sender(void *arg)
+{
+	struct message *m;
+	bool over = false;
+
+	while (!over) {
+		pthread_mutex_lock(&all.lock);
+		m = all.messages;
+		if (m && !(all.messages = m->next))
+			all.last = &all.messages;
+		over = all.over && !m;
+		pthread_mutex_unlock(&all.lock);
+		if (m)
+			send_one(m);
+		else
+			test_pause();
 	}
 	return NULL;
 }
@@ -657,6 +828,27 @@ static size_t stops_at(const struct life *l, uint64_t *chance)
 	return n;
 }
 
+static const struct np_handlers handlers = { .sz = sizeof handlers,
+					     .on_prepare = on_prepare,
+					     .on_connect = on_connect,
+					     .on_request = on_request,
+					     .on_disconnect = on_disconnect,
+					     .on_close = on_close,
+					     .on_move = on_move };
+
+static int connect_locally(uint64_t *chance)
+{
+	struct np_conn *c;
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	ck_assert_int_eq(np_conn_from_fd(serve_pollers, (int)upto(chance, 2), &fd[0], &handlers,
+					 NULL, &c),
+			 0);
+	np_conn_unref(c);
+	return fd[1];
+}
+
 static void live(struct life *l)
 {
 	struct peer p = { .l = l, .chance = l->seed ^ 0x5eed };
@@ -670,7 +862,7 @@ static void live(struct life *l)
 			p.replies[at] = l->sent[4 + at] ^ 0xff;
 	}
 	p.stop_at = stops_at(l, &p.chance);
-	p.fd = serve_connect(0);
+	p.fd = l->local ? connect_locally(&p.chance) : serve_connect(0);
 	peer_lives(&p);
 	if (l->ending == PEER_RESET)
 		peer_reset(&p.fd);
@@ -761,18 +953,14 @@ static void given_lives(void)
 
 START_TEST(random_lives_lose_no_byte_and_keep_the_order_of_callbacks)
 {
-	static const struct np_handlers h = { .sz = sizeof h,
-					      .on_prepare = on_prepare,
-					      .on_connect = on_connect,
-					      .on_request = on_request,
-					      .on_disconnect = on_disconnect,
-					      .on_close = on_close };
 	struct np_block_stats b = { .sz = sizeof b };
-	pthread_t peers[PEERS], c;
+	pthread_t peers[PEERS], c, s;
 
 	given_lives();
-	serve(2, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = 10000));
+	serve(2, &handlers, NULL,
+	      NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = LINGER_MS));
 	pthread_create(&c, NULL, closer, NULL);
+	pthread_create(&s, NULL, sender, NULL);
 	for (int i = 0; i < PEERS; i++)
 		pthread_create(&peers[i], NULL, peer_thread, NULL);
 	for (int i = 0; i < PEERS; i++)
@@ -782,6 +970,7 @@ START_TEST(random_lives_lose_no_byte_and_keep_the_order_of_callbacks)
 	all.over = true;
 	pthread_mutex_unlock(&all.lock);
 	pthread_join(c, NULL);
+	pthread_join(s, NULL);
 	serve_end();
 	for (unsigned i = 0; i < all.n; i++) {
 		if (all.next > all.n) /* or some were not lived */
