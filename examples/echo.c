@@ -5,7 +5,8 @@
  *   echo --listen 127.0.0.1:7000 --listen '[::1]:7000' --listen unix:/run/echo.sock --framed
  *
  * Plain: bytes come back as they arrive. --framed: a 4-byte big-endian length and that many bytes,
- * answered in kind; a length over 16 MiB closes the connection.
+ * answered in kind; a length over 16 MiB closes the connection. What signals do says
+ * examples/service/service.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,16 +14,16 @@
 #include <limits.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
+#include "examples/service/service.h"
+
 #define FRAME_MAX (16u << 20)
 #define COPY_MAX  (16u << 10)
 #define ADDRESSES 16
-#define STOP_MS   5000
 
 /* All there is goes back as it is: the bytes move from input to output without a copy. */
 static int echo_plain(struct np_conn *c, void *arg)
@@ -262,10 +263,9 @@ static void announce(struct np_server *s, const struct options *o)
 	fflush(stdout);
 }
 
-static int serve(struct np_server *s, const struct options *o, const sigset_t *ends)
+static int serve(struct np_server *s, const struct options *o, char **argv)
 {
-	unsigned forced = 0;
-	int sig, r;
+	int r;
 
 	if (listen_all(s, o) < 0)
 		return EXIT_FAILURE;
@@ -275,11 +275,7 @@ static int serve(struct np_server *s, const struct options *o, const sigset_t *e
 		return EXIT_FAILURE;
 	}
 	announce(s, o);
-	sigwait(ends, &sig);
-	r = np_server_stop(s, STOP_MS, &forced);
-	if (forced)
-		fprintf(stderr, "echo: %u connections were cut off at the deadline\n", forced);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return service_run(s, argv);
 }
 
 int main(int argc, char **argv)
@@ -289,15 +285,11 @@ int main(int argc, char **argv)
 	struct np_server *server = NULL;
 	struct options o = { 0 };
 	int code = EXIT_FAILURE, r;
-	sigset_t ends;
 
 	if (parse(argc, argv, &o) < 0)
 		return 2;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
+	service_prepare();
 
 	handlers.on_request = o.framed ? echo_frame : echo_plain;
 	r = np_pollers_start(&o.pollers, &pollers);
@@ -306,10 +298,10 @@ int main(int argc, char **argv)
 	if (r < 0)
 		fprintf(stderr, "echo: cannot start: %s\n", np_strerror(r));
 	else
-		code = serve(server, &o, &ends);
+		code = serve(server, &o, argv);
 	np_server_free(&server);
 	if (pollers) {
-		np_pollers_stop(pollers, STOP_MS);
+		np_pollers_stop(pollers, SERVICE_STOP_MS);
 		np_pollers_free(&pollers);
 	}
 	return code;

@@ -2,15 +2,23 @@
 PROXY      := $(O)/examples/proxy/proxy
 PROXY_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard examples/proxy/*.c)))
 
+# How an example lives under a supervisor: signals, sd_notify, the next process.
+SERVICE_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard examples/service/*.c)))
+
+$(O)/examples/echo $(PROXY_OBJS): USER_CFLAGS += -iquote .
+$(O)/examples/echo: EXAMPLE_LIBS = $(SERVICE_OBJS)
+$(O)/examples/echo: $(SERVICE_OBJS)
+-include $(SERVICE_OBJS:.o=.d)
+
 examples: $(PROXY)
-$(PROXY_OBJS): $(O)/%.o: %.c $(O)/flags
+$(SERVICE_OBJS) $(PROXY_OBJS): $(O)/%.o: %.c $(O)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
-$(PROXY): $(PROXY_OBJS) $(O)/libnetpoll-bpf.so
+$(PROXY): $(PROXY_OBJS) $(SERVICE_OBJS) $(O)/libnetpoll-bpf.so
 	$(call say,LD,$@)
-	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(PROXY_OBJS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(PROXY_OBJS) $(SERVICE_OBJS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(PROXY_OBJS:.o=.d)
 

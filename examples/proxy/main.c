@@ -12,15 +12,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <netpoll/server.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/service/service.h"
 #include "pair.h"
 
 #define ADDRESSES 16
-#define STOP_MS   5000
 
 struct options {
 	const char *listen[ADDRESSES];
@@ -219,10 +218,9 @@ static void announce(struct np_server *s)
 	fflush(stdout);
 }
 
-static int serve(struct np_server *s, const struct options *o, const sigset_t *ends)
+static int serve(struct np_server *s, const struct options *o, char **argv)
 {
-	unsigned forced = 0;
-	int sig, r = listen_all(s, o);
+	int r = listen_all(s, o);
 
 	if (r == 0)
 		r = np_server_start(s);
@@ -232,11 +230,7 @@ static int serve(struct np_server *s, const struct options *o, const sigset_t *e
 		return EXIT_FAILURE;
 	}
 	announce(s);
-	sigwait(ends, &sig);
-	r = np_server_stop(s, STOP_MS, &forced);
-	if (forced)
-		fprintf(stderr, "proxy: %u connections were cut off at the deadline\n", forced);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return service_run(s, argv);
 }
 
 int main(int argc, char **argv)
@@ -245,15 +239,11 @@ int main(int argc, char **argv)
 	struct np_server *server = NULL;
 	static struct options o;
 	int code = EXIT_FAILURE, r;
-	sigset_t ends;
 
 	if (parse(argc, argv, &o) < 0)
 		return 2;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
+	service_prepare();
 
 	r = np_pollers_start(&o.pollers, &pollers);
 	if (r == 0)
@@ -261,10 +251,10 @@ int main(int argc, char **argv)
 	if (r < 0)
 		fprintf(stderr, "proxy: cannot start: %s\n", np_strerror(r));
 	else
-		code = serve(server, &o, &ends);
+		code = serve(server, &o, argv);
 	np_server_free(&server);
 	if (pollers) {
-		np_pollers_stop(pollers, STOP_MS);
+		np_pollers_stop(pollers, SERVICE_STOP_MS);
 		np_pollers_free(&pollers);
 	}
 	return code;

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* service: the main thread waits for signals; a stop has a thread of its own. */
+#include "service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "notify.h"
+
+/* The end of a pipe: the process before this one reads it. */
+#define READY_FD "SERVICE_READY_FD"
+#define NOW_MS   100
+
+/* SIGUSR1: the stop has ended. */
+static void service_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+}
+
+void service_prepare(void)
+{
+	sigset_t set;
+
+	service_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* ------------------------------------------------------------------ the next process */
+
+static void tell_ready(void)
+{
+	const char *text = getenv(READY_FD);
+	int fd;
+
+	notify("MAINPID=%d\nREADY=1", (int)getpid());
+	if (!text)
+		return;
+	fd = atoi(text);
+	unsetenv(READY_FD);
+	if (write(fd, "r", 1) < 0)
+		perror("the process before this one");
+	close(fd);
+}
+
+/* What it says is one byte; a process that dies before says none. */
+static int await_ready(int fd, pid_t pid)
+{
+	char byte;
+	ssize_t n = read(fd, &byte, 1);
+
+	if (n == 1)
+		return 0;
+	waitpid(pid, NULL, 0);
+	return -ECHILD;
+}
+
+/* posix_spawn(3): a process with threads may do no more between fork and exec. */
+static int spawn(char **argv, int ready, pid_t *ret)
+{
+	extern char **environ;
+	posix_spawnattr_t attr;
+	char number[16];
+	sigset_t none;
+	int r;
+
+	snprintf(number, sizeof number, "%d", ready);
+	setenv(READY_FD, number, 1);
+	sigemptyset(&none);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	r = posix_spawnp(ret, argv[0], NULL, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	unsetenv(READY_FD);
+	return -r;
+}
+
+static int start_next(char **argv)
+{
+	int fds[2], r;
+	pid_t pid;
+
+	if (pipe(fds) < 0)
+		return -errno;
+	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+	r = spawn(argv, fds[1], &pid);
+	close(fds[1]);
+	if (r == 0)
+		r = await_ready(fds[0], pid);
+	close(fds[0]);
+	return r;
+}
+
+static uint64_t monotonic_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+/* Return: whether the next process serves. */
+static bool is_replaced(char **argv)
+{
+	int r;
+
+	notify("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)monotonic_us());
+	r = start_next(argv);
+	if (r == 0)
+		return true;
+	fprintf(stderr, "%s: the next process did not start: this one goes on\n", argv[0]);
+	notify("READY=1\nSTATUS=the next process did not start");
+	return false;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+struct end {
+	int result;
+	unsigned forced;
+};
+
+static void has_ended(void *arg, int result, unsigned forced)
+{
+	*(struct end *)arg = (struct end){ result, forced };
+	kill(getpid(), SIGUSR1);
+}
+
+static int await_end(struct np_server *s, const sigset_t *set)
+{
+	struct end end = { 0 };
+	int sig, r = np_server_stop_async(s, SERVICE_STOP_MS, has_ended, &end);
+
+	if (r < 0)
+		return np_server_stop(s, SERVICE_STOP_MS, NULL);
+	while (sigwait(set, &sig) == 0 && sig != SIGUSR1)
+		if (sig != SIGHUP)
+			np_server_stop(s, NOW_MS, NULL); /* hurries the other one */
+	if (end.forced)
+		fprintf(stderr, "%u connections were cut off at the deadline\n", end.forced);
+	return end.result;
+}
+
+static int tell_counts(struct np_server *s, int r)
+{
+	struct np_server_stats st = { .sz = sizeof st };
+
+	np_server_stats(s, &st);
+	fprintf(stderr,
+		"served %llu connections; of the last, %llu closed while idle, %llu never asked, %llu asked too late\n",
+		(unsigned long long)st.accepted, (unsigned long long)st.drained,
+		(unsigned long long)st.fresh, (unsigned long long)st.raced);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int service_run(struct np_server *s, char **argv)
+{
+	bool replaced = false;
+	sigset_t set;
+	int sig;
+
+	service_signals(&set);
+	tell_ready();
+	while (sigwait(&set, &sig) == 0) {
+		if (sig == SIGUSR1 || (sig == SIGHUP && !(replaced = is_replaced(argv))))
+			continue;
+		if (!replaced) /* else systemd knows another process as the service */
+			notify("STOPPING=1");
+		break;
+	}
+	return tell_counts(s, await_end(s, &set));
+}

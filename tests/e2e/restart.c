@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * restart: the echo example as a service: what it tells its supervisor, what signals do, and two
+ * generations of it that overlap in a pinned service. Public headers only.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/child.h"
+#include "support/peer.h"
+#include "support/run.h"
+#include "support/steer.h"
+#include "support/test.h"
+#include "support/web.h"
+
+static char *dir;
+static int told = -1; /* $NOTIFY_SOCKET */
+
+/* ------------------------------------------------------------------ the supervisor */
+
+static void given_supervisor(bool abstract)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	char name[sizeof sa.sun_path] = "";
+	socklen_t len;
+
+	if (abstract)
+		snprintf(name, sizeof name, "@np-restart-%d", (int)getpid());
+	else
+		snprintf(name, sizeof name, "%s/notify", dir);
+	memcpy(sa.sun_path, name, sizeof name);
+	if (abstract)
+		sa.sun_path[0] = '\0';
+	len = (socklen_t)(sizeof sa.sun_family + strlen(name));
+	told = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(told, (struct sockaddr *)&sa, len), 0);
+	setenv("NOTIFY_SOCKET", name, 1);
+}
+
+static char *is_told(void)
+{
+	static char text[512];
+	ssize_t n;
+
+	await_fd(told, POLLIN);
+	n = recv(told, text, sizeof text - 1, 0);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	return text;
+}
+
+/* Ready, and which process it is. */
+static pid_t is_told_ready(void)
+{
+	const char *text = is_told();
+	int pid = 0;
+
+	ck_assert_msg(sscanf(text, "MAINPID=%d\nREADY=1", &pid) == 1, "%s", text);
+	return pid;
+}
+
+/* ------------------------------------------------------------------ the service */
+
+static void exec_echo(int sock, void *options)
+{
+	const char *build = getenv("NP_BUILD");
+	char *argv[16], path[256], text[512];
+	int n = 0;
+
+	snprintf(path, sizeof path, "%s/examples/echo", build ? build : "build");
+	snprintf(text, sizeof text, "%s --pollers 1 %s", path, (char *)options);
+	for (char *save, *word = strtok_r(text, " ", &save); word && n < 15;
+	     word = strtok_r(NULL, " ", &save))
+		argv[n++] = word;
+	argv[n] = NULL;
+	dup2(sock, STDOUT_FILENO);
+	execv(path, argv);
+	child_fail("cannot run %s: %s", path, strerror(errno));
+}
+
+static struct child given_echo(const char *options)
+{
+	struct child c;
+
+	child_start(&c, exec_echo, (void *)options);
+	ck_assert_int_eq(is_told_ready(), c.pid);
+	return c;
+}
+
+#define PLAIN  "--steer off --listen 127.0.0.1:7421"
+#define PINNED "--service web --listen " WEB_AT
+
+static void echoes(int fd)
+{
+	char c = 'e', back = 0;
+
+	peer_send(fd, &c, 1);
+	peer_recv(fd, &back, 1);
+	ck_assert_int_eq(back, 'e');
+}
+
+static void setup(void)
+{
+	dir = temp_dir();
+	ck_assert_int_eq(own_netns(), 0);
+	/* the next generation is no child of the test's, once the one before has ended */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static void teardown(void)
+{
+	close(told);
+	if (dir)
+		remove_tree(&dir);
+}
+
+/* ------------------------------------------------------------------ what it tells */
+
+START_TEST(it_says_when_it_is_ready_and_when_it_stops)
+{
+	struct child c;
+	int fd;
+
+	given_supervisor(_i);
+	c = given_echo(PLAIN);
+	fd = web_connect();
+	echoes(fd);
+	kill(c.pid, SIGTERM);
+	ck_assert_str_eq(is_told(), "STOPPING=1");
+	echoes(fd); /* it is waited for */
+	peer_close(&fd);
+	child_join(&c);
+}
+END_TEST
+
+START_TEST(it_runs_where_there_is_nobody_to_tell)
+{
+	struct child c;
+	char line[512] = "";
+	int fd;
+
+	unsetenv("NOTIFY_SOCKET");
+	child_start(&c, exec_echo, PLAIN);
+	for (size_t n = 0; !strchr(line, '\n'); n++)
+		child_recv(c.sock, &line[n], 1);
+	fd = web_connect();
+	echoes(fd);
+	peer_close(&fd);
+	kill(c.pid, SIGTERM);
+	child_join(&c);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ what signals do */
+
+START_TEST(a_second_SIGTERM_ends_it_now)
+{
+	uint64_t at;
+	struct child c;
+	int fd;
+
+	given_supervisor(false);
+	c = given_echo(PLAIN);
+	fd = web_connect();
+	echoes(fd);
+	kill(c.pid, SIGTERM);
+	ck_assert_str_eq(is_told(), "STOPPING=1");
+	at = now_ms();
+	kill(c.pid, SIGTERM);
+	peer_expect_eof(fd);
+	peer_close(&fd);
+	child_join(&c);
+	ck_assert_uint_lt(now_ms() - at, 3000);
+}
+END_TEST
+
+START_TEST(it_answers_what_came_while_it_was_stopped_and_its_time_ran_out)
+{
+	struct child c;
+	int fd;
+
+	given_supervisor(false);
+	c = given_echo(PLAIN);
+	fd = web_connect();
+	echoes(fd);
+	kill(c.pid, SIGTERM);
+	ck_assert_str_eq(is_told(), "STOPPING=1");
+	echoes(fd); /* the stop is under way */
+	kill(c.pid, SIGSTOP);
+	peer_send(fd, "late", 4);
+	ck_assert_int_eq(poll(NULL, 0, 5500), 0); /* longer than drain_ms */
+	kill(c.pid, SIGCONT);
+	{
+		char back[4];
+
+		peer_recv(fd, back, 4);
+	}
+	peer_expect_eof(fd);
+	peer_close(&fd);
+	child_join(&c);
+}
+END_TEST
+
+static pid_t replaced(pid_t old)
+{
+	pid_t pid;
+	char *text;
+
+	kill(old, SIGHUP);
+	text = is_told();
+	ck_assert_msg(strstr(text, "RELOADING=1\nMONOTONIC_USEC=") == text, "%s", text);
+	pid = is_told_ready();
+	ck_assert_int_ne(pid, old);
+	return pid;
+}
+
+static void ends_well(pid_t pid)
+{
+	int status;
+
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+START_TEST(SIGHUP_starts_the_next_process_and_no_connection_is_lost)
+{
+	enum { TIMES = 3, PEERS = 8 };
+	int fresh[TIMES][PEERS], kept;
+	struct child c;
+	pid_t pid;
+
+	OWN_STEERING();
+	given_supervisor(true); /* the folder of the fixture is out of sight now */
+	web_load(1000);
+	c = given_echo(PINNED);
+	pid = c.pid;
+	kept = web_connect();
+	echoes(kept);
+	for (int t = 0; t < TIMES; t++) {
+		for (int i = 0; i < PEERS; i++)
+			fresh[t][i] = web_connect();
+		pid = replaced(pid);
+		echoes(kept); /* of the first process, which waits for it */
+		web_expect_all_served();
+	}
+	for (int t = 0; t < TIMES; t++)
+		for (int i = 0; i < PEERS; i++) {
+			echoes(fresh[t][i]);
+			peer_close(&fresh[t][i]);
+		}
+	peer_close(&kept);
+	child_join(&c);
+	kill(pid, SIGTERM);
+	for (int t = 1; t < TIMES; t++)
+		ck_assert_int_gt(waitpid(-1, NULL, 0), 0);
+	ends_well(pid);
+}
+END_TEST
+
+/* A private program cannot be joined by another process: that one ends, and this one serves. */
+START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
+{
+	struct child c;
+	char *text;
+	int fd;
+
+	given_supervisor(false);
+	c = given_echo(PLAIN);
+	fd = web_connect();
+	echoes(fd);
+	kill(c.pid, SIGHUP);
+	is_told();
+	text = is_told();
+	ck_assert_str_eq(text, "READY=1\nSTATUS=the next process did not start");
+	echoes(fd);
+	peer_close(&fd);
+	fd = web_connect();
+	echoes(fd);
+	peer_close(&fd);
+	kill(c.pid, SIGTERM);
+	child_join(&c);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("restart");
+	TCase *tc = tcase_create("restart");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 3 * AWAIT_MS / 1000);
+	tcase_add_loop_test(tc, it_says_when_it_is_ready_and_when_it_stops, 0, 2);
+	tcase_add_test(tc, it_runs_where_there_is_nobody_to_tell);
+	tcase_add_test(tc, a_second_SIGTERM_ends_it_now);
+	tcase_add_test(tc, it_answers_what_came_while_it_was_stopped_and_its_time_ran_out);
+	tcase_add_test(tc, SIGHUP_starts_the_next_process_and_no_connection_is_lost);
+	tcase_add_test(tc, where_the_next_process_does_not_start_this_one_goes_on);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}
