@@ -8,6 +8,7 @@ check-steer-long:                       ## 10 000 rounds of a worker that is bac
 	$(Q)NP_ROUNDS=10000 CK_DEFAULT_TIMEOUT=1800 CK_RUN_CASE=instant $(O)/debug/tests/steer_rescue
 	$(Q)NP_EACH_STEP=1 CK_DEFAULT_TIMEOUT=1800 $(O)/debug/tests/steer_killed
 	$(Q)NP_EACH_STEP=1 CK_RUN_CASE=killed $(O)/debug/tests/steer_adopt
+	$(Q)NP_LIVES=100000 $(O)/debug/tests/steer_count
 	$(Q)NP_DISTURB_MS=30000 $(O)/debug/tests/steer_disturbed
 
 # In a folder of its own, since not everybody has libevent.

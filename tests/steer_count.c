@@ -411,6 +411,19 @@ static bool street_agrees(struct np_steer *s, struct keeper *k, unsigned w)
 	return false;
 }
 
+/* The same of what is live alone. */
+static bool street_is_live(struct np_steer *s, struct keeper *k, unsigned w)
+{
+	struct np_steer_worker_info i;
+
+	np_steer_worker_info_init(&i);
+	ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
+	for (unsigned n = 0; n < 2; n++)
+		if (k[n].child.pid == i.pid)
+			return i.conns == keeper_ask(&k[n]).live;
+	return false;
+}
+
 static unsigned tags_left(struct np_steer *s)
 {
 	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
@@ -502,6 +515,143 @@ START_TEST(who_asks_for_no_counting_gets_none)
 	ck_assert(count_is_on(s) && count_has(s, 0) && count_has(s, 1));
 	np_steer_close(&s);
 	street_close(k, NULL, 0);
+}
+END_TEST
+
+#ifdef NP_FAULT
+
+/* True: it was killed at the @nth call. False: there is no such call any more. */
+static bool kill_adoption(unsigned nth)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct np_steer *s = street_join();
+
+		sys_fault_arm(SYS_bpf, nth, SYS_FAULT_KILL);
+		_exit(np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT), NULL, NULL) !=
+		      2);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%u: %#x", nth, status);
+	return WIFSIGNALED(status);
+}
+
+/* Killed, it may have counted some of them already, under a generation that goes on or has gone. */
+START_TEST(an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one)
+{
+	struct np_steer *s;
+	struct keeper k[2];
+	int c[20];
+
+	OWN_STEERING();
+	street_open(k, 2, c, 20);
+	s = street_join();
+	for (unsigned nth = 1; kill_adoption(nth); nth += nth / 2 + 1) {
+		close(ask(AT, 'c'));
+		street_adopt(false);
+		NEEDS_PERFMON(s);
+		AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
+		close(c[nth % 20]);
+		c[nth % 20] = ask(AT, 'k');
+		AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
+		ck_assert_int_eq(np_steer_release(s, NULL), 2);
+		ck_assert(!count_is_on(s));
+		ck_assert_uint_eq(tags_left(s), 0);
+	}
+	np_steer_release(s, NULL);
+	np_steer_close(&s);
+	street_close(k, c, 20);
+}
+END_TEST
+
+#endif
+
+/* ------------------------------------------------------------------ what steers by it */
+
+#define BURST 400
+
+static const char *const exact[] = { "least-exact", "p2c-exact" };
+
+/* Nothing is accepted: what waits is among the connections of those that are counted, and is read
+ * in the queues of the others. */
+START_TEST(what_waits_weighs_the_same_whether_it_is_counted_or_not)
+{
+	unsigned least = BURST, most = 0, n = _i / 2 ? 8 : 4;
+	static int c[BURST];
+	struct rig r;
+
+	OWN_STEERING();
+	rig_open(&r, NULL, NP_OPTS(np_steer_opts, .policy = exact[_i % 2], .rescue = NP_OFF));
+	if (rig_level(&r) < NP_STEER_L4)
+		SKIP("no level 4: %s", r.s->reason);
+	for (unsigned i = 0; i < 8; i++)
+		rig_worker(&r, i ? r.address : "127.0.0.1:0");
+	ck_assert_int_eq(steer_lock(r.s), 0);
+	ck_assert_int_eq(count_on(r.s, NULL), 0);
+	steer_unlock(r.s);
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_int_eq(count_tag(r.s, i, r.fd[i]), 0);
+	for (unsigned i = 0; i < BURST; i++)
+		c[i] = client_connect(r.address);
+	AWAIT(rig_accept(&r) == 0 && rig_accepted(&r) == BURST);
+	for (unsigned i = 0; i < 8; i++) {
+		least = r.accepted[i] < least ? r.accepted[i] : least;
+		most = r.accepted[i] > most ? r.accepted[i] : most;
+	}
+	ck_assert_msg(most - least <= (_i % 2 ? 12 : 1), "%u to %u", least, most);
+	for (unsigned i = 0; i < BURST; i++)
+		client_close(&c[i]);
+	rig_stop(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ garbage */
+
+static void fill_at_random(void *p, size_t n, unsigned *seed)
+{
+	for (unsigned char *c = p; n--; c++)
+		*c = (unsigned char)rand_r(seed);
+}
+
+/* Numbers are wrong then, and nothing else is: neither a connection nor another worker's line. */
+START_TEST(garbage_in_tags_and_lines_harms_no_connection)
+{
+	unsigned seed = (unsigned)_i, gen = 0;
+	struct np_tag tag;
+	struct shop p;
+	int fd;
+
+	SHOP(&p, 2, NULL, "127.0.0.1");
+	shop_tag(&p, 1);
+	for (unsigned i = 0; i < 400; i++) {
+		uint32_t w = (uint32_t)np_steer_worker_index(p.w[0]);
+
+		if (i % 20 == 0) {
+			fd = shop_listener(&p, 0);
+			fill_at_random(&tag, sizeof tag, &seed);
+			if (i % 40 == 0) /* nearly right */
+				tag.word = NP_TAG(w + 1, rand_r(&seed) % 4, rand_r(&seed) % 3);
+			fill_at_random(&p.s->maps.workers[w], sizeof p.s->maps.workers[w], &seed);
+			p.s->maps.workers[w].counted %= 3;
+			gen = (unsigned)rand_r(&seed);
+			map_update(&p.s->maps, MAP_np_gens, &w, &gen, 0);
+			p.s->maps.service->seeding = i % 3 ? KEEPER_PORT : gen;
+			map_update(&p.s->maps, MAP_np_tags, &fd, &tag, 0);
+			close(fd);
+			shop_seed(&p, 0, i % 3 == 0);
+		}
+		fd = ask(AT, "ck"[i % 2]);
+		if (i % 2 == 0)
+			await_end(fd);
+		close(fd);
+	}
+	AWAIT(keeper_ask(&p.k[0]).live == 0 && keeper_ask(&p.k[1]).live == 0);
+	AWAIT(shop_conns(&p, 1) == 0);
+	ck_assert_uint_eq(shop_line(&p, 1).accepted_total, keeper_ask(&p.k[1]).accepted);
+	memset(&p.s->maps.workers[np_steer_worker_index(p.w[0])], 0, sizeof p.s->maps.workers[0]);
+	shop_close(&p);
 }
 END_TEST
 
@@ -634,6 +784,11 @@ int main(void)
 	tcase_add_test(t,
 		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
 	tcase_add_test(t, who_asks_for_no_counting_gets_none);
+#ifdef NP_FAULT
+	tcase_add_test(t, an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one);
+#endif
+	tcase_add_loop_test(t, what_waits_weighs_the_same_whether_it_is_counted_or_not, 0, 4);
+	tcase_add_loop_test(t, garbage_in_tags_and_lines_harms_no_connection, 0, 4);
 	tcase_add_test(t, of_each_worker_established_is_closed_and_live);
 	tcase_set_timeout(t, 600);
 	suite_add_tcase(s, t);
