@@ -1,3 +1,3 @@
 .PHONY: demo
-demo: all                               ## a steered echo server, real clients, the kernel's counters
+demo: all $(O)/tests/bench/restart ## a steered echo server, real clients, the kernel's counters
 	@scripts/demo-run $(O)

@@ -11,3 +11,8 @@ lint: check-used
 check-doc-names:                        ## functions and files that a document names and the tree has not
 	$(Q)scripts/check-doc-names $(wildcard doc/*.md) README.md CONTRIBUTING.md
 lint: check-doc-names
+
+.PHONY: check-units
+check-units: all                        ## the units of examples/service, by systemd-analyze verify
+	$(Q)scripts/check-units $(O)
+lint: check-units

@@ -138,7 +138,8 @@ static void has_ended(void *arg, int result, unsigned forced)
 	kill(getpid(), SIGUSR1);
 }
 
-static int await_end(struct np_server *s, const sigset_t *set)
+/* @terms: how often it was asked to end. A supervisor may ask one that is replaced once more. */
+static int await_end(struct np_server *s, const sigset_t *set, int terms)
 {
 	struct end end = { 0 };
 	int sig, r = np_server_stop_async(s, SERVICE_STOP_MS, has_ended, &end);
@@ -146,7 +147,7 @@ static int await_end(struct np_server *s, const sigset_t *set)
 	if (r < 0)
 		return np_server_stop(s, SERVICE_STOP_MS, NULL);
 	while (sigwait(set, &sig) == 0 && sig != SIGUSR1)
-		if (sig != SIGHUP)
+		if (sig != SIGHUP && ++terms > 1)
 			np_server_stop(s, NOW_MS, NULL); /* hurries the other one */
 	if (end.forced)
 		fprintf(stderr, "%u connections were cut off at the deadline\n", end.forced);
@@ -180,5 +181,5 @@ int service_run(struct np_server *s, char **argv)
 			notify("STOPPING=1");
 		break;
 	}
-	return tell_counts(s, await_end(s, &set));
+	return tell_counts(s, await_end(s, &set, !replaced));
 }

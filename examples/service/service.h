@@ -4,6 +4,7 @@
  *
  *   signal           what it does
  *   SIGTERM, SIGINT  np_server_stop(): drain, serve what there is, end; the second one ends now
+ *                    (one that was replaced takes the first as said before)
  *   SIGHUP           starts the program again, as it is on disk now, and ends as by SIGTERM once
  *                    that is ready: for that both have to listen, so it needs a pinned service
  */
