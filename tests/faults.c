@@ -294,6 +294,8 @@ static int on_request(struct np_conn *c, void *arg)
 		return set_options(c);
 	case 'd':
 		return detach(c);
+	case 'm':
+		return MAY(np_conn_move(c, 1 - np_conn_poller(c)));
 	case 'p':
 		return park(c);
 	case 'r':
@@ -314,6 +316,10 @@ static int on_request(struct np_conn *c, void *arg)
 	default:
 		wrong("the server read %02x as a request", *cmd & 0xff);
 	}
+}
+
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
 }
 
 static void on_close(struct np_conn *c, void *arg)
@@ -519,6 +525,22 @@ static void wants(void)
 	p_close(&fd);
 }
 
+/* A part of a frame is buffered when it goes, and most of a long reply is unsent. */
+static void moves(void)
+{
+	int fd = p_connect();
+
+	for (int i = 0; i < 3; i++) {
+		p_send(fd, "mw12", 4);
+		test_pause();
+		p_send(fd, "34567", 5);
+		p_expect(fd, "wanted", 6);
+	}
+	p_send(fd, "fm", 2);
+	p_expect(fd, big, BIG);
+	p_close(&fd);
+}
+
 static void options(void)
 {
 	int fd = p_connect();
@@ -652,6 +674,7 @@ static const struct scenario {
 	{ "closes", closes, "tcp", "127.0.0.1:0", 1 },
 	{ "detached", detached, "tcp", "127.0.0.1:0", 1 },
 	{ "wants", wants, "tcp", "127.0.0.1:0", 1 },
+	{ "moves", moves, "tcp", "127.0.0.1:0", 2 },
 	{ "options", options, "tcp", "127.0.0.1:0", 1 },
 	{ "from_another_thread", from_another_thread, "tcp", "127.0.0.1:0", 1 },
 	{ "dialed", dialed, "tcp", "127.0.0.1:0", 2 },
@@ -667,9 +690,9 @@ static const struct scenario {
 
 static bool served(const struct scenario *s)
 {
-	static const struct np_handlers h = { .sz = sizeof h,
-					      .on_request = on_request,
-					      .on_close = on_close };
+	static const struct np_handlers h = {
+		.sz = sizeof h, .on_request = on_request, .on_close = on_close, .on_move = on_move
+	};
 	static const int cpu = 0;
 	char address[64];
 

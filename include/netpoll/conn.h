@@ -331,7 +331,8 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
  * on takes the request back. The object, its references, settings, data, buffered input and unsent
  * output go along, and what other threads have sent, posted or asked for reaches it in their order.
  * Only a connection whose handlers have on_move, which is called on both sides: what else belongs
- * to it (timers, tasks, tables of a poller) is known to the user alone. A stop that has begun to
+ * to it (timers, tasks, tables of a poller) is known to the user alone. Where the other poller
+ * closes, has its share of max_conns, or no memory for it, it comes back. A stop that has begun to
  * close ends all moves.
  *
  * Thread: owner. May park: no.

@@ -128,6 +128,9 @@ struct conn_group {
 	uint64_t handler_errors;        /* handlers that returned < 0; published */
 	uint64_t drained, fresh, raced; /* np_server_stats has them; published */
 	uint64_t said_ms, unsaid;       /* the log line about them: when, and how many since */
+	/* whether it takes none that moves; may be NULL: it takes all */
+	bool (*is_full)(const struct conn_group *g);
+	void (*on_joined)(struct conn_group *g); /* one has moved here; may be NULL */
 	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
 	void (*on_empty)(struct conn_group *g);  /* the last connection is gone; may be NULL */
 	/* and so is a connection's memory: its last use of g; may be NULL */
@@ -240,7 +243,7 @@ struct np_conn {
 	/* any thread */
 	/*
 	 * Where to ring for it. Its thread is the owner once watch.poller is the same: until then
-	 * it is on its way there.
+	 * that is NULL, and it is on its way there.
 	 */
 	_Atomic(struct poller *) at;
 	_Atomic(uint8_t) life; /* enum conn_life; the owner writes it, others take it as a hint */

@@ -35,6 +35,8 @@ void conn_group_joined(struct conn_group *g)
 	g->n++;
 	end_publish(&g->load->conns, g->n);
 	end_publish(&g->moved, g->moved + 1);
+	if (g->on_joined)
+		g->on_joined(g);
 }
 
 void conn_group_left(struct conn_group *g)

@@ -8,9 +8,10 @@
  *
  *   step       thread   leaves it by
  *   asked for  here     conn_settle() finds it quiet -> off;  it ends, or the server stops -> stays
- *   off        none     its parcel's mail -> there;  that part is closing already -> back
+ *   off        none     its parcel's mail -> there;  that part closes, is full, or has no memory
+ *                       for it -> back
  *   there      there    the source is told, and lets go
- *   back       here     as if it had not been asked for; what the stop wants is done
+ *   back       here     as if it had not been asked for; what a stop wants is done
  *
  * Quiet: no handler runs or is due, no fiber waits in a verb, no call of another thread waits for
  * its turn, no end is in sight. Doorbells of other threads that ring meanwhile follow c->at, and
@@ -53,8 +54,8 @@ int conn_move(struct np_conn *c, struct conn_group *to)
 static bool move_is_quiet(const struct np_conn *c)
 {
 	return conn_life(c) == CONN_OPEN && c->out == CONN_OUT_OPEN && !conn_in_is_over(c) &&
-	       !(c->flags & (CONN_LEFT | CONN_LATER)) && !c->group->retiring && !c->inside &&
-	       !c->calls && !conn_is_served(c) && (!c->io || !conn_has_request(c));
+	       !(c->flags & CONN_LEFT) && !c->group->retiring && !c->inside && !c->calls &&
+	       !conn_is_served(c) && (!c->io || !conn_has_request(c));
 }
 
 static void move_tell(struct np_conn *c, bool arrived)
@@ -63,8 +64,18 @@ static void move_tell(struct np_conn *c, bool arrived)
 	c->group->handlers->on_move(c, c->group->arg, arrived);
 }
 
+/* ------------------------------------------------------------------ there, or back */
+
+/*
+ * Whoever sees the new poller sees all that was done before. While it is on its way it is at home
+ * nowhere: so doorbells wait for it, back here too.
+ */
 static void move_send(struct parcel *p, struct conn_group *to, void (*fn)(struct mail *))
 {
+	struct np_conn *c = p->c;
+
+	c->watch.poller = NULL;
+	atomic_store_explicit(&c->at, to->poller, memory_order_release);
 	p->mail.fn = fn;
 	poller_post(to->poller, &p->mail);
 }
@@ -77,7 +88,7 @@ static void move_let_go(struct mail *m)
 	free(p);
 }
 
-/* The other part is closing, and perhaps through: this one does what the stop wants of it. */
+/* This part has counted it all the time, and a stop may have waited for it alone. */
 static void move_come_back(struct mail *m)
 {
 	struct parcel *p = container_of(m, struct parcel, mail);
@@ -94,25 +105,31 @@ static void move_come_back(struct mail *m)
 	free(p);
 }
 
+static bool move_is_refused(const struct conn_group *to)
+{
+	return to->retiring || (to->is_full && to->is_full(to));
+}
+
 static void move_arrive(struct mail *m)
 {
 	struct parcel *p = container_of(m, struct parcel, mail);
 	struct np_conn *c = p->c;
 
-	if (p->to->retiring) {
-		atomic_store_explicit(&c->at, p->from->poller, memory_order_release);
+	if (move_is_refused(p->to) || conn_try_join(c, p->to, &p->pack) < 0) {
 		move_send(p, p->from, move_come_back);
 		return;
 	}
 	conn_group_joined(p->to);
-	conn_join(c, p->to, &p->pack);
 	if (conn_life(c) == CONN_OPEN)
 		move_tell(c, true);
 	np_conn_unref(c);
-	move_send(p, p->from, move_let_go);
+	p->mail.fn = move_let_go;
+	poller_post(p->from->poller, &p->mail);
 }
 
-/* The last that this thread does to it. The order: whoever sees the new poller sees all of this. */
+/* ------------------------------------------------------------------ off */
+
+/* The last that this thread does to it. */
 static void move_out(struct parcel *p)
 {
 	struct np_conn *c = p->c;
@@ -123,8 +140,24 @@ static void move_out(struct parcel *p)
 	x->move_to = NULL;
 	c->flags &= (uint16_t)~CONN_MOVES;
 	conn_pack(c, &p->pack);
-	atomic_store_explicit(&c->at, p->to->poller, memory_order_release);
 	move_send(p, p->to, move_arrive);
+}
+
+/*
+ * Tells it, and looks at what on_move has made of it. What that asks for is looked at here, in this
+ * turn, or, where it is no longer quiet, in the next: then it has not left.
+ */
+static bool move_leaves(struct np_conn *c)
+{
+	c->flags |= CONN_LATER;
+	move_tell(c, false);
+	c->flags &= (uint16_t)~CONN_LATER;
+	if ((c->flags & CONN_MOVES) && move_is_quiet(c))
+		return true;
+	if (conn_life(c) == CONN_OPEN && (c->flags & CONN_MOVES))
+		move_tell(c, true);
+	conn_later(c);
+	return false;
 }
 
 bool conn_move_off(struct np_conn *c)
@@ -136,8 +169,7 @@ bool conn_move_off(struct np_conn *c)
 	p = calloc(1, sizeof *p);
 	if (!p)
 		return false; /* it stays, until the next turn that ends with it */
-	move_tell(c, false);
-	if (!(c->flags & CONN_MOVES) || !move_is_quiet(c)) { /* on_move did something to it */
+	if (!move_leaves(c)) {
 		free(p);
 		return false;
 	}

@@ -330,5 +330,5 @@ int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen
 
 int np_conn_poller(const struct np_conn *c)
 {
-	return poller_index(conn_poller(c));
+	return poller_index(atomic_load_explicit(&c->at, memory_order_relaxed));
 }

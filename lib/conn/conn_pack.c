@@ -2,7 +2,8 @@
 /* conn_pack: off one poller, and onto another. */
 #include "conn/conn_pack.h"
 
-#include <errno.h>
+/* Far more than the clocks of two pollers can be apart. */
+#define CLOCKS_APART_MS 60000u
 
 static void pack_io(struct np_conn *c, struct conn_pack *p)
 {
@@ -32,38 +33,70 @@ void conn_pack(struct np_conn *c, struct conn_pack *p)
 static int pack_unpack_io(struct np_conn *c, struct conn_pack *p)
 {
 	bool warm;
+	int r;
 
 	if (!p->busy)
 		return 0;
-	if (conn_io_attach(c) < 0) {
-		if (stream_drop_output(&p->io.stream))
-			c->flags |= CONN_CUT;
-		stream_fini(&p->io.stream);
-		return -ENOMEM;
-	}
+	r = conn_io_attach(c);
+	if (r < 0)
+		return r;
 	warm = c->io->warm;
 	*c->io = p->io;
 	c->io->warm = warm;
 	return 0;
 }
 
-void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
+/* The clock of this poller may be a moment behind that of the one it comes from. */
+static void pack_set_clock(struct np_conn *c)
+{
+	uint32_t now = (uint32_t)poller_now_ms(conn_poller(c));
+
+	if (c->active_ms - now < CLOCKS_APART_MS)
+		c->active_ms = now;
+	conn_arm_clock(c);
+}
+
+static int pack_register(struct np_conn *c, struct conn_pack *p)
+{
+	int r = watch_open(&c->watch, c->group->poller, c->watch.fd, 0, c->watch.fn);
+
+	if (r < 0)
+		return r;
+	r = pack_unpack_io(c, p);
+	if (r < 0)
+		watch_close(&c->watch);
+	return r;
+}
+
+int conn_try_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
 {
 	int r;
 
 	c->group = g;
 	if (!(c->flags & CONN_EXTRA))
 		c->set = &g->settings;
+	r = pack_register(c, p);
+	if (r < 0)
+		return r;
 	list_append(&g->conns, &c->link);
-	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, c->watch.fn);
-	if (r == 0)
-		r = pack_unpack_io(c, p);
-	if (r < 0) {
-		conn_abort(c, r);
-		return;
-	}
-	conn_arm_clock(c);
+	pack_set_clock(c);
 	conn_drain(c);
 	watch_want(&c->watch, WATCH_GONE);
 	conn_pump(c, PUMP_ROOM | PUMP_FLUSH | PUMP_TELL);
+	return 0;
+}
+
+void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
+{
+	int r = conn_try_join(c, g, p);
+
+	if (r == 0)
+		return;
+	if (p->busy) {
+		if (stream_drop_output(&p->io.stream))
+			c->flags |= CONN_CUT;
+		stream_fini(&p->io.stream);
+	}
+	list_append(&g->conns, &c->link);
+	conn_abort(c, r);
 }

@@ -24,5 +24,7 @@ void conn_pack(struct np_conn *c, struct conn_pack *p);
  * poller's of @g.
  */
 void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
+/* The same, but that the pack is as it was where they cannot be had. Return: 0; -errno. */
+int conn_try_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
 
 #endif

@@ -58,6 +58,21 @@ static void server_part_make_room(struct server_part *part)
 			listener_release(&part->slots[i].listener, part->group.poller);
 }
 
+static bool server_part_has_its_share(const struct conn_group *g)
+{
+	const struct server_part *part = container_of(g, struct server_part, group);
+
+	return part->limit && g->n >= part->limit;
+}
+
+static void server_part_look_at_share(struct conn_group *g)
+{
+	struct server_part *part = container_of(g, struct server_part, group);
+
+	if (!part->full && server_part_has_its_share(g))
+		server_part_fill(part);
+}
+
 static void server_part_begin(struct server_part *part, int *fd, bool inet)
 {
 	int r = conn_start(&part->group, fd, inet ? TRANSPORT_TCP : TRANSPORT_UNIX, NULL);
@@ -65,8 +80,7 @@ static void server_part_begin(struct server_part *part, int *fd, bool inet)
 	if (r < 0)
 		poller_log(part->group.poller, NP_LOG_WARNING, "a new connection was dropped: %s",
 			   np_strerror(r));
-	if (part->limit && !part->full && part->group.n >= part->limit)
-		server_part_fill(part);
+	server_part_look_at_share(&part->group);
 }
 
 /* A descriptor on its way to the poller that has fewer connections. */
@@ -210,6 +224,8 @@ static void server_part_init_group(struct server_part *part)
 		},
 		.half_open = o->half_open,
 		.load = &part->own_load,
+		.is_full = server_part_has_its_share,
+		.on_joined = server_part_look_at_share,
 		.on_closed = server_part_on_closed,
 		.on_empty = server_part_on_empty,
 	};

@@ -36,6 +36,7 @@
 #include "support/serve.h"
 #include "support/test.h"
 
+#define POLLERS    3
 #define PEERS      8
 #define FRAMES_MAX 6
 #define TINY       8192u /* every watermark of some connections */
@@ -94,7 +95,7 @@ struct life {
 static struct {
 	struct life *lives;
 	unsigned n;
-	_Atomic(unsigned) next, live, refs, dones, broken;
+	_Atomic(unsigned) next, live, refs, dones, broken, moves;
 	uint64_t seed;
 	pthread_mutex_t lock;
 	struct np_conn *to_close[PEERS]; /* by the closer, with a reference */
@@ -229,12 +230,67 @@ static void first_callback(struct np_conn *c, void *arg)
 		broken(v->life, "the close callback that was added first did not run last");
 }
 
+/* ---- it goes from poller to poller, and takes it back now and then */
+
+static void here(struct np_conn *c, struct seen *v, const char *what)
+{
+	if (np_poller_self() != np_conn_poller(c) || v->away)
+		broken(v->life, "%s on poller %d of a connection of poller %d%s", what,
+		       np_poller_self(), np_conn_poller(c), v->away ? ", which it has left" : "");
+}
+
+/* Return: whether it stays where it is, by the last call. */
+static bool move_somewhere(struct np_conn *c, struct seen *v)
+{
+	int to = (int)upto(&v->chance, POLLERS), r = np_conn_move(c, to);
+
+	if (r < 0 && np_conn_error(c) == 0 && r != -ECANCELED && r != -NP_EUNSUPPORTED)
+		broken(v->life, "np_conn_move: %s", np_strerror(r));
+	return r == 0 && to == np_conn_poller(c);
+}
+
+static void move_now_and_then(struct np_conn *c, struct seen *v, unsigned one_in)
+{
+	if (upto(&v->chance, one_in))
+		return;
+	move_somewhere(c, v);
+	if (upto(&v->chance, 3) == 0)
+		move_somewhere(c, v);
+}
+
+static void posted_move(struct np_conn *c, void *arg)
+{
+	struct seen *v = np_conn_data(c);
+
+	if (!v) /* on_close was first */
+		return;
+	here(c, v, "np_conn_post");
+	move_somewhere(c, v);
+}
+
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
+	struct seen *v = np_conn_data(c);
+
+	if (v->in_request || v->callbacks || v->away != arrived)
+		broken(v->life, "on_move during a request, after the end, or out of order");
+	v->away = false;
+	here(c, v, "on_move");
+	all.moves += arrived;
+	if (arrived)
+		move_now_and_then(c, v, 8);
+	else
+		v->away = upto(&v->chance, 8) || !move_somewhere(c, v);
+}
+
 static int on_connect(struct np_conn *c, void *arg)
 {
 	struct seen *v = np_conn_data(c);
 
 	if (v->connected || v->requests || v->left)
 		broken(v->life, "on_connect was not the first");
+	here(c, v, "on_connect");
+	move_now_and_then(c, v, 4);
 	np_conn_add_close_callback(c, first_callback, NULL);
 	np_conn_add_close_callback(c, last_callback, NULL);
 	if (upto(&v->chance, 4) == 0)
@@ -250,6 +306,7 @@ static void on_disconnect(struct np_conn *c, void *arg)
 	if (!v->connected || v->left || v->callbacks)
 		broken(v->life,
 		       "on_disconnect came twice, before on_connect had ended, or after a close callback");
+	here(c, v, "on_disconnect");
 	v->left = true;
 }
 
@@ -267,17 +324,9 @@ static void on_close(struct np_conn *c, void *arg)
 		v->life->closed++;
 		v->life->told = v->left;
 	}
+	np_conn_set_data(c, NULL);
 	free(v);
 	all.live--;
-}
-
-static void on_move(struct np_conn *c, void *arg, bool arrived)
-{
-	struct seen *v = np_conn_data(c);
-
-	if (v->in_request || v->callbacks || v->away != arrived)
-		broken(v->life, "on_move during a request, after the end, or out of order");
-	v->away = !arrived;
 }
 
 /*
@@ -591,6 +640,7 @@ static int on_request(struct np_conn *c, void *arg)
 	if (!v->connected || v->in_request || v->callbacks)
 		broken(v->life,
 		       "on_request beside itself, before on_connect had ended, or after a close callback");
+	here(c, v, "on_request");
 	v->in_request = true;
 	v->requests++;
 	if (!v->life)
@@ -599,8 +649,11 @@ static int on_request(struct np_conn *c, void *arg)
 		r = answer(c, v);
 	if (r == 0 && v->life && v->life->settings)
 		change_settings(c, v);
-	if (r == 0 && v->life && v->life->moves && upto(&v->chance, 2))
-		np_conn_move(c, (int)upto(&v->chance, 2));
+	if (r == 0 && v->life && v->life->moves) {
+		move_now_and_then(c, v, 2);
+		if (upto(&v->chance, 8) == 0)
+			np_conn_post(c, posted_move, NULL);
+	}
 	v->in_request = false;
 	return r;
 }
@@ -951,14 +1004,13 @@ static void given_lives(void)
 		draw(&all.lives[i], i ? mix(&s) : all.seed, i);
 }
 
-START_TEST(random_lives_lose_no_byte_and_keep_the_order_of_callbacks)
+static void live_all(const struct np_server_opts *o)
 {
 	struct np_block_stats b = { .sz = sizeof b };
 	pthread_t peers[PEERS], c, s;
 
 	given_lives();
-	serve(2, &handlers, NULL,
-	      NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = LINGER_MS));
+	serve(POLLERS, &handlers, NULL, o);
 	pthread_create(&c, NULL, closer, NULL);
 	pthread_create(&s, NULL, sender, NULL);
 	for (int i = 0; i < PEERS; i++)
@@ -983,6 +1035,22 @@ START_TEST(random_lives_lose_no_byte_and_keep_the_order_of_callbacks)
 	ck_assert_int_eq(np_block_stats(&b), 0);
 	ck_assert_uint_eq(b.blocks_in_use, 0);
 	ck_assert_uint_eq(b.cells_in_use, 0);
+	if (all.n >= 100)
+		ck_assert_uint_gt(all.moves, 0);
+}
+
+START_TEST(random_lives_lose_no_byte_and_keep_the_order_of_callbacks)
+{
+	live_all(NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = LINGER_MS));
+}
+END_TEST
+
+/* Each poller has room for four, moved ones included, and every clock runs. */
+START_TEST(and_so_they_do_within_limits)
+{
+	live_all(NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = LINGER_MS,
+			 .max_conns = 4 * POLLERS, .memory_max = 192u << 20,
+			 .idle_timeout_ms = AWAIT_MS, .request_timeout_ms = AWAIT_MS));
 }
 END_TEST
 
@@ -992,6 +1060,7 @@ int main(void)
 	TCase *t = tcase_create("lives");
 
 	tcase_add_test(t, random_lives_lose_no_byte_and_keep_the_order_of_callbacks);
+	tcase_add_test(t, and_so_they_do_within_limits);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -519,6 +519,63 @@ START_TEST(a_stop_in_the_middle_of_moves_ends_each_once)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a poller that is full */
+
+static uint64_t conns_of(int poller)
+{
+	uint64_t accepted, conns;
+
+	ck_assert_int_eq(np_server_poller_stats(serve_server, poller, &accepted, &conns), 0);
+	return conns;
+}
+
+static struct np_server_stats stats(void)
+{
+	struct np_server_stats st = { .sz = sizeof st };
+
+	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
+	return st;
+}
+
+static int to_the_first(struct np_conn *c, void *arg)
+{
+	return np_conn_move(c, 0);
+}
+
+START_TEST(a_poller_that_has_its_share_takes_none_and_one_that_comes_to_it_is_full)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = to_the_first,
+					      .on_request = on_request,
+					      .on_close = on_close,
+					      .on_move = on_move };
+	int fd[2 * POLLERS];
+	uint64_t elsewhere;
+
+	/* Wherever the kernel puts them, those that fit go to the first, and the others stay. */
+	serve(POLLERS, &h, NULL, NP_OPTS(np_server_opts, .max_conns = 2 * POLLERS));
+	for (int i = 0; i < 2 * POLLERS; i++) {
+		fd[i] = serve_connect(0);
+		ask(fd[i], 'x');
+		ck_assert_uint_le(conns_of(0), 2);
+	}
+	AWAIT(serve_conns() == 2 * POLLERS);
+	elsewhere = conns_of(1) + conns_of(2);
+	ck_assert_uint_eq(conns_of(0), 2);
+	ck_assert_uint_eq(elsewhere, 2 * POLLERS - 2);
+	ck_assert_uint_ge(stats().at_limit, 3);
+	ck_assert_int_eq(ut.left, ut.arrived);
+
+	for (int i = 0; i < 2 * POLLERS; i++)
+		peer_close(&fd[i]);
+	AWAIT(ut.closes == 2 * POLLERS);
+	fd[0] = serve_connect(0);
+	ask(fd[0], 'x');
+	peer_close(&fd[0]);
+	leave();
+}
+END_TEST
+
 static Suite *move_suite(void)
 {
 	Suite *s = suite_create("move");
@@ -539,6 +596,7 @@ static Suite *move_suite(void)
 	tcase_add_test(t, on_move_may_close_it);
 	tcase_add_test(t, its_idle_timeout_goes_along);
 	tcase_add_test(t, a_stop_in_the_middle_of_moves_ends_each_once);
+	tcase_add_test(t, a_poller_that_has_its_share_takes_none_and_one_that_comes_to_it_is_full);
 	return s;
 }
 
