@@ -735,6 +735,236 @@ START_TEST(a_server_in_namespaces_of_its_own_is_adopted_from_outside)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ watched, and held */
+
+static void nothing(int sig)
+{
+}
+
+/* np_steer_keep() until SIGUSR1. Its result, once that has come. */
+static void keep(int sock, void *arg)
+{
+	const int *hold_ms = arg;
+	struct np_steer *s;
+	int r;
+
+	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = nothing }, NULL);
+	if (np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
+			  &s) < 0)
+		child_fail("the service cannot be joined");
+	r = np_steer_keep(
+		s, NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .hold_ms = *hold_ms), -1);
+	child_send(sock, &r, sizeof r);
+	np_steer_close(&s);
+}
+
+static void given_keeper(struct child *c, int hold_ms)
+{
+	child_start(c, keep, &hold_ms);
+}
+
+/* A signal that comes a moment before the wait does not end it: the next one does. */
+static void end_keeper(struct child *c)
+{
+	struct pollfd over = { .fd = c->sock, .events = POLLIN };
+	int r;
+
+	do
+		kill(c->pid, SIGUSR1);
+	while (poll(&over, 1, 20) == 0);
+	child_recv(c->sock, &r, sizeof r);
+	ck_assert_int_eq(r, -EINTR);
+	child_join(c);
+}
+
+/* A keeper fills slot and roster under the lock, which gc takes too. */
+static void await_workers(struct np_steer *s, unsigned n)
+{
+	struct np_steer_garbage g = { .sz = sizeof g };
+
+	AWAIT(workers(s) == n);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+}
+
+static unsigned held(struct np_steer *s)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < 32; w++)
+		n += worker(s, w).held;
+	return n;
+}
+
+static int queue_up(int fds[], int n)
+{
+	for (int i = 0; i < n; i++) {
+		fds[i] = client_connect(FOREIGN_AT);
+		if (fds[i] < 0)
+			return fds[i];
+	}
+	return 0;
+}
+
+/* Each gets its letter. */
+static void expect_letters(int fds[], int n)
+{
+	char letter;
+
+	for (int i = 0; i < n; i++) {
+		await_fd(fds[i], POLLIN);
+		ck_assert_msg(recv(fds[i], &letter, 1, 0) == 1, "client %d: %s", i,
+			      strerror(errno));
+		client_close(&fds[i]);
+	}
+}
+
+START_TEST(a_server_that_comes_later_and_again_is_adopted_each_time)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	given_keeper(&c, 0);
+	for (unsigned n = 2; n < 5; n++) {
+		ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, n, FOREIGN_PORT), 0);
+		await_workers(s, n);
+		foreign_count(FOREIGN_AT, 4 * n, got);
+		ck_assert_uint_eq(got[0], 4);
+		foreign_end(&f);
+		await_workers(s, 0);
+	}
+	end_keeper(&c);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(while_its_server_is_away_clients_wait_and_its_successor_answers_them)
+{
+	int fds[40];
+	struct np_steer *s;
+	struct foreign f, g;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
+	given_keeper(&c, 20000);
+	await_workers(s, 3);
+	foreign_end(&f);
+	AWAIT(held(s) == 3);
+	ck_assert_int_eq(queue_up(fds, 40), 0);
+	ck_assert_int_eq(foreign_start(&g, steerable[_i], 2, FOREIGN_PORT), 0);
+	expect_letters(fds, 40);
+	AWAIT(workers(s) == 2 && held(s) == 0);
+	ck_assert_uint_eq(stats(s).migrated_child, 40);
+	ck_assert_uint_eq(stats(s).migrated_none, 0);
+	end_keeper(&c);
+	must_release(s, 2);
+	expect_nothing_left(s, FOREIGN_AT, 2);
+	foreign_end(&g);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_server_that_does_not_come_back_is_held_no_longer_than_asked)
+{
+	int fds[8];
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+	char letter;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, 1000);
+	await_workers(s, 2);
+	foreign_end(&f);
+	ck_assert_int_eq(queue_up(fds, 8), 0);
+	for (int i = 0; i < 8; i++) {
+		await_fd(fds[i], POLLIN);
+		ck_assert_int_eq(recv(fds[i], &letter, 1, 0), -1);
+		ck_assert_int_eq(errno, ECONNRESET);
+		close(fds[i]);
+	}
+	AWAIT(client_connect(FOREIGN_AT) == -ECONNREFUSED);
+	ck_assert_uint_eq(workers(s), 0);
+	end_keeper(&c);
+	end_service(s, "web");
+}
+END_TEST
+
+/* The hold is what keeps the socket of a listener that its server has closed. */
+START_TEST(what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings)
+{
+	int fds[30];
+	struct np_steer *s;
+	struct foreign f, g;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(&g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, 20000);
+	await_workers(s, 4);
+	stop_process(f.pid[0]);
+	ck_assert_int_eq(queue_up(fds, 30), 0);
+	kill(f.pid[0], SIGKILL);
+	expect_letters(fds, 30);
+	await_workers(s, 2);
+	ck_assert_uint_eq(held(s), 0);
+	close(f.child.sock);
+	ck_assert_int_eq(waitpid(f.child.pid, NULL, 0), f.child.pid);
+	end_keeper(&c);
+	must_release(s, 2);
+	foreign_end(&g);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, 20000);
+	await_workers(s, 2);
+	child_kill(&c);
+	foreign_count(FOREIGN_AT, 20, got);
+	ck_assert_uint_eq(got[0], 10);
+	foreign_end(&f);
+	ck_assert_int_eq(client_connect(FOREIGN_AT), -ECONNREFUSED);
+	ck_assert_uint_eq(workers(s), 0);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(what_cannot_be_steered_ends_the_watch_with_a_sentence)
+{
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_ALONE, 2, FOREIGN_PORT), 0);
+	fails(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT), -1),
+	      -NP_EUNSUPPORTED, "without SO_REUSEPORT", s);
+	fails(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts), -1), -EINVAL, "which port", s);
+	ck_assert_int_eq(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7999"), 30), 0);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
 /* ------------------------------------------------------------------ killed */
 
 #ifdef NP_FAULT
@@ -839,6 +1069,16 @@ int main(void)
 	tcase_add_test(t, without_ptrace_nothing_is_adopted_and_the_sentence_says_so);
 	tcase_add_test(t, a_listener_bound_to_port_0_is_adopted_at_the_port_it_got);
 	tcase_add_loop_test(t, a_server_in_namespaces_of_its_own_is_adopted_from_outside, 0, 2);
+	suite_add_tcase(s, t);
+	t = tcase_create("kept");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_server_that_comes_later_and_again_is_adopted_each_time);
+	tcase_add_loop_test(t, while_its_server_is_away_clients_wait_and_its_successor_answers_them,
+			    0, 3);
+	tcase_add_test(t, a_server_that_does_not_come_back_is_held_no_longer_than_asked);
+	tcase_add_test(t, what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings);
+	tcase_add_test(t, a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open);
+	tcase_add_test(t, what_cannot_be_steered_ends_the_watch_with_a_sentence);
 	suite_add_tcase(s, t);
 	t = tcase_create("killed");
 	tcase_set_timeout(t, 240);

@@ -407,6 +407,7 @@ struct np_steer_adopt_opts {
 	bool dry_run; /* nothing is changed */
 	/* their connections are not counted, also where that can be had (np_steer_level 5) */
 	bool no_count;
+	int hold_ms; /* np_steer_keep() */
 };
 NP_OPTS_INIT(np_steer_adopt_opts)
 
@@ -442,6 +443,24 @@ NP_OPTS_INIT(np_steer_adoption)
  */
 NP_API int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *opts,
 			  void (*fn)(void *arg, const struct np_steer_adoption *a), void *arg);
+
+/*
+ * np_steer_keep() - adopt, and go on adopting, for @ms milliseconds, -1: for ever
+ *
+ * Listeners that the server makes later, when it reloads or is started again, become workers within
+ * some 10 ms. With hold_ms the listeners are kept open beside the server: those that it closes hand
+ * over what they have queued, and while it is away clients wait in them, for as long at most, and
+ * get their answers from its successor. A health check that only connects believes for so long that
+ * the server lives. A server without SO_REUSEPORT cannot start beside what is kept.
+ *
+ * With opts->pid the network namespace is the process's, and its holders are not asked for.
+ * opts.log of the service is told of what is kept and of what became of it.
+ *
+ * Thread: setup.
+ * Return: 0; -EINTR after a signal handler ran on this thread; else as np_steer_adopt(), but that a
+ *         server that is not there is waited for.
+ */
+NP_API int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, int ms);
 
 /*
  * np_steer_release() - take adopted listeners out of the service, and its program off their groups

@@ -15,9 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "steer/adopt.h"
 #include "steer/attached.h"
 #include "steer/count.h"
 #include "steer/find.h"
+#include "steer/hold.h"
 #include "steer/steer.h"
 #include "sys/io.h"
 #include "sys/opts.h"
@@ -28,17 +30,9 @@
 #define SO_DETACH_REUSEPORT_BPF 68
 #endif
 
-#define ADOPT_LOOKS 5 /* listeners came or went between the look and the deed: it looks again */
+#define ADOPT_KEPT 2 /* a result: it is kept open by this process, and by no other one */
 
-struct adopt {
-	struct np_steer *s;
-	struct np_steer_adopt_opts o;
-	struct find_query q;
-	struct find f;
-	bool asked, counts; /* whether connections can be counted: adopt_counts() */
-	void (*fn)(void *arg, const struct np_steer_adoption *a);
-	void *arg;
-};
+#define ADOPT_LOOKS 5 /* listeners came or went between the look and the deed: it looks again */
 
 /* The outcome for one listener. */
 struct outcome {
@@ -215,6 +209,21 @@ static void adopt_seed(struct adopt *a, const struct outcome *x)
 	steer_unlock(a->s);
 }
 
+void adopt_rename(struct np_steer *s, uint32_t w, const struct find_listener *l)
+{
+	const struct find_acceptor *a = find_worker(l);
+	struct np_worker_info is, who;
+
+	if (!a || !worker_info(s, w, &is) || !(is.flags & NP_INFO_ADOPTED))
+		return;
+	if (is.pid == (uint32_t)a->pid && (a->tid <= 0 || is.tid == (uint32_t)a->tid))
+		return;
+	adopt_describe(l, &who);
+	who.flags = is.flags;
+	who.since_ns = is.since_ns;
+	map_update(&s->maps, MAP_np_info, &w, &who, 0);
+}
+
 /* ------------------------------------------------------------------ one listener */
 
 /* Its slot may be all that there is: a tool that was killed has not attached the program. */
@@ -279,6 +288,8 @@ static int adopt_one(struct adopt *a, const struct find_listener *l, struct outc
 	a->s->error[0] = '\0';
 	r = adopt_slot(a->s, l, &slot) ? adopt_again(a, &who, slot, fd, x) :
 					 adopt_new(a, &who, &l->key, fd, x);
+	if (r == 0 && a->hold && worker_is_adopted(a->s, (unsigned)x->worker))
+		hold_keep(a->hold, l, adopt_slot(a->s, l, &slot) ? slot : 0, &fd);
 	sys_close(&fd);
 	if (r == -EINVAL) /* it has been closed, or shut, since it was taken */
 		r = -ESTALE;
@@ -360,6 +371,17 @@ static void adopt_uncount(struct np_steer *s, unsigned g)
 	count_stop(s, gone, n);
 }
 
+void adopt_empty_slot(struct np_steer *s, uint32_t slot, uint64_t cookie)
+{
+	uint64_t there = map_listener(&s->maps, slot);
+
+	if (there == cookie)
+		map_delete(&s->maps, MAP_np_socks, &slot);
+	map_delete(&s->maps, MAP_np_owners, &cookie);
+	if (!there || there == cookie)
+		adopt_clear(s, slot % NP_WORKERS);
+}
+
 /* Under the lock. */
 static unsigned adopt_empty(struct np_steer *s, unsigned g)
 {
@@ -372,9 +394,7 @@ static unsigned adopt_empty(struct np_steer *s, unsigned g)
 
 		if (!cookie || !worker_is_adopted(s, w))
 			continue;
-		map_delete(&s->maps, MAP_np_socks, &slot);
-		map_delete(&s->maps, MAP_np_owners, &cookie);
-		adopt_clear(s, w);
+		adopt_empty_slot(s, slot, cookie);
 		n++;
 	}
 	return n;
@@ -445,14 +465,26 @@ static void adopt_judge(struct adopt *a, const struct find_listener *l, struct o
 	}
 }
 
+/*
+ * Those that are kept open here alone stand in the list of what was found, and are not judged; nor
+ * are those that are too new.
+ */
+static bool adopt_is_kept(const struct adopt *a, const struct find_listener *l)
+{
+	return a->hold && (hold_is_orphan(a->hold, l) || hold_is_new(a->hold, l));
+}
+
 /* What is wrong with one is wrong with the address: half of its listeners would get all. */
 static void adopt_judge_all(struct adopt *a, struct outcome *x)
 {
 	for (unsigned i = 0; i < a->f.n; i++)
-		adopt_judge(a, &a->f.all[i], &x[i]);
+		if (adopt_is_kept(a, &a->f.all[i]))
+			x[i] = (struct outcome){ .result = ADOPT_KEPT, .worker = -1 };
+		else
+			adopt_judge(a, &a->f.all[i], &x[i]);
 	for (unsigned i = 0; i < a->f.n; i++)
 		for (unsigned k = 0; k < a->f.n; k++)
-			if (x[i].result > 0 && x[k].result < 0 &&
+			if (x[i].result > 0 && x[i].result != ADOPT_KEPT && x[k].result < 0 &&
 			    find_same_address(&a->f.all[i], &a->f.all[k]))
 				x[i] = x[k];
 }
@@ -491,7 +523,7 @@ static int adopt_all(struct adopt *a, struct outcome *x)
 		const struct find_listener *l = &a->f.all[i];
 		int r;
 
-		if (x[i].result < 0)
+		if (x[i].result < 0 || x[i].result == ADOPT_KEPT)
 			continue;
 		r = adopt_one(a, l, &x[i]);
 		if (r == -ESTALE)
@@ -501,7 +533,7 @@ static int adopt_all(struct adopt *a, struct outcome *x)
 		x[i].result = r;
 		adopt_undo(a, l);
 		for (unsigned k = 0; k < a->f.n; k++)
-			if (find_same_address(l, &a->f.all[k])) {
+			if (x[k].result != ADOPT_KEPT && find_same_address(l, &a->f.all[k])) {
 				x[k] = x[i];
 				x[k].worker = -1;
 			}
@@ -515,6 +547,8 @@ static int adopt_sum(struct adopt *a, const struct outcome *x)
 	int n = 0, first = -1;
 
 	for (unsigned i = 0; i < a->f.n; i++) {
+		if (x[i].result == ADOPT_KEPT)
+			continue;
 		adopt_tell(a, &a->f.all[i], &x[i]);
 		n += x[i].result >= 0;
 		if (x[i].result < 0 && first < 0)
@@ -526,21 +560,29 @@ static int adopt_sum(struct adopt *a, const struct outcome *x)
 			  a->f.all[first].d.port, x[first].text);
 }
 
+static unsigned adopt_count(const struct adopt *a)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < a->f.n; i++)
+		n += !adopt_is_kept(a, &a->f.all[i]);
+	return n;
+}
+
 static int adopt_look(struct adopt *a, struct outcome **ret)
 {
 	int r = find_run(&a->f, &a->q);
 
 	if (r < 0)
 		return steer_fail(a->s, r, "%s", a->f.why);
-	if (!a->f.n)
+	if (!adopt_count(a))
 		return steer_fail(a->s, -ENOENT, "nobody listens on %s%s", a->o.address,
 				  a->o.pid || a->o.cgroup ? " of those processes" : "");
 	*ret = calloc(a->f.n, sizeof **ret);
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* -ESTALE: it has changed meanwhile. */
-static int adopt_try(struct adopt *a)
+int adopt_try(struct adopt *a)
 {
 	struct outcome *x = NULL;
 	int r = adopt_look(a, &x);
@@ -557,11 +599,10 @@ static int adopt_try(struct adopt *a)
 			r = adopt_sum(a, x);
 	}
 	free(x);
-	find_fini(&a->f);
 	return r;
 }
 
-static int adopt_options(struct adopt *a, const struct np_steer_adopt_opts *opts)
+int adopt_options(struct adopt *a, const struct np_steer_adopt_opts *opts)
 {
 	int r = sys_opts_take(&a->o, sizeof a->o, opts);
 
@@ -590,8 +631,10 @@ int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *opts,
 	if (!a.o.address)
 		return steer_fail(s, -EINVAL, "which port is to be adopted?");
 	r = -ESTALE;
-	for (int look = 0; look < ADOPT_LOOKS && r == -ESTALE; look++)
+	for (int look = 0; look < ADOPT_LOOKS && r == -ESTALE; look++) {
 		r = adopt_try(&a);
+		find_fini(&a.f);
+	}
 	return r == -ESTALE ? steer_fail(s, r,
 					 "the listeners on %s came and went while they were "
 					 "adopted: try again",

@@ -13,7 +13,7 @@
 #include "steer/attached.h"
 #include "steer/listeners.h"
 #include "steer/steer.h"
-#include "sys/clock.h"
+#include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/netns.h"
 #include "sys/opts.h"
@@ -69,28 +69,29 @@ static bool find_knows_netns(const struct find *f, uint64_t id)
 	return false;
 }
 
-static int find_add_netns(struct find *f, pid_t pid)
+/* Takes *fd. */
+static int find_put_netns(struct find *f, int *fd, bool own)
 {
-	struct find_netns n = { .fd = -1 }, *grown;
-	int r;
+	struct find_netns n = { .fd = *fd, .id = sys_netns_id(*fd) }, *grown;
 
-	r = sys_netns_open(pid, &n.fd);
-	if (r < 0)
-		return r;
-	n.id = sys_netns_id(n.fd);
-	n.own = !pid || (f->n_netns && n.id == f->netns[0].id && f->netns[0].own);
-	if (find_knows_netns(f, n.id)) {
-		sys_close(&n.fd);
-		return 0;
-	}
-	grown = realloc(f->netns, (f->n_netns + 1) * sizeof *grown);
+	n.own = own || (f->n_netns && n.id == f->netns[0].id && f->netns[0].own);
+	grown = find_knows_netns(f, n.id) ? NULL :
+					    realloc(f->netns, (f->n_netns + 1) * sizeof *grown);
 	if (!grown) {
-		sys_close(&n.fd);
-		return -ENOMEM;
+		sys_close(fd);
+		return find_knows_netns(f, n.id) ? 0 : -ENOMEM;
 	}
 	f->netns = grown;
 	f->netns[f->n_netns++] = n;
 	return 0;
+}
+
+static int find_add_netns(struct find *f, pid_t pid)
+{
+	int fd = -1, r;
+
+	r = sys_netns_open(pid, &fd);
+	return r < 0 ? r : find_put_netns(f, &fd, !pid);
 }
 
 static bool find_in_cgroup(pid_t pid, const char *cgroup)
@@ -148,13 +149,16 @@ static void find_visit_netns(void *arg, pid_t pid)
 static int find_namespaces(struct find *f, const struct find_query *q)
 {
 	struct find_walk w = { .f = f, .q = q };
-	int own = -1, r;
+	int own = -1, fd = -1, r;
 
-	if ((!q->pid && !q->cgroup) || q->everywhere) {
+	if (!q->in_netns && ((!q->pid && !q->cgroup) || q->everywhere)) {
 		r = find_add_netns(f, 0);
 		return r == 0 && q->everywhere ? sys_process_each(find_visit_netns, &w) : r;
 	}
-	r = q->pid ? find_add_netns(f, q->pid) : sys_process_each(find_visit_netns, &w);
+	if (q->in_netns)
+		r = sys_dup(q->netns_fd, &fd) ?: find_put_netns(f, &fd, false);
+	else
+		r = q->pid ? find_add_netns(f, q->pid) : sys_process_each(find_visit_netns, &w);
 	if (r == 0)
 		r = sys_netns_open(0, &own);
 	for (unsigned i = 0; r == 0 && i < f->n_netns; i++)
@@ -486,6 +490,7 @@ int find_run(struct find *f, const struct find_query *q)
 	if (r < 0)
 		return find_say(f, r, "the network namespace cannot be opened");
 	r = find_list(f, q);
+	f->whole = r == 0 && !f->n;
 	if (r < 0 || !f->n)
 		return r;
 	r = sys_process_each(find_visit_process, &w);
@@ -496,6 +501,7 @@ int find_run(struct find *f, const struct find_query *q)
 	find_keep_chosen(f, q);
 	for (unsigned i = 0; i < f->n; i++)
 		find_examine(&f->all[i]);
+	f->whole = true;
 	return 0;
 }
 

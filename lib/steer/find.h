@@ -61,6 +61,7 @@ struct find {
 	unsigned n;
 	struct find_netns *netns;
 	unsigned n_netns;
+	bool whole; /* all was looked at */
 	int denied; /* processes that could not be looked into */
 	char why[NP_STEER_TEXT_MAX];
 };
@@ -73,6 +74,8 @@ struct find_query {
 	pid_t pid;     /* held by that process or a descendant of it; 0: any */
 	const char *cgroup;
 	bool everywhere; /* in every network namespace that a process is in */
+	bool in_netns;   /* in this one alone */
+	int netns_fd;
 };
 
 /* "[ADDR:]PORT", NULL for any. -EINVAL. */

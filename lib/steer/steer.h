@@ -16,6 +16,7 @@
  *   judge      which workers hang;  rescue: their queues moved;  watchdog, bell: when it looks
  *   find       listeners of any process;  attached: the programs of their groups
  *   adopt      what becomes of them as workers;  count: their connections, counted by the kernel
+ *   hold       adopted servers watched, and their listeners kept open while they are away
  *   gc         what dead processes left behind
  *   name       the worker that is meant
  *   policy     by name, and set;  params: the policies' numbers, by name

@@ -174,6 +174,33 @@ int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd)
 	return r;
 }
 
+bool sys_process_has_socket(pid_t pid, int number, uint64_t inode)
+{
+	char path[64], is[64], want[48];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, number);
+	snprintf(want, sizeof want, "socket:[%llu]", (unsigned long long)inode);
+	n = readlink(path, is, sizeof is - 1);
+	is[n > 0 ? n : 0] = '\0';
+	return !strcmp(is, want);
+}
+
+int sys_process_open(pid_t pid, int *ret_fd)
+{
+	char proc[16];
+	pid_t here;
+	int fd;
+
+	snprintf(proc, sizeof proc, "%d", (int)pid);
+	here = process_number_here(proc);
+	fd = here ? (int)syscall(SYS_pidfd_open, here, 0) : -1;
+	if (fd < 0)
+		return here ? -errno : -ESRCH;
+	*ret_fd = fd; /* close-on-exec: pidfd_open(2) */
+	return 0;
+}
+
 int sys_process_take(pid_t pid, int number, int *ret_fd)
 {
 	char proc[16];

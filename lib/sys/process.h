@@ -61,6 +61,10 @@ void sys_process_name(pid_t pid, char *dst, size_t cap);
 /* Its path in the cgroup2 hierarchy, as this process sees that: "/system.slice/nginx.service". */
 void sys_process_cgroup(pid_t pid, char *dst, size_t cap);
 
+/* Whether its descriptor @number is the socket with that inode. */
+bool sys_process_has_socket(pid_t pid, int number, uint64_t inode);
+/* A descriptor that can be read once it has ended (pidfd_open(2)). */
+int sys_process_open(pid_t pid, int *ret_fd);
 /* sys_process_take() - a duplicate of the descriptor that has that number at this moment. As
  * sys_process_socket(); -EBADF. */
 int sys_process_take(pid_t pid, int number, int *ret_fd);

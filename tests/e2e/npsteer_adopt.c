@@ -7,14 +7,18 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/child.h"
 #include "support/json.h"
 #include "support/test.h"
 #include "support/tool.h"
@@ -224,6 +228,167 @@ START_TEST(what_cannot_be_adopted_has_an_exit_code_and_a_sentence)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ restarts under load */
+
+#define CLIENTS 8
+#define ROUNDS  3
+
+struct tally {
+	unsigned asked, lost;
+	int first; /* what was said to the first that was lost */
+};
+
+/* Asks, one connection after another, until it hears something. */
+static void client(int sock, void *arg)
+{
+	struct pollfd stop = { .fd = sock, .events = POLLIN };
+	struct tally t = { 0 };
+
+	while (poll(&stop, 1, 0) == 0) {
+		int r = ask(PORT);
+
+		t.asked++;
+		if (r < 0 && !t.lost++)
+			t.first = r;
+	}
+	child_send(sock, &t, sizeof t);
+}
+
+static struct child clients[CLIENTS];
+
+static void given_clients(void)
+{
+	for (int i = 0; i < CLIENTS; i++)
+		child_start(&clients[i], client, NULL);
+}
+
+static void expect_none_lost(void)
+{
+	for (int i = 0; i < CLIENTS; i++) {
+		struct tally t;
+
+		child_say(clients[i].sock, 'q');
+		child_recv(clients[i].sock, &t, sizeof t);
+		child_join(&clients[i]);
+		ck_assert_msg(!t.lost, "client %d: %u of %u lost, the first: %s", i, t.lost,
+			      t.asked, strerror(-t.first));
+		ck_assert_uint_gt(t.asked, 0);
+	}
+}
+
+static pid_t keeper;
+
+/* npsteer adopt, in a process of its own until the test ends. */
+static void given_keeper(const char *words)
+{
+	char path[300], command[400];
+
+	snprintf(path, sizeof path, "%s/npsteer", tool_dir);
+	snprintf(command, sizeof command, "exec '%s' adopt web --port %d %s > '%s/keeper'", path,
+		 PORT, words, tool_dir);
+	keeper = fork();
+	if (keeper == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+}
+
+static void end_keeper(void)
+{
+	int status;
+
+	kill(keeper, SIGTERM);
+	ck_assert_int_eq(waitpid(keeper, &status, 0), keeper);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == DONE, "status %#x", status);
+}
+
+static unsigned adopted(const char *kind)
+{
+	char part[64], *json = answer("status web");
+	unsigned n;
+
+	snprintf(part, sizeof part, "\"%s\":true", kind);
+	n = occurrences(json, part);
+	free(json);
+	return n;
+}
+
+static pid_t server_pid(void)
+{
+	struct ran r;
+	pid_t pid;
+
+	sh(&r, "cat '%s/pid'", tool_dir);
+	pid = atoi(r.out);
+	ran_free(&r);
+	ck_assert_int_gt(pid, 0);
+	return pid;
+}
+
+START_TEST(a_server_that_is_stopped_and_started_under_hold_loses_no_connection)
+{
+	enum kind k = (enum kind)_i;
+
+	NEEDS(k);
+	must("load web");
+	start(k);
+	given_keeper("--hold 20");
+	AWAIT(adopted("adopted") == WORKERS);
+	given_clients();
+	for (int i = 0; i < ROUNDS; i++) {
+		pid_t pid = server_pid();
+
+		/* It ends when it has answered those that it has. */
+		kill(pid, k == NGINX ? SIGQUIT : SIGUSR1);
+		AWAIT(kill(pid, 0) < 0);
+		AWAIT(adopted("held") == WORKERS);
+		start(k);
+		AWAIT(adopted("held") == 0 && adopted("adopted") == WORKERS);
+	}
+	expect_none_lost();
+	end_keeper();
+	must("release web");
+	stop(k);
+}
+END_TEST
+
+START_TEST(a_reload_with_fewer_workers_loses_no_connection)
+{
+	const char *words = _i ? "--hold 20" : "--watch";
+
+	NEEDS(NGINX);
+	must("load web");
+	start(NGINX);
+	given_keeper(words);
+	AWAIT(adopted("adopted") == WORKERS);
+	given_clients();
+	for (int i = 0; i < ROUNDS; i++)
+		for (int workers = WORKERS - 1; workers <= WORKERS; workers++) {
+			nginx_conf(workers);
+			kill(server_pid(), SIGHUP);
+			AWAIT(adopted("adopted") == (unsigned)workers);
+		}
+	expect_none_lost();
+	end_keeper();
+	must("release web");
+	stop(NGINX);
+}
+END_TEST
+
+START_TEST(what_a_watch_cannot_do_is_said_at_once)
+{
+	NEEDS(NGINX);
+	must("load web");
+	fails_with(MISUSED, "seconds from 1", "adopt web --port 7490 --hold 0");
+	fails_with(MISUSED, "changes nothing", "adopt web --port 7490 --watch --dry-run");
+	fails_with(ABSENT, "no service other", "adopt other --port 7490 --watch");
+	start(NGINX);
+	fails_with(UNSUPPORTED, "without SO_REUSEPORT", "adopt web --port 7491 --watch");
+	stop(NGINX);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("npsteer_adopt");
@@ -237,6 +402,10 @@ int main(void)
 	tcase_add_loop_test(t, an_adopted_server_is_steered_until_it_is_released_and_never_notices,
 			    0, KINDS);
 	tcase_add_test(t, what_cannot_be_adopted_has_an_exit_code_and_a_sentence);
+	tcase_add_loop_test(t, a_server_that_is_stopped_and_started_under_hold_loses_no_connection,
+			    0, KINDS);
+	tcase_add_loop_test(t, a_reload_with_fewer_workers_loses_no_connection, 0, 2);
+	tcase_add_test(t, what_a_watch_cannot_do_is_said_at_once);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -2,7 +2,10 @@
 /*
  * adopt: listeners of servers that know nothing of the service become its workers, or cease to be.
  */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "npsteer.h"
 #include "table.h"
@@ -118,24 +121,104 @@ static void adopt_warn(void *arg, int level, const char *msg)
 	fprintf(stderr, "npsteer: %s\n", msg);
 }
 
+/* ------------------------------------------------------------------ watched */
+
+static volatile sig_atomic_t asked_to_end;
+
+static void adopt_end(int sig)
+{
+	asked_to_end = 1;
+	alarm(1); /* should this one have come a moment before the wait */
+}
+
+static void adopt_catch_signals(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGALRM };
+	struct sigaction end = { .sa_handler = adopt_end };
+
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		sigaction(ends[i], &end, NULL);
+}
+
+static void adopt_log(void *arg, int level, const char *msg)
+{
+	struct npsteer *n = arg;
+
+	if (n->json) {
+		answer(n);
+		json_string(&n->say, "service", service_of(n));
+		json_int(&n->say, "level", level);
+		json_string(&n->say, "event", msg);
+		end_answer(n);
+	} else {
+		say(msg);
+	}
+	fflush(stdout); /* it may be a day until the next */
+}
+
+#define HOLD_MAX_S 3600
+
+static int adopt_parse_hold(struct npsteer *n, int *ret_ms)
+{
+	long seconds = 0;
+
+	if (n->hold && (!parse_number(n->hold, HOLD_MAX_S, &seconds) || !seconds))
+		return fail(n, MISUSED, "--hold takes seconds from 1 to %d, not \"%s\"", HOLD_MAX_S,
+			    n->hold);
+	if ((n->hold || n->watch) && n->dry_run)
+		return fail(n, MISUSED, "--dry-run changes nothing, and so watches nothing");
+	*ret_ms = (int)seconds * 1000;
+	return DONE;
+}
+
+static int adopt_watch(struct npsteer *n, const struct np_steer_adopt_opts *o)
+{
+	char why[NP_STEER_TEXT_MAX] = "";
+	struct np_steer *s;
+	int code = DONE, r;
+
+	adopt_catch_signals();
+	r = np_steer_open(service_of(n),
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
+				  .error = why, .error_cap = sizeof why, .log = adopt_log,
+				  .log_arg = n),
+			  &s);
+	if (r < 0)
+		return fail_status(n, r, why);
+	do
+		r = np_steer_keep(s, o, -1);
+	while (r == -EINTR && !asked_to_end);
+	if (r < 0 && r != -EINTR)
+		code = fail_status(n, r, np_steer_error(s));
+	np_steer_close(&s);
+	return code;
+}
+
+/* ------------------------------------------------------------------ the verbs */
+
 int verb_adopt(struct npsteer *n)
 {
 	struct adopting x = { .n = n };
 	struct np_steer_adopt_opts o;
 	struct np_steer *s;
-	int code, pid;
+	int code, pid, hold_ms = 0;
 
 	code = parse_listeners(n, &pid);
+	if (code == DONE)
+		code = adopt_parse_hold(n, &hold_ms);
 	if (code == DONE && !n->port)
 		return fail(n, MISUSED, "which port? npsteer adopt %s --port [ADDR:]PORT",
 			    service_of(n));
 	if (!n->json)
 		n->log = adopt_warn;
+	adopt_opts(n, pid, &o);
+	o.hold_ms = hold_ms;
+	if (code == DONE && (n->watch || n->hold))
+		return adopt_watch(n, &o);
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	adopt_opts(n, pid, &o);
 	code = n->json ? adopt_foresee(n, s, &o) : DONE;
 	if (code == DONE)
 		code = adopt_run(&x, s, &o);

@@ -36,9 +36,9 @@ static const struct verb verbs[] = {
 	{ "listeners", "port pid cgroup ", -1, verb_listeners,
 	  "listeners [--port [ADDR:]PORT] [--pid PID | --cgroup PATH]",
 	  "who listens, who accepts, and whether it could be steered" },
-	{ "adopt", "port pid cgroup force dry-run no-count ", 0, verb_adopt,
+	{ "adopt", "port pid cgroup force dry-run no-count watch hold ", 0, verb_adopt,
 	  "adopt [SERVICE] --port [ADDR:]PORT [--pid PID | --cgroup PATH] [--force] [--dry-run] "
-	  "[--no-count]",
+	  "[--no-count] [--watch] [--hold SEC]",
 	  "steer the listeners of a server that knows nothing of it" },
 	{ "release", "port ", 0, verb_release, "release [SERVICE] [--port [ADDR:]PORT]",
 	  "end that" },
@@ -76,6 +76,7 @@ enum {
 	OPT_CGROUP,
 	OPT_DRY_RUN,
 	OPT_NO_COUNT,
+	OPT_HOLD,
 };
 
 static const struct option longs[] = {
@@ -98,6 +99,7 @@ static const struct option longs[] = {
 	{ "cgroup", required_argument, NULL, OPT_CGROUP },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "no-count", no_argument, NULL, OPT_NO_COUNT },
+	{ "hold", required_argument, NULL, OPT_HOLD },
 	{ 0 },
 };
 
@@ -125,6 +127,8 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->flows;
 	case OPT_PORT:
 		return &n->port;
+	case OPT_HOLD:
+		return &n->hold;
 	case OPT_PID:
 		return &n->pid;
 	case OPT_CGROUP:

@@ -50,6 +50,7 @@ struct npsteer {
 	const char *port;
 	const char *pid;
 	const char *cgroup;
+	const char *hold;
 	bool force;
 	bool watch;
 	bool dry_run;
