@@ -10,11 +10,13 @@ lint: lint-bpf-headers
 
 STEER_COST := $(O)/tests/bench/steer_cost
 
-$(STEER_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
+COUNT_COST := $(O)/tests/bench/count_cost
+
+$(STEER_COST) $(COUNT_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS)
 
-.PHONY: bpf-info bench-steer-ns
+.PHONY: bpf-info bench-steer-ns bench-count-ns
 bpf-info: $(STEER_COST)                 ## the steering program: instructions, stack, jited bytes
 	$(Q)$(STEER_COST) info
 
@@ -22,4 +24,8 @@ bench-steer-ns: $(STEER_COST)           ## ns for each run of the steering progr
 	$(Q)$(STEER_COST) ns > $(O)/steering-cost.txt && mv $(O)/steering-cost.txt doc/steering-cost.txt
 	$(Q)cat doc/steering-cost.txt
 
--include $(STEER_COST:%=%.d)
+bench-count-ns: $(COUNT_COST)           ## ns for a connection that is counted in the kernel, into doc/counting-cost.txt (root)
+	$(Q)$(COUNT_COST) > $(O)/counting-cost.txt && mv $(O)/counting-cost.txt doc/counting-cost.txt
+	$(Q)cat doc/counting-cost.txt
+
+-include $(STEER_COST:%=%.d) $(COUNT_COST:%=%.d)
