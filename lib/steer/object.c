@@ -17,6 +17,7 @@
 #include "steer_l4.skel.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
+#include "sys/io.h"
 
 struct object {
 	struct bpf_object *obj;
@@ -102,6 +103,7 @@ static struct bpf_program *object_program(const struct object *o, unsigned g)
 int object_load_programs(struct object *o, const struct maps *m, unsigned first, unsigned n,
 			 int *ret_fds)
 {
+	unsigned done = 0;
 	int r;
 
 	SYS_FAULT(bpf);
@@ -113,7 +115,9 @@ int object_load_programs(struct object *o, const struct maps *m, unsigned first,
 	for (unsigned i = 0; i < n; i++)
 		bpf_program__set_autoload(object_program(o, first + i), true);
 	r = bpf_object__load(o->obj);
-	for (unsigned i = 0; i < n && r == 0; i++)
-		r = sys_dup(bpf_program__fd(object_program(o, first + i)), &ret_fds[i]);
+	for (; done < n && r == 0; done += r == 0)
+		r = sys_dup(bpf_program__fd(object_program(o, first + done)), &ret_fds[done]);
+	while (r < 0 && done > 0)
+		sys_close(&ret_fds[--done]);
 	return r;
 }
