@@ -152,6 +152,48 @@ START_TEST(listeners_are_picked_by_address_and_process)
 }
 END_TEST
 
+/* What /proc says behind "0::"; "" where there is no such hierarchy. */
+static void cgroup_of(pid_t pid, char *dst, size_t cap)
+{
+	char path[48], line[512];
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
+	f = fopen(path, "re");
+	dst[0] = '\0';
+	while (f && fgets(line, sizeof line, f))
+		if (!strncmp(line, "0::", 3))
+			snprintf(dst, cap, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+	if (f)
+		fclose(f);
+}
+
+START_TEST(listeners_are_picked_by_cgroup)
+{
+	char path[512], below[520];
+	struct seen s = { 0 };
+	struct foreign f;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	cgroup_of(f.child.pid, path, sizeof path);
+	if (!path[0])
+		SKIP("there is no cgroup2 hierarchy");
+	ck_assert_int_eq(
+		np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = "7480", .cgroup = path),
+				   see, &s),
+		0);
+	ck_assert_uint_eq(s.n, 3);
+	snprintf(below, sizeof below, "%s/none", path);
+	ck_assert_int_eq(
+		np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = "7480", .cgroup = below),
+				   see, &s),
+		0);
+	ck_assert_uint_eq(s.n, 3);
+	foreign_end(&f);
+}
+END_TEST
+
 /* In a child that becomes somebody else. */
 static void look_as_somebody(int sock, void *arg)
 {
@@ -948,6 +990,28 @@ START_TEST(a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open)
 }
 END_TEST
 
+/* Each would take what the other keeps for the server's. */
+START_TEST(one_port_of_a_service_has_one_keeper)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, 1000);
+	await_workers(s, 2);
+	fails(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7480"), -1), -EBUSY,
+	      "another process watches", s);
+	end_keeper(&c);
+	ck_assert_int_eq(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7480"), 30), 0);
+	must_release(s, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
 START_TEST(what_cannot_be_steered_ends_the_watch_with_a_sentence)
 {
 	struct np_steer *s;
@@ -1043,6 +1107,7 @@ int main(void)
 	tcase_add_loop_test(t, each_listener_is_shown_with_the_task_that_accepts_from_it, 0, 3);
 	tcase_add_loop_test(t, what_cannot_be_steered_is_said_in_words, 0, REFUSED);
 	tcase_add_test(t, listeners_are_picked_by_address_and_process);
+	tcase_add_test(t, listeners_are_picked_by_cgroup);
 	tcase_add_test(t, without_rights_the_list_says_which_are_missing);
 	suite_add_tcase(s, t);
 	t = tcase_create("adopted");
@@ -1078,6 +1143,7 @@ int main(void)
 	tcase_add_test(t, a_server_that_does_not_come_back_is_held_no_longer_than_asked);
 	tcase_add_test(t, what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings);
 	tcase_add_test(t, a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open);
+	tcase_add_test(t, one_port_of_a_service_has_one_keeper);
 	tcase_add_test(t, what_cannot_be_steered_ends_the_watch_with_a_sentence);
 	suite_add_tcase(s, t);
 	t = tcase_create("killed");

@@ -457,8 +457,9 @@ NP_API int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *
  * opts.log of the service is told of what is kept and of what became of it.
  *
  * Thread: setup.
- * Return: 0; -EINTR after a signal handler ran on this thread; else as np_steer_adopt(), but that a
- *         server that is not there is waited for.
+ * Return: 0; -EINTR after a signal handler ran on this thread; -EBUSY also while another process
+ *         keeps that port for the service; else as np_steer_adopt(), but that a server that is not
+ *         there is waited for.
  */
 NP_API int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, int ms);
 

@@ -7,9 +7,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "steer/adopt.h"
 #include "steer/count.h"
@@ -49,6 +52,7 @@ struct hold {
 	unsigned n;
 	uint64_t hold_ns;
 	int diag_fd, tasks; /* an epoll instance of pidfds */
+	int only_fd;        /* hold_be_only() */
 	int *pidfds;
 	unsigned n_pidfds;
 	uint64_t list; /* what the kernel's list was, in one word */
@@ -417,6 +421,31 @@ static int hold_look(struct hold *h)
 
 /* ------------------------------------------------------------------ the watch */
 
+/*
+ * Two that keep the same listeners would each take the other for the server, and keep them for
+ * ever. The name goes with the process, however that ends.
+ */
+static int hold_be_only(struct hold *h)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct np_steer *s = h->a.s;
+	int n, r;
+
+	n = snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "netpoll/keep/%u/%s", h->a.q.port,
+		     s->dir[0] ? s->dir : s->name);
+	n = n < (int)sizeof un.sun_path - 1 ? n : (int)sizeof un.sun_path - 1;
+	r = sys_socket(AF_UNIX, SOCK_DGRAM, &h->only_fd);
+	if (r == 0)
+		r = sys_bind(h->only_fd, (const struct sockaddr *)&un,
+			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n));
+	if (r == -EADDRINUSE)
+		return steer_fail(s, -EBUSY, "another process watches port %u for the service %s",
+				  h->a.q.port, s->name);
+	return r < 0 ? steer_fail(s, r, "port %u cannot be watched: %s", h->a.q.port,
+				  strerror(-r)) :
+		       0;
+}
+
 /* The namespace outlives the process that is asked for: it is opened once. */
 static int hold_open(struct hold *h)
 {
@@ -444,6 +473,7 @@ static void hold_close(struct hold *h)
 	free(h->all);
 	hold_forget_tasks(h);
 	sys_close(&h->diag_fd);
+	sys_close(&h->only_fd);
 	sys_close(&h->a.q.netns_fd);
 }
 
@@ -478,7 +508,8 @@ int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, in
 {
 	struct hold h = { .a = { .s = s, .hold = &h, .q = { .netns_fd = -1 } },
 			  .diag_fd = -1,
-			  .tasks = -1 };
+			  .tasks = -1,
+			  .only_fd = -1 };
 	int r = adopt_options(&h.a, opts);
 
 	if (r < 0)
@@ -490,7 +521,9 @@ int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, in
 				  "at level %d no queue can be handed over: nothing can be held",
 				  (int)s->level);
 	h.hold_ns = (uint64_t)h.a.o.hold_ms * 1000000u;
-	r = hold_open(&h);
+	r = hold_be_only(&h);
+	if (r == 0)
+		r = hold_open(&h);
 	if (r == 0)
 		r = hold_run(&h, ms);
 	hold_close(&h);
