@@ -107,12 +107,6 @@ static __always_inline bool count_is_seeded(const struct sock *sk)
 	return ctl && ctl->seeding && ctl->seeding == sk->__sk_common.skc_num;
 }
 
-/* A connection that is the worker's to serve; it ends that where it leaves both. */
-static __always_inline bool count_is_live(int state)
-{
-	return state == BPF_TCP_ESTABLISHED || state == BPF_TCP_CLOSE_WAIT;
-}
-
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(np_count_state, struct sock *sk, int was, int is)
 {
@@ -124,7 +118,7 @@ int BPF_PROG(np_count_state, struct sock *sk, int was, int is)
 			tag_established(t);
 		return 0;
 	}
-	if (!count_is_live(was) || count_is_live(is))
+	if (!tag_is_live(was) || tag_is_live(is))
 		return 0;
 	t = bpf_sk_storage_get(&np_tags, sk, NULL, 0);
 	if (!t && count_is_seeded(sk))
@@ -156,7 +150,7 @@ static __always_inline bool seed_is_at(const struct sock_common *c)
 
 static __always_inline bool seed_is_live(const struct sock *sk)
 {
-	return count_is_live(sk->__sk_common.skc_state) && !sk->sk_err &&
+	return tag_is_live(sk->__sk_common.skc_state) && !sk->sk_err &&
 	       !(sk->sk_shutdown & SENDING_ENDED);
 }
 

@@ -34,8 +34,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 } np_tags SEC(".maps");
 
-#define TAG_OVER  NP_TAG(0, NP_TAG_OVER, 0) /* of a socket that counted for nobody */
-#define TAG_TRIES 4
+#define TAG_OVER NP_TAG(0, NP_TAG_OVER, 0) /* of a socket that counted for nobody */
 
 static __always_inline __u64 tag_word(const struct np_tag *t)
 {
@@ -81,6 +80,12 @@ static __always_inline void tag_take(struct np_worker_line *line)
 	__sync_fetch_and_add(&line->closed_total, 1);
 }
 
+/* A connection that is the worker's to serve: it ends where it leaves both. */
+static __always_inline bool tag_is_live(__u32 state)
+{
+	return state == BPF_TCP_ESTABLISHED || state == BPF_TCP_CLOSE_WAIT;
+}
+
 /* The handshake has ended. No other program knows of the socket yet. */
 static __always_inline void tag_established(struct np_tag *t)
 {
@@ -96,24 +101,30 @@ static __always_inline void tag_established(struct np_tag *t)
 	tag_add(line);
 }
 
-/* The worker has ended it, or its side of it, or the peer has reset it. */
+/* False: another program has changed the word meanwhile. */
+static __always_inline bool tag_try_over(struct np_tag *t)
+{
+	__u64 word = tag_word(t);
+	struct np_worker_line *line;
+
+	if (word && NP_TAG_STATE(word) != NP_TAG_COUNTED)
+		return true;
+	if (!tag_exchange(t, word, word ? tag_in_state(word, NP_TAG_OVER) : TAG_OVER))
+		return false;
+	line = word ? tag_line(word) : NULL;
+	if (line)
+		tag_take(line);
+	return true;
+}
+
+/*
+ * The worker has ended it, or its side of it, or the peer has reset it. A seed changes a word once,
+ * and a retag once more. No loop: with CAP_BPF alone the verifier loses its bound.
+ */
 static __always_inline void tag_over(struct np_tag *t)
 {
-	struct np_worker_line *line;
-	__u64 word;
-	int i;
-
-	for (i = 0; i < TAG_TRIES; i++) {
-		word = tag_word(t);
-		if (word && NP_TAG_STATE(word) != NP_TAG_COUNTED)
-			return;
-		if (!tag_exchange(t, word, word ? tag_in_state(word, NP_TAG_OVER) : TAG_OVER))
-			continue;
-		line = word ? tag_line(word) : NULL;
-		if (line)
-			tag_take(line);
-		return;
-	}
+	if (!tag_try_over(t) && !tag_try_over(t))
+		tag_try_over(t);
 }
 
 #endif

@@ -30,8 +30,10 @@
 #define NP_TRACE_BYTES (1u << 20) /* of np_trace */
 
 #define NP_STEER_DIR  "netpoll"
-#define NP_STEER_PROG "np_steer_"     /* + g */
-#define NP_COUNT_LINK "np_count_link" /* while it is pinned, connections are counted */
+#define NP_STEER_PROG "np_steer_" /* + g */
+/* Links that count connections for as long as they are pinned: of the tracepoint; of a cgroup. */
+#define NP_COUNT_PINS "np_count_"
+#define NP_COUNT_LINK NP_COUNT_PINS "link"
 
 /*
  * Every map: name, key, value, entries, mode of its pin. What the members of a service write is

@@ -25,6 +25,7 @@
 #include "steer/steer.h"
 #include "support/child.h"
 #include "support/keeper.h"
+#include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
 #include "sys/fault.h"
@@ -48,7 +49,7 @@ static int shop_on(struct shop *p)
 	int r = steer_lock(p->s);
 
 	if (r == 0) {
-		r = count_on(p->s, NULL);
+		r = count_on(p->s);
 		steer_unlock(p->s);
 	}
 	return r;
@@ -518,6 +519,59 @@ START_TEST(who_asks_for_no_counting_gets_none)
 }
 END_TEST
 
+/* In a child. */
+static void adopt_without_perfmon(int sock, void *arg)
+{
+	struct np_steer *s;
+
+	become(0, 1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | 1ull << CAP_SYS_PTRACE);
+	s = street_join();
+	if (np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT), NULL, NULL) != 2)
+		child_fail("%s", np_steer_error(s));
+	child_say(sock, count_is_on(s) ? 'y' : 'n');
+}
+
+START_TEST(without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on)
+{
+	struct np_steer *s;
+	struct keeper k[2];
+	struct child a;
+	bool on;
+	int c[40];
+
+	OWN_STEERING();
+	street_open(k, 2, c, 10);
+	child_start(&a, adopt_without_perfmon, NULL);
+	on = child_hear(a.sock) == 'y';
+	child_join(&a);
+	if (!on)
+		SKIP("this process has no cgroup2");
+	s = street_join();
+	for (unsigned i = 10; i < 40; i++)
+		c[i] = ask(AT, 'k');
+	for (unsigned i = 10; i < 20; i++)
+		close(c[i]);
+	AWAIT(s->maps.workers[0].conns + s->maps.workers[1].conns == 20);
+	for (unsigned i = 0; i < 10; i++)
+		close(c[i]); /* those that were there count for nobody */
+	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == 20);
+	ck_assert_uint_eq(s->maps.workers[0].accepted_total + s->maps.workers[1].accepted_total,
+			  30);
+	ck_assert_uint_eq(s->maps.workers[0].closed_total + s->maps.workers[1].closed_total, 10);
+	street_adopt(false); /* with all rights: both programs see the same, and count once */
+	AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
+	for (unsigned i = 20; i < 30; i++)
+		close(c[i]);
+	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == 10);
+	AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
+	ck_assert_int_eq(np_steer_release(s, NULL), 2);
+	ck_assert(!count_is_on(s));
+	ck_assert_uint_eq(tags_left(s), 0);
+	np_steer_close(&s);
+	street_close(k, c + 30, 10);
+}
+END_TEST
+
 #ifdef NP_FAULT
 
 /* True: it was killed at the @nth call. False: there is no such call any more. */
@@ -589,7 +643,7 @@ START_TEST(what_waits_weighs_the_same_whether_it_is_counted_or_not)
 	for (unsigned i = 0; i < 8; i++)
 		rig_worker(&r, i ? r.address : "127.0.0.1:0");
 	ck_assert_int_eq(steer_lock(r.s), 0);
-	ck_assert_int_eq(count_on(r.s, NULL), 0);
+	ck_assert_int_eq(count_on(r.s), 0);
 	steer_unlock(r.s);
 	for (unsigned i = 0; i < n; i++)
 		ck_assert_int_eq(count_tag(r.s, i, r.fd[i]), 0);
@@ -784,6 +838,7 @@ int main(void)
 	tcase_add_test(t,
 		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
 	tcase_add_test(t, who_asks_for_no_counting_gets_none);
+	tcase_add_test(t, without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on);
 #ifdef NP_FAULT
 	tcase_add_test(t, an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one);
 #endif

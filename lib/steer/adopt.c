@@ -135,30 +135,44 @@ static int adopt_number(const struct np_steer *s, const struct np_worker_info *w
 
 /* ------------------------------------------------------------------ counted by the kernel */
 
-/* Where it cannot be had, steering goes by the queues alone. */
-static bool adopt_counts(struct adopt *a)
+static int adopt_count_on(struct adopt *a, pid_t cgroup_of)
+{
+	int r = steer_lock(a->s);
+
+	if (r == 0) {
+		r = cgroup_of ? count_on_cgroup(a->s, cgroup_of) : count_on(a->s);
+		steer_unlock(a->s);
+	}
+	if (r < 0)
+		steer_log(a->s, 1, "connections are not counted%s: %s",
+			  cgroup_of ? " by cgroup either" : "", a->s->error);
+	a->s->error[0] = '\0';
+	return r;
+}
+
+/*
+ * Of a worker that is process @pid, 0: not known. Without CAP_PERFMON by its cgroup; where that
+ * cannot be had either, steering goes by the queues alone.
+ */
+static bool adopt_counts(struct adopt *a, pid_t pid)
 {
 	int r;
 
-	if (a->asked || a->o.no_count)
-		return a->counts;
-	a->asked = true;
-	r = steer_lock(a->s);
-	if (r == 0) {
-		r = count_on(a->s, NULL);
-		steer_unlock(a->s);
+	if (a->o.no_count)
+		return false;
+	if (!a->counting) {
+		r = adopt_count_on(a, 0);
+		a->counting = r < 0 ? r : 1;
 	}
-	a->counts = r == 0;
-	if (r < 0)
-		steer_log(a->s, 1, "connections are not counted: %s", a->s->error);
-	a->s->error[0] = '\0';
-	return a->counts;
+	if (a->counting == -EPERM && pid)
+		return adopt_count_on(a, pid) == 0;
+	return a->counting == 1;
 }
 
 /* With the claim. */
-static void adopt_tag(struct adopt *a, unsigned w, int fd)
+static void adopt_tag(struct adopt *a, const struct np_worker_info *who, unsigned w, int fd)
 {
-	int r = adopt_counts(a) ? count_tag(a->s, w, fd) : 0;
+	int r = adopt_counts(a, (pid_t)who->pid) ? count_tag(a->s, w, fd) : 0;
 
 	if (r < 0)
 		steer_log(a->s, 1, "worker %u is not counted: %s", w, strerror(-r));
@@ -201,9 +215,9 @@ static void adopt_seed_one(struct adopt *a, const struct outcome *x, unsigned i)
 
 static void adopt_seed(struct adopt *a, const struct outcome *x)
 {
-	if (!a->counts || steer_lock(a->s) < 0)
+	if (!a->counting || steer_lock(a->s) < 0)
 		return;
-	for (unsigned i = 0; i < a->f.n; i++)
+	for (unsigned i = 0; i < a->f.n && a->counting == 1; i++)
 		adopt_seed_one(a, x, i);
 	count_off_unused(a->s);
 	steer_unlock(a->s);
@@ -243,7 +257,7 @@ static int adopt_again(struct adopt *a, const struct np_worker_info *who, uint32
 	r = worker_adopt(a->s, (int)key, who, &w);
 	if (r < 0)
 		return r == -EEXIST ? 0 : r; /* by another tool, at this moment */
-	adopt_tag(a, key, fd);
+	adopt_tag(a, who, key, fd);
 	r = np_steer_add(w, fd);
 	worker_let_go(&w);
 	return r;
@@ -260,7 +274,7 @@ static int adopt_new(struct adopt *a, const struct np_worker_info *who, const st
 		r = worker_adopt(a->s, number = -1, who, &w);
 	if (r < 0)
 		return r;
-	adopt_tag(a, w->index, fd);
+	adopt_tag(a, who, w->index, fd);
 	r = np_steer_add(w, fd);
 	if (r < 0)
 		count_untag(a->s, fd);

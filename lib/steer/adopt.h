@@ -17,8 +17,8 @@ struct adopt {
 	struct np_steer_adopt_opts o;
 	struct find_query q;
 	struct find f;
-	bool asked, counts; /* whether connections can be counted: adopt_counts() */
-	struct hold *hold;  /* NULL: duplicates are closed at once */
+	int counting; /* 1: connections are counted; 0: not asked yet; else why they cannot be */
+	struct hold *hold; /* NULL: duplicates are closed at once */
 	void (*fn)(void *arg, const struct np_steer_adoption *a);
 	void *arg;
 };

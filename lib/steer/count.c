@@ -3,11 +3,13 @@
 #include "steer/count.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -15,6 +17,7 @@
 #include "count_abi.h"
 
 #include "count.skel.h"
+#include "count_cgroup.skel.h"
 #include "steer/cause.h"
 #include "steer/folder.h"
 #include "steer/steer.h"
@@ -23,6 +26,7 @@
 #include "sys/fault.h"
 #include "sys/fs.h"
 #include "sys/io.h"
+#include "sys/process.h"
 #include "sys/sock.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -60,19 +64,38 @@ void count_free(struct count **p)
 
 /* ------------------------------------------------------------------ on and off */
 
-static bool count_is_pinned(const struct np_steer *s, const char *name)
+static int count_see_pin(void *arg, const char *name)
 {
-	int fd = -1, r = folder_get(s->lock_fd, name, 0, &fd);
-
-	sys_close(&fd);
-	return r == 0 || r == -EACCES || r == -EPERM; /* it is root's */
+	return !strncmp(name, NP_COUNT_PINS, sizeof NP_COUNT_PINS - 1);
 }
 
 bool count_is_on(const struct np_steer *s)
 {
 	if (s->dir[0])
-		return count_is_pinned(s, NP_COUNT_LINK);
+		return folder_each(s->lock_fd, count_see_pin, NULL) == 1;
 	return s->count && s->count->link_fd >= 0;
+}
+
+/* False where it is pinned and its cgroup has gone. */
+static bool count_has_pin(const struct np_steer *s, const char *name)
+{
+	struct bpf_link_info info;
+	unsigned len = sizeof info;
+	int fd = -1, r = folder_get(s->lock_fd, name, 0, &fd);
+	bool gone;
+
+	memset(&info, 0, sizeof info);
+	gone = r == 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	       info.type == BPF_LINK_TYPE_CGROUP && !info.cgroup.cgroup_id;
+	sys_close(&fd);
+	if (gone)
+		sys_unlink_at(s->lock_fd, name, false);
+	return !gone && (r == 0 || r == -EACCES || r == -EPERM); /* it is root's */
+}
+
+static bool count_has_link(const struct np_steer *s, const char *name)
+{
+	return s->dir[0] ? count_has_pin(s, name) : count_is_on(s);
 }
 
 bool count_has(const struct np_steer *s, unsigned w)
@@ -138,12 +161,12 @@ static int count_keep(struct np_steer *s, const char *name, int *fd)
 	return r == -EEXIST ? 0 : r;
 }
 
-int count_on(struct np_steer *s, const char *cgroup)
+int count_on(struct np_steer *s)
 {
 	char why[COUNT_WHY] = "";
 	int fd = -1, r;
 
-	if (count_is_on(s))
+	if (count_has_link(s, NP_COUNT_LINK))
 		return 0;
 	if (!count_of(s))
 		return -ENOMEM;
@@ -155,10 +178,102 @@ int count_on(struct np_steer *s, const char *cgroup)
 	return r;
 }
 
+/* ------------------------------------------------------------------ by cgroup */
+
+static int count_attach_cgroup(const struct np_steer *s, struct count_cgroup_bpf *o, int cgroup_fd,
+			       int *ret_fd)
+{
+	struct bpf_link *link;
+	int r;
+
+	SYS_FAULT(bpf);
+	bpf_program__set_autoload(o->progs.np_count_sockops, true);
+	r = bpf_map__reuse_fd(o->maps.np_workers, s->maps.fd[MAP_np_workers]);
+	if (r == 0)
+		r = bpf_map__reuse_fd(o->maps.np_tags, s->maps.fd[MAP_np_tags]);
+	if (r == 0)
+		r = count_cgroup_bpf__load(o);
+	if (r < 0)
+		return r;
+	link = bpf_program__attach_cgroup(o->progs.np_count_sockops, cgroup_fd);
+	if (!link)
+		return -errno;
+	r = sys_dup(bpf_link__fd(link), ret_fd);
+	bpf_link__destroy(link);
+	return r;
+}
+
+static int count_link_cgroup(const struct np_steer *s, int cgroup_fd, char *why, size_t cap,
+			     int *ret_fd)
+{
+	struct count_cgroup_bpf *o;
+	struct words words;
+	int r;
+
+	words_take(&words, why, cap);
+	o = count_cgroup_bpf__open();
+	r = o ? count_attach_cgroup(s, o, cgroup_fd, ret_fd) : -errno;
+	count_cgroup_bpf__destroy(o);
+	words_give_back(&words);
+	return r;
+}
+
+/* Its folder below the first mount that has cgroup2; -ENOENT. */
+static int count_cgroup(pid_t pid, int *ret_fd)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
+	char path[4200], name[4096];
+	int r = -ENOENT;
+
+	sys_process_cgroup(pid, name, sizeof name);
+	for (unsigned i = 0; name[0] && i < 2 && r < 0; i++) {
+		snprintf(path, sizeof path, "%s%s", roots[i], name);
+		r = sys_open_dir_at(AT_FDCWD, path, ret_fd);
+	}
+	return r;
+}
+
+int count_on_cgroup(struct np_steer *s, pid_t pid)
+{
+	char why[COUNT_WHY] = "", name[64];
+	int cgroup = -1, fd = -1, r;
+	struct stat st;
+
+	if (!count_of(s))
+		return -ENOMEM;
+	r = count_cgroup(pid, &cgroup);
+	if (r == 0)
+		r = sys_fstat(cgroup, &st);
+	if (r == 0) {
+		snprintf(name, sizeof name, NP_COUNT_PINS "cgroup_%llu",
+			 (unsigned long long)st.st_ino);
+		if (!count_has_link(s, name))
+			r = count_link_cgroup(s, cgroup, why, sizeof why, &fd);
+		if (r == 0 && fd >= 0)
+			r = count_keep(s, name, &fd);
+	}
+	sys_close(&cgroup);
+	if (r < 0)
+		cause_explain(s->error, sizeof s->error, r, "counting a cgroup's connections",
+			      s->name, why);
+	return r;
+}
+
+/* ------------------------------------------------------------------ off */
+
+static int count_unpin(void *arg, const char *name)
+{
+	const struct np_steer *s = arg;
+
+	if (count_see_pin(NULL, name))
+		sys_unlink_at(s->lock_fd, name, false);
+	return 0;
+}
+
 static void count_off(struct np_steer *s)
 {
 	if (s->dir[0])
-		sys_unlink_at(s->lock_fd, NP_COUNT_LINK, false);
+		folder_each(s->lock_fd, count_unpin, s);
 	else if (s->count)
 		sys_close(&s->count->link_fd);
 }

@@ -26,13 +26,15 @@ struct count;
 bool count_is_on(const struct np_steer *s);
 bool count_has(const struct np_steer *s, unsigned w);
 /*
- * count_on() - the program is loaded and attached, and stays, if it is not yet; under the lock
+ * count_on()        - the program is loaded and attached, and stays, if it is not yet; under the
+ *		       lock
+ * count_on_cgroup() - the same without CAP_PERFMON, for the sockets of the cgroup that @pid is in:
+ *		       takes CAP_NET_ADMIN, and knows nothing of what was there before
  *
- * @cgroup: the path of a folder of the cgroup2 hierarchy, NULL for none: where CAP_PERFMON is
- * missing the sockets of that cgroup alone are counted, which takes CAP_NET_ADMIN.
  * Return: 0; else -errno and a sentence.
  */
-int count_on(struct np_steer *s, const char *cgroup);
+int count_on(struct np_steer *s);
+int count_on_cgroup(struct np_steer *s, pid_t pid);
 /* Tags that count nowhere go, and the program, unless a worker is counted; under the lock. */
 void count_off_unused(struct np_steer *s);
 void count_free(struct count **p);
