@@ -10,6 +10,7 @@
 #include <netpoll/linkbuf.h>
 #include <netpoll/pollers.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +205,94 @@ START_TEST(messages_and_fin_from_another_thread_wait_for_the_end_of_the_file)
 	expect_bytes(fd, big + 100, BIG - 100);
 	expect_bytes(fd, "behind", 6);
 	peer_expect_eof(fd);
+	end(fd);
+}
+END_TEST
+
+#define PART     100000u
+#define MESSAGES 40
+
+/* Head and file, again and again, until it ends. */
+static int send_files(struct np_conn *c)
+{
+	int r;
+
+	do {
+		r = np_conn_write(c, "H", 1);
+		if (r == 0)
+			r = np_conn_sendfile(c, ut.file, 0, PART);
+	} while (r == 0);
+	return r;
+}
+
+/* How many messages were taken. The last act: shutdown, close or abort. */
+static void *send_beside_the_files(void *act)
+{
+	intptr_t sent = 0;
+
+	for (int i = 0; i < MESSAGES; i++) {
+		struct np_linkbuf *b = message("M1234567");
+		int r;
+
+		while ((r = np_conn_send(ut.conn, &b)) == -EAGAIN)
+			test_pause();
+		sent += r == 0;
+		np_linkbuf_free(&b);
+		if (i % 5 == 0)
+			test_pause();
+	}
+	((int (*)(struct np_conn *))act)(ut.conn);
+	return (void *)sent;
+}
+
+/* Reads until the end: how many messages came, each between two files. *ret_whole: so was all. */
+static int parse_files_and_messages(int fd, bool *ret_whole)
+{
+	static char got[PART];
+	int messages = 0;
+	char what;
+
+	while (recv(fd, &what, 1, 0) == 1) {
+		size_t n = what == 'H' ? PART : 7;
+
+		ck_assert_msg(what == 'H' || what == 'M', "%d between two messages", what);
+		if (recv(fd, got, n, MSG_WAITALL) != (ssize_t)n) {
+			*ret_whole = false;
+			return messages;
+		}
+		ck_assert_mem_eq(got, what == 'H' ? (void *)big : "1234567", n);
+		messages += what == 'M';
+	}
+	*ret_whole = true;
+	return messages;
+}
+
+/* In the middle of a file only an abort, or a close, may end it: with RST. */
+START_TEST(files_and_messages_of_another_thread_do_not_mix_whatever_ends_them)
+{
+	static int (*const acts[])(struct np_conn *) = {
+		np_conn_shutdown_write,
+		np_conn_close,
+		np_conn_abort,
+	};
+	bool whole = false;
+	int fd, messages;
+	pthread_t t;
+	void *sent;
+
+	given(send_files, NULL);
+	given_file(PART);
+	fd = asked(0);
+	pthread_create(&t, NULL, send_beside_the_files, (void *)acts[_i]);
+	messages = parse_files_and_messages(fd, &whole);
+	pthread_join(t, &sent);
+	if (_i == 0) {
+		ck_assert(whole);
+		ck_assert_int_eq(messages, (int)(intptr_t)sent);
+		ck_assert_int_eq(messages, MESSAGES);
+	}
+	AWAIT(ut.result != NOTHING);
+	ck_assert_int_eq(ut.result, _i == 0 ? -EPIPE : -NP_ECLOSED);
 	end(fd);
 }
 END_TEST
@@ -626,6 +715,8 @@ int main(void)
 	tcase_add_test(t, a_file_comes_behind_what_was_written_before_it);
 	tcase_add_test(t, a_file_comes_through_a_unix_socket_as_well);
 	tcase_add_test(t, messages_and_fin_from_another_thread_wait_for_the_end_of_the_file);
+	tcase_add_loop_test(t, files_and_messages_of_another_thread_do_not_mix_whatever_ends_them,
+			    0, 3);
 	tcase_add_test(t, a_file_shorter_than_was_said_ends_in_a_reset);
 	tcase_add_test(t, its_error_sticks);
 	tcase_add_test(t, close_in_the_middle_of_a_file_resets);
