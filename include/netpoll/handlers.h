@@ -29,8 +29,9 @@
  * on_drain belongs to no state: of a server that drains it comes once, to a connection that is
  * connecting when on_connect has returned, and never to one that is closing.
  *
- * on_disconnect is for the peer's leaving only, before this side closed: never after a close of
- * one's own, never before on_connect has ended, never after a close callback.
+ * on_disconnect is for the peer's leaving only, before this side closed: never where a close of
+ * one's own was first, never before on_connect has ended, never after a close callback. It comes at
+ * the end of the turn: a handler that closes because it has met the peer's FIN returned before.
  */
 #ifndef NETPOLL_HANDLERS_H
 #define NETPOLL_HANDLERS_H
