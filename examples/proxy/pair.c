@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * pair: two connections of one poller, so nothing here is locked
+ * pair: two connections of one poller, so nothing here is locked; they move to another one as a set
  *
  * Each side's on_request moves the bytes that have come to the other and flushes there. A slow
  * reader makes that flush park; meanwhile nothing more is read here, and TCP stops the fast one.
@@ -132,6 +132,11 @@ static void peer_left(struct np_conn *c, void *arg)
 	pass_end(s);
 }
 
+/* What belongs to a pair belongs to no poller. */
+static void moved(struct np_conn *c, void *arg, bool arrived)
+{
+}
+
 static void closed(struct np_conn *c, void *arg)
 {
 	struct side *s = np_conn_data(c);
@@ -157,6 +162,7 @@ static const struct np_handlers up_handlers = {
 	.on_request = move,
 	.on_disconnect = peer_left,
 	.on_close = closed,
+	.on_move = moved,
 };
 
 static void attach(struct side *s, struct np_conn *c)
@@ -211,6 +217,7 @@ static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opt
 	}
 	attach(&p->up, up);
 	np_conn_unref(up); /* the side has its own */
+	np_conn_bind(client, up);
 	if (o->idle_ms)
 		np_conn_set_idle_timeout(up, o->idle_ms);
 	return greet(client, up, o, ends);
@@ -254,4 +261,5 @@ const struct np_handlers pair_client_handlers = {
 	.on_request = move,
 	.on_disconnect = peer_left,
 	.on_close = closed,
+	.on_move = moved,
 };

@@ -336,10 +336,23 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
  * close ends all moves.
  *
  * Thread: owner. May park: no.
- * Return: 0; -NP_EUNSUPPORTED: no on_move, or no server's connection; -EINVAL: no such poller;
- *         -ECANCELED: the server closes; -NP_ENOTOPEN, -NP_ECLOSED and why it ends; -ENOMEM.
+ * Return: 0; -NP_EUNSUPPORTED: no on_move, or no server's connection, nor in a set with one, or of
+ *         a pool; -EINVAL: no such poller; -ECANCELED: the server closes; -NP_ENOTOPEN, -NP_ECLOSED
+ *         and why it ends; -ENOMEM.
  */
 NP_API int np_conn_move(struct np_conn *c, int poller);
+/*
+ * np_conn_bind() - two connections of one poller are a set: they move as one, or not at all
+ *
+ * Such as the two sides of a proxy. np_conn_move() of either asks for both, and both go at the end
+ * of a turn in which both are quiet; on_move is called for each. One of the two may be a dialed
+ * connection, whose handlers then have an on_move, too. The set ends with either connection, and
+ * where @other is NULL. What was asked of them before is forgotten.
+ *
+ * Return: 0, also when repeated; -EINVAL: @other is @c, or of another poller; -EBUSY: one is in
+ *         another set; -NP_ECLOSED; -ENOMEM.
+ */
+NP_API int np_conn_bind(struct np_conn *c, struct np_conn *other);
 /*
  * np_conn_detach() - take the descriptor out of the library
  *

@@ -128,6 +128,13 @@ struct conn_group {
 	uint64_t handler_errors;        /* handlers that returned < 0; published */
 	uint64_t drained, fresh, raced; /* np_server_stats has them; published */
 	uint64_t said_ms, unsaid;       /* the log line about them: when, and how many since */
+	/*
+	 * Where a connection of it belongs at @p: another group, or this one, which goes along;
+	 * NULL: it cannot go. May be NULL: none can.
+	 */
+	struct conn_group *(*at)(struct conn_group *g, struct poller *p);
+	/* of one that goes along: it leaves its poller (NULL), or has come to @p; else NULL */
+	void (*on_travel)(struct conn_group *g, struct poller *p);
 	/* whether it takes none that moves; may be NULL: it takes all */
 	bool (*is_full)(const struct conn_group *g);
 	void (*on_joined)(struct conn_group *g); /* one has moved here; may be NULL */
@@ -216,8 +223,9 @@ struct conn_extra {
 	struct conn_callback *callbacks;              /* newest first */
 	int failed;                                   /* the first verb that failed; 0 = none has */
 	enum conn_exchange exchange;
-	struct conn_group *move_to; /* CONN_MOVES: of another poller of its server */
-	struct poller *home;        /* where its memory lies, once it has moved */
+	struct poller *move_to; /* CONN_MOVES */
+	struct poller *home;    /* where its memory lies, once it has moved */
+	struct np_conn *mate;   /* np_conn_bind() */
 };
 
 struct np_conn {
@@ -594,8 +602,18 @@ void conn_submit(struct np_conn *c, struct conn_io *io);
 /* conn_file.c. Whether FIN has to wait for a file, and is noted to follow it. */
 bool conn_file_puts_off_fin(struct np_conn *c);
 
-/* conn_move.c. To @to's poller once it is quiet. Return: 0, or as np_conn_move(). */
-int conn_move(struct np_conn *c, struct conn_group *to);
+/*
+ * conn_move.c. To @to once it is quiet, with its set. For one that moves another group has to be
+ * there. Return: 0, or as np_conn_move().
+ */
+int conn_move(struct np_conn *c, struct poller *to);
+/* The other one of its set, NULL for most. */
+static inline struct np_conn *conn_mate(const struct np_conn *c)
+{
+	return c->flags & CONN_EXTRA ? conn_extra_of(c)->mate : NULL;
+}
+/* conn_set.c. It is in no set from here on. */
+void conn_leave_set(struct np_conn *c);
 /* The end of a turn: whether it is off. Nothing may touch it then but by its reference count. */
 bool conn_move_off(struct np_conn *c);
 

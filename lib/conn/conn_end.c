@@ -181,6 +181,7 @@ void conn_gone(struct np_conn *c)
 		end_reset(c);
 	sys_close(&c->watch.fd);
 	conn_io_put(c);
+	conn_leave_set(c);
 	conn_extra_drop(c);
 	list_remove(&c->link);
 	end_leave_group(c);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn_move: a connection goes to another poller of its server
+ * conn_move: a connection, or a set of two, goes to another poller of its server
  *
  * The object stays where it was born: its address is what users' tables and references hold. What
  * moves is the ownership, with what only a busy connection has. Its group here counts it until the
@@ -13,6 +13,9 @@
  *   there      there    the source is told, and lets go
  *   back       here     as if it had not been asked for; what a stop wants is done
  *
+ * A group of one connection (own_group.c) goes along with it, always in a set with a connection
+ * of a server: so no stop of the pollers, which would miss it on its way, begins before it is in.
+ *
  * Quiet: no handler runs or is due, no fiber waits in a verb, no call of another thread waits for
  * its turn, no end is in sight. Doorbells of other threads that ring meanwhile follow c->at, and
  * wait there until it has arrived (post_goes_on()).
@@ -24,25 +27,29 @@
 
 struct parcel {
 	struct mail mail;
-	struct np_conn *c;
-	struct conn_group *from, *to;
-	struct conn_pack pack;
+	struct poller *from, *to;
+	unsigned n;
+	struct move {
+		struct np_conn *c; /* a reference, until it has arrived */
+		struct conn_group *from, *to;
+		struct conn_pack pack;
+	} move[];
 };
 
-int conn_move(struct np_conn *c, struct conn_group *to)
+static int move_may(const struct np_conn *c)
 {
-	struct conn_extra *x;
 	int r = conn_not_open(c);
 
 	if (r < 0)
 		return r;
-	if (c->group->retiring)
-		return -ECANCELED;
-	if (to == c->group) {
-		c->flags &= (uint16_t)~CONN_MOVES;
-		return 0;
-	}
-	r = conn_extra(c, &x);
+	return c->group->retiring ? -ECANCELED : 0;
+}
+
+static int move_ask(struct np_conn *c, struct poller *to)
+{
+	struct conn_extra *x;
+	int r = conn_extra(c, &x);
+
 	if (r < 0)
 		return r;
 	x->move_to = to;
@@ -51,11 +58,35 @@ int conn_move(struct np_conn *c, struct conn_group *to)
 	return 0;
 }
 
+static void move_take_back(struct np_conn *c)
+{
+	c->flags &= (uint16_t)~CONN_MOVES;
+}
+
+int conn_move(struct np_conn *c, struct poller *to)
+{
+	struct np_conn *mate = conn_mate(c);
+	int r = move_may(c);
+
+	if (r == 0 && mate)
+		r = move_may(mate);
+	if (r < 0)
+		return r;
+	if (to != conn_poller(c)) {
+		r = move_ask(c, to);
+		return mate && r == 0 ? move_ask(mate, to) : r; /* that one has its extra */
+	}
+	move_take_back(c);
+	if (mate)
+		move_take_back(mate);
+	return 0;
+}
+
 static bool move_is_quiet(const struct np_conn *c)
 {
 	return conn_life(c) == CONN_OPEN && c->out == CONN_OUT_OPEN && !conn_in_is_over(c) &&
-	       !(c->flags & CONN_LEFT) && !c->group->retiring && !c->inside && !c->calls &&
-	       !conn_is_served(c) && (!c->io || !conn_has_request(c));
+	       !(c->flags & (CONN_LEFT | CONN_LATER)) && !c->group->retiring && !c->inside &&
+	       !c->calls && !conn_is_served(c) && (!c->io || !conn_has_request(c));
 }
 
 static void move_tell(struct np_conn *c, bool arrived)
@@ -70,61 +101,131 @@ static void move_tell(struct np_conn *c, bool arrived)
  * Whoever sees the new poller sees all that was done before. While it is on its way it is at home
  * nowhere: so doorbells wait for it, back here too.
  */
-static void move_send(struct parcel *p, struct conn_group *to, void (*fn)(struct mail *))
+static void move_send(struct parcel *p, struct poller *to, void (*fn)(struct mail *))
 {
-	struct np_conn *c = p->c;
-
-	c->watch.poller = NULL;
-	atomic_store_explicit(&c->at, to->poller, memory_order_release);
+	for (unsigned i = 0; i < p->n; i++) {
+		p->move[i].c->watch.poller = NULL;
+		atomic_store_explicit(&p->move[i].c->at, to, memory_order_release);
+	}
 	p->mail.fn = fn;
-	poller_post(to->poller, &p->mail);
+	poller_post(to, &p->mail);
 }
 
+/* Off this poller; its group, where it is of another server or poller, stays. */
+static void move_pack(struct move *m)
+{
+	conn_pack(m->c, &m->pack);
+	if (m->c->group->on_travel)
+		m->c->group->on_travel(m->c->group, NULL);
+}
+
+static int move_enter(struct move *m, struct poller *p)
+{
+	int r;
+
+	if (m->to->on_travel)
+		m->to->on_travel(m->to, p);
+	r = conn_enter(m->c, m->to, &m->pack);
+	if (r < 0 && m->to->on_travel)
+		m->to->on_travel(m->to, NULL);
+	return r;
+}
+
+/* All, or none. */
+static bool move_enter_all(struct parcel *p)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		if (move_enter(&p->move[i], p->to) == 0)
+			continue;
+		while (i--)
+			move_pack(&p->move[i]);
+		return false;
+	}
+	return true;
+}
+
+static void move_tell_all(struct parcel *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (conn_life(p->move[i].c) == CONN_OPEN)
+			move_tell(p->move[i].c, true);
+}
+
+static void move_unref_all(struct parcel *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		np_conn_unref(p->move[i].c);
+}
+
+/* Groups that went along may be freed already. */
 static void move_let_go(struct mail *m)
 {
 	struct parcel *p = container_of(m, struct parcel, mail);
 
-	conn_group_left(p->from);
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->move[i].from != p->move[i].to)
+			conn_group_left(p->move[i].from);
+	poller_unhold(p->from);
 	free(p);
 }
 
-/* This part has counted it all the time, and a stop may have waited for it alone. */
-static void move_come_back(struct mail *m)
+/* What a stop that has come meanwhile, and may have waited for it alone, wants of it. */
+static void move_catch_up(struct np_conn *c)
 {
-	struct parcel *p = container_of(m, struct parcel, mail);
-	struct np_conn *c = p->c;
-
-	conn_join(c, p->from, &p->pack);
-	if (conn_life(c) == CONN_OPEN)
-		move_tell(c, true);
-	if (p->from->forced)
+	if (c->group->forced)
 		conn_abort(c, -NP_ECLOSED);
-	else if (p->from->retiring)
+	else if (c->group->retiring)
 		conn_retire(c);
-	np_conn_unref(c);
+}
+
+/* Its group here has counted it all the time. */
+static void move_come_back(struct mail *mail)
+{
+	struct parcel *p = container_of(mail, struct parcel, mail);
+
+	for (unsigned i = 0; i < p->n; i++) {
+		struct move *m = &p->move[i];
+
+		if (m->from->on_travel)
+			m->from->on_travel(m->from, p->from);
+		conn_join(m->c, m->from, &m->pack);
+	}
+	move_tell_all(p);
+	for (unsigned i = 0; i < p->n; i++)
+		move_catch_up(p->move[i].c);
+	move_unref_all(p);
+	poller_unhold(p->from);
 	free(p);
 }
 
-static bool move_is_refused(const struct conn_group *to)
+static bool move_is_refused(const struct parcel *p)
 {
-	return to->retiring || (to->is_full && to->is_full(to));
+	for (unsigned i = 0; i < p->n; i++) {
+		const struct conn_group *to = p->move[i].to;
+
+		if (to->retiring || (to->is_full && to->is_full(to)))
+			return true;
+	}
+	return false;
 }
 
 static void move_arrive(struct mail *m)
 {
 	struct parcel *p = container_of(m, struct parcel, mail);
-	struct np_conn *c = p->c;
 
-	if (move_is_refused(p->to) || conn_try_join(c, p->to, &p->pack) < 0) {
+	if (move_is_refused(p) || !move_enter_all(p)) {
 		move_send(p, p->from, move_come_back);
 		return;
 	}
-	conn_group_joined(p->to);
-	if (conn_life(c) == CONN_OPEN)
-		move_tell(c, true);
-	np_conn_unref(c);
+	for (unsigned i = 0; i < p->n; i++) {
+		if (p->move[i].from != p->move[i].to)
+			conn_group_joined(p->move[i].to);
+		conn_go_on(p->move[i].c);
+	}
+	move_tell_all(p);
+	move_unref_all(p);
 	p->mail.fn = move_let_go;
-	poller_post(p->from->poller, &p->mail);
+	poller_post(p->from, &p->mail);
 }
 
 /* ------------------------------------------------------------------ off */
@@ -132,50 +233,110 @@ static void move_arrive(struct mail *m)
 /* The last that this thread does to it. */
 static void move_out(struct parcel *p)
 {
-	struct np_conn *c = p->c;
-	struct conn_extra *x = conn_extra_of(c);
+	for (unsigned i = 0; i < p->n; i++) {
+		struct move *m = &p->move[i];
+		struct conn_extra *x = conn_extra_of(m->c);
 
-	if (!x->home)
-		x->home = conn_poller(c);
-	x->move_to = NULL;
-	c->flags &= (uint16_t)~CONN_MOVES;
-	conn_pack(c, &p->pack);
+		if (!x->home)
+			x->home = p->from;
+		move_take_back(m->c);
+		move_pack(m);
+	}
 	move_send(p, p->to, move_arrive);
 }
 
-/*
- * Tells it, and looks at what on_move has made of it. What that asks for is looked at here, in this
- * turn, or, where it is no longer quiet, in the next: then it has not left.
- */
-static bool move_leaves(struct np_conn *c)
+static bool move_all_are_quiet(const struct parcel *p)
 {
-	c->flags |= CONN_LATER;
-	move_tell(c, false);
-	c->flags &= (uint16_t)~CONN_LATER;
-	if ((c->flags & CONN_MOVES) && move_is_quiet(c))
+	const struct np_conn *first = p->move[0].c;
+
+	if (p->n > 1 && conn_mate(first) != p->move[1].c)
+		return false;
+	for (unsigned i = 0; i < p->n; i++)
+		if (!(p->move[i].c->flags & CONN_MOVES) || !move_is_quiet(p->move[i].c))
+			return false;
+	return true;
+}
+
+/* They go on here; who has taken the request back need not be told. */
+static void move_stay(struct parcel *p, unsigned told)
+{
+	bool taken_back = !(p->move[told - 1].c->flags & CONN_MOVES);
+
+	for (unsigned i = 0; i < p->n; i++)
+		conn_later(p->move[i].c);
+	for (unsigned i = 0; i < told - taken_back; i++)
+		if (conn_life(p->move[i].c) == CONN_OPEN)
+			move_tell(p->move[i].c, true);
+}
+
+/* on_move may have chosen another poller. Return: whether each has a group there. */
+static bool move_choose(struct parcel *p)
+{
+	p->to = conn_extra_of(p->move[0].c)->move_to;
+	for (unsigned i = 0; i < p->n; i++) {
+		struct conn_group *g = p->move[i].from;
+
+		p->move[i].to = g->at(g, p->to);
+		if (!p->move[i].to)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Tells them, and looks at what on_move has made of it. What that asks for is looked at here, in
+ * this turn, or, where one is no longer quiet, in the next: then they have not left.
+ */
+static bool move_leave(struct parcel *p)
+{
+	unsigned told = 0;
+
+	for (unsigned i = 0; i < p->n; i++)
+		p->move[i].c->flags |= CONN_LATER;
+	while (told < p->n && (p->move[told].c->flags & CONN_MOVES))
+		move_tell(p->move[told++].c, false);
+	for (unsigned i = 0; i < p->n; i++)
+		p->move[i].c->flags &= (uint16_t)~CONN_LATER;
+	if (move_all_are_quiet(p) && move_choose(p))
 		return true;
-	if (conn_life(c) == CONN_OPEN && (c->flags & CONN_MOVES))
-		move_tell(c, true);
-	conn_later(c);
+	move_stay(p, told);
 	return false;
+}
+
+static void move_add(struct parcel *p, struct np_conn *c)
+{
+	p->move[p->n++] = (struct move){ .c = np_conn_ref(c), .from = c->group };
+}
+
+static struct parcel *move_parcel(struct np_conn *c, struct np_conn *mate)
+{
+	struct parcel *p = calloc(1, sizeof *p + 2 * sizeof p->move[0]);
+
+	if (!p)
+		return NULL;
+	p->from = conn_poller(c);
+	move_add(p, c);
+	if (mate)
+		move_add(p, mate);
+	return p;
 }
 
 bool conn_move_off(struct np_conn *c)
 {
+	struct np_conn *mate = conn_mate(c);
 	struct parcel *p;
 
-	if (!move_is_quiet(c))
+	if (!move_is_quiet(c) || (mate && !move_is_quiet(mate)))
 		return false;
-	p = calloc(1, sizeof *p);
+	p = move_parcel(c, mate);
 	if (!p)
 		return false; /* it stays, until the next turn that ends with it */
-	if (!move_leaves(c)) {
+	if (!move_leave(p)) {
+		move_unref_all(p);
 		free(p);
 		return false;
 	}
-	p->c = np_conn_ref(c);
-	p->from = c->group;
-	p->to = conn_extra_of(c)->move_to;
+	poller_hold(p->from);
 	move_out(p);
 	return true;
 }

@@ -56,10 +56,14 @@ static void pack_set_clock(struct np_conn *c)
 	conn_arm_clock(c);
 }
 
-static int pack_register(struct np_conn *c, struct conn_pack *p)
+int conn_enter(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
 {
-	int r = watch_open(&c->watch, c->group->poller, c->watch.fd, 0, c->watch.fn);
+	int r;
 
+	c->group = g;
+	if (!(c->flags & CONN_EXTRA))
+		c->set = &g->settings;
+	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, c->watch.fn);
 	if (r < 0)
 		return r;
 	r = pack_unpack_io(c, p);
@@ -68,30 +72,23 @@ static int pack_register(struct np_conn *c, struct conn_pack *p)
 	return r;
 }
 
-int conn_try_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
+void conn_go_on(struct np_conn *c)
 {
-	int r;
-
-	c->group = g;
-	if (!(c->flags & CONN_EXTRA))
-		c->set = &g->settings;
-	r = pack_register(c, p);
-	if (r < 0)
-		return r;
-	list_append(&g->conns, &c->link);
+	list_append(&c->group->conns, &c->link);
 	pack_set_clock(c);
 	conn_drain(c);
 	watch_want(&c->watch, WATCH_GONE);
 	conn_pump(c, PUMP_ROOM | PUMP_FLUSH | PUMP_TELL);
-	return 0;
 }
 
 void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
 {
-	int r = conn_try_join(c, g, p);
+	int r = conn_enter(c, g, p);
 
-	if (r == 0)
+	if (r == 0) {
+		conn_go_on(c);
 		return;
+	}
 	if (p->busy) {
 		if (stream_drop_output(&p->io.stream))
 			c->flags |= CONN_CUT;

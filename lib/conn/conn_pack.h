@@ -24,7 +24,11 @@ void conn_pack(struct np_conn *c, struct conn_pack *p);
  * poller's of @g.
  */
 void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
-/* The same, but that the pack is as it was where they cannot be had. Return: 0; -errno. */
-int conn_try_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
+/*
+ * The same in two steps. What the first one registers conn_pack() takes off again, until the second
+ * one has been done; where it fails the pack is as it was. Return: 0; -errno.
+ */
+int conn_enter(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
+void conn_go_on(struct np_conn *c);
 
 #endif

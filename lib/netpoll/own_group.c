@@ -32,6 +32,27 @@ static void own_group_leave(struct conn_group *g)
 	poller_unhold(g->poller);
 }
 
+static void own_group_stay_at(struct own_group *own, struct poller_slot *s)
+{
+	own->group.poller = s->poller;
+	list_append(&s->own_groups, &own->link);
+	poller_hold(s->poller);
+}
+
+/* One that belongs to a pool stays at its part. */
+static struct conn_group *own_group_at(struct conn_group *g, struct poller *p)
+{
+	return own_group_of(g)->note ? NULL : g;
+}
+
+static void own_group_travel(struct conn_group *g, struct poller *p)
+{
+	if (p)
+		own_group_stay_at(own_group_of(g), poller_slot_self());
+	else
+		own_group_leave(g);
+}
+
 static void own_group_forget(struct conn_group *g)
 {
 	free(own_group_of(g));
@@ -51,6 +72,8 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 		.arg = o->arg,
 		.settings = CONN_DEFAULT_SETTINGS,
 		.load = &own->load,
+		.at = own_group_at,
+		.on_travel = own_group_travel,
 		.on_empty = own_group_leave,
 	};
 	own->group.settings.limits = o->limits;
@@ -72,8 +95,7 @@ static int own_group_start(struct poller_slot *s, struct own_group *own, int *fd
 {
 	int r;
 
-	list_append(&s->own_groups, &own->link);
-	poller_hold(s->poller);
+	own_group_stay_at(own, s);
 	r = conn_start(&own->group, fd, kind, ret);
 	if (r == 0) {
 		/* it goes with the connection, now that there is one */

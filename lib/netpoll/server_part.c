@@ -204,6 +204,13 @@ static int server_part_ms(int ms)
 	return ms > 0 ? ms : 0;
 }
 
+static struct conn_group *server_part_group_at(struct conn_group *g, struct poller *p)
+{
+	const struct np_server *s = container_of(g, struct server_part, group)->server;
+
+	return &s->parts[poller_index(p)]->group;
+}
+
 static void server_part_init_group(struct server_part *part)
 {
 	struct np_server *s = part->server;
@@ -224,6 +231,7 @@ static void server_part_init_group(struct server_part *part)
 		},
 		.half_open = o->half_open,
 		.load = &part->own_load,
+		.at = server_part_group_at,
 		.is_full = server_part_has_its_share,
 		.on_joined = server_part_look_at_share,
 		.on_closed = server_part_on_closed,
