@@ -126,6 +126,24 @@ START_TEST(who_takes_some_is_not_stopped)
 }
 END_TEST
 
+/* Its accepted_total grows with what is queued. */
+START_TEST(a_counted_worker_that_takes_nothing_is_stopped_however_many_come)
+{
+	evidence[2].queued = true;
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(verdict(2), VERDICT_FIT);
+		line[2].accepted_total += 5;
+		evidence[2].waiting += 5;
+		ticks(1);
+	}
+	ck_assert_int_eq(verdict(2), VERDICT_STOPPED);
+	ck_assert(!judge_trusts(&j, 2));
+	evidence[2].waiting--; /* it has taken one */
+	ticks(1);
+	ck_assert_int_eq(verdict(2), VERDICT_FIT);
+}
+END_TEST
+
 START_TEST(an_empty_queue_starts_the_count_again)
 {
 	line[2].accepted_total = 7;
@@ -203,6 +221,7 @@ int main(void)
 	tcase_add_test(t, a_late_tick_proves_nothing);
 	tcase_add_test(t, idle_with_a_queue_and_nothing_taken_for_hang_ms_is_stopped);
 	tcase_add_test(t, who_takes_some_is_not_stopped);
+	tcase_add_test(t, a_counted_worker_that_takes_nothing_is_stopped_however_many_come);
 	tcase_add_test(t, an_empty_queue_starts_the_count_again);
 	tcase_add_test(t, who_never_says_what_it_accepts_and_takes_some_is_not_stopped);
 	tcase_add_test(t, who_has_never_accepted_and_takes_nothing_is_stopped);

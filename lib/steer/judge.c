@@ -56,7 +56,8 @@ void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t h
 		const struct sight was = j->sight[w];
 		struct sight is = {
 			.busy_since_ns = __atomic_load_n(&lines[w].busy_since_ns, __ATOMIC_RELAXED),
-			.accepted = __atomic_load_n(&lines[w].accepted_total, __ATOMIC_RELAXED),
+			.accepted = __atomic_load_n(&lines[w].accepted_total, __ATOMIC_RELAXED) -
+				    evidence[w].waiting,
 			.gone = evidence[w].gone,
 		};
 

@@ -31,6 +31,7 @@ struct evidence {
 	/* judge_needs_gone(): so many more were given to it than wait: taken, half open, or given
 	 * up */
 	uint64_t gone;
+	uint64_t waiting; /* of a counted worker: in accepted_total, and not accepted yet */
 };
 
 struct sight {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/count.h"
 #include "sys/clock.h"
 #include "sys/io.h"
 #include "sys/process.h"
@@ -73,6 +74,14 @@ static void rescue_add_gone(struct rescuer *r)
 	}
 }
 
+/* The kernel counts from the handshake on. */
+static void rescue_add_waiting(struct rescuer *r)
+{
+	for (unsigned w = 0; w < NP_WORKERS; w++)
+		if (count_has(r->s, w))
+			r->evidence[w].waiting = r->waiting[w];
+}
+
 static int rescue_look(struct rescuer *r)
 {
 	int e;
@@ -82,8 +91,10 @@ static int rescue_look(struct rescuer *r)
 	memset(r->waiting, 0, sizeof r->waiting);
 	memset(r->acted, 0, sizeof r->acted);
 	e = queues_each(r->s, r->diag_fd, 1, rescue_note, r);
-	if (e == 0)
+	if (e == 0) {
 		rescue_add_gone(r);
+		rescue_add_waiting(r);
+	}
 	return e;
 }
 
@@ -111,7 +122,8 @@ static bool rescue_is_still_so(const struct rescuer *r, const struct queue *q)
 	const struct sight *was = &r->judge.sight[q->worker];
 
 	return __atomic_load_n(&l->busy_since_ns, __ATOMIC_RELAXED) == was->busy_since_ns &&
-	       __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED) == was->accepted &&
+	       __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED) ==
+		       was->accepted + r->evidence[q->worker].waiting &&
 	       map_listener(&r->s->maps, NP_SLOT(q->group, q->worker)) == q->listener.cookie;
 }
 
