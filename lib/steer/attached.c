@@ -10,54 +10,9 @@
 #include <bpf/libbpf.h>
 
 #include "groups.skel.h"
+#include "steer/iterate.h"
 #include "steer/words.h"
 #include "sys/fault.h"
-#include "sys/io.h"
-
-#define ATTACHED_CHUNK 4096u
-
-/* Records are written whole, but may be read in parts. */
-static int attached_take(int fd, char **ret, size_t *ret_n)
-{
-	size_t cap = 0, n = 0;
-	char *all = NULL, *grown;
-	ssize_t got;
-
-	do {
-		if (cap - n < ATTACHED_CHUNK) {
-			cap = 2 * cap + ATTACHED_CHUNK;
-			grown = realloc(all, cap);
-			if (!grown) {
-				free(all);
-				return -ENOMEM;
-			}
-			all = grown;
-		}
-		got = sys_read(fd, all + n, cap - n);
-		n += got > 0 ? (size_t)got : 0;
-	} while (got > 0);
-	if (got < 0) {
-		free(all);
-		return (int)got;
-	}
-	*ret = all;
-	*ret_n = n;
-	return 0;
-}
-
-static int attached_iterate(struct bpf_program *p, char **ret, size_t *ret_n)
-{
-	struct bpf_link *link = bpf_program__attach_iter(p, NULL);
-	int fd, r;
-
-	if (!link)
-		return -errno;
-	fd = bpf_iter_create(bpf_link__fd(link));
-	r = fd < 0 ? -errno : attached_take(fd, ret, ret_n);
-	sys_close(&fd);
-	bpf_link__destroy(link);
-	return r;
-}
 
 int attached_read(struct np_attached **ret)
 {
@@ -70,7 +25,7 @@ int attached_read(struct np_attached **ret)
 	SYS_FAULT(bpf);
 	words_take(&words, NULL, 0);
 	o = groups_bpf__open_and_load();
-	r = o ? attached_iterate(o->progs.np_groups, &bytes, &n) : -errno;
+	r = o ? iterate(o->progs.np_groups, &bytes, &n) : -errno;
 	groups_bpf__destroy(o);
 	words_give_back(&words);
 	if (r < 0)
