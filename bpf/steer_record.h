@@ -19,13 +19,29 @@ struct replay {
 	const struct np_decision *d;
 	__u32 next;
 	bool strayed; /* it asked for what the program did not read */
+	/* not NULL: there is no record yet, and this tells each input: it becomes @made */
+	__u64 (*look)(void *arg, enum np_input_kind kind, __u32 who);
+	void *arg;
+	struct np_decision *made;
 };
+
+static inline __u64 record_make(struct replay *p, enum np_input_kind kind, __u32 who)
+{
+	__u64 value = p->look(p->arg, kind, who);
+
+	if (p->next < NP_TRACE_INPUTS)
+		p->made->inputs[p->next] = (struct np_input){ kind, who, value };
+	p->next++;
+	return value;
+}
 
 static inline __u64 record_take(struct run *r, enum np_input_kind kind, bool any, __u32 who)
 {
 	struct replay *p = r->replay;
 	const struct np_input *in = &p->d->inputs[p->next];
 
+	if (p->look)
+		return record_make(p, kind, who);
 	if (p->next >= p->d->n || in->kind != kind || (!any && in->who != who)) {
 		p->strayed = true;
 		return 0;

@@ -307,6 +307,66 @@ struct np_steer_decision {
 NP_API int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 			  int (*fn)(void *arg, const struct np_steer_decision *d), void *arg);
 
+/* One worker that a choice looked at. */
+struct np_steer_look {
+	size_t sz;
+	unsigned worker;
+	char name[NP_STEER_NAME_MAX + 1];
+	bool chosen;
+	const char *text; /* why it was, or was not: "it drains" */
+	/* what was read of it; the rest is zero */
+	bool read_state, read_load, read_queue;
+	int state; /* enum np_steer_state */
+	uint64_t busy_ms;
+	uint64_t conns;
+	unsigned weight;
+	unsigned queued, half_open, backlog;
+	uint64_t waited_ms;  /* the first of its queue */
+	bool tried, listens; /* whether it was to be selected, and could be */
+};
+NP_OPTS_INIT(np_steer_look)
+
+struct np_steer_explain_opts {
+	size_t sz;
+	/* "10.0.0.7:41234>10.0.0.1:80"; "next": some client's; "next>10.0.0.1:80" */
+	const char *flow;
+	bool on_cpu; /* @cpu gets the SYN, else the one that the caller is on */
+	unsigned cpu;
+};
+NP_OPTS_INIT(np_steer_explain_opts)
+
+/* How a SYN that came now would be given to a worker. */
+struct np_steer_explanation {
+	size_t sz;
+	const char *flow, *address; /* the service's */
+	unsigned group, cpu;
+	uint32_t hash;
+	bool hash_drawn;    /* by chance: "next"; and of a wildcard of IPv4 it cannot be known */
+	const char *policy; /* the rule that is in force: "auto" is never there */
+	const char *verdict;
+	int worker;       /* -1: none */
+	const char *name; /* of it, "" */
+	const char *text; /* why, in sentences */
+	const struct np_steer_look *looks;
+	unsigned n_looks;
+};
+NP_OPTS_INIT(np_steer_explanation)
+
+/*
+ * np_steer_explain() - which worker would get this connection now, and why
+ *
+ * The choice is made in userspace from what the program would read at this moment, and changes
+ * nothing: no turn of "rr" is taken. A flow that is not connected yet has its hash from a socket
+ * that is made for it and closed at once, which sends nothing. "random" is another draw each time.
+ *
+ * Thread: setup. Lifetime: *e lives during fn(arg, e), which is called once.
+ * Return: 0, what fn returned; -EINVAL, -ENOENT: the service does not listen there, in this network
+ *         namespace; -NP_EUNSUPPORTED below level 3; -EPERM without CAP_BPF, CAP_PERFMON, and for a
+ *         flow that is not connected, CAP_NET_ADMIN; -errno. np_steer_error() has the sentence.
+ */
+NP_API int np_steer_explain(struct np_steer *s, const struct np_steer_explain_opts *opts,
+			    int (*fn)(void *arg, const struct np_steer_explanation *e), void *arg);
+
 /* ------------------------------------------------------------------ health */
 
 /*

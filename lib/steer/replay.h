@@ -22,4 +22,13 @@
  */
 int replay_agrees(const struct np_decision *d);
 
+/*
+ * replay_make() - the choice as it would be made, by inputs that @look tells
+ *
+ * @d has the flow's hash, the group, its roster and whether queues are seen; it becomes the record
+ * that the program would have made. rr's turn is not taken.
+ */
+void replay_make(struct np_decision *d, const struct np_config *c,
+		 __u64 (*look)(void *arg, enum np_input_kind kind, __u32 who), void *arg);
+
 #endif

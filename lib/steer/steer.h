@@ -23,6 +23,7 @@
  *   control    drain, weights, the published set;  stats: the counters
  *   trace      how single connections were steered, read from a ring;  decision: in public words;
  *              replay: whether that was right
+ *   explain    the choice that a flow would have now;  present: what it would be made of
  *
  * At level 0 the same code runs over plain memory. There are workers and groups, but no program and
  * no slots.

@@ -33,6 +33,8 @@ static const struct verb verbs[] = {
 	  "hand what hanging workers have queued to their siblings" },
 	{ "trace", "count flows ", 0, verb_trace, "trace [SERVICE] [-n COUNT] [--flows OF_65536]",
 	  "how single connections are given to workers" },
+	{ "explain", "cpu ", 1, verb_explain, "explain SERVICE FLOW|next [--cpu CPU]",
+	  "which worker a connection would get now, and why" },
 	{ "listeners", "port pid cgroup ", -1, verb_listeners,
 	  "listeners [--port [ADDR:]PORT] [--pid PID | --cgroup PATH]",
 	  "who listens, who accepts, and whether it could be steered" },
@@ -77,6 +79,7 @@ enum {
 	OPT_DRY_RUN,
 	OPT_NO_COUNT,
 	OPT_HOLD,
+	OPT_CPU,
 };
 
 static const struct option longs[] = {
@@ -100,6 +103,7 @@ static const struct option longs[] = {
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "no-count", no_argument, NULL, OPT_NO_COUNT },
 	{ "hold", required_argument, NULL, OPT_HOLD },
+	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ 0 },
 };
 
@@ -133,6 +137,8 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->pid;
 	case OPT_CGROUP:
 		return &n->cgroup;
+	case OPT_CPU:
+		return &n->cpu;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case OPT_LEVEL:

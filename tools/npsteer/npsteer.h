@@ -51,6 +51,7 @@ struct npsteer {
 	const char *pid;
 	const char *cgroup;
 	const char *hold;
+	const char *cpu;
 	bool force;
 	bool watch;
 	bool dry_run;
@@ -81,6 +82,7 @@ int verb_kick(struct npsteer *n);
 int verb_weight(struct npsteer *n);
 int verb_rescue(struct npsteer *n);
 int verb_trace(struct npsteer *n);
+int verb_explain(struct npsteer *n);
 int verb_gc(struct npsteer *n);
 int verb_listeners(struct npsteer *n);
 int verb_adopt(struct npsteer *n);
