@@ -319,6 +319,7 @@ NP_API int np_conn_abort(struct np_conn *c);
 /*
  * np_conn_shutdown_write() - FIN behind what was flushed; reading goes on: shutdown(2)
  *
+ * Of a pipe or tty the FIN is its close: one that can only be written ends, another is read on.
  * Thread: any, with a reference. Return: 0, also when repeated; -NP_ENOTOPEN.
  */
 NP_API int np_conn_shutdown_write(struct np_conn *c);

@@ -25,12 +25,20 @@ static void settle_tell_left(struct np_conn *c)
 	}
 }
 
+/* The FIN of a pipe or tty is its close(2); one that can be read stays open for that. */
+static bool settle_fin_is_the_end(const struct np_conn *c)
+{
+	return c->transport == TRANSPORT_FILE &&
+	       (conn_life(c) > CONN_OPEN || !sys_can_read(c->watch.fd));
+}
+
 static void settle_send_fin(struct np_conn *c)
 {
 	c->out = CONN_OUT_SHUT;
-	if (c->transport == TRANSPORT_FILE)
+	if (settle_fin_is_the_end(c))
 		conn_end(c, 0);
-	else if (sys_shutdown(c->watch.fd, SHUT_WR) < 0 && conn_life(c) > CONN_OPEN)
+	else if (c->transport != TRANSPORT_FILE && sys_shutdown(c->watch.fd, SHUT_WR) < 0 &&
+		 conn_life(c) > CONN_OPEN)
 		conn_end(c, 0); /* ENOTCONN: the peer's RST was first */
 }
 

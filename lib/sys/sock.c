@@ -208,6 +208,13 @@ int sys_set_cloexec(int fd)
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
+bool sys_can_read(int fd)
+{
+	int fl = fcntl(fd, F_GETFL);
+
+	return fl >= 0 && (fl & O_ACCMODE) != O_WRONLY;
+}
+
 int sys_set_nonblock(int fd)
 {
 	int fl = fcntl(fd, F_GETFL);

@@ -7,6 +7,7 @@
 #ifndef SYS_SOCK_H
 #define SYS_SOCK_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
 int sys_socket(int family, int type, int *ret_fd);
@@ -40,5 +41,7 @@ int sys_accept_queue(int fd, unsigned *ret);
 unsigned sys_somaxconn(void);
 int sys_set_cloexec(int fd);
 int sys_set_nonblock(int fd);
+/* Whether it was opened for reading. */
+bool sys_can_read(int fd);
 
 #endif

@@ -272,6 +272,52 @@ START_TEST(a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader)
 }
 END_TEST
 
+static _Atomic(size_t) came;
+static _Atomic(int) shut, ended;
+
+static int count(struct np_conn *c, void *arg)
+{
+	came += np_conn_len(c);
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+static void on_end(struct np_conn *c, void *arg)
+{
+	ended = np_conn_error(c);
+}
+
+static void shut_it(struct np_conn *c, void *arg)
+{
+	shut += np_conn_shutdown_write(c) == 0;
+}
+
+/* There is nothing to shut, and reading goes on. */
+START_TEST(the_reading_end_of_a_pipe_is_read_to_its_end_whatever_is_shut)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = count,
+					      .on_close = on_end };
+	struct np_conn *c;
+	int fd[2];
+
+	given_pollers(NULL);
+	ck_assert_int_eq(pipe2(fd, O_CLOEXEC), 0);
+	ck_assert_int_eq(np_conn_from_fd(pollers, 0, &fd[0], &h, NULL, &c), 0);
+	ck_assert_int_eq(np_conn_post(c, shut_it, NULL), 0);
+	AWAIT(shut == 1);
+	ck_assert_int_eq(np_conn_post(c, shut_it, NULL), 0);
+	AWAIT(shut == 2); /* behind the end of the first one's turn */
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq((int)write(fd[1], "0123456789", 10), 10);
+	close(fd[1]);
+	AWAIT(ended != 0);
+	ck_assert_int_eq(ended, -NP_EEOF);
+	ck_assert_uint_eq(came, 1000);
+	np_conn_unref(c);
+	end_pollers();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("local");
@@ -283,6 +329,7 @@ int main(void)
 	tcase_add_loop_test(
 		t, a_pipe_that_is_read_steadily_brings_all_and_one_that_is_not_says_that_it_was_cut,
 		0, 2);
+	tcase_add_test(t, the_reading_end_of_a_pipe_is_read_to_its_end_whatever_is_shut);
 	tcase_add_loop_test(t, a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader,
 			    0, 2);
 	suite_add_tcase(s, t);
