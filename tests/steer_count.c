@@ -501,6 +501,32 @@ START_TEST(adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_r
 }
 END_TEST
 
+START_TEST(gc_ends_the_counting_of_servers_that_have_gone)
+{
+	struct np_steer_garbage g;
+	struct np_steer *s;
+	struct keeper k[2];
+
+	OWN_STEERING();
+	np_steer_garbage_init(&g);
+	street_open(k, 2, NULL, 0);
+	street_adopt(false);
+	s = street_join();
+	NEEDS_PERFMON(s);
+	s->maps.service->seeding = KEEPER_PORT;
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+	ck_assert_uint_eq(s->maps.service->seeding, 0);
+	ck_assert(count_is_on(s) && count_has(s, 0));
+	for (unsigned i = 0; i < 2; i++)
+		child_kill(&k[i].child);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+	ck_assert(!count_is_on(s) && !count_has(s, 0));
+	ck_assert_uint_eq(tags_left(s), 0);
+	np_steer_close(&s);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
+}
+END_TEST
+
 START_TEST(who_asks_for_no_counting_gets_none)
 {
 	struct np_steer *s;
@@ -837,6 +863,7 @@ int main(void)
 		t, a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_connections);
 	tcase_add_test(t,
 		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
+	tcase_add_test(t, gc_ends_the_counting_of_servers_that_have_gone);
 	tcase_add_test(t, who_asks_for_no_counting_gets_none);
 	tcase_add_test(t, without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on);
 #ifdef NP_FAULT

@@ -10,6 +10,7 @@
 
 #include <linux/bpf.h>
 
+#include "steer/count.h"
 #include "steer/steer.h"
 #include "sys/io.h"
 #include "sys/opts.h"
@@ -85,6 +86,8 @@ int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
 	g.owners = map_sweep_owners(&s->maps, gc_owner_is_gone, 0);
 	g.cpus = gc_cpus(s);
 	g.workers = gc_lines(s);
+	count_seed_end(s); /* one that was killed is still on its way */
+	count_off_unused(s);
 	trace_sweep(s);
 	steer_unlock(s);
 	g.pins = load_sweep(s);
