@@ -371,6 +371,47 @@ START_TEST(what_a_final_close_races_is_counted_once)
 }
 END_TEST
 
+static _Atomic(unsigned) unanswered;
+
+/* Asks all the time, unless it is closed by then. */
+static void *keeps_asking(void *arg)
+{
+	int fd = *(int *)arg;
+	char answer[5];
+
+	while (recv(fd, answer, 1, MSG_PEEK | MSG_DONTWAIT) != 0) {
+		if (send(fd, "ask\n", 4, MSG_NOSIGNAL) == 4 &&
+		    recv(fd, answer, 5, MSG_WAITALL) == 5)
+			continue;
+		unanswered++;
+		break;
+	}
+	close(fd);
+	return NULL;
+}
+
+START_TEST(what_was_raced_is_what_the_peers_have_lost)
+{
+	enum { PEERS = 16 };
+	pthread_t threads[PEERS];
+	int fds[PEERS];
+
+	h.on_request = answers_always;
+	o.drain_ms = 4 * SHORT_MS;
+	given_server();
+	for (int i = 0; i < PEERS; i++)
+		fds[i] = given_used();
+	for (int i = 0; i < PEERS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, keeps_asking, &fds[i]), 0);
+	when_it_stops(AWAIT_MS);
+	for (int i = 0; i < PEERS; i++)
+		pthread_join(threads[i], NULL);
+	stop_is_done();
+	printf("%u of %d raced\n", unanswered, PEERS);
+	counted(PEERS, 0, unanswered);
+}
+END_TEST
+
 /* Of a machine that stands still meanwhile nothing can be said: then once more. */
 START_TEST(the_final_closes_are_spread)
 {
@@ -733,6 +774,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, the_stops_timeout_caps_both_and_leaves_time_for_FIN);
 	tcase_add_test(tc, a_handler_that_knows_of_no_drain_serves_until_the_time_is_up);
 	tcase_add_test(tc, what_a_final_close_races_is_counted_once);
+	tcase_add_test(tc, what_was_raced_is_what_the_peers_have_lost);
 	tcase_add_test(tc, the_final_closes_are_spread);
 	tcase_add_loop_test(tc, a_peer_that_drips_does_not_hold_up_a_stop, 0, 2);
 	tcase_add_loop_test(tc, a_request_that_is_here_in_part_gets_the_time_of_a_fresh_one, 0, 2);
