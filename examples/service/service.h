@@ -14,7 +14,7 @@
 #include <netpoll/server.h>
 
 /* How long connections that are at work may take at the end. */
-#define SERVICE_STOP_MS 30000
+#define SERVICE_STOP_MS 10000
 
 /* Before the pollers start: their threads inherit which signals are blocked. */
 void service_prepare(void);

@@ -82,7 +82,8 @@ static void runs(struct np_server **s, const char *network, const char *address)
 {
 	int r;
 
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NULL, s), 0);
+	ck_assert_int_eq(
+		np_server_new(pollers, &h, NULL, NP_OPTS(np_server_opts, .drain_ms = 1), s), 0);
 	r = np_server_listen(*s, network, address);
 	ck_assert_msg(r == 0, "%s", np_server_error(*s));
 	ck_assert_int_eq(np_server_start(*s), 0);

@@ -537,7 +537,8 @@ START_TEST(a_stop_delivers_what_a_close_delivers)
 	_Atomic(int) stopped = 0;
 
 	given_rows(STOPPED, STOPPED_INSIDE);
-	given_connections(NP_OPTS(np_server_opts, OPTS, .linger_ms = under_tsan() ? 6000 : 1500));
+	given_connections(NP_OPTS(np_server_opts, OPTS, .linger_ms = under_tsan() ? 6000 : 1500,
+				  .fresh_ms = 1, .drain_ms = 1));
 	ck_assert_int_eq(np_server_stop_async(serve_server, AWAIT_MS, on_stopped, &stopped), 0);
 	go = true;
 	the_table_holds();

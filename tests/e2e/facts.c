@@ -105,7 +105,9 @@ START_TEST(after_the_stop_they_say_what_was_then)
 	ck_assert_int_eq(np_server_stop(server, 0, NULL), 0);
 	ck_assert_int_eq(np_server_free(&server), 0);
 
-	ck_assert_int_eq(np_server_new(pollers, &none, NULL, NULL, &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &none, NULL, NP_OPTS(np_server_opts, .fresh_ms = 1),
+				       &server),
+			 0);
 	lives();
 	ck_assert_uint_eq(stats().accepted, 4);
 	ck_assert_uint_eq(stats().closed, 4);

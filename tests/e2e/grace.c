@@ -27,7 +27,7 @@ static struct sockaddr_storage at;
 static socklen_t at_len;
 static struct np_event *let_go;
 static _Atomic(unsigned) told, inside;
-static struct np_conn *held;
+static _Atomic(struct np_conn *) held;
 
 static struct np_server_stats stats(void)
 {

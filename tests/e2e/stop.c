@@ -26,7 +26,10 @@ static void given_server(int (*on_request)(struct np_conn *, void *), void *arg)
 	const struct np_handlers h = { .sz = sizeof h, .on_request = on_request };
 
 	ck_assert_int_eq(np_server_new(pollers, &h, arg,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+				       /* idle ones are e2e/grace's */
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .fresh_ms = 1,
+					       .drain_ms = 1),
+				       &server),
 			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
