@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""A server that forks: each worker has a listener with SO_REUSEPORT and answers with its number.
+
+  pages.py PORT WORKERS PIDFILE
+
+SIGTERM to the first process ends all: each answers what it has accepted or finds in its queue, and goes.
+"""
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+
+LEAVE_S = 0.1  # for what is on its way when a worker is told to go
+
+
+def serve(port):
+    page = b'%d\n' % os.getpid()
+    page = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s' % (len(page), page)
+    listener = socket.create_server(('127.0.0.1', port), backlog=511, reuse_port=True)
+    listener.setblocking(False)
+    sel = selectors.DefaultSelector()
+    sel.register(listener, selectors.EVENT_READ)
+    going = []
+    signal.signal(signal.SIGTERM, lambda *_: going.append(time.monotonic() + LEAVE_S))
+    while not going or time.monotonic() < going[0]:
+        for key, _ in sel.select(0.02):
+            if key.fileobj is listener:
+                accept(sel, listener)
+            else:
+                answer(sel, key.fileobj, page)
+
+
+def accept(sel, listener):
+    try:
+        while True:
+            conn, _ = listener.accept()
+            conn.setblocking(False)
+            sel.register(conn, selectors.EVENT_READ)
+    except BlockingIOError:
+        pass
+
+
+def answer(sel, conn, page):
+    try:
+        if conn.recv(4096):
+            conn.send(page)
+            return
+    except OSError:
+        pass
+    sel.unregister(conn)
+    conn.close()
+
+
+def main():
+    port, workers, pidfile = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    children = []
+    for _ in range(workers):
+        pid = os.fork()
+        if pid == 0:
+            serve(port)
+            os._exit(0)
+        children.append(pid)
+    signal.signal(signal.SIGTERM, lambda *_: [os.kill(pid, signal.SIGTERM) for pid in children])
+    with open(pidfile, 'w') as f:
+        f.write(f'{os.getpid()}\n')
+    for pid in children:
+        os.waitpid(pid, 0)
+
+
+main()
