@@ -459,6 +459,29 @@ START_TEST(what_cannot_be_steered_is_not_adopted)
 }
 END_TEST
 
+/* The third of its listeners finds no number. */
+START_TEST(an_adoption_that_fails_leaves_no_program_behind)
+{
+	struct np_steer_worker *own[NP_WORKERS - 2];
+	struct foreign f;
+	struct np_steer *s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	s = given_service("web", "rr");
+	for (unsigned i = 0; i < NP_WORKERS - 2; i++)
+		ck_assert_int_eq(np_steer_worker(s, "own", &own[i]), 0);
+	fails(adopt(s, "7480"), -ENOSPC, "all 256 workers", s);
+	ck_assert_int_eq(look("7480").program, 0);
+	foreign_ask(FOREIGN_AT);
+	for (unsigned i = 0; i < NP_WORKERS - 2; i++)
+		ck_assert_int_eq(np_steer_worker_close(&own[i]), 0);
+	expect_nothing_left(s, "7480", 3);
+	end_service(s, "web");
+	foreign_end(&f);
+}
+END_TEST
+
 START_TEST(a_second_service_is_refused_and_the_first_goes_on)
 {
 	struct np_steer *first, *second;
@@ -1118,6 +1141,7 @@ int main(void)
 	tcase_add_test(t, several_addresses_of_one_worker_share_its_number);
 	tcase_add_test(t, a_dry_run_says_what_would_be_and_changes_nothing);
 	tcase_add_loop_test(t, what_cannot_be_steered_is_not_adopted, 0, REFUSED);
+	tcase_add_test(t, an_adoption_that_fails_leaves_no_program_behind);
 	tcase_add_test(t, a_second_service_is_refused_and_the_first_goes_on);
 	tcase_add_test(t, a_program_of_the_servers_own_is_replaced_by_force_only);
 	suite_add_tcase(s, t);

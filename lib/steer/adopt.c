@@ -524,6 +524,10 @@ static void adopt_undo(struct adopt *a, const struct find_listener *l)
 
 	if (steer_lock(a->s) < 0)
 		return;
+	/* What the look said of the program was before this adoption attached one. */
+	for (unsigned i = 0; i < a->f.n; i++)
+		if (adopt_lies_at(&a->f.all[i], &l->key))
+			a->f.all[i].program = -1;
 	g = group_find(a->s, &l->key);
 	if (g >= 0)
 		adopt_release_group(a->s, &a->f, (unsigned)g, &n);
