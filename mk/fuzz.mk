@@ -2,11 +2,12 @@
 # smallest set of inputs that reaches every edge. A target is named in FUZZERS and says which sources it needs
 # beside lib/sys. Inputs that showed a fault are kept by the test of the same noun, which runs with every check.
 FUZZ_SECONDS ?= 60
-FUZZERS      := linkbuf proxy addr params decision shapes
+FUZZERS      := linkbuf proxy addr params decision shapes conn_message
 
 FUZZ_linkbuf := tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c)
 FUZZ_proxy   := examples/proxy/header.c
 FUZZ_FLAGS_proxy := -iquote examples/proxy
+FUZZ_conn_message := lib/conn/conn_message.c
 # What steers calls itself all over: all of it, and libbpf.
 FUZZ_params   := $(wildcard lib/steer/*.c)
 FUZZ_decision := $(wildcard lib/steer/*.c)
