@@ -45,6 +45,7 @@ extern "C" {
 #endif
 
 struct np_conn;
+struct np_linkbuf;
 
 /*
  * Each may be NULL. "Owner" is the thread of the connection's poller, on its own stack, where it
@@ -98,6 +99,22 @@ struct np_handlers {
 	 * Thread: owner. May park: no.
 	 */
 	void (*on_drain)(struct np_conn *c, void *arg);
+	/*
+	 * np_server_hand_over(): what the next process has to know of it goes into @blob, which the
+	 * library frees. Nothing has happened to the connection yet, and it may still go on here:
+	 * what belongs to it is given back in on_close, where np_conn_error() is -NP_EMOVED then.
+	 * Without this handler a connection stays, to be drained.
+	 * Thread: owner. May park: no. Return: 0; < 0: it stays.
+	 */
+	int (*on_export)(struct np_conn *c, void *arg, struct np_linkbuf *blob);
+	/*
+	 * np_server_take_over(): in the place of on_prepare and on_connect, with what on_export has
+	 * written; nothing can be read or written yet. A handler of its own is set here, if it had
+	 * one.
+	 * Thread: owner. May park: no. Return: 0; < 0: it goes on where it came from, and none is
+	 * called any more.
+	 */
+	int (*on_import)(struct np_conn *c, void *arg, const void *blob, size_t n);
 };
 NP_OPTS_INIT(np_handlers)
 

@@ -5,6 +5,9 @@
  *   np_server_new -> np_server_listen (once for each address) -> np_server_start
  *   -> (np_server_drain ->) np_server_stop -> np_server_free
  *
+ * From one process to the next: np_server_hand_over in the old one, np_server_take_over in the
+ * place of np_server_listen in the new one.
+ *
  * For every call below, unless it says otherwise:
  *   Thread:    setup: one thread at a time, and not a poller.
  *   May park:  no; stop blocks the calling thread.
@@ -215,6 +218,72 @@ NP_API int np_server_stop(struct np_server *s, int timeout_ms, unsigned *ret_for
  */
 NP_API int np_server_stop_async(struct np_server *s, int timeout_ms,
 				void (*fn)(void *arg, int result, unsigned forced), void *arg);
+/* Zero means the default, which is said here; -1 no limit. */
+struct np_hand_over_opts {
+	size_t sz;
+	int come_ms;   /* 30 000: for the next process to come, and to be able to serve */
+	int work_ms;   /* 10 000: from then on, for connections that are at work */
+	int answer_ms; /* 1000: for each answer of the next process; connections wait so long */
+};
+NP_OPTS_INIT(np_hand_over_opts)
+
+struct np_handed_over {
+	size_t sz;
+	unsigned addresses; /* 0: the next process did not get so far, and nothing has changed */
+	uint64_t handed;    /* connections that are the next process's */
+	uint64_t refused;   /* that its on_import, or its version, did not take: they are here */
+	uint64_t busy;      /* that were at work to the end, or may not go now: likewise */
+};
+NP_OPTS_INIT(np_handed_over)
+
+/*
+ * np_server_hand_over() - to the next process: what it listens on, then its connections
+ *
+ * @where: "fd:N", a unix stream socket whose other end the next process has (N is taken), or a path
+ * or "@name" to wait at. Whoever is at the other end has to be this user, or root; another one is
+ * refused, and the wait goes on.
+ *
+ * First the listeners, all of them: nothing that waits in their queues is lost, and none is ever
+ * closed or shut. Then each connection whose handlers have on_export (handlers.h), as soon as it is
+ * quiet: no handler runs or is due, no verb waits, no hold is in force, no other thread has a
+ * reference, and it is in no set (np_conn_bind()). What was read and not consumed, what was not
+ * sent, settings and what is left of its times go along; no peer sees a reset or FIN. Here such a
+ * connection ends with on_close and -NP_EMOVED. The others are served on, and end with the
+ * np_server_stop() that is to follow.
+ *
+ * A connection belongs to this process until it has heard that the next one can serve it, and has
+ * said so: where that one dies or does not answer in time, it goes on here; what it had been told
+ * by then dies with it. If this process dies, what the next one was not told of is lost.
+ *
+ * *ret (may be NULL; sz set) is filled in any case.
+ *
+ * Thread: any but a poller's; it blocks. A np_server_stop() with a timeout hurries it.
+ * Return: 0; and what it listened on is this server's no more: -EPIPE, -ETIMEDOUT, -EPROTO and
+ *         others, with ret->addresses set: the next process ended in the middle. Without, nothing
+ *         has changed: those, and -EPROTONOSUPPORT (another version), -EACCES (another user),
+ *         -ECONNREFUSED (it has refused), -EINVAL (options, no such socket, it does not run, the
+ *         next one has not as many pollers), -EALREADY, -EDEADLK, -ENOMEM.
+ */
+NP_API int np_server_hand_over(struct np_server *s, const char *where,
+			       const struct np_hand_over_opts *o, struct np_handed_over *ret);
+/*
+ * np_server_take_over() - from the process before, in the place of np_server_listen()
+ *
+ * @where: as there; at a path it waits until that process does. From here on it has the listeners,
+ * and accepts from them from np_server_start() on, where the process before lets go of them. Its
+ * connections come after that, by themselves, each to the poller of the same number; they begin
+ * with on_import in the place of on_prepare and on_connect. Where listeners are steered it has to
+ * have as many pollers. Its workers are new ones, with counters of their own; between the two
+ * processes, for a moment, the kernel's hash picks.
+ *
+ * np_server_start() then also returns what this does: the process before serves on.
+ *
+ * @timeout_ms: until the process before is there, and has said what it has; 0, -1: no limit.
+ * Return: how many addresses; -ENOENT, -ECONNREFUSED (nobody waits there, or it refuses), -EACCES,
+ *         -EPIPE, -ETIMEDOUT, -EPROTO, -EPROTONOSUPPORT, -EMSGSIZE, -EBADMSG: nothing has changed;
+ *         -EBUSY: it listens already; -EINVAL; -EDEADLK; -ENOMEM; as np_server_listen().
+ */
+NP_API int np_server_take_over(struct np_server *s, const char *where, int timeout_ms);
 /*
  * np_server_free() - give it back, with pollers of its own
  *

@@ -39,6 +39,7 @@ enum np_status {
 	NP_ERESOLVE = 0x10C,
 	/* no name server answered, or none knew (SERVFAIL): trying again may be */
 	NP_ERESOLVEAGAIN = 0x10D,
+	NP_EMOVED = 0x10E, /* another process has the connection now: np_server_hand_over() */
 };
 
 /*

@@ -9,7 +9,7 @@
 
 /* ------------------------------------------------------------------ what reaches it */
 
-static void conn_event(struct watch *w, unsigned ready)
+void conn_event(struct watch *w, unsigned ready)
 {
 	conn_pump(container_of(w, struct np_conn, watch), ready);
 }
@@ -43,7 +43,7 @@ static void conn_time_is_up(struct timer *t)
 
 /* ------------------------------------------------------------------ begin */
 
-static struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
+struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
 {
 	struct np_conn *c = conn_home_get(g->poller);
 

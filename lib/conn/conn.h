@@ -82,6 +82,7 @@ enum conn_flag {
 	CONN_DRAIN_TOLD = 1 << 11, /* on_drain was called */
 	CONN_RETIRED = 1 << 12,    /* closed by a stop while idle: what still comes was raced */
 	CONN_MOVES = 1 << 13,      /* to another poller, as soon as it is quiet */
+	CONN_STAYS = 1 << 14, /* not for another process: its handlers, or those there, say so */
 	/* what moves has to be noted; most connections need not */
 	CONN_MINDED = CONN_EXTRA | CONN_TIMED,
 };
@@ -443,6 +444,10 @@ static inline bool conn_has_request(const struct np_conn *c)
  * -1.
  */
 int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct np_conn **ret);
+/* NEW, and nothing more: for one that began elsewhere. NULL: no memory. Thread: owner. */
+struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind);
+/* The function of its watch. */
+void conn_event(struct watch *w, unsigned ready);
 
 /* ------------------------------------------------------------------ conn_pump.c */
 

@@ -23,7 +23,8 @@ enum conn_message_flag {
 	CONN_MESSAGE_SETTINGS = 1 << 3, /* they are its own */
 	CONN_MESSAGE_REQUEST = 1 << 4,  /* a request has begun, and its timeout runs */
 	CONN_MESSAGE_USED = 1 << 5,     /* a request has been served */
-	CONN_MESSAGE_FLAGS = (1 << 6) - 1,
+	CONN_MESSAGE_WANTED = 1 << 6,   /* call_at is np_conn_want()'s */
+	CONN_MESSAGE_FLAGS = (1 << 7) - 1,
 };
 
 enum conn_message_part {

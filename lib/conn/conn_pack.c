@@ -43,6 +43,7 @@ static int pack_unpack_io(struct np_conn *c, struct conn_pack *p)
 	warm = c->io->warm;
 	*c->io = p->io;
 	c->io->warm = warm;
+	conn_find_handler(c);
 	return 0;
 }
 
@@ -63,7 +64,7 @@ int conn_enter(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
 	c->group = g;
 	if (!(c->flags & CONN_EXTRA))
 		c->set = &g->settings;
-	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, c->watch.fn);
+	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, conn_event);
 	if (r < 0)
 		return r;
 	r = pack_unpack_io(c, p);

@@ -130,7 +130,6 @@ void listener_slot_init(struct listener_slot *slot, struct server_part *part, un
 		.shared = a->shared && s->n_parts > 1,
 		.inet = a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6,
 		.steered = a->steered,
-		.own = a->own,
 		.delays = a->delays && !s->opts.nagle,
 	};
 	listener_init(&slot->listener);
@@ -143,6 +142,12 @@ void listener_slot_init(struct listener_slot *slot, struct server_part *part, un
 int listener_slot_open(struct listener_slot *slot)
 {
 	return listener_open(&slot->listener, slot->part->group.poller, slot->fd);
+}
+
+void listener_slot_close(struct listener_slot *slot)
+{
+	timer_disarm(&slot->again);
+	listener_close(&slot->listener);
 }
 
 void listener_slot_accepted(struct listener_slot *slot, int fd)
@@ -165,7 +170,7 @@ static unsigned listener_slot_queued(const struct listener_slot *slot)
 
 	if (slot->inet && sys_accept_queue(slot->fd, &n) == 0)
 		return n;
-	return slot->own ? UINT_MAX : sys_somaxconn() + 1;
+	return slot->address->own ? UINT_MAX : sys_somaxconn() + 1;
 }
 
 /*
@@ -203,7 +208,7 @@ bool listener_slot_drain(struct listener_slot *slot)
 		poller_log(slot->part->group.poller, NP_LOG_WARNING,
 			   "accept: %s: connections that were queued at the stop are reset",
 			   np_strerror(r));
-	if (slot->own)
+	if (slot->address->own)
 		listener_slot_shut_socket(slot);
 	listener_close(l);
 	return true;

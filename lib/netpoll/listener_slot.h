@@ -34,7 +34,6 @@ struct listener_slot {
 	bool steered;
 	/* each connection needs TCP_NODELAY: the listener is inherited, and not ours to change */
 	bool delays;
-	bool own; /* np_server_listen() made it, so the stop shuts it */
 	bool draining;
 	unsigned left; /* draining: the queued at the stop that are not yet accepted */
 };
@@ -44,6 +43,8 @@ void listener_slot_init(struct listener_slot *slot, struct server_part *part, un
 			void (*on_accept)(struct listener *, int *));
 /* Return: 0; as listener_open(). */
 int listener_slot_open(struct listener_slot *slot);
+/* As it is: not shut. listener_slot_open() opens it again. */
+void listener_slot_close(struct listener_slot *slot);
 /* @fd came: the socket is not shut. The settings of a connection that it does not inherit. */
 void listener_slot_accepted(struct listener_slot *slot, int fd);
 /* For a stop: accepts what was queued when it began, in pieces. Return: whether it is closed. */

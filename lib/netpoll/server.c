@@ -94,6 +94,7 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 
 static void server_destroy(struct np_server *s)
 {
+	take_over_end(s);
 	server_close_listeners(s);
 	server_leave_service(s);
 	free(s->addresses);
@@ -209,6 +210,9 @@ static int server_start(struct np_server *s)
 	if (!s->n_addresses)
 		return server_say(s, -EINVAL,
 				  "no address to listen on: call np_server_listen() first");
+	r = take_over_begin(s);
+	if (r < 0)
+		return r;
 	r = pollers_serve(s->pollers);
 	if (r < 0)
 		return server_say(s, r, "the pollers were stopped before the server was started");
@@ -226,7 +230,7 @@ static int server_start(struct np_server *s)
 			return server_say(s, s->parts[i]->result,
 					  "poller %u cannot watch a listener: %s", i,
 					  np_strerror(s->parts[i]->result));
-	return 0;
+	return take_over_listens(s);
 }
 
 int np_server_start(struct np_server *s)

@@ -127,7 +127,7 @@ static void server_address_close(struct np_server *s, struct server_address *a)
 	a->fds = NULL;
 }
 
-static int server_address_new(struct np_server *s, struct server_address **ret)
+int server_address_new(struct np_server *s, struct server_address **ret)
 {
 	struct server_address *a = server_facts_grow(s);
 

@@ -124,6 +124,13 @@ void server_facts_add_address(struct np_server *s)
 	pthread_mutex_unlock(&s->facts_lock);
 }
 
+void server_facts_drop_addresses(struct np_server *s)
+{
+	pthread_mutex_lock(&s->facts_lock);
+	s->n_addresses = 0;
+	pthread_mutex_unlock(&s->facts_lock);
+}
+
 void server_facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line)
 {
 	pthread_mutex_lock(&s->facts_lock);

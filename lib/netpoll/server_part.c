@@ -303,6 +303,25 @@ void server_part_open(struct mail *m)
 	latch_arrive(&part->server->step_latch);
 }
 
+void server_part_unwatch(struct mail *m)
+{
+	struct server_part *part = server_part_of(m);
+
+	for (unsigned i = 0; i < part->n_slots; i++)
+		listener_slot_close(&part->slots[i]);
+	latch_arrive(&part->server->step_latch);
+}
+
+void server_part_watch(struct mail *m)
+{
+	struct server_part *part = server_part_of(m);
+
+	part->result = 0;
+	for (unsigned i = 0; i < part->n_slots && part->result == 0; i++)
+		part->result = listener_slot_open(&part->slots[i]);
+	latch_arrive(&part->server->step_latch);
+}
+
 void server_part_shut(struct mail *m)
 {
 	struct server_part *part = server_part_of(m);

@@ -61,6 +61,9 @@ void server_part_post_force(struct server_part *part);
 
 /* Steps, for server_part_post(). */
 void server_part_open(struct mail *m);
+/* Its listeners are not watched any more, and not shut; and are again. */
+void server_part_unwatch(struct mail *m);
+void server_part_watch(struct mail *m);
 void server_part_shut(struct mail *m);
 void server_part_retire(struct mail *m);
 void server_part_leave(struct mail *m);

@@ -40,6 +40,8 @@ struct server_address {
 	struct socket_file file; /* of a unix socket with a path */
 };
 
+struct take_over;
+
 struct np_server {
 	struct np_pollers *pollers;
 	bool own_pollers;
@@ -72,6 +74,7 @@ struct np_server {
 	struct latch step_latch; /* of the step under way */
 	/* of server_part_force(), while step_latch waits for connections to end */
 	struct latch force_latch;
+	struct take_over *taking; /* NULL: from no process, or it is over */
 	char error[512];
 };
 
@@ -87,6 +90,8 @@ void server_facts_enter_service(struct np_server *s, struct np_steer *steer);
 /* Room for one more address, NULL: none. It counts from server_facts_add_address() on. */
 struct server_address *server_facts_grow(struct np_server *s);
 void server_facts_add_address(struct np_server *s);
+/* None counts any more: before the start. */
+void server_facts_drop_addresses(struct np_server *s);
 /* Where the counters of part @index are from now on. They must be zero: before the start. */
 void server_facts_publish_to(struct np_server *s, unsigned index, struct poller_load *line);
 /* They stay as they are when the line is given up. */
@@ -95,15 +100,32 @@ void server_facts_keep(struct np_server *s, unsigned index);
 struct np_steer *server_facts_leave_service(struct np_server *s);
 
 /* server_address.c */
+/* Room for one more address, its descriptors -1. Return: 0; -ENOMEM. */
+int server_address_new(struct np_server *s, struct server_address **ret);
 /* Unix listeners of ours: connect(2) is refused from now on; the queued can still be accepted. */
 void server_refuse_connects(struct np_server *s);
 void server_close_listeners(struct np_server *s);
+
+/* take_over.c: np_server_start() in a process that takes over */
+/* Before the listeners are watched: the other process lets go of them. Return: 0; why not. */
+int take_over_begin(struct np_server *s);
+/* They are watched: the other process forgets them, and its connections begin to come. */
+int take_over_listens(struct np_server *s);
+/* What has not come by now stays there. NULL in s->taking is fine. */
+void take_over_end(struct np_server *s);
 
 /* server_steer.c */
 /* Opens the service, and a worker for each poller, unless that has been done. */
 int server_enter_service(struct np_server *s);
 /* After the last connection: its workers' lines may pass to others. */
 void server_leave_service(struct np_server *s);
+/*
+ * server_release_listeners() - its steered listeners leave the service, and stay what they are
+ * server_steer_listeners()   - they join it, again or for the first time. Return: 0, or what kept
+ *                              one away: the kernel's hash serves it
+ */
+void server_release_listeners(struct np_server *s);
+int server_steer_listeners(struct np_server *s);
 /* Thread: the poller of part @index. */
 int server_relisten(struct np_server *s, unsigned index, int fd);
 /* The process that keeps it from that, in words: @dst. */

@@ -6,7 +6,11 @@
 
 #include "netpoll/server_private.h"
 #include "steer/steer.h"
+#include "sys/clock.h"
+#include "sys/io.h"
 #include "sys/lock.h"
+
+#define STEER_AGAIN_MS 100
 
 _Static_assert(sizeof(struct np_worker_line) == sizeof(struct poller_load), "one line, two names");
 _Static_assert(offsetof(struct np_worker_line, busy_since_ns) ==
@@ -92,6 +96,39 @@ void server_leave_service(struct np_server *s)
 	s->workers = NULL;
 	steer = server_facts_leave_service(s);
 	np_steer_close(&steer);
+}
+
+void server_release_listeners(struct np_server *s)
+{
+	for (unsigned i = 0; s->workers && i < s->n_parts; i++)
+		np_steer_leave(s->workers[i]);
+}
+
+/* A listener whose owner lets go of it, or has just died, is in that one's slot for a moment. */
+static int server_steer_listener(struct np_steer_worker *w, int fd)
+{
+	uint64_t until = sys_clock_ns() + STEER_AGAIN_MS * 1000000ull;
+	int r;
+
+	while ((r = np_steer_add(w, fd)) == -EBUSY && sys_clock_ns() < until)
+		sys_wait_readable(-1, 1);
+	return r;
+}
+
+int server_steer_listeners(struct np_server *s)
+{
+	int r = 0, one;
+
+	for (unsigned i = 0; s->workers && i < s->n_parts; i++) {
+		worker_comes_back(s->workers[i]);
+		for (unsigned a = 0; a < s->n_addresses; a++) {
+			if (!s->addresses[a].steered || s->addresses[a].fds[i] < 0)
+				continue;
+			one = server_steer_listener(s->workers[i], s->addresses[a].fds[i]);
+			r = r < 0 ? r : one;
+		}
+	}
+	return r;
 }
 
 int server_relisten(struct np_server *s, unsigned index, int fd)

@@ -207,6 +207,7 @@ static int stop_locked(struct np_server *s, uint64_t until_ns, unsigned *ret_for
 		s->phase = SERVER_STOPPED;
 		return 0;
 	}
+	take_over_end(s);
 	s->until_ns = until_ns;
 	r = stop_running(s, ret_forced);
 	if (r < 0)

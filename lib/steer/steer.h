@@ -297,6 +297,8 @@ bool worker_info(const struct np_steer *s, unsigned w, struct np_worker_info *re
 int worker_adopt(struct np_steer *s, int index, const struct np_worker_info *who,
 		 struct np_steer_worker **ret);
 void worker_let_go(struct np_steer_worker **p);
+/* After np_steer_leave(): it may listen again. */
+void worker_comes_back(struct np_steer_worker *w);
 /* Slow start begins. */
 void worker_warms_up(struct np_steer *s, unsigned w);
 /* Its line, its control words, its health. Only with the claim. */

@@ -346,6 +346,11 @@ int np_steer_leave(struct np_steer_worker *w)
 	return 0;
 }
 
+void worker_comes_back(struct np_steer_worker *w)
+{
+	w->left = false;
+}
+
 static void worker_unlink(struct np_steer_worker *w)
 {
 	struct np_steer_worker **p = &w->s->first;

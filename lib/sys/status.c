@@ -24,6 +24,7 @@ static const struct {
 	{ NP_ESHORT, "fewer bytes than asked for" },
 	{ NP_ENOTFIBER, "this call may have to wait and is not on a fiber" },
 	{ NP_ERESOLVE, "no such host name" },
+	{ NP_EMOVED, "the connection went on in another process" },
 	{ NP_ERESOLVEAGAIN, "host name not resolved: no name server had an answer" },
 };
 

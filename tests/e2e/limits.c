@@ -166,6 +166,32 @@ static void given_server(const struct np_handlers *h, const struct np_server_opt
 		 ntohs(((struct sockaddr_in *)&ss)->sin_port));
 }
 
+/* They are taken where the place to wait at is what is not. */
+static int make_hand_over(const void *opts)
+{
+	int r = np_server_hand_over(serve_server, "/no/such/folder/s", opts, NULL);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+START_TEST(a_hand_over_takes_what_the_document_says)
+{
+	static const struct np_handlers h = { .sz = sizeof h };
+	static const struct field fields[] = {
+		FIELD(np_hand_over_opts, come_ms, -1),
+		FIELD(np_hand_over_opts, work_ms, -1),
+		FIELD(np_hand_over_opts, answer_ms, -1),
+	};
+	struct np_hand_over_opts o = { .sz = sizeof o };
+
+	serve(1, &h, NULL, NULL);
+	WALK(fields, &o, make_hand_over);
+	ck_assert_int_eq(np_server_take_over(serve_server, "x", -2), -EINVAL);
+	must_be_in_the_document("np_server_take_over()");
+	serve_end();
+}
+END_TEST
+
 static int make_pool(const void *opts)
 {
 	struct np_pool *pool = NULL;
@@ -805,6 +831,7 @@ int main(void)
 
 	tcase_add_test(t, a_server_takes_what_the_document_says);
 	tcase_add_test(t, pollers_take_what_the_document_says);
+	tcase_add_test(t, a_hand_over_takes_what_the_document_says);
 	tcase_add_test(t, clients_take_what_the_document_says);
 	tcase_add_test(t, waits_of_a_call_have_no_limit_at_0_and_at_minus_1);
 	tcase_add_test(t, a_stop_has_no_limit_at_minus_1);

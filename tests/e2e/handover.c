@@ -1,0 +1,647 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * handover: a server's listeners and connections go to the next process, and no client notices
+ *
+ * What a process that misbehaves is told stands in tests/handover_frames.c.
+ */
+#include <errno.h>
+#include <netpoll/status.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/handover.h"
+#include "support/peer.h"
+#include "support/privilege.h"
+#include "support/run.h"
+#include "support/test.h"
+
+#define MANY 1000
+
+static struct child old, next;
+static struct hand_facts facts;
+static char where[32];
+static int client[MANY];
+
+static void given(const struct hand_opts *o, const struct hand_opts *n)
+{
+	snprintf(where, sizeof where, "@np-handover-%d", (int)getpid());
+	hand_old(&old, o, &facts);
+	hand_new(&next, n);
+}
+
+static int connect_one(void)
+{
+	return peer_connect(&facts.ss, facts.len);
+}
+
+static void given_clients(int n)
+{
+	for (int i = 0; i < n; i++) {
+		client[i] = connect_one();
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	}
+}
+
+static void ask_both(int timeout_ms, int answer_ms)
+{
+	hand_ask_over(&old, where, timeout_ms, answer_ms);
+	hand_ask_take(&next, where, AWAIT_MS);
+}
+
+/* All goes well. *ret: what the old one says. */
+static void hand_all_over(struct hand_facts *ret)
+{
+	struct hand_facts n;
+
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &n);
+	ck_assert_msg(n.r == 0, "%s", n.error);
+	hand_hear(&old, ret);
+	ck_assert_msg(ret->r == 0, "%s", ret->error);
+}
+
+static void end_both(void)
+{
+	struct hand_facts f;
+
+	hand_stop(&old, &f);
+	hand_stop(&next, &f);
+}
+
+static void close_clients(int n)
+{
+	for (int i = 0; i < n; i++)
+		peer_close(&client[i]);
+}
+
+/* ------------------------------------------------------------------ the promise */
+
+static void expect_all_at_next(int n, uint32_t count)
+{
+	for (int i = 0; i < n; i++) {
+		struct hand_answer a = hand_echo(client[i]);
+
+		ck_assert_uint_eq(a.count, count);
+		ck_assert_uint_eq(a.pid, (uint32_t)next.pid);
+	}
+}
+
+static void kept_alive_go_on(enum np_steer_mode steer)
+{
+	const struct hand_opts o = { .steer = steer };
+	struct hand_facts f;
+	int fresh;
+
+	given(&o, &o);
+	given_clients(16);
+	hand_all_over(&f);
+
+	ck_assert_uint_eq(f.handed.addresses, 1);
+	ck_assert_uint_eq(f.handed.handed, 16);
+	ck_assert_uint_eq(f.handed.refused + f.handed.busy, 0);
+	expect_all_at_next(16, 2);
+	fresh = connect_one();
+	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
+	hand_stop(&old, &f);
+	ck_assert_int_eq(f.emoved, 16);
+	ck_assert_int_eq(f.closes, 16);
+	ck_assert_int_eq(f.disconnects, 0);
+	expect_all_at_next(16, 3);
+	ck_assert_uint_eq(hand_echo(fresh).count, 2);
+	peer_close(&fresh);
+	fresh = connect_one();
+	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
+	peer_close(&fresh);
+	close_clients(16);
+	hand_stop(&next, &f);
+	ck_assert_int_eq(f.closes, 18);
+}
+
+START_TEST(kept_alive_connections_go_on_in_the_next_process)
+{
+	kept_alive_go_on(NP_STEER_OFF);
+}
+END_TEST
+
+START_TEST(and_so_where_listeners_are_steered)
+{
+	if (!can_bpf())
+		SKIP("needs the right to load programs");
+	kept_alive_go_on(NP_STEER_REQUIRED);
+}
+END_TEST
+
+START_TEST(a_request_that_is_half_read_is_answered_whole)
+{
+	static char body[100000];
+	struct hand_facts f;
+	struct hand_answer a;
+	uint32_t len = 1 + sizeof body;
+
+	for (unsigned i = 0; i < sizeof body; i++)
+		body[i] = (char)(i * 31 + (i >> 8));
+	given(NULL, NULL);
+	given_clients(1);
+	peer_send(client[0], &len, 3);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 1);
+	peer_send(client[0], (char *)&len + 3, 1);
+	peer_send(client[0], "e", 1);
+	peer_send(client[0], body, sizeof body);
+	a = hand_receive(client[0], 'e', body, sizeof body);
+
+	ck_assert_uint_eq(a.pid, (uint32_t)next.pid);
+	ck_assert_uint_eq(a.count, 2);
+	close_clients(1);
+	end_both();
+}
+END_TEST
+
+START_TEST(a_request_whose_greater_part_is_here_is_answered_whole)
+{
+	static char body[200000];
+	struct hand_facts f;
+	uint32_t len = 1 + sizeof body;
+
+	for (unsigned i = 0; i < sizeof body; i++)
+		body[i] = (char)(i * 13 + (i >> 8));
+	given(NULL, NULL);
+	given_clients(1);
+	peer_send(client[0], &len, sizeof len);
+	peer_send(client[0], "e", 1);
+	peer_send(client[0], body, 150000);
+	hand_all_over(&f);
+	peer_send(client[0], body + 150000, sizeof body - 150000);
+
+	ck_assert_uint_eq(hand_receive(client[0], 'e', body, sizeof body).pid, (uint32_t)next.pid);
+	close_clients(1);
+	end_both();
+}
+END_TEST
+
+START_TEST(an_answer_that_was_not_sent_is_sent_by_the_next_process)
+{
+	struct hand_facts f;
+
+	given(NULL, NULL);
+	given_clients(1);
+	hand_request(client[0], 'b', "", 0);
+	AWAIT(({
+		hand_facts(&old, &f);
+		f.conns == 1;
+	}));
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 1);
+	hand_stop(&old, &f);
+
+	ck_assert_uint_eq(hand_receive(client[0], 'b', "", 0).count, 2);
+	ck_assert_uint_eq(hand_echo(client[0]).pid, (uint32_t)next.pid);
+	close_clients(1);
+	hand_stop(&next, &f);
+}
+END_TEST
+
+static void allow_descriptors(void)
+{
+	struct rlimit l;
+
+	getrlimit(RLIMIT_NOFILE, &l);
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+START_TEST(a_thousand_connections_go_in_batches)
+{
+	struct hand_facts f;
+
+	allow_descriptors();
+	given(NULL, NULL);
+	given_clients(MANY);
+	hand_all_over(&f);
+
+	ck_assert_uint_eq(f.handed.handed, MANY);
+	hand_stop(&old, &f);
+	expect_all_at_next(MANY, 2);
+	close_clients(MANY);
+	hand_stop(&next, &f);
+	ck_assert_int_eq(f.closes, MANY);
+}
+END_TEST
+
+START_TEST(one_whose_handler_is_at_work_goes_when_it_is_done)
+{
+	struct hand_facts f;
+
+	given(NULL, NULL);
+	given_clients(2);
+	hand_request(client[0], 's', "", 0);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &f);
+	AWAIT(hand_echo(client[1]).pid == (uint32_t)next.pid);
+	hand_wake(&old);
+	ck_assert_uint_eq(hand_receive(client[0], 's', "", 0).pid, (uint32_t)old.pid);
+	hand_hear(&old, &f);
+
+	ck_assert_uint_eq(f.handed.handed, 2);
+	ck_assert_uint_eq(hand_echo(client[0]).pid, (uint32_t)next.pid);
+	close_clients(2);
+	end_both();
+}
+END_TEST
+
+START_TEST(one_that_is_at_work_to_the_end_stays_and_is_served)
+{
+	const struct hand_opts o = { .work_ms = 100 };
+	struct hand_facts f;
+
+	given(&o, NULL);
+	given_clients(2);
+	hand_request(client[0], 's', "", 0);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &f);
+	hand_hear(&old, &f);
+	ck_assert_int_eq(f.r, 0);
+	ck_assert_uint_eq(f.handed.handed, 1);
+	ck_assert_uint_eq(f.handed.busy, 1);
+	hand_wake(&old);
+
+	ck_assert_uint_eq(hand_receive(client[0], 's', "", 0).pid, (uint32_t)old.pid);
+	ck_assert_uint_eq(hand_echo(client[0]).pid, (uint32_t)old.pid);
+	close_clients(2);
+	end_both();
+}
+END_TEST
+
+START_TEST(without_on_export_connections_stay_and_listeners_go)
+{
+	const struct hand_opts o = { .no_export = 1 };
+	struct hand_facts f;
+	int fresh;
+
+	given(&o, NULL);
+	given_clients(4);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 0);
+	ck_assert_uint_eq(f.handed.addresses, 1);
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	fresh = connect_one();
+	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
+	peer_close(&fresh);
+	close_clients(4);
+	end_both();
+}
+END_TEST
+
+START_TEST(what_on_import_refuses_goes_on_in_the_old_process)
+{
+	const struct hand_opts n = { .import_refuses = 2 };
+	struct hand_facts f;
+	unsigned at_old = 0;
+
+	given(NULL, &n);
+	given_clients(20);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 10);
+	ck_assert_uint_eq(f.handed.refused, 10);
+	for (int i = 0; i < 20; i++) {
+		struct hand_answer a = hand_echo(client[i]);
+
+		at_old += a.pid == (uint32_t)old.pid;
+		ck_assert_uint_eq(a.count, 2);
+	}
+	ck_assert_uint_eq(at_old, 10);
+	close_clients(20);
+	end_both();
+}
+END_TEST
+
+START_TEST(a_descriptor_serves_in_the_place_of_a_path)
+{
+	struct hand_opts o = { 0 }, n = { 0 };
+	char here[16], there[16];
+	struct hand_facts f;
+	int sp[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sp), 0);
+	o.closes = sp[1];
+	n.closes = sp[0];
+	given(&o, &n);
+	close(sp[0]);
+	close(sp[1]);
+	snprintf(here, sizeof here, "fd:%d", sp[0]);
+	snprintf(there, sizeof there, "fd:%d", sp[1]);
+	given_clients(3);
+	hand_ask_over(&old, here, AWAIT_MS, AWAIT_MS);
+	hand_ask_take(&next, there, AWAIT_MS);
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	hand_hear(&old, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+
+	expect_all_at_next(3, 2);
+	close_clients(3);
+	end_both();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ times */
+
+START_TEST(idle_timeouts_go_along)
+{
+	const struct hand_opts o = { .own_idle_ms = 400 };
+	struct hand_facts f;
+	uint64_t began;
+
+	given(&o, NULL);
+	given_clients(2);
+	began = now_ms();
+	hand_all_over(&f);
+	peer_expect_eof(client[0]);
+	peer_expect_eof(client[1]);
+
+	ck_assert_uint_ge(now_ms() - began + 20, 400);
+	close_clients(2);
+	hand_stop(&old, &f);
+	ck_assert_int_eq(f.emoved, 2);
+	AWAIT(({
+		hand_facts(&next, &f);
+		f.closes == 2;
+	}));
+	ck_assert_int_eq(f.last_error, -ETIMEDOUT);
+	hand_stop(&next, &f);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ unix listeners */
+
+START_TEST(a_unix_listener_keeps_its_file_until_the_last_owner_stops)
+{
+	struct hand_opts o = { .network = "unix" };
+	char *dir = temp_dir(), path[100];
+	struct hand_facts f;
+	struct stat before, after;
+
+	snprintf(path, sizeof path, "%s/s", dir);
+	o.address = path;
+	given(&o, &o);
+	ck_assert_int_eq(lstat(path, &before), 0);
+	given_clients(4);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 4);
+	hand_stop(&old, &f);
+
+	ck_assert_int_eq(lstat(path, &after), 0);
+	ck_assert_uint_eq(before.st_ino, after.st_ino);
+	expect_all_at_next(4, 2);
+	close_clients(4);
+	client[0] = connect_one();
+	ck_assert_uint_eq(hand_echo(client[0]).pid, (uint32_t)next.pid);
+	close_clients(1);
+	hand_stop(&next, &f);
+	ck_assert_int_eq(lstat(path, &after), -1);
+	remove_tree(&dir);
+}
+END_TEST
+
+START_TEST(it_may_go_from_process_to_process_again_and_again)
+{
+	struct hand_facts f;
+	struct child gone;
+
+	given(NULL, NULL);
+	given_clients(8);
+	for (uint32_t i = 0; i < 5; i++) {
+		hand_all_over(&f);
+		ck_assert_uint_eq(f.handed.handed, 8);
+		expect_all_at_next(8, i + 2);
+		gone = old;
+		old = next;
+		hand_stop(&gone, &f);
+		hand_new(&next, NULL);
+	}
+	close_clients(8);
+	end_both();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ processes that end */
+
+static void reap(struct child *c)
+{
+	close(c->sock);
+	ck_assert_int_eq(waitpid(c->pid, NULL, 0), c->pid);
+}
+
+START_TEST(what_a_killed_receiver_had_not_been_told_of_goes_on_at_the_sender)
+{
+	const struct hand_opts n = { .import_signal = SIGKILL, .import_nth = 200 };
+	struct hand_facts f;
+	struct hand_answer a;
+	unsigned alive = 0;
+
+	given(NULL, &n);
+	given_clients(300);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&old, &f);
+	ck_assert_int_eq(f.r, -EPIPE);
+	ck_assert_uint_eq(f.handed.addresses, 1);
+	reap(&next);
+	for (int i = 0; i < 300; i++)
+		if (hand_try_echo(client[i], &a)) {
+			ck_assert_uint_eq(a.count, 2);
+			ck_assert_uint_eq(a.pid, (uint32_t)old.pid);
+			alive++;
+		}
+
+	ck_assert_uint_eq(alive, 300 - f.handed.handed);
+	ck_assert_uint_ge(alive, 100);
+	ck_assert_uint_lt(alive, 300);
+	close_clients(300);
+	hand_stop(&old, &f);
+}
+END_TEST
+
+START_TEST(a_stopped_receiver_costs_the_time_of_one_answer_and_no_connection)
+{
+	const struct hand_opts n = { .import_signal = SIGSTOP, .import_nth = 1 };
+	struct hand_facts f;
+
+	given(NULL, &n);
+	given_clients(40);
+	ask_both(AWAIT_MS, 300);
+	hand_hear(&old, &f);
+	ck_assert_int_eq(f.r, -ETIMEDOUT);
+	ck_assert_uint_eq(f.handed.handed, 0);
+	for (int i = 0; i < 40; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	kill(next.pid, SIGCONT); /* what it has of them is dropped, and nothing of it is seen */
+	hand_hear(&next, &f);
+	for (int i = 0; i < 40; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).count, 3);
+
+	close_clients(40);
+	end_both();
+}
+END_TEST
+
+START_TEST(what_a_killed_sender_had_told_the_receiver_goes_on_there)
+{
+	const struct hand_opts o = { .export_signal = SIGKILL, .export_nth = 200 };
+	struct hand_facts f;
+	struct hand_answer a;
+	unsigned alive = 0;
+	int fresh;
+
+	given(&o, NULL);
+	given_clients(300);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	reap(&old);
+	for (int i = 0; i < 300; i++)
+		if (hand_try_echo(client[i], &a)) {
+			ck_assert_uint_eq(a.count, 2);
+			ck_assert_uint_eq(a.pid, (uint32_t)next.pid);
+			alive++;
+		}
+
+	ck_assert_uint_ge(alive, 64); /* whole batches of one poller, and perhaps of the other */
+	ck_assert_uint_lt(alive, 200);
+	fresh = connect_one();
+	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
+	peer_close(&fresh);
+	close_clients(300);
+	hand_stop(&next, &f);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ who may not */
+
+START_TEST(another_number_of_pollers_is_refused_and_the_old_process_serves_on)
+{
+	const struct hand_opts n = { .pollers = 3 };
+	struct hand_facts f;
+
+	given(NULL, &n);
+	given_clients(3);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &f);
+	ck_assert_int_eq(f.r, -ECONNREFUSED);
+	ck_assert_ptr_nonnull(strstr(f.error, "3 pollers"));
+	hand_hear(&old, &f);
+	ck_assert_int_eq(f.r, -EINVAL);
+	ck_assert_uint_eq(f.handed.addresses, 0);
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	client[3] = connect_one();
+	ck_assert_uint_eq(hand_echo(client[3]).pid, (uint32_t)old.pid);
+	close_clients(4);
+	end_both();
+}
+END_TEST
+
+START_TEST(where_nobody_comes_the_server_serves_on)
+{
+	struct hand_facts f;
+
+	given(NULL, NULL);
+	given_clients(1);
+	hand_ask_over(&old, where, 100, 100);
+	hand_hear(&old, &f);
+
+	ck_assert_int_eq(f.r, -ETIMEDOUT);
+	ck_assert_ptr_nonnull(strstr(f.error, "no process has come"));
+	ck_assert_uint_eq(hand_echo(client[0]).pid, (uint32_t)old.pid);
+	hand_ask_take(&next, where, 100);
+	hand_hear(&next, &f);
+	ck_assert_int_eq(f.r, -ECONNREFUSED);
+	close_clients(1);
+	end_both();
+}
+END_TEST
+
+static void stranger(int sock, void *arg)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char byte[16];
+
+	become(1234, 0);
+	memcpy(un.sun_path + 1, where + 1, strlen(where + 1));
+	while (connect(fd, (struct sockaddr *)&un,
+		       (socklen_t)(sizeof un.sun_family + strlen(where))) < 0)
+		test_pause();
+	/* a refusal with its sentence, and no descriptor; then the end */
+	if (recv(fd, byte, sizeof byte, MSG_WAITALL) != sizeof byte)
+		child_fail("no refusal");
+	child_say(sock, 'r');
+}
+
+START_TEST(another_user_is_refused_and_waited_on_no_longer)
+{
+	struct child other;
+	struct hand_facts f;
+
+	if (!can_root())
+		SKIP("needs root");
+	given(NULL, NULL);
+	given_clients(2);
+	hand_ask_over(&old, where, AWAIT_MS, AWAIT_MS);
+	child_start(&other, stranger, NULL);
+	ck_assert_int_eq(child_hear(other.sock), 'r');
+	child_join(&other);
+	hand_ask_take(&next, where, AWAIT_MS); /* and this one is taken */
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	hand_hear(&old, &f);
+	ck_assert_uint_eq(f.handed.handed, 2);
+
+	expect_all_at_next(2, 2);
+	close_clients(2);
+	end_both();
+}
+END_TEST
+
+static Suite *handover_suite(void)
+{
+	Suite *s = suite_create("handover");
+	TCase *t = tcase_create("handover");
+
+	suite_add_tcase(s, t);
+	tcase_add_test(t, kept_alive_connections_go_on_in_the_next_process);
+	tcase_add_test(t, and_so_where_listeners_are_steered);
+	tcase_add_test(t, a_request_that_is_half_read_is_answered_whole);
+	tcase_add_test(t, a_request_whose_greater_part_is_here_is_answered_whole);
+	tcase_add_test(t, an_answer_that_was_not_sent_is_sent_by_the_next_process);
+	tcase_add_test(t, a_thousand_connections_go_in_batches);
+	tcase_add_test(t, one_whose_handler_is_at_work_goes_when_it_is_done);
+	tcase_add_test(t, one_that_is_at_work_to_the_end_stays_and_is_served);
+	tcase_add_test(t, without_on_export_connections_stay_and_listeners_go);
+	tcase_add_test(t, what_on_import_refuses_goes_on_in_the_old_process);
+	tcase_add_test(t, a_descriptor_serves_in_the_place_of_a_path);
+	tcase_add_test(t, idle_timeouts_go_along);
+	tcase_add_test(t, a_unix_listener_keeps_its_file_until_the_last_owner_stops);
+	tcase_add_test(t, it_may_go_from_process_to_process_again_and_again);
+	tcase_add_test(t, what_a_killed_receiver_had_not_been_told_of_goes_on_at_the_sender);
+	tcase_add_test(t, a_stopped_receiver_costs_the_time_of_one_answer_and_no_connection);
+	tcase_add_test(t, what_a_killed_sender_had_told_the_receiver_goes_on_there);
+	tcase_add_test(t, another_number_of_pollers_is_refused_and_the_old_process_serves_on);
+	tcase_add_test(t, where_nobody_comes_the_server_serves_on);
+	tcase_add_test(t, another_user_is_refused_and_waited_on_no_longer);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(handover_suite());
+}
