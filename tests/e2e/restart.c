@@ -25,7 +25,9 @@
 #include "support/web.h"
 
 static char *dir;
-static int told = -1; /* $NOTIFY_SOCKET */
+static int told = -1;  /* $NOTIFY_SOCKET */
+static char plain[64]; /* options of a server that has its port for itself */
+static struct sockaddr_storage at;
 
 /* ------------------------------------------------------------------ the supervisor */
 
@@ -98,8 +100,12 @@ static struct child given_echo(const char *options)
 	return c;
 }
 
-#define PLAIN  "--steer off --listen 127.0.0.1:7421"
 #define PINNED "--service web --listen " WEB_AT
+
+static int plain_connect(void)
+{
+	return peer_connect(&at, sizeof(struct sockaddr_in));
+}
 
 static void echoes(int fd)
 {
@@ -112,8 +118,16 @@ static void echoes(int fd)
 
 static void setup(void)
 {
+	struct sockaddr_in *in = (struct sockaddr_in *)&at;
+	char place[32];
+	int fd = peer_listen(place, sizeof place); /* a port that is free */
+
+	close(fd);
+	snprintf(plain, sizeof plain, "--steer off --listen %s", place);
+	in->sin_family = AF_INET;
+	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	in->sin_port = htons((uint16_t)atoi(strchr(place, ':') + 1));
 	dir = temp_dir();
-	ck_assert_int_eq(own_netns(), 0);
 	/* the next generation is no child of the test's, once the one before has ended */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -133,8 +147,8 @@ START_TEST(it_says_when_it_is_ready_and_when_it_stops)
 	int fd;
 
 	given_supervisor(_i);
-	c = given_echo(PLAIN);
-	fd = web_connect();
+	c = given_echo(plain);
+	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGTERM);
 	ck_assert_str_eq(is_told(), "STOPPING=1");
@@ -151,10 +165,10 @@ START_TEST(it_runs_where_there_is_nobody_to_tell)
 	int fd;
 
 	unsetenv("NOTIFY_SOCKET");
-	child_start(&c, exec_echo, PLAIN);
+	child_start(&c, exec_echo, plain);
 	for (size_t n = 0; !strchr(line, '\n'); n++)
 		child_recv(c.sock, &line[n], 1);
-	fd = web_connect();
+	fd = plain_connect();
 	echoes(fd);
 	peer_close(&fd);
 	kill(c.pid, SIGTERM);
@@ -171,8 +185,8 @@ START_TEST(a_second_SIGTERM_ends_it_now)
 	int fd;
 
 	given_supervisor(false);
-	c = given_echo(PLAIN);
-	fd = web_connect();
+	c = given_echo(plain);
+	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGTERM);
 	ck_assert_str_eq(is_told(), "STOPPING=1");
@@ -191,8 +205,8 @@ START_TEST(it_answers_what_came_while_it_was_stopped_and_its_time_ran_out)
 	int fd;
 
 	given_supervisor(false);
-	c = given_echo(PLAIN);
-	fd = web_connect();
+	c = given_echo(plain);
+	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGTERM);
 	ck_assert_str_eq(is_told(), "STOPPING=1");
@@ -276,8 +290,8 @@ START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 	int fd;
 
 	given_supervisor(false);
-	c = given_echo(PLAIN);
-	fd = web_connect();
+	c = given_echo(plain);
+	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGHUP);
 	is_told();
@@ -285,7 +299,7 @@ START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 	ck_assert_str_eq(text, "READY=1\nSTATUS=the next process did not start");
 	echoes(fd);
 	peer_close(&fd);
-	fd = web_connect();
+	fd = plain_connect();
 	echoes(fd);
 	peer_close(&fd);
 	kill(c.pid, SIGTERM);
