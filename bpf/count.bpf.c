@@ -74,6 +74,7 @@ struct task_struct {
 
 struct bpf_iter__task_file {
 	struct task_struct *task;
+	__u32 fd;
 	struct file *file;
 };
 
@@ -93,6 +94,7 @@ struct {
 } np_service SEC(".maps");
 
 struct np_seed np_seed;
+__u64 np_seed_picked[SEED_FDS / 64]; /* bit n % 64 of word n / 64: descriptor n */
 struct np_sweep np_sweep;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -198,6 +200,13 @@ static __always_inline void seed_look_again(const struct sock *sk, struct np_tag
 		tag_over(t);
 }
 
+static __always_inline bool seed_is_picked(__u32 fd)
+{
+	if (!np_seed.picked)
+		return true;
+	return fd < SEED_FDS && (np_seed_picked[fd / 64 % (SEED_FDS / 64)] >> (fd % 64) & 1);
+}
+
 SEC("?iter/task_file")
 int np_count_seed(struct bpf_iter__task_file *ctx)
 {
@@ -209,6 +218,8 @@ int np_count_seed(struct bpf_iter__task_file *ctx)
 	__u64 word;
 
 	if (!task || !file || (np_seed.tgid && task->tgid != (int)np_seed.tgid))
+		return 0;
+	if (!seed_is_picked(ctx->fd))
 		return 0;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;

@@ -5,12 +5,16 @@
 
 #include <linux/types.h>
 
+#define SEED_FDS (1u << 20) /* descriptors that can be picked */
+
 /* Connections of one listener among the descriptors of one process. */
 struct np_seed {
-	__u64 tag;   /* NP_TAG() of those that are found */
-	__u64 netns; /* cookie of the listener's network namespace; 0: any */
-	__u32 tgid;  /* 0: the iterator is of that process alone */
-	__u32 retag; /* 1: also those that count for another worker */
+	__u64 tag;    /* NP_TAG() of those that are found */
+	__u64 netns;  /* cookie of the listener's network namespace; 0: any */
+	__u32 tgid;   /* 0: the iterator is of that process alone */
+	__u32 retag;  /* 1: also those that count for another worker */
+	__u32 picked; /* 1: descriptors of np_seed_picked alone */
+	__u32 _reserved;
 	__u16 family;
 	__u16 port;    /* in host order */
 	__u32 any;     /* 1: the listener is at every address */

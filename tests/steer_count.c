@@ -79,7 +79,8 @@ static unsigned shop_seed(struct shop *p, unsigned i, bool retag)
 
 	ck_assert_int_eq(steer_lock(p->s), 0);
 	count_seed_begin(p->s, KEEPER_PORT);
-	r = count_seed(p->s, np_steer_worker_index(p->w[i]), fd, p->k[i].child.pid, retag, &n);
+	r = count_seed(p->s, np_steer_worker_index(p->w[i]), fd,
+		       &(struct count_task){ p->k[i].child.pid, -1 }, retag, &n);
 	count_seed_end(p->s);
 	steer_unlock(p->s);
 	ck_assert_msg(r == 0, "%d %s", r, np_steer_error(p->s));
@@ -425,6 +426,18 @@ static bool street_is_live(struct np_steer *s, struct keeper *k, unsigned w)
 	return false;
 }
 
+static uint64_t cookie_of(pid_t pid, int number)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof cookie;
+	int fd = -1;
+
+	ck_assert_int_eq(sys_process_take(pid, number, &fd), 0);
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
+	close(fd);
+	return cookie;
+}
+
 static unsigned tags_left(struct np_steer *s)
 {
 	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
@@ -498,6 +511,45 @@ START_TEST(adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_r
 	ck_assert_uint_eq(s->maps.service->seeding, 0);
 	np_steer_close(&s);
 	street_close(k, c + 10, 50);
+}
+END_TEST
+
+/* Whose connections are whose, of threads that share their descriptors, their epolls tell. */
+START_TEST(threads_of_one_process_are_counted_each_for_itself)
+{
+	struct np_steer_worker_info i;
+	struct np_steer *s;
+	struct keeper k[3];
+	bool met[3] = { false };
+	int c[60];
+
+	OWN_STEERING();
+	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	keeper_start_threads(k, 3, "127.0.0.1");
+	for (unsigned n = 0; n < 60; n++)
+		c[n] = ask(AT, 'k');
+	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live + keeper_ask(&k[2]).live == 60);
+	s = street_join();
+	ck_assert_int_eq(np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT), NULL, NULL),
+			 3);
+	NEEDS_PERFMON(s);
+	for (unsigned w = 0; w < 3; w++) {
+		np_steer_worker_info_init(&i);
+		ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
+		for (unsigned n = 0; n < 3; n++)
+			if (map_listener(&s->maps, NP_SLOT(0, w)) ==
+			    cookie_of(k[n].child.pid, k[n].listener)) {
+				ck_assert_uint_eq(i.conns, keeper_ask(&k[n]).live);
+				met[n] = true;
+			}
+	}
+	ck_assert(met[0] && met[1] && met[2]);
+	ck_assert_int_eq(np_steer_release(s, NULL), 3);
+	np_steer_close(&s);
+	for (unsigned n = 0; n < 60; n++)
+		close(c[n]);
+	keeper_end_threads(k, 3);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
 }
 END_TEST
 
@@ -863,6 +915,7 @@ int main(void)
 		t, a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_connections);
 	tcase_add_test(t,
 		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
+	tcase_add_test(t, threads_of_one_process_are_counted_each_for_itself);
 	tcase_add_test(t, gc_ends_the_counting_of_servers_that_have_gone);
 	tcase_add_test(t, who_asks_for_no_counting_gets_none);
 	tcase_add_test(t, without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on);

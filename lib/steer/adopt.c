@@ -178,7 +178,7 @@ static void adopt_tag(struct adopt *a, const struct np_worker_info *who, unsigne
 		steer_log(a->s, 1, "worker %u is not counted: %s", w, strerror(-r));
 }
 
-/* A process whose tasks are several workers: whose its connections are cannot be known. */
+/* A process whose tasks are several workers: whose its connections are only their epolls tell. */
 static bool adopt_is_several(const struct adopt *a, const struct outcome *x, pid_t pid, int w)
 {
 	for (unsigned i = 0; i < a->f.n; i++)
@@ -199,11 +199,13 @@ static void adopt_seed_one(struct adopt *a, const struct outcome *x, unsigned i)
 		return;
 	count_seed_begin(a->s, l->d.port);
 	for (unsigned k = 0; k < l->acceptors; k++) {
-		pid_t pid = l->acceptor[k].pid;
+		struct count_task t = { l->acceptor[k].pid, -1 };
 
-		r = adopt_is_several(a, x, pid, w) ?
+		if (adopt_is_several(a, x, t.pid, w))
+			t.epoll = l->acceptor[k].epoll;
+		r = t.epoll < 0 && adopt_is_several(a, x, t.pid, w) ?
 			    0 :
-			    count_seed(a->s, (unsigned)w, fd, pid, true, &n);
+			    count_seed(a->s, (unsigned)w, fd, &t, true, &n);
 		if (r < 0)
 			steer_log(a->s, 1,
 				  "connections that worker %d had before are not counted: %s", w,

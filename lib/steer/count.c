@@ -436,7 +436,26 @@ static int count_visit(struct count_bpf *o, pid_t pid)
 	return count_iterate(o->progs.np_count_seed, NULL);
 }
 
-int count_seed(struct np_steer *s, unsigned w, int fd, pid_t pid, bool retag, unsigned *ret)
+static void count_pick(void *arg, int number, uint64_t inode)
+{
+	__u64 *picked = arg;
+
+	if (number >= 0 && number < (int)SEED_FDS)
+		picked[number / 64] |= 1ull << number % 64;
+}
+
+/* What an epoll instance of @pid watches; -1: all that it has. */
+static int count_pick_watched(struct count_bpf *o, pid_t pid, int epoll)
+{
+	o->bss->np_seed.picked = epoll >= 0;
+	if (epoll < 0)
+		return 0;
+	memset(o->bss->np_seed_picked, 0, sizeof o->bss->np_seed_picked);
+	return sys_process_each_watched(pid, epoll, count_pick, o->bss->np_seed_picked);
+}
+
+int count_seed(struct np_steer *s, unsigned w, int fd, const struct count_task *t, bool retag,
+	       unsigned *ret)
 {
 	struct np_seed *seed;
 	int r = count_finds(s);
@@ -449,7 +468,9 @@ int count_seed(struct np_steer *s, unsigned w, int fd, pid_t pid, bool retag, un
 		return r;
 	seed->tag = NP_TAG(w + 1, NP_TAG_COUNTED, s->maps.workers[w].counted);
 	seed->retag = retag;
-	r = count_visit(s->count->finds, pid);
+	r = count_pick_watched(s->count->finds, t->pid, t->epoll);
+	if (r == 0)
+		r = count_visit(s->count->finds, t->pid);
 	*ret = (unsigned)(seed->found + seed->retagged);
 	return r;
 }

@@ -49,14 +49,21 @@ void count_untag(struct np_steer *s, int fd);
  */
 void count_stop(struct np_steer *s, const unsigned *w, unsigned n);
 
+/* A process, or a thread of one: whose epoll instance has that number. -1: all of the process. */
+struct count_task {
+	pid_t pid;
+	int epoll;
+};
+
 /*
- * count_seed() - connections that @pid has of the listener @fd are worker @w's; under the lock
+ * count_seed() - connections that @t has of the listener @fd are worker @w's; under the lock
  *
  * @retag: also those that are another worker's: after a migration. *ret: how many are its since.
  * Between count_seed_begin() and count_seed_end(), for the listener's port.
  */
 void count_seed_begin(struct np_steer *s, unsigned port);
-int count_seed(struct np_steer *s, unsigned w, int fd, pid_t pid, bool retag, unsigned *ret);
+int count_seed(struct np_steer *s, unsigned w, int fd, const struct count_task *t, bool retag,
+	       unsigned *ret);
 void count_seed_end(struct np_steer *s);
 
 #endif

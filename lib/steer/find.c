@@ -310,7 +310,7 @@ static void find_accepts(struct find_listener *l, const struct find_acceptor *a)
 }
 
 /* An inode is one of its own file system: the process has to hold the listener too. */
-static void find_visit_watched(void *arg, uint64_t inode)
+static void find_visit_watched(void *arg, int number, uint64_t inode)
 {
 	struct find_walk *w = arg;
 	struct find_listener *l = find_inode(w->f, inode);

@@ -287,8 +287,8 @@ static bool process_watched_inode(const char *line, uint64_t *ret)
 	return true;
 }
 
-int sys_process_each_watched(pid_t pid, int number, void (*fn)(void *arg, uint64_t inode),
-			     void *arg)
+int sys_process_each_watched(pid_t pid, int number,
+			     void (*fn)(void *arg, int number, uint64_t inode), void *arg)
 {
 	char path[64], line[256];
 	uint64_t inode;
@@ -300,7 +300,7 @@ int sys_process_each_watched(pid_t pid, int number, void (*fn)(void *arg, uint64
 		return errno == ENOENT ? -ESRCH : -errno;
 	while (fgets(line, sizeof line, f))
 		if (process_watched_inode(line, &inode))
-			fn(arg, inode);
+			fn(arg, atoi(line + strlen("tfd:")), inode);
 	fclose(f);
 	return 0;
 }

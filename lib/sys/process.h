@@ -44,9 +44,9 @@ int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd);
 int sys_process_each(void (*fn)(void *arg, pid_t pid), void *arg);
 /* Each descriptor: its number, and what its link says: "socket:[INODE]". */
 int sys_process_each_fd(pid_t pid, void (*fn)(void *arg, int number, const char *what), void *arg);
-/* What its epoll instance @number watches: the inode of each file. */
-int sys_process_each_watched(pid_t pid, int number, void (*fn)(void *arg, uint64_t inode),
-			     void *arg);
+/* What its epoll instance @number watches: of each file its descriptor's number then, and inode. */
+int sys_process_each_watched(pid_t pid, int number,
+			     void (*fn)(void *arg, int number, uint64_t inode), void *arg);
 int sys_process_each_task(pid_t pid, void (*fn)(void *arg, pid_t tid), void *arg);
 
 enum sys_wait { SYS_WAIT_NONE, SYS_WAIT_EPOLL, SYS_WAIT_ACCEPT };

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +16,16 @@
 #include "support/test.h"
 #include "sys/addr.h"
 
-#define KEEPER_FDS 65536
+#define KEEPER_FDS  65536
+#define KEEPER_CREW 8
 
 enum { KEEPER_NONE, KEEPER_LIVE, KEEPER_SHUT };
 
-static struct loop {
+static __thread struct loop {
 	const char *address;
 	int sock, ep, listener;
 	struct keeper_count count;
-	unsigned char state[KEEPER_FDS];
+	unsigned char *state;
 } loop;
 
 static void keeper_watch(int fd)
@@ -137,6 +139,7 @@ static void keeper_run(int sock, void *arg)
 	int n;
 
 	setrlimit(RLIMIT_NOFILE, &all);
+	loop.state = calloc(KEEPER_FDS, 1);
 	loop.address = arg;
 	loop.sock = sock;
 	loop.ep = epoll_create1(0);
@@ -155,6 +158,60 @@ void keeper_start(struct keeper *k, const char *address)
 {
 	child_start(&k->child, keeper_run, (void *)address);
 	child_recv(k->child.sock, &k->listener, sizeof k->listener);
+}
+
+/* ------------------------------------------------------------------ threads of one process */
+
+struct crew {
+	const char *address;
+	unsigned n;
+	int sock[KEEPER_CREW][2];
+	unsigned next; /* of them to begin */
+};
+
+static void *keeper_thread(void *arg)
+{
+	struct crew *c = arg;
+
+	keeper_run(c->sock[__atomic_fetch_add(&c->next, 1, __ATOMIC_SEQ_CST)][1],
+		   (void *)c->address);
+	return NULL;
+}
+
+static void keeper_crew(int sock, void *arg)
+{
+	struct crew *c = arg;
+	pthread_t t;
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (pthread_create(&t, NULL, keeper_thread, c) != 0)
+			child_fail("no thread");
+	for (;;)
+		pause();
+}
+
+void keeper_start_threads(struct keeper *k, unsigned n, const char *address)
+{
+	struct crew c = { .address = address, .n = n };
+	struct child all;
+
+	ck_assert_uint_le(n, KEEPER_CREW);
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, c.sock[i]), 0);
+	child_start(&all, keeper_crew, &c);
+	close(all.sock);
+	for (unsigned i = 0; i < n; i++) {
+		close(c.sock[i][1]);
+		k[i].child = (struct child){ all.pid, c.sock[i][0] };
+		child_recv(k[i].child.sock, &k[i].listener, sizeof k[i].listener);
+	}
+}
+
+void keeper_end_threads(struct keeper *k, unsigned n)
+{
+	keeper_end(&k[0]);
+	for (unsigned i = 1; i < n; i++)
+		close(k[i].child.sock);
 }
 
 void keeper_end(struct keeper *k)

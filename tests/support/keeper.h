@@ -25,6 +25,9 @@ struct keeper_count {
 	unsigned live; /* that neither side has ended, as far as it has heard */
 };
 
+/* The same as @n threads of one process: each with a listener and an epoll instance, as haproxy. */
+void keeper_start_threads(struct keeper *k, unsigned n, const char *address);
+void keeper_end_threads(struct keeper *k, unsigned n);
 /* Listens with SO_REUSEPORT; @address is IPv4 or IPv6, without the port. */
 void keeper_start(struct keeper *k, const char *address);
 void keeper_end(struct keeper *k);
