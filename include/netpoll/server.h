@@ -67,6 +67,15 @@ struct np_server_opts {
 	bool half_open; /* the peer's FIN alone does not close */
 	bool nagle;     /* leave Nagle's algorithm on; by default TCP_NODELAY is set, tcp(7) */
 
+	/*
+	 * Off. So many connections a second at most (-1: no limit) go from the poller that has most
+	 * to do to the one that has least, by np_conn_move(): connections that have become hot one
+	 * beside the other are spread, an even load stays as it is. What a connection takes is the
+	 * CPU time of its handlers, reads and writes, or the time for which a handler blocks the
+	 * thread; sampled. The handlers need on_move; doc/operations.md says what moves.
+	 */
+	int rebalance;
+
 	/* ---- time: what each means says the call of conn.h that sets it for a connection */
 	int read_timeout_ms;    /* none */
 	int write_timeout_ms;   /* none */
@@ -104,9 +113,10 @@ NP_OPTS_INIT(np_server_opts)
  * np_server_new() - a server on @p, or on pollers of its own where @p is NULL
  *
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
- * Return: 0; -EINVAL (no handlers, a number below its least (opts.h), in_high over in_max,
- *         memory_max below a MiB a poller, max_conns below one a poller, a longer name), -E2BIG
- *         (options of a newer header with fields set), -ENOMEM, and what np_pollers_start() says.
+ * Return: 0; -EINVAL (no handlers, rebalance without on_move, a number below its least (opts.h),
+ *         in_high over in_max, memory_max below a MiB a poller, max_conns below one a poller, a
+ *         longer name), -E2BIG (options of a newer header with fields set), -ENOMEM, and what
+ *         np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 			 const struct np_server_opts *o, struct np_server **ret);
@@ -310,6 +320,7 @@ struct np_server_stats {
 	 * sent something that came too late: it saw EOF in place of an answer.
 	 */
 	uint64_t drained, fresh, raced;
+	uint64_t rebalanced; /* moves that rebalance has asked for */
 };
 NP_OPTS_INIT(np_server_stats)
 /*

@@ -41,6 +41,12 @@ static void conn_time_is_up(struct timer *t)
 	conn_end(c, 0);
 }
 
+struct np_conn *conn_of_dispatch(const void *fn, void *arg)
+{
+	return fn == conn_event ? container_of((struct watch *)arg, struct np_conn, watch) :
+				  conn_of_service(fn, arg);
+}
+
 /* ------------------------------------------------------------------ begin */
 
 struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)

@@ -224,9 +224,10 @@ struct conn_extra {
 	struct conn_callback *callbacks;              /* newest first */
 	int failed;                                   /* the first verb that failed; 0 = none has */
 	enum conn_exchange exchange;
-	struct poller *move_to; /* CONN_MOVES */
-	struct poller *home;    /* where its memory lies, once it has moved */
-	struct np_conn *mate;   /* np_conn_bind() */
+	struct poller *move_to;  /* CONN_MOVES */
+	struct poller *home;     /* where its memory lies, once it has moved */
+	struct np_conn *mate;    /* np_conn_bind() */
+	uint64_t stays_until_ms; /* the rebalancer's: not before this time */
 };
 
 struct np_conn {
@@ -579,6 +580,9 @@ int conn_wait_output(struct np_conn *c, size_t at_most);
 void conn_serve(struct np_conn *c);
 /* The handler of a peer that has left for good is cancelled, if that was asked for. */
 void conn_cancel_left(struct np_conn *c);
+/* Whose dispatch fn(arg) is, a watch's or a fiber's: NULL: no connection's. */
+struct np_conn *conn_of_dispatch(const void *fn, void *arg);
+struct np_conn *conn_of_service(const void *fn, void *arg);
 /* The descriptor of the connection whose handler @f runs; -1: none. Async-signal-safe. */
 int conn_fd_of_fiber(const struct fiber *f);
 

@@ -203,6 +203,11 @@ int np_conn_cancel_on_leave(struct np_conn *c, bool on)
 	return 0;
 }
 
+struct np_conn *conn_of_service(const void *fn, void *arg)
+{
+	return fn == serve ? arg : NULL;
+}
+
 int conn_fd_of_fiber(const struct fiber *f)
 {
 	return fiber_fn(f) == serve ? ((struct np_conn *)fiber_arg(f))->watch.fd : -1;

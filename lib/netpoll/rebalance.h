@@ -6,9 +6,9 @@
  * for itself, once a tick, and only the one with most to do gives away.
  *
  *   state    meaning                                  is left by
- *   even     nothing to gain, or not for long         the gap held for REBALANCE_STREAK ticks -> uneven
- *   uneven   one connection is named at each tick     the gap is half of that, or no connection makes
- *                                                     it less -> even
+ *   even     nothing to gain, or not for long         REBALANCE_STREAK ticks with a gap -> uneven
+ *   uneven   one connection is named at each tick     the gap is half of that, or no connection
+ *                                                     makes it less -> even
  *
  * A gap counts only where it is seen twice: in the work that was done, and in the work that was
  * wanted. A poller whose CPU is taken away by others does less, and has no room for more.
@@ -48,8 +48,8 @@ struct rebalance_choice {
 /*
  * rebalance_choose() - of poller @me, what evens most
  *
- * What was given away and is not seen yet in these numbers is the caller's to put into them. Return:
- * whether *ret is to be done.
+ * What was given away and is not seen yet in these numbers is the caller's to put into them.
+ * Return: whether *ret is to be done.
  */
 bool rebalance_choose(struct rebalance *s, const struct rebalance_poller *p, unsigned n,
 		      unsigned me, const struct rebalance_conn *c, unsigned n_conns,

@@ -79,8 +79,9 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->drain_ms = d->drain_ms ? d->drain_ms : DRAIN_MS;
 	if (d->max_conns < -1 || d->backlog < -1 || d->hang_ms < -1 || d->read_timeout_ms < -1 ||
 	    d->write_timeout_ms < -1 || d->idle_timeout_ms < -1 || d->linger_ms < NP_NOW ||
-	    d->min_rate < -1 || (unsigned)d->rescue > NP_OFF || d->request_timeout_ms < -1 ||
-	    d->fresh_ms < -1 || d->drain_ms < -1 || conn_limits_init(&d->limits, NULL) < 0)
+	    d->min_rate < -1 || d->rebalance < -1 || (d->rebalance && !s->handlers.on_move) ||
+	    (unsigned)d->rescue > NP_OFF || d->request_timeout_ms < -1 || d->fresh_ms < -1 ||
+	    d->drain_ms < -1 || conn_limits_init(&d->limits, NULL) < 0)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
 	if (r < 0)

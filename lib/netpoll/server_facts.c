@@ -51,6 +51,8 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
 		v.cut += server_facts_read(&s->parts[i]->group.cut);
 		v.moved += server_facts_read(&s->parts[i]->group.moved);
+		if (s->parts[i]->balancer)
+			v.rebalanced += server_facts_read(&s->parts[i]->balancer->moved);
 		v.drained += server_facts_read(&s->parts[i]->group.drained);
 		v.fresh += server_facts_read(&s->parts[i]->group.fresh);
 		v.raced += server_facts_read(&s->parts[i]->group.raced);

@@ -263,13 +263,21 @@ struct server_part *server_part_new(struct np_server *s, unsigned index)
 	if (max > 0)
 		part->limit = (unsigned)max / s->n_parts + (index < (unsigned)max % s->n_parts);
 	stop_report_init(&part->report, part->group.poller, server_part_count_handlers);
-	return part;
+	if (!s->opts.rebalance)
+		return part;
+	part->balancer = balancer_new(part, s->n_parts, s->opts.rebalance);
+	if (part->balancer)
+		return part;
+	server_part_free(part);
+	return NULL;
 }
 
 void server_part_free(struct server_part *part)
 {
-	if (part)
-		free(part->slots);
+	if (!part)
+		return;
+	balancer_free(part->balancer);
+	free(part->slots);
 	free(part);
 }
 
@@ -300,6 +308,8 @@ void server_part_open(struct mail *m)
 		part->result = poller_add_load(part->group.poller, part->group.load);
 	for (unsigned i = 0; i < part->n_slots && part->result == 0; i++)
 		part->result = listener_slot_open(&part->slots[i]);
+	if (part->balancer)
+		balancer_start(part->balancer);
 	latch_arrive(&part->server->step_latch);
 }
 
@@ -397,6 +407,8 @@ void server_part_retire(struct mail *m)
 	struct server_part *part = server_part_of(m);
 
 	part->group.retiring = true;
+	if (part->balancer)
+		balancer_stop(part->balancer);
 	server_part_set_patience(part);
 	if (!part->group.n) {
 		latch_arrive(&part->server->step_latch);

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "conn/conn.h"
+#include "netpoll/balancer.h"
 #include "netpoll/listener_slot.h"
 #include "netpoll/stop_report.h"
 #include "poll/mailbox.h"
@@ -43,6 +44,7 @@ struct server_part {
 	uint64_t said_full_ms;
 	uint64_t at_limit; /* any thread, relaxed: how often it was full */
 	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
+	struct balancer *balancer; /* NULL: none */
 };
 
 /* The part of a server's connection, NULL: another's. Thread: its owner's. */

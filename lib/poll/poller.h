@@ -203,6 +203,21 @@ const void *poller_handler(const struct poller *p);
  */
 void poller_hogs(const struct poller *p, uint64_t *ret_slow_turns, uint64_t *ret_hogs);
 
+/*
+ * Owner. What dispatches cost: @s is told of some, from poller_sample() on and until
+ * poller_sample_no_more() was called as often. All that sample on one poller bring the same @s.
+ */
+struct poller_sampler {
+	/* fn(arg) is about to run or go on: a watch's, or a fiber's. NULL: of no interest */
+	void *(*begin)(const void *fn, void *arg);
+	/* It has cost @ns, and so have those that were not looked at: their share is in it. */
+	void (*end)(void *what, uint64_t ns);
+};
+void poller_sample(struct poller *p, const struct poller_sampler *s);
+void poller_sample_no_more(struct poller *p);
+/* Owner. How long its dispatches have blocked the thread, by the samples. */
+uint64_t poller_slept_ns(const struct poller *p);
+
 /* Owner. One pointer that belongs to the layer above; free_fn(v) runs in poller_free(). */
 void *poller_local(const struct poller *p);
 void poller_set_local(struct poller *p, void *v, void (*free_fn)(void *v));

@@ -94,6 +94,19 @@ struct poller_now {
 	struct mail *deferred;
 };
 
+/* sample.c */
+struct poller_sampling {
+	const struct poller_sampler *sampler; /* NULL: nothing is sampled */
+	unsigned users;
+	unsigned in;    /* dispatches until one is looked at */
+	unsigned every; /* one of so many is, on average */
+	unsigned taken; /* since window_ms */
+	uint32_t chance;
+	uint64_t window_ms;
+	uint64_t overhead_ns; /* of one look */
+	uint64_t slept_ns;    /* in handlers that blocked, extrapolated */
+};
+
 struct poller {
 	/* owner thread */
 	struct poller_now now;
@@ -126,6 +139,7 @@ struct poller {
 	void (*local_free)(void *);
 	struct poller_stats stats;
 	struct hog hog;
+	struct poller_sampling sampling;
 	struct poller_opts opts;
 	bool wait_failed; /* epoll_wait failed and it has been logged */
 
@@ -208,6 +222,11 @@ static inline void poller_end_dispatch(struct poller *p)
 	if (p->now.tail.first)
 		poller_run_tail(p);
 }
+
+/* ---- sample.c */
+/* run(p, run_arg), looked at now and then; it is fn(arg) for the sampler, which there is. */
+void sample_dispatch(struct poller *p, const void *fn, void *arg,
+		     void (*run)(struct poller *, void *), void *run_arg);
 
 /* ---- watch.c */
 /* The first @n of p->events. */

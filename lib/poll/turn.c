@@ -98,6 +98,13 @@ void turn_run_mail(struct poller *p)
 	turn_go_on_mail(p);
 }
 
+static void turn_resume(struct poller *p, void *fiber)
+{
+	if (fiber_resume(fiber) == FIBER_ENDED)
+		p->spawn_blocked = false;
+	poller_end_dispatch(p);
+}
+
 static void turn_go_on_fibers(struct poller *p)
 {
 	struct fiber *f;
@@ -107,9 +114,10 @@ static void turn_go_on_fibers(struct poller *p)
 		p->stats.fibers_run++;
 		poller_begin_dispatch(p);
 		poller_note_handler(p, park_handler(f), -1);
-		if (fiber_resume(f) == FIBER_ENDED)
-			p->spawn_blocked = false;
-		poller_end_dispatch(p);
+		if (p->sampling.sampler)
+			sample_dispatch(p, fiber_fn(f), fiber_arg(f), turn_resume, f);
+		else
+			turn_resume(p, f);
 	}
 }
 

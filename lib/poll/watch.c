@@ -239,6 +239,13 @@ static inline void watch_run(struct poller *p, struct watch *w)
 		watch_link(p, w);
 }
 
+/* With the fibers that it begins. */
+static inline void watch_run_whole(struct poller *p, void *w)
+{
+	watch_run(p, w);
+	poller_end_dispatch(p);
+}
+
 void watch_go_on(struct poller *p)
 {
 	struct list *n;
@@ -246,9 +253,13 @@ void watch_go_on(struct poller *p)
 	if (p->now.dispatched)
 		watch_link(p, p->now.dispatched);
 	while ((n = list_pop(&p->now.watches))) {
+		struct watch *w = container_of(n, struct watch, link);
+
 		poller_begin_short_dispatch(p);
-		watch_run(p, container_of(n, struct watch, link));
-		poller_end_dispatch(p);
+		if (__builtin_expect(p->sampling.sampler != NULL, 0))
+			sample_dispatch(p, w->fn, w, watch_run_whole, w);
+		else
+			watch_run_whole(p, w);
 	}
 	p->now.dispatched = NULL;
 }

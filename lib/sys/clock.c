@@ -26,6 +26,14 @@ uint64_t sys_clock_coarse_ns(void)
 	return clock_ns(&t);
 }
 
+uint64_t sys_clock_thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return clock_ns(&t);
+}
+
 uint64_t sys_clock_tick_ns(void)
 {
 	struct timespec t;
