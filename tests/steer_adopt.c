@@ -3,7 +3,9 @@
  * steer_adopt: servers that know nothing of this library: how their listeners lie, and what becomes
  * of them as workers
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -98,6 +100,85 @@ START_TEST(each_listener_is_shown_with_the_task_that_accepts_from_it)
 }
 END_TEST
 
+/* Each process holds the listeners of all; one process has an epoll instance for each. */
+START_TEST(of_more_workers_than_64_each_is_shown_too)
+{
+	struct foreign f;
+	struct seen s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 80, FOREIGN_PORT), 0);
+	s = look("7480");
+	ck_assert_uint_eq(s.n, 80);
+	ck_assert_uint_eq(s.steerable, 80);
+	expect_each_has_one(&f, &s, steerable[_i] != FOREIGN_PROCESSES);
+	foreign_end(&f);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ listeners side by side */
+
+struct beside {
+	const char *address;
+	int v6only;
+};
+
+/* A process that listens at each, until it hears something; it accepts nothing. */
+static void listen_beside(int sock, void *arg)
+{
+	int one = 1, fd;
+
+	for (const struct beside *b = arg; b->address; b++) {
+		struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+					    .sin6_port = htons(FOREIGN_PORT) };
+		struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(FOREIGN_PORT) };
+		bool six = inet_pton(AF_INET6, b->address, &in6.sin6_addr) == 1;
+		const void *at = six ? (const void *)&in6 : &in;
+
+		inet_pton(AF_INET, b->address, &in.sin_addr);
+		fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+		if (six)
+			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &b->v6only, sizeof b->v6only);
+		if (bind(fd, at, six ? sizeof in6 : sizeof in) < 0 || listen(fd, 8) < 0)
+			child_fail("%s: %s", b->address, strerror(errno));
+	}
+	child_say(sock, 'y');
+	while (read(sock, &one, 1) < 0 && errno == EINTR)
+		;
+}
+
+static void given_beside(struct child *c, struct beside *b)
+{
+	char y;
+
+	child_start(c, listen_beside, b);
+	child_recv(c->sock, &y, 1);
+}
+
+static void end_beside(struct child *c)
+{
+	child_say(c->sock, 'q');
+	child_join(c);
+}
+
+START_TEST(a_listener_for_ipv6_alone_is_no_sibling_of_one_for_both)
+{
+	struct beside each[] = { { "::", 0 }, { "::", 1 }, { NULL, 0 } };
+	struct child c;
+	struct seen s;
+
+	OWN_STEERING();
+	given_beside(&c, each);
+	s = look("7480");
+	ck_assert_uint_eq(s.n, 2);
+	ck_assert_uint_eq(s.steerable, 0);
+	ck_assert_msg(strstr(s.verdict, "the only listener of its address") != NULL, "%s",
+		      s.verdict);
+	end_beside(&c);
+}
+END_TEST
+
 static const struct refused {
 	enum foreign_shape shape;
 	unsigned n, acceptors;
@@ -175,20 +256,21 @@ START_TEST(listeners_are_picked_by_cgroup)
 	struct foreign f;
 
 	OWN_STEERING();
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	/* That cgroup may have others at the usual port, in other network namespaces. */
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, 0), 0);
 	cgroup_of(f.child.pid, path, sizeof path);
 	if (!path[0])
 		SKIP("there is no cgroup2 hierarchy");
-	ck_assert_int_eq(
-		np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = "7480", .cgroup = path),
-				   see, &s),
-		0);
+	ck_assert_int_eq(np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = f.address,
+						    .cgroup = path),
+					    see, &s),
+			 0);
 	ck_assert_uint_eq(s.n, 3);
 	snprintf(below, sizeof below, "%s/none", path);
-	ck_assert_int_eq(
-		np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = "7480", .cgroup = below),
-				   see, &s),
-		0);
+	ck_assert_int_eq(np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = f.address,
+						    .cgroup = below),
+					    see, &s),
+			 0);
 	ck_assert_uint_eq(s.n, 3);
 	foreign_end(&f);
 }
@@ -1128,6 +1210,8 @@ int main(void)
 	TCase *t = tcase_create("listeners");
 
 	tcase_add_loop_test(t, each_listener_is_shown_with_the_task_that_accepts_from_it, 0, 3);
+	tcase_add_loop_test(t, of_more_workers_than_64_each_is_shown_too, 0, 3);
+	tcase_add_test(t, a_listener_for_ipv6_alone_is_no_sibling_of_one_for_both);
 	tcase_add_loop_test(t, what_cannot_be_steered_is_said_in_words, 0, REFUSED);
 	tcase_add_test(t, listeners_are_picked_by_address_and_process);
 	tcase_add_test(t, listeners_are_picked_by_cgroup);

@@ -24,9 +24,8 @@
 #define IPPROTO_MPTCP 262
 #endif
 
-#define FIND_MAX    4096u /* listeners */
-#define FIND_EPOLLS 64u   /* of one process */
-#define FIND_LOOKS  10    /* a thread that runs is asleep a moment later, mostly */
+#define FIND_MAX   4096u /* listeners */
+#define FIND_LOOKS 10    /* a thread that runs is asleep a moment later, mostly */
 
 int find_parse(struct find_query *q, const char *address)
 {
@@ -131,10 +130,10 @@ struct find_walk {
 	struct find *f;
 	const struct find_query *q;
 	pid_t pid;
-	int epolls[FIND_EPOLLS];
+	int *epolls;
 	unsigned n_epolls, tasks;
 	int epoll; /* whose files are told */
-	bool holds, unknown;
+	bool holds, is_asked_for;
 };
 
 static void find_visit_netns(void *arg, pid_t pid)
@@ -274,21 +273,40 @@ static struct find_listener *find_inode(struct find *f, uint64_t inode)
 	return NULL;
 }
 
+static void find_note_epoll(struct find_walk *w, int number)
+{
+	int *grown = realloc(w->epolls, (w->n_epolls + 1) * sizeof *grown);
+
+	if (!grown)
+		return;
+	w->epolls = grown;
+	w->epolls[w->n_epolls++] = number;
+}
+
+/* The last place is that of the process that is looked at: it may be the one that accepts. */
+static void find_note_holder(struct find_walk *w, struct find_listener *l, int number)
+{
+	if (!w->holds)
+		w->is_asked_for = find_is_asked_for(w->q, w->pid);
+	w->holds = true;
+	l->chosen = l->chosen || w->is_asked_for;
+	if (l->holders < FIND_HOLDERS)
+		l->holders++;
+	l->holder[l->holders - 1] = (struct find_holder){ w->pid, number };
+}
+
 static void find_visit_fd(void *arg, int number, const char *what)
 {
 	struct find_walk *w = arg;
 	struct find_listener *l;
 
-	if (!strcmp(what, "anon_inode:[eventpoll]") && w->n_epolls < FIND_EPOLLS)
-		w->epolls[w->n_epolls++] = number;
+	if (!strcmp(what, "anon_inode:[eventpoll]"))
+		find_note_epoll(w, number);
 	if (strncmp(what, "socket:[", 8))
 		return;
 	l = find_inode(w->f, strtoull(what + 8, NULL, 10));
-	if (!l)
-		return;
-	w->holds = true;
-	if (l->holders < FIND_HOLDERS)
-		l->holder[l->holders++] = (struct find_holder){ w->pid, number };
+	if (l)
+		find_note_holder(w, l, number);
 }
 
 static bool find_holds(const struct find_listener *l, pid_t pid, int number)
@@ -386,13 +404,13 @@ static void find_visit_process(void *arg, pid_t pid)
 		return;
 	r = sys_process_each_fd(pid, find_visit_fd, &w);
 	all->f->denied += r == -EACCES || r == -EPERM;
-	if (!w.holds)
-		return;
-	for (unsigned i = 0; i < w.n_epolls; i++) {
+	for (unsigned i = 0; w.holds && i < w.n_epolls; i++) {
 		w.epoll = w.epolls[i];
 		sys_process_each_watched(pid, w.epoll, find_visit_watched, &w);
 	}
-	find_tasks(&w);
+	free(w.epolls);
+	if (w.holds)
+		find_tasks(&w);
 }
 
 /* ------------------------------------------------------------------ what a duplicate tells */
@@ -439,8 +457,12 @@ static void find_examine(struct find_listener *l)
 
 bool find_same_address(const struct find_listener *a, const struct find_listener *b)
 {
+	/* One for IPv6 alone is of another group; the kernel's list does not say that it is. */
+	bool known = a->err == 0 && b->err == 0;
+
 	return a->netns == b->netns && a->d.family == b->d.family && a->d.port == b->d.port &&
-	       a->d.ifindex == b->d.ifindex && !memcmp(a->d.addr, b->d.addr, sizeof a->d.addr);
+	       a->d.ifindex == b->d.ifindex && !memcmp(a->d.addr, b->d.addr, sizeof a->d.addr) &&
+	       (!known || a->key.v6only == b->key.v6only);
 }
 
 static void find_count_siblings(struct find *f)
@@ -450,22 +472,12 @@ static void find_count_siblings(struct find *f)
 			f->all[i].siblings += find_same_address(&f->all[i], &f->all[k]);
 }
 
-static bool find_is_chosen(const struct find_query *q, const struct find_listener *l)
-{
-	if (!q->pid && !q->cgroup)
-		return true;
-	for (unsigned i = 0; i < l->holders; i++)
-		if (find_is_asked_for(q, l->holder[i].pid))
-			return true;
-	return false;
-}
-
 static void find_keep_chosen(struct find *f, const struct find_query *q)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < f->n; i++)
-		if (find_is_chosen(q, &f->all[i]))
+		if (f->all[i].chosen || (!q->pid && !q->cgroup))
 			f->all[n++] = f->all[i];
 	f->n = n;
 }
@@ -497,10 +509,10 @@ int find_run(struct find *f, const struct find_query *q)
 	if (r < 0)
 		return find_say(f, r, "/proc");
 	qsort(f->all, f->n, sizeof *f->all, find_by_address);
-	find_count_siblings(f);
-	find_keep_chosen(f, q);
 	for (unsigned i = 0; i < f->n; i++)
 		find_examine(&f->all[i]);
+	find_count_siblings(f);
+	find_keep_chosen(f, q);
 	f->whole = true;
 	return 0;
 }

@@ -22,7 +22,7 @@
 #include "sys/addr.h"
 #include "sys/diag.h"
 
-#define FIND_HOLDERS   64u /* of one listener that are remembered */
+#define FIND_HOLDERS   64u /* of one listener that are remembered: the first, and the last */
 #define FIND_ACCEPTORS 16u
 
 struct find_holder {
@@ -42,7 +42,8 @@ struct find_listener {
 	struct find_holder holder[FIND_HOLDERS];
 	struct find_acceptor acceptor[FIND_ACCEPTORS];
 	unsigned holders, acceptors;
-	int err; /* 0: the rest was asked of a duplicate; else why there is none */
+	bool chosen; /* one of its holders was asked for */
+	int err;     /* 0: the rest was asked of a duplicate; else why there is none */
 	bool reuseport, mptcp;
 	struct np_group key;
 	unsigned siblings; /* listeners of the same address, itself included */

@@ -15,7 +15,7 @@
 
 #define FOREIGN_PORT 7480
 #define FOREIGN_AT   "127.0.0.1:7480"
-#define FOREIGN_MAX  8
+#define FOREIGN_MAX  80 /* those with a letter of their own: 26 */
 
 enum foreign_shape {
 	/* a master that holds a listener for each worker, as they all do: nginx */
