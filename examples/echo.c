@@ -263,13 +263,25 @@ static void announce(struct np_server *s, const struct options *o)
 	fflush(stdout);
 }
 
+/* A connection has no state but what the library carries. */
+static int echo_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	return 0;
+}
+
+static int echo_import(struct np_conn *c, void *arg, const void *blob, size_t n)
+{
+	return 0;
+}
+
 static int serve(struct np_server *s, const struct options *o, char **argv)
 {
-	int r;
+	int r = service_take_over(s);
 
-	if (listen_all(s, o) < 0)
+	if (r == 0 && listen_all(s, o) < 0)
 		return EXIT_FAILURE;
-	r = np_server_start(s);
+	if (r >= 0)
+		r = np_server_start(s);
 	if (r < 0) {
 		fprintf(stderr, "echo: %s\n", np_server_error(s));
 		return EXIT_FAILURE;
@@ -292,6 +304,8 @@ int main(int argc, char **argv)
 	service_prepare();
 
 	handlers.on_request = o.framed ? echo_frame : echo_plain;
+	handlers.on_export = echo_export;
+	handlers.on_import = echo_import;
 	r = np_pollers_start(&o.pollers, &pollers);
 	if (r == 0)
 		r = np_server_new(pollers, &handlers, NULL, &o.server, &server);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,8 +17,10 @@
 #include "notify.h"
 
 /* The end of a pipe: the process before this one reads it. */
-#define READY_FD "SERVICE_READY_FD"
-#define NOW_MS   100
+#define READY_FD  "SERVICE_READY_FD"
+/* Where it hands over: "fd:N". */
+#define TAKE_OVER "SERVICE_TAKE_OVER"
+#define NOW_MS    100
 
 /* SIGUSR1: the stop has ended. */
 static void service_signals(sigset_t *set)
@@ -26,6 +29,7 @@ static void service_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR2);
 	sigaddset(set, SIGUSR1);
 }
 
@@ -52,6 +56,15 @@ static void tell_ready(void)
 	if (write(fd, "r", 1) < 0)
 		perror("the process before this one");
 	close(fd);
+}
+
+int service_take_over(struct np_server *s)
+{
+	char *where = getenv(TAKE_OVER);
+	int r = where ? np_server_take_over(s, where, SERVICE_STOP_MS) : 0;
+
+	unsetenv(TAKE_OVER);
+	return r;
 }
 
 /* What it says is one byte; a process that dies before says none. */
@@ -87,19 +100,76 @@ static int spawn(char **argv, int ready, pid_t *ret)
 	return -r;
 }
 
-static int start_next(char **argv)
+/* A process that has been started, and the end of the pipe that it writes to. */
+struct next {
+	pid_t pid;
+	int ready;
+};
+
+static int start_next(char **argv, struct next *ret)
 {
 	int fds[2], r;
-	pid_t pid;
 
 	if (pipe(fds) < 0)
 		return -errno;
 	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
-	r = spawn(argv, fds[1], &pid);
+	r = spawn(argv, fds[1], &ret->pid);
 	close(fds[1]);
-	if (r == 0)
-		r = await_ready(fds[0], pid);
-	close(fds[0]);
+	if (r < 0)
+		close(fds[0]);
+	else
+		ret->ready = fds[0];
+	return r;
+}
+
+static int replace(char **argv)
+{
+	struct next next;
+	int r = start_next(argv, &next);
+
+	if (r < 0)
+		return r;
+	r = await_ready(next.ready, next.pid);
+	close(next.ready);
+	return r;
+}
+
+/* @mine is taken. Return: whether what this one listened on is the next one's. */
+static bool hand_over(struct np_server *s, int mine)
+{
+	struct np_handed_over done = { .sz = sizeof done };
+	char where[16];
+
+	snprintf(where, sizeof where, "fd:%d", mine);
+	if (np_server_hand_over(s, where, NULL, &done) < 0)
+		fprintf(stderr, "%s\n", np_server_error(s));
+	fprintf(stderr, "handed over: %u addresses, %llu connections; %llu stay\n", done.addresses,
+		(unsigned long long)done.handed, (unsigned long long)(done.refused + done.busy));
+	return done.addresses;
+}
+
+/* Return: 0: the next process has what this one listened on; -errno: this one goes on. */
+static int pass_on(struct np_server *s, char **argv)
+{
+	struct next next;
+	char where[16];
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		return -errno;
+	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
+	snprintf(where, sizeof where, "fd:%d", pair[1]);
+	setenv(TAKE_OVER, where, 1);
+	r = start_next(argv, &next);
+	unsetenv(TAKE_OVER);
+	close(pair[1]);
+	if (r < 0) {
+		close(pair[0]);
+		return r;
+	}
+	r = hand_over(s, pair[0]) ? 0 : -ECHILD;
+	await_ready(next.ready, next.pid); /* before its pipe is closed */
+	close(next.ready);
 	return r;
 }
 
@@ -112,12 +182,12 @@ static uint64_t monotonic_us(void)
 }
 
 /* Return: whether the next process serves. */
-static bool is_replaced(char **argv)
+static bool is_replaced(struct np_server *s, char **argv, int sig)
 {
 	int r;
 
 	notify("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)monotonic_us());
-	r = start_next(argv);
+	r = sig == SIGUSR2 ? pass_on(s, argv) : replace(argv);
 	if (r == 0)
 		return true;
 	fprintf(stderr, "%s: the next process did not start: this one goes on\n", argv[0]);
@@ -147,7 +217,7 @@ static int await_end(struct np_server *s, const sigset_t *set, int terms)
 	if (r < 0)
 		return np_server_stop(s, SERVICE_STOP_MS, NULL);
 	while (sigwait(set, &sig) == 0 && sig != SIGUSR1)
-		if (sig != SIGHUP && ++terms > 1)
+		if (sig != SIGHUP && sig != SIGUSR2 && ++terms > 1)
 			np_server_stop(s, NOW_MS, NULL); /* hurries the other one */
 	if (end.forced)
 		fprintf(stderr, "%u connections were cut off at the deadline\n", end.forced);
@@ -175,7 +245,9 @@ int service_run(struct np_server *s, char **argv)
 	service_signals(&set);
 	tell_ready();
 	while (sigwait(&set, &sig) == 0) {
-		if (sig == SIGUSR1 || (sig == SIGHUP && !(replaced = is_replaced(argv))))
+		if (sig == SIGHUP || sig == SIGUSR2)
+			replaced = is_replaced(s, argv, sig);
+		if (!replaced && sig != SIGTERM && sig != SIGINT)
 			continue;
 		if (!replaced) /* else systemd knows another process as the service */
 			notify("STOPPING=1");

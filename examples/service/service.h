@@ -7,6 +7,8 @@
  *                    (one that was replaced takes the first as said before)
  *   SIGHUP           starts the program again, as it is on disk now, and ends as by SIGTERM once
  *                    that is ready: for that both have to listen, so it needs a pinned service
+ *   SIGUSR2          starts it likewise, hands it what this one listens on and the connections that
+ *                    can go, and ends with what is left; needs service_take_over() in its main()
  */
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H
@@ -18,6 +20,13 @@
 
 /* Before the pollers start: their threads inherit which signals are blocked. */
 void service_prepare(void);
+/*
+ * service_take_over() - in the place of listening, where the process before hands over
+ *
+ * Return: how many addresses; 0: there is no such process, and the caller listens; as
+ *         np_server_take_over().
+ */
+int service_take_over(struct np_server *s);
 /*
  * service_run() - the rest of a server that has started; @argv is main()'s
  *

@@ -226,17 +226,22 @@ START_TEST(it_answers_what_came_while_it_was_stopped_and_its_time_ran_out)
 }
 END_TEST
 
-static pid_t replaced(pid_t old)
+static pid_t replaced_by(pid_t old, int signal)
 {
 	pid_t pid;
 	char *text;
 
-	kill(old, SIGHUP);
+	kill(old, signal);
 	text = is_told();
 	ck_assert_msg(strstr(text, "RELOADING=1\nMONOTONIC_USEC=") == text, "%s", text);
 	pid = is_told_ready();
 	ck_assert_int_ne(pid, old);
 	return pid;
+}
+
+static pid_t replaced(pid_t old)
+{
+	return replaced_by(old, SIGHUP);
 }
 
 static void ends_well(pid_t pid)
@@ -282,6 +287,40 @@ START_TEST(SIGHUP_starts_the_next_process_and_no_connection_is_lost)
 }
 END_TEST
 
+/* Listeners of a private program, and connections that are kept alive: nothing ends. */
+START_TEST(SIGUSR2_hands_connections_to_the_next_process)
+{
+	enum { TIMES = 3, PEERS = 8 };
+	int kept[PEERS], fresh;
+	struct child c;
+	pid_t pid;
+
+	given_supervisor(false);
+	c = given_echo(_i ? strstr(plain, "--listen") : plain);
+	pid = c.pid;
+	for (int i = 0; i < PEERS; i++) {
+		kept[i] = plain_connect();
+		echoes(kept[i]);
+	}
+	for (int t = 0; t < TIMES; t++) {
+		pid_t old = pid;
+
+		pid = replaced_by(old, SIGUSR2);
+		ends_well(old); /* nothing is left there that it would have to wait for */
+		for (int i = 0; i < PEERS; i++)
+			echoes(kept[i]);
+		fresh = plain_connect();
+		echoes(fresh);
+		peer_close(&fresh);
+	}
+	for (int i = 0; i < PEERS; i++)
+		peer_close(&kept[i]);
+	kill(pid, SIGTERM);
+	ends_well(pid);
+	close(c.sock);
+}
+END_TEST
+
 /* A private program cannot be joined by another process: that one ends, and this one serves. */
 START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 {
@@ -319,6 +358,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_second_SIGTERM_ends_it_now);
 	tcase_add_test(tc, it_answers_what_came_while_it_was_stopped_and_its_time_ran_out);
 	tcase_add_test(tc, SIGHUP_starts_the_next_process_and_no_connection_is_lost);
+	tcase_add_loop_test(tc, SIGUSR2_hands_connections_to_the_next_process, 0, 2);
 	tcase_add_test(tc, where_the_next_process_does_not_start_this_one_goes_on);
 	suite_add_tcase(s, tc);
 	return s;
