@@ -138,7 +138,7 @@ void fails_with(int code, const char *part, const char *words)
 	must_have(r.err, part);
 	ran_free(&r);
 
-	sh(&r, "'%s/npsteer' %s -j", tool_dir, words);
+	sh(&r, "'%s/npsteer' -j %s", tool_dir, words);
 	ck_assert_int_eq(r.code, code);
 	ck_assert_msg(json_valid(r.out), "no JSON: %s", r.out);
 	ck_assert_int_eq(json_number(r.out, "error.code"), code);

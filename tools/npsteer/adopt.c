@@ -158,7 +158,7 @@ static void adopt_log(void *arg, int level, const char *msg)
 
 #define HOLD_MAX_S 3600
 
-static int adopt_parse_hold(struct npsteer *n, int *ret_ms)
+int parse_hold(struct npsteer *n, int *ret_ms)
 {
 	long seconds = 0;
 
@@ -205,7 +205,7 @@ int verb_adopt(struct npsteer *n)
 
 	code = parse_listeners(n, &pid);
 	if (code == DONE)
-		code = adopt_parse_hold(n, &hold_ms);
+		code = parse_hold(n, &hold_ms);
 	if (code == DONE && !n->port)
 		return fail(n, MISUSED, "which port? npsteer adopt %s --port [ADDR:]PORT",
 			    service_of(n));

@@ -42,6 +42,9 @@ static const struct verb verbs[] = {
 	  "adopt [SERVICE] --port [ADDR:]PORT [--pid PID | --cgroup PATH] [--force] [--dry-run] "
 	  "[--no-count] [--watch] [--hold SEC]",
 	  "steer the listeners of a server that knows nothing of it" },
+	{ "run", "port copies hold preload -- ", 0, verb_run,
+	  "run [SERVICE] --port PORT [--copies N] [--hold SEC] [--preload] -- PROG ARGS...",
+	  "copies of any program behind one port, restarted without a refused connection" },
 	{ "release", "port ", 0, verb_release, "release [SERVICE] [--port [ADDR:]PORT]",
 	  "end that" },
 	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
@@ -80,6 +83,8 @@ enum {
 	OPT_NO_COUNT,
 	OPT_HOLD,
 	OPT_CPU,
+	OPT_COPIES,
+	OPT_PRELOAD,
 };
 
 static const struct option longs[] = {
@@ -104,6 +109,8 @@ static const struct option longs[] = {
 	{ "no-count", no_argument, NULL, OPT_NO_COUNT },
 	{ "hold", required_argument, NULL, OPT_HOLD },
 	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "copies", required_argument, NULL, OPT_COPIES },
+	{ "preload", no_argument, NULL, OPT_PRELOAD },
 	{ 0 },
 };
 
@@ -139,6 +146,8 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->cgroup;
 	case OPT_CPU:
 		return &n->cpu;
+	case OPT_COPIES:
+		return &n->copies;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case OPT_LEVEL:
@@ -181,6 +190,8 @@ static bool *main_switch(struct npsteer *n, int option)
 		return &n->dry_run;
 	case OPT_NO_COUNT:
 		return &n->no_count;
+	case OPT_PRELOAD:
+		return &n->preload;
 	default:
 		return NULL;
 	}
@@ -244,6 +255,17 @@ static int main_parse_words(struct npsteer *n, const struct verb *v, int argc, c
 	return DONE;
 }
 
+/* What stands behind "--" is a program's, and no option of it is ours. How many words are. */
+static int main_cut_program(struct npsteer *n, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--")) {
+			n->program = argv + i + 1;
+			return i;
+		}
+	return argc;
+}
+
 static int main_run(struct npsteer *n, int argc, char **argv)
 {
 	bool given[sizeof longs / sizeof longs[0]] = { false };
@@ -251,6 +273,7 @@ static int main_run(struct npsteer *n, int argc, char **argv)
 	const char *stray;
 	int code;
 
+	argc = main_cut_program(n, argc, argv);
 	code = main_parse_options(n, argc, argv, given);
 	if (code != DONE || n->answered)
 		return code;
@@ -266,6 +289,8 @@ static int main_run(struct npsteer *n, int argc, char **argv)
 	stray = main_stray_option(v, given);
 	if (stray)
 		return fail(n, MISUSED, "%s takes no --%s: npsteer %s", v->name, stray, v->usage);
+	if (n->program && !strstr(v->options, "-- "))
+		return fail(n, MISUSED, "%s takes no program: npsteer %s", v->name, v->usage);
 	code = main_parse_words(n, v, argc - optind - 1, argv + optind + 1);
 	return code == DONE ? v->run(n) : code;
 }

@@ -52,6 +52,9 @@ struct npsteer {
 	const char *cgroup;
 	const char *hold;
 	const char *cpu;
+	const char *copies;
+	char **program; /* NULL: there is no "--" */
+	bool preload;
 	bool force;
 	bool watch;
 	bool dry_run;
@@ -86,6 +89,7 @@ int verb_explain(struct npsteer *n);
 int verb_gc(struct npsteer *n);
 int verb_listeners(struct npsteer *n);
 int verb_adopt(struct npsteer *n);
+int verb_run(struct npsteer *n);
 int verb_release(struct npsteer *n);
 
 /* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */
@@ -114,6 +118,8 @@ int join_service(struct npsteer *n, const char *service, struct np_steer **ret);
 int parse_interval(struct npsteer *n, double *ret_every, long *ret_count);
 /* --pid and --cgroup. DONE, or what fail() returned. */
 int parse_listeners(struct npsteer *n, int *ret_pid);
+/* --hold. DONE, or what fail() returned. */
+int parse_hold(struct npsteer *n, int *ret_ms);
 /* A sentence of the library's, and a newline: text on stdout. */
 void say(const char *sentence);
 void pause_for(double seconds);
