@@ -1,16 +1,19 @@
-# install: headers, the .so and its links, the archive, pkg-config, npsteer, man pages.
+# install: headers, the .so and its links, the archive, pkg-config, npsteer, its units, man pages.
 # The .pc is written here, not in the build: it holds PREFIX, which only install knows.
 
 PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 SBINDIR    ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
 MANDIR     ?= $(PREFIX)/share/man
 SCDOC      ?= $(shell command -v scdoc)
 INSTALL    ?= install
 
 HEADERS := $(sort $(wildcard include/netpoll/*.h))
 MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
+UNITS   := $(sort $(wildcard examples/service/npsteer-*.service))
 section  = man$(subst .,,$(suffix $(1)))
 
 $(O)/man/%: doc/man/%.scd
@@ -33,6 +36,9 @@ install: all man                        ## below $(DESTDIR)$(PREFIX), default /u
 		-e 's|@VERSION@|$(VERSION)|' -e 's|@CARES@|$(if $(CARES_LIBS), libcares)|' \
 		lib/netpoll/libnetpoll-bpf.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc'
 	$(Q)$(if $(TOOL_OBJS),$(INSTALL) -m 755 $(O)/npsteer '$(DESTDIR)$(SBINDIR)')
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)/npsteer' '$(DESTDIR)$(UNITDIR)'
+	$(Q)$(INSTALL) -m 755 $(O)/npsteer-preload.so '$(DESTDIR)$(LIBEXECDIR)/npsteer'
+	$(Q)$(foreach u,$(UNITS),sed 's|/usr/local/sbin|$(SBINDIR)|' $(u) > '$(DESTDIR)$(UNITDIR)/$(notdir $(u))' &&) :
 ifneq ($(SCDOC),)
 	$(Q)$(foreach m,$(MANS),$(INSTALL) -D -m 644 $(m) '$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))' &&) :
 else ifneq ($(MANS),)
@@ -45,5 +51,8 @@ uninstall:                              ## what install put there
 	$(Q)rm -f $(foreach h,$(HEADERS),'$(DESTDIR)$(INCLUDEDIR)/netpoll/$(notdir $(h))') \
 		$(foreach l,a so so.$(SOVERSION) so.$(VERSION),'$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.$(l)') \
 		'$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc' '$(DESTDIR)$(SBINDIR)/npsteer' \
+		'$(DESTDIR)$(LIBEXECDIR)/npsteer/npsteer-preload.so' \
+		$(foreach u,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(notdir $(u))') \
 		$(foreach m,$(MANS),'$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))')
+	$(Q)rmdir '$(DESTDIR)$(LIBEXECDIR)/npsteer' 2>/dev/null || :
 	$(Q)rmdir '$(DESTDIR)$(INCLUDEDIR)/netpoll' 2>/dev/null || :
