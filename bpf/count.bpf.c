@@ -5,6 +5,9 @@
  * np_count_state  each change of state of a TCP socket of this machine. The socket of another
  *                 server, or a client's, costs a look: at its states, and, where a connection ends,
  *                 for its tag.
+ * np_count_again  the same once more. A program of this kind is not run while it runs on that CPU:
+ *                 what a softirq does to one socket while a process is in here with another would
+ *                 be missed. It cannot be in both; and a tag changes once, whoever sees it.
  * np_count_seed   connections that were there before their listener had a tag, among the
  *                 descriptors of its worker; and, told to retag, those that migrated.
  * np_count_sweep  takes tags that count nowhere away.
@@ -109,8 +112,7 @@ static __always_inline bool count_is_seeded(const struct sock *sk)
 	return ctl && ctl->seeding && ctl->seeding == sk->__sk_common.skc_num;
 }
 
-SEC("?tp_btf/inet_sock_set_state")
-int BPF_PROG(np_count_state, struct sock *sk, int was, int is)
+static __always_inline int count_change(struct sock *sk, int was, int is)
 {
 	struct np_tag *t, none = { 0 };
 
@@ -128,6 +130,18 @@ int BPF_PROG(np_count_state, struct sock *sk, int was, int is)
 	if (t)
 		tag_over(t);
 	return 0;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(np_count_state, struct sock *sk, int was, int is)
+{
+	return count_change(sk, was, is);
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(np_count_again, struct sock *sk, int was, int is)
+{
+	return count_change(sk, was, is);
 }
 
 /* ------------------------------------------------------------------ connections there are */

@@ -36,7 +36,7 @@
 #define COUNT_WHY 256
 
 struct count {
-	int link_fd;             /* of a private service; -1 */
+	int link_fd[2];          /* of a private service; -1 */
 	struct count_bpf *finds; /* np_count_seed and np_count_sweep; NULL: not loaded */
 };
 
@@ -45,9 +45,15 @@ static struct count *count_of(struct np_steer *s)
 	if (!s->count) {
 		s->count = calloc(1, sizeof *s->count);
 		if (s->count)
-			s->count->link_fd = -1;
+			s->count->link_fd[0] = s->count->link_fd[1] = -1;
 	}
 	return s->count;
+}
+
+static void count_close_links(struct count *c)
+{
+	sys_close(&c->link_fd[0]);
+	sys_close(&c->link_fd[1]);
 }
 
 void count_free(struct count **p)
@@ -56,7 +62,7 @@ void count_free(struct count **p)
 
 	if (!c)
 		return;
-	sys_close(&c->link_fd);
+	count_close_links(c);
 	count_bpf__destroy(c->finds);
 	free(c);
 	*p = NULL;
@@ -73,7 +79,7 @@ bool count_is_on(const struct np_steer *s)
 {
 	if (s->dir[0])
 		return folder_each(s->lock_fd, count_see_pin, NULL) == 1;
-	return s->count && s->count->link_fd >= 0;
+	return s->count && s->count->link_fd[1] >= 0;
 }
 
 /* False where it is pinned and its cgroup has gone. */
@@ -116,16 +122,11 @@ static int count_load(const struct np_steer *s, struct count_bpf *o)
 	return r < 0 ? r : count_bpf__load(o);
 }
 
-static int count_attach(const struct np_steer *s, struct count_bpf *o, int *ret_fd)
+static int count_attach_one(const struct bpf_program *p, int *ret_fd)
 {
-	struct bpf_link *link;
+	struct bpf_link *link = bpf_program__attach(p);
 	int r;
 
-	bpf_program__set_autoload(o->progs.np_count_state, true);
-	r = count_load(s, o);
-	if (r < 0)
-		return r;
-	link = bpf_program__attach(o->progs.np_count_state);
 	if (!link)
 		return -errno;
 	r = sys_dup(bpf_link__fd(link), ret_fd);
@@ -133,8 +134,22 @@ static int count_attach(const struct np_steer *s, struct count_bpf *o, int *ret_
 	return r;
 }
 
-/* The link of the tracepoint. */
-static int count_link(const struct np_steer *s, char *why, size_t cap, int *ret_fd)
+static int count_attach(const struct np_steer *s, struct count_bpf *o, int ret_fd[2])
+{
+	int r;
+
+	bpf_program__set_autoload(o->progs.np_count_state, true);
+	bpf_program__set_autoload(o->progs.np_count_again, true);
+	r = count_load(s, o);
+	if (r == 0)
+		r = count_attach_one(o->progs.np_count_again, &ret_fd[0]);
+	if (r == 0)
+		r = count_attach_one(o->progs.np_count_state, &ret_fd[1]);
+	return r;
+}
+
+/* The two links of the tracepoint. */
+static int count_link(const struct np_steer *s, char *why, size_t cap, int ret_fd[2])
 {
 	struct words words;
 	struct count_bpf *o;
@@ -149,14 +164,14 @@ static int count_link(const struct np_steer *s, char *why, size_t cap, int *ret_
 }
 
 /* It holds for as long as its pin, or of a private service for as long as this process has it. */
-static int count_keep(struct np_steer *s, const char *name, int *fd)
+static int count_keep(struct np_steer *s, const char *name, int which, int *fd)
 {
 	int r = 0;
 
 	if (s->dir[0])
 		r = folder_pin(s->lock_fd, name, *fd);
 	else
-		r = sys_dup(*fd, &s->count->link_fd);
+		r = sys_dup(*fd, &s->count->link_fd[which]);
 	sys_close(fd);
 	return r == -EEXIST ? 0 : r;
 }
@@ -164,15 +179,19 @@ static int count_keep(struct np_steer *s, const char *name, int *fd)
 int count_on(struct np_steer *s)
 {
 	char why[COUNT_WHY] = "";
-	int fd = -1, r;
+	int fd[2] = { -1, -1 }, r;
 
 	if (count_has_link(s, NP_COUNT_LINK))
 		return 0;
 	if (!count_of(s))
 		return -ENOMEM;
-	r = count_link(s, why, sizeof why, &fd);
+	r = count_link(s, why, sizeof why, fd);
 	if (r == 0)
-		r = count_keep(s, NP_COUNT_LINK, &fd);
+		r = count_keep(s, NP_COUNT_LINK "_2", 0, &fd[0]);
+	if (r == 0) /* the last one: where it is, both are */
+		r = count_keep(s, NP_COUNT_LINK, 1, &fd[1]);
+	sys_close(&fd[0]);
+	sys_close(&fd[1]);
 	if (r < 0)
 		cause_explain(s->error, sizeof s->error, r, "counting connections", s->name, why);
 	return r;
@@ -250,7 +269,7 @@ int count_on_cgroup(struct np_steer *s, pid_t pid)
 		if (!count_has_link(s, name))
 			r = count_link_cgroup(s, cgroup, why, sizeof why, &fd);
 		if (r == 0 && fd >= 0)
-			r = count_keep(s, name, &fd);
+			r = count_keep(s, name, 1, &fd);
 	}
 	sys_close(&cgroup);
 	if (r < 0)
@@ -275,7 +294,7 @@ static void count_off(struct np_steer *s)
 	if (s->dir[0])
 		folder_each(s->lock_fd, count_unpin, s);
 	else if (s->count)
-		sys_close(&s->count->link_fd);
+		count_close_links(s->count);
 }
 
 /* ------------------------------------------------------------------ tags */
