@@ -1,5 +1,5 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean restart runtime visitors)
+BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean rebalance restart runtime visitors)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
@@ -7,7 +7,7 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-echo bench-instructions bench-idle bench-restart bench-runtime
+.PHONY: bench-echo bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
 	$(Q)scripts/bench-echo $(O)
 
@@ -16,6 +16,9 @@ bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each requ
 
 bench-idle: $(BENCH_BINS)               ## bytes of the server's memory for each idle connection
 	$(Q)$(O)/tests/bench/idle
+
+bench-rebalance: $(BENCH_BINS)          ## hot connections on one poller, with and without rebalance; doc/rebalance-figures.md (2 minutes)
+	$(Q)$(O)/tests/bench/rebalance | tee doc/rebalance-figures.md
 
 bench-restart: $(BENCH_BINS) all        ## what rolling restarts lose, beside a plain server; doc/operations-figures.md (root)
 	$(Q)scripts/bench-restart $(O)

@@ -36,7 +36,7 @@ static void usage(FILE *f)
 		"             --upstream ADDR:PORT|unix:PATH [--upstream ...] [--balance turn|least]\n"
 		"             [--accept-proxy] [--send-proxy 1|2] [--header-ms MS] [--connect-ms MS]\n"
 		"             [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
-		"             [--service NAME] [--policy NAME]\n"
+		"             [--service NAME] [--policy NAME] [--rebalance MOVES]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"
@@ -45,7 +45,8 @@ static void usage(FILE *f)
 		"  --header-ms     for the whole of a client's header; 3000\n"
 		"  --connect-ms    for an upstream to answer; 5000\n"
 		"  --retry-ms      so long one that did not is passed over; 2000\n"
-		"  --idle-ms       end a pair on which nothing moves; never\n");
+		"  --idle-ms       end a pair on which nothing moves; never\n"
+		"  --rebalance     so many pairs a second at most go to an idler poller; none\n");
 }
 
 static int bad(const char *what, const char *value)
@@ -133,6 +134,8 @@ static int take(struct options *o, int ch)
 		r = choice("--steer is auto, required or off, not", optarg, steer, 3, &mode);
 		o->server.steer = (enum np_steer_mode)mode;
 		return r;
+	case 'R':
+		return number("--rebalance", optarg, 1, &o->server.rebalance);
 	case 'S':
 		o->server.service = optarg;
 		return 0;
@@ -164,6 +167,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "header-ms", required_argument, NULL, 'H' },
+		{ "rebalance", required_argument, NULL, 'R' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
