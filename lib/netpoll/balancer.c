@@ -14,6 +14,7 @@
 #define TICK_MS          100
 #define STAY_MS          5000u /* where it has come to; or where it could not leave from */
 #define LEAVE_MS         1000u /* it has not been quiet for so long: another one */
+#define IDLE             (REBALANCE_CPU / 200) /* of a poller: more than these ticks take */
 #define NO_LOAD          (REBALANCE_CPU / 10000)
 #define SMOOTH(old, now) ((old) - (old) / 4 + (now) / 4)
 
@@ -131,7 +132,7 @@ static void balancer_look(struct balancer *b)
 
 static void balancer_say(uint32_t *word, uint32_t share)
 {
-	__atomic_store_n(word, share < NO_LOAD ? 0 : share, __ATOMIC_RELAXED);
+	__atomic_store_n(word, share < IDLE ? 0 : share, __ATOMIC_RELAXED);
 }
 
 static void balancer_measure(struct balancer *b)
@@ -216,6 +217,12 @@ static void balancer_decide(struct balancer *b)
 		balancer_move(b, &choice, now);
 }
 
+static void balancer_forget_all(struct balancer *b)
+{
+	for (unsigned i = 0; i < BALANCER_CONNS; i++)
+		balancer_forget(&b->conns[i]);
+}
+
 /* A poller that has nothing to do is not woken for this: the first sample arms it again. */
 static void balancer_tick(struct timer *t)
 {
@@ -226,6 +233,8 @@ static void balancer_tick(struct timer *t)
 	if (b->load || b->demand)
 		timer_arm(b->part->group.poller, t,
 			  poller_after_ms(b->part->group.poller, TICK_MS));
+	else
+		balancer_forget_all(b);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -274,8 +283,7 @@ void balancer_stop(struct balancer *b)
 	b->on = false;
 	poller_sample_no_more(b->part->group.poller);
 	timer_disarm(&b->tick);
-	for (unsigned i = 0; i < BALANCER_CONNS; i++)
-		balancer_forget(&b->conns[i]);
+	balancer_forget_all(b);
 	sys_close(&b->sched_fd);
 	balancer_say(&b->load, 0);
 	balancer_say(&b->demand, 0);

@@ -70,6 +70,8 @@ static void batch_fill(struct mail *m)
 		batch_out_free(out);
 		return;
 	}
+	if (out->part->balancer) /* its references would keep the hot ones here */
+		balancer_stop(out->part->balancer);
 	batch_walk(out);
 	latch_arrive(&out->filled);
 }

@@ -94,9 +94,9 @@ static void expect_all_at_next(int n, uint32_t count)
 	}
 }
 
-static void kept_alive_go_on(enum np_steer_mode steer)
+static void kept_alive_go_on(enum np_steer_mode steer, int rebalance)
 {
-	const struct hand_opts o = { .steer = steer };
+	const struct hand_opts o = { .steer = steer, .rebalance = rebalance };
 	struct hand_facts f;
 	int fresh;
 
@@ -127,7 +127,13 @@ static void kept_alive_go_on(enum np_steer_mode steer)
 
 START_TEST(kept_alive_connections_go_on_in_the_next_process)
 {
-	kept_alive_go_on(NP_STEER_OFF);
+	kept_alive_go_on(NP_STEER_OFF, 0);
+}
+END_TEST
+
+START_TEST(and_so_do_those_that_the_rebalancer_looks_at)
+{
+	kept_alive_go_on(NP_STEER_OFF, 10);
 }
 END_TEST
 
@@ -135,7 +141,7 @@ START_TEST(and_so_where_listeners_are_steered)
 {
 	if (!can_bpf())
 		SKIP("needs the right to load programs");
-	kept_alive_go_on(NP_STEER_REQUIRED);
+	kept_alive_go_on(NP_STEER_REQUIRED, 0);
 }
 END_TEST
 
@@ -619,6 +625,7 @@ static Suite *handover_suite(void)
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, kept_alive_connections_go_on_in_the_next_process);
+	tcase_add_test(t, and_so_do_those_that_the_rebalancer_looks_at);
 	tcase_add_test(t, and_so_where_listeners_are_steered);
 	tcase_add_test(t, a_request_that_is_half_read_is_answered_whole);
 	tcase_add_test(t, a_request_whose_greater_part_is_here_is_answered_whole);

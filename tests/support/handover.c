@@ -118,6 +118,10 @@ static int on_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 	return 0;
 }
 
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
+}
+
 /* ------------------------------------------------------------------ the child */
 
 static void hand_make(void)
@@ -128,7 +132,8 @@ static void hand_make(void)
 				 .on_disconnect = on_disconnect,
 				 .on_close = on_close,
 				 .on_export = me.o.no_export ? NULL : on_export,
-				 .on_import = on_import };
+				 .on_import = on_import,
+				 .on_move = on_move };
 	int r;
 
 	big_fill();
@@ -139,7 +144,8 @@ static void hand_make(void)
 		r = np_server_new(me.pollers, &h, NULL,
 				  NP_OPTS(np_server_opts, .steer = me.o.steer,
 					  .idle_timeout_ms = me.o.idle_ms, .drain_ms = 1,
-					  .fresh_ms = 1, .limits.out_high = 2 * HANDOVER_BIG),
+					  .fresh_ms = 1, .rebalance = me.o.rebalance,
+					  .limits.out_high = 2 * HANDOVER_BIG),
 				  &me.server);
 	if (r < 0)
 		child_fail("no server: %s", np_strerror(r));

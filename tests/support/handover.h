@@ -31,6 +31,7 @@ struct hand_opts {
 	int import_signal, import_nth;
 	int import_refuses; /* every so manieth */
 	int work_ms;        /* of its hand-over; 0: a test's time */
+	int rebalance;      /* moves a second */
 };
 
 /* What a process says of itself. */
