@@ -121,7 +121,7 @@ static slow_path void pump_note_input(struct np_conn *c)
  * Input is not read for a while. An edge that said that the peer has left was for pump_read(), as
  * long as that went on; what it leaves unread is for pump_left() now.
  */
-static void pump_reading_stops(struct np_conn *c)
+static slow_path void pump_reading_stops(struct np_conn *c)
 {
 	bool was_read = c->watch.want & WATCH_IN;
 
@@ -130,12 +130,6 @@ static void pump_reading_stops(struct np_conn *c)
 		c->watch.ready |= WATCH_GONE;
 		watch_want(&c->watch, WATCH_GONE);
 	}
-}
-
-static slow_path void pump_in_full(struct np_conn *c)
-{
-	c->in = CONN_IN_FULL;
-	pump_reading_stops(c);
 }
 
 /*
@@ -147,7 +141,8 @@ static inline int pump_read_once(struct np_conn *c, size_t budget)
 	size_t room = pump_room(c);
 
 	if (!room) {
-		pump_in_full(c);
+		c->in = CONN_IN_FULL;
+		pump_reading_stops(c);
 		return STREAM_MORE;
 	}
 	return stream_read(&c->io->stream, room < budget ? room : budget);
@@ -261,25 +256,20 @@ static slow_path void pump_left(struct np_conn *c)
 
 /* ------------------------------------------------------------------ output */
 
-static void pump_drop_output(struct np_conn *c)
-{
-	struct stream *s = &c->io->stream;
-
-	atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&s->sends),
-				  memory_order_relaxed);
-	if (stream_drop_output(s))
-		c->flags |= CONN_CUT;
-}
-
 int conn_out_fails(struct np_conn *c, int err)
 {
+	struct stream *s = c->io ? &c->io->stream : NULL;
+
 	c->out = CONN_OUT_FAILED;
 	c->tx_err = (int16_t)err;
 	if (!c->why)
 		c->why = err;
 	watch_stop(&c->watch, WATCH_OUT);
-	if (c->io) {
-		pump_drop_output(c);
+	if (s) {
+		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&s->sends),
+					  memory_order_relaxed);
+		if (stream_drop_output(s))
+			c->flags |= CONN_CUT;
 		conn_wake(&c->io->writer, err);
 	}
 	conn_later(c);

@@ -64,9 +64,8 @@ static void serve_connect(struct np_conn *c)
 	c->flags |= CONN_CONNECTED;
 	conn_find_handler(c);
 	fiber_set_until(fiber_self(), 0);
-	if (c->flags & CONN_LEFT)
-		conn_later(c); /* on_disconnect has waited for this */
-	conn_drain(c);         /* and so has on_drain */
+	if ((c->flags & CONN_LEFT) || c->group->draining)
+		conn_later(c); /* on_disconnect and on_drain have waited for this */
 	if (r < 0)
 		serve_failed(c, c->group->handlers->on_connect, r);
 	else
@@ -186,7 +185,7 @@ void conn_serve(struct np_conn *c)
 /* A peer that has shut its writing side may wait for its answer still, where half_open says so. */
 void conn_cancel_left(struct np_conn *c)
 {
-	struct fiber *f = conn_handler(c);
+	struct fiber *f = c->io ? c->io->handler : NULL;
 	bool broken = c->rx_err || (c->watch.flags & (WATCH_HUP | WATCH_ERR));
 	bool left = (c->flags & CONN_LEFT) && !(c->flags & CONN_HALF_OPEN);
 
