@@ -141,6 +141,12 @@ static __always_inline bool present_is_asked(struct sock_common *c)
 	return c->skc_family == asked.family && present_is_v6(c);
 }
 
+static __always_inline void present_flow(struct sock_common *c, struct np_present *p)
+{
+	p->is_flow = 1;
+	p->hash = c->skc_hash;
+}
+
 SEC("iter/tcp")
 int np_present(struct bpf_iter__tcp *ctx)
 {
@@ -152,7 +158,7 @@ int np_present(struct bpf_iter__tcp *ctx)
 	if (c->skc_state == LISTENING)
 		present_listener(c, &p);
 	else if (present_is_asked(c))
-		p.hash = c->skc_hash;
+		present_flow(c, &p);
 	else
 		return 0;
 	bpf_seq_write(ctx->meta->seq, &p, sizeof p);

@@ -15,14 +15,16 @@ struct np_flow {
 	__u32 remote[4];
 };
 
-/* A listener; or, with cookie 0, the flow that was asked for. */
+/* A listener, or the flow that was asked for. */
 struct np_present {
-	__u64 cookie;
+	__u64 cookie;  /* 0: nobody has asked for it */
 	__u64 queue;   /* NP_QUEUE_*() */
 	__u32 hash;    /* of the flow; of a listener, of the first connection in its queue */
 	__u32 stamp;   /* when that was made, in jiffies */
 	__u32 jiffies; /* now */
 	__u32 first;   /* 1: there is one in the queue */
+	__u32 is_flow; /* 1: no listener */
+	__u32 _reserved;
 };
 
 #endif

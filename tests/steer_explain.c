@@ -425,6 +425,27 @@ START_TEST(next_is_some_flow_and_changes_nothing)
 }
 END_TEST
 
+/* A listener that nobody has asked for its cookie is not taken for the flow. */
+START_TEST(listeners_of_others_are_left_out)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001) };
+	struct watcher w;
+	struct rig r;
+	int other;
+
+	OWN_STEERING();
+	other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(other, (struct sockaddr *)&in, sizeof in), 0);
+	ck_assert_int_eq(listen(other, 4), 0);
+	rig_start(&r, WORKERS, NP_OPTS(np_steer_opts, .policy = "hash", .rescue = NP_OFF));
+	watch(&w, r.s);
+	for (unsigned i = 0; i < FLOWS; i++)
+		hold_to_it(&r, &w, r.address, "127.0.0.1");
+	end(&r, &w);
+	close(other);
+}
+END_TEST
+
 /* A flow that was explained connects, and no socket is left that stood for it. */
 START_TEST(a_flow_that_was_explained_is_not_in_its_own_way)
 {
@@ -490,6 +511,7 @@ int main(void)
 	tcase_add_loop_test(t, ipv6_and_its_wildcard_are_found_and_hashed_alike, 0, 3);
 	tcase_add_loop_test(t, of_a_wildcard_of_ipv4_the_hash_is_said_not_to_be_known, 0, 2);
 	tcase_add_test(t, next_is_some_flow_and_changes_nothing);
+	tcase_add_test(t, listeners_of_others_are_left_out);
 	tcase_add_test(t, a_flow_that_was_explained_is_not_in_its_own_way);
 	tcase_add_test(t, what_is_no_flow_of_the_service_is_said_in_a_sentence);
 	suite_add_tcase(s, t);

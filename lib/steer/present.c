@@ -18,7 +18,7 @@
 static int present_find_hash(const struct present *p, uint32_t *ret)
 {
 	for (unsigned i = 0; i < p->n; i++)
-		if (!p->all[i].cookie) {
+		if (p->all[i].is_flow) {
 			*ret = p->all[i].hash;
 			return 0;
 		}
