@@ -4,6 +4,7 @@
  * of them as workers
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -17,6 +18,7 @@
 
 #include "netpoll/steer_admin.h"
 #include "steer/find.h"
+#include "steer/steer.h"
 #include "support/foreign.h"
 #include "support/privilege.h"
 #include "support/restrict.h"
@@ -672,6 +674,97 @@ START_TEST(release_leaves_the_services_own_workers_and_their_program)
 }
 END_TEST
 
+static unsigned descriptors(void)
+{
+	unsigned n = 0;
+	DIR *d = opendir("/proc/self/fd");
+
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* Two groups of the kernel, and one address: the service knows one group. */
+START_TEST(release_takes_the_program_off_each_group_of_an_address)
+{
+	struct beside each[] = { { "127.0.0.1", 0 },
+				 { "127.0.0.1", 0 },
+				 { "::ffff:127.0.0.1", 0 },
+				 { "::ffff:127.0.0.1", 0 },
+				 { NULL, 0 } };
+	struct np_steer *s;
+	unsigned before;
+	struct child c;
+
+	OWN_STEERING();
+	given_beside(&c, each);
+	s = given_service("web", "rr");
+	must_adopt(s, "7480", 4);
+	must_release(s, 4);
+	before = descriptors(); /* the service's programs are open now */
+	must_adopt(s, "7480", 4);
+	must_release(s, 4);
+	ck_assert_uint_eq(descriptors(), before);
+	expect_nothing_left(s, "7480", 4);
+	end_service(s, "web");
+	end_beside(&c);
+}
+END_TEST
+
+static const struct np_worker_info no_info;
+static const struct np_group no_group;
+
+static const struct spoilt {
+	enum map map;
+	const void *with;
+} spoilt[] = {
+	{ MAP_np_info, &no_info },
+	{ MAP_np_groups, &no_group },
+};
+
+#define SPOILT (int)(sizeof spoilt / sizeof spoilt[0])
+
+/* Members may write these maps. */
+START_TEST(release_leaves_nothing_whatever_a_member_has_written)
+{
+	const struct spoilt *k = &spoilt[_i];
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	s = given_service("web", "rr");
+	must_adopt(s, "7480", 3);
+	for (uint32_t i = 0; i < 3; i++)
+		ck_assert_int_eq(map_update(&s->maps, k->map, &i, k->with, 0), 0);
+	must_release(s, 3);
+	foreign_ask(FOREIGN_AT);
+	expect_nothing_left(s, "7480", 3);
+	end_service(s, "web");
+	foreign_end(&f);
+}
+END_TEST
+
+START_TEST(a_release_has_no_dry_run)
+{
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	s = given_service("web", "rr");
+	must_adopt(s, "7480", 3);
+	fails(np_steer_release(s, NP_OPTS(np_steer_adopt_opts, .dry_run = true)), -EINVAL,
+	      "no dry run", s);
+	ck_assert_uint_eq(workers(s), 3);
+	must_release(s, 3);
+	end_service(s, "web");
+	foreign_end(&f);
+}
+END_TEST
+
 START_TEST(a_service_with_adopted_workers_is_not_unloaded)
 {
 	struct np_steer *s;
@@ -1233,6 +1326,9 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_claim_passes_the_numbers_of_adopted_workers_over);
 	tcase_add_test(t, release_leaves_the_services_own_workers_and_their_program);
+	tcase_add_test(t, release_takes_the_program_off_each_group_of_an_address);
+	tcase_add_loop_test(t, release_leaves_nothing_whatever_a_member_has_written, 0, SPOILT);
+	tcase_add_test(t, a_release_has_no_dry_run);
 	tcase_add_test(t, a_service_with_adopted_workers_is_not_unloaded);
 	tcase_add_test(t, no_watchdog_shuts_the_listener_of_an_adopted_worker);
 	suite_add_tcase(s, t);

@@ -530,7 +530,8 @@ NP_API int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *o
  *
  * Thread: setup.
  * Return: how many listeners were taken out; -EPERM: they were, and the program could not be taken
- *         off, since its listeners cannot be looked at; -EBUSY; -EINVAL; -NP_EUNSUPPORTED.
+ *         off, since its listeners cannot be looked at; -EBUSY; -EINVAL, also with dry_run;
+ *         -NP_EUNSUPPORTED.
  *         np_steer_error() has the sentence.
  */
 NP_API int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts);

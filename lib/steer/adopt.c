@@ -332,25 +332,31 @@ static bool adopt_has_ours(struct np_steer *s, const struct find_listener *l, bo
 	return l->program < 0 ? were_ours : l->program && adopt_is_ours(s, l->program_id);
 }
 
+static int adopt_detach_from(const struct find_listener *l)
+{
+	int fd = -1, r = find_take(l, &fd);
+
+	if (r < 0)
+		return r;
+	r = sys_setsockopt_int(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0);
+	sys_close(&fd);
+	return r == -ENOENT ? 0 : r;
+}
+
 /* Under the lock. Off the group of @key, through whichever listener is given. 0 also where it is
  * not there. */
 static int adopt_detach(struct np_steer *s, const struct find *f, const struct np_group *key,
 			bool were_ours)
 {
-	int fd, r = 0;
+	int r = 0;
 
 	for (unsigned i = 0; i < f->n; i++) {
 		const struct find_listener *l = &f->all[i];
 
 		if (!adopt_lies_at(l, key) || !adopt_has_ours(s, l, were_ours))
 			continue;
-		fd = -1;
-		r = find_take(l, &fd);
-		if (r < 0)
-			continue;
-		r = sys_setsockopt_int(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0);
-		sys_close(&fd);
-		if (r == 0 || r == -ENOENT)
+		r = adopt_detach_from(l);
+		if (r == 0)
 			return 0;
 	}
 	return r;
@@ -370,6 +376,12 @@ static void adopt_clear(struct np_steer *s, unsigned w)
 	sys_close(&claim);
 }
 
+/* Members may write what tells that a worker was adopted, but not claim for it. */
+static bool adopt_is_theirs(const struct np_steer *s, unsigned w)
+{
+	return worker_is_adopted(s, w) || !map_claim(&s->maps, w);
+}
+
 /* Of those that have no listener but the one in group @g, once for all of them. */
 static void adopt_uncount(struct np_steer *s, unsigned g)
 {
@@ -381,7 +393,7 @@ static void adopt_uncount(struct np_steer *s, unsigned g)
 		others = 0;
 		for (unsigned i = 0; i < NP_GROUPS; i++)
 			others += i != g && map_listener(&s->maps, NP_SLOT(i, w)) != 0;
-		if (!others && worker_is_adopted(s, w))
+		if (!others && adopt_is_theirs(s, w))
 			gone[n++] = w;
 	}
 	count_stop(s, gone, n);
@@ -408,7 +420,7 @@ static unsigned adopt_empty(struct np_steer *s, unsigned g)
 		uint32_t slot = NP_SLOT(g, w);
 		uint64_t cookie = map_listener(&s->maps, slot);
 
-		if (!cookie || !worker_is_adopted(s, w))
+		if (!cookie || !adopt_is_theirs(s, w))
 			continue;
 		adopt_empty_slot(s, slot, cookie);
 		n++;
@@ -669,7 +681,9 @@ static bool adopt_is_meant(const struct adopt *a, const struct np_group *key)
 	struct np_group want;
 	struct sockaddr_storage ss = a->q.at.ss;
 
-	if (!key->family || (a->q.port && key->port != a->q.port))
+	if (!a->q.port)
+		return true; /* all, and what a member has made of an address */
+	if (!key->family || key->port != a->q.port)
 		return false;
 	if (a->q.any_host)
 		return true;
@@ -691,23 +705,50 @@ static int adopt_release_all(struct adopt *a, unsigned *ret_n)
 	return err;
 }
 
-/* Asked of the kernel once more. */
+/* Whether our program is in its group, and no worker of ours. */
+static bool adopt_is_stray(const struct adopt *a, const struct find_listener *l)
+{
+	int g;
+
+	if (l->err < 0 || l->program <= 0 || !adopt_is_ours(a->s, l->program_id))
+		return false;
+	g = group_find(a->s, &l->key);
+	return g < 0 || !group_live(a->s, (unsigned)g);
+}
+
+/*
+ * Asked of the kernel once more. Two of its groups may have one address (127.0.0.1 and
+ * ::ffff:127.0.0.1), and the service may have forgotten one: the program goes off those now.
+ * Return: how many listeners had it still.
+ */
+static int adopt_sweep(struct adopt *a)
+{
+	int n = 0, r;
+
+	find_fini(&a->f);
+	r = find_run(&a->f, &a->q);
+	if (r == 0)
+		r = steer_lock(a->s);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < a->f.n; i++) {
+		if (!adopt_is_stray(a, &a->f.all[i]))
+			continue;
+		n++;
+		adopt_detach_from(&a->f.all[i]);
+	}
+	steer_unlock(a->s);
+	return n;
+}
+
+/* What the sweep has seen to is looked at by another one. */
 static int adopt_verify(struct adopt *a)
 {
-	int r = find_run(&a->f, &a->q);
+	int r = adopt_sweep(a);
 
-	for (unsigned i = 0; r == 0 && i < a->f.n; i++) {
-		const struct find_listener *l = &a->f.all[i];
-		int g;
-
-		if (l->err < 0 || l->program <= 0 || !adopt_is_ours(a->s, l->program_id))
-			continue;
-		g = group_find(a->s, &l->key);
-		if (g < 0 || !group_live(a->s, (unsigned)g))
-			r = -EAGAIN;
-	}
-	find_fini(&a->f);
-	return r;
+	if (r > 0)
+		r = adopt_sweep(a);
+	return r > 0 ? -EAGAIN : r;
 }
 
 int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
@@ -718,13 +759,16 @@ int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
 
 	if (r < 0)
 		return r;
+	if (a.o.dry_run)
+		return steer_fail(s, -EINVAL, "a release has no dry run");
 	a.q.everywhere = true;
 	a.q.pid = 0;
 	a.q.cgroup = NULL;
 	r = find_run(&a.f, &a.q);
 	if (r < 0)
-		return steer_fail(s, r, "%s", a.f.why);
-	r = steer_lock(s);
+		steer_fail(s, r, "%s", a.f.why);
+	else
+		r = steer_lock(s);
 	if (r == 0) {
 		s->error[0] = '\0';
 		r = adopt_release_all(&a, &n);
