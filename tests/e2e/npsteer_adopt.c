@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "netpoll/steer_admin.h"
 #include "support/child.h"
 #include "support/json.h"
 #include "support/test.h"
@@ -248,6 +249,38 @@ START_TEST(what_cannot_be_adopted_has_an_exit_code_and_a_sentence)
 }
 END_TEST
 
+#define NUMBERS 256 /* of workers in one service */
+
+/* Its last two listeners find no number: that is known when the deed is done. */
+START_TEST(an_adoption_that_fails_half_way_says_so_in_json_too)
+{
+	struct np_steer_worker *own[NUMBERS - 2];
+	struct np_steer *s;
+	struct ran r;
+
+	NEEDS(NGINX);
+	start(NGINX);
+	must("load web");
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
+	for (unsigned i = 0; i < NUMBERS - 2; i++)
+		ck_assert_int_eq(np_steer_worker(s, NULL, &own[i]), 0);
+	npsteer(&r, "-j adopt web --port 7490");
+	ck_assert_int_eq(r.code, FAILED);
+	ck_assert_msg(json_valid(r.out), "%s", r.out);
+	ck_assert_uint_eq(occurrences(r.out, "\"outcome\":\"left\""), WORKERS);
+	must_have(r.out, "\"error\":{\"code\":1,\"message\":\"port 7490 cannot be adopted");
+	ran_free(&r);
+	fails_with(FAILED, "all 256 workers", "adopt web --port 7490");
+	ask_times(PORT, 20);
+	for (unsigned i = 0; i < NUMBERS - 2; i++)
+		ck_assert_int_eq(np_steer_worker_close(&own[i]), 0);
+	np_steer_close(&s);
+	must("unload web");
+	stop(NGINX);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ restarts under load */
 
 #define CLIENTS 8
@@ -422,6 +455,7 @@ int main(void)
 	tcase_add_loop_test(t, an_adopted_server_is_steered_until_it_is_released_and_never_notices,
 			    0, KINDS);
 	tcase_add_test(t, what_cannot_be_adopted_has_an_exit_code_and_a_sentence);
+	tcase_add_test(t, an_adoption_that_fails_half_way_says_so_in_json_too);
 	tcase_add_loop_test(t, a_server_that_is_stopped_and_started_under_hold_loses_no_connection,
 			    0, KINDS);
 	tcase_add_loop_test(t, a_reload_with_fewer_workers_loses_no_connection, 0, 2);

@@ -105,13 +105,12 @@ static int adopt_run(struct adopting *x, struct np_steer *s, const struct np_ste
 	if (n->json) {
 		json_end_array(&n->say);
 		json_int(&n->say, "adopted", r < 0 ? 0 : r);
-		end_answer(n);
-	} else if (r >= 0) {
-		table_print(&x->table, stdout, "");
 	}
+	if (n->json && r >= 0)
+		end_answer(n);
+	else if (r >= 0)
+		table_print(&x->table, stdout, "");
 	table_fini(&x->table);
-	if (r < 0 && n->json)
-		return FAILED;
 	return r < 0 ? fail_status(n, r, np_steer_error(s)) : DONE;
 }
 

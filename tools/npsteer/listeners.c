@@ -11,6 +11,7 @@ struct listing {
 	struct npsteer *n;
 	struct table table;
 	unsigned rows;
+	char why[NP_STEER_TEXT_MAX];
 };
 
 /* "1200 1201 ... (12)" */
@@ -124,22 +125,39 @@ int parse_listeners(struct npsteer *n, int *ret_pid)
 	return DONE;
 }
 
-static int listeners_ask(struct npsteer *n, int pid, struct listing *x,
+static int listeners_ask(struct listing *x, int pid,
 			 int (*fn)(void *arg, const struct np_steer_listener *l))
 {
-	char why[NP_STEER_TEXT_MAX] = "";
-	int r;
+	const struct npsteer *n = x->n;
 
-	r = np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = n->port, .pid = pid,
-				       .cgroup = n->cgroup, .error = why, .error_cap = sizeof why),
-			       fn, x);
-	return r < 0 ? fail_status(n, r, why) : DONE;
+	x->why[0] = '\0';
+	return np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = n->port, .pid = pid,
+					  .cgroup = n->cgroup, .error = x->why,
+					  .error_cap = sizeof x->why),
+				  fn, x);
 }
 
-static int listeners_count(void *arg, const struct np_steer_listener *l)
+static int listeners_none(void *arg, const struct np_steer_listener *l)
 {
-	++((struct listing *)arg)->rows;
 	return 1;
+}
+
+/* Once to see that it can be had: an error should not come behind half an answer. */
+static int listeners_answer(struct listing *x, int pid)
+{
+	struct npsteer *n = x->n;
+	int r = listeners_ask(x, pid, listeners_none);
+
+	if (r < 0)
+		return fail_status(n, r, x->why);
+	answer(n);
+	json_array(&n->say, "listeners");
+	r = listeners_ask(x, pid, listeners_json);
+	json_end_array(&n->say);
+	if (r < 0)
+		return fail_status(n, r, x->why);
+	end_answer(n);
+	return DONE;
 }
 
 int verb_listeners(struct npsteer *n)
@@ -148,31 +166,21 @@ int verb_listeners(struct npsteer *n)
 					     "HOLDERS", "ACCEPTS", "QUEUED",
 					     "BACKLOG", "PROGRAM", "STEERED" };
 	struct listing x = { .n = n };
-	int code, pid;
+	int code, pid, r;
 
 	code = parse_listeners(n, &pid);
 	if (code != DONE)
 		return code;
-	if (n->json) {
-		/* Once to see that it can be had: an error must not come after half an answer. */
-		code = listeners_ask(n, pid, &x, listeners_count);
-		if (code != DONE)
-			return code;
-		answer(n);
-		json_array(&n->say, "listeners");
-		code = listeners_ask(n, pid, &x, listeners_json);
-		json_end_array(&n->say);
-		end_answer(n);
-		return code;
-	}
+	if (n->json)
+		return listeners_answer(&x, pid);
 	table_init(&x.table, sizeof heads / sizeof heads[0]);
 	for (size_t i = 0; i < x.table.columns; i++)
 		table_text(&x.table, "%s", heads[i]);
-	code = listeners_ask(n, pid, &x, listeners_text);
-	if (code == DONE && x.rows)
+	r = listeners_ask(&x, pid, listeners_text);
+	if (r == 0 && x.rows)
 		table_print(&x.table, stdout, "");
-	else if (code == DONE)
+	else if (r == 0)
 		puts("nobody listens there");
 	table_fini(&x.table);
-	return code;
+	return r < 0 ? fail_status(n, r, x.why) : DONE;
 }

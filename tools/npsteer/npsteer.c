@@ -17,11 +17,13 @@ void answer(struct npsteer *n)
 {
 	json_object(&n->say, NULL);
 	json_uint(&n->say, "schema", JSON_SCHEMA);
+	n->answering = true;
 }
 
 void end_answer(struct npsteer *n)
 {
 	json_end_object(&n->say);
+	n->answering = false;
 }
 
 int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
@@ -37,7 +39,8 @@ int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
 		fprintf(stderr, "npsteer: %s\n", text);
 		return code;
 	}
-	answer(n);
+	if (!n->answering)
+		answer(n);
 	json_object(&n->say, "error");
 	json_int(&n->say, "code", code);
 	json_string(&n->say, "message", text);

@@ -35,6 +35,7 @@ struct npsteer {
 	bool json;
 	bool answered; /* --help, --version: nothing is left to do */
 	struct json say;
+	bool answering;                 /* between answer() and end_answer() */
 	const char *service;            /* NULL: none was named */
 	const char *args[NPSTEER_ARGS]; /* what follows it */
 	int n_args;
@@ -92,7 +93,10 @@ int verb_adopt(struct npsteer *n);
 int verb_run(struct npsteer *n);
 int verb_release(struct npsteer *n);
 
-/* Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json. Return: @code. */
+/*
+ * Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json, as the end of an
+ * answer that has begun. Return: @code.
+ */
 int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The same for a status @r of the library; @sentence is what the library said, may be empty. */
