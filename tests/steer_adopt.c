@@ -6,13 +6,16 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -1210,6 +1213,113 @@ START_TEST(one_port_of_a_service_has_one_keeper)
 }
 END_TEST
 
+/* Another one that watches that port, from inside the server's network namespace. */
+static void keep_inside(int sock, void *arg)
+{
+	const pid_t *server = arg;
+	char path[48];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/ns/net", *server);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		child_fail("not the server's network namespace: %s", strerror(errno));
+	keep(sock, &(int){ 1000 });
+}
+
+static void given_apart(struct child *c, pid_t *ret_pid)
+{
+	static const bool rootless = false;
+	int r;
+
+	child_start(c, run_apart, (void *)&rootless);
+	child_recv(c->sock, &r, sizeof r);
+	child_recv(c->sock, ret_pid, sizeof *ret_pid);
+	ck_assert_int_eq(r, 0);
+}
+
+static void end_apart(struct child *c)
+{
+	unsigned got[FOREIGN_MAX];
+
+	child_say(c->sock, 'g');
+	child_recv(c->sock, got, sizeof got);
+	child_say(c->sock, 'q');
+	child_join(c);
+}
+
+START_TEST(two_keepers_are_refused_from_whichever_namespace_they_watch)
+{
+	struct child server, keeper;
+	struct np_steer *s;
+	pid_t pid;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	given_apart(&server, &pid);
+	child_start(&keeper, keep_inside, &pid);
+	await_workers(s, 2);
+	fails(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7480", .pid = pid), 1000),
+	      -EBUSY, "another process watches", s);
+	end_keeper(&keeper);
+	must_release(s, 2);
+	end_apart(&server);
+	end_service(s, "web");
+}
+END_TEST
+
+/* A cgroup of the test's own with @pid in it. False: there is none to be had. */
+static bool given_cgroup(pid_t pid, char *dst, size_t cap)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
+	char path[96];
+	FILE *f;
+
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(dst, cap, "%s/steer_adopt-%d", roots[i], getpid());
+		snprintf(path, sizeof path, "%s/cgroup.procs", dst);
+		if (mkdir(dst, 0755) < 0)
+			continue;
+		f = fopen(path, "we");
+		if (f && fprintf(f, "%d\n", pid) > 0 && fclose(f) == 0)
+			return true;
+		rmdir(dst);
+	}
+	return false;
+}
+
+START_TEST(a_server_of_a_cgroup_is_watched_in_its_own_network_namespace)
+{
+	struct child server;
+	struct np_steer *s;
+	char cgroup[64];
+	bool grouped;
+	pid_t pid;
+	int r;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	given_apart(&server, &pid);
+	grouped = given_cgroup(pid, cgroup, sizeof cgroup);
+	r = grouped ?
+		    np_steer_keep(s,
+				  NP_OPTS(np_steer_adopt_opts, .address = "7480", .cgroup = cgroup),
+				  500) :
+		    0;
+	if (grouped) {
+		ck_assert_msg(r == 0, "%d %s", r, np_steer_error(s));
+		ck_assert_uint_eq(workers(s), 2);
+		must_release(s, 2);
+	}
+	end_apart(&server);
+	if (grouped)
+		AWAIT(rmdir(cgroup) == 0);
+	end_service(s, "web");
+	if (!grouped)
+		SKIP("no cgroup can be made");
+}
+END_TEST
+
 START_TEST(what_cannot_be_steered_ends_the_watch_with_a_sentence)
 {
 	struct np_steer *s;
@@ -1348,6 +1458,8 @@ int main(void)
 	tcase_add_test(t, what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings);
 	tcase_add_test(t, a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open);
 	tcase_add_test(t, one_port_of_a_service_has_one_keeper);
+	tcase_add_test(t, two_keepers_are_refused_from_whichever_namespace_they_watch);
+	tcase_add_test(t, a_server_of_a_cgroup_is_watched_in_its_own_network_namespace);
 	tcase_add_test(t, what_cannot_be_steered_ends_the_watch_with_a_sentence);
 	suite_add_tcase(s, t);
 	t = tcase_create("killed");

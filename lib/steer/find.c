@@ -144,6 +144,23 @@ static void find_visit_netns(void *arg, pid_t pid)
 		find_add_netns(w->f, pid);
 }
 
+static void find_visit_any(void *arg, pid_t pid)
+{
+	struct find_walk *w = arg;
+
+	if (!w->pid && find_is_asked_for(w->q, pid))
+		w->pid = pid;
+}
+
+pid_t find_process(const struct find_query *q)
+{
+	struct find_walk w = { .q = q };
+
+	if (q->cgroup)
+		sys_process_each(find_visit_any, &w);
+	return w.pid;
+}
+
 /* The caller's own is the first, if it is one of them. */
 static int find_namespaces(struct find *f, const struct find_query *q)
 {

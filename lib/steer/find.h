@@ -84,6 +84,8 @@ int find_parse(struct find_query *q, const char *address);
 /* find_fini() in any case. -errno, f->why has a sentence. */
 int find_run(struct find *f, const struct find_query *q);
 void find_fini(struct find *f);
+/* A process of the cgroup that is asked for; 0: none, or no cgroup is. */
+pid_t find_process(const struct find_query *q);
 /*
  * find_take() - a duplicate of the listener, from whichever holder gives it
  *

@@ -421,13 +421,10 @@ static int hold_look(struct hold *h)
 
 /* ------------------------------------------------------------------ the watch */
 
-/*
- * Two that keep the same listeners would each take the other for the server, and keep them for
- * ever. The name goes with the process, however that ends.
- */
-static int hold_be_only(struct hold *h)
+static int hold_bind(void *arg)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct hold *h = arg;
 	struct np_steer *s = h->a.s;
 	int n, r;
 
@@ -435,32 +432,59 @@ static int hold_be_only(struct hold *h)
 		     s->dir[0] ? s->dir : s->name);
 	n = n < (int)sizeof un.sun_path - 1 ? n : (int)sizeof un.sun_path - 1;
 	r = sys_socket(AF_UNIX, SOCK_DGRAM, &h->only_fd);
-	if (r == 0)
-		r = sys_bind(h->only_fd, (const struct sockaddr *)&un,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n));
+	return r < 0 ? r :
+		       sys_bind(
+			       h->only_fd, (const struct sockaddr *)&un,
+			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n));
+}
+
+/*
+ * Two that keep the same listeners would each take the other for the server, and keep them for
+ * ever. The name is one of the listeners' network namespace, from wherever they are watched, and
+ * goes with the process, however that ends.
+ */
+static int hold_be_only(struct hold *h, bool own_netns)
+{
+	int r = own_netns ? hold_bind(h) : sys_netns_run(h->a.q.netns_fd, hold_bind, h);
+
 	if (r == -EADDRINUSE)
-		return steer_fail(s, -EBUSY, "another process watches port %u for the service %s",
-				  h->a.q.port, s->name);
-	return r < 0 ? steer_fail(s, r, "port %u cannot be watched: %s", h->a.q.port,
+		return steer_fail(h->a.s, -EBUSY,
+				  "another process watches port %u for the service %s", h->a.q.port,
+				  h->a.s->name);
+	return r < 0 ? steer_fail(h->a.s, r, "port %u cannot be watched: %s", h->a.q.port,
 				  strerror(-r)) :
 		       0;
+}
+
+/* The namespace of a process that is asked for, or the caller's. */
+static int hold_open_netns(struct hold *h, bool *ret_own)
+{
+	int own = -1, r;
+
+	r = sys_netns_open(h->a.q.pid ?: find_process(&h->a.q), &h->a.q.netns_fd);
+	if (r == 0)
+		r = sys_netns_open(0, &own);
+	if (r == 0)
+		*ret_own = sys_netns_id(own) == sys_netns_id(h->a.q.netns_fd);
+	sys_close(&own);
+	return r;
 }
 
 /* The namespace outlives the process that is asked for: it is opened once. */
 static int hold_open(struct hold *h)
 {
-	int r;
+	bool own = false;
+	int r = hold_open_netns(h, &own);
 
-	r = sys_netns_open(h->a.q.pid, &h->a.q.netns_fd);
 	h->a.q.in_netns = r == 0;
-	if (r == 0 && h->a.q.pid)
-		r = sys_diag_open_in(h->a.q.netns_fd, &h->diag_fd);
-	else if (r == 0)
-		r = sys_diag_open(&h->diag_fd);
+	if (r == 0)
+		r = own ? sys_diag_open(&h->diag_fd) :
+			  sys_diag_open_in(h->a.q.netns_fd, &h->diag_fd);
 	h->a.q.pid = 0;
-	return r < 0 ? steer_fail(h->a.s, r, "the network namespace cannot be watched: %s",
-				  strerror(-r)) :
-		       0;
+	if (r < 0)
+		return steer_fail(h->a.s, r, "the network namespace cannot be watched: %s",
+				  strerror(-r));
+	return hold_be_only(h, own);
 }
 
 static void hold_close(struct hold *h)
@@ -521,9 +545,7 @@ int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, in
 				  "at level %d no queue can be handed over: nothing can be held",
 				  (int)s->level);
 	h.hold_ns = (uint64_t)h.a.o.hold_ms * 1000000u;
-	r = hold_be_only(&h);
-	if (r == 0)
-		r = hold_open(&h);
+	r = hold_open(&h);
 	if (r == 0)
 		r = hold_run(&h, ms);
 	hold_close(&h);
