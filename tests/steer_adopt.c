@@ -865,8 +865,9 @@ START_TEST(a_descriptor_that_is_another_socket_by_now_is_not_adopted)
 END_TEST
 
 /* In a child with capabilities of the machine's root but the one that it takes. */
-static void adopt_without_ptrace(int sock, void *arg)
+static void do_without_ptrace(int sock, void *arg)
 {
+	int (*deed)(struct np_steer * s) = arg;
 	uint64_t all = 1ull << CAP_BPF | 1ull << CAP_PERFMON | 1ull << CAP_NET_ADMIN;
 	struct np_steer *s;
 	int r;
@@ -876,28 +877,58 @@ static void adopt_without_ptrace(int sock, void *arg)
 			  &s);
 	if (r < 0)
 		child_fail("the service cannot be joined: %d", r);
-	r = adopt(s, FOREIGN_AT);
+	r = deed(s);
 	child_send(sock, &r, sizeof r);
 	snprintf(why, sizeof why, "%s", np_steer_error(s));
 	child_send(sock, why, sizeof why);
+}
+
+static int adopt_usual(struct np_steer *s)
+{
+	return adopt(s, FOREIGN_AT);
+}
+
+static void fails_without_ptrace(int (*deed)(struct np_steer *s))
+{
+	struct child c;
+	int r;
+
+	child_start(&c, do_without_ptrace, deed);
+	child_recv(c.sock, &r, sizeof r);
+	child_recv(c.sock, why, sizeof why);
+	child_join(&c);
+	ck_assert_int_eq(r, -EPERM);
+	ck_assert_msg(strstr(why, "CAP_SYS_PTRACE") != NULL, "%s", why);
 }
 
 START_TEST(without_ptrace_nothing_is_adopted_and_the_sentence_says_so)
 {
 	struct np_steer *s;
 	struct foreign f;
-	struct child c;
-	int r;
 
 	OWN_STEERING();
 	s = given_service("web", NULL);
 	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	child_start(&c, adopt_without_ptrace, NULL);
-	child_recv(c.sock, &r, sizeof r);
-	child_recv(c.sock, why, sizeof why);
-	child_join(&c);
-	ck_assert_int_eq(r, -EPERM);
-	ck_assert_msg(strstr(why, "CAP_SYS_PTRACE") != NULL, "%s", why);
+	fails_without_ptrace(adopt_usual);
+	expect_nothing_left(s, FOREIGN_AT, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_release_without_ptrace_says_that_the_program_is_there_still)
+{
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	fails_without_ptrace(release);
+	ck_assert_int_eq(look(FOREIGN_AT).program, 1);
+	foreign_ask(FOREIGN_AT);
+	must_release(s, 0);
 	expect_nothing_left(s, FOREIGN_AT, 2);
 	foreign_end(&f);
 	end_service(s, "web");
@@ -1446,6 +1477,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_descriptor_that_is_another_socket_by_now_is_not_adopted);
 	tcase_add_test(t, without_ptrace_nothing_is_adopted_and_the_sentence_says_so);
+	tcase_add_test(t, a_release_without_ptrace_says_that_the_program_is_there_still);
 	tcase_add_test(t, a_listener_bound_to_port_0_is_adopted_at_the_port_it_got);
 	tcase_add_loop_test(t, a_server_in_namespaces_of_its_own_is_adopted_from_outside, 0, 2);
 	suite_add_tcase(s, t);

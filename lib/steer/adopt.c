@@ -332,6 +332,14 @@ static bool adopt_has_ours(struct np_steer *s, const struct find_listener *l, bo
 	return l->program < 0 ? were_ours : l->program && adopt_is_ours(s, l->program_id);
 }
 
+/* Listens there, as the kernel's list has it, and cannot be looked at by this process. */
+static bool adopt_is_out_of_sight(const struct find_listener *l, const struct np_group *key)
+{
+	return l->err < 0 && (l->err == -EPERM || l->err == -EACCES || !l->holders) &&
+	       l->d.family == key->family && l->d.port == key->port &&
+	       !memcmp(l->d.addr, key->addr, sizeof key->addr);
+}
+
 static int adopt_detach_from(const struct find_listener *l)
 {
 	int fd = -1, r = find_take(l, &fd);
@@ -353,7 +361,11 @@ static int adopt_detach(struct np_steer *s, const struct find *f, const struct n
 	for (unsigned i = 0; i < f->n; i++) {
 		const struct find_listener *l = &f->all[i];
 
-		if (!adopt_lies_at(l, key) || !adopt_has_ours(s, l, were_ours))
+		if (!adopt_has_ours(s, l, were_ours))
+			continue;
+		if (adopt_is_out_of_sight(l, key))
+			r = -EPERM;
+		if (!adopt_lies_at(l, key))
 			continue;
 		r = adopt_detach_from(l);
 		if (r == 0)
@@ -781,7 +793,9 @@ int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
 				   "%u listeners are out of the service %s, and the kernel's hash "
 				   "decides there, but its program could not be taken off all of "
 				   "them: %s",
-				   n, s->name, strerror(-r));
+				   n, s->name,
+				   r == -EPERM ? "that takes CAP_SYS_PTRACE over their processes" :
+						 strerror(-r));
 	}
 	find_fini(&a.f);
 	return r < 0 ? r : (int)n;

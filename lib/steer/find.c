@@ -525,6 +525,7 @@ int find_run(struct find *f, const struct find_query *q)
 	r = sys_process_each(find_visit_process, &w);
 	if (r < 0)
 		return find_say(f, r, "/proc");
+	f->denied += sys_process_first_is_hidden();
 	qsort(f->all, f->n, sizeof *f->all, find_by_address);
 	for (unsigned i = 0; i < f->n; i++)
 		find_examine(&f->all[i]);

@@ -238,6 +238,11 @@ static int process_each_number(const char *path, void (*fn)(void *arg, pid_t n),
 	return 0;
 }
 
+bool sys_process_first_is_hidden(void)
+{
+	return access("/proc/1", F_OK) < 0;
+}
+
 int sys_process_each(void (*fn)(void *arg, pid_t pid), void *arg)
 {
 	return process_each_number("/proc", fn, arg);

@@ -37,6 +37,8 @@ int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd);
 
 /* ------------------------------------------------------------------ what /proc tells of others */
 
+/* /proc does not show the processes of others (hidepid): the first one is always there. */
+bool sys_process_first_is_hidden(void);
 /*
  * Processes by the number that /proc has for them. One that cannot be looked into, or has just
  * ended, is -EACCES, -EPERM, -ESRCH, or 0 and "" where a word is asked for.
