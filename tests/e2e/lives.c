@@ -1049,7 +1049,7 @@ END_TEST
 START_TEST(and_so_they_do_within_limits)
 {
 	live_all(NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = LINGER_MS,
-			 .max_conns = 4 * POLLERS, .memory_max = 192u << 20,
+			 .max_conns = 4 * POLLERS, .rebalance = -1, .memory_max = 192u << 20,
 			 .idle_timeout_ms = AWAIT_MS, .request_timeout_ms = AWAIT_MS));
 }
 END_TEST

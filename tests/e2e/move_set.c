@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "support/peer.h"
 #include "support/serve.h"
@@ -101,6 +103,26 @@ static const struct np_handlers up_that_stays = { .sz = sizeof up_that_stays,
 						  .on_request = relay,
 						  .on_close = side_closed };
 
+/* A third one is of no set that there is. */
+static void bind_a_third(struct np_conn *c, struct np_conn *up)
+{
+	struct np_conn *third;
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0 ||
+	    np_conn_from_fd(NULL, NP_HERE, &fd[0], NULL, NULL, &third) < 0) {
+		ut.wrong++;
+		return;
+	}
+	if (np_conn_bind(c, third) != -EBUSY || np_conn_bind(third, up) != -EBUSY)
+		ut.wrong++;
+	np_conn_close(third);
+	if (np_conn_bind(third, c) != -NP_ECLOSED)
+		ut.wrong++;
+	np_conn_unref(third);
+	close(fd[1]);
+}
+
 static int dial_up(struct np_conn *c, void *arg)
 {
 	const struct np_handlers *h = arg ? &up_that_stays : &up_handlers;
@@ -124,6 +146,7 @@ static int dial_up(struct np_conn *c, void *arg)
 	if (np_conn_bind(up, NULL) != 0 || np_conn_move(up, here(c)) != -NP_EUNSUPPORTED ||
 	    np_conn_bind(up, c) != 0)
 		ut.wrong++;
+	bind_a_third(c, up);
 	return 0;
 }
 
