@@ -228,6 +228,17 @@ static void hand_awake(int sig)
 	me.awake = true;
 }
 
+/* SIGUSR1 may come meanwhile. Return: false: the test has ended. */
+static bool hand_hears(int sock, char *ret)
+{
+	ssize_t n;
+
+	do
+		n = recv(sock, ret, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
 static void hand_child(int sock, void *arg)
 {
 	char what;
@@ -240,7 +251,7 @@ static void hand_child(int sock, void *arg)
 		hand_serve();
 		hand_tell(sock);
 	}
-	while (recv(sock, &what, 1, 0) == 1) {
+	while (hand_hears(sock, &what)) {
 		if (what == 'o')
 			hand_do_over(sock);
 		else if (what == 't')
