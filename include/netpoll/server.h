@@ -267,7 +267,7 @@ NP_OPTS_INIT(np_handed_over)
  *
  * *ret (may be NULL; sz set) is filled in any case.
  *
- * Thread: any but a poller's; it blocks. A np_server_stop() with a timeout hurries it.
+ * Thread: any but a poller's; it blocks. A np_server_stop() meanwhile ends it.
  * Return: 0; and what it listened on is this server's no more: -EPIPE, -ETIMEDOUT, -EPROTO and
  *         others, with ret->addresses set: the next process ended in the middle. Without, nothing
  *         has changed: those, and -EPROTONOSUPPORT (another version), -EACCES (another user),

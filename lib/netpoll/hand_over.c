@@ -339,12 +339,14 @@ static int hand_over(struct hand_over *h, const char *where)
 	if (s->addresses[0].fds[0] < 0)
 		return server_say(s, -EALREADY, "what it listened on was handed over before");
 	r = handover_meet(s, where, h->until_ns, &h->sock);
+	server_facts_hand_over(s, h->sock);
 	if (r == 0)
 		r = hand_over_hello(h);
 	if (r == 0)
 		r = hand_over_listeners(h);
 	if (r == 0)
 		r = hand_over_connections(h);
+	server_facts_hand_over_is_over(s);
 	sys_close(&h->sock);
 	return r;
 }

@@ -26,14 +26,24 @@ struct frame_head {
 
 /* ------------------------------------------------------------------ sending */
 
+static int frame_pause(uint64_t until_ns)
+{
+	if (sys_clock_ns() >= until_ns)
+		return -ETIMEDOUT;
+	sys_wait_readable(-1, 1);
+	return 0;
+}
+
 static int frame_send_all(int sock, const char *p, size_t n, const int *fds, unsigned n_fds,
 			  uint64_t until_ns)
 {
 	while (n) {
 		ssize_t r = sys_pass_send(sock, p, n, fds, n_fds);
 
-		if (r == -EAGAIN || r == -ETOOMANYREFS)
+		if (r == -EAGAIN)
 			r = sys_wait_until(sock, POLLOUT, until_ns);
+		else if (r == -ETOOMANYREFS) /* of this user, in all sockets: no event will tell */
+			r = frame_pause(until_ns);
 		else if (r > 0)
 			n_fds = 0;
 		if (r < 0)

@@ -142,7 +142,9 @@ int handover_meet(struct np_server *s, const char *where, uint64_t until_ns, int
 	r = meet_listen(where, &f, &fd);
 	if (r < 0)
 		return server_say(s, r, "%s: %s", where, np_strerror(r));
+	server_facts_hand_over(s, fd);
 	r = meet_accept(s, fd, until_ns, ret_sock);
+	server_facts_hand_over(s, -1);
 	socket_file_remove(&f);
 	sys_close(&fd);
 	if (r < 0 && !s->error[0])

@@ -157,6 +157,7 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	if (!s)
 		return -ENOMEM;
 	s->arg = arg;
+	s->handing = -1;
 	atomic_init(&s->phase, SERVER_MADE);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->facts_lock, NULL);

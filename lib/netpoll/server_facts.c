@@ -13,6 +13,7 @@
 #include "netpoll/server_private.h"
 #include "steer/steer.h"
 #include "sys/opts.h"
+#include "sys/sock.h"
 
 static uint64_t server_facts_read(const uint64_t *p)
 {
@@ -123,6 +124,40 @@ void server_facts_add_address(struct np_server *s)
 {
 	pthread_mutex_lock(&s->facts_lock);
 	s->n_addresses++;
+	pthread_mutex_unlock(&s->facts_lock);
+}
+
+/*
+ * Under the lock. A wait at a socket that is shut ends; what follows from that is what a dead peer
+ * would cause.
+ */
+static void server_facts_wake_hand_over(struct np_server *s)
+{
+	if (s->hand_ends && s->handing >= 0)
+		sys_shutdown(s->handing, SHUT_RDWR);
+}
+
+void server_facts_hand_over(struct np_server *s, int fd)
+{
+	pthread_mutex_lock(&s->facts_lock);
+	s->handing = fd;
+	server_facts_wake_hand_over(s);
+	pthread_mutex_unlock(&s->facts_lock);
+}
+
+void server_facts_end_hand_over(struct np_server *s)
+{
+	pthread_mutex_lock(&s->facts_lock);
+	s->hand_ends = true;
+	server_facts_wake_hand_over(s);
+	pthread_mutex_unlock(&s->facts_lock);
+}
+
+void server_facts_hand_over_is_over(struct np_server *s)
+{
+	pthread_mutex_lock(&s->facts_lock);
+	s->handing = -1;
+	s->hand_ends = false;
 	pthread_mutex_unlock(&s->facts_lock);
 }
 

@@ -74,6 +74,9 @@ struct np_server {
 	struct latch step_latch; /* of the step under way */
 	/* of server_part_force(), while step_latch waits for connections to end */
 	struct latch force_latch;
+	/* under facts_lock: what a hand-over waits at, -1: nothing; it is to end */
+	int handing;
+	bool hand_ends;
 	struct take_over *taking; /* NULL: from no process, or it is over */
 	char error[512];
 };
@@ -90,6 +93,13 @@ void server_facts_enter_service(struct np_server *s, struct np_steer *steer);
 /* Room for one more address, NULL: none. It counts from server_facts_add_address() on. */
 struct server_address *server_facts_grow(struct np_server *s);
 void server_facts_add_address(struct np_server *s);
+/*
+ * A hand-over waits at @fd from now on, -1: at nothing. server_facts_end_hand_over() ends each such
+ * wait, also those to come, until the hand-over is over.
+ */
+void server_facts_hand_over(struct np_server *s, int fd);
+void server_facts_end_hand_over(struct np_server *s);
+void server_facts_hand_over_is_over(struct np_server *s);
 /* None counts any more: before the start. */
 void server_facts_drop_addresses(struct np_server *s);
 /* Where the counters of part @index are from now on. They must be zero: before the start. */

@@ -73,6 +73,7 @@ static void stop_hurry(struct np_server *s, uint64_t until_ns)
 	while (!atomic_compare_exchange_weak(&s->hurry_ns, &old, stop_sooner(old, until_ns)))
 		;
 	latch_disturb(&s->step_latch);
+	server_facts_end_hand_over(s);
 }
 
 /* Connections that were let be have less time, too. */

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <netpoll/status.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "support/peer.h"
 #include "support/privilege.h"
 #include "support/run.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define MANY 1000
@@ -530,6 +532,64 @@ START_TEST(what_a_killed_sender_had_told_the_receiver_goes_on_there)
 }
 END_TEST
 
+/* The kernel drops what the receiver's table has no room for, and says so in a flag alone. */
+START_TEST(a_receiver_without_descriptors_costs_no_connection)
+{
+	const struct hand_opts n = { .descriptors = 150, .steer = NP_STEER_OFF };
+	struct hand_facts f;
+	struct hand_answer a;
+	unsigned at_old = 0;
+
+	given(NULL, &n);
+	given_clients(300);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	hand_hear(&old, &f);
+	ck_assert_int_eq(f.r, -ECONNREFUSED);
+	for (int i = 0; i < 300; i++) {
+		ck_assert(hand_try_echo(client[i], &a));
+		ck_assert_uint_eq(a.count, 2);
+		at_old += a.pid == (uint32_t)old.pid;
+	}
+
+	ck_assert_uint_eq(at_old, 300 - f.handed.handed);
+	ck_assert_uint_gt(f.handed.handed, 0);
+	close_clients(300);
+	end_both();
+}
+END_TEST
+
+static void *hand_over_to_nobody(void *arg)
+{
+	return (void *)(intptr_t)np_server_hand_over(
+		serve_server, where, NP_OPTS(np_hand_over_opts, .come_ms = -1), NULL);
+}
+
+START_TEST(a_stop_ends_a_hand_over_that_waits)
+{
+	static const struct np_handlers h = { .sz = sizeof h };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	socklen_t len;
+	pthread_t t;
+	void *r;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(where, sizeof where, "@np-handover-%d", (int)getpid());
+	memcpy(un.sun_path + 1, where + 1, strlen(where + 1));
+	len = (socklen_t)(sizeof un.sun_family + strlen(where));
+	serve(1, &h, NULL, NULL);
+	pthread_create(&t, NULL, hand_over_to_nobody, NULL);
+	AWAIT(connect(fd, (struct sockaddr *)&un, len) == 0); /* and says nothing */
+	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	pthread_join(t, &r);
+
+	ck_assert_int_lt((int)(intptr_t)r, 0);
+	serve_end();
+	close(fd);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ who may not */
 
 START_TEST(another_number_of_pollers_is_refused_and_the_old_process_serves_on)
@@ -642,6 +702,8 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, what_a_killed_receiver_had_not_been_told_of_goes_on_at_the_sender);
 	tcase_add_test(t, a_stopped_receiver_costs_the_time_of_one_answer_and_no_connection);
 	tcase_add_test(t, what_a_killed_sender_had_told_the_receiver_goes_on_there);
+	tcase_add_test(t, a_receiver_without_descriptors_costs_no_connection);
+	tcase_add_test(t, a_stop_ends_a_hand_over_that_waits);
 	tcase_add_test(t, another_number_of_pollers_is_refused_and_the_old_process_serves_on);
 	tcase_add_test(t, where_nobody_comes_the_server_serves_on);
 	tcase_add_test(t, another_user_is_refused_and_waited_on_no_longer);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -245,6 +246,9 @@ static void hand_child(int sock, void *arg)
 
 	if (me.o.closes)
 		close(me.o.closes);
+	if (me.o.descriptors)
+		setrlimit(RLIMIT_NOFILE,
+			  &(struct rlimit){ (rlim_t)me.o.descriptors, (rlim_t)me.o.descriptors });
 	signal(SIGUSR1, hand_awake); /* the child may be in a call when its handlers are to wake */
 	hand_make();
 	if (me.serves) {

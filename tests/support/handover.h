@@ -25,7 +25,8 @@ struct hand_opts {
 	int idle_ms;     /* of the server */
 	int own_idle_ms; /* of each connection, from its first request on */
 	int no_export;
-	int closes; /* a descriptor that is the other process's; 0: none */
+	int descriptors; /* how many it may have open; 0: as the test */
+	int closes;      /* a descriptor that is the other process's; 0: none */
 	/* the process does that to itself in the nth call of on_export, on_import; 0: never */
 	int export_signal, export_nth;
 	int import_signal, import_nth;
