@@ -269,12 +269,12 @@ static void run_end_copy(struct run *r, struct copy *c)
 		run_wait(r, 0.01);
 }
 
-static void run_drain(struct run *r, const struct copy *c, bool on)
+static void run_drain(struct run *r, const struct copy *c)
 {
 	unsigned w[RUN_WORKERS], n = copy_workers(r->s, c, r->cs.port, w, RUN_WORKERS);
 
 	for (unsigned i = 0; i < n; i++)
-		on ? np_steer_drain(r->s, w[i]) : np_steer_undrain(r->s, w[i]);
+		np_steer_drain(r->s, w[i]);
 }
 
 /* Below level 3 what is queued is lost with the listener. */
@@ -293,7 +293,7 @@ static void run_retire(struct run *r, struct copy *c)
 	bool ending = false;
 
 	c->meant_to_end = true;
-	run_drain(r, c, true);
+	run_drain(r, c);
 	while (c->pid && !ending && seconds_now() < until && !r->end) {
 		run_wait(r, 0.005);
 		ending = c->pid && !run_has_work(r, c) && copy_end_idle(c, r->cs.port);
