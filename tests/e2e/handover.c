@@ -389,6 +389,32 @@ START_TEST(idle_timeouts_go_along)
 }
 END_TEST
 
+/* Half of it was read by the one process, and its time runs out in the other. */
+START_TEST(what_is_left_of_a_request_timeout_goes_along)
+{
+	const struct hand_opts o = { .own_request_ms = 500 };
+	struct hand_facts f;
+	uint64_t began;
+
+	given(&o, NULL);
+	given_clients(1);
+	began = now_ms();
+	peer_send(client[0], "abc", 3);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 1);
+	peer_expect_eof(client[0]);
+
+	ck_assert_uint_ge(now_ms() - began + 20, 500);
+	close_clients(1);
+	AWAIT(({
+		hand_facts(&next, &f);
+		f.closes == 1;
+	}));
+	ck_assert_int_eq(f.last_error, -ETIMEDOUT);
+	end_both();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ unix listeners */
 
 START_TEST(a_unix_listener_keeps_its_file_until_the_last_owner_stops)
@@ -697,6 +723,7 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, what_on_import_refuses_goes_on_in_the_old_process);
 	tcase_add_test(t, a_descriptor_serves_in_the_place_of_a_path);
 	tcase_add_test(t, idle_timeouts_go_along);
+	tcase_add_test(t, what_is_left_of_a_request_timeout_goes_along);
 	tcase_add_test(t, a_unix_listener_keeps_its_file_until_the_last_owner_stops);
 	tcase_add_test(t, it_may_go_from_process_to_process_again_and_again);
 	tcase_add_test(t, what_a_killed_receiver_had_not_been_told_of_goes_on_at_the_sender);

@@ -68,6 +68,8 @@ static int on_request(struct np_conn *c, void *arg)
 		return r;
 	if (me.o.own_idle_ms)
 		np_conn_set_idle_timeout(c, me.o.own_idle_ms);
+	if (me.o.own_request_ms)
+		np_conn_set_request_timeout(c, me.o.own_request_ms);
 	while (((const char *)p)[sizeof n] == 's' && !me.awake)
 		np_sleep(1);
 	return say_answer(c, (const char *)p + sizeof n, n);

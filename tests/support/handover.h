@@ -22,8 +22,9 @@ struct hand_opts {
 	enum np_steer_mode steer;
 	int pollers; /* 0: 2 */
 	const char *network, *address;
-	int idle_ms;     /* of the server */
-	int own_idle_ms; /* of each connection, from its first request on */
+	int idle_ms;        /* of the server */
+	int own_idle_ms;    /* of each connection, from its first request on */
+	int own_request_ms; /* likewise: its request timeout */
 	int no_export;
 	int descriptors; /* how many it may have open; 0: as the test */
 	int closes;      /* a descriptor that is the other process's; 0: none */
