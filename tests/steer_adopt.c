@@ -787,6 +787,27 @@ START_TEST(a_service_with_adopted_workers_is_not_unloaded)
 }
 END_TEST
 
+START_TEST(unloaded_by_force_a_service_releases_what_it_had_adopted)
+{
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	s = given_service("web", NULL);
+	must_adopt(s, "7480", 2);
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_load_opts, .force = true)), 0);
+	ck_assert_int_eq(look("7480").program, 0);
+	s = given_service("web", NULL);
+	must_adopt(s, "7480", 2);
+	must_release(s, 2);
+	expect_nothing_left(s, "7480", 2);
+	end_service(s, "web");
+	foreign_end(&f);
+}
+END_TEST
+
 /* Until the kernel has it so: state T of /proc. */
 static void stop_process(pid_t pid)
 {
@@ -1471,6 +1492,7 @@ int main(void)
 	tcase_add_loop_test(t, release_leaves_nothing_whatever_a_member_has_written, 0, SPOILT);
 	tcase_add_test(t, a_release_has_no_dry_run);
 	tcase_add_test(t, a_service_with_adopted_workers_is_not_unloaded);
+	tcase_add_test(t, unloaded_by_force_a_service_releases_what_it_had_adopted);
 	tcase_add_test(t, no_watchdog_shuts_the_listener_of_an_adopted_worker);
 	suite_add_tcase(s, t);
 	t = tcase_create("wrong");

@@ -60,6 +60,7 @@ NP_API int np_steer_load(const char *service, const struct np_steer_load_opts *o
  * np_steer_unload() - remove a service's pins
  *
  * With opts->force also while workers hold claims: they go on, and none can join them any more.
+ * What is adopted is released first, as far as the caller may (np_steer_release()).
  *
  * Thread: setup. Return: 0; -ENOENT, -EBUSY while workers hold claims, -EACCES, -EPERM, -ENODEV,
  * -EINVAL.

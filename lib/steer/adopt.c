@@ -786,7 +786,6 @@ int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
 		r = adopt_release_all(&a, &n);
 		count_off_unused(s);
 		steer_unlock(s);
-		find_fini(&a.f);
 		r = r < 0 ? r : adopt_verify(&a);
 		if (r < 0)
 			steer_fail(s, r,

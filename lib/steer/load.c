@@ -403,7 +403,29 @@ int np_steer_load(const char *service, const struct np_steer_load_opts *opts)
 	return load_locked(service, opts, true, load_in);
 }
 
+/*
+ * The servers of its own workers end some day, and join no more. An adopted one goes on, and no
+ * other service could have it: its listeners lie in the maps that its program holds.
+ */
+static void load_release(const char *service, const struct np_steer_load_opts *o)
+{
+	struct np_steer *s;
+
+	if (np_steer_open(service,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = o->bpffs,
+				  .rescue = NP_OFF),
+			  &s) < 0)
+		return;
+	if (np_steer_release(s, NULL) < 0 && o->log)
+		o->log(o->log_arg, 1, np_steer_error(s));
+	np_steer_close(&s);
+}
+
 int np_steer_unload(const char *service, const struct np_steer_load_opts *opts)
 {
+	struct np_steer_load_opts o;
+
+	if (sys_opts_take(&o, sizeof o, opts) == 0 && o.force)
+		load_release(service, &o);
 	return load_locked(service, opts, false, load_remove_in);
 }
