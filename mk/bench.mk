@@ -7,7 +7,7 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-echo bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
+.PHONY: bench-adopt bench-echo bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
 	$(Q)scripts/bench-echo $(O)
 
@@ -22,6 +22,9 @@ bench-rebalance: $(BENCH_BINS)          ## hot connections on one poller, with a
 
 bench-restart: $(BENCH_BINS) all        ## what rolling restarts lose, beside a plain server; doc/operations-figures.md (root)
 	$(Q)scripts/bench-restart $(O)
+
+bench-adopt: $(BENCH_BINS) all          ## nginx, haproxy and others, plain and adopted: stalls, restarts; doc/adopt-figures.md (root, 15 minutes)
+	$(Q)scripts/bench-adopt $(O)
 
 bench-runtime: $(BENCH_BINS)            ## ns and bytes for a handler that waits
 	$(Q)$(O)/tests/bench/runtime

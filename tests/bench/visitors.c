@@ -2,11 +2,12 @@
 /*
  * visitors: an open-loop load for servers of others: what scripts/bench-adopt and demo-adopt run
  *
- *   visitors http|dns PORT RATE SECONDS WORKERS HELD_PERCENT HELD_MS [HISTORY]
+ *   visitors http|work|dns PORT RATE SECONDS WORKERS HELD_PERCENT HELD_MS [HISTORY]
  *
  * RATE connections a second come to 127.0.0.1 at random, whatever became of those before. Each
  * asks at once and ends with its answer; HELD_PERCENT of them stay for HELD_MS after that. The
- * body of an HTTP answer is the number of the worker that gave it.
+ * body of an HTTP answer is the number of the worker that gave it; to work it is whatever /work
+ * has, compressed.
  *
  * Prints what became of all: answered, refused, reset, EOF in place of an answer, given up; the ms
  * from when each was due to the first byte of its answer; of how many that was above 100; and
@@ -76,7 +77,7 @@ static struct {
 } servers[SERVERS];
 static int servers_n;
 
-static char request[64];
+static const char *request;
 static size_t request_len;
 static bool is_dns;
 static struct sockaddr_in target;
@@ -205,8 +206,11 @@ static void visit_begin(uint64_t due_us, bool stays)
 {
 	struct visit *v = unused;
 
-	if (!v)
-		die("too many connections under way");
+	if (!v) {
+		count.n++;
+		count.late++;
+		return;
+	}
 	unused = v->next;
 	*v = (struct visit){ .state = CONNECTING,
 			     .fd = visit_socket(),
@@ -377,17 +381,24 @@ static void write_history(const char *path, double seconds)
 	fclose(f);
 }
 
-static void set_request(bool dns)
+/* Return: whether there is such a request. */
+static bool set_request(const char *kind)
 {
 	/* Length, number, recursion wanted, one question: localhost, A, IN. */
 	static const char question[] = "\0\33\0\7\1\0\0\1\0\0\0\0\0\0\11localhost\0\0\1\0\1";
+	static const char work[] = "GET /work HTTP/1.1\r\nHost: localhost\r\n"
+				   "Accept-Encoding: gzip\r\n\r\n";
+	static const char page[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-	is_dns = dns;
-	request_len = dns ? sizeof question - 1 :
-			    (size_t)snprintf(request, sizeof request,
-					     "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-	if (dns)
-		memcpy(request, question, request_len);
+	is_dns = !strcmp(kind, "dns");
+	if (is_dns) {
+		request = question;
+		request_len = sizeof question - 1;
+		return true;
+	}
+	request = strcmp(kind, "work") ? page : work;
+	request_len = strlen(request);
+	return request == work || !strcmp(kind, "http");
 }
 
 static void run(double rate, double seconds, unsigned workers, double held)
@@ -413,12 +424,11 @@ static void run(double rate, double seconds, unsigned workers, double held)
 
 int main(int argc, char **argv)
 {
-	if (argc < 8 || argc > 9) {
+	if (argc < 8 || argc > 9 || !set_request(argv[1])) {
 		fprintf(stderr,
-			"usage: visitors http|dns PORT RATE SECONDS WORKERS HELD_PERCENT HELD_MS [HISTORY]\n");
+			"usage: visitors http|work|dns PORT RATE SECONDS WORKERS HELD_PERCENT HELD_MS [HISTORY]\n");
 		return 2;
 	}
-	set_request(!strcmp(argv[1], "dns"));
 	target = (struct sockaddr_in){ .sin_family = AF_INET,
 				       .sin_port = htons((uint16_t)atoi(argv[2])),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
