@@ -292,6 +292,7 @@ NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
  *   refused in on_prepare    no, no           FIN; RST where its bytes are unread
  *                                                                 -NP_ECLOSED        no
  *   np_conn_detach()         nothing is sent                      -NP_ECLOSED        no
+ *   np_server_hand_over()    nothing: it goes on                  -NP_EMOVED         no
  *
  * "if cut": the linger ended while flushed bytes were left; then np_conn_error() is
  * -NP_EWRITETIMEOUT where it would be -NP_ECLOSED. on_close runs in each case but the refusal.
