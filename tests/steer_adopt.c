@@ -1372,6 +1372,29 @@ START_TEST(a_server_of_a_cgroup_is_watched_in_its_own_network_namespace)
 }
 END_TEST
 
+START_TEST(a_watch_ends_with_its_service_and_leaves_no_program)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+	int r;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, 1000);
+	await_workers(s, 2);
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_load_opts, .force = true)), 0);
+	child_recv(c.sock, &r, sizeof r);
+	child_join(&c);
+	ck_assert_int_eq(r, -ENOENT);
+	ck_assert_int_eq(look(FOREIGN_AT).program, 0);
+	foreign_ask(FOREIGN_AT);
+	foreign_end(&f);
+}
+END_TEST
+
 START_TEST(what_cannot_be_steered_ends_the_watch_with_a_sentence)
 {
 	struct np_steer *s;
@@ -1514,6 +1537,7 @@ int main(void)
 	tcase_add_test(t, one_port_of_a_service_has_one_keeper);
 	tcase_add_test(t, two_keepers_are_refused_from_whichever_namespace_they_watch);
 	tcase_add_test(t, a_server_of_a_cgroup_is_watched_in_its_own_network_namespace);
+	tcase_add_test(t, a_watch_ends_with_its_service_and_leaves_no_program);
 	tcase_add_test(t, what_cannot_be_steered_ends_the_watch_with_a_sentence);
 	suite_add_tcase(s, t);
 	t = tcase_create("killed");

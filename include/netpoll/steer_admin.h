@@ -519,8 +519,8 @@ NP_API int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *
  *
  * Thread: setup.
  * Return: 0; -EINTR after a signal handler ran on this thread; -EBUSY also while another process
- *         keeps that port for the service; else as np_steer_adopt(), but that a server that is not
- *         there is waited for.
+ *         keeps that port for the service; -ENOENT: the service has been unloaded; else as
+ *         np_steer_adopt(), but that a server that is not there is waited for.
  */
 NP_API int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, int ms);
 

@@ -90,6 +90,13 @@ int folder_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder)
 	return r == -EAGAIN ? -EBUSY : r;
 }
 
+bool folder_is_removed(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 bool folder_is_same(int fd, int other)
 {
 	struct stat a, b;

@@ -44,6 +44,8 @@ struct sys_holder;
 int folder_lock(int fd, uint64_t until_ns, struct sys_holder *ret_holder);
 /* Whether both descriptors are of one folder. */
 bool folder_is_same(int fd, int other);
+/* Whether the folder behind the descriptor is in the file system no more. */
+bool folder_is_removed(int fd);
 /* Makes it, of mode 0700, and opens it. -EEXIST. */
 int folder_make(int at, const char *name, int *ret_fd, char why[FOLDER_WHY]);
 /* As sys_dir_each(). */

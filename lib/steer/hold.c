@@ -16,6 +16,7 @@
 
 #include "steer/adopt.h"
 #include "steer/count.h"
+#include "steer/folder.h"
 #include "sys/clock.h"
 #include "sys/diag.h"
 #include "sys/epoll.h"
@@ -508,6 +509,17 @@ static bool hold_goes_on(const struct hold *h, int r, uint64_t start_ns)
 	       (r == -NP_EUNSUPPORTED && sys_clock_ns() - start_ns < START_MS * 1000000ull);
 }
 
+/* What it adopted meanwhile nobody else could take out again. */
+static int hold_end_unloaded(struct hold *h)
+{
+	struct np_steer *s = h->a.s;
+
+	np_steer_release(s, NULL);
+	return steer_fail(s, -ENOENT,
+			  "the service %s has been unloaded: port %u is watched no longer", s->name,
+			  h->a.q.port);
+}
+
 static int hold_run(struct hold *h, int ms)
 {
 	uint64_t start_ns = sys_clock_ns();
@@ -522,6 +534,8 @@ static int hold_run(struct hold *h, int ms)
 		waited = sys_wait_readable(h->tasks, TICK_MS);
 		if (waited < 0)
 			return waited;
+		if (folder_is_removed(h->a.s->lock_fd))
+			return hold_end_unloaded(h);
 		if (hold_has_changed(h))
 			r = hold_look(h);
 	}
