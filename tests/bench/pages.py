@@ -3,7 +3,7 @@
 
   pages.py PORT WORKERS PIDFILE
 
-SIGTERM to the first process ends all: each answers what it has accepted or finds in its queue, and goes.
+SIGTERM to the first process ends all: each closes its listener, answers those that it has accepted, and goes.
 """
 import os
 import selectors
@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-LEAVE_S = 0.1  # for what is on its way when a worker is told to go
+LEAVE_S = 2  # for those that never ask
 
 
 def serve(port):
@@ -22,22 +22,28 @@ def serve(port):
     listener.setblocking(False)
     sel = selectors.DefaultSelector()
     sel.register(listener, selectors.EVENT_READ)
+    waiting = set()  # accepted, and not answered yet
     going = []
     signal.signal(signal.SIGTERM, lambda *_: going.append(time.monotonic() + LEAVE_S))
-    while not going or time.monotonic() < going[0]:
+    while not going or waiting and time.monotonic() < going[0]:
+        if going and listener.fileno() >= 0:
+            sel.unregister(listener)
+            listener.close()
         for key, _ in sel.select(0.02):
             if key.fileobj is listener:
-                accept(sel, listener)
+                accept(sel, listener, waiting)
             else:
+                waiting.discard(key.fileobj)
                 answer(sel, key.fileobj, page)
 
 
-def accept(sel, listener):
+def accept(sel, listener, waiting):
     try:
         while True:
             conn, _ = listener.accept()
             conn.setblocking(False)
             sel.register(conn, selectors.EVENT_READ)
+            waiting.add(conn)
     except BlockingIOError:
         pass
 
