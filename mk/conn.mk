@@ -22,6 +22,7 @@ check-steady:                           ## clients of 10, 100 and 640 KiB/s agai
 byte-way: lib                           ## the calls from an epoll event of a connection to the reply, and their numbers
 	$(Q)NP_BUILD=$(O) scripts/byte-way
 
+lint: byte-way-check
 byte-way-check: lib                     ## fails where those numbers are over their limits
 	$(Q)NP_BUILD=$(O) scripts/byte-way --check
 

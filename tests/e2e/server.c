@@ -72,9 +72,16 @@ static void given_pollers(int n)
 
 static void given_server(const struct np_handlers *h, void *arg, const struct np_server_opts *o)
 {
+	struct np_server_opts own = { .sz = sizeof own };
+
+	if (o)
+		own = *o;
+	/* what is about idle peers at a stop is in grace.c */
+	own.drain_ms = own.drain_ms ? own.drain_ms : 1;
+	own.fresh_ms = own.fresh_ms ? own.fresh_ms : 1;
 	if (!pollers)
 		given_pollers(2);
-	ck_assert_int_eq(np_server_new(pollers, h, arg, o, &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, h, arg, &own, &server), 0);
 }
 
 static void listening(const char *network, const char *address)

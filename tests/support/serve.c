@@ -11,10 +11,16 @@ static int fds_before;
 
 void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_server_opts *o)
 {
+	struct np_server_opts own = { .sz = sizeof own };
+
+	if (o)
+		own = *o;
+	own.drain_ms = own.drain_ms ? own.drain_ms : 1;
+	own.fresh_ms = own.fresh_ms ? own.fresh_ms : 1;
 	fds_before = open_fds();
 	ck_assert_int_eq(
 		np_pollers_start(NP_OPTS(np_pollers_opts, .count = pollers), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, h, arg, o, &serve_server), 0);
+	ck_assert_int_eq(np_server_new(serve_pollers, h, arg, &own, &serve_server), 0);
 	ck_assert_msg(np_server_listen(serve_server, "tcp", "127.0.0.1:0") == 0, "%s",
 		      np_server_error(serve_server));
 	ck_assert_int_eq(np_server_start(serve_server), 0);

@@ -8,7 +8,10 @@
 extern struct np_pollers *serve_pollers;
 extern struct np_server *serve_server;
 
-/* Started on "127.0.0.1:0" with @pollers threads; @o may be NULL. */
+/*
+ * Started on "127.0.0.1:0" with @pollers threads; @o may be NULL. Its end waits for no idle peer,
+ * unless @o has drain_ms and fresh_ms.
+ */
 void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_server_opts *o);
 /* A connected peer of the @i-th address. */
 int serve_connect(int i);
