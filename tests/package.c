@@ -185,7 +185,7 @@ START_TEST(the_demo_holds_and_leaves_nothing)
 {
 	struct ran r;
 
-	must_sh(PLAIN_MAKE " O='%s' all", build);
+	must_sh(PLAIN_MAKE " O='%1$s' all '%1$s/tests/bench/restart'", build);
 	sh(&r, "scripts/demo-run '%s'", build);
 
 	ck_assert_msg(r.code == 0, "exit %d\n%s%s", r.code, r.out, r.err);
