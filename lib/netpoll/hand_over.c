@@ -236,7 +236,7 @@ static int hand_over_send_conns(struct hand_over *h, struct handover_out *out)
 		fds[i] = out->conn[i].c->watch.fd;
 	r = handover_send(h->sock, HANDOVER_CONNS, p, n, fds, out->n, hand_over_answer_until(h));
 	free(p);
-	return r;
+	return r == -EPIPE ? 0 : r; /* what it said before it went is the answer */
 }
 
 /* Which the next process can have. Those are its own as soon as it is told so. */
