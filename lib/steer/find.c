@@ -472,6 +472,11 @@ static void find_examine(struct find_listener *l)
 	sys_close(&fd);
 }
 
+bool find_lies_at(const struct find_listener *l, const struct np_group *key)
+{
+	return l->err == 0 && !l->mptcp && group_same(&l->key, key);
+}
+
 bool find_same_address(const struct find_listener *a, const struct find_listener *b)
 {
 	/* One for IPv6 alone is of another group; the kernel's list does not say that it is. */

@@ -101,6 +101,8 @@ struct find_told {
 };
 void find_describe(const struct find *f, const struct find_listener *l, uint32_t own,
 		   struct find_told *ret);
+/* Whether it has been looked at, and is in the group of @key. */
+bool find_lies_at(const struct find_listener *l, const struct np_group *key);
 bool find_same_address(const struct find_listener *a, const struct find_listener *b);
 /* The only task that accepts, NULL where none or several are seen. */
 const struct find_acceptor *find_worker(const struct find_listener *l);

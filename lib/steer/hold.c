@@ -17,6 +17,7 @@
 #include "steer/adopt.h"
 #include "steer/count.h"
 #include "steer/folder.h"
+#include "steer/release.h"
 #include "sys/clock.h"
 #include "sys/diag.h"
 #include "sys/epoll.h"
@@ -321,7 +322,7 @@ static void hold_give_up(struct hold *h)
 			sys_shutdown(k->fd, SHUT_RD);
 		sys_close(&k->fd);
 		if (locked)
-			adopt_empty_slot(h->a.s, k->slot, k->cookie);
+			release_slot(h->a.s, k->slot, k->cookie);
 		*k = h->all[--h->n];
 	}
 	if (locked)
