@@ -13,6 +13,9 @@ INSTALL    ?= install
 
 HEADERS := $(sort $(wildcard include/netpoll/*.h))
 MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
+# Section 3, made from the headers by awk alone; their names are asked for where they are needed.
+MAN3     = $(addsuffix .3,$(shell scripts/man3 --names))
+MAN3_MADE := $(O)/man/man3/made
 UNITS   := $(sort $(wildcard examples/service/npsteer-*.service))
 section  = man$(subst .,,$(suffix $(1)))
 
@@ -21,8 +24,19 @@ $(O)/man/%: doc/man/%.scd
 	@mkdir -p $(@D)
 	$(Q)$(SCDOC) < $< > $@.tmp && mv $@.tmp $@
 
+$(MAN3_MADE): scripts/man3 $(HEADERS)
+	$(call say,MAN,$(@D))
+	$(Q)rm -rf $(@D) && scripts/man3 $(@D) && touch $@
+
+# The overview lists the headers as they say themselves what they are.
+$(O)/man/libnetpoll-bpf.7: doc/man/libnetpoll-bpf.7.scd scripts/man3 $(HEADERS)
+	$(call say,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q)scripts/man3 --headers > $@.headers
+	$(Q)sed -e '/^@HEADERS@$$/{r $@.headers' -e 'd;}' $< | $(SCDOC) > $@.tmp && mv $@.tmp $@ && rm $@.headers
+
 .PHONY: man install uninstall
-man: $(if $(SCDOC),$(MANS))             ## the man pages (scdoc)
+man: $(if $(SCDOC),$(MANS)) $(MAN3_MADE) ## the man pages: 3, from the headers; 7 and 8 (scdoc)
 
 install: all man                        ## below $(DESTDIR)$(PREFIX), default /usr/local
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
@@ -39,10 +53,11 @@ install: all man                        ## below $(DESTDIR)$(PREFIX), default /u
 	$(Q)$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)/npsteer' '$(DESTDIR)$(UNITDIR)'
 	$(Q)$(INSTALL) -m 755 $(O)/npsteer-preload.so '$(DESTDIR)$(LIBEXECDIR)/npsteer'
 	$(Q)$(foreach u,$(UNITS),sed 's|/usr/local/sbin|$(SBINDIR)|' $(u) > '$(DESTDIR)$(UNITDIR)/$(notdir $(u))' &&) :
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(MANDIR)/man3' && $(INSTALL) -m 644 $(MAN3:%=$(O)/man/man3/%) '$(DESTDIR)$(MANDIR)/man3'
 ifneq ($(SCDOC),)
 	$(Q)$(foreach m,$(MANS),$(INSTALL) -D -m 644 $(m) '$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))' &&) :
 else ifneq ($(MANS),)
-	@echo "  no man pages: scdoc is not installed"
+	@echo "  no man pages of sections 7 and 8: scdoc is not installed"
 endif
 	$(if $(DESTDIR),,-@[ "$$(id -u)" != 0 ] || ldconfig)
 
@@ -53,6 +68,7 @@ uninstall:                              ## what install put there
 		'$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc' '$(DESTDIR)$(SBINDIR)/npsteer' \
 		'$(DESTDIR)$(LIBEXECDIR)/npsteer/npsteer-preload.so' \
 		$(foreach u,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(notdir $(u))') \
+		$(foreach m,$(MAN3),'$(DESTDIR)$(MANDIR)/man3/$(m)') \
 		$(foreach m,$(MANS),'$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))')
 	$(Q)rmdir '$(DESTDIR)$(LIBEXECDIR)/npsteer' 2>/dev/null || :
 	$(Q)rmdir '$(DESTDIR)$(INCLUDEDIR)/netpoll' 2>/dev/null || :

@@ -127,7 +127,8 @@ START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
 {
 	must_sh(PLAIN_MAKE " O='%s' install DESTDIR='%s' PREFIX=/opt/np", build, dir);
 	must_sh("cd '%s' && test \"$(ls)\" = opt && test \"$(ls opt)\" = np && "
-		"grep -q '^prefix=/opt/np$' opt/np/lib/pkgconfig/libnetpoll-bpf.pc",
+		"grep -q '^prefix=/opt/np$' opt/np/lib/pkgconfig/libnetpoll-bpf.pc && "
+		"test -s opt/np/share/man/man3/np_conn_until.3",
 		dir);
 
 	must_sh(PLAIN_MAKE " O='%s' uninstall DESTDIR='%s' PREFIX=/opt/np", build, dir);

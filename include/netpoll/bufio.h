@@ -89,8 +89,9 @@ NP_API void np_bufio_free(struct np_bufio **b);
 NP_API int np_bufio_wait(struct np_bufio *b, size_t n);
 
 /*
- * These wait for their bytes as np_bufio_wait() does, and do with them what the linkbuf verb of
- * the same name does.
+ * np_bufio_next() and the like - wait for bytes, and do with them what the linkbuf verb does
+ *
+ * They wait as np_bufio_wait() does. The linkbuf verb is the one of the same name.
  *
  * Lifetime: pointers until np_bufio_release() or np_bufio_free(). The verbs that give none
  * (skip, copy, dup, byte, slice, read) need no release(): the bytes they have read go by
@@ -140,7 +141,9 @@ NP_API struct np_linkbuf *np_bufio_in(struct np_bufio *b);
 /* ------------------------------------------------------------------ writing */
 
 /*
- * As the linkbuf verbs of the same name; writev() sees nothing before np_bufio_flush().
+ * np_bufio_reserve() and the like - write as the linkbuf verbs of the same name
+ *
+ * writev() sees nothing before np_bufio_flush().
  *
  * May park: no. Return: as the linkbuf verb; once writev() has failed, what it returned;
  * -NP_ECONCURRENT (another fiber is in flush()); -NP_EUNSUPPORTED (no writev()).

@@ -412,7 +412,8 @@ NP_API bool np_conn_is_active(struct np_conn *c);
 /* ------------------------------------------------------------------ settings */
 
 /*
- * Common to the limits below: 0: what the options of its server or dial say; -1: none (opts.h)
+ * Common to the limits of time, down to np_conn_set_min_rate(): 0: what the options of its server
+ * or dial say; -1: none (opts.h)
  *
  * Return: 0; -EINVAL: below -1; -NP_ECLOSED: the connection is gone; -ENOMEM.
  */

@@ -330,8 +330,8 @@ struct np_event;
 /* np_event_new() - not set. Thread: any. May park: no. Lifetime: until np_event_free(); it
  * belongs to no pollers. Return: 0; -ENOMEM. */
 NP_API int np_event_new(struct np_event **ret);
-/* np_event_free() - Thread: any, once it will not be set any more. May park: no. Return: 0: *e is
- * NULL; -EBUSY: one waits, and *e stays. */
+/* np_event_free() - free it. Thread: any, once it will not be set any more. May park: no. Return:
+ * 0: *e is NULL; -EBUSY: one waits, and *e stays. */
 NP_API int np_event_free(struct np_event **e);
 /*
  * np_event_set() - end a wait, this one or the next

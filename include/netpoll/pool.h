@@ -117,7 +117,8 @@ struct np_pool_stats {
 	uint64_t timeouts;
 };
 NP_OPTS_INIT(np_pool_stats)
-/* Of all pollers together. Thread: any. May park: no. Return: 0; -EINVAL: ret->sz is not set. */
+/* np_pool_stats() - of all pollers together. Thread: any. May park: no. Return: 0; -EINVAL: ret->sz
+ * is not set. */
 NP_API int np_pool_stats(const struct np_pool *pool, struct np_pool_stats *ret);
 
 #ifdef __cplusplus

@@ -34,9 +34,9 @@ struct np_mutex;
 
 /* np_mutex_new() - not held. Return: 0; -ENOMEM. */
 NP_API int np_mutex_new(struct np_mutex **ret);
-/* np_mutex_free() - Return: 0: *m is NULL; -EBUSY: it is held, and *m stays. */
+/* np_mutex_free() - free it. Return: 0: *m is NULL; -EBUSY: it is held, and *m stays. */
 NP_API int np_mutex_free(struct np_mutex **m);
-/* np_mutex_lock() - waits. Return: as those that wait; -EDEADLK: the caller holds it. */
+/* np_mutex_lock() - lock it; waits. Return: as those that wait; -EDEADLK: the caller holds it. */
 NP_API int np_mutex_lock(struct np_mutex *m, int ms);
 /*
  * np_mutex_trylock() - without waiting
@@ -55,7 +55,7 @@ struct np_sem;
 
 /* np_sem_new() - at @value. Return: 0; -ENOMEM. */
 NP_API int np_sem_new(unsigned value, struct np_sem **ret);
-/* np_sem_free() - Return: 0: *s is NULL; -EBUSY: it is waited for, and *s stays. */
+/* np_sem_free() - free it. Return: 0: *s is NULL; -EBUSY: it is waited for, and *s stays. */
 NP_API int np_sem_free(struct np_sem **s);
 /* np_sem_wait() - take one; waits. Return: as those that wait. */
 NP_API int np_sem_wait(struct np_sem *s, int ms);
@@ -70,9 +70,9 @@ NP_API unsigned np_sem_value(struct np_sem *s);
 
 struct np_cond;
 
-/* np_cond_new() - Return: 0; -ENOMEM. */
+/* np_cond_new() - not signalled. Return: 0; -ENOMEM. */
 NP_API int np_cond_new(struct np_cond **ret);
-/* np_cond_free() - Return: 0: *c is NULL; -EBUSY: it is waited for, and *c stays. */
+/* np_cond_free() - free it. Return: 0: *c is NULL; -EBUSY: it is waited for, and *c stays. */
 NP_API int np_cond_free(struct np_cond **c);
 /*
  * np_cond_wait() - unlock @m, wait to be signalled, lock it again

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * man: what there is to read about it: a page for each public function, and npsteer(8)
+ *
+ * The pages are made by scripts/man3. What they have to say is taken from the headers here anew, by
+ * other means, so that a comment which the script does not understand is seen.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/run.h"
+#include "support/test.h"
+
+static char *dir; /* the pages are in its man3 */
+static const char *build;
+
+static void setup(void)
+{
+	build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
+	dir = temp_dir();
+	must_sh("scripts/man3 '%s/man3'", dir);
+}
+
+static void teardown(void)
+{
+	remove_tree(&dir);
+}
+
+static bool have(const char *tool)
+{
+	struct ran r;
+	bool found;
+
+	sh(&r, "command -v %s", tool);
+	found = r.code == 0;
+	ran_free(&r);
+	return found;
+}
+
+START_TEST(every_public_function_and_header_has_a_page)
+{
+	must_sh("for f in $(scripts/symbol-map --declared) $(ls include/netpoll | sed 's/^/netpoll_/'); do "
+		"test -s '%s'/man3/$f.3 || { echo \"no page: $f\"; exit 1; }; done",
+		dir);
+}
+END_TEST
+
+START_TEST(there_is_no_page_of_what_does_not_exist)
+{
+	must_sh("test -z \"$(scripts/man3 --names | grep -v '^netpoll_.*[.]h$' | sort > '%1$s/pages'; "
+		"scripts/symbol-map --declared | sort | comm -3 - '%1$s/pages')\" && "
+		"test \"$(ls '%1$s/man3' | wc -l)\" = \"$(scripts/man3 --names | wc -l)\"",
+		dir);
+}
+END_TEST
+
+/* A function that shares a comment with another one is in the NAME of the page it refers to. */
+START_TEST(a_page_that_refers_is_named_by_the_one_it_refers_to)
+{
+	must_sh("cd '%s/man3' && grep -l '^[.]so ' *.3 | while read -r p; do "
+		"to=$(sed 's|^[.]so man3/||' $p); "
+		"sed -n '/^[.]SH NAME/{n;p;}' $to | grep -qw \"${p%%.3}\" || { echo \"$p\"; exit 1; }; done",
+		dir);
+}
+END_TEST
+
+/* Each code in the comment that stands last before a declaration, in the text of its page. */
+START_TEST(a_page_has_every_code_that_the_header_names)
+{
+	must_sh("cat include/netpoll/*.h | awk -v dir='%1$s/man3' '"
+		"/^\\/\\*/ { said = \"\" } { said = said \" \" $0 } "
+		"/^NP_API / { inside = 1; name = \"\" } "
+		"inside { decl = decl \" \" $0 } "
+		"inside && /;$/ { inside = 0; name = decl; sub(/ ?\\(.*/, \"\", name); sub(/.*[ *]/, \"\", name); decl = \"\"; "
+		"  s = said; sub(/ NP_API .*/, \"\", s); "
+		"  while (match(s, /-(NP_)?E[A-Z0-9]+[A-Z]/)) { print name, substr(s, RSTART, RLENGTH); s = substr(s, RSTART + RLENGTH) } }"
+		"' | sort -u > '%1$s/codes' && test $(wc -l < '%1$s/codes') -gt 300 && "
+		"cd '%1$s/man3' && for p in np_*.3; do q=$p; "
+		"case $(head -n 1 $p) in .so*) q=$(sed 's|^[.]so man3/||' $p) ;; esac; "
+		"sed 's/\\\\f[BIP]//g; s/\\\\//g' $q | grep -oE -e '-(NP_)?E[A-Z0-9]+[A-Z]' | sed \"s/^/${p%%.3} /\"; "
+		"done | sort -u > '%1$s/said' && "
+		"lacking=$(comm -23 '%1$s/codes' '%1$s/said'); test -z \"$lacking\" || { echo \"$lacking\"; exit 1; }",
+		dir);
+}
+END_TEST
+
+START_TEST(troff_has_nothing_to_say_about_the_pages)
+{
+	if (!have("groff"))
+		SKIP("groff is not installed (scripts/deps installs groff-base)");
+	must_sh("cd '%1$s' && groff -man -ww -Tutf8 -P-cbou man3/*.3 > page 2> said; "
+		"test ! -s said || { head said; exit 1; }; grep -q NP_EREADTIMEOUT page",
+		dir);
+	if (!have("scdoc"))
+		SKIP("scdoc is not installed");
+	must_sh("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make --no-print-directory -s FLAVOUR=release O='%1$s/o' man && cd '%1$s/o/man' && "
+		"groff -man -ww -Tutf8 -P-cbou *.[78] > page 2> said; "
+		"test ! -s said || { head said; exit 1; }; grep -q 'netpoll_conn.h(3)' page",
+		dir);
+}
+END_TEST
+
+START_TEST(man_finds_a_function_by_its_own_and_by_a_shared_page)
+{
+	if (!have("man"))
+		SKIP("man is not installed (scripts/deps installs man-db)");
+	must_sh("page=$(MANWIDTH=200 man -M '%1$s' 3 np_conn_until) && echo \"$page\" | grep -q 'NP_ETOOLONG (none within max' && "
+		"page=$(MANWIDTH=200 man -M '%1$s' 3 np_conn_unref) && echo \"$page\" | grep -q 'void np_conn_unref(struct np_conn'",
+		dir);
+}
+END_TEST
+
+/* Verbs and flags: as a word of their own in the page's source, whose marks are taken away. */
+START_TEST(npsteers_page_has_every_verb_and_flag_of_its_help)
+{
+	must_sh("sed 's/[*_\\\\]//g' doc/man/npsteer.8.scd > '%2$s/page' && '%1$s/npsteer' --help > '%2$s/help' && "
+		"{ sed -n 's/^  \\([a-z][a-z]*\\).*/\\1/p' '%2$s/help'; "
+		"grep -oE -e '(^|[[ |])--?[a-zA-Z][a-z-]*' '%2$s/help' | tr -d '[ |'; } | sort -u > '%2$s/words' && "
+		"test $(wc -l < '%2$s/words') -gt 30 && "
+		"while read -r w; do grep -qE -e \"(^|[^a-zA-Z-])$w([^a-zA-Z-]|\\$)\" '%2$s/page' || "
+		"{ echo \"npsteer.8.scd lacks $w\"; exit 1; }; done < '%2$s/words' && "
+		"for v in $(sed -n 's/^  \\([a-z][a-z]*\\) .*/\\1/p' '%2$s/help'); do "
+		"sed -n '/^# VERBS/,/^# [A-U]/p' doc/man/npsteer.8.scd | grep -qE \"^\\*.*\\b$v\\b.*\\*$\" || "
+		"{ echo \"npsteer.8.scd: VERBS lacks $v\"; exit 1; }; done",
+		build, dir);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("man");
+	TCase *t = tcase_create("man");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, every_public_function_and_header_has_a_page);
+	tcase_add_test(t, there_is_no_page_of_what_does_not_exist);
+	tcase_add_test(t, a_page_that_refers_is_named_by_the_one_it_refers_to);
+	tcase_add_test(t, a_page_has_every_code_that_the_header_names);
+	tcase_add_test(t, troff_has_nothing_to_say_about_the_pages);
+	tcase_add_test(t, man_finds_a_function_by_its_own_and_by_a_shared_page);
+	tcase_add_test(t, npsteers_page_has_every_verb_and_flag_of_its_help);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
