@@ -100,18 +100,31 @@ static int move_some(struct side *s)
 	return r;
 }
 
+static int move_all(struct side *s)
+{
+	int r = np_conn_len(s->conn) ? move_some(s) : 0;
+
+	if (r == 0)
+		r = np_conn_flush(s->other->conn);
+	np_conn_release(s->conn);
+	return r;
+}
+
+/*
+ * on_disconnect can come while the input stands at its limit: more lies in the kernel, before the
+ * FIN, and the end goes on when that has.
+ */
 static int move(struct np_conn *c, void *arg)
 {
 	struct side *s = np_conn_data(c);
-	int r = 0;
+	int r;
 
 	if (!s || !s->other->conn)
 		return -ECONNABORTED;
 	s->moving = true;
-	if (np_conn_len(c))
-		r = move_some(s);
-	if (r == 0)
-		r = np_conn_flush(s->other->conn);
+	do
+		r = move_all(s);
+	while (r == 0 && s->ended && np_conn_wait(c, 1) == 0);
 	s->moving = false;
 	pass_end(s);
 	return r;

@@ -206,6 +206,45 @@ START_TEST(a_slow_side_stops_the_fast_one)
 }
 END_TEST
 
+/* How many bytes @fd took before nobody took any more. */
+static size_t fill(int fd)
+{
+	static char block[65536];
+	struct pollfd p = { fd, POLLOUT, 0 };
+	size_t sent = 0;
+	ssize_t n;
+
+	do {
+		n = send(fd, block, sizeof block, MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+	} while (n > 0 || poll(&p, 1, 300) > 0);
+	return sent;
+}
+
+/* The FIN comes while the proxy's buffer is full, and the kernel behind it is, too. */
+START_TEST(all_that_came_before_the_fin_reaches_a_reader_that_is_late)
+{
+	size_t sent, got = 0;
+	char some[4096];
+	ssize_t n;
+	int a, b;
+
+	given_proxy("--listen 127.0.0.1:0");
+	a = client();
+	b = accepted();
+	sent = fill(b);
+	ck_assert_int_eq(shutdown(b, SHUT_WR), 0);
+	while ((n = recv(a, some, sizeof some, 0)) > 0)
+		got += (size_t)n;
+	ck_assert_int_eq(n, 0);
+	ck_assert_uint_eq(got, sent);
+	peer_close(&a);
+	peer_expect_eof(b);
+	peer_close(&b);
+	over();
+}
+END_TEST
+
 static const struct {
 	const char *in, *out;
 	bool is_header;
@@ -437,6 +476,7 @@ int main(void)
 	tcase_add_test(t, the_upstreams_fin_does_not_stop_the_client);
 	tcase_add_loop_test(t, a_reset_is_a_reset_on_the_other_side, 0, 2);
 	tcase_add_test(t, a_slow_side_stops_the_fast_one);
+	tcase_add_loop_test(t, all_that_came_before_the_fin_reaches_a_reader_that_is_late, 0, 3);
 	tcase_add_loop_test(t, headers_are_read_and_passed_on_and_what_is_none_ends_the_connection,
 			    0, HEADERS);
 	tcase_add_test(t, binary_headers_are_read);
