@@ -47,6 +47,16 @@ extern "C" {
 struct np_conn;
 struct np_linkbuf;
 
+enum np_handler_flag {
+	/*
+	 * on_connect and on_request may block, or compute for long. One that keeps its thread for
+	 * np_pollers_opts.handoff_ms is left alone with it: the poller goes on with another thread,
+	 * and the next verb of the handler waits for its turn. So such a handler may run beside any
+	 * other of its poller: what it shares with them is locked or atomic (doc/threads.md).
+	 */
+	NP_MAY_BLOCK = 1 << 0,
+};
+
 /*
  * Each may be NULL. "Owner" is the thread of the connection's poller, on its own stack, where it
  * may not park; "fiber" is a fiber there, where it may. @arg is the one given with the handlers.
@@ -115,6 +125,7 @@ struct np_handlers {
 	 * called any more.
 	 */
 	int (*on_import)(struct np_conn *c, void *arg, const void *blob, size_t n);
+	unsigned flags; /* enum np_handler_flag */
 };
 NP_OPTS_INIT(np_handlers)
 

@@ -79,6 +79,11 @@ struct np_pollers_opts {
 	 */
 	int (*executor)(void *executor_arg, void (*job)(void *), void *job_arg);
 	void *executor_arg;
+
+	/* ---- handlers that may block (NP_MAY_BLOCK, np_blocking()), for the set */
+	/* such a handler may keep its poller for so long; 10; -1: for ever */
+	int handoff_ms;
+	int handoff_threads; /* that take over, at most; started when needed; 16; -1: -EINVAL */
 };
 NP_OPTS_INIT(np_pollers_opts)
 
@@ -135,6 +140,9 @@ struct np_pollers_stats {
 	uint64_t offload_done;
 	uint64_t offload_refused;  /* -EAGAIN, or by the executor */
 	uint64_t offload_given_up; /* deadline or cancel, before fn was called */
+	/* a poller went on with another thread; or could not, since none was to be had */
+	uint64_t handoffs, handoffs_refused;
+	unsigned away; /* now: handlers left alone with their threads */
 };
 NP_OPTS_INIT(np_pollers_stats)
 
@@ -247,6 +255,24 @@ NP_API int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *a
  *         returned; -NP_ENOTFIBER; -EINVAL: no fn.
  */
 NP_API int np_offload(void (*fn)(void *), void *arg);
+
+/*
+ * np_blocking() - call fn(arg) on this thread and stack, while the poller goes on with another
+ *
+ * For what blocks and is bound to this thread: a driver's handle, a lock, a thread-local. Any
+ * handler and task may call it. It counts as a wait: other handlers of the poller run meanwhile,
+ * beside fn. Verbs inside fn wait for their turn and then do what they do elsewhere. Fibers that
+ * wait on this very thread go on when fn has returned. Where handoff_threads have been taken it
+ * waits for one.
+ *
+ * np_offload() has few threads and a queue, for what is frequent; NP_MAY_BLOCK is for what nobody
+ * foresaw.
+ *
+ * Thread: fiber. May park: yes.
+ * Return: 0. Or, and then fn was not called: -ETIMEDOUT: the fiber's deadline; -ECANCELED;
+ *         -NP_ENOTFIBER; -EINVAL: no fn.
+ */
+NP_API int np_blocking(void (*fn)(void *), void *arg);
 
 /* ------------------------------------------------------------------ deadlines */
 

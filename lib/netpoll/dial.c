@@ -291,7 +291,7 @@ static int dial_pick(struct np_pollers **p, int poller, const struct np_handlers
 		return index;
 	if (!h)
 		return (*p)->poller[index] == poller_self() ? index : -EINVAL;
-	r = sys_opts_take(ret, sizeof *ret, h);
+	r = pollers_take_handlers(ret, h);
 	return r < 0 ? r : index;
 }
 

@@ -165,7 +165,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		return r;
 	if ((unsigned)o.pin > NP_OFF || o.offload_queue_max < -1 || o.offload_threads < 0 ||
 	    o.max_fibers < -1 || o.hog_ms < -1 || o.count < 0 || o.n_cpus < 0 ||
-	    o.n_cpus > CPUS_MAX || (o.n_cpus && !o.cpus))
+	    o.n_cpus > CPUS_MAX || o.handoff_ms < -1 || o.handoff_threads < 0 ||
+	    (o.n_cpus && !o.cpus))
 		return -EINVAL;
 	n_cpus = pollers_pin_list(&o, cpus);
 	r = pollers_allocate(&o,
@@ -240,6 +241,13 @@ static void pollers_shut(struct np_pollers *p)
 		pollers_post_retire(&p->slots[i]);
 		poller_stop(p->poller[i]);
 	}
+}
+
+int pollers_take_handlers(struct np_handlers *ret, const struct np_handlers *h)
+{
+	int r = sys_opts_take(ret, sizeof *ret, h);
+
+	return r == 0 && ret->flags & ~(unsigned)NP_MAY_BLOCK ? -EINVAL : r;
 }
 
 bool pollers_stopping(const struct np_pollers *p)

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "netpoll/handlers.h"
 #include "netpoll/stop_report.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
@@ -78,6 +79,8 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m);
  * index, or *p NULL elsewhere; -EPERM: NP_HERE, and here is no poller of *p.
  */
 int pollers_pick(struct np_pollers **p, int poller);
+/* What a user's handlers are. Return: 0; -EINVAL, -E2BIG. */
+int pollers_take_handlers(struct np_handlers *ret, const struct np_handlers *h);
 /* Whether a stop has begun: new work for the pollers is refused. Thread: any. */
 bool pollers_stopping(const struct np_pollers *p);
 /*

@@ -163,7 +163,7 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	pthread_mutex_init(&s->facts_lock, NULL);
 	latch_init(&s->step_latch);
 	latch_init(&s->force_latch);
-	r = sys_opts_take(&s->handlers, sizeof s->handlers, h);
+	r = pollers_take_handlers(&s->handlers, h);
 	if (r == 0)
 		r = server_init(s, p, o);
 	if (r < 0) {

@@ -137,6 +137,8 @@ START_TEST(pollers_take_what_the_document_says)
 		FIELD(np_pollers_opts, hog_ms, -1),
 		FIELD(np_pollers_opts, offload_queue_max, -1),
 		FIELD(np_pollers_opts, offload_threads, 0),
+		FIELD(np_pollers_opts, handoff_ms, -1),
+		FIELD(np_pollers_opts, handoff_threads, 0),
 	};
 	struct np_pollers_opts o = { .sz = sizeof o, .count = 1 };
 
