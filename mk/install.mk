@@ -11,7 +11,7 @@ MANDIR     ?= $(PREFIX)/share/man
 SCDOC      ?= $(shell command -v scdoc)
 INSTALL    ?= install
 
-HEADERS := $(sort $(wildcard include/netpoll/*.h))
+HEADERS := $(sort $(wildcard include/netpoll/*.h include/netpoll/*.hh))
 MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
 # Section 3, made from the headers by awk alone; their names are asked for where they are needed.
 MAN3     = $(addsuffix .3,$(shell scripts/man3 --names))

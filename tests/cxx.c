@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cxx: netpoll/netpoll.hh as a C++ program has it
+ *
+ * One program (support/callables.cc), with exceptions and without, by both compilers.
+ */
+#include <stdlib.h>
+
+#include "support/run.h"
+#include "support/test.h"
+
+#define PROGRAM "tests/support/callables.cc"
+#define FLAGS   "-g -pthread -Wall -Wextra -Wpedantic -Werror -Iinclude"
+
+static char *dir;
+static const char *build;
+
+static void setup(void)
+{
+	build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
+	dir = temp_dir();
+}
+
+static void teardown(void)
+{
+	remove_tree(&dir);
+}
+
+static bool have(const char *compiler)
+{
+	struct ran r;
+	bool found;
+
+	sh(&r, "command -v %s", compiler);
+	found = r.code == 0;
+	ran_free(&r);
+	return found;
+}
+
+/* The compiler and the flags that go with the library under test. */
+static const char *cxx(void)
+{
+	if (under_tsan())
+		return "clang++ -fsanitize=thread";
+	if (under_asan())
+		return "c++ -fsanitize=address,undefined -fno-sanitize-recover=undefined";
+	return "c++";
+}
+
+static const char *const ways[] = { "-std=c++17", "-std=c++17 -O2 -fno-exceptions -fno-rtti" };
+
+START_TEST(a_cxx_programs_promises_are_kept)
+{
+	if (!have(under_tsan() ? "clang++" : "c++"))
+		SKIP("no C++ compiler");
+	must_sh("%1$s %4$s " FLAGS " " PROGRAM " -o '%2$s/p' '-L%3$s' -lnetpoll-bpf && "
+		"LD_LIBRARY_PATH='%3$s' '%2$s/p'",
+		cxx(), dir, build, ways[_i]);
+}
+END_TEST
+
+START_TEST(the_header_compiles_as_cxx20_by_clang)
+{
+	if (!have("clang++"))
+		SKIP("clang++ is not installed");
+	must_sh("echo '#include <netpoll/netpoll.hh>' | "
+		"clang++ -std=c++20 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only -xc++ -");
+}
+END_TEST
+
+START_TEST(an_older_standard_is_told_what_it_lacks)
+{
+	struct ran r;
+
+	if (!have("c++"))
+		SKIP("no C++ compiler");
+	sh(&r,
+	   "echo '#include <netpoll/netpoll.hh>' | c++ -std=c++14 -Iinclude -fsyntax-only -xc++ - 2>&1 | "
+	   "grep -q 'netpoll/netpoll.hh needs C++17'");
+	ck_assert_int_eq(r.code, 0);
+	ran_free(&r);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("cxx");
+	TCase *t = tcase_create("cxx");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, a_cxx_programs_promises_are_kept, 0,
+			    (int)(sizeof ways / sizeof *ways));
+	tcase_add_test(t, the_header_compiles_as_cxx20_by_clang);
+	tcase_add_test(t, an_older_standard_is_told_what_it_lacks);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
