@@ -53,7 +53,7 @@ static void wait_for_ever(void *arg)
 {
 	struct park k;
 
-	ck_assert_int_eq(park_init(&k, NULL), 0);
+	ck_assert_int_eq(park_init(&k, NULL, "test"), 0);
 	wait_and_stop(&k, 0);
 }
 
@@ -76,7 +76,7 @@ static void woken_before_it_waits(void *arg)
 {
 	struct park k;
 
-	ck_assert_int_eq(park_init(&k, NULL), 0);
+	ck_assert_int_eq(park_init(&k, NULL, "test"), 0);
 	ck_assert(park_wake(&k, 3));
 	wait_and_stop(&k, poller_after_ms(p, 1));
 }
@@ -107,7 +107,7 @@ static void one_of_crowd(void *arg)
 {
 	struct park *k = &crowd[(uintptr_t)arg];
 
-	ck_assert_int_eq(park_init(k, NULL), 0);
+	ck_assert_int_eq(park_init(k, NULL, "test"), 0);
 	park_wait(k, poller_now_ms(p) + 20);
 	if (++came_back == CROWD)
 		poller_stop(p);
@@ -154,7 +154,7 @@ static void wait_with_a_look(void *arg)
 {
 	struct park k;
 
-	ck_assert_int_eq(park_init(&k, end_finds_it), 0);
+	ck_assert_int_eq(park_init(&k, end_finds_it, "test"), 0);
 	wait_and_stop(&k, poller_after_ms(p, 1));
 }
 
@@ -176,7 +176,7 @@ static void wait_with_both(void *arg)
 	struct park k;
 
 	fiber_set_until(fiber_self(), poller_after_ms(p, ms[1]));
-	ck_assert_int_eq(park_init(&k, NULL), 0);
+	ck_assert_int_eq(park_init(&k, NULL, "test"), 0);
 	wait_and_stop(&k, ms[0] ? poller_after_ms(p, ms[0]) : 0);
 	by_deadline = k.by_deadline;
 }
@@ -231,7 +231,7 @@ static void wait_for_what_is_on_its_way(void *arg)
 {
 	struct park k;
 
-	ck_assert_int_eq(park_init(&k, too_late), 0);
+	ck_assert_int_eq(park_init(&k, too_late, "test"), 0);
 	timer_init(&waker, wake_with_9);
 	timer_arm(p, &waker, poller_after_ms(p, 20));
 	wait_and_stop(&k, poller_after_ms(p, 1));
@@ -297,7 +297,7 @@ static void fiber_that_stalls(void *arg)
 
 	before = poller_now_ms(p);
 	poller_note_handler(p, (const void *)fiber_that_stalls, -1);
-	ck_assert_int_eq(park_init(&k, NULL), 0);
+	ck_assert_int_eq(park_init(&k, NULL, "test"), 0);
 	park_wake(&k, 0);
 	park_wait(&k, 0);
 	stall(); /* resumed: user code again */

@@ -528,7 +528,8 @@ NP_API void *np_conn_data(struct np_conn *c);
  * All routes of a router are one function. Where one keeps the thread (np_pollers_opts.hog_ms), the
  * line names the function, the tag and the connection; each function with each tag is named once a
  * minute. It holds until it is set again, or the next handler begins; a handler that waits keeps
- * it. NULL: none. It costs a store.
+ * it. What is asked of a server from outside (observe.h) shows it, too, and of a connection that is
+ * held the last one that was set. NULL: none. It costs two stores.
  *
  * Thread: owner, in a handler of c. Lifetime: @tag is borrowed until np_pollers_free(): a literal,
  * or a route's name.

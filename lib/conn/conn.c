@@ -49,6 +49,15 @@ struct np_conn *conn_of_dispatch(const void *fn, void *arg)
 
 /* ------------------------------------------------------------------ begin */
 
+/* By the turn's own reading of the clock. */
+static void conn_note_begin(struct np_conn *c)
+{
+	uint64_t now = poller_turn_ms(conn_poller(c));
+
+	c->began_high = (uint16_t)(now >> 32);
+	c->watch.note = (uint32_t)now;
+}
+
 struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
 {
 	struct np_conn *c = conn_home_get(g->poller);
@@ -57,6 +66,7 @@ struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
 		return NULL;
 	c->watch.fd = fd;
 	c->watch.poller = g->poller;
+	conn_note_begin(c);
 	list_init(&c->watch.link);
 	list_init(&c->link);
 	timer_init(&c->timer, conn_time_is_up);

@@ -194,6 +194,7 @@ struct conn_io {
 	struct spawn spawn;
 	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
 	uint64_t request_ms;     /* when its first byte came */
+	const char *tag;         /* np_conn_set_tag()'s last */
 	struct conn_ack ack;
 };
 
@@ -246,9 +247,10 @@ struct np_conn {
 	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
 	int16_t rx_err, tx_err;
 	uint16_t flags;
-	uint8_t in, out;   /* enum conn_in, conn_out */
-	uint8_t transport; /* enum transport_kind */
-	uint8_t inside;    /* fibers that run a handler or are parked in a verb: a handful */
+	uint8_t in, out;     /* enum conn_in, conn_out */
+	uint8_t transport;   /* enum transport_kind */
+	uint8_t inside;      /* fibers that run a handler or are parked in a verb: a handful */
+	uint16_t began_high; /* conn_began_ms(); the low half is watch.note */
 
 	/* any thread */
 	/*
@@ -301,6 +303,12 @@ static inline bool conn_is_here(const struct np_conn *c)
 	struct poller *at = atomic_load_explicit(&c->at, memory_order_acquire);
 
 	return at == poller_self() && at == c->watch.poller;
+}
+
+/* When it came into this process, by poller_now_ms(). */
+static inline uint64_t conn_began_ms(const struct np_conn *c)
+{
+	return (uint64_t)c->began_high << 32 | c->watch.note;
 }
 
 /* NULL for most. */

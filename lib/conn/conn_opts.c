@@ -298,6 +298,8 @@ void *np_conn_data(struct np_conn *c)
 void np_conn_set_tag(struct np_conn *c, const char *tag)
 {
 	poller_note_tag(conn_poller(c), tag);
+	if (c->io)
+		c->io->tag = tag;
 }
 
 int np_conn_fd(struct np_conn *c)

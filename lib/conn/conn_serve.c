@@ -63,7 +63,7 @@ static void serve_connect(struct np_conn *c)
 	r = c->group->handlers->on_connect(c, c->group->arg);
 	c->flags |= CONN_CONNECTED;
 	conn_find_handler(c);
-	fiber_set_until(fiber_self(), 0);
+	fiber_begins_anew(fiber_self());
 	if ((c->flags & CONN_LEFT) || c->group->draining)
 		conn_later(c); /* on_disconnect and on_drain have waited for this */
 	if (r < 0)
@@ -106,7 +106,7 @@ static inline void serve_request(struct np_conn *c, struct conn_io *io)
 	io->wanted = false;
 	io->call_at = 1;
 	r = io->on_request(c, io->arg);
-	fiber_set_until(io->handler, 0);
+	fiber_begins_anew(io->handler);
 	serve_release(s);
 	if (unlikely(r < 0))
 		serve_failed(c, poller_handler(conn_poller(c)), r);

@@ -110,7 +110,7 @@ static uint64_t wait_read_limit(struct np_conn *c, struct conn_limit *l)
 static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wait *w, bool *owned,
 		     uint64_t until_ms, park_end_fn end)
 {
-	int r = park_init(&w->park, end);
+	int r = park_init(&w->park, end, end == wait_end_read ? "read" : "write");
 
 	if (r < 0)
 		return r;

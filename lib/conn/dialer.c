@@ -266,7 +266,7 @@ static uint64_t dialer_until(const struct race *e)
 
 static int dialer_wait(struct race *e)
 {
-	int r = park_init(&e->park, dialer_end);
+	int r = park_init(&e->park, dialer_end, "dial");
 
 	if (r < 0)
 		return r;

@@ -25,7 +25,7 @@ struct fiber {
 	void *arg;
 	void *owner;
 
-	uint64_t until;
+	uint64_t until, began;
 	bool cancelled;
 	struct exceptions ex;      /* this fiber's while it is parked */
 	struct fiber *next, *prev; /* all stacks of the pool */
@@ -330,7 +330,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	f->fn = fn;
 	f->arg = arg;
 	f->owner = NULL;
-	f->until = 0;
+	f->until = f->began = 0;
 	f->cancelled = false;
 	sanitizer_stack_begins(&f->san);
 	f = fiber_enter(f);
@@ -394,6 +394,22 @@ void fiber_set_until(struct fiber *f, uint64_t until)
 uint64_t fiber_until(const struct fiber *f)
 {
 	return f->until;
+}
+
+void fiber_note_begin(struct fiber *f, uint64_t when)
+{
+	if (!f->began)
+		f->began = when;
+}
+
+uint64_t fiber_began(const struct fiber *f)
+{
+	return f->began;
+}
+
+void fiber_begins_anew(struct fiber *f)
+{
+	f->until = f->began = 0;
 }
 
 void fiber_set_next(struct fiber *f, struct fiber *next)

@@ -81,6 +81,14 @@ bool fiber_cancelled(const struct fiber *f);
  */
 void fiber_set_until(struct fiber *f, uint64_t until);
 uint64_t fiber_until(const struct fiber *f);
+/*
+ * When what it does began, in the units of the layer that parks it: the first that is noted counts,
+ * until fiber_begins_anew(). 0: nothing was noted.
+ */
+void fiber_note_begin(struct fiber *f, uint64_t when);
+uint64_t fiber_began(const struct fiber *f);
+/* The next piece of work on it: as at the start of each run, it has no limit, and has not begun. */
+void fiber_begins_anew(struct fiber *f);
 /* A link for a queue of parked fibers. */
 void fiber_set_next(struct fiber *f, struct fiber *next);
 struct fiber *fiber_next(const struct fiber *f);

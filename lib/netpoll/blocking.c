@@ -13,7 +13,7 @@ int np_blocking(void (*fn)(void *), void *arg)
 
 	if (!fn)
 		return -EINVAL;
-	r = park_init(&k, NULL);
+	r = park_init(&k, NULL, "thread");
 	if (r == 0 && np_deadline_left() == 0)
 		r = -ETIMEDOUT;
 	if (r < 0)

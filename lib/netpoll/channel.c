@@ -14,8 +14,10 @@
 
 #include "fiber/fiber.h"
 #include "netpoll/call.h"
+#include "netpoll/channel_look.h"
 #include "netpoll/event.h"
 #include "netpoll/linkbuf.h"
+#include "netpoll/registry.h"
 #include "sys/opts.h"
 
 #define TABLE 256 /* chains; a power of two. Numbers that follow each other are spread evenly */
@@ -30,6 +32,7 @@ struct caller {
 };
 
 struct np_channel {
+	struct noted noted;
 	struct np_conn *conn; /* a reference */
 	struct np_channel_opts opts;
 	_Atomic(uint64_t) last_id;
@@ -38,7 +41,8 @@ struct np_channel {
 
 	pthread_mutex_t lock;
 	struct caller *table[TABLE];
-	int error; /* the connection has ended */
+	unsigned waiting; /* in the table */
+	int error;        /* the connection has ended */
 };
 
 static void channel_ref(struct np_channel *ch)
@@ -50,6 +54,7 @@ static void channel_unref(struct np_channel *ch)
 {
 	if (atomic_fetch_sub_explicit(&ch->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	registry_forget(&ch->noted);
 	if (ch->conn)
 		np_conn_unref(ch->conn);
 	pthread_mutex_destroy(&ch->lock);
@@ -71,6 +76,7 @@ static struct caller *channel_take(struct np_channel *ch, uint64_t id, const str
 
 		if (k->id == id && (!only || k == only)) {
 			*at = k->next;
+			ch->waiting--;
 			return k;
 		}
 	}
@@ -89,6 +95,7 @@ static int channel_enter(struct np_channel *ch, struct caller *k)
 	if (r == 0) {
 		k->next = *channel_chain(ch, k->id);
 		*channel_chain(ch, k->id) = k;
+		ch->waiting++;
 	}
 	pthread_mutex_unlock(&ch->lock);
 	return r;
@@ -151,6 +158,7 @@ static void channel_on_close(struct np_conn *c, void *arg)
 	for (unsigned i = 0; i < TABLE; i++)
 		while ((k = ch->table[i])) {
 			ch->table[i] = k->next;
+			ch->waiting--;
 			k->next = all;
 			all = k;
 		}
@@ -205,6 +213,7 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 		channel_unref(ch);
 		return r;
 	}
+	registry_note(REGISTRY_CHANNELS, &ch->noted);
 	*ret = ch;
 	return 0;
 }
@@ -219,6 +228,18 @@ int np_channel_free(struct np_channel **p)
 	np_conn_close(ch->conn);
 	channel_unref(ch);
 	return 0;
+}
+
+void channel_look(struct noted *n, struct channel_look *ret)
+{
+	struct np_channel *ch = container_of(n, struct np_channel, noted);
+
+	pthread_mutex_lock(&ch->lock);
+	*ret = (struct channel_look){ .waiting = ch->waiting, .error = ch->error };
+	pthread_mutex_unlock(&ch->lock);
+	ret->calls = atomic_load_explicit(&ch->last_id, memory_order_relaxed);
+	ret->dropped = np_channel_dropped(ch);
+	ret->poller = np_conn_poller(ch->conn);
 }
 
 /* ------------------------------------------------------------------ calls */
@@ -257,10 +278,10 @@ static int channel_call(struct np_channel *ch, struct caller *k, struct np_linkb
 		return r;
 	r = np_conn_send(ch->conn, request);
 	if (r == 0)
-		r = event_wait(&k->done, ms);
+		r = event_wait(&k->done, ms, "call");
 	if (r == 0 || channel_withdraw(ch, k))
 		return r == 0 ? k->result : r;
-	r = event_wait_firm(&k->done, NULL, NULL);
+	r = event_wait_firm(&k->done, NULL, NULL, "call");
 	return r < 0 ? r : k->result;
 }
 

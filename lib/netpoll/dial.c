@@ -248,7 +248,7 @@ static int dial_remote_run(struct dial_remote *d, struct np_pollers *p, int inde
 		dial_remote_drop(d);
 		return r;
 	}
-	r = event_wait(&d->done, 0);
+	r = event_wait(&d->done, 0, "dial");
 	if (r == 0) {
 		r = d->result;
 		*ret = d->conn;

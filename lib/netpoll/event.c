@@ -107,7 +107,7 @@ static bool event_end(struct park *k, int *why)
 	return false;
 }
 
-static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
+static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms, const char *what)
 {
 	int cancelled, r;
 
@@ -118,7 +118,7 @@ static int event_wait_on_fiber(struct event *e, struct fiber_waiter *f, int ms)
 	/* A set event is reported even to a fiber that may not wait any more. */
 	if (event_take(e))
 		return 0;
-	cancelled = park_init(&f->park, event_end);
+	cancelled = park_init(&f->park, event_end, what);
 	if (cancelled && !f->firm)
 		return cancelled;
 	r = event_put_waiter(e, &f->waiter);
@@ -160,18 +160,18 @@ static int event_wait_on_thread(struct event *e, int ms)
 	return r < 0 ? r : 0;
 }
 
-int event_wait(struct event *e, int ms)
+int event_wait(struct event *e, int ms, const char *what)
 {
 	struct fiber_waiter f = { .firm = false };
 
-	return poller_self() ? event_wait_on_fiber(e, &f, ms) : event_wait_on_thread(e, ms);
+	return poller_self() ? event_wait_on_fiber(e, &f, ms, what) : event_wait_on_thread(e, ms);
 }
 
-int event_wait_firm(struct event *e, void (*on_end)(void *, int), void *arg)
+int event_wait_firm(struct event *e, void (*on_end)(void *, int), void *arg, const char *what)
 {
 	struct fiber_waiter f = { .firm = true, .on_end = on_end, .arg = arg };
 
-	return poller_self() ? event_wait_on_fiber(e, &f, 0) : event_wait_on_thread(e, 0);
+	return poller_self() ? event_wait_on_fiber(e, &f, 0, what) : event_wait_on_thread(e, 0);
 }
 
 /* ------------------------------------------------------------------ np_event */
@@ -212,5 +212,5 @@ int np_event_set(struct np_event *e)
 
 int np_event_wait(struct np_event *e, int ms)
 {
-	return ms < -1 ? -EINVAL : event_wait(&e->event, ms);
+	return ms < -1 ? -EINVAL : event_wait(&e->event, ms, "event");
 }

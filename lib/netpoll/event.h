@@ -27,10 +27,11 @@ void event_set(struct event *e);
 /*
  * event_wait() - parks a fiber, blocks a thread that is no poller's
  *
- * @ms 0 = for ever. Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ECONCURRENT: another waits already;
+ * @ms 0 = for ever. @what: see park_init().
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -NP_ECONCURRENT: another waits already;
  * -NP_ENOTFIBER: on a poller's own stack.
  */
-int event_wait(struct event *e, int ms);
+int event_wait(struct event *e, int ms, const char *what);
 /*
  * event_wait_firm() - the same, for an event that is sure to come: neither cancelled nor late
  *
@@ -39,6 +40,7 @@ int event_wait(struct event *e, int ms);
  * is not called.
  * Return: 0; -NP_ECONCURRENT; -NP_ENOTFIBER.
  */
-int event_wait_firm(struct event *e, void (*on_end)(void *arg, int why), void *arg);
+int event_wait_firm(struct event *e, void (*on_end)(void *arg, int why), void *arg,
+		    const char *what);
 
 #endif

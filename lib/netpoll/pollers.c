@@ -184,6 +184,7 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		np_pollers_free(&p);
 		return r;
 	}
+	registry_note(REGISTRY_SETS, &p->noted);
 	*ret = p;
 	return 0;
 }
@@ -401,15 +402,10 @@ static bool pollers_are_kept(const struct np_pollers *p)
 	return false;
 }
 
-int np_pollers_free(struct np_pollers **pollers)
+static int pollers_free(struct np_pollers *p)
 {
-	struct np_pollers *p = *pollers;
 	int r;
 
-	if (!p)
-		return 0;
-	if (atomic_load(&p->phase) != POLLERS_ENDED)
-		return -EBUSY;
 	pollers_run_late_mail(p);
 	if (pollers_are_kept(p))
 		return -EBUSY;
@@ -421,9 +417,26 @@ int np_pollers_free(struct np_pollers **pollers)
 		timers_free(&p->slots[i]);
 	}
 	offload_free(p->offload);
+	registry_forget(&p->noted);
 	pollers_destroy(p);
-	*pollers = NULL;
 	return 0;
+}
+
+int np_pollers_free(struct np_pollers **pollers)
+{
+	struct np_pollers *p = *pollers;
+	int r;
+
+	if (!p)
+		return 0;
+	if (atomic_load(&p->phase) != POLLERS_ENDED)
+		return -EBUSY;
+	registry_hold_sets(); /* a look at it comes to its end first */
+	r = pollers_free(p);
+	registry_release_sets();
+	if (r == 0)
+		*pollers = NULL;
+	return r;
 }
 
 /* ------------------------------------------------------------------ where to */

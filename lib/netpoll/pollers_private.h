@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "netpoll/handlers.h"
+#include "netpoll/registry.h"
 #include "netpoll/stop_report.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
@@ -49,6 +50,7 @@ struct poller_slot {
 };
 
 struct np_pollers {
+	struct noted noted;
 	unsigned n;
 	struct poller **poller; /* by index */
 	struct poller_slot *slots;

@@ -26,6 +26,7 @@ void pool_unref(struct np_pool *pool)
 {
 	if (atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	registry_forget(&pool->noted);
 	free(pool->network);
 	free(pool->address);
 	free(pool->local);
@@ -283,6 +284,7 @@ int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 		pool_unref(pool);
 		return r;
 	}
+	registry_note(REGISTRY_POOLS, &pool->noted);
 	*ret = pool;
 	return 0;
 }

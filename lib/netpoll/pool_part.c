@@ -159,7 +159,7 @@ static bool pool_waiter_unhook(struct park *k, int *why)
 int pool_part_wait(struct pool_part *part, uint64_t until_ms, struct np_conn **ret)
 {
 	struct pool_waiter w = { .part = part };
-	int r = park_init(&w.park, pool_waiter_unhook);
+	int r = park_init(&w.park, pool_waiter_unhook, "pool");
 
 	if (r < 0)
 		return r;

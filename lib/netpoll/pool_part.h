@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "netpoll/pool.h"
+#include "netpoll/registry.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
 #include "poll/timer.h"
@@ -62,6 +63,7 @@ struct pool_part {
 } __attribute__((aligned(64)));
 
 struct np_pool {
+	struct noted noted;
 	struct np_pollers *pollers;
 	char *network, *address, *local;
 	struct np_pool_opts opts;

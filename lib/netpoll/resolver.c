@@ -119,7 +119,7 @@ static int resolver_ms_left(uint64_t until_ms)
 
 static int resolver_wait(struct lookup *l, uint64_t until_ms, struct addr **ret)
 {
-	int r = event_wait(&l->done, resolver_ms_left(until_ms));
+	int r = event_wait(&l->done, resolver_ms_left(until_ms), "name");
 
 	if (r == -ETIMEDOUT && until_ms && poller_now_ms(poller_self()) >= until_ms)
 		return -NP_EDIALTIMEOUT;

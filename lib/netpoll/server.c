@@ -95,6 +95,7 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 
 static void server_destroy(struct np_server *s)
 {
+	registry_forget(&s->noted);
 	take_over_end(s);
 	server_close_listeners(s);
 	server_leave_service(s);
@@ -172,6 +173,7 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 		server_destroy(s);
 		return r;
 	}
+	registry_note(REGISTRY_SERVERS, &s->noted);
 	*ret = s;
 	return 0;
 }

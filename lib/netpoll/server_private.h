@@ -43,6 +43,7 @@ struct server_address {
 struct take_over;
 
 struct np_server {
+	struct noted noted;
 	struct np_pollers *pollers;
 	bool own_pollers;
 	struct np_handlers handlers;

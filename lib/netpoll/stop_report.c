@@ -40,7 +40,7 @@ void stop_report_ask(struct stop_report *report)
 
 int stop_report_wait(struct stop_report *report)
 {
-	int r = event_wait(&report->answered, ANSWER_MS);
+	int r = event_wait(&report->answered, ANSWER_MS, "stop");
 
 	if (r < 0)
 		return r;
@@ -51,7 +51,7 @@ int stop_report_wait(struct stop_report *report)
 void stop_report_settle(struct stop_report *report)
 {
 	if (report->asked)
-		event_wait(&report->answered, 0);
+		event_wait(&report->answered, 0, "stop");
 	report->asked = false;
 }
 

@@ -207,7 +207,7 @@ static void task_free(struct np_task **task, int *ret_result)
 	struct np_task *t = *task;
 
 	if (atomic_load(&t->cancelling))
-		event_wait_firm(&t->cancel_arrived, NULL, NULL);
+		event_wait_firm(&t->cancel_arrived, NULL, NULL, "join");
 	if (ret_result)
 		*ret_result = t->result;
 	free(t);
@@ -225,7 +225,7 @@ int np_join(struct np_task **task, int *ret_result)
 		return -EINVAL;
 	if (task_is_self(t))
 		return -EDEADLK;
-	r = event_wait_firm(&t->done, task_join_ends, &j);
+	r = event_wait_firm(&t->done, task_join_ends, &j, "join");
 	if (r == 0)
 		task_free(task, ret_result);
 	return r;
@@ -240,7 +240,7 @@ int np_join_for(struct np_task **task, int ms, int *ret_result)
 		return -EINVAL;
 	if (task_is_self(t))
 		return -EDEADLK;
-	r = event_wait(&t->done, ms);
+	r = event_wait(&t->done, ms, "join");
 	if (r == 0)
 		task_free(task, ret_result);
 	return r;
@@ -267,6 +267,6 @@ int np_run(struct np_pollers *p, int (*fn)(void *), void *arg)
 	t.joined = true;
 	r = task_post(&t, p, (unsigned)pollers_pick(&p, NP_SPREAD));
 	if (r == 0)
-		r = event_wait(&t.done, 0);
+		r = event_wait(&t.done, 0, "task");
 	return r < 0 ? r : t.result;
 }

@@ -19,7 +19,7 @@
 int np_yield(void)
 {
 	struct park k;
-	int r = park_init(&k, NULL);
+	int r = park_init(&k, NULL, "yield");
 
 	if (r == -NP_ENOTFIBER)
 		return r;
@@ -37,7 +37,7 @@ int np_sleep(int ms)
 		return -EINVAL;
 	if (ms == 0)
 		return np_yield();
-	r = park_init(&k, NULL);
+	r = park_init(&k, NULL, "sleep");
 	if (r == 0)
 		r = park_wait(&k, poller_after_ms(k.poller, ms));
 	return r == -ETIMEDOUT && !k.by_deadline ? 0 : r;
@@ -115,7 +115,7 @@ int np_wait_fd(int fd, unsigned events, int ms)
 
 	if (ms < -1 || events & ~(unsigned)EVENTS_KNOWN)
 		return -EINVAL;
-	r = park_init(&f.park, wait_fd_end);
+	r = park_init(&f.park, wait_fd_end, "descriptor");
 	if (r == 0)
 		r = wait_fd_open(&f, fd);
 	if (r < 0)

@@ -75,11 +75,12 @@ static bool waitq_leave(struct waitq *q, struct waiter_in_line *w)
 
 int waitq_wait(struct waitq *q, struct waiter_in_line *w, int ms, bool firm)
 {
-	int r = firm ? event_wait_firm(&w->served, NULL, NULL) : event_wait(&w->served, ms);
+	int r = firm ? event_wait_firm(&w->served, NULL, NULL, "lock") :
+		       event_wait(&w->served, ms, "lock");
 
 	if (r == 0 || waitq_leave(q, w))
 		return r;
-	return event_wait_firm(&w->served, NULL, NULL);
+	return event_wait_firm(&w->served, NULL, NULL, "lock");
 }
 
 struct waiter_in_line *waitq_pop(struct waitq *q)

@@ -251,7 +251,7 @@ static bool offload_is_late(const struct job *j)
 int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 {
 	struct job j = { .offload = o, .fn = fn, .arg = arg, .done.fn = offload_back };
-	int r = park_init(&j.park, offload_end);
+	int r = park_init(&j.park, offload_end, "offload");
 
 	if (r < 0)
 		return r;

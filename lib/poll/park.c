@@ -19,9 +19,11 @@ static void park_expired(struct timer *t)
 	park_give_up(container_of(t, struct park, timer), -ETIMEDOUT);
 }
 
-int park_init(struct park *k, park_end_fn end)
+int park_init(struct park *k, park_end_fn end, const char *what)
 {
-	*k = (struct park){ .poller = poller_self(), .fiber = fiber_self(), .end = end };
+	*k = (struct park){
+		.poller = poller_self(), .fiber = fiber_self(), .end = end, .what = what
+	};
 	if (!k->poller || !k->fiber)
 		return -NP_ENOTFIBER;
 	list_init(&k->link);
@@ -59,6 +61,8 @@ int park_wait(struct park *k, uint64_t until_ms)
 	k->fd = p->hog.fd;
 	k->tag = p->hog.tag;
 	k->handler = p->hog.handler;
+	k->since_ms = p->now_ms;
+	fiber_note_begin(f, p->now_ms);
 	fiber_set_owner(f, k);
 	if (k->fiber) {
 		until_ms = park_limit(k, until_ms);
@@ -118,6 +122,25 @@ const void *park_handler(const struct fiber *f)
 	const struct park *k = fiber_owner(f);
 
 	return k ? k->handler : NULL;
+}
+
+bool park_look(const struct fiber *f, struct park_sight *ret)
+{
+	const struct park *k = fiber_owner(f);
+
+	if (!k)
+		return false;
+	*ret = (struct park_sight){
+		.handler = k->handler,
+		.what = k->what,
+		.tag = k->tag,
+		.fd = k->fd,
+		.handler_ms = fiber_began(f),
+		.since_ms = k->since_ms,
+		.until_ms = timer_armed(&k->timer) ? k->timer.when_ms : 0,
+		.woken = !k->fiber,
+	};
+	return true;
 }
 
 void park_forget_fd(struct fiber *f)

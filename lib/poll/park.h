@@ -46,6 +46,8 @@ struct park {
 	const void *handler; /* which function waits: noted again when its fiber goes on, */
 	int fd;              /* and whose it is, */
 	const char *tag;     /* and what it does */
+	const char *what;    /* it waits for, in a word: a literal */
+	uint64_t since_ms;   /* of the turn in which it began */
 	int result;
 	bool by_deadline; /* the timer is the fiber's deadline, not this wait's own limit */
 };
@@ -53,10 +55,11 @@ struct park {
 /*
  * park_init() - for the calling fiber
  *
+ * @what: what is waited for, in a word, for those who look: a literal.
  * Return: 0; -NP_ENOTFIBER; -ECANCELED after poller_cancel() or fiber_cancel(). Then it may be
  * waited for all the same, if its waker is sure to come.
  */
-int park_init(struct park *k, park_end_fn end);
+int park_init(struct park *k, park_end_fn end, const char *what);
 /*
  * park_wait() - at most once for each park_init(); @until_ms of poller_after_ms(), 0 = for ever
  *
@@ -76,6 +79,18 @@ void poller_cancel(struct poller *p);
 void park_cancel_fiber(struct fiber *f);
 /* Owner. The function that waits on a parked fiber, as poller_note_handler() was told; or NULL. */
 const void *park_handler(const struct fiber *f);
+/* A fiber that is parked. Times are those of the turns, as poller_now_ms() has them. */
+struct park_sight {
+	const void *handler; /* as park_handler() */
+	const char *what, *tag;
+	int fd;              /* whose the handler is; -1: no connection's */
+	uint64_t handler_ms; /* since when: its first wait at the latest */
+	uint64_t since_ms;   /* since when it waits */
+	uint64_t until_ms;   /* 0: no limit */
+	bool woken;          /* it goes on in this turn, or the next */
+};
+/* Owner. Return: false: it is not parked. */
+bool park_look(const struct fiber *f, struct park_sight *ret);
 /* Owner. The descriptor of the connection that waits on it is given away, or closed. */
 void park_forget_fd(struct fiber *f);
 /* Owner. Whether the poller is, or the fiber that asks. */

@@ -383,6 +383,11 @@ void poller_unkeep(struct poller *p)
 	p->keeps--;
 }
 
+unsigned poller_timers(const struct poller *p)
+{
+	return wheel_count(&p->wheel);
+}
+
 void poller_get_stats(const struct poller *p, struct poller_stats *ret)
 {
 	*ret = p->stats;

@@ -120,6 +120,8 @@ uint64_t poller_now_ms(struct poller *p);
 /* Owner. The same for stamps: behind user code a tick (1 to 4 ms) early at most, for a quarter of
  * the price. */
 uint64_t poller_stamp_ms(struct poller *p);
+/* Owner. Likewise, without a look at the clock: when this turn began, or somebody read it since. */
+uint64_t poller_turn_ms(const struct poller *p);
 /*
  * Owner. When @ms milliseconds from this moment have passed whole, for timer_arm(). poller_now_ms()
  * + ms would be early: by what this turn has lasted, and by the part of a millisecond that had gone
@@ -234,6 +236,8 @@ void poller_keep(struct poller *p);
 void poller_unkeep(struct poller *p);
 
 void poller_get_stats(const struct poller *p, struct poller_stats *ret);
+/* Owner. Timers that are armed. */
+unsigned poller_timers(const struct poller *p);
 void poller_log(struct poller *p, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -24,6 +24,12 @@ uint64_t poller_now_ms(struct poller *p)
 	return p->clock == CLOCK_FRESH ? p->now_ms : poller_refresh_now(p);
 }
 
+uint64_t poller_turn_ms(const struct poller *p)
+{
+	poller_assert_owner(p);
+	return p->now_ms;
+}
+
 uint64_t poller_stamp_ms(struct poller *p)
 {
 	uint64_t coarse;

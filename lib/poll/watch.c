@@ -10,6 +10,12 @@
 
 /* ------------------------------------------------------------------ slots */
 
+/* A generation is even while its slot is used, and odd while it is free. */
+static bool watch_slot_is_used(const struct watch_slot *s)
+{
+	return !(s->generation & 1);
+}
+
 static int watch_slots_grow(struct poller *p)
 {
 	uint32_t n = p->n_slots ? p->n_slots * 2 : 64;
@@ -40,6 +46,7 @@ static int watch_slot_take(struct poller *p, struct watch *w)
 
 	if (i != SLOT_NONE) {
 		p->free_slot = p->slots[i].next_free;
+		p->slots[i].generation++;
 	} else {
 		int r = watch_slot_fresh(p, &i);
 
@@ -89,7 +96,7 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	int r;
 
 	poller_assert_owner(p);
-	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd };
+	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd, .note = w->note };
 	w->out_armed = (epoll_extra & EPOLLOUT) != 0;
 	list_init(&w->link);
 	r = watch_slot_take(p, w);
@@ -107,6 +114,18 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 bool watch_is_open(const struct watch *w)
 {
 	return w->fn && w->slot != SLOT_NONE;
+}
+
+uint32_t watch_each(struct poller *p, uint32_t from, uint32_t n,
+		    void (*fn)(void *arg, struct watch *w), void *arg)
+{
+	uint32_t end = p->used_slots - from > n ? from + n : p->used_slots;
+
+	poller_assert_owner(p);
+	for (uint32_t i = from; i < end; i++)
+		if (watch_slot_is_used(&p->slots[i]))
+			fn(arg, p->slots[i].watch);
+	return end < p->used_slots ? end : 0;
 }
 
 void watch_drop(struct watch *w)

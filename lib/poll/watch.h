@@ -54,6 +54,7 @@ struct watch {
 	uint8_t ready;
 	uint8_t flags;
 	uint8_t out_armed; /* EPOLLOUT is registered (for good) */
+	uint32_t note;     /* its owner's: nothing here touches it */
 };
 
 /*
@@ -81,6 +82,14 @@ void watch_close(struct watch *w);
 void watch_drop(struct watch *w);
 /* Between watch_open() and watch_close() or watch_drop(); false for a zeroed watch. */
 bool watch_is_open(const struct watch *w);
+/*
+ * watch_each() - fn(arg, watch) for those that are open, in @n slots of the table from @from on
+ *
+ * Other code may run between two calls: a watch that stays open all the time is met once. fn opens
+ * and closes none. Return: where to go on, 0 at the end.
+ */
+uint32_t watch_each(struct poller *p, uint32_t from, uint32_t n,
+		    void (*fn)(void *arg, struct watch *w), void *arg);
 /* OUT: may fail once with what epoll_ctl(2) says (-ENOMEM, -ENOSPC). IN: always 0. */
 int watch_want(struct watch *w, unsigned bits);
 void watch_stop(struct watch *w, unsigned bits);

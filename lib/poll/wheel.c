@@ -162,3 +162,22 @@ void wheel_turn(struct wheel *w, uint64_t now_ms, struct list *ret_due)
 	if (now_ms > w->now)
 		w->now = now_ms;
 }
+
+static unsigned wheel_count_list(const struct list *head)
+{
+	unsigned n = 0;
+
+	for (const struct list *l = head->next; l != head; l = l->next)
+		n++;
+	return n;
+}
+
+unsigned wheel_count(const struct wheel *w)
+{
+	unsigned n = wheel_count_list(&w->due);
+
+	for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+		for (unsigned i = 0; i < WHEEL_SLOTS; i++)
+			n += wheel_count_list(&w->slot[level][i]);
+	return n;
+}

@@ -29,6 +29,8 @@ void wheel_init(struct wheel *w, uint64_t now_ms);
 void wheel_put(struct wheel *w, struct timer *t);
 /* When the wheel has to be turned next, at the latest; WHEEL_NEVER where no timer is armed. */
 uint64_t wheel_next(struct wheel *w);
+/* The timers in it: walks through all of them. */
+unsigned wheel_count(const struct wheel *w);
 /* Whether wheel_turn() has anything to look at; where it has not, the wheel stands at @now_ms. */
 static inline bool wheel_is_due(struct wheel *w, uint64_t now_ms)
 {

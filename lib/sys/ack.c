@@ -21,6 +21,14 @@ static int ack_ioctl(int fd, unsigned long request, int *ret)
 	return ioctl(fd, request, ret) < 0 ? -errno : 0;
 }
 
+/* Up to bytes_received: kernels before 4.1 are refused, later ones have more. */
+static int ack_tcp_info(int fd, struct tcp_info *ret)
+{
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret,
+			      offsetof(struct tcp_info, tcpi_bytes_received) +
+				      sizeof ret->tcpi_bytes_received);
+}
+
 int sys_ack(int fd, bool tcp, struct sys_ack *ret)
 {
 	struct sys_ack a = { 0 };
@@ -29,11 +37,8 @@ int sys_ack(int fd, bool tcp, struct sys_ack *ret)
 
 	if (r == -ENOTTY || r == -EINVAL)
 		r = ack_ioctl(fd, FIONREAD, &queued); /* a pipe */
-	/* up to what is asked for: kernels before 4.1 are refused, later ones have more */
 	if (r == 0 && tcp)
-		r = sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info,
-				   offsetof(struct tcp_info, tcpi_bytes_acked) +
-					   sizeof info.tcpi_bytes_acked);
+		r = ack_tcp_info(fd, &info);
 	if (r < 0)
 		return r;
 	a.queued = queued > 0 ? (size_t)queued : 0;
@@ -42,6 +47,25 @@ int sys_ack(int fd, bool tcp, struct sys_ack *ret)
 		a.over = info.tcpi_state == TCP_STATE_CLOSE;
 	}
 	*ret = a;
+	return 0;
+}
+
+int sys_tcp_look(int fd, struct sys_tcp_sight *ret)
+{
+	struct tcp_info info;
+	int queued, r = ack_tcp_info(fd, &info);
+
+	if (r == 0)
+		r = ack_ioctl(fd, TIOCOUTQ, &queued);
+	if (r < 0)
+		return r;
+	*ret = (struct sys_tcp_sight){
+		.received = info.tcpi_bytes_received,
+		.sent = info.tcpi_bytes_acked + (uint64_t)queued,
+		.in_flight = (uint64_t)queued,
+		.quiet_ms = info.tcpi_last_data_recv,
+		.sent_ms = info.tcpi_last_data_sent,
+	};
 	return 0;
 }
 

@@ -22,6 +22,18 @@ struct sys_ack {
 /* @tcp: an AF_INET or AF_INET6 stream. Return: 0, or what ioctl(2) or getsockopt(2) says. */
 int sys_ack(int fd, bool tcp, struct sys_ack *ret);
 
+/* What the kernel has counted. The first byte of each direction is of SYN and FIN where they count
+ * in struct sys_ack. */
+struct sys_tcp_sight {
+	uint64_t received, sent;
+	uint64_t in_flight; /* not acknowledged, of what was sent */
+	uint32_t quiet_ms;  /* since the peer's last byte; since the beginning where none came */
+	/* since the last of ours; since the peer's ACK ended the handshake where none has gone */
+	uint32_t sent_ms;
+};
+/* Of a TCP socket. Return: as sys_ack(). */
+int sys_tcp_look(int fd, struct sys_tcp_sight *ret);
+
 /*
  * sys_tcp_reset() - RST, at once
  *

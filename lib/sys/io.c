@@ -3,8 +3,10 @@
 #include "sys/io.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/fault.h"
@@ -46,6 +48,24 @@ ssize_t sys_write(int fd, const void *p, size_t n)
 {
 	SYS_FAULT(write);
 	return RETRY(write(fd, p, n));
+}
+
+/* The signal is this thread's own: it is pending here, or it was not sent. */
+ssize_t sys_write_quietly(int fd, const void *p, size_t n)
+{
+	const struct timespec now = { 0 };
+	sigset_t pipe, was, pending;
+	ssize_t r;
+
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	sigpending(&pending);
+	pthread_sigmask(SIG_BLOCK, &pipe, &was);
+	r = sys_write(fd, p, n);
+	if (r == -EPIPE && !sigismember(&pending, SIGPIPE))
+		sigtimedwait(&pipe, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	return r;
 }
 
 ssize_t sys_writev(int fd, const struct iovec *iov, int niov)

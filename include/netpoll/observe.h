@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * observe: what this process is doing now
+ *
+ * All sets of pollers of the process are looked at, with their servers, connections, fibers, pools
+ * and channels. Each poller is asked by a message and answers between two pieces of its work, some
+ * hundred connections at a time: no lock is taken on the way of a byte, and a look costs nobody
+ * anything who is not looked at. A poller that does not answer is said to be stuck, with what can
+ * be read without it: the handler that keeps it, since when, and for which connection.
+ *
+ * np_pollers_opts.observe makes the same answers available to npsteer, from outside.
+ */
+#ifndef NETPOLL_OBSERVE_H
+#define NETPOLL_OBSERVE_H
+
+#include <netpoll/opts.h>
+#include <netpoll/status.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Tables for people; one JSON object; lines of words with tabs between them. */
+enum np_dump_format { NP_DUMP_TEXT = 0, NP_DUMP_JSON = 1, NP_DUMP_TSV = 2 };
+
+enum np_dump_part {
+	NP_DUMP_POLLERS = 1 << 0, /* turns, mail, timers, stalls, fibers, connections */
+	NP_DUMP_SERVERS = 1 << 1, /* what each serves, and what is left to drain */
+	NP_DUMP_CONNS = 1 << 2,
+	NP_DUMP_FIBERS = 1 << 3, /* what each waits for, and since when */
+	NP_DUMP_POOLS = 1 << 4,
+	NP_DUMP_CHANNELS = 1 << 5,
+	NP_DUMP_OFFLOAD = 1 << 6,
+};
+
+struct np_dump_opts {
+	size_t sz;
+	int format;     /* enum np_dump_format */
+	unsigned parts; /* of enum np_dump_part; 0: all */
+};
+NP_OPTS_INIT(np_dump_opts)
+
+/*
+ * np_dump() - write what this process is doing to @fd: a file, a pipe, a terminal
+ *
+ * Waits half a second for a poller that does not begin to answer, and five for all of them; a
+ * reader of @fd that takes nothing for five seconds is given up. From a debugger: call
+ * np_dump(2, 0).
+ *
+ * Thread: any; on a poller it keeps the thread meanwhile, so np_offload() is for that. May park:
+ * no. Lifetime: @fd and *o are borrowed for the call; @o NULL: text, all.
+ * Return: 0; -EINVAL: no such format or part; -E2BIG; -ENOMEM; -ETIMEDOUT: the reader; what
+ *         write(2) says.
+ */
+NP_API int np_dump(int fd, const struct np_dump_opts *o);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
