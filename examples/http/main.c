@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * http: an HTTP/1.1 server, steered over pinned pollers
+ *
+ *   http --listen :8080 --folder /srv/www --log /var/log/http.log
+ *
+ * doc/http.md says what it answers. What signals do says examples/service/service.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netpoll/server.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "examples/service/service.h"
+#include "files.h"
+#include "options.h"
+#include "session.h"
+
+static int listen_all(struct np_server *s, const struct options *o)
+{
+	int inherited = np_server_listen_inherited(s);
+
+	if (inherited < 0)
+		return inherited;
+	for (int i = 0; i < o->n_listen; i++) {
+		const char *a = o->listen[i];
+		int is_unix = !strncmp(a, "unix:", 5);
+		int r = np_server_listen(s, is_unix ? "unix" : "tcp", is_unix ? a + 5 : a);
+
+		if (r < 0)
+			return r;
+	}
+	if (inherited + o->n_listen)
+		return 0;
+	fprintf(stderr, "http: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n");
+	return -EINVAL;
+}
+
+/* One line, printed when connections are being served: scripts wait for it. */
+static void announce(struct np_server *s)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	printf("listening on");
+	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
+		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
+			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	printf(" pollers=%d\n", np_pollers_count(np_server_pollers(s)));
+	fflush(stdout);
+}
+
+static int serve(struct np_server *s, const struct options *o, char **argv)
+{
+	int r = listen_all(s, o);
+
+	if (r == 0)
+		r = np_server_start(s);
+	if (r < 0) {
+		fprintf(stderr, "http: %s\n",
+			np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
+		return EXIT_FAILURE;
+	}
+	announce(s);
+	return service_run(s, argv);
+}
+
+/* Said with the name of what could not be had. */
+static int failed(const char *what, int r)
+{
+	fprintf(stderr, "http: %s: %s\n", what, np_strerror(r));
+	return r;
+}
+
+static int open_site(struct options *o, int pollers)
+{
+	struct site *site = &o->site;
+	int r;
+
+	site->counts = calloc((size_t)pollers, sizeof *site->counts);
+	if (!site->counts)
+		return failed("cannot start", -ENOMEM);
+	if (o->folder) {
+		site->folder = files_open(o->folder);
+		if (site->folder < 0)
+			return failed(o->folder, site->folder);
+		if (access("/proc/self/fd", X_OK) < 0)
+			return failed("/proc/self/fd, which --folder needs", -errno);
+	}
+	r = o->log ? log_open(o->log, pollers, &site->log) : 0;
+	return r < 0 ? failed(o->log, r) : 0;
+}
+
+static void close_site(struct site *site)
+{
+	log_close(&site->log);
+	if (site->folder >= 0)
+		close(site->folder);
+	free(site->counts);
+}
+
+static int run(struct options *o, struct np_pollers *pollers, char **argv)
+{
+	struct np_server *server = NULL;
+	int code = EXIT_FAILURE, r;
+
+	if (open_site(o, np_pollers_count(pollers)) < 0)
+		return code;
+	r = np_server_new(pollers, &session_handlers, &o->site, &o->server, &server);
+	o->site.server = server;
+	if (r < 0)
+		failed("cannot start", r);
+	else
+		code = serve(server, o, argv);
+	np_server_free(&server);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct np_pollers *pollers = NULL;
+	static struct options o;
+	int code = EXIT_FAILURE, r;
+
+	if (options_parse(argc, argv, &o) < 0)
+		return 2;
+	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
+	service_prepare();
+	signal(SIGPIPE, SIG_IGN); /* of the log's reader */
+	r = np_pollers_start(&o.pollers, &pollers);
+	if (r < 0) {
+		failed("cannot start", r);
+		return code;
+	}
+	code = run(&o, pollers, argv);
+	np_pollers_stop(pollers, SERVICE_STOP_MS);
+	np_pollers_free(&pollers);
+	close_site(&o.site);
+	return code;
+}

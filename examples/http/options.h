@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* options: the command line */
+#ifndef HTTP_OPTIONS_H
+#define HTTP_OPTIONS_H
+
+#include <netpoll/server.h>
+
+#include "site.h"
+
+#define ADDRESSES 16
+
+struct options {
+	const char *listen[ADDRESSES];
+	int n_listen;
+	const char *folder, *log; /* NULL: none */
+	struct np_pollers_opts pollers;
+	struct np_server_opts server;
+	struct site site; /* its limits */
+};
+
+/* options_parse() - Return: 0; -1: said on stderr. --help is printed, and the process ends. */
+int options_parse(int argc, char **argv, struct options *o);
+
+#endif

@@ -1,0 +1,20 @@
+# The example HTTP server: public headers and Debian's http_parser, without which it is left out.
+HTTP_PARSER ?= $(if $(wildcard /usr/include/http_parser.h /usr/local/include/http_parser.h),yes)
+HTTP      := $(O)/examples/http/http
+HTTP_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard examples/http/*.c)))
+
+$(HTTP_OBJS): USER_CFLAGS += -iquote .
+ifeq ($(HTTP_PARSER),yes)
+examples: $(HTTP)
+endif
+$(HTTP_OBJS): $(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+
+$(HTTP): $(HTTP_OBJS) $(patsubst %.c,$(O)/%.o,$(wildcard examples/service/*.c)) $(O)/libnetpoll-bpf.so
+	$(call say,LD,$@)
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(HTTP_OBJS) $(SERVICE_OBJS) -L$(O) -lnetpoll-bpf -lhttp_parser \
+		-Wl,-rpath,'$$ORIGIN/../..'
+
+-include $(HTTP_OBJS:.o=.d)
