@@ -51,19 +51,21 @@ CFLAGS   ?= -O2 -g
 INCLUDES   = -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
 LIB_CPPFLAGS = $(INCLUDES) $(CARES_CPPFLAGS) $(FORTIFY) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing \
-            -ftls-model=initial-exec -pthread $(HARDEN) $(FLAVOUR_FLAGS) $(CFLAGS)
+            -ftls-model=initial-exec -pthread $(HARDEN) $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
 SYMBOL_MAP := lib/netpoll/libnetpoll-bpf.map
 LDFLAGS_SO := -shared -Wl,-soname,libnetpoll-bpf.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
             -Wl,--version-script=$(SYMBOL_MAP) -Wl,-z,defs
 # Programs of the public headers alone: the examples and the benches.
 USER_CFLAGS = -D_GNU_SOURCE -Iinclude $(FORTIFY) $(CPPFLAGS) -std=gnu11 $(WARN) -fPIE -pthread $(HARDEN) \
-            $(FLAVOUR_FLAGS) $(CFLAGS)
+            $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
 
 # Hardening, by name: what a compiler has by default differs from one distribution to the next. The shadow
 # stack (-fcf-protection=return, =full) is not asked for: stacks change under it.
 cc_has    = $(shell for f in $(1); do $(CC) -Werror $$f -c -xc /dev/null -o /dev/null 2>/dev/null && echo $$f; done)
 HARDEN   := $(call cc_has,-fstack-protector-strong -fstack-clash-protection \
             $(if $(filter x86_64,$(ARCH)),-fcf-protection=branch) $(if $(filter aarch64,$(ARCH)),-mbranch-protection=standard))
+# No path of this folder in what is released; a debugger finds the sources from the top folder.
+PATH_MAP := $(if $(filter release,$(FLAVOUR)),-ffile-prefix-map=$(CURDIR)=.)
 # glibc's checks need an optimiser, and the sanitizers do not see into them. One level only: the user's, where given.
 FORTIFY   = $(if $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),$(if \
             $(filter asan tsan,$(FLAVOUR))$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
@@ -155,7 +157,7 @@ $(O)/tests/%.o: OBJ_CFLAGS = -iquote tests $(CHECK_CFLAGS) -Wno-missing-prototyp
 
 # ------------------------------------------------------------------ BPF
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -D__TARGET_ARCH_$(if $(filter aarch64,$(ARCH)),arm64,x86) \
-              -iquote bpf $(addprefix -idirafter ,$(wildcard /usr/include/$(shell uname -m)-linux-gnu))
+              -ffile-prefix-map=$(CURDIR)=. -iquote bpf $(addprefix -idirafter ,$(wildcard /usr/include/$(shell uname -m)-linux-gnu))
 
 $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(BPF_SRCS) # one includes another
 	$(call say,BPF,$<)

@@ -1,5 +1,5 @@
-# install: headers, the .so and its links, the archive, pkg-config, npsteer, its units, man pages.
-# The .pc is written here, not in the build: it holds PREFIX, which only install knows.
+# install: headers, the .so and its links, the archive, pkg-config, CMake, npsteer, its units, man pages, completion.
+# What holds PREFIX, VERSION and the like (*.in, units) is filled in here, not in the build: only install knows them.
 
 PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
@@ -9,7 +9,9 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 MANDIR     ?= $(PREFIX)/share/man
 SCDOC      ?= $(shell command -v scdoc)
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL    ?= install
+CMAKEDIR    = $(LIBDIR)/cmake/netpoll-bpf
 
 HEADERS := $(sort $(wildcard include/netpoll/*.h include/netpoll/*.hh))
 MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
@@ -18,6 +20,14 @@ MAN3     = $(addsuffix .3,$(shell scripts/man3 --names))
 MAN3_MADE := $(O)/man/man3/made
 UNITS   := $(sort $(wildcard examples/service/npsteer-*.service))
 section  = man$(subst .,,$(suffix $(1)))
+BPF_OBJS = $(BPF_SRCS:bpf/%.bpf.c=$(O)/bpf/%.bpf.o)
+CMAKES  := netpoll-bpf-config.cmake netpoll-bpf-config-version.cmake
+# $(1): a template, $(2): where it goes, readable whatever the umask is
+fill     = umask 022 && sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' -e 's|@CARES@|$(if $(CARES_LIBS), libcares)|' \
+		-e "s|@INCLUDE@|$$(realpath -m --relative-to='$(CMAKEDIR)' '$(INCLUDEDIR)')|" \
+		-e 's|@STATIC_LIBS@|bpf;elf;z;$(if $(CARES_LIBS),cares;)-pthread|' \
+		-e 's|/usr/local/sbin|$(SBINDIR)|' '$(1)' > '$(DESTDIR)$(2)'
 
 $(O)/man/%: doc/man/%.scd
 	$(call say,MAN,$@)
@@ -46,13 +56,15 @@ install: all man                        ## below $(DESTDIR)$(PREFIX), default /u
 	$(Q)$(INSTALL) -m 755 $(LIB_SO) '$(DESTDIR)$(LIBDIR)'
 	$(Q)ln -sf $(notdir $(LIB_SO)) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.so.$(SOVERSION)'
 	$(Q)ln -sf libnetpoll-bpf.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.so'
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' -e 's|@CARES@|$(if $(CARES_LIBS), libcares)|' \
-		lib/netpoll/libnetpoll-bpf.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc'
+	$(Q)$(call fill,lib/netpoll/libnetpoll-bpf.pc.in,$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc)
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(CMAKEDIR)'
+	$(Q)$(foreach f,$(CMAKES),$(call fill,lib/netpoll/$(f).in,$(CMAKEDIR)/$(f)) &&) :
 	$(Q)$(if $(TOOL_OBJS),$(INSTALL) -m 755 $(O)/npsteer '$(DESTDIR)$(SBINDIR)')
-	$(Q)$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)/npsteer' '$(DESTDIR)$(UNITDIR)'
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(COMPLETIONDIR)'
+	$(Q)$(INSTALL) -m 644 $(BPF_OBJS) '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf'
+	$(Q)$(INSTALL) -m 644 tools/npsteer/completion.bash '$(DESTDIR)$(COMPLETIONDIR)/npsteer'
 	$(Q)$(INSTALL) -m 755 $(O)/npsteer-preload.so '$(DESTDIR)$(LIBEXECDIR)/npsteer'
-	$(Q)$(foreach u,$(UNITS),sed 's|/usr/local/sbin|$(SBINDIR)|' $(u) > '$(DESTDIR)$(UNITDIR)/$(notdir $(u))' &&) :
+	$(Q)$(foreach u,$(UNITS),$(call fill,$(u),$(UNITDIR)/$(notdir $(u))) &&) :
 	$(Q)$(INSTALL) -d '$(DESTDIR)$(MANDIR)/man3' && $(INSTALL) -m 644 $(MAN3:%=$(O)/man/man3/%) '$(DESTDIR)$(MANDIR)/man3'
 ifneq ($(SCDOC),)
 	$(Q)$(foreach m,$(MANS),$(INSTALL) -D -m 644 $(m) '$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))' &&) :
@@ -66,9 +78,15 @@ uninstall:                              ## what install put there
 	$(Q)rm -f $(foreach h,$(HEADERS),'$(DESTDIR)$(INCLUDEDIR)/netpoll/$(notdir $(h))') \
 		$(foreach l,a so so.$(SOVERSION) so.$(VERSION),'$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.$(l)') \
 		'$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc' '$(DESTDIR)$(SBINDIR)/npsteer' \
-		'$(DESTDIR)$(LIBEXECDIR)/npsteer/npsteer-preload.so' \
+		$(foreach f,$(CMAKES),'$(DESTDIR)$(CMAKEDIR)/$(f)') \
+		'$(DESTDIR)$(LIBEXECDIR)/npsteer/npsteer-preload.so' '$(DESTDIR)$(COMPLETIONDIR)/npsteer' \
+		$(foreach b,$(BPF_OBJS),'$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf/$(notdir $(b))') \
 		$(foreach u,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(notdir $(u))') \
 		$(foreach m,$(MAN3),'$(DESTDIR)$(MANDIR)/man3/$(m)') \
 		$(foreach m,$(MANS),'$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))')
-	$(Q)rmdir '$(DESTDIR)$(LIBEXECDIR)/npsteer' 2>/dev/null || :
+	$(Q)rmdir '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf' '$(DESTDIR)$(LIBEXECDIR)/npsteer' '$(DESTDIR)$(CMAKEDIR)' 2>/dev/null || :
 	$(Q)rmdir '$(DESTDIR)$(INCLUDEDIR)/netpoll' 2>/dev/null || :
+
+.PHONY: check-reproducible
+check-reproducible:                     ## two builds in two folders, time zones and umasks: the same bytes (minutes)
+	$(Q)scripts/check-reproducible $(O)

@@ -123,6 +123,56 @@ START_TEST(a_program_links_the_installed_archive_through_pkg_config)
 }
 END_TEST
 
+static void given_cmake_program(void)
+{
+	given_user_program();
+	must_sh("cat > '%s/CMakeLists.txt' <<'END'\n"
+		"cmake_minimum_required(VERSION 3.16)\n"
+		"project(user C)\n"
+		"find_package(netpoll-bpf 0.1 REQUIRED)\n"
+		"add_executable(user user.c)\n"
+		"target_link_libraries(user netpoll-bpf::netpoll-bpf)\n"
+		"add_executable(user-static user.c)\n"
+		"target_link_libraries(user-static netpoll-bpf::static)\n"
+		"END\n",
+		dir);
+}
+
+/* As printed by find_package(netpoll-bpf @asked). */
+static bool cmake_finds(const char *asked)
+{
+	struct ran r;
+	bool found;
+
+	sh(&r,
+	   "mkdir -p '%1$s/ask' && cd '%1$s/ask' && rm -rf CMakeCache.txt && printf 'cmake_minimum_required(VERSION 3.16)\n"
+	   "project(ask NONE)\nfind_package(netpoll-bpf %2$s REQUIRED)\n' > CMakeLists.txt && "
+	   "cmake -DCMAKE_PREFIX_PATH='%1$s/moved' .",
+	   dir, asked);
+	found = r.code == 0;
+	ran_free(&r);
+	return found;
+}
+
+START_TEST(a_program_finds_the_moved_tree_by_cmake)
+{
+	if (!have("cmake"))
+		SKIP("cmake is not installed (scripts/deps --all installs it)");
+	given_cmake_program();
+	given_installed();
+	must_sh("mv '%1$s/usr' '%1$s/moved'", dir);
+
+	must_sh("cd '%1$s' && cmake -DCMAKE_PREFIX_PATH='%1$s/moved' -S . -B b && cmake --build b && "
+		"b/user | grep -q 'end of stream' && b/user-static | grep -q 'end of stream' && "
+		"readelf -d b/user | grep -q 'libnetpoll-bpf.so.0' && ! readelf -d b/user-static | grep -q libnetpoll",
+		dir);
+	ck_assert(cmake_finds(""));
+	ck_assert(cmake_finds(NP_VERSION " EXACT"));
+	ck_assert(!cmake_finds("99.0"));
+	ck_assert(!cmake_finds("0.9999"));
+}
+END_TEST
+
 START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
 {
 	must_sh(PLAIN_MAKE " O='%s' install DESTDIR='%s' PREFIX=/opt/np", build, dir);
@@ -267,6 +317,7 @@ int main(void)
 	tcase_add_test(t, all_headers_compile_together_twice);
 	tcase_add_test(t, a_program_links_the_installed_shared_library_through_pkg_config);
 	tcase_add_test(t, a_program_links_the_installed_archive_through_pkg_config);
+	tcase_add_test(t, a_program_finds_the_moved_tree_by_cmake);
 	tcase_add_test(t, install_stays_below_destdir_and_uninstall_takes_all_of_it);
 	tcase_add_test(t, the_readmes_server_compiles_as_printed);
 	tcase_add_test(t, the_readmes_server_echoes);
