@@ -1,5 +1,5 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,idle load lean rebalance restart runtime visitors)
+BENCH_BINS := $(addprefix $(O)/tests/bench/,handoff idle load lean rebalance restart runtime visitors)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
@@ -7,12 +7,24 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-adopt bench-echo bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
+.PHONY: bench-adopt bench-echo bench-handoff bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
 	$(Q)scripts/bench-echo $(O)
 
 bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
 	$(Q)scripts/bench-instructions $(O)
+
+# Go's net beside ours, where there is a Go.
+GO       ?= $(firstword $(wildcard /usr/bin/go /usr/local/go/bin/go))
+GO_STALL := $(if $(GO),$(O)/tests/bench/go/stall)
+
+$(GO_STALL): tests/bench/go/stall.go
+	$(call say,GO,$<)
+	@mkdir -p $(@D)
+	$(Q)GO111MODULE=off $(GO) build -o $@ $<
+
+bench-handoff: $(BENCH_BINS) $(GO_STALL) ## requests beside a handler that blocks: off, handed off, and Go's; doc/handoff-figures.md (6 minutes)
+	$(Q)$(O)/tests/bench/handoff $(GO_STALL) | tee doc/handoff-figures.md
 
 bench-idle: $(BENCH_BINS)               ## bytes of the server's memory for each idle connection
 	$(Q)$(O)/tests/bench/idle
