@@ -94,13 +94,14 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
-		"            [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
+		"            [--steer auto|required|off] [--service NAME] [--policy NAME] [--observe[=PATH]]\n"
 		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
 		"  --pollers   threads; default: the CPUs this process may use\n"
 		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
 		"  --framed    4-byte big-endian length + payload, answered in kind\n"
 		"  --service   join this service, made by 'npsteer load NAME'\n"
-		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n");
+		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n"
+		"  --observe   answer npsteer conns, fibers and top, at /run/netpoll/PID.sock or PATH\n");
 }
 
 static int bad(const char *what, const char *value)
@@ -153,6 +154,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "steer", required_argument, NULL, 's' },
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
+		{ "observe", optional_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -193,6 +195,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'p':
 			o->server.policy = optarg;
+			break;
+		case 'o':
+			o->pollers.observe = optarg ? optarg : "";
 			break;
 		case 'h':
 			usage(stdout);

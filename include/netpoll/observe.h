@@ -55,6 +55,26 @@ NP_OPTS_INIT(np_dump_opts)
  */
 NP_API int np_dump(int fd, const struct np_dump_opts *o);
 
+/*
+ * np_dump_prepare() - a thread that writes a dump to @fd whenever np_dump_request() asks for it
+ *
+ * @format: enum np_dump_format. @fd -1: no more; the thread ends.
+ *
+ * Thread: setup. May park: no. Lifetime: @fd stays open until another takes its place, or -1.
+ * Return: 0; -EINVAL; -EAGAIN, -ENOMEM, -EMFILE: no thread is to be had.
+ */
+NP_API int np_dump_prepare(int fd, int format);
+/*
+ * np_dump_request() - ask for that
+ *
+ * Sets a flag and writes to an eventfd: for a handler of SIGUSR1. Those that come while one is
+ * under way are one.
+ *
+ * Thread: any, and signal handlers (signal-safety(7)); errno stays. May park: no.
+ * Return: 0; -ENOENT: np_dump_prepare() was not called.
+ */
+NP_API int np_dump_request(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -84,6 +84,15 @@ struct np_pollers_opts {
 	/* such a handler may keep its poller for so long; 10; -1: for ever */
 	int handoff_ms;
 	int handoff_threads; /* that take over, at most; started when needed; 16; -1: -EINVAL */
+
+	/*
+	 * ---- looking inside: a unix socket, mode 0600, that answers npsteer conns, fibers and top
+	 *
+	 * Its path; "": /run/netpoll/PID.sock, where npsteer looks; NULL: none. A dead one is
+	 * replaced. Of several sets the first one's is the process's. Where it cannot be had the
+	 * log says so, and the pollers run without it.
+	 */
+	const char *observe;
 };
 NP_OPTS_INIT(np_pollers_opts)
 

@@ -106,6 +106,7 @@ struct np_server_opts {
 	 * theirs: not used. */
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
+	const char *observe; /* likewise */
 };
 NP_OPTS_INIT(np_server_opts)
 

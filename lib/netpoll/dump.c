@@ -27,7 +27,7 @@
 
 struct dump_set {
 	struct np_pollers *pollers;
-	struct gather *gather; /* NULL: nothing is asked of them */
+	struct gather *gather; /* NULL: nothing is asked of them, or they have ended */
 };
 
 struct dump {
@@ -378,7 +378,8 @@ static void dump_gather(struct dump *d, unsigned parts)
 {
 	registry_each(REGISTRY_SETS, dump_find_set, d);
 	for (unsigned i = 0; i < d->n && (parts & DUMP_ASKED) && d->error == 0; i++)
-		d->error = gather_ask(d->sets[i].pollers, parts, &d->sets[i].gather);
+		if (atomic_load(&d->sets[i].pollers->phase) != POLLERS_ENDED)
+			d->error = gather_ask(d->sets[i].pollers, parts, &d->sets[i].gather);
 }
 
 /* In the order in which a reader asks. */

@@ -22,7 +22,8 @@
 #define GATHER_SLOTS 128u /* of a poller's watches, in one turn: each may be two system calls */
 #define GATHER_BEGIN_NS \
 	500000000u /* a poller that does not look into its mailbox for so long is stuck */
-#define GATHER_END_NS 5000000000u
+#define GATHER_END_NS  5000000000u
+#define GATHER_LOOK_NS 10000000u /* whether its thread has ended: no message tells of that */
 
 /* Room for one more of @size bytes. NULL: no memory. */
 static void *gather_grow(void *all, size_t n, size_t *cap, size_t size)
@@ -176,9 +177,13 @@ static void gather_here(struct gather_part *part)
 
 /* ------------------------------------------------------------------ the asker */
 
-/* Until when the asker waits for what it has not heard yet; 0: it has heard all. */
-static uint64_t gather_until(const struct gather *g, uint64_t since_ns)
+/*
+ * Until when the asker waits for what it has not heard yet; 0: it has heard all. A thread that has
+ * ended meanwhile looks into no mailbox.
+ */
+static uint64_t gather_until(const struct gather *g, const struct np_pollers *p, uint64_t since_ns)
 {
+	bool ended = atomic_load(&p->phase) == POLLERS_ENDED;
 	uint64_t until = 0;
 
 	for (unsigned i = 0; i < g->n; i++) {
@@ -186,19 +191,21 @@ static uint64_t gather_until(const struct gather *g, uint64_t since_ns)
 
 		if (s == GATHER_BEGUN)
 			return since_ns + GATHER_END_NS;
-		if (s == GATHER_ASKED)
+		if (s == GATHER_ASKED && !ended)
 			until = since_ns + GATHER_BEGIN_NS;
 	}
 	return until;
 }
 
-static void gather_wait(struct gather *g, uint64_t since_ns)
+static void gather_wait(struct gather *g, const struct np_pollers *p, uint64_t since_ns)
 {
-	uint64_t until;
+	uint64_t now = since_ns;
 
 	pthread_mutex_lock(&g->lock);
-	while ((until = gather_until(g, since_ns)) && sys_clock_ns() < until)
-		sys_cond_wait(&g->changed, &g->lock, until);
+	while (now < gather_until(g, p, since_ns)) {
+		sys_cond_wait(&g->changed, &g->lock, now + GATHER_LOOK_NS);
+		now = sys_clock_ns();
+	}
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -229,7 +236,7 @@ int gather_ask(struct np_pollers *p, unsigned parts, struct gather **ret)
 		g->part[i].slot = &p->slots[i];
 		gather_post(&g->part[i]);
 	}
-	gather_wait(g, sys_clock_ns());
+	gather_wait(g, p, sys_clock_ns());
 	*ret = g;
 	return 0;
 }

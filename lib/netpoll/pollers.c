@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "conn/conn.h"
+#include "netpoll/observer.h"
 #include "netpoll/own_group.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/resolver.h"
@@ -154,6 +155,19 @@ static int pollers_allocate(const struct np_pollers_opts *o, unsigned n, struct 
 	return 0;
 }
 
+static void pollers_observe(struct np_pollers *p, const char *path)
+{
+	char where[128];
+	int r = observer_join(path, where, sizeof where);
+
+	p->observed = r == 0;
+	if (r < 0)
+		poller_log(
+			p->poller[0], NP_LOG_WARNING,
+			"npsteer cannot look into this process, for there is no socket at %s: %s; np_pollers_opts.observe names another place",
+			where, np_strerror(r));
+}
+
 int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret)
 {
 	int cpus[CPUS_MAX], n_cpus, r;
@@ -185,6 +199,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		return r;
 	}
 	registry_note(REGISTRY_SETS, &p->noted);
+	if (o.observe)
+		pollers_observe(p, o.observe);
 	*ret = p;
 	return 0;
 }
@@ -431,6 +447,9 @@ int np_pollers_free(struct np_pollers **pollers)
 		return 0;
 	if (atomic_load(&p->phase) != POLLERS_ENDED)
 		return -EBUSY;
+	if (p->observed)
+		observer_leave();
+	p->observed = false;
 	registry_hold_sets(); /* a look at it comes to its end first */
 	r = pollers_free(p);
 	registry_release_sets();

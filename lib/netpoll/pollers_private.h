@@ -55,6 +55,7 @@ struct np_pollers {
 	struct poller **poller; /* by index */
 	struct poller_slot *slots;
 	struct offload *offload;
+	bool observed;       /* it has joined the observer */
 	struct stall *stall; /* NULL: no log is told of hogs */
 	struct resolver *resolver;
 	pthread_mutex_t lock; /* stop */

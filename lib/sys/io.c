@@ -105,6 +105,17 @@ int sys_poll_now(struct pollfd *fds, unsigned n)
 	return (int)RETRY(poll(fds, n, 0));
 }
 
+int sys_poll_wait(struct pollfd *fds, unsigned n)
+{
+	int r = poll(fds, n, -1);
+
+	if (r >= 0)
+		return r;
+	for (unsigned i = 0; i < n; i++)
+		fds[i].revents = 0;
+	return errno == EINTR ? 0 : -errno;
+}
+
 int sys_wait_readable(int fd, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "npsteer.h"
+#include "process.h"
 #include "table.h"
 
 /* A listener in a slot. */
@@ -223,6 +224,8 @@ int verb_top(struct npsteer *n)
 	int code;
 
 	code = parse_interval(n, &every, &count);
+	if (code == DONE && names_process(n->service))
+		return process_top(n, every > 0 ? every : 1, count);
 	if (code == DONE)
 		code = join_service(n, service_of(n), &s);
 	if (code != DONE)

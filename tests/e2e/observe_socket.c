@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * observe_socket: a process looked at from outside: its socket, npsteer conns, fibers, dump and
+ * top, and a dump that a signal handler asks for
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netpoll/observe.h>
+#include <netpoll/server.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "support/child.h"
+#include "support/json.h"
+#include "support/log.h"
+#include "support/peer.h"
+#include "support/test.h"
+#include "support/tool.h"
+
+static struct np_pollers *set;
+static _Atomic(int) begun, may_go;
+static char *dir;
+static char path[96];
+
+static struct np_pollers *observed(const char *at)
+{
+	struct np_pollers *p;
+
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .pin = NP_OFF,
+						  .observe = at, .log = keep_log),
+					  &p),
+			 0);
+	return p;
+}
+
+static void unobserved(struct np_pollers **p)
+{
+	ck_assert_int_eq(np_pollers_stop(*p, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(p), 0);
+}
+
+static void setup(void)
+{
+	tool_setup();
+	dir = temp_dir();
+	snprintf(path, sizeof path, "%s/observe", dir);
+}
+
+static void teardown(void)
+{
+	remove_tree(&dir);
+	tool_teardown();
+}
+
+/* The answer of npsteer with VERB and the path behind it. */
+static char *asked(const char *verb)
+{
+	char words[160];
+	struct ran r;
+	char *out;
+
+	snprintf(words, sizeof words, "%s %s", verb, path);
+	npsteer(&r, words);
+	ck_assert_msg(r.code == 0, "npsteer %s: %d: %s%s", words, r.code, r.out, r.err);
+	out = strdup(r.out);
+	ran_free(&r);
+	return out;
+}
+
+static bool asked_shows(const char *verb, const char *what)
+{
+	char *out = asked(verb);
+	bool there = strstr(out, what);
+
+	ck_assert_msg(!strstr(verb, "-j") || json_valid(out), "%s", out);
+	free(out);
+	return there;
+}
+
+static int connected(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(un.sun_path, sizeof un.sun_path, "%s", path);
+	if (connect(fd, (struct sockaddr *)&un, sizeof un) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* ------------------------------------------------------------------ what npsteer shows */
+
+static int sleep_long(void *arg)
+{
+	begun++;
+	return np_sleep(60000);
+}
+
+static int keep_the_thread(void *arg)
+{
+	begun++;
+	while (!may_go)
+		test_pause();
+	return 0;
+}
+
+START_TEST(npsteer_shows_what_a_process_does)
+{
+	struct np_task *t;
+	char *out;
+
+	set = observed(path);
+	ck_assert_int_eq(np_go(set, 1, sleep_long, NULL, &t), 0);
+	AWAIT(begun);
+
+	AWAIT(asked_shows("-j fibers", "\"waits\":\"sleep\""));
+	ck_assert(asked_shows("fibers", "sleep"));
+	ck_assert(asked_shows("-p fibers", "\"waits\": \"sleep\""));
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	ck_assert(asked_shows("dump", "offload:"));
+	out = asked("-p dump");
+	ck_assert(json_valid(out));
+	free(out);
+	np_task_cancel(t);
+	np_join(&t, NULL);
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(top_says_what_came_in_a_second)
+{
+	set = observed(path);
+	ck_assert(asked_shows("-j -w 0.05 -n 1 top", "\"turns_per_second\":"));
+	ck_assert(asked_shows("-w 0.05 -n 1 top", "turns/s"));
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(a_poller_that_is_stuck_is_shown_as_that)
+{
+	struct np_task *t;
+
+	set = observed(path);
+	ck_assert_int_eq(np_go(set, 1, keep_the_thread, NULL, &t), 0);
+	AWAIT(begun);
+	ck_assert(asked_shows("-j dump", "\"state\":\"stuck\""));
+	may_go = 1;
+	np_join(&t, NULL);
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(a_process_is_found_by_its_number)
+{
+	char words[64];
+
+	NEEDS_RIGHTS();
+	set = observed("");
+	snprintf(words, sizeof words, "-j conns %d", (int)getpid());
+	free(answer(words));
+	snprintf(words, sizeof words, "-j -n 1 -w 0.05 top %d", (int)getpid());
+	free(answer(words));
+	snprintf(words, sizeof words, "conns %d", (int)getpid());
+	unobserved(&set);
+	fails_with(ABSENT, "np_pollers_opts.observe", words);
+	must_sh("test -z \"$(ls -A /run/netpoll)\""); /* nothing stays */
+}
+END_TEST
+
+START_TEST(words_that_are_no_process_are_refused)
+{
+	fails_with(MISUSED, "which process", "conns");
+	fails_with(MISUSED, "no process number", "conns web");
+	fails_with(ABSENT, "no socket", "fibers /nowhere/at/all");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ who may ask */
+
+START_TEST(another_user_is_denied)
+{
+	char words[160];
+	struct ran r;
+	struct stat st;
+
+	NEEDS_RIGHTS();
+	set = observed(path);
+	ck_assert_int_eq(lstat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+	ck_assert_int_eq(chmod(dir, 0755), 0);
+	snprintf(words, sizeof words, "conns %s", path);
+	npsteer_as(&r, 1234, words);
+	ck_assert_int_eq(r.code, DENIED);
+	ran_free(&r);
+	/* not even where the file lets it in: it is the user that counts */
+	ck_assert_int_eq(chmod(path, 0666), 0);
+	npsteer_as(&r, 1234, words);
+	ck_assert_int_ne(r.code, DONE);
+	ran_free(&r);
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(what_it_is_asked_is_a_known_word_in_one_line)
+{
+	static const char *const bad[] = { "conns\n", "conns xml\n", "\n", "? text\n",
+					   "conns text text" };
+	char text[64];
+
+	set = observed(path);
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		int fd = connected();
+		ssize_t n;
+
+		peer_send(fd, bad[i], strlen(bad[i]));
+		shutdown(fd, SHUT_WR);
+		n = recv(fd, text, sizeof text, 0);
+		ck_assert_msg(n <= 0 || !strncmp(text, "error ", 6), "%u: %.*s", i, (int)n, text);
+		close(fd);
+	}
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(one_that_asks_nothing_holds_up_no_stop)
+{
+	int fds[4];
+
+	set = observed(path);
+	for (int i = 0; i < 4; i++)
+		fds[i] = connected();
+	unobserved(&set);
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+	ck_assert_int_eq(access(path, F_OK), -1);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ whose the file is */
+
+static void observed_until_told(int sock, void *arg)
+{
+	set = observed(path);
+	child_say(sock, in_log("cannot look") ? 'n' : 'y');
+	child_hear(sock);
+	unobserved(&set);
+}
+
+START_TEST(the_socket_of_a_process_that_died_is_replaced)
+{
+	struct child c;
+
+	child_start(&c, observed_until_told, NULL);
+	ck_assert_int_eq(child_hear(c.sock), 'y');
+	child_kill(&c);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	set = observed(path);
+	ck_assert_uint_eq(in_log("cannot look"), 0);
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(that_of_one_that_lives_is_left_alone)
+{
+	struct child c;
+
+	child_start(&c, observed_until_told, NULL);
+	ck_assert_int_eq(child_hear(c.sock), 'y');
+	set = observed(path);
+	ck_assert_uint_eq(in_log("Address already in use"), 1);
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	unobserved(&set);
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	child_say(c.sock, 'g');
+	child_join(&c);
+}
+END_TEST
+
+START_TEST(what_is_no_socket_is_left_alone_and_the_log_says_so)
+{
+	struct stat st;
+
+	must_sh("printf mine > %s", path);
+	set = observed(path);
+	ck_assert_uint_eq(in_log("np_pollers_opts.observe names another place"), 1);
+	unobserved(&set);
+	ck_assert_int_eq(lstat(path, &st), 0);
+	ck_assert_int_eq(st.st_size, 4);
+}
+END_TEST
+
+START_TEST(several_sets_have_one_socket_and_are_all_seen_there)
+{
+	struct np_pollers *other;
+	char *out;
+
+	set = observed(path);
+	other = observed("/nowhere/at/all"); /* the first one's is the process's */
+	ck_assert_uint_eq(in_log("cannot look"), 0);
+	unobserved(&set);
+	out = asked("-j dump");
+	ck_assert_ptr_nonnull(strstr(out, "\"poller\":1"));
+	free(out);
+	unobserved(&other);
+	ck_assert_int_eq(connected(), -1);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ by a signal */
+
+static void on_signal(int sig)
+{
+	int was = errno = E2BIG;
+
+	if (np_dump_request() < 0 || errno != was)
+		_exit(9);
+}
+
+/* What comes until nothing does; cut at @cap. */
+static size_t read_dump(int fd, char *dst, size_t cap)
+{
+	size_t n = 0;
+
+	do {
+		await_fd(fd, POLLIN);
+		n += (size_t)read(fd, dst + n, cap - n - 1);
+		dst[n] = '\0';
+	} while (!strstr(dst, "offload:") || dst[n - 1] != '\n');
+	return n;
+}
+
+START_TEST(a_signal_handler_may_ask_for_a_dump)
+{
+	char text[8192];
+	int fds[2];
+
+	ck_assert_int_eq(np_dump_request(), -ENOENT);
+	ck_assert_int_eq(pipe(fds), 0);
+	signal(SIGUSR1, on_signal);
+	ck_assert_int_eq(np_dump_prepare(fds[1], NP_DUMP_TEXT), 0);
+	set = observed(NULL);
+
+	raise(SIGUSR1);
+	read_dump(fds[0], text, sizeof text);
+	must_have(text, "answers");
+	ck_assert_int_eq(np_dump_prepare(-1, 0), 0);
+	ck_assert_int_eq(np_dump_request(), -ENOENT);
+	unobserved(&set);
+	AWAIT(np_threads() == 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
+START_TEST(a_dump_that_was_prepared_and_a_socket_share_a_thread)
+{
+	char text[8192];
+	int fds[2], before = open_fds();
+
+	ck_assert_int_eq(pipe(fds), 0);
+	set = observed(path);
+	ck_assert_int_eq(np_dump_prepare(fds[1], NP_DUMP_TEXT), 0);
+	ck_assert_int_eq(np_dump_request(), 0);
+	read_dump(fds[0], text, sizeof text);
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	unobserved(&set);
+	ck_assert_int_eq(np_dump_request(), 0);
+	read_dump(fds[0], text, sizeof text);
+	ck_assert_int_eq(np_dump_prepare(-1, 0), 0);
+	close(fds[0]);
+	close(fds[1]);
+	ck_assert_int_eq(open_fds(), before);
+	ck_assert_int_eq(np_dump_prepare(0, 7), -EINVAL);
+	ck_assert_int_eq(np_dump_prepare(-2, 0), -EINVAL);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("observe_socket");
+	TCase *t = tcase_create("socket");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, npsteer_shows_what_a_process_does);
+	tcase_add_test(t, top_says_what_came_in_a_second);
+	tcase_add_test(t, a_poller_that_is_stuck_is_shown_as_that);
+	tcase_add_test(t, a_process_is_found_by_its_number);
+	tcase_add_test(t, words_that_are_no_process_are_refused);
+	tcase_add_test(t, another_user_is_denied);
+	tcase_add_test(t, what_it_is_asked_is_a_known_word_in_one_line);
+	tcase_add_test(t, one_that_asks_nothing_holds_up_no_stop);
+	tcase_add_test(t, the_socket_of_a_process_that_died_is_replaced);
+	tcase_add_test(t, that_of_one_that_lives_is_left_alone);
+	tcase_add_test(t, what_is_no_socket_is_left_alone_and_the_log_says_so);
+	tcase_add_test(t, several_sets_have_one_socket_and_are_all_seen_there);
+	tcase_add_test(t, a_signal_handler_may_ask_for_a_dump);
+	tcase_add_test(t, a_dump_that_was_prepared_and_a_socket_share_a_thread);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* process: a question and its answer, and the verbs that show one as it comes. */
+#include "process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ANSWER_S 15 /* a process waits five seconds for its pollers */
+
+static bool process_is_number(const char *word)
+{
+	return word && *word && word[strspn(word, "0123456789")] == '\0';
+}
+
+/* Return: false: it is too long for a socket. */
+static bool process_path(const char *word, char *dst, size_t cap)
+{
+	int n = process_is_number(word) ? snprintf(dst, cap, "/run/netpoll/%s.sock", word) :
+					  snprintf(dst, cap, "%s", word);
+
+	return n > 0 && (size_t)n < cap;
+}
+
+bool names_process(const char *word)
+{
+	struct sockaddr_un un;
+
+	if (!word || !process_path(word, un.sun_path, sizeof un.sun_path))
+		return false;
+	return strchr(word, '/') || (process_is_number(word) && access(un.sun_path, F_OK) == 0);
+}
+
+static int process_unreachable(struct npsteer *n, const char *path, int err)
+{
+	const char *word = n->service;
+
+	switch (err) {
+	case ENOENT:
+		return fail(
+			n, ABSENT,
+			"there is no socket at %s: the program has to set np_pollers_opts.observe",
+			path);
+	case ECONNREFUSED:
+		return fail(n, ABSENT, "the process that had %s has ended", path);
+	case EACCES:
+	case EPERM:
+		return fail(n, DENIED, "%s is another user's: ask as that user, or as root", path);
+	default:
+		return fail(n, FAILED, "cannot ask %s: %s", word, strerror(err));
+	}
+}
+
+static int process_connect(struct npsteer *n, int *ret_fd)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = ANSWER_S };
+	int fd;
+
+	if (!n->service)
+		return fail(n, MISUSED,
+			    "which process? Give its number, or the path of its socket");
+	if (!process_is_number(n->service) && !strchr(n->service, '/'))
+		return fail(n, MISUSED, "\"%s\" is no process number and no path", n->service);
+	if (!process_path(n->service, un.sun_path, sizeof un.sun_path))
+		return fail(n, MISUSED, "\"%s\" is too long for a socket", n->service);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail(n, FAILED, "cannot make a socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	if (connect(fd, (struct sockaddr *)&un, sizeof un) < 0) {
+		int err = errno;
+
+		close(fd);
+		return process_unreachable(n, un.sun_path, err);
+	}
+	*ret_fd = fd;
+	return DONE;
+}
+
+/* All until the end, with a zero behind it. NULL: none came in time. */
+static char *process_read(int fd)
+{
+	size_t n = 0, cap = 1 << 16;
+	char *text = malloc(cap);
+	ssize_t r = 1;
+
+	while (text && (r = recv(fd, text + n, cap - n - 1, 0)) != 0) {
+		if (r < 0)
+			break;
+		n += (size_t)r;
+		if (n + 1 == cap)
+			text = realloc(text, cap *= 2);
+	}
+	if (!text)
+		abort(); /* a tool that shows half an answer lies */
+	text[n] = '\0';
+	if (r == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+int process_ask(struct npsteer *n, const char *question, char **ret)
+{
+	int fd = -1, code = process_connect(n, &fd);
+	char line[64], *text = NULL;
+	int len = snprintf(line, sizeof line, "%s\n", question);
+
+	if (code != DONE)
+		return code;
+	if (send(fd, line, (size_t)len, MSG_NOSIGNAL) == len)
+		text = process_read(fd);
+	close(fd);
+	if (text && !strncmp(text, "ok\n", 3)) {
+		memmove(text, text + 3, strlen(text + 3) + 1);
+		*ret = text;
+		return DONE;
+	}
+	if (text && !strncmp(text, "error ", 6)) {
+		text[strcspn(text, "\n")] = '\0';
+		code = fail(n, FAILED, "%s: %s", n->service, text + 6);
+	} else {
+		code = fail(n, FAILED,
+			    "%s gives no answer: it is stopped, or is no process of the library",
+			    n->service);
+	}
+	free(text);
+	return code;
+}
+
+/* ------------------------------------------------------------------ shown as it comes */
+
+static void process_indent(int depth)
+{
+	putchar('\n');
+	while (depth-- > 0)
+		putchar('\t');
+}
+
+/* JSON without blanks between its words, with line ends and tabs there. */
+static void process_print_pretty(const char *p)
+{
+	bool quoted = false;
+	int depth = 0;
+
+	for (; *p; p++) {
+		if (quoted || !strchr("{}[],:\n", *p)) {
+			quoted ^= *p == '"';
+			putchar(*p);
+			if (quoted && *p == '\\')
+				putchar(*++p);
+			continue;
+		}
+		if (strchr("{[", *p)) {
+			putchar(*p);
+			if (!strchr("}]", p[1]))
+				process_indent(++depth);
+			else
+				putchar(*++p);
+		} else if (strchr("}]", *p)) {
+			process_indent(--depth);
+			putchar(*p);
+		} else if (*p == ',') {
+			putchar(*p);
+			process_indent(depth);
+		} else if (*p == ':') {
+			fputs(": ", stdout);
+		}
+	}
+	putchar('\n');
+}
+
+/* One value is one line. */
+static void process_print_line(const char *p)
+{
+	for (; *p; p++)
+		if (*p != '\n')
+			putchar(*p);
+	putchar('\n');
+}
+
+static int process_show(struct npsteer *n, const char *what)
+{
+	char question[32], *text;
+	int code;
+
+	snprintf(question, sizeof question, "%s %s", what, n->json ? "json" : "text");
+	code = process_ask(n, question, &text);
+	if (code != DONE)
+		return code;
+	if (n->json && n->say.pretty)
+		process_print_pretty(text);
+	else if (n->json)
+		process_print_line(text);
+	else
+		fputs(text, stdout);
+	free(text);
+	return DONE;
+}
+
+int verb_conns(struct npsteer *n)
+{
+	return process_show(n, "conns");
+}
+
+int verb_fibers(struct npsteer *n)
+{
+	return process_show(n, "fibers");
+}
+
+int verb_dump(struct npsteer *n)
+{
+	return process_show(n, "all");
+}
