@@ -7,6 +7,10 @@
 #include "conn/conn_message.h"
 #include "support/test.h"
 
+static const struct proxy_ends ends = { { AF_INET, 1, { 1, 2, 3, 4 } },
+					{ AF_INET, 2, { 5, 6, 7, 8 } } };
+static const struct proxy_ends no_ends = { { AF_INET, 1, { 1 } }, { AF_INET6, 2, { 5 } } };
+
 static const struct conn_message given = {
 	.flags = CONN_MESSAGE_SETTINGS | CONN_MESSAGE_REQUEST | CONN_MESSAGE_PAUSED,
 	.transport = TRANSPORT_TCP,
@@ -24,7 +28,7 @@ static const struct conn_message given = {
 	.call_at = 9,
 	.rx_total = 10,
 	.tx_total = 11,
-	.part = { { "input", 5 }, { "out", 3 }, { "", 0 }, { "blob", 4 } },
+	.part = { { "input", 5 }, { "out", 3 }, { "", 0 }, { "blob", 4 }, { &ends, sizeof ends } },
 };
 
 static char *written(const struct conn_message *m, size_t *ret_n)
@@ -116,6 +120,8 @@ START_TEST(numbers_that_no_connection_has_are_refused)
 		must_refuse(&m); \
 	} while (0)
 	REFUSE(flags, 0x8000);
+	REFUSE(part[CONN_MESSAGE_ENDS].n, sizeof ends - 1);
+	REFUSE(part[CONN_MESSAGE_ENDS].p, &no_ends);
 	REFUSE(transport, TRANSPORT_FILE);
 	REFUSE(transport, 7);
 	REFUSE(call_at, 0);

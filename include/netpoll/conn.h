@@ -62,6 +62,26 @@ struct np_limits {
 	size_t send_high; /* 16 MiB: np_conn_send() bytes queued before -EAGAIN; at most 2 GiB */
 };
 
+/*
+ * Whether connections begin with a header of the PROXY protocol, version 1 or 2, in which a load
+ * balancer says whose bytes follow (np_server_opts.proxy)
+ *
+ * The header is read before on_connect, and holds no stack while it is awaited. From then on
+ * np_conn_remote_addr() is the client's address, and np_conn_local_addr() the one that the client
+ * has connected to; in on_prepare both are still those of the socket. A header that names no client
+ * (UNKNOWN, LOCAL, a unix socket's) is taken, and changes neither. TLVs are skipped. The request
+ * timeout begins behind it.
+ *
+ * A connection is refused where its header is missing, garbled, cut or late: no handler but
+ * on_close is called, and np_server_stats.proxy_refused counts it. One that ends before it has sent
+ * a byte, as a balancer's plain connect check does, ends without being counted.
+ */
+enum np_proxy_mode {
+	NP_PROXY_OFF,      /* what comes first is the first request */
+	NP_PROXY_REQUIRED, /* each of them; a source that is not in proxy_from is refused */
+	NP_PROXY_MIXED,    /* those of proxy_from; any other is a client of its own */
+};
+
 /* ------------------------------------------------------------------ reading */
 
 /*
@@ -542,7 +562,9 @@ NP_API int np_conn_fd(struct np_conn *c);
  * np_conn_local_addr(), np_conn_remote_addr() - getsockname(2), getpeername(2), at each call
  *
  * An IPv4 peer of a dual-stack listener is AF_INET, never ::ffff:1.2.3.4. The peer's is known until
- * on_close has returned, also if it has reset the connection, be it before it was accepted.
+ * on_close has returned, also if it has reset the connection, be it before it was accepted. Where a
+ * PROXY header was read (enum np_proxy_mode), both are what it says; getpeername(2) of np_conn_fd()
+ * is the balancer's.
  * Return: 0; -NP_ECLOSED: the descriptor is closed; what these calls say (-ENOTSOCK ...).
  */
 NP_API int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len);

@@ -107,6 +107,16 @@ struct np_server_opts {
 	void (*log)(void *arg, int level, const char *msg);
 	void *log_arg;
 	const char *observe; /* likewise */
+
+	/* ---- behind a load balancer: enum np_proxy_mode in conn.h; of all its addresses */
+	enum np_proxy_mode proxy;
+	/*
+	 * "10.0.0.0/8, 192.0.2.1, 2001:db8::/32, unix": the sources that are believed; bits behind
+	 * a prefix have to be zero. NULL: any, which is right where nobody else can connect:
+	 * whoever sends a header picks the address that the program sees. NP_PROXY_MIXED needs it.
+	 */
+	const char *proxy_from;
+	int proxy_header_ms; /* 3000: for the whole of a header, from the accept on */
 };
 NP_OPTS_INIT(np_server_opts)
 
@@ -116,7 +126,8 @@ NP_OPTS_INIT(np_server_opts)
  * Lifetime: *h and *o are copied; @arg is passed to every handler. Freed by np_server_free().
  * Return: 0; -EINVAL (no handlers, rebalance without on_move, a number below its least (opts.h),
  *         in_high over in_max, memory_max below a MiB a poller, max_conns below one a poller, a
- *         longer name), -E2BIG (options of a newer header with fields set), -ENOMEM, and what
+ *         longer name, a proxy_from that is no list of sources, or none with NP_PROXY_MIXED),
+ *         -E2BIG (options of a newer header with fields set), -ENOMEM, and what
  *         np_pollers_start() says.
  */
 NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
@@ -322,6 +333,10 @@ struct np_server_stats {
 	 */
 	uint64_t drained, fresh, raced;
 	uint64_t rebalanced; /* moves that rebalance has asked for */
+	uint64_t proxied;    /* PROXY headers that were taken */
+	/* connections whose header was missing, garbled, cut or late, or whose source may send none
+	 */
+	uint64_t proxy_refused;
 };
 NP_OPTS_INIT(np_server_stats)
 /*

@@ -84,13 +84,13 @@ struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
 	return c;
 }
 
-/* Return: whether it was refused. */
-static bool conn_prepare(struct np_conn *c)
+/* Return: 0; 1: it was refused. */
+static int conn_prepare(struct np_conn *c)
 {
 	const struct conn_group *g = c->group;
 
 	if (!g->handlers->on_prepare)
-		return false;
+		return 0;
 	conn_note_handler(c, g->handlers->on_prepare);
 	return g->handlers->on_prepare(c, g->arg) != 0;
 }
@@ -110,6 +110,19 @@ static void conn_open_or_end(struct np_conn *c)
 	conn_later(c);
 }
 
+/* on_connect is due, unless bytes have to come first. */
+static void conn_connect(struct np_conn *c)
+{
+	if (c->flags & CONN_PROXIED)
+		return;
+	if (!c->group->handlers->on_connect) {
+		c->flags |= CONN_CONNECTED;
+		conn_drain(c);
+	} else if (conn_life(c) == CONN_OPEN) {
+		conn_serve(c);
+	}
+}
+
 int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct np_conn **ret)
 {
 	struct np_conn *c = conn_new(g, *fd, kind);
@@ -120,9 +133,12 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 		return -ENOMEM;
 	}
 	*fd = -1;
-	if (conn_prepare(c)) {
+	r = g->proxy.mode ? conn_proxy_begin(c) : 0;
+	if (r == 0)
+		r = conn_prepare(c);
+	if (r) {
 		conn_gone(c);
-		return 1;
+		return r;
 	}
 	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, conn_event);
 	if (r < 0) {
@@ -134,12 +150,7 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 	conn_open_or_end(c);
 	if (ret)
 		*ret = np_conn_ref(c);
-	if (!g->handlers->on_connect) {
-		c->flags |= CONN_CONNECTED;
-		conn_drain(c);
-	} else if (conn_life(c) == CONN_OPEN) {
-		conn_serve(c);
-	}
+	conn_connect(c);
 	return 0;
 }
 

@@ -45,6 +45,7 @@
 #include <stdint.h>
 
 #include "conn/conn_memory.h"
+#include "conn/conn_proxy.h"
 #include "conn/stream.h"
 #include "netpoll/conn.h"
 #include "netpoll/handlers.h"
@@ -82,7 +83,8 @@ enum conn_flag {
 	CONN_DRAIN_TOLD = 1 << 11, /* on_drain was called */
 	CONN_RETIRED = 1 << 12,    /* closed by a stop while idle: what still comes was raced */
 	CONN_MOVES = 1 << 13,      /* to another poller, as soon as it is quiet */
-	CONN_STAYS = 1 << 14, /* not for another process: its handlers, or those there, say so */
+	CONN_STAYS = 1 << 14,   /* not for another process: its handlers, or those there, say so */
+	CONN_PROXIED = 1 << 15, /* its PROXY header is awaited: conn_proxy.h */
 	/* what moves has to be noted; most connections need not */
 	CONN_MINDED = CONN_EXTRA | CONN_TIMED,
 };
@@ -121,6 +123,7 @@ struct conn_group {
 	uint64_t spread_ms;
 	bool forced; /* what is left was reset, and what comes is */
 	struct conn_memory memory;
+	struct conn_proxy proxy;
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to ENDED */
 	unsigned n;
@@ -225,9 +228,10 @@ struct conn_extra {
 	struct conn_callback *callbacks;              /* newest first */
 	int failed;                                   /* the first verb that failed; 0 = none has */
 	enum conn_exchange exchange;
-	struct poller *move_to;  /* CONN_MOVES */
-	struct poller *home;     /* where its memory lies, once it has moved */
-	struct np_conn *mate;    /* np_conn_bind() */
+	struct poller *move_to; /* CONN_MOVES */
+	struct poller *home;    /* where its memory lies, once it has moved */
+	struct np_conn *mate;   /* np_conn_bind() */
+	struct conn_proxied *proxied;
 	uint64_t stays_until_ms; /* the rebalancer's: not before this time */
 };
 
@@ -419,14 +423,21 @@ static inline void conn_wake(struct conn_wait **slot, int result)
 
 /* ------------------------------------------------------------------ the handler */
 
-/* Which on_request is called: its own, the group's; none before on_connect has ended. */
+/*
+ * Which on_request is called: its own, the group's; none before on_connect has ended. Where a PROXY
+ * header is awaited, what takes it stands in its place: serve_connect() calls it.
+ */
 static inline void conn_find_handler(struct np_conn *c)
 {
 	struct conn_extra *x = conn_extra_of(c);
 	bool own = x && x->on_request;
 
-	if (!c->io || !(c->flags & CONN_CONNECTED))
+	if (!c->io)
 		return;
+	if (!(c->flags & CONN_CONNECTED)) {
+		c->io->on_request = c->flags & CONN_PROXIED ? conn_proxy_take : NULL;
+		return;
+	}
 	c->io->on_request = own ? x->on_request : c->group->handlers->on_request;
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }

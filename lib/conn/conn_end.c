@@ -171,6 +171,8 @@ void conn_gone(struct np_conn *c)
 	bool counted = !list_empty(&c->link);
 
 	conn_set_life(c, CONN_GONE);
+	if (c->flags & CONN_PROXIED)
+		conn_proxy_gone(c);
 	if (!c->why)
 		c->why = -NP_ECLOSED;
 	timer_disarm(&c->timer);

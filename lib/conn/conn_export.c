@@ -79,6 +79,9 @@ static void export_describe(const struct np_conn *c, struct conn_message *m)
 		m->flags |= CONN_MESSAGE_USED;
 	if (c->in == CONN_IN_PAUSED)
 		m->flags |= CONN_MESSAGE_PAUSED;
+	if (conn_proxy_ends(c))
+		m->part[CONN_MESSAGE_ENDS] =
+			(struct conn_bytes){ conn_proxy_ends(c), sizeof(struct proxy_ends) };
 	if (c->flags & CONN_EXTRA)
 		export_describe_extra(conn_extra_of(c), now, m);
 	if (c->io)
@@ -164,7 +167,7 @@ static int export_write(const struct np_conn *c, struct conn_message *m, struct 
 		else
 			r = -ENOMEM;
 	}
-	for (unsigned i = 0; i < CONN_MESSAGE_BLOB; i++)
+	for (unsigned i = 0; i < CONN_MESSAGE_BLOB; i++) /* the others are not its own */
 		free((void *)m->part[i].p);
 	return r;
 }

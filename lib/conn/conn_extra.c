@@ -77,6 +77,8 @@ void conn_extra_free(struct np_conn *c)
 
 	c->set = &c->group->settings;
 	c->flags &= (uint16_t)~CONN_EXTRA;
+	if (x)
+		free(x->proxied);
 	free(x);
 }
 

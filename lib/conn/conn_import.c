@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* conn_import: a connection that began in another process. The other half of conn_export.c. */
 #include <errno.h>
+#include <string.h>
 
 #include "conn/conn_export.h"
 #include "conn/conn_message.h"
@@ -25,6 +26,16 @@ static int import_settings(struct np_conn *c, const struct conn_message *m, uint
 	atomic_store_explicit(&c->send_high, (uint32_t)m->settings.limits.send_high,
 			      memory_order_relaxed);
 	return 0;
+}
+
+static int import_ends(struct np_conn *c, const struct conn_bytes *part)
+{
+	struct proxy_ends ends;
+
+	if (!part->n)
+		return 0;
+	memcpy(&ends, part->p, sizeof ends);
+	return conn_proxy_set_ends(c, &ends);
 }
 
 static void import_flags(struct np_conn *c, const struct conn_message *m)
@@ -103,6 +114,8 @@ static int import_fill(struct np_conn *c, const struct conn_message *m, struct c
 
 	*pack = (struct conn_pack){ 0 };
 	r = import_settings(c, m, now);
+	if (r == 0)
+		r = import_ends(c, &m->part[CONN_MESSAGE_ENDS]);
 	if (r < 0)
 		return r;
 	import_flags(c, m);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn_message: numbers of fixed width, in this machine's order, and four pieces of bytes. */
+/* conn_message: numbers of fixed width, in this machine's order, and five pieces of bytes. */
 #include "conn/conn_message.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MESSAGE_MAGIC   0x4e50434fu
-#define MESSAGE_VERSION 1
+#define MESSAGE_VERSION 2
 
 /* No holes, and a size that is the same everywhere. */
 struct message_fixed {
@@ -23,7 +23,7 @@ struct message_fixed {
 	uint64_t length[CONN_MESSAGE_PARTS];
 };
 
-_Static_assert(sizeof(struct message_fixed) == 4 * 4 + 6 * 4 + (4 + 4 + 3 + 4) * 8, "no holes");
+_Static_assert(sizeof(struct message_fixed) == 4 * 4 + 6 * 4 + (4 + 4 + 3 + 5) * 8, "no holes");
 
 size_t conn_message_size(const struct conn_message *m)
 {
@@ -130,6 +130,23 @@ static bool message_holds(const struct message_fixed *f)
 	return message_times_hold(f) && f->call_at && f->call_at <= SIZE_MAX / 4;
 }
 
+static bool message_is_inet(uint16_t family)
+{
+	return family == AF_INET || family == AF_INET6;
+}
+
+static bool message_ends_hold(const struct conn_bytes *part)
+{
+	struct proxy_ends e;
+
+	if (!part->n)
+		return true;
+	if (part->n != sizeof e)
+		return false;
+	memcpy(&e, part->p, sizeof e);
+	return message_is_inet(e.from.family) && e.to.family == e.from.family;
+}
+
 /* The parts are exactly what follows. */
 static int message_read_parts(const struct message_fixed *f, const char *p, size_t n,
 			      struct conn_bytes part[])
@@ -162,6 +179,8 @@ int conn_message_read(const void *p, size_t n, struct conn_message *ret)
 	r = message_read_parts(&f, (const char *)p + sizeof f, n - sizeof f, part);
 	if (r < 0)
 		return r;
+	if (!message_ends_hold(&part[CONN_MESSAGE_ENDS]))
+		return -EPROTO;
 	*ret = (struct conn_message){
 		.flags = f.flags,
 		.transport = (enum transport_kind)f.transport,

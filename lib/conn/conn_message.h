@@ -2,7 +2,7 @@
 /*
  * conn_message: a connection as bytes, for another process of this machine
  *
- *   fixed part | unread input | unsent output | output being built | the user's blob
+ *   fixed part | unread input | unsent output | output being built | the user's blob | ends
  *
  * The descriptor goes beside it. Times are how long ago, or how long still: two processes need not
  * have the same clock. What is read comes from outside, whoever has sent it: each number is checked
@@ -32,6 +32,7 @@ enum conn_message_part {
 	CONN_MESSAGE_OUT,   /* submitted */
 	CONN_MESSAGE_BUILT, /* written, and not submitted */
 	CONN_MESSAGE_BLOB,
+	CONN_MESSAGE_ENDS, /* what its PROXY header named: a struct proxy_ends, or nothing */
 	CONN_MESSAGE_PARTS,
 };
 

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "conn/conn.h"
 #include "sys/addr.h"
@@ -320,14 +321,44 @@ static int opts_address(struct np_conn *c,
 	return r;
 }
 
+/* What the PROXY header named. */
+static void opts_end(const struct proxy_end *e, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
+
+	memset(ret, 0, sizeof *ret);
+	ret->ss_family = e->family;
+	if (e->family == AF_INET) {
+		memcpy(&in->sin_addr, e->addr, sizeof in->sin_addr);
+		in->sin_port = e->port;
+		*ret_len = sizeof *in;
+	} else {
+		memcpy(&in6->sin6_addr, e->addr, sizeof in6->sin6_addr);
+		in6->sin6_port = e->port;
+		*ret_len = sizeof *in6;
+		addr_unmap(ret, ret_len);
+	}
+}
+
 int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return opts_address(c, sys_getsockname, ret, ret_len);
+	const struct proxy_ends *ends = conn_proxy_ends(c);
+
+	if (!ends || c->watch.fd < 0)
+		return opts_address(c, sys_getsockname, ret, ret_len);
+	opts_end(&ends->to, ret, ret_len);
+	return 0;
 }
 
 int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
-	return opts_address(c, sys_peer_addr, ret, ret_len);
+	const struct proxy_ends *ends = conn_proxy_ends(c);
+
+	if (!ends || c->watch.fd < 0)
+		return opts_address(c, sys_peer_addr, ret, ret_len);
+	opts_end(&ends->from, ret, ret_len);
+	return 0;
 }
 
 int np_conn_poller(const struct np_conn *c)

@@ -57,17 +57,22 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 
 static void serve_connect(struct np_conn *c)
 {
-	int r;
+	int (*fn)(struct np_conn *, void *) = c->group->handlers->on_connect;
+	int r = 0;
 
-	conn_note_handler(c, c->group->handlers->on_connect);
-	r = c->group->handlers->on_connect(c, c->group->arg);
+	if ((c->flags & CONN_PROXIED) && !c->io->on_request(c, NULL))
+		return;
+	if (fn) { /* of one that began with a PROXY header there may be none */
+		conn_note_handler(c, fn);
+		r = fn(c, c->group->arg);
+	}
 	c->flags |= CONN_CONNECTED;
 	conn_find_handler(c);
 	fiber_begins_anew(fiber_self());
 	if ((c->flags & CONN_LEFT) || c->group->draining)
 		conn_later(c); /* on_disconnect and on_drain have waited for this */
 	if (r < 0)
-		serve_failed(c, c->group->handlers->on_connect, r);
+		serve_failed(c, fn, r);
 	else
 		serve_request_over(c);
 }

@@ -128,8 +128,11 @@ static uint64_t time_idle_at(struct np_conn *c)
 	return time_active_ms(c, poller_now_ms(conn_poller(c))) + (uint64_t)c->set->idle_timeout_ms;
 }
 
+/* While a PROXY header is awaited its limit holds instead. */
 static uint64_t time_request_at(const struct np_conn *c)
 {
+	if (c->flags & CONN_PROXIED)
+		return conn_extra_of(c)->proxied->until_ms;
 	if (!c->io || !c->io->request)
 		return 0;
 	return c->io->request_ms + (uint64_t)c->set->request_timeout_ms;
@@ -178,6 +181,8 @@ static bool time_idle_is_over(struct np_conn *c)
  */
 static bool time_request_is_over(struct np_conn *c)
 {
+	if (c->flags & CONN_PROXIED)
+		return conn_proxy_is_late(c);
 	if (c->io->late)
 		return true;
 	c->io->late = true;

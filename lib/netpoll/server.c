@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conn/proxy_from.h"
 #include "sys/opts.h"
 
 /* of memory_max for each poller: blocks come in spans of half of that */
@@ -22,6 +23,7 @@
 #define BACKLOG    4096 /* the kernel caps it at net.core.somaxconn */
 #define FRESH_MS   10000
 #define DRAIN_MS   5000
+#define HEADER_MS  3000
 
 int server_say(struct np_server *s, int r, const char *fmt, ...)
 {
@@ -64,6 +66,17 @@ static int server_take_name(struct np_server *s, const char *name)
 	return 0;
 }
 
+/* Who is believed, of opts.h's and conn.h's rules. */
+static int server_take_proxy(struct np_server *s)
+{
+	const struct np_server_opts *d = &s->opts;
+
+	if ((unsigned)d->proxy > NP_PROXY_MIXED || d->proxy_header_ms < -1 ||
+	    (d->proxy == NP_PROXY_MIXED && !d->proxy_from))
+		return -EINVAL;
+	return d->proxy_from ? proxy_from_parse(d->proxy_from, &s->proxy_from) : 0;
+}
+
 static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 {
 	struct np_server_opts *d = &s->opts;
@@ -77,6 +90,7 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	d->min_rate = d->min_rate ? d->min_rate : CONN_DEFAULT_MIN_RATE;
 	d->fresh_ms = d->fresh_ms ? d->fresh_ms : FRESH_MS;
 	d->drain_ms = d->drain_ms ? d->drain_ms : DRAIN_MS;
+	d->proxy_header_ms = d->proxy_header_ms ? d->proxy_header_ms : HEADER_MS;
 	if (d->max_conns < -1 || d->backlog < -1 || d->hang_ms < -1 || d->read_timeout_ms < -1 ||
 	    d->write_timeout_ms < -1 || d->idle_timeout_ms < -1 || d->linger_ms < NP_NOW ||
 	    d->min_rate < -1 || d->rebalance < -1 || (d->rebalance && !s->handlers.on_move) ||
@@ -84,6 +98,8 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 	    d->drain_ms < -1 || conn_limits_init(&d->limits, NULL) < 0)
 		return -EINVAL;
 	r = server_take_name(s, d->name);
+	if (r == 0)
+		r = server_take_proxy(s);
 	if (r < 0)
 		return r;
 	if (d->service && !(s->service = strdup(d->service)))
@@ -109,6 +125,7 @@ static void server_destroy(struct np_server *s)
 	latch_fini(&s->force_latch);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->facts_lock);
+	proxy_from_free(s->proxy_from);
 	free(s->service);
 	free(s->policy);
 	free(s);

@@ -52,6 +52,8 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
 		v.cut += server_facts_read(&s->parts[i]->group.cut);
 		v.moved += server_facts_read(&s->parts[i]->group.moved);
+		v.proxied += server_facts_read(&s->parts[i]->group.proxy.taken);
+		v.proxy_refused += server_facts_read(&s->parts[i]->group.proxy.refused);
 		if (s->parts[i]->balancer)
 			v.rebalanced += server_facts_read(&s->parts[i]->balancer->moved);
 		v.drained += server_facts_read(&s->parts[i]->group.drained);

@@ -230,6 +230,11 @@ static void server_part_init_group(struct server_part *part)
 			.request_timeout_ms = server_part_ms(o->request_timeout_ms),
 		},
 		.half_open = o->half_open,
+		.proxy = {
+			.mode = o->proxy,
+			.from = s->proxy_from,
+			.header_ms = server_part_ms(o->proxy_header_ms),
+		},
 		.load = &part->own_load,
 		.at = server_part_group_at,
 		.is_full = server_part_has_its_share,

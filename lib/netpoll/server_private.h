@@ -50,6 +50,7 @@ struct np_server {
 	void *arg;
 	struct np_server_opts opts;
 	char *service, *policy;
+	struct proxy_from *proxy_from; /* NULL: any source */
 	char name[NP_SERVER_NAME_MAX + 1];
 
 	struct np_steer *steer;           /* changes under facts_lock */

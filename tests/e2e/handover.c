@@ -133,6 +133,34 @@ START_TEST(kept_alive_connections_go_on_in_the_next_process)
 }
 END_TEST
 
+/* One whose header has not come is not quiet, and stays. */
+START_TEST(behind_a_load_balancer_the_next_process_knows_the_client)
+{
+	static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n";
+	const struct hand_opts o = { .proxy = NP_PROXY_REQUIRED, .work_ms = 1 };
+	struct hand_facts f;
+	int fd, late;
+
+	given(&o, &o);
+	fd = connect_one();
+	peer_send(fd, header, sizeof header - 1);
+	ck_assert_uint_eq(hand_echo(fd).pid, (uint32_t)old.pid);
+	late = connect_one();
+	peer_send(late, header, 20);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 1);
+	ck_assert_uint_eq(hand_echo(fd).pid, (uint32_t)next.pid);
+	peer_send(late, header + 20, sizeof header - 1 - 20);
+	ck_assert_uint_eq(hand_echo(late).pid, (uint32_t)old.pid);
+	peer_close(&late);
+	peer_close(&fd);
+	hand_stop(&old, &f);
+	hand_stop(&next, &f);
+	ck_assert_int_eq(f.closes, 1);
+	ck_assert_int_eq(f.last_port, 1234);
+}
+END_TEST
+
 START_TEST(and_so_do_those_that_the_rebalancer_looks_at)
 {
 	kept_alive_go_on(NP_STEER_OFF, 10);
@@ -712,6 +740,7 @@ static Suite *handover_suite(void)
 	suite_add_tcase(s, t);
 	tcase_add_test(t, kept_alive_connections_go_on_in_the_next_process);
 	tcase_add_test(t, and_so_do_those_that_the_rebalancer_looks_at);
+	tcase_add_test(t, behind_a_load_balancer_the_next_process_knows_the_client);
 	tcase_add_test(t, and_so_where_listeners_are_steered);
 	tcase_add_test(t, a_request_that_is_half_read_is_answered_whole);
 	tcase_add_test(t, a_request_whose_greater_part_is_here_is_answered_whole);

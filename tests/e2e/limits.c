@@ -102,6 +102,7 @@ START_TEST(a_server_takes_what_the_document_says)
 		FIELD(np_server_opts, drain_ms, -1),
 		FIELD(np_server_opts, max_conns, -1),
 		FIELD(np_server_opts, hang_ms, -1),
+		FIELD(np_server_opts, proxy_header_ms, -1),
 	};
 	struct np_server_opts o = { .sz = sizeof o };
 

@@ -3,6 +3,7 @@
 #include "support/handover.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <netpoll/linkbuf.h>
 #include <poll.h>
 #include <signal.h>
@@ -23,7 +24,7 @@ static struct {
 	struct np_pollers *pollers;
 	struct np_server *server;
 	struct hand_facts facts;
-	_Atomic(int) closes, emoved, disconnects, last_error, exports, imports;
+	_Atomic(int) closes, emoved, disconnects, last_error, last_port, exports, imports;
 	_Atomic(bool) awake;
 } me;
 
@@ -88,7 +89,12 @@ static void on_disconnect(struct np_conn *c, void *arg)
 
 static void on_close(struct np_conn *c, void *arg)
 {
+	struct sockaddr_storage ss;
+	socklen_t len;
+
 	free(np_conn_data(c));
+	if (np_conn_remote_addr(c, &ss, &len) == 0 && ss.ss_family == AF_INET)
+		me.last_port = ntohs(((struct sockaddr_in *)&ss)->sin_port);
 	me.last_error = np_conn_error(c);
 	me.emoved += np_conn_error(c) == -NP_EMOVED;
 	me.closes++;
@@ -148,7 +154,7 @@ static void hand_make(void)
 				  NP_OPTS(np_server_opts, .steer = me.o.steer,
 					  .idle_timeout_ms = me.o.idle_ms, .drain_ms = 1,
 					  .fresh_ms = 1, .rebalance = me.o.rebalance,
-					  .limits.out_high = 2 * HANDOVER_BIG),
+					  .proxy = me.o.proxy, .limits.out_high = 2 * HANDOVER_BIG),
 				  &me.server);
 	if (r < 0)
 		child_fail("no server: %s", np_strerror(r));
@@ -212,6 +218,7 @@ static void hand_tell(int sock)
 	me.facts.emoved = me.emoved;
 	me.facts.disconnects = me.disconnects;
 	me.facts.last_error = me.last_error;
+	me.facts.last_port = me.last_port;
 	child_send(sock, &me.facts, sizeof me.facts);
 }
 

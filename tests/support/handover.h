@@ -34,6 +34,7 @@ struct hand_opts {
 	int import_refuses; /* every so manieth */
 	int work_ms;        /* of its hand-over; 0: a test's time */
 	int rebalance;      /* moves a second */
+	enum np_proxy_mode proxy;
 };
 
 /* What a process says of itself. */
@@ -43,6 +44,7 @@ struct hand_facts {
 	struct np_handed_over handed;
 	uint64_t conns;
 	int closes, emoved, disconnects, last_error;
+	int last_port; /* of the client, as on_close was told */
 	struct sockaddr_storage ss;
 	socklen_t len;
 };
