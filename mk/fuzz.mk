@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 FUZZERS      := linkbuf proxy addr params decision shapes conn_message
 
 FUZZ_linkbuf := tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c)
-FUZZ_proxy   := examples/proxy/header.c
+FUZZ_proxy   := lib/conn/proxy_header.c examples/proxy/header.c
 FUZZ_FLAGS_proxy := -iquote examples/proxy
 FUZZ_conn_message := lib/conn/conn_message.c
 # What steers calls itself all over: all of it, and libbpf.

@@ -34,13 +34,14 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: proxy --listen ADDR:PORT|unix:PATH [--listen ...]\n"
 		"             --upstream ADDR:PORT|unix:PATH [--upstream ...] [--balance turn|least]\n"
-		"             [--accept-proxy] [--send-proxy 1|2] [--header-ms MS] [--connect-ms MS]\n"
-		"             [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
+		"             [--accept-proxy [--proxy-from LIST] [--header-ms MS]]\n"
+		"             [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
 		"             [--service NAME] [--policy NAME] [--rebalance MOVES]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"
 		"  --accept-proxy  clients begin with a PROXY header, version 1 or 2\n"
+		"  --proxy-from    and come from these only: 10.0.0.0/8, 192.0.2.1, unix; any\n"
 		"  --send-proxy    upstream connections begin with one\n"
 		"  --header-ms     for the whole of a client's header; 3000\n"
 		"  --connect-ms    for an upstream to answer; 5000\n"
@@ -115,7 +116,10 @@ static int take(struct options *o, int ch)
 		return choice("--balance is turn or least, not", optarg, balance, 2,
 			      &o->pair.upstreams.by_load);
 	case 'a':
-		o->pair.accept_header = 1;
+		o->server.proxy = NP_PROXY_REQUIRED;
+		return 0;
+	case 'A':
+		o->server.proxy_from = optarg;
 		return 0;
 	case 'x':
 		return choice("--send-proxy is 1 or 2, not", optarg, versions, 3,
@@ -123,7 +127,7 @@ static int take(struct options *o, int ch)
 	case 'c':
 		return number("--connect-ms", optarg, 1, &o->pair.connect_ms);
 	case 'H':
-		return number("--header-ms", optarg, 1, &o->pair.header_ms);
+		return number("--header-ms", optarg, 1, &o->server.proxy_header_ms);
 	case 'r':
 		return number("--retry-ms", optarg, 0, &o->pair.upstreams.retry_ms);
 	case 'i':
@@ -158,6 +162,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "upstream", required_argument, NULL, 'u' },
 		{ "balance", required_argument, NULL, 'b' },
 		{ "accept-proxy", no_argument, NULL, 'a' },
+		{ "proxy-from", required_argument, NULL, 'A' },
 		{ "send-proxy", required_argument, NULL, 'x' },
 		{ "connect-ms", required_argument, NULL, 'c' },
 		{ "retry-ms", required_argument, NULL, 'r' },
@@ -176,7 +181,6 @@ static int parse(int argc, char **argv, struct options *o)
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
 	o->pair.connect_ms = 5000;
-	o->pair.header_ms = 3000;
 	o->pair.upstreams.retry_ms = 2000;
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		if (take(o, ch) < 0)
@@ -185,6 +189,8 @@ static int parse(int argc, char **argv, struct options *o)
 		usage(stderr);
 		return -1;
 	}
+	if (o->server.proxy_from && !o->server.proxy)
+		return bad("--proxy-from wants --accept-proxy beside it:", o->server.proxy_from);
 	o->server.idle_timeout_ms = o->pair.idle_ms;
 	return 0;
 }

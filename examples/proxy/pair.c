@@ -199,19 +199,23 @@ static struct pair *pair_new(void)
 	return p;
 }
 
-static int greet(struct np_conn *client, struct np_conn *up, const struct pair_opts *o,
-		 const struct ends *ends)
+/* Where the client's connection began with a header, its addresses are those of that one. */
+static int greet(struct np_conn *client, struct np_conn *up, const struct pair_opts *o)
 {
 	char header[HEADER_MAX];
+	struct ends ends = { 0 };
+	socklen_t len;
 	int r = 0;
 
-	if (o->send_header)
-		r = np_conn_write(up, header, header_make(header, o->send_header, ends));
+	if (o->send_header) {
+		np_conn_remote_addr(client, &ends.from, &len);
+		np_conn_local_addr(client, &ends.to, &len);
+		r = np_conn_write(up, header, header_make(header, o->send_header, &ends));
+	}
 	return r < 0 ? r : np_conn_flush(up);
 }
 
-static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opts *o,
-			 const struct ends *ends)
+static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opts *o)
 {
 	struct np_dial_opts d = { .sz = sizeof d,
 				  .timeout_ms = o->connect_ms,
@@ -233,37 +237,18 @@ static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opt
 	np_conn_bind(client, up);
 	if (o->idle_ms)
 		np_conn_set_idle_timeout(up, o->idle_ms);
-	return greet(client, up, o, ends);
-}
-
-/* Within one limit for the whole: a client that sends a byte now and then does not stretch it. */
-static int take_header(struct np_conn *c, int ms, struct ends *ends)
-{
-	uint64_t outer;
-	int r = np_deadline(ms, &outer);
-
-	if (r < 0)
-		return r;
-	r = header_read(c, ends);
-	np_deadline_restore(outer);
-	return r;
+	return greet(client, up, o);
 }
 
 static int begin(struct np_conn *c, void *arg)
 {
-	struct pair_opts *o = arg;
-	struct ends ends;
 	struct pair *p = pair_new();
-	int r = 0;
+	int r;
 
 	if (!p)
 		return -ENOMEM;
-	header_ends(c, &ends);
 	attach(&p->client, c);
-	if (o->accept_header)
-		r = take_header(c, o->header_ms, &ends);
-	if (r == 0)
-		r = join_upstream(p, c, o, &ends);
+	r = join_upstream(p, c, arg);
 	pair_unref(p);
 	return r;
 }

@@ -9,9 +9,8 @@
 
 struct pair_opts {
 	struct upstreams upstreams;
-	int accept_header; /* clients begin with a PROXY header */
-	int send_header;   /* 0, 1, 2: its version */
-	int connect_ms, header_ms, idle_ms;
+	int send_header; /* 0, 1, 2: the version of the PROXY header that upstream is sent */
+	int connect_ms, idle_ms;
 };
 
 /* For the clients' server; their arg is a struct pair_opts. */

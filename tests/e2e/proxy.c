@@ -245,6 +245,7 @@ START_TEST(all_that_came_before_the_fin_reaches_a_reader_that_is_late)
 }
 END_TEST
 
+/* All that is a header stands in tests/proxy_header.c. */
 static const struct {
 	const char *in, *out;
 	bool is_header;
@@ -257,26 +258,7 @@ static const struct {
 	{ "PROXY UNKNOWN\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 ", true },
 	{ "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 0 80\r\n",
 	  "PROXY TCP4 192.0.2.1 192.0.2.2 0 80\r\n", true },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\n", NULL, false },
-	{ "PROXY UNKNOWNX\r\n", NULL, false },
-	{ "PROXY  UNKNOWN\r\n", NULL, false },
-	{ "PROXYTCP4 192.0.2.1 192.0.2.2 1000 80\r\n", NULL, false },
-	{ "PROXY  TCP4 192.0.2.1 192.0.2.2 1000 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1  192.0.2.2 1000 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1\t192.0.2.2 1000 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 +11 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 -1 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 00011 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 \r\n", NULL, false },
-	{ "PROXY TCP4 2001:db8::1 2001:db8::2 1000 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 65536\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.300 192.0.2.2 1000 80\r\n", NULL, false },
-	{ "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80 more\r\n", NULL, false },
-	{ "PROXY UDP4 192.0.2.1 192.0.2.2 1000 80\r\n", NULL, false },
 	{ "GET / HTTP/1.1\r\n\r\n", NULL, false },
-	{ "PROXY TCP4 0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\r\n",
-	  NULL, false },
 };
 
 #define HEADERS ((int)(sizeof headers / sizeof *headers))
