@@ -85,6 +85,7 @@ struct options {
 	const char *listen[ADDRESSES];
 	int n_listen;
 	int framed;
+	unsigned flags; /* enum np_handler_flag */
 	int cpus[1024], n_cpus;
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
@@ -94,11 +95,12 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
-		"            [--steer auto|required|off] [--service NAME] [--policy NAME] [--observe[=PATH]]\n"
+		"            [--may-block] [--steer auto|required|off] [--service NAME] [--policy NAME] [--observe[=PATH]]\n"
 		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
 		"  --pollers   threads; default: the CPUs this process may use\n"
 		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
 		"  --framed    4-byte big-endian length + payload, answered in kind\n"
+		"  --may-block a handler that keeps its thread does not keep its poller (doc/threads.md)\n"
 		"  --service   join this service, made by 'npsteer load NAME'\n"
 		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n"
 		"  --observe   answer npsteer conns, fibers and top, at /run/netpoll/PID.sock or PATH\n");
@@ -151,6 +153,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "pollers", required_argument, NULL, 'n' },
 		{ "cpus", required_argument, NULL, 'c' },
 		{ "framed", no_argument, NULL, 'f' },
+		{ "may-block", no_argument, NULL, 'b' },
 		{ "steer", required_argument, NULL, 's' },
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
@@ -185,6 +188,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'f':
 			o->framed = 1;
+			break;
+		case 'b':
+			o->flags |= NP_MAY_BLOCK;
 			break;
 		case 's':
 			if (parse_steer(optarg, o) < 0)
@@ -311,6 +317,7 @@ int main(int argc, char **argv)
 	handlers.on_request = o.framed ? echo_frame : echo_plain;
 	handlers.on_export = echo_export;
 	handlers.on_import = echo_import;
+	handlers.flags = o.flags;
 	r = np_pollers_start(&o.pollers, &pollers);
 	if (r == 0)
 		r = np_server_new(pollers, &handlers, NULL, &o.server, &server);
