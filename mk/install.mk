@@ -90,3 +90,7 @@ uninstall:                              ## what install put there
 .PHONY: check-reproducible
 check-reproducible:                     ## two builds in two folders, time zones and umasks: the same bytes (minutes)
 	$(Q)scripts/check-reproducible $(O)
+
+.PHONY: check-deb
+check-deb:                              ## Debian packages: built, linted, installed and used in a chroot, removed (root, minutes)
+	$(Q)scripts/check-deb $(O)

@@ -247,6 +247,16 @@ START_TEST(the_demo_holds_and_leaves_nothing)
 }
 END_TEST
 
+START_TEST(the_debian_packages_have_the_trees_version_and_nodes)
+{
+	must_sh("test \"$(sed -n '1s/^libnetpoll-bpf (\\([^)]*\\)).*/\\1/p' debian/changelog)\" = %s",
+		NP_VERSION);
+	must_sh("nodes=$(sed -n 's/^\\(LIBNETPOLL_BPF_[0-9]*\\) {.*/\\1/p' lib/netpoll/libnetpoll-bpf.map) && "
+		"test \"$nodes\" && test \"$nodes\" = "
+		"\"$(sed -n 's/^ (symver)\\(LIBNETPOLL_BPF_[0-9]*\\) .*/\\1/p' debian/libnetpoll-bpf0.symbols)\"");
+}
+END_TEST
+
 START_TEST(the_library_needs_no_executable_stack)
 {
 	must_sh(PLAIN_MAKE
@@ -323,6 +333,7 @@ int main(void)
 	tcase_add_test(t, the_readmes_server_echoes);
 	tcase_add_test(t, the_readmes_server_says_why_it_cannot_listen);
 	tcase_add_test(t, the_demo_holds_and_leaves_nothing);
+	tcase_add_test(t, the_debian_packages_have_the_trees_version_and_nodes);
 	tcase_add_test(t, the_library_needs_no_executable_stack);
 	tcase_add_test(t, the_layer_check_names_a_wrong_include);
 	tcase_add_test(t, the_export_check_names_what_leaks);
