@@ -18,3 +18,12 @@ $(HTTP): $(HTTP_OBJS) $(patsubst %.c,$(O)/%.o,$(wildcard examples/service/*.c)) 
 		-Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(HTTP_OBJS:.o=.d)
+
+.PHONY: check-http bench-http
+check-http:                             ## curl, ab, h2load, wrk, slow clients and 100 000 random requests to the example HTTP server (root)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan examples
+	$(Q)scripts/check-http $(O) $(O)/asan
+
+bench-http: all                         ## the example HTTP server beside nginx; doc/http-figures.md (4 minutes)
+	$(Q)scripts/bench-http $(O) | tee doc/http-figures.md

@@ -26,11 +26,30 @@ struct file {
 	struct version version;
 };
 
-int files_open(const char *folder)
+static int open_folder(const char *path)
 {
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+int files_open(struct files *f, const char *folder, const char **ret_what)
+{
+	*ret_what = folder;
+	f->folder = open_folder(folder);
+	if (f->folder < 0)
+		return f->folder;
+	*ret_what = "/proc/self/fd";
+	f->descriptors = open_folder(*ret_what);
+	return f->descriptors < 0 ? f->descriptors : 0;
+}
+
+void files_close(struct files *f)
+{
+	if (f->folder >= 0)
+		close(f->folder);
+	if (f->descriptors >= 0)
+		close(f->descriptors);
 }
 
 /* ------------------------------------------------------------------ ranges */
@@ -139,7 +158,7 @@ static void answer_unchanged(const struct file *f, struct response *rs)
 	response_empty(rs);
 }
 
-static void answer_regular(int found, const char *name, const struct stat *st,
+static void answer_regular(int descriptors, int found, const char *name, const struct stat *st,
 			   const struct request *rq, struct response *rs)
 {
 	struct file f = { .fd = -1, .size = (uint64_t)st->st_size, .type = media_type(name) };
@@ -152,7 +171,7 @@ static void answer_regular(int found, const char *name, const struct stat *st,
 		return;
 	}
 	if (!status && !rs->is_head) {
-		f.fd = path_open(found);
+		f.fd = path_open(descriptors, found);
 		status = f.fd < 0 ? -f.fd : 0;
 	}
 	if (status)
@@ -172,18 +191,7 @@ static void answer_folder(const struct request *rq, struct response *rs)
 	response_status_with(rs, 301, "Location", to);
 }
 
-static void answer_found(int found, const char *name, const struct stat *st,
-			 const struct request *rq, struct response *rs)
-{
-	if (S_ISREG(st->st_mode))
-		answer_regular(found, name, st, rq, rs);
-	else if (S_ISDIR(st->st_mode) && rq->path.p[rq->path.n - 1] != '/')
-		answer_folder(rq, rs);
-	else
-		response_status(rs, 404);
-}
-
-void files_answer(int folder, const struct request *rq, struct response *rs)
+void files_answer(const struct files *f, const struct request *rq, struct response *rs)
 {
 	char name[PATH_NAME_MAX + sizeof INDEX];
 	int status = path_name(rq->path, name), found;
@@ -197,11 +205,16 @@ void files_answer(int folder, const struct request *rq, struct response *rs)
 	n = strlen(name);
 	if (!n || name[n - 1] == '/')
 		memcpy(name + n, INDEX, sizeof INDEX);
-	found = path_find(folder, name, &st);
+	found = path_find(f->folder, name, &st);
 	if (found < 0) {
 		response_status(rs, -found);
 		return;
 	}
-	answer_found(found, name, &st, rq, rs);
+	if (S_ISREG(st.st_mode))
+		answer_regular(f->descriptors, found, name, &st, rq, rs);
+	else if (S_ISDIR(st.st_mode) && rq->path.p[rq->path.n - 1] != '/')
+		answer_folder(rq, rs);
+	else
+		response_status(rs, 404);
 	close(found);
 }

@@ -11,9 +11,15 @@
 #include "request.h"
 #include "response.h"
 
-/* files_open() - Return: a descriptor of the folder; -errno. */
-int files_open(const char *folder);
+struct files {
+	int folder;      /* a descriptor; -1: none is served */
+	int descriptors; /* of /proc/self/fd: what was found is opened there */
+};
+
+/* files_open() - Return: 0; -errno, and *ret_what is the folder that cannot be had. */
+int files_open(struct files *f, const char *folder, const char **ret_what);
+void files_close(struct files *f);
 /* files_answer() - all of the answer but response_end(). May park. */
-void files_answer(int folder, const struct request *rq, struct response *rs);
+void files_answer(const struct files *f, const struct request *rq, struct response *rs);
 
 #endif

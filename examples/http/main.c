@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "examples/service/service.h"
 #include "files.h"
@@ -79,18 +78,15 @@ static int failed(const char *what, int r)
 static int open_site(struct options *o, int pollers)
 {
 	struct site *site = &o->site;
+	const char *what;
 	int r;
 
 	site->counts = calloc((size_t)pollers, sizeof *site->counts);
 	if (!site->counts)
 		return failed("cannot start", -ENOMEM);
-	if (o->folder) {
-		site->folder = files_open(o->folder);
-		if (site->folder < 0)
-			return failed(o->folder, site->folder);
-		if (access("/proc/self/fd", X_OK) < 0)
-			return failed("/proc/self/fd, which --folder needs", -errno);
-	}
+	r = o->folder ? files_open(&site->files, o->folder, &what) : 0;
+	if (r < 0)
+		return failed(what, r);
 	r = o->log ? log_open(o->log, pollers, &site->log) : 0;
 	return r < 0 ? failed(o->log, r) : 0;
 }
@@ -98,8 +94,7 @@ static int open_site(struct options *o, int pollers)
 static void close_site(struct site *site)
 {
 	log_close(&site->log);
-	if (site->folder >= 0)
-		close(site->folder);
+	files_close(&site->files);
 	free(site->counts);
 }
 

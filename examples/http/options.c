@@ -163,7 +163,7 @@ static void set_defaults(struct options *o)
 	o->site.head_ms = 10000;
 	o->site.request_ms = 300000;
 	o->site.body_max = 64u << 20;
-	o->site.folder = -1;
+	o->site.files.folder = o->site.files.descriptors = -1;
 }
 
 int options_parse(int argc, char **argv, struct options *o)

@@ -29,8 +29,10 @@ static size_t decode(const char *p, size_t left, char *ret)
 	}
 	hi = left > 2 ? digit(p[1]) : -1;
 	lo = left > 2 ? digit(p[2]) : -1;
+	if (hi < 0 || lo < 0)
+		return 0;
 	*ret = (char)(hi << 4 | lo);
-	return hi < 0 || lo < 0 || !*ret ? 0 : 3;
+	return *ret ? 3 : 0;
 }
 
 int path_name(struct text path, char *dst)
@@ -82,12 +84,12 @@ int path_find(int folder, const char *name, struct stat *ret)
 	return -404;
 }
 
-int path_open(int found)
+int path_open(int descriptors, int found)
 {
-	char path[32];
+	char name[16];
 	int fd;
 
-	snprintf(path, sizeof path, "/proc/self/fd/%d", found);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	snprintf(name, sizeof name, "%d", found);
+	fd = openat(descriptors, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	return fd < 0 ? status_of(errno) : fd;
 }

@@ -26,8 +26,8 @@ int path_name(struct text path, char *dst);
  * Return: a descriptor; the status of the answer, negative: -404, -403, -503.
  */
 int path_find(int folder, const char *name, struct stat *ret);
-/* path_open() - that thing, which has to be a regular file, for reading; @found stays open. Return:
- * likewise. */
-int path_open(int found);
+/* path_open() - that thing, which has to be a regular file, for reading; @found stays open.
+ * @descriptors is /proc/self/fd. Return: likewise. */
+int path_open(int descriptors, int found);
 
 #endif

@@ -103,8 +103,8 @@ static void answer_metrics(struct site *site, const struct request *rq, struct b
 static void answer_file(struct site *site, const struct request *rq, struct body *body,
 			struct response *rs)
 {
-	if (site->folder >= 0)
-		files_answer(site->folder, rq, rs);
+	if (site->files.folder >= 0)
+		files_answer(&site->files, rq, rs);
 	else
 		response_status(rs, 404);
 }

@@ -8,10 +8,11 @@
 #include <stdint.h>
 
 #include "counts.h"
+#include "files.h"
 #include "log.h"
 
 struct site {
-	int folder;     /* a descriptor; -1: none is served */
+	struct files files;
 	bool metrics;   /* /metrics is there */
 	int head_ms;    /* from the first byte of a head to its end; -1: no limit */
 	int request_ms; /* from there to the last byte of the body; likewise */
