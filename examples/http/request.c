@@ -33,8 +33,8 @@ static const struct {
 /* What a Host may be made of (RFC 3986, 3.2.2), its port included. */
 /* clang-format off */
 static const bool host_chars[256] = {
-	['!'] = true, ['$' ... '.'] = true, ['0' ... ';'] = true, ['='] = true, ['A' ... '['] = true,
-	[']'] = true, ['_'] = true, ['a' ... 'z'] = true, ['~'] = true,
+	['!'] = true, ['$' ... '.'] = true, ['0' ... ';'] = true, ['='] = true,
+	['A' ... '['] = true, [']'] = true, ['_'] = true, ['a' ... 'z'] = true, ['~'] = true,
 };
 /* clang-format on */
 
