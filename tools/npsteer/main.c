@@ -53,6 +53,10 @@ static const struct verb verbs[] = {
 	  "copies of any program behind one port, restarted without a refused connection" },
 	{ "release", "port ", 0, verb_release, "release [SERVICE] [--port [ADDR:]PORT]",
 	  "end that" },
+	{ "agent", "listen http interval full workers allow-remote ", 0, verb_agent,
+	  "agent [SERVICE] [--listen [ADDR:]PORT] [--http [ADDR:]PORT] [-w SEC] [--full N] "
+	  "[--workers N] [--allow-remote]",
+	  "tell haproxy's agent-check and HTTP probes how much the service takes" },
 	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
 };
 
@@ -91,6 +95,11 @@ enum {
 	OPT_CPU,
 	OPT_COPIES,
 	OPT_PRELOAD,
+	OPT_LISTEN,
+	OPT_HTTP,
+	OPT_FULL,
+	OPT_WORKERS,
+	OPT_ALLOW_REMOTE,
 };
 
 static const struct option longs[] = {
@@ -117,6 +126,11 @@ static const struct option longs[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "copies", required_argument, NULL, OPT_COPIES },
 	{ "preload", no_argument, NULL, OPT_PRELOAD },
+	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "http", required_argument, NULL, OPT_HTTP },
+	{ "full", required_argument, NULL, OPT_FULL },
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "allow-remote", no_argument, NULL, OPT_ALLOW_REMOTE },
 	{ 0 },
 };
 
@@ -154,6 +168,14 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->cpu;
 	case OPT_COPIES:
 		return &n->copies;
+	case OPT_LISTEN:
+		return &n->listen;
+	case OPT_HTTP:
+		return &n->http;
+	case OPT_FULL:
+		return &n->full;
+	case OPT_WORKERS:
+		return &n->workers;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case OPT_LEVEL:
@@ -198,6 +220,8 @@ static bool *main_switch(struct npsteer *n, int option)
 		return &n->no_count;
 	case OPT_PRELOAD:
 		return &n->preload;
+	case OPT_ALLOW_REMOTE:
+		return &n->allow_remote;
 	default:
 		return NULL;
 	}

@@ -54,12 +54,17 @@ struct npsteer {
 	const char *hold;
 	const char *cpu;
 	const char *copies;
+	const char *listen;
+	const char *http;
+	const char *full;
+	const char *workers;
 	char **program; /* NULL: there is no "--" */
 	bool preload;
 	bool force;
 	bool watch;
 	bool dry_run;
 	bool no_count;
+	bool allow_remote;
 	/* what the library logs while a service is open; NULL: nobody reads it */
 	void (*log)(void *arg, int level, const char *msg);
 };
@@ -95,6 +100,7 @@ int verb_listeners(struct npsteer *n);
 int verb_adopt(struct npsteer *n);
 int verb_run(struct npsteer *n);
 int verb_release(struct npsteer *n);
+int verb_agent(struct npsteer *n);
 
 /*
  * Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json, as the end of an
