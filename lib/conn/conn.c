@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "netpoll/linkbuf.h"
+#include "poll/baton.h"
 #include "sys/io.h"
 
 /* ------------------------------------------------------------------ what reaches it */
@@ -22,6 +23,8 @@ static void conn_time_is_up(struct timer *t)
 {
 	struct np_conn *c = container_of(t, struct np_conn, timer);
 
+	if (conn_aside_owes(c, CONN_OWED_TIMER))
+		return;
 	if (conn_life(c) == CONN_OPEN) {
 		if (c->in == CONN_IN_OPEN)
 			conn_pump(c, PUMP_IN);
@@ -158,11 +161,15 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 
 void np_conn_hold(struct np_conn *c)
 {
+	NP_GATE_VOID(np_conn_hold(c));
+
 	c->holds++;
 }
 
 void np_conn_unhold(struct np_conn *c)
 {
+	NP_GATE_VOID(np_conn_unhold(c));
+
 	if (!c->holds || --c->holds || conn_life(c) != CONN_OPEN)
 		return;
 	if (!conn_is_served(c))
@@ -174,11 +181,15 @@ void np_conn_unhold(struct np_conn *c)
 
 int np_conn_error(struct np_conn *c)
 {
+	NP_GATE(np_conn_error(c));
+
 	return c->why;
 }
 
 bool np_conn_is_active(struct np_conn *c)
 {
+	NP_GATE(np_conn_is_active(c));
+
 	if (conn_life(c) > CONN_OPEN)
 		return false;
 	return !conn_is_here(c) || c->out == CONN_OUT_OPEN;
@@ -186,6 +197,8 @@ bool np_conn_is_active(struct np_conn *c)
 
 int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 {
+	NP_GATE(np_conn_detach(c, ret_fd, ret_in));
+
 	struct np_linkbuf *in = NULL;
 	int r;
 

@@ -168,6 +168,23 @@ struct conn_ack {
 	bool looked;
 };
 
+/* Why verbs have to leave the input, or the output, alone. */
+enum conn_owned {
+	/* one that waits owns it until its fiber has run again */
+	CONN_OWNED_WAIT = 1 << 0,
+	CONN_OWNED_ASIDE = 1 << 1, /* conn_aside.c */
+};
+
+/* Whose handler was left alone, and what is to be done when it is back. */
+enum conn_aside { CONN_ASIDE_OWN = 1 << 0, CONN_ASIDE_MATE = 1 << 1 };
+enum conn_owed {
+	CONN_OWED_SETTLE = 1 << 0,
+	CONN_OWED_TIMER = 1 << 1,
+	CONN_OWED_POST = 1 << 2,
+	CONN_OWED_CLOSE = 1 << 3,
+	CONN_OWED_ABORT = 1 << 4,
+};
+
 /* Whether a fiber serves the connection. */
 enum conn_service { CONN_UNSERVED, CONN_QUEUED, CONN_SERVED };
 
@@ -184,9 +201,14 @@ struct conn_io {
 	void *arg;
 	struct fiber *handler; /* runs on_connect or on_request */
 	struct conn_wait *reader, *writer;
-	/* a verb that waits owns the input, or output, until its fiber has run again */
-	bool reading, writing;
+	uint8_t reading, writing; /* enum conn_owned */
+	bool may_block;           /* NP_MAY_BLOCK */
 	bool warm;
+	uint8_t aside;      /* enum conn_aside; 0: it is here */
+	uint8_t aside_owed; /* while aside; enum conn_owed */
+	uint8_t aside_want; /* what its watch wanted */
+	int aside_why;      /* CONN_OWED_CLOSE, CONN_OWED_ABORT */
+	struct list aside_waits;
 	uint8_t service;  /* enum conn_service */
 	bool wanted;      /* this handler call has set call_at: np_conn_want(), a new handler */
 	bool end_handled; /* on_request was called at EOF and left the rest alone */
@@ -345,6 +367,12 @@ static inline bool conn_is_served(const struct np_conn *c)
 	return c->io && c->io->service != CONN_UNSERVED;
 }
 
+/* Its handler was left alone with its thread, and may have the buffers in hand. */
+static inline bool conn_is_aside(const struct np_conn *c)
+{
+	return c->io && c->io->aside;
+}
+
 /* The fiber that runs on_connect or on_request, NULL where none does. */
 static inline struct fiber *conn_handler(const struct np_conn *c)
 {
@@ -438,6 +466,7 @@ static inline void conn_find_handler(struct np_conn *c)
 		c->io->on_request = c->flags & CONN_PROXIED ? conn_proxy_take : NULL;
 		return;
 	}
+	c->io->may_block = c->group->handlers->flags & NP_MAY_BLOCK;
 	c->io->on_request = own ? x->on_request : c->group->handlers->on_request;
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }
@@ -502,6 +531,23 @@ int conn_out_fails(struct np_conn *c, int err);
 
 /* conn_settle.c. The mail of conn_later(). */
 void conn_settle(struct mail *m);
+
+/* ------------------------------------------------------------------ conn_aside.c */
+
+/* struct crew_opts has it. Thread: one that may touch the poller. */
+void conn_set_aside(struct fiber *f, bool aside);
+/* Whether it is aside: then what is owed is caught up with later. */
+bool conn_aside_owes(struct np_conn *c, unsigned owed);
+bool conn_aside_owes_end(struct np_conn *c, unsigned owed, int why);
+/*
+ * For a verb of another fiber: until it may be here again. @timeout_ms 0: no limit.
+ *
+ * Return: 0: look again; @late; -ETIMEDOUT: the fiber's deadline; -ECANCELED; -NP_ECONCURRENT: not
+ * on a fiber.
+ */
+int conn_await(struct np_conn *c, int timeout_ms, int late);
+/* Likewise, for one that writes; conn_write.c. */
+int conn_await_output(struct np_conn *c);
 
 /* ------------------------------------------------------------------ conn_end.c: how it ends */
 

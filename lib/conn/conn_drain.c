@@ -16,12 +16,15 @@
  */
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
+#include "poll/baton.h"
 
 /* A handler that works when the time of its fresh connection is over is looked at again. */
 #define LOOK_MS 100u
 
 bool np_conn_draining(const struct np_conn *c)
 {
+	NP_GATE(np_conn_draining(c));
+
 	conn_assert_owner(c);
 	return c->group->draining;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "conn/conn.h"
+#include "poll/baton.h"
 
 struct conn_callback {
 	struct conn_callback *next;
@@ -31,6 +32,8 @@ int conn_extra(struct np_conn *c, struct conn_extra **ret)
 
 int np_conn_add_close_callback(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg)
 {
+	NP_GATE(np_conn_add_close_callback(c, fn, arg));
+
 	struct conn_callback *cb;
 	struct conn_extra *x;
 	int r;

@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "conn/conn.h"
+#include "poll/baton.h"
 
 struct file_send {
 	struct stream_file file;
@@ -51,8 +52,10 @@ static int file_cut(struct np_conn *c, const struct file_send *f, int err)
 
 static int file_submit(struct np_conn *c)
 {
-	int r = conn_unwritable(c);
+	int r = conn_await_output(c);
 
+	if (r == 0)
+		r = conn_unwritable(c);
 	if (r == 0 && !fiber_self())
 		r = -NP_ENOTFIBER;
 	if (r == 0 && !c->io)
@@ -64,6 +67,8 @@ static int file_submit(struct np_conn *c)
 
 int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)
 {
+	NP_GATE(np_conn_sendfile(c, fd, off, n));
+
 	struct file_send f = { .file = { .fd = fd, .off = off, .left = n } };
 	int r;
 

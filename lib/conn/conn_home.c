@@ -8,6 +8,7 @@
 #include "buffer/block.h"
 #include "conn/conn.h"
 #include "conn/slab.h"
+#include "poll/baton.h"
 
 /*
  * Blocks that nobody needs any more go back a second or two after a burst. So much may stay without
@@ -45,8 +46,11 @@ static void home_decay(struct timer *t)
 		home_arm_decay(container_of(t, struct conn_home, decay));
 }
 
+/* np_linkbuf_*() are no verbs of a poller's, but may come here. */
 static void home_grew(void)
 {
+	NP_GATE_VOID(home_grew());
+
 	struct poller *p = poller_self();
 	struct conn_home *h = p ? poller_local(p) : NULL;
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "conn/conn.h"
+#include "poll/baton.h"
 #include "sys/addr.h"
 #include "sys/sock.h"
 
@@ -26,6 +27,8 @@ static void opts_handler_is_new(struct np_conn *c, struct conn_io *io)
 
 int np_conn_set_on_request(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg)
 {
+	NP_GATE(np_conn_set_on_request(c, fn, arg));
+
 	struct conn_extra *x;
 	int r = conn_extra(c, &x);
 
@@ -82,6 +85,8 @@ static void opts_end_deadline(struct np_conn *c, uint64_t *deadline_ms, int time
 
 int np_conn_set_read_timeout(struct np_conn *c, int ms)
 {
+	NP_GATE(np_conn_set_read_timeout(c, ms));
+
 	int r = opts_set_ms(c, offsetof(struct conn_settings, read_timeout_ms), ms);
 
 	if (r == 0)
@@ -92,6 +97,8 @@ int np_conn_set_read_timeout(struct np_conn *c, int ms)
 
 int np_conn_set_write_timeout(struct np_conn *c, int ms)
 {
+	NP_GATE(np_conn_set_write_timeout(c, ms));
+
 	int r = opts_set_ms(c, offsetof(struct conn_settings, write_timeout_ms), ms);
 
 	if (r == 0)
@@ -102,6 +109,8 @@ int np_conn_set_write_timeout(struct np_conn *c, int ms)
 
 int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 {
+	NP_GATE(np_conn_set_idle_timeout(c, ms));
+
 	int r = opts_set_ms(c, offsetof(struct conn_settings, idle_timeout_ms), ms);
 
 	if (r == 0) {
@@ -113,6 +122,8 @@ int np_conn_set_idle_timeout(struct np_conn *c, int ms)
 
 int np_conn_set_linger(struct np_conn *c, int ms)
 {
+	NP_GATE(np_conn_set_linger(c, ms));
+
 	int r;
 	struct conn_settings *set = opts_settings(c, ms, NP_NOW, &r);
 
@@ -128,6 +139,8 @@ int np_conn_set_linger(struct np_conn *c, int ms)
 
 int np_conn_set_min_rate(struct np_conn *c, int bytes_per_s)
 {
+	NP_GATE(np_conn_set_min_rate(c, bytes_per_s));
+
 	int r;
 	struct conn_settings *set = opts_settings(c, bytes_per_s, -1, &r);
 
@@ -144,6 +157,8 @@ static bool opts_request_is_handled(const struct np_conn *c)
 
 int np_conn_set_request_timeout(struct np_conn *c, int ms)
 {
+	NP_GATE(np_conn_set_request_timeout(c, ms));
+
 	int r = opts_set_ms(c, offsetof(struct conn_settings, request_timeout_ms), ms);
 
 	if (r < 0)
@@ -164,6 +179,8 @@ static uint64_t opts_ms(uint64_t mono_ns)
 
 int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns)
 {
+	NP_GATE(np_conn_set_read_deadline(c, mono_ns));
+
 	struct conn_extra *x;
 	int r = conn_extra(c, &x);
 
@@ -176,6 +193,8 @@ int np_conn_set_read_deadline(struct np_conn *c, uint64_t mono_ns)
 
 int np_conn_set_write_deadline(struct np_conn *c, uint64_t mono_ns)
 {
+	NP_GATE(np_conn_set_write_deadline(c, mono_ns));
+
 	struct conn_extra *x;
 	int r = conn_extra(c, &x);
 
@@ -197,6 +216,8 @@ static int opts_tcp_only(const struct np_conn *c)
 
 int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 {
+	NP_GATE(np_conn_set_keepalive(c, idle_s, intvl_s, cnt));
+
 	int r = opts_tcp_only(c);
 
 	if (r == 0 && (idle_s < -1 || intvl_s < 0 || cnt < 0))
@@ -206,6 +227,8 @@ int np_conn_set_keepalive(struct np_conn *c, int idle_s, int intvl_s, int cnt)
 
 int np_conn_set_user_timeout(struct np_conn *c, int ms)
 {
+	NP_GATE(np_conn_set_user_timeout(c, ms));
+
 	int r = opts_tcp_only(c);
 
 	if (r == 0 && ms < -1)
@@ -215,6 +238,8 @@ int np_conn_set_user_timeout(struct np_conn *c, int ms)
 
 int np_conn_set_nagle(struct np_conn *c, bool on)
 {
+	NP_GATE(np_conn_set_nagle(c, on));
+
 	int r = opts_tcp_only(c);
 
 	return r ? r : sys_setsockopt_int(c->watch.fd, IPPROTO_TCP, TCP_NODELAY, !on);
@@ -248,6 +273,8 @@ int conn_limits_init(struct np_limits *l, const struct np_limits *base)
 
 int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits)
 {
+	NP_GATE(np_conn_set_limits(c, limits));
+
 	struct np_limits l = *limits;
 	struct conn_extra *x;
 	int r = conn_settable(c);
@@ -268,6 +295,8 @@ int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits)
 /* Once it is closing the library reads, to throw it away. */
 void np_conn_pause_read(struct np_conn *c)
 {
+	NP_GATE_VOID(np_conn_pause_read(c));
+
 	if (conn_life(c) > CONN_OPEN || conn_in_is_over(c))
 		return;
 	c->in = CONN_IN_PAUSED;
@@ -276,6 +305,8 @@ void np_conn_pause_read(struct np_conn *c)
 
 void np_conn_resume_read(struct np_conn *c)
 {
+	NP_GATE_VOID(np_conn_resume_read(c));
+
 	if (c->in != CONN_IN_PAUSED)
 		return;
 	c->in = CONN_IN_FULL; /* until there is found to be room */
@@ -298,6 +329,8 @@ void *np_conn_data(struct np_conn *c)
 
 void np_conn_set_tag(struct np_conn *c, const char *tag)
 {
+	NP_GATE_VOID(np_conn_set_tag(c, tag));
+
 	poller_note_tag(conn_poller(c), tag);
 	if (c->io)
 		c->io->tag = tag;
@@ -343,6 +376,8 @@ static void opts_end(const struct proxy_end *e, struct sockaddr_storage *ret, so
 
 int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
+	NP_GATE(np_conn_local_addr(c, ret, ret_len));
+
 	const struct proxy_ends *ends = conn_proxy_ends(c);
 
 	if (!ends || c->watch.fd < 0)
@@ -353,6 +388,8 @@ int np_conn_local_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_
 
 int np_conn_remote_addr(struct np_conn *c, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
+	NP_GATE(np_conn_remote_addr(c, ret, ret_len));
+
 	const struct proxy_ends *ends = conn_proxy_ends(c);
 
 	if (!ends || c->watch.fd < 0)

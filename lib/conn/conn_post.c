@@ -12,6 +12,7 @@
 #include "conn/conn.h"
 #include "conn/conn_sendq.h"
 #include "netpoll/linkbuf.h"
+#include "poll/baton.h"
 
 enum conn_post_bit {
 	CONN_POST_SEND = 1 << 0,
@@ -52,7 +53,7 @@ static void post_arrived(struct mail *m)
 	struct np_conn *c = container_of(m, struct np_conn, post_mail);
 	unsigned bits;
 
-	if (post_goes_on(c, m))
+	if (post_goes_on(c, m) || conn_aside_owes(c, CONN_OWED_POST))
 		return;
 	bits = atomic_exchange(&c->post, 0);
 	if (bits & CONN_POST_SEND)
@@ -79,6 +80,8 @@ static void post_bit(struct np_conn *c, unsigned bit)
 
 int np_conn_close(struct np_conn *c)
 {
+	NP_GATE(np_conn_close(c));
+
 	if (conn_is_here(c))
 		conn_close(c, -NP_ECLOSED);
 	else
@@ -88,6 +91,8 @@ int np_conn_close(struct np_conn *c)
 
 int np_conn_abort(struct np_conn *c)
 {
+	NP_GATE(np_conn_abort(c));
+
 	if (conn_is_here(c))
 		conn_abort(c, -NP_ECLOSED);
 	else
@@ -97,9 +102,11 @@ int np_conn_abort(struct np_conn *c)
 
 int np_conn_shutdown_write(struct np_conn *c)
 {
+	NP_GATE(np_conn_shutdown_write(c));
+
 	if (conn_life(c) == CONN_NEW)
 		return -NP_ENOTOPEN;
-	if (conn_is_here(c))
+	if (conn_is_here(c) && !conn_is_aside(c))
 		conn_shut(c);
 	else
 		post_bit(c, CONN_POST_SHUT);
@@ -128,6 +135,8 @@ static int post_reserve(struct np_conn *c, size_t n)
 
 int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 {
+	NP_GATE(np_conn_send(c, b));
+
 	struct mail *m;
 	int r;
 
@@ -174,6 +183,8 @@ static void post_called(struct mail *m)
 
 int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *arg)
 {
+	NP_GATE(np_conn_post(c, fn, arg));
+
 	struct post_call *p;
 
 	if (!fn)

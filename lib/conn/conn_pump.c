@@ -320,7 +320,7 @@ static int pump_write(struct np_conn *c)
 /* What the kernel is known not to take has to wait for its edge. */
 static inline int pump_flush(struct np_conn *c)
 {
-	if (!c->io || c->out == CONN_OUT_FAILED || (c->watch.want & WATCH_OUT))
+	if (!c->io || c->out == CONN_OUT_FAILED || (c->watch.want & WATCH_OUT) || c->io->aside)
 		return c->tx_err;
 	return stream_is_drained(&c->io->stream) ? 0 : pump_write(c);
 }
@@ -341,6 +341,8 @@ static slow_path void pump_out(struct np_conn *c)
 
 static slow_path void pump_several(struct np_conn *c, unsigned why)
 {
+	if (conn_is_aside(c)) /* done when it is back */
+		return;
 	if (why & PUMP_LEFT)
 		pump_left(c);
 	if (why & PUMP_OUT)

@@ -5,6 +5,7 @@
 
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
+#include "poll/baton.h"
 
 /* A fiber that is parked in a read owns the input; nobody may take bytes from under it. */
 static inline bool read_is_taken(const struct np_conn *c)
@@ -21,10 +22,23 @@ static inline struct np_linkbuf *read_ready(const struct np_conn *c, size_t n)
 	return likely(io && !io->reading && linkbuf_has(&io->stream.in, n)) ? &io->stream.in : NULL;
 }
 
+/* While its handler is left alone a verb of another fiber waits. */
+static int read_await(struct np_conn *c)
+{
+	int r = 0;
+
+	while (r == 0 && conn_is_aside(c))
+		r = conn_await(c, c->set->read_timeout_ms, -NP_EREADTIMEOUT);
+	return r;
+}
+
 static slow_path int read_wait(struct np_conn *c, size_t n)
 {
 	struct conn_limit limit = { 0 };
+	int r = read_await(c);
 
+	if (r < 0)
+		return conn_verb_ends(c, r);
 	if (read_is_taken(c))
 		return conn_verb_ends(c, -NP_ECONCURRENT);
 	if (n || conn_life(c) == CONN_NEW || conn_life(c) == CONN_GONE)
@@ -45,11 +59,15 @@ static slow_path int read_later(struct np_conn *c, size_t n, const void **ret_p,
 
 int np_conn_wait(struct np_conn *c, size_t n)
 {
+	NP_GATE(np_conn_wait(c, n));
+
 	return read_ready(c, n) ? 0 : read_wait(c, n);
 }
 
 int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 {
+	NP_GATE(np_conn_next(c, n, ret_p));
+
 	struct np_linkbuf *in = read_ready(c, n);
 
 	if (!in)
@@ -60,6 +78,8 @@ int np_conn_next(struct np_conn *c, size_t n, const void **ret_p)
 
 int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 {
+	NP_GATE(np_conn_peek(c, n, ret_p));
+
 	const struct np_linkbuf *in = read_ready(c, n);
 
 	if (!in)
@@ -70,6 +90,8 @@ int np_conn_peek(struct np_conn *c, size_t n, const void **ret_p)
 
 int np_conn_skip(struct np_conn *c, size_t n)
 {
+	NP_GATE(np_conn_skip(c, n));
+
 	int r = np_conn_wait(c, n);
 
 	if (r < 0)
@@ -79,6 +101,8 @@ int np_conn_skip(struct np_conn *c, size_t n)
 
 int np_conn_slice(struct np_conn *c, size_t n, struct np_linkbuf **ret)
 {
+	NP_GATE(np_conn_slice(c, n, ret));
+
 	int r = np_conn_wait(c, n);
 
 	if (r < 0)
@@ -126,14 +150,20 @@ static int read_until(struct np_conn *c, const struct linkbuf_delim *d, size_t m
 static int read_delim(struct np_conn *c, const struct linkbuf_delim *d, size_t max,
 		      const void **ret_p, size_t *ret_n)
 {
+	int r = read_await(c);
+
 	conn_assert_owner(c);
-	if (read_is_taken(c))
-		return conn_verb_ends(c, -NP_ECONCURRENT);
+	if (r == 0 && read_is_taken(c))
+		r = -NP_ECONCURRENT;
+	if (r < 0)
+		return conn_verb_ends(c, r);
 	return conn_verb_ends(c, read_until(c, d, max, ret_p, ret_n));
 }
 
 int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p, size_t *ret_n)
 {
+	NP_GATE(np_conn_until(c, delim, max, ret_p, ret_n));
+
 	const unsigned char s = (unsigned char)delim;
 
 	return read_delim(c, &(struct linkbuf_delim){ .s = &s, .n = 1 }, max, ret_p, ret_n);
@@ -142,6 +172,8 @@ int np_conn_until(struct np_conn *c, char delim, size_t max, const void **ret_p,
 int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max,
 		      const void **ret_p, size_t *ret_n)
 {
+	NP_GATE(np_conn_until_str(c, delim, n, max, ret_p, ret_n));
+
 	unsigned char back[LINKBUF_DELIM_MAX];
 	struct linkbuf_delim d;
 
@@ -153,6 +185,8 @@ int np_conn_until_str(struct np_conn *c, const void *delim, size_t n, size_t max
 
 ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)
 {
+	NP_GATE(np_conn_read(c, dst, cap));
+
 	size_t n;
 	int r;
 
@@ -174,6 +208,8 @@ ssize_t np_conn_read(struct np_conn *c, void *dst, size_t cap)
 
 void np_conn_release(struct np_conn *c)
 {
+	NP_GATE_VOID(np_conn_release(c));
+
 	if (!c->io)
 		return;
 	stream_release(&c->io->stream);
@@ -183,11 +219,15 @@ void np_conn_release(struct np_conn *c)
 
 size_t np_conn_len(struct np_conn *c)
 {
+	NP_GATE(np_conn_len(c));
+
 	return conn_len(c);
 }
 
 struct np_linkbuf *np_conn_in(struct np_conn *c)
 {
+	NP_GATE(np_conn_in(c));
+
 	struct conn_io *io;
 
 	return read_is_taken(c) || conn_io_get(c, &io) < 0 ? NULL : &io->stream.in;
@@ -195,6 +235,8 @@ struct np_linkbuf *np_conn_in(struct np_conn *c)
 
 int np_conn_want(struct np_conn *c, size_t n)
 {
+	NP_GATE(np_conn_want(c, n));
+
 	struct conn_io *io;
 	int r;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* conn_ref: references, and the memory that goes with the last one. */
 #include "conn/conn.h"
+#include "poll/baton.h"
 
 static void ref_free(struct np_conn *c)
 {
@@ -31,6 +32,8 @@ struct np_conn *np_conn_ref(struct np_conn *c)
  */
 void np_conn_unref(struct np_conn *c)
 {
+	NP_GATE_VOID(np_conn_unref(c));
+
 	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	if (poller_self() == conn_home_poller(c)) {

@@ -11,6 +11,7 @@
 
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
+#include "poll/baton.h"
 #include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
@@ -55,6 +56,18 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 	conn_close(c, r);
 }
 
+/* A handler that may be left alone with its thread. */
+static slow_path int serve_may_block(struct np_conn *c, int (*fn)(struct np_conn *, void *),
+				     void *arg)
+{
+	int r;
+
+	baton_user_begin();
+	r = fn(c, arg);
+	baton_user_end();
+	return r;
+}
+
 static void serve_connect(struct np_conn *c)
 {
 	int (*fn)(struct np_conn *, void *) = c->group->handlers->on_connect;
@@ -64,7 +77,9 @@ static void serve_connect(struct np_conn *c)
 		return;
 	if (fn) { /* of one that began with a PROXY header there may be none */
 		conn_note_handler(c, fn);
-		r = fn(c, c->group->arg);
+		r = c->group->handlers->flags & NP_MAY_BLOCK ?
+			    serve_may_block(c, fn, c->group->arg) :
+			    fn(c, c->group->arg);
 	}
 	c->flags |= CONN_CONNECTED;
 	conn_find_handler(c);
@@ -110,7 +125,8 @@ static inline void serve_request(struct np_conn *c, struct conn_io *io)
 
 	io->wanted = false;
 	io->call_at = 1;
-	r = io->on_request(c, io->arg);
+	r = unlikely(io->may_block) ? serve_may_block(c, io->on_request, io->arg) :
+				      io->on_request(c, io->arg);
 	fiber_begins_anew(io->handler);
 	serve_release(s);
 	if (unlikely(r < 0))
@@ -200,6 +216,8 @@ void conn_cancel_left(struct np_conn *c)
 
 int np_conn_cancel_on_leave(struct np_conn *c, bool on)
 {
+	NP_GATE(np_conn_cancel_on_leave(c, on));
+
 	if (conn_life(c) == CONN_GONE)
 		return -NP_ECLOSED;
 	c->flags = (uint16_t)((c->flags & ~CONN_CANCEL) | (on ? CONN_CANCEL : 0));

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "conn/conn.h"
+#include "poll/baton.h"
 
 void conn_leave_set(struct np_conn *c)
 {
@@ -28,8 +29,12 @@ static int set_may_join(struct np_conn *c)
 
 int np_conn_bind(struct np_conn *c, struct np_conn *other)
 {
+	NP_GATE(np_conn_bind(c, other));
+
 	int r;
 
+	if (conn_is_aside(c) || (other && conn_is_aside(other)))
+		return -EBUSY;
 	if (!other) {
 		conn_leave_set(c);
 		return 0;

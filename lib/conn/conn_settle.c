@@ -145,6 +145,11 @@ void conn_settle(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, later);
 
+	if (conn_aside_owes(c, CONN_OWED_SETTLE)) {
+		c->flags &= (uint16_t)~CONN_LATER;
+		np_conn_unref(c);
+		return;
+	}
 	if (conn_life(c) == CONN_OPEN)
 		settle_tell_left(c);
 	if (conn_life(c) == CONN_OPEN)

@@ -26,7 +26,7 @@ static bool wait_end_read(struct park *k, int *why)
 	struct conn_wait *w = container_of(k, struct conn_wait, park);
 	struct np_conn *c = w->c;
 
-	if (*why == -ETIMEDOUT && conn_life(c) == CONN_OPEN)
+	if (*why == -ETIMEDOUT && conn_life(c) == CONN_OPEN && !conn_is_aside(c))
 		conn_pump(c, PUMP_IN);
 	if (c->io->reader != w)
 		return false;
@@ -107,8 +107,8 @@ static uint64_t wait_read_limit(struct np_conn *c, struct conn_limit *l)
 	return l->ms;
 }
 
-static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wait *w, bool *owned,
-		     uint64_t until_ms, park_end_fn end)
+static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wait *w,
+		     uint8_t *owned, uint64_t until_ms, park_end_fn end)
 {
 	int r = park_init(&w->park, end, end == wait_end_read ? "read" : "write");
 
@@ -117,11 +117,12 @@ static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wai
 	w->c = c;
 	w->since_ms = poller_now_ms(conn_poller(c));
 	*slot = w;
-	*owned = true; /* also between its wake and its run: what it was woken for is its own */
+	/* also between its wake and its run: what it was woken for is its own */
+	*owned |= CONN_OWNED_WAIT;
 	conn_pump(c, PUMP_ROOM); /* a reader may have raised the limit */
 	c->inside++;
 	r = park_wait(&w->park, until_ms);
-	*owned = false;
+	*owned &= (uint8_t)~CONN_OWNED_WAIT;
 	conn_leave(c);
 	return r;
 }

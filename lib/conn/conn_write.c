@@ -4,16 +4,29 @@
 
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
+#include "poll/baton.h"
 
 /* Submitted bytes beyond this leave at once, even where more input is waiting. */
 #define WAIT_MAX (64u * 1024)
+
+/* While its handler is left alone a verb of another fiber waits. */
+int conn_await_output(struct np_conn *c)
+{
+	int r = 0;
+
+	while (r == 0 && conn_is_aside(c))
+		r = conn_await(c, c->set->write_timeout_ms, -NP_EWRITETIMEOUT);
+	return r;
+}
 
 /* Attaches the output. Return: 0; or why nothing can be written, which is told the exchange. */
 static slow_path int write_slow(struct np_conn *c)
 {
 	struct conn_io *io;
-	int r = conn_unwritable(c);
+	int r = conn_await_output(c);
 
+	if (r == 0)
+		r = conn_unwritable(c);
 	return conn_verb_ends(c, r < 0 ? r : conn_io_get(c, &io));
 }
 
@@ -32,6 +45,8 @@ static inline int write_begins(struct np_conn *c)
 
 int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
 {
+	NP_GATE(np_conn_reserve(c, n, ret_p));
+
 	int r = write_begins(c);
 
 	if (r == 0)
@@ -45,6 +60,8 @@ int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
 
 int np_conn_commit(struct np_conn *c, size_t k)
 {
+	NP_GATE(np_conn_commit(c, k));
+
 	struct conn_io *io;
 	int r = write_begins(c);
 
@@ -60,6 +77,8 @@ int np_conn_commit(struct np_conn *c, size_t k)
 
 int np_conn_trim(struct np_conn *c, size_t n)
 {
+	NP_GATE(np_conn_trim(c, n));
+
 	int r = write_begins(c);
 
 	if (r < 0)
@@ -70,6 +89,8 @@ int np_conn_trim(struct np_conn *c, size_t n)
 
 size_t np_conn_pending(struct np_conn *c)
 {
+	NP_GATE(np_conn_pending(c));
+
 	return c->io ? np_linkbuf_pending(&c->io->stream.out) : 0;
 }
 
@@ -83,26 +104,37 @@ static slow_path int write_later(struct np_conn *c, const void *p, size_t n)
 
 int np_conn_write(struct np_conn *c, const void *p, size_t n)
 {
+	NP_GATE(np_conn_write(c, p, n));
+
 	conn_assert_owner(c);
 	return likely(write_is_free(c)) ? np_linkbuf_write(&c->io->stream.out, p, n) :
 					  write_later(c, p, n);
 }
 
+static int write_vprintf(struct np_conn *c, const char *fmt, va_list ap)
+{
+	NP_GATE(write_vprintf(c, fmt, ap));
+
+	int r = write_begins(c);
+
+	return r < 0 ? r : linkbuf_vprintf(&c->io->stream.out, fmt, ap);
+}
+
 int np_conn_printf(struct np_conn *c, const char *fmt, ...)
 {
-	int r = write_begins(c);
 	va_list ap;
+	int r;
 
-	if (r < 0)
-		return r;
 	va_start(ap, fmt);
-	r = linkbuf_vprintf(&c->io->stream.out, fmt, ap);
+	r = write_vprintf(c, fmt, ap);
 	va_end(ap);
 	return r;
 }
 
 int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(void *), void *arg)
 {
+	NP_GATE(np_conn_write_ref(c, p, n, done, arg));
+
 	int r = write_begins(c);
 
 	return r < 0 ? r : np_linkbuf_write_ref(&c->io->stream.out, p, n, done, arg);
@@ -111,6 +143,8 @@ int np_conn_write_ref(struct np_conn *c, const void *p, size_t n, void (*done)(v
 int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t remain,
 			 void (*done)(void *), void *arg)
 {
+	NP_GATE(np_conn_write_direct(c, p, n, remain, done, arg));
+
 	int r = write_begins(c);
 
 	return r < 0 ? r : np_linkbuf_write_direct(&c->io->stream.out, p, n, remain, done, arg);
@@ -118,6 +152,8 @@ int np_conn_write_direct(struct np_conn *c, const void *p, size_t n, size_t rema
 
 int np_conn_append(struct np_conn *c, struct np_linkbuf **b)
 {
+	NP_GATE(np_conn_append(c, b));
+
 	int r = write_begins(c);
 
 	return r < 0 ? r : np_linkbuf_append(&c->io->stream.out, b);
@@ -125,6 +161,8 @@ int np_conn_append(struct np_conn *c, struct np_linkbuf **b)
 
 struct np_linkbuf *np_conn_out(struct np_conn *c)
 {
+	NP_GATE(np_conn_out(c));
+
 	return write_begins(c) < 0 ? NULL : &c->io->stream.out;
 }
 
@@ -171,14 +209,30 @@ static int write_out(struct np_conn *c, size_t at_most)
 	return conn_wait_output(c, at_most);
 }
 
+/* Return: > 0: it is free now; 0: nothing was built; why nothing can be sent. */
+static slow_path int write_waits(struct np_conn *c)
+{
+	int r = conn_await_output(c);
+
+	if (r == 0)
+		r = conn_unwritable(c);
+	return r == 0 ? write_is_free(c) : conn_verb_ends(c, r);
+}
+
 /* Where there is no I/O state nothing was built. */
 int np_conn_flush(struct np_conn *c)
 {
+	NP_GATE(np_conn_flush(c));
+
 	size_t unsent;
 
 	conn_assert_owner(c);
-	if (unlikely(!write_is_free(c)))
-		return conn_verb_ends(c, conn_unwritable(c));
+	if (unlikely(!write_is_free(c))) {
+		int r = write_waits(c);
+
+		if (r <= 0)
+			return r;
+	}
 	unsent = write_submit(c, c->io);
 	if (!unsent)
 		return 0;
@@ -191,9 +245,15 @@ int np_conn_flush(struct np_conn *c)
 
 int np_conn_sync(struct np_conn *c)
 {
+	NP_GATE(np_conn_sync(c));
+
 	conn_assert_owner(c);
-	if (unlikely(!write_is_free(c)))
-		return conn_verb_ends(c, conn_unwritable(c));
+	if (unlikely(!write_is_free(c))) {
+		int r = write_waits(c);
+
+		if (r <= 0)
+			return r;
+	}
 	write_submit(c, c->io);
 	return write_out(c, 0);
 }

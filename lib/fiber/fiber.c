@@ -16,9 +16,19 @@
 #define FIBER_LINE    64u /* bytes of a cache line */
 #define FIBER_COLOURS 16u
 
+/* A thread that runs fibers: where they come back to. */
+struct fiber_host {
+	struct place main_place;
+	struct exceptions *ex; /* its own; NULL: not asked for yet, or no C++ in this process */
+	struct sanitizer main_san;
+	void *tag;
+	unsigned parked; /* those that have parked here and not ended: they go on here alone */
+};
+
 struct fiber {
 	/* what a switch touches, in one cache line */
-	struct place place; /* where it goes on; of a free one, where it begins */
+	struct place place;      /* where it goes on; of a free one, where it begins */
+	struct fiber_host *host; /* the thread it began on */
 	struct fiber_pool *pool;
 	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
 	void (*fn)(void *);      /* NULL: free */
@@ -31,21 +41,14 @@ struct fiber {
 	struct fiber *next, *prev; /* all stacks of the pool */
 	struct stack stack;
 	char *low; /* the deepest page in which it parked */
-#ifdef NP_DEBUG
-	struct fiber **home; /* the thread it began on: where that keeps its `current` */
-#endif
 	struct sanitizer san;
 };
 
 struct fiber_pool {
-	struct place main_place;
 	/* the one used last is the next to be used: its pages are in the cache */
 	struct fiber *free;
 	struct fiber *all;
-	/* the thread's, once it has had a stack; NULL: no C++ in this process */
-	struct exceptions *ex;
-	exceptions_fn *find_ex;
-	struct sanitizer main_san;
+	exceptions_fn *find_ex; /* NULL: no C++ in this process */
 	size_t stack_size;
 	unsigned max, keep;
 	unsigned stacks, refused;
@@ -55,6 +58,7 @@ struct fiber_pool {
 };
 
 _Thread_local struct fiber *fiber_current;
+static _Thread_local struct fiber_host fiber_here;
 
 /* ------------------------------------------------------------------ pool */
 
@@ -115,9 +119,6 @@ static struct fiber *fiber_new(struct fiber_pool *fp, int *ret_err)
 		return NULL;
 	f = fiber_place(&stack, fp->stacks);
 	*f = (struct fiber){ .pool = fp, .stack = stack, .next = fp->all };
-	/* Here, since the pool may have been made by another thread than the one it belongs to. */
-	if (!fp->ex && fp->find_ex)
-		fp->ex = fp->find_ex();
 	place_begin(&f->place, stack_bottom(&f->stack), (char *)f);
 	sanitizer_stack_new(&f->san, stack_bottom(&f->stack),
 			    (size_t)((char *)f - stack_bottom(&f->stack)));
@@ -162,16 +163,28 @@ int fiber_pool_free(struct fiber_pool *fp)
 	return 0;
 }
 
+/* Of those that are not parked, some may run, each on its thread. */
+static unsigned fiber_pool_count_free(const struct fiber_pool *fp)
+{
+	unsigned n = 0;
+
+	for (const struct fiber *f = fp->free; f; f = f->next_free)
+		n++;
+	return n;
+}
+
 /*
  * Stacks that no fiber needed since the last trim go back to the kernel, the coldest first. One
  * more than have parked may have been in use: it is among those to keep.
  */
 void fiber_pool_trim(struct fiber_pool *fp)
 {
-	unsigned idle = fp->stacks - fp->parked, unused = fp->stacks - fp->peak;
+	unsigned idle = fiber_pool_count_free(fp), unused = fp->stacks - fp->peak;
 	unsigned excess = unused > fp->keep ? unused - fp->keep : 0;
 	struct fiber **at = &fp->free, *f;
 
+	if (excess > idle)
+		excess = idle;
 	for (unsigned stay = idle - excess; stay > 0; stay--)
 		at = &(*at)->next_free;
 	f = *at;
@@ -211,13 +224,9 @@ void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct f
 			fn(arg, f);
 }
 
-struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
+bool fiber_has_hit_guard(const struct fiber *f, const void *addr)
 {
-	for (struct fiber *f = fp->all; f; f = f->next)
-		if ((const char *)addr >= f->stack.map &&
-		    (const char *)addr < stack_bottom(&f->stack))
-			return f;
-	return NULL;
+	return (const char *)addr >= f->stack.map && (const char *)addr < stack_bottom(&f->stack);
 }
 
 /* ------------------------------------------------------------------ switches */
@@ -233,26 +242,21 @@ struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr)
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* A fiber goes on only where it began: errno, thread-locals and mutexes stay what they were. */
 #ifdef NP_DEBUG
-#define fiber_assert(x)              assert(x)
-#define fiber_begins_here(f)         ((f)->home = &fiber_current)
-#define fiber_assert_goes_on_here(f) assert((f)->home == &fiber_current)
+#define fiber_assert(x) assert(x)
 #else
-#define fiber_assert(x)              ((void)0)
-#define fiber_begins_here(f)         ((void)0)
-#define fiber_assert_goes_on_here(f) ((void)0)
+#define fiber_assert(x) ((void)0)
 #endif
 
 /* From a fiber back to main, until main goes on with it. */
 INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
 {
-	struct fiber_pool *fp = f->pool;
+	struct fiber_host *h = f->host;
 
 	fiber_current = NULL;
-	sanitizer_leave(&f->san, &fp->main_san, ends);
-	f = fiber_switch(&f->place, &fp->main_place, f);
-	sanitizer_arrive(&f->san, &f->pool->main_san);
+	sanitizer_leave(&f->san, &h->main_san, ends);
+	f = fiber_switch(&f->place, &h->main_place, f);
+	sanitizer_arrive(&f->san, &f->host->main_san);
 	return f;
 }
 
@@ -262,7 +266,7 @@ INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
  */
 SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 {
-	sanitizer_arrive(&f->san, &f->pool->main_san);
+	sanitizer_arrive(&f->san, &f->host->main_san);
 	for (;;) {
 		f->fn(f->arg);
 		f->fn = NULL;
@@ -271,15 +275,13 @@ SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 }
 
 /* From main to a fiber, until it parks or ends. */
-INLINE struct fiber *fiber_enter(struct fiber *f)
+INLINE struct fiber *fiber_enter(struct fiber *f, struct fiber_host *h)
 {
-	struct fiber_pool *fp = f->pool;
-
 	fiber_current = f;
-	sanitizer_main(&fp->main_san);
-	sanitizer_leave(&fp->main_san, &f->san, 0);
-	f = fiber_switch(&fp->main_place, &f->place, f);
-	sanitizer_arrive(&f->pool->main_san, NULL);
+	sanitizer_main(&h->main_san);
+	sanitizer_leave(&h->main_san, &f->san, 0);
+	f = fiber_switch(&h->main_place, &f->place, f);
+	sanitizer_arrive(&f->host->main_san, NULL);
 	return f;
 }
 
@@ -291,8 +293,11 @@ static inline int fiber_ended(struct fiber *f)
 }
 
 /* Main handles no exceptions, so there is nothing to exchange before the first park. */
-static __attribute__((noinline)) int fiber_has_parked(struct fiber_pool *fp)
+static __attribute__((noinline)) int fiber_has_parked(struct fiber *f)
 {
+	struct fiber_pool *fp = f->pool;
+
+	f->host->parked++;
 	fp->parked++;
 	if (fp->parked > fp->peak)
 		fp->peak = fp->parked;
@@ -326,31 +331,40 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 	if (!f)
 		return fiber_run_grown(fp, fn, arg);
 	fp->free = f->next_free;
-	fiber_begins_here(f);
+	f->host = &fiber_here;
 	f->fn = fn;
 	f->arg = arg;
 	f->owner = NULL;
 	f->until = f->began = 0;
 	f->cancelled = false;
 	sanitizer_stack_begins(&f->san);
-	f = fiber_enter(f);
-	return f->fn ? fiber_has_parked(f->pool) : fiber_ended(f);
+	f = fiber_enter(f, &fiber_here);
+	return f->fn ? fiber_has_parked(f) : fiber_ended(f);
+}
+
+static __attribute__((noinline)) void fiber_find_exceptions(struct fiber *f)
+{
+	f->host->ex = f->pool->find_ex();
 }
 
 INLINE void fiber_swap_exceptions(struct fiber *f)
 {
-	if (f->pool->ex)
-		exceptions_swap(f->pool->ex, &f->ex);
+	if (!f->pool->find_ex)
+		return;
+	if (!f->host->ex)
+		fiber_find_exceptions(f);
+	exceptions_swap(f->host->ex, &f->ex);
 }
 
 SWITCHES int fiber_resume(struct fiber *f)
 {
-	fiber_assert(!fiber_current && f->fn);
-	fiber_assert_goes_on_here(f);
+	/* errno, thread-locals and mutexes stay what they were */
+	fiber_assert(!fiber_current && f->fn && f->host == &fiber_here);
 	fiber_swap_exceptions(f);
-	f = fiber_enter(f);
+	f = fiber_enter(f, f->host);
 	if (f->fn)
 		return FIBER_PARKED;
+	f->host->parked--;
 	f->pool->parked--;
 	return fiber_ended(f);
 }
@@ -364,6 +378,21 @@ SWITCHES void fiber_park(void)
 		fiber_note_depth(f, __builtin_frame_address(0));
 	fiber_swap_exceptions(f);
 	fiber_to_main(f, 0);
+}
+
+void fiber_host_set_tag(void *tag)
+{
+	fiber_here.tag = tag;
+}
+
+void *fiber_host_tag(const struct fiber *f)
+{
+	return f->host->tag;
+}
+
+unsigned fiber_host_parked(void)
+{
+	return fiber_here.parked;
 }
 
 void fiber_set_owner(struct fiber *f, void *owner)

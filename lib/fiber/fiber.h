@@ -2,7 +2,7 @@
 /*
  * fiber: a function on a stack of its own, which may stop in the middle and go on later
  *
- * Knows no I/O and no poller. One pool belongs to one thread; a fiber never moves to another.
+ * Knows no I/O and no poller. One thread at a time uses a pool; a fiber goes on where it began.
  * The thread's own stack is "main": it starts and resumes fibers, and is where they come back
  * to. A fiber does not switch to another fiber. What a reader would get wrong: fiber_run() and
  * fiber_resume() return as soon as the fiber parks, not only when it ends.
@@ -100,7 +100,12 @@ void (*fiber_fn(const struct fiber *f))(void *);
 void *fiber_arg(const struct fiber *f);
 /* Bytes of its stack. */
 size_t fiber_stack_size(const struct fiber *f);
-/* Whether @addr lies in a guard area of this pool, and of which fiber (for crash reports). */
-struct fiber *fiber_guard_hit(const struct fiber_pool *fp, const void *addr);
+/* Whether @addr lies in the guard area below its stack (for crash reports). */
+bool fiber_has_hit_guard(const struct fiber *f, const void *addr);
+/* A word for the calling thread, and that of the thread which @f began on and goes on on. */
+void fiber_host_set_tag(void *tag);
+void *fiber_host_tag(const struct fiber *f);
+/* How many fibers have parked on this thread and not ended. */
+unsigned fiber_host_parked(void);
 
 #endif

@@ -17,7 +17,9 @@
 #include "netpoll/channel_look.h"
 #include "netpoll/event.h"
 #include "netpoll/linkbuf.h"
+#include "netpoll/pollers_private.h"
 #include "netpoll/registry.h"
+#include "poll/baton.h"
 #include "sys/opts.h"
 
 #define TABLE 256 /* chains; a power of two. Numbers that follow each other are spread evenly */
@@ -174,7 +176,8 @@ static int channel_dial(struct np_channel *ch, const char *network, const char *
 {
 	static const struct np_handlers handlers = { .sz = sizeof handlers,
 						     .on_request = channel_on_answer,
-						     .on_close = channel_on_close };
+						     .on_close = channel_on_close,
+						     .flags = HANDLERS_OURS };
 	struct np_dial_opts d = {
 		.sz = sizeof d,
 		.handlers = &handlers,
@@ -193,6 +196,8 @@ static int channel_dial(struct np_channel *ch, const char *network, const char *
 int np_channel_dial(const char *network, const char *address, const struct np_channel_opts *o,
 		    struct np_channel **ret)
 {
+	NP_GATE(np_channel_dial(network, address, o, ret));
+
 	struct np_channel *ch;
 	int r;
 
@@ -220,6 +225,8 @@ int np_channel_dial(const char *network, const char *address, const struct np_ch
 
 int np_channel_free(struct np_channel **p)
 {
+	NP_GATE(np_channel_free(p));
+
 	struct np_channel *ch = *p;
 
 	*p = NULL;
@@ -261,6 +268,8 @@ int np_channel_error(struct np_channel *ch)
 
 struct np_conn *np_channel_conn(struct np_channel *ch)
 {
+	NP_GATE(np_channel_conn(ch));
+
 	return ch->conn;
 }
 
@@ -288,6 +297,8 @@ static int channel_call(struct np_channel *ch, struct caller *k, struct np_linkb
 int np_call(struct np_channel *ch, uint64_t id, struct np_linkbuf **request, int ms,
 	    struct np_linkbuf **ret_answer)
 {
+	NP_GATE(np_call(ch, id, request, ms, ret_answer));
+
 	struct caller k = { .id = id };
 	int r = -EINVAL;
 

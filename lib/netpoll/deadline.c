@@ -5,10 +5,13 @@
 
 #include "fiber/fiber.h"
 #include "netpoll/pollers.h"
+#include "poll/baton.h"
 #include "poll/poller.h"
 
 int np_deadline(int ms, uint64_t *ret_outer)
 {
+	NP_GATE(np_deadline(ms, ret_outer));
+
 	struct poller *p = poller_self();
 	struct fiber *f = fiber_self();
 	uint64_t outer, until;
@@ -28,6 +31,8 @@ int np_deadline(int ms, uint64_t *ret_outer)
 
 int np_deadline_restore(uint64_t outer)
 {
+	NP_GATE(np_deadline_restore(outer));
+
 	if (!poller_self() || !fiber_self())
 		return -NP_ENOTFIBER;
 	fiber_set_until(fiber_self(), outer);
@@ -36,6 +41,8 @@ int np_deadline_restore(uint64_t outer)
 
 int np_deadline_left(void)
 {
+	NP_GATE(np_deadline_left());
+
 	struct fiber *f = fiber_self();
 	uint64_t until = f ? fiber_until(f) : 0, now;
 

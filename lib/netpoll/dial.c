@@ -21,6 +21,7 @@
 #include "netpoll/own_group.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/resolver.h"
+#include "poll/baton.h"
 #include "poll/park.h"
 #include "sys/addr.h"
 #include "sys/io.h"
@@ -298,6 +299,8 @@ static int dial_pick(struct np_pollers **p, int poller, const struct np_handlers
 int np_dial(struct np_pollers *p, int poller, const char *network, const char *address,
 	    const struct np_dial_opts *opts, struct np_conn **ret)
 {
+	NP_GATE(np_dial(p, poller, network, address, opts, ret));
+
 	struct np_handlers h;
 	struct np_dial_opts o;
 	int r;
@@ -347,6 +350,8 @@ static int dial_inspect(int fd, enum transport_kind *ret_kind)
 int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *handlers,
 		    void *arg, struct np_conn **ret)
 {
+	NP_GATE(np_conn_from_fd(p, poller, fd, handlers, arg, ret));
+
 	struct np_handlers h;
 	struct np_dial_opts o = { .handlers = handlers ? &h : NULL, .arg = arg };
 	struct dial_remote *d;

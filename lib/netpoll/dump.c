@@ -12,6 +12,7 @@
 #include "netpoll/pool_part.h"
 #include "netpoll/server_private.h"
 #include "netpoll/sheet.h"
+#include "poll/baton.h"
 #include "poll/offload.h"
 #include "sys/addr.h"
 #include "sys/clock.h"
@@ -459,6 +460,8 @@ int dump_write(int fd, const char *p, size_t n)
 
 int np_dump(int fd, const struct np_dump_opts *opts)
 {
+	NP_GATE(np_dump(fd, opts));
+
 	struct np_dump_opts o;
 	size_t n;
 	char *text;

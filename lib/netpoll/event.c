@@ -8,6 +8,7 @@
 
 #include "netpoll/latch.h"
 #include "netpoll/pollers.h"
+#include "poll/baton.h"
 #include "poll/park.h"
 #include "poll/poller.h"
 #include "sys/clock.h"
@@ -90,7 +91,7 @@ static void event_wake_fiber(struct waiter *w)
 {
 	struct fiber_waiter *f = container_of(w, struct fiber_waiter, waiter);
 
-	if (poller_self() == f->park.poller)
+	if (poller_is_here(f->park.poller))
 		park_wake(&f->park, 0);
 	else
 		poller_post(f->park.poller, &f->mail);
@@ -206,11 +207,15 @@ int np_event_free(struct np_event **p)
 
 int np_event_set(struct np_event *e)
 {
+	NP_GATE(np_event_set(e));
+
 	event_set(&e->event);
 	return 0;
 }
 
 int np_event_wait(struct np_event *e, int ms)
 {
+	NP_GATE(np_event_wait(e, ms));
+
 	return ms < -1 ? -EINVAL : event_wait(&e->event, ms, "event");
 }

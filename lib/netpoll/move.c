@@ -5,6 +5,7 @@
 #include "conn/conn.h"
 #include "netpoll/server_part.h"
 #include "netpoll/server_private.h"
+#include "poll/baton.h"
 
 static bool move_is_allowed(const struct np_conn *c)
 {
@@ -24,6 +25,8 @@ static struct np_server *move_server(const struct np_conn *c)
 
 int np_conn_move(struct np_conn *c, int poller)
 {
+	NP_GATE(np_conn_move(c, poller));
+
 	const struct np_conn *mate = conn_mate(c);
 	struct np_server *s = move_server(c);
 	int r = conn_not_open(c);

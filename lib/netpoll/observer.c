@@ -185,7 +185,7 @@ static void observer_main(void *arg)
 	uint64_t count;
 
 	while (!atomic_load(&observer.over)) {
-		sys_poll_wait(fds, 2);
+		sys_poll_wait(fds, 2, -1);
 		if (fds[0].revents)
 			sys_read(fds[0].fd, &count, sizeof count);
 		observer_requested();

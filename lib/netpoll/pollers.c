@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "conn/conn.h"
+#include "netpoll/block.h"
 #include "netpoll/observer.h"
 #include "netpoll/own_group.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/resolver.h"
 #include "netpoll/stall.h"
 #include "netpoll/timers.h"
+#include "poll/crew.h"
 #include "poll/handler_count.h"
 #include "poll/offload.h"
 #include "poll/overflow.h"
@@ -25,6 +27,9 @@
 #include "sys/opts.h"
 
 #define CPUS_MAX 1024
+
+#define HANDOFF_MS      10
+#define HANDOFF_THREADS 16
 
 #define HOG_MS 100 /* steering passes over a worker that is busy for as long */
 
@@ -97,6 +102,7 @@ static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_o
 			  o->hog_ms     ? o->hog_ms :
 					  HOG_MS,
 		.report_overflow = o->report_overflow,
+		.crew = p->crew,
 	};
 	int r = o->report_overflow ? overflow_report(conn_fd_of_fiber) : 0;
 
@@ -119,11 +125,46 @@ static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_o
 
 static void pollers_destroy(struct np_pollers *p)
 {
+	crew_free(p->crew);
 	resolver_free(p->resolver);
 	pthread_mutex_destroy(&p->lock);
 	free(p->slots);
 	free(p->poller);
 	free(p);
+}
+
+/*
+ * For tests of the library: all handlers of users may block, and are left alone after so many
+ * milliseconds. Return: 0: not asked for.
+ */
+static int pollers_forced_ms(void)
+{
+#ifdef NP_DEBUG
+	const char *ms = getenv("NP_HANDOFF_MS");
+
+	return ms ? atoi(ms) : 0;
+#else
+	return 0;
+#endif
+}
+
+static int pollers_hire(struct np_pollers *p, const struct np_pollers_opts *o, const int *cpus,
+			int n_cpus)
+{
+	int forced = pollers_forced_ms();
+	struct crew_opts c = {
+		.handoff_ms = forced        ? forced :
+			      o->handoff_ms ? o->handoff_ms :
+					      HANDOFF_MS,
+		.threads = o->handoff_threads ? (unsigned)o->handoff_threads : HANDOFF_THREADS,
+		.cpus = cpus,
+		.n_cpus = n_cpus,
+		.report_overflow = o->report_overflow,
+		.set_aside = conn_set_aside,
+		.on_idle = np_block_trim,
+	};
+
+	return crew_new(&c, &p->crew);
 }
 
 static int pollers_allocate(const struct np_pollers_opts *o, unsigned n, struct np_pollers **ret)
@@ -192,7 +233,9 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		return r;
 	p->log = o.log;
 	p->log_arg = o.log_arg;
-	r = pollers_start_threads(p, &o, cpus, n_cpus);
+	r = pollers_hire(p, &o, cpus, n_cpus);
+	if (r == 0)
+		r = pollers_start_threads(p, &o, cpus, n_cpus);
 	if (r < 0) {
 		np_pollers_stop(p, 0);
 		np_pollers_free(&p);
@@ -264,7 +307,13 @@ int pollers_take_handlers(struct np_handlers *ret, const struct np_handlers *h)
 {
 	int r = sys_opts_take(ret, sizeof *ret, h);
 
-	return r == 0 && ret->flags & ~(unsigned)NP_MAY_BLOCK ? -EINVAL : r;
+	if (r < 0)
+		return r;
+	if (ret->flags & ~(unsigned)(NP_MAY_BLOCK | HANDLERS_OURS))
+		return -EINVAL;
+	if (pollers_forced_ms() && !(ret->flags & HANDLERS_OURS))
+		ret->flags |= NP_MAY_BLOCK;
+	return 0;
 }
 
 bool pollers_stopping(const struct np_pollers *p)
@@ -348,6 +397,7 @@ static int pollers_stop_until(struct np_pollers *p, uint64_t until_ns)
 				return -ETIMEDOUT;
 		}
 	}
+	crew_end(p->crew);
 	stall_end(p->stall);
 	p->stall = NULL;
 	atomic_store(&p->phase, POLLERS_ENDED);
@@ -499,6 +549,7 @@ int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret)
 {
 	struct np_pollers_stats v = { .pollers = p->n };
 	struct offload_stats jobs;
+	struct crew_stats crew;
 
 	for (unsigned i = 0; i < p->n; i++) {
 		uint64_t slow_turns, hogs;
@@ -515,6 +566,10 @@ int np_pollers_stats(const struct np_pollers *p, struct np_pollers_stats *ret)
 	v.offload_done = jobs.done;
 	v.offload_refused = jobs.refused;
 	v.offload_given_up = jobs.given_up;
+	crew_get_stats(p->crew, &crew);
+	v.handoffs = crew.handoffs;
+	v.handoffs_refused = crew.refused;
+	v.away = crew.away;
 	return sys_opts_give(ret, &v, sizeof v);
 }
 

@@ -22,6 +22,7 @@
 #include "poll/mailbox.h"
 #include "poll/poller.h"
 
+struct crew;
 struct offload;
 struct stall;
 
@@ -55,6 +56,7 @@ struct np_pollers {
 	struct poller **poller; /* by index */
 	struct poller_slot *slots;
 	struct offload *offload;
+	struct crew *crew;
 	bool observed;       /* it has joined the observer */
 	struct stall *stall; /* NULL: no log is told of hogs */
 	struct resolver *resolver;
@@ -82,6 +84,9 @@ int pollers_post(struct np_pollers *p, unsigned index, struct mail *m);
  * index, or *p NULL elsewhere; -EPERM: NP_HERE, and here is no poller of *p.
  */
 int pollers_pick(struct np_pollers **p, int poller);
+/* In np_handlers.flags: handlers of the library's own, which are never left alone. */
+#define HANDLERS_OURS (1u << 31)
+
 /* What a user's handlers are. Return: 0; -EINVAL, -E2BIG. */
 int pollers_take_handlers(struct np_handlers *ret, const struct np_handlers *h);
 /* Whether a stop has begun: new work for the pollers is refused. Thread: any. */

@@ -12,6 +12,7 @@
 #include "fiber/fiber.h"
 #include "netpoll/pollers_private.h"
 #include "netpoll/pool_part.h"
+#include "poll/baton.h"
 #include "sys/opts.h"
 
 #define DEFAULT_MAX_IDLE 64
@@ -151,6 +152,8 @@ static int pool_get(struct pool_part *part, struct np_conn **ret)
 
 int np_pool_get(struct np_pool *pool, struct np_conn **ret)
 {
+	NP_GATE(np_pool_get(pool, ret));
+
 	struct pool_part *part = pool_part_here(pool);
 	int r;
 
@@ -206,6 +209,8 @@ static int pool_give_back(struct np_pool *pool, struct np_conn **p, bool keep)
 
 int np_conn_reusable(struct np_conn *c)
 {
+	NP_GATE(np_conn_reusable(c));
+
 	struct pool_entry *e = pool_entry_of(c);
 
 	if (!e || e->state != ENTRY_LENT)
@@ -215,11 +220,15 @@ int np_conn_reusable(struct np_conn *c)
 
 int np_pool_put(struct np_pool *pool, struct np_conn **p)
 {
+	NP_GATE(np_pool_put(pool, p));
+
 	return pool_give_back(pool, p, true);
 }
 
 int np_pool_drop(struct np_pool *pool, struct np_conn **p)
 {
+	NP_GATE(np_pool_drop(pool, p));
+
 	return pool_give_back(pool, p, false);
 }
 
@@ -257,6 +266,8 @@ static int pool_copy_names(struct np_pool *pool, const char *network, const char
 int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 		const struct np_pool_opts *o, struct np_pool **ret)
 {
+	NP_GATE(np_pool_new(p, network, address, o, ret));
+
 	struct np_pool_opts opts = { .sz = sizeof opts };
 	struct np_pool *pool;
 	size_t size;
@@ -291,6 +302,8 @@ int np_pool_new(struct np_pollers *p, const char *network, const char *address,
 
 int np_pool_free(struct np_pool **p)
 {
+	NP_GATE(np_pool_free(p));
+
 	struct np_pool *pool = *p;
 
 	*p = NULL;
@@ -310,6 +323,8 @@ int np_pool_free(struct np_pool **p)
 
 int np_pool_stats(const struct np_pool *pool, struct np_pool_stats *ret)
 {
+	NP_GATE(np_pool_stats(pool, ret));
+
 	struct np_pool_stats st = { .sz = sizeof st };
 
 	for (unsigned i = 0; i < pool->n; i++) {

@@ -5,6 +5,7 @@
 
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
+#include "poll/baton.h"
 
 struct post {
 	struct mail mail;
@@ -23,6 +24,8 @@ static void post_arrive(struct mail *m)
 
 int np_post(struct np_pollers *p, int poller, void (*fn)(void *), void *arg)
 {
+	NP_GATE(np_post(p, poller, fn, arg));
+
 	struct post *o;
 	int r = fn ? pollers_pick(&p, poller) : -EINVAL;
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "netpoll/waitq.h"
+#include "poll/baton.h"
 
 /* ------------------------------------------------------------------ mutex */
 
@@ -70,6 +71,8 @@ static int sync_mutex_lock(struct np_mutex *m, int ms, bool firm)
 
 int np_mutex_lock(struct np_mutex *m, int ms)
 {
+	NP_GATE(np_mutex_lock(m, ms));
+
 	int r = waitq_may_wait(ms);
 
 	return r < 0 ? r : sync_mutex_lock(m, ms, false);
@@ -77,6 +80,8 @@ int np_mutex_lock(struct np_mutex *m, int ms)
 
 int np_mutex_trylock(struct np_mutex *m)
 {
+	NP_GATE(np_mutex_trylock(m));
+
 	int r;
 
 	pthread_mutex_lock(&m->q.lock);
@@ -102,6 +107,8 @@ static int sync_mutex_give(struct np_mutex *m, struct waiter_in_line **ret_next)
 
 int np_mutex_unlock(struct np_mutex *m)
 {
+	NP_GATE(np_mutex_unlock(m));
+
 	struct waiter_in_line *next;
 	int r = sync_mutex_give(m, &next);
 
@@ -140,6 +147,8 @@ int np_sem_free(struct np_sem **p)
 
 int np_sem_wait(struct np_sem *s, int ms)
 {
+	NP_GATE(np_sem_wait(s, ms));
+
 	int r = waitq_may_wait(ms);
 	struct waiter_in_line w;
 	bool taken;
@@ -158,6 +167,8 @@ int np_sem_wait(struct np_sem *s, int ms)
 
 int np_sem_trywait(struct np_sem *s)
 {
+	NP_GATE(np_sem_trywait(s));
+
 	int r = -EAGAIN;
 
 	pthread_mutex_lock(&s->q.lock);
@@ -171,6 +182,8 @@ int np_sem_trywait(struct np_sem *s)
 
 int np_sem_post(struct np_sem *s)
 {
+	NP_GATE(np_sem_post(s));
+
 	struct waiter_in_line *next;
 	int r = 0;
 
@@ -222,6 +235,8 @@ int np_cond_free(struct np_cond **p)
 
 int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms)
 {
+	NP_GATE(np_cond_wait(c, m, ms));
+
 	struct waiter_in_line w, *next;
 	int r = waitq_may_wait(ms);
 
@@ -244,6 +259,8 @@ int np_cond_wait(struct np_cond *c, struct np_mutex *m, int ms)
 
 int np_cond_signal(struct np_cond *c)
 {
+	NP_GATE(np_cond_signal(c));
+
 	struct waiter_in_line *w;
 
 	pthread_mutex_lock(&c->q.lock);
@@ -255,6 +272,8 @@ int np_cond_signal(struct np_cond *c)
 
 int np_cond_broadcast(struct np_cond *c)
 {
+	NP_GATE(np_cond_broadcast(c));
+
 	waitq_serve_all(&c->q);
 	return 0;
 }

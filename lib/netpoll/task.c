@@ -22,6 +22,7 @@
 #include "netpoll/event.h"
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
+#include "poll/baton.h"
 #include "poll/park.h"
 
 struct np_task {
@@ -174,6 +175,8 @@ static void task_join_ends(void *arg, int why)
 
 int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct np_task **ret)
 {
+	NP_GATE(np_go(p, poller, fn, arg, ret));
+
 	struct np_task *t;
 	int r = fn ? pollers_pick(&p, poller) : -EINVAL;
 
@@ -216,6 +219,8 @@ static void task_free(struct np_task **task, int *ret_result)
 
 int np_join(struct np_task **task, int *ret_result)
 {
+	NP_GATE(np_join(task, ret_result));
+
 	struct np_task *t = *task;
 	struct task_join j = { .task = t,
 			       .until_ms = fiber_self() ? fiber_until(fiber_self()) : 0 };
@@ -233,6 +238,8 @@ int np_join(struct np_task **task, int *ret_result)
 
 int np_join_for(struct np_task **task, int ms, int *ret_result)
 {
+	NP_GATE(np_join_for(task, ms, ret_result));
+
 	struct np_task *t = *task;
 	int r;
 
@@ -248,6 +255,8 @@ int np_join_for(struct np_task **task, int ms, int *ret_result)
 
 int np_task_cancel(struct np_task *t)
 {
+	NP_GATE(np_task_cancel(t));
+
 	if (!t)
 		return -EINVAL;
 	task_cancel(t);

@@ -16,6 +16,7 @@
 
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
+#include "poll/baton.h"
 #include "poll/timer.h"
 
 struct np_timer {
@@ -49,6 +50,8 @@ static void timers_fired(struct timer *timer)
 
 int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
 {
+	NP_GATE(np_timer_start(ms, fn, arg, ret));
+
 	struct poller_slot *here = poller_slot_self();
 	struct np_timer *t;
 
@@ -70,6 +73,8 @@ int np_timer_start(int ms, void (*fn)(void *), void *arg, struct np_timer **ret)
 
 int np_timer_stop(struct np_timer **p)
 {
+	NP_GATE(np_timer_stop(p));
+
 	struct np_timer *t = *p;
 
 	if (!t)

@@ -9,6 +9,7 @@
 
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
+#include "poll/baton.h"
 #include "poll/offload.h"
 #include "poll/park.h"
 #include "poll/watch.h"
@@ -18,6 +19,8 @@
 
 int np_yield(void)
 {
+	NP_GATE(np_yield());
+
 	struct park k;
 	int r = park_init(&k, NULL, "yield");
 
@@ -30,6 +33,8 @@ int np_yield(void)
 
 int np_sleep(int ms)
 {
+	NP_GATE(np_sleep(ms));
+
 	struct park k;
 	int r;
 
@@ -110,6 +115,8 @@ static int wait_fd_open(struct fd_wait *f, int fd)
 /* Level semantics for the price of ADD and DEL: the edge that ADD reports is the present state. */
 int np_wait_fd(int fd, unsigned events, int ms)
 {
+	NP_GATE(np_wait_fd(fd, events, ms));
+
 	struct fd_wait f = { .events = events };
 	int r;
 
@@ -129,6 +136,8 @@ int np_wait_fd(int fd, unsigned events, int ms)
 
 int np_offload(void (*fn)(void *), void *arg)
 {
+	NP_GATE(np_offload(fn, arg));
+
 	struct poller_slot *here = poller_slot_self();
 
 	if (!fn)

@@ -11,6 +11,7 @@
 #include "sys/sock.h"
 #include "sys/symbol.h"
 
+#define HOG_INFO    0
 #define HOG_WARNING 1
 
 #define HOG_EACH_FOR_MS 1000u
@@ -57,6 +58,30 @@ bool hog_due(struct hog *h, uint64_t now_ms, uint64_t *ret_unsaid)
 	return true;
 }
 
+static void hog_since(char *dst, size_t cap, uint64_t unsaid)
+{
+	if (unsaid)
+		snprintf(dst, cap, "; %llu more since the last line", (unsigned long long)unsaid);
+}
+
+void hog_say_left(struct poller *p, const struct hog_note *n)
+{
+	const struct poller_sight s = { .fd = n->fd, .tag = n->tag };
+	char name[160], whose[192], since[48] = "";
+	struct hog *said = &p->baton.said;
+	uint64_t unsaid;
+
+	said->handler = n->handler;
+	said->tag = n->tag;
+	if (!hog_due(said, sys_clock_coarse_ns() / 1000000u, &unsaid))
+		return;
+	poller_whose(&s, whose, sizeof whose);
+	hog_since(since, sizeof since, unsaid);
+	poller_log(p, HOG_INFO,
+		   "poller %d: handler %s%s keeps its thread: the poller goes on with another%s",
+		   p->opts.index, sys_symbol(n->handler, name, sizeof name), whose, since);
+}
+
 static void hog_found(struct poller *p, uint64_t ms)
 {
 	char name[160], whose[192], since[48] = "";
@@ -71,9 +96,7 @@ static void hog_found(struct poller *p, uint64_t ms)
 		return;
 	poller_look(p, &s);
 	poller_whose(&s, whose, sizeof whose);
-	if (unsaid)
-		snprintf(since, sizeof since, "; %llu more since the last line",
-			 (unsigned long long)unsaid);
+	hog_since(since, sizeof since, unsaid);
 	poller_log(
 		p, HOG_WARNING,
 		"poller %d: handler %s%s%s kept the thread for %llu ms: the others waited; np_offload() is for that%s",
@@ -251,6 +274,30 @@ static void hog_ring(struct poller *p)
 
 	if (__atomic_exchange_n(&h->alarm, 0, __ATOMIC_ACQUIRE) == POLLER_QUIET)
 		h->on_alarm(h->on_alarm_arg);
+}
+
+void hog_starts_anew(struct poller *p)
+{
+	struct hog *h = &p->hog;
+
+	if (!h->limit_ms)
+		return;
+	__atomic_store_n(&h->began_ms, poller_refresh_now(p), __ATOMIC_RELAXED);
+	__atomic_store_n(&h->handlers, 0, __ATOMIC_RELAXED);
+	h->since_ns = 0;
+	h->left_of = 0;
+}
+
+void hog_get_note(const struct poller *p, struct hog_note *ret)
+{
+	*ret = (struct hog_note){ p->hog.handler, p->hog.fd, p->hog.tag };
+}
+
+void hog_set_note(struct poller *p, const struct hog_note *n)
+{
+	__atomic_store_n(&p->hog.handler, n->handler, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->hog.fd, n->fd, __ATOMIC_RELAXED);
+	hog_set_tag(&p->hog, n->tag);
 }
 
 void hog_turn_begins(struct poller *p)

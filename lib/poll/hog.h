@@ -33,6 +33,13 @@ struct hog_known {
 	uint64_t unsaid;  /* how often since */
 };
 
+/* What runs, as poller_note_handler() was told. */
+struct hog_note {
+	const void *handler;
+	int fd;
+	const char *tag;
+};
+
 struct hog {
 	/* owner thread */
 	int64_t limit_ms;  /* 0: off */
@@ -71,6 +78,12 @@ void hog_turn_over(struct poller *p, uint64_t now_ms);
  * *ret_unsaid: how often it was found and not named since the last time.
  */
 bool hog_due(struct hog *h, uint64_t now_ms, uint64_t *ret_unsaid);
+/* Owner. A handler was left alone with its thread: its name, now and then. */
+void hog_say_left(struct poller *p, const struct hog_note *n);
+/* Owner. Another thread goes on with the turn: what had it until now is not judged here. */
+void hog_starts_anew(struct poller *p);
+void hog_get_note(const struct poller *p, struct hog_note *ret);
+void hog_set_note(struct poller *p, const struct hog_note *n);
 /* Owner. While each is timed: what ran since the last mark is judged. */
 void hog_mark(struct poller *p, uint64_t coarse_ns);
 

@@ -40,11 +40,12 @@ static void overflow_add_number(struct overflow_line *l, uint64_t v, unsigned ba
 static void overflow_look(const void *addr)
 {
 	struct poller *p = poller_self();
-	struct fiber *f = p ? fiber_guard_hit(poller_fibers(p), addr) : NULL;
+	struct fiber *f = fiber_self();
 	struct overflow_line l = { .n = 0 };
 	int fd;
 
-	if (!f)
+	/* Others of the poller may be another thread's at this moment. */
+	if (!p || !f || !fiber_has_hit_guard(f, addr))
 		return;
 	fd = overflow_fd_of(f);
 	overflow_add(&l, "netpoll: poller ");

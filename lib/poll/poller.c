@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "netpoll/status.h"
+#include "poll/crew.h"
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
@@ -48,6 +49,7 @@ static void poller_destroy(struct poller *p)
 		p->local_free(p->local);
 	sys_close(&p->wake_fd);
 	sys_close(&p->epoll_fd);
+	baton_fini(p);
 	free(p->events);
 	free(p->slots);
 	free(p);
@@ -69,6 +71,7 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	list_init(&p->now.watches);
 	list_init(&p->now.due);
 	list_init(&p->parked);
+	baton_init(p, o->crew);
 	timer_init(&p->spawn_retry, spawn_again);
 	timer_init(&p->trim, turn_trim_stacks);
 	p->hog.limit_ms = o->hog_ms;
@@ -119,7 +122,7 @@ int poller_free(struct poller *p)
 	if (p->state == POLLER_RUNNING)
 		return -EBUSY;
 	poller_run_late_mail(p);
-	if (p->run_first || p->now.tail.first || p->spawn.first || p->keeps)
+	if (p->baton.home.run_first || p->now.tail.first || p->spawn.first || p->keeps)
 		return -EBUSY;
 	r = fiber_pool_free(p->fibers);
 	if (r < 0)
@@ -130,20 +133,26 @@ int poller_free(struct poller *p)
 
 /* ------------------------------------------------------------------ queues */
 
-static void poller_wake(struct poller *p)
+void poller_wake(struct poller *p)
 {
 	for (int i = 0; i < POLLER_WAKE_TRIES && sys_wake_signal(p->wake_fd) < 0; i++)
 		sched_yield();
 }
 
+/* Whether this thread will look round before it sleeps. */
+static bool poller_is_awake_here(const struct poller *p)
+{
+	return self == p && (!baton_here.rider || baton_is_looper(&p->baton, baton_here.rider));
+}
+
 /*
- * Only the sender that finds the box empty wakes the owner: the others know that one has, or is
- * about to. The owner looks into the box once more before it sleeps, so its own mail needs no
+ * Only the sender that finds the box empty wakes the looper: the others know that one has, or is
+ * about to. The looper looks into the box once more before it sleeps, so its own mail needs no
  * wake-up.
  */
 void poller_post(struct poller *p, struct mail *m)
 {
-	if (self == p) {
+	if (poller_is_awake_here(p)) {
 		mailbox_put(&p->mailbox, m);
 		return;
 	}
@@ -153,15 +162,19 @@ void poller_post(struct poller *p, struct mail *m)
 	atomic_fetch_sub_explicit(&p->posting, 1, memory_order_release);
 }
 
+/* For the thread on which it began. */
 void poller_ready(struct poller *p, struct fiber *f)
 {
+	struct rider *r = fiber_host_tag(f);
+
 	poller_assert_owner(p);
 	fiber_set_next(f, NULL);
-	if (p->run_last)
-		fiber_set_next(p->run_last, f);
+	if (r->run_last)
+		fiber_set_next(r->run_last, f);
 	else
-		p->run_first = f;
-	p->run_last = f;
+		r->run_first = f;
+	r->run_last = f;
+	atomic_store_explicit(&r->has_run, true, memory_order_relaxed);
 }
 
 void poller_defer(struct poller *p, struct mail *m)
@@ -177,23 +190,81 @@ void poller_defer(struct poller *p, struct mail *m)
 
 /* ------------------------------------------------------------------ the loop */
 
-static bool poller_may_end(const struct poller *p)
+/* Only at home, and once each spare thread has left. */
+static bool poller_may_end(const struct poller *p, const struct rider *r)
 {
-	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !p->run_first &&
-	       !p->spawn.first && !p->deferred_first && !mailbox_any(&p->mailbox);
+	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !r->run_first &&
+	       !p->spawn.first && !p->deferred_first && !mailbox_any(&p->mailbox) &&
+	       !poller_is_shared(p);
+}
+
+/* Return: whether the poller has ended; false: this thread is the looper no more. */
+static bool poller_turns(struct poller *p, struct rider *r)
+{
+	bool mine = turn_go_on(p, r);
+
+	while (mine && !poller_may_end(p, r))
+		mine = turn_run(p, r);
+	return mine;
+}
+
+static void poller_ride_home(struct poller *p)
+{
+	struct rider *r = &p->baton.home;
+
+	atomic_store_explicit(&r->here, &baton_here, memory_order_release);
+	fiber_host_set_tag(r);
+	if (r->crew)
+		crew_add(r->crew, &p->baton);
+	/* One that has lost the loop has it again when its fiber is back. */
+	while (!poller_turns(p, r))
+		;
+	if (r->crew)
+		crew_remove(r->crew, &p->baton);
+	atomic_store_explicit(&r->here, NULL, memory_order_release);
 }
 
 int poller_loop(struct poller *p)
 {
+	struct rider *rode = baton_here.rider;
 	struct poller *was = self;
 
 	self = p;
-	turn_go_on(p);
-	while (!poller_may_end(p))
-		turn_run(p);
+	baton_here.rider = &p->baton.home;
+	poller_ride_home(p);
 	poller_publish_idle(p);
+	baton_here.rider = rode;
+	if (rode)
+		fiber_host_set_tag(rode);
 	self = was;
 	return 0;
+}
+
+/* A handler was left alone for its time, or by itself: it is no hog, and the turn is not over. */
+static void poller_takes_over(struct poller *p)
+{
+	struct rider *from = p->baton.told;
+
+	hog_starts_anew(p);
+	p->baton.told = NULL;
+	if (from)
+		hog_say_left(p, &from->note);
+}
+
+void poller_carry(struct poller *p, struct rider *r)
+{
+	bool mine = baton_arrive(r, p);
+
+	self = p;
+	for (; mine; mine = baton_host(r)) {
+		if (!baton_is_looper(&p->baton, r)) {
+			turn_run_own(p, r);
+			continue;
+		}
+		poller_takes_over(p);
+		poller_turns(p, r);
+	}
+	self = NULL;
 }
 
 /* ------------------------------------------------------------------ thread */
@@ -315,9 +386,14 @@ struct poller *poller_self(void)
 	return self;
 }
 
+bool poller_is_here(const struct poller *p)
+{
+	return self == p && baton_is_held(&p->baton, true);
+}
+
 bool poller_is_owner(const struct poller *p)
 {
-	return self == p || p->state != POLLER_RUNNING;
+	return baton_is_held(&p->baton, self == p) || p->state != POLLER_RUNNING;
 }
 
 int poller_index(const struct poller *p)

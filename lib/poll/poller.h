@@ -29,6 +29,7 @@
 #include "poll/list.h"
 #include "poll/mailbox.h"
 
+struct crew;
 struct poller;
 
 /* A turn's byte budget for one watch; honoured by the code that moves bytes. */
@@ -58,6 +59,8 @@ struct poller_opts {
 	/* a handler that keeps the thread for so long is counted and logged; 0: none is */
 	int hog_ms;
 	void *owner; /* what poller_owner() says: whom this poller belongs to */
+	/* who carries on with it while a handler keeps its thread; NULL: none does */
+	struct crew *crew;
 };
 
 /* A fiber that waits to be started. The node is its caller's until fn begins. */
@@ -100,7 +103,9 @@ int poller_loop(struct poller *p);
 
 /* The poller whose thread this is, NULL elsewhere. Thread: any. */
 struct poller *poller_self(void);
-/* Whether this thread may touch it: its own does, or it has none. For asserts. */
+/* Whether this thread carries it, and may touch it at this moment. */
+bool poller_is_here(const struct poller *p);
+/* Likewise, or it runs nowhere. For asserts. */
 bool poller_is_owner(const struct poller *p);
 int poller_index(const struct poller *p);
 /* The CPU it was to be pinned to, -1 for none. */

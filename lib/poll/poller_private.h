@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/epoll.h>
 
+#include "poll/baton.h"
 #include "poll/hog.h"
 #include "poll/mailbox.h"
 #include "poll/poller.h"
@@ -51,14 +52,15 @@ struct spawn_queue {
 };
 
 /*
- * One thread at a time touches a poller, its owner: its own thread, or whichever it has none. What
- * takes that for granted, and where it is asserted in debug builds (poller_assert_owner()):
+ * One thread at a time touches a poller, its owner: the one that holds its baton, or whichever it
+ * has none. What takes that for granted, and where it is asserted in debug builds
+ * (poller_assert_owner()):
  *
  *   queues, watches, timers, parks, clock,   at the entry of each function; disarming a timer and
  *   counters, load lines, notes for hogs     list.h know no poller and hold no assert
- *   poller_post(): a mail of the owner's     poller_self() is the poller's own thread, which looks
- *   wakes nobody                             into the mailbox before it sleeps
- *   a fiber goes on where it began           fiber_resume()
+ *   poller_post(): a mail of the looper's    the thread that will look into the mailbox before it
+ *   wakes nobody                             sleeps is this one
+ *   a fiber goes on where it began           fiber_resume(); each thread has a queue of its own
  *   a handler's frames stand on the loop's   fiber_run() and fiber_resume(): not from a fiber;
  *   alone                                    poller_begin_fiber() is the way from a dispatch
  *   overflow.c walks the fibers              in a signal handler of the owner's
@@ -77,11 +79,11 @@ struct spawn_queue {
  *   dispatched   the watch whose function runs, while  watch_go_on()         the same, a close
  *                it is open; linked nowhere
  *   spawn        fibers to be started                  spawn_take()          spawn_go_on()
- *   run          parked fibers to go on with           turn_run_fibers()     its loop
  *   due          timers, disarmed one by one           turn_fire_timers()    its loop, a disarm
  *   deferred     what was put off to the turn's end    turn_run_deferred()   its loop
  *
- * The events of epoll_wait become ready watches before any function runs.
+ * The events of epoll_wait become ready watches before any function runs. Parked fibers to go on
+ * with are in their threads' riders.
  */
 struct poller_now {
 	struct spawn_queue tail;
@@ -89,7 +91,6 @@ struct poller_now {
 	struct list watches;
 	struct watch *dispatched;
 	struct spawn_queue spawn;
-	struct fiber *run;
 	struct list due;
 	struct mail *deferred;
 };
@@ -113,7 +114,6 @@ struct poller {
 	int epoll_fd;
 	struct watch wake; /* its events end a wait; that is all, so nothing is wanted of it */
 	struct list ready; /* watches with want & ready */
-	struct fiber *run_first, *run_last;
 	struct spawn_queue spawn;
 	/* no stack was free; until a fiber ends or spawn_retry fires */
 	bool spawn_blocked;
@@ -142,6 +142,9 @@ struct poller {
 	struct poller_sampling sampling;
 	struct poller_opts opts;
 	bool wait_failed; /* epoll_wait failed and it has been logged */
+
+	/* which thread this owner is */
+	struct baton baton;
 
 	/* control thread */
 	struct sys_thread thread;
@@ -200,27 +203,55 @@ static inline void poller_begin_short_dispatch(struct poller *p)
 /* No longer busy: on every line. */
 void poller_publish_idle(struct poller *p);
 
-/* ---- turn.c */
-void turn_run(struct poller *p);
+/* ---- poller.c */
+void poller_wake(struct poller *p);
+/* A spare thread that the crew has given to @p: until it carries it no more. */
+void poller_carry(struct poller *p, struct rider *r);
+
+/*
+ * ---- turn.c
+ *
+ * What returns a bool says whether this thread is the looper still. If not, it is no longer the
+ * owner: all returns, and leaves what is in flight to the thread that is.
+ */
+bool turn_run(struct poller *p, struct rider *r);
 /* What was begun before there was a loop, and what a turn has left that does not go on. */
-void turn_go_on(struct poller *p);
-void turn_run_mail(struct poller *p);
-void turn_run_deferred(struct poller *p);
+bool turn_go_on(struct poller *p, struct rider *r);
+/* This thread's fibers that can go on, where another is the looper. */
+void turn_run_own(struct poller *p, struct rider *r);
+bool turn_run_mail(struct poller *p);
+bool turn_run_deferred(struct poller *p);
 void turn_trim_stacks(struct timer *t);
 
 /* ---- spawn.c */
 void spawn_again(struct timer *t);
 /* Those that are queued, as far as there are stacks; settled before the parked ones go on. */
 void spawn_take(struct poller *p);
-void spawn_go_on(struct poller *p);
-/* The fibers that the dispatch has begun, and those that these begin. */
+bool spawn_go_on(struct poller *p);
+/* What a guest has begun is the looper's to start. */
+void spawn_leave_tail(struct poller *p);
+/* The fibers that the dispatch has begun, and those that these begin, while this is the looper. */
 void poller_run_tail(struct poller *p);
+/* Likewise, and lets those have the poller that wait for it. */
+bool poller_end_shared(struct poller *p);
 
-/* After each watch function, mail, fiber, timer and deferred work. */
-static inline void poller_end_dispatch(struct poller *p)
+static inline bool poller_is_shared(const struct poller *p)
+{
+	return atomic_load_explicit(&p->baton.n_spares, memory_order_relaxed);
+}
+
+/* A part of poller_end_dispatch(), for what is measured. */
+static inline void poller_end_fibers(struct poller *p)
 {
 	if (p->now.tail.first)
 		poller_run_tail(p);
+}
+
+/* After each watch function, mail, fiber, timer and deferred work. */
+static inline bool poller_end_dispatch(struct poller *p)
+{
+	poller_end_fibers(p);
+	return __builtin_expect(!poller_is_shared(p), true) || poller_end_shared(p);
 }
 
 /* ---- sample.c */
@@ -232,7 +263,7 @@ void sample_dispatch(struct poller *p, const void *fn, void *arg,
 /* The first @n of p->events. */
 void watch_take_events(struct poller *p, int n);
 /* Runs the watches that are ready now; one that still has more to do stays for the next turn. */
-void watch_dispatch(struct poller *p);
-void watch_go_on(struct poller *p);
+bool watch_dispatch(struct poller *p);
+bool watch_go_on(struct poller *p);
 
 #endif

@@ -116,7 +116,7 @@ void spawn_take(struct poller *p)
 		spawn_put_back(&p->now.spawn, &p->spawn);
 }
 
-void spawn_go_on(struct poller *p)
+bool spawn_go_on(struct poller *p)
 {
 	struct spawn_queue *q = &p->now.spawn;
 	struct spawn *s;
@@ -126,9 +126,11 @@ void spawn_go_on(struct poller *p)
 		poller_begin_dispatch(p);
 		if (spawn_run(p, s) < 0)
 			spawn_put_back(q, &(struct spawn_queue){ s, s });
-		poller_end_dispatch(p);
+		if (!poller_end_dispatch(p))
+			return false;
 	}
 	spawn_put_back(&p->spawn, q);
+	return true;
 }
 
 /* Those that wait for a stack keep their place in front of it. */
@@ -141,15 +143,30 @@ static void spawn_run_begun(struct poller *p)
 	p->clock = CLOCK_STALE;
 }
 
+void spawn_leave_tail(struct poller *p)
+{
+	while (p->now.tail.first)
+		spawn_put(&p->spawn, spawn_pop(&p->now.tail));
+}
+
+/* Whether others wait for the poller, or it is another thread's. */
+static bool spawn_is_disturbed(const struct poller *p)
+{
+	return poller_is_shared(p) &&
+	       atomic_load_explicit(&baton_here.rider->flag, memory_order_relaxed);
+}
+
 /* A chain of fibers of which each begins the next lets the others have their turn. */
 static __attribute__((noinline)) void spawn_run_more(struct poller *p)
 {
-	for (unsigned i = 1; i < SPAWN_TAIL_MAX && p->now.tail.first; i++) {
+	for (unsigned i = 1; p->now.tail.first && !spawn_is_disturbed(p); i++) {
+		if (i == SPAWN_TAIL_MAX) {
+			spawn_leave_tail(p);
+			return;
+		}
 		poller_begin_short_dispatch(p);
 		spawn_run_begun(p);
 	}
-	while (p->now.tail.first)
-		poller_spawn_node(p, spawn_pop(&p->now.tail));
 }
 
 /* The first goes on with what the dispatch had published. */
@@ -158,4 +175,14 @@ void poller_run_tail(struct poller *p)
 	spawn_run_begun(p);
 	if (p->now.tail.first)
 		spawn_run_more(p);
+}
+
+bool poller_end_shared(struct poller *p)
+{
+	while (baton_goes_on(baton_here.rider)) {
+		if (!p->now.tail.first)
+			return true;
+		poller_run_tail(p);
+	}
+	return false;
 }

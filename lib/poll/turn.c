@@ -15,19 +15,21 @@
 
 #define TURN_EVENTS_MAX    1024
 #define TURN_TRIM_EVERY_MS 1000
+#define TURN_NONE          UINT64_MAX
 
-static bool turn_has_work(const struct poller *p)
+static bool turn_has_work(struct poller *p, struct rider *r)
 {
-	return !list_empty(&p->ready) || p->run_first || p->deferred_first ||
-	       (p->spawn.first && !p->spawn_blocked) || mailbox_any(&p->mailbox);
+	return !list_empty(&p->ready) || r->run_first || p->deferred_first ||
+	       (p->spawn.first && !p->spawn_blocked) || mailbox_any(&p->mailbox) ||
+	       (poller_is_shared(p) && baton_lendable(&p->baton, r, TURN_NONE));
 }
 
 /* Rounded up, so that no turn comes before its timer. */
-static int turn_wait_ms(struct poller *p)
+static int turn_wait_ms(struct poller *p, struct rider *r)
 {
 	uint64_t next, now;
 
-	if (turn_has_work(p))
+	if (turn_has_work(p, r))
 		return 0;
 	next = wheel_next(&p->wheel);
 	if (next == WHEEL_NEVER)
@@ -51,24 +53,50 @@ static void turn_grow_events(struct poller *p)
 	p->n_events *= 2;
 }
 
-static int turn_wait(struct poller *p)
+/*
+ * Where there are spare threads, others may have the poller meanwhile. A spare looper sleeps beside
+ * the poller's events and takes none, so it can be sent away.
+ */
+static bool turn_sleep_shared(struct poller *p, struct rider *r, int timeout, int *ret_n)
 {
-	int timeout = turn_wait_ms(p), n;
+	int n = 0;
+
+	baton_idle_begin(r);
+	if (r->home)
+		n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
+	else
+		baton_nap(r, timeout);
+	if (!baton_idle_end(r, n > 0))
+		return false;
+	if (!r->home)
+		n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, 0);
+	*ret_n = n;
+	return true;
+}
+
+/* Return: whether this is the looper still. */
+static bool turn_wait(struct poller *p, struct rider *r, int *ret_n)
+{
+	int timeout = turn_wait_ms(p, r), n;
 
 	if (timeout) {
 		/* With a timer to wait for, turn_wait_ms() has just read the clock. */
 		hog_turn_over(p, timeout > 0 ? p->now_ms : sys_clock_coarse_ns() / 1000000u);
 		poller_publish_idle(p);
 	}
-	n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
+	if (!timeout || !poller_is_shared(p))
+		n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
+	else if (!turn_sleep_shared(p, r, timeout, &n))
+		return false;
 	p->stats.waits++;
 	if (n < 0) {
 		if (!p->wait_failed)
 			poller_log(p, 3, "epoll_wait: error %d; this is a bug of the library", -n);
 		p->wait_failed = true;
-		return 0;
+		n = 0;
 	}
-	return n;
+	*ret_n = n;
+	return true;
 }
 
 static void turn_take_events(struct poller *p, int n)
@@ -79,7 +107,7 @@ static void turn_take_events(struct poller *p, int n)
 		turn_grow_events(p);
 }
 
-static void turn_go_on_mail(struct poller *p)
+static bool turn_go_on_mail(struct poller *p)
 {
 	struct mail *m;
 
@@ -88,54 +116,89 @@ static void turn_go_on_mail(struct poller *p)
 		p->stats.mails++;
 		poller_begin_dispatch(p);
 		m->fn(m);
-		poller_end_dispatch(p);
+		if (!poller_end_dispatch(p))
+			return false;
 	}
+	return true;
 }
 
-void turn_run_mail(struct poller *p)
+bool turn_run_mail(struct poller *p)
 {
 	p->now.mail = mailbox_take(&p->mailbox);
-	turn_go_on_mail(p);
+	return turn_go_on_mail(p);
 }
 
 static void turn_resume(struct poller *p, void *fiber)
 {
 	if (fiber_resume(fiber) == FIBER_ENDED)
 		p->spawn_blocked = false;
-	poller_end_dispatch(p);
+	poller_end_fibers(p);
 }
 
-static void turn_go_on_fibers(struct poller *p)
+static void turn_go_on_fiber(struct poller *p, struct fiber *f)
+{
+	p->stats.fibers_run++;
+	poller_begin_dispatch(p);
+	poller_note_handler(p, park_handler(f), -1);
+	if (p->sampling.sampler)
+		sample_dispatch(p, fiber_fn(f), fiber_arg(f), turn_resume, f);
+	else
+		turn_resume(p, f);
+}
+
+static bool turn_go_on_fibers(struct poller *p, struct rider *r)
 {
 	struct fiber *f;
 
-	while ((f = p->now.run)) {
-		p->now.run = fiber_next(f);
-		p->stats.fibers_run++;
-		poller_begin_dispatch(p);
-		poller_note_handler(p, park_handler(f), -1);
-		if (p->sampling.sampler)
-			sample_dispatch(p, fiber_fn(f), fiber_arg(f), turn_resume, f);
-		else
-			turn_resume(p, f);
+	while ((f = r->now_run)) {
+		r->now_run = fiber_next(f);
+		turn_go_on_fiber(p, f);
+		if (!poller_end_dispatch(p))
+			return false;
 	}
+	return true;
+}
+
+/* The parked fibers of this thread that go on now. Those of a turn that was left are first. */
+static void turn_take_fibers(struct rider *r)
+{
+	if (r->now_run)
+		return;
+	r->now_run = r->run_first;
+	r->run_first = r->run_last = NULL;
+	atomic_store_explicit(&r->has_run, false, memory_order_relaxed);
+}
+
+/* The fibers of other threads, each of which lets its own go on. */
+static bool turn_lend(struct poller *p, struct rider *r)
+{
+	struct rider *to;
+
+	while ((to = baton_lendable(&p->baton, r, p->stats.turns)))
+		if (!baton_lend(r, to) || !poller_end_dispatch(p))
+			return false;
+	return true;
+}
+
+void turn_run_own(struct poller *p, struct rider *r)
+{
+	turn_take_fibers(r);
+	turn_go_on_fibers(p, r);
 }
 
 /*
  * New ones first: a fiber that yields lets those begin that it has asked for. Which of the others
  * go on is settled before: one that is made ready by these waits for the next turn.
  */
-static void turn_run_fibers(struct poller *p)
+static bool turn_run_fibers(struct poller *p, struct rider *r)
 {
-	p->now.run = p->run_first;
-	p->run_first = p->run_last = NULL;
+	turn_take_fibers(r);
 	spawn_take(p);
-	spawn_go_on(p);
-	turn_go_on_fibers(p);
+	return spawn_go_on(p) && turn_go_on_fibers(p, r);
 }
 
 /* Popped one by one: a timer's function may disarm another that is due as well. */
-static void turn_go_on_timers(struct poller *p)
+static bool turn_go_on_timers(struct poller *p)
 {
 	struct list *n;
 
@@ -145,18 +208,20 @@ static void turn_go_on_timers(struct poller *p)
 		p->stats.timers_fired++;
 		poller_begin_dispatch(p);
 		t->fn(t);
-		poller_end_dispatch(p);
+		if (!poller_end_dispatch(p))
+			return false;
 	}
+	return true;
 }
 
 /* By the time at which the turn began: what came due meanwhile fires in the next one. */
-static void turn_fire_timers(struct poller *p)
+static bool turn_fire_timers(struct poller *p)
 {
 	wheel_turn(&p->wheel, p->now_ms, &p->now.due);
-	turn_go_on_timers(p);
+	return turn_go_on_timers(p);
 }
 
-static void turn_go_on_deferred(struct poller *p)
+static bool turn_go_on_deferred(struct poller *p)
 {
 	struct mail *m;
 
@@ -164,26 +229,23 @@ static void turn_go_on_deferred(struct poller *p)
 		p->now.deferred = m->next;
 		poller_begin_dispatch(p);
 		m->fn(m);
-		poller_end_dispatch(p);
+		if (!poller_end_dispatch(p))
+			return false;
 	}
+	return true;
 }
 
-void turn_run_deferred(struct poller *p)
+bool turn_run_deferred(struct poller *p)
 {
 	p->now.deferred = p->deferred_first;
 	p->deferred_first = p->deferred_last = NULL;
-	turn_go_on_deferred(p);
+	return turn_go_on_deferred(p);
 }
 
-void turn_go_on(struct poller *p)
+bool turn_go_on(struct poller *p, struct rider *r)
 {
-	poller_end_dispatch(p);
-	turn_go_on_mail(p);
-	watch_go_on(p);
-	spawn_go_on(p);
-	turn_go_on_fibers(p);
-	turn_go_on_timers(p);
-	turn_go_on_deferred(p);
+	return poller_end_dispatch(p) && turn_go_on_mail(p) && watch_go_on(p) && spawn_go_on(p) &&
+	       turn_go_on_fibers(p, r) && turn_go_on_timers(p) && turn_go_on_deferred(p);
 }
 
 void turn_trim_stacks(struct timer *t)
@@ -199,24 +261,29 @@ static void turn_arm_trim(struct poller *p)
 		timer_arm(p, &p->trim, poller_now_ms(p) + TURN_TRIM_EVERY_MS);
 }
 
-void turn_run(struct poller *p)
+bool turn_run(struct poller *p, struct rider *r)
 {
-	int n = turn_wait(p);
+	int n;
 
+	if (!turn_wait(p, r, &n))
+		return false;
 	p->stats.turns++;
 	p->clock = CLOCK_STALE;
 	poller_refresh_now(p);
 	hog_turn_begins(p);
 	turn_take_events(p, n);
-	if (mailbox_any(&p->mailbox))
-		turn_run_mail(p);
-	if (!list_empty(&p->ready))
-		watch_dispatch(p);
-	if (p->run_first || p->spawn.first)
-		turn_run_fibers(p);
-	if (wheel_is_due(&p->wheel, p->now_ms))
-		turn_fire_timers(p);
-	if (p->deferred_first)
-		turn_run_deferred(p);
+	if (mailbox_any(&p->mailbox) && !turn_run_mail(p))
+		return false;
+	if (!list_empty(&p->ready) && !watch_dispatch(p))
+		return false;
+	if ((r->run_first || p->spawn.first) && !turn_run_fibers(p, r))
+		return false;
+	if (poller_is_shared(p) && !turn_lend(p, r))
+		return false;
+	if (wheel_is_due(&p->wheel, p->now_ms) && !turn_fire_timers(p))
+		return false;
+	if (p->deferred_first && !turn_run_deferred(p))
+		return false;
 	turn_arm_trim(p);
+	return true;
 }

@@ -262,10 +262,10 @@ static inline void watch_run(struct poller *p, struct watch *w)
 static inline void watch_run_whole(struct poller *p, void *w)
 {
 	watch_run(p, w);
-	poller_end_dispatch(p);
+	poller_end_fibers(p);
 }
 
-void watch_go_on(struct poller *p)
+bool watch_go_on(struct poller *p)
 {
 	struct list *n;
 
@@ -279,13 +279,16 @@ void watch_go_on(struct poller *p)
 			sample_dispatch(p, w->fn, w, watch_run_whole, w);
 		else
 			watch_run_whole(p, w);
+		if (!poller_end_dispatch(p))
+			return false;
 	}
 	p->now.dispatched = NULL;
+	return true;
 }
 
-void watch_dispatch(struct poller *p)
+bool watch_dispatch(struct poller *p)
 {
 	list_move_all(&p->ready, &p->now.watches);
 	poller_publish_next(p);
-	watch_go_on(p);
+	return watch_go_on(p);
 }

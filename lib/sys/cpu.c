@@ -151,18 +151,25 @@ int sys_cpu_count(void)
 
 int sys_cpu_pin(int cpu)
 {
+	return sys_cpu_pin_any(&cpu, 1);
+}
+
+int sys_cpu_pin_any(const int *cpus, int n)
+{
 	cpu_set_t *set;
 	size_t size = CPU_ALLOC_SIZE(CPU_MAX);
 	int r;
 
 	SYS_FAULT(setaffinity);
-	if (cpu < 0 || cpu >= CPU_MAX)
-		return -EINVAL;
+	for (int i = 0; i < n; i++)
+		if (cpus[i] < 0 || cpus[i] >= CPU_MAX)
+			return -EINVAL;
 	set = CPU_ALLOC(CPU_MAX);
 	if (!set)
 		return -ENOMEM;
 	CPU_ZERO_S(size, set);
-	CPU_SET_S(cpu, size, set);
+	for (int i = 0; i < n; i++)
+		CPU_SET_S(cpus[i], size, set);
 	r = sched_setaffinity(0, size, set) < 0 ? -errno : 0;
 	CPU_FREE(set);
 	return r;

@@ -27,5 +27,7 @@ int sys_cpu_count(void);
 int sys_cpu_quota(const char *mount, const char *group, bool v2);
 /* Pins the calling thread to @cpu. -EINVAL where the mask or a cpuset forbids it. */
 int sys_cpu_pin(int cpu);
+/* To all of the @n: it runs on any of them. Return: 0; -EINVAL, -EPERM, -ENOMEM. */
+int sys_cpu_pin_any(const int *cpus, int n);
 
 #endif

@@ -13,8 +13,8 @@
 	X(read) X(readv) X(recv) X(write) X(writev) X(send) X(sendmsg) X(sendfile) X(close) \
 	X(socket) X(bind) X(listen) X(accept4) X(connect) X(shutdown) X(setsockopt) X(getsockopt) \
 	X(getsockname) X(getpeername) X(ioctl) X(epoll_create) X(epoll_ctl) X(epoll_wait) \
-	X(eventfd) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) X(thread) X(fs) \
-	X(bpf) X(diag)
+	X(eventfd) X(fence) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) \
+	X(thread) X(fs) X(bpf) X(diag)
 /* clang-format on */
 
 enum sys_call {

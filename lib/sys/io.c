@@ -105,9 +105,9 @@ int sys_poll_now(struct pollfd *fds, unsigned n)
 	return (int)RETRY(poll(fds, n, 0));
 }
 
-int sys_poll_wait(struct pollfd *fds, unsigned n)
+int sys_poll_wait(struct pollfd *fds, unsigned n, int ms)
 {
-	int r = poll(fds, n, -1);
+	int r = poll(fds, n, ms);
 
 	if (r >= 0)
 		return r;

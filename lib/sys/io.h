@@ -31,8 +31,11 @@ ssize_t sys_sendfile(int out, int in, off_t *off, size_t n);
  * A look at what is so now: never waits. Return: how many of them have something to say, or -errno.
  */
 int sys_poll_now(struct pollfd *fds, unsigned n);
-/* Until one of them has something to say. Return: as above; a signal handler may end it with 0. */
-int sys_poll_wait(struct pollfd *fds, unsigned n);
+/*
+ * Until one of them has something to say, or @ms have passed; -1: no limit. Return: as above; a
+ * signal handler may end it with 0.
+ */
+int sys_poll_wait(struct pollfd *fds, unsigned n, int ms);
 /* Until @fd can be read, or @ms have passed: 0 in both cases. -EINTR, which is not retried: a
  * signal handler ran. */
 int sys_wait_readable(int fd, int ms);

@@ -28,3 +28,11 @@ int sys_wake_signal(int fd)
 
 	return r < 0 && r != -EAGAIN ? (int)r : 0;
 }
+
+void sys_wake_drain(int fd)
+{
+	uint64_t n;
+
+	/* EAGAIN: nothing was signalled. A read of one that is open has no other reason to fail. */
+	(void)sys_read(fd, &n, sizeof n);
+}

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* baton: the slow paths: robbing, waiting, giving, lending. The protocol is told in baton.h. */
+#include "poll/baton.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include "poll/crew.h"
+#include "poll/poller_private.h"
+#include "sys/clock.h"
+#include "sys/io.h"
+#include "sys/wake.h"
+
+_Thread_local struct baton_here baton_here;
+
+static struct baton *baton_of(const struct rider *r)
+{
+	return &r->poller->baton;
+}
+
+static struct rider *baton_holder(const struct baton *b)
+{
+	return atomic_load_explicit(&b->holder, memory_order_relaxed);
+}
+
+static void baton_set_holder(struct baton *b, struct rider *r)
+{
+	atomic_store_explicit(&b->holder, r, memory_order_relaxed);
+}
+
+static struct rider *baton_looper(const struct baton *b)
+{
+	return atomic_load_explicit(&b->looper, memory_order_relaxed);
+}
+
+/* A thread that has not begun is LIB: it waits for the gate. */
+static uint32_t baton_word(const struct rider *r)
+{
+	struct baton_here *h = atomic_load_explicit(&r->here, memory_order_acquire);
+
+	return h ? atomic_load_explicit(&h->word, memory_order_acquire) : BATON_LIB;
+}
+
+static enum baton_state baton_state(const struct rider *r)
+{
+	return baton_word(r) & 3;
+}
+
+/* Of the calling thread. */
+static void baton_step(unsigned by, memory_order order)
+{
+	uint32_t w = atomic_load_explicit(&baton_here.word, memory_order_relaxed);
+
+	atomic_store_explicit(&baton_here.word, w + by, order);
+}
+
+static void baton_to_lib(enum baton_state from)
+{
+	baton_step(4u - from, memory_order_relaxed);
+	sys_fence_light();
+}
+
+static void baton_from_lib(enum baton_state to)
+{
+	baton_step(to, memory_order_release);
+	sys_fence_light();
+}
+
+/* ------------------------------------------------------------------ the queue; under the gate */
+
+static void baton_enqueue(struct baton *b, struct rider *r, bool lazy, bool front)
+{
+	struct rider **at = &b->wait_first;
+
+	assert(!r->waiting);
+	while (!front && *at)
+		at = &(*at)->next_waiting;
+	r->next_waiting = *at;
+	*at = r;
+	r->waiting = true;
+	r->lazy = lazy;
+	b->urgent += !lazy;
+}
+
+static void baton_unqueue(struct baton *b, struct rider *r)
+{
+	struct rider **at = &b->wait_first;
+
+	if (!r->waiting)
+		return;
+	while (*at != r)
+		at = &(*at)->next_waiting;
+	*at = r->next_waiting;
+	r->waiting = false;
+	b->urgent -= !r->lazy;
+}
+
+static void baton_set_flag(struct rider *r, unsigned f)
+{
+	atomic_store_explicit(&r->flag, f, memory_order_release);
+}
+
+/*
+ * What the flag of one that holds it has to be. A guest gives it up whenever it leaves the library:
+ * the looper may be asleep.
+ */
+static unsigned baton_flag_of(const struct baton *b, const struct rider *r, bool lent)
+{
+	return b->urgent || (baton_looper(b) != r && !lent) ? BATON_WANTED : 0;
+}
+
+static void baton_grant(struct baton *b, struct rider *r)
+{
+	baton_set_holder(b, r);
+	baton_set_flag(r, baton_flag_of(b, r, false));
+	pthread_cond_signal(&r->cond);
+}
+
+static void baton_grant_next(struct baton *b)
+{
+	struct rider *w = b->wait_first;
+
+	if (!w)
+		return;
+	baton_unqueue(b, w);
+	baton_grant(b, w);
+}
+
+/* It runs code of the user's, and has the baton no more. */
+static void baton_left(struct rider *r)
+{
+	r->left = true;
+	crew_count_away(r->crew, 1);
+	hog_get_note(r->poller, &r->note);
+	baton_here.robs = baton_of(r);
+	crew_aside(r->crew, r->fiber, true);
+	baton_here.robs = NULL;
+}
+
+/* Return: whether nobody holds it now. */
+static bool baton_rob(struct baton *b)
+{
+	struct rider *h = baton_holder(b);
+	enum baton_state s = BATON_LIB;
+
+	if (!h)
+		return true;
+	baton_set_flag(h, BATON_ROBBED | BATON_WANTED);
+	if (sys_fence_heavy() == 0)
+		s = baton_state(h);
+	if (s == BATON_LIB) {
+		baton_set_flag(h, baton_flag_of(b, h, false));
+		return false;
+	}
+	if (s == BATON_USER)
+		baton_left(h);
+	baton_set_holder(b, NULL);
+	return true;
+}
+
+static void baton_wait(struct baton *b, struct rider *r)
+{
+	baton_enqueue(b, r, false, false);
+	if (baton_rob(b))
+		baton_grant_next(b);
+	while (baton_holder(b) != r)
+		pthread_cond_wait(&r->cond, &b->gate);
+}
+
+/* Out of its sleep: what it sleeps for may have changed. */
+static void baton_kick(struct rider *r)
+{
+	if (baton_state(r) != BATON_IDLE)
+		return;
+	if (r->home)
+		poller_wake(r->poller);
+	else
+		sys_wake_signal(r->kick_fd);
+}
+
+/* The looper, which may be asleep, has what it leaves behind. */
+static void baton_drop(struct baton *b, struct rider *r)
+{
+	struct rider *l = baton_looper(b);
+
+	if (l != r)
+		spawn_leave_tail(r->poller);
+	baton_set_flag(r, BATON_ROBBED);
+	baton_set_holder(b, NULL);
+	baton_grant_next(b);
+	if (!baton_holder(b) && l != r)
+		baton_kick(l);
+}
+
+/* ------------------------------------------------------------------ in and out of user code */
+
+/* Behind its own notes again: others have run meanwhile. */
+static void baton_returns(struct rider *r)
+{
+	r->left = false;
+	crew_count_away(r->crew, -1);
+	hog_set_note(r->poller, &r->note);
+	r->poller->clock = CLOCK_USER;
+	crew_aside(r->crew, r->fiber, false);
+}
+
+static void baton_enter_slow(struct rider *r)
+{
+	struct baton *b = baton_of(r);
+
+	pthread_mutex_lock(&b->gate);
+	if (baton_holder(b) != r)
+		baton_wait(b, r);
+	baton_set_flag(r, baton_flag_of(b, r, false));
+	pthread_mutex_unlock(&b->gate);
+	if (r->left)
+		baton_returns(r);
+}
+
+/* Somebody may wait for it. */
+static void baton_give_up(struct rider *r)
+{
+	struct baton *b = baton_of(r);
+
+	pthread_mutex_lock(&b->gate);
+	if (baton_holder(b) != r) {
+		/* it was robbed first */
+	} else if (baton_flag_of(b, r, false)) {
+		if (baton_state(r) == BATON_USER)
+			baton_left(r);
+		baton_drop(b, r);
+	} else {
+		baton_set_flag(r, 0);
+	}
+	pthread_mutex_unlock(&b->gate);
+}
+
+void baton_enter(void)
+{
+	struct rider *r = baton_here.rider;
+
+	baton_to_lib(BATON_USER);
+	if (atomic_load_explicit(&r->flag, memory_order_acquire))
+		baton_enter_slow(r);
+}
+
+void baton_leave(void)
+{
+	struct rider *r = baton_here.rider;
+
+	r->fiber = fiber_self();
+	baton_from_lib(BATON_USER);
+	if (atomic_load_explicit(&r->flag, memory_order_relaxed))
+		baton_give_up(r);
+	if (atomic_load_explicit(r->asleep, memory_order_relaxed))
+		crew_rouse(r->crew);
+}
+
+void baton_user_begin(void)
+{
+	if (baton_here.rider->crew)
+		baton_leave();
+}
+
+void baton_user_end(void)
+{
+	if (baton_in_user())
+		baton_enter();
+}
+
+/* ------------------------------------------------------------------ hand-off */
+
+/* Under the gate. One that sleeps here already has fibers that then need no lending. */
+static struct rider *baton_spare(struct poller *p, bool *ret_any)
+{
+	struct baton *b = &p->baton;
+
+	for (struct list *l = b->spares.next; l != &b->spares; l = l->next) {
+		struct rider *r = container_of(l, struct rider, link);
+
+		if (r->hosting && !r->waiting && baton_holder(b) != r)
+			return r;
+	}
+	struct rider *r = crew_take(b->crew, p, ret_any);
+
+	if (r) {
+		list_append(&b->spares, &r->link);
+		atomic_fetch_add_explicit(&b->n_spares, 1, memory_order_relaxed);
+	}
+	return r;
+}
+
+/* Under the gate. It carries the poller no more. */
+static void baton_unspare(struct baton *b, struct rider *r)
+{
+	list_remove(&r->link);
+	atomic_fetch_sub_explicit(&b->n_spares, 1, memory_order_relaxed);
+	crew_give(r->crew, r);
+	/* An end waits for this. */
+	baton_kick(&b->home);
+}
+
+/* Under the gate. */
+static void baton_assign(struct baton *b, struct rider *to)
+{
+	crew_count_handoff(b->crew);
+	atomic_store_explicit(&b->looper, to, memory_order_relaxed);
+	baton_enqueue(b, to, false, true);
+	if (!baton_holder(b))
+		baton_grant_next(b);
+}
+
+static int baton_give_away(struct baton *b, struct rider *r)
+{
+	struct rider *to = NULL;
+	bool any = false;
+
+	if (baton_looper(b) == r) {
+		to = baton_spare(r->poller, &any);
+		if (!to)
+			crew_count_refused(b->crew);
+		if (!to)
+			return any ? -EAGAIN : -ENOTSUP;
+	}
+	r->fiber = fiber_self();
+	baton_left(r);
+	baton_drop(b, r);
+	if (to)
+		baton_assign(b, to);
+	return 0;
+}
+
+int baton_hand_off(void)
+{
+	struct rider *r = baton_here.rider;
+	struct baton *b;
+	int err;
+
+	if (!r || !r->crew)
+		return -ENOTSUP;
+	b = baton_of(r);
+	pthread_mutex_lock(&b->gate);
+	err = baton_give_away(b, r);
+	pthread_mutex_unlock(&b->gate);
+	if (err == 0)
+		baton_from_lib(BATON_USER);
+	return err;
+}
+
+/* Under the gate; @r is in USER. A thread first: one that is robbed in vain has to wait. */
+static void baton_hand_on(struct baton *b, struct rider *r, uint64_t now_ns)
+{
+	bool any = false;
+	struct rider *to = baton_spare(r->poller, &any);
+
+	if (!to) {
+		if (r->refused != r->seen)
+			crew_count_refused(b->crew);
+		r->refused = r->seen;
+		return;
+	}
+	if (baton_holder(b) == r && !baton_rob(b)) {
+		if (!to->hosting)
+			baton_unspare(b, to);
+		return;
+	}
+	b->last_ns = now_ns;
+	b->told = r;
+	baton_assign(b, to);
+}
+
+static bool baton_is_stuck(struct rider *r, uint64_t now_ns, uint64_t limit_ns)
+{
+	uint32_t w = baton_word(r);
+
+	if (w != r->seen || (w & 3) != BATON_USER) {
+		r->seen = w;
+		r->since_ns = now_ns;
+		return false;
+	}
+	return now_ns - r->since_ns >= limit_ns;
+}
+
+/*
+ * A holder that is no looper was lent the baton. And a rider that waits for a holder in USER, which
+ * could not be robbed then, is served here.
+ */
+bool baton_look(struct baton *b, uint64_t now_ns, uint64_t limit_ns)
+{
+	struct rider *l, *h;
+	bool busy;
+
+	pthread_mutex_lock(&b->gate);
+	l = baton_looper(b);
+	h = baton_holder(b);
+	if (baton_is_stuck(l, now_ns, limit_ns))
+		baton_hand_on(b, l, now_ns);
+	else if (h &&
+		 ((h != l && baton_is_stuck(h, now_ns, limit_ns)) ||
+		  (b->urgent && baton_state(h) == BATON_USER)) &&
+		 baton_rob(b))
+		baton_grant_next(b);
+	busy = baton_state(l) == BATON_USER || (h && baton_state(h) == BATON_USER);
+	pthread_mutex_unlock(&b->gate);
+	return busy;
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+void baton_idle_begin(struct rider *r)
+{
+	baton_from_lib(BATON_IDLE);
+	if (atomic_load_explicit(&r->flag, memory_order_relaxed))
+		baton_give_up(r);
+}
+
+/* Under the gate: it waits, unless the loop is another's now. */
+static bool baton_wait_as_looper(struct baton *b, struct rider *r, bool any)
+{
+	if (baton_holder(b) == r)
+		return true;
+	if (baton_looper(b) != r && !any)
+		return false;
+	baton_wait(b, r);
+	return true;
+}
+
+bool baton_idle_end(struct rider *r, bool any)
+{
+	struct baton *b = baton_of(r);
+	bool mine;
+
+	baton_to_lib(BATON_IDLE);
+	if (!atomic_load_explicit(&r->flag, memory_order_acquire))
+		return true;
+	pthread_mutex_lock(&b->gate);
+	mine = baton_wait_as_looper(b, r, any);
+	if (mine)
+		baton_set_flag(r, baton_flag_of(b, r, false));
+	pthread_mutex_unlock(&b->gate);
+	return mine;
+}
+
+void baton_nap(struct rider *r, int timeout_ms)
+{
+	struct pollfd fds[] = {
+		{ .fd = r->poller->epoll_fd, .events = POLLIN },
+		{ .fd = r->kick_fd, .events = POLLIN },
+	};
+
+	sys_poll_wait(fds, 2, timeout_ms);
+	if (fds[1].revents)
+		sys_wake_drain(r->kick_fd);
+}
+
+/* Under the gate. Others have it, in their order; or the loop is another's. */
+static void baton_let_others(struct baton *b, struct rider *r)
+{
+	baton_set_flag(r, BATON_ROBBED);
+	baton_enqueue(b, r, false, false);
+	baton_set_holder(b, NULL);
+	baton_grant_next(b);
+	while (baton_holder(b) != r && baton_looper(b) == r)
+		pthread_cond_wait(&r->cond, &b->gate);
+	baton_unqueue(b, r);
+}
+
+/* Under the gate. The thread that had the loop is sent away. */
+static void baton_take_loop(struct baton *b, struct rider *r)
+{
+	struct rider *old = baton_looper(b);
+
+	atomic_store_explicit(&b->looper, r, memory_order_relaxed);
+	pthread_cond_signal(&old->cond);
+	baton_kick(old);
+}
+
+bool baton_goes_on(struct rider *r)
+{
+	struct baton *b = baton_of(r);
+	bool mine;
+
+	if (!atomic_load_explicit(&r->flag, memory_order_relaxed))
+		return true;
+	pthread_mutex_lock(&b->gate);
+	mine = baton_looper(b) == r;
+	if (mine && b->urgent)
+		baton_let_others(b, r);
+	else if (!mine && r->home)
+		baton_take_loop(b, r);
+	mine = mine && baton_looper(b) == r;
+	if (baton_holder(b) == r)
+		baton_set_flag(r, baton_flag_of(b, r, false));
+	pthread_mutex_unlock(&b->gate);
+	return mine;
+}
+
+/* ------------------------------------------------------------------ hosts */
+
+static bool baton_is_lendable(const struct baton *b, const struct rider *r, uint64_t turn)
+{
+	return r->hosting && !r->waiting && baton_holder(b) != r && r->run_first && r->lent != turn;
+}
+
+struct rider *baton_lendable(struct baton *b, struct rider *me, uint64_t turn)
+{
+	struct rider *found = NULL;
+
+	pthread_mutex_lock(&b->gate);
+	for (struct list *l = b->spares.next; l != &b->spares && !found; l = l->next) {
+		struct rider *r = container_of(l, struct rider, link);
+
+		if (r != me && baton_is_lendable(b, r, turn))
+			found = r;
+	}
+	pthread_mutex_unlock(&b->gate);
+	return found;
+}
+
+bool baton_lend(struct rider *me, struct rider *to)
+{
+	struct baton *b = baton_of(me);
+
+	pthread_mutex_lock(&b->gate);
+	to->lent = me->poller->stats.turns;
+	if (to->hosting && !to->waiting) {
+		baton_set_flag(me, BATON_ROBBED);
+		baton_enqueue(b, me, true, true);
+		baton_set_holder(b, to);
+		baton_set_flag(to, baton_flag_of(b, to, true));
+		pthread_cond_signal(&to->cond);
+		while (baton_holder(b) != me)
+			pthread_cond_wait(&me->cond, &b->gate);
+		baton_set_flag(me, baton_flag_of(b, me, false));
+	}
+	pthread_mutex_unlock(&b->gate);
+	return baton_looper(b) == me;
+}
+
+static bool baton_has_fibers(const struct rider *r)
+{
+	return r->now_run || atomic_load_explicit(&r->has_run, memory_order_relaxed);
+}
+
+/* Under the gate. Its fibers may have come while it could not be lent the baton: it asks itself. */
+static void baton_host_wait(struct baton *b, struct rider *r)
+{
+	r->hosting = true;
+	if (baton_looper(b) != r)
+		crew_hosts(r->crew, r->poller);
+	if (baton_holder(b) != r && baton_has_fibers(r) && !r->waiting)
+		baton_wait(b, r);
+	while (baton_holder(b) != r)
+		pthread_cond_wait(&r->cond, &b->gate);
+	r->hosting = false;
+}
+
+bool baton_host(struct rider *r)
+{
+	struct baton *b = baton_of(r);
+	bool stays;
+
+	pthread_mutex_lock(&b->gate);
+	if (baton_holder(b) == r && baton_looper(b) != r)
+		baton_drop(b, r);
+	stays = baton_looper(b) == r || fiber_host_parked() || baton_has_fibers(r);
+	if (stays)
+		baton_host_wait(b, r);
+	else
+		baton_unspare(b, r);
+	pthread_mutex_unlock(&b->gate);
+	return stays;
+}
+
+bool baton_arrive(struct rider *r, struct poller *p)
+{
+	struct baton *b = &p->baton;
+	bool here;
+
+	pthread_mutex_lock(&b->gate);
+	here = r->poller == p;
+	if (here)
+		baton_host_wait(b, r);
+	pthread_mutex_unlock(&b->gate);
+	return here;
+}
+
+/* ------------------------------------------------------------------ begin and end */
+
+bool baton_is_held(const struct baton *b, bool rides)
+{
+	const struct rider *r = baton_here.rider;
+
+	return baton_here.robs == b ||
+	       (rides && (!r || (baton_holder(b) == r && !baton_in_user())));
+}
+
+void baton_init(struct poller *p, struct crew *crew)
+{
+	struct baton *b = &p->baton;
+
+	pthread_mutex_init(&b->gate, NULL);
+	pthread_cond_init(&b->home.cond, NULL);
+	list_init(&b->spares);
+	b->crew = crew;
+	b->home.home = true;
+	b->home.poller = p;
+	b->home.crew = crew;
+	b->home.asleep = crew ? crew_asleep(crew) : NULL;
+	baton_set_holder(b, &b->home);
+	atomic_store(&b->looper, &b->home);
+}
+
+void baton_fini(struct poller *p)
+{
+	pthread_cond_destroy(&p->baton.home.cond);
+	pthread_mutex_destroy(&p->baton.gate);
+}
