@@ -84,6 +84,21 @@ START_TEST(a_page_has_every_code_that_the_header_names)
 }
 END_TEST
 
+/* Each piece of a comment of three words and more, as punctuation divides it; but labels. */
+START_TEST(no_page_loses_what_a_comment_says)
+{
+	must_sh("words() { tr 'A-Z' 'a-z' | sed 's/[^a-z0-9]\\{1,\\}/ /g; s/^ *//; s/ *$//'; }; "
+		"sed 's/\\\\f[BIP]//g; s/\\\\e/\\\\/g; s/^[.][A-Z]* *//' '%1$s'/man3/*.3 | words | tr '\\n' ' ' | tr -s ' ' > '%1$s/pages' && "
+		"cat include/netpoll/*.h | sed -n 's/^ [*] //p' | sed 's/[*]\\/$//; s/ - /\\n/g; s/[.:;]/\\n/g' | words | "
+		"awk 'NF > 2' | grep -vxE 'return of .*|thread may park lifetime return|np .* and the like' > '%1$s/pieces' && "
+		"test $(wc -l < '%1$s/pieces') -gt 1500 && "
+		"awk 'NR == FNR { pages = $0; next } "
+		"!index(pages, \" \" $0 \" \") { print \"in no page: \" $0; bad = 1 } END { exit bad }' "
+		"'%1$s/pages' '%1$s/pieces'",
+		dir);
+}
+END_TEST
+
 START_TEST(troff_has_nothing_to_say_about_the_pages)
 {
 	if (!have("groff"))
@@ -136,6 +151,7 @@ int main(void)
 	tcase_add_test(t, there_is_no_page_of_what_does_not_exist);
 	tcase_add_test(t, a_page_that_refers_is_named_by_the_one_it_refers_to);
 	tcase_add_test(t, a_page_has_every_code_that_the_header_names);
+	tcase_add_test(t, no_page_loses_what_a_comment_says);
 	tcase_add_test(t, troff_has_nothing_to_say_about_the_pages);
 	tcase_add_test(t, man_finds_a_function_by_its_own_and_by_a_shared_page);
 	tcase_add_test(t, npsteers_page_has_every_verb_and_flag_of_its_help);
