@@ -187,51 +187,6 @@ START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
 }
 END_TEST
 
-/* The README's first C block, as printed, in $dir/echo. */
-static void given_readme_server(void)
-{
-	must_sh("sed -n '/^```c$/,/^```$/p' README.md | sed '1d;/^```$/,$d' > '%s/echo.c'", dir);
-	must_sh(PLAIN_MAKE " O='%s' lib", build);
-	must_sh("b=$(realpath '%2$s') && cc -Wall -Werror -Iinclude '%1$s/echo.c' -o '%1$s/echo' "
-		"-L\"$b\" -lnetpoll-bpf -Wl,-rpath,\"$b\"",
-		dir, build);
-}
-
-START_TEST(the_readmes_server_compiles_as_printed)
-{
-	given_readme_server();
-	must_sh("test $(wc -l < '%s/echo.c') -le 30", dir);
-}
-END_TEST
-
-START_TEST(the_readmes_server_echoes)
-{
-	if (!can_root() || own_netns() < 0)
-		SKIP("needs root and network namespaces: its port is fixed");
-	given_readme_server();
-
-	must_sh("'%1$s/echo' & server=$!; trap 'kill $server' EXIT; "
-		"for i in $(seq 2000); do "
-		"got=$(bash -c 'exec 2> /dev/null 3<> /dev/tcp/127.0.0.1/7000 && echo hello >&3 && read -r l <&3 && echo $l') "
-		"&& break; done; test \"$got\" = hello",
-		dir);
-}
-END_TEST
-
-START_TEST(the_readmes_server_says_why_it_cannot_listen)
-{
-	if (!can_root() || own_netns() < 0)
-		SKIP("needs root and network namespaces: its port is fixed");
-	given_readme_server();
-
-	must_sh("NP_BPFFS=/nowhere '%1$s/echo' 2> /dev/null & server=$!; trap 'kill $server' EXIT; "
-		"for i in $(seq 2000); do bash -c '3<> /dev/tcp/127.0.0.1/7000' 2> /dev/null && break; done; "
-		"NP_BPFFS=/nowhere '%1$s/echo' 2> '%1$s/said'; "
-		"grep -q 'echo: :7000 is taken' '%1$s/said' || { cat '%1$s/said'; exit 1; }",
-		dir);
-}
-END_TEST
-
 START_TEST(the_demo_holds_and_leaves_nothing)
 {
 	struct ran r;
@@ -329,9 +284,6 @@ int main(void)
 	tcase_add_test(t, a_program_links_the_installed_archive_through_pkg_config);
 	tcase_add_test(t, a_program_finds_the_moved_tree_by_cmake);
 	tcase_add_test(t, install_stays_below_destdir_and_uninstall_takes_all_of_it);
-	tcase_add_test(t, the_readmes_server_compiles_as_printed);
-	tcase_add_test(t, the_readmes_server_echoes);
-	tcase_add_test(t, the_readmes_server_says_why_it_cannot_listen);
 	tcase_add_test(t, the_demo_holds_and_leaves_nothing);
 	tcase_add_test(t, the_debian_packages_have_the_trees_version_and_nodes);
 	tcase_add_test(t, the_library_needs_no_executable_stack);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tutorial: the programs that doc/tutorial.md prints, compiled as printed, doing what the page says
+ * tutorial: the programs that doc/tutorial.md and the README print, compiled as printed, doing what
+ * the page says
  *
  * Each test that runs one has a network namespace of its own, where the page's port is free.
  */
@@ -16,7 +17,7 @@ static void setup(void)
 {
 	build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
 	dir = temp_dir();
-	must_sh("scripts/doc-programs '%s' doc/tutorial.md", dir);
+	must_sh("scripts/doc-programs '%s' README.md doc/tutorial.md", dir);
 }
 
 static void teardown(void)
@@ -66,6 +67,30 @@ START_TEST(every_program_compiles_as_printed)
 	given("server");
 	given("client");
 	given("service");
+	given("echo");
+}
+END_TEST
+
+START_TEST(the_readmes_server_is_short_and_echoes)
+{
+	OWN_PORT();
+	given("echo");
+
+	must_sh(SHELL "test $(wc -l < echo.c) -le 30 && { ./echo & all=$!; } && "
+		      "await sh -c \"echo hello | nc -N localhost 7000 | grep -qx hello\"",
+		dir);
+}
+END_TEST
+
+START_TEST(the_readmes_server_says_why_it_cannot_listen)
+{
+	OWN_PORT();
+	given("echo");
+
+	must_sh(SHELL
+		"{ ./echo & all=$!; } && await sh -c \"echo | nc -N localhost 7000 | grep -q '^'\" && "
+		"{ ./echo 2> said || :; } && grep -q 'echo: :7000 is taken' said",
+		dir);
 }
 END_TEST
 
@@ -168,6 +193,8 @@ int main(void)
 
 	tcase_add_unchecked_fixture(t, setup, teardown);
 	tcase_add_test(t, every_program_compiles_as_printed);
+	tcase_add_test(t, the_readmes_server_is_short_and_echoes);
+	tcase_add_test(t, the_readmes_server_says_why_it_cannot_listen);
 	tcase_add_test(t, the_first_server_answers_and_refuses);
 	tcase_add_test(t, a_frame_that_is_too_long_ends_its_connection_only);
 	tcase_add_test(t, a_deadline_ends_the_wait_and_not_the_connection);
