@@ -23,8 +23,8 @@ static struct slot {
 } command_slots[SLOTS];
 
 static const struct command *const command_lists[] = {
-	string_commands, key_commands,    list_commands,        server_commands,
-	client_commands, pubsub_commands, transaction_commands,
+	string_commands, key_commands,    list_commands,   set_commands,    hash_commands,
+	zset_commands,   server_commands, client_commands, pubsub_commands, transaction_commands,
 };
 
 #define LISTS (sizeof command_lists / sizeof *command_lists)

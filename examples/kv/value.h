@@ -14,6 +14,9 @@ struct value {
 		void *any;
 		struct text *text;
 		struct list *list;
+		struct set *set;
+		struct fields *fields;
+		struct zset *zset;
 	};
 };
 

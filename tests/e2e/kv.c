@@ -259,7 +259,8 @@ static unsigned pick(unsigned n)
 }
 
 /* K: a key. T: one that has the same tag as the others. V: a value. I: an integer, or what looks
- * like one. M: an integer that is no short time. W: a word that some option is. */
+ * like one. M: an integer that is no short time. S: a score. Z: an option of
+ * ZADD. W: a word that some other option is. */
 static const char *const forms[] = {
 	"GET K",
 	"SET K V",
@@ -347,6 +348,44 @@ static const char *const forms[] = {
 	"DISCARD",
 	"PUBLISH K V",
 	"KEYS nothing*",
+	"SADD K V V",
+	"SADD K V",
+	"SREM K V V",
+	"SISMEMBER K V",
+	"SCARD K",
+	"SPOP K 1 2",
+	"SPOP none",
+	"SPOP K -1",
+	"HSET K V V",
+	"HSET K V V V",
+	"HSET K V 1 V 2",
+	"HMSET K V V",
+	"HSETNX K V V",
+	"HGET K V",
+	"HMGET K V V V",
+	"HDEL K V V",
+	"HLEN K",
+	"HEXISTS K V",
+	"HSTRLEN K V",
+	"HINCRBY K V I",
+	"ZADD K S V",
+	"ZADD K S V S V S V",
+	"ZADD K Z S V",
+	"ZADD K Z Z S V S V",
+	"ZADD K 1 a -inf b 3 c 1 d",
+	"ZINCRBY K S V",
+	"ZREM K V V",
+	"ZSCORE K V",
+	"ZRANK K V",
+	"ZREVRANK K V",
+	"ZCARD K",
+	"ZPOPMIN K",
+	"ZPOPMAX K",
+	"ZPOPMIN K I",
+	"ZRANGE K I I",
+	"ZRANGE K 0 -1 WITHSCORES",
+	"ZRANGE K I I REV WITHSCORES",
+	"ZREVRANGE K I I",
 	/* the last one: it needs all keys on one shard */
 	"MULTI",
 };
@@ -389,7 +428,12 @@ static void add_word(struct bytes *b, char what)
 					     "GT", "lt", "PXAT", "EXAT",    "nope" };
 	static const char *const times[] = { "0",      "-1", "x", "100000", "9223372036854775807",
 					     "9999999" };
+	static const char *const scores[] = { "1",   "2.5", "-1e3", "inf",  "-inf",
+					      "nan", "x",   "0.1",  "1e400" };
+	static const char *const flags[] = { "NX", "xx", "GT", "LT", "CH", "INCR", "1" };
 	const char *word = what == 'I' ? integers[pick(15)] :
+			   what == 'S' ? scores[pick(9)] :
+			   what == 'Z' ? flags[pick(7)] :
 			   what == 'M' ? times[pick(6)] :
 					 words[pick(11)];
 
