@@ -2,7 +2,7 @@
 # smallest set of inputs that reaches every edge. A target is named in FUZZERS and says which sources it needs
 # beside lib/sys. Inputs that showed a fault are kept by the test of the same noun, which runs with every check.
 FUZZ_SECONDS ?= 60
-FUZZERS      := linkbuf proxy addr params decision shapes conn_message http
+FUZZERS      := linkbuf proxy addr params decision shapes conn_message http kv
 
 FUZZ_linkbuf := tests/support/linkbuf_model.c $(wildcard lib/buffer/*.c)
 FUZZ_proxy   := lib/conn/proxy_header.c examples/proxy/header.c
@@ -10,6 +10,8 @@ FUZZ_FLAGS_proxy := -iquote examples/proxy
 FUZZ_http    := $(addprefix examples/http/,clock.c condition.c head.c path.c range.c request.c)
 FUZZ_FLAGS_http := -iquote examples/http
 FUZZ_LIBS_http  := -lhttp_parser
+FUZZ_kv      := examples/kv/reader.c examples/kv/number.c
+FUZZ_FLAGS_kv := -iquote examples/kv
 FUZZ_conn_message := lib/conn/conn_message.c
 # What steers calls itself all over: all of it, and libbpf.
 FUZZ_params   := $(wildcard lib/steer/*.c)
@@ -25,7 +27,7 @@ FUZZ_SHARE   := $(shell n=$$(( $(FUZZ_SECONDS) / $(words $(FUZZERS)) )); echo $$
 
 # $(1): the noun
 define fuzz_target
-$(O)/tests/fuzz/$(1): tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/*/*.[ch] examples/http/*.h examples/proxy/*.h include/netpoll/*.h bpf/*.h tests/support/*.h) | $(SKELS)
+$(O)/tests/fuzz/$(1): tests/fuzz/$(1).c $(FUZZ_$(1)) $(wildcard lib/*/*.[ch] examples/*/*.h include/netpoll/*.h bpf/*.h tests/support/*.h) | $(SKELS)
 	$$(call say,FUZZ,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CLANG) $$(INCLUDES) $$(CPPFLAGS) -iquote tests -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DNP_DEBUG \
