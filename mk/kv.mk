@@ -16,3 +16,7 @@ $(KV): $(KV_OBJS) $(patsubst %.c,$(O)/%.o,$(sort $(wildcard examples/service/*.c
 	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(filter %.o,$^) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(KV_OBJS:.o=.d)
+
+.PHONY: bench-kv
+bench-kv: all                           ## the example kv beside redis-server, by redis-benchmark; JSON (20 minutes)
+	$(Q)scripts/bench-kv $(O)
