@@ -222,8 +222,10 @@ int keyspace_tend(struct keyspace *k)
 
 void keyspace_fini(struct keyspace *k)
 {
-	for (int i = 0; i < DATABASES; i++)
+	for (int i = 0; i < DATABASES; i++) {
 		keyspace_flush(k, i);
+		table_fini(&k->db[i]); /* an empty one has buckets, too */
+	}
 	keyspace_dispose(k, SIZE_MAX);
 	expiry_fini(&k->expiry);
 }
