@@ -95,7 +95,8 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
-		"            [--may-block] [--steer auto|required|off] [--service NAME] [--policy NAME] [--observe[=PATH]]\n"
+		"            [--may-block] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
+		"            [--observe[=PATH]] [--metrics]\n"
 		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
 		"  --pollers   threads; default: the CPUs this process may use\n"
 		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
@@ -103,6 +104,7 @@ static void usage(FILE *f)
 		"  --may-block a handler that keeps its thread does not keep its poller (doc/threads.md)\n"
 		"  --service   join this service, made by 'npsteer load NAME'\n"
 		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n"
+		"  --metrics   count and time requests for np_metrics_write()\n"
 		"  --observe   answer npsteer conns, fibers and top, at /run/netpoll/PID.sock or PATH\n");
 }
 
@@ -158,6 +160,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "observe", optional_argument, NULL, 'o' },
+		{ "metrics", no_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -204,6 +207,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'o':
 			o->pollers.observe = optarg ? optarg : "";
+			break;
+		case 'm':
+			o->pollers.metrics = true;
 			break;
 		case 'h':
 			usage(stdout);

@@ -21,6 +21,8 @@
 extern "C" {
 #endif
 
+struct np_linkbuf;
+
 /* Tables for people; one JSON object; lines of words with tabs between them. */
 enum np_dump_format { NP_DUMP_TEXT = 0, NP_DUMP_JSON = 1, NP_DUMP_TSV = 2 };
 
@@ -74,6 +76,22 @@ NP_API int np_dump_prepare(int fd, int format);
  * Return: 0; -ENOENT: np_dump_prepare() was not called.
  */
 NP_API int np_dump_request(void);
+
+/* OpenMetrics 1.0: "application/openmetrics-text; version=1.0.0; charset=utf-8"; and Prometheus's
+ * own text format before it: "text/plain; version=0.0.4; charset=utf-8". */
+enum np_metrics_format { NP_METRICS_OPENMETRICS = 0, NP_METRICS_TEXT = 1 };
+
+/*
+ * np_metrics_write() - what all sets and servers of this process have counted, for Prometheus
+ *
+ * Behind what is in @b, unflushed: np_conn_out() of a handler that answers GET /metrics will do. No
+ * poller is asked, so one that is stuck is told of. np_requests and the histograms are of sets with
+ * np_pollers_opts.metrics: where more than 2000 requests a second come to a poller one of 256 is
+ * looked at and stands for the others.
+ *
+ * Thread: any. May park: no. Return: 0; -EINVAL: no @b, no such format; -ENOMEM.
+ */
+NP_API int np_metrics_write(struct np_linkbuf *b, int format);
 
 #ifdef __cplusplus
 }

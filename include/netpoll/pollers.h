@@ -93,6 +93,8 @@ struct np_pollers_opts {
 	 * log says so, and the pollers run without it.
 	 */
 	const char *observe;
+	/* requests are counted, and some timed, for np_metrics_write() */
+	bool metrics;
 };
 NP_OPTS_INIT(np_pollers_opts)
 

@@ -117,6 +117,8 @@ struct np_server_opts {
 	 */
 	const char *proxy_from;
 	int proxy_header_ms; /* 3000: for the whole of a header, from the accept on */
+
+	bool metrics; /* as np_pollers_opts has it, likewise */
 };
 NP_OPTS_INIT(np_server_opts)
 

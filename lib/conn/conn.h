@@ -116,6 +116,7 @@ struct conn_group {
 	struct conn_settings settings;
 	bool half_open;
 	bool draining; /* what np_conn_draining() says */
+	uint64_t drain_since_ms;
 	bool retiring; /* connections close: conn_drain.c says when */
 	/* while retiring: how long an idle connection may stay at most, and by how much less some
 	 * do; how long one that was never served. 0: it closes at once; UINT64_MAX: no limit */
@@ -331,10 +332,10 @@ static inline bool conn_is_here(const struct np_conn *c)
 	return at == poller_self() && at == c->watch.poller;
 }
 
-/* When it came into this process, by poller_now_ms(). */
-static inline uint64_t conn_began_ms(const struct np_conn *c)
+/* When a connection came into this process, by poller_now_ms(): of its two halves. */
+static inline uint64_t conn_began_ms(uint16_t high, const struct watch *low)
 {
-	return (uint64_t)c->began_high << 32 | c->watch.note;
+	return (uint64_t)high << 32 | low->note;
 }
 
 /* NULL for most. */

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "conn/conn.h"
+#include "poll/meter.h"
 #include "sys/ack.h"
 #include "sys/io.h"
 #include "sys/sock.h"
@@ -195,10 +196,21 @@ void conn_gone(struct np_conn *c)
 	np_conn_unref(c);
 }
 
+static void end_meter_drain(struct np_conn *c)
+{
+	struct meter *m = poller_meter(conn_poller(c));
+	uint64_t now = poller_turn_ms(conn_poller(c)), since = c->group->drain_since_ms;
+
+	if (meter_is_on(m))
+		meter_note(m, METER_DRAIN, now > since ? (now - since) * 1000u : 0, 1);
+}
+
 void conn_finish(struct np_conn *c)
 {
 	struct conn_group *g = c->group;
 
+	if (g->draining)
+		end_meter_drain(c);
 	conn_callbacks_run(c);
 	if (g->handlers->on_close) {
 		conn_note_handler(c, g->handlers->on_close);

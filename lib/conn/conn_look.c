@@ -79,7 +79,8 @@ struct np_conn *conn_of_watch(struct watch *w)
 
 void conn_look(const struct np_conn *c, struct conn_look *ret)
 {
-	uint64_t now = poller_turn_ms(conn_poller(c)), began = conn_began_ms(c);
+	uint64_t now = poller_turn_ms(conn_poller(c)),
+		 began = conn_began_ms(c->began_high, &c->watch);
 
 	*ret = (struct conn_look){
 		.fd = c->watch.fd,

@@ -12,6 +12,9 @@
 #include "conn/conn.h"
 #include "netpoll/linkbuf.h"
 #include "poll/baton.h"
+#include "poll/meter.h"
+#include "sys/ack.h"
+#include "sys/clock.h"
 #include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
@@ -116,7 +119,9 @@ static void serve_no_progress(struct conn_io *io, bool ended)
 		io->call_at = linkbuf_len(&io->stream.in) + 1;
 }
 
-static inline void serve_request(struct np_conn *c, struct conn_io *io)
+/* Both callers have it inline: one looks at it, and the other is every request's. */
+static inline __attribute__((always_inline)) void serve_request(struct np_conn *c,
+								struct conn_io *io)
 {
 	struct stream *s = &io->stream;
 	size_t consumed = s->rx_total - linkbuf_len(&s->in);
@@ -137,20 +142,58 @@ static inline void serve_request(struct np_conn *c, struct conn_io *io)
 		serve_request_over(c);
 }
 
+/* The first request of a connection that began then has been served. */
+static slow_path void serve_meter_first(struct poller *p, uint64_t began_ms)
+{
+	uint64_t now = poller_turn_ms(p);
+
+	if (meter_is_on(poller_meter(p)))
+		meter_note(poller_meter(p), METER_FIRST_BYTE,
+			   now > began_ms ? (now - began_ms) * 1000u : 0, 1);
+}
+
+/* How long the peer's last byte has waited for this: of TCP the kernel knows it, to its tick. */
+static uint64_t serve_age_us(const struct stream *s)
+{
+	return sys_tcp_quiet_ms(s->fd) * 1000u;
+}
+
+/* One of many, or each: see meter.h. Return: whether there are more. */
+static slow_path bool serve_metered(struct conn_io *io)
+{
+	struct np_conn *c = io->spawn.arg;
+	struct meter *m = poller_meter(conn_poller(c));
+	uint64_t from = sys_clock_ns(), weight = meter_take(m, from);
+
+	if (weight)
+		meter_note(m, METER_AGE, serve_age_us(&io->stream), weight);
+	serve_request(c, io);
+	if (weight)
+		meter_note(m, METER_HANDLER, (sys_clock_ns() - from) / 1000u, weight);
+	meter_count(m, 1);
+	return conn_has_request(c);
+}
+
 /* All that are there. A handler that is replaced meanwhile is named as the first one. */
 static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 {
 	unsigned batch = 0;
 
 	conn_note_handler(c, io->on_request);
-	do {
-		/* A long batch of short handlers is not one hung handler. */
-		if (unlikely(++batch % PUBLISH_EVERY == 0))
-			poller_publish_busy(conn_poller(c));
-		serve_request(c, io);
-	} while (conn_has_request(c));
-	if (io->stream.rx_total != linkbuf_len(&io->stream.in))
-		c->flags |= CONN_USED;
+	if (!meter_is_due(poller_meter(conn_poller(c))) || serve_metered(io)) {
+		do {
+			/* A long batch of short handlers is not one hung handler. */
+			if (unlikely(++batch % PUBLISH_EVERY == 0))
+				poller_publish_busy(conn_poller(c));
+			serve_request(c, io);
+		} while (conn_has_request(c));
+		meter_count(poller_meter(conn_poller(c)), batch);
+	}
+	if (unlikely(!(c->flags & CONN_USED)) &&
+	    io->stream.rx_total != linkbuf_len(&io->stream.in)) {
+		c->flags |= CONN_USED; /* not fresh any more: conn_drain.c */
+		serve_meter_first(conn_poller(c), conn_began_ms(c->began_high, &c->watch));
+	}
 }
 
 /* What was flushed leaves in one send, and the connection goes idle. */

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "netpoll/dump.h"
+#include "netpoll/metrics.h"
 #include "netpoll/observer_socket.h"
 #include "sys/clock.h"
 #include "sys/io.h"
@@ -121,20 +122,35 @@ static void observer_say(int fd, const char *sentence)
 	dump_write(fd, line, (size_t)snprintf(line, sizeof line, "error %s\n", sentence));
 }
 
-static void observer_answer(int fd, char *question)
+static const struct observer_word observer_metrics[] = {
+	{ "openmetrics", NP_METRICS_OPENMETRICS },
+	{ "text", NP_METRICS_TEXT },
+	{ NULL, 0 },
+};
+
+/* Return: 0; -EBADMSG: no such question; -ENOMEM. */
+static int observer_make(char *question, char **ret, size_t *ret_n)
 {
 	char *rest, *what = strtok_r(question, " ", &rest), *format = strtok_r(NULL, " ", &rest);
 	unsigned parts, as;
+
+	if (what && !strcmp(what, "metrics") && observer_find(observer_metrics, format, &as))
+		return metrics_make((enum np_metrics_format)as, ret, ret_n);
+	if (observer_find(observer_parts, what, &parts) &&
+	    observer_find(observer_formats, format, &as))
+		return dump_make((enum np_dump_format)as, parts, ret, ret_n);
+	return -EBADMSG;
+}
+
+static void observer_answer(int fd, char *question)
+{
 	char *text;
 	size_t n;
+	int r = observer_make(question, &text, &n);
 
-	if (!observer_find(observer_parts, what, &parts) ||
-	    !observer_find(observer_formats, format, &as)) {
-		observer_say(fd, "this process does not know the question");
-		return;
-	}
-	if (dump_make((enum np_dump_format)as, parts, &text, &n) < 0) {
-		observer_say(fd, "no memory for the answer");
+	if (r < 0) {
+		observer_say(fd, r == -EBADMSG ? "this process does not know the question" :
+						 "no memory for the answer");
 		return;
 	}
 	if (dump_write(fd, "ok\n", 3) == 0)

@@ -103,6 +103,7 @@ static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_o
 					  HOG_MS,
 		.report_overflow = o->report_overflow,
 		.crew = p->crew,
+		.metrics = o->metrics,
 	};
 	int r = o->report_overflow ? overflow_report(conn_fd_of_fiber) : 0;
 
@@ -483,7 +484,6 @@ static int pollers_free(struct np_pollers *p)
 		timers_free(&p->slots[i]);
 	}
 	offload_free(p->offload);
-	registry_forget(&p->noted);
 	pollers_destroy(p);
 	return 0;
 }
@@ -501,7 +501,10 @@ int np_pollers_free(struct np_pollers **pollers)
 		observer_leave();
 	p->observed = false;
 	registry_hold_sets(); /* a look at it comes to its end first */
+	registry_forget(&p->noted);
 	r = pollers_free(p);
+	if (r < 0)
+		registry_note(REGISTRY_SETS, &p->noted);
 	registry_release_sets();
 	if (r == 0)
 		*pollers = NULL;

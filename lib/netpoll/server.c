@@ -139,8 +139,8 @@ static int server_init(struct np_server *s, struct np_pollers *p, const struct n
 		return r;
 	if (!p) {
 		r = np_pollers_start(NP_OPTS(np_pollers_opts, .log = s->opts.log,
-					     .log_arg = s->opts.log_arg,
-					     .observe = s->opts.observe),
+					     .log_arg = s->opts.log_arg, .observe = s->opts.observe,
+					     .metrics = s->opts.metrics),
 				     &s->pollers);
 		if (r < 0)
 			return r;

@@ -8,7 +8,9 @@
 
 #include "netpoll/server_private.h"
 #include "poll/handler_count.h"
+#include "poll/meter.h"
 #include "poll/park.h"
+#include "sys/ack.h"
 
 static struct server_part *server_part_of(struct mail *m)
 {
@@ -73,10 +75,25 @@ static void server_part_look_at_share(struct conn_group *g)
 		server_part_fill(part);
 }
 
+/* Of an accept one of some is asked how long it has been in the queue. */
+static void server_part_meter(struct server_part *part, int fd)
+{
+	struct meter *m = poller_meter(part->group.poller);
+	unsigned every = meter_accepts_every(m);
+
+	if (every && ++part->accepts_unmetered >= every) {
+		part->accepts_unmetered = 0;
+		meter_note(m, METER_ACCEPT, sys_tcp_waited_ms(fd) * 1000u, every);
+	}
+}
+
 static void server_part_begin(struct server_part *part, int *fd, bool inet)
 {
-	int r = conn_start(&part->group, fd, inet ? TRANSPORT_TCP : TRANSPORT_UNIX, NULL);
+	int r;
 
+	if (inet)
+		server_part_meter(part, *fd);
+	r = conn_start(&part->group, fd, inet ? TRANSPORT_TCP : TRANSPORT_UNIX, NULL);
 	if (r < 0)
 		poller_log(part->group.poller, NP_LOG_WARNING, "a new connection was dropped: %s",
 			   np_strerror(r));
@@ -368,6 +385,7 @@ static void server_part_drain(struct mail *m)
 	struct server_part *part = container_of(m, struct server_part, drain_mail);
 
 	part->group.draining = true;
+	part->group.drain_since_ms = poller_turn_ms(part->group.poller);
 	server_part_each(part, conn_drain);
 }
 

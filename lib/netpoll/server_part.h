@@ -42,8 +42,9 @@ struct server_part {
 	unsigned limit; /* its share of max_conns; 0: none */
 	bool full;      /* its listeners are held */
 	uint64_t said_full_ms;
-	uint64_t at_limit; /* any thread, relaxed: how often it was full */
-	uint64_t shed;     /* likewise: connections that were reset before they were accepted */
+	unsigned accepts_unmetered; /* since the last whose wait was asked for */
+	uint64_t at_limit;          /* any thread, relaxed: how often it was full */
+	uint64_t shed; /* likewise: connections that were reset before they were accepted */
 	struct balancer *balancer; /* NULL: none */
 };
 

@@ -47,6 +47,7 @@ static void poller_destroy(struct poller *p)
 {
 	if (p->local)
 		p->local_free(p->local);
+	meter_fini(&p->meter);
 	sys_close(&p->wake_fd);
 	sys_close(&p->epoll_fd);
 	baton_fini(p);
@@ -80,6 +81,8 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	p->n_events = POLLER_EVENTS_MIN;
 	p->events = calloc((size_t)p->n_events, sizeof *p->events);
 	r = p->events ? poller_open_fds(p) : -ENOMEM;
+	if (r == 0)
+		r = meter_init(&p->meter, o->metrics);
 	if (r == 0)
 		r = fiber_pool_new(&o->fibers, &p->fibers);
 	if (r < 0) {

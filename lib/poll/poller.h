@@ -61,6 +61,7 @@ struct poller_opts {
 	void *owner; /* what poller_owner() says: whom this poller belongs to */
 	/* who carries on with it while a handler keeps its thread; NULL: none does */
 	struct crew *crew;
+	bool metrics; /* its meter is on */
 };
 
 /* A fiber that waits to be started. The node is its caller's until fn begins. */

@@ -9,6 +9,7 @@
 #include "poll/baton.h"
 #include "poll/hog.h"
 #include "poll/mailbox.h"
+#include "poll/meter.h"
 #include "poll/poller.h"
 #include "poll/watch.h"
 #include "poll/wheel.h"
@@ -109,6 +110,8 @@ struct poller_sampling {
 };
 
 struct poller {
+	struct meter meter; /* first: poller_meter() */
+
 	/* owner thread */
 	struct poller_now now;
 	int epoll_fd;

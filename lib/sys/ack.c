@@ -64,9 +64,22 @@ int sys_tcp_look(int fd, struct sys_tcp_sight *ret)
 		.sent = info.tcpi_bytes_acked + (uint64_t)queued,
 		.in_flight = (uint64_t)queued,
 		.quiet_ms = info.tcpi_last_data_recv,
-		.sent_ms = info.tcpi_last_data_sent,
 	};
 	return 0;
+}
+
+uint64_t sys_tcp_quiet_ms(int fd)
+{
+	struct tcp_info info;
+
+	return ack_tcp_info(fd, &info) == 0 ? info.tcpi_last_data_recv : 0;
+}
+
+uint64_t sys_tcp_waited_ms(int fd)
+{
+	struct tcp_info info;
+
+	return ack_tcp_info(fd, &info) == 0 ? info.tcpi_last_data_sent : 0;
 }
 
 int sys_tcp_reset(int fd)

@@ -28,9 +28,11 @@ struct sys_tcp_sight {
 	uint64_t received, sent;
 	uint64_t in_flight; /* not acknowledged, of what was sent */
 	uint32_t quiet_ms;  /* since the peer's last byte; since the beginning where none came */
-	/* since the last of ours; since the peer's ACK ended the handshake where none has gone */
-	uint32_t sent_ms;
 };
+/* How long ago, in ms: the peer's last byte; the end of the handshake, of one that has sent nothing
+ * yet. 0 where the kernel does not say. */
+uint64_t sys_tcp_quiet_ms(int fd);
+uint64_t sys_tcp_waited_ms(int fd);
 /* Of a TCP socket. Return: as sys_ack(). */
 int sys_tcp_look(int fd, struct sys_tcp_sight *ret);
 

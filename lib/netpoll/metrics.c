@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * metrics: families, from counters that any thread may read
+ *
+ * No poller is asked, so that one that is stuck is told of like the others. A family comes once,
+ * with the samples of all servers, sets and pollers below it.
+ */
+#include "netpoll/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "netpoll/channel_look.h"
+#include "netpoll/exposition.h"
+#include "netpoll/linkbuf.h"
+#include "netpoll/pollers_private.h"
+#include "netpoll/pool_part.h"
+#include "netpoll/server_private.h"
+#include "netpoll/version.h"
+#include "poll/meter.h"
+#include "poll/offload.h"
+#include "sys/clock.h"
+
+/* A number of a struct that a call fills in. */
+struct fact {
+	const char *name, *type, *help;
+	size_t offset;
+};
+
+#define FACT(of, member, name, type, help)             \
+	{                                              \
+		name, type, help, offsetof(of, member) \
+	}
+
+static uint64_t metrics_fact(const struct fact *f, const void *of)
+{
+	return *(const uint64_t *)((const char *)of + f->offset);
+}
+
+/* ------------------------------------------------------------------ servers */
+
+static const struct fact server_facts[] = {
+	FACT(struct np_server_stats, conns, "np_connections", GAUGE, "Open connections."),
+	FACT(struct np_server_stats, accepted, "np_connections_accepted", COUNTER,
+	     "Connections accepted."),
+	FACT(struct np_server_stats, closed, "np_connections_closed", COUNTER,
+	     "Connections closed."),
+	FACT(struct np_server_stats, shed, "np_connections_shed", COUNTER,
+	     "Connections reset for want of descriptors."),
+	FACT(struct np_server_stats, cut, "np_connections_cut", COUNTER,
+	     "Connections that ended with flushed bytes lost."),
+	FACT(struct np_server_stats, moved, "np_connections_moved", COUNTER,
+	     "Connections that came from another poller."),
+	FACT(struct np_server_stats, memory_closed, "np_connections_memory_closed", COUNTER,
+	     "Connections reset at memory_max."),
+	FACT(struct np_server_stats, at_limit, "np_connections_at_limit", COUNTER,
+	     "Times that a poller had its share of max_conns."),
+	FACT(struct np_server_stats, handler_errors, "np_handler_errors", COUNTER,
+	     "Handlers that returned an error."),
+	FACT(struct np_server_stats, drained, "np_connections_drained", COUNTER,
+	     "Connections that a drain ended in good order."),
+};
+
+struct metrics_server {
+	struct exposition *e;
+	const struct fact *fact;
+};
+
+static void metrics_server(void *arg, struct noted *n)
+{
+	struct np_server *server = container_of(n, struct np_server, noted);
+	struct np_server_stats st = { .sz = sizeof st };
+	const struct metrics_server *m = arg;
+	const struct label labels[] = { { "server", server->name }, { 0 } };
+
+	np_server_stats(server, &st);
+	exposition_count(m->e, labels, metrics_fact(m->fact, &st));
+}
+
+static void metrics_draining(void *arg, struct noted *n)
+{
+	struct np_server *server = container_of(n, struct np_server, noted);
+	const struct label labels[] = { { "server", server->name }, { 0 } };
+	int phase = atomic_load(&server->phase);
+
+	exposition_count(arg, labels, phase == SERVER_DRAINING || phase == SERVER_STOPPING);
+}
+
+static void metrics_servers(struct exposition *e)
+{
+	for (size_t i = 0; i < sizeof server_facts / sizeof server_facts[0]; i++) {
+		const struct fact *f = &server_facts[i];
+
+		exposition_family(e, f->name, f->type, f->help);
+		registry_each(REGISTRY_SERVERS, metrics_server, &(struct metrics_server){ e, f });
+	}
+	exposition_family(e, "np_server_draining", GAUGE, "1: the server drains or stops.");
+	registry_each(REGISTRY_SERVERS, metrics_draining, e);
+}
+
+/* ------------------------------------------------------------------ pollers */
+
+struct metrics_pollers {
+	struct exposition *e;
+	unsigned set;
+	void (*write)(struct exposition *e, const struct label *labels, struct poller *p);
+};
+
+static void metrics_each_poller(void *arg, struct noted *n)
+{
+	struct np_pollers *p = container_of(n, struct np_pollers, noted);
+	struct metrics_pollers *m = arg;
+	char set[12], index[12];
+	const struct label labels[] = { { "set", set }, { "poller", index }, { 0 } };
+
+	snprintf(set, sizeof set, "%u", m->set++);
+	for (unsigned i = 0; i < p->n; i++) {
+		snprintf(index, sizeof index, "%u", i);
+		m->write(m->e, labels, p->poller[i]);
+	}
+}
+
+static void
+metrics_of_pollers(struct exposition *e, const char *name, const char *type, const char *help,
+		   void (*write)(struct exposition *, const struct label *, struct poller *))
+{
+	struct metrics_pollers m = { .e = e, .write = write };
+
+	exposition_family(e, name, type, help);
+	registry_each(REGISTRY_SETS, metrics_each_poller, &m);
+}
+
+static void metrics_requests(struct exposition *e, const struct label *labels, struct poller *p)
+{
+	if (meter_is_on(poller_meter(p)))
+		exposition_count(e, labels, meter_requests(poller_meter(p)));
+}
+
+static void metrics_slow_turns(struct exposition *e, const struct label *labels, struct poller *p)
+{
+	uint64_t slow_turns, hogs;
+
+	poller_hogs(p, &slow_turns, &hogs);
+	exposition_count(e, labels, slow_turns);
+}
+
+static void metrics_hogs(struct exposition *e, const struct label *labels, struct poller *p)
+{
+	uint64_t slow_turns, hogs;
+
+	poller_hogs(p, &slow_turns, &hogs);
+	exposition_count(e, labels, hogs);
+}
+
+/* How long the turn under way has lasted: of one that is kept it grows and grows. */
+static void metrics_busy(struct exposition *e, const struct label *labels, struct poller *p)
+{
+	uint64_t now = sys_clock_ns() / 1000000u;
+	struct poller_sight s;
+
+	poller_look(p, &s);
+	exposition_seconds(e, labels,
+			   s.began_ms && now > s.began_ms ? (double)(now - s.began_ms) / 1e3 : 0);
+}
+
+/* ------------------------------------------------------------------ histograms */
+
+static const struct {
+	enum meter_kind kind;
+	const char *name, *help;
+} timed[] = {
+	{ METER_ACCEPT, "np_accept_wait_seconds",
+	  "From the end of the handshake to accept: the wait in the queue that steering chose. To the kernel's tick." },
+	{ METER_FIRST_BYTE, "np_first_byte_seconds",
+	  "From accept to the end of the first request's handler: its answer leaves. In milliseconds, to a turn of the poller." },
+	{ METER_AGE, "np_request_age_seconds",
+	  "From the peer's last byte to the handler's call. To the kernel's tick." },
+	{ METER_HANDLER, "np_handler_seconds", "A call of on_request, its waits included." },
+	{ METER_DRAIN, "np_drain_seconds",
+	  "From the drain's beginning to a connection's end. In milliseconds." },
+};
+
+struct metrics_sum {
+	enum meter_kind kind;
+	struct histogram h;
+};
+
+static void metrics_add(void *arg, struct noted *n)
+{
+	struct np_pollers *p = container_of(n, struct np_pollers, noted);
+	struct metrics_sum *sum = arg;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		const struct meter *m = poller_meter(p->poller[i]);
+
+		if (meter_is_on(m))
+			histogram_add(&sum->h, &m->of[sum->kind]);
+	}
+}
+
+static void metrics_histograms(struct exposition *e)
+{
+	for (size_t i = 0; i < sizeof timed / sizeof timed[0]; i++) {
+		struct metrics_sum sum = { .kind = timed[i].kind };
+
+		registry_each(REGISTRY_SETS, metrics_add, &sum);
+		exposition_family(e, timed[i].name, HISTOGRAM, timed[i].help);
+		exposition_histogram(e, &sum.h);
+	}
+}
+
+/* ------------------------------------------------------------------ what else there is */
+
+static const struct fact set_facts[] = {
+	FACT(struct np_pollers_stats, offload_queued, "np_offload_queued", GAUGE,
+	     "Jobs that wait for a worker."),
+	FACT(struct np_pollers_stats, offload_running, "np_offload_running", GAUGE,
+	     "Jobs that run."),
+	FACT(struct np_pollers_stats, offload_done, "np_offload_done", COUNTER,
+	     "Jobs that are done."),
+	FACT(struct np_pollers_stats, offload_refused, "np_offload_refused", COUNTER,
+	     "Jobs that were refused."),
+	FACT(struct np_pollers_stats, offload_given_up, "np_offload_given_up", COUNTER,
+	     "Jobs given up before they began."),
+	FACT(struct np_pollers_stats, handoffs, "np_handoffs", COUNTER,
+	     "Times that a poller went on with another thread."),
+	FACT(struct np_pollers_stats, handoffs_refused, "np_handoffs_refused", COUNTER,
+	     "Times that it could not."),
+};
+
+static const struct fact pool_facts[] = {
+	FACT(struct np_pool_stats, open, "np_pool_open", GAUGE, "Connections of a pool."),
+	FACT(struct np_pool_stats, idle, "np_pool_idle", GAUGE, "Idle ones."),
+	FACT(struct np_pool_stats, waiting, "np_pool_waiting", GAUGE, "Fibers that wait for one."),
+	FACT(struct np_pool_stats, gets, "np_pool_gets", COUNTER, "Connections asked for."),
+	FACT(struct np_pool_stats, reused, "np_pool_reused", COUNTER,
+	     "Connections given a second time."),
+	FACT(struct np_pool_stats, dial_errors, "np_pool_dial_errors", COUNTER,
+	     "Dials that failed."),
+	FACT(struct np_pool_stats, timeouts, "np_pool_timeouts", COUNTER,
+	     "Waits that were in vain."),
+};
+
+struct metrics_set {
+	struct exposition *e;
+	const struct fact *fact;
+	unsigned set;
+};
+
+static void metrics_set(void *arg, struct noted *n)
+{
+	struct np_pollers *p = container_of(n, struct np_pollers, noted);
+	struct np_pollers_stats st = { .sz = sizeof st };
+	struct metrics_set *m = arg;
+	char set[12];
+	const struct label labels[] = { { "set", set }, { 0 } };
+
+	snprintf(set, sizeof set, "%u", m->set++);
+	np_pollers_stats(p, &st);
+	exposition_count(m->e, labels, metrics_fact(m->fact, &st));
+}
+
+static void metrics_pool(void *arg, struct noted *n)
+{
+	struct np_pool *pool = container_of(n, struct np_pool, noted);
+	struct np_pool_stats st = { .sz = sizeof st };
+	const struct metrics_set *m = arg;
+	char id[24];
+	const struct label labels[] = {
+		{ "network", pool->network }, { "address", pool->address }, { "pool", id }, { 0 }
+	};
+
+	snprintf(id, sizeof id, "%p", (void *)pool);
+	np_pool_stats(pool, &st);
+	exposition_count(m->e, labels, metrics_fact(m->fact, &st));
+}
+
+static void metrics_facts(struct exposition *e, enum registry_kind kind,
+			  void (*write)(void *, struct noted *), const struct fact *facts, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct metrics_set m = { .e = e, .fact = &facts[i] };
+
+		exposition_family(e, facts[i].name, facts[i].type, facts[i].help);
+		registry_each(kind, write, &m);
+	}
+}
+
+struct metrics_channels {
+	uint64_t waiting, dropped;
+};
+
+static void metrics_channel(void *arg, struct noted *n)
+{
+	struct metrics_channels *sum = arg;
+	struct channel_look l;
+
+	channel_look(n, &l);
+	sum->waiting += l.waiting;
+	sum->dropped += l.dropped;
+}
+
+static void metrics_channels(struct exposition *e)
+{
+	struct metrics_channels sum = { 0 };
+
+	registry_each(REGISTRY_CHANNELS, metrics_channel, &sum);
+	exposition_family(e, "np_calls_waiting", GAUGE, "Callers that wait on a channel.");
+	exposition_count(e, NULL, sum.waiting);
+}
+
+static void metrics_build(struct exposition *e)
+{
+	const struct label labels[] = { { "version", np_version(NULL) }, { 0 } };
+
+	exposition_family(e, "np_build_info", GAUGE, "The library's version; always 1.");
+	exposition_count(e, labels, 1);
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void metrics_write(struct exposition *e)
+{
+	metrics_build(e);
+	metrics_servers(e);
+	metrics_of_pollers(e, "np_requests", COUNTER, "Calls of on_request.", metrics_requests);
+	metrics_of_pollers(e, "np_poller_slow_turns", COUNTER,
+			   "Turns in which handlers kept the thread for hog_ms.",
+			   metrics_slow_turns);
+	metrics_of_pollers(e, "np_poller_hogs", COUNTER, "Handlers that did so alone.",
+			   metrics_hogs);
+	metrics_of_pollers(e, "np_poller_busy_seconds", GAUGE,
+			   "For how long the turn under way has lasted.", metrics_busy);
+	metrics_histograms(e);
+	metrics_facts(e, REGISTRY_SETS, metrics_set, set_facts,
+		      sizeof set_facts / sizeof set_facts[0]);
+	metrics_facts(e, REGISTRY_POOLS, metrics_pool, pool_facts,
+		      sizeof pool_facts / sizeof pool_facts[0]);
+	metrics_channels(e);
+	exposition_end(e);
+}
+
+int metrics_make(enum np_metrics_format format, char **ret, size_t *ret_n)
+{
+	FILE *to = open_memstream(ret, ret_n);
+
+	if (!to)
+		return -ENOMEM;
+	metrics_write(&(struct exposition){ .to = to, .format = format });
+	if (fclose(to) == 0)
+		return 0;
+	free(*ret);
+	return -ENOMEM;
+}
+
+int np_metrics_write(struct np_linkbuf *b, int format)
+{
+	char *text;
+	size_t n;
+	int r;
+
+	if (!b || (unsigned)format > NP_METRICS_TEXT)
+		return -EINVAL;
+	r = metrics_make((enum np_metrics_format)format, &text, &n);
+	if (r < 0)
+		return r;
+	r = np_linkbuf_write(b, text, n);
+	free(text);
+	return r;
+}
