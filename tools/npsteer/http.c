@@ -129,6 +129,8 @@ static int http_parse_field(char *line, struct http_request *q)
 		dst = q->origin, cap = sizeof q->origin;
 	else if (!strcasecmp(line, "sec-fetch-site"))
 		dst = q->site, cap = sizeof q->site;
+	else if (!strcasecmp(line, "accept"))
+		dst = q->accept, cap = sizeof q->accept;
 	return dst && (*dst || !*value || !http_keep(dst, cap, value)) ? 400 : 0;
 }
 

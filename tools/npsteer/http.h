@@ -21,6 +21,7 @@ struct http_request {
 	char host[128]; /* "": none was sent */
 	char origin[160];
 	char site[32]; /* Sec-Fetch-Site */
+	char accept[512];
 };
 
 /*

@@ -84,6 +84,7 @@ int verb_unload(struct npsteer *n);
 int verb_status(struct npsteer *n);
 int verb_stats(struct npsteer *n);
 int verb_top(struct npsteer *n);
+int verb_metrics(struct npsteer *n);
 int verb_conns(struct npsteer *n);
 int verb_fibers(struct npsteer *n);
 int verb_dump(struct npsteer *n);

@@ -3,6 +3,7 @@
 #include "process.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,49 +36,62 @@ bool names_process(const char *word)
 	return strchr(word, '/') || (process_is_number(word) && access(un.sun_path, F_OK) == 0);
 }
 
-static int process_unreachable(struct npsteer *n, const char *path, int err)
-{
-	const char *word = n->service;
+/* An exit code, and the sentence in @why. */
+static int process_fail(char why[PROCESS_WHY_MAX], enum exit_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
+static int process_fail(char why[PROCESS_WHY_MAX], enum exit_code code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, PROCESS_WHY_MAX, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+static int process_unreachable(const char *path, int err, char why[PROCESS_WHY_MAX])
+{
 	switch (err) {
 	case ENOENT:
-		return fail(
-			n, ABSENT,
+		return process_fail(
+			why, ABSENT,
 			"there is no socket at %s: the program has to set np_pollers_opts.observe",
 			path);
 	case ECONNREFUSED:
-		return fail(n, ABSENT, "the process that had %s has ended", path);
+		return process_fail(why, ABSENT, "the process that had %s has ended", path);
 	case EACCES:
 	case EPERM:
-		return fail(n, DENIED, "%s is another user's: ask as that user, or as root", path);
+		return process_fail(why, DENIED,
+				    "%s is another user's: ask as that user, or as root", path);
 	default:
-		return fail(n, FAILED, "cannot ask %s: %s", word, strerror(err));
+		return process_fail(why, FAILED, "cannot ask %s: %s", path, strerror(err));
 	}
 }
 
-static int process_connect(struct npsteer *n, int *ret_fd)
+static int process_connect(const char *word, int *ret_fd, char why[PROCESS_WHY_MAX])
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	struct timeval limit = { .tv_sec = ANSWER_S };
 	int fd;
 
-	if (!n->service)
-		return fail(n, MISUSED,
-			    "which process? Give its number, or the path of its socket");
-	if (!process_is_number(n->service) && !strchr(n->service, '/'))
-		return fail(n, MISUSED, "\"%s\" is no process number and no path", n->service);
-	if (!process_path(n->service, un.sun_path, sizeof un.sun_path))
-		return fail(n, MISUSED, "\"%s\" is too long for a socket", n->service);
+	if (!word)
+		return process_fail(why, MISUSED,
+				    "which process? Give its number, or the path of its socket");
+	if (!process_is_number(word) && !strchr(word, '/'))
+		return process_fail(why, MISUSED, "\"%s\" is no process number and no path", word);
+	if (!process_path(word, un.sun_path, sizeof un.sun_path))
+		return process_fail(why, MISUSED, "\"%s\" is too long for a socket", word);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return fail(n, FAILED, "cannot make a socket: %s", strerror(errno));
+		return process_fail(why, FAILED, "cannot make a socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 	if (connect(fd, (struct sockaddr *)&un, sizeof un) < 0) {
 		int err = errno;
 
 		close(fd);
-		return process_unreachable(n, un.sun_path, err);
+		return process_unreachable(un.sun_path, err, why);
 	}
 	*ret_fd = fd;
 	return DONE;
@@ -106,9 +120,9 @@ static char *process_read(int fd)
 	return NULL;
 }
 
-int process_ask(struct npsteer *n, const char *question, char **ret)
+int process_question(const char *word, const char *question, char **ret, char why[PROCESS_WHY_MAX])
 {
-	int fd = -1, code = process_connect(n, &fd);
+	int fd = -1, code = process_connect(word, &fd, why);
 	char line[64], *text = NULL;
 	int len = snprintf(line, sizeof line, "%s\n", question);
 
@@ -124,14 +138,22 @@ int process_ask(struct npsteer *n, const char *question, char **ret)
 	}
 	if (text && !strncmp(text, "error ", 6)) {
 		text[strcspn(text, "\n")] = '\0';
-		code = fail(n, FAILED, "%s: %s", n->service, text + 6);
+		process_fail(why, FAILED, "%s: %s", word, text + 6);
 	} else {
-		code = fail(n, FAILED,
-			    "%s gives no answer: it is stopped, or is no process of the library",
-			    n->service);
+		process_fail(why, FAILED,
+			     "%s gives no answer: it is stopped, or is no process of the library",
+			     word);
 	}
 	free(text);
-	return code;
+	return FAILED;
+}
+
+int process_ask(struct npsteer *n, const char *question, char **ret)
+{
+	char why[PROCESS_WHY_MAX];
+	int code = process_question(n->service, question, ret, why);
+
+	return code == DONE ? DONE : fail(n, (enum exit_code)code, "%s", why);
 }
 
 /* ------------------------------------------------------------------ shown as it comes */

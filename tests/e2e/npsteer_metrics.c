@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* npsteer_metrics: what a service and a process have counted, served to Prometheus. */
+#include <netpoll/pollers.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/peer.h"
+#include "support/test.h"
+#include "support/tool.h"
+#include "support/verb.h"
+
+#define OPEN "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+static struct verb served;
+static char got[1 << 16];
+
+/* The answer to GET @path with these headers. */
+static const char *asked(const char *path, const char *headers)
+{
+	char request[1024];
+	int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: any\r\n%s\r\n", path,
+			 headers);
+
+	verb_ask(&served, 0, request, (size_t)n, got, sizeof got);
+	return got;
+}
+
+/* It begins with status 200 and has both parts. */
+static void must_get(const char *headers, const char *type, const char *part)
+{
+	const char *text = asked("/metrics", headers);
+
+	ck_assert_msg(!strncmp(text, "HTTP/1.1 200 ", 13), "%s", text);
+	must_have(text, type);
+	must_have(text, part);
+}
+
+START_TEST(a_service_is_served_in_the_format_that_is_asked_for)
+{
+	struct server s;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	given_server(&s, "web");
+	connect_times(&s, 3);
+	verb_start(&served, "metrics web --listen 0", 1);
+	must_get("", "Content-Type: text/plain; version=0.0.4",
+		 "npsteer_counted_total{service=\"web\",counter=\"steered\"} 3\n");
+	ck_assert_ptr_null(strstr(got, "# EOF"));
+	must_get("Accept: " OPEN ";q=0.5,text/plain;q=0.1\r\n", "Content-Type: " OPEN, "# EOF\n");
+	must_have(got, "# TYPE npsteer_counted counter\n");
+	must_have(got, "npsteer_queue_limit{service=\"web\",address=");
+	must_have(asked("/other", ""), "HTTP/1.1 404");
+	verb_end(&served);
+	server_end(&s);
+}
+END_TEST
+
+/* Once, to stdout, through the parser that Prometheus itself has in Python. */
+START_TEST(what_is_said_of_a_service_can_be_parsed)
+{
+	struct server s;
+	struct ran r;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	given_server(&s, "web");
+	sh(&r, "'%s/npsteer' metrics web | /usr/bin/python3 tests/support/openmetrics.py",
+	   tool_dir);
+	server_end(&s);
+	if (r.code == 77 || r.code == 127) {
+		ran_free(&r);
+		SKIP("needs python3-prometheus-client: scripts/deps --all");
+	}
+	ck_assert_msg(r.code == 0, "%d: %s%s", r.code, r.out, r.err);
+	must_have(r.out, "npsteer_counted 16\n");
+	must_have(r.out, "npsteer_worker_state 1\n");
+	ran_free(&r);
+}
+END_TEST
+
+START_TEST(a_process_is_served_and_its_end_is_an_answer)
+{
+	char *dir = temp_dir(), words[160], path[96];
+	struct np_pollers *p;
+
+	snprintf(path, sizeof path, "%s/observe", dir);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .observe = path,
+						  .metrics = true),
+					  &p),
+			 0);
+	snprintf(words, sizeof words, "metrics %s --listen 0", path);
+	verb_start(&served, words, 1);
+	must_get("", "Content-Type: text/plain", "np_handler_seconds_bucket{le=\"+Inf\"} 0\n");
+	must_get("Accept: application/openmetrics-text\r\n", "Content-Type: " OPEN, "# EOF\n");
+	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&p), 0);
+	must_have(asked("/metrics", ""), "HTTP/1.1 503");
+	must_have(got, "np_pollers_opts.observe");
+	verb_end(&served);
+	remove_tree(&dir);
+}
+END_TEST
+
+START_TEST(an_address_that_others_reach_is_refused)
+{
+	NEEDS_RIGHTS();
+	must("load web");
+	fails_with(MISUSED, "--allow-remote", "metrics web --listen 0.0.0.0:0");
+	fails_with(ABSENT, "nowhere", "metrics nowhere");
+}
+END_TEST
+
+/* Each name that the dashboard asks for is one that is written. */
+START_TEST(the_dashboard_asks_for_what_there_is)
+{
+	char *dir = temp_dir();
+	struct np_pollers *p;
+	char path[96];
+
+	snprintf(path, sizeof path, "%s/observe", dir);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .observe = path,
+						  .metrics = true),
+					  &p),
+			 0);
+	must_sh("'%1$s/npsteer' metrics %2$s > %3$s/all &&"
+		" python3 -m json.tool doc/grafana-dashboard.json > %3$s/board &&"
+		" grep -o 'np_[a-z_]*' %3$s/board | sort -u | while read -r name; do"
+		"  plain=${name%%_bucket}; plain=${plain%%_total};"
+		"  grep -q \"^# TYPE $plain \" %3$s/all || { echo \"$name\"; exit 1; };"
+		" done",
+		tool_dir, path, dir);
+	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&p), 0);
+	remove_tree(&dir);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("npsteer_metrics");
+	TCase *t = tcase_create("metrics");
+
+	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
+	tcase_add_test(t, a_service_is_served_in_the_format_that_is_asked_for);
+	tcase_add_test(t, what_is_said_of_a_service_can_be_parsed);
+	tcase_add_test(t, a_process_is_served_and_its_end_is_an_answer);
+	tcase_add_test(t, an_address_that_others_reach_is_refused);
+	tcase_add_test(t, the_dashboard_asks_for_what_there_is);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * metrics: what a service or a process has counted, as Prometheus reads it
+ *
+ * A process writes its own. Of a service it is written here: what the program has counted, and what
+ * its workers publish. Which of the two formats is sent says the Accept of the one who asks.
+ */
+#include <inttypes.h>
+#include <netpoll/conn.h>
+#include <netpoll/pollers.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoint.h"
+#include "http.h"
+#include "printable.h"
+#include "process.h"
+
+#define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
+#define PLAIN       "text/plain; version=0.0.4; charset=utf-8"
+
+struct metrics {
+	struct npsteer *n;
+	struct np_steer *steer; /* NULL: it is a process */
+	/* under way */
+	FILE *to;
+	bool open; /* OpenMetrics */
+	const char *name, *suffix;
+};
+
+/* ------------------------------------------------------------------ lines */
+
+static void metrics_family(struct metrics *m, const char *name, const char *type, const char *help)
+{
+	m->name = name;
+	m->suffix = strcmp(type, "counter") ? "" : "_total";
+	fprintf(m->to, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, m->open ? "" : m->suffix, help,
+		name, m->open ? "" : m->suffix, type);
+}
+
+/* Names come from other processes: what is no UTF-8 becomes '?'. */
+static void metrics_label(struct metrics *m, const char *sign, const char *name, const char *value)
+{
+	uint32_t code;
+	size_t n;
+
+	fprintf(m->to, "%s%s=\"", sign, name);
+	for (; (n = printable_next(value, &code)) > 0; value += n) {
+		if (code == 0xfffd || printable_is_control(code))
+			fputc('?', m->to);
+		else if (code == '"' || code == '\\')
+			fprintf(m->to, "\\%c", (int)code);
+		else
+			fwrite(value, 1, n, m->to);
+	}
+	fputc('"', m->to);
+}
+
+static void metrics_begin(struct metrics *m)
+{
+	fprintf(m->to, "%s%s", m->name, m->suffix);
+	metrics_label(m, "{", "service", service_of(m->n));
+}
+
+static void metrics_end(struct metrics *m, uint64_t value)
+{
+	fprintf(m->to, "} %" PRIu64 "\n", value);
+}
+
+/* ------------------------------------------------------------------ the program */
+
+#define STAT(name)                                           \
+	{                                                    \
+#name, offsetof(struct np_steer_stats, name) \
+	}
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counted[] = {
+	STAT(syn_total),     STAT(nonsyn_total),  STAT(migrated_child), STAT(migrated_request),
+	STAT(steered),       STAT(fallback_hash), STAT(rejected_rst),   STAT(shed_full),
+	STAT(fallback_none), STAT(migrated_none), STAT(retried),        STAT(skipped_empty),
+	STAT(skipped_away),  STAT(skipped_hung),  STAT(skipped_full),   STAT(spilled),
+};
+
+static void metrics_of_program(struct metrics *m)
+{
+	struct np_steer_stats st = { .sz = sizeof st };
+
+	metrics_family(m, "npsteer_counted", "counter",
+		       "What the steering program has counted, by its counter: npsteer(8).");
+	if (np_steer_stats(m->steer, &st) < 0)
+		return;
+	for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
+		metrics_begin(m);
+		metrics_label(m, ",", "counter", counted[i].name);
+		metrics_end(m, *(const uint64_t *)((const char *)&st + counted[i].offset));
+	}
+}
+
+/* ------------------------------------------------------------------ workers */
+
+#define WORKER(member, name, type, help)                                        \
+	{                                                                       \
+		name, type, help, offsetof(struct np_steer_worker_info, member) \
+	}
+
+static const struct {
+	const char *name, *type, *help;
+	size_t offset;
+} published[] = {
+	WORKER(conns, "npsteer_worker_connections", "gauge", "Open connections."),
+	WORKER(busy_ms, "npsteer_worker_busy_milliseconds", "gauge",
+	       "For how long it has been busy with the events it has; 0: it is idle."),
+	WORKER(accepted_total, "npsteer_worker_accepted", "counter", "Connections accepted."),
+	WORKER(closed_total, "npsteer_worker_closed", "counter", "Connections closed."),
+	WORKER(steered, "npsteer_worker_steered", "counter", "Connections given by the program."),
+	WORKER(fallback, "npsteer_worker_fallback", "counter", "Connections given by the hash."),
+	WORKER(rescued, "npsteer_worker_rescued", "counter", "Times that it hung and was helped."),
+	WORKER(rescue_failed, "npsteer_worker_rescue_failures", "counter",
+	       "Times that it hung and was not."),
+};
+
+static void metrics_worker_labels(struct metrics *m, unsigned w,
+				  const struct np_steer_worker_info *i)
+{
+	char number[12];
+
+	snprintf(number, sizeof number, "%u", w);
+	metrics_begin(m);
+	metrics_label(m, ",", "worker", number);
+	metrics_label(m, ",", "name", i->name);
+}
+
+static void metrics_of_workers(struct metrics *m, unsigned workers)
+{
+	struct np_steer_worker_info i;
+
+	for (size_t k = 0; k < sizeof published / sizeof published[0]; k++) {
+		metrics_family(m, published[k].name, published[k].type, published[k].help);
+		for (unsigned w = 0; w < workers; w++)
+			if (read_worker(m->steer, w, &i)) {
+				metrics_worker_labels(m, w, &i);
+				metrics_end(m, *(const uint64_t *)((const char *)&i +
+								   published[k].offset));
+			}
+	}
+	metrics_family(m, "npsteer_worker_state", "gauge", "1: it is in that state.");
+	for (unsigned w = 0; w < workers; w++)
+		if (read_worker(m->steer, w, &i)) {
+			metrics_worker_labels(m, w, &i);
+			metrics_label(m, ",", "state", state_name(i.state));
+			metrics_end(m, 1);
+		}
+}
+
+/* ------------------------------------------------------------------ queues */
+
+static void metrics_queue(struct metrics *m, const struct np_steer_queue *q, unsigned value)
+{
+	struct np_steer_group_info g = { .sz = sizeof g };
+	char number[12];
+
+	np_steer_group_info(m->steer, q->group, &g);
+	snprintf(number, sizeof number, "%u", q->worker);
+	metrics_begin(m);
+	metrics_label(m, ",", "address", g.address);
+	metrics_label(m, ",", "worker", number);
+	metrics_end(m, value);
+}
+
+static int metrics_queued(void *arg, const struct np_steer_queue *q)
+{
+	metrics_queue(arg, q, q->queued);
+	return 0;
+}
+
+static int metrics_backlog(void *arg, const struct np_steer_queue *q)
+{
+	metrics_queue(arg, q, q->backlog);
+	return 0;
+}
+
+static void metrics_of_queues(struct metrics *m)
+{
+	metrics_family(m, "npsteer_queue_length", "gauge", "Connections that wait for accept.");
+	np_steer_queues(m->steer, metrics_queued, m);
+	metrics_family(m, "npsteer_queue_limit", "gauge", "So many may wait.");
+	np_steer_queues(m->steer, metrics_backlog, m);
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void metrics_of_service(struct metrics *m)
+{
+	struct np_steer_info info = { .sz = sizeof info };
+
+	np_steer_info(m->steer, &info);
+	metrics_family(m, "npsteer_service_level", "gauge", "Of steering: npsteer(8).");
+	metrics_begin(m);
+	metrics_label(m, ",", "policy", info.policy);
+	metrics_end(m, (uint64_t)info.level);
+	metrics_of_program(m);
+	metrics_of_workers(m, info.workers);
+	metrics_of_queues(m);
+	if (m->open)
+		fputs("# EOF\n", m->to);
+}
+
+/* Lifetime: *ret is for free(3). An exit code; *why says what it means. */
+static int metrics_make(struct metrics *m, bool open, char **ret, char why[PROCESS_WHY_MAX])
+{
+	size_t n;
+
+	if (!m->steer)
+		return process_question(m->n->service,
+					open ? "metrics openmetrics" : "metrics text", ret, why);
+	m->to = open_memstream(ret, &n);
+	if (!m->to)
+		abort(); /* a tool that shows half of it lies */
+	m->open = open;
+	metrics_of_service(m);
+	fclose(m->to);
+	return DONE;
+}
+
+/* ------------------------------------------------------------------ asked for */
+
+/* A process may be slow to answer, and is asked on a thread that may wait. */
+struct metrics_job {
+	struct metrics *m;
+	bool open;
+	char *text;
+	char why[PROCESS_WHY_MAX];
+	int code;
+};
+
+static void metrics_run(void *arg)
+{
+	struct metrics_job *j = arg;
+
+	j->code = metrics_make(j->m, j->open, &j->text, j->why);
+}
+
+static int metrics_on_request(struct np_conn *c, void *arg)
+{
+	struct metrics_job j = { .m = arg };
+	struct http_request q;
+	int r = http_read(c, &q);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (strcmp(q.path, "/metrics") && strcmp(q.path, "/"))
+		return http_say(c, &q, 404, "ask for /metrics\n");
+	j.open = strstr(q.accept, "application/openmetrics-text");
+	if (j.m->steer)
+		metrics_run(&j); /* one thread alone looks at the service: this one */
+	else
+		r = np_offload(metrics_run, &j);
+	if (r < 0 || j.code != DONE)
+		return http_say(c, &q, 503, r < 0 ? np_strerror(r) : j.why);
+	r = http_answer(c, &q, 200, j.open ? OPENMETRICS : PLAIN, j.text, strlen(j.text));
+	free(j.text);
+	return r;
+}
+
+static const struct np_handlers metrics_handlers = { .sz = sizeof metrics_handlers,
+						     .on_request = metrics_on_request };
+
+static int metrics_serve(struct metrics *m)
+{
+	struct endpoint e = { .n = m->n };
+	int code = endpoint_open(&e, "--listen", m->n->listen, &metrics_handlers, m);
+
+	if (code == DONE)
+		code = endpoint_start(&e, "metrics at");
+	while (code == DONE && !endpoint_wait(3600))
+		;
+	endpoint_close(&e, NULL, NULL);
+	return code;
+}
+
+static int metrics_print(struct metrics *m)
+{
+	char why[PROCESS_WHY_MAX], *text;
+	int code = metrics_make(m, true, &text, why);
+
+	if (code != DONE)
+		return fail(m->n, (enum exit_code)code, "%s", why);
+	fputs(text, stdout);
+	free(text);
+	return DONE;
+}
+
+int verb_metrics(struct npsteer *n)
+{
+	struct metrics m = { .n = n };
+	int code = DONE;
+
+	if (!names_process(n->service))
+		code = join_service(n, service_of(n), &m.steer);
+	if (code != DONE)
+		return code;
+	code = n->listen ? metrics_serve(&m) : metrics_print(&m);
+	np_steer_close(&m.steer);
+	return code;
+}
