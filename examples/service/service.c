@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,11 +201,16 @@ static bool is_replaced(struct np_server *s, char **argv, int sig)
 struct end {
 	int result;
 	unsigned forced;
+	_Atomic(bool) done;
 };
 
 static void has_ended(void *arg, int result, unsigned forced)
 {
-	*(struct end *)arg = (struct end){ result, forced };
+	struct end *end = arg;
+
+	end->result = result;
+	end->forced = forced;
+	atomic_store(&end->done, true); /* behind this it is gone */
 	kill(getpid(), SIGUSR1);
 }
 
@@ -216,8 +222,8 @@ static int await_end(struct np_server *s, const sigset_t *set, int terms)
 
 	if (r < 0)
 		return np_server_stop(s, SERVICE_STOP_MS, NULL);
-	while (sigwait(set, &sig) == 0 && sig != SIGUSR1)
-		if (sig != SIGHUP && sig != SIGUSR2 && ++terms > 1)
+	while (!atomic_load(&end.done) && sigwait(set, &sig) == 0)
+		if (sig != SIGUSR1 && sig != SIGHUP && sig != SIGUSR2 && ++terms > 1)
 			np_server_stop(s, NOW_MS, NULL); /* hurries the other one */
 	if (end.forced)
 		fprintf(stderr, "%u connections were cut off at the deadline\n", end.forced);
