@@ -16,14 +16,11 @@
 
 #include <errno.h>
 #include <netpoll/conn.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/pollers.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "header.h"
-
-#define COPY_MAX 4096 /* so much is copied sooner than its blocks are shared */
 
 struct side {
 	struct np_conn *conn; /* a reference; NULL before it is there */
@@ -80,40 +77,6 @@ static void pass_end(struct side *s)
 		close_both(s->pair);
 }
 
-static int move_some(struct side *s)
-{
-	struct np_conn *from = s->conn, *to = s->other->conn;
-	size_t n = np_conn_len(from);
-	struct np_linkbuf *b;
-	const void *p;
-	int r;
-
-	if (n <= COPY_MAX) {
-		r = np_conn_next(from, n, &p);
-		return r < 0 ? r : np_conn_write(to, p, n);
-	}
-	r = np_conn_slice(from, n, &b);
-	if (r < 0)
-		return r;
-	r = np_conn_append(to, &b);
-	np_linkbuf_free(&b); /* NULL, unless append() failed */
-	return r;
-}
-
-static int move_all(struct side *s)
-{
-	int r = np_conn_len(s->conn) ? move_some(s) : 0;
-
-	if (r == 0)
-		r = np_conn_flush(s->other->conn);
-	np_conn_release(s->conn);
-	return r;
-}
-
-/*
- * on_disconnect can come while the input stands at its limit: more lies in the kernel, before the
- * FIN, and the end goes on when that has.
- */
 static int move(struct np_conn *c, void *arg)
 {
 	struct side *s = np_conn_data(c);
@@ -122,9 +85,7 @@ static int move(struct np_conn *c, void *arg)
 	if (!s || !s->other->conn)
 		return -ECONNABORTED;
 	s->moving = true;
-	do
-		r = move_all(s);
-	while (r == 0 && s->ended && np_conn_wait(c, 1) == 0);
+	r = np_conn_forward(c, s->other->conn);
 	s->moving = false;
 	pass_end(s);
 	return r;

@@ -266,6 +266,25 @@ NP_API int np_conn_sync(struct np_conn *c);
 NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
 
 /*
+ * np_conn_forward() - what has come of @from goes on to @to, another connection of the same poller
+ *
+ * For the on_request of @from, in a proxy: it flushes @to, parks while @to's peer takes too little,
+ * releases what went, and does not wait for more to come. Where the peer of @from has left, all up
+ * to its FIN has gone on once 0 is returned; the FIN is the caller's to pass on.
+ *
+ * Of a flow that is big and lies between two TCP connections the bytes stay in the kernel:
+ * splice(2), through a pipe of a bounded pool; where none is to be had they are copied. Then
+ * on_request may be called with nothing buffered (np_conn_len() is 0): input has come, and
+ * np_conn_forward() is to take it. A handler that does something else is called again, with the
+ * bytes. What is in a pipe counts for no limit of the buffers; it is 256 KiB at most.
+ *
+ * Where the end of @to comes in the middle, its peer sees RST. May park: yes.
+ * Return: 0; -EINVAL: the same connection, or of another poller; as np_conn_slice() for @from; as
+ *         np_conn_sync() for @to.
+ */
+NP_API int np_conn_forward(struct np_conn *from, struct np_conn *to);
+
+/*
  * np_conn_send() - submit a buffer from any thread
  *
  * FIFO for each sender; spliced behind what was submitted, never into a half-built output. *b need

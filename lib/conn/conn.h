@@ -210,13 +210,15 @@ struct conn_io {
 	uint8_t aside_want; /* what its watch wanted */
 	int aside_why;      /* CONN_OWED_CLOSE, CONN_OWED_ABORT */
 	struct list aside_waits;
-	uint8_t service;  /* enum conn_service */
-	bool wanted;      /* this handler call has set call_at: np_conn_want(), a new handler */
-	bool end_handled; /* on_request was called at EOF and left the rest alone */
-	bool request;     /* a request has begun, and its timeout runs */
-	bool late;        /* it was late, and has got its one turn more */
-	size_t call_at;   /* on_request is called from so many buffered bytes on */
-	size_t passed_at; /* so many had come when it left its input alone */
+	uint8_t service;   /* enum conn_service */
+	bool wanted;       /* this handler call has set call_at: np_conn_want(), a new handler */
+	bool end_handled;  /* on_request was called at EOF and left the rest alone */
+	bool request;      /* a request has begun, and its timeout runs */
+	bool late;         /* it was late, and has got its one turn more */
+	bool forwards;     /* np_conn_forward() is to find its input in the kernel */
+	struct pipe *into; /* the input goes there: it does */
+	size_t call_at;    /* on_request is called from so many buffered bytes on */
+	size_t passed_at;  /* so many had come when it left its input alone */
 	struct spawn spawn;
 	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
 	uint64_t request_ms;     /* when its first byte came */
@@ -478,9 +480,9 @@ static inline bool conn_has_request(const struct np_conn *c)
 	const struct conn_io *io = c->io;
 	size_t len = linkbuf_len(&io->stream.in);
 
-	if (!len || !io->on_request || conn_life(c) != CONN_OPEN)
+	if (len < io->call_at && !(len && conn_at_end(c) && !io->end_handled))
 		return false;
-	return likely(len >= io->call_at) || (conn_at_end(c) && !io->end_handled);
+	return io->on_request && conn_life(c) == CONN_OPEN;
 }
 
 /* ------------------------------------------------------------------ conn.c: how it begins */
@@ -610,6 +612,8 @@ static inline void conn_request_came(struct np_conn *c)
 
 struct np_conn *conn_home_get(struct poller *p);
 void conn_home_put(struct poller *p, struct np_conn *c);
+/* The poller's. NULL: no memory. */
+struct pipes *conn_home_pipes(struct poller *p);
 /* What connections and I/O states take. */
 size_t conn_home_bytes(const struct poller *p);
 /* In any state. Return: 0; -ENOMEM. */
@@ -676,6 +680,8 @@ void conn_submit(struct np_conn *c, struct conn_io *io);
 
 /* conn_file.c. Whether FIN has to wait for a file, and is noted to follow it. */
 bool conn_file_puts_off_fin(struct np_conn *c);
+/* @file goes out behind what was flushed. Return: as np_conn_sendfile(). */
+int conn_send_file(struct np_conn *c, const struct stream_file *file);
 
 /*
  * conn_move.c. To @to once it is quiet, with its set. For one that moves another group has to be

@@ -65,19 +65,15 @@ static int file_submit(struct np_conn *c)
 	return r;
 }
 
-int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)
+int conn_send_file(struct np_conn *c, const struct stream_file *file)
 {
-	NP_GATE(np_conn_sendfile(c, fd, off, n));
-
-	struct file_send f = { .file = { .fd = fd, .off = off, .left = n } };
+	struct file_send f = { .file = *file };
 	int r;
 
-	if (off < 0)
-		return -EINVAL;
 	r = conn_verb_ends(c, file_submit(c));
 	if (r < 0)
 		return r;
-	if (n)
+	if (file->left)
 		conn_request_over(c); /* also where nothing was written before the file */
 	c->io->stream.file = &f.file;
 	r = conn_pump(c, PUMP_FLUSH);
@@ -87,4 +83,13 @@ int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)
 		return file_cut(c, &f, r);
 	file_is_through(c, &f);
 	return f.file.err;
+}
+
+int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)
+{
+	NP_GATE(np_conn_sendfile(c, fd, off, n));
+
+	if (off < 0)
+		return -EINVAL;
+	return conn_send_file(c, &(struct stream_file){ .fd = fd, .off = off, .left = n });
 }

@@ -22,6 +22,7 @@ struct conn_home {
 	struct timer decay;
 	struct slab conns;
 	struct slab ios;
+	struct pipes pipes;
 	unsigned io_warm; /* attached, and staying so */
 };
 
@@ -32,6 +33,7 @@ static void home_free(void *arg)
 	timer_disarm(&h->decay);
 	slab_fini(&h->conns);
 	slab_fini(&h->ios);
+	pipes_fini(&h->pipes);
 	free(h);
 }
 
@@ -123,6 +125,13 @@ int conn_io_attach(struct np_conn *c)
 	c->io = io;
 	conn_find_handler(c);
 	return 0;
+}
+
+struct pipes *conn_home_pipes(struct poller *p)
+{
+	struct conn_home *h = home_of(p);
+
+	return h ? &h->pipes : NULL;
 }
 
 static bool home_is_idle(const struct np_conn *c)

@@ -22,6 +22,7 @@ static void opts_handler_is_new(struct np_conn *c, struct conn_io *io)
 	io->call_at = 1;
 	io->wanted |= io->on_request != fn || io->arg != arg;
 	io->end_handled = false;
+	io->forwards = false;
 	conn_pump(c, PUMP_TELL); /* nothing while a handler runs: its loop looks again */
 }
 

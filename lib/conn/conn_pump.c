@@ -6,8 +6,8 @@
  *
  *   stream_read()     while OPEN
  *   AGAIN             an edge will tell
- *   MORE              once more, until the budget is spent: then the watch stays ready, next turn;
- *                     until the input stands at its limit: in -> FULL
+ *   MORE              once more, until the budget is spent: then the watch stays ready, next turn
+ *   FULL              in -> FULL: it stands at its limit, or a handler that forwards is at work
  *   LATER             next turn
  *   END               in -> ENDED, the peer has left
  *   -errno            in -> FAILED, the peer has left
@@ -133,6 +133,20 @@ static slow_path void pump_reading_stops(struct np_conn *c)
 }
 
 /*
+ * Input for a handler that forwards stays in the kernel until the handler is called, and then goes
+ * into its pipe.
+ */
+static slow_path int pump_forwards(struct conn_io *io, size_t budget)
+{
+	if (io->into)
+		return stream_fill(&io->stream, io->into, budget);
+	if (io->service != CONN_UNSERVED)
+		return STREAM_FULL;
+	io->call_at = 0;
+	return STREAM_LATER;
+}
+
+/*
  * One read, where memory_max and the memory there is allow it. Nothing changes where they do not:
  * the watch stays ready, and it is tried again next turn.
  */
@@ -140,11 +154,8 @@ static inline int pump_read_once(struct np_conn *c, size_t budget)
 {
 	size_t room = pump_room(c);
 
-	if (!room) {
-		c->in = CONN_IN_FULL;
-		pump_reading_stops(c);
-		return STREAM_MORE;
-	}
+	if (!room)
+		return STREAM_FULL;
 	return stream_read(&c->io->stream, room < budget ? room : budget);
 }
 
@@ -161,14 +172,20 @@ static void pump_read(struct np_conn *c)
 	s = &c->io->stream;
 	s->odd = c->watch.flags;
 	end = s->rx_total + budget;
-	do
-		r = pump_read_once(c, end - s->rx_total);
-	while (r == STREAM_MORE && c->in == CONN_IN_OPEN && s->rx_total < end);
+	if (unlikely(c->io->forwards) && !c->io->reader)
+		r = pump_forwards(c->io, budget);
+	else
+		do
+			r = pump_read_once(c, end - s->rx_total);
+		while (r == STREAM_MORE && s->rx_total < end);
 	if (c->flags & CONN_MINDED && s->rx_total + budget != end)
 		pump_note_input(c);
 	if (likely(r == STREAM_AGAIN)) {
 		watch_cant(&c->watch, WATCH_IN);
 		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */
+	} else if (r == STREAM_FULL) {
+		c->in = CONN_IN_FULL;
+		pump_reading_stops(c);
 	} else if (r != STREAM_MORE && r != STREAM_LATER) {
 		pump_in_ends(c, r == STREAM_END ? 0 : r);
 	}
@@ -242,6 +259,8 @@ static slow_path void pump_left(struct np_conn *c)
 	int err = 0;
 
 	watch_cant(&c->watch, WATCH_GONE);
+	if (c->io && c->io->forwards && !(c->watch.flags & WATCH_ERR))
+		return; /* what it sent goes on first, and the FIN is read behind it */
 	if (!(c->watch.want & WATCH_IN) && conn_life(c) == CONN_OPEN && !conn_in_is_over(c)) {
 		if (c->watch.flags & WATCH_ERR) {
 			sys_getsockopt_int(c->watch.fd, SOL_SOCKET, SO_ERROR, &err);

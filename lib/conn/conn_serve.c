@@ -115,6 +115,7 @@ static void serve_no_progress(struct conn_io *io, bool ended)
 	if (ended)
 		io->end_handled = true;
 	io->passed_at = io->stream.rx_total;
+	io->forwards = false;
 	if (!io->wanted)
 		io->call_at = linkbuf_len(&io->stream.in) + 1;
 }

@@ -138,6 +138,26 @@ int stream_read(struct stream *s, size_t room)
 	return stream_edge_is_over(s);
 }
 
+/*
+ * One splice alone: EAGAIN of a pipe that holds something might be the pipe's. What it moved says
+ * nothing of what is left.
+ */
+int stream_fill(struct stream *s, struct pipe *p, size_t room)
+{
+	ssize_t n;
+
+	if (p->held)
+		return STREAM_LATER;
+	n = sys_splice(s->fd, p->wr, room);
+	if (n == -EINVAL || n == -ENOSYS || n == -EPERM)
+		return STREAM_LATER; /* not by a pipe: the bytes can still be read */
+	if (n <= 0)
+		return n ? stream_stopped(n) : STREAM_END;
+	p->held = (size_t)n;
+	s->rx_total += (size_t)n;
+	return STREAM_MORE;
+}
+
 int stream_discard(struct stream *s, size_t budget, size_t *ret_n)
 {
 	char sink[16384]; /* not thread-local: dlopen(3) has a kilobyte of that to give */
@@ -217,15 +237,26 @@ static bool stream_err_is_files(ssize_t n)
 	       n == -EACCES || n == -EISDIR;
 }
 
+static ssize_t stream_send_file(struct stream *s, struct stream_file *f, size_t n)
+{
+	ssize_t r;
+
+	if (!f->pipe)
+		return sys_sendfile(s->fd, f->fd, &f->off, n);
+	r = sys_splice(f->pipe->rd, s->fd, n);
+	f->pipe->held -= r > 0 ? (size_t)r : 0;
+	return r;
+}
+
 static slow_path int stream_write_file(struct stream *s, size_t budget)
 {
 	struct stream_file *f = s->file;
 
 	while (f->left && budget) {
 		size_t want = f->left < budget ? f->left : budget;
-		ssize_t n = sys_sendfile(s->fd, f->fd, &f->off, want);
+		ssize_t n = stream_send_file(s, f, want);
 
-		if (n < 0 && !f->begun && stream_err_is_files(n)) {
+		if (n < 0 && !f->pipe && !f->begun && stream_err_is_files(n)) {
 			/* The stream is as it was, and something else may be sent. */
 			f->err = (int)n;
 			f->left = 0;

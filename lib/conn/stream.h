@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "buffer/linkbuf.h"
+#include "conn/pipe.h"
 #include "conn/transport.h"
 #include "sys/ack.h"
 
@@ -24,12 +25,14 @@ enum stream_result {
 	STREAM_DRAINED = 0, /* write: nothing is left */
 	STREAM_AGAIN,       /* the kernel has no more, or takes no more; an edge will tell */
 	STREAM_MORE,        /* there may be more, or room for more */
+	STREAM_FULL,        /* not the stream's: the reader takes no more now */
 	STREAM_LATER,       /* memory is short now; no edge will tell when it is not */
 	STREAM_END,         /* read: the peer's FIN */
 };
 
-/* A file being sent; it lies on the stack of the fiber that waits for it. */
+/* A file, or what a pipe holds, being sent; it lies on the stack of the fiber that waits for it. */
 struct stream_file {
+	struct pipe *pipe; /* NULL: the file */
 	int fd;
 	int err; /* it was refused, and not one byte of it sent */
 	off_t off;
@@ -69,6 +72,8 @@ int stream_read(struct stream *s, size_t room);
 /* Reads about @budget bytes and throws them away; *ret_n: how many, always. Return: as
  * stream_read(). */
 int stream_discard(struct stream *s, size_t budget, size_t *ret_n);
+/* One splice into a pipe that is empty. Return: STREAM_AGAIN, _MORE, _LATER, _END or -errno. */
+int stream_fill(struct stream *s, struct pipe *p, size_t room);
 /* Sends what is unsent, and then the file. Return: STREAM_DRAINED, _AGAIN, _MORE or -errno. */
 int stream_write(struct stream *s, size_t budget);
 /* What the peer has taken. Return: 0 or what sys_ack() says. */

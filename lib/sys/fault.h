@@ -10,7 +10,8 @@
 
 /* clang-format off */
 #define SYS_CALLS(X) \
-	X(read) X(readv) X(recv) X(write) X(writev) X(send) X(sendmsg) X(sendfile) X(close) \
+	X(read) X(readv) X(recv) X(write) X(writev) X(send) X(sendmsg) X(sendfile) X(splice) \
+	X(pipe) X(close) \
 	X(socket) X(bind) X(listen) X(accept4) X(connect) X(shutdown) X(setsockopt) X(getsockopt) \
 	X(getsockname) X(getpeername) X(ioctl) X(epoll_create) X(epoll_ctl) X(epoll_wait) \
 	X(eventfd) X(fence) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) \

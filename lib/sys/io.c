@@ -3,6 +3,7 @@
 #include "sys/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -98,6 +99,23 @@ ssize_t sys_sendfile(int out, int in, off_t *off, size_t n)
 {
 	SYS_FAULT(sendfile);
 	return RETRY(sendfile(out, in, off, n));
+}
+
+ssize_t sys_splice(int in, int out, size_t n)
+{
+	SYS_FAULT(splice);
+	return RETRY(splice(in, NULL, out, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
+
+ssize_t sys_pipe(int fd[2], size_t size)
+{
+	int r;
+
+	SYS_FAULT(pipe);
+	if (pipe2(fd, O_NONBLOCK | O_CLOEXEC) < 0)
+		return -errno;
+	r = fcntl(fd[1], F_SETPIPE_SZ, (int)size);
+	return r < 0 ? fcntl(fd[1], F_GETPIPE_SZ) : r;
 }
 
 int sys_poll_now(struct pollfd *fds, unsigned n)

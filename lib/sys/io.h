@@ -26,6 +26,15 @@ ssize_t sys_writev(int fd, const struct iovec *iov, int niov);
 ssize_t sys_send(int fd, const void *p, size_t n, int flags);
 ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags);
 ssize_t sys_sendfile(int out, int in, off_t *off, size_t n);
+/* One of them is a pipe; it is never waited for. -EAGAIN: it is full, or empty, or the other is. */
+ssize_t sys_splice(int in, int out, size_t n);
+/*
+ * sys_pipe() - a pipe that holds @size bytes, or fewer where the user has many (pipe(7):
+ * pipe-user-pages-soft)
+ *
+ * fd[0] is read, fd[1] is written; neither blocks. Return: how many bytes it holds; or -errno.
+ */
+ssize_t sys_pipe(int fd[2], size_t size);
 
 /*
  * A look at what is so now: never waits. Return: how many of them have something to say, or -errno.

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * forward: np_conn_forward(), from both sides of a small proxy
+ *
+ * The fault injector counts the splices: that bytes arrive does not tell which way they went.
+ */
+#include <errno.h>
+#include <netpoll/client.h>
+#include <netpoll/conn.h>
+#include <netpoll/server.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/peer.h"
+#include "support/serve.h"
+#include "support/test.h"
+#include "sys/fault.h"
+
+#ifdef NP_FAULT
+
+#define MIB ((size_t)1 << 20)
+
+static char upstream[32];
+static int listener = -1;
+static unsigned char pattern[MIB];
+static _Atomic(unsigned) with_bytes, without; /* calls of on_request */
+static _Atomic(int) left;                     /* calls of on_disconnect */
+static bool reads;                            /* on_request takes the bytes itself */
+
+/* ------------------------------------------------------------------ the proxy */
+
+static struct np_conn *other_of(struct np_conn *c)
+{
+	return np_conn_data(c);
+}
+
+static int forward(struct np_conn *c, void *arg)
+{
+	atomic_fetch_add(np_conn_len(c) ? &with_bytes : &without, 1);
+	return np_conn_forward(c, other_of(c));
+}
+
+/* Each second time only it forwards: the other bytes it copies itself. */
+static int in_turns(struct np_conn *c, void *arg)
+{
+	size_t n = np_conn_len(c);
+	const void *p;
+	int r;
+
+	reads = !reads;
+	if (!reads || !n)
+		return reads ? 0 : np_conn_forward(c, other_of(c));
+	r = np_conn_next(c, n, &p);
+	if (r == 0)
+		r = np_conn_write(other_of(c), p, n);
+	return r < 0 ? r : np_conn_flush(other_of(c));
+}
+
+static void gone(struct np_conn *c, void *arg)
+{
+	struct np_conn *to = other_of(c);
+	int why = np_conn_error(c);
+
+	atomic_fetch_add(&left, 1);
+	if (to && why == -NP_EEOF)
+		np_conn_shutdown_write(to);
+	else if (to)
+		np_conn_abort(to);
+}
+
+static void closed(struct np_conn *c, void *arg)
+{
+	struct np_conn *to = other_of(c);
+
+	if (!to)
+		return;
+	np_conn_set_data(c, NULL);
+	np_conn_set_data(to, NULL);
+	np_conn_close(to);
+	np_conn_unref(to);
+	np_conn_unref(c);
+}
+
+static int begin(struct np_conn *c, void *arg)
+{
+	const struct np_dial_opts o = { .sz = sizeof o, .handlers = arg };
+	struct np_conn *up;
+	int r = np_dial(NULL, NP_HERE, "tcp", upstream, &o, &up);
+
+	if (r < 0)
+		return r;
+	np_conn_set_data(c, up);
+	np_conn_set_data(up, np_conn_ref(c));
+	return 0;
+}
+
+static struct np_handlers handlers = {
+	.sz = sizeof handlers,
+	.on_connect = begin,
+	.on_request = forward,
+	.on_disconnect = gone,
+	.on_close = closed,
+};
+static struct np_handlers up_handlers;
+
+static void given_proxy(int (*fn)(struct np_conn *, void *), int *ret_client, int *ret_server)
+{
+	const struct np_server_opts o = { .sz = sizeof o, .half_open = true };
+
+	for (size_t i = 0; i < MIB; i++)
+		pattern[i] = (unsigned char)(i * 7 + (i >> 8));
+	handlers.on_request = fn;
+	up_handlers = handlers;
+	up_handlers.on_connect = NULL;
+	listener = peer_listen(upstream, sizeof upstream);
+	serve(1, &handlers, &up_handlers, &o);
+	*ret_client = serve_connect(0);
+	await_fd(listener, POLLIN);
+	*ret_server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(*ret_server, 0);
+}
+
+static void over(int *client, int *server)
+{
+	peer_close(client);
+	peer_close(server);
+	AWAIT(serve_conns() == 0);
+	serve_end();
+	close(listener);
+}
+
+/* @n bytes from @from to @to, both at once, checked. */
+static void expect_flow(int from, int to, size_t n)
+{
+	static unsigned char got[65536];
+	size_t sent = 0, come = 0;
+
+	while (come < n) {
+		struct pollfd p[2] = { { to, POLLIN, 0 }, { sent < n ? from : -1, POLLOUT, 0 } };
+		size_t at = sent % MIB, most = MIB - at < n - sent ? MIB - at : n - sent;
+		ssize_t r;
+
+		ck_assert_int_gt(poll(p, 2, AWAIT_MS), 0);
+		if (p[1].revents) {
+			r = send(from, pattern + at, most, MSG_DONTWAIT | MSG_NOSIGNAL);
+			sent += r > 0 ? (size_t)r : 0;
+		}
+		if (!p[0].revents)
+			continue;
+		most = MIB - come % MIB < sizeof got ? MIB - come % MIB : sizeof got;
+		r = recv(to, got, most, MSG_DONTWAIT);
+		ck_assert_msg(r > 0, "after %zu of %zu bytes: %s", come, n,
+			      r ? strerror(errno) : "FIN");
+		ck_assert_mem_eq(got, pattern + come % MIB, (size_t)r);
+		come += (size_t)r;
+	}
+}
+
+/* How many bytes @fd took before nobody took any more. */
+static size_t fill(int fd, int ms)
+{
+	struct pollfd p = { fd, POLLOUT, 0 };
+	size_t sent = 0;
+	ssize_t n;
+
+	do {
+		n = send(fd, pattern + sent % MIB, MIB - sent % MIB, MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+	} while (n > 0 || poll(&p, 1, ms) > 0);
+	return sent;
+}
+
+static void expect_all(int fd, size_t n)
+{
+	static unsigned char got[MIB];
+
+	for (size_t come = 0, most; come < n; come += most) {
+		most = MIB - come % MIB;
+		most = most < n - come ? most : n - come;
+		peer_recv(fd, got, most);
+		ck_assert_mem_eq(got, pattern + come % MIB, most);
+	}
+}
+
+/* ------------------------------------------------------------------ the way */
+
+START_TEST(a_big_flow_stays_in_the_kernel_both_ways)
+{
+	int a, b;
+
+	given_proxy(forward, &a, &b);
+	expect_flow(a, b, 8 * MIB);
+	sys_fault_arm(SYS_recv, 0, 0);
+	sys_fault_arm(SYS_splice, 0, 0);
+	expect_flow(a, b, 32 * MIB);
+	expect_flow(b, a, 32 * MIB);
+	ck_assert_uint_gt(sys_fault_calls(SYS_splice), 64);
+	ck_assert_uint_lt(sys_fault_calls(SYS_recv), 16); /* the first of each way */
+	ck_assert_uint_gt(without, 0);
+	over(&a, &b);
+}
+END_TEST
+
+START_TEST(small_messages_are_read_and_a_flow_that_becomes_small_is_read_again)
+{
+	unsigned n;
+	int a, b;
+
+	given_proxy(forward, &a, &b);
+	for (int i = 0; i < 20; i++)
+		expect_flow(a, b, 100);
+	ck_assert_uint_eq(without, 0);
+	expect_flow(a, b, 8 * MIB);
+	expect_flow(a, b, 100); /* the last one that is left in the kernel */
+	n = without;
+	ck_assert_uint_gt(n, 0);
+	for (int i = 0; i < 20; i++)
+		expect_flow(a, b, 100);
+	ck_assert_uint_eq(without, n);
+	over(&a, &b);
+}
+END_TEST
+
+START_TEST(a_handler_that_reads_in_between_gets_every_byte_in_order)
+{
+	int a, b;
+
+	given_proxy(in_turns, &a, &b);
+	for (int i = 0; i < 8; i++)
+		expect_flow(a, b, MIB);
+	for (int i = 0; i < 32; i++)
+		expect_flow(b, a, MIB / 8);
+	over(&a, &b);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ ends */
+
+START_TEST(all_before_the_fin_goes_on_and_the_fin_behind_it)
+{
+	char end[3];
+	size_t n;
+	int a, b;
+
+	given_proxy(forward, &a, &b);
+	expect_flow(a, b, 4 * MIB);
+	n = fill(a, 200);
+	ck_assert_int_eq(shutdown(a, SHUT_WR), 0);
+	expect_all(b, n);
+	peer_expect_eof(b);
+	peer_send(b, "end", 3);
+	peer_recv(a, end, 3);
+	ck_assert_mem_eq(end, "end", 3);
+	over(&a, &b);
+}
+END_TEST
+
+START_TEST(a_reset_is_seen_while_the_other_side_takes_nothing)
+{
+	int a, b;
+
+	given_proxy(forward, &a, &b);
+	expect_flow(a, b, 4 * MIB);
+	fill(a, 200);
+	peer_reset(&a);
+	AWAIT(left == 1);
+	over(&a, &b);
+}
+END_TEST
+
+START_TEST(a_receiver_that_resets_ends_both_and_no_pipe_is_left_with_bytes)
+{
+	int a, b, fds;
+
+	given_proxy(forward, &a, &b);
+	fds = open_fds();
+	expect_flow(a, b, 4 * MIB);
+	fill(a, 200);
+	peer_reset(&b);
+	peer_drain(a);
+	peer_close(&a);
+	AWAIT(serve_conns() == 0);
+	AWAIT(open_fds() <= fds); /* the two connections gave four, and two pipes may stay */
+	over(&a, &b);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ what fails */
+
+static const struct {
+	enum sys_call call;
+	int err;
+} faults[] = {
+	{ SYS_pipe, EMFILE },   { SYS_pipe, ENFILE },   { SYS_splice, ENOMEM },
+	{ SYS_splice, EINVAL }, { SYS_splice, ENOSYS },
+};
+
+START_TEST(a_pipe_that_cannot_be_had_or_used_costs_a_copy_and_no_byte)
+{
+	int a, b;
+
+	given_proxy(forward, &a, &b);
+	sys_fault_arm(faults[_i].call, 1, faults[_i].err);
+	expect_flow(a, b, 8 * MIB);
+	ck_assert_int_ne(sys_fault_hit(faults[_i].call), 0);
+	over(&a, &b);
+}
+END_TEST
+
+/* Receivers take nothing until every pipe is in use; then each gets all that is its own. */
+START_TEST(where_all_pipes_are_in_use_the_others_are_copied)
+{
+	enum { N = 34, PIPES = 32 };
+	int a[N], b[N], small = 65536;
+	size_t n[N];
+
+	sys_fault_arm(SYS_pipe, 0, 0);
+	given_proxy(forward, &a[0], &b[0]);
+	ck_assert_int_eq(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+	for (int i = 1; i < N; i++) {
+		a[i] = serve_connect(0);
+		await_fd(listener, POLLIN);
+		b[i] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	}
+	for (int i = 0; i < N; i++)
+		n[i] = fill(a[i], 30);
+	ck_assert_uint_eq(sys_fault_calls(SYS_pipe), PIPES);
+	for (int i = 0; i < N; i++)
+		expect_all(b[i], n[i]);
+	for (int i = 0; i < N; i++) {
+		peer_close(&a[i]);
+		peer_close(&b[i]);
+	}
+	AWAIT(serve_conns() == 0);
+	serve_end();
+	close(listener);
+}
+END_TEST
+
+static int refused(struct np_conn *c, void *arg)
+{
+	ck_assert_int_eq(np_conn_forward(c, c), -EINVAL);
+	return np_conn_forward(c, other_of(c));
+}
+
+START_TEST(a_connection_cannot_be_forwarded_to_itself)
+{
+	int a, b;
+
+	given_proxy(refused, &a, &b);
+	expect_flow(a, b, 10);
+	over(&a, &b);
+}
+END_TEST
+
+#endif
+
+int main(void)
+{
+	Suite *s = suite_create("forward");
+	TCase *t = tcase_create("forward");
+
+#ifdef NP_FAULT
+	tcase_add_test(t, a_big_flow_stays_in_the_kernel_both_ways);
+	tcase_add_test(t, small_messages_are_read_and_a_flow_that_becomes_small_is_read_again);
+	tcase_add_test(t, a_handler_that_reads_in_between_gets_every_byte_in_order);
+	tcase_add_test(t, all_before_the_fin_goes_on_and_the_fin_behind_it);
+	tcase_add_test(t, a_reset_is_seen_while_the_other_side_takes_nothing);
+	tcase_add_test(t, a_receiver_that_resets_ends_both_and_no_pipe_is_left_with_bytes);
+	tcase_add_loop_test(t, a_pipe_that_cannot_be_had_or_used_costs_a_copy_and_no_byte, 0,
+			    (int)(sizeof faults / sizeof *faults));
+	tcase_add_test(t, where_all_pipes_are_in_use_the_others_are_copied);
+	tcase_add_test(t, a_connection_cannot_be_forwarded_to_itself);
+#endif
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
