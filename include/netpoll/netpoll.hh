@@ -673,10 +673,10 @@ template <class F> int run(np_pollers *p, F &&fn)
 	int r = np_run(
 		p,
 		[](void *arg) noexcept {
-			O *o = static_cast<O *>(arg);
+			O *ran = static_cast<O *>(arg);
 
-			o->call();
-			return o->result;
+			ran->call();
+			return ran->result;
 		},
 		&o);
 
