@@ -82,6 +82,27 @@ START_TEST(the_readmes_server_is_short_and_echoes)
 }
 END_TEST
 
+START_TEST(the_readmes_cxx_server_echoes)
+{
+	struct ran r;
+	bool none;
+
+	OWN_PORT();
+	sh(&r, "command -v %s", under_tsan() ? "clang++" : "c++");
+	none = r.code != 0;
+	ran_free(&r);
+	if (none)
+		SKIP("no C++ compiler");
+	must_sh("b=$(realpath '%1$s') && i=$(realpath include) && cd '%2$s' && "
+		"%3$s -xc++ -std=c++17 -Wall -Wextra -Werror -pthread -I\"$i\" echo.cc -xnone -o echo-cxx "
+		"-L\"$b\" -lnetpoll-bpf -Wl,-rpath,\"$b\" -lstdc++",
+		build, dir, cc());
+	must_sh(SHELL "{ ./echo-cxx & all=$!; } && "
+		      "await sh -c \"echo hello | nc -N localhost 7000 | grep -qx hello\"",
+		dir);
+}
+END_TEST
+
 START_TEST(the_readmes_server_says_why_it_cannot_listen)
 {
 	OWN_PORT();
@@ -194,6 +215,7 @@ int main(void)
 	tcase_add_unchecked_fixture(t, setup, teardown);
 	tcase_add_test(t, every_program_compiles_as_printed);
 	tcase_add_test(t, the_readmes_server_is_short_and_echoes);
+	tcase_add_test(t, the_readmes_cxx_server_echoes);
 	tcase_add_test(t, the_readmes_server_says_why_it_cannot_listen);
 	tcase_add_test(t, the_first_server_answers_and_refuses);
 	tcase_add_test(t, a_frame_that_is_too_long_ends_its_connection_only);
