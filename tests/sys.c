@@ -8,8 +8,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@
 #include "sys/cpu.h"
 #include "sys/epoll.h"
 #include "sys/fault.h"
+#include "sys/fd_table.h"
 #include "sys/io.h"
 #include "sys/opts.h"
 #include "sys/sock.h"
@@ -243,6 +246,41 @@ START_TEST(errors_are_negative_errno)
 	ck_assert_int_eq(sys_read(ends[0], &c, 1), 0);
 	ck_assert_int_eq(sys_read(-1, &c, 1), -EBADF);
 	close_pair();
+}
+END_TEST
+
+/* As the kernel tells: how many descriptors its table has room for. */
+static unsigned table_size(void)
+{
+	char line[128];
+	unsigned n = 0;
+	FILE *f = fopen("/proc/self/status", "re");
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof line, f) && sscanf(line, "FDSize: %u", &n) != 1)
+		;
+	fclose(f);
+	return n;
+}
+
+START_TEST(the_table_of_descriptors_grows_once_and_holds_none_more)
+{
+	int open_before = open_fds();
+	struct rlimit r;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &r), 0);
+	r.rlim_cur = 5000;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &r), 0);
+	ck_assert_int_eq(sys_fd_table_grow(2000), 0);
+	ck_assert_uint_ge(table_size(), 2000);
+	ck_assert_int_eq(sys_fd_table_grow(1u << 20), 0); /* as far as the limit */
+	ck_assert_uint_ge(table_size(), 5000);
+	ck_assert_int_eq(sys_fd_table_grow(1u << 20), 0);
+	ck_assert_int_eq(sys_fd_table_grow(0), 0);
+	ck_assert_int_eq(open_fds(), open_before);
+	ck_assert_int_eq(dup2(0, 4999), 4999);
+	ck_assert_int_eq(sys_fd_table_grow(5000), -EMFILE); /* its last number is taken */
+	ck_assert_int_eq(open_fds(), open_before + 1);
 }
 END_TEST
 
@@ -658,6 +696,7 @@ static TCase *machine_tests(void)
 	tcase_add_test(c, options_of_an_older_header_leave_the_rest_at_its_default);
 	tcase_add_test(c, options_of_a_newer_header_are_taken_while_what_is_unknown_is_zero);
 	tcase_add_test(c, a_struct_is_filled_in_as_far_as_the_caller_knows_it);
+	tcase_add_test(c, the_table_of_descriptors_grows_once_and_holds_none_more);
 	return c;
 }
 

@@ -101,7 +101,10 @@ NP_OPTS_INIT(np_pollers_opts)
 /*
  * np_pollers_start() - threads that wait for work
  *
- * A CPU that cannot be had is logged and lived with.
+ * A CPU that cannot be had is logged and lived with. The process's table of descriptors gets room
+ * for as many as it may have, 65536 at most: else the kernel makes it larger when an accept needs
+ * that, which takes 10 to 25 ms each time. In a program that has threads already this takes as
+ * long, once.
  *
  * Thread: setup: one thread at a time, and not a poller. Lifetime: *o is copied; freed by
  *         np_pollers_free().

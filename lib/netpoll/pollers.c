@@ -24,9 +24,11 @@
 #include "poll/park.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
+#include "sys/fd_table.h"
 #include "sys/opts.h"
 
-#define CPUS_MAX 1024
+#define CPUS_MAX    1024
+#define DESCRIPTORS 65536 /* for which there is room from the start: half a MiB of the kernel's */
 
 #define HANDOFF_MS      10
 #define HANDOFF_THREADS 16
@@ -234,6 +236,7 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 		return r;
 	p->log = o.log;
 	p->log_arg = o.log_arg;
+	sys_fd_table_grow(DESCRIPTORS); /* where it cannot, it grows when it has to */
 	r = pollers_hire(p, &o, cpus, n_cpus);
 	if (r == 0)
 		r = pollers_start_threads(p, &o, cpus, n_cpus);
