@@ -56,3 +56,22 @@ $(BENCH_STEER): $(BENCH_STEER_OBJS) $(O)/libnetpoll-bpf.so
 .PHONY: bench-steer
 bench-steer: $(BENCH_STEER)             ## balance and stalls, against the kernel's hash and shared listeners (root, half an hour)
 	$(Q)scripts/bench-steer $(O)
+
+# Likewise.
+BENCH_SCALE      := $(O)/tests/bench/scale/scale
+BENCH_SCALE_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/bench/scale/*.c)))
+
+$(BENCH_SCALE_OBJS): $(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+
+$(BENCH_SCALE): $(BENCH_SCALE_OBJS) $(O)/libnetpoll-bpf.so
+	$(call say,LD,$@)
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(BENCH_SCALE_OBJS) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/../../..'
+
+-include $(BENCH_SCALE_OBJS:.o=.d)
+
+.PHONY: bench-scale
+bench-scale: $(BENCH_SCALE)             ## 1 to 100 000 established connections, and 100 that ask; doc/scale-figures.md (1 minute)
+	$(Q)$(BENCH_SCALE) | tee doc/scale-figures.md
