@@ -17,6 +17,18 @@ $(KV): $(KV_OBJS) $(patsubst %.c,$(O)/%.o,$(sort $(wildcard examples/service/*.c
 
 -include $(KV_OBJS:.o=.d)
 
-.PHONY: bench-kv
+# A client of hiredis': only where that is installed.
+KV_CLIENT := $(O)/tests/clients/hiredis
+KV_HIREDIS := $(shell $(PKG_CONFIG) --exists hiredis 2>/dev/null && echo yes)
+
+$(KV_CLIENT): tests/clients/hiredis.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(USER_CFLAGS) $(shell $(PKG_CONFIG) --cflags hiredis) $< -o $@ $(LDFLAGS_EXE) $(shell $(PKG_CONFIG) --libs hiredis)
+
+.PHONY: check-kv bench-kv
+check-kv: all $(if $(KV_HIREDIS),$(KV_CLIENT)) ## redis-cli, redis-benchmark and hiredis against the example kv
+	$(Q)scripts/check-kv $(O)
+
 bench-kv: all                           ## the example kv beside redis-server, by redis-benchmark; JSON (20 minutes)
 	$(Q)scripts/bench-kv $(O)

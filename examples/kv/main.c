@@ -22,6 +22,8 @@
 
 #define ADDRESSES  16
 #define INPUT_MAX  (1u << 30) /* of one command */
+/* Clients send a whole pipeline before they read: it is taken though its answers are not. */
+#define INPUT_HIGH (64u << 20)
 #define OUTPUT_MAX (32u << 20)
 
 struct options {
@@ -131,6 +133,7 @@ static int parse(int argc, char **argv, struct options *o)
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
 	o->server.limits.in_max = INPUT_MAX;
+	o->server.limits.in_high = INPUT_HIGH;
 	o->server.limits.send_high = OUTPUT_MAX;
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		if (take(o, ch) < 0)

@@ -996,6 +996,37 @@ START_TEST(a_client_that_does_not_read_is_not_read_from)
 }
 END_TEST
 
+/* As hiredis does it, in a blocking way: 4 MB of questions, for 100 MB of answers. */
+START_TEST(a_whole_pipeline_may_be_sent_before_an_answer_is_read)
+{
+	struct bytes in = { NULL, 0 };
+	static char value[1000], block[65536];
+	size_t left;
+	ssize_t n;
+	int fd;
+
+	given_kv("--pollers 2");
+	fd = client();
+	memset(value, 'x', sizeof value);
+	add_text(&in, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n");
+	add_arg(&in, value, sizeof value);
+	peer_send(fd, in.p, in.n);
+	expect_answer(fd, "+OK\r\n");
+	in.n = 0;
+	for (int i = 0; i < 100000; i++)
+		add_text(&in, "GET k%*s\r\n", 35, "");
+	peer_send(fd, in.p, in.n);
+	for (left = 100000 * (sizeof value + 9); left; left -= (size_t)n) {
+		n = recv(fd, block, left < sizeof block ? left : sizeof block, 0);
+		if (n <= 0)
+			ck_abort_msg("%zu bytes are missing: %s", left, strerror(errno));
+	}
+	free(in.p);
+	peer_close(&fd);
+	over();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ keys */
 
 START_TEST(a_key_ends_though_nobody_looks_for_it)
@@ -1093,6 +1124,7 @@ int main(void)
 	tcase_add_test(t, at_the_memory_limit_what_adds_is_refused_and_the_rest_works);
 	tcase_add_test(t, lengths_that_are_only_claimed_take_no_memory);
 	tcase_add_test(t, a_client_that_does_not_read_is_not_read_from);
+	tcase_add_test(t, a_whole_pipeline_may_be_sent_before_an_answer_is_read);
 	tcase_add_test(t, a_key_ends_though_nobody_looks_for_it);
 	tcase_add_test(t, a_scan_sees_every_key_while_the_table_is_resized);
 	tcase_add_test(t, a_unix_socket_is_served);
