@@ -1,6 +1,6 @@
 # What is known of the baton apart from its code: a model of the protocol, and its two words on this processor.
 .PHONY: check-model litmus
-check-model:                            ## Spin on the model of the baton, whole, and on broken ones (minutes, 6 GB)
+check-model:                            ## Spin on the model of the baton, whole, and on broken ones (minutes, 8 GB)
 	$(Q)scripts/check-model
 
 LITMUS := $(O)/tests/model/litmus

@@ -2,14 +2,18 @@
 /*
  * baton: the protocol of lib/poll/baton.c, for Spin
  *
- * One poller with its home rider and spare ones, the watchdog, events of the kernel, a mail of
- * another thread. An event begins a fiber whose handler is user code: it calls verbs, may post to
- * its own poller, may park until the mail has come, and ends. The watchdog may find any handler
- * stuck, at any time. Checked:
+ * One poller with its home rider and a crew of spare ones, the watchdog, events of the kernel, a
+ * mail of another thread, and the stop of the poller. An event begins a fiber whose handler is user
+ * code: it calls verbs, which may leave work to the poller or hand it to another thread, may park
+ * until the mail has come, and ends. The watchdog may find any handler stuck, at any time. Checked:
  *
  *   exclusion        TOUCH(): who touches the poller holds the baton
- *   no lost wake-up  when nothing can go on any more, nothing is left to do
- *   home comes back  and the loop is the home rider's again
+ *   no lost wake-up  when nothing can go on any more but handlers that stall, nothing is left to do
+ *   home comes back  when all handlers have ended, the loop is the home rider's again, and ends
+ *
+ * The names are those of the code; what is under the gate there is one atomic step here, but for
+ * baton_rob(). Left out: lists in flight (work is a bit here), what a robbed handler is noted as,
+ * the watchdog's own sleep, np_blocking()'s wait for a thread.
  *
  * Spin's memory is sequentially consistent, a processor's is not. What the fence is there for is
  * modelled by hand: word_mem[] and flag_mem[] are what the others see of word[] and flag[]; a store
@@ -21,6 +25,10 @@
  *   -DBUG_KICK     a guest that drops the baton does not wake the looper
  *   -DBUG_FENCE    the robber has no fence
  *   -DBUG_WAITER   a rider on its way into user code does not look whether another waits
+ *   -DBUG_LOOK     the watchdog robs a guest on its way out, and does not wake the looper for it
+ *   -DBUG_TAIL     a guest that is robbed on its way out leaves fibers where the looper does not look
+ *   -DBUG_END      the last spare rider leaves, and home is woken only where it sleeps already
+ *   -DBUG_IDLE     a spare rider that waited for the baton goes on as looper though home has the loop
  *   -DONLY_EXCLUSION   looks for no other fault
  */
 #ifndef RIDERS
@@ -31,17 +39,19 @@
 #endif
 #define HOME 0
 #define NONE RIDERS
+#define WATCHDOG (RIDERS + 1)
 #define LIB  0
 #define USER 1
 #define IDLE 3
-#define WANTED 1 /* any value but 0 sends the rider to the slow path */
+#define WANTED 1 /* any flag but 0 sends the rider to the slow path */
 
 /* ---- the gate, and what it guards */
 byte gate = NONE;
 byte holder = HOME, looper = HOME;
 byte queue[RIDERS];
 byte queued = 0, urgent = 0;
-bool waiting[RIDERS], lazy[RIDERS], hosting[RIDERS], alive[RIDERS], started[RIDERS];
+bool waiting[RIDERS], lazy[RIDERS], hosting[RIDERS];
+bool spare[RIDERS];  /* it carries the poller: is in its list */
 bool asleep[RIDERS]; /* in pthread_cond_wait() */
 
 /* ---- word and flag: as their writer has them, as the others see them */
@@ -49,18 +59,23 @@ byte word[RIDERS], word_mem[RIDERS];
 bool flag[RIDERS], flag_mem[RIDERS];
 
 /* ---- the poller: touched by the baton's holder alone */
-byte ready = 0;     /* events taken and not dispatched: a bit each */
-byte runq[RIDERS];   /* fibers that can go on, by the rider they began on */
-bool came = false;  /* the mail has come: nobody parks any more */
+byte ready = 0;          /* events taken and not dispatched: a bit each */
+byte run_first[RIDERS];  /* fibers that can go on, by the rider they began on */
+byte now_run[RIDERS];    /* those of this turn */
 byte parked[RIDERS];
+bool tail = false;       /* fibers begun by this dispatch */
+bool work = false;       /* what turn_has_work() looks at: timers, deferred work, fibers to be started */
+bool came = false;       /* the mail has come: nobody parks any more */
 byte ended = 0;
 
 /* ---- the kernel's, and other threads' */
 byte epoll = 0;     /* edges not taken yet: EVENTS bits, and one for the wake descriptor */
 bool kicked[RIDERS];
 byte mailbox = 0;   /* 1: the stranger's; 2: the poller's own */
+bool stop = false, home_ended = false;
 bool thaw = false;  /* handlers that stall go on */
 #define WAKE (1 << EVENTS)
+#define ALL  (WAKE - 1)
 
 #define PROMISE(what, holds) if :: holds :: else -> printf(what); assert(false) fi
 #define TOUCH(r) PROMISE("broken: exclusion\n", holder == r)
@@ -85,6 +100,7 @@ inline show_flags() {
 #endif
 }
 
+/* sys_fence_heavy() */
 inline fence() {
 #ifndef BUG_FENCE
 	show_flags();
@@ -98,102 +114,95 @@ inline fence() {
 #endif
 }
 
-/* ------------------------------------------------------------------ the gate */
+/* ------------------------------------------------------------------ the queue; under the gate */
 
 #define LOCK(r) gate == NONE -> gate = r
 #define UNLOCK(r) show_flags(); SHOW_WORD(r); gate = NONE
 
-inline enqueue_back(r, is_lazy) {
+inline enqueue(r, is_lazy, front) {
 	assert(!waiting[r]);
-	queue[queued] = r;
+	if
+	:: front ->
+#if RIDERS > 2
+		queue[2] = queue[1];
+#endif
+		queue[1] = queue[0];
+		queue[0] = r
+	:: else -> queue[queued] = r
+	fi;
 	queued++;
 	waiting[r] = true;
 	lazy[r] = is_lazy;
 	if :: !is_lazy -> urgent++ :: else fi
-}
-
-inline enqueue_front(r, is_lazy) {
-	assert(!waiting[r]);
-#if RIDERS > 2
-	queue[2] = queue[1];
-#endif
-	queue[1] = queue[0];
-	queue[0] = r;
-	queued++;
-	waiting[r] = true;
-	lazy[r] = is_lazy;
-	if :: !is_lazy -> urgent++ :: else fi
-}
-
-inline pop_front() {
-	queue[0] = queue[1];
-#if RIDERS > 2
-	queue[1] = queue[2];
-	queue[2] = 0;
-#else
-	queue[1] = 0;
-#endif
-	queued--
 }
 
 inline unqueue(r) {
 	if
-	:: queue[0] == r -> pop_front()
-	:: else ->
+	:: waiting[r] ->
+		if
+		:: queue[0] == r -> queue[0] = queue[1]; queue[1] = 0
+		:: else
+		fi;
 #if RIDERS > 2
 		if
-		:: queue[1] == r -> queue[1] = queue[2]
+		:: queue[1] == r || queue[1] == 0 -> queue[1] = queue[2]
 		:: else
 		fi;
 		queue[2] = 0;
-#else
-		queue[1] = 0;
 #endif
-		queued--
-	fi;
-	waiting[r] = false;
-	if :: !lazy[r] -> urgent-- :: else fi
+		queued--;
+		if :: queued == 0 -> queue[0] = 0; queue[1] = 0 :: else fi;
+		if :: queued == 1 -> queue[1] = 0 :: else fi;
+		waiting[r] = false;
+		if :: !lazy[r] -> urgent-- :: else fi;
+		lazy[r] = false
+	:: else
+	fi
 }
 
-/* What the holder's flag has to be: a guest gives the baton up at each leave. */
+/* A guest gives it up whenever it leaves the library. */
 #define FLAG_OF(r) (urgent > 0 || looper != r)
 
 inline grant_next() {
 	if
 	:: queued > 0 ->
 		holder = queue[0];
-		pop_front();
-		waiting[holder] = false;
-		if :: !lazy[holder] -> urgent-- :: else fi;
+		unqueue(holder);
 		flag[holder] = FLAG_OF(holder);
 		asleep[holder] = false
 	:: else -> holder = NONE
 	fi
 }
 
+inline wake(r) {
+	if
+	:: r == HOME -> epoll = epoll | WAKE
+	:: else -> kicked[r] = true
+	fi
+}
+
 inline kick(r) {
-#ifndef BUG_KICK
 	SEE(word_mem[r], word[r]);
 	if
-	:: word_mem[r] == IDLE ->
-		if
-		:: r == HOME -> epoll = epoll | WAKE
-		:: else -> kicked[r] = true
-		fi
+	:: word_mem[r] == IDLE -> wake(r)
 	:: else
 	fi
-#else
-	skip
-#endif
+}
+
+inline leave_tail() {
+	if :: tail -> tail = false; work = true :: else fi
 }
 
 inline drop(r) {
+	if :: looper != r -> leave_tail() :: else fi;
 	flag[r] = WANTED;
 	grant_next();
+#ifndef BUG_KICK
 	if
 	:: holder == NONE && looper != r -> kick(looper)
 	:: else
 	fi
+#endif
 }
 
 /* The gate is held before, and after; others run meanwhile. @got: the baton is nobody's now. */
@@ -210,6 +219,9 @@ inline rob(victim, got) {
 				flag[victim] = FLAG_OF(victim);
 				got = false
 			:: else ->
+#ifndef BUG_TAIL
+				if :: victim != looper -> leave_tail() :: else fi;
+#endif
 				holder = NONE;
 				got = true
 			fi;
@@ -229,27 +241,24 @@ inline cond_wait(r, until) {
 	od
 }
 
-/* Gate held. */
+/* baton_wait() */
 inline wait_for(r) {
-	atomic { enqueue_back(r, false) };
+	atomic { enqueue(r, false, false) };
 	rob(victim, got);
 	atomic { if :: got -> grant_next() :: else fi; got = false };
 	cond_wait(r, holder == r)
 }
 
-/* ------------------------------------------------------------------ a rider in and out of user code */
+/* ------------------------------------------------------------------ in and out of user code */
 
 inline enter(r) {
 	SET_WORD(r, LIB);
 	atomic {
 		SEE(flag_mem[r], flag[r]);
-		if
-		:: flag_mem[r] -> skip
-		:: else -> goto_fast = true
-		fi
+		fast = !flag_mem[r]
 	};
 	if
-	:: atomic { goto_fast -> goto_fast = false }
+	:: atomic { fast -> fast = false }
 	:: else ->
 		atomic { LOCK(r) };
 		if
@@ -260,8 +269,7 @@ inline enter(r) {
 	fi
 }
 
-/* Gate free. */
-inline leave_slow(r) {
+inline give_up(r) {
 	LOCK(r);
 	if
 	:: holder == r ->
@@ -274,106 +282,117 @@ inline leave_slow(r) {
 	UNLOCK(r)
 }
 
+/* baton_leave() and baton_idle_begin() */
 inline leave(r, state) {
 	atomic { TOUCH(r); SET_WORD(r, state) };
 #ifndef BUG_WAITER
 	atomic {
 		SEE(flag_mem[r], flag[r]);
 		if
-		:: flag_mem[r] -> leave_slow(r)
+		:: flag_mem[r] -> give_up(r)
 		:: else
 		fi
 	}
 #endif
 }
 
-/* ------------------------------------------------------------------ spare riders */
+/* ------------------------------------------------------------------ the crew */
 
-#define IS_SPARE(i) (i != HOME && alive[i] && hosting[i] && !waiting[i] && holder != i)
+#define IS_HOST(i) (spare[i] && hosting[i] && !waiting[i] && holder != i)
+#if RIDERS > 2
+#define ANY_SPARE (IS_HOST(1) || IS_HOST(2) || !spare[1] || !spare[2])
+#define SHARED    (spare[1] || spare[2])
+#else
+#define ANY_SPARE (IS_HOST(1) || !spare[1])
+#define SHARED    (spare[1])
+#endif
 
+/* baton_spare(), where there is one: those that sleep here come first */
 inline find_spare(s) {
 	if
-	:: IS_SPARE(1) -> s = 1
+	:: IS_HOST(1) -> s = 1
 #if RIDERS > 2
-	:: !IS_SPARE(1) && IS_SPARE(2) -> s = 2
-	:: !IS_SPARE(1) && !IS_SPARE(2) && !alive[1] -> s = 1; alive[1] = true; hosting[1] = true
-	:: !IS_SPARE(1) && !IS_SPARE(2) && alive[1] && !alive[2] -> s = 2; alive[2] = true; hosting[2] = true
+	:: !IS_HOST(1) && IS_HOST(2) -> s = 2
+	:: !IS_HOST(1) && !IS_HOST(2) && !spare[1] -> s = 1
+	:: !IS_HOST(1) && !IS_HOST(2) && spare[1] && !spare[2] -> s = 2
 #else
-	:: !IS_SPARE(1) && !alive[1] -> s = 1; alive[1] = true; hosting[1] = true
+	:: !IS_HOST(1) && !spare[1] -> s = 1
 #endif
-	fi
+	fi;
+	spare[s] = true
+}
+
+inline unspare(r) {
+	spare[r] = false;
+#ifdef BUG_END
+	kick(HOME)
+#else
+	wake(HOME)
+#endif
 }
 
 inline assign(s) {
 	looper = s;
-	enqueue_front(s, false);
+	enqueue(s, false, true);
 	if :: holder == NONE -> grant_next() :: else fi
 }
 
+#define HAS_FIBERS(i) (now_run[i] || run_first[i])
+#define LENDABLE(i) (i != r && spare[i] && hosting[i] && !waiting[i] && holder != i && run_first[i])
 #if RIDERS > 2
-#define ANY_SPARE (IS_SPARE(1) || IS_SPARE(2) || !alive[1] || !alive[2])
+#define ANY_LENDABLE (LENDABLE(1) || LENDABLE(2))
 #else
-#define ANY_SPARE (IS_SPARE(1) || !alive[1])
-#endif
-
-#define LENDABLE(i) (i != r && hosting[i] && !waiting[i] && runq[i] != 0)
-#if RIDERS > 2
-#define ANY_LENDABLE (LENDABLE(0) || LENDABLE(1) || LENDABLE(2))
-#else
-#define ANY_LENDABLE (LENDABLE(0) || LENDABLE(1))
+#define ANY_LENDABLE LENDABLE(1)
 #endif
 
 /* ------------------------------------------------------------------ the poller */
 
-/* The mail has come: those that wait for it go on, on their own riders. */
+/* Those that wait for the mail go on, on their own riders. */
 inline mail_comes() {
 	came = true;
-	runq[0] = runq[0] | parked[0]; parked[0] = 0;
-	runq[1] = runq[1] | parked[1]; parked[1] = 0;
+	run_first[0] = run_first[0] | parked[0]; parked[0] = 0;
+	run_first[1] = run_first[1] | parked[1]; parked[1] = 0;
 #if RIDERS > 2
-	runq[2] = runq[2] | parked[2]; parked[2] = 0
+	run_first[2] = run_first[2] | parked[2]; parked[2] = 0
 #endif
 }
 
 inline first_of(set, f) {
 	if
 	:: set & 1 -> f = 0
-	:: !(set & 1) && (set & 2) -> f = 1
-	:: else -> f = 2
+	:: else -> f = 1
 	fi;
 	set = set & ~(1 << f)
 }
 
+#define MAY_END (r == HOME && stop && ended == ALL && !mailbox && !work && !SHARED)
+#define HAS_WORK (mailbox || work || ready || now_run[r] || run_first[r])
+
 proctype rider(byte r)
 {
 	byte f = 0, i = 0, victim = 0;
-	bool got = false, goto_fast = false, mine = true, events = false;
+	bool got = false, fast = false, mine = true;
 
 	if
 	:: r == HOME -> goto Loop
-	:: alive[r] -> goto Host
-	fi;
-
-Ride:
-	if
-	:: atomic { looper == r && holder == r -> goto Loop }
-	:: atomic { !(looper == r && holder == r) && holder == r && runq[r] -> TOUCH(r); first_of(runq[r], f); goto Fiber }
 	:: else
 	fi;
 
-Host:
+Crew:	/* crew_next(), baton_arrive() */
+	spare[r];
 	atomic {
 		LOCK(r);
 		if
-		:: holder == r && looper != r && started[r] -> drop(r)
+		:: !spare[r] -> UNLOCK(r); goto Crew /* taken back before it came */
 		:: else
-		fi;
-		started[r] = true;
-		hosting[r] = true
+		fi
 	};
+
+HostWait:
+	hosting[r] = true;
 #ifndef BUG_HOST
 	if
-	:: holder != r && !waiting[r] && runq[r] -> wait_for(r)
+	:: holder != r && !waiting[r] && HAS_FIBERS(r) -> wait_for(r)
 	:: else
 	fi;
 #endif
@@ -381,62 +400,97 @@ Host:
 	atomic {
 		hosting[r] = false;
 		UNLOCK(r);
-		goto Ride
+		/* poller_carry() */
+		if
+		:: looper == r -> goto Loop
+		:: looper != r && !HAS_FIBERS(r) -> goto Host
+		:: else -> goto RunOwn
+		fi
 	};
 
-Loop:
-	/* still mine? */
+Host:	/* baton_host() */
+	atomic {
+		LOCK(r);
+		if
+		:: holder == r && looper != r -> drop(r)
+		:: else
+		fi;
+		if
+		:: looper == r || parked[r] || HAS_FIBERS(r) -> goto HostWait
+		:: else -> unspare(r); UNLOCK(r); goto Crew
+		fi
+	};
+
+RunOwn:	/* turn_run_own() */
 	atomic {
 		TOUCH(r);
+		if
+		:: !now_run[r] -> now_run[r] = run_first[r]; run_first[r] = 0
+		:: else
+		fi;
+		first_of(now_run[r], f);
+		goto Fiber
+	};
+
+Loop:	/* poller_end_dispatch(): the tail, then baton_goes_on() */
+	atomic {
+		TOUCH(r);
+		tail = false;
 		SEE(flag_mem[r], flag[r]);
-		mine = !flag_mem[r]
+		fast = !flag_mem[r] || !SHARED
 	};
 	if
-	:: mine
+	:: atomic { fast -> fast = false }
 	:: else ->
 		atomic {
 			LOCK(r);
+			mine = looper == r;
 			if
-			:: urgent && looper == r ->
+			:: mine && urgent ->
 				flag[r] = WANTED;
-				enqueue_back(r, false);
+				enqueue(r, false, false);
 				grant_next()
+			:: !mine && r == HOME -> /* baton_take_loop() */
+				i = looper;
+				looper = r;
+				asleep[i] = false;
+				kick(i);
+				i = 0
 			:: else
 			fi
 		};
 		cond_wait(r, holder == r || looper != r);
 		atomic {
+			unqueue(r);
+			mine = mine && looper == r;
 			if
-			:: holder != r && waiting[r] -> unqueue(r)
-			:: else
-			fi;
-			if
-			:: looper != r && holder == r -> drop(r)
-			:: else
-			fi;
-			mine = looper == r;
-			if
-			:: mine -> flag[r] = FLAG_OF(r)
+			:: holder == r -> flag[r] = FLAG_OF(r)
 			:: else
 			fi;
 			UNLOCK(r);
 			if
-			:: !mine -> mine = true; goto Ride
-			:: else
+			:: mine -> skip
+			:: !mine && r == HOME -> mine = true; goto Loop
+			:: !mine && r != HOME -> mine = true; goto Host
 			fi
 		}
 	fi;
-
-	/* the next dispatch */
 	if
-	:: atomic { mailbox -> TOUCH(r); mailbox = 0; mail_comes(); goto Loop }
-	:: atomic { !mailbox && ready -> TOUCH(r); first_of(ready, f); goto Fiber }
-	:: atomic { !mailbox && !ready && runq[r] -> TOUCH(r); first_of(runq[r], f); goto Fiber }
-	:: atomic {
-		!mailbox && !ready && !runq[r] && ANY_LENDABLE && gate == NONE ->
+	:: atomic { looper != r -> assert(r != HOME); goto RunOwnOn } /* lent the baton */
+	:: else
+	fi;
+
+Next:	/* the next dispatch */
+	if
+	:: atomic { MAY_END -> TOUCH(r); home_ended = true; goto Ended }
+	:: atomic { !MAY_END && mailbox -> TOUCH(r); mailbox = 0; mail_comes(); goto Loop }
+	:: atomic { !MAY_END && !mailbox && work -> TOUCH(r); work = false; goto Loop }
+	:: atomic { !MAY_END && !mailbox && !work && ready -> TOUCH(r); first_of(ready, f); goto Fiber }
+	:: atomic { !MAY_END && !mailbox && !work && !ready && HAS_FIBERS(r) -> goto RunOwn }
+	:: atomic { /* turn_lend() */
+		!MAY_END && !HAS_WORK && gate == NONE && ANY_LENDABLE ->
 		TOUCH(r);
 		if
-		:: LENDABLE(0) -> i = 0
 		:: LENDABLE(1) -> i = 1
 #if RIDERS > 2
 		:: LENDABLE(2) -> i = 2
@@ -444,81 +498,91 @@ Loop:
 		fi;
 		gate = r;
 		flag[r] = WANTED;
-		enqueue_front(r, true);
+		enqueue(r, true, true);
 		holder = i;
 		flag[i] = urgent > 0;
 		asleep[i] = false;
 		i = 0
 	  };
 		cond_wait(r, holder == r);
-		atomic { flag[r] = FLAG_OF(r); UNLOCK(r); goto Loop }
-	:: atomic { !mailbox && !ready && !runq[r] && !ANY_LENDABLE && gate == NONE -> TOUCH(r) }
+		atomic {
+			flag[r] = FLAG_OF(r);
+			UNLOCK(r);
+			if
+			:: looper == r || r == HOME -> goto Loop
+			:: else -> goto Host
+			fi
+		}
+	:: atomic { /* nothing to do, and nobody who could take it over: plain epoll_wait() */
+		!MAY_END && !HAS_WORK && gate == NONE && !ANY_LENDABLE && !SHARED -> TOUCH(r); SHOW_WORD(r)
+	  };
+		atomic { epoll -> TOUCH(r); ready = ready | (epoll & ALL); epoll = 0; goto Loop }
+	:: atomic { !MAY_END && !HAS_WORK && gate == NONE && !ANY_LENDABLE && SHARED -> TOUCH(r) }
 	fi;
 
-	/* nothing to do: sleep */
+	/* turn_sleep_shared() */
 	leave(r, IDLE);
 	if
 	:: r == HOME ->
-end_home:	atomic {
-			epoll -> SHOW_WORD(r);
-			events = (epoll & (WAKE - 1)) != 0;
-			i = epoll & (WAKE - 1);
-			epoll = 0
-		}
+		atomic { epoll -> SHOW_WORD(r); i = epoll & ALL; epoll = 0 }
 	:: else ->
-end_spare:	atomic {
+		atomic {
 			epoll || kicked[r] -> SHOW_WORD(r);
 			kicked[r] = false;
 #ifdef BUG_EDGE
-			i = epoll & (WAKE - 1);
-			events = i != 0;
+			i = epoll & ALL;
 			epoll = 0
 #endif
 		}
 	fi;
+	/* baton_idle_end() */
 	SET_WORD(r, LIB);
 	atomic {
 		SEE(flag_mem[r], flag[r]);
-		goto_fast = !flag_mem[r]
+		fast = !flag_mem[r]
 	};
 	if
-	:: atomic { goto_fast -> goto_fast = false }
+	:: atomic { fast -> fast = false }
 	:: else ->
 		atomic {
 			LOCK(r);
-			mine = !(holder != r && looper != r && !events)
+			mine = holder == r || looper == r || (r == HOME && i)
 		};
 		if
 		:: holder != r && mine -> wait_for(r)
 		:: else
 		fi;
 		atomic {
+#ifndef BUG_IDLE
+			mine = mine && looper == r;
+#endif
 			if
-			:: mine -> flag[r] = FLAG_OF(r)
+			:: holder == r -> flag[r] = FLAG_OF(r)
 			:: else
 			fi;
 			UNLOCK(r);
-			events = false;
 			if
-			:: !mine -> mine = true; i = 0; goto Ride
-			:: else
+			:: mine -> skip
+			:: else -> mine = true; i = 0; assert(r != HOME); goto Host
 			fi
 		}
 	fi;
 	atomic {
 		TOUCH(r);
-		events = false;
 		if
-		:: r != HOME -> i = i | (epoll & (WAKE - 1)); epoll = 0
+		:: r != HOME -> i = i | (epoll & ALL); epoll = 0
 		:: else
 		fi;
 		ready = ready | i;
 		i = 0;
-		if
-		:: looper == r -> goto Loop
-		:: else -> goto Ride
-		fi
+		goto Next
 	};
+
+RunOwnOn:
+	if
+	:: atomic { now_run[r] -> TOUCH(r); first_of(now_run[r], f); goto Fiber }
+	:: else -> goto Host
+	fi;
 
 Fiber:
 	leave(r, USER);
@@ -529,76 +593,96 @@ Fiber:
 		atomic {
 			TOUCH(r);
 			if
-			:: mailbox = mailbox | 2 /* a verb that leaves work for the loop */
+			/* np_post() to its own poller, whose looper looks round before it sleeps */
+			:: if
+			   :: looper != r && !mailbox -> epoll = epoll | WAKE
+			   :: else
+			   fi;
+			   mailbox = mailbox | 2
+			:: work = true /* arms a timer */
+			:: tail = true /* begins a fiber */
 			:: skip
-			:: !came -> parked[r] = parked[r] | (1 << f); goto Back
-			:: ended = ended | (1 << f); goto Back
+			:: !came -> parked[r] = parked[r] | (1 << f); f = 0; goto Loop
+			:: ended = ended | (1 << f); f = 0; goto Loop
+			:: gate == NONE && (looper != r || ANY_SPARE) -> goto HandOff /* np_blocking() */
 			fi
 		};
 		leave(r, USER)
 	od;
 
-Back:
-	/* a fiber has parked or ended */
+HandOff:
 	atomic {
-		TOUCH(r);
-		f = 0;
+		gate == NONE && (looper != r || ANY_SPARE) ->
+		gate = r;
+		mine = looper == r;
 		if
-		:: looper == r -> goto Loop
-		:: looper != r && r != HOME -> goto Ride
-		:: looper != r && r == HOME && gate == NONE
-		fi;
-		i = looper;
-		looper = r;
-		flag[r] = FLAG_OF(r);
-		asleep[i] = false;
-		SEE(word_mem[i], word[i]);
-		if
-		:: word_mem[i] == IDLE -> kicked[i] = true
+		:: mine -> find_spare(i)
 		:: else
 		fi;
-		i = 0;
+		drop(r);
+		if
+		:: mine -> assign(i); i = 0
+		:: else
+		fi;
+		mine = true;
 		UNLOCK(r);
-		goto Loop
-	}
+		SET_WORD(r, USER)
+	};
+	do
+	:: true -> break
+	:: !thaw -> thaw; break
+	od;
+	enter(r);
+	leave(r, USER);
+	enter(r);
+	atomic { TOUCH(r); ended = ended | (1 << f); f = 0; goto Loop };
+
+Ended:	skip
 }
 
-/* Any handler may have kept its thread for too long. */
+/* baton_look(): any handler may have kept its thread for too long */
 proctype watchdog()
 {
 	byte s = 0, victim = 0;
 	bool got = false;
 
-end:	do
+	do
 	:: atomic {
 		gate == NONE && word[looper] == USER && ANY_SPARE ->
 		find_spare(s);
-		gate = NONE + 1
+		gate = WATCHDOG
 	  };
 		if
 		:: holder != looper -> got = true
 		:: else -> rob(victim, got)
 		fi;
 		atomic {
-			if :: got -> assign(s) :: else fi;
+			if
+			:: got -> assign(s)
+			:: !got && !hosting[s] -> unspare(s)
+			:: else
+			fi;
 			got = false;
 			s = 0;
 			show_flags();
 			gate = NONE
 		}
 	:: atomic {
-		gate == NONE && holder != NONE && holder != looper && word[looper] != USER && word[holder] == USER ->
-		gate = NONE + 1
+		gate == NONE && holder != NONE && word[holder] == USER &&
+		!(word[looper] == USER && ANY_SPARE) && (holder != looper || urgent) ->
+		gate = WATCHDOG
 	  };
 		rob(victim, got);
 		atomic {
 			if
 			:: got ->
 				grant_next();
+#ifndef BUG_LOOK
 				if
 				:: holder == NONE -> kick(looper)
 				:: else
 				fi
+#endif
 			:: else
 			fi;
 			got = false;
@@ -617,7 +701,9 @@ proctype stranger()
 	if
 	:: was_empty -> epoll = epoll | WAKE
 	:: else
-	fi
+	fi;
+	stop = true;
+	epoll = epoll | WAKE
 }
 
 proctype kernel()
@@ -631,7 +717,6 @@ proctype kernel()
 init
 {
 	atomic {
-		alive[HOME] = true;
 		flag[1] = WANTED; flag_mem[1] = WANTED;
 #if RIDERS > 2
 		flag[2] = WANTED; flag_mem[2] = WANTED;
@@ -651,17 +736,16 @@ init
 	 * spare rider left.
 	 */
 	atomic {
-		LATER("broken: no lost wake-up\n", word[looper] == USER || (!mailbox && !ready && !epoll));
-		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[0] && runq[0]));
-		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[1] && runq[1]));
+		LATER("broken: no lost wake-up\n", word[looper] == USER || (!mailbox && !ready && !work && !tail && (!epoll || home_ended)));
+		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[1] && run_first[1]));
 #if RIDERS > 2
-		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[2] && runq[2]));
+		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[2] && run_first[2]));
 #endif
 		thaw = true
 	};
 	timeout ->
 	atomic {
-		LATER("broken: no lost wake-up\n", ended == WAKE - 1 && !mailbox && !ready && !epoll && !queued);
-		LATER("broken: home comes back\n", looper == HOME && holder == HOME && word[HOME] == IDLE)
+		LATER("broken: no lost wake-up\n", ended == ALL && !mailbox && !ready && !work && !tail && !queued);
+		LATER("broken: home comes back\n", looper == HOME && holder == HOME && home_ended)
 	}
 }
