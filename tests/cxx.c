@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "support/compiler.h"
 #include "support/run.h"
 #include "support/test.h"
 
@@ -26,36 +27,14 @@ static void teardown(void)
 	remove_tree(&dir);
 }
 
-static bool have(const char *compiler)
-{
-	struct ran r;
-	bool found;
-
-	sh(&r, "command -v %s", compiler);
-	found = r.code == 0;
-	ran_free(&r);
-	return found;
-}
-
-/* The compiler and the flags that go with the library under test. */
-static const char *cxx(void)
-{
-	if (under_tsan())
-		return "clang++ -fsanitize=thread";
-	if (under_asan())
-		return "c++ -fsanitize=address,undefined -fno-sanitize-recover=undefined";
-	return "c++";
-}
-
 static const char *const ways[] = { "-std=c++17", "-std=c++17 -O2 -fno-exceptions -fno-rtti" };
 
 START_TEST(a_cxx_programs_promises_are_kept)
 {
-	if (!have(under_tsan() ? "clang++" : "c++"))
-		SKIP("no C++ compiler");
+	NEEDS_CXX();
 	must_sh("%1$s %4$s " FLAGS " " PROGRAM " -o '%2$s/p' '-L%3$s' -lnetpoll-bpf && "
 		"LD_LIBRARY_PATH='%3$s' '%2$s/p'",
-		cxx(), dir, build, ways[_i]);
+		compiler_cxx(), dir, build, ways[_i]);
 }
 END_TEST
 
@@ -72,8 +51,7 @@ START_TEST(an_older_standard_is_told_what_it_lacks)
 {
 	struct ran r;
 
-	if (!have("c++"))
-		SKIP("no C++ compiler");
+	NEEDS_CXX();
 	sh(&r,
 	   "echo '#include <netpoll/netpoll.hh>' | c++ -std=c++14 -Iinclude -fsyntax-only -xc++ - 2>&1 | "
 	   "grep -q 'netpoll/netpoll.hh needs C++17'");

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/compiler.h"
 #include "support/run.h"
 #include "support/test.h"
 
@@ -27,33 +28,6 @@ static void teardown(void)
 {
 	remove_tree(&dir);
 }
-
-/* The compiler and the flags that go with the library under test. */
-static const char *cxx(void)
-{
-	if (under_tsan())
-		return "clang++ -fsanitize=thread";
-	if (under_asan())
-		return "c++ -fsanitize=address,undefined -fno-sanitize-recover=undefined";
-	return "c++";
-}
-
-static bool no_compiler(void)
-{
-	struct ran r;
-	bool none;
-
-	sh(&r, "command -v %s", under_tsan() ? "clang++" : "c++");
-	none = r.code != 0;
-	ran_free(&r);
-	return none;
-}
-
-#define NEEDS_CXX()                              \
-	do {                                     \
-		if (no_compiler())               \
-			SKIP("no C++ compiler"); \
-	} while (0)
 
 static const char *const ways[] = {
 	/* shared; with another standard; the library's archive; the runtime inside the program */
@@ -75,7 +49,7 @@ START_TEST(each_fiber_sees_its_own_exceptions)
 	snprintf(how, sizeof how, ways[_i], build);
 	must_sh("%1$s -g -pthread -Wall -Wextra -Wno-deprecated-declarations -Werror "
 		"-Iinclude " PROGRAM " -o '%2$s/p' %3$s && LD_LIBRARY_PATH='%4$s' '%2$s/p'",
-		cxx(), dir, how, build);
+		compiler_cxx(), dir, how, build);
 }
 END_TEST
 
@@ -104,7 +78,7 @@ START_TEST(a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start)
 		" -o '%2$s/plug.so' && "
 		"cc %4$s -Iinclude '%2$s/host.c' -o '%2$s/host' '-L%3$s' -Wl,--no-as-needed -lnetpoll-bpf -ldl && "
 		"LD_LIBRARY_PATH='%3$s' '%2$s/host' '%2$s/plug.so'",
-		cxx(), dir, build, under_asan() ? "-fsanitize=address,undefined" : "");
+		compiler_cxx(), dir, build, under_asan() ? "-fsanitize=address,undefined" : "");
 }
 END_TEST
 

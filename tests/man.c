@@ -32,17 +32,6 @@ static void teardown(void)
 	"grep -oE 'NP_([A-Z]+_)?API [^;{(]*[(]' | grep -oE 'np_[a-z0-9_]+ ?[(]$' | " \
 	"tr -d ' (' | LC_ALL=C sort -u; }; "
 
-static bool have(const char *tool)
-{
-	struct ran r;
-	bool found;
-
-	sh(&r, "command -v %s", tool);
-	found = r.code == 0;
-	ran_free(&r);
-	return found;
-}
-
 START_TEST(every_public_function_and_header_has_a_page)
 {
 	must_sh(DECLARED

@@ -43,17 +43,6 @@ static void teardown(void)
 	free(build);
 }
 
-static bool have(const char *tool)
-{
-	struct ran r;
-	bool found;
-
-	sh(&r, "command -v %s", tool);
-	found = r.code == 0;
-	ran_free(&r);
-	return found;
-}
-
 /* Prints every symbol a version of this library must have, so that linking it proves something. */
 static const char user_program[] = "#include <netpoll/status.h>\n"
 				   "#include <stdio.h>\n"

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "support/compiler.h"
 #include "support/run.h"
 #include "support/test.h"
 
@@ -25,22 +26,13 @@ static void teardown(void)
 	remove_tree(&dir);
 }
 
-static const char *cc(void)
-{
-	if (under_tsan())
-		return "clang -fsanitize=thread";
-	if (under_asan())
-		return "cc -fsanitize=address,undefined -fno-sanitize-recover=undefined";
-	return "cc";
-}
-
 /* Once for all tests. */
 static void given(const char *program)
 {
 	must_sh("test ! -x '%2$s/%3$s' || exit 0; b=$(realpath '%1$s') && i=$(realpath include) && cd '%2$s' && "
 		"%4$s -Wall -Wextra -Wno-unused-parameter -Werror -pthread -I\"$i\" %3$s.c -o %3$s "
 		"-L\"$b\" -lnetpoll-bpf -Wl,-rpath,\"$b\"",
-		build, dir, program, cc());
+		build, dir, program, compiler_c());
 }
 
 /*
@@ -84,19 +76,12 @@ END_TEST
 
 START_TEST(the_readmes_cxx_server_echoes)
 {
-	struct ran r;
-	bool none;
-
 	OWN_PORT();
-	sh(&r, "command -v %s", under_tsan() ? "clang++" : "c++");
-	none = r.code != 0;
-	ran_free(&r);
-	if (none)
-		SKIP("no C++ compiler");
+	NEEDS_CXX();
 	must_sh("b=$(realpath '%1$s') && i=$(realpath include) && cd '%2$s' && "
-		"%3$s -xc++ -std=c++17 -Wall -Wextra -Werror -pthread -I\"$i\" echo.cc -xnone -o echo-cxx "
-		"-L\"$b\" -lnetpoll-bpf -Wl,-rpath,\"$b\" -lstdc++",
-		build, dir, cc());
+		"%3$s -std=c++17 -Wall -Wextra -Werror -pthread -I\"$i\" echo.cc -o echo-cxx "
+		"-L\"$b\" -lnetpoll-bpf -Wl,-rpath,\"$b\"",
+		build, dir, compiler_cxx());
 	must_sh(SHELL "{ ./echo-cxx & all=$!; } && "
 		      "await sh -c \"echo hello | nc -N localhost 7000 | grep -qx hello\"",
 		dir);

@@ -94,17 +94,6 @@ static void is_served(const char *client)
 		dir, (int)clients.pid, client);
 }
 
-static bool have(const char *program)
-{
-	struct ran r;
-	bool yes;
-
-	sh(&r, "command -v %s", program);
-	yes = r.code == 0;
-	ran_free(&r);
-	return yes;
-}
-
 static uint64_t accepted(void)
 {
 	struct np_server_stats st = { .sz = sizeof st };

@@ -146,6 +146,17 @@ void must_sh(const char *fmt, ...)
 	ran_free(&r);
 }
 
+bool have(const char *tool)
+{
+	struct ran r;
+	bool found;
+
+	sh(&r, "command -v %s", tool);
+	found = r.code == 0;
+	ran_free(&r);
+	return found;
+}
+
 char *temp_dir(void)
 {
 	const char *base = getenv("TMPDIR");

@@ -27,6 +27,9 @@ void ran_free(struct ran *r);
 void sh(struct ran *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void must_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Whether the shell finds @tool. */
+bool have(const char *tool);
+
 /* A new empty folder, made by mkdtemp; the caller removes it with remove_tree(). malloc'ed. */
 char *temp_dir(void);
 void remove_tree(char **dir);
