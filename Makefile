@@ -97,13 +97,16 @@ ifeq ($(CARES),yes)
 CARES_CPPFLAGS := -DNP_HAVE_CARES $(shell $(PKG_CONFIG) --cflags libcares)
 CARES_LIBS     := $(shell $(PKG_CONFIG) --libs libcares)
 endif
+# Optional as well: libnetpoll-bpf-tls, its tests, and what the examples do with it (mk/tls.mk).
+TLS       ?= $(shell $(PKG_CONFIG) --exists 'libssl >= 3' 2>/dev/null && echo yes)
 BPF_LIBS  := $(shell $(PKG_CONFIG) --libs libbpf 2>/dev/null || echo -lbpf) -lelf -lz
 OUR_LIBS  := $(BPF_LIBS) $(CARES_LIBS)
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check)
 CHECK_CFLAGS = $(shell $(PKG_CONFIG) --cflags check)
 
 # ------------------------------------------------------------------ what there is
-LIB_SRCS  := $(sort $(wildcard lib/*/*.c))
+# lib/tls is a library of its own: mk/tls.mk.
+LIB_SRCS  := $(sort $(filter-out lib/tls/%,$(wildcard lib/*/*.c)))
 LIB_ASM   := $(wildcard lib/fiber/switch_$(ARCH).S)
 LIB_OBJS  := $(LIB_SRCS:%.c=$(O)/%.o) $(LIB_ASM:%.S=$(O)/%.o)
 BPF_SRCS  := $(sort $(wildcard bpf/*.bpf.c))
@@ -112,6 +115,9 @@ SKELS     := $(BPF_SRCS:bpf/%.bpf.c=$(O)/bpf/%.skel.h)
 TEST_SUPPORT_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
 # One program for each noun: tests/foo.c, and the end-to-end ones in tests/e2e/foo.c
 TEST_SRCS := $(sort $(wildcard tests/*.c) $(wildcard tests/e2e/*.c))
+ifneq ($(TLS),yes)
+TEST_SRCS := $(filter-out tests/e2e/tls%,$(TEST_SRCS))
+endif
 TEST_BINS := $(TEST_SRCS:%.c=$(O)/%)
 TOOL_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tools/npsteer/*.c)))
 EXAMPLES  := $(patsubst %.c,$(O)/%,$(sort $(wildcard examples/*.c)))
@@ -153,7 +159,7 @@ $(O)/%.o: %.S $(O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LIB_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-$(O)/tests/%.o: OBJ_CFLAGS = -iquote tests $(CHECK_CFLAGS) -Wno-missing-prototypes
+$(O)/tests/%.o: OBJ_CFLAGS = -iquote tests $(CHECK_CFLAGS) $(TEST_CFLAGS) -Wno-missing-prototypes
 
 # ------------------------------------------------------------------ BPF
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -D__TARGET_ARCH_$(if $(filter aarch64,$(ARCH)),arm64,x86) \
@@ -209,7 +215,7 @@ $(O)/examples/%: examples/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 $(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS) $(TEST_LIBS)
 
 .PHONY: tests run-tests check asan tsan lint
 tests: $(TEST_BINS) all

@@ -3,6 +3,7 @@
  * echo: sends back the bytes it gets, steered over pinned pollers
  *
  *   echo --listen 127.0.0.1:7000 --listen '[::1]:7000' --listen unix:/run/echo.sock --framed
+ *   echo --listen :7443 --tls server.pem,server.key
  *
  * Plain: bytes come back as they arrive. --framed: a 4-byte big-endian length and that many bytes,
  * answered in kind; a length over 16 MiB closes the connection. What signals do says
@@ -14,6 +15,9 @@
 #include <limits.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
+#ifdef NP_HAVE_TLS
+#include <netpoll/tls.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +28,7 @@
 #define FRAME_MAX (16u << 20)
 #define COPY_MAX  (16u << 10)
 #define ADDRESSES 16
+#define CERTS     8
 
 /* All there is goes back as it is: the bytes move from input to output without a copy. */
 static int echo_plain(struct np_conn *c, void *arg)
@@ -85,7 +90,9 @@ struct options {
 	const char *listen[ADDRESSES];
 	int n_listen;
 	int framed;
-	unsigned flags; /* enum np_handler_flag */
+	unsigned flags;   /* enum np_handler_flag */
+	char *tls[CERTS]; /* "CERT,KEY" */
+	int n_tls;
 	int cpus[1024], n_cpus;
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
@@ -97,11 +104,13 @@ static void usage(FILE *f)
 		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
 		"            [--may-block] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
 		"            [--observe[=PATH]] [--metrics]\n"
+		"            [--tls CERT,KEY ...]\n"
 		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
 		"  --pollers   threads; default: the CPUs this process may use\n"
 		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
 		"  --framed    4-byte big-endian length + payload, answered in kind\n"
 		"  --may-block a handler that keeps its thread does not keep its poller (doc/threads.md)\n"
+		"  --tls       TLS with this certificate and key (PEM files); several, for several names\n"
 		"  --service   join this service, made by 'npsteer load NAME'\n"
 		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n"
 		"  --metrics   count and time requests for np_metrics_write()\n"
@@ -161,6 +170,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "policy", required_argument, NULL, 'p' },
 		{ "observe", optional_argument, NULL, 'o' },
 		{ "metrics", no_argument, NULL, 'm' },
+		{ "tls", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -210,6 +220,11 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'm':
 			o->pollers.metrics = true;
+			break;
+		case 't':
+			if (o->n_tls == CERTS || !strchr(optarg, ','))
+				return bad("not CERT,KEY, or too many of them:", optarg);
+			o->tls[o->n_tls++] = optarg;
 			break;
 		case 'h':
 			usage(stdout);
@@ -291,6 +306,37 @@ static int echo_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 	return 0;
 }
 
+/* What the files say is wrong with them is told here, before anything listens. */
+static int make_tls(struct options *o)
+{
+#ifdef NP_HAVE_TLS
+	struct np_tls_cert certs[CERTS];
+	char why[256] = "";
+	int r;
+
+	for (int i = 0; i < o->n_tls; i++) {
+		certs[i].cert = strtok(o->tls[i], ",");
+		certs[i].key = strtok(NULL, ",");
+	}
+	r = np_tls_server_new(NP_OPTS(np_tls_opts, .certs = certs, .n_certs = o->n_tls,
+				      .error = why, .error_size = sizeof why),
+			      &o->server.tls);
+	if (r < 0)
+		fprintf(stderr, "echo: %s\n", *why ? why : np_strerror(r));
+	return r;
+#else
+	fprintf(stderr, "echo: --tls: built without libnetpoll-bpf-tls\n");
+	return -1;
+#endif
+}
+
+static void free_tls(struct options *o)
+{
+#ifdef NP_HAVE_TLS
+	np_tls_free(&o->server.tls);
+#endif
+}
+
 static int serve(struct np_server *s, const struct options *o, char **argv)
 {
 	int r = service_take_over(s);
@@ -317,6 +363,8 @@ int main(int argc, char **argv)
 
 	if (parse(argc, argv, &o) < 0)
 		return 2;
+	if (o.n_tls && make_tls(&o) < 0)
+		return EXIT_FAILURE;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
 	service_prepare();
 
@@ -336,5 +384,6 @@ int main(int argc, char **argv)
 		np_pollers_stop(pollers, SERVICE_STOP_MS);
 		np_pollers_free(&pollers);
 	}
+	free_tls(&o);
 	return code;
 }

@@ -13,7 +13,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL    ?= install
 CMAKEDIR    = $(LIBDIR)/cmake/netpoll-bpf
 
-HEADERS := $(sort $(wildcard include/netpoll/*.h include/netpoll/*.hh))
+HEADERS := $(sort $(filter-out $(if $(filter yes,$(TLS)),,include/netpoll/tls.h),$(wildcard include/netpoll/*.h include/netpoll/*.hh)))
 MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
 # Section 3, made from the headers by awk alone; their names are asked for where they are needed.
 MAN3     = $(addsuffix .3,$(shell scripts/man3 --names))
@@ -59,6 +59,13 @@ install: all man                        ## below $(DESTDIR)$(PREFIX), default /u
 	$(Q)$(call fill,lib/netpoll/libnetpoll-bpf.pc.in,$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc)
 	$(Q)$(INSTALL) -d '$(DESTDIR)$(CMAKEDIR)'
 	$(Q)$(foreach f,$(CMAKES),$(call fill,lib/netpoll/$(f).in,$(CMAKEDIR)/$(f)) &&) :
+ifeq ($(TLS),yes)
+	$(Q)$(INSTALL) -m 644 $(TLS_A) '$(DESTDIR)$(LIBDIR)'
+	$(Q)$(INSTALL) -m 755 $(TLS_SO) '$(DESTDIR)$(LIBDIR)'
+	$(Q)ln -sf $(notdir $(TLS_SO)) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf-tls.so.$(SOVERSION)'
+	$(Q)ln -sf libnetpoll-bpf-tls.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libnetpoll-bpf-tls.so'
+	$(Q)$(call fill,lib/tls/libnetpoll-bpf-tls.pc.in,$(LIBDIR)/pkgconfig/libnetpoll-bpf-tls.pc)
+endif
 	$(Q)$(if $(TOOL_OBJS),$(INSTALL) -m 755 $(O)/npsteer '$(DESTDIR)$(SBINDIR)')
 	$(Q)$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(COMPLETIONDIR)'
 	$(Q)$(INSTALL) -m 644 $(BPF_OBJS) '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf'
@@ -77,7 +84,8 @@ uninstall:                              ## what install put there
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
 	$(Q)rm -f $(foreach h,$(HEADERS),'$(DESTDIR)$(INCLUDEDIR)/netpoll/$(notdir $(h))') \
 		$(foreach l,a so so.$(SOVERSION) so.$(VERSION),'$(DESTDIR)$(LIBDIR)/libnetpoll-bpf.$(l)') \
-		'$(DESTDIR)$(LIBDIR)/pkgconfig/libnetpoll-bpf.pc' '$(DESTDIR)$(SBINDIR)/npsteer' \
+		$(foreach l,a so so.$(SOVERSION) so.$(VERSION),'$(DESTDIR)$(LIBDIR)/libnetpoll-bpf-tls.$(l)') \
+		$(foreach l,libnetpoll-bpf libnetpoll-bpf-tls,'$(DESTDIR)$(LIBDIR)/pkgconfig/$(l).pc') '$(DESTDIR)$(SBINDIR)/npsteer' \
 		$(foreach f,$(CMAKES),'$(DESTDIR)$(CMAKEDIR)/$(f)') \
 		'$(DESTDIR)$(LIBEXECDIR)/npsteer/npsteer-preload.so' '$(DESTDIR)$(COMPLETIONDIR)/npsteer' \
 		$(foreach b,$(BPF_OBJS),'$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf/$(notdir $(b))') \

@@ -50,6 +50,11 @@ struct np_dial_opts {
 	/* as long as the kernel tries, a quarter of an hour or so; -1: 24 days. Where it is set it
 	 * counts instead of keepalive_cnt, too */
 	int user_timeout_ms;
+	/* NULL: plain. A client's (tls.h); stays until the connection's on_close has returned, or
+	 * its last reference is given back */
+	struct np_tls *tls;
+	/* whose certificate it has to be, and what SNI says; NULL: the host of @address */
+	const char *tls_host;
 };
 NP_OPTS_INIT(np_dial_opts)
 
@@ -78,7 +83,8 @@ NP_OPTS_INIT(np_dial_opts)
  *         that is none (opts.h); -EPERM: NP_HERE, but this is no poller of @p; -E2BIG;
  *         -EAFNOSUPPORT, -ENODEV (a zone that is no interface), -ENAMETOOLONG; -ENOMEM, -EMFILE,
  *         -ENFILE; and what connect(2) and bind(2) said of the first address: -ECONNREFUSED,
- *         -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...
+ *         -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -ENOENT (unix), -EACCES ...;
+ *         with TLS, which is begun and ended within timeout_ms, -NP_ETLS, -NP_EVERIFY, -NP_ECUT.
  */
 NP_API int np_dial(struct np_pollers *p, int poller, const char *network, const char *address,
 		   const struct np_dial_opts *o, struct np_conn **ret);

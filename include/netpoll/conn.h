@@ -298,6 +298,29 @@ NP_API int np_conn_forward(struct np_conn *from, struct np_conn *to);
  */
 NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 
+/* ------------------------------------------------------------------ TLS */
+
+struct np_tls;
+
+/*
+ * np_conn_start_tls() - from here on the connection is read and written through TLS (tls.h)
+ *
+ * In on_prepare: from its first byte on, instead of what the options of its server or dial say; the
+ * handshake begins when on_prepare has returned 0, and on_connect comes when it is over. From a
+ * handler, such as that of STARTTLS: what was written goes out first, then this parks until the
+ * handshake is over. Bytes that were read and not consumed are taken for the peer's first TLS ones.
+ * @host: whom a client talks to, for SNI and for the check of the certificate; a server has none.
+ *
+ * Where the handshake fails the connection is closed, and np_conn_error() says what this returns.
+ *
+ * May park: yes, but for on_prepare. Lifetime: @tls stays until on_close has returned; @host is
+ * copied.
+ * Return: 0; -EALREADY: it has TLS; -EINVAL: no @tls; -NP_EUNSUPPORTED: a pipe or tty; -NP_ETLS,
+ *         -NP_EVERIFY, -NP_ECUT (status.h); -ETIMEDOUT: the time for the handshake, or the fiber's
+ *         deadline; -ECANCELED; as np_conn_sync(), and -ENOMEM: nothing has changed.
+ */
+NP_API int np_conn_start_tls(struct np_conn *c, struct np_tls *tls, const char *host);
+
 /* ------------------------------------------------------------------ life */
 
 /*
@@ -401,8 +424,8 @@ NP_API int np_conn_bind(struct np_conn *c, struct np_conn *other);
  * gets what was read and not consumed.
  *
  * Lifetime: *ret_fd is the caller's to close, *ret_in to free.
- * Return: 0; -EBUSY: output is unsent, or another fiber waits in it; -NP_ECLOSED, -NP_ENOTOPEN,
- *         -ENOMEM.
+ * Return: 0; -EBUSY: output is unsent, or another fiber waits in it; -NP_EUNSUPPORTED: it has TLS;
+ *         -NP_ECLOSED, -NP_ENOTOPEN, -ENOMEM.
  */
 NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in);
 

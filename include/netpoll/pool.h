@@ -40,6 +40,8 @@ struct np_pool_opts {
 	const char *local; /* likewise; copied */
 	bool nagle;        /* likewise */
 	int keepalive_idle_s, keepalive_intvl_s, keepalive_cnt, user_timeout_ms; /* likewise */
+	struct np_tls *tls;                                                      /* likewise */
+	const char *tls_host; /* likewise; copied */
 };
 NP_OPTS_INIT(np_pool_opts)
 

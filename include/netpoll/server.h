@@ -119,6 +119,10 @@ struct np_server_opts {
 	int proxy_header_ms; /* 3000: for the whole of a header, from the accept on */
 
 	bool metrics; /* as np_pollers_opts has it, likewise */
+
+	/* NULL: plain. Each connection begins with a TLS handshake: tls.h, np_tls_server_new().
+	 * Stays until np_server_free() */
+	struct np_tls *tls;
 };
 NP_OPTS_INIT(np_server_opts)
 

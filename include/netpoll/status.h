@@ -40,6 +40,9 @@ enum np_status {
 	/* no name server answered, or none knew (SERVFAIL): trying again may be */
 	NP_ERESOLVEAGAIN = 0x10D,
 	NP_EMOVED = 0x10E, /* another process has the connection now: np_server_hand_over() */
+	NP_ECUT = 0x10F,   /* TLS: FIN without close_notify: what was read need not be all */
+	NP_ETLS = 0x110, /* TLS failed: np_tls_conn_error() and np_tls_error() have the sentence */
+	NP_EVERIFY = 0x111, /* TLS: the peer's certificate was refused; likewise */
 };
 
 /*

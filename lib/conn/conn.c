@@ -114,12 +114,13 @@ static void conn_open_or_end(struct np_conn *c)
 }
 
 /* on_connect is due, unless bytes have to come first. */
-static void conn_connect(struct np_conn *c)
+void conn_begin_handlers(struct np_conn *c)
 {
 	if (c->flags & CONN_PROXIED)
 		return;
 	if (!c->group->handlers->on_connect) {
 		c->flags |= CONN_CONNECTED;
+		conn_find_handler(c);
 		conn_drain(c);
 	} else if (conn_life(c) == CONN_OPEN) {
 		conn_serve(c);
@@ -143,7 +144,9 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 		conn_gone(c);
 		return r;
 	}
-	r = watch_open(&c->watch, g->poller, c->watch.fd, 0, conn_event);
+	r = conn_filter_prepare(c);
+	if (r == 0)
+		r = watch_open(&c->watch, g->poller, c->watch.fd, 0, conn_event);
 	if (r < 0) {
 		conn_gone(c);
 		return r;
@@ -153,7 +156,10 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 	conn_open_or_end(c);
 	if (ret)
 		*ret = np_conn_ref(c);
-	conn_connect(c);
+	if (conn_filter_of(c) && !(c->flags & CONN_PROXIED))
+		conn_filter_begin(c);
+	else
+		conn_begin_handlers(c);
 	return 0;
 }
 
@@ -206,6 +212,8 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 		conn_take_sends(c); /* calls of np_conn_post() may be among them: no output */
 	if (conn_life(c) != CONN_OPEN)
 		return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
+	if (conn_filter_of(c))
+		return -NP_EUNSUPPORTED; /* its bytes are of no use without it */
 	if (conn_unsent(c) || (c->io && (c->io->reading || c->io->writing)))
 		return -EBUSY;
 	if (ret_in && conn_len(c)) {

@@ -46,6 +46,7 @@
 
 #include "conn/conn_memory.h"
 #include "conn/conn_proxy.h"
+#include "conn/filter.h"
 #include "conn/stream.h"
 #include "netpoll/conn.h"
 #include "netpoll/handlers.h"
@@ -114,6 +115,8 @@ struct conn_group {
 	const struct np_handlers *handlers;
 	void *arg;
 	struct conn_settings settings;
+	const struct np_filter_maker *filter; /* NULL: none, and its connections are plain */
+	const char *filter_host;              /* whom it is with; may be NULL */
 	bool half_open;
 	bool draining; /* what np_conn_draining() says */
 	uint64_t drain_since_ms;
@@ -244,6 +247,18 @@ static inline bool conn_settings_are_timed(const struct conn_settings *s)
 	return s->idle_timeout_ms || s->request_timeout_ms;
 }
 
+/* The filter of a connection, and what waits for it. Owner thread, but for the filter of one that a
+ * worker has: lib/conn/filter.h. */
+struct conn_filter {
+	struct filter filter;
+	uint64_t until_ms;          /* the end of the time for the handshake; 0: it is over */
+	struct filter_wait *waiter; /* a fiber that waits for the end of the handshake */
+	struct spawn spawn;         /* of the fiber that asks for a worker */
+	int handshake_ms;           /* -1: no limit */
+	bool speaks_first;
+	bool awaits; /* a PROXY header comes first: the stream has not got it yet */
+};
+
 /* Settings few connections have. */
 struct conn_extra {
 	struct conn_settings settings;
@@ -257,7 +272,8 @@ struct conn_extra {
 	struct poller *home;    /* where its memory lies, once it has moved */
 	struct np_conn *mate;   /* np_conn_bind() */
 	struct conn_proxied *proxied;
-	uint64_t stays_until_ms; /* the rebalancer's: not before this time */
+	uint64_t stays_until_ms;    /* the rebalancer's: not before this time */
+	struct conn_filter *filter; /* NULL: plain */
 };
 
 struct np_conn {
@@ -344,6 +360,12 @@ static inline uint64_t conn_began_ms(uint16_t high, const struct watch *low)
 static inline struct conn_extra *conn_extra_of(const struct np_conn *c)
 {
 	return c->flags & CONN_EXTRA ? container_of(c->set, struct conn_extra, settings) : NULL;
+}
+
+/* NULL for a plain connection. */
+static inline struct conn_filter *conn_filter_of(const struct np_conn *c)
+{
+	return c->flags & CONN_EXTRA ? conn_extra_of(c)->filter : NULL;
 }
 
 /* The poller whose memory it lies in. */
@@ -500,6 +522,47 @@ int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct n
 struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind);
 /* The function of its watch. */
 void conn_event(struct watch *w, unsigned ready);
+
+/* It is open for its handlers: on_connect is due. */
+void conn_begin_handlers(struct np_conn *c);
+
+/* ------------------------------------------------------------------ conn_filter.c */
+
+/* Puts one below @c, NEW or OPEN. Return: 0; -EALREADY, -NP_EUNSUPPORTED, -ENOMEM; what it says. */
+int conn_filter_attach(struct np_conn *c, const struct np_filter_maker *m, const char *host);
+/* Its group's, where on_prepare has set none. Return: as above; 0 also where it is to have none. */
+int conn_filter_prepare(struct np_conn *c);
+/* The handshake begins, of one that is OPEN and registered. */
+void conn_filter_begin(struct np_conn *c);
+/*
+ * conn_filter_wait() - until the handshake is over
+ *
+ * @until_ms of poller_after_ms(), 0: as long as a handshake may take. Thread: fiber.
+ * Return: 0; why it failed; -ETIMEDOUT, -ECANCELED, -NP_ENOTFIBER.
+ */
+int conn_filter_wait(struct np_conn *c, uint64_t until_ms);
+/* The end of a turn: what the filter has come to. */
+void conn_filter_settle(struct np_conn *c);
+/* Its last word: before FIN. Return: whether it is out, or cannot go; false: an edge will tell. */
+bool conn_filter_ends(struct np_conn *c);
+/* Whether it has failed while the connection was open: to be closed so that the peer hears why. */
+bool conn_filter_has_failed(const struct np_conn *c);
+void conn_filter_free(struct conn_extra *x);
+/* Whether its handshake is yet to be begun. */
+static inline bool conn_filter_awaits(const struct np_conn *c)
+{
+	const struct conn_filter *f = conn_filter_of(c);
+
+	return f && f->awaits;
+}
+
+/* Until when the handshake has to be over; 0: it is, or there is none. */
+static inline uint64_t conn_filter_until(const struct np_conn *c)
+{
+	const struct conn_filter *f = conn_filter_of(c);
+
+	return f ? f->until_ms : 0;
+}
 
 /* ------------------------------------------------------------------ conn_pump.c */
 

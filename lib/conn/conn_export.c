@@ -13,7 +13,7 @@
 static bool export_stays(const struct np_conn *c)
 {
 	return (c->flags & CONN_STAYS) || !c->group->handlers->on_export || conn_mate(c) ||
-	       c->transport == TRANSPORT_FILE;
+	       c->transport == TRANSPORT_FILE || conn_filter_of(c);
 }
 
 static bool export_is_quiet(const struct np_conn *c)

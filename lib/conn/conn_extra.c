@@ -92,6 +92,8 @@ void conn_extra_drop(struct np_conn *c)
 
 	while ((cb = extra_pop_callback(c)))
 		free(cb);
+	if (x)
+		conn_filter_free(x);
 	if (!x || !x->home)
 		conn_extra_free(c);
 }

@@ -47,7 +47,8 @@ static int forward_buffered(struct np_conn *from, struct np_conn *to, size_t n)
 static bool forward_can_splice(const struct np_conn *from, const struct np_conn *to)
 {
 	return from->io && from->io->handler && from->io->handler == fiber_self() &&
-	       from->transport == TRANSPORT_TCP && to->transport == TRANSPORT_TCP;
+	       from->transport == TRANSPORT_TCP && to->transport == TRANSPORT_TCP &&
+	       !conn_filter_of(from) && !conn_filter_of(to);
 }
 
 /* What the kernel has, as long as both go on. Return: as np_conn_forward(); *ret_n bytes went. */

@@ -113,11 +113,14 @@ int conn_io_attach(struct np_conn *c)
 	struct conn_home *h =
 		home_of(conn_poller(c)); /* one that was not born here may be the first */
 	struct conn_io *io = h ? slab_get(&h->ios) : NULL;
+	struct conn_extra *x = conn_extra_of(c);
 
 	if (!io)
 		return -ENOMEM;
 	memset(io, 0, sizeof *io);
 	stream_init(&io->stream, c->transport, c->watch.fd);
+	if (x && x->filter && !x->filter->awaits)
+		stream_set_filter(&io->stream, &x->filter->filter);
 	io->call_at = 1;
 	block_grew = home_grew; /* of this thread, which has no better moment to say it */
 	io->warm = h->io_warm < CONN_IO_WARM;

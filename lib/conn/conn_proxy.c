@@ -196,7 +196,10 @@ int conn_proxy_take(struct np_conn *c, void *arg)
 		proxy_skip(x, s);
 	if (r && !x->skip) {
 		proxy_through(c);
-		return 1;
+		if (!conn_filter_awaits(c))
+			return 1;
+		conn_filter_begin(c);
+		return 0;
 	}
 	if (conn_at_end(c))
 		return proxy_fails(c, conn_read_end(c), "it ended within its PROXY header");

@@ -51,8 +51,8 @@ int conn_proxy_begin(struct np_conn *c);
  * conn_proxy_take() - what has come of the header; on its fiber
  *
  * Stands in the place of on_request while the header is awaited (conn_find_handler()).
- * Return: 1: it is through, and the handlers' time has come; 0: the connection waits for more, or
- * closes.
+ * Return: 1: it is through, and the handlers' time has come; 0: the connection waits for more, a
+ * filter's handshake begins, or it closes.
  */
 int conn_proxy_take(struct np_conn *c, void *arg);
 /* The time for it is over. Return: whether it is refused; the clock is set anew where it is not. */

@@ -10,6 +10,8 @@
  *   FULL              in -> FULL: it stands at its limit, or a handler that forwards is at work
  *   LATER             next turn
  *   END               in -> ENDED, the peer has left
+ *   NEWS              conn_filter_settle() at the end of the turn; once more, next turn
+ *   BLOCKED           once more when there is room for output
  *   -errno            in -> FAILED, the peer has left
  *
  *   stream_write()
@@ -186,6 +188,14 @@ static void pump_read(struct np_conn *c)
 	} else if (r == STREAM_FULL) {
 		c->in = CONN_IN_FULL;
 		pump_reading_stops(c);
+	} else if (r == STREAM_NEWS) {
+		conn_later(c);
+	} else if (r == STREAM_BLOCKED) {
+		watch_stop(&c->watch, WATCH_IN); /* pump_out() tries again */
+		watch_cant(&c->watch, WATCH_OUT);
+		r = watch_want(&c->watch, WATCH_OUT);
+		if (r < 0)
+			pump_in_ends(c, r);
 	} else if (r != STREAM_MORE && r != STREAM_LATER) {
 		pump_in_ends(c, r == STREAM_END ? 0 : r);
 	}
@@ -350,6 +360,8 @@ static slow_path void pump_out(struct np_conn *c)
 		return;
 	if (c->io && c->out != CONN_OUT_FAILED)
 		pump_write(c);
+	if (c->io && c->io->stream.filter)
+		pump_interest(c); /* it may have had to write before it could read on */
 	if (conn_life(c) == CONN_CLOSING || conn_in_is_over(c) || c->out == CONN_OUT_DRAINING)
 		conn_later(c);
 	else if (!conn_unsent(c))

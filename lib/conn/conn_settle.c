@@ -25,6 +25,12 @@ static void settle_tell_left(struct np_conn *c)
 	}
 }
 
+/* All has gone out that is to come before FIN. */
+static bool settle_is_drained(struct np_conn *c)
+{
+	return !conn_unsent(c) && (!conn_filter_of(c) || conn_filter_ends(c));
+}
+
 /* The FIN of a pipe or tty is its close(2); one that can be read stays open for that. */
 static bool settle_fin_is_the_end(const struct np_conn *c)
 {
@@ -67,12 +73,24 @@ static bool settle_is_broken(const struct np_conn *c)
 	       ((c->watch.flags & WATCH_HUP) && c->transport == TRANSPORT_UNIX);
 }
 
+/*
+ * Its last word is on its way: the peer hears why, and what it still sends is thrown away, since
+ * RST would take that word with it.
+ */
+static void settle_filter_failed(struct np_conn *c)
+{
+	if (c->io)
+		stream_drop_output(&c->io->stream);
+	c->in = CONN_IN_OPEN;
+	conn_close(c, c->why);
+}
+
 static void settle_open(struct np_conn *c)
 {
 	conn_take_sends(c);
 	conn_pump(c, PUMP_FLUSH);
 	/* After a failed send a FIN would tell the peer that it has everything. */
-	if (c->out == CONN_OUT_DRAINING && !conn_unsent(c))
+	if (c->out == CONN_OUT_DRAINING && settle_is_drained(c))
 		settle_send_fin(c);
 	if (conn_life(c) != CONN_OPEN || settle_is_busy(c))
 		return;
@@ -81,11 +99,14 @@ static void settle_open(struct np_conn *c)
 			conn_close(c, 0);
 		else if (c->group->retiring)
 			conn_retire(c);
+	} else if (conn_filter_has_failed(c)) {
+		settle_filter_failed(c);
 	} else if (settle_is_broken(c)) {
 		conn_end(c, c->why);
 	} else if (!conn_unsent(c) && !c->holds &&
 		   (!(c->flags & CONN_HALF_OPEN) || c->out == CONN_OUT_SHUT)) {
-		conn_end(c, -NP_EEOF);
+		if (settle_is_drained(c))
+			conn_end(c, -NP_EEOF);
 	} else if (c->group->retiring) {
 		conn_retire(c);
 	}
@@ -127,7 +148,7 @@ static void settle_closing(struct np_conn *c)
 	conn_pump(c, PUMP_ROOM | (conn_unsent(c) ? PUMP_OUT : 0));
 	if (conn_life(c) != CONN_CLOSING)
 		return;
-	if (conn_unsent(c)) { /* the watch goes on, the linger runs */
+	if (!c->tx_err && !settle_is_drained(c)) { /* the watch goes on, the linger runs */
 		if (c->set->linger_ms == NP_NOW)
 			settle_end_now(c);
 	} else if (c->tx_err || conn_in_is_over(c)) {
@@ -150,6 +171,8 @@ void conn_settle(struct mail *m)
 		np_conn_unref(c);
 		return;
 	}
+	if (conn_filter_of(c))
+		conn_filter_settle(c);
 	if (conn_life(c) == CONN_OPEN)
 		settle_tell_left(c);
 	if (conn_life(c) == CONN_OPEN)

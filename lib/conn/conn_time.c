@@ -150,6 +150,7 @@ void conn_arm_clock(struct np_conn *c)
 	if (conn_life(c) != CONN_OPEN)
 		return;
 	at = time_sooner(time_idle_at(c), time_request_at(c));
+	at = time_sooner(at, conn_filter_until(c));
 	if (c->group->retiring)
 		at = time_sooner(at, conn_retire_at(c));
 	if (at)
@@ -196,6 +197,9 @@ static bool time_open_is_over(struct np_conn *c)
 
 	if (time_at_work(c))
 		conn_touch(c);
+	at = conn_filter_until(c);
+	if (at && at <= now)
+		return true;
 	at = time_request_at(c);
 	if (at && at <= now)
 		return time_request_is_over(c);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "conn/filter.h"
 #include "netpoll/linkbuf.h"
 #include "sys/io.h"
 
@@ -11,6 +12,7 @@
 #define SPACE_MAX   (256u * 1024)
 #define SPACE_FIRST (16u * 1024) /* of a big message whose first bytes have not come */
 #define WRITE_IOV   64
+#define FILE_PIECE  (16u * 1024) /* of a file that goes through a filter */
 
 static void stream_out_init(struct stream *s)
 {
@@ -26,6 +28,12 @@ void stream_init(struct stream *s, enum transport_kind kind, int fd)
 	linkbuf_init(&s->sends);
 }
 
+void stream_set_filter(struct stream *s, struct filter *f)
+{
+	s->filter = f;
+	s->transport = &filter_transport;
+}
+
 void stream_fini(struct stream *s)
 {
 	linkbuf_fini(&s->in);
@@ -35,7 +43,9 @@ void stream_fini(struct stream *s)
 
 int stream_progress(const struct stream *s, struct sys_ack *ret)
 {
-	return sys_ack(s->fd, s->transport == &transports[TRANSPORT_TCP], ret);
+	bool tcp = s->filter ? s->filter->below.tcp : s->transport == &transports[TRANSPORT_TCP];
+
+	return sys_ack(s->fd, tcp, ret);
 }
 
 /* Memory is short now, not for ever: the bytes wait until the stream is tried again. */
@@ -47,6 +57,13 @@ static bool stream_err_passes(ssize_t n)
 static int stream_stopped(ssize_t n)
 {
 	return n == -EAGAIN ? STREAM_AGAIN : stream_err_passes(n) ? STREAM_LATER : (int)n;
+}
+
+static slow_path int stream_read_stopped(const struct stream *s, ssize_t n)
+{
+	if (s->filter && n == FILTER_NEWS)
+		return STREAM_NEWS;
+	return s->filter && n == FILTER_BLOCKED ? STREAM_BLOCKED : stream_stopped(n);
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -111,7 +128,7 @@ static slow_path int stream_read_ended(struct stream *s, ssize_t n)
 	np_linkbuf_commit(&s->in, 0);
 	if (n == -EAGAIN)
 		return s->edge ? stream_edge_is_over(s) : STREAM_AGAIN;
-	return n ? stream_stopped(n) : STREAM_END;
+	return n ? stream_read_stopped(s, n) : STREAM_END;
 }
 
 int stream_read(struct stream *s, size_t room)
@@ -160,13 +177,18 @@ int stream_fill(struct stream *s, struct pipe *p, size_t room)
 
 int stream_discard(struct stream *s, size_t budget, size_t *ret_n)
 {
+	bool raw = s->filter && filter_takes_nothing(s->filter);
+	const struct transport *t = raw ? &transports[TRANSPORT_TCP] : s->transport;
 	char sink[16384]; /* not thread-local: dlopen(3) has a kilobyte of that to give */
 	ssize_t n;
 
+	s->odd = FILTER_UNSURE;
 	for (*ret_n = 0; *ret_n < budget; *ret_n += (size_t)n) {
-		n = s->transport->read(s, sink, sizeof sink);
+		n = t->read(s, sink, sizeof sink);
 		if (n <= 0)
-			return n ? stream_stopped(n) : STREAM_END;
+			return n == FILTER_BLOCKED ? STREAM_AGAIN :
+			       n                   ? stream_stopped(n) :
+						     STREAM_END;
 	}
 	return STREAM_MORE;
 }
@@ -248,13 +270,28 @@ static ssize_t stream_send_file(struct stream *s, struct stream_file *f, size_t 
 	return r;
 }
 
+/* What a filter has not taken is read anew: then its first bytes are the same. */
+static ssize_t stream_file_filtered(struct stream *s, size_t want)
+{
+	struct stream_file *f = s->file;
+	char piece[FILE_PIECE];
+	ssize_t n = sys_pread(f->fd, piece, want < sizeof piece ? want : sizeof piece, f->off);
+
+	if (n > 0)
+		n = s->transport->write(s, piece, (size_t)n);
+	if (n > 0)
+		f->off += n;
+	return n;
+}
+
 static slow_path int stream_write_file(struct stream *s, size_t budget)
 {
 	struct stream_file *f = s->file;
 
 	while (f->left && budget) {
 		size_t want = f->left < budget ? f->left : budget;
-		ssize_t n = stream_send_file(s, f, want);
+		ssize_t n = s->filter ? stream_file_filtered(s, want) :
+					stream_send_file(s, f, want);
 
 		if (n < 0 && !f->pipe && !f->begun && stream_err_is_files(n)) {
 			/* The stream is as it was, and something else may be sent. */

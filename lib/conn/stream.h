@@ -27,7 +27,9 @@ enum stream_result {
 	STREAM_MORE,        /* there may be more, or room for more */
 	STREAM_FULL,        /* not the stream's: the reader takes no more now */
 	STREAM_LATER,       /* memory is short now; no edge will tell when it is not */
-	STREAM_END,         /* read: the peer's FIN */
+	STREAM_END,         /* read: the peer's FIN, or the end that its filter has */
+	STREAM_NEWS,        /* read: its filter is open now, or is to be worked on */
+	STREAM_BLOCKED,     /* read: its filter has to write first, and an edge will tell when */
 };
 
 /* A file, or what a pipe holds, being sent; it lies on the stack of the fiber that waits for it. */
@@ -40,8 +42,11 @@ struct stream_file {
 	bool begun;
 };
 
+struct filter;
+
 struct stream {
 	const struct transport *transport;
+	struct filter *filter; /* NULL: none */
 	int fd;
 	uint32_t rx_space;       /* how much room the next read offers; adapts */
 	struct np_linkbuf in;    /* stream_read() fills, the handler drains */
@@ -56,14 +61,16 @@ struct stream {
 	uint64_t tx_total; /* bytes ever given to the kernel */
 	struct stream_file *file; /* goes out when nothing is unsent */
 	/*
-	 * The last edge said more than that there is input: the last bytes and the FIN can arrive
-	 * in one, urgent data cuts reads short. Then a short read does not tell that no more is
-	 * there: 0 or EAGAIN do.
+	 * Flags of the watch: not 0 where the last edge said more than that there is input: the
+	 * last bytes and the FIN can arrive in one, urgent data cuts reads short. Then a short read
+	 * does not tell that no more is there: 0 or EAGAIN do. With a filter also FILTER_DRY.
 	 */
-	bool odd;
+	uint8_t odd;
 };
 
 void stream_init(struct stream *s, enum transport_kind kind, int fd);
+/* From here on what is read and written goes through @f. */
+void stream_set_filter(struct stream *s, struct filter *f);
 /* Frees what it holds. */
 void stream_fini(struct stream *s);
 

@@ -28,6 +28,8 @@
 #include "sys/opts.h"
 #include "sys/sock.h"
 
+#define DIAL_HOST_MAX 256 /* RFC 1035, 2.3.4 */
+
 /* ------------------------------------------------------------------ where to */
 
 /* ":80": this host, over whatever it has. */
@@ -91,12 +93,12 @@ static int dial_set_options(int fd, int family, const struct np_dial_opts *o)
 
 /* Return: the family of *ret_fd, which is connected and has its options; -errno. */
 static int dial_connect(struct poller_slot *s, const char *network, const char *address,
-			const struct np_dial_opts *o, int *ret_fd)
+			const struct np_dial_opts *o, uint64_t until_ms, int *ret_fd)
 {
 	struct addr few[2], *to = few, local;
 	struct dialer_opts d = {
 		.local = o->local ? &local : NULL,
-		.until_ms = o->timeout_ms > 0 ? poller_after_ms(s->poller, o->timeout_ms) : 0,
+		.until_ms = until_ms,
 		.nagle = o->nagle,
 	};
 	int r = 0, n, family;
@@ -119,12 +121,56 @@ static int dial_connect(struct poller_slot *s, const char *network, const char *
 	return r < 0 ? r : family;
 }
 
-static int dial_here(struct poller_slot *s, const char *network, const char *address,
-		     const struct np_dial_opts *o, struct np_conn **ret)
+/* "name:443", "[::1]:443": the part that is in a certificate. A unix socket has none. */
+static const char *dial_host_of(const char *address, char *dst, size_t cap)
 {
-	int fd = -1, family = dial_connect(s, network, address, o, &fd);
+	const char *from = *address == '[' ? address + 1 : address;
+	const char *end = *address == '[' ? strchr(from, ']') : strrchr(from, ':');
 
-	return family < 0 ? family : own_group_new(s, &fd, dial_kind(family), o, ret);
+	if (!end || end == from || (size_t)(end - from) >= cap || *address == '/' ||
+	    *address == '@')
+		return NULL;
+	memcpy(dst, from, (size_t)(end - from));
+	dst[end - from] = '\0';
+	return dst;
+}
+
+/* Its connection goes to the caller when the handshake is over. */
+static int dial_shake_hands(struct np_conn *c, uint64_t until_ms, struct np_conn **ret)
+{
+	int r = conn_filter_wait(c, until_ms);
+
+	if (r == 0) {
+		*ret = c;
+		return 0;
+	}
+	if (r == -ETIMEDOUT && until_ms && poller_now_ms(poller_self()) >= until_ms)
+		r = -NP_EDIALTIMEOUT;
+	np_conn_close(c); /* the alert that says why is on its way */
+	np_conn_unref(c);
+	return r;
+}
+
+static int dial_here(struct poller_slot *s, const char *network, const char *address,
+		     const struct np_dial_opts *opts, struct np_conn **ret)
+{
+	struct np_dial_opts o = *opts;
+	uint64_t until = o.timeout_ms > 0 ? poller_after_ms(s->poller, o.timeout_ms) : 0;
+	char host[DIAL_HOST_MAX];
+	int fd = -1, family = dial_connect(s, network, address, &o, until, &fd), r;
+	struct np_conn *c;
+
+	if (family < 0)
+		return family;
+	if (o.tls && !o.tls_host)
+		o.tls_host = dial_host_of(address, host, sizeof host);
+	r = own_group_new(s, &fd, dial_kind(family), &o, &c);
+	if (r < 0)
+		return r;
+	if (o.tls)
+		return dial_shake_hands(c, until, ret);
+	*ret = c;
+	return 0;
 }
 
 /* ------------------------------------------------------------------ elsewhere */
@@ -140,7 +186,7 @@ struct dial_remote {
 	struct fiber *fiber; /* while it runs; its poller's, like given_up */
 	struct mail give_up; /* holds the remote dial, as its sender did */
 	bool given_up;
-	char *network, *address, *local; /* NULL for a descriptor */
+	char *network, *address, *local, *tls_host; /* NULL for a descriptor */
 	struct np_dial_opts opts;
 	struct np_handlers handlers;
 	int fd;
@@ -161,6 +207,7 @@ static void dial_remote_drop(struct dial_remote *d)
 	free(d->network);
 	free(d->address);
 	free(d->local);
+	free(d->tls_host);
 	free(d);
 }
 
@@ -272,7 +319,10 @@ static int dial_elsewhere(struct np_pollers *p, int index, const char *network, 
 	d->address = strdup(address);
 	d->local = o->local ? strdup(o->local) : NULL;
 	d->opts.local = d->local;
-	if (!d->network || !d->address || (o->local && !d->local)) {
+	d->tls_host = o->tls_host ? strdup(o->tls_host) : NULL;
+	d->opts.tls_host = d->tls_host;
+	if (!d->network || !d->address || (o->local && !d->local) ||
+	    (o->tls_host && !d->tls_host)) {
 		dial_remote_drop(d);
 		dial_remote_drop(d);
 		return -ENOMEM;

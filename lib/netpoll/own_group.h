@@ -19,7 +19,7 @@ struct poller_slot;
 /*
  * own_group_new() - a connection of *fd (taken) on the poller of @s
  *
- * Of @o: handlers (may be NULL), arg, limits. Thread: that poller's.
+ * Of @o: handlers (may be NULL), arg, limits, tls and tls_host. Thread: that poller's.
  * Return: 0, *ret a reference; -ECANCELED: on_prepare refused it, or the waits of this poller were
  *         cancelled; -E2BIG, -EINVAL (handlers, limits), -ENOMEM, -ENOSPC, -EPERM.
  */

@@ -113,6 +113,7 @@ static int pollers_start_threads(struct np_pollers *p, const struct np_pollers_o
 		po.index = (int)i;
 		po.cpu = n_cpus ? cpus[i % (unsigned)n_cpus] : -1;
 		po.owner = &p->slots[i];
+		po.offload = p->offload;
 		r = poller_new(&po, &p->poller[i]);
 		p->slots[i].poller = p->poller[i];
 		stop_report_init(&p->slots[i].report, p->poller[i], pollers_count_fibers);

@@ -31,6 +31,7 @@ void pool_unref(struct np_pool *pool)
 	free(pool->network);
 	free(pool->address);
 	free(pool->local);
+	free(pool->tls_host);
 	free(pool);
 }
 
@@ -90,6 +91,8 @@ static int pool_dial(struct pool_part *part, struct np_conn **ret)
 		.keepalive_intvl_s = po->keepalive_intvl_s,
 		.keepalive_cnt = po->keepalive_cnt,
 		.user_timeout_ms = po->user_timeout_ms,
+		.tls = po->tls,
+		.tls_host = pool->tls_host,
 	};
 	int r;
 
@@ -254,13 +257,18 @@ static int pool_take_opts(struct np_pool_opts *dst, const struct np_pool_opts *o
 /* Return: 0; -ENOMEM: pool_unref() gives back what there is. */
 static int pool_copy_names(struct np_pool *pool, const char *network, const char *address)
 {
-	const char *local = pool->opts.local;
+	const char *local = pool->opts.local, *tls_host = pool->opts.tls_host;
 
 	pool->network = strdup(network);
 	pool->address = strdup(address);
 	pool->local = local ? strdup(local) : NULL;
 	pool->opts.local = NULL;
-	return pool->network && pool->address && (!local || pool->local) ? 0 : -ENOMEM;
+	pool->tls_host = tls_host ? strdup(tls_host) : NULL;
+	pool->opts.tls_host = NULL;
+	return pool->network && pool->address && (!local || pool->local) &&
+			       (!tls_host || pool->tls_host) ?
+		       0 :
+		       -ENOMEM;
 }
 
 int np_pool_new(struct np_pollers *p, const char *network, const char *address,

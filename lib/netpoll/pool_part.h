@@ -65,7 +65,7 @@ struct pool_part {
 struct np_pool {
 	struct noted noted;
 	struct np_pollers *pollers;
-	char *network, *address, *local;
+	char *network, *address, *local, *tls_host;
 	struct np_pool_opts opts;
 	/* its user, each entry, each fiber in np_pool_get(), mails under way */
 	_Atomic(unsigned) refs;

@@ -246,6 +246,7 @@ static void server_part_init_group(struct server_part *part)
 			.min_rate = o->min_rate,
 			.request_timeout_ms = server_part_ms(o->request_timeout_ms),
 		},
+		.filter = (const struct np_filter_maker *)o->tls,
 		.half_open = o->half_open,
 		.proxy = {
 			.mode = o->proxy,

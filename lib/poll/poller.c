@@ -409,6 +409,11 @@ int poller_cpu(const struct poller *p)
 	return p->opts.cpu;
 }
 
+struct offload *poller_offload(const struct poller *p)
+{
+	return p->opts.offload;
+}
+
 void *poller_owner(const struct poller *p)
 {
 	return p->opts.owner;

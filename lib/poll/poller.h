@@ -30,6 +30,7 @@
 #include "poll/mailbox.h"
 
 struct crew;
+struct offload;
 struct poller;
 
 /* A turn's byte budget for one watch; honoured by the code that moves bytes. */
@@ -61,7 +62,8 @@ struct poller_opts {
 	void *owner; /* what poller_owner() says: whom this poller belongs to */
 	/* who carries on with it while a handler keeps its thread; NULL: none does */
 	struct crew *crew;
-	bool metrics; /* its meter is on */
+	bool metrics;            /* its meter is on */
+	struct offload *offload; /* what poller_offload() says */
 };
 
 /* A fiber that waits to be started. The node is its caller's until fn begins. */
@@ -112,6 +114,8 @@ int poller_index(const struct poller *p);
 /* The CPU it was to be pinned to, -1 for none. */
 int poller_cpu(const struct poller *p);
 void *poller_owner(const struct poller *p);
+/* Where its fibers send what would keep the thread: offload_run(). */
+struct offload *poller_offload(const struct poller *p);
 
 /* Thread: any. FIFO per sender. Wakes the loop if need be. */
 void poller_post(struct poller *p, struct mail *m);

@@ -95,6 +95,12 @@ ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags)
 	return RETRY(sendmsg(fd, &m, flags | MSG_NOSIGNAL));
 }
 
+ssize_t sys_pread(int fd, void *p, size_t n, off_t off)
+{
+	SYS_FAULT(read);
+	return RETRY(pread(fd, p, n, off));
+}
+
 ssize_t sys_sendfile(int out, int in, off_t *off, size_t n)
 {
 	SYS_FAULT(sendfile);

@@ -25,6 +25,7 @@ ssize_t sys_write_quietly(int fd, const void *p, size_t n);
 ssize_t sys_writev(int fd, const struct iovec *iov, int niov);
 ssize_t sys_send(int fd, const void *p, size_t n, int flags);
 ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags);
+ssize_t sys_pread(int fd, void *p, size_t n, off_t off);
 ssize_t sys_sendfile(int out, int in, off_t *off, size_t n);
 /* One of them is a pipe; it is never waited for. -EAGAIN: it is full, or empty, or the other is. */
 ssize_t sys_splice(int in, int out, size_t n);

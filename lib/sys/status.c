@@ -25,6 +25,9 @@ static const struct {
 	{ NP_ENOTFIBER, "this call may have to wait and is not on a fiber" },
 	{ NP_ERESOLVE, "no such host name" },
 	{ NP_EMOVED, "the connection went on in another process" },
+	{ NP_ECUT, "the peer closed without TLS's own end: what came need not be all" },
+	{ NP_ETLS, "TLS failed" },
+	{ NP_EVERIFY, "the peer's certificate was refused" },
 	{ NP_ERESOLVEAGAIN, "host name not resolved: no name server had an answer" },
 };
 

@@ -1,0 +1,47 @@
+# tls: libnetpoll-bpf-tls, a library of its own over OpenSSL 3, so that the core links none.
+# Made only where libssl-dev is; TLS=no leaves it out.
+
+TLS_SRCS := $(sort $(wildcard lib/tls/*.c))
+TLS_MAP  := lib/tls/libnetpoll-bpf-tls.map
+TLS_OBJS := $(TLS_SRCS:%.c=$(O)/%.o)
+TLS_A    := $(O)/libnetpoll-bpf-tls.a
+TLS_SO   := $(O)/libnetpoll-bpf-tls.so.$(VERSION)
+
+ifeq ($(TLS),yes)
+TLS_CFLAGS := -DNP_HAVE_TLS $(shell $(PKG_CONFIG) --cflags libssl)
+TLS_LIBS   := $(shell $(PKG_CONFIG) --libs libssl libcrypto)
+
+lib: $(TLS_A) $(O)/libnetpoll-bpf-tls.so
+
+$(TLS_OBJS): OBJ_CFLAGS = $(TLS_CFLAGS)
+
+# The names are the headers' NP_TLS_API; what it needs of the core is exported there.
+$(TLS_SO): $(TLS_OBJS) $(TLS_MAP) $(O)/libnetpoll-bpf.so
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libnetpoll-bpf-tls.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
+		-Wl,--version-script=$(TLS_MAP) $(filter -Wl$(comma)-z$(comma)defs,$(LDFLAGS_SO)) $(RELRO) $(LDFLAGS) \
+		-o $@ $(TLS_OBJS) -L$(O) -lnetpoll-bpf $(TLS_LIBS)
+
+$(O)/libnetpoll-bpf-tls.so: $(TLS_SO)
+	$(Q)ln -sf $(notdir $<) $(O)/libnetpoll-bpf-tls.so.$(SOVERSION)
+	$(Q)ln -sf libnetpoll-bpf-tls.so.$(SOVERSION) $@
+
+$(TLS_A): $(TLS_OBJS)
+	$(call say,AR,$@)
+	$(Q)$(CC) $(LTO) -nostdlib -r -o $(O)/libnetpoll-bpf-tls.o $(TLS_OBJS)
+	$(Q)$(OBJCOPY) --localize-hidden $(O)/libnetpoll-bpf-tls.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/libnetpoll-bpf-tls.o
+
+# Tests link objects, as those of the core do.
+TLS_TESTS := $(filter $(O)/tests/e2e/tls%,$(TEST_BINS))
+$(TLS_TESTS): $(TLS_OBJS)
+$(TLS_TESTS): TEST_LIBS = $(TLS_LIBS)
+$(TLS_TESTS:%=%.o): TEST_CFLAGS = $(TLS_CFLAGS)
+
+TLS_EXAMPLES := $(O)/examples/echo
+$(TLS_EXAMPLES): $(O)/libnetpoll-bpf-tls.so
+$(TLS_EXAMPLES): EXAMPLE_LIBS += -lnetpoll-bpf-tls
+$(TLS_EXAMPLES): FLAVOUR_FLAGS += -DNP_HAVE_TLS
+endif
+
+-include $(TLS_OBJS:.o=.d)
