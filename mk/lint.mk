@@ -1,5 +1,5 @@
 # Parts of make lint. Each prints one line, with what it looked at.
-.PHONY: check-names check-used check-doc-names
+.PHONY: check-names check-used check-gates check-doc-names
 check-names:                            ## static functions of lib/ without their file's noun
 	$(Q)scripts/check-names
 lint: check-names
@@ -7,6 +7,10 @@ lint: check-names
 check-used:                             ## public functions that are in no example and no test
 	$(Q)scripts/check-used
 lint: check-used
+
+check-gates:                            ## verbs of conn and netpoll that neither pass the gate nor say why they need not
+	$(Q)scripts/check-gates
+lint: check-gates
 
 check-doc-names:                        ## functions and files that a document names and the tree has not
 	$(Q)scripts/check-doc-names $(wildcard doc/*.md) README.md CONTRIBUTING.md
