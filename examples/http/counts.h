@@ -12,13 +12,11 @@ struct counts {
 	_Atomic(uint64_t) answers[COUNT_CLASSES];
 } __attribute__((aligned(64)));
 
-/* Thread: the poller whose counts they are. No other one writes there, so nothing is locked. */
+/* Thread: the poller whose counts they are; with --may-block there may be two at once. */
 static inline void counts_add(struct counts *c, int status)
 {
-	_Atomic(uint64_t) *n = &c->answers[status / 100 % COUNT_CLASSES];
-
-	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
+	atomic_fetch_add_explicit(&c->answers[status / 100 % COUNT_CLASSES], 1,
+				  memory_order_relaxed);
 }
 
 #endif

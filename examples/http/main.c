@@ -81,9 +81,11 @@ static int open_site(struct options *o, int pollers)
 	const char *what;
 	int r;
 
-	site->counts = calloc((size_t)pollers, sizeof *site->counts);
+	site->counts =
+		aligned_alloc(_Alignof(struct counts), (size_t)pollers * sizeof *site->counts);
 	if (!site->counts)
 		return failed("cannot start", -ENOMEM);
+	memset(site->counts, 0, (size_t)pollers * sizeof *site->counts);
 	r = o->folder ? files_open(&site->files, o->folder, &what) : 0;
 	if (r < 0)
 		return failed(what, r);
@@ -101,11 +103,14 @@ static void close_site(struct site *site)
 static int run(struct options *o, struct np_pollers *pollers, char **argv)
 {
 	struct np_server *server = NULL;
+	struct np_handlers handlers;
 	int code = EXIT_FAILURE, r;
 
 	if (open_site(o, np_pollers_count(pollers)) < 0)
 		return code;
-	r = np_server_new(pollers, &session_handlers, &o->site, &o->server, &server);
+	handlers = session_handlers;
+	handlers.flags |= o->may_block ? NP_MAY_BLOCK : 0;
+	r = np_server_new(pollers, &handlers, &o->site, &o->server, &server);
 	o->site.server = server;
 	if (r < 0)
 		failed("cannot start", r);

@@ -1,75 +1,66 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* metrics: a name and a number in each line. */
+/* metrics: the library's page, and behind it this server's lines. */
 #include "metrics.h"
 
+#include <netpoll/linkbuf.h>
+#include <netpoll/observe.h>
 #include <stdio.h>
 
-#define PAGE_MAX 4096
-
-struct page {
-	char text[PAGE_MAX];
-	size_t n;
-};
-
-static void add(struct page *p, const char *name, uint64_t value)
+static int add(struct np_linkbuf *b, const char *name, uint64_t value)
 {
-	int n = snprintf(p->text + p->n, sizeof p->text - p->n, "%s %llu\n", name,
-			 (unsigned long long)value);
+	char line[96];
+	int n = snprintf(line, sizeof line, "%s %llu\n", name, (unsigned long long)value);
 
-	if (n > 0 && p->n + (size_t)n < sizeof p->text)
-		p->n += (size_t)n;
+	return np_linkbuf_write(b, line, (size_t)n);
 }
 
-static void add_server(struct page *p, struct np_server *s)
+static uint64_t count(const struct site *site, int pollers, int class)
 {
-	struct np_server_stats st = { .sz = sizeof st };
+	uint64_t sum = 0;
 
-	np_server_stats(s, &st);
-	add(p, "connections_accepted", st.accepted);
-	add(p, "connections_closed", st.closed);
-	add(p, "connections_open", st.conns);
-	add(p, "connections_at_limit", st.at_limit);
-	add(p, "connections_shed", st.shed);
-	add(p, "connections_cut", st.cut);
-	add(p, "memory_closed", st.memory_closed);
-	add(p, "handler_errors", st.handler_errors);
+	for (int i = 0; i < pollers; i++)
+		sum += atomic_load_explicit(&site->counts[i].answers[class], memory_order_relaxed);
+	return sum;
 }
 
-static void add_pollers(struct page *p, const struct np_pollers *pollers)
+static int add_answers(struct np_linkbuf *b, const struct site *site)
 {
-	struct np_pollers_stats st = { .sz = sizeof st };
+	int pollers = np_pollers_count(np_server_pollers(site->server)), r = 0;
+	char name[64];
 
-	np_pollers_stats(pollers, &st);
-	add(p, "pollers", st.pollers);
-	add(p, "slow_turns", st.slow_turns);
-	add(p, "hogs", st.hogs);
-}
-
-static void add_answers(struct page *p, const struct site *site, int pollers)
-{
-	static const char *const names[COUNT_CLASSES] = { "answers_failed", "answers_1xx",
-							  "answers_2xx",    "answers_3xx",
-							  "answers_4xx",    "answers_5xx" };
-
-	for (int k = 0; k < COUNT_CLASSES; k++) {
-		uint64_t sum = 0;
-
-		for (int i = 0; i < pollers; i++)
-			sum += atomic_load_explicit(&site->counts[i].answers[k],
-						    memory_order_relaxed);
-		add(p, names[k], sum);
+	for (int k = 0; k < COUNT_CLASSES && r == 0; k++) {
+		snprintf(name, sizeof name, k ? "http_answers{class=\"%dxx\"}" : "http_unanswered",
+			 k);
+		r = add(b, name, count(site, pollers, k));
 	}
+	return r;
+}
+
+static int write_page(struct np_linkbuf *b, const struct site *site)
+{
+	int r = np_metrics_write(b, NP_METRICS_TEXT);
+
+	if (r == 0)
+		r = add_answers(b, site);
+	if (r == 0 && site->log)
+		r = add(b, "http_log_lines_dropped", log_dropped(site->log));
+	return r;
 }
 
 void metrics_answer(struct site *site, struct response *rs)
 {
-	struct np_pollers *pollers = np_server_pollers(site->server);
-	struct page p = { .n = 0 };
+	struct np_linkbuf *b = NULL;
+	int r = np_linkbuf_new(16384, &b);
 
-	add_server(&p, site->server);
-	add_pollers(&p, pollers);
-	add_answers(&p, site, np_pollers_count(pollers));
-	if (site->log)
-		add(&p, "log_lines_dropped", log_dropped(site->log));
-	response_text(rs, 200, "text/plain", p.text, p.n);
+	if (r == 0)
+		r = write_page(b, site);
+	if (r < 0) {
+		np_linkbuf_free(&b);
+		response_status(rs, 503);
+		return;
+	}
+	response_start(rs, 200, "text/plain; version=0.0.4; charset=utf-8");
+	response_length(rs, np_linkbuf_pending(b));
+	response_append(rs, &b);
+	np_linkbuf_free(&b); /* NULL, unless it could not be given */
 }

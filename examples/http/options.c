@@ -13,13 +13,14 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: http --listen ADDR:PORT|unix:PATH [--listen ...] [--folder DIR] [--log FILE|-]\n"
-		"            [--metrics] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
+		"            [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
 		"            [--max-conns N] [--pollers N] [--steer auto|required|off] [--service NAME]\n"
 		"            [--policy NAME]\n"
 		"  --listen      may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --folder      what is served; nothing outside it, no symbolic links, no dot files\n"
 		"  --log         a line for each answer; - is standard output\n"
-		"  --metrics     /metrics tells what was counted\n"
+		"  --metrics     /metrics tells what was counted, for Prometheus\n"
+		"  --may-block   a disk that is slow does not keep the poller (doc/threads.md)\n"
 		"  --head-ms     for the head of a request, from its first byte on; 10000; -1: no limit\n"
 		"  --request-ms  for its body, from there on; 300000; -1: no limit\n"
 		"  --idle-ms     for a client that does nothing: sends, takes or asks for; 60000; -1: no limit\n"
@@ -123,7 +124,10 @@ static int take(struct options *o, int ch)
 		o->log = optarg;
 		return 0;
 	case 'm':
-		o->site.metrics = true;
+		o->site.metrics = o->pollers.metrics = true;
+		return 0;
+	case 'B':
+		o->may_block = true;
 		return 0;
 	case 'H':
 		return limit("--head-ms", &o->site.head_ms);
@@ -173,6 +177,7 @@ int options_parse(int argc, char **argv, struct options *o)
 		{ "folder", required_argument, NULL, 'f' },
 		{ "log", required_argument, NULL, 'L' },
 		{ "metrics", no_argument, NULL, 'm' },
+		{ "may-block", no_argument, NULL, 'B' },
 		{ "head-ms", required_argument, NULL, 'H' },
 		{ "request-ms", required_argument, NULL, 'r' },
 		{ "idle-ms", required_argument, NULL, 'i' },

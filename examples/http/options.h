@@ -13,6 +13,7 @@ struct options {
 	const char *listen[ADDRESSES];
 	int n_listen;
 	const char *folder, *log; /* NULL: none */
+	bool may_block;
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
 	struct site site; /* its limits */

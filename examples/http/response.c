@@ -216,6 +216,16 @@ void response_move(struct response *rs, size_t n)
 	rs->bytes += n;
 }
 
+void response_append(struct response *rs, struct np_linkbuf **b)
+{
+	size_t n = np_linkbuf_len(*b) + np_linkbuf_pending(*b);
+
+	if (rs->is_head || rs->error)
+		return;
+	fail(rs, np_conn_append(rs->conn, b));
+	rs->bytes += n;
+}
+
 /* Of a file that is not long enough nothing is written. */
 static int read_file(struct np_conn *c, int fd, off_t off, size_t n)
 {

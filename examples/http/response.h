@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct np_linkbuf;
+
 struct response {
 	struct np_conn *conn;
 	bool is_1_0, is_head; /* of the request */
@@ -47,6 +49,8 @@ void response_chunked(struct response *rs);
 void response_write(struct response *rs, const void *p, size_t n);
 /* The next @n bytes of the connection's input become the next bytes of the body, not copied. */
 void response_move(struct response *rs, size_t n);
+/* All of *b, flushed or not: taken, and NULL, where it was written. No chunk. */
+void response_append(struct response *rs, struct np_linkbuf **b);
 /* @n bytes of @fd from @off on. A file that is shorter by now ends the connection. */
 void response_file(struct response *rs, int fd, off_t off, size_t n);
 /* Submits what there is. */
