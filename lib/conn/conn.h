@@ -43,6 +43,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "conn/conn_memory.h"
 #include "conn/conn_proxy.h"
@@ -202,11 +203,11 @@ struct conn_io {
 	/* the last np_conn_reserve() and what was pending behind it, for np_conn_commit() */
 	size_t reserved, reserved_at;
 	int (*on_request)(struct np_conn *, void *); /* conn_find_handler() */
+	int (*called)(struct np_conn *, void *);     /* the user's own behind it */
 	void *arg;
 	struct fiber *handler; /* runs on_connect or on_request */
 	struct conn_wait *reader, *writer;
 	uint8_t reading, writing; /* enum conn_owned */
-	bool may_block;           /* NP_MAY_BLOCK */
 	bool warm;
 	uint8_t aside;      /* enum conn_aside; 0: it is here */
 	uint8_t aside_owed; /* while aside; enum conn_owed */
@@ -292,8 +293,10 @@ struct np_conn {
 	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
 	int16_t rx_err, tx_err;
 	uint16_t flags;
-	uint8_t in, out;     /* enum conn_in, conn_out */
-	uint8_t transport;   /* enum transport_kind */
+	uint8_t in; /* enum conn_in */
+	/* enum conn_life; other threads take it as a hint */
+	_Atomic(uint8_t) life;
+	uint8_t out;         /* enum conn_out; beside it, for conn_is_writable() */
 	uint8_t inside;      /* fibers that run a handler or are parked in a verb: a handful */
 	uint16_t began_high; /* conn_began_ms(); the low half is watch.note */
 
@@ -303,7 +306,7 @@ struct np_conn {
 	 * that is NULL, and it is on its way there.
 	 */
 	_Atomic(struct poller *) at;
-	_Atomic(uint8_t) life; /* enum conn_life; the owner writes it, others take it as a hint */
+	uint8_t transport;     /* enum transport_kind; never changes */
 	_Atomic(uint8_t) post; /* enum conn_post_bit; the first to set one posts post_mail */
 	/*
 	 * owner: functions of np_conn_post() that wait in its mailbox; UINT16_MAX: too many to say
@@ -334,6 +337,16 @@ static inline enum conn_life conn_life(const struct np_conn *c)
 static inline void conn_set_life(struct np_conn *c, enum conn_life s)
 {
 	atomic_store_explicit(&c->life, s, memory_order_relaxed);
+}
+
+/* Open, and so is its output: two states in one look. */
+static inline bool conn_is_writable(const struct np_conn *c)
+{
+	static const uint8_t both[] = { CONN_OPEN, CONN_OUT_OPEN };
+
+	_Static_assert(offsetof(struct np_conn, out) == offsetof(struct np_conn, life) + 1,
+		       "they lie side by side");
+	return memcmp((const char *)c + offsetof(struct np_conn, life), both, sizeof both) == 0;
 }
 
 /* Thread: its owner's. */
@@ -476,6 +489,8 @@ static inline void conn_wake(struct conn_wait **slot, int result)
 
 /* ------------------------------------------------------------------ the handler */
 
+/* on_request of one with NP_MAY_BLOCK: the user's, left alone if it keeps the thread. */
+int conn_serve_blocking(struct np_conn *c, void *arg);
 /*
  * Which on_request is called: its own, the group's; none before on_connect has ended. Where a PROXY
  * header is awaited, what takes it stands in its place: serve_connect() calls it.
@@ -491,8 +506,10 @@ static inline void conn_find_handler(struct np_conn *c)
 		c->io->on_request = c->flags & CONN_PROXIED ? conn_proxy_take : NULL;
 		return;
 	}
-	c->io->may_block = c->group->handlers->flags & NP_MAY_BLOCK;
-	c->io->on_request = own ? x->on_request : c->group->handlers->on_request;
+	c->io->called = own ? x->on_request : c->group->handlers->on_request;
+	c->io->on_request = c->io->called && (c->group->handlers->flags & NP_MAY_BLOCK) ?
+				    conn_serve_blocking :
+				    c->io->called;
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }
 

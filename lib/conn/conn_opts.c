@@ -15,12 +15,12 @@
 /* What the one before has left alone is not what this one has left alone. */
 static void opts_handler_is_new(struct np_conn *c, struct conn_io *io)
 {
-	int (*fn)(struct np_conn *, void *) = io->on_request;
+	int (*fn)(struct np_conn *, void *) = io->called;
 	void *arg = io->arg;
 
 	conn_find_handler(c);
 	io->call_at = 1;
-	io->wanted |= io->on_request != fn || io->arg != arg;
+	io->wanted |= io->called != fn || io->arg != arg;
 	io->end_handled = false;
 	io->forwards = false;
 	conn_pump(c, PUMP_TELL); /* nothing while a handler runs: its loop looks again */

@@ -60,8 +60,7 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 }
 
 /* A handler that may be left alone with its thread. */
-static slow_path int serve_may_block(struct np_conn *c, int (*fn)(struct np_conn *, void *),
-				     void *arg)
+static int serve_may_block(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg)
 {
 	int r;
 
@@ -69,6 +68,11 @@ static slow_path int serve_may_block(struct np_conn *c, int (*fn)(struct np_conn
 	r = fn(c, arg);
 	baton_user_end();
 	return r;
+}
+
+int conn_serve_blocking(struct np_conn *c, void *arg)
+{
+	return serve_may_block(c, c->io->called, arg);
 }
 
 static void serve_connect(struct np_conn *c)
@@ -131,8 +135,7 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 
 	io->wanted = false;
 	io->call_at = 1;
-	r = unlikely(io->may_block) ? serve_may_block(c, io->on_request, io->arg) :
-				      io->on_request(c, io->arg);
+	r = io->on_request(c, io->arg);
 	fiber_begins_anew(io->handler);
 	serve_release(s);
 	if (unlikely(r < 0))
@@ -180,7 +183,7 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 {
 	unsigned batch = 0;
 
-	conn_note_handler(c, io->on_request);
+	conn_note_handler(c, io->called);
 	if (!meter_is_due(poller_meter(conn_poller(c))) || serve_metered(io)) {
 		do {
 			/* A long batch of short handlers is not one hung handler. */

@@ -32,7 +32,7 @@ static slow_path int write_slow(struct np_conn *c)
 
 static inline bool write_is_free(const struct np_conn *c)
 {
-	return c->io && c->out == CONN_OUT_OPEN && conn_life(c) == CONN_OPEN && !c->io->writing;
+	return c->io && conn_is_writable(c) && !c->io->writing;
 }
 
 /* Whether the caller may write now. No pointer to a local of the verb leaves it: with one, each

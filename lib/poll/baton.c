@@ -40,7 +40,7 @@ static uint32_t baton_word(const struct rider *r)
 {
 	struct baton_here *h = atomic_load_explicit(&r->here, memory_order_acquire);
 
-	return h ? atomic_load_explicit(&h->word, memory_order_acquire) : BATON_LIB;
+	return h ? __atomic_load_n(&h->word, __ATOMIC_ACQUIRE) : BATON_LIB;
 }
 
 static enum baton_state baton_state(const struct rider *r)
@@ -49,22 +49,20 @@ static enum baton_state baton_state(const struct rider *r)
 }
 
 /* Of the calling thread. */
-static void baton_step(unsigned by, memory_order order)
+static void baton_step(unsigned by, int order)
 {
-	uint32_t w = atomic_load_explicit(&baton_here.word, memory_order_relaxed);
-
-	atomic_store_explicit(&baton_here.word, w + by, order);
+	__atomic_store_n(&baton_here.word, baton_here.word + by, order);
 }
 
 static void baton_to_lib(enum baton_state from)
 {
-	baton_step(4u - from, memory_order_relaxed);
+	baton_step(4u - from, __ATOMIC_RELAXED);
 	sys_fence_light();
 }
 
 static void baton_from_lib(enum baton_state to)
 {
-	baton_step(to, memory_order_release);
+	baton_step(to, __ATOMIC_RELEASE);
 	sys_fence_light();
 }
 
@@ -305,6 +303,8 @@ static void baton_unspare(struct baton *b, struct rider *r)
 /* Under the gate. */
 static void baton_assign(struct baton *b, struct rider *to)
 {
+	if (!to->poller->shared)
+		to->poller->shared = true;
 	crew_count_handoff(b->crew);
 	atomic_store_explicit(&b->looper, to, memory_order_relaxed);
 	baton_enqueue(b, to, false, true);
@@ -482,8 +482,11 @@ bool baton_goes_on(struct rider *r)
 	struct baton *b = baton_of(r);
 	bool mine;
 
-	if (!atomic_load_explicit(&r->flag, memory_order_relaxed))
+	if (!atomic_load_explicit(&r->flag, memory_order_relaxed)) {
+		if (r->home)
+			r->poller->shared = baton_is_shared(b);
 		return true;
+	}
 	pthread_mutex_lock(&b->gate);
 	mine = baton_looper(b) == r;
 	if (mine && b->urgent)

@@ -57,7 +57,7 @@ enum baton_flag { BATON_ROBBED = 1, BATON_WANTED = 2 };
 
 /* Of each thread; no rider's is LIB for ever. */
 struct baton_here {
-	_Atomic(uint32_t) word;
+	uint32_t word;            /* others read it, atomically */
 	struct rider *rider;      /* NULL: none */
 	const struct baton *robs; /* at this moment: its poller is this thread's to look after */
 };
@@ -124,7 +124,7 @@ struct baton {
 /* The calling thread runs code of the user's in which it can be robbed. */
 static inline bool baton_in_user(void)
 {
-	return atomic_load_explicit(&baton_here.word, memory_order_relaxed) & 1;
+	return baton_here.word & 1;
 }
 
 void baton_enter(void) __attribute__((cold));
@@ -176,6 +176,11 @@ static inline bool baton_is_looper(const struct baton *b, const struct rider *r)
 	return atomic_load_explicit(&b->looper, memory_order_relaxed) == r;
 }
 
+/* Whether spare threads carry it. */
+static inline bool baton_is_shared(const struct baton *b)
+{
+	return atomic_load_explicit(&b->n_spares, memory_order_relaxed);
+}
 /* Whether this thread may touch the poller now; @rides: it carries it. */
 bool baton_is_held(const struct baton *b, bool rides);
 /*

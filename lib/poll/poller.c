@@ -198,7 +198,7 @@ static bool poller_may_end(const struct poller *p, const struct rider *r)
 {
 	return atomic_load_explicit(&p->stop, memory_order_acquire) && !p->holds && !r->run_first &&
 	       !p->spawn.first && !p->deferred_first && !mailbox_any(&p->mailbox) &&
-	       !poller_is_shared(p);
+	       !baton_is_shared(&p->baton);
 }
 
 /* Return: whether the poller has ended; false: this thread is the looper no more. */

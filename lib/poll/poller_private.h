@@ -115,6 +115,7 @@ struct poller {
 	/* owner thread */
 	struct poller_now now;
 	int epoll_fd;
+	bool shared;       /* there are spare threads, or were: baton_goes_on() */
 	struct watch wake; /* its events end a wait; that is all, so nothing is wanted of it */
 	struct list ready; /* watches with want & ready */
 	struct spawn_queue spawn;
@@ -238,11 +239,6 @@ void poller_run_tail(struct poller *p);
 /* Likewise, and lets those have the poller that wait for it. */
 bool poller_end_shared(struct poller *p);
 
-static inline bool poller_is_shared(const struct poller *p)
-{
-	return atomic_load_explicit(&p->baton.n_spares, memory_order_relaxed);
-}
-
 /* A part of poller_end_dispatch(), for what is measured. */
 static inline void poller_end_fibers(struct poller *p)
 {
@@ -254,7 +250,7 @@ static inline void poller_end_fibers(struct poller *p)
 static inline bool poller_end_dispatch(struct poller *p)
 {
 	poller_end_fibers(p);
-	return __builtin_expect(!poller_is_shared(p), true) || poller_end_shared(p);
+	return __builtin_expect(!p->shared, true) || poller_end_shared(p);
 }
 
 /* ---- sample.c */

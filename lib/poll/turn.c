@@ -21,7 +21,7 @@ static bool turn_has_work(struct poller *p, struct rider *r)
 {
 	return !list_empty(&p->ready) || r->run_first || p->deferred_first ||
 	       (p->spawn.first && !p->spawn_blocked) || mailbox_any(&p->mailbox) ||
-	       (poller_is_shared(p) && baton_lendable(&p->baton, r, TURN_NONE));
+	       (p->shared && baton_lendable(&p->baton, r, TURN_NONE));
 }
 
 /* Rounded up, so that no turn comes before its timer. */
@@ -84,7 +84,7 @@ static bool turn_wait(struct poller *p, struct rider *r, int *ret_n)
 		hog_turn_over(p, timeout > 0 ? p->now_ms : sys_clock_coarse_ns() / 1000000u);
 		poller_publish_idle(p);
 	}
-	if (!timeout || !poller_is_shared(p))
+	if (!timeout || !p->shared)
 		n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
 	else if (!turn_sleep_shared(p, r, timeout, &n))
 		return false;
@@ -278,7 +278,7 @@ bool turn_run(struct poller *p, struct rider *r)
 		return false;
 	if ((r->run_first || p->spawn.first) && !turn_run_fibers(p, r))
 		return false;
-	if (poller_is_shared(p) && !turn_lend(p, r))
+	if (p->shared && !turn_lend(p, r))
 		return false;
 	if (wheel_is_due(&p->wheel, p->now_ms) && !turn_fire_timers(p))
 		return false;

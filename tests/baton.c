@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* baton: a poller changes its thread, with and without what the kernel may refuse. */
+#include <errno.h>
+#include <netpoll/pollers.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "poll/baton.h"
+#include "poll/poller_private.h"
+#include "support/pollers.h"
+#include "support/test.h"
+#include "sys/fault.h"
+#include "sys/fence.h"
+
+static sem_t gate;
+static _Atomic(int) begun;
+
+static void given_set(int threads)
+{
+	begun = 0;
+	sem_init(&gate, 0, 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .handoff_ms = 1,
+			      .handoff_threads = threads));
+}
+
+static void setup(void)
+{
+	given_set(0);
+}
+
+static void teardown(void)
+{
+	end_pollers();
+	sem_destroy(&gate);
+}
+
+static struct np_pollers_stats stats(void)
+{
+	struct np_pollers_stats st = { .sz = sizeof st };
+
+	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
+	return st;
+}
+
+static void pass_gate(void *arg)
+{
+	begun++;
+	while (sem_wait(&gate) < 0)
+		;
+}
+
+/* As a handler with NP_MAY_BLOCK is called. */
+static int block_unforeseen(void *arg)
+{
+	baton_user_begin();
+	pass_gate(NULL);
+	baton_user_end();
+	return 0;
+}
+
+static int block_foreseen(void *arg)
+{
+	return np_blocking(pass_gate, NULL);
+}
+
+static int nothing(void *arg)
+{
+	return 7;
+}
+
+static struct np_task *given_blocked(int (*fn)(void *))
+{
+	int was = begun;
+	struct np_task *t = given_task(0, fn, NULL);
+
+	AWAIT(begun == was + 1);
+	return t;
+}
+
+static void must_go_on(struct np_task *t)
+{
+	sem_post(&gate);
+	ck_assert_int_eq(joined(t), 0);
+}
+
+START_TEST(what_nobody_foresaw_is_left_alone_in_time)
+{
+	struct np_task *t = given_blocked(block_unforeseen);
+
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	ck_assert_uint_eq(stats().handoffs, 1);
+	must_go_on(t);
+}
+END_TEST
+
+static void verbs_while_the_looper_sleeps(void *arg)
+{
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(np_yield(), 0);
+	ck_assert_int_eq(np_sleep(1), 0);
+}
+
+static int call_verbs(void *arg)
+{
+	return np_blocking(verbs_while_the_looper_sleeps, NULL);
+}
+
+START_TEST(a_verb_robs_a_looper_that_sleeps_and_wakes_it_for_what_it_leaves)
+{
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(np_run(pollers, call_verbs, NULL), 0);
+}
+END_TEST
+
+static pthread_t began_on;
+static _Atomic(int) parked;
+
+static int park_and_compare(void *arg)
+{
+	struct np_event *e = arg;
+
+	began_on = pthread_self();
+	parked = 1;
+	ck_assert_int_eq(np_event_wait(e, 0), 0);
+	return pthread_equal(began_on, pthread_self()) ? 1 : -EINVAL;
+}
+
+START_TEST(a_fiber_that_began_on_a_spare_thread_goes_on_there)
+{
+	struct np_task *stuck, *t;
+	struct np_event *e;
+
+	ck_assert_int_eq(np_event_new(&e), 0);
+	parked = 0;
+	stuck = given_blocked(block_foreseen);
+	t = given_task(0, park_and_compare, e);
+	AWAIT(parked);
+	must_go_on(stuck); /* the loop is at home again */
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	np_event_set(e);
+	ck_assert_int_eq(joined(t), 1);
+	np_event_free(&e);
+}
+END_TEST
+
+/* Its fibers have to wait where one of them is stuck, and go on when it is not. */
+START_TEST(one_that_hosts_can_be_left_alone_too)
+{
+	struct np_task *home, *guest, *t;
+	struct np_event *e;
+
+	ck_assert_int_eq(np_event_new(&e), 0);
+	parked = 0;
+	home = given_blocked(block_foreseen);
+	t = given_task(0, park_and_compare, e);
+	AWAIT(parked);
+	guest = given_blocked(block_unforeseen); /* on that spare thread */
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	np_event_set(e);
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	sem_post(&gate);
+	sem_post(&gate);
+	ck_assert_int_eq(joined(home), 0);
+	ck_assert_int_eq(joined(guest), 0);
+	ck_assert_int_eq(joined(t), 1);
+	np_event_free(&e);
+}
+END_TEST
+
+START_TEST(a_stop_waits_for_one_that_is_alone)
+{
+	struct np_task *t = given_blocked(block_foreseen);
+
+	ck_assert_int_eq(np_pollers_stop(pollers, 20), -ETIMEDOUT);
+	must_go_on(t);
+}
+END_TEST
+
+START_TEST(an_idle_set_has_no_spare_thread)
+{
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	ck_assert_uint_eq(stats().handoffs, 0);
+}
+END_TEST
+
+#ifdef NP_FAULT
+static void must_hand_on(void)
+{
+	struct np_task *t = given_blocked(block_unforeseen);
+
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	must_go_on(t);
+	t = given_blocked(block_foreseen);
+	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
+	must_go_on(t);
+	ck_assert_int_eq(np_run(pollers, call_verbs, NULL), 0);
+}
+
+START_TEST(without_membarrier_both_sides_fence)
+{
+	teardown();
+	sys_fence_forget();
+	sys_fault_arm(SYS_fence, 1, EPERM);
+	given_set(0);
+	ck_assert(!sys_fence_by_kernel);
+	must_hand_on();
+	ck_assert_uint_eq(sys_fault_calls(SYS_fence), 1);
+}
+END_TEST
+
+START_TEST(a_membarrier_that_fails_later_is_tried_no_more)
+{
+	teardown();
+	sys_fence_forget();
+	sys_fault_arm(SYS_fence, 2, ENOSYS);
+	given_set(0);
+	must_hand_on();
+	ck_assert(!sys_fence_by_kernel);
+}
+END_TEST
+
+START_TEST(where_no_thread_is_to_be_had_the_poller_waits)
+{
+	struct np_task *t;
+
+	sys_fault_arm(SYS_thread, 1, EAGAIN);
+	t = given_blocked(block_foreseen);
+	ck_assert_uint_eq(stats().handoffs, 0);
+	ck_assert_uint_eq(stats().handoffs_refused, 1);
+	must_go_on(t);
+	must_hand_on();
+	sys_fault_arm(SYS_eventfd, 1, EMFILE);
+	t = given_blocked(block_foreseen);
+	must_go_on(t);
+}
+END_TEST
+
+START_TEST(a_watchdog_that_cannot_begin_is_begun_by_the_next)
+{
+	struct np_task *t;
+
+	sys_fault_arm(SYS_thread, 1, EAGAIN);
+	t = given_blocked(block_unforeseen);
+	must_go_on(t);
+	must_hand_on();
+}
+END_TEST
+#endif
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("baton");
+	TCase *t = tcase_create("a poller that changes its thread");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, what_nobody_foresaw_is_left_alone_in_time);
+	tcase_add_test(t, a_verb_robs_a_looper_that_sleeps_and_wakes_it_for_what_it_leaves);
+	tcase_add_test(t, a_fiber_that_began_on_a_spare_thread_goes_on_there);
+	tcase_add_test(t, one_that_hosts_can_be_left_alone_too);
+	tcase_add_test(t, a_stop_waits_for_one_that_is_alone);
+	tcase_add_test(t, an_idle_set_has_no_spare_thread);
+#ifdef NP_FAULT
+	tcase_add_test(t, without_membarrier_both_sides_fence);
+	tcase_add_test(t, a_membarrier_that_fails_later_is_tried_no_more);
+	tcase_add_test(t, where_no_thread_is_to_be_had_the_poller_waits);
+	tcase_add_test(t, a_watchdog_that_cannot_begin_is_begun_by_the_next);
+#endif
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}
