@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* may_block: a handler that blocks keeps its thread, and its poller serves on; public headers only */
+/* may_block: a handler that blocks keeps its thread, and not its poller; public headers only */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/conn.h>
