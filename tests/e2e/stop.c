@@ -303,6 +303,8 @@ START_TEST(where_handlers_have_returned_since_none_is_blamed)
 {
 	bool blamed_none = false;
 
+	if (under_handoff())
+		SKIP("a handler that is left alone is told of by its poller, which answers");
 	for (int i = 0; i < 10 && !blamed_none; i++) {
 		int fd, r;
 

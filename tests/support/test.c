@@ -114,6 +114,11 @@ bool under_asan(void)
 #endif
 }
 
+bool under_handoff(void)
+{
+	return getenv("NP_HANDOFF_MS") != NULL;
+}
+
 bool under_valgrind(void)
 {
 	const char *p = getenv("LD_PRELOAD");

@@ -28,6 +28,8 @@ bool can_bpf(void);  /* may load sk_reuseport programs */
 bool under_tsan(void);
 bool under_asan(void);
 bool under_valgrind(void);
+/* make check-handoff: a handler that keeps its thread does not keep its poller. */
+bool under_handoff(void);
 
 /*
  * A network namespace of this test's own with lo up; it ends with the test's process. 0 or -errno.
