@@ -219,7 +219,7 @@ static int agent_serve(struct agent *a, struct endpoint *e)
 	if (code != DONE)
 		return code;
 	agent_look(a);
-	code = endpoint_start(e, "an agent at");
+	code = endpoint_start(e, "an agent at ");
 	while (code == DONE && !endpoint_wait(a->look_s) && !ferror(stdout))
 		agent_look(a);
 	return code;

@@ -10,7 +10,8 @@
 #include <time.h>
 
 #define ENDPOINT_CONNS      64
-#define ENDPOINT_REQUEST_MS 5000  /* for a request; for a peer that takes nothing of its answer */
+#define ENDPOINT_REQUEST_MS 5000  /* for a request */
+#define ENDPOINT_WRITE_MS   3000  /* for a peer that takes nothing of its answer */
 #define ENDPOINT_IDLE_MS    10000 /* for one that asks nothing */
 #define ENDPOINT_STOP_MS    2000
 
@@ -68,7 +69,7 @@ int endpoint_open(struct endpoint *e, const char *option, const char *address,
 		.steer = NP_STEER_OFF,
 		.max_conns = ENDPOINT_CONNS,
 		.request_timeout_ms = ENDPOINT_REQUEST_MS,
-		.write_timeout_ms = ENDPOINT_REQUEST_MS,
+		.write_timeout_ms = ENDPOINT_WRITE_MS,
 		.idle_timeout_ms = ENDPOINT_IDLE_MS,
 		/* a peer that reads slower than we write is waited for, and nothing piles up */
 		.limits = { .in_high = 16 << 10, .in_max = 16 << 10, .out_high = 4 << 10 },
@@ -120,7 +121,7 @@ static void endpoint_say(const struct endpoint *e, unsigned i, const char *what)
 		json_string(&e->n->say, "listening", at);
 		end_answer(e->n);
 	} else {
-		printf("%s: %s %s\n", service_of(e->n), what, at);
+		printf("%s: %s%s\n", service_of(e->n), what, at);
 	}
 	fflush(stdout);
 }

@@ -27,7 +27,7 @@ struct endpoint {
  */
 int endpoint_open(struct endpoint *e, const char *option, const char *address,
 		  const struct np_handlers *h, void *arg);
-/* What is open answers from here on; a line says where each of them is. DONE, or fail()'s. */
+/* What is open answers from here on; a line says where: @what, the address. DONE, or fail()'s. */
 int endpoint_start(struct endpoint *e, const char *what);
 /* Waits for so long. Return: whether a signal asks for the end. */
 bool endpoint_wait(double seconds);

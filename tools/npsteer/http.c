@@ -40,7 +40,7 @@ int http_begin(struct np_conn *c, int status, const char *type, long length)
 		"X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
 		"Referrer-Policy: no-referrer\r\nCross-Origin-Resource-Policy: same-origin\r\n"
 		"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
-		"connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+		"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
 		"frame-ancestors 'none'\r\nConnection: close\r\n",
 		status, http_text(status), type);
 

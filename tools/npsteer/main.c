@@ -60,6 +60,9 @@ static const struct verb verbs[] = {
 	  "agent [SERVICE] [--listen [ADDR:]PORT] [--http [ADDR:]PORT] [-w SEC] [--full N] "
 	  "[--workers N] [--allow-remote]",
 	  "tell haproxy's agent-check and HTTP probes how much the service takes" },
+	{ "serve", "listen interval allow-remote ", 0, verb_serve,
+	  "serve [SERVICE] --listen [ADDR:]PORT [-w SEC] [--allow-remote]",
+	  "a page to look at: workers, queues and verdicts, live" },
 	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
 };
 

@@ -102,6 +102,7 @@ int verb_adopt(struct npsteer *n);
 int verb_run(struct npsteer *n);
 int verb_release(struct npsteer *n);
 int verb_agent(struct npsteer *n);
+int verb_serve(struct npsteer *n);
 
 /*
  * Prints "npsteer: SENTENCE" to stderr, or {"error": ...} to stdout under --json, as the end of an
