@@ -60,6 +60,10 @@ static const struct fact server_facts[] = {
 	     "Handlers that returned an error."),
 	FACT(struct np_server_stats, drained, "np_connections_drained", COUNTER,
 	     "Connections that a drain ended in good order."),
+	FACT(struct np_server_stats, proxied, "np_connections_proxied", COUNTER,
+	     "PROXY headers taken."),
+	FACT(struct np_server_stats, proxy_refused, "np_connections_proxy_refused", COUNTER,
+	     "Connections without a PROXY header that had to have one."),
 };
 
 struct metrics_server {
