@@ -1,5 +1,5 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,handoff idle load lean neighbours rebalance restart runtime visitors)
+BENCH_BINS := $(addprefix $(O)/tests/bench/,fleet handoff idle load lean neighbours rebalance restart runtime visitors)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)

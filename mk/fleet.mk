@@ -17,3 +17,7 @@ $(O)/tools/npsteer/page.o: OBJ_CFLAGS += -iquote $(O)/tools/npsteer
 .PHONY: check-page
 check-page: $(BENCH_BINS) all           ## the page of npsteer serve in a headless browser, and its picture (root; npm)
 	$(Q)scripts/check-page $(O)
+
+.PHONY: bench-fleet
+bench-fleet: $(BENCH_BINS) all          ## four machines behind haproxy with and without agent-check, and behind ECMP: drain, kill, hang, add; doc/fleet-figures.md (root, 4 minutes)
+	$(Q)scripts/bench-fleet $(O) | tee doc/fleet-figures.md
