@@ -18,6 +18,17 @@ static int cert_no_password(char *buf, int size, int rw, void *arg)
 	return 0;
 }
 
+/* A key of another kind finds no certificate at all. */
+static bool cert_is_of_another(unsigned long e)
+{
+	int reason = ERR_GET_REASON(e);
+
+	if (ERR_GET_LIB(e) == ERR_LIB_SSL)
+		return reason == SSL_R_NO_CERTIFICATE_ASSIGNED;
+	return ERR_GET_LIB(e) == ERR_LIB_X509 && (reason == X509_R_KEY_VALUES_MISMATCH ||
+						  reason == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static int cert_load_key(SSL_CTX *ctx, const struct np_tls_cert *files, struct tls_text *why)
 {
 	bool asked = false;
@@ -33,8 +44,7 @@ static int cert_load_key(SSL_CTX *ctx, const struct np_tls_cert *files, struct t
 	if (asked) {
 		ERR_clear_error();
 		tls_error_say(why, "key %s has a password: give it without one", files->key);
-	} else if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
-		   ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH) {
+	} else if (cert_is_of_another(ERR_peek_error())) {
 		ERR_clear_error();
 		tls_error_say(why, "key %s is not that of certificate %s", files->key, files->cert);
 	} else {

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* tls_files: what a context reads: certificates of several names, new ones, wrong ones, tickets */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netpoll/conn.h>
+#include <unistd.h>
+
+#include "e2e/tls_peer.h"
+#include "support/child.h"
+
+static int echo(struct np_conn *c, void *arg)
+{
+	const void *p;
+	size_t n = np_conn_len(c);
+	int r = np_conn_next(c, n, &p);
+
+	if (r == 0)
+		r = np_conn_write(c, p, n);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+static const struct np_handlers echoes = { .sz = sizeof echoes, .on_request = echo };
+static struct np_tls *tls;
+
+static void given_server(struct np_tls_opts *o)
+{
+	tls = given_server_tls(o);
+	serve(1, &echoes, NULL, NP_OPTS(np_server_opts, .tls = tls));
+}
+
+static void end_server(void)
+{
+	serve_end();
+	np_tls_free(&tls);
+}
+
+/* The common name of the certificate that a peer gets which asks for @name; "" for an alert. */
+static const char *who_answers(const char *name, const char *sigalgs)
+{
+	static char cn[64];
+	struct tls_peer p;
+
+	cn[0] = '\0';
+	tls_peer_init(&p, serve_connect(0));
+	if (name)
+		SSL_set_tlsext_host_name(p.ssl, name);
+	if (sigalgs)
+		SSL_set1_sigalgs_list(p.ssl, sigalgs);
+	if (tls_peer_shake_to_the_end(&p)) {
+		X509 *leaf = SSL_get0_peer_certificate(p.ssl);
+
+		X509_NAME_get_text_by_NID(X509_get_subject_name(leaf), NID_commonName, cn,
+					  sizeof cn);
+		tls_peer_push(&p);
+		tls_peer_part(&p);
+	} else {
+		tls_peer_free(&p);
+	}
+	return cn;
+}
+
+static struct np_tls_cert certs[3];
+
+static void given_three_names(bool strict)
+{
+	certs[0] = (struct np_tls_cert){ in_certs("localhost.pem"), in_certs("localhost.key") };
+	certs[1] = (struct np_tls_cert){ in_certs("two.pem"), in_certs("two.key") };
+	certs[2] = (struct np_tls_cert){ in_certs("tworsa.pem"), in_certs("tworsa.key") };
+	given_server(NP_OPTS(np_tls_opts, .certs = certs, .n_certs = 3, .strict_sni = strict));
+}
+
+START_TEST(each_name_gets_its_certificate_and_others_the_first)
+{
+	given_three_names(false);
+	ck_assert_str_eq(who_answers("localhost", NULL), "localhost");
+	ck_assert_str_eq(who_answers("two.example", NULL), "two");
+	ck_assert_str_eq(who_answers("a.wild.example", NULL), "two");
+	ck_assert_str_eq(who_answers("nobody.example", NULL), "localhost");
+	ck_assert_str_eq(who_answers(NULL, NULL), "localhost");
+	/* the same names by a key of another kind, for a client that takes no other */
+	ck_assert_str_eq(who_answers("two.example", "RSA-PSS+SHA256"), "tworsa");
+	end_server();
+}
+END_TEST
+
+START_TEST(an_unknown_name_gets_an_alert_where_that_is_asked_for)
+{
+	given_three_names(true);
+	ck_assert_str_eq(who_answers("two.example", NULL), "two");
+	ck_assert_str_eq(who_answers("nobody.example", NULL), "");
+	ck_assert_int_eq(ERR_GET_REASON(ERR_peek_error()), SSL_R_TLSV1_UNRECOGNIZED_NAME);
+	ck_assert_str_eq(who_answers(NULL, NULL), "localhost");
+	end_server();
+}
+END_TEST
+
+START_TEST(a_slow_signature_is_made_by_a_worker)
+{
+	certs[0] = (struct np_tls_cert){ in_certs("tworsa.pem"), in_certs("tworsa.key") };
+	given_server(NP_OPTS(np_tls_opts, .certs = certs, .n_certs = 1, .offload_us = 1));
+	for (int i = 0; i < 4; i++)
+		ck_assert_str_eq(who_answers("two.example", NULL), "tworsa");
+	ck_assert_uint_eq(tls_stats_of(tls).offloaded, 4);
+	ck_assert_uint_eq(tls_stats_of(tls).handshakes, 4);
+	end_server();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ new files */
+
+START_TEST(new_files_are_taken_without_a_restart_and_wrong_ones_change_nothing)
+{
+	struct tls_peer old;
+	char why[256];
+
+	must_sh("cd %s && cp localhost.pem live.pem && cp localhost.key live.key", certs_dir);
+	certs[0] = (struct np_tls_cert){ in_certs("live.pem"), in_certs("live.key") };
+	given_server(NP_OPTS(np_tls_opts, .certs = certs, .n_certs = 1));
+	given_peer(&old);
+	must_sh("cd %s && cp two.pem live.pem", certs_dir); /* the key is still the old one */
+	ck_assert_int_eq(np_tls_reload(tls), -NP_ETLS);
+	ck_assert_uint_gt(np_tls_error(tls, why, sizeof why), 0);
+	ck_assert_msg(strstr(why, "live.key is not that of certificate"), "%s", why);
+	ck_assert_str_eq(who_answers(NULL, NULL), "localhost");
+	must_sh("cd %s && cp two.key live.key", certs_dir);
+	ck_assert_int_eq(np_tls_reload(tls), 0);
+	ck_assert_str_eq(who_answers(NULL, NULL), "two");
+	ck_assert_uint_eq(tls_stats_of(tls).reloads, 1);
+	tls_peer_say(&old, "goes on", 7); /* what was open stays as it was */
+	tls_peer_expect(&old, "goes on");
+	tls_peer_part(&old);
+	end_server();
+}
+END_TEST
+
+static const struct wrong {
+	const char *cert, *key, *why;
+} wrongs[] = {
+	{ "nowhere.pem", "localhost.key", "nowhere.pem: No such file or directory" },
+	{ "localhost.pem", "nowhere.key", "nowhere.key: No such file or directory" },
+	{ "localhost.pem", "two.key", "two.key is not that of certificate" },
+	{ "localhost.pem", "tworsa.key", "tworsa.key is not that of certificate" },
+	{ "localhost.key", "localhost.key", "certificate " },
+	{ "localhost.pem", "localhost.pem", "key " },
+	{ "localhost.pem", "secret.key", "secret.key has a password" },
+	{ "chain.pem", "localhost.key", "certificate 2 is not the issuer of the one before it" },
+	{ "empty", "localhost.key", "certificate " },
+};
+
+START_TEST(what_is_wrong_with_a_file_is_one_clear_sentence)
+{
+	const struct wrong *w = &wrongs[_i];
+	struct np_tls_cert cert = { in_certs(w->cert), in_certs(w->key) };
+	struct np_tls *t = NULL;
+	char why[256] = "";
+
+	ck_assert_int_eq(np_tls_server_new(NP_OPTS(np_tls_opts, .certs = &cert, .n_certs = 1,
+						   .error = why, .error_size = sizeof why),
+					   &t),
+			 -NP_ETLS);
+	ck_assert_ptr_null(t);
+	ck_assert_msg(strstr(why, w->why) != NULL, "%s", why);
+	ck_assert_ptr_null(strchr(why, '\n'));
+}
+END_TEST
+
+START_TEST(options_that_are_none_are_refused)
+{
+	struct np_tls_cert cert = { in_certs("localhost.pem"), in_certs("localhost.key") };
+	const char *const empty[] = { "", NULL };
+	struct np_tls_opts good = { .sz = sizeof good, .certs = &cert, .n_certs = 1 }, o;
+	struct np_tls *t = NULL;
+
+	ck_assert_int_eq(np_tls_server_new(NULL, &t), -EINVAL);
+	o = good, o.handshake_ms = -2;
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
+	o = good, o.offload_us = -2;
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
+	o = good, o.ticket_s = -1;
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
+	o = good, o.alpn = empty;
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
+	o = good, o.sz = 0;
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
+	o = good, o.ticket_file = in_certs("empty");
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -NP_ETLS);
+	ck_assert_ptr_null(t);
+	ck_assert_int_eq(np_tls_free(&t), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ tickets */
+
+/* In a process of its own: says its port, and serves until it hears a byte. */
+static void serve_alone(int sock, void *arg)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	given_server(NP_OPTS(np_tls_opts, .ticket_file = arg));
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
+	child_send(sock, &ss, sizeof ss);
+	child_hear(sock);
+	end_server();
+}
+
+static void given_child(struct child *c, const char *file, struct sockaddr_storage *ss)
+{
+	child_start(c, serve_alone, (void *)file);
+	child_recv(c->sock, ss, sizeof *ss);
+}
+
+/* With @session, where there is one; keeps the next in its place. Return: whether it went on. */
+static bool goes_on(const struct sockaddr_storage *ss, SSL_SESSION **session, int version)
+{
+	struct tls_peer p;
+	bool went_on;
+
+	tls_peer_init(&p, peer_connect(ss, sizeof(struct sockaddr_in)));
+	SSL_set_max_proto_version(p.ssl, version);
+	if (*session)
+		SSL_set_session(p.ssl, *session);
+	SSL_SESSION_free(*session);
+	tls_peer_shake(&p);
+	tls_peer_say(&p, "x", 1);
+	tls_peer_expect(&p, "x"); /* tickets of TLS 1.3 come before it */
+	went_on = SSL_session_reused(p.ssl);
+	*session = SSL_get1_session(p.ssl);
+	tls_peer_part(&p);
+	return went_on;
+}
+
+START_TEST(a_ticket_of_one_process_is_good_for_another_and_after_a_restart)
+{
+	int version = _i ? TLS1_2_VERSION : TLS1_3_VERSION;
+	const char *file = in_certs("secret");
+	struct sockaddr_storage ss[2];
+	SSL_SESSION *session = NULL;
+	struct child c[2];
+
+	given_child(&c[0], file, &ss[0]);
+	given_child(&c[1], file, &ss[1]);
+	ck_assert(!goes_on(&ss[0], &session, version));
+	ck_assert(goes_on(&ss[1], &session, version));
+	child_say(c[0].sock, 'e');
+	child_join(&c[0]);
+	given_child(&c[0], file, &ss[0]);
+	ck_assert(goes_on(&ss[0], &session, version));
+	child_say(c[0].sock, 'e');
+	child_say(c[1].sock, 'e');
+	child_join(&c[0]);
+	child_join(&c[1]);
+	SSL_SESSION_free(session);
+}
+END_TEST
+
+START_TEST(a_ticket_of_a_stranger_is_no_session)
+{
+	struct sockaddr_storage ss[2];
+	SSL_SESSION *session = NULL;
+	struct child c[2];
+
+	given_child(&c[0], in_certs("secret"), &ss[0]);
+	given_child(&c[1], NULL, &ss[1]);
+	ck_assert(!goes_on(&ss[0], &session, TLS1_3_VERSION));
+	ck_assert(!goes_on(&ss[1], &session, TLS1_3_VERSION));
+	for (int i = 0; i < 2; i++) {
+		child_say(c[i].sock, 'e');
+		child_join(&c[i]);
+	}
+	SSL_SESSION_free(session);
+}
+END_TEST
+
+START_TEST(a_new_secret_takes_the_tickets_of_the_one_before)
+{
+	struct sockaddr_storage ss;
+	SSL_SESSION *session = NULL;
+	socklen_t len;
+
+	must_sh("cp %s/secret %s/turning", certs_dir, certs_dir);
+	given_server(NP_OPTS(np_tls_opts, .ticket_file = in_certs("turning")));
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
+	ck_assert(!goes_on(&ss, &session, TLS1_3_VERSION));
+	must_sh("head -c 48 /dev/urandom > %s/turning", certs_dir);
+	ck_assert_int_eq(np_tls_reload(tls), 0);
+	ck_assert(goes_on(&ss, &session, TLS1_3_VERSION));
+	ck_assert(goes_on(&ss, &session, TLS1_3_VERSION));
+	SSL_SESSION_free(session);
+	end_server();
+}
+END_TEST
+
+static void setup(void)
+{
+	certs_setup();
+	make_cert("two", EC, "DNS:two.example,DNS:*.wild.example", "-days 30");
+	make_cert("tworsa", "rsa:2048", "DNS:two.example,DNS:*.wild.example", "-days 30");
+	must_sh("cd %s && openssl ec -in localhost.key -aes128 -passout pass:x -out secret.key 2>/dev/null && "
+		"cat localhost.pem two.pem > chain.pem && : > empty && head -c 48 /dev/urandom > secret",
+		certs_dir);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("e2e/tls_files");
+	TCase *t = tcase_create("tls_files");
+
+	tcase_add_unchecked_fixture(t, setup, certs_teardown);
+	tcase_add_test(t, each_name_gets_its_certificate_and_others_the_first);
+	tcase_add_test(t, an_unknown_name_gets_an_alert_where_that_is_asked_for);
+	tcase_add_test(t, a_slow_signature_is_made_by_a_worker);
+	tcase_add_test(t, new_files_are_taken_without_a_restart_and_wrong_ones_change_nothing);
+	tcase_add_loop_test(t, what_is_wrong_with_a_file_is_one_clear_sentence, 0,
+			    sizeof wrongs / sizeof wrongs[0]);
+	tcase_add_test(t, options_that_are_none_are_refused);
+	tcase_add_loop_test(t, a_ticket_of_one_process_is_good_for_another_and_after_a_restart, 0,
+			    2);
+	tcase_add_test(t, a_ticket_of_a_stranger_is_no_session);
+	tcase_add_test(t, a_new_secret_takes_the_tickets_of_the_one_before);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
