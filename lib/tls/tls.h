@@ -137,13 +137,16 @@ struct tls_filter {
 	bool has_sent;        /* something has gone out */
 	bool open;            /* the handshake is over */
 	bool asked_worker;    /* this call of handshake is a worker's */
-	unsigned without;     /* records without data since the last that had some */
+	unsigned without;     /* steps without data since the last record that had some */
 	struct tls_text *why; /* NULL: it has not failed */
 	char *peer;           /* tls_info.c */
 	char alpn[256];       /* likewise */
 };
 
 extern const struct np_filter_ops tls_filter_ops;
+
+/* For SSL_CTX_set_info_callback(). */
+void tls_filter_step(const SSL *ssl, int where, int value);
 
 /* tls_bio.c. NULL: no memory. */
 BIO *tls_bio_new(struct tls_filter *f);

@@ -25,8 +25,8 @@ static bool cert_is_of_another(unsigned long e)
 
 	if (ERR_GET_LIB(e) == ERR_LIB_SSL)
 		return reason == SSL_R_NO_CERTIFICATE_ASSIGNED;
-	return ERR_GET_LIB(e) == ERR_LIB_X509 && (reason == X509_R_KEY_VALUES_MISMATCH ||
-						  reason == X509_R_KEY_TYPE_MISMATCH);
+	return ERR_GET_LIB(e) == ERR_LIB_X509 &&
+	       (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH);
 }
 
 static int cert_load_key(SSL_CTX *ctx, const struct np_tls_cert *files, struct tls_text *why)

@@ -2,8 +2,9 @@
 /*
  * tls_filter: one connection's TLS, as the table of functions that the library calls
  *
- * OpenSSL is told not to go on by itself behind a record without data (SSL_MODE_AUTO_RETRY is off):
- * a peer that sends KeyUpdates without end is counted, and refused. Before each call the thread's
+ * OpenSSL is told not to read on by itself behind a record without data (SSL_MODE_AUTO_RETRY is
+ * off), and says when it has made a step of its own: a peer that sends KeyUpdates without end is
+ * counted, and refused. Before each call the thread's
  * queue of errors is emptied: what others have left in it would be taken for this call's.
  */
 #include <arpa/inet.h>
@@ -15,7 +16,7 @@
 
 #include "tls/tls.h"
 
-#define WITHOUT_MAX 64 /* records without data in a row: an honest peer sends two or three */
+#define WITHOUT_MAX 128 /* steps without data in a row: two or three for each KeyUpdate */
 
 /* ------------------------------------------------------------------ failures */
 
@@ -111,16 +112,30 @@ static int filter_waits(const struct tls_filter *f)
 	return f->rest_n && !f->owed ? -EBUSY : -EAGAIN;
 }
 
+static int filter_flooded(struct tls_filter *f)
+{
+	static const struct tls_text why = { "too many TLS records without data" };
+
+	return filter_fail(f, -NP_ETLS, &why);
+}
+
+/* Steps of OpenSSL's state machine, which stands still while data comes. */
+void tls_filter_step(const SSL *ssl, int where, int value)
+{
+	struct tls_filter *f = tls_filter_of(ssl);
+
+	if (f->open && (where & SSL_CB_LOOP))
+		f->without++;
+}
+
 /* What a call has come to that did not succeed. Return: 0: call again; the code for the library. */
 static int filter_judge(struct tls_filter *f, int r)
 {
-	static const struct tls_text flood = { "too many TLS records without data" };
-
 	switch (SSL_get_error(f->ssl, r)) {
 	case SSL_ERROR_WANT_READ:
 		if (f->dry)
 			return filter_waits(f);
-		return ++f->without > WITHOUT_MAX ? filter_fail(f, -NP_ETLS, &flood) : 0;
+		return ++f->without > WITHOUT_MAX ? filter_flooded(f) : 0;
 	case SSL_ERROR_WANT_WRITE:
 		return -EBUSY;
 	case SSL_ERROR_WANT_CLIENT_HELLO_CB:
@@ -178,6 +193,8 @@ static ssize_t filter_read(void *filter, void *p, size_t n)
 		ERR_clear_error();
 		f->dry = false;
 		r = SSL_read_ex(f->ssl, p, n, &got);
+		if (f->without > WITHOUT_MAX)
+			return filter_flooded(f);
 		if (r > 0) {
 			f->without = 0;
 			return (ssize_t)got;

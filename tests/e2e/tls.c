@@ -2,6 +2,7 @@
 /* tls: a server whose connections go through TLS: the same handlers, and records cut everywhere */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <stdatomic.h>
@@ -296,6 +297,141 @@ START_TEST(a_handshake_that_does_not_end_is_ended)
 }
 END_TEST
 
+START_TEST(key_updates_without_data_come_to_an_end)
+{
+	struct tls_peer p;
+	char rest[8];
+
+	given_server(NULL, NULL);
+	given_peer(&p);
+	for (int round = 0; round < 3; round++) { /* in measure they are fine */
+		for (int i = 0; i < 20; i++) {
+			SSL_key_update(p.ssl, SSL_KEY_UPDATE_REQUESTED);
+			ck_assert_int_eq(SSL_do_handshake(p.ssl), 1);
+		}
+		tls_peer_say(&p, "data", 4);
+		tls_peer_expect(&p, "data");
+	}
+	for (int i = 0; i < 200; i++) {
+		SSL_key_update(p.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+		ck_assert_int_eq(SSL_do_handshake(p.ssl), 1);
+	}
+	tls_peer_push(&p);
+	ck_assert_int_eq(tls_peer_read(&p, rest, sizeof rest), -1);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.error, -NP_ETLS);
+	ck_assert_ptr_nonnull(strstr(saw.why, "without data"));
+	tls_peer_free(&p);
+	end_server();
+}
+END_TEST
+
+#define BIG (8u << 20)
+
+static int send_much(struct np_conn *c, void *arg)
+{
+	static char bytes[BIG];
+	int r = np_conn_skip(c, np_conn_len(c));
+
+	if (saw.requests++)
+		return r;
+	for (size_t i = 0; i < BIG; i++)
+		bytes[i] = (char)(i / 1000 + i);
+	if (r == 0)
+		r = np_conn_write(c, bytes, BIG);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+START_TEST(a_key_update_behind_output_that_stands_is_answered)
+{
+	struct np_handlers h = { .sz = sizeof h, .on_request = send_much, .on_close = on_close };
+	static char got[BIG];
+	struct tls_peer p;
+
+	given_server(&h, NULL);
+	given_peer(&p);
+	tls_peer_say(&p, "go", 2);
+	await_fd(p.fd, POLLIN); /* the kernel is full soon, in the middle of a record */
+	for (int i = 0; i < 8; i++) {
+		SSL_key_update(p.ssl, SSL_KEY_UPDATE_REQUESTED);
+		ck_assert_int_eq(SSL_do_handshake(p.ssl), 1);
+		tls_peer_say(&p, "more", 4);
+	}
+	tls_peer_hear(&p, got, BIG);
+	for (size_t i = 0; i < BIG; i++)
+		ck_assert_msg(got[i] == (char)(i / 1000 + i), "at %zu", i);
+	tls_peer_part(&p);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.error, -NP_EEOF);
+	end_server();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ together with others */
+
+static int moves(struct np_conn *c, void *arg)
+{
+	int r = echo(c, arg);
+
+	return r < 0 ? r : np_conn_move(c, !np_conn_poller(c));
+}
+
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
+	saw.bytes += arrived;
+}
+
+START_TEST(it_goes_on_at_another_poller)
+{
+	struct np_handlers h = {
+		.sz = sizeof h, .on_request = moves, .on_move = on_move, .on_close = on_close
+	};
+	struct tls_peer p;
+
+	tls = given_server_tls(NULL);
+	serve(2, &h, NULL, NP_OPTS(np_server_opts, .tls = tls));
+	given_peer(&p);
+	for (int i = 0; i < 5; i++) {
+		tls_peer_say(&p, "there and back", 14);
+		tls_peer_expect(&p, "there and back");
+	}
+	AWAIT(saw.bytes == 5);
+	tls_peer_part(&p);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.error, -NP_EEOF);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_proxys_header_comes_first_in_the_clear)
+{
+	static const char header[] = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
+	struct tls_peer p;
+	int fd;
+
+	tls = given_server_tls(NULL);
+	serve(1, &echoes, NULL, NP_OPTS(np_server_opts, .tls = tls, .proxy = NP_PROXY_REQUIRED));
+	for (int cut = 0; cut < 2; cut++) {
+		fd = serve_connect(0);
+		if (cut) /* header and hello in one segment */
+			setsockopt(fd, IPPROTO_TCP, TCP_CORK, &cut, sizeof cut);
+		peer_send(fd, header, sizeof header - 1);
+		tls_peer_init(&p, fd);
+		SSL_do_handshake(p.ssl);
+		tls_peer_push(&p);
+		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &(int){ 0 }, sizeof(int));
+		tls_peer_pull(&p);
+		tls_peer_shake(&p);
+		tls_peer_say(&p, "behind it", 9);
+		tls_peer_expect(&p, "behind it");
+		tls_peer_part(&p);
+	}
+	AWAIT(saw.closes == 2);
+	ck_assert_int_eq(saw.connects, 2);
+	end_server();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ names */
 
 static const char *const protocols[] = { "h2", "http/1.1", NULL };
@@ -407,6 +543,10 @@ int main(void)
 	tcase_add_test(t, behind_ones_own_close_notify_reading_goes_on);
 	tcase_add_test(t, what_is_no_tls_gets_an_alert_and_is_counted);
 	tcase_add_test(t, a_handshake_that_does_not_end_is_ended);
+	tcase_add_test(t, key_updates_without_data_come_to_an_end);
+	tcase_add_test(t, a_key_update_behind_output_that_stands_is_answered);
+	tcase_add_test(t, it_goes_on_at_another_poller);
+	tcase_add_test(t, a_proxys_header_comes_first_in_the_clear);
 	tcase_add_test(t, of_the_protocols_both_have_the_servers_first_is_spoken);
 	tcase_add_test(t, without_a_protocol_in_common_the_alert_says_so);
 	tcase_add_test(t, curl_and_s_client_are_served);
