@@ -45,3 +45,7 @@ $(TLS_EXAMPLES): FLAVOUR_FLAGS += -DNP_HAVE_TLS
 endif
 
 -include $(TLS_OBJS:.o=.d)
+
+.PHONY: check-tls
+check-tls: all                          ## testssl.sh against a server with TLS on loopback (minutes)
+	$(Q)scripts/check-tls $(O)

@@ -347,6 +347,7 @@ START_TEST(a_key_update_behind_output_that_stands_is_answered)
 	struct np_handlers h = { .sz = sizeof h, .on_request = send_much, .on_close = on_close };
 	static char got[BIG];
 	struct tls_peer p;
+	size_t wrong = 0;
 
 	given_server(&h, NULL);
 	given_peer(&p);
@@ -359,7 +360,8 @@ START_TEST(a_key_update_behind_output_that_stands_is_answered)
 	}
 	tls_peer_hear(&p, got, BIG);
 	for (size_t i = 0; i < BIG; i++)
-		ck_assert_msg(got[i] == (char)(i / 1000 + i), "at %zu", i);
+		wrong += got[i] != (char)(i / 1000 + i);
+	ck_assert_uint_eq(wrong, 0);
 	tls_peer_part(&p);
 	AWAIT(saw.closes == 1);
 	ck_assert_int_eq(saw.error, -NP_EEOF);
