@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tls_client: dialed connections and pools with TLS: who is believed, who is not, and what goes on */
+/* tls_client: dialed connections and pools with TLS: who is believed, and what goes on */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/client.h>
@@ -208,8 +208,7 @@ START_TEST(a_server_that_asks_for_a_certificate_gets_one_or_refuses)
 	given_server("localhost", NP_OPTS(np_tls_opts, .verify = NP_TLS_VERIFY_REQUIRED,
 					  .ca_file = in_certs("ca.pem")));
 	given_client(NULL);
-	ck_assert_int_eq(dialed(&none),
-			 -NP_ETLS); /* TLS 1.3: it hears of it behind its handshake */
+	ck_assert_int_eq(dialed(&none), -NP_ETLS); /* TLS 1.3: behind its handshake */
 	ck_assert_int_eq(saw.requests, 0);
 	np_tls_free(&client_tls);
 	given_client(NP_OPTS(np_tls_opts, .certs = &own, .n_certs = 1));
