@@ -198,7 +198,7 @@ START_TEST(an_unknown_authority_is_refused_unless_nobody_is_asked_for)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ the client's own certificate */
+/* ------------------------------------------------------------------ a client's own certificate */
 
 START_TEST(a_server_that_asks_for_a_certificate_gets_one_or_refuses)
 {
