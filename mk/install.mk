@@ -9,10 +9,13 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 MANDIR     ?= $(PREFIX)/share/man
 SCDOC      ?= $(shell command -v scdoc)
+SHAREDIR   ?= $(PREFIX)/share/netpoll
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL    ?= install
 CMAKEDIR    = $(LIBDIR)/cmake/netpoll-bpf
 
+# What those look with who look inside: doc/observing.md.
+SHARED  := tools/gdb/netpoll-gdb.py doc/grafana-dashboard.json $(sort $(wildcard tools/bpftrace/*.bt))
 HEADERS := $(sort $(filter-out $(if $(filter yes,$(TLS)),,include/netpoll/tls.h),$(wildcard include/netpoll/*.h include/netpoll/*.hh)))
 MANS    := $(patsubst doc/man/%.scd,$(O)/man/%,$(sort $(wildcard doc/man/*.scd)))
 # Section 3, made from the headers by awk alone; their names are asked for where they are needed.
@@ -70,6 +73,8 @@ endif
 	$(Q)$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(COMPLETIONDIR)'
 	$(Q)$(INSTALL) -m 644 $(BPF_OBJS) '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf'
 	$(Q)$(INSTALL) -m 644 tools/npsteer/completion.bash '$(DESTDIR)$(COMPLETIONDIR)/npsteer'
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(SHAREDIR)'
+	$(Q)$(INSTALL) -m 644 $(SHARED) '$(DESTDIR)$(SHAREDIR)'
 	$(Q)$(INSTALL) -m 755 $(O)/npsteer-preload.so '$(DESTDIR)$(LIBEXECDIR)/npsteer'
 	$(Q)$(foreach u,$(UNITS),$(call fill,$(u),$(UNITDIR)/$(notdir $(u))) &&) :
 	$(Q)$(INSTALL) -d '$(DESTDIR)$(MANDIR)/man3' && $(INSTALL) -m 644 $(MAN3:%=$(O)/man/man3/%) '$(DESTDIR)$(MANDIR)/man3'
@@ -90,9 +95,11 @@ uninstall:                              ## what install put there
 		'$(DESTDIR)$(LIBEXECDIR)/npsteer/npsteer-preload.so' '$(DESTDIR)$(COMPLETIONDIR)/npsteer' \
 		$(foreach b,$(BPF_OBJS),'$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf/$(notdir $(b))') \
 		$(foreach u,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(notdir $(u))') \
+		$(foreach f,$(SHARED),'$(DESTDIR)$(SHAREDIR)/$(notdir $(f))') \
 		$(foreach m,$(MAN3),'$(DESTDIR)$(MANDIR)/man3/$(m)') \
 		$(foreach m,$(MANS),'$(DESTDIR)$(MANDIR)/$(call section,$(m))/$(notdir $(m))')
 	$(Q)rmdir '$(DESTDIR)$(LIBEXECDIR)/npsteer/bpf' '$(DESTDIR)$(LIBEXECDIR)/npsteer' '$(DESTDIR)$(CMAKEDIR)' 2>/dev/null || :
+	$(Q)rmdir '$(DESTDIR)$(SHAREDIR)' 2>/dev/null || :
 	$(Q)rmdir '$(DESTDIR)$(INCLUDEDIR)/netpoll' 2>/dev/null || :
 
 .PHONY: check-reproducible

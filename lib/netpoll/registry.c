@@ -4,36 +4,37 @@
 
 #include <pthread.h>
 
-static pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t sets_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct list lists[REGISTRY_KINDS]; /* zeroed until the first is noted */
+/* Zeroed until one is noted. tools/gdb knows it by its name. */
+static struct list registry_lists[REGISTRY_KINDS];
 
 void registry_note(enum registry_kind kind, struct noted *n)
 {
-	pthread_mutex_lock(&lists_lock);
-	if (!lists[kind].next)
-		list_init(&lists[kind]);
-	list_append(&lists[kind], &n->link);
-	pthread_mutex_unlock(&lists_lock);
+	pthread_mutex_lock(&registry_lock);
+	if (!registry_lists[kind].next)
+		list_init(&registry_lists[kind]);
+	list_append(&registry_lists[kind], &n->link);
+	pthread_mutex_unlock(&registry_lock);
 }
 
 void registry_forget(struct noted *n)
 {
-	pthread_mutex_lock(&lists_lock);
+	pthread_mutex_lock(&registry_lock);
 	if (n->link.next)
 		list_remove(&n->link);
 	n->link.next = NULL;
-	pthread_mutex_unlock(&lists_lock);
+	pthread_mutex_unlock(&registry_lock);
 }
 
 void registry_each(enum registry_kind kind, void (*fn)(void *arg, struct noted *n), void *arg)
 {
-	const struct list *head = &lists[kind];
+	const struct list *head = &registry_lists[kind];
 
-	pthread_mutex_lock(&lists_lock);
+	pthread_mutex_lock(&registry_lock);
 	for (struct list *l = head->next; l && l != head; l = l->next)
 		fn(arg, container_of(l, struct noted, link));
-	pthread_mutex_unlock(&lists_lock);
+	pthread_mutex_unlock(&registry_lock);
 }
 
 void registry_hold_sets(void)
