@@ -14,6 +14,7 @@
 #include "poll/meter.h"
 #include "sys/ack.h"
 #include "sys/io.h"
+#include "sys/probe.h"
 #include "sys/sock.h"
 
 /* ------------------------------------------------------------------ counts */
@@ -172,6 +173,7 @@ void conn_gone(struct np_conn *c)
 	struct conn_group *g = c->group;
 	bool counted = !list_empty(&c->link);
 
+	PROBE3(close, c, c->watch.fd, c->why);
 	conn_set_life(c, CONN_GONE);
 	if (c->flags & CONN_PROXIED)
 		conn_proxy_gone(c);

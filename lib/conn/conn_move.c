@@ -24,6 +24,7 @@
 #include <stdlib.h>
 
 #include "conn/conn_pack.h"
+#include "sys/probe.h"
 
 struct parcel {
 	struct mail mail;
@@ -239,6 +240,7 @@ static void move_out(struct parcel *p)
 
 		if (!x->home)
 			x->home = p->from;
+		PROBE4(move, m->c, m->c->watch.fd, p->from, p->to);
 		move_take_back(m->c);
 		move_pack(m);
 	}

@@ -15,6 +15,7 @@
 #include "poll/meter.h"
 #include "sys/ack.h"
 #include "sys/clock.h"
+#include "sys/probe.h"
 #include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
@@ -135,7 +136,9 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 
 	io->wanted = false;
 	io->call_at = 1;
+	PROBE3(handler__begin, c, s->fd, io->on_request);
 	r = io->on_request(c, io->arg);
+	PROBE3(handler__end, c, s->fd, r);
 	fiber_begins_anew(io->handler);
 	serve_release(s);
 	if (unlikely(r < 0))

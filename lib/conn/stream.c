@@ -7,6 +7,7 @@
 #include "conn/filter.h"
 #include "netpoll/linkbuf.h"
 #include "sys/io.h"
+#include "sys/probe.h"
 
 #define SPACE_MIN   4096u
 #define SPACE_MAX   (256u * 1024)
@@ -141,6 +142,7 @@ int stream_read(struct stream *s, size_t room)
 	n = p ? s->transport->read(s, p, offer) : stream_receive_two(s);
 	if (unlikely(n <= 0))
 		return stream_read_ended(s, n);
+	PROBE2(read, s->fd, n);
 	if (likely(p))
 		linkbuf_commit(&s->in, (size_t)n);
 	else
@@ -324,6 +326,7 @@ static slow_path int stream_write_rest(struct stream *s, size_t budget)
 		n = stream_send_gathered(s, &offered);
 		if (n < 0)
 			return stream_stopped(n);
+		PROBE2(write, s->fd, n);
 		stream_sent(s, (size_t)n);
 		if ((size_t)n < offered && s->transport->short_is_all)
 			return STREAM_AGAIN;
@@ -344,6 +347,7 @@ int stream_write(struct stream *s, size_t budget)
 	r = s->transport->write(s, p, n);
 	if (r < 0)
 		return stream_stopped(r);
+	PROBE2(write, s->fd, r);
 	s->tx_total += (size_t)r;
 	s->submitted -= (size_t)r;
 	linkbuf_consume(&s->out, (size_t)r);

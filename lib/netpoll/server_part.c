@@ -11,6 +11,7 @@
 #include "poll/meter.h"
 #include "poll/park.h"
 #include "sys/ack.h"
+#include "sys/probe.h"
 
 static struct server_part *server_part_of(struct mail *m)
 {
@@ -91,6 +92,9 @@ static void server_part_begin(struct server_part *part, int *fd, bool inet)
 {
 	int r;
 
+	PROBE2(accept, *fd, part->index);
+	if (inet && unlikely(netpoll_steer_semaphore))
+		probe_steer(*fd, part->index);
 	if (inet)
 		server_part_meter(part, *fd);
 	r = conn_start(&part->group, fd, inet ? TRANSPORT_TCP : TRANSPORT_UNIX, NULL);

@@ -11,6 +11,7 @@
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/io.h"
+#include "sys/probe.h"
 #include "sys/wake.h"
 
 _Thread_local struct baton_here baton_here;
@@ -303,6 +304,7 @@ static void baton_unspare(struct baton *b, struct rider *r)
 /* Under the gate. */
 static void baton_assign(struct baton *b, struct rider *to)
 {
+	PROBE2(handoff, b->home.poller, b->home.poller->hog.handler);
 	if (!to->poller->shared)
 		to->poller->shared = true;
 	crew_count_handoff(b->crew);

@@ -6,6 +6,7 @@
 
 #include "netpoll/status.h"
 #include "poll/poller_private.h"
+#include "sys/probe.h"
 
 /* Still waiting: `end` may itself have woken it, when it looked. */
 static void park_give_up(struct park *k, int why)
@@ -71,6 +72,7 @@ int park_wait(struct park *k, uint64_t until_ms)
 		list_append(&p->parked, &k->link);
 	}
 	poller_hold(p);
+	PROBE4(park, f, k->what, k->fd, k->handler);
 	fiber_park();
 	poller_note_again(p, k->fd, k->tag);
 	poller_unhold(p);
@@ -87,6 +89,7 @@ bool park_wake(struct park *k, int result)
 		k->poller->stats.second_wakes++;
 		return false;
 	}
+	PROBE2(wake, f, result);
 	k->fiber = NULL;
 	list_remove(&k->link);
 	timer_disarm(&k->timer);
