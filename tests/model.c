@@ -32,7 +32,7 @@ START_TEST(the_protocol_holds)
 }
 END_TEST
 
-static const char *const broken[] = { "edge", "host", "kick", "idle", "fence" };
+static const char *const broken[] = { "edge", "host", "kick", "idle", "fence", "told" };
 
 START_TEST(a_broken_protocol_is_found)
 {

@@ -29,15 +29,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STALL_MS 250
-#define PAUSE_MS 50 /* between two stalls */
-#define RUN_S    4
-#define TURNS    5
-#define OTHERS   4 /* connections */
-#define SAMPLES  (RUN_S * 1000)
-#define MANY     100
-#define MANY_MAX 200000
-#define IDLE_MS  5000
+#define STALL_MS   250
+#define PAUSE_MS   50 /* between two stalls */
+#define RUN_S      4
+#define TURNS      5
+#define OTHERS     4 /* connections */
+#define SAMPLES    (RUN_S * 1000)
+#define MANY       100
+#define MANY_MAX   200000
+#define WARM_UP_MS 2500
+#define IDLE_MS    5000
 
 enum op { QUICK, SLEEP, COMPUTE, BLOCKING, OFFLOAD };
 
@@ -438,7 +439,7 @@ static void many_stall(const char *how, enum op op, const struct setup *o)
 		close(fd[i]);
 	close(bystander);
 	qsort(ms, n, sizeof *ms, by_size);
-	printf("| %s | %.0f | %u | %.1f | %.1f |\n", how, took, most > before ? most - before : 0,
+	printf("| %s | %.0f | %u | %.2f | %.1f |\n", how, took, most > before ? most - before : 0,
 	       of_sorted(ms, n, 0.5), of_sorted(ms, n, 1));
 	fflush(stdout);
 }
@@ -528,7 +529,7 @@ static void idle_row(const char *how, const struct setup *o)
 	fd = dial();
 	ask(fd, QUICK, 0);
 	await(fd);
-	sleep_us(300000);
+	sleep_us(WARM_UP_MS * 1000); /* a timer gives stacks back after a second */
 	before = switches_of(server.pid);
 	sleep_us(IDLE_MS * 1000);
 	idle = switches_of(server.pid) - before;
