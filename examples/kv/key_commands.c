@@ -155,7 +155,7 @@ static void key_ttl(struct exec *x)
 		if (name[strlen(name) - 1] == 'l')
 			when -= keyspace_now(&x->shard->keys);
 		if (name[0] != 'p')
-			when = (when + 500) / 1000;
+			when = when / 1000 + (when % 1000 >= 500); /* it may be INT64_MAX */
 	}
 	writer_int(x->w, when);
 }

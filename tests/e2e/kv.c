@@ -509,7 +509,8 @@ START_TEST(answers_are_those_of_redis)
 			read_answer(fd, &hello);
 			read_answer(r, &hello);
 		}
-		compare_stream(fd, r, s + 100 * (uint64_t)_i, !_i);
+		/* 10050 has found an overflow once */
+		compare_stream(fd, r, s == 16 ? 10050 : s + 100 * (uint64_t)_i, !_i);
 		ask(fd, "RESET");
 		ask(r, "RESET");
 		expect_answer(fd, "+RESET\r\n");
