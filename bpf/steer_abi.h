@@ -84,7 +84,8 @@ struct np_worker_line {
 	__u64 counted; /* the generation of the tags that count here; 0: it is not counted */
 	/* 1: it says so before it waits, so accepted_total is its word too, also while that is 0 */
 	__u64 says_idle;
-	__u64 _reserved2[2];
+	__u64 handoffs; /* handlers that kept their thread, and not the poller */
+	__u64 _reserved2;
 };
 
 enum np_worker_state {

@@ -177,6 +177,33 @@ START_TEST(a_stop_waits_for_one_that_is_alone)
 }
 END_TEST
 
+static struct poller_load line;
+
+static int publish_here(void *arg)
+{
+	return poller_add_load(poller_self(), &line);
+}
+
+static int publish_no_more(void *arg)
+{
+	poller_del_load(poller_self(), &line);
+	return (int)line.handoffs;
+}
+
+/* And what is busy meanwhile is the poller, with what it does. */
+START_TEST(hand_offs_are_published_for_steering)
+{
+	struct np_task *t;
+
+	ck_assert_int_eq(np_run(pollers, publish_here, NULL), 0);
+	t = given_blocked(block_unforeseen);
+	AWAIT(__atomic_load_n(&line.handoffs, __ATOMIC_RELAXED) == 1);
+	AWAIT(__atomic_load_n(&line.busy_since_ns, __ATOMIC_RELAXED) == 0);
+	must_go_on(t);
+	ck_assert_int_eq(np_run(pollers, publish_no_more, NULL), 1);
+}
+END_TEST
+
 START_TEST(an_idle_set_has_no_spare_thread)
 {
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
@@ -259,6 +286,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_fiber_that_began_on_a_spare_thread_goes_on_there);
 	tcase_add_test(t, one_that_hosts_can_be_left_alone_too);
 	tcase_add_test(t, a_stop_waits_for_one_that_is_alone);
+	tcase_add_test(t, hand_offs_are_published_for_steering);
 	tcase_add_test(t, an_idle_set_has_no_spare_thread);
 #ifdef NP_FAULT
 	tcase_add_test(t, without_membarrier_both_sides_fence);

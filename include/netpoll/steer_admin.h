@@ -214,6 +214,8 @@ struct np_steer_worker_info {
 	bool held;    /* its server is away, and the listener is kept open */
 	bool counted; /* conns and the totals are the kernel's word, not the worker's */
 	int tid;
+	/* published by the worker: its poller went on with another thread (NP_MAY_BLOCK) */
+	uint64_t handoffs;
 };
 NP_OPTS_INIT(np_steer_worker_info)
 

@@ -20,7 +20,9 @@ _Static_assert(offsetof(struct np_worker_line, busy_since_ns) ==
 		       offsetof(struct np_worker_line, accepted_total) ==
 			       offsetof(struct poller_load, accepted_total) &&
 		       offsetof(struct np_worker_line, closed_total) ==
-			       offsetof(struct poller_load, closed_total),
+			       offsetof(struct poller_load, closed_total) &&
+		       offsetof(struct np_worker_line, handoffs) ==
+			       offsetof(struct poller_load, handoffs),
 	       "one line, two names");
 
 static int server_open_workers(struct np_server *s)

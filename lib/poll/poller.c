@@ -249,6 +249,9 @@ static void poller_takes_over(struct poller *p)
 	struct rider *from = p->baton.told;
 
 	hog_starts_anew(p);
+	for (unsigned i = 0; i < p->n_loads; i++)
+		__atomic_store_n(&p->loads[i]->handoffs, p->loads[i]->handoffs + 1,
+				 __ATOMIC_RELAXED);
 	p->baton.told = NULL;
 	if (from)
 		hog_say_left(p, &from->note);

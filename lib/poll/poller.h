@@ -45,7 +45,9 @@ struct poller_load {
 	uint64_t conns;
 	uint64_t accepted_total;
 	uint64_t closed_total;
-	uint64_t _reserved[4];
+	uint64_t _reserved[2];
+	uint64_t handoffs; /* it went on with another thread */
+	uint64_t _reserved2;
 };
 
 struct poller_opts {

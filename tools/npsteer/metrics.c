@@ -116,6 +116,8 @@ static const struct {
 	       "For how long it has been busy with the events it has; 0: it is idle."),
 	WORKER(accepted_total, "npsteer_worker_accepted", "counter", "Connections accepted."),
 	WORKER(closed_total, "npsteer_worker_closed", "counter", "Connections closed."),
+	WORKER(handoffs, "npsteer_worker_handoffs", "counter",
+	       "Handlers left alone with their thread: its poller went on with another."),
 	WORKER(steered, "npsteer_worker_steered", "counter", "Connections given by the program."),
 	WORKER(fallback, "npsteer_worker_fallback", "counter", "Connections given by the hash."),
 	WORKER(rescued, "npsteer_worker_rescued", "counter", "Times that it hung and was helped."),

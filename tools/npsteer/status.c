@@ -103,6 +103,7 @@ static void status_json_workers(struct json *j, struct np_steer *s,
 		json_uint(j, "conns", i.conns);
 		json_uint(j, "accepted_total", i.accepted_total);
 		json_uint(j, "closed_total", i.closed_total);
+		json_uint(j, "handoffs", i.handoffs);
 		json_end_object(j);
 	}
 	json_end_array(j);
