@@ -52,6 +52,14 @@ START_TEST(there_is_no_page_of_what_does_not_exist)
 }
 END_TEST
 
+START_TEST(each_page_says_what_it_is_about)
+{
+	must_sh("cd '%s/man3' && bad=$(grep -L '^[.]so ' *.3 | xargs grep -L '^[^ ].* .- [^ ]'); "
+		"test -z \"$bad\" || { echo \"$bad\"; exit 1; }",
+		dir);
+}
+END_TEST
+
 /* A function that shares a comment with another one is in the NAME of the page it refers to. */
 START_TEST(a_page_that_refers_is_named_by_the_one_it_refers_to)
 {
@@ -149,6 +157,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, every_public_function_and_header_has_a_page);
 	tcase_add_test(t, there_is_no_page_of_what_does_not_exist);
+	tcase_add_test(t, each_page_says_what_it_is_about);
 	tcase_add_test(t, a_page_that_refers_is_named_by_the_one_it_refers_to);
 	tcase_add_test(t, a_page_has_every_code_that_the_header_names);
 	tcase_add_test(t, no_page_loses_what_a_comment_says);

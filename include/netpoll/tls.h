@@ -100,8 +100,9 @@ NP_OPTS_INIT(np_tls_opts)
 NP_TLS_API int np_tls_server_new(const struct np_tls_opts *o, struct np_tls **ret);
 NP_TLS_API int np_tls_client_new(const struct np_tls_opts *o, struct np_tls **ret);
 /*
- * np_tls_free() - Thread: any. May park: no. Return: 0: *t is NULL. Connections that have it still
- * keep what they need of it.
+ * np_tls_free() - free it. Connections that have it still keep what they need of it.
+ *
+ * Thread: any. May park: no. Return: 0: *t is NULL.
  */
 NP_TLS_API int np_tls_free(struct np_tls **t);
 /*
