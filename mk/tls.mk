@@ -41,7 +41,9 @@ $(TLS_TESTS:%=%.o): TEST_CFLAGS = $(TLS_CFLAGS)
 TLS_EXAMPLES := $(O)/examples/echo
 $(TLS_EXAMPLES): $(O)/libnetpoll-bpf-tls.so
 $(TLS_EXAMPLES): EXAMPLE_LIBS += -lnetpoll-bpf-tls
-$(TLS_EXAMPLES): FLAVOUR_FLAGS += -DNP_HAVE_TLS
+$(TLS_EXAMPLES) $(PROXY_OBJS): private FLAVOUR_FLAGS += -DNP_HAVE_TLS
+$(PROXY): $(O)/libnetpoll-bpf-tls.so
+PROXY_LIBS := -lnetpoll-bpf-tls
 endif
 
 -include $(TLS_OBJS:.o=.d)

@@ -4,6 +4,7 @@
  *
  *   proxy --listen :8080 --upstream 10.0.0.1:80 --upstream 10.0.0.2:80 \
  *         --balance least --send-proxy 2
+ *   proxy --listen :8443 --tls cert.pem,key.pem --upstream 10.0.0.1:443 --upstream-tls system
  *
  * Both connections of a pair live on one poller. Half-close goes through; a side that reads slowly
  * stops the other one; a reset on one side is one on the other.
@@ -18,6 +19,7 @@
 
 #include "examples/service/service.h"
 #include "pair.h"
+#include "tls.h"
 
 #define ADDRESSES 16
 
@@ -27,6 +29,8 @@ struct options {
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
 	struct pair_opts pair;
+	char *tls;
+	const char *upstream_tls;
 };
 
 static void usage(FILE *f)
@@ -37,6 +41,7 @@ static void usage(FILE *f)
 		"             [--accept-proxy [--proxy-from LIST] [--header-ms MS]]\n"
 		"             [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
 		"             [--service NAME] [--policy NAME] [--rebalance MOVES]\n"
+		"             [--tls CERT,KEY] [--upstream-tls CA|system [--upstream-name HOST]]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"
@@ -47,6 +52,9 @@ static void usage(FILE *f)
 		"  --connect-ms    for an upstream to answer; 5000\n"
 		"  --retry-ms      so long one that did not is passed over; 2000\n"
 		"  --idle-ms       end a pair on which nothing moves; never\n"
+		"  --tls           clients speak TLS; PEM files\n"
+		"  --upstream-tls  upstream does; who is trusted: a PEM file, or the system's\n"
+		"  --upstream-name whose certificate upstream has; the host of its address\n"
 		"  --rebalance     so many pairs a second at most go to an idler poller; none\n");
 }
 
@@ -146,6 +154,15 @@ static int take(struct options *o, int ch)
 	case 'p':
 		o->server.policy = optarg;
 		return 0;
+	case 't':
+		o->tls = optarg;
+		return 0;
+	case 'T':
+		o->upstream_tls = optarg;
+		return 0;
+	case 'N':
+		o->pair.tls_host = optarg;
+		return 0;
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -173,6 +190,9 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "policy", required_argument, NULL, 'p' },
 		{ "header-ms", required_argument, NULL, 'H' },
 		{ "rebalance", required_argument, NULL, 'R' },
+		{ "tls", required_argument, NULL, 't' },
+		{ "upstream-tls", required_argument, NULL, 'T' },
+		{ "upstream-name", required_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -191,8 +211,18 @@ static int parse(int argc, char **argv, struct options *o)
 	}
 	if (o->server.proxy_from && !o->server.proxy)
 		return bad("--proxy-from wants --accept-proxy beside it:", o->server.proxy_from);
+	if (o->upstream_tls && o->pair.send_header)
+		return bad("--send-proxy would be within the TLS of --upstream-tls",
+			   o->upstream_tls);
 	o->server.idle_timeout_ms = o->pair.idle_ms;
 	return 0;
+}
+
+static int make_tls(struct options *o)
+{
+	if (o->tls && tls_of_clients(o->tls, &o->server.tls) < 0)
+		return -1;
+	return o->upstream_tls ? tls_of_upstream(o->upstream_tls, &o->pair.tls) : 0;
 }
 
 static int listen_all(struct np_server *s, const struct options *o)
@@ -252,6 +282,8 @@ int main(int argc, char **argv)
 
 	if (parse(argc, argv, &o) < 0)
 		return 2;
+	if (make_tls(&o) < 0)
+		return EXIT_FAILURE;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
 	service_prepare();
 
@@ -267,5 +299,7 @@ int main(int argc, char **argv)
 		np_pollers_stop(pollers, SERVICE_STOP_MS);
 		np_pollers_free(&pollers);
 	}
+	tls_end(&o.server.tls);
+	tls_end(&o.pair.tls);
 	return code;
 }

@@ -180,7 +180,9 @@ static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opt
 {
 	struct np_dial_opts d = { .sz = sizeof d,
 				  .timeout_ms = o->connect_ms,
-				  .handlers = &up_handlers };
+				  .handlers = &up_handlers,
+				  .tls = o->tls,
+				  .tls_host = o->tls_host };
 	struct np_conn *up;
 	int r = upstream_dial(&o->upstreams, &d, &p->upstream, &up);
 

@@ -11,6 +11,8 @@ struct pair_opts {
 	struct upstreams upstreams;
 	int send_header; /* 0, 1, 2: the version of the PROXY header that upstream is sent */
 	int connect_ms, idle_ms;
+	struct np_tls *tls;   /* with which upstream is spoken to; NULL: in the clear */
+	const char *tls_host; /* whose certificate it has; NULL: that of its address */
 };
 
 /* For the clients' server; their arg is a struct pair_opts. */
