@@ -57,7 +57,7 @@ static int echo(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-/* In another process, whose OpenSSL is not counted: at each word CONNS connections say something. */
+/* In another process, whose OpenSSL is not counted: at each word CONNS connections talk. */
 static void peers(int sock, void *arg)
 {
 	static struct tls_peer p[CONNS];
