@@ -33,7 +33,7 @@ enum np_dump_part {
 	NP_DUMP_FIBERS = 1 << 3, /* what each waits for, and since when */
 	NP_DUMP_POOLS = 1 << 4,
 	NP_DUMP_CHANNELS = 1 << 5,
-	NP_DUMP_OFFLOAD = 1 << 6,
+	NP_DUMP_OFFLOAD = 1 << 6, /* jobs of np_offload(); hand-offs of pollers */
 };
 
 struct np_dump_opts {

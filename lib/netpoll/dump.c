@@ -13,7 +13,6 @@
 #include "netpoll/server_private.h"
 #include "netpoll/sheet.h"
 #include "poll/baton.h"
-#include "poll/offload.h"
 #include "sys/addr.h"
 #include "sys/clock.h"
 #include "sys/io.h"
@@ -334,24 +333,29 @@ static void dump_channel(void *arg, struct noted *n)
 }
 
 static const struct column offload_columns[] = {
-	{ "set", 3 },  { "queued", 6 },  { "running", 7 },
-	{ "done", 9 }, { "refused", 7 }, { "given_up", 8 },
+	{ "set", 3 },     { "queued", 6 },   { "running", 7 },  { "done", 9 },
+	{ "refused", 7 }, { "given_up", 8 }, { "handoffs", 8 }, { "handoffs_refused", 16 },
+	{ "away", 4 },
 };
 
+/* Worker threads, and those that go on with a poller while a handler keeps its own. */
 static void dump_offload(struct dump *d)
 {
 	struct sheet *s = &d->sheet;
 
 	for (unsigned i = 0; i < d->n; i++) {
-		struct offload_stats st;
+		struct np_pollers_stats st = { .sz = sizeof st };
 
-		offload_get_stats(d->sets[i].pollers->offload, &st);
+		np_pollers_stats(d->sets[i].pollers, &st);
 		sheet_uint(s, i);
-		sheet_uint(s, st.queued);
-		sheet_uint(s, st.running);
-		sheet_uint(s, st.done);
-		sheet_uint(s, st.refused);
-		sheet_uint(s, st.given_up);
+		sheet_uint(s, st.offload_queued);
+		sheet_uint(s, st.offload_running);
+		sheet_uint(s, st.offload_done);
+		sheet_uint(s, st.offload_refused);
+		sheet_uint(s, st.offload_given_up);
+		sheet_uint(s, st.handoffs);
+		sheet_uint(s, st.handoffs_refused);
+		sheet_uint(s, st.away);
 	}
 }
 
