@@ -23,7 +23,7 @@ static void conn_time_is_up(struct timer *t)
 {
 	struct np_conn *c = container_of(t, struct np_conn, timer);
 
-	if (conn_aside_owes(c, CONN_OWED_TIMER))
+	if (conn_aside_owes(c->io, CONN_OWED_TIMER, 0))
 		return;
 	if (conn_life(c) == CONN_OPEN) {
 		if (c->in == CONN_IN_OPEN)

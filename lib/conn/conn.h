@@ -212,7 +212,7 @@ struct conn_io {
 	uint8_t aside;      /* enum conn_aside; 0: it is here */
 	uint8_t aside_owed; /* while aside; enum conn_owed */
 	uint8_t aside_want; /* what its watch wanted */
-	int aside_why;      /* CONN_OWED_CLOSE, CONN_OWED_ABORT */
+	int aside_why;      /* of the end that is owed; 0: none is */
 	struct list aside_waits;
 	uint8_t service;   /* enum conn_service */
 	bool wanted;       /* this handler call has set call_at: np_conn_want(), a new handler */
@@ -619,9 +619,8 @@ void conn_settle(struct mail *m);
 
 /* struct crew_opts has it. Thread: one that may touch the poller. */
 void conn_set_aside(struct fiber *f, bool aside);
-/* Whether it is aside: then what is owed is caught up with later. */
-bool conn_aside_owes(struct np_conn *c, unsigned owed);
-bool conn_aside_owes_end(struct np_conn *c, unsigned owed, int why);
+/* Whether it is aside, @io NULL: no; then what is owed, and @why, is caught up with later. */
+bool conn_aside_owes(struct conn_io *io, unsigned owed, int why);
 /*
  * For a verb of another fiber: until it may be here again. @timeout_ms 0: no limit.
  *

@@ -30,6 +30,7 @@ static void aside_begins(struct np_conn *c)
 	list_init(&io->aside_waits);
 	io->aside_want = c->watch.want & (WATCH_OUT | WATCH_GONE);
 	io->aside_owed = 0;
+	io->aside_why = 0;
 	watch_stop(&c->watch, WATCH_IN | WATCH_OUT | WATCH_GONE);
 }
 
@@ -89,19 +90,13 @@ void conn_set_aside(struct fiber *f, bool aside)
 		aside_set(mate, CONN_ASIDE_MATE, aside);
 }
 
-bool conn_aside_owes(struct np_conn *c, unsigned owed)
+bool conn_aside_owes(struct conn_io *io, unsigned owed, int why)
 {
-	if (!conn_is_aside(c))
+	if (!io || !io->aside)
 		return false;
-	c->io->aside_owed |= (uint8_t)owed;
-	return true;
-}
-
-bool conn_aside_owes_end(struct np_conn *c, unsigned owed, int why)
-{
-	if (!conn_aside_owes(c, owed))
-		return false;
-	c->io->aside_why = why;
+	io->aside_owed |= (uint8_t)owed;
+	if (why)
+		io->aside_why = why;
 	return true;
 }
 

@@ -119,7 +119,7 @@ void conn_close(struct np_conn *c, int why)
 {
 	conn_assert_owner(c);
 	if (conn_life(c) > CONN_OPEN || end_is_remembered(c, CONN_CLOSING, why) ||
-	    conn_aside_owes_end(c, CONN_OWED_CLOSE, why))
+	    conn_aside_owes(c->io, CONN_OWED_CLOSE, why))
 		return;
 	conn_set_life(c, CONN_CLOSING);
 	end_verbs(c, why);
@@ -145,7 +145,7 @@ void conn_end(struct np_conn *c, int why)
 
 void conn_abort(struct np_conn *c, int why)
 {
-	if (conn_life(c) >= CONN_ENDED || conn_aside_owes_end(c, CONN_OWED_ABORT, why))
+	if (conn_life(c) >= CONN_ENDED || conn_aside_owes(c->io, CONN_OWED_ABORT, why))
 		return;
 	c->flags |= CONN_RESET;
 	conn_end(c, why);

@@ -53,7 +53,7 @@ static void post_arrived(struct mail *m)
 	struct np_conn *c = container_of(m, struct np_conn, post_mail);
 	unsigned bits;
 
-	if (post_goes_on(c, m) || conn_aside_owes(c, CONN_OWED_POST))
+	if (post_goes_on(c, m) || conn_aside_owes(c->io, CONN_OWED_POST, 0))
 		return;
 	bits = atomic_exchange(&c->post, 0);
 	if (bits & CONN_POST_SEND)

@@ -372,7 +372,7 @@ static slow_path void pump_out(struct np_conn *c)
 
 static slow_path void pump_several(struct np_conn *c, unsigned why)
 {
-	if (conn_is_aside(c)) /* done when it is back */
+	if (c->io && c->io->aside) /* done when it is back */
 		return;
 	if (why & PUMP_LEFT)
 		pump_left(c);

@@ -60,20 +60,14 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 	conn_close(c, r);
 }
 
-/* A handler that may be left alone with its thread. */
-static int serve_may_block(struct np_conn *c, int (*fn)(struct np_conn *, void *), void *arg)
+int conn_serve_blocking(struct np_conn *c, void *arg)
 {
 	int r;
 
 	baton_user_begin();
-	r = fn(c, arg);
+	r = c->io->called(c, arg);
 	baton_user_end();
 	return r;
-}
-
-int conn_serve_blocking(struct np_conn *c, void *arg)
-{
-	return serve_may_block(c, c->io->called, arg);
 }
 
 static void serve_connect(struct np_conn *c)
@@ -85,8 +79,9 @@ static void serve_connect(struct np_conn *c)
 		return;
 	if (fn) { /* of one that began with a PROXY header there may be none */
 		conn_note_handler(c, fn);
+		c->io->called = fn;
 		r = c->group->handlers->flags & NP_MAY_BLOCK ?
-			    serve_may_block(c, fn, c->group->arg) :
+			    conn_serve_blocking(c, c->group->arg) :
 			    fn(c, c->group->arg);
 	}
 	c->flags |= CONN_CONNECTED;

@@ -166,7 +166,7 @@ void conn_settle(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, later);
 
-	if (conn_aside_owes(c, CONN_OWED_SETTLE)) {
+	if (conn_aside_owes(c->io, CONN_OWED_SETTLE, 0)) {
 		c->flags &= (uint16_t)~CONN_LATER;
 		np_conn_unref(c);
 		return;
