@@ -427,9 +427,14 @@ static inline bool conn_in_is_over(const struct np_conn *c)
  * No more bytes will come of themselves: input is over; or the peer's end has been reported, and
  * the input in front of it stands at its limit.
  */
+static inline bool conn_is_end(enum conn_in in, unsigned flags)
+{
+	return in >= CONN_IN_ENDED || ((flags & CONN_LEFT) && in == CONN_IN_FULL);
+}
+
 static inline bool conn_at_end(const struct np_conn *c)
 {
-	return conn_in_is_over(c) || ((c->flags & CONN_LEFT) && c->in == CONN_IN_FULL);
+	return conn_is_end(c->in, c->flags);
 }
 
 /* 0 as long as there is a descriptor to set something on, or -NP_ECLOSED. */

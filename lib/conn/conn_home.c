@@ -137,18 +137,16 @@ struct pipes *conn_home_pipes(struct poller *p)
 	return h ? &h->pipes : NULL;
 }
 
-static bool home_is_idle(const struct np_conn *c)
+static bool home_io_is_idle(const struct conn_io *io)
 {
-	const struct conn_io *io = c->io;
-
-	return conn_life(c) == CONN_OPEN && io->service == CONN_UNSERVED &&
-	       !(c->flags & CONN_LATER) && !io->reading && !io->writing && !io->request &&
+	return io->service == CONN_UNSERVED && !io->reading && !io->writing && !io->request &&
 	       io->call_at <= 1 && stream_is_empty(&io->stream);
 }
 
 void conn_io_shrink(struct np_conn *c)
 {
-	if (c->io && !c->io->warm && home_is_idle(c))
+	if (c->io && !c->io->warm && conn_life(c) == CONN_OPEN && !(c->flags & CONN_LATER) &&
+	    home_io_is_idle(c->io))
 		conn_io_put(c);
 }
 

@@ -79,15 +79,12 @@ static slow_path void pump_in_ends(struct np_conn *c, int err)
  * A handler that left its input alone is called when more has come. Others may have taken of it
  * since: so the count of what is buffered does not tell.
  */
-static slow_path void pump_tell_passed(struct np_conn *c)
+static slow_path bool pump_tell_passed(struct conn_io *io)
 {
-	struct conn_io *io = c->io;
-
 	if (io->wanted || io->stream.rx_total == io->passed_at)
-		return;
+		return false;
 	io->call_at = 1;
-	if (conn_has_request(c))
-		conn_serve(c);
+	return true;
 }
 
 /* Who waits for input learns of it: a parked reader, or the handler. */
@@ -99,10 +96,9 @@ static void pump_tell(struct np_conn *c)
 	if (!io)
 		return;
 	if (likely(!io->reader)) {
-		if (conn_has_request(c))
+		if (conn_has_request(c) ||
+		    (unlikely(io->call_at > 1) && pump_tell_passed(io) && conn_has_request(c)))
 			conn_serve(c);
-		else if (unlikely(io->call_at > 1))
-			pump_tell_passed(c);
 		return;
 	}
 	end = conn_read_end(c);
@@ -206,7 +202,7 @@ static void pump_read(struct np_conn *c)
  * FIN ends that, and nothing else: a reply may still be on its way to a peer that has only stopped
  * sending.
  */
-static void pump_discard(struct np_conn *c)
+static slow_path void pump_discard(struct np_conn *c)
 {
 	size_t n;
 	int r;

@@ -109,10 +109,13 @@ static inline void serve_release(struct stream *s)
 	stream_release(s);
 }
 
-/* The handler has taken nothing: it is called again when more has come, or what it wants. */
-static void serve_no_progress(struct conn_io *io, bool ended)
+/*
+ * The handler has taken nothing: it is called again when more has come, or what it wants. @in and
+ * @flags are from before its call: an end that came meanwhile it has not seen.
+ */
+static slow_path void serve_no_progress(struct conn_io *io, enum conn_in in, unsigned flags)
 {
-	if (ended)
+	if (conn_is_end(in, flags))
 		io->end_handled = true;
 	io->passed_at = io->stream.rx_total;
 	io->forwards = false;
@@ -126,7 +129,8 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 {
 	struct stream *s = &io->stream;
 	size_t consumed = s->rx_total - linkbuf_len(&s->in);
-	bool ended = conn_at_end(c);
+	enum conn_in in = c->in;
+	unsigned flags = c->flags;
 	int r;
 
 	io->wanted = false;
@@ -139,7 +143,7 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 	if (unlikely(r < 0))
 		serve_failed(c, poller_handler(conn_poller(c)), r);
 	else if (unlikely(s->rx_total - linkbuf_len(&s->in) == consumed))
-		serve_no_progress(io, ended);
+		serve_no_progress(io, in, flags);
 	else if (unlikely(c->flags & CONN_MINDED))
 		serve_request_over(c);
 }

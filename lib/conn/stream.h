@@ -57,8 +57,8 @@ struct stream {
 	size_t need;       /* a waiting verb wants `in` to reach this length; 0: none waits */
 	size_t offered;    /* how much room the last read had */
 	size_t edge;       /* bytes that this edge has brought */
-	size_t rx_total;   /* bytes ever committed to `in` */
 	uint64_t tx_total; /* bytes ever given to the kernel */
+	size_t rx_total;   /* bytes ever committed to `in` */
 	struct stream_file *file; /* goes out when nothing is unsent */
 	/*
 	 * Flags of the watch: not 0 where the last edge said more than that there is input: the
