@@ -90,6 +90,13 @@ static void sleep_us(unsigned us)
 	nanosleep(&t, NULL);
 }
 
+static void wait_until(uint64_t ns)
+{
+	struct timespec t = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
 /* ------------------------------------------------------------------ the server */
 
 static void block(void *arg)
@@ -289,8 +296,7 @@ static unsigned ask_others(double *ms)
 		fd[i] = dial();
 	for (n = 0; n < SAMPLES; n++) {
 		due += 1000000;
-		if (now_ns() < due)
-			sleep_us((unsigned)((due - now_ns()) / 1000));
+		wait_until(due);
 		ask(fd[n % OTHERS], QUICK, 0);
 		await(fd[n % OTHERS]);
 		ms[n] = ms_since(due);
