@@ -30,7 +30,7 @@ static int blocking_wait(struct crew *c)
 	if (crew_wait(c, &w.waiter))
 		return 0;
 	r = event_wait(&w.free, 0, "thread");
-	crew_wait_no_more(c, &w.waiter);
+	crew_wait_no_more(c, &w.waiter, r < 0);
 	return r;
 }
 

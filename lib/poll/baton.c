@@ -155,6 +155,9 @@ static bool baton_rob(struct baton *b)
 	}
 	if (s == BATON_USER)
 		baton_left(h);
+	/* A guest on its way out: what it began is the looper's, which looks there alone. */
+	if (baton_looper(b) != h)
+		spawn_leave_tail(h->poller);
 	baton_set_holder(b, NULL);
 	return true;
 }
@@ -297,14 +300,14 @@ static void baton_unspare(struct baton *b, struct rider *r)
 	list_remove(&r->link);
 	atomic_fetch_sub_explicit(&b->n_spares, 1, memory_order_relaxed);
 	crew_give(r->crew, r);
-	/* An end waits for this. */
-	baton_kick(&b->home);
+	/* An end waits for this, and may be on its way to sleep. */
+	poller_wake(b->home.poller);
 }
 
-/* Under the gate. */
-static void baton_assign(struct baton *b, struct rider *to)
+/* Under the gate. @from was left alone. */
+static void baton_assign(struct baton *b, const struct rider *from, struct rider *to)
 {
-	PROBE2(handoff, b->home.poller, b->home.poller->hog.handler);
+	PROBE2(handoff, b->home.poller, from->note.handler);
 	if (!to->poller->shared)
 		to->poller->shared = true;
 	crew_count_handoff(b->crew);
@@ -330,7 +333,7 @@ static int baton_give_away(struct baton *b, struct rider *r)
 	baton_left(r);
 	baton_drop(b, r);
 	if (to)
-		baton_assign(b, to);
+		baton_assign(b, r, to);
 	return 0;
 }
 
@@ -370,7 +373,7 @@ static void baton_hand_on(struct baton *b, struct rider *r, uint64_t now_ns)
 	}
 	b->last_ns = now_ns;
 	b->told = r;
-	baton_assign(b, to);
+	baton_assign(b, r, to);
 }
 
 static bool baton_is_stuck(struct rider *r, uint64_t now_ns, uint64_t limit_ns)
@@ -404,6 +407,9 @@ bool baton_look(struct baton *b, uint64_t now_ns, uint64_t limit_ns)
 		  (b->urgent && baton_state(h) == BATON_USER)) &&
 		 baton_rob(b))
 		baton_grant_next(b);
+	/* A guest that was robbed has not woken the looper for what it leaves behind. */
+	if (!baton_holder(b))
+		baton_kick(l);
 	busy = baton_state(l) == BATON_USER || (h && baton_state(h) == BATON_USER);
 	pthread_mutex_unlock(&b->gate);
 	return busy;
@@ -438,8 +444,8 @@ bool baton_idle_end(struct rider *r, bool any)
 	if (!atomic_load_explicit(&r->flag, memory_order_acquire))
 		return true;
 	pthread_mutex_lock(&b->gate);
-	mine = baton_wait_as_looper(b, r, any);
-	if (mine)
+	mine = baton_wait_as_looper(b, r, any) && (any || baton_looper(b) == r);
+	if (baton_holder(b) == r)
 		baton_set_flag(r, baton_flag_of(b, r, false));
 	pthread_mutex_unlock(&b->gate);
 	return mine;

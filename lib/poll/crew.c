@@ -231,10 +231,15 @@ bool crew_wait(struct crew *c, struct crew_waiter *w)
 	return free;
 }
 
-void crew_wait_no_more(struct crew *c, struct crew_waiter *w)
+void crew_wait_no_more(struct crew *c, struct crew_waiter *w, bool gives_up)
 {
+	bool told;
+
 	pthread_mutex_lock(&c->lock);
+	told = list_empty(&w->link);
 	list_remove(&w->link);
+	if (told && gives_up)
+		crew_tell(c, c->idle ? NULL : w->poller);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -52,7 +52,8 @@ void crew_get_stats(struct crew *c, struct crew_stats *ret);
 /* Thread: any. From here on w->fn is called, unless crew_wait_no_more(). Return: whether one is
  * free already: then it is not. */
 bool crew_wait(struct crew *c, struct crew_waiter *w);
-void crew_wait_no_more(struct crew *c, struct crew_waiter *w);
+/* @gives_up: it takes none, even where one came free for it: the next is told. */
+void crew_wait_no_more(struct crew *c, struct crew_waiter *w, bool gives_up);
 
 /* ---- for lib/poll */
 
