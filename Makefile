@@ -143,7 +143,7 @@ help:                                   ## this list
 # ------------------------------------------------------------------ objects
 # Changes when the compiler or its flags do, so that CC=clang after a gcc build builds anew.
 $(O)/flags: FORCE | $(O)/
-	$(file >$@.now,$(CC) $(LIB_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS_EXE))
+	$(file >$@.now,$(CC) $(LIB_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS_EXE) TLS=$(TLS))
 	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
 
 $(O)/:

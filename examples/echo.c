@@ -15,20 +15,17 @@
 #include <limits.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
-#ifdef NP_HAVE_TLS
-#include <netpoll/tls.h>
-#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
+#include "examples/certs/certs.h"
 #include "examples/service/service.h"
 
 #define FRAME_MAX (16u << 20)
 #define COPY_MAX  (16u << 10)
 #define ADDRESSES 16
-#define CERTS     8
 
 /* All there is goes back as it is: the bytes move from input to output without a copy. */
 static int echo_plain(struct np_conn *c, void *arg)
@@ -90,9 +87,8 @@ struct options {
 	const char *listen[ADDRESSES];
 	int n_listen;
 	int framed;
-	unsigned flags;   /* enum np_handler_flag */
-	char *tls[CERTS]; /* "CERT,KEY" */
-	int n_tls;
+	unsigned flags; /* enum np_handler_flag */
+	struct certs certs;
 	int cpus[1024], n_cpus;
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
@@ -222,9 +218,8 @@ static int parse(int argc, char **argv, struct options *o)
 			o->pollers.metrics = true;
 			break;
 		case 't':
-			if (o->n_tls == CERTS || !strchr(optarg, ','))
+			if (certs_add(&o->certs, optarg) < 0)
 				return bad("not CERT,KEY, or too many of them:", optarg);
-			o->tls[o->n_tls++] = optarg;
 			break;
 		case 'h':
 			usage(stdout);
@@ -306,37 +301,6 @@ static int echo_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 	return 0;
 }
 
-/* What the files say is wrong with them is told here, before anything listens. */
-static int make_tls(struct options *o)
-{
-#ifdef NP_HAVE_TLS
-	struct np_tls_cert certs[CERTS];
-	char why[256] = "";
-	int r;
-
-	for (int i = 0; i < o->n_tls; i++) {
-		certs[i].cert = strtok(o->tls[i], ",");
-		certs[i].key = strtok(NULL, ",");
-	}
-	r = np_tls_server_new(NP_OPTS(np_tls_opts, .certs = certs, .n_certs = o->n_tls,
-				      .error = why, .error_size = sizeof why),
-			      &o->server.tls);
-	if (r < 0)
-		fprintf(stderr, "echo: %s\n", *why ? why : np_strerror(r));
-	return r;
-#else
-	fprintf(stderr, "echo: --tls: built without libnetpoll-bpf-tls\n");
-	return -1;
-#endif
-}
-
-static void free_tls(struct options *o)
-{
-#ifdef NP_HAVE_TLS
-	np_tls_free(&o->server.tls);
-#endif
-}
-
 static int serve(struct np_server *s, const struct options *o, char **argv)
 {
 	int r = service_take_over(s);
@@ -358,12 +322,12 @@ int main(int argc, char **argv)
 	struct np_handlers handlers = { .sz = sizeof handlers };
 	struct np_pollers *pollers = NULL;
 	struct np_server *server = NULL;
-	struct options o = { 0 };
+	static struct options o;
 	int code = EXIT_FAILURE, r;
 
 	if (parse(argc, argv, &o) < 0)
 		return 2;
-	if (o.n_tls && make_tls(&o) < 0)
+	if (certs_load(&o.certs, NULL, &o.server.tls) < 0)
 		return EXIT_FAILURE;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
 	service_prepare();
@@ -384,6 +348,6 @@ int main(int argc, char **argv)
 		np_pollers_stop(pollers, SERVICE_STOP_MS);
 		np_pollers_free(&pollers);
 	}
-	free_tls(&o);
+	certs_free(&o.certs, &o.server.tls);
 	return code;
 }

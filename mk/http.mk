@@ -14,8 +14,8 @@ $(HTTP_OBJS): $(O)/%.o: %.c $(O)/flags
 
 $(HTTP): $(HTTP_OBJS) $(patsubst %.c,$(O)/%.o,$(wildcard examples/service/*.c)) $(O)/libnetpoll-bpf.so
 	$(call say,LD,$@)
-	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(HTTP_OBJS) $(SERVICE_OBJS) -L$(O) -lnetpoll-bpf -lhttp_parser \
-		-Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(filter %.o,$^) -L$(O) -lnetpoll-bpf -lhttp_parser \
+		-Wl,-rpath,'$$ORIGIN/../..' $(EXAMPLE_LIBS)
 
 -include $(HTTP_OBJS:.o=.d)
 

@@ -7,6 +7,16 @@ TLS_OBJS := $(TLS_SRCS:%.c=$(O)/%.o)
 TLS_A    := $(O)/libnetpoll-bpf-tls.a
 TLS_SO   := $(O)/libnetpoll-bpf-tls.so.$(VERSION)
 
+# The examples that have --tls; a build without the library says so.
+TLS_EXAMPLES := $(O)/examples/echo $(O)/examples/http/http
+CERTS_OBJ    := $(O)/examples/certs/certs.o
+$(TLS_EXAMPLES): $(CERTS_OBJ)
+$(O)/examples/echo: EXAMPLE_LIBS += $(CERTS_OBJ)
+$(CERTS_OBJ): $(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+
 ifeq ($(TLS),yes)
 TLS_CFLAGS := -DNP_HAVE_TLS $(shell $(PKG_CONFIG) --cflags libssl)
 TLS_LIBS   := $(shell $(PKG_CONFIG) --libs libssl libcrypto)
@@ -38,15 +48,15 @@ $(TLS_TESTS): $(TLS_OBJS)
 $(TLS_TESTS): TEST_LIBS = $(TLS_LIBS)
 $(TLS_TESTS:%=%.o): TEST_CFLAGS = $(TLS_CFLAGS)
 
-TLS_EXAMPLES := $(O)/examples/echo
 $(TLS_EXAMPLES): $(O)/libnetpoll-bpf-tls.so
 $(TLS_EXAMPLES): EXAMPLE_LIBS += -lnetpoll-bpf-tls
-$(TLS_EXAMPLES) $(PROXY_OBJS): private FLAVOUR_FLAGS += -DNP_HAVE_TLS
+$(CERTS_OBJ): USER_CFLAGS += -DNP_HAVE_TLS
+$(PROXY_OBJS): private FLAVOUR_FLAGS += -DNP_HAVE_TLS
 $(PROXY): $(O)/libnetpoll-bpf-tls.so
 PROXY_LIBS := -lnetpoll-bpf-tls
 endif
 
--include $(TLS_OBJS:.o=.d)
+-include $(TLS_OBJS:.o=.d) $(CERTS_OBJ:.o=.d)
 
 .PHONY: check-tls
 check-tls: all                          ## testssl.sh against a server with TLS on loopback (minutes)

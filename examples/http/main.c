@@ -120,6 +120,14 @@ static int run(struct options *o, struct np_pollers *pollers, char **argv)
 	return code;
 }
 
+/* HTTP/1.1 is agreed on with clients that ask, and refused to those that speak HTTP/2 alone. */
+static int load_certs(struct options *o)
+{
+	static const char *const alpn[] = { "http/1.1", "http/1.0", NULL };
+
+	return certs_load(&o->certs, alpn, &o->server.tls);
+}
+
 int main(int argc, char **argv)
 {
 	struct np_pollers *pollers = NULL;
@@ -128,17 +136,20 @@ int main(int argc, char **argv)
 
 	if (options_parse(argc, argv, &o) < 0)
 		return 2;
+	if (load_certs(&o) < 0)
+		return code;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
 	service_prepare();
 	signal(SIGPIPE, SIG_IGN); /* of the log's reader */
 	r = np_pollers_start(&o.pollers, &pollers);
 	if (r < 0) {
 		failed("cannot start", r);
-		return code;
+	} else {
+		code = run(&o, pollers, argv);
+		np_pollers_stop(pollers, SERVICE_STOP_MS);
+		np_pollers_free(&pollers);
+		close_site(&o.site);
 	}
-	code = run(&o, pollers, argv);
-	np_pollers_stop(pollers, SERVICE_STOP_MS);
-	np_pollers_free(&pollers);
-	close_site(&o.site);
+	certs_free(&o.certs, &o.server.tls);
 	return code;
 }

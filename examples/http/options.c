@@ -15,7 +15,7 @@ static void usage(FILE *f)
 		"usage: http --listen ADDR:PORT|unix:PATH [--listen ...] [--folder DIR] [--log FILE|-]\n"
 		"            [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
 		"            [--max-conns N] [--pollers N] [--steer auto|required|off] [--service NAME]\n"
-		"            [--policy NAME]\n"
+		"            [--policy NAME] [--tls CERT,KEY ...]\n"
 		"  --listen      may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --folder      what is served; nothing outside it, no symbolic links, no dot files\n"
 		"  --log         a line for each answer; - is standard output\n"
@@ -27,7 +27,9 @@ static void usage(FILE *f)
 		"  --body-max    bytes of a body; 67108864\n"
 		"  --max-conns   connections at once; no limit\n"
 		"  --service     join this service, made by 'npsteer load NAME'\n"
-		"  --policy      how the kernel chooses a poller for a new connection (see npsteer(8))\n");
+		"  --policy      how the kernel chooses a poller for a new connection (see npsteer(8))\n"
+		"  --tls         https on all addresses, with this certificate and key (PEM files);\n"
+		"                several, for several names\n");
 }
 
 static int bad(const char *what, const char *value)
@@ -93,6 +95,13 @@ static int take_listen(struct options *o)
 	return 0;
 }
 
+static int take_tls(struct options *o)
+{
+	if (certs_add(&o->certs, optarg) < 0)
+		return bad("not CERT,KEY, or too many of them:", optarg);
+	return 0;
+}
+
 static int take_body_max(struct options *o)
 {
 	long long n;
@@ -149,6 +158,8 @@ static int take(struct options *o, int ch)
 	case 'p':
 		o->server.policy = optarg;
 		return 0;
+	case 't':
+		return take_tls(o);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -187,6 +198,7 @@ int options_parse(int argc, char **argv, struct options *o)
 		{ "steer", required_argument, NULL, 's' },
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
+		{ "tls", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};

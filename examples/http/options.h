@@ -5,6 +5,7 @@
 
 #include <netpoll/server.h>
 
+#include "examples/certs/certs.h"
 #include "site.h"
 
 #define ADDRESSES 16
@@ -14,6 +15,7 @@ struct options {
 	int n_listen;
 	const char *folder, *log; /* NULL: none */
 	bool may_block;
+	struct certs certs; /* none: plain HTTP */
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
 	struct site site; /* its limits */

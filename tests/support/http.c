@@ -82,6 +82,11 @@ void http_end(void)
 
 /* ------------------------------------------------------------------ a client */
 
+int http_port(void)
+{
+	return ntohs(((struct sockaddr_in *)&at)->sin_port);
+}
+
 int http_connect(void)
 {
 	int fd = peer_connect(&at, sizeof(struct sockaddr_in)), on = 1;

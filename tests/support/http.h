@@ -25,6 +25,7 @@ void http_end(void);
 /* It has ended; fails the test unless in good order. */
 void http_ended(void);
 
+int http_port(void);
 int http_connect(void);
 void http_send(int fd, const char *text);
 

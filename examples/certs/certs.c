@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* certs: what is wrong with the files is told before anything listens. */
+#include "certs.h"
+
+#include <errno.h>
+#include <netpoll/status.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void certs_drop_last(struct certs *c)
+{
+	struct np_tls_cert *last = &c->each[--c->n];
+
+	free((char *)last->cert);
+	free((char *)last->key);
+}
+
+int certs_add(struct certs *c, const char *text)
+{
+	const char *key = strchr(text, ',');
+	struct np_tls_cert *next = &c->each[c->n];
+
+	if (c->n == CERTS_MAX || !key || key == text || !key[1])
+		return -1;
+	next->cert = strndup(text, (size_t)(key - text));
+	next->key = strdup(key + 1);
+	c->n++;
+	if (next->cert && next->key)
+		return 0;
+	certs_drop_last(c);
+	return -1;
+}
+
+#ifdef NP_HAVE_TLS
+int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **ret)
+{
+	char why[256] = "";
+	int r;
+
+	*ret = NULL;
+	if (!c->n)
+		return 0;
+	r = np_tls_server_new(NP_OPTS(np_tls_opts, .certs = c->each, .n_certs = c->n, .alpn = alpn,
+				      .error = why, .error_size = sizeof why),
+			      ret);
+	if (r == 0)
+		return 0;
+	fprintf(stderr, "%s: %s\n", program_invocation_short_name, *why ? why : np_strerror(r));
+	return -1;
+}
+
+static void certs_free_context(struct np_tls **t)
+{
+	np_tls_free(t);
+}
+#else
+int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **ret)
+{
+	*ret = NULL;
+	if (!c->n)
+		return 0;
+	fprintf(stderr, "%s: --tls: built without libnetpoll-bpf-tls, which needs libssl-dev\n",
+		program_invocation_short_name);
+	return -1;
+}
+
+static void certs_free_context(struct np_tls **t)
+{
+}
+#endif
+
+void certs_free(struct certs *c, struct np_tls **t)
+{
+	certs_free_context(t);
+	while (c->n)
+		certs_drop_last(c);
+}
