@@ -21,11 +21,12 @@
 #include <sys/un.h>
 
 #include "examples/certs/certs.h"
+#include "examples/service/addresses.h"
+#include "examples/service/arguments.h"
 #include "examples/service/service.h"
 
 #define FRAME_MAX (16u << 20)
 #define COPY_MAX  (16u << 10)
-#define ADDRESSES 16
 
 /* All there is goes back as it is: the bytes move from input to output without a copy. */
 static int echo_plain(struct np_conn *c, void *arg)
@@ -84,8 +85,7 @@ static int echo_frame(struct np_conn *c, void *arg)
 }
 
 struct options {
-	const char *listen[ADDRESSES];
-	int n_listen;
+	struct addresses listen;
 	int framed;
 	unsigned flags; /* enum np_handler_flag */
 	struct certs certs;
@@ -113,12 +113,6 @@ static void usage(FILE *f)
 		"  --observe   answer npsteer conns, fibers and top, at /run/netpoll/PID.sock or PATH\n");
 }
 
-static int bad(const char *what, const char *value)
-{
-	fprintf(stderr, "echo: %s '%s'; see echo --help\n", what, value);
-	return -1;
-}
-
 /* "0,2-3" */
 static int parse_cpus(const char *s, struct options *o)
 {
@@ -143,16 +137,6 @@ static int parse_cpus(const char *s, struct options *o)
 	return o->n_cpus ? 0 : -1;
 }
 
-static int parse_steer(const char *s, struct options *o)
-{
-	static const char *const names[] = { "auto", "required", "off" };
-
-	for (int i = 0; i < 3; i++)
-		if (!strcmp(s, names[i]))
-			return o->server.steer = i, 0;
-	return -1;
-}
-
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
@@ -170,28 +154,23 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	char *end;
 	int ch;
-	long n;
 
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (ch) {
 		case 'l':
-			if (o->n_listen == ADDRESSES)
-				return bad("too many addresses at", optarg);
-			o->listen[o->n_listen++] = optarg;
+			if (addresses_add(&o->listen, optarg) < 0)
+				return -1;
 			break;
 		case 'n':
-			n = strtol(optarg, &end, 10);
-			if (*end || n < 1 || n > INT_MAX)
-				return bad("not a number of pollers:", optarg);
-			o->pollers.count = (int)n;
+			if (argument_int("--pollers", optarg, 1, &o->pollers.count) < 0)
+				return -1;
 			break;
 		case 'c':
 			if (parse_cpus(optarg, o) < 0)
-				return bad("not a list of CPUs:", optarg);
+				return argument_bad("not a list of CPUs:", optarg);
 			o->pollers.cpus = o->cpus;
 			o->pollers.n_cpus = o->n_cpus;
 			break;
@@ -202,8 +181,8 @@ static int parse(int argc, char **argv, struct options *o)
 			o->flags |= NP_MAY_BLOCK;
 			break;
 		case 's':
-			if (parse_steer(optarg, o) < 0)
-				return bad("--steer is auto, required or off, not", optarg);
+			if (argument_steer(optarg, &o->server.steer) < 0)
+				return -1;
 			break;
 		case 'S':
 			o->server.service = optarg;
@@ -219,7 +198,7 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			if (certs_add(&o->certs, optarg) < 0)
-				return bad("not CERT,KEY, or too many of them:", optarg);
+				return -1;
 			break;
 		case 'h':
 			usage(stdout);
@@ -229,23 +208,9 @@ static int parse(int argc, char **argv, struct options *o)
 			return -1;
 		}
 	}
-	if (!o->n_listen || optind < argc) {
+	if (!o->listen.n || optind < argc) {
 		usage(stderr);
 		return -1;
-	}
-	return 0;
-}
-
-static int listen_all(struct np_server *s, const struct options *o)
-{
-	for (int i = 0; i < o->n_listen; i++) {
-		const char *a = o->listen[i];
-		int is_unix = !strncmp(a, "unix:", 5);
-
-		if (np_server_listen(s, is_unix ? "unix" : "tcp", is_unix ? a + 5 : a) < 0) {
-			fprintf(stderr, "echo: %s\n", np_server_error(s));
-			return -1;
-		}
 	}
 	return 0;
 }
@@ -279,7 +244,7 @@ static void announce(struct np_server *s, const struct options *o)
 	socklen_t len;
 
 	printf("listening on");
-	for (int i = 0; i < o->n_listen; i++)
+	for (int i = 0; i < o->listen.n; i++)
 		if (np_server_addr(s, i, &ss, &len) == 0)
 			print_address(&ss, len);
 	printf(" pollers=%d", np_pollers_count(np_server_pollers(s)));
@@ -305,12 +270,12 @@ static int serve(struct np_server *s, const struct options *o, char **argv)
 {
 	int r = service_take_over(s);
 
-	if (r == 0 && listen_all(s, o) < 0)
+	if (r == 0 && addresses_listen(&o->listen, s) < 0)
 		return EXIT_FAILURE;
 	if (r >= 0)
 		r = np_server_start(s);
 	if (r < 0) {
-		fprintf(stderr, "echo: %s\n", np_server_error(s));
+		service_failed(s, r);
 		return EXIT_FAILURE;
 	}
 	announce(s, o);

@@ -18,7 +18,7 @@ $(SERVICE_OBJS) $(PROXY_OBJS): $(O)/%.o: %.c $(O)/flags
 
 $(PROXY): $(PROXY_OBJS) $(SERVICE_OBJS) $(O)/libnetpoll-bpf.so
 	$(call say,LD,$@)
-	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(PROXY_OBJS) $(SERVICE_OBJS) -L$(O) -lnetpoll-bpf $(PROXY_LIBS) -Wl,-rpath,'$$ORIGIN/../..'
+	$(Q)$(CC) $(USER_CFLAGS) $(LDFLAGS_EXE) -o $@ $(filter %.o,$^) -L$(O) -lnetpoll-bpf $(EXAMPLE_LIBS) -Wl,-rpath,'$$ORIGIN/../..'
 
 -include $(PROXY_OBJS:.o=.d)
 

@@ -8,10 +8,11 @@ TLS_A    := $(O)/libnetpoll-bpf-tls.a
 TLS_SO   := $(O)/libnetpoll-bpf-tls.so.$(VERSION)
 
 # The examples that have --tls; a build without the library says so.
-TLS_EXAMPLES := $(O)/examples/echo $(O)/examples/http/http
+TLS_EXAMPLES := $(O)/examples/echo $(O)/examples/http/http $(O)/examples/proxy/proxy
 CERTS_OBJ    := $(O)/examples/certs/certs.o
 $(TLS_EXAMPLES): $(CERTS_OBJ)
 $(O)/examples/echo: EXAMPLE_LIBS += $(CERTS_OBJ)
+$(CERTS_OBJ): USER_CFLAGS += -iquote .
 $(CERTS_OBJ): $(O)/%.o: %.c $(O)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -51,9 +52,6 @@ $(TLS_TESTS:%=%.o): TEST_CFLAGS = $(TLS_CFLAGS)
 $(TLS_EXAMPLES): $(O)/libnetpoll-bpf-tls.so
 $(TLS_EXAMPLES): EXAMPLE_LIBS += -lnetpoll-bpf-tls
 $(CERTS_OBJ): USER_CFLAGS += -DNP_HAVE_TLS
-$(PROXY_OBJS): private FLAVOUR_FLAGS += -DNP_HAVE_TLS
-$(PROXY): $(O)/libnetpoll-bpf-tls.so
-PROXY_LIBS := -lnetpoll-bpf-tls
 endif
 
 -include $(TLS_OBJS:.o=.d) $(CERTS_OBJ:.o=.d)

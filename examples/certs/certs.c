@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/service/arguments.h"
+
 static void certs_drop_last(struct certs *c)
 {
 	struct np_tls_cert *last = &c->each[--c->n];
@@ -22,32 +24,44 @@ int certs_add(struct certs *c, const char *text)
 	struct np_tls_cert *next = &c->each[c->n];
 
 	if (c->n == CERTS_MAX || !key || key == text || !key[1])
-		return -1;
+		return argument_bad("--tls takes CERT,KEY, and no more than eight of them, not",
+				    text);
 	next->cert = strndup(text, (size_t)(key - text));
 	next->key = strdup(key + 1);
 	c->n++;
 	if (next->cert && next->key)
 		return 0;
 	certs_drop_last(c);
-	return -1;
+	return argument_bad("no memory for", text);
 }
 
 #ifdef NP_HAVE_TLS
-int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **ret)
+static int certs_said(int r, const char *why)
+{
+	if (r < 0)
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name,
+			*why ? why : np_strerror(r));
+	return r < 0 ? -1 : 0;
+}
+
+static int certs_serve(const struct certs *c, const char *const *alpn, struct np_tls **ret)
 {
 	char why[256] = "";
-	int r;
+	int r = np_tls_server_new(NP_OPTS(np_tls_opts, .certs = c->each, .n_certs = c->n,
+					  .alpn = alpn, .error = why, .error_size = sizeof why),
+				  ret);
 
-	*ret = NULL;
-	if (!c->n)
-		return 0;
-	r = np_tls_server_new(NP_OPTS(np_tls_opts, .certs = c->each, .n_certs = c->n, .alpn = alpn,
-				      .error = why, .error_size = sizeof why),
-			      ret);
-	if (r == 0)
-		return 0;
-	fprintf(stderr, "%s: %s\n", program_invocation_short_name, *why ? why : np_strerror(r));
-	return -1;
+	return certs_said(r, why);
+}
+
+int certs_trust(const char *ca, struct np_tls **ret)
+{
+	char why[256] = "";
+	int r = np_tls_client_new(NP_OPTS(np_tls_opts, .ca_file = strcmp(ca, "system") ? ca : NULL,
+					  .error = why, .error_size = sizeof why),
+				  ret);
+
+	return certs_said(r, why);
 }
 
 static void certs_free_context(struct np_tls **t)
@@ -55,20 +69,33 @@ static void certs_free_context(struct np_tls **t)
 	np_tls_free(t);
 }
 #else
-int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **ret)
+static int certs_missing(void)
 {
-	*ret = NULL;
-	if (!c->n)
-		return 0;
-	fprintf(stderr, "%s: --tls: built without libnetpoll-bpf-tls, which needs libssl-dev\n",
+	fprintf(stderr, "%s: built without libnetpoll-bpf-tls, which needs libssl-dev: no TLS\n",
 		program_invocation_short_name);
 	return -1;
+}
+
+static int certs_serve(const struct certs *c, const char *const *alpn, struct np_tls **ret)
+{
+	return certs_missing();
+}
+
+int certs_trust(const char *ca, struct np_tls **ret)
+{
+	return certs_missing();
 }
 
 static void certs_free_context(struct np_tls **t)
 {
 }
 #endif
+
+int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **ret)
+{
+	*ret = NULL;
+	return c->n ? certs_serve(c, alpn, ret) : 0;
+}
 
 void certs_free(struct certs *c, struct np_tls **t)
 {

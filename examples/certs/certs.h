@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* certs: the certificates of --tls, and what a server has of them: np_server_opts.tls */
+/* certs: the certificates of --tls, what a server has of them, and whom a client trusts */
 #ifndef CERTS_CERTS_H
 #define CERTS_CERTS_H
 
@@ -16,7 +16,7 @@ struct certs {
  * certs_add() - @text: "CERT,KEY"
  *
  * Lifetime: it is copied, for the next program is started with the same arguments; until
- * certs_free(). Return: 0; -1: it is no such text, or there is no room.
+ * certs_free(). Return: 0; -1: it is no such text, or there is no room, which is said on stderr.
  */
 int certs_add(struct certs *c, const char *text);
 /*
@@ -26,6 +26,8 @@ int certs_add(struct certs *c, const char *text);
  * built without libnetpoll-bpf-tls.
  */
 int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **ret);
+/* certs_trust() - a client's; @ca: a PEM file, or "system". Return: as certs_load(). */
+int certs_trust(const char *ca, struct np_tls **ret);
 /* certs_free() - these, and what certs_load() gave, behind the last connection */
 void certs_free(struct certs *c, struct np_tls **t);
 

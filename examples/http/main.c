@@ -6,7 +6,6 @@
  *
  * doc/http.md says what it answers. What signals do says examples/service/service.h.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/server.h>
 #include <signal.h>
@@ -18,55 +17,6 @@
 #include "files.h"
 #include "options.h"
 #include "session.h"
-
-static int listen_all(struct np_server *s, const struct options *o)
-{
-	int inherited = np_server_listen_inherited(s);
-
-	if (inherited < 0)
-		return inherited;
-	for (int i = 0; i < o->n_listen; i++) {
-		const char *a = o->listen[i];
-		int is_unix = !strncmp(a, "unix:", 5);
-		int r = np_server_listen(s, is_unix ? "unix" : "tcp", is_unix ? a + 5 : a);
-
-		if (r < 0)
-			return r;
-	}
-	if (inherited + o->n_listen)
-		return 0;
-	fprintf(stderr, "http: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n");
-	return -EINVAL;
-}
-
-/* One line, printed when connections are being served: scripts wait for it. */
-static void announce(struct np_server *s)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	printf("listening on");
-	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
-		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
-			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	printf(" pollers=%d\n", np_pollers_count(np_server_pollers(s)));
-	fflush(stdout);
-}
-
-static int serve(struct np_server *s, const struct options *o, char **argv)
-{
-	int r = listen_all(s, o);
-
-	if (r == 0)
-		r = np_server_start(s);
-	if (r < 0) {
-		fprintf(stderr, "http: %s\n",
-			np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
-		return EXIT_FAILURE;
-	}
-	announce(s);
-	return service_run(s, argv);
-}
 
 /* Said with the name of what could not be had. */
 static int failed(const char *what, int r)
@@ -115,7 +65,8 @@ static int run(struct options *o, struct np_pollers *pollers, char **argv)
 	if (r < 0)
 		failed("cannot start", r);
 	else
-		code = serve(server, o, argv);
+		code = addresses_listen(&o->listen, server) < 0 ? EXIT_FAILURE :
+								  service_serve(server, argv);
 	np_server_free(&server);
 	return code;
 }

@@ -2,12 +2,13 @@
 /* options: a wrong one is named, and none is guessed. */
 #include "options.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "examples/service/arguments.h"
 
 static void usage(FILE *f)
 {
@@ -32,80 +33,23 @@ static void usage(FILE *f)
 		"                several, for several names\n");
 }
 
-static int bad(const char *what, const char *value)
-{
-	fprintf(stderr, "http: %s '%s'; see http --help\n", what, value);
-	return -1;
-}
-
-static int number(const char *option, long long least, long long most, long long *ret)
-{
-	char *end;
-	long long n;
-
-	errno = 0;
-	n = strtoll(optarg, &end, 10);
-	if (errno || end == optarg || *end || n < least || n > most) {
-		fprintf(stderr, "http: %s takes a number from %lld on, not '%s'; see http --help\n",
-			option, least, optarg);
-		return -1;
-	}
-	*ret = n;
-	return 0;
-}
-
 /* Milliseconds; -1: no limit. */
 static int limit(const char *option, int *ret)
 {
 	long long n;
 
-	if (number(option, -1, INT_MAX, &n) < 0)
+	if (argument_number(option, optarg, -1, INT_MAX, &n) < 0)
 		return -1;
 	if (n == 0)
-		return bad("no time at all: ", option);
+		return argument_bad("no time at all:", option);
 	*ret = (int)n;
-	return 0;
-}
-
-static int count(const char *option, int *ret)
-{
-	long long n;
-	int r = number(option, 1, INT_MAX, &n);
-
-	if (r == 0)
-		*ret = (int)n;
-	return r;
-}
-
-static int take_steer(struct options *o)
-{
-	static const char *const names[] = { "auto", "required", "off" };
-
-	for (int i = 0; i < 3; i++)
-		if (!strcmp(optarg, names[i]))
-			return o->server.steer = (enum np_steer_mode)i, 0;
-	return bad("--steer is auto, required or off, not", optarg);
-}
-
-static int take_listen(struct options *o)
-{
-	if (o->n_listen == ADDRESSES)
-		return bad("too many addresses at", optarg);
-	o->listen[o->n_listen++] = optarg;
-	return 0;
-}
-
-static int take_tls(struct options *o)
-{
-	if (certs_add(&o->certs, optarg) < 0)
-		return bad("not CERT,KEY, or too many of them:", optarg);
 	return 0;
 }
 
 static int take_body_max(struct options *o)
 {
 	long long n;
-	int r = number("--body-max", 0, LLONG_MAX, &n);
+	int r = argument_number("--body-max", optarg, 0, LLONG_MAX, &n);
 
 	if (r == 0)
 		o->site.body_max = (uint64_t)n;
@@ -125,7 +69,7 @@ static int take(struct options *o, int ch)
 {
 	switch (ch) {
 	case 'l':
-		return take_listen(o);
+		return addresses_add(&o->listen, optarg);
 	case 'f':
 		o->folder = optarg;
 		return 0;
@@ -147,11 +91,11 @@ static int take(struct options *o, int ch)
 	case 'b':
 		return take_body_max(o);
 	case 'M':
-		return count("--max-conns", &o->server.max_conns);
+		return argument_int("--max-conns", optarg, 1, &o->server.max_conns);
 	case 'n':
-		return count("--pollers", &o->pollers.count);
+		return argument_int("--pollers", optarg, 1, &o->pollers.count);
 	case 's':
-		return take_steer(o);
+		return argument_steer(optarg, &o->server.steer);
 	case 'S':
 		o->server.service = optarg;
 		return 0;
@@ -159,7 +103,7 @@ static int take(struct options *o, int ch)
 		o->server.policy = optarg;
 		return 0;
 	case 't':
-		return take_tls(o);
+		return certs_add(&o->certs, optarg);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -209,6 +153,6 @@ int options_parse(int argc, char **argv, struct options *o)
 		if (take(o, ch) < 0)
 			return -1;
 	if (optind < argc)
-		return bad("no option:", argv[optind]);
+		return argument_bad("no option:", argv[optind]);
 	return 0;
 }

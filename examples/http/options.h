@@ -6,13 +6,11 @@
 #include <netpoll/server.h>
 
 #include "examples/certs/certs.h"
+#include "examples/service/addresses.h"
 #include "site.h"
 
-#define ADDRESSES 16
-
 struct options {
-	const char *listen[ADDRESSES];
-	int n_listen;
+	struct addresses listen;
 	const char *folder, *log; /* NULL: none */
 	bool may_block;
 	struct certs certs; /* none: plain HTTP */

@@ -16,19 +16,19 @@
 
 #include "client.h"
 #include "command.h"
+#include "examples/service/addresses.h"
+#include "examples/service/arguments.h"
 #include "examples/service/service.h"
 #include "hash.h"
 #include "shard.h"
 
-#define ADDRESSES  16
 #define INPUT_MAX  (1u << 30) /* of one command */
 /* Clients send a whole pipeline before they read: it is taken though its answers are not. */
 #define INPUT_HIGH (64u << 20)
 #define OUTPUT_MAX (32u << 20)
 
 struct options {
-	const char *listen[ADDRESSES];
-	int n_listen;
+	struct addresses listen;
 	size_t maxmemory;
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
@@ -48,64 +48,33 @@ static void usage(FILE *f)
 		"  --max-clients     no limit\n");
 }
 
-static int bad(const char *what, const char *value)
+static int bytes(const char *option, long long least, size_t *ret)
 {
-	fprintf(stderr, "kv: %s '%s'; see kv --help\n", what, value);
-	return -1;
-}
+	long long n;
+	int r = argument_number(option, optarg, least, LLONG_MAX, &n);
 
-static int number(const char *text, unsigned long long min, unsigned long long max, size_t *ret)
-{
-	unsigned long long n;
-	char *end;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (end == text || *end || *text == '-' || errno || n < min || n > max)
-		return bad("not a number that this option takes:", text);
-	*ret = (size_t)n;
-	return 0;
-}
-
-static int steer(const char *text, enum np_steer_mode *ret)
-{
-	static const char *const names[] = { "auto", "required", "off" };
-
-	for (int i = 0; i < 3; i++)
-		if (!strcmp(text, names[i])) {
-			*ret = (enum np_steer_mode)i;
-			return 0;
-		}
-	return bad("--steer is auto, required or off, not", text);
+	if (r == 0)
+		*ret = (size_t)n;
+	return r;
 }
 
 static int take(struct options *o, int ch)
 {
-	size_t n = 0;
-	int r;
-
 	switch (ch) {
 	case 'l':
-		if (o->n_listen == ADDRESSES)
-			return bad("too many addresses at", optarg);
-		o->listen[o->n_listen++] = optarg;
-		return 0;
+		return addresses_add(&o->listen, optarg);
 	case 'n':
-		r = number(optarg, 1, INT_MAX, &n);
-		o->pollers.count = (int)n;
-		return r;
+		return argument_int("--pollers", optarg, 1, &o->pollers.count);
 	case 'm':
-		return number(optarg, 0, SIZE_MAX, &o->maxmemory);
+		return bytes("--maxmemory", 0, &o->maxmemory);
 	case 'o':
-		return number(optarg, 1, INT_MAX, &o->server.limits.send_high);
+		return bytes("--output-max", 1, &o->server.limits.send_high);
 	case 'c':
-		return number(optarg, 1u << 20, SIZE_MAX, &o->server.memory_max);
+		return bytes("--clients-memory", 1 << 20, &o->server.memory_max);
 	case 'C':
-		r = number(optarg, 1, INT_MAX, &n);
-		o->server.max_conns = (int)n;
-		return r;
+		return argument_int("--max-clients", optarg, 1, &o->server.max_conns);
 	case 's':
-		return steer(optarg, &o->server.steer);
+		return argument_steer(optarg, &o->server.steer);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -138,40 +107,11 @@ static int parse(int argc, char **argv, struct options *o)
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		if (take(o, ch) < 0)
 			return -1;
-	if (!o->n_listen || optind < argc) {
+	if (!o->listen.n || optind < argc) {
 		usage(stderr);
 		return -1;
 	}
 	return 0;
-}
-
-static int listen_all(struct np_server *s, const struct options *o)
-{
-	for (int i = 0; i < o->n_listen; i++) {
-		const char *a = o->listen[i];
-		bool is_unix = !strncmp(a, "unix:", 5);
-		int r = np_server_listen(s, is_unix ? "unix" : "tcp", is_unix ? a + 5 : a);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* One line, printed when connections are being served: scripts wait for it. */
-static void announce(struct np_server *s)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	printf("listening on");
-	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
-		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
-			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-		else
-			printf(" unix");
-	printf(" pollers=%d\n", shards.n);
-	fflush(stdout);
 }
 
 /* INFO's: before the first client comes. */
@@ -187,18 +127,10 @@ static void note_port(struct np_server *s)
 
 static int serve(struct np_server *s, const struct options *o, char **argv)
 {
-	int r = listen_all(s, o);
-
-	note_port(s);
-	if (r == 0)
-		r = np_server_start(s);
-	if (r < 0) {
-		fprintf(stderr, "kv: %s\n",
-			np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
+	if (addresses_listen(&o->listen, s) < 0)
 		return EXIT_FAILURE;
-	}
-	announce(s);
-	return service_run(s, argv);
+	note_port(s);
+	return service_serve(s, argv);
 }
 
 static int prepare(struct options *o, struct np_pollers **ret_p, struct np_server **ret_s)

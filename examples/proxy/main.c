@@ -17,19 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/certs/certs.h"
+#include "examples/service/addresses.h"
+#include "examples/service/arguments.h"
 #include "examples/service/service.h"
 #include "pair.h"
-#include "tls.h"
-
-#define ADDRESSES 16
 
 struct options {
-	const char *listen[ADDRESSES];
-	int n_listen;
+	struct addresses listen;
 	struct np_pollers_opts pollers;
 	struct np_server_opts server;
 	struct pair_opts pair;
-	char *tls;
+	struct certs certs;
 	const char *upstream_tls;
 };
 
@@ -41,7 +40,7 @@ static void usage(FILE *f)
 		"             [--accept-proxy [--proxy-from LIST] [--header-ms MS]]\n"
 		"             [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
 		"             [--service NAME] [--policy NAME] [--rebalance MOVES]\n"
-		"             [--tls CERT,KEY] [--upstream-tls CA|system [--upstream-name HOST]]\n"
+		"             [--tls CERT,KEY ...] [--upstream-tls CA|system [--upstream-name HOST]]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"
@@ -58,71 +57,30 @@ static void usage(FILE *f)
 		"  --rebalance     so many pairs a second at most go to an idler poller; none\n");
 }
 
-static int bad(const char *what, const char *value)
-{
-	fprintf(stderr, "proxy: %s '%s'; see proxy --help\n", what, value);
-	return -1;
-}
-
-static int is_unix(const char **address)
-{
-	int is = !strncmp(*address, "unix:", 5);
-
-	*address += is ? 5 : 0;
-	return is;
-}
-
 static int add_upstream(struct options *o, const char *address)
 {
 	struct upstreams *u = &o->pair.upstreams;
 
 	if (u->n == UPSTREAMS)
-		return bad("too many upstreams at", address);
-	u->up[u->n].network = is_unix(&address) ? "unix" : "tcp";
+		return argument_bad("too many upstreams at", address);
+	u->up[u->n].network = address_network(&address);
 	u->up[u->n++].address = address;
 	return 0;
 }
 
-static int number(const char *option, const char *text, int min, int *ret)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < min || n > 1 << 30) {
-		fprintf(stderr, "proxy: %s takes a number from %d on, not '%s'\n", option, min,
-			text);
-		return -1;
-	}
-	*ret = (int)n;
-	return 0;
-}
-
-static int choice(const char *option, const char *text, const char *const *names, int n, int *ret)
-{
-	for (int i = 0; i < n; i++)
-		if (!strcmp(text, names[i]))
-			return *ret = i, 0;
-	return bad(option, text);
-}
-
 static int take(struct options *o, int ch)
 {
-	static const char *const steer[] = { "auto", "required", "off" };
 	static const char *const balance[] = { "turn", "least" };
 	static const char *const versions[] = { "none", "1", "2" };
-	int mode = NP_STEER_AUTO, r;
 
 	switch (ch) {
 	case 'l':
-		if (o->n_listen == ADDRESSES)
-			return bad("too many addresses at", optarg);
-		o->listen[o->n_listen++] = optarg;
-		return 0;
+		return addresses_add(&o->listen, optarg);
 	case 'u':
 		return add_upstream(o, optarg);
 	case 'b':
-		return choice("--balance is turn or least, not", optarg, balance, 2,
-			      &o->pair.upstreams.by_load);
+		return argument_choice("--balance is turn or least, not", optarg, balance, 2,
+				       &o->pair.upstreams.by_load);
 	case 'a':
 		o->server.proxy = NP_PROXY_REQUIRED;
 		return 0;
@@ -130,24 +88,22 @@ static int take(struct options *o, int ch)
 		o->server.proxy_from = optarg;
 		return 0;
 	case 'x':
-		return choice("--send-proxy is 1 or 2, not", optarg, versions, 3,
-			      &o->pair.send_header);
+		return argument_choice("--send-proxy is 1 or 2, not", optarg, versions, 3,
+				       &o->pair.send_header);
 	case 'c':
-		return number("--connect-ms", optarg, 1, &o->pair.connect_ms);
+		return argument_int("--connect-ms", optarg, 1, &o->pair.connect_ms);
 	case 'H':
-		return number("--header-ms", optarg, 1, &o->server.proxy_header_ms);
+		return argument_int("--header-ms", optarg, 1, &o->server.proxy_header_ms);
 	case 'r':
-		return number("--retry-ms", optarg, 0, &o->pair.upstreams.retry_ms);
+		return argument_int("--retry-ms", optarg, 0, &o->pair.upstreams.retry_ms);
 	case 'i':
-		return number("--idle-ms", optarg, 1, &o->pair.idle_ms);
+		return argument_int("--idle-ms", optarg, 1, &o->pair.idle_ms);
 	case 'n':
-		return number("--pollers", optarg, 1, &o->pollers.count);
+		return argument_int("--pollers", optarg, 1, &o->pollers.count);
 	case 's':
-		r = choice("--steer is auto, required or off, not", optarg, steer, 3, &mode);
-		o->server.steer = (enum np_steer_mode)mode;
-		return r;
+		return argument_steer(optarg, &o->server.steer);
 	case 'R':
-		return number("--rebalance", optarg, 1, &o->server.rebalance);
+		return argument_int("--rebalance", optarg, 1, &o->server.rebalance);
 	case 'S':
 		o->server.service = optarg;
 		return 0;
@@ -155,8 +111,7 @@ static int take(struct options *o, int ch)
 		o->server.policy = optarg;
 		return 0;
 	case 't':
-		o->tls = optarg;
-		return 0;
+		return certs_add(&o->certs, optarg);
 	case 'T':
 		o->upstream_tls = optarg;
 		return 0;
@@ -210,67 +165,20 @@ static int parse(int argc, char **argv, struct options *o)
 		return -1;
 	}
 	if (o->server.proxy_from && !o->server.proxy)
-		return bad("--proxy-from wants --accept-proxy beside it:", o->server.proxy_from);
+		return argument_bad("--proxy-from wants --accept-proxy beside it:",
+				    o->server.proxy_from);
 	if (o->upstream_tls && o->pair.send_header)
-		return bad("--send-proxy would be within the TLS of --upstream-tls",
-			   o->upstream_tls);
+		return argument_bad("--send-proxy would be within the TLS of --upstream-tls",
+				    o->upstream_tls);
 	o->server.idle_timeout_ms = o->pair.idle_ms;
 	return 0;
 }
 
 static int make_tls(struct options *o)
 {
-	if (o->tls && tls_of_clients(o->tls, &o->server.tls) < 0)
+	if (certs_load(&o->certs, NULL, &o->server.tls) < 0)
 		return -1;
-	return o->upstream_tls ? tls_of_upstream(o->upstream_tls, &o->pair.tls) : 0;
-}
-
-static int listen_all(struct np_server *s, const struct options *o)
-{
-	int inherited = np_server_listen_inherited(s);
-
-	if (inherited < 0)
-		return inherited;
-	for (int i = 0; i < o->n_listen; i++) {
-		const char *a = o->listen[i];
-		int r = np_server_listen(s, is_unix(&a) ? "unix" : "tcp", a);
-
-		if (r < 0)
-			return r;
-	}
-	if (inherited + o->n_listen == 0)
-		fprintf(stderr,
-			"proxy: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n");
-	return inherited + o->n_listen ? 0 : -EINVAL;
-}
-
-/* One line, printed when connections are being served: scripts wait for it. */
-static void announce(struct np_server *s)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	printf("listening on");
-	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
-		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
-			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	printf(" pollers=%d\n", np_pollers_count(np_server_pollers(s)));
-	fflush(stdout);
-}
-
-static int serve(struct np_server *s, const struct options *o, char **argv)
-{
-	int r = listen_all(s, o);
-
-	if (r == 0)
-		r = np_server_start(s);
-	if (r < 0) {
-		fprintf(stderr, "proxy: %s\n",
-			np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
-		return EXIT_FAILURE;
-	}
-	announce(s);
-	return service_run(s, argv);
+	return o->upstream_tls ? certs_trust(o->upstream_tls, &o->pair.tls) : 0;
 }
 
 int main(int argc, char **argv)
@@ -293,13 +201,14 @@ int main(int argc, char **argv)
 	if (r < 0)
 		fprintf(stderr, "proxy: cannot start: %s\n", np_strerror(r));
 	else
-		code = serve(server, &o, argv);
+		code = addresses_listen(&o.listen, server) < 0 ? EXIT_FAILURE :
+								 service_serve(server, argv);
 	np_server_free(&server);
 	if (pollers) {
 		np_pollers_stop(pollers, SERVICE_STOP_MS);
 		np_pollers_free(&pollers);
 	}
-	tls_end(&o.server.tls);
-	tls_end(&o.pair.tls);
+	certs_free(&o.certs, &o.server.tls);
+	certs_free(&o.certs, &o.pair.tls);
 	return code;
 }

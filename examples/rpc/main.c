@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/service/arguments.h"
 #include "examples/service/service.h"
 #include "rpc.h"
 
@@ -27,25 +28,11 @@ static void usage(FILE *f)
 		"  --deadline-ms  for a call and its answers; 100\n");
 }
 
-static int number(const char *text, int min, int *ret)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < min || n > 1 << 24) {
-		fprintf(stderr, "rpc: not a number from %d on: '%s'; see rpc --help\n", min, text);
-		return -1;
-	}
-	*ret = (int)n;
-	return 0;
-}
-
 static int take(struct rpc_opts *o, int ch)
 {
 	switch (ch) {
 	case 'l':
-		o->listen = optarg;
-		return 0;
+		return addresses_add(&o->listen, optarg);
 	case 't':
 		if (o->n_backends == RPC_BACKENDS) {
 			fprintf(stderr, "rpc: %d servers at most\n", RPC_BACKENDS);
@@ -54,17 +41,17 @@ static int take(struct rpc_opts *o, int ch)
 		o->backend[o->n_backends++] = optarg;
 		return 0;
 	case 'p':
-		return number(optarg, 1, &o->pollers);
+		return argument_int("--pollers", optarg, 1, &o->pollers);
 	case 's':
-		return number(optarg, 0, &o->slow_ms);
+		return argument_int("--slow-ms", optarg, 0, &o->slow_ms);
 	case 'd':
-		return number(optarg, 1, &o->deadline_ms);
+		return argument_int("--deadline-ms", optarg, 1, &o->deadline_ms);
 	case 'c':
-		return number(optarg, 1, &o->count);
+		return argument_int("--count", optarg, 1, &o->count);
 	case 'k':
-		return number(optarg, 1, &o->callers);
+		return argument_int("--callers", optarg, 1, &o->callers);
 	case 'z':
-		return number(optarg, 0, &o->size);
+		return argument_int("--size", optarg, 0, &o->size);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -112,34 +99,16 @@ void rpc_end(struct np_pollers **p)
 	np_pollers_free(p);
 }
 
-/* One line, printed when connections are being served: scripts wait for it. */
-static void announce(struct np_server *s)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	if (np_server_addr(s, 0, &ss, &len) == 0)
-		printf("listening on port %d\n", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	fflush(stdout);
-}
-
 int rpc_serve(const struct rpc_opts *o, struct np_pollers *p, const struct np_handlers *h,
 	      void *arg, char **argv)
 {
 	struct np_server *s = NULL;
 	int r = np_server_new(p, h, arg, NULL, &s), code = EXIT_FAILURE;
 
-	if (r == 0)
-		r = np_server_listen(s, "tcp", o->listen);
-	if (r == 0)
-		r = np_server_start(s);
-	if (r < 0) {
-		fprintf(stderr, "rpc: %s\n",
-			s && np_server_error(s)[0] ? np_server_error(s) : np_strerror(r));
-	} else {
-		announce(s);
-		code = service_run(s, argv);
-	}
+	if (r < 0)
+		fprintf(stderr, "rpc: cannot start: %s\n", np_strerror(r));
+	else if (addresses_listen(&o->listen, s) == 0)
+		code = service_serve(s, argv);
 	np_server_free(&s);
 	return code;
 }
@@ -159,9 +128,9 @@ int main(int argc, char **argv)
 		return argc < 2 ? (usage(stderr), 2) : 2;
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
 	service_prepare();
-	if (!strcmp(what, "serve") && o.listen)
+	if (!strcmp(what, "serve") && o.listen.n)
 		return serve_main(&o, argv);
-	if (!strcmp(what, "fanout") && o.listen && o.n_backends)
+	if (!strcmp(what, "fanout") && o.listen.n && o.n_backends)
 		return fanout_main(&o, argv);
 	if (!strcmp(what, "call") && o.n_backends == 1)
 		return call_main(&o);

@@ -5,10 +5,12 @@
 
 #include <netpoll/server.h>
 
+#include "examples/service/addresses.h"
+
 #define RPC_BACKENDS 16
 
 struct rpc_opts {
-	const char *listen;
+	struct addresses listen;
 	int pollers;
 	int slow_ms;     /* serve: for a body that begins with "slow" */
 	int deadline_ms; /* fanout, call: for all of a call */

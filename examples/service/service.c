@@ -2,6 +2,7 @@
 /* service: the main thread waits for signals; a stop has a thread of its own. */
 #include "service.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -260,4 +261,39 @@ int service_run(struct np_server *s, char **argv)
 		break;
 	}
 	return tell_counts(s, await_end(s, &set, !replaced));
+}
+
+int service_failed(struct np_server *s, int error)
+{
+	const char *why = np_server_error(s);
+
+	fprintf(stderr, "%s: %s\n", program_invocation_short_name, *why ? why : np_strerror(error));
+	return -1;
+}
+
+static void announce(struct np_server *s)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	printf("listening on");
+	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
+		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
+			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+		else
+			printf(" unix");
+	printf(" pollers=%d\n", np_pollers_count(np_server_pollers(s)));
+	fflush(stdout);
+}
+
+int service_serve(struct np_server *s, char **argv)
+{
+	int r = np_server_start(s);
+
+	if (r < 0) {
+		service_failed(s, r);
+		return EXIT_FAILURE;
+	}
+	announce(s);
+	return service_run(s, argv);
 }

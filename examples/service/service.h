@@ -27,6 +27,10 @@ void service_prepare(void);
  *         np_server_take_over().
  */
 int service_take_over(struct np_server *s);
+/* Says the library's sentence, or that of @error. Return: -1. */
+int service_failed(struct np_server *s, int error);
+/* A server that listens: starts it, prints one line, which scripts wait for, and service_run(). */
+int service_serve(struct np_server *s, char **argv);
 /*
  * service_run() - the rest of a server that has started; @argv is main()'s
  *

@@ -345,10 +345,10 @@ START_TEST(what_is_wrong_with_a_certificate_is_told_before_anything_listens)
 		const char *tls, *err;
 		int code;
 	} cases[] = {
-		{ "", "not CERT,KEY", 2 },
-		{ "localhost.pem", "not CERT,KEY", 2 },
-		{ "localhost.pem,", "not CERT,KEY", 2 },
-		{ ",localhost.key", "not CERT,KEY", 2 },
+		{ "", "--tls takes CERT,KEY", 2 },
+		{ "localhost.pem", "--tls takes CERT,KEY", 2 },
+		{ "localhost.pem,", "--tls takes CERT,KEY", 2 },
+		{ ",localhost.key", "--tls takes CERT,KEY", 2 },
 		{ "none.pem,localhost.key", "none.pem", 1 },
 		{ "localhost.pem,none.key", "none.key", 1 },
 		{ "localhost.pem,ca.key", "ca.key", 1 },

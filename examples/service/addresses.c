@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* addresses: the first that cannot be had ends it, with the library's sentence. */
+#include "addresses.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "service.h"
+
+const char *address_network(const char **text)
+{
+	if (strncmp(*text, "unix:", 5))
+		return "tcp";
+	*text += 5;
+	return "unix";
+}
+
+int addresses_add(struct addresses *a, const char *text)
+{
+	if (a->n == ADDRESSES_MAX)
+		return argument_bad("too many addresses at", text);
+	a->text[a->n++] = text;
+	return 0;
+}
+
+int addresses_listen(const struct addresses *a, struct np_server *s)
+{
+	int inherited = np_server_listen_inherited(s);
+
+	if (inherited < 0)
+		return service_failed(s, inherited);
+	for (int i = 0; i < a->n; i++) {
+		const char *text = a->text[i], *network = address_network(&text);
+		int r = np_server_listen(s, network, text);
+
+		if (r < 0)
+			return service_failed(s, r);
+	}
+	if (inherited + a->n)
+		return 0;
+	fprintf(stderr, "%s: nothing to listen on: --listen ADDR:PORT, or sockets of systemd\n",
+		program_invocation_short_name);
+	return -1;
+}
