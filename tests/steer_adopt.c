@@ -569,6 +569,26 @@ START_TEST(an_adoption_that_fails_leaves_no_program_behind)
 }
 END_TEST
 
+START_TEST(the_list_says_which_service_steers_a_listener)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct seen now;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	now = look(FOREIGN_AT);
+	ck_assert_str_eq(now.verdict, "yes: the service web steers it");
+	ck_assert_uint_eq(now.steerable, 2);
+	must_release(s, 2);
+	ck_assert_str_eq(look(FOREIGN_AT).verdict, "yes");
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
 START_TEST(a_second_service_is_refused_and_the_first_goes_on)
 {
 	struct np_steer *first, *second;
@@ -580,7 +600,8 @@ START_TEST(a_second_service_is_refused_and_the_first_goes_on)
 	second = given_service("other", "rr");
 	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
 	must_adopt(first, FOREIGN_AT, 2);
-	fails(adopt(second, FOREIGN_AT), -EBUSY, "has a steering program already", second);
+	fails(adopt(second, FOREIGN_AT), -EBUSY, "another service, web: `npsteer release web`",
+	      second);
 	fails(np_steer_adopt(second,
 			     NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .force = true),
 			     NULL, NULL),
@@ -609,6 +630,7 @@ START_TEST(a_program_of_the_servers_own_is_replaced_by_force_only)
 	s = given_service("web", "rr");
 	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROGRAM, 2, FOREIGN_PORT), 0);
 	fails(adopt(s, FOREIGN_AT), -EBUSY, "--force", s);
+	ck_assert_msg(strstr(look(FOREIGN_AT).verdict, "--force") != NULL, "no --force");
 	foreign_count(FOREIGN_AT, 10, got);
 	ck_assert_uint_eq(got[0], 10); /* its program says so */
 	ck_assert_int_eq(
@@ -1221,6 +1243,22 @@ START_TEST(what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings)
 }
 END_TEST
 
+/* The folder whose lock says who watches, from this network namespace. */
+static const char *keeper_folder(const struct np_steer *s)
+{
+	static char path[sizeof s->dir + 64];
+	struct stat st;
+
+	ck_assert_int_eq(stat("/proc/self/ns/net", &st), 0);
+	snprintf(path, sizeof path, "%s/keeper-7480-%llu", s->dir, (unsigned long long)st.st_ino);
+	return path;
+}
+
+static int watch_briefly(struct np_steer *s)
+{
+	return np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7480"), 30);
+}
+
 START_TEST(a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open)
 {
 	unsigned got[FOREIGN_MAX];
@@ -1239,6 +1277,9 @@ START_TEST(a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open)
 	foreign_end(&f);
 	ck_assert_int_eq(client_connect(FOREIGN_AT), -ECONNREFUSED);
 	ck_assert_uint_eq(workers(s), 0);
+	ck_assert_int_eq(access(keeper_folder(s), F_OK), 0);
+	ck_assert_int_eq(watch_briefly(s), 0);
+	ck_assert_int_eq(access(keeper_folder(s), F_OK), -1);
 	end_service(s, "web");
 }
 END_TEST
@@ -1257,11 +1298,85 @@ START_TEST(one_port_of_a_service_has_one_keeper)
 	await_workers(s, 2);
 	fails(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7480"), -1), -EBUSY,
 	      "another process watches", s);
+	snprintf(why, sizeof why, "process %d (", c.pid);
+	ck_assert_msg(strstr(np_steer_error(s), why) != NULL, "%s", np_steer_error(s));
 	end_keeper(&c);
-	ck_assert_int_eq(np_steer_keep(s, NP_OPTS(np_steer_adopt_opts, .address = "7480"), 30), 0);
+	ck_assert_int_eq(watch_briefly(s), 0);
 	must_release(s, 2);
 	foreign_end(&f);
 	end_service(s, "web");
+}
+END_TEST
+
+/* In a child that becomes somebody else. 0, or the error that says it cannot. */
+static void get_in_the_way(int sock, void *arg)
+{
+	int fd = -1, r;
+
+	become(1234, 0);
+	r = mkdir(arg, 0700) < 0 ? errno : 0;
+	child_send(sock, &r, sizeof r);
+	fd = open(arg, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 ? errno : 0;
+	child_send(sock, &r, sizeof r);
+}
+
+START_TEST(another_user_cannot_get_in_the_way_of_a_watch)
+{
+	struct np_steer *s;
+	struct child c;
+	int made, opened;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	child_start(&c, get_in_the_way, (void *)keeper_folder(s));
+	child_recv(c.sock, &made, sizeof made);
+	child_recv(c.sock, &opened, sizeof opened);
+	child_join(&c);
+	ck_assert_int_eq(made, EACCES);
+	ck_assert_int_eq(opened, EACCES);
+	ck_assert_int_eq(watch_briefly(s), 0);
+	end_service(s, "web");
+}
+END_TEST
+
+static void put_a_strangers(const char *path)
+{
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(chown(path, 1234, (gid_t)-1), 0);
+}
+
+static void put_an_open_one(const char *path)
+{
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(chmod(path, 0777), 0);
+}
+
+static void put_a_link(const char *path)
+{
+	ck_assert_int_eq(symlink("/tmp", path), 0);
+}
+
+static const struct {
+	void (*put)(const char *path);
+	const char *why;
+} in_its_place[] = {
+	{ put_a_strangers, "belongs to uid 1234" },
+	{ put_an_open_one, "may be written by others (mode 0777)" },
+	{ put_a_link, "is no folder, or a symbolic link" },
+};
+#define IN_ITS_PLACE (int)(sizeof in_its_place / sizeof in_its_place[0])
+
+START_TEST(what_lies_in_the_place_of_a_keepers_folder_is_refused_by_name)
+{
+	struct np_steer *s;
+
+	OWN_STEERING();
+	s = given_service("web", NULL);
+	in_its_place[_i].put(keeper_folder(s));
+	fails(watch_briefly(s), -EACCES, in_its_place[_i].why, s);
+	ck_assert_msg(strstr(np_steer_error(s), keeper_folder(s)) != NULL, "%s", np_steer_error(s));
+	end_service(s, "web"); /* with whatever lies in it */
 }
 END_TEST
 
@@ -1504,6 +1619,7 @@ int main(void)
 	tcase_add_test(t, a_dry_run_says_what_would_be_and_changes_nothing);
 	tcase_add_loop_test(t, what_cannot_be_steered_is_not_adopted, 0, REFUSED);
 	tcase_add_test(t, an_adoption_that_fails_leaves_no_program_behind);
+	tcase_add_test(t, the_list_says_which_service_steers_a_listener);
 	tcase_add_test(t, a_second_service_is_refused_and_the_first_goes_on);
 	tcase_add_test(t, a_program_of_the_servers_own_is_replaced_by_force_only);
 	suite_add_tcase(s, t);
@@ -1535,6 +1651,9 @@ int main(void)
 	tcase_add_test(t, what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings);
 	tcase_add_test(t, a_keeper_that_is_killed_leaves_the_server_steered_and_nothing_open);
 	tcase_add_test(t, one_port_of_a_service_has_one_keeper);
+	tcase_add_test(t, another_user_cannot_get_in_the_way_of_a_watch);
+	tcase_add_loop_test(t, what_lies_in_the_place_of_a_keepers_folder_is_refused_by_name, 0,
+			    IN_ITS_PLACE);
 	tcase_add_test(t, two_keepers_are_refused_from_whichever_namespace_they_watch);
 	tcase_add_test(t, a_server_of_a_cgroup_is_watched_in_its_own_network_namespace);
 	tcase_add_test(t, a_watch_ends_with_its_service_and_leaves_no_program);

@@ -443,7 +443,8 @@ struct np_steer_listener {
 	const struct np_steer_task *holders, *acceptors;
 	unsigned n_holders, n_acceptors;
 	bool can_be_steered;
-	const char *verdict; /* "yes", or why not, in a sentence */
+	/* "yes", "yes: the service web steers it", or why not, in a sentence */
+	const char *verdict;
 };
 NP_OPTS_INIT(np_steer_listener)
 

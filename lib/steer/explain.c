@@ -439,9 +439,11 @@ static int explain_tell(struct explain *x,
 	if (x->more)
 		snprintf(x->text + n, sizeof x->text - n, " Not all of them are listed.");
 	else if (x->hash_drawn)
-		snprintf(x->text + n, sizeof x->text - n,
-			 " What the kernel makes of a flow to a wildcard address of IPv4 cannot be "
-			 "known beforehand: its hash was drawn.");
+		snprintf(
+			x->text + n, sizeof x->text - n,
+			" What the kernel makes of an IPv4 flow to a listener without an address of "
+			"its own (0.0.0.0, [::] for both) cannot be known beforehand: its hash was "
+			"drawn, and where the hash decides the worker may be another.");
 	out.flow = flow;
 	out.address = address;
 	out.group = x->present.group;

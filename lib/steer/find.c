@@ -12,6 +12,7 @@
 #include "netpoll/steer_admin.h"
 #include "steer/attached.h"
 #include "steer/listeners.h"
+#include "steer/owner.h"
 #include "steer/steer.h"
 #include "sys/fs.h"
 #include "sys/io.h"
@@ -588,6 +589,22 @@ static int find_judge_unseen(const struct find *f, const struct find_listener *l
 	return denied ? -EPERM : l->err;
 }
 
+static void find_judge_taken(const struct find_listener *l, char *dst, size_t cap)
+{
+	char service[OWNER_NAME];
+
+	if (owner_find(l->program_id, service))
+		snprintf(dst, cap,
+			 "it has a steering program already (number %u), of another service, %s: "
+			 "`npsteer release %s`",
+			 l->program_id, service, service);
+	else
+		snprintf(dst, cap,
+			 "it has a steering program already (number %u), of another service or "
+			 "its server's own: --force replaces it",
+			 l->program_id);
+}
+
 int find_judge(const struct find *f, const struct find_listener *l, uint32_t own, char *dst,
 	       size_t cap)
 {
@@ -615,10 +632,7 @@ int find_judge(const struct find *f, const struct find_listener *l, uint32_t own
 		return -NP_EUNSUPPORTED;
 	}
 	if (l->program > 0 && (!own || l->program_id != own)) {
-		snprintf(dst, cap,
-			 "it has a steering program already (number %u), of another service or "
-			 "its server's own: --force replaces it",
-			 l->program_id);
+		find_judge_taken(l, dst, cap);
 		return -EBUSY;
 	}
 	snprintf(dst, cap, "yes");
@@ -654,6 +668,19 @@ void find_describe(const struct find *f, const struct find_listener *l, uint32_t
 	ret->l.n_acceptors = l->acceptors;
 }
 
+/* For nobody: whichever service has its program. */
+static void find_describe_any(const struct find *f, const struct find_listener *l,
+			      struct find_told *ret)
+{
+	char service[OWNER_NAME];
+	bool owned = l->program > 0 && owner_find(l->program_id, service);
+
+	find_describe(f, l, owned ? l->program_id : 0, ret);
+	if (owned && ret->l.can_be_steered)
+		snprintf(ret->verdict, sizeof ret->verdict, "yes: the service %s steers it",
+			 service);
+}
+
 static void find_explain(const struct np_steer_find_opts *o, const char *why)
 {
 	if (o->error && o->error_cap)
@@ -683,7 +710,7 @@ int np_steer_listeners(const struct np_steer_find_opts *opts,
 	if (r < 0)
 		find_explain(&o, f.why);
 	for (unsigned i = 0; r == 0 && i < f.n; i++) {
-		find_describe(&f, &f.all[i], 0, &told);
+		find_describe_any(&f, &f.all[i], &told);
 		r = fn(arg, &told.l);
 	}
 	find_fini(&f);

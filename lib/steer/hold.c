@@ -7,16 +7,14 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "steer/adopt.h"
 #include "steer/count.h"
 #include "steer/folder.h"
+#include "steer/keeper.h"
 #include "steer/release.h"
 #include "sys/clock.h"
 #include "sys/diag.h"
@@ -50,11 +48,11 @@ struct kept {
 
 struct hold {
 	struct adopt a;
+	struct keeper keeper;
 	struct kept *all;
 	unsigned n;
 	uint64_t hold_ns;
 	int diag_fd, tasks; /* an epoll instance of pidfds */
-	int only_fd;        /* hold_be_only() */
 	int *pidfds;
 	unsigned n_pidfds;
 	uint64_t list; /* what the kernel's list was, in one word */
@@ -423,41 +421,6 @@ static int hold_look(struct hold *h)
 
 /* ------------------------------------------------------------------ the watch */
 
-static int hold_bind(void *arg)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	struct hold *h = arg;
-	struct np_steer *s = h->a.s;
-	int n, r;
-
-	n = snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "netpoll/keep/%u/%s", h->a.q.port,
-		     s->dir[0] ? s->dir : s->name);
-	n = n < (int)sizeof un.sun_path - 1 ? n : (int)sizeof un.sun_path - 1;
-	r = sys_socket(AF_UNIX, SOCK_DGRAM, &h->only_fd);
-	return r < 0 ? r :
-		       sys_bind(
-			       h->only_fd, (const struct sockaddr *)&un,
-			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n));
-}
-
-/*
- * Two that keep the same listeners would each take the other for the server, and keep them for
- * ever. The name is one of the listeners' network namespace, from wherever they are watched, and
- * goes with the process, however that ends.
- */
-static int hold_be_only(struct hold *h, bool own_netns)
-{
-	int r = own_netns ? hold_bind(h) : sys_netns_run(h->a.q.netns_fd, hold_bind, h);
-
-	if (r == -EADDRINUSE)
-		return steer_fail(h->a.s, -EBUSY,
-				  "another process watches port %u for the service %s", h->a.q.port,
-				  h->a.s->name);
-	return r < 0 ? steer_fail(h->a.s, r, "port %u cannot be watched: %s", h->a.q.port,
-				  strerror(-r)) :
-		       0;
-}
-
 /* The namespace of a process that is asked for, or the caller's. */
 static int hold_open_netns(struct hold *h, bool *ret_own)
 {
@@ -486,7 +449,7 @@ static int hold_open(struct hold *h)
 	if (r < 0)
 		return steer_fail(h->a.s, r, "the network namespace cannot be watched: %s",
 				  strerror(-r));
-	return hold_be_only(h, own);
+	return keeper_become(&h->keeper, h->a.s, h->a.q.port, h->a.q.netns_fd);
 }
 
 static void hold_close(struct hold *h)
@@ -499,7 +462,7 @@ static void hold_close(struct hold *h)
 	free(h->all);
 	hold_forget_tasks(h);
 	sys_close(&h->diag_fd);
-	sys_close(&h->only_fd);
+	keeper_resign(&h->keeper, h->a.s);
 	sys_close(&h->a.q.netns_fd);
 }
 
@@ -548,7 +511,7 @@ int np_steer_keep(struct np_steer *s, const struct np_steer_adopt_opts *opts, in
 	struct hold h = { .a = { .s = s, .hold = &h, .q = { .netns_fd = -1 } },
 			  .diag_fd = -1,
 			  .tasks = -1,
-			  .only_fd = -1 };
+			  .keeper = { .fd = -1 } };
 	int r = adopt_options(&h.a, opts);
 
 	if (r < 0)
