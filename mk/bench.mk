@@ -1,5 +1,6 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,fleet handoff idle load lean neighbours rebalance restart runtime visitors)
+BENCH_BINS := $(addprefix $(O)/tests/bench/,churn fleet handoff hold idle load lean neighbours paced rebalance restart runtime \
+	visitors)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 	$(call say,CC,$<)
@@ -14,14 +15,38 @@ bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against 
 bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
 	$(Q)scripts/bench-instructions $(O)
 
+PEER_HEADER_libev    := /usr/include/ev.h
+PEER_HEADER_libevent := /usr/include/event2/bufferevent.h
+PEER_HEADER_libuv    := /usr/include/uv.h
+PEER_LIBS_libev      := -lev
+PEER_LIBS_libevent   := -levent_core
+PEER_LIBS_libuv      := -luv
+
 # Go's net beside ours, where there is a Go.
 GO       ?= $(firstword $(wildcard /usr/bin/go /usr/local/go/bin/go))
 GO_STALL := $(if $(GO),$(O)/tests/bench/go/stall)
 
-$(GO_STALL): tests/bench/go/stall.go
+GO_ECHO  := $(if $(GO),$(O)/tests/bench/go/echo)
+
+$(GO_STALL) $(GO_ECHO): $(O)/%: %.go
 	$(call say,GO,$<)
 	@mkdir -p $(@D)
 	$(Q)GO111MODULE=off $(GO) build -o $@ $<
+
+# Echo servers over other libraries, of those that are installed.
+PEERS      := $(foreach p,libev libevent libuv,$(if $(wildcard $(PEER_HEADER_$(p))),$(p)))
+PEER_BINS  := $(PEERS:%=$(O)/tests/bench/peers/%)
+
+$(PEER_BINS): $(O)/tests/bench/peers/%: tests/bench/peers/%.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(USER_CFLAGS) -iquote tests/bench -MMD -MP -MF $@.d -MT $@ $< -o $@ $(LDFLAGS_EXE) $(PEER_LIBS_$(*F))
+
+-include $(PEER_BINS:%=%.d)
+
+.PHONY: bench
+bench: $(BENCH_BINS) $(PEER_BINS) $(GO_ECHO) $(GO_STALL) all ## ours beside libev, libevent, libuv, Go, nginx, haproxy, Redis; doc/benchmarks.md (8 minutes; BENCH=echo,churn: parts)
+	$(Q)scripts/bench $(O)
 
 bench-handoff: $(BENCH_BINS) $(GO_STALL) ## requests beside a handler that blocks: off, handed off, and Go's; doc/handoff-figures.md (6 minutes)
 	$(Q)$(O)/tests/bench/handoff $(GO_STALL) | tee doc/handoff-figures.md

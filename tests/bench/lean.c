@@ -20,13 +20,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "frames.h"
+
 #define BUF (64u * 1024)
 
 struct peer {
 	int fd;
-	uint32_t skip;     /* bytes of the current frame still to come */
-	uint32_t head_len; /* bytes of the length that have arrived */
-	unsigned char head[4];
+	struct frames frames;
 	char *out; /* what the kernel did not take */
 	size_t out_len, out_cap;
 };
@@ -54,35 +54,6 @@ static int keep(struct peer *p, const char *data, size_t n)
 	return 0;
 }
 
-/* Finds the frame borders, as a server that answers requests has to. -1: a length over 16 MiB. */
-static int parse(struct peer *p, const char *b, size_t n)
-{
-	while (n) {
-		uint32_t k;
-
-		if (p->skip) {
-			k = n < p->skip ? (uint32_t)n : p->skip;
-			p->skip -= k;
-		} else {
-			k = 4 - p->head_len;
-			if (k > n)
-				k = (uint32_t)n;
-			memcpy(p->head + p->head_len, b, k);
-			p->head_len += k;
-			if (p->head_len == 4) {
-				memcpy(&p->skip, p->head, 4);
-				p->skip = ntohl(p->skip);
-				p->head_len = 0;
-				if (p->skip > 16u << 20)
-					return -1;
-			}
-		}
-		b += k;
-		n -= k;
-	}
-	return 0;
-}
-
 static int answer(struct peer *p, const char *b, size_t n)
 {
 	ssize_t w;
@@ -105,7 +76,8 @@ static int readable(struct peer *p)
 		n = read(p->fd, buf, BUF);
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -1;
-		if (n == 0 || parse(p, buf, (size_t)n) < 0 || answer(p, buf, (size_t)n) < 0)
+		if (n == 0 || frames_pass(&p->frames, buf, (size_t)n) < 0 ||
+		    answer(p, buf, (size_t)n) < 0)
 			return -1;
 	} while (n == BUF);
 	return 0;
