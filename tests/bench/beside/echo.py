@@ -87,7 +87,7 @@ def churn(ctx, seconds):
 
 
 def idle(ctx, seconds):
-    cells = [(IDLE_CONNS, size) for size in IDLE_BYTES if not left_out((IDLE_CONNS, 0, 0))]
+    cells = [(IDLE_CONNS, size) for size in IDLE_BYTES]
     got = Rows(('conns', 'bytes'), cells, ctx.echo)
 
     def held(cell, name):
@@ -96,6 +96,11 @@ def idle(ctx, seconds):
         return round((after - before) / cell[0])
 
     ctx.progress.say('idle', 'one round', once=True)
+    why = left_out((IDLE_CONNS, 0, 0))
+    if why:
+        for row in got.rows:
+            row['left_out'] = why
+        cells = []
     for cell in cells:
         for name in ctx.echo:
             ctx.progress.say('idle', f'{cell[1]} bytes: {name}')

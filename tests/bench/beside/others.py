@@ -7,7 +7,7 @@ import subprocess
 from . import machine
 from .servers import Failed
 
-LEAST_PATIENCE = 100  # seconds
+LEAST_PATIENCE = 150  # seconds
 FORMS = { # part: (needs, command for a short form, file, title)
     'http': (('nginx', 'wrk'), ['scripts/bench-http', '{build}', '1', '1'], 'http-figures.md', None),
     'kv': (('redis-server', 'redis-benchmark'), ['scripts/bench-kv', '{build}', '1', '0.1'], 'kv-figures.md',

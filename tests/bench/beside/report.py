@@ -98,11 +98,13 @@ def idle(part, names):
         peer = row['peers'].get(name)
         if peer is None:
             return MISSING
+        if 'left_out' in row:
+            return f'left out: {row["left_out"]}'
         return f'{median(peer["samples"]):.0f}' if peer['samples'] else 'failed: ' + peer.get('failed', '')[-60:]
 
     lines = [[str(row['conns']), str(row['bytes'])] + [shown(row, n) for n in names] + [verdict(row)[0]] for row in part['rows']]
-    return (f'{part["unit"].capitalize()} (anonymous memory of the process), after one request of so many bytes on each; nobody sets '
-            f'timeouts here.\n{tally(part["rows"], lambda r: "%d bytes" % r["bytes"])}\n\n'
+    return (f'{part["unit"].capitalize()} (anonymous memory of the process), after one request of so many bytes on each; '
+            f'each server as it comes.\n{tally(part["rows"], lambda r: "%d bytes" % r["bytes"])}\n\n'
             + table(['connections', 'bytes'] + names + ['ours beside the best peer'], lines))
 
 
@@ -141,8 +143,6 @@ def tls(part, _):
 
 
 def linked(part, _):
-    if 'not_installed' in part:
-        return f'{MISSING}: {part["not_installed"]} (`scripts/deps --all`).'
     text = f'[{part["figures"]}]({part["figures"]})'
     if part['rows']:
         text += f': {part["rows"] - len(part["lost"])} of {part["rows"]} rows at 1.00 or better'
@@ -163,6 +163,14 @@ PARTS = { # in the order of the document: title, what writes it, how it is measu
 }
 
 
+HOW = """\
+Made by `make bench`; `BENCH=echo,churn` measures those parts anew. The peers are small programs over the libraries that Debian has
+(tests/bench/peers, tests/bench/go) and servers as Debian has them; the yardstick, `lean`, is tests/bench/lean.c: epoll, read, write
+and nothing else; ours is `examples/echo --framed`. They take turns in each round, each round from another one on. CPU is the run time
+of all threads of a server by the kernel's scheduler statistics. The best peer of a row is chosen after the fact, so that noise speaks
+against ours. Samples of all rounds: [benchmarks.json](benchmarks.json)."""
+
+
 def described(m):
     have = ', '.join(f'{p} {v or MISSING}' for p, v in m['versions'].items())
     return (f'{m["kernel"]}, {m["cpus"]} CPUs ({m["cpu"]}{", under " + m["hypervisor"] if m["hypervisor"] else ""}), '
@@ -172,19 +180,19 @@ def described(m):
 
 def write(results, names, folder):
     m = results['machine']
-    text = ['# Beside the peers\n\nMade by `make bench`; `BENCH=echo,churn` measures those parts anew. The peers are small programs over the '
-            'libraries that Debian has\n(tests/bench/peers, tests/bench/go) and servers as Debian has them; the yardstick, `lean`, is '
-            'tests/bench/lean.c: epoll, read, write\nand nothing else. They take turns in each round, each round from another one on. '
-            'CPU is the run time of all threads of a server by\nthe kernel\'s scheduler statistics. The best peer of a row is chosen '
-            'after the fact, so that noise speaks against ours. Samples of all rounds: '
-            f'[benchmarks.json](benchmarks.json).\n\n{described(m)}']
+    text = ['# Beside the peers', HOW, described(m)]
     for key, (title, form, longer) in PARTS.items():
         part = results['parts'].get(key)
         text.append(f'## {title}')
         if part is None:
             text.append(f'Not measured here{": " + longer if longer else ""}.')
             continue
-        text.append(f'Failed: {part["failed"]}' if 'failed' in part else form(part, names))
+        if 'failed' in part:
+            text.append(f'Failed: {part["failed"]}')
+        elif 'not_installed' in part:
+            text.append(f'{MISSING.capitalize()}: {part["not_installed"]} (`scripts/deps --all`).')
+        else:
+            text.append(form(part, names))
         text.append(f'{part["date"]}, {part["seconds"]:.0f} s; load average at its beginning {part["load"]:.1f}.'
                     + (f' At length: {longer}.' if longer else ''))
     with open(f'{folder}/benchmarks.md', 'w') as f:
@@ -208,6 +216,7 @@ set xtics rotate by -30
 
 def plot(out, title, ylabel, base, groups, series):
     """Bars: @series is {name: [a number or None for each of @groups]}."""
+    series = {name: v for name, v in series.items() if any(x is not None for x in v)}
     rows = ['"{}" {}'.format(g, ' '.join('?' if v[i] is None else f'{v[i]:.4g}' for v in series.values()))
             for i, g in enumerate(groups)]
     bars = ', '.join(f'$d using {i + 2}:xtic(1) title "{name}"' for i, name in enumerate(series))

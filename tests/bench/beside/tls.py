@@ -89,6 +89,8 @@ def handshakes(ctx, at, pid, version, how):
 
 
 def tls(ctx, seconds):
+    if not machine.path_of('openssl'):
+        return {'not_installed': 'openssl'}
     names = [servers.OURS, 'nginx']
     got = Rows(('key', 'version', 'how'), CELLS, names)
     with tempfile.TemporaryDirectory() as folder:
