@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "support/peer.h"
@@ -104,6 +106,26 @@ START_TEST(a_process_is_served_and_its_end_is_an_answer)
 }
 END_TEST
 
+/* One that is stopped: its socket is there, and nobody accepts. */
+START_TEST(a_process_that_is_stopped_is_an_answer_too)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char *dir = temp_dir(), words[160];
+
+	snprintf(un.sun_path, sizeof un.sun_path, "%s/observe", dir);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	snprintf(words, sizeof words, "metrics %s --listen 0", un.sun_path);
+	verb_start(&served, words, 1);
+	must_have(asked("/metrics", ""), "HTTP/1.1 503");
+	must_have(got, "gives no answer");
+	verb_end(&served);
+	close(fd);
+	remove_tree(&dir);
+}
+END_TEST
+
 START_TEST(an_address_that_others_reach_is_refused)
 {
 	NEEDS_RIGHTS();
@@ -147,6 +169,7 @@ int main(void)
 	tcase_add_test(t, a_service_is_served_in_the_format_that_is_asked_for);
 	tcase_add_test(t, what_is_said_of_a_service_can_be_parsed);
 	tcase_add_test(t, a_process_is_served_and_its_end_is_an_answer);
+	tcase_add_test(t, a_process_that_is_stopped_is_an_answer_too);
 	tcase_add_test(t, an_address_that_others_reach_is_refused);
 	tcase_add_test(t, the_dashboard_asks_for_what_there_is);
 	suite_add_tcase(s, t);

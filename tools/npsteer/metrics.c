@@ -19,6 +19,8 @@
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define PLAIN       "text/plain; version=0.0.4; charset=utf-8"
+/* It asks no poller. Less than a request may take: who scrapes is to learn that it is stuck. */
+#define PROCESS_S   2
 
 struct metrics {
 	struct npsteer *n;
@@ -218,7 +220,8 @@ static int metrics_make(struct metrics *m, bool open, char **ret, char why[PROCE
 
 	if (!m->steer)
 		return process_question(m->n->service,
-					open ? "metrics openmetrics" : "metrics text", ret, why);
+					open ? "metrics openmetrics" : "metrics text", PROCESS_S,
+					ret, why);
 	m->to = open_memstream(ret, &n);
 	if (!m->to)
 		abort(); /* a tool that shows half of it lies */

@@ -69,10 +69,10 @@ static int process_unreachable(const char *path, int err, char why[PROCESS_WHY_M
 	}
 }
 
-static int process_connect(const char *word, int *ret_fd, char why[PROCESS_WHY_MAX])
+static int process_connect(const char *word, int limit_s, int *ret_fd, char why[PROCESS_WHY_MAX])
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = ANSWER_S };
+	struct timeval limit = { .tv_sec = limit_s };
 	int fd;
 
 	if (!word)
@@ -120,9 +120,10 @@ static char *process_read(int fd)
 	return NULL;
 }
 
-int process_question(const char *word, const char *question, char **ret, char why[PROCESS_WHY_MAX])
+int process_question(const char *word, const char *question, int limit_s, char **ret,
+		     char why[PROCESS_WHY_MAX])
 {
-	int fd = -1, code = process_connect(word, &fd, why);
+	int fd = -1, code = process_connect(word, limit_s, &fd, why);
 	char line[64], *text = NULL;
 	int len = snprintf(line, sizeof line, "%s\n", question);
 
@@ -151,7 +152,7 @@ int process_question(const char *word, const char *question, char **ret, char wh
 int process_ask(struct npsteer *n, const char *question, char **ret)
 {
 	char why[PROCESS_WHY_MAX];
-	int code = process_question(n->service, question, ret, why);
+	int code = process_question(n->service, question, ANSWER_S, ret, why);
 
 	return code == DONE ? DONE : fail(n, (enum exit_code)code, "%s", why);
 }

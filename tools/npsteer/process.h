@@ -21,9 +21,10 @@ bool names_process(const char *word);
  */
 int process_ask(struct npsteer *n, const char *question, char **ret);
 #define PROCESS_WHY_MAX 256
-/* The same, of the process that @word names. Thread: any. Return: an exit code; *why says what it
- * means. */
-int process_question(const char *word, const char *question, char **ret, char why[PROCESS_WHY_MAX]);
+/* The same, of the process that @word names, which may be silent for @limit_s. Thread: any. Return:
+ * an exit code; *why says what it means. */
+int process_question(const char *word, const char *question, int limit_s, char **ret,
+		     char why[PROCESS_WHY_MAX]);
 /* Its pollers and servers, every @every seconds, @count times; 0: for ever. */
 int process_top(struct npsteer *n, double every, long count);
 
