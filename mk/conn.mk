@@ -4,6 +4,10 @@ lives:                                  ## ten thousand random connection lives 
 	$(Q)NP_LIVES=$${NP_LIVES:-10000} $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/lives$$'
 	$(Q)cat $(if $(filter release,$(FLAVOUR)),$(O)/debug,$(O))/logs/e2e-lives.log
 
+.PHONY: lives-tls
+lives-tls:                              ## ten thousand random lives with TLS on; FLAVOUR=asan, FLAVOUR=tsan likewise
+	$(Q)CK_RUN_CASE=tls CK_DEFAULT_TIMEOUT=600 NP_TIMEOUT=600 $(MAKE) --no-print-directory lives
+
 .PHONY: lint-behaviours
 lint-behaviours:
 	$(Q)scripts/check-named-tests doc/behaviours.md

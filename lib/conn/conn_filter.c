@@ -90,10 +90,14 @@ void *np_conn_filter(const struct np_conn *c, const struct np_filter_ops *ops)
 
 /* ------------------------------------------------------------------ the handshake */
 
-/* The next dispatch reads, whether or not the socket has more. */
+/*
+ * The next dispatch reads, whether or not the socket has more. An edge that came meanwhile was not
+ * looked at: the mark of urgent data may be in front, where a short read does not tell.
+ */
 static void filter_read_again(struct np_conn *c)
 {
 	c->watch.ready |= WATCH_IN;
+	c->watch.flags |= WATCH_PRI;
 	conn_pump(c, PUMP_ROOM);
 }
 

@@ -79,6 +79,8 @@ void conn_go_on(struct np_conn *c)
 	pack_set_clock(c);
 	conn_drain(c);
 	watch_want(&c->watch, WATCH_GONE);
+	if (conn_filter_of(c))
+		c->watch.ready |= WATCH_IN; /* it may hold input that no edge tells of */
 	conn_pump(c, PUMP_ROOM | PUMP_FLUSH | PUMP_TELL);
 }
 

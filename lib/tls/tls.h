@@ -136,6 +136,7 @@ struct tls_filter {
 	bool eof;             /* the peer's FIN */
 	bool has_sent;        /* something has gone out */
 	bool open;            /* the handshake is over */
+	bool shut;            /* close_notify has gone to the BIO, and nothing follows it */
 	bool asked_worker;    /* this call of handshake is a worker's */
 	unsigned without;     /* steps without data since the last record that had some */
 	struct tls_text *why; /* NULL: it has not failed */

@@ -57,6 +57,8 @@ static int bio_write(BIO *b, const char *p, int n)
 	int r;
 
 	BIO_clear_retry_flags(b);
+	if (f->shut)
+		return n; /* RFC 8446, 6.1: a KeyUpdate is not answered behind close_notify */
 	r = f->rest_n ? tls_bio_flush(f) : 0;
 	if (r < 0)
 		return bio_failed(b, f, r, BIO_FLAGS_WRITE);

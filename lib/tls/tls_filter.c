@@ -266,6 +266,7 @@ static int filter_shutdown(void *filter)
 	if (!(SSL_get_shutdown(f->ssl) & SSL_SENT_SHUTDOWN)) {
 		ERR_clear_error();
 		SSL_shutdown(f->ssl);
+		f->shut = true;
 	}
 	return f->rest_n ? -EAGAIN : 0;
 }

@@ -7,7 +7,8 @@
  * the handler reads and answers them, and how it all ends. A frame is its length in four bytes and
  * so many bytes; its reply is the same length and the bytes inverted. Some are unix sockets, some
  * go from poller to poller, some are answered and ended by another thread, and many change settings
- * on their way, which nobody may see from outside. What the peer has received is at every moment
+ * on their way, which nobody may see from outside. In the last run all of them speak TLS, and the
+ * oracle is the same. What the peer has received is at every moment
  * the beginning of the replies to come; how much of it has to come in the end, and whether that end
  * is FIN or may be RST, depends on how it ended (the table of endings).
  *
@@ -31,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lives_wire.h"
 #include "support/child.h"
 #include "support/peer.h"
 #include "support/serve.h"
@@ -83,6 +85,7 @@ struct life {
 	unsigned reads, writes; /* styles of the handler */
 	bool tiny, urgent, pauses;
 	bool local;           /* a unix socket */
+	bool cut;             /* TLS: the peer's FIN comes without close_notify */
 	bool moves, settings; /* goes from poller to poller; changes its settings */
 	uint32_t size[FRAMES_MAX];
 	unsigned char *sent; /* the peer's stream, hello included */
@@ -102,6 +105,7 @@ static struct {
 	unsigned n_to_close;
 	struct message *messages, **last; /* of the sender */
 	bool over;
+	struct np_tls *tls[2]; /* NULL: plain; the second one signs in workers */
 } all = { .lock = PTHREAD_MUTEX_INITIALIZER, .last = &all.messages };
 
 #define BY_THREAD 6u /* writes: another thread sends the replies, and ends it */
@@ -132,12 +136,13 @@ static void broken(const struct life *l, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	printf("NP_SEED=%llu (%s, %u frames, k %u, reads %u, writes %u%s%s%s%s%s%s): %s\n",
+	printf("NP_SEED=%llu (%s, %u frames, k %u, reads %u, writes %u%s%s%s%s%s%s%s): %s\n",
 	       l ? (unsigned long long)l->seed : 0, l ? ending_names[l->ending] : "?",
 	       l ? l->frames : 0, l ? l->k : 0, l ? l->reads : 0, l ? l->writes : 0,
 	       l && l->tiny ? ", tiny" : "", l && l->urgent ? ", urgent" : "",
 	       l && l->pauses ? ", pauses" : "", l && l->local ? ", local" : "",
-	       l && l->moves ? ", moves" : "", l && l->settings ? ", settings" : "", text);
+	       l && l->moves ? ", moves" : "", l && l->settings ? ", settings" : "",
+	       l && l->cut ? ", cut" : "", text);
 	fflush(stdout);
 	all.broken++;
 }
@@ -192,6 +197,7 @@ static void draw(struct life *l, uint64_t seed, uint32_t id)
 		for (uint32_t k = 0; k < l->size[i]; k++)
 			l->sent[at++] = (unsigned char)mix(&s);
 	}
+	l->cut = all.tls[0] && l->ending == PEER_FIN && upto(&s, 4) == 0;
 }
 
 /* ------------------------------------------------------------------ the server's side */
@@ -200,7 +206,7 @@ static void draw(struct life *l, uint64_t seed, uint32_t id)
 struct seen {
 	struct life *life;
 	unsigned requests, callbacks;
-	bool connected, in_request, left, away;
+	bool begun, connected, in_request, left, away; /* begun, connected: on_connect */
 	uint64_t chance;
 };
 
@@ -211,7 +217,7 @@ static int on_prepare(struct np_conn *c, void *arg)
 	v->chance = (uint64_t)(uintptr_t)v ^ all.seed;
 	np_conn_set_data(c, v);
 	all.live++;
-	return 0;
+	return all.tls[0] ? np_conn_start_tls(c, all.tls[upto(&v->chance, 2)], NULL) : 0;
 }
 
 static void last_callback(struct np_conn *c, void *arg)
@@ -289,6 +295,7 @@ static int on_connect(struct np_conn *c, void *arg)
 
 	if (v->connected || v->requests || v->left)
 		broken(v->life, "on_connect was not the first");
+	v->begun = true;
 	here(c, v, "on_connect");
 	move_now_and_then(c, v, 4);
 	np_conn_add_close_callback(c, first_callback, NULL);
@@ -314,7 +321,8 @@ static void on_close(struct np_conn *c, void *arg)
 {
 	struct seen *v = np_conn_data(c);
 
-	if (v->in_request || v->away || v->callbacks != 2)
+	/* A handshake that has failed is not followed by on_connect, which adds the callbacks. */
+	if (v->in_request || v->away || v->callbacks != (v->begun ? 2u : 0u))
 		broken(v->life, "on_close during a request, or after %u close callbacks",
 		       v->callbacks);
 	if (fcntl(np_conn_fd(c), F_GETFD) < 0)
@@ -732,11 +740,12 @@ static void *sender(void *arg)
 
 struct peer {
 	struct life *l;
-	int fd;
+	struct tls_peer wire;
 	uint64_t chance;
 	size_t sent, got, stop_at; /* sends so much and no more */
 	unsigned char *replies;
 	bool eof, reset, shut, urgent_done;
+	bool more; /* OpenSSL may have more than it gave */
 };
 
 static void peer_sends(struct peer *p)
@@ -750,8 +759,7 @@ static void peer_sends(struct peer *p)
 		n = left;
 	last = n == left && p->l->ending == HALF_CLOSE;
 	/* MSG_MORE keeps the last bytes back until shutdown(2): data and FIN in one segment. */
-	r = send(p->fd, p->l->sent + p->sent, n,
-		 MSG_NOSIGNAL | MSG_DONTWAIT | (last ? MSG_MORE : 0));
+	r = wire_send(&p->wire, p->l->sent + p->sent, n, last ? MSG_MORE : 0, &p->chance);
 	if (r < 0 && errno != EAGAIN)
 		/* the connection ended; what that means is judged by what comes in */
 		p->stop_at = p->sent;
@@ -761,15 +769,16 @@ static void peer_sends(struct peer *p)
 	 * tcp(7). */
 	if (p->l->urgent && !p->urgent_done && r > 0 && upto(&p->chance, 3) == 0) {
 		p->urgent_done = true;
-		send(p->fd, "!", 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
+		send(p->wire.fd, "!", 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
 }
 
 static void peer_receives(struct peer *p)
 {
 	unsigned char buf[16384];
-	ssize_t n = recv(p->fd, buf, 1 + upto(&p->chance, sizeof buf), MSG_DONTWAIT);
+	ssize_t n = wire_recv(&p->wire, buf, 1 + upto(&p->chance, sizeof buf), &p->chance);
 
+	p->more = p->wire.ssl && n > 0;
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0) {
@@ -801,7 +810,7 @@ static size_t due(const struct life *l)
 /* Whether the peer has nothing more to do than to close. */
 static bool peer_is_through(struct peer *p)
 {
-	bool sent_all = p->sent == p->stop_at;
+	bool sent_all = p->sent == p->stop_at && !wire_stands(&p->wire);
 
 	if (p->reset)
 		return true;
@@ -840,17 +849,18 @@ static void judge_peer(const struct peer *p)
 static void peer_lives(struct peer *p)
 {
 	uint64_t until = now_ms() + AWAIT_MS;
-	struct pollfd f = { .fd = p->fd };
+	struct pollfd f = { .fd = p->wire.fd };
 
 	while (!peer_is_through(p)) {
-		bool more = p->sent < p->stop_at;
+		bool more = p->sent < p->stop_at, here = p->more && !p->eof;
 
 		if (!more && p->l->ending == HALF_CLOSE && !p->shut) {
 			p->shut = true;
-			shutdown(p->fd, SHUT_WR);
+			wire_shut(&p->wire, true);
 		}
-		f.events = (short)((p->eof ? 0 : POLLIN) | (more ? POLLOUT : 0));
-		poll(&f, 1, 100);
+		f.events = (short)((p->eof ? 0 : POLLIN) |
+				   (wire_wants_out(&p->wire, more) ? POLLOUT : 0));
+		poll(&f, 1, here ? 0 : 100);
 		if (now_ms() > until) {
 			broken(p->l, "hangs after %zu of %zu bytes sent, %zu received", p->sent,
 			       p->stop_at, p->got);
@@ -858,9 +868,9 @@ static void peer_lives(struct peer *p)
 		}
 		if (upto(&p->chance, 20) == 0)
 			test_pause();
-		if (more && (f.revents & (POLLOUT | POLLERR | POLLHUP)))
+		if ((f.events & POLLOUT) && (f.revents & (POLLOUT | POLLERR | POLLHUP)))
 			peer_sends(p);
-		if (!p->eof && (f.revents & (POLLIN | POLLERR | POLLHUP)))
+		if (here || (!p->eof && (f.revents & (POLLIN | POLLERR | POLLHUP))))
 			peer_receives(p);
 	}
 	judge_peer(p);
@@ -906,6 +916,7 @@ static void live(struct life *l)
 {
 	struct peer p = { .l = l, .chance = l->seed ^ 0x5eed };
 	size_t at = 0;
+	int fd;
 
 	p.replies = malloc(l->reply_end[l->frames]);
 	for (unsigned i = 0; i < l->frames; i++) {
@@ -915,12 +926,16 @@ static void live(struct life *l)
 			p.replies[at] = l->sent[4 + at] ^ 0xff;
 	}
 	p.stop_at = stops_at(l, &p.chance);
-	p.fd = l->local ? connect_locally(&p.chance) : serve_connect(0);
+	fd = l->local ? connect_locally(&p.chance) : serve_connect(0);
+	wire_open(&p.wire, fd, all.tls[0], &p.chance);
 	peer_lives(&p);
+	if (l->ending != PEER_RESET)
+		wire_part(&p.wire, !l->cut);
+	wire_free(&p.wire);
 	if (l->ending == PEER_RESET)
-		peer_reset(&p.fd);
+		peer_reset(&fd);
 	else
-		peer_close(&p.fd);
+		peer_close(&fd);
 	free(p.replies);
 }
 
@@ -930,6 +945,7 @@ static void *peer_thread(void *arg)
 
 	while (!all.broken && (i = all.next++) < all.n)
 		live(&all.lives[i]);
+	wire_forget();
 	return NULL;
 }
 
@@ -941,7 +957,9 @@ static bool why_is_right(const struct life *l)
 	case PEER_FIN:
 	case HALF_CLOSE:
 	case SEND_CLOSE:
-		return l->why == -NP_EEOF;
+		/* a FIN that comes while reading is paused is not looked at by TLS */
+		return l->why == (l->cut ? -NP_ECUT : -NP_EEOF) ||
+		       (l->cut && l->pauses && l->why == -NP_EEOF);
 	case ERROR:
 		return l->why == -EPROTO;
 	case CLOSE:
@@ -972,7 +990,8 @@ static void judge(const struct life *l)
 		 l->ending == IDLE)
 		least = 0;
 	if (l->handled < least || l->handled > most)
-		broken(l, "%u frames were handled", l->handled);
+		broken(l, "%u frames were handled; np_conn_error(): %s", l->handled,
+		       np_strerror(l->why));
 	/* A connection that is reset before its hello was read has no name. */
 	if (l->closed > 1 || (!l->closed && l->ending != PEER_RESET))
 		broken(l, "on_close ran %d times", l->closed);
@@ -994,7 +1013,8 @@ static void given_lives(void)
 {
 	uint64_t s;
 
-	all.n = number("NP_LIVES", under_tsan() || under_asan() ? 400 : 1000);
+	all.n = under_tsan() || under_asan() ? 400 : 1000;
+	all.n = number("NP_LIVES", all.tls[0] ? all.n / 4 : all.n);
 	all.seed = getenv("NP_SEED") ? strtoull(getenv("NP_SEED"), NULL, 10) : now_ms() * 1000003u;
 	printf("NP_SEED=%llu NP_LIVES=%u\n", (unsigned long long)all.seed, all.n);
 	fflush(stdout);
@@ -1054,6 +1074,39 @@ START_TEST(and_so_they_do_within_limits)
 }
 END_TEST
 
+#ifdef NP_HAVE_TLS
+START_TEST(and_so_they_do_with_tls)
+{
+	struct np_tls_opts here = { .sz = sizeof here, .offload_us = -1 };
+	struct np_tls_opts workers = { .sz = sizeof workers, .offload_us = 1 };
+
+	all.tls[0] = given_server_tls(&here);
+	all.tls[1] = given_server_tls(&workers);
+	live_all(NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .linger_ms = LINGER_MS));
+	if (all.n >= 100) {
+		ck_assert_uint_gt(tls_stats_of(all.tls[0]).resumed, 0);
+		ck_assert_uint_gt(tls_stats_of(all.tls[1]).offloaded, 0);
+	}
+	ck_assert_uint_eq(tls_stats_of(all.tls[0]).not_tls, 0);
+	np_tls_free(&all.tls[0]);
+	np_tls_free(&all.tls[1]);
+}
+END_TEST
+
+static void add_tls(Suite *s)
+{
+	TCase *t = tcase_create("tls");
+
+	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
+	tcase_add_test(t, and_so_they_do_with_tls);
+	suite_add_tcase(s, t);
+}
+#else
+static void add_tls(Suite *s)
+{
+}
+#endif
+
 int main(void)
 {
 	Suite *s = suite_create("lives");
@@ -1062,5 +1115,6 @@ int main(void)
 	tcase_add_test(t, random_lives_lose_no_byte_and_keep_the_order_of_callbacks);
 	tcase_add_test(t, and_so_they_do_within_limits);
 	suite_add_tcase(s, t);
+	add_tls(s);
 	return run_suite(s);
 }

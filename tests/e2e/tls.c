@@ -231,6 +231,7 @@ START_TEST(behind_ones_own_close_notify_reading_goes_on)
 	tls_peer_say(&p, "hello", 4);
 	tls_peer_expect(&p, "bye");
 	ck_assert_int_eq(tls_peer_read(&p, rest, sizeof rest), 0);
+	SSL_key_update(p.ssl, SSL_KEY_UPDATE_REQUESTED); /* which nothing can answer now */
 	tls_peer_say(&p, "later", 5);
 	AWAIT(saw.bytes == 5);
 	SSL_shutdown(p.ssl);
@@ -378,6 +379,19 @@ static int moves(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_move(c, !np_conn_poller(c));
 }
 
+/* A little of what has come, and then to the other one. */
+static int moves_at_each_bite(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *bite;
+	int r = np_conn_slice(c, np_conn_len(c) < 100 ? np_conn_len(c) : 100, &bite);
+
+	if (r == 0)
+		r = np_conn_append(c, &bite);
+	if (r == 0)
+		r = np_conn_flush(c);
+	return r < 0 ? r : np_conn_move(c, !np_conn_poller(c));
+}
+
 static void on_move(struct np_conn *c, void *arg, bool arrived)
 {
 	saw.bytes += arrived;
@@ -401,6 +415,27 @@ START_TEST(it_goes_on_at_another_poller)
 	tls_peer_part(&p);
 	AWAIT(saw.closes == 1);
 	ck_assert_int_eq(saw.error, -NP_EEOF);
+	end_server();
+}
+END_TEST
+
+START_TEST(what_tls_holds_of_the_input_goes_along)
+{
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_request = moves_at_each_bite,
+				 .on_move = on_move };
+	static char text[12000], got[sizeof text];
+	struct tls_peer p;
+
+	memset(text, 'x', sizeof text);
+	tls = given_server_tls(NULL);
+	serve(2, &h, NULL, NP_OPTS(np_server_opts, .tls = tls, .limits = { .in_high = 1000 }));
+	given_peer(&p);
+	tls_peer_say(&p, text, sizeof text); /* one record */
+	tls_peer_hear(&p, got, sizeof got);
+	ck_assert_mem_eq(got, text, sizeof got);
+	ck_assert_uint_gt(saw.bytes, 10);
+	tls_peer_part(&p);
 	end_server();
 }
 END_TEST
@@ -548,6 +583,7 @@ int main(void)
 	tcase_add_test(t, key_updates_without_data_come_to_an_end);
 	tcase_add_test(t, a_key_update_behind_output_that_stands_is_answered);
 	tcase_add_test(t, it_goes_on_at_another_poller);
+	tcase_add_test(t, what_tls_holds_of_the_input_goes_along);
 	tcase_add_test(t, a_proxys_header_comes_first_in_the_clear);
 	tcase_add_test(t, of_the_protocols_both_have_the_servers_first_is_spoken);
 	tcase_add_test(t, without_a_protocol_in_common_the_alert_says_so);
