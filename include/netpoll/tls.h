@@ -84,6 +84,12 @@ struct np_tls_opts {
 	/* where one sentence goes that says why a call fails which makes a context; may be NULL */
 	char *error;
 	size_t error_size;
+	/*
+	 * 4096: how many handshakes of a server may be under way at once, those that have sent
+	 * nothing yet included. Another one gets the alert internal_error at once, and costs no
+	 * memory of OpenSSL's. -1: no limit.
+	 */
+	int max_handshakes;
 };
 NP_OPTS_INIT(np_tls_opts)
 
@@ -132,7 +138,9 @@ struct np_tls_stats {
 	uint64_t refused;    /* of these: the peer's certificate */
 	uint64_t cut;        /* connections that ended without close_notify */
 	uint64_t reloads;
-	int64_t not_after; /* when the first of its certificates expires, seconds of time(2) */
+	int64_t not_after;  /* when the first of its certificates expires, seconds of time(2) */
+	uint64_t crowded;   /* of failed: there were opts.max_handshakes already */
+	uint64_t under_way; /* handshakes, now */
 };
 NP_OPTS_INIT(np_tls_stats)
 /* Thread: any. May park: no. Return: 0; -EINVAL: ret->sz is not set. */

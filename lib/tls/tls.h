@@ -75,6 +75,7 @@ struct np_tls {
 	struct tls_text error;
 
 	_Atomic(uint64_t) handshakes, resumed, offloaded, failed, not_tls, refused, cut, reloads;
+	_Atomic(uint64_t) crowded, under_way;
 };
 
 /* tls_context.c */
@@ -135,6 +136,7 @@ struct tls_filter {
 	bool dry;             /* the socket had nothing when it was asked last */
 	bool eof;             /* the peer's FIN */
 	bool has_sent;        /* something has gone out */
+	bool under_way;       /* its context counts its handshake */
 	bool open;            /* the handshake is over */
 	bool shut;            /* close_notify has gone to the BIO, and nothing follows it */
 	bool asked_worker;    /* this call of handshake is a worker's */

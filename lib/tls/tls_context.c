@@ -3,13 +3,15 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tls/tls.h"
 
-#define TICKET_S 7200
+#define TICKET_S       7200
+#define MAX_HANDSHAKES 4096
 
 /* ------------------------------------------------------------------ options */
 
@@ -59,7 +61,8 @@ static bool context_opts_are_good(const struct np_tls *t)
 
 	return o->n_certs >= 0 && (!o->n_certs || o->certs) && (!t->server || o->n_certs) &&
 	       (t->server || o->n_certs <= 1) && (unsigned)o->verify <= NP_TLS_VERIFY_REQUIRED &&
-	       o->handshake_ms >= -1 && o->offload_us >= -1 && o->ticket_s >= 0;
+	       o->handshake_ms >= -1 && o->offload_us >= -1 && o->ticket_s >= 0 &&
+	       o->max_handshakes >= -1;
 }
 
 static int context_take_opts(struct np_tls *t, const struct np_tls_opts *opts)
@@ -74,6 +77,7 @@ static int context_take_opts(struct np_tls *t, const struct np_tls_opts *opts)
 		return r ? r : -EINVAL;
 	o->error = NULL;
 	o->ticket_s = o->ticket_s ? o->ticket_s : TICKET_S;
+	o->max_handshakes = o->max_handshakes ? o->max_handshakes : MAX_HANDSHAKES;
 	if (o->verify == NP_TLS_VERIFY_DEFAULT)
 		o->verify = t->server ? NP_TLS_VERIFY_OFF : NP_TLS_VERIFY_REQUIRED;
 	o->ca_file = context_copy(o->ca_file, &ok);
@@ -152,7 +156,7 @@ static int context_load(struct np_tls *t, struct tls_text *why)
 
 static void context_say(const struct np_tls_opts *o, const struct tls_text *why)
 {
-	if (o && o->sz >= sizeof *o && o->error && o->error_size)
+	if (o && o->sz >= offsetof(struct np_tls_opts, max_handshakes) && o->error && o->error_size)
 		snprintf(o->error, o->error_size, "%s", why->s);
 }
 

@@ -32,14 +32,11 @@ static int filter_fail(struct tls_filter *f, int err, const struct tls_text *why
 	return err;
 }
 
-/* What came first is no TLS. OpenSSL has no alert for some of that; every TLS peer knows this. */
-static void filter_alert_stranger(struct tls_filter *f)
+/* An alert in the clear, where OpenSSL sends none; every TLS peer knows it. */
+static void filter_alert(struct tls_filter *f, unsigned char what)
 {
-	static const unsigned char alert[] = {
-		SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, SSL_AD_UNEXPECTED_MESSAGE
-	};
+	const unsigned char alert[] = { SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, what };
 
-	tls_count(&f->tls->not_tls);
 	if (!f->has_sent)
 		np_filter_write(f->below, alert, sizeof alert);
 	f->has_sent = true;
@@ -100,8 +97,10 @@ static int filter_broken(struct tls_filter *f)
 		return filter_refuse_peer(f, "there is none");
 	if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && verdict != X509_V_OK)
 		return filter_refuse_peer(f, X509_verify_cert_error_string(verdict));
-	if (filter_is_stranger(f, reason))
-		filter_alert_stranger(f);
+	if (filter_is_stranger(f, reason)) {
+		tls_count(&f->tls->not_tls);
+		filter_alert(f, SSL_AD_UNEXPECTED_MESSAGE);
+	}
 	tls_error_take(&why, "TLS%s%s: ", f->host ? " with " : "", f->host ? f->host : "");
 	return filter_fail(f, -NP_ETLS, &why);
 }
@@ -147,8 +146,37 @@ static int filter_judge(struct tls_filter *f, int r)
 
 /* ------------------------------------------------------------------ the handshake */
 
+/* Return: whether there is room for one more of its context. */
+static bool filter_gets_under_way(struct tls_filter *f)
+{
+	struct np_tls *t = f->tls;
+	uint64_t before = atomic_fetch_add_explicit(&t->under_way, 1, memory_order_relaxed);
+
+	f->under_way = true;
+	return !t->server || t->opts.max_handshakes < 0 ||
+	       before < (unsigned)t->opts.max_handshakes;
+}
+
+static void filter_has_ended_its_way(struct tls_filter *f)
+{
+	if (f->under_way)
+		atomic_fetch_sub_explicit(&f->tls->under_way, 1, memory_order_relaxed);
+	f->under_way = false;
+}
+
+/* Its only step: it has no SSL, and its peer learns of that at once. */
+static int filter_turn_away(struct tls_filter *f)
+{
+	static const struct tls_text why = { "too many handshakes are under way" };
+
+	tls_count(&f->tls->crowded);
+	filter_alert(f, SSL_AD_INTERNAL_ERROR);
+	return filter_fail(f, -NP_ETLS, &why);
+}
+
 static void filter_is_open(struct tls_filter *f)
 {
+	filter_has_ended_its_way(f);
 	f->open = true;
 	f->without = 0;
 	tls_count(&f->tls->handshakes);
@@ -161,6 +189,8 @@ static int filter_handshake(void *filter)
 	struct tls_filter *f = filter;
 	int r = f->rest_n ? tls_bio_flush(f) : 0, n;
 
+	if (!f->ssl)
+		return filter_turn_away(f);
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	do {
@@ -318,6 +348,7 @@ static void filter_close(void *filter)
 		SSL_set_shutdown(f->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	if (f->ssl && !f->open && !f->why && !f->below_error)
 		tls_count(&f->tls->failed);
+	filter_has_ended_its_way(f);
 	SSL_free(f->ssl);
 	if (f->set)
 		tls_set_unref(f->set);
@@ -356,6 +387,11 @@ static int filter_open(const void *maker, struct np_filter_below *below, const c
 		return -ENOMEM;
 	f->tls = tls_ref(t);
 	f->below = below;
+	if (!filter_gets_under_way(f)) {
+		filter_has_ended_its_way(f);
+		*ret = f;
+		return 1; /* the alert does not wait for the peer */
+	}
 	f->set = tls_set_now(t);
 	r = filter_init(f, host);
 	if (r < 0) {

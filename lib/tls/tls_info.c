@@ -107,6 +107,8 @@ int np_tls_stats(struct np_tls *t, struct np_tls_stats *ret)
 		.cut = info_count(&t->cut),
 		.reloads = info_count(&t->reloads),
 		.not_after = set->not_after,
+		.crowded = info_count(&t->crowded),
+		.under_way = info_count(&t->under_way),
 	};
 
 	tls_set_unref(set);

@@ -298,6 +298,47 @@ START_TEST(a_handshake_that_does_not_end_is_ended)
 }
 END_TEST
 
+START_TEST(of_a_flood_of_handshakes_those_above_the_limit_get_an_alert)
+{
+	struct np_tls_opts o = { .sz = sizeof o, .max_handshakes = 4 };
+	struct tls_peer p;
+	int half[4], more;
+
+	given_server(NULL, &o);
+	given_peer(&p); /* whose handshake is over: it is not in the way */
+	for (int i = 0; i < 4; i++) {
+		half[i] = serve_connect(0);
+		if (i % 2)
+			peer_send(half[i], "\x16\x03\x01\x02\x00\x01", 6);
+		AWAIT(tls_stats_of(tls).under_way == (unsigned)i + 1);
+	}
+	for (int i = 0; i < 20; i++) {
+		more = serve_connect(0);
+		if (i % 2)
+			peer_send(more, "\x16\x03\x01\x02\x00\x01", 6);
+		ck_assert_int_eq(alert_in_the_clear(more), SSL_AD_INTERNAL_ERROR);
+		peer_close(&more);
+		AWAIT(saw.closes == i + 1);
+		ck_assert_int_eq(saw.error, -NP_ETLS);
+		ck_assert_str_eq(saw.why, "too many handshakes are under way");
+	}
+	ck_assert_uint_eq(tls_stats_of(tls).crowded, 20);
+	ck_assert_uint_eq(tls_stats_of(tls).failed, 20);
+	tls_peer_say(&p, "still here", 10);
+	tls_peer_expect(&p, "still here");
+	peer_close(&half[2]);
+	AWAIT(tls_stats_of(tls).under_way == 3);
+	tls_peer_part(&p);
+	given_peer(&p); /* there is room again */
+	tls_peer_part(&p);
+	for (int i = 0; i < 4; i++)
+		if (i != 2)
+			peer_close(&half[i]);
+	AWAIT(tls_stats_of(tls).under_way == 0);
+	end_server();
+}
+END_TEST
+
 START_TEST(key_updates_without_data_come_to_an_end)
 {
 	struct tls_peer p;
@@ -580,6 +621,7 @@ int main(void)
 	tcase_add_test(t, behind_ones_own_close_notify_reading_goes_on);
 	tcase_add_test(t, what_is_no_tls_gets_an_alert_and_is_counted);
 	tcase_add_test(t, a_handshake_that_does_not_end_is_ended);
+	tcase_add_test(t, of_a_flood_of_handshakes_those_above_the_limit_get_an_alert);
 	tcase_add_test(t, key_updates_without_data_come_to_an_end);
 	tcase_add_test(t, a_key_update_behind_output_that_stands_is_answered);
 	tcase_add_test(t, it_goes_on_at_another_poller);

@@ -178,6 +178,8 @@ START_TEST(options_that_are_none_are_refused)
 	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
 	o = good, o.ticket_s = -1;
 	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
+	o = good, o.max_handshakes = -2;
+	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
 	o = good, o.alpn = empty;
 	ck_assert_int_eq(np_tls_server_new(&o, &t), -EINVAL);
 	o = good, o.sz = 0;
