@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* adopted: verbs of a service whose workers are a foreign server's, each with its check. */
+#include "support/adopted.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/privilege.h"
+#include "support/restrict.h"
+#include "support/steer.h"
+#include "support/test.h"
+
+char why[NP_STEER_TEXT_MAX];
+
+const enum foreign_shape steerable[STEERABLE] = { FOREIGN_PROCESSES, FOREIGN_THREADS,
+						  FOREIGN_BLOCKING };
+
+int see(void *arg, const struct np_steer_listener *l)
+{
+	struct seen *s = arg;
+
+	if (l->n_acceptors == 1 && s->alone < FOREIGN_MAX)
+		s->acceptor[s->alone++] = l->acceptors[0];
+	s->n++;
+	s->steerable += l->can_be_steered;
+	s->acceptors = l->n_acceptors;
+	s->holders = l->n_holders;
+	s->reuseport = l->reuseport;
+	s->program = l->program;
+	snprintf(s->address, sizeof s->address, "%s", l->address);
+	snprintf(s->verdict, sizeof s->verdict, "%s", l->verdict);
+	return 0;
+}
+
+struct seen look(const char *address)
+{
+	struct seen s = { 0 };
+	int r = np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = address, .error = why,
+					   .error_cap = sizeof why),
+				   see, &s);
+
+	ck_assert_msg(r == 0, "%d %s", r, why);
+	return s;
+}
+
+struct np_steer *given_service(const char *name, const char *policy)
+{
+	struct np_steer *s;
+	int r = np_steer_load(name, NP_OPTS(np_steer_load_opts, .policy = policy, .error = why,
+					    .error_cap = sizeof why));
+
+	ck_assert_msg(r >= 0, "%s", why);
+	r = np_steer_open(name,
+			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF,
+				  .error = why, .error_cap = sizeof why),
+			  &s);
+	ck_assert_msg(r == 0, "%s", why);
+	return s;
+}
+
+int adopt(struct np_steer *s, const char *address)
+{
+	return np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = address), NULL, NULL);
+}
+
+int release(struct np_steer *s)
+{
+	return np_steer_release(s, NP_OPTS(np_steer_adopt_opts));
+}
+
+void must_adopt(struct np_steer *s, const char *address, int n)
+{
+	int r = adopt(s, address);
+
+	ck_assert_msg(r == n, "%d: %s", r, np_steer_error(s));
+}
+
+void must_release(struct np_steer *s, int n)
+{
+	int r = release(s);
+
+	ck_assert_msg(r == n, "%d: %s", r, np_steer_error(s));
+}
+
+void fails(int r, int err, const char *part, const struct np_steer *s)
+{
+	ck_assert_msg(r == err, "%d, not %d: %s", r, err, np_steer_error(s));
+	ck_assert_msg(strstr(np_steer_error(s), part) != NULL, "%s", np_steer_error(s));
+}
+
+struct np_steer_worker_info worker(struct np_steer *s, unsigned w)
+{
+	struct np_steer_worker_info i = { .sz = sizeof i };
+
+	ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
+	return i;
+}
+
+unsigned workers(struct np_steer *s)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < 32; w++)
+		n += worker(s, w).claimed;
+	return n;
+}
+
+struct np_steer_stats stats(struct np_steer *s)
+{
+	struct np_steer_stats t = { .sz = sizeof t };
+
+	ck_assert_int_eq(np_steer_stats(s, &t), 0);
+	return t;
+}
+
+void expect_nothing_left(struct np_steer *s, const char *address, unsigned listeners)
+{
+	struct np_steer_garbage g = { .sz = sizeof g };
+	struct seen now = look(address);
+
+	ck_assert_uint_eq(now.n, listeners);
+	ck_assert_int_eq(now.program, 0);
+	ck_assert_uint_eq(workers(s), 0);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+	ck_assert_uint_eq(g.groups + g.roster + g.owners + g.workers, 0);
+}
+
+void end_service(struct np_steer *s, const char *name)
+{
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	ck_assert_int_eq(np_steer_unload(name, NULL), 0);
+}
+
+void stop_process(pid_t pid)
+{
+	char path[48], text[256];
+
+	kill(pid, SIGSTOP);
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	for (bool stopped = false; !stopped; test_pause()) {
+		FILE *file = fopen(path, "re");
+
+		ck_assert_ptr_nonnull(file);
+		ck_assert_ptr_nonnull(fgets(text, sizeof text, file));
+		fclose(file);
+		stopped = strstr(text, ") T ") != NULL;
+	}
+}
+
+void run_apart(int sock, void *arg)
+{
+	const bool *rootless = arg;
+	unsigned got[FOREIGN_MAX];
+	struct foreign f;
+	int r;
+
+	if (*rootless)
+		own_userns();
+	if (own_netns() < 0)
+		child_fail("no network namespace");
+	r = foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT);
+	child_send(sock, &r, sizeof r);
+	child_send(sock, &f.child.pid, sizeof f.child.pid);
+	child_hear(sock);
+	foreign_count(FOREIGN_AT, 40, got);
+	child_send(sock, got, sizeof got);
+	child_hear(sock);
+	foreign_end(&f);
+}

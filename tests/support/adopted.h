@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* adopted: a service whose workers are a foreign server's, asked and looked at from outside */
+#ifndef SUPPORT_ADOPTED_H
+#define SUPPORT_ADOPTED_H
+
+#include "netpoll/steer_admin.h"
+#include "support/foreign.h"
+
+/* The shapes whose listeners can be steered. */
+#define STEERABLE 3
+extern const enum foreign_shape steerable[STEERABLE];
+
+extern char why[NP_STEER_TEXT_MAX]; /* the sentence of what has failed last */
+
+struct seen {
+	unsigned n, steerable, alone; /* listeners; those with one acceptor */
+	struct np_steer_task acceptor[FOREIGN_MAX];
+	unsigned acceptors, holders; /* of the last one */
+	int reuseport, program;
+	char address[80], verdict[NP_STEER_TEXT_MAX];
+};
+
+/* For np_steer_listeners(): @arg is a struct seen. */
+int see(void *arg, const struct np_steer_listener *l);
+struct seen look(const char *address);
+
+struct np_steer *given_service(const char *name, const char *policy);
+void end_service(struct np_steer *s, const char *name);
+
+int adopt(struct np_steer *s, const char *address);
+int release(struct np_steer *s);
+void must_adopt(struct np_steer *s, const char *address, int n);
+void must_release(struct np_steer *s, int n);
+/* @r is @err, and the sentence of @s has @part. */
+void fails(int r, int err, const char *part, const struct np_steer *s);
+
+struct np_steer_worker_info worker(struct np_steer *s, unsigned w);
+unsigned workers(struct np_steer *s);
+struct np_steer_stats stats(struct np_steer *s);
+/* Nothing of the service is at the listeners, and it knows none. */
+void expect_nothing_left(struct np_steer *s, const char *address, unsigned listeners);
+
+/* Until the kernel has it so: state T of /proc. */
+void stop_process(pid_t pid);
+/*
+ * In a child: a server in namespaces of its own, of which @arg, a bool, says whether the user's is
+ * one, and its client, which nobody outside could be.
+ */
+void run_apart(int sock, void *arg);
+
+#endif
