@@ -315,8 +315,8 @@ NP_API int np_server_take_over(struct np_server *s, const char *where, int timeo
 /*
  * np_server_free() - give it back, with pollers of its own
  *
- * Return: 0: *s is NULL; -EBUSY: it is neither stopped nor never started, or handlers are left on
- *         pollers of its own: *s stays.
+ * Return: 0: *s is NULL; -EBUSY: it is neither stopped nor never started, or on pollers of its own
+ *         handlers are left, or a reference to a connection is held: *s stays.
  */
 NP_API int np_server_free(struct np_server **s);
 

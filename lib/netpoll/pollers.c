@@ -465,8 +465,9 @@ static void pollers_run_late_mail(struct np_pollers *p)
 }
 
 /* All or none: what one keeps may have been on another, and be rung for there. */
-static bool pollers_are_kept(const struct np_pollers *p)
+bool pollers_are_kept(struct np_pollers *p)
 {
+	pollers_run_late_mail(p);
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->poller[i] && poller_is_kept(p->poller[i]))
 			return true;
@@ -477,7 +478,6 @@ static int pollers_free(struct np_pollers *p)
 {
 	int r;
 
-	pollers_run_late_mail(p);
 	if (pollers_are_kept(p))
 		return -EBUSY;
 	for (unsigned i = 0; i < p->n; i++) {

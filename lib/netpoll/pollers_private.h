@@ -100,5 +100,7 @@ int pollers_serve(struct np_pollers *p);
 void pollers_unserve(struct np_pollers *p);
 /* np_pollers_stop() that gives handlers no time before their waits are cancelled. */
 int pollers_stop_now(struct np_pollers *p);
+/* After that: whether a reference to a connection of theirs is held still. */
+bool pollers_are_kept(struct np_pollers *p);
 
 #endif

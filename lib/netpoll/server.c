@@ -205,7 +205,7 @@ int np_server_free(struct np_server **p)
 	if (s->phase != SERVER_MADE && s->phase != SERVER_STOPPED)
 		return -EBUSY;
 	/* Tasks and dialed connections on its own pollers have no stop that gives them time. */
-	if (s->own_pollers && pollers_stop_now(s->pollers) < 0)
+	if (s->own_pollers && (pollers_stop_now(s->pollers) < 0 || pollers_are_kept(s->pollers)))
 		return -EBUSY;
 	*p = NULL;
 	server_destroy(s);

@@ -616,24 +616,31 @@ static int keep_reference(struct np_conn *c, void *arg)
 	return 0;
 }
 
-/* The memory of a connection is its poller's: that stays for as long as somebody may look. */
-START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
+static const struct np_handlers keeping = {
+	.sz = sizeof keeping,
+	.on_connect = keep_reference,
+	.on_request = echo_all,
+	.on_close = on_close,
+};
+
+/* Of the server, which is stopped then. */
+static void given_a_kept_reference(void)
 {
-	static const struct np_handlers h = {
-		.sz = sizeof h,
-		.on_connect = keep_reference,
-		.on_request = echo_all,
-		.on_close = on_close,
-	};
 	int fd;
 
-	given_server(&h, NULL, NULL);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 	fd = connect_to(0);
 	peer_close(&fd);
 	AWAIT(seen.closed == 1);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+}
+
+/* The memory of a connection is its poller's: that stays for as long as somebody may look. */
+START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
+{
+	given_server(&keeping, NULL, NULL);
+	given_a_kept_reference();
 	ck_assert_int_eq(np_server_free(&server), 0);
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 
@@ -641,6 +648,20 @@ START_TEST(pollers_are_not_freed_under_a_reference_to_a_connection)
 		ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 	ck_assert_int_eq(np_conn_error(kept), -NP_EEOF);
 	np_conn_unref(kept);
+}
+END_TEST
+
+START_TEST(a_server_is_not_freed_with_its_own_pollers_under_a_reference_to_a_connection)
+{
+	ck_assert_int_eq(np_server_new(NULL, &keeping, NULL, NULL, &server), 0);
+	given_a_kept_reference();
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(np_server_free(&server), -EBUSY);
+	ck_assert_int_eq(np_conn_error(kept), -NP_EEOF);
+	np_conn_unref(kept);
+	ck_assert_int_eq(np_server_free(&server), 0);
+	ck_assert_ptr_null(server);
 }
 END_TEST
 
@@ -691,6 +712,8 @@ static Suite *suite(void)
 	tcase_add_test(t, a_handler_may_stop_its_own_server_and_the_end_frees_it);
 	tcase_add_test(t, stop_cuts_off_at_the_deadline_and_says_how_many);
 	tcase_add_test(t, pollers_are_not_freed_under_a_reference_to_a_connection);
+	tcase_add_test(
+		t, a_server_is_not_freed_with_its_own_pollers_under_a_reference_to_a_connection);
 	tcase_add_test(t, a_pointer_is_null_where_it_was_taken_and_nowhere_else);
 	suite_add_tcase(s, t);
 	t = tcase_create("bulk");
