@@ -414,7 +414,7 @@ NP_API int np_conn_move(struct np_conn *c, int poller);
  * where @other is NULL. What was asked of them before is forgotten.
  *
  * Return: 0, also when repeated; -EINVAL: @other is @c, or of another poller; -EBUSY: one is in
- *         another set; -NP_ECLOSED; -ENOMEM.
+ *         another set, or the handler of one is left alone (NP_MAY_BLOCK); -NP_ECLOSED; -ENOMEM.
  */
 NP_API int np_conn_bind(struct np_conn *c, struct np_conn *other);
 /*

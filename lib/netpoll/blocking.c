@@ -19,32 +19,25 @@ static void blocking_may_go(struct crew_waiter *w)
 	event_set(&container_of(w, struct blocking_wait, waiter)->free);
 }
 
-static int blocking_wait(struct crew *c)
-{
-	struct blocking_wait w = {
-		.waiter = { .poller = poller_self(), .fn = blocking_may_go },
-	};
-	int r;
-
-	event_init(&w.free);
-	if (crew_wait(c, &w.waiter))
-		return 0;
-	r = event_wait(&w.free, 0, "thread");
-	crew_wait_no_more(c, &w.waiter, r < 0);
-	return r;
-}
-
 /* Return: 0: the poller is another thread's; -ENOTSUP: there is none; why fn is not called. */
 static int blocking_hand_off(void)
 {
 	struct crew *c = poller_slot_self()->pollers->crew;
+	struct blocking_wait w = {
+		.waiter = { .poller = poller_self(), .fn = blocking_may_go },
+	};
+	bool waited = false;
 	int r;
 
-	while ((r = baton_hand_off()) == -EAGAIN) {
-		r = blocking_wait(c);
+	event_init(&w.free);
+	while ((r = baton_hand_off(&w.waiter)) == -EAGAIN) {
+		waited = true;
+		r = event_wait(&w.free, 0, "thread");
 		if (r < 0)
-			return r;
+			break;
 	}
+	if (waited)
+		crew_wait_no_more(c, &w.waiter);
 	return r;
 }
 

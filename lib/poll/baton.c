@@ -317,7 +317,7 @@ static void baton_assign(struct baton *b, const struct rider *from, struct rider
 		baton_grant_next(b);
 }
 
-static int baton_give_away(struct baton *b, struct rider *r)
+static int baton_give_away(struct baton *b, struct rider *r, struct crew_waiter *w)
 {
 	struct rider *to = NULL;
 	bool any = false;
@@ -326,6 +326,8 @@ static int baton_give_away(struct baton *b, struct rider *r)
 		to = baton_spare(r->poller, &any);
 		if (!to)
 			crew_count_refused(b->crew);
+		if (!to && any)
+			crew_wait(b->crew, w);
 		if (!to)
 			return any ? -EAGAIN : -ENOTSUP;
 	}
@@ -337,7 +339,7 @@ static int baton_give_away(struct baton *b, struct rider *r)
 	return 0;
 }
 
-int baton_hand_off(void)
+int baton_hand_off(struct crew_waiter *w)
 {
 	struct rider *r = baton_here.rider;
 	struct baton *b;
@@ -347,7 +349,7 @@ int baton_hand_off(void)
 		return -ENOTSUP;
 	b = baton_of(r);
 	pthread_mutex_lock(&b->gate);
-	err = baton_give_away(b, r);
+	err = baton_give_away(b, r, w);
 	pthread_mutex_unlock(&b->gate);
 	if (err == 0)
 		baton_from_lib(BATON_USER);
@@ -366,9 +368,12 @@ static void baton_hand_on(struct baton *b, struct rider *r, uint64_t now_ns)
 		r->refused = r->seen;
 		return;
 	}
-	if (baton_holder(b) == r && !baton_rob(b)) {
+	if (baton_holder(b) == r && (!baton_rob(b) || !r->left)) {
+		/* it has come back, and may even be asleep */
 		if (!to->hosting)
 			baton_unspare(b, to);
+		if (!baton_holder(b))
+			baton_grant_next(b);
 		return;
 	}
 	b->last_ns = now_ns;
@@ -424,7 +429,7 @@ void baton_idle_begin(struct rider *r)
 		baton_give_up(r);
 }
 
-/* Under the gate: it waits, unless the loop is another's now. */
+/* Under the gate: it waits, unless the loop is another's now, or becomes that meanwhile. */
 static bool baton_wait_as_looper(struct baton *b, struct rider *r, bool any)
 {
 	if (baton_holder(b) == r)
@@ -432,7 +437,7 @@ static bool baton_wait_as_looper(struct baton *b, struct rider *r, bool any)
 	if (baton_looper(b) != r && !any)
 		return false;
 	baton_wait(b, r);
-	return true;
+	return baton_looper(b) == r || any;
 }
 
 bool baton_idle_end(struct rider *r, bool any)

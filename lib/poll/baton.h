@@ -49,6 +49,7 @@
 #include "sys/thread.h"
 
 struct crew;
+struct crew_waiter;
 struct fiber;
 struct poller;
 
@@ -161,10 +162,10 @@ void baton_user_end(void);
 /*
  * baton_hand_off() - for np_blocking(): from here on the poller is another thread's
  *
- * Ends with baton_enter(). Return: 0: in USER, without the baton; -EAGAIN: no thread is free;
- * -ENOTSUP: the poller has no crew, or not one thread was to be had.
+ * Ends with baton_enter(). Return: 0: in USER, without the baton; -EAGAIN: no thread is free,
+ * and @w waits for one; -ENOTSUP: the poller has no crew, or not one thread was to be had.
  */
-int baton_hand_off(void);
+int baton_hand_off(struct crew_waiter *w);
 
 /* ------------------------------------------------------------------ the loop's */
 

@@ -218,28 +218,24 @@ void crew_hosts(struct crew *c, const struct poller *p)
 	pthread_mutex_unlock(&c->lock);
 }
 
-bool crew_wait(struct crew *c, struct crew_waiter *w)
+void crew_wait(struct crew *c, struct crew_waiter *w)
 {
-	bool free;
-
 	list_init(&w->link);
 	pthread_mutex_lock(&c->lock);
-	free = c->idle;
-	if (!free)
+	if (c->idle)
+		w->fn(w);
+	else
 		list_append(&c->waiters, &w->link);
 	pthread_mutex_unlock(&c->lock);
-	return free;
 }
 
-void crew_wait_no_more(struct crew *c, struct crew_waiter *w, bool gives_up)
+/* What it was told of it may have had no need for: the next one is told. */
+void crew_wait_no_more(struct crew *c, struct crew_waiter *w)
 {
-	bool told;
-
 	pthread_mutex_lock(&c->lock);
-	told = list_empty(&w->link);
-	list_remove(&w->link);
-	if (told && gives_up)
+	if (list_empty(&w->link))
 		crew_tell(c, c->idle ? NULL : w->poller);
+	list_remove(&w->link);
 	pthread_mutex_unlock(&c->lock);
 }
 

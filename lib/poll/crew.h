@@ -49,11 +49,8 @@ void crew_end(struct crew *c);
 void crew_free(struct crew *c);
 void crew_get_stats(struct crew *c, struct crew_stats *ret);
 
-/* Thread: any. From here on w->fn is called, unless crew_wait_no_more(). Return: whether one is
- * free already: then it is not. */
-bool crew_wait(struct crew *c, struct crew_waiter *w);
-/* @gives_up: it takes none, even where one came free for it: the next is told. */
-void crew_wait_no_more(struct crew *c, struct crew_waiter *w, bool gives_up);
+/* Behind the last wait of @w, however it has ended. Thread: any. */
+void crew_wait_no_more(struct crew *c, struct crew_waiter *w);
 
 /* ---- for lib/poll */
 
@@ -67,6 +64,12 @@ void crew_remove(struct crew *c, struct baton *b);
  * free.
  */
 struct rider *crew_take(struct crew *c, struct poller *p, bool *ret_any);
+/*
+ * crew_wait() - from here on w->fn is called, once; or at once, where one is free already
+ *
+ * Under the gate under which none was found: none begins to host in between.
+ */
+void crew_wait(struct crew *c, struct crew_waiter *w);
 /* Free again; under the gate of the poller that it has carried. */
 void crew_give(struct crew *c, struct rider *r);
 /* A spare thread of @p can be its looper again; under the gate. */
