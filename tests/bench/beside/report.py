@@ -134,12 +134,12 @@ def tls(part, _):
         us = [f'{median(row["peers"][n]["samples"]) / 1000:.1f}' if row['peers'][n]['samples'] else
               row['peers'][n].get('failed', MISSING)[-60:] for n in (OURS, 'nginx')]
         lines.append([row['key'], row['version'][1:].replace('_', '.').upper().replace('TLS', 'TLS '),
-                      'full' if row['how'] == '-new' else 'resumed'] + us + [spread(ratios(row, OURS, 'nginx')), verdict(row)[0]])
-    label = lambda r: f'{r["key"]}, {r["version"][1:]}, {r["how"][1:]}'
-    return ('`examples/echo --tls` and nginx, asked by `openssl s_time`: microseconds of server CPU for each handshake. s_time does not '
-            'wait for tickets, so there is no\nrow for resumption of TLS 1.3. h2load has no row: `examples/http` speaks no TLS.\n'
+                      {'-new': 'full handshake', '-reuse': 'resumption'}.get(row['how'], f'file of {row["how"]}')] + us + [spread(ratios(row, OURS, 'nginx')), verdict(row)[0]])
+    label = lambda r: f'{r["key"]}, {r["version"][1:]}, {r["how"].strip("-")}'
+    return ('`examples/http --tls` and nginx: microseconds of server CPU for each handshake, by `openssl s_time`, and for each file, by '
+            '`h2load --h1` with 20 connections.\ns_time does not wait for tickets, so there is no row for resumption of TLS 1.3.\n'
             f'{tally(part["rows"], label)}\n\n'
-            + table(['key', 'version', 'handshake', 'ours', 'nginx', 'ours to nginx', ''], lines))
+            + table(['key', 'version', 'what', 'ours', 'nginx', 'ours to nginx', ''], lines))
 
 
 def linked(part, _):

@@ -49,12 +49,12 @@ class Server:
         self.pid = str(self.process.pid)
 
     def await_address(self):
-        """ADDR:PORT, of the line that says so."""
+        """Of the line that says the port."""
         for _ in range(400):
             self.out.seek(0)
-            found = re.search(r'^listening on ([0-9.]+:[0-9]+)', self.out.read(), re.M)
+            found = re.search(r'^listening on (?:127\.0\.0\.1:|port )([0-9]+)', self.out.read(), re.M)
             if found:
-                return found.group(1)
+                return f'127.0.0.1:{found.group(1)}'
             if self.process.poll() is not None:
                 break
             time.sleep(0.025)

@@ -1,4 +1,7 @@
-"""tls: server CPU for each handshake, by openssl s_time, beside nginx; certificates are made for the run."""
+"""tls: server CPU for each handshake, by openssl s_time, and for each file, by h2load, beside nginx.
+
+Certificates are made for the run.
+"""
 import os
 import re
 import socket
@@ -12,11 +15,13 @@ from .servers import Failed
 
 KEYS = {'ECDSA P-256': ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'], 'RSA 2048': ['-newkey', 'rsa:2048']}
 CELLS = [('ECDSA P-256', '-tls1_3', '-new'), ('RSA 2048', '-tls1_3', '-new'), ('ECDSA P-256', '-tls1_2', '-new'),
-         ('RSA 2048', '-tls1_2', '-new'), ('ECDSA P-256', '-tls1_2', '-reuse')]
+         ('RSA 2048', '-tls1_2', '-new'), ('ECDSA P-256', '-tls1_2', '-reuse'), ('ECDSA P-256', '-tls1_3', '1 KiB'),
+         ('ECDSA P-256', '-tls1_3', '64 KiB')]
+FILES = {'1 KiB': 1 << 10, '64 KiB': 64 << 10}
 NGINX = '''daemon off; master_process off; pid {dir}/{name}.pid; error_log /dev/null crit;
 events {{ worker_connections 4096; }}
 http {{
-	access_log off;
+	access_log off; keepalive_requests 1000000000; root {dir}/www;
 	client_body_temp_path {dir}/tmp; proxy_temp_path {dir}/tmp; fastcgi_temp_path {dir}/tmp;
 	uwsgi_temp_path {dir}/tmp; scgi_temp_path {dir}/tmp;
 	server {{
@@ -57,7 +62,9 @@ class Pair:
     def __init__(self, ctx, folder, key_kind):
         cert, key = certificate(folder, key_kind)
         self.ctx, self.running, self.at = ctx, [], {}
-        ours = servers.Server(servers.OURS, ctx.cpus[0], [*ctx.echo[servers.OURS], '--tls', f'{cert},{key}'])
+        ours = servers.Server(servers.OURS, ctx.cpus[0], [
+            f'{ctx.build}/examples/http/http', '--listen', '127.0.0.1:0', '--pollers', '1', '--steer', 'off', '--folder',
+            f'{folder}/www', '--tls', f'{cert},{key}'])
         self.running.append(ours)
         self.at[servers.OURS] = ours.await_address(), ours.pid
         nginx = machine.path_of('nginx')
@@ -88,6 +95,24 @@ def handshakes(ctx, at, pid, version, how):
     return round(spent / int(found.group(1)))
 
 
+def files(ctx, at, pid, name):
+    """ns of server CPU for each; 20 connections, so that handshakes hardly count."""
+    if not machine.path_of('h2load'):
+        raise Failed('h2load is not installed')
+    before = servers.cpu_ns(pid)
+    r = subprocess.run(['taskset', '-c', str(ctx.cpus[1]), 'h2load', '--h1', '-c', '20', '-t', '1', '-n', '4000',
+                        f'https://{at}/{FILES[name]}'], capture_output=True, text=True, timeout=servers.PATIENCE, check=False)
+    spent = servers.cpu_ns(pid) - before
+    found = re.search(r' (\d+) succeeded, 0 failed', r.stdout)
+    if r.returncode or not found or not int(found.group(1)):
+        raise Failed((r.stderr or r.stdout).strip()[-200:] or 'no answer')
+    return round(spent / int(found.group(1)))
+
+
+def asked(ctx, at, pid, version, how):
+    return files(ctx, at, pid, how) if how in FILES else handshakes(ctx, at, pid, version, how)
+
+
 def tls(ctx, seconds):
     if not machine.path_of('openssl'):
         return {'not_installed': 'openssl'}
@@ -95,6 +120,10 @@ def tls(ctx, seconds):
     got = Rows(('key', 'version', 'how'), CELLS, names)
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(f'{folder}/tmp')
+        os.mkdir(f'{folder}/www')
+        for size in FILES.values():
+            with open(f'{folder}/www/{size}', 'wb') as f:
+                f.write(os.urandom(size))
         pairs = {}
         try:
             for kind in KEYS:
@@ -104,8 +133,8 @@ def tls(ctx, seconds):
                 for name in names if number % 2 else names[::-1]:
                     ctx.progress.say('tls', f'round {number}: {" ".join(cell)}: {name}')
                     if name in pair.at:
-                        got.measure(cell, name, lambda: handshakes(ctx, *pair.at[name], *cell[1:]))
+                        got.measure(cell, name, lambda: asked(ctx, *pair.at[name], *cell[1:]))
         finally:
             for pair in pairs.values():
                 pair.stop()
-    return {'unit': 'ns of server CPU for each handshake', 'rows': got.rows}
+    return {'unit': 'ns of server CPU for each handshake, or each file', 'rows': got.rows}
