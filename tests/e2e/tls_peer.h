@@ -32,7 +32,7 @@ static char *certs_dir;
 helper const char *in_certs(const char *name)
 {
 	static char paths[8][256];
-	static unsigned i;
+	static _Atomic(unsigned) i; /* handlers ask, too */
 	char *p = paths[i++ % 8];
 
 	snprintf(p, 256, "%s/%s", certs_dir, name);
