@@ -268,12 +268,11 @@ static int echo_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 
 static int serve(struct np_server *s, const struct options *o, char **argv)
 {
-	int r = service_take_over(s);
+	int r;
 
-	if (r == 0 && addresses_listen(&o->listen, s) < 0)
+	if (addresses_take_over(&o->listen, s) < 0)
 		return EXIT_FAILURE;
-	if (r >= 0)
-		r = np_server_start(s);
+	r = np_server_start(s);
 	if (r < 0) {
 		service_failed(s, r);
 		return EXIT_FAILURE;

@@ -22,10 +22,14 @@ $(PROXY): $(PROXY_OBJS) $(SERVICE_OBJS) $(O)/libnetpoll-bpf.so
 
 -include $(PROXY_OBJS:.o=.d)
 
-.PHONY: check-proxy bench-proxy
+.PHONY: check-proxy check-restart bench-proxy
 check-proxy:                            ## curl, iperf3, redis and socat through the example proxy, 10 GB moved
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)scripts/check-proxy $(O)
+
+check-restart:                          ## curl, wrk, redis, iperf3 and one who types across an upgrade: kept or lost, and why (root)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)scripts/check-restart $(O)
 
 bench-proxy: $(BENCH_BINS) all         ## the example proxy beside haproxy in TCP mode (2 minutes)
 	$(Q)scripts/bench-proxy $(O)

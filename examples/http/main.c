@@ -65,8 +65,8 @@ static int run(struct options *o, struct np_pollers *pollers, char **argv)
 	if (r < 0)
 		failed("cannot start", r);
 	else
-		code = addresses_listen(&o->listen, server) < 0 ? EXIT_FAILURE :
-								  service_serve(server, argv);
+		code = addresses_take_over(&o->listen, server) < 0 ? EXIT_FAILURE :
+								     service_serve(server, argv);
 	np_server_free(&server);
 	return code;
 }

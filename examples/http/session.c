@@ -76,6 +76,19 @@ static void session_end(struct np_conn *c, void *arg)
 	free(s);
 }
 
+/* A head that is here in part has a timer that runs: its connection stays, and is served there. */
+static int session_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	const struct session *s = np_conn_data(c);
+
+	return s->late ? -EBUSY : 0;
+}
+
+static int session_import(struct np_conn *c, void *arg, const void *blob, size_t n)
+{
+	return session_begin(c, arg);
+}
+
 /* ------------------------------------------------------------------ an answer */
 
 static struct response session_response(const struct session *s, const struct request *rq)
@@ -235,4 +248,6 @@ const struct np_handlers session_handlers = {
 	.on_prepare = session_begin,
 	.on_request = session_serve,
 	.on_close = session_end,
+	.on_export = session_export,
+	.on_import = session_import,
 };

@@ -201,8 +201,8 @@ int main(int argc, char **argv)
 	if (r < 0)
 		fprintf(stderr, "proxy: cannot start: %s\n", np_strerror(r));
 	else
-		code = addresses_listen(&o.listen, server) < 0 ? EXIT_FAILURE :
-								 service_serve(server, argv);
+		code = addresses_take_over(&o.listen, server) < 0 ? EXIT_FAILURE :
+								    service_serve(server, argv);
 	np_server_free(&server);
 	if (pollers) {
 		np_pollers_stop(pollers, SERVICE_STOP_MS);

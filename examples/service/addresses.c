@@ -44,3 +44,12 @@ int addresses_listen(const struct addresses *a, struct np_server *s)
 		program_invocation_short_name);
 	return -1;
 }
+
+int addresses_take_over(const struct addresses *a, struct np_server *s)
+{
+	int r = service_take_over(s);
+
+	if (r < 0)
+		return service_failed(s, r);
+	return r ? 0 : addresses_listen(a, s);
+}

@@ -18,4 +18,6 @@ const char *address_network(const char **text);
 int addresses_add(struct addresses *a, const char *text);
 /* addresses_listen() - on all of them. Return: 0; -1: said on stderr, also where there is none. */
 int addresses_listen(const struct addresses *a, struct np_server *s);
+/* addresses_take_over() - those of the process before, where it hands over; else likewise. */
+int addresses_take_over(const struct addresses *a, struct np_server *s);
 #endif

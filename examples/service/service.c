@@ -146,7 +146,7 @@ static bool hand_over(struct np_server *s, int mine)
 	if (np_server_hand_over(s, where, NULL, &done) < 0)
 		fprintf(stderr, "%s\n", np_server_error(s));
 	fprintf(stderr, "handed over: %u addresses, %llu connections; %llu stay\n", done.addresses,
-		(unsigned long long)done.handed, (unsigned long long)(done.refused + done.busy));
+		(unsigned long long)done.handed, (unsigned long long)(done.stays + done.busy));
 	return done.addresses;
 }
 

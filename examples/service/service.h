@@ -8,7 +8,7 @@
  *   SIGHUP           starts the program again, as it is on disk now, and ends as by SIGTERM once
  *                    that is ready: for that both have to listen, so it needs a pinned service
  *   SIGUSR2          starts it likewise, hands it what this one listens on and the connections that
- *                    can go, and ends with what is left; needs service_take_over() in its main()
+ *                    can go, and ends with what is left; needs addresses_take_over() in its main()
  */
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H

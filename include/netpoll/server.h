@@ -261,6 +261,7 @@ struct np_handed_over {
 	uint64_t handed;    /* connections that are the next process's */
 	uint64_t refused;   /* that its on_import, or its version, did not take: they are here */
 	uint64_t busy;      /* that were at work to the end, or may not go now: likewise */
+	uint64_t stays;     /* without on_export, in a set, refused as above: not to go at all */
 };
 NP_OPTS_INIT(np_handed_over)
 

@@ -288,10 +288,12 @@ static int hand_over_part(struct hand_over *h, struct server_part *part, unsigne
 			return 0;
 		}
 		n = out->n;
-		if (!n)
-			*ret_busy += out->busy;
-		else
+		if (n) {
 			r = hand_over_batch(h, out);
+		} else {
+			*ret_busy += out->busy;
+			h->done.stays += out->stays;
+		}
 		handover_out_settle(out);
 		*ret_any |= n > 0;
 	} while (n && r == 0);
@@ -311,7 +313,7 @@ static int hand_over_connections(struct hand_over *h)
 
 	h->until_ns = hand_over_until(h->work_ms);
 	do {
-		busy = 0;
+		h->done.stays = busy = 0;
 		any = false;
 		for (unsigned i = 0; i < h->s->n_parts; i++) {
 			r = hand_over_part(h, h->s->parts[i], &busy, &any);

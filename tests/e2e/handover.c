@@ -108,7 +108,7 @@ static void kept_alive_go_on(enum np_steer_mode steer, int rebalance)
 
 	ck_assert_uint_eq(f.handed.addresses, 1);
 	ck_assert_uint_eq(f.handed.handed, 16);
-	ck_assert_uint_eq(f.handed.refused + f.handed.busy, 0);
+	ck_assert_uint_eq(f.handed.refused + f.handed.busy + f.handed.stays, 0);
 	expect_all_at_next(16, 2);
 	fresh = connect_one();
 	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
@@ -326,6 +326,7 @@ START_TEST(without_on_export_connections_stay_and_listeners_go)
 	given_clients(4);
 	hand_all_over(&f);
 	ck_assert_uint_eq(f.handed.handed, 0);
+	ck_assert_uint_eq(f.handed.stays, 4);
 	ck_assert_uint_eq(f.handed.addresses, 1);
 	for (int i = 0; i < 4; i++)
 		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
@@ -333,6 +334,32 @@ START_TEST(without_on_export_connections_stay_and_listeners_go)
 	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
 	peer_close(&fresh);
 	close_clients(4);
+	end_both();
+}
+END_TEST
+
+/* Neither without the other; when one ends the other is served on, and is no set any more. */
+START_TEST(a_set_stays_whole_and_what_is_none_goes)
+{
+	const struct hand_opts o = { .pollers = 1, .binds = 1 }, n = { .pollers = 1 };
+	struct hand_facts f;
+
+	given(&o, &n);
+	given_clients(4);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 2);
+	ck_assert_uint_eq(f.handed.stays, 2);
+	ck_assert_uint_eq(f.handed.refused + f.handed.busy, 0);
+	for (int i = 0; i < 4; i++) {
+		struct hand_answer a = hand_echo(client[i]);
+
+		ck_assert_uint_eq(a.pid, (uint32_t)(i < 2 ? old.pid : next.pid));
+		ck_assert_uint_eq(a.count, 2);
+	}
+	peer_close(&client[0]);
+	ck_assert_uint_eq(hand_echo(client[1]).pid, (uint32_t)old.pid);
+	for (int i = 1; i < 4; i++)
+		peer_close(&client[i]);
 	end_both();
 }
 END_TEST
@@ -348,6 +375,7 @@ START_TEST(what_on_import_refuses_goes_on_in_the_old_process)
 	hand_all_over(&f);
 	ck_assert_uint_eq(f.handed.handed, 10);
 	ck_assert_uint_eq(f.handed.refused, 10);
+	ck_assert_uint_eq(f.handed.stays, 10);
 	for (int i = 0; i < 20; i++) {
 		struct hand_answer a = hand_echo(client[i]);
 
@@ -749,6 +777,7 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, one_whose_handler_is_at_work_goes_when_it_is_done);
 	tcase_add_test(t, one_that_is_at_work_to_the_end_stays_and_is_served);
 	tcase_add_test(t, without_on_export_connections_stay_and_listeners_go);
+	tcase_add_test(t, a_set_stays_whole_and_what_is_none_goes);
 	tcase_add_test(t, what_on_import_refuses_goes_on_in_the_old_process);
 	tcase_add_test(t, a_descriptor_serves_in_the_place_of_a_path);
 	tcase_add_test(t, idle_timeouts_go_along);

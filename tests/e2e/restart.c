@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * restart: the echo example as a service: what it tells its supervisor, what signals do, and two
- * generations of it that overlap in a pinned service. Public headers only.
+ * restart: the examples as services: what they tell their supervisor, what signals do, and two
+ * generations of one that overlap in a pinned service. Public headers only.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 static char *dir;
 static int told = -1;  /* $NOTIFY_SOCKET */
 static char plain[64]; /* options of a server that has its port for itself */
+static const char *example = "echo";
 static struct sockaddr_storage at;
 
 /* ------------------------------------------------------------------ the supervisor */
@@ -74,13 +76,13 @@ static pid_t is_told_ready(void)
 
 /* ------------------------------------------------------------------ the service */
 
-static void exec_echo(int sock, void *options)
+static void exec_example(int sock, void *options)
 {
 	const char *build = getenv("NP_BUILD");
 	char *argv[16], path[256], text[512];
 	int n = 0;
 
-	snprintf(path, sizeof path, "%s/examples/echo", build ? build : "build");
+	snprintf(path, sizeof path, "%s/examples/%s", build ? build : "build", example);
 	snprintf(text, sizeof text, "%s --pollers 1 %s", path, (char *)options);
 	for (char *save, *word = strtok_r(text, " ", &save); word && n < 15;
 	     word = strtok_r(NULL, " ", &save))
@@ -91,11 +93,20 @@ static void exec_echo(int sock, void *options)
 	child_fail("cannot run %s: %s", path, strerror(errno));
 }
 
-static struct child given_echo(const char *options)
+static bool has_example(const char *name)
+{
+	const char *build = getenv("NP_BUILD");
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/examples/%s", build ? build : "build", name);
+	return access(path, X_OK) == 0;
+}
+
+static struct child given_service(const char *options)
 {
 	struct child c;
 
-	child_start(&c, exec_echo, (void *)options);
+	child_start(&c, exec_example, (void *)options);
 	ck_assert_int_eq(is_told_ready(), c.pid);
 	return c;
 }
@@ -147,7 +158,7 @@ START_TEST(it_says_when_it_is_ready_and_when_it_stops)
 	int fd;
 
 	given_supervisor(_i);
-	c = given_echo(plain);
+	c = given_service(plain);
 	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGTERM);
@@ -165,7 +176,7 @@ START_TEST(it_runs_where_there_is_nobody_to_tell)
 	int fd;
 
 	unsetenv("NOTIFY_SOCKET");
-	child_start(&c, exec_echo, plain);
+	child_start(&c, exec_example, plain);
 	for (size_t n = 0; !strchr(line, '\n'); n++)
 		child_recv(c.sock, &line[n], 1);
 	fd = plain_connect();
@@ -185,7 +196,7 @@ START_TEST(a_second_SIGTERM_ends_it_now)
 	int fd;
 
 	given_supervisor(false);
-	c = given_echo(plain);
+	c = given_service(plain);
 	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGTERM);
@@ -205,7 +216,7 @@ START_TEST(it_answers_what_came_while_it_was_stopped_and_its_time_ran_out)
 	int fd;
 
 	given_supervisor(false);
-	c = given_echo(plain);
+	c = given_service(plain);
 	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGTERM);
@@ -262,7 +273,7 @@ START_TEST(SIGHUP_starts_the_next_process_and_no_connection_is_lost)
 	OWN_STEERING();
 	given_supervisor(true); /* the folder of the fixture is out of sight now */
 	web_load(1000);
-	c = given_echo(PINNED);
+	c = given_service(PINNED);
 	pid = c.pid;
 	kept = web_connect();
 	echoes(kept);
@@ -296,7 +307,7 @@ START_TEST(SIGUSR2_hands_connections_to_the_next_process)
 	pid_t pid;
 
 	given_supervisor(false);
-	c = given_echo(_i ? strstr(plain, "--listen") : plain);
+	c = given_service(_i ? strstr(plain, "--listen") : plain);
 	pid = c.pid;
 	for (int i = 0; i < PEERS; i++) {
 		kept[i] = plain_connect();
@@ -321,6 +332,135 @@ START_TEST(SIGUSR2_hands_connections_to_the_next_process)
 }
 END_TEST
 
+static void given_example(const char *name, const char *options, struct child *ret)
+{
+	static char all[128];
+
+	example = name;
+	snprintf(all, sizeof all, "%s %s", plain, options);
+	given_supervisor(false);
+	*ret = given_service(all);
+}
+
+static void expect_answer(int fd, const char *begin)
+{
+	char got[2048] = "";
+
+	for (size_t n = 0; !strstr(got, "\r\n\r\n"); n++) {
+		ck_assert_uint_lt(n, sizeof got - 1);
+		peer_recv(fd, &got[n], 1);
+	}
+	ck_assert_msg(strstr(got, begin) == got, "%s", got);
+}
+
+static void asks(int fd)
+{
+	static const char request[] = "HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n";
+
+	peer_send(fd, request, sizeof request - 1);
+	expect_answer(fd, "HTTP/1.1 404 ");
+}
+
+/* A connection that is kept alive goes along, again and again; a head that is half here stays. */
+START_TEST(SIGUSR2_hands_http_connections_over_between_two_requests)
+{
+	static const char half[] = "HEAD /none HTTP/1.1\r\nHo";
+	static const char rest[] = "st: a\r\n\r\n";
+	int kept, halved;
+	struct child c;
+	pid_t pid;
+
+	if (!has_example("http/http"))
+		SKIP("examples/http was not built: libhttp-parser-dev is missing");
+	given_example("http/http", "", &c);
+	kept = plain_connect();
+	halved = plain_connect();
+	asks(kept);
+	asks(halved);
+	pid = replaced_by(c.pid, SIGUSR2);
+	asks(kept);
+	asks(halved);
+	ends_well(c.pid); /* nothing has stayed there */
+	peer_send(halved, half, sizeof half - 1);
+	asks(kept); /* a later request is served: that half has been read, or waits to be */
+	for (int t = 0; t < 2; t++) {
+		pid_t old = pid;
+
+		pid = replaced_by(old, SIGUSR2);
+		asks(kept);
+		if (t == 0) {
+			peer_send(halved, rest, sizeof rest - 1);
+			expect_answer(halved, "HTTP/1.1 404 ");
+			peer_close(&halved);
+		}
+		ends_well(old);
+	}
+	peer_close(&kept);
+	kill(pid, SIGTERM);
+	ends_well(pid);
+	close(c.sock);
+}
+END_TEST
+
+static int upstream_accept(int listener)
+{
+	int fd;
+
+	await_fd(listener, POLLIN);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void goes_through(int from, int to)
+{
+	char back[2];
+
+	peer_send(from, "ab", 2);
+	await_fd(to, POLLIN);
+	peer_recv(to, back, 2);
+	ck_assert_mem_eq(back, "ab", 2);
+}
+
+/* Both sides of a pair stay in the old process: it serves them on, and their ends go through. */
+START_TEST(SIGUSR2_leaves_a_proxys_pair_whole_in_the_old_process)
+{
+	char place[32], options[64];
+	int listener = peer_listen(place, sizeof place), client[2], up[2];
+	struct child c;
+	pid_t pid;
+
+	snprintf(options, sizeof options, "--upstream %s", place);
+	given_example("proxy/proxy", options, &c);
+	client[0] = plain_connect();
+	up[0] = upstream_accept(listener);
+	goes_through(client[0], up[0]);
+	pid = replaced_by(c.pid, SIGUSR2);
+	client[1] = plain_connect();
+	up[1] = upstream_accept(listener);
+	for (int i = 0; i < 2; i++) {
+		goes_through(client[i], up[i]);
+		goes_through(up[i], client[i]);
+	}
+
+	ck_assert_int_eq(waitpid(c.pid, NULL, WNOHANG), 0); /* for that pair */
+	ck_assert_int_eq(shutdown(client[0], SHUT_WR), 0);
+	peer_expect_eof(up[0]);
+	goes_through(up[0], client[0]); /* half of it */
+	peer_close(&up[0]);
+	peer_expect_eof(client[0]);
+	peer_close(&client[0]);
+	ends_well(c.pid);
+	goes_through(client[1], up[1]);
+	peer_close(&client[1]);
+	peer_close(&up[1]);
+	kill(pid, SIGTERM);
+	ends_well(pid);
+	close(listener);
+	close(c.sock);
+}
+END_TEST
+
 /* A private program cannot be joined by another process: that one ends, and this one serves. */
 START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 {
@@ -329,7 +469,7 @@ START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 	int fd;
 
 	given_supervisor(false);
-	c = given_echo(plain);
+	c = given_service(plain);
 	fd = plain_connect();
 	echoes(fd);
 	kill(c.pid, SIGHUP);
@@ -359,6 +499,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, it_answers_what_came_while_it_was_stopped_and_its_time_ran_out);
 	tcase_add_test(tc, SIGHUP_starts_the_next_process_and_no_connection_is_lost);
 	tcase_add_loop_test(tc, SIGUSR2_hands_connections_to_the_next_process, 0, 2);
+	tcase_add_test(tc, SIGUSR2_hands_http_connections_over_between_two_requests);
+	tcase_add_test(tc, SIGUSR2_leaves_a_proxys_pair_whole_in_the_old_process);
 	tcase_add_test(tc, where_the_next_process_does_not_start_this_one_goes_on);
 	suite_add_tcase(s, tc);
 	return s;

@@ -76,8 +76,20 @@ static int on_request(struct np_conn *c, void *arg)
 	return say_answer(c, (const char *)p + sizeof n, n);
 }
 
+static void bind_to_first(struct np_conn *c)
+{
+	static struct np_conn *first;
+
+	if (first && np_conn_bind(c, first) < 0)
+		child_fail("the first two connections are no set");
+	me.o.binds = !first;
+	first = c;
+}
+
 static int on_prepare(struct np_conn *c, void *arg)
 {
+	if (me.o.binds)
+		bind_to_first(c);
 	np_conn_set_data(c, calloc(1, sizeof(uint32_t)));
 	return 0;
 }

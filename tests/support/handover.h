@@ -35,6 +35,7 @@ struct hand_opts {
 	int work_ms;        /* of its hand-over; 0: a test's time */
 	int rebalance;      /* moves a second */
 	enum np_proxy_mode proxy;
+	int binds; /* the first two connections are a set; with one poller */
 };
 
 /* What a process says of itself. */
