@@ -129,12 +129,12 @@ def latency(part, names):
 
 
 def tls(part, _):
-    lines = []
+    what, lines = {'-new': 'full handshake', '-reuse': 'resumption'}, []
     for row in part['rows']:
         us = [f'{median(row["peers"][n]["samples"]) / 1000:.1f}' if row['peers'][n]['samples'] else
               row['peers'][n].get('failed', MISSING)[-60:] for n in (OURS, 'nginx')]
         lines.append([row['key'], row['version'][1:].replace('_', '.').upper().replace('TLS', 'TLS '),
-                      {'-new': 'full handshake', '-reuse': 'resumption'}.get(row['how'], f'file of {row["how"]}')] + us + [spread(ratios(row, OURS, 'nginx')), verdict(row)[0]])
+                      what.get(row['how'], f'file of {row["how"]}')] + us + [spread(ratios(row, OURS, 'nginx')), verdict(row)[0]])
     label = lambda r: f'{r["key"]}, {r["version"][1:]}, {r["how"].strip("-")}'
     return ('`examples/http --tls` and nginx: microseconds of server CPU for each handshake, by `openssl s_time`, and for each file, by '
             '`h2load --h1` with 20 connections.\ns_time does not wait for tickets, so there is no row for resumption of TLS 1.3.\n'
