@@ -100,3 +100,20 @@ $(BENCH_SCALE): $(BENCH_SCALE_OBJS) $(O)/libnetpoll-bpf.so
 .PHONY: bench-scale
 bench-scale: $(BENCH_SCALE)             ## 1 to 100 000 established connections, and 100 that ask; doc/scale-figures.md (1 minute)
 	$(Q)$(BENCH_SCALE) | tee doc/scale-figures.md
+
+# With OpenSSL: the yardstick of TLS and its client.
+ifeq ($(TLS),yes)
+TLS_BENCH := $(addprefix $(O)/tests/bench/,lean_tls load_tls)
+
+$(TLS_BENCH): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(USER_CFLAGS) $(TLS_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ $(LDFLAGS_EXE) $(TLS_LIBS)
+
+-include $(TLS_BENCH:%=%.d)
+
+.PHONY: bench-tls
+bench-tls: $(TLS_BENCH) all             ## TLS: CPU for each request and handshake, beside OpenSSL alone and nginx; doc/tls-figures.md (4 minutes)
+	$(Q)scripts/bench-tls $(O) >$(O)/tls-figures.md
+	$(Q)cp $(O)/tls-figures.md doc/tls-figures.md && cat doc/tls-figures.md
+endif
