@@ -279,8 +279,11 @@ static ssize_t stream_file_filtered(struct stream *s, size_t want)
 	char piece[FILE_PIECE];
 	ssize_t n = sys_pread(f->fd, piece, want < sizeof piece ? want : sizeof piece, f->off);
 
-	if (n > 0)
-		n = s->transport->write(s, piece, (size_t)n);
+	if (n <= 0)
+		return n;
+	/* A filter may owe the record that it made of this: from here on it cannot be taken back. */
+	f->begun = true;
+	n = s->transport->write(s, piece, (size_t)n);
 	if (n > 0)
 		f->off += n;
 	return n;
