@@ -234,7 +234,7 @@ NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
  *
  * From the connection's own on_connect or on_request with further input already buffered, the bytes
  * leave when this dispatch ends: one send for a pipelined batch. In every other case they are sent
- * at once.
+ * at once; also where the handlers have NP_MAY_BLOCK, for that end may be long in coming.
  * More than out_high unsent: parks until the kernel drained below it, or the write timeout hits.
  *
  * May park: yes.

@@ -168,15 +168,17 @@ struct np_linkbuf *np_conn_out(struct np_conn *c)
 
 /*
  * A handler with more input to handle will flush again in a moment: one send for the batch. The
- * end of its dispatch sends; conn_settle() at the end of the turn is the net below, for a handler
- * that parks in something that is not this connection.
+ * end of its dispatch sends, unless that may be long in coming (NP_MAY_BLOCK); conn_settle() at the
+ * end of the turn is the net below, for a handler that parks in something that is not this
+ * connection.
  */
 static inline bool write_may_wait(const struct np_conn *c, size_t unsent)
 {
 	const struct conn_io *io = c->io;
 
 	return io->handler && io->handler == fiber_self() && linkbuf_len(&io->stream.in) &&
-	       unsent < WAIT_MAX && unsent <= c->set->limits.out_high;
+	       io->on_request != conn_serve_blocking && unsent < WAIT_MAX &&
+	       unsent <= c->set->limits.out_high;
 }
 
 /* All that is built is due. Return: how many bytes are, with those from before. */

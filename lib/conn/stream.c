@@ -281,7 +281,7 @@ static ssize_t stream_file_filtered(struct stream *s, size_t want)
 
 	if (n <= 0)
 		return n;
-	/* A filter may owe the record that it made of this: from here on it cannot be taken back. */
+	/* A filter may owe the record that it made of this: it cannot be taken back. */
 	f->begun = true;
 	n = s->transport->write(s, piece, (size_t)n);
 	if (n > 0)

@@ -158,6 +158,22 @@ static void must_go_on(int *fd, char op)
 	peer_close(fd);
 }
 
+START_TEST(what_was_flushed_is_sent_though_the_next_request_of_the_batch_blocks)
+{
+	int a = given_peer();
+	char c;
+
+	peer_send(a, "xb", 2);
+	AWAIT(begun == 1);
+	peer_recv(a, &c, 1);
+	ck_assert_int_eq(c, 'x');
+	sem_post(&gate);
+	peer_recv(a, &c, 1);
+	ck_assert_int_eq(c, 'b');
+	peer_close(&a);
+}
+END_TEST
+
 START_TEST(its_neighbours_are_served_meanwhile)
 {
 	int fd = given_blocked('b');
@@ -337,6 +353,7 @@ static Suite *suite(void)
 	TCase *t = tcase_create("a handler that blocks");
 
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, what_was_flushed_is_sent_though_the_next_request_of_the_batch_blocks);
 	tcase_add_test(t, its_neighbours_are_served_meanwhile);
 	tcase_add_test(t, one_that_computes_is_left_alone_as_well);
 	tcase_add_test(t, a_hand_off_is_named_with_its_handler_tag_and_peer);
