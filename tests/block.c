@@ -352,6 +352,35 @@ START_TEST(what_a_burst_took_is_not_kept)
 }
 END_TEST
 
+static void decays(void)
+{
+}
+
+/* As in a poller, which has a timer for it. */
+START_TEST(a_working_set_of_a_thread_with_a_clock_is_kept_until_it_decays)
+{
+	struct np_linkbuf *b[2048];
+	size_t allocs = 0;
+
+	with_caches();
+	block_grew = decays;
+	for (int swing = 0; swing < 3; swing++) {
+		for (int i = 0; i < 2048; i++)
+			b[i] = given(60000, i);
+		for (int i = 0; i < 2048; i++)
+			np_linkbuf_free(&b[i]);
+		if (swing)
+			ck_assert_uint_eq(stats().allocs, allocs);
+		allocs = stats().allocs;
+	}
+	ck_assert_uint_ge(stats().bytes_cached, 2048u * 60000);
+	block_decay();
+	ck_assert_uint_eq(block_decay(), 0);
+	ck_assert_uint_eq(stats().bytes_mapped, 0);
+	block_grew = NULL;
+}
+END_TEST
+
 static void *free_it(void *arg)
 {
 	struct np_linkbuf *b = arg;
@@ -693,6 +722,7 @@ int main(void)
 
 	t = tcase_create("bounds");
 	tcase_add_test(t, what_a_burst_took_is_not_kept);
+	tcase_add_test(t, a_working_set_of_a_thread_with_a_clock_is_kept_until_it_decays);
 	tcase_add_test(t, what_the_blocks_of_a_thread_take_is_known);
 	tcase_add_test(t, decay_keeps_what_is_used);
 	tcase_add_test(t, what_went_back_to_a_span_is_taken_again);

@@ -36,7 +36,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && offsetof(struct bloc
 
 #define CACHE_BYTES  (8u << 20) /* a shelf keeps at most this much, */
 #define CACHE_BLOCKS 4u         /* but this many whatever their size, */
-#define CACHE_CELLS  16384u     /* and this many bare headers */
+#define CACHE_CELLS  16384u     /* and this many bare headers; */
+#define CACHE_SWING  64u        /* so many times as much where a clock lets it decay */
 /* blocks that others freed and the owner has not fetched go to the spans above this */
 #define RETURN_BYTES (1u << 20)
 
@@ -142,12 +143,28 @@ static void cache_shelf_drop(struct cache *c, struct shelf *s, unsigned n)
 	cache_put_back_list(c, cold);
 }
 
+/*
+ * A working set larger than the shelf would be given to the kernel and faulted in again at each
+ * swing. Where an owner of a clock lets it decay, a second or two is the bound on that.
+ */
+static bool cache_shelf_grow(struct shelf *s, unsigned cls)
+{
+	if (!block_grew || s->limit >= shelf_limit(cls) * CACHE_SWING)
+		return false;
+	s->limit *= 2;
+	return true;
+}
+
 static void cache_shelve(struct cache *c, struct block *b)
 {
 	struct shelf *s = &c->hot.shelf[b->cls];
 
 	if (shelf_put(s, b))
 		return;
+	if (cache_shelf_grow(s, b->cls)) {
+		shelf_put(s, b);
+		return;
+	}
 	cache_shelf_drop(c, s, s->n - s->n / 2);
 	shelf_put(s, b);
 }
@@ -230,6 +247,8 @@ static struct cache *cache_enter(void)
 	if (c) {
 		orphans = c->orphan;
 		atomic_store(&c->orphaned, false);
+		for (unsigned i = 0; i < BLOCK_CLASSES; i++)
+			c->hot.shelf[i].limit = shelf_limit(i);
 	} else {
 		c = cache_new();
 	}
