@@ -25,6 +25,11 @@
  * np_conn_send(), np_conn_shutdown_write() and np_conn_detach() return -NP_ENOTOPEN; np_conn_in()
  * and np_conn_out() return NULL.
  *
+ * While its handler is left alone with its thread (NP_MAY_BLOCK, np_blocking()), what another fiber
+ * calls to read or to write, np_conn_out() among it, parks until the handler is back, and no longer
+ * than the read or write timeout; off a fiber it returns -NP_ECONCURRENT or NULL, and np_conn_in()
+ * NULL in either case.
+ *
  * Once it is closing: input that was read before stays readable; a verb that needs more says why
  * the connection ends, and one that writes -NP_ECLOSED. Settings are kept until it is gone. Once it
  * is gone, a reference is still good for all that cannot fail; every other verb returns -NP_ECLOSED
