@@ -4,6 +4,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
@@ -28,12 +30,38 @@ const char *own_bpffs(void)
 	return bpffs;
 }
 
+/* The tree under test, where that lies in /tmp: its programs look for the library by their path. */
+static int tree_again(int tree, const char *path)
+{
+	char from[64], made[PATH_MAX];
+
+	for (const char *end = path + 5; (end = strchr(end, '/')); end++) {
+		snprintf(made, sizeof made, "%.*s", (int)(end - path), path);
+		if (mkdir(made, 0755) < 0 && errno != EEXIST)
+			return -errno;
+	}
+	snprintf(from, sizeof from, "/proc/self/fd/%d", tree);
+	if (mkdir(path, 0755) < 0 || mount(from, path, NULL, MS_BIND | MS_REC, NULL) < 0 ||
+	    chdir(path) < 0)
+		return -errno;
+	return 0;
+}
+
 /* A tmpfs of this test's own, so that nothing is left in the machine's /tmp. */
 static int own_mounts(void)
 {
+	int r, tree = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char path[PATH_MAX];
+
+	if (tree < 0 || !getcwd(path, sizeof path))
+		return -errno;
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", "/tmp", "tmpfs", 0, "mode=0755") < 0)
 		return -errno;
+	r = strncmp(path, "/tmp/", 5) ? 0 : tree_again(tree, path);
+	close(tree);
+	if (r < 0)
+		return r;
 	snprintf(bpffs, sizeof bpffs, "/tmp/bpf");
 	if (mkdir(bpffs, 0755) < 0 || mount("none", bpffs, "bpf", 0, "mode=0755") < 0)
 		return -errno;
