@@ -33,7 +33,6 @@ struct session {
 	struct site *site;
 	struct head head;            /* the one under way */
 	struct np_timer *late;       /* NULL: it does not run */
-	uint64_t began_ms;           /* when it was started */
 	char addr[INET6_ADDRSTRLEN]; /* "" where there is no log */
 };
 
