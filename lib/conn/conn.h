@@ -45,12 +45,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "conn/conn_memory.h"
+#include "conn/conn_extra.h"
+#include "conn/conn_group.h"
+#include "conn/conn_io.h"
 #include "conn/conn_proxy.h"
 #include "conn/filter.h"
 #include "conn/stream.h"
 #include "netpoll/conn.h"
-#include "netpoll/handlers.h"
 #include "poll/list.h"
 #include "poll/mailbox.h"
 #include "poll/park.h"
@@ -89,192 +90,6 @@ enum conn_flag {
 	CONN_PROXIED = 1 << 15, /* its PROXY header is awaited: conn_proxy.h */
 	/* what moves has to be noted; most connections need not */
 	CONN_MINDED = CONN_EXTRA | CONN_TIMED,
-};
-
-/* What a connection goes by: its group's, or its own. */
-struct conn_settings {
-	struct np_limits limits;                                /* from conn_limits_init() */
-	int read_timeout_ms, write_timeout_ms, idle_timeout_ms; /* 0: none */
-	int linger_ms;                                          /* -1: no limit; NP_NOW */
-	/* bytes a second that a peer has to take; -1: it may be as slow as it likes */
-	int min_rate;
-	int request_timeout_ms; /* 0: none */
-};
-
-/* What a connection gets where its owner says nothing. */
-#define CONN_DEFAULT_LINGER_MS 1000
-#define CONN_DEFAULT_MIN_RATE  (10 * 1024)
-/* Its limits are conn_limits_init()'s. */
-#define CONN_DEFAULT_SETTINGS                                                          \
-	{                                                                              \
-		.linger_ms = CONN_DEFAULT_LINGER_MS, .min_rate = CONN_DEFAULT_MIN_RATE \
-	}
-
-/* What the connections of one server on one poller share. Owner thread. */
-struct conn_group {
-	struct poller *poller;
-	const struct np_handlers *handlers;
-	void *arg;
-	struct conn_settings settings;
-	const struct np_filter_maker *filter; /* NULL: none, and its connections are plain */
-	const char *filter_host;              /* whom it is with; may be NULL */
-	bool half_open;
-	bool draining; /* what np_conn_draining() says */
-	uint64_t drain_since_ms;
-	bool retiring; /* connections close: conn_drain.c says when */
-	/* while retiring: how long an idle connection may stay at most, and by how much less some
-	 * do; how long one that was never served. 0: it closes at once; UINT64_MAX: no limit */
-	uint64_t idle_until_ms, fresh_until_ms;
-	uint64_t spread_ms;
-	bool forced; /* what is left was reset, and what comes is */
-	struct conn_memory memory;
-	struct conn_proxy proxy;
-	struct poller_load *load; /* published counts */
-	struct list conns;        /* OPEN up to ENDED */
-	unsigned n;
-	uint64_t cut;                   /* ended with flushed bytes lost; published */
-	uint64_t moved;                 /* came from another poller; published */
-	uint64_t handler_errors;        /* handlers that returned < 0; published */
-	uint64_t drained, fresh, raced; /* np_server_stats has them; published */
-	uint64_t said_ms, unsaid;       /* the log line about them: when, and how many since */
-	/*
-	 * Where a connection of it belongs at @p: another group, or this one, which goes along;
-	 * NULL: it cannot go. May be NULL: none can.
-	 */
-	struct conn_group *(*at)(struct conn_group *g, struct poller *p);
-	/* of one that goes along: it leaves its poller (NULL), or has come to @p; else NULL */
-	void (*on_travel)(struct conn_group *g, struct poller *p);
-	/* whether it takes none that moves; may be NULL: it takes all */
-	bool (*is_full)(const struct conn_group *g);
-	void (*on_joined)(struct conn_group *g); /* one has moved here; may be NULL */
-	void (*on_closed)(struct conn_group *g); /* a descriptor came free; may be NULL */
-	void (*on_empty)(struct conn_group *g);  /* the last connection is gone; may be NULL */
-	/* and so is a connection's memory: its last use of g; may be NULL */
-	void (*on_freed)(struct conn_group *g);
-	void *owner; /* the facade's */
-};
-
-/* A fiber parked in a verb; lies on that fiber's stack. */
-struct conn_wait {
-	struct park park;
-	struct np_conn *c;
-	size_t n;          /* reader: until so many are buffered; writer: at most so many unsent */
-	size_t room;       /* reader: so many may be buffered meanwhile, if more than in_high */
-	uint64_t since_ms; /* writer */
-};
-
-/* What the peer had taken when the kernel was last asked. */
-struct conn_ack {
-	uint64_t acked, tx_total;
-	size_t queued;
-	uint64_t at_ms;  /* when it had last become more; 0 = not seen yet */
-	uint32_t window; /* bytes that it took lately: they buy it time */
-	uint32_t step;   /* those seen at the last look */
-	bool looked;
-};
-
-/* Why verbs have to leave the input, or the output, alone. */
-enum conn_owned {
-	/* one that waits owns it until its fiber has run again */
-	CONN_OWNED_WAIT = 1 << 0,
-	CONN_OWNED_ASIDE = 1 << 1, /* conn_aside.c */
-};
-
-/* Whose handler was left alone, and what is to be done when it is back. */
-enum conn_aside { CONN_ASIDE_OWN = 1 << 0, CONN_ASIDE_MATE = 1 << 1 };
-enum conn_owed {
-	CONN_OWED_SETTLE = 1 << 0,
-	CONN_OWED_TIMER = 1 << 1,
-	CONN_OWED_POST = 1 << 2,
-	CONN_OWED_CLOSE = 1 << 3,
-	CONN_OWED_ABORT = 1 << 4,
-};
-
-/* Whether a fiber serves the connection. */
-enum conn_service { CONN_UNSERVED, CONN_QUEUED, CONN_SERVED };
-
-/*
- * What only a busy connection needs; attached while it is busy. The first CONN_IO_WARM of a poller
- * stay attached: a few thousand bytes, and a server with few connections never swaps them.
- */
-#define CONN_IO_WARM 256
-struct conn_io {
-	struct stream stream;
-	/* the last np_conn_reserve() and what was pending behind it, for np_conn_commit() */
-	size_t reserved, reserved_at;
-	int (*on_request)(struct np_conn *, void *); /* conn_find_handler() */
-	int (*called)(struct np_conn *, void *);     /* the user's own behind it */
-	void *arg;
-	struct fiber *handler; /* runs on_connect or on_request */
-	struct conn_wait *reader, *writer;
-	uint8_t reading, writing; /* enum conn_owned */
-	bool warm;
-	uint8_t aside;      /* enum conn_aside; 0: it is here */
-	uint8_t aside_owed; /* while aside; enum conn_owed */
-	uint8_t aside_want; /* what its watch wanted */
-	int aside_why;      /* of the end that is owed; 0: none is */
-	struct list aside_waits;
-	uint8_t service;   /* enum conn_service */
-	bool wanted;       /* this handler call has set call_at: np_conn_want(), a new handler */
-	bool end_handled;  /* on_request was called at EOF and left the rest alone */
-	bool request;      /* a request has begun, and its timeout runs */
-	bool late;         /* it was late, and has got its one turn more */
-	bool forwards;     /* np_conn_forward() is to find its input in the kernel */
-	struct pipe *into; /* the input goes there: it does */
-	size_t call_at;    /* on_request is called from so many buffered bytes on */
-	size_t passed_at;  /* so many had come when it left its input alone */
-	struct spawn spawn;
-	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
-	uint64_t request_ms;     /* when its first byte came */
-	const char *tag;         /* np_conn_set_tag()'s last */
-	struct conn_ack ack;
-};
-
-/*
- * What a connection that is to be used again was last used for. A byte that moves ends DONE: so
- * what was said of one exchange does not hold for the next.
- *
- *   exchange   leaves it by
- *   RESTING    a byte that moves -> OUT or IN
- *   OUT        a byte that comes -> IN: an answer may be owed
- *   IN         a byte that goes -> OUT;  np_pool_put() -> DONE
- *   DONE       a byte that moves -> OUT or IN;  np_pool_get() -> RESTING
- */
-enum conn_exchange { CONN_RESTING, CONN_OUT, CONN_IN, CONN_DONE };
-
-/* Whether they need to know when bytes moved last. */
-static inline bool conn_settings_are_timed(const struct conn_settings *s)
-{
-	return s->idle_timeout_ms || s->request_timeout_ms;
-}
-
-/* The filter of a connection, and what waits for it. Owner thread, but for the filter of one that a
- * worker has: lib/conn/filter.h. */
-struct conn_filter {
-	struct filter filter;
-	uint64_t until_ms;          /* the end of the time for the handshake; 0: it is over */
-	struct filter_wait *waiter; /* a fiber that waits for the end of the handshake */
-	struct spawn spawn;         /* of the fiber that asks for a worker */
-	int handshake_ms;           /* -1: no limit */
-	bool speaks_first;
-	bool awaits; /* a PROXY header comes first: the stream has not got it yet */
-};
-
-/* Settings few connections have. */
-struct conn_extra {
-	struct conn_settings settings;
-	int (*on_request)(struct np_conn *, void *);
-	void *on_request_arg;
-	uint64_t read_deadline_ms, write_deadline_ms; /* of poller_now_ms() */
-	struct conn_callback *callbacks;              /* newest first */
-	int failed;                                   /* the first verb that failed; 0 = none has */
-	enum conn_exchange exchange;
-	struct poller *move_to; /* CONN_MOVES */
-	struct poller *home;    /* where its memory lies, once it has moved */
-	struct np_conn *mate;   /* np_conn_bind() */
-	struct conn_proxied *proxied;
-	uint64_t stays_until_ms;    /* the rebalancer's: not before this time */
-	struct conn_filter *filter; /* NULL: plain */
 };
 
 struct np_conn {

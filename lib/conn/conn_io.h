@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn_io: what only a busy connection needs: its stream, who waits for it, and its request
+ */
+#ifndef CONN_CONN_IO_H
+#define CONN_CONN_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conn/stream.h"
+#include "poll/list.h"
+#include "poll/mailbox.h"
+#include "poll/park.h"
+#include "poll/poller.h"
+
+struct np_conn;
+struct pipe;
+
+/* A fiber parked in a verb; lies on that fiber's stack. */
+struct conn_wait {
+	struct park park;
+	struct np_conn *c;
+	size_t n;          /* reader: until so many are buffered; writer: at most so many unsent */
+	size_t room;       /* reader: so many may be buffered meanwhile, if more than in_high */
+	uint64_t since_ms; /* writer */
+};
+
+/* What the peer had taken when the kernel was last asked. */
+struct conn_ack {
+	uint64_t acked, tx_total;
+	size_t queued;
+	uint64_t at_ms;  /* when it had last become more; 0 = not seen yet */
+	uint32_t window; /* bytes that it took lately: they buy it time */
+	uint32_t step;   /* those seen at the last look */
+	bool looked;
+};
+
+/* Why verbs have to leave the input, or the output, alone. */
+enum conn_owned {
+	/* one that waits owns it until its fiber has run again */
+	CONN_OWNED_WAIT = 1 << 0,
+	CONN_OWNED_ASIDE = 1 << 1, /* conn_aside.c */
+};
+
+/* Whose handler was left alone, and what is to be done when it is back. */
+enum conn_aside { CONN_ASIDE_OWN = 1 << 0, CONN_ASIDE_MATE = 1 << 1 };
+enum conn_owed {
+	CONN_OWED_SETTLE = 1 << 0,
+	CONN_OWED_TIMER = 1 << 1,
+	CONN_OWED_POST = 1 << 2,
+	CONN_OWED_CLOSE = 1 << 3,
+	CONN_OWED_ABORT = 1 << 4,
+};
+
+/* Whether a fiber serves the connection. */
+enum conn_service { CONN_UNSERVED, CONN_QUEUED, CONN_SERVED };
+
+/*
+ * What only a busy connection needs; attached while it is busy. The first CONN_IO_WARM of a poller
+ * stay attached: a few thousand bytes, and a server with few connections never swaps them.
+ */
+#define CONN_IO_WARM 256
+struct conn_io {
+	struct stream stream;
+	/* the last np_conn_reserve() and what was pending behind it, for np_conn_commit() */
+	size_t reserved, reserved_at;
+	int (*on_request)(struct np_conn *, void *); /* conn_find_handler() */
+	int (*called)(struct np_conn *, void *);     /* the user's own behind it */
+	void *arg;
+	struct fiber *handler; /* runs on_connect or on_request */
+	struct conn_wait *reader, *writer;
+	uint8_t reading, writing; /* enum conn_owned */
+	bool warm;
+	uint8_t aside;      /* enum conn_aside; 0: it is here */
+	uint8_t aside_owed; /* while aside; enum conn_owed */
+	uint8_t aside_want; /* what its watch wanted */
+	int aside_why;      /* of the end that is owed; 0: none is */
+	struct list aside_waits;
+	uint8_t service;   /* enum conn_service */
+	bool wanted;       /* this handler call has set call_at: np_conn_want(), a new handler */
+	bool end_handled;  /* on_request was called at EOF and left the rest alone */
+	bool request;      /* a request has begun, and its timeout runs */
+	bool late;         /* it was late, and has got its one turn more */
+	bool forwards;     /* np_conn_forward() is to find its input in the kernel */
+	struct pipe *into; /* the input goes there: it does */
+	size_t call_at;    /* on_request is called from so many buffered bytes on */
+	size_t passed_at;  /* so many had come when it left its input alone */
+	struct spawn spawn;
+	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
+	uint64_t request_ms;     /* when its first byte came */
+	const char *tag;         /* np_conn_set_tag()'s last */
+	struct conn_ack ack;
+};
+
+#endif
