@@ -682,7 +682,7 @@ START_TEST(a_drain_lets_a_kept_connection_ask_once_more)
 	http_read_head(busy, &a);
 	peer_recv(busy, a.body, 3);
 
-	ck_assert_int_eq(kill(http.pid, SIGTERM), 0);
+	ck_assert_int_eq(kill(http.child.pid, SIGTERM), 0);
 	do {
 		ck_assert_int_eq(http_ask(fd, &a, HELLO), 200);
 	} while (!answer_has(&a, "Connection: close")); /* it learns of it a moment later */

@@ -440,7 +440,7 @@ START_TEST(no_descriptor_is_left_behind)
 	NEEDS_HTTP();
 	must_sh("ln -s / %s/www/link", dir);
 	given_http_of("");
-	snprintf(path, sizeof path, "/proc/%d/fd", (int)http.pid);
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)http.child.pid);
 	get("/ten.txt", "");
 	sh(&before, "ls %s | wc -l", path);
 	for (int i = 0; i < 90; i++)

@@ -4,9 +4,7 @@
  *
  * Real clients use it in `make check-kv`.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,60 +16,30 @@
 #include <unistd.h>
 
 #include "support/child.h"
+#include "support/example.h"
 #include "support/peer.h"
 #include "support/run.h"
 #include "support/test.h"
 
-static struct child kv, redis;
-static struct sockaddr_storage at; /* where kv listens */
+static struct example kv;
+static struct child redis;
 static char *redis_dir;
 
 /* ------------------------------------------------------------------ both servers */
 
-static void exec_kv(int sock, void *options)
-{
-	const char *build = getenv("NP_BUILD");
-	char *argv[32] = { NULL }, path[512], text[512];
-	int n = 0;
-
-	snprintf(path, sizeof path, "%s/examples/kv/kv", build ? build : "build");
-	snprintf(text, sizeof text, "kv --listen 127.0.0.1:0 --steer off %s", (char *)options);
-	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31;
-	     word = strtok_r(NULL, " ", &save))
-		argv[n++] = word;
-	dup2(sock, STDOUT_FILENO);
-	execv(path, argv);
-	child_fail("cannot run %s: %s", path, strerror(errno));
-}
-
 static void given_kv(const char *options)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&at;
-	char line[256] = "", c = 0;
-	char *port;
-
-	child_start(&kv, exec_kv, (void *)options);
-	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
-		child_recv(kv.sock, &c, 1);
-		line[n] = c;
-	}
-	port = strstr(line, "port ");
-	ck_assert_msg(port != NULL, "%s", line);
-	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	in->sin_port = htons((uint16_t)atoi(port + 5));
+	example_start(&kv, "kv/kv", -1, "--listen 127.0.0.1:0 --steer off %s", options);
 }
 
-/* It ends in good order, whatever is open. */
 static void over(void)
 {
-	ck_assert_int_eq(kill(kv.pid, SIGTERM), 0);
-	child_join(&kv);
+	example_end(&kv);
 }
 
 static int client(void)
 {
-	return peer_connect(&at, sizeof(struct sockaddr_in));
+	return example_connect(&kv);
 }
 
 static void exec_redis(int sock, void *path)
@@ -873,7 +841,7 @@ static long resident_kib(void)
 	long kib = -1;
 	FILE *f;
 
-	snprintf(path, sizeof path, "/proc/%d/status", (int)kv.pid);
+	snprintf(path, sizeof path, "/proc/%d/status", (int)kv.child.pid);
 	f = fopen(path, "r");
 	ck_assert_ptr_nonnull(f);
 	while (fgets(line, sizeof line, f))

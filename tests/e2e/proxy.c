@@ -5,83 +5,41 @@
  * The test plays the upstream server as well as the client, byte by byte. Real programs go through
  * it in `make check-proxy`.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "support/child.h"
+#include "support/example.h"
 #include "support/peer.h"
 #include "support/test.h"
 
-static struct child proxy;
-static struct sockaddr_storage at; /* where the proxy listens */
+static struct example proxy;
 static int listener = -1, inherited = -1;
 static char upstream[32], dead[32];
 
-/* @options, by spaces. */
-static void exec_proxy(int sock, void *options)
-{
-	const char *build = getenv("NP_BUILD");
-	char *argv[32] = { NULL }, path[512], text[512], pid[16];
-	int n = 0;
-
-	snprintf(path, sizeof path, "%s/examples/proxy/proxy", build ? build : "build");
-	snprintf(text, sizeof text, "proxy --upstream %s --steer off --pollers 2 %s", upstream,
-		 (char *)options);
-	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31;
-	     word = strtok_r(NULL, " ", &save))
-		argv[n++] = word;
-	dup2(sock, STDOUT_FILENO);
-	if (inherited >= 0) {
-		dup2(inherited, 3);
-		snprintf(pid, sizeof pid, "%d", (int)getpid());
-		setenv("LISTEN_PID", pid, 1);
-		setenv("LISTEN_FDS", "1", 1);
-	}
-	execv(path, argv);
-	child_fail("cannot run %s: %s", path, strerror(errno));
-}
-
 static void given_proxy(const char *options)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&at;
-	char line[256] = "", c = 0;
-	char *port;
-
 	if (listener < 0)
 		listener = peer_listen(upstream, sizeof upstream);
-	child_start(&proxy, exec_proxy, (void *)options);
-	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
-		child_recv(proxy.sock, &c, 1);
-		line[n] = c;
-	}
-	port = strstr(line, "port ");
-	ck_assert_msg(port != NULL, "%s", line);
-	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	in->sin_port = htons((uint16_t)atoi(port + 5));
+	example_start(&proxy, "proxy/proxy", inherited, "--upstream %s --steer off --pollers 2 %s",
+		      upstream, options);
 }
 
-/* It ends in good order, whatever is open. */
 static void over(void)
 {
-	ck_assert_int_eq(kill(proxy.pid, SIGTERM), 0);
-	child_join(&proxy);
+	example_end(&proxy);
 	close(listener);
 	listener = -1;
 }
 
 static int client(void)
 {
-	return peer_connect(&at, sizeof(struct sockaddr_in));
+	return example_connect(&proxy);
 }
 
 static int accepted(void)

@@ -1,74 +1,39 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* rpc: examples/rpc as a server, as a gateway before several, and as a client. */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "support/child.h"
+#include "support/example.h"
 #include "support/peer.h"
 #include "support/run.h"
 #include "support/test.h"
 
+#define PROGRAM "rpc/rpc"
+
 struct server {
-	struct child child;
-	struct sockaddr_storage at;
+	struct example example;
 	char address[32];
 };
 
-static const char *program(void)
-{
-	static char path[512];
-	const char *build = getenv("NP_BUILD");
-
-	snprintf(path, sizeof path, "%s/examples/rpc/rpc", build ? build : "build");
-	return path;
-}
-
 /* @arguments, by spaces. */
-static void exec_rpc(int sock, void *arguments)
-{
-	char *argv[32] = { NULL }, text[512];
-	int n = 0;
-
-	snprintf(text, sizeof text, "rpc %s --pollers 2", (char *)arguments);
-	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31;
-	     word = strtok_r(NULL, " ", &save))
-		argv[n++] = word;
-	dup2(sock, STDOUT_FILENO);
-	execv(program(), argv);
-	child_fail("cannot run %s: %s", program(), strerror(errno));
-}
-
 static void given_rpc(struct server *s, const char *arguments)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&s->at;
-	char line[64] = "";
-	unsigned port;
-
-	child_start(&s->child, exec_rpc, (void *)arguments);
-	for (size_t n = 0; n < sizeof line - 1 && !strchr(line, '\n'); n++)
-		child_recv(s->child.sock, &line[n], 1);
-	ck_assert_int_eq(sscanf(line, "listening on port %u", &port), 1);
-	*in = (struct sockaddr_in){ .sin_family = AF_INET,
-				    .sin_port = htons((uint16_t)port),
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	snprintf(s->address, sizeof s->address, "127.0.0.1:%u", port);
+	example_start(&s->example, PROGRAM, -1, "%s --pollers 2", arguments);
+	snprintf(s->address, sizeof s->address, "127.0.0.1:%d", s->example.port);
 }
 
 static void over(struct server *s)
 {
-	ck_assert_int_eq(kill(s->child.pid, SIGTERM), 0);
-	child_join(&s->child);
+	example_end(&s->example);
 }
 
 static int client(struct server *s)
 {
-	return peer_connect(&s->at, sizeof(struct sockaddr_in));
+	return example_connect(&s->example);
 }
 
 /* Return: its length. */
@@ -179,14 +144,14 @@ START_TEST(many_callers_share_a_channel_and_each_gets_its_own_answer)
 
 	given_rpc(&s, "serve --listen 127.0.0.1:0");
 	sh(&r, "%s call --to %s --count 100 --callers 50 --size 1000 --deadline-ms 20000",
-	   program(), s.address);
+	   example_path(PROGRAM), s.address);
 	ck_assert_msg(r.code == 0, "%s%s", r.out, r.err);
 	ck_assert_ptr_nonnull(strstr(r.out, "5000 calls answered, 0 failed"));
 	ran_free(&r);
 	over(&s);
 
 	/* Nobody is there any more. */
-	sh(&r, "%s call --to %s --count 1 --callers 2", program(), s.address);
+	sh(&r, "%s call --to %s --count 1 --callers 2", example_path(PROGRAM), s.address);
 	ck_assert_int_eq(r.code, 1);
 	ck_assert_ptr_nonnull(strstr(r.out, "0 calls answered, 2 failed"));
 	ran_free(&r);
@@ -224,14 +189,14 @@ START_TEST(a_fanout_gives_what_has_come_by_its_deadline)
 				36);
 	}
 	/* A backend that has ended is dialed anew: it is dead, and the others answer. */
-	child_kill(&backend.child);
+	child_kill(&backend.example.child);
 	send_frame(fd, 9, "fast");
 	peer_recv(fd, got, 32);
 	ck_assert_mem_eq(got, "\0\0\0\x1c\0\0\0\0\0\0\0\x9\0\0\0\0\0\0\0\4fast\0\0\0\0\0\0\0\0",
 			 32);
 	peer_close(&fd);
 	over(&gate);
-	child_kill(&slow.child); /* it waits for ten minutes yet */
+	child_kill(&slow.example.child); /* it waits for ten minutes yet */
 	close(hole_fd);
 }
 END_TEST

@@ -284,7 +284,7 @@ START_TEST(a_drain_lets_a_kept_connection_ask_once_more)
 	hear_head(&busy);
 	tls_peer_expect(&busy, "abc");
 
-	ck_assert_int_eq(kill(http.pid, SIGTERM), 0);
+	ck_assert_int_eq(kill(http.child.pid, SIGTERM), 0);
 	do {
 		say(&kept, HELLO);
 		hear_answer(&kept);
@@ -377,7 +377,7 @@ START_TEST(the_arguments_stay_as_they_were_given)
 	NEEDS_HTTP();
 	given_https("");
 	snprintf(pair, sizeof pair, "%s,%s", in_certs("localhost.pem"), in_certs("localhost.key"));
-	sh(&r, "tr '\\0' ' ' </proc/%d/cmdline", (int)http.pid);
+	sh(&r, "tr '\\0' ' ' </proc/%d/cmdline", (int)http.child.pid);
 	ck_assert_msg(strstr(r.out, pair) != NULL, "%s", r.out);
 	ran_free(&r);
 	http_end();

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* tls_proxy: examples/proxy with TLS on its side of the clients, of upstream, and on both */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
 #include "e2e/tls_peer.h"
-#include "support/child.h"
+#include "support/example.h"
 
-static struct child proxy;
-static struct sockaddr_in at; /* where the proxy listens */
+static struct example proxy;
 static struct np_tls *tls;
 static _Atomic(int) closes, error;
 
@@ -32,36 +29,15 @@ static void on_close(struct np_conn *c, void *arg)
 	closes++;
 }
 
-static void exec_proxy(int sock, void *options)
-{
-	const char *build = getenv("NP_BUILD");
-	struct sockaddr_storage ss;
-	char path[512], text[1024];
-	char *argv[32] = { NULL };
-	socklen_t len;
-	int n = 0;
-
-	np_server_addr(serve_server, 0, &ss, &len);
-	snprintf(path, sizeof path, "%s/examples/proxy/proxy", build ? build : "build");
-	snprintf(text, sizeof text,
-		 "proxy --listen 127.0.0.1:0 --steer off --pollers 2 --upstream 127.0.0.1:%d%s",
-		 ntohs(((struct sockaddr_in *)&ss)->sin_port), (char *)options);
-	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31;
-	     word = strtok_r(NULL, " ", &save))
-		argv[n++] = word;
-	dup2(sock, STDOUT_FILENO);
-	execv(path, argv);
-	child_fail("cannot run %s: %s", path, strerror(errno));
-}
-
 /* In front of an echo server that speaks TLS if @upstream. */
 static void given_proxy(bool clients, bool upstream)
 {
 	static const struct np_handlers h = { .sz = sizeof h,
 					      .on_request = echo,
 					      .on_close = on_close };
-	char options[1024] = "", line[256] = "", c = 0;
-	const char *port;
+	char options[1024] = "";
+	struct sockaddr_storage ss;
+	socklen_t len;
 
 	tls = given_server_tls(NULL);
 	serve(1, &h, NULL, NP_OPTS(np_server_opts, .tls = upstream ? tls : NULL));
@@ -71,27 +47,20 @@ static void given_proxy(bool clients, bool upstream)
 	if (upstream)
 		snprintf(options + strlen(options), sizeof options - strlen(options),
 			 " --upstream-tls %s --upstream-name localhost", in_certs("ca.pem"));
-	child_start(&proxy, exec_proxy, options);
-	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
-		child_recv(proxy.sock, &c, 1);
-		line[n] = c;
-	}
-	port = strstr(line, "port ");
-	ck_assert_msg(port != NULL, "%s", line);
-	at = (struct sockaddr_in){ .sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				   .sin_port = htons((uint16_t)atoi(port + 5)) };
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
+	example_start(&proxy, "proxy/proxy", -1,
+		      "--listen 127.0.0.1:0 --steer off --pollers 2 --upstream 127.0.0.1:%d%s",
+		      ntohs(((struct sockaddr_in *)&ss)->sin_port), options);
 }
 
 static int to_proxy(void)
 {
-	return peer_connect((const struct sockaddr_storage *)&at, sizeof at);
+	return example_connect(&proxy);
 }
 
 static void over(void)
 {
-	ck_assert_int_eq(kill(proxy.pid, SIGTERM), 0);
-	child_join(&proxy);
+	example_end(&proxy);
 	serve_end();
 	np_tls_free(&tls);
 }

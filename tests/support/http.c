@@ -2,11 +2,8 @@
 /* http: the server is a child; answers are read as their heads say, and not a byte further. */
 #include "support/http.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,81 +12,41 @@
 #include "support/peer.h"
 #include "support/test.h"
 
-struct child http;
-static struct sockaddr_storage at;
+struct example http;
 
 /* ------------------------------------------------------------------ the server */
 
-static void http_path(char *dst, size_t cap)
-{
-	const char *build = getenv("NP_BUILD");
-
-	snprintf(dst, cap, "%s/examples/http/http", build ? build : "build");
-}
-
 bool http_is_built(void)
 {
-	char path[512];
-
-	http_path(path, sizeof path);
-	return eaccess(path, X_OK) == 0;
-}
-
-static void exec_http(int sock, void *options)
-{
-	char *argv[32] = { NULL }, path[512], text[1024];
-	int n = 0;
-
-	http_path(path, sizeof path);
-	snprintf(text, sizeof text, "http --listen 127.0.0.1:0 --steer off --pollers 1 %s",
-		 (char *)options);
-	for (char *save, *word = strtok_r(text, " ", &save); word && n < 31;
-	     word = strtok_r(NULL, " ", &save))
-		argv[n++] = word;
-	dup2(sock, STDOUT_FILENO);
-	execv(path, argv);
-	child_fail("cannot run %s: %s", path, strerror(errno));
+	return example_is_built("http/http");
 }
 
 void http_start(const char *options)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&at;
-	char line[256] = "", c = 0;
-	char *port;
-
-	child_start(&http, exec_http, (void *)options);
-	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
-		child_recv(http.sock, &c, 1);
-		line[n] = c;
-	}
-	port = strstr(line, "port ");
-	ck_assert_msg(port != NULL, "%s", line);
-	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	in->sin_port = htons((uint16_t)atoi(port + 5));
+	example_start(&http, "http/http", -1, "--listen 127.0.0.1:0 --steer off --pollers 1 %s",
+		      options);
 }
 
 void http_ended(void)
 {
-	child_join(&http);
+	child_join(&http.child);
 }
 
 void http_end(void)
 {
-	ck_assert_int_eq(kill(http.pid, SIGTERM), 0);
-	http_ended();
+	example_end(&http);
 }
 
 /* ------------------------------------------------------------------ a client */
 
 int http_port(void)
 {
-	return ntohs(((struct sockaddr_in *)&at)->sin_port);
+	return http.port;
 }
 
 int http_connect(void)
 {
-	int fd = peer_connect(&at, sizeof(struct sockaddr_in)), on = 1;
+	int fd = example_connect(&http), on = 1;
 
 	/* each send is a segment of its own */
 	ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);

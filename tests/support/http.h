@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "support/child.h"
+#include "support/example.h"
 
 /* Leaves the test where the example was not built. */
 #define NEEDS_HTTP()                                                                        \
@@ -16,7 +16,7 @@
 	} while (0)
 bool http_is_built(void);
 
-extern struct child http; /* the server */
+extern struct example http; /* the server */
 
 /* With one poller, on a free port; @options by spaces. */
 void http_start(const char *options);
