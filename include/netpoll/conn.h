@@ -355,11 +355,16 @@ NP_API int np_conn_start_tls(struct np_conn *c, struct np_tls *tls, const char *
  *   np_conn_abort(), forced  no, no           RST                 -NP_ECLOSED        no
  *   memory_max               no, no           RST                 -ENOBUFS           no
  *   the peer's FIN, all out  done, no         FIN                 -NP_EEOF           yes
+ *   with TLS: FIN alone      no, yes          FIN                 -NP_ECUT           yes
  *   the peer's RST           no, no           -                   -ECONNRESET        yes
  *   refused in on_prepare    no, no           FIN; RST where its bytes are unread
  *                                                                 -NP_ECLOSED        no
  *   np_conn_detach()         nothing is sent                      -NP_ECLOSED        no
  *   np_server_hand_over()    nothing: it goes on                  -NP_EMOVED         no
+ *
+ * A FIN that TLS has not come to, since nothing is read, is -NP_ECUT as well: anybody on the way
+ * can send one. Where close_notify is found in front of it later, np_conn_error() is -NP_EEOF from
+ * then on.
  *
  * "if cut": the linger ended while flushed bytes were left; then np_conn_error() is
  * -NP_EWRITETIMEOUT where it would be -NP_ECLOSED. on_close runs in each case but the refusal.

@@ -62,8 +62,19 @@ static inline size_t pump_room(const struct np_conn *c)
 	return io->stream.held < limit ? limit - io->stream.held : 0;
 }
 
+/* The end is a whole one, though a FIN in front of it was seen before: settle_end_of(). */
+static void pump_reads_end(struct np_conn *c)
+{
+	const struct conn_filter *f = conn_filter_of(c);
+
+	if (f && !filter_takes_nothing(&f->filter) && c->why == -NP_ECUT && !c->rx_err)
+		c->why = -NP_EEOF;
+}
+
 static slow_path void pump_in_ends(struct np_conn *c, int err)
 {
+	if (!err)
+		pump_reads_end(c);
 	c->in = err ? CONN_IN_FAILED : CONN_IN_ENDED;
 	c->flags |= CONN_LEFT;
 	if (err && !c->rx_err)
@@ -212,6 +223,8 @@ static slow_path void pump_discard(struct np_conn *c)
 	r = stream_discard(&c->io->stream, POLLER_BUDGET, &n);
 	if (n)
 		conn_retire_raced(c);
+	if (r == STREAM_END)
+		pump_reads_end(c);
 	if (r == STREAM_AGAIN) {
 		watch_cant(&c->watch, WATCH_IN);
 	} else if (r == STREAM_END && conn_life(c) == CONN_CLOSING) {

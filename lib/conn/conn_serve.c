@@ -43,7 +43,8 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 	char name[128];
 
 	if (conn_life(c) == CONN_OPEN &&
-	    !((c->flags & CONN_LEFT) && (np_err_is_closed(r) || r == -ECANCELED))) {
+	    !((c->flags & CONN_LEFT) &&
+	      (np_err_is_closed(r) || r == c->rx_err || r == -ECANCELED))) {
 		__atomic_store_n(&g->handler_errors, g->handler_errors + 1, __ATOMIC_RELAXED);
 		if (g->said_ms && now - g->said_ms < SAY_EVERY_MS) {
 			g->unsaid++;

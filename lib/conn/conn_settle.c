@@ -12,13 +12,22 @@
 #include "conn/conn.h"
 #include "sys/sock.h"
 
+/*
+ * Anybody on the way can send a FIN: one that was seen before the filter's end was read is a cut
+ * until that is read. pump_reads_end() knows then.
+ */
+static int settle_end_of(const struct np_conn *c)
+{
+	return conn_filter_of(c) && !conn_in_is_over(c) ? -NP_ECUT : -NP_EEOF;
+}
+
 static void settle_tell_left(struct np_conn *c)
 {
 	if (!(c->flags & CONN_LEFT) || (c->flags & CONN_TOLD) || !(c->flags & CONN_CONNECTED))
 		return;
 	c->flags |= CONN_TOLD;
 	if (!c->why)
-		c->why = -NP_EEOF;
+		c->why = settle_end_of(c);
 	if (c->group->handlers->on_disconnect) {
 		conn_note_handler(c, c->group->handlers->on_disconnect);
 		c->group->handlers->on_disconnect(c, c->group->arg);
