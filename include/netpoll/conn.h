@@ -313,16 +313,20 @@ struct np_tls;
  * In on_prepare: from its first byte on, instead of what the options of its server or dial say; the
  * handshake begins when on_prepare has returned 0, and on_connect comes when it is over. From a
  * handler, such as that of STARTTLS: what was written goes out first, then this parks until the
- * handshake is over. Bytes that were read and not consumed are taken for the peer's first TLS ones.
+ * handshake is over. Bytes that were read and not consumed are taken for the peer's first TLS ones;
+ * what np_conn_next() and the like have given is gone. Nobody else may be reading.
  * @host: whom a client talks to, for SNI and for the check of the certificate; a server has none.
  *
- * Where the handshake fails the connection is closed, and np_conn_error() says what this returns.
+ * Where the handshake fails, or is not waited for (the fiber's deadline, a cancel), the connection
+ * is closed, and np_conn_error() says what this returns: there is no way back to plain bytes.
  *
  * May park: yes, but for on_prepare. Lifetime: @tls stays until on_close has returned; @host is
  * copied.
- * Return: 0; -EALREADY: it has TLS; -EINVAL: no @tls; -NP_EUNSUPPORTED: a pipe or tty; -NP_ETLS,
- *         -NP_EVERIFY, -NP_ECUT (status.h); -ETIMEDOUT: the time for the handshake, or the fiber's
- *         deadline; -ECANCELED; as np_conn_sync(), and -ENOMEM: nothing has changed.
+ * Return: 0; -EALREADY: it has TLS, or another fiber is starting it; -EINVAL: no @tls;
+ *         -NP_EUNSUPPORTED: a pipe or tty; -NP_ETLS, -NP_EVERIFY, -NP_ECUT (status.h); -ETIMEDOUT:
+ *         the time for the handshake, or the fiber's deadline; -ECANCELED. Nothing has changed
+ *         with: -NP_ECONCURRENT: another fiber reads or waits for output, also one that began while
+ *         what was written went out; -NP_ENOTFIBER; -ENOMEM; as np_conn_sync().
  */
 NP_API int np_conn_start_tls(struct np_conn *c, struct np_tls *tls, const char *host);
 

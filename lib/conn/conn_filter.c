@@ -107,6 +107,7 @@ void conn_filter_begin(struct np_conn *c)
 
 	f->awaits = false;
 	if (c->io) {
+		c->io->forwards = false; /* the kernel's bytes are the filter's */
 		filter_take_input(&f->filter, &c->io->stream);
 		conn_find_handler(c);
 	}
@@ -212,36 +213,64 @@ static bool filter_end_wait(struct park *k, int *why)
 	return true;
 }
 
+static int filter_park(struct np_conn *c, struct conn_filter *f, uint64_t until_ms)
+{
+	struct filter_wait w = { .c = c };
+	int r = park_init(&w.park, filter_end_wait, "handshake");
+
+	if (r < 0)
+		return r;
+	f->waiter = &w;
+	return park_wait(&w.park, until_ms);
+}
+
+/* A caller that waits no longer ends the handshake: it would go on behind a verb that failed. */
 int conn_filter_wait(struct np_conn *c, uint64_t until_ms)
 {
 	struct conn_filter *f = conn_filter_of(c);
-	struct filter_wait w = { .c = c };
 	int r = conn_not_open(c);
 
 	if (r < 0 || f->filter.state == FILTER_OPEN)
 		return r;
-	r = park_init(&w.park, filter_end_wait, "handshake");
-	if (r < 0)
-		return r;
-	f->waiter = &w;
 	c->inside++;
-	r = park_wait(&w.park, until_ms);
+	r = filter_park(c, f, until_ms);
+	if (r < 0 && filter_is_new(&f->filter))
+		conn_close(c, r);
 	conn_leave(c);
 	return r;
 }
 
-/* Everything plain is out, and nobody else is about to read or write. */
-static int filter_may_begin(struct np_conn *c)
+/* It is open, and nobody else reads or waits for output. */
+static int filter_is_alone(const struct np_conn *c)
 {
+	const struct conn_io *io = c->io;
 	int r = conn_not_open(c);
 
 	if (r == 0 && (c->flags & CONN_PROXIED))
 		r = -NP_ENOTOPEN;
+	if (r == 0 && io && (io->reading || io->writing))
+		r = -NP_ECONCURRENT;
+	return r;
+}
+
+/*
+ * Everything plain is out. Others run while that goes out: what they have written since goes out in
+ * the clear, too; and one may have begun to read, or this very thing.
+ */
+static int filter_may_begin(struct np_conn *c)
+{
+	int r = filter_is_alone(c);
+
 	if (r == 0 && !fiber_self())
 		r = -NP_ENOTFIBER;
-	if (r == 0 && c->io && c->io->reading)
-		r = -NP_ECONCURRENT;
-	return r == 0 ? np_conn_sync(c) : r;
+	if (r < 0)
+		return r;
+	do {
+		r = np_conn_sync(c);
+		if (r == 0)
+			r = filter_is_alone(c);
+	} while (r == 0 && c->io && !stream_is_sent(&c->io->stream));
+	return r;
 }
 
 int np_conn_start_tls(struct np_conn *c, struct np_tls *tls, const char *host)

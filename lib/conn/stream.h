@@ -118,11 +118,16 @@ static inline size_t stream_unreleased(const struct stream *s)
 	return s->held - linkbuf_len(&s->in);
 }
 
-/* Nothing is held, built or unsent: the stream can be made again from nothing. */
+/* Nothing is built or unsent. */
+static inline bool stream_is_sent(const struct stream *s)
+{
+	return !linkbuf_len(&s->out) && !np_linkbuf_pending(&s->out) && stream_is_drained(s);
+}
+
+/* Nothing is held, either: the stream can be made again from nothing. */
 static inline bool stream_is_empty(const struct stream *s)
 {
-	return !s->held && !linkbuf_len(&s->out) && !np_linkbuf_pending(&s->out) &&
-	       stream_is_drained(s);
+	return !s->held && stream_is_sent(s);
 }
 
 /* What was flushed so far goes out before what joins `sends` from here on. Return: 0; -ENOMEM. */
