@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * observer: the thread, and the questions that it answers one after another
+ * observer: the thread, and the questions that it answers
  *
  * A request of a signal handler is a flag and a write to an eventfd. The eventfd is closed when no
  * handler is at it: one that comes later finds -1.
@@ -17,19 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "netpoll/askers.h"
 #include "netpoll/dump.h"
 #include "netpoll/metrics.h"
 #include "netpoll/observer_socket.h"
-#include "sys/clock.h"
 #include "sys/io.h"
 #include "sys/opts.h"
-#include "sys/pass.h"
-#include "sys/sock.h"
 #include "sys/thread.h"
 #include "sys/wake.h"
 
-#define QUESTION_MAX 64
-#define QUESTION_NS  1000000000u
+#define DEAF_MS 100 /* after an accept that failed: no descriptors, say */
 
 static struct {
 	/* setup threads, under the lock */
@@ -41,7 +38,7 @@ static struct {
 
 	/* the thread's, while it runs */
 	struct observer_socket socket;
-	int asking; /* the peer that is being answered; -1: none. Changes under the lock */
+	struct askers askers;
 
 	/* any thread, and signal handlers */
 	_Atomic(int) wake_fd;
@@ -51,7 +48,6 @@ static struct {
 } observer = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.socket = { .fd = -1 },
-	.asking = -1,
 	.wake_fd = -1,
 	.dump_fd = -1,
 };
@@ -93,35 +89,6 @@ static bool observer_find(const struct observer_word *of, const char *word, unsi
 	return false;
 }
 
-/* A line, without its end. Return: 0; -ETIMEDOUT, -EBADMSG: none came. */
-static int observer_hear(int fd, char *dst, size_t cap)
-{
-	uint64_t until = sys_clock_ns() + QUESTION_NS;
-	size_t n = 0;
-
-	while (n < cap - 1) {
-		int r = sys_wait_until(fd, POLLIN, until);
-		ssize_t got = r < 0 ? r : sys_read(fd, dst + n, 1);
-
-		if (got < 0 && got != -EAGAIN)
-			return (int)got;
-		if (got == 0)
-			return -EBADMSG;
-		if (got > 0 && dst[n++] == '\n') {
-			dst[n - 1] = '\0';
-			return 0;
-		}
-	}
-	return -EBADMSG;
-}
-
-static void observer_say(int fd, const char *sentence)
-{
-	char line[160];
-
-	dump_write(fd, line, (size_t)snprintf(line, sizeof line, "error %s\n", sentence));
-}
-
 static const struct observer_word observer_metrics[] = {
 	{ "openmetrics", NP_METRICS_OPENMETRICS },
 	{ "text", NP_METRICS_TEXT },
@@ -142,41 +109,37 @@ static int observer_make(char *question, char **ret, size_t *ret_n)
 	return -EBADMSG;
 }
 
-static void observer_answer(int fd, char *question)
+static int observer_refuse(const char *line, char **ret, size_t *ret_n)
 {
-	char *text;
+	char *text = strdup(line);
+
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	*ret_n = strlen(text);
+	return 0;
+}
+
+/* Lifetime: *ret is for free(3). Return: 0; -ENOMEM: there is not even room to say so. */
+static int observer_answer(char *question, char **ret, size_t *ret_n)
+{
+	char *text, *all;
 	size_t n;
 	int r = observer_make(question, &text, &n);
 
-	if (r < 0) {
-		observer_say(fd, r == -EBADMSG ? "this process does not know the question" :
-						 "no memory for the answer");
-		return;
-	}
-	if (dump_write(fd, "ok\n", 3) == 0)
-		dump_write(fd, text, n);
-	free(text);
-}
-
-static void observer_set_asking(int fd)
-{
-	pthread_mutex_lock(&observer.lock);
-	observer.asking = fd;
-	pthread_mutex_unlock(&observer.lock);
-}
-
-static void observer_serve(void)
-{
-	char question[QUESTION_MAX];
-	int fd;
-
-	if (observer_socket_accept(&observer.socket, &fd) < 0)
-		return;
-	observer_set_asking(fd);
-	if (!atomic_load(&observer.over) && observer_hear(fd, question, sizeof question) == 0)
-		observer_answer(fd, question);
-	observer_set_asking(-1);
-	sys_close(&fd);
+	if (r == -EBADMSG)
+		return observer_refuse("error this process does not know the question\n", ret,
+				       ret_n);
+	all = r == 0 ? realloc(text, n + 3) : NULL;
+	if (r == 0 && !all)
+		free(text);
+	if (!all)
+		return observer_refuse("error no memory for the answer\n", ret, ret_n);
+	memmove(all + 3, all, n);
+	memcpy(all, "ok\n", 3);
+	*ret = all;
+	*ret_n = n + 3;
+	return 0;
 }
 
 /* ------------------------------------------------------------------ the thread */
@@ -194,33 +157,51 @@ static void observer_requested(void)
 	free(text);
 }
 
+/* Return: false: none can be accepted for a while; the next poll(2) would say at once that one
+ * waits. */
+static bool observer_accept(void)
+{
+	int fd, r = observer_socket_accept(&observer.socket, &fd);
+
+	if (r == 0)
+		askers_add(&observer.askers, fd);
+	return r == 0 || r == -EACCES || r == -EAGAIN || r == -ECONNABORTED;
+}
+
 static void observer_main(void *arg)
 {
-	struct pollfd fds[2] = { { .fd = atomic_load(&observer.wake_fd), .events = POLLIN },
-				 { .fd = observer.socket.fd, .events = POLLIN } };
+	struct pollfd fds[2 + ASKERS_MAX] = { { .fd = atomic_load(&observer.wake_fd),
+						.events = POLLIN } };
 	uint64_t count;
+	bool deaf = false;
+	unsigned n;
+	int ms;
 
+	askers_init(&observer.askers, observer_answer);
 	while (!atomic_load(&observer.over)) {
-		sys_poll_wait(fds, 2, -1);
+		fds[1] = (struct pollfd){ .fd = deaf ? -1 : observer.socket.fd, .events = POLLIN };
+		n = askers_watch(&observer.askers, fds + 2, &ms);
+		sys_poll_wait(fds, 2 + n, deaf ? DEAF_MS : ms);
 		if (fds[0].revents)
 			sys_read(fds[0].fd, &count, sizeof count);
 		observer_requested();
-		if (fds[1].revents & POLLIN && !atomic_load(&observer.over))
-			observer_serve();
+		askers_serve(&observer.askers);
+		deaf = fds[1].revents & POLLIN && !observer_accept();
 	}
+	askers_close(&observer.askers);
 }
 
 /* Under the lock. The thread is started anew where it is to listen from now on. */
 static void observer_end_thread(void)
 {
-	int fd = atomic_exchange(&observer.wake_fd, -1);
+	int fd;
 
 	if (!observer.runs)
 		return;
-	atomic_store(&observer.over, true);
+	atomic_store(&observer.over, true); /* before the descriptor goes: a thread that has just
+					       begun looks for both in the other order */
+	fd = atomic_exchange(&observer.wake_fd, -1);
 	sys_wake_signal(fd);
-	if (observer.asking >= 0)
-		sys_shutdown(observer.asking, SHUT_RDWR);
 	pthread_mutex_unlock(&observer.lock);
 	sys_thread_join(&observer.thread, 0);
 	pthread_mutex_lock(&observer.lock);

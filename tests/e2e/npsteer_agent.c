@@ -115,6 +115,24 @@ START_TEST(workers_that_have_nothing_to_do_are_up_by_all)
 }
 END_TEST
 
+/* Those that hold on, at either address, keep neither haproxy nor a probe from an answer. */
+START_TEST(a_crowd_that_says_nothing_keeps_nobody_from_an_answer)
+{
+	enum { CROWD = 200 };
+	int fds[CROWD];
+
+	NEEDS_RIGHTS();
+	given_agent("");
+	for (int i = 0; i < CROWD; i++)
+		fds[i] = verb_connect(&agent, i % 2);
+	ck_assert(says_up(100));
+	ck_assert(probe_says(200, "up 100%"));
+	for (int i = 0; i < CROWD; i++)
+		peer_close(&fds[i]);
+	over();
+}
+END_TEST
+
 /* It published nothing of what became of it. */
 START_TEST(one_that_takes_nothing_out_of_its_queue_counts_as_none)
 {
@@ -265,6 +283,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, workers_that_have_nothing_to_do_are_up_by_all);
+	tcase_add_test(t, a_crowd_that_says_nothing_keeps_nobody_from_an_answer);
 	tcase_add_test(t, one_that_takes_nothing_out_of_its_queue_counts_as_none);
 	tcase_add_test(t, a_drain_and_a_kick_are_said_at_once_and_taken_back);
 	tcase_add_test(t, a_service_that_goes_is_down_and_is_seen_when_it_is_there_again);

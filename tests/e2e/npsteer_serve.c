@@ -278,6 +278,55 @@ START_TEST(those_that_read_nothing_are_dropped)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ those that hold on */
+
+#define CROWD 200 /* more than may be connected at once */
+
+static void connect_crowd(int *fds, int n, const char *part)
+{
+	for (int i = 0; i < n; i++) {
+		fds[i] = verb_connect(&page, 0);
+		peer_send(fds[i], part, strlen(part));
+	}
+}
+
+static const char *const parts[] = { "", "GET", "GET / HTTP/1.1\r\nHost: " };
+
+/* Nothing at all, or a part of a head: whoever comes behind them is answered. */
+START_TEST(those_that_ask_nothing_keep_nobody_from_an_answer)
+{
+	static char got[65536];
+	int fds[CROWD], watcher;
+
+	NEEDS_RIGHTS();
+	given_page("-w 0.05");
+	watcher = watch();
+	next_event(watcher);
+	connect_crowd(fds, CROWD, parts[_i]);
+	ck_assert_int_eq(get("/", "Host: localhost\r\n", got, sizeof got), 200);
+	next_event(watcher); /* one that stays is not sent away for them */
+	for (int i = 0; i < CROWD; i++)
+		peer_close(&fds[i]);
+	peer_close(&watcher);
+	over();
+}
+END_TEST
+
+/* A request has a time for the whole, which a byte now and then does not stretch. */
+START_TEST(one_that_drips_is_ended)
+{
+	int fd;
+
+	NEEDS_RIGHTS();
+	given_page("");
+	fd = verb_connect(&page, 0);
+	peer_send(fd, "GET /", 5);
+	AWAIT(send(fd, "a", 1, MSG_NOSIGNAL) < 0);
+	peer_close(&fd);
+	over();
+}
+END_TEST
+
 START_TEST(what_cannot_be_served_says_what_to_do)
 {
 	NEEDS_RIGHTS();
@@ -301,6 +350,9 @@ int main(void)
 	tcase_add_test(t, events_tell_what_there_is_and_what_goes);
 	tcase_add_test(t, so_many_may_watch_and_a_place_comes_free);
 	tcase_add_test(t, those_that_read_nothing_are_dropped);
+	tcase_add_loop_test(t, those_that_ask_nothing_keep_nobody_from_an_answer, 0,
+			    sizeof parts / sizeof parts[0]);
+	tcase_add_test(t, one_that_drips_is_ended);
 	tcase_add_test(t, what_cannot_be_served_says_what_to_do);
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -247,6 +247,105 @@ START_TEST(one_that_asks_nothing_holds_up_no_stop)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ those that hold on */
+
+#define ASKERS 16 /* so many are served at once */
+
+static void connect_silent(int *fds, int n)
+{
+	for (int i = 0; i < n; i++) {
+		fds[i] = connected();
+		ck_assert_int_ge(fds[i], 0);
+	}
+}
+
+static void close_all(int *fds, int n)
+{
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+static const int crowds[] = { 1, ASKERS - 1, ASKERS, ASKERS + 1, 4 * ASKERS };
+
+START_TEST(those_that_say_nothing_keep_nobody_from_an_answer)
+{
+	int fds[4 * ASKERS], before, n = crowds[_i];
+
+	set = observed(path);
+	before = open_fds();
+	connect_silent(fds, n);
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	close_all(fds, n);
+	AWAIT(open_fds() == before);
+	unobserved(&set);
+}
+END_TEST
+
+/* Its question has a time for the whole, which a byte now and then does not stretch. */
+START_TEST(one_that_drips_is_ended)
+{
+	int fd;
+
+	set = observed(path);
+	fd = connected();
+	AWAIT(send(fd, "c", 1, MSG_NOSIGNAL) < 0);
+	close(fd);
+	unobserved(&set);
+}
+END_TEST
+
+START_TEST(a_new_one_gets_the_place_of_the_one_that_was_silent_for_longest)
+{
+	int fds[ASKERS + 1];
+	char answer[3];
+
+	set = observed(path);
+	connect_silent(fds, ASKERS);
+	peer_send(fds[0], "conns", 5); /* a part is nothing yet */
+	fds[ASKERS] = connected();
+	ck_assert_int_eq(recv(fds[0], answer, 1, 0), 0);
+	peer_send(fds[1], "conns text\n", 11);
+	peer_recv(fds[1], answer, 3);
+	ck_assert_mem_eq(answer, "ok\n", 3);
+	close_all(fds, ASKERS + 1);
+	unobserved(&set);
+}
+END_TEST
+
+static void given_a_long_answer(struct np_task **tasks, int n)
+{
+	for (int i = 0; i < n; i++)
+		ck_assert_int_eq(np_go(set, i % 2, sleep_long, NULL, &tasks[i]), 0);
+	AWAIT(begun == n);
+}
+
+/* More of an answer than a socket holds. */
+START_TEST(those_that_take_nothing_of_their_answers_keep_nobody_from_one)
+{
+	static const char question[] = "fibers json\n";
+	enum { TASKS = 4000, PEERS = ASKERS + 1 };
+	static struct np_task *tasks[TASKS];
+	int fds[PEERS];
+	char c;
+
+	set = observed(path);
+	given_a_long_answer(tasks, TASKS);
+	for (int i = 0; i < PEERS; i++) {
+		connect_silent(&fds[i], 1);
+		peer_send(fds[i], question, sizeof question - 1);
+		await_fd(fds[i], POLLIN);
+		peer_recv(fds[i], &c, 1);
+	}
+	ck_assert(asked_shows("-j conns", "\"conns\":[]"));
+	for (int i = 0; i < TASKS; i++) {
+		np_task_cancel(tasks[i]);
+		np_join(&tasks[i], NULL);
+	}
+	unobserved(&set); /* and they hold up no stop */
+	close_all(fds, PEERS);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ whose the file is */
 
 static void observed_until_told(int sock, void *arg)
@@ -401,6 +500,11 @@ int main(void)
 	tcase_add_test(t, another_user_is_denied);
 	tcase_add_test(t, what_it_is_asked_is_a_known_word_in_one_line);
 	tcase_add_test(t, one_that_asks_nothing_holds_up_no_stop);
+	tcase_add_loop_test(t, those_that_say_nothing_keep_nobody_from_an_answer, 0,
+			    sizeof crowds / sizeof crowds[0]);
+	tcase_add_test(t, one_that_drips_is_ended);
+	tcase_add_test(t, a_new_one_gets_the_place_of_the_one_that_was_silent_for_longest);
+	tcase_add_test(t, those_that_take_nothing_of_their_answers_keep_nobody_from_one);
 	tcase_add_test(t, the_socket_of_a_process_that_died_is_replaced);
 	tcase_add_test(t, that_of_one_that_lives_is_left_alone);
 	tcase_add_test(t, what_is_no_socket_is_left_alone_and_the_log_says_so);

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <time.h>
 
-#define ENDPOINT_CONNS      64
-#define ENDPOINT_REQUEST_MS 5000  /* for a request */
-#define ENDPOINT_WRITE_MS   3000  /* for a peer that takes nothing of its answer */
-#define ENDPOINT_IDLE_MS    10000 /* for one that asks nothing */
+#define ENDPOINT_CONNS      (4 * DOOR_GUESTS) /* and those that stay, or are leaving */
+#define ENDPOINT_REQUEST_MS 5000              /* for a request */
+#define ENDPOINT_WRITE_MS   3000              /* for a peer that takes nothing of its answer */
+#define ENDPOINT_IDLE_MS    10000             /* for one that asks nothing */
 #define ENDPOINT_STOP_MS    2000
 
 /* "9000" is a port of loopback. */
@@ -76,6 +76,7 @@ int endpoint_open(struct endpoint *e, const char *option, const char *address,
 		.drain_ms = 1,
 		.fresh_ms = 1,
 	};
+	struct door *door = &e->doors[e->count];
 	struct np_server *s = NULL;
 	char whole[64];
 	int r, code;
@@ -89,7 +90,8 @@ int endpoint_open(struct endpoint *e, const char *option, const char *address,
 	code = endpoint_pollers(e);
 	if (code != DONE)
 		return code;
-	r = np_server_new(e->pollers, h, arg, &o, &s);
+	*door = (struct door){ .handlers = h, .arg = arg };
+	r = np_server_new(e->pollers, &door_handlers, door, &o, &s);
 	if (r < 0)
 		return fail(e->n, FAILED, "no server can be made: %s", np_strerror(r));
 	e->servers[e->count++] = s;

@@ -7,6 +7,7 @@
 #ifndef NPSTEER_ENDPOINT_H
 #define NPSTEER_ENDPOINT_H
 
+#include "door.h"
 #include "netpoll/server.h"
 #include "npsteer.h"
 
@@ -16,11 +17,12 @@ struct endpoint {
 	struct npsteer *n;
 	struct np_pollers *pollers;
 	struct np_server *servers[ENDPOINTS];
+	struct door doors[ENDPOINTS]; /* one for each */
 	unsigned count;
 };
 
 /*
- * endpoint_open() - where "[ADDR:]PORT" is, with @h for its connections
+ * endpoint_open() - where "[ADDR:]PORT" is, with on_connect and on_request of @h
  *
  * An address that is not of this machine's loopback is refused without --allow-remote. DONE, or
  * what fail() returned, and then endpoint_close() is still the caller's.

@@ -133,6 +133,7 @@ static int serve_watch(struct serve *s, struct np_conn *c, const struct http_req
 	if (s->watchers == WATCHERS)
 		return http_say(c, q, 503, "as many as may watch do so already\n");
 	s->watchers++;
+	door_stays(c);
 	r = serve_events(s, c);
 	s->watchers--;
 	return r;
