@@ -99,8 +99,7 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
 		"            [--may-block] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
-		"            [--observe[=PATH]] [--metrics]\n"
-		"            [--tls CERT,KEY ...]\n"
+		"            [--observe[=PATH]] [--metrics] [--stop-ms MS] [--tls CERT,KEY ...]\n"
 		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
 		"  --pollers   threads; default: the CPUs this process may use\n"
 		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
@@ -109,6 +108,7 @@ static void usage(FILE *f)
 		"  --tls       TLS with this certificate and key (PEM files); several, for several names\n"
 		"  --service   join this service, made by 'npsteer load NAME'\n"
 		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n"
+		"  --stop-ms   how long the end may take; 10000; -1: until the last connection has ended\n"
 		"  --metrics   count and time requests for np_metrics_write()\n"
 		"  --observe   answer npsteer conns, fibers and top, at /run/netpoll/PID.sock or PATH\n");
 }
@@ -151,6 +151,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "observe", optional_argument, NULL, 'o' },
 		{ "metrics", no_argument, NULL, 'm' },
 		{ "tls", required_argument, NULL, 't' },
+		{ "stop-ms", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -198,6 +199,10 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			if (certs_add(&o->certs, optarg) < 0)
+				return -1;
+			break;
+		case 'x':
+			if (service_set_stop_ms(optarg) < 0)
 				return -1;
 			break;
 		case 'h':
@@ -309,7 +314,7 @@ int main(int argc, char **argv)
 		code = serve(server, &o, argv);
 	np_server_free(&server);
 	if (pollers) {
-		np_pollers_stop(pollers, SERVICE_STOP_MS);
+		np_pollers_stop(pollers, service_stop_ms());
 		np_pollers_free(&pollers);
 	}
 	certs_free(&o.certs, &o.server.tls);

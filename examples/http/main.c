@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 		failed("cannot start", r);
 	} else {
 		code = run(&o, pollers, argv);
-		np_pollers_stop(pollers, SERVICE_STOP_MS);
+		np_pollers_stop(pollers, service_stop_ms());
 		np_pollers_free(&pollers);
 		close_site(&o.site);
 	}

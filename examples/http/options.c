@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "examples/service/arguments.h"
+#include "examples/service/service.h"
 
 static void usage(FILE *f)
 {
@@ -16,7 +17,7 @@ static void usage(FILE *f)
 		"usage: http --listen ADDR:PORT|unix:PATH [--listen ...] [--folder DIR] [--log FILE|-]\n"
 		"            [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
 		"            [--max-conns N] [--pollers N] [--steer auto|required|off] [--service NAME]\n"
-		"            [--policy NAME] [--tls CERT,KEY ...]\n"
+		"            [--policy NAME] [--stop-ms MS] [--tls CERT,KEY ...]\n"
 		"  --listen      may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --folder      what is served; nothing outside it, no symbolic links, no dot files\n"
 		"  --log         a line for each answer; - is standard output\n"
@@ -29,6 +30,7 @@ static void usage(FILE *f)
 		"  --max-conns   connections at once; no limit\n"
 		"  --service     join this service, made by 'npsteer load NAME'\n"
 		"  --policy      how the kernel chooses a poller for a new connection (see npsteer(8))\n"
+		"  --stop-ms     how long the end may take; 10000; -1: until the last connection has ended\n"
 		"  --tls         https on all addresses, with this certificate and key (PEM files);\n"
 		"                several, for several names\n");
 }
@@ -104,6 +106,8 @@ static int take(struct options *o, int ch)
 		return 0;
 	case 't':
 		return certs_add(&o->certs, optarg);
+	case 'x':
+		return service_set_stop_ms(optarg);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -143,6 +147,7 @@ int options_parse(int argc, char **argv, struct options *o)
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "tls", required_argument, NULL, 't' },
+		{ "stop-ms", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};

@@ -39,13 +39,14 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: kv --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N]\n"
 		"          [--maxmemory BYTES] [--output-max BYTES] [--clients-memory BYTES]\n"
-		"          [--max-clients N] [--steer auto|required|off]\n"
+		"          [--max-clients N] [--stop-ms MS] [--steer auto|required|off]\n"
 		"  --listen          127.0.0.1:6379, [::1]:6379, :6379 (both), unix:/path, unix:@abstract\n"
 		"  --pollers         threads; default: the CPUs this process may use\n"
 		"  --maxmemory       of keys and values; beyond it commands that add are refused; no limit\n"
 		"  --output-max      what may wait for a subscriber that does not read; 33554432\n"
 		"  --clients-memory  of all that clients have sent or not read yet; no limit\n"
-		"  --max-clients     no limit\n");
+		"  --max-clients     no limit\n"
+		"  --stop-ms         how long the end may take; 10000; -1: until the last client has left\n");
 }
 
 static int bytes(const char *option, long long least, size_t *ret)
@@ -75,6 +76,8 @@ static int take(struct options *o, int ch)
 		return argument_int("--max-clients", optarg, 1, &o->server.max_conns);
 	case 's':
 		return argument_steer(optarg, &o->server.steer);
+	case 'x':
+		return service_set_stop_ms(optarg);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -94,6 +97,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "clients-memory", required_argument, NULL, 'c' },
 		{ "max-clients", required_argument, NULL, 'C' },
 		{ "steer", required_argument, NULL, 's' },
+		{ "stop-ms", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -166,7 +170,7 @@ int main(int argc, char **argv)
 		code = serve(server, &o, argv);
 	np_server_free(&server);
 	if (pollers) {
-		np_pollers_stop(pollers, SERVICE_STOP_MS);
+		np_pollers_stop(pollers, service_stop_ms());
 		np_pollers_free(&pollers);
 	}
 	shards_close();

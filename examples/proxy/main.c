@@ -39,7 +39,7 @@ static void usage(FILE *f)
 		"             --upstream ADDR:PORT|unix:PATH [--upstream ...] [--balance turn|least]\n"
 		"             [--accept-proxy [--proxy-from LIST] [--header-ms MS]]\n"
 		"             [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
-		"             [--service NAME] [--policy NAME] [--rebalance MOVES]\n"
+		"             [--service NAME] [--policy NAME] [--rebalance MOVES] [--stop-ms MS]\n"
 		"             [--tls CERT,KEY ...] [--upstream-tls CA|system [--upstream-name HOST]]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
@@ -54,6 +54,7 @@ static void usage(FILE *f)
 		"  --tls           clients speak TLS; PEM files\n"
 		"  --upstream-tls  upstream does; who is trusted: a PEM file, or the system's\n"
 		"  --upstream-name whose certificate upstream has; the host of its address\n"
+		"  --stop-ms       how long the end may take; 10000; -1: until the last pair has ended\n"
 		"  --rebalance     so many pairs a second at most go to an idler poller; none\n");
 }
 
@@ -118,6 +119,8 @@ static int take(struct options *o, int ch)
 	case 'N':
 		o->pair.tls_host = optarg;
 		return 0;
+	case 'X':
+		return service_set_stop_ms(optarg);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -148,6 +151,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "tls", required_argument, NULL, 't' },
 		{ "upstream-tls", required_argument, NULL, 'T' },
 		{ "upstream-name", required_argument, NULL, 'N' },
+		{ "stop-ms", required_argument, NULL, 'X' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -205,7 +209,7 @@ int main(int argc, char **argv)
 								    service_serve(server, argv);
 	np_server_free(&server);
 	if (pollers) {
-		np_pollers_stop(pollers, SERVICE_STOP_MS);
+		np_pollers_stop(pollers, service_stop_ms());
 		np_pollers_free(&pollers);
 	}
 	certs_free(&o.certs, &o.server.tls);

@@ -19,13 +19,15 @@
 static void usage(FILE *f)
 {
 	fprintf(f,
-		"usage: rpc serve --listen ADDR:PORT [--pollers N] [--slow-ms MS]\n"
+		"usage: rpc serve --listen ADDR:PORT [--pollers N] [--slow-ms MS] [--stop-ms MS]\n"
 		"       rpc fanout --listen ADDR:PORT --to ADDR:PORT [--to ...] [--deadline-ms MS] [--pollers N]\n"
+		"                  [--stop-ms MS]\n"
 		"       rpc call --to ADDR:PORT [--count N] [--callers N] [--size BYTES] [--deadline-ms MS]\n"
 		"  a frame is its payload's length in 4 bytes, big-endian, and the payload; what is called\n"
 		"  and answered begins with the number of the call, 8 bytes\n"
 		"  --slow-ms      for a body that begins with \"slow\"; 1000\n"
-		"  --deadline-ms  for a call and its answers; 100\n");
+		"  --deadline-ms  for a call and its answers; 100\n"
+		"  --stop-ms      how long the end may take; 10000; -1: until the last connection has ended\n");
 }
 
 static int take(struct rpc_opts *o, int ch)
@@ -52,6 +54,8 @@ static int take(struct rpc_opts *o, int ch)
 		return argument_int("--callers", optarg, 1, &o->callers);
 	case 'z':
 		return argument_int("--size", optarg, 0, &o->size);
+	case 'x':
+		return service_set_stop_ms(optarg);
 	case 'h':
 		usage(stdout);
 		exit(EXIT_SUCCESS);
@@ -72,6 +76,7 @@ static int parse(int argc, char **argv, struct rpc_opts *o)
 		{ "count", required_argument, NULL, 'c' },
 		{ "callers", required_argument, NULL, 'k' },
 		{ "size", required_argument, NULL, 'z' },
+		{ "stop-ms", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -95,7 +100,7 @@ void rpc_end(struct np_pollers **p)
 {
 	if (!*p)
 		return;
-	np_pollers_stop(*p, SERVICE_STOP_MS);
+	np_pollers_stop(*p, service_stop_ms());
 	np_pollers_free(p);
 }
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -16,13 +17,34 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arguments.h"
 #include "notify.h"
 
 /* The end of a pipe: the process before this one reads it. */
-#define READY_FD  "SERVICE_READY_FD"
+#define READY_FD     "SERVICE_READY_FD"
 /* Where it hands over: "fd:N". */
-#define TAKE_OVER "SERVICE_TAKE_OVER"
-#define NOW_MS    100
+#define TAKE_OVER    "SERVICE_TAKE_OVER"
+#define TAKE_OVER_MS 10000
+#define NOW_MS       100
+
+static int stop_ms = SERVICE_STOP_MS;
+
+int service_set_stop_ms(const char *text)
+{
+	long long n;
+
+	if (argument_number("--stop-ms", text, -1, INT_MAX, &n) < 0)
+		return -1;
+	if (n == 0)
+		return argument_bad("no time at all:", "--stop-ms");
+	stop_ms = (int)n;
+	return 0;
+}
+
+int service_stop_ms(void)
+{
+	return stop_ms;
+}
 
 /* SIGUSR1: the stop has ended. */
 static void service_signals(sigset_t *set)
@@ -63,7 +85,7 @@ static void tell_ready(void)
 int service_take_over(struct np_server *s)
 {
 	char *where = getenv(TAKE_OVER);
-	int r = where ? np_server_take_over(s, where, SERVICE_STOP_MS) : 0;
+	int r = where ? np_server_take_over(s, where, TAKE_OVER_MS) : 0;
 
 	unsetenv(TAKE_OVER);
 	return r;
@@ -219,10 +241,10 @@ static void has_ended(void *arg, int result, unsigned forced)
 static int await_end(struct np_server *s, const sigset_t *set, int terms)
 {
 	struct end end = { 0 };
-	int sig, r = np_server_stop_async(s, SERVICE_STOP_MS, has_ended, &end);
+	int sig, r = np_server_stop_async(s, stop_ms, has_ended, &end);
 
 	if (r < 0)
-		return np_server_stop(s, SERVICE_STOP_MS, NULL);
+		return np_server_stop(s, stop_ms, NULL);
 	while (!atomic_load(&end.done) && sigwait(set, &sig) == 0)
 		if (sig != SIGUSR1 && sig != SIGHUP && sig != SIGUSR2 && ++terms > 1)
 			np_server_stop(s, NOW_MS, NULL); /* hurries the other one */

@@ -15,9 +15,12 @@
 
 #include <netpoll/server.h>
 
-/* How long connections that are at work may take at the end. */
+/* How long connections that are at work may take at the end, where nothing else is said. */
 #define SERVICE_STOP_MS 10000
 
+/* --stop-ms: another time for that; -1: no limit. Return: 0; -1: it is none, and that was said. */
+int service_set_stop_ms(const char *text);
+int service_stop_ms(void);
 /* Before the pollers start: their threads inherit which signals are blocked. */
 void service_prepare(void);
 /*

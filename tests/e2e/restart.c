@@ -210,6 +210,45 @@ START_TEST(a_second_SIGTERM_ends_it_now)
 }
 END_TEST
 
+/* An idle connection would have five seconds, and ten were there for the whole. */
+START_TEST(it_ends_in_the_time_that_it_was_given)
+{
+	char options[96];
+	uint64_t at;
+	struct child c;
+	int fd;
+
+	given_supervisor(false);
+	snprintf(options, sizeof options, "%s --stop-ms 400", plain);
+	c = given_service(options);
+	fd = plain_connect();
+	echoes(fd);
+	at = now_ms();
+	kill(c.pid, SIGTERM);
+	peer_expect_eof(fd);
+	peer_close(&fd);
+	child_join(&c);
+	ck_assert_uint_lt(now_ms() - at, 3000);
+}
+END_TEST
+
+START_TEST(no_time_at_all_is_refused)
+{
+	static const char *const bad[] = { "0", "-2", "1s", "" };
+	const char *build = getenv("NP_BUILD");
+
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct ran r;
+
+		sh(&r, "%s/examples/echo --steer off --listen 127.0.0.1:0 --stop-ms '%s'",
+		   build ? build : "build", bad[i]);
+		ck_assert_int_eq(r.code, 2);
+		ck_assert_ptr_nonnull(strstr(r.err, "--stop-ms"));
+		ran_free(&r);
+	}
+}
+END_TEST
+
 START_TEST(it_answers_what_came_while_it_was_stopped_and_its_time_ran_out)
 {
 	struct child c;
@@ -496,6 +535,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, it_says_when_it_is_ready_and_when_it_stops, 0, 2);
 	tcase_add_test(tc, it_runs_where_there_is_nobody_to_tell);
 	tcase_add_test(tc, a_second_SIGTERM_ends_it_now);
+	tcase_add_test(tc, it_ends_in_the_time_that_it_was_given);
+	tcase_add_test(tc, no_time_at_all_is_refused);
 	tcase_add_test(tc, it_answers_what_came_while_it_was_stopped_and_its_time_ran_out);
 	tcase_add_test(tc, SIGHUP_starts_the_next_process_and_no_connection_is_lost);
 	tcase_add_loop_test(tc, SIGUSR2_hands_connections_to_the_next_process, 0, 2);
