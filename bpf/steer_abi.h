@@ -85,7 +85,12 @@ struct np_worker_line {
 	/* 1: it says so before it waits, so accepted_total is its word too, also while that is 0 */
 	__u64 says_idle;
 	__u64 handoffs; /* handlers that kept their thread, and not the poller */
-	__u64 _reserved2;
+	/*
+	 * Connections that came from, and went to, another worker or process; they begin again at 0
+	 * after 2^32. conns = accepted_total - closed_total + moved_in - moved_out
+	 */
+	__u32 moved_in;
+	__u32 moved_out;
 };
 
 enum np_worker_state {

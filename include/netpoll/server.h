@@ -333,7 +333,7 @@ struct np_server_stats {
 	uint64_t handler_errors;
 	/* ended with flushed bytes that the kernel had not taken: TCP peers saw RST */
 	uint64_t cut;
-	uint64_t moved; /* came from another poller: np_conn_move() */
+	uint64_t moved; /* came from another poller, np_conn_move(), or process */
 	/*
 	 * Closed by the stop: at the end of drain_ms, of fresh_ms; and those of both whose peer
 	 * sent something that came too late: it saw EOF in place of an answer.
@@ -344,6 +344,9 @@ struct np_server_stats {
 	/* connections whose header was missing, garbled, cut or late, or whose source may send none
 	 */
 	uint64_t proxy_refused;
+	/* np_server_hand_over(): went to the next process; np_server_take_over(): came from the one
+	 * before, and are in @moved, too */
+	uint64_t handed_over, taken_over;
 };
 NP_OPTS_INIT(np_server_stats)
 /*

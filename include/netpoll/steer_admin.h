@@ -216,6 +216,9 @@ struct np_steer_worker_info {
 	int tid;
 	/* published by the worker: its poller went on with another thread (NP_MAY_BLOCK) */
 	uint64_t handoffs;
+	/* likewise: connections that came from, and went to, another worker or process; they begin
+	 * again at 0 after 2^32. conns = accepted_total - closed_total + moved_in - moved_out */
+	uint64_t moved_in, moved_out;
 };
 NP_OPTS_INIT(np_steer_worker_info)
 

@@ -476,6 +476,9 @@ void conn_group_opened(struct conn_group *g);
 /* It has come from another group, or has left for one. */
 void conn_group_joined(struct conn_group *g);
 void conn_group_left(struct conn_group *g);
+/* That group is the next process's, or was the one's before. */
+void conn_group_handed_over(struct conn_group *g);
+void conn_group_taken_over(struct conn_group *g);
 
 /* ------------------------------------------------------------------ conn_time.c */
 

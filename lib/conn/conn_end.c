@@ -25,6 +25,11 @@ static void end_publish(uint64_t *word, uint64_t v)
 	__atomic_store_n(word, v, __ATOMIC_RELAXED);
 }
 
+static void end_publish_32(uint32_t *word, uint32_t v)
+{
+	__atomic_store_n(word, v, __ATOMIC_RELAXED);
+}
+
 void conn_group_opened(struct conn_group *g)
 {
 	g->n++;
@@ -37,11 +42,12 @@ void conn_group_joined(struct conn_group *g)
 	g->n++;
 	end_publish(&g->load->conns, g->n);
 	end_publish(&g->moved, g->moved + 1);
+	end_publish_32(&g->load->moved_in, g->load->moved_in + 1);
 	if (g->on_joined)
 		g->on_joined(g);
 }
 
-void conn_group_left(struct conn_group *g)
+static void end_group_has_less(struct conn_group *g)
 {
 	g->n--;
 	end_publish(&g->load->conns, g->n);
@@ -51,10 +57,28 @@ void conn_group_left(struct conn_group *g)
 		g->on_empty(g);
 }
 
+void conn_group_left(struct conn_group *g)
+{
+	end_publish_32(&g->load->moved_out, g->load->moved_out + 1);
+	end_group_has_less(g);
+}
+
+void conn_group_handed_over(struct conn_group *g)
+{
+	end_publish(&g->handed_over, g->handed_over + 1);
+	conn_group_left(g);
+}
+
+void conn_group_taken_over(struct conn_group *g)
+{
+	end_publish(&g->taken_over, g->taken_over + 1);
+	conn_group_joined(g);
+}
+
 static void end_group_closed(struct conn_group *g)
 {
 	end_publish(&g->load->closed_total, g->load->closed_total + 1);
-	conn_group_left(g);
+	end_group_has_less(g);
 }
 
 /*

@@ -245,7 +245,7 @@ void conn_export_done(struct conn_export *e)
 	c->why = -NP_EMOVED;
 	conn_set_life(c, CONN_ENDED);
 	conn_finish(c);
-	conn_group_left(g);
+	conn_group_handed_over(g);
 	export_fini(e);
 }
 

@@ -60,11 +60,12 @@ struct conn_group {
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to ENDED */
 	unsigned n;
-	uint64_t cut;                   /* ended with flushed bytes lost; published */
-	uint64_t moved;                 /* came from another poller; published */
-	uint64_t handler_errors;        /* handlers that returned < 0; published */
-	uint64_t drained, fresh, raced; /* np_server_stats has them; published */
-	uint64_t said_ms, unsaid;       /* the log line about them: when, and how many since */
+	uint64_t cut;                     /* ended with flushed bytes lost; published */
+	uint64_t moved;                   /* came from another poller or process; published */
+	uint64_t handed_over, taken_over; /* to and from another process, of these; published */
+	uint64_t handler_errors;          /* handlers that returned < 0; published */
+	uint64_t drained, fresh, raced;   /* np_server_stats has them; published */
+	uint64_t said_ms, unsaid;         /* the log line about them: when, and how many since */
 	/*
 	 * Where a connection of it belongs at @p: another group, or this one, which goes along;
 	 * NULL: it cannot go. May be NULL: none can.

@@ -150,7 +150,7 @@ void conn_import_open(struct conn_import *i)
 	struct np_conn *c = i->c;
 	enum conn_life asked = conn_life(c); /* by on_import */
 
-	conn_group_joined(c->group);
+	conn_group_taken_over(c->group);
 	conn_set_life(c, CONN_OPEN);
 	conn_join(c, c->group, &i->pack);
 	if (asked == CONN_CLOSING)

@@ -257,9 +257,10 @@ static void dump_fibers(struct dump *d, unsigned set, const struct gather_part *
 /* ------------------------------------------------------------------ what any thread may read */
 
 static const struct column server_columns[] = {
-	{ "server", -20 }, { "phase", -8 }, { "conns", 7 },  { "accepted", 9 }, { "closed", 9 },
-	{ "at_limit", 8 }, { "shed", 5 },   { "errors", 6 }, { "cut", 5 },      { "moved", 6 },
-	{ "drained", 7 },  { "fresh", 6 },  { "raced", 6 },
+	{ "server", -20 }, { "phase", -8 },      { "conns", 7 },        { "accepted", 9 },
+	{ "closed", 9 },   { "at_limit", 8 },    { "shed", 5 },         { "errors", 6 },
+	{ "cut", 5 },      { "moved", 6 },       { "drained", 7 },      { "fresh", 6 },
+	{ "raced", 6 },    { "rebalanced", 10 }, { "handed_over", 11 }, { "taken_over", 10 },
 };
 
 static void dump_server(void *arg, struct noted *n)
@@ -284,6 +285,9 @@ static void dump_server(void *arg, struct noted *n)
 	sheet_uint(s, st.drained);
 	sheet_uint(s, st.fresh);
 	sheet_uint(s, st.raced);
+	sheet_uint(s, st.rebalanced);
+	sheet_uint(s, st.handed_over);
+	sheet_uint(s, st.taken_over);
 }
 
 static const struct column pool_columns[] = {

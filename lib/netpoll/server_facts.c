@@ -52,6 +52,8 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
 		v.cut += server_facts_read(&s->parts[i]->group.cut);
 		v.moved += server_facts_read(&s->parts[i]->group.moved);
+		v.handed_over += server_facts_read(&s->parts[i]->group.handed_over);
+		v.taken_over += server_facts_read(&s->parts[i]->group.taken_over);
 		v.proxied += server_facts_read(&s->parts[i]->group.proxy.taken);
 		v.proxy_refused += server_facts_read(&s->parts[i]->group.proxy.refused);
 		if (s->parts[i]->balancer)

@@ -22,7 +22,11 @@ _Static_assert(offsetof(struct np_worker_line, busy_since_ns) ==
 		       offsetof(struct np_worker_line, closed_total) ==
 			       offsetof(struct poller_load, closed_total) &&
 		       offsetof(struct np_worker_line, handoffs) ==
-			       offsetof(struct poller_load, handoffs),
+			       offsetof(struct poller_load, handoffs) &&
+		       offsetof(struct np_worker_line, moved_in) ==
+			       offsetof(struct poller_load, moved_in) &&
+		       offsetof(struct np_worker_line, moved_out) ==
+			       offsetof(struct poller_load, moved_out),
 	       "one line, two names");
 
 static int server_open_workers(struct np_server *s)

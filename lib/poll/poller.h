@@ -46,8 +46,8 @@ struct poller_load {
 	uint64_t accepted_total;
 	uint64_t closed_total;
 	uint64_t _reserved[2];
-	uint64_t handoffs; /* it went on with another thread */
-	uint64_t _reserved2;
+	uint64_t handoffs;            /* it went on with another thread */
+	uint32_t moved_in, moved_out; /* connections, from and to another poller or process */
 };
 
 struct poller_opts {

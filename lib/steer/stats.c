@@ -133,6 +133,8 @@ static void stats_read_line(const struct np_steer *s, unsigned w, struct np_stee
 	i->accepted_total = __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED);
 	i->closed_total = __atomic_load_n(&l->closed_total, __ATOMIC_RELAXED);
 	i->handoffs = __atomic_load_n(&l->handoffs, __ATOMIC_RELAXED);
+	i->moved_in = __atomic_load_n(&l->moved_in, __ATOMIC_RELAXED);
+	i->moved_out = __atomic_load_n(&l->moved_out, __ATOMIC_RELAXED);
 }
 
 /* A linear search: for people, seldom, and the map has no other direction. */

@@ -109,7 +109,13 @@ static void kept_alive_go_on(enum np_steer_mode steer, int rebalance)
 	ck_assert_uint_eq(f.handed.addresses, 1);
 	ck_assert_uint_eq(f.handed.handed, 16);
 	ck_assert_uint_eq(f.handed.refused + f.handed.busy + f.handed.stays, 0);
+	hand_facts(&old, &f);
+	ck_assert_uint_eq(f.handed_over, 16);
+	ck_assert_uint_eq(f.taken_over, 0);
 	expect_all_at_next(16, 2);
+	hand_facts(&next, &f);
+	ck_assert_uint_eq(f.handed_over, 0);
+	ck_assert_uint_eq(f.taken_over, 16);
 	fresh = connect_one();
 	ck_assert_uint_eq(hand_echo(fresh).pid, (uint32_t)next.pid);
 	hand_stop(&old, &f);

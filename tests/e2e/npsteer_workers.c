@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netpoll/conn.h>
+#include <netpoll/server.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +20,7 @@
 
 #include "support/child.h"
 #include "support/json.h"
+#include "support/peer.h"
 #include "support/test.h"
 #include "support/tool.h"
 
@@ -81,6 +84,105 @@ static int accept_all(const struct server *s)
 	}
 	return n;
 }
+
+/* ------------------------------------------------------------------ moves */
+
+static int moves_on(struct np_conn *c, void *arg)
+{
+	const void *p;
+	int r = np_conn_next(c, 1, &p);
+
+	if (r == 0)
+		r = np_conn_write(c, "m", 1);
+	if (r == 0)
+		r = np_conn_flush(c);
+	return r == 0 ? np_conn_move(c, !np_conn_poller(c)) : r;
+}
+
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
+}
+
+static void given_mover(struct np_server **ret)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = moves_on,
+					      .on_move = on_move };
+	struct np_pollers *p;
+
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .pin = NP_OFF), &p),
+			 0);
+	ck_assert_int_eq(np_server_new(p, &h, NULL, NP_OPTS(np_server_opts, .service = "web"), ret),
+			 0);
+	ck_assert_msg(np_server_listen(*ret, "tcp", ADDRESS) == 0, "%s", np_server_error(*ret));
+	ck_assert_int_eq(np_server_start(*ret), 0);
+}
+
+static void mover_end(struct np_server **s)
+{
+	struct np_pollers *p = np_server_pollers(*s);
+
+	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&p), 0);
+}
+
+/* Of both workers together. */
+static long long sum_of(const char *json, const char *key)
+{
+	const char *second = strstr(json, "\"worker\":1,");
+
+	ck_assert_ptr_nonnull(second);
+	return json_number(json, key) + json_number(second, key);
+}
+
+static bool moves_are(const char *words, int n)
+{
+	char *json = answer(words);
+	bool are = sum_of(json, "moved_in") == n && sum_of(json, "moved_out") == n;
+
+	free(json);
+	return are;
+}
+
+/* conns = accepted - closed + moved_in - moved_out, for each worker */
+START_TEST(connections_that_move_are_shown_where_they_went)
+{
+	struct sockaddr_storage ss;
+	struct np_server *s;
+	socklen_t len;
+	struct ran r;
+	char *json;
+	int fd;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	given_mover(&s);
+	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
+	fd = peer_connect(&ss, len);
+	for (int i = 0; i < 5; i++) {
+		char c = 'm';
+
+		peer_send(fd, &c, 1);
+		peer_recv(fd, &c, 1);
+	}
+	AWAIT(moves_are("status web", 5));
+	ck_assert(moves_are("top web -w 0.01 -n 1", 5));
+	json = answer("status web");
+	ck_assert_int_eq(sum_of(json, "conns"), 1);
+	ck_assert_int_eq(sum_of(json, "accepted_total"), 1);
+	free(json);
+	npsteer(&r, "status web");
+	must_have(r.out, " MOVED_IN  MOVED_OUT  HANDOFFS\n");
+	ran_free(&r);
+	npsteer(&r, "metrics web");
+	must_have(r.out, "# TYPE npsteer_worker_moved_in counter\n");
+	ran_free(&r);
+	peer_close(&fd);
+	mover_end(&s);
+}
+END_TEST
 
 /* ------------------------------------------------------------------ drain, kick, weight */
 
@@ -558,6 +660,7 @@ int main(void)
 	TCase *t = tcase_create("workers");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
+	tcase_add_test(t, connections_that_move_are_shown_where_they_went);
 	tcase_add_test(t, who_drains_gets_nothing_until_undrained);
 	tcase_add_test(t, weights_are_set_shown_and_checked);
 	tcase_add_test(t, a_name_that_two_workers_have_is_refused);

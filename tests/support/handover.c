@@ -226,6 +226,8 @@ static void hand_tell(int sock)
 
 	np_server_stats(me.server, &st);
 	me.facts.conns = st.conns;
+	me.facts.handed_over = st.handed_over;
+	me.facts.taken_over = st.taken_over;
 	me.facts.closes = me.closes;
 	me.facts.emoved = me.emoved;
 	me.facts.disconnects = me.disconnects;

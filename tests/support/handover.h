@@ -43,7 +43,7 @@ struct hand_facts {
 	int r; /* of the last call */
 	char error[256];
 	struct np_handed_over handed;
-	uint64_t conns;
+	uint64_t conns, handed_over, taken_over;
 	int closes, emoved, disconnects, last_error;
 	int last_port; /* of the client, as on_close was told */
 	struct sockaddr_storage ss;

@@ -31,10 +31,21 @@ static void status_text_count(struct table *t, const struct np_steer_worker_info
 		table_uint(t, n);
 }
 
+/* Nor does the kernel know of it. */
+static void status_text_own(struct table *t, const struct np_steer_worker_info *i, uint64_t n)
+{
+	if (i->adopted)
+		table_text(t, "-");
+	else
+		table_uint(t, n);
+}
+
 static void status_text_workers(struct np_steer *s, const struct np_steer_info *info)
 {
-	static const char *const heads[] = { "WORKER", "NAME",    "STATE", "KIND",     "PID",
-					     "CPU",    "BUSY_MS", "CONNS", "ACCEPTED", "CLOSED" };
+	static const char *const heads[] = { "WORKER",   "NAME",   "STATE",    "KIND",
+					     "PID",      "CPU",    "BUSY_MS",  "CONNS",
+					     "ACCEPTED", "CLOSED", "MOVED_IN", "MOVED_OUT",
+					     "HANDOFFS" };
 	struct table t;
 
 	table_init(&t, sizeof heads / sizeof heads[0]);
@@ -55,6 +66,9 @@ static void status_text_workers(struct np_steer *s, const struct np_steer_info *
 		status_text_count(&t, &i, i.conns);
 		status_text_count(&t, &i, i.accepted_total);
 		status_text_count(&t, &i, i.closed_total);
+		status_text_own(&t, &i, i.moved_in);
+		status_text_own(&t, &i, i.moved_out);
+		status_text_own(&t, &i, i.handoffs);
 	}
 	if (t.n > t.columns)
 		table_print(&t, stdout, "  ");
@@ -104,6 +118,8 @@ static void status_json_workers(struct json *j, struct np_steer *s,
 		json_uint(j, "accepted_total", i.accepted_total);
 		json_uint(j, "closed_total", i.closed_total);
 		json_uint(j, "handoffs", i.handoffs);
+		json_uint(j, "moved_in", i.moved_in);
+		json_uint(j, "moved_out", i.moved_out);
 		json_end_object(j);
 	}
 	json_end_array(j);

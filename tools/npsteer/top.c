@@ -122,14 +122,17 @@ static void top_text_row(struct table *t, struct np_steer *s, const struct row *
 	table_text(t, "%.1f", row->per_second);
 	table_uint(t, w.rescued);
 	table_uint(t, w.rescue_failed);
+	table_uint(t, w.moved_in);
+	table_uint(t, w.moved_out);
+	table_uint(t, w.handoffs);
 }
 
 static void top_show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
-	static const char *const heads[] = { "ADDRESS",      "WORKER",  "NAME",      "STATE",
-					     "KIND",         "CONNS",   "QUEUED",    "HALF_OPEN",
-					     "BACKLOG",      "BUSY_MS", "STEERED/S", "RESCUED",
-					     "RESCUE_FAILED" };
+	static const char *const heads[] = { "ADDRESS",       "WORKER",   "NAME",      "STATE",
+					     "KIND",          "CONNS",    "QUEUED",    "HALF_OPEN",
+					     "BACKLOG",       "BUSY_MS",  "STEERED/S", "RESCUED",
+					     "RESCUE_FAILED", "MOVED_IN", "MOVED_OUT", "HANDOFFS" };
 	struct np_steer_info info = { .sz = sizeof info };
 	struct table t;
 
@@ -172,6 +175,9 @@ static void top_json_row(struct json *j, struct np_steer *s, const struct row *r
 	json_real(j, "steered_per_second", row->per_second);
 	json_uint(j, "rescued", w.rescued);
 	json_uint(j, "rescue_failed", w.rescue_failed);
+	json_uint(j, "moved_in", w.moved_in);
+	json_uint(j, "moved_out", w.moved_out);
+	json_uint(j, "handoffs", w.handoffs);
 	json_bool(j, "adopted", w.adopted);
 	json_bool(j, "held", w.held);
 	json_end_object(j);
