@@ -69,6 +69,12 @@ struct np_filter_ops {
 	int (*shutdown)(void *filter);
 	/* Frees it; sends nothing. */
 	void (*close)(void *filter);
+	/*
+	 * NULL: not known. Behind a read that gave something: whether the next one may give more of
+	 * what was taken from below. Where it may not, and below is known to have nothing, read is
+	 * not called for an -EAGAIN.
+	 */
+	bool (*pending)(void *filter);
 };
 
 struct np_filter_maker {

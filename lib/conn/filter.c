@@ -88,7 +88,11 @@ static ssize_t filter_read(struct stream *s, void *p, size_t n)
 	f->below.odd = s->odd;
 	r = f->ops->read(f->it, p, n);
 	s->odd = f->below.odd;
-	return likely(r > 0) ? r : filter_passes(f, r);
+	if (unlikely(r <= 0))
+		return filter_passes(f, r);
+	if (s->odd == FILTER_DRY && (size_t)r < n && f->pending && !f->pending(f->it))
+		s->odd = FILTER_ALL;
+	return r;
 }
 
 static ssize_t filter_readv(struct stream *s, const struct iovec *iov, int niov)
@@ -126,6 +130,8 @@ int filter_init(struct filter *f, const struct np_filter_maker *m, int fd, bool 
 {
 	*f = (struct filter){ .ops = m->ops, .below = { .fd = fd, .tcp = tcp } };
 	linkbuf_init(&f->below.early);
+	if (m->ops->sz >= sizeof *m->ops)
+		f->pending = m->ops->pending;
 	return f->ops->open(m, &f->below, host, &f->it);
 }
 

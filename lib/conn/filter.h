@@ -38,6 +38,7 @@ enum filter_state {
 enum {
 	FILTER_DRY = 1 << 0,    /* this edge has no more: not asked again before the next one */
 	FILTER_UNSURE = 1 << 1, /* a short read does not tell */
+	FILTER_ALL = 1 << 7,    /* of stream.odd: dry, and nothing is left in the filter */
 };
 
 struct np_filter_below {
@@ -49,7 +50,8 @@ struct np_filter_below {
 
 struct filter {
 	const struct np_filter_ops *ops;
-	void *it; /* what ops->open made */
+	bool (*pending)(void *); /* of ops, which may be older than it: NULL */
+	void *it;                /* what ops->open made */
 	struct np_filter_below below;
 	enum filter_state state;
 	int error; /* of FAILED */

@@ -132,6 +132,12 @@ static slow_path int stream_read_ended(struct stream *s, ssize_t n)
 	return n ? stream_read_stopped(s, n) : STREAM_END;
 }
 
+/* Where a short read does not tell: only a filter may know all the same. */
+static slow_path int stream_read_more(struct stream *s)
+{
+	return s->odd == FILTER_ALL ? stream_edge_is_over(s) : STREAM_MORE;
+}
+
 int stream_read(struct stream *s, size_t room)
 {
 	size_t offer = stream_offer(s, room);
@@ -153,7 +159,7 @@ int stream_read(struct stream *s, size_t room)
 	if (unlikely(s->edge >= s->rx_space))
 		stream_grow(s);
 	if ((size_t)n == s->offered || !s->transport->short_is_all || s->odd)
-		return STREAM_MORE;
+		return stream_read_more(s);
 	return stream_edge_is_over(s);
 }
 

@@ -63,7 +63,8 @@ struct stream {
 	/*
 	 * Flags of the watch: not 0 where the last edge said more than that there is input: the
 	 * last bytes and the FIN can arrive in one, urgent data cuts reads short. Then a short read
-	 * does not tell that no more is there: 0 or EAGAIN do. With a filter also FILTER_DRY.
+	 * does not tell that no more is there: 0 or EAGAIN do. With a filter also FILTER_DRY and
+	 * FILTER_ALL.
 	 */
 	uint8_t odd;
 };

@@ -4,8 +4,8 @@
  *
  * OpenSSL is told not to read on by itself behind a record without data (SSL_MODE_AUTO_RETRY is
  * off), and says when it has made a step of its own: a peer that sends KeyUpdates without end is
- * counted, and refused. Before each call the thread's
- * queue of errors is emptied: what others have left in it would be taken for this call's.
+ * counted, and refused. Before each call the thread's queue of errors is emptied: what others have
+ * left in it would be taken for this call's.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,6 +17,13 @@
 #include "tls/tls.h"
 
 #define WITHOUT_MAX 128 /* steps without data in a row: two or three for each KeyUpdate */
+
+/* To empty a queue that is empty costs ERR_clear_error() more than to look. */
+static inline void filter_forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
 
 /* ------------------------------------------------------------------ failures */
 
@@ -220,7 +227,7 @@ static ssize_t filter_read(void *filter, void *p, size_t n)
 	if (f->rest_n && !f->owed)
 		tls_bio_flush(f); /* an answer of OpenSSL's own, which nobody else sends on */
 	do {
-		ERR_clear_error();
+		filter_forget_errors();
 		f->dry = false;
 		r = SSL_read_ex(f->ssl, p, n, &got);
 		if (f->without > WITHOUT_MAX)
@@ -241,7 +248,7 @@ static ssize_t filter_write_record(struct tls_filter *f, const void *p, size_t n
 	size_t done;
 	int r;
 
-	ERR_clear_error();
+	filter_forget_errors();
 	r = SSL_write_ex(f->ssl, p, n, &done);
 	if (r <= 0) {
 		r = filter_judge(f, r);
@@ -284,6 +291,14 @@ static ssize_t filter_write(void *filter, const struct iovec *iov, int n)
 	return filter_write_record(f, iov[0].iov_base,
 				   iov[0].iov_len < TLS_RECORD_MAX ? iov[0].iov_len :
 								     TLS_RECORD_MAX);
+}
+
+/* Also of records that were read ahead; SSL_pending() knows only of those that are decrypted. */
+static bool filter_pending(void *filter)
+{
+	const struct tls_filter *f = filter;
+
+	return SSL_has_pending(f->ssl);
 }
 
 static int filter_shutdown(void *filter)
@@ -412,4 +427,5 @@ const struct np_filter_ops tls_filter_ops = {
 	.write = filter_write,
 	.shutdown = filter_shutdown,
 	.close = filter_close,
+	.pending = filter_pending,
 };
