@@ -75,7 +75,7 @@ int conn_send_file(struct np_conn *c, const struct stream_file *file)
 		return r;
 	if (file->left)
 		conn_request_over(c); /* also where nothing was written before the file */
-	c->io->stream.file = &f.file;
+	stream_set_file(&c->io->stream, &f.file);
 	r = conn_pump(c, PUMP_FLUSH);
 	if (r >= 0 && c->io->stream.file)
 		r = conn_wait_output(c, 0);

@@ -42,11 +42,15 @@ void stream_fini(struct stream *s)
 	linkbuf_fini(&s->sends);
 }
 
+/* Plain, and over TCP. */
+static bool stream_is_tcp(const struct stream *s)
+{
+	return s->transport == &transports[TRANSPORT_TCP] || s->transport == &transport_more;
+}
+
 int stream_progress(const struct stream *s, struct sys_ack *ret)
 {
-	bool tcp = s->filter ? s->filter->below.tcp : s->transport == &transports[TRANSPORT_TCP];
-
-	return sys_ack(s->fd, tcp, ret);
+	return sys_ack(s->fd, s->filter ? s->filter->below.tcp : stream_is_tcp(s), ret);
 }
 
 /* Memory is short now, not for ever: the bytes wait until the stream is tried again. */
@@ -201,6 +205,23 @@ int stream_discard(struct stream *s, size_t budget, size_t *ret_n)
 	return STREAM_MORE;
 }
 
+/* ------------------------------------------------------------------ a file behind the output */
+
+/* A file of no bytes pushes nothing. */
+void stream_set_file(struct stream *s, struct stream_file *f)
+{
+	s->file = f;
+	if (f->left && stream_is_tcp(s))
+		s->transport = &transport_more;
+}
+
+static void stream_end_file(struct stream *s)
+{
+	s->file = NULL;
+	if (s->transport == &transport_more)
+		s->transport = &transports[TRANSPORT_TCP];
+}
+
 /* ------------------------------------------------------------------ writing */
 
 /* Up to @max segments of what is unsent. Return: how many; *ret_bytes are in them. */
@@ -308,6 +329,8 @@ static slow_path int stream_write_file(struct stream *s, size_t budget)
 			/* The stream is as it was, and something else may be sent. */
 			f->err = (int)n;
 			f->left = 0;
+			if (s->transport == &transport_more)
+				sys_tcp_push(s->fd); /* what was to go with it goes alone */
 			break;
 		}
 		if (n <= 0)
@@ -319,7 +342,7 @@ static slow_path int stream_write_file(struct stream *s, size_t budget)
 	}
 	if (f->left)
 		return STREAM_MORE;
-	s->file = NULL;
+	stream_end_file(s);
 	return STREAM_DRAINED;
 }
 
@@ -392,7 +415,7 @@ bool stream_drop_output(struct stream *s)
 {
 	bool lost = !stream_is_drained(s);
 
-	s->file = NULL;
+	stream_end_file(s);
 	linkbuf_fini(&s->sends);
 	linkbuf_init(&s->sends);
 	linkbuf_fini(&s->out);

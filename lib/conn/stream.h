@@ -106,6 +106,9 @@ static inline void stream_submit(struct stream *s)
 	s->submitted = linkbuf_len(&s->out);
 }
 
+/* @f goes out behind what is submitted. */
+void stream_set_file(struct stream *s, struct stream_file *f);
+
 /* What was read goes back, and no longer counts. */
 static inline void stream_release(struct stream *s)
 {

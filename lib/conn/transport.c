@@ -3,6 +3,7 @@
 #include "conn/transport.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "conn/stream.h"
 #include "sys/io.h"
@@ -25,6 +26,16 @@ static ssize_t transport_send(struct stream *s, const void *p, size_t n)
 static ssize_t transport_sendmsg(struct stream *s, const struct iovec *iov, int niov)
 {
 	return sys_sendmsg(s->fd, iov, niov, 0);
+}
+
+static ssize_t transport_send_more(struct stream *s, const void *p, size_t n)
+{
+	return sys_send(s->fd, p, n, MSG_MORE);
+}
+
+static ssize_t transport_sendmsg_more(struct stream *s, const struct iovec *iov, int niov)
+{
+	return sys_sendmsg(s->fd, iov, niov, MSG_MORE);
 }
 
 /*
@@ -80,4 +91,12 @@ const struct transport transports[] = {
 		.writev = transport_sendmsg,
 		.short_is_all = true,
 	},
+};
+
+const struct transport transport_more = {
+	.read = transport_recv,
+	.readv = transport_readv,
+	.write = transport_send_more,
+	.writev = transport_sendmsg_more,
+	.short_is_all = true,
 };

@@ -31,5 +31,10 @@ struct transport {
 };
 
 extern const struct transport transports[]; /* by enum transport_kind */
+/*
+ * A TCP socket's while a file follows: the kernel waits for the file before it sends a segment that
+ * is not full (MSG_MORE).
+ */
+extern const struct transport transport_more;
 
 #endif

@@ -88,3 +88,9 @@ int sys_tcp_reset(int fd)
 
 	return sys_connect(fd, &nobody, sizeof nobody);
 }
+
+/* Taking back a TCP_CORK that never was pushes. */
+int sys_tcp_push(int fd)
+{
+	return sys_setsockopt_int(fd, IPPROTO_TCP, TCP_CORK, 0);
+}

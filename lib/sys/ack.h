@@ -44,5 +44,7 @@ int sys_tcp_look(int fd, struct sys_tcp_sight *ret);
  * Return: 0 or what connect(2) says.
  */
 int sys_tcp_reset(int fd);
+/* What was sent with MSG_MORE waits for nothing more. Return: 0 or what setsockopt(2) says. */
+int sys_tcp_push(int fd);
 
 #endif

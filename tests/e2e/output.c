@@ -6,6 +6,9 @@
  * replies are large.
  */
 #include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/pollers.h>
@@ -15,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -144,6 +148,62 @@ START_TEST(a_file_comes_behind_what_was_written_before_it)
 	expect_bytes(fd, big + 100, BIG - 100);
 	AWAIT(ut.result == 0);
 	ck_assert_int_eq((int)lseek(ut.file, 0, SEEK_CUR), 5); /* its own offset has not moved */
+	end(fd);
+}
+END_TEST
+
+static unsigned data_segments_of(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+
+	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_data_segs_in;
+}
+
+START_TEST(a_head_and_a_file_that_fit_in_one_segment_go_in_one)
+{
+	int fd;
+
+	given(send_the_file, NULL);
+	given_file(2000);
+	fd = asked(0);
+	expect_bytes(fd, "head", 4);
+	expect_bytes(fd, big + 100, 1900);
+	ck_assert_uint_eq(data_segments_of(fd), 1);
+	end(fd);
+}
+END_TEST
+
+/* None is followed by anything. */
+static int send_heads_of_nothing(struct np_conn *c)
+{
+	int pipes[2], unsent = 0, r = np_conn_write(c, "head", 4);
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	if (r == 0)
+		r = np_conn_sendfile(c, ut.file, 0, 0);
+	ck_assert_int_eq(ioctl(np_conn_fd(c), SIOCOUTQNSD, &unsent), 0);
+	ck_assert_int_eq(unsent, 0);
+	if (r == 0)
+		r = np_conn_write(c, "more", 4);
+	ck_assert_int_eq(np_conn_sendfile(c, pipes[0], 0, 5), -ESPIPE);
+	ck_assert_int_eq(ioctl(np_conn_fd(c), SIOCOUTQNSD, &unsent), 0);
+	ck_assert_int_eq(unsent, 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	return r;
+}
+
+START_TEST(a_head_does_not_wait_for_a_file_that_does_not_come)
+{
+	int fd;
+
+	given(send_heads_of_nothing, NULL);
+	given_file(100);
+	fd = asked(0);
+	expect_bytes(fd, "headmore", 8);
+	AWAIT(ut.result == 0);
 	end(fd);
 }
 END_TEST
@@ -713,6 +773,8 @@ int main(void)
 	TCase *t = tcase_create("sendfile");
 
 	tcase_add_test(t, a_file_comes_behind_what_was_written_before_it);
+	tcase_add_test(t, a_head_and_a_file_that_fit_in_one_segment_go_in_one);
+	tcase_add_test(t, a_head_does_not_wait_for_a_file_that_does_not_come);
 	tcase_add_test(t, a_file_comes_through_a_unix_socket_as_well);
 	tcase_add_test(t, messages_and_fin_from_another_thread_wait_for_the_end_of_the_file);
 	tcase_add_loop_test(t, files_and_messages_of_another_thread_do_not_mix_whatever_ends_them,
