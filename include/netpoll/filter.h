@@ -92,6 +92,16 @@ NP_API ssize_t np_filter_read(struct np_filter_below *below, void *p, size_t n);
 NP_API ssize_t np_filter_write(struct np_filter_below *below, const void *p, size_t n);
 
 /*
+ * np_filter_holds() - for the filter alone: how much memory of its own it has now, about
+ *
+ * It counts for memory_max (server.h) from the end of the call of np_filter_ops on in which it is
+ * said. Nothing, until something is said.
+ *
+ * Thread: the one that the filter was called on. May park: no.
+ */
+NP_API void np_filter_holds(struct np_filter_below *below, size_t n);
+
+/*
  * np_conn_filter() - what @ops->open made for @c
  *
  * Thread: owner. May park: no. Lifetime: until on_close has returned.

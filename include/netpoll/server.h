@@ -96,9 +96,10 @@ struct np_server_opts {
 	 * No limit. What buffers, waiting handlers and connections may take together, divided among
 	 * the pollers: at least a MiB for each. Near it, connections that hold something are not
 	 * read for some turns; what is cached goes back; then the connections that hold most
-	 * unfinished input or untaken output are reset (-ENOBUFS), until there is room. Not
-	 * counted: memory of the handlers' own, buffers that other threads have made, and a message
-	 * above 4 MiB while it is made contiguous. Servers on the same pollers count each other's.
+	 * unfinished input or untaken output are reset (-ENOBUFS), until there is room. What TLS
+	 * holds for a connection counts, idle as it may be: tls.h has the figures. Not counted:
+	 * memory of the handlers' own, buffers that other threads have made, and a message above 4
+	 * MiB while it is made contiguous. Servers on the same pollers count each other's.
 	 */
 	size_t memory_max;
 

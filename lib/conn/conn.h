@@ -384,6 +384,8 @@ void conn_filter_settle(struct np_conn *c);
 bool conn_filter_ends(struct np_conn *c);
 /* Whether it has failed while the connection was open: to be closed so that the peer hears why. */
 bool conn_filter_has_failed(const struct np_conn *c);
+/* What its filter holds, if it has one, counts on @p from here on; NULL: it leaves its poller. */
+void conn_filter_count(struct np_conn *c, struct poller *p);
 void conn_filter_free(struct conn_extra *x);
 /* Whether its handshake is yet to be begun. */
 static inline bool conn_filter_awaits(const struct np_conn *c)
@@ -516,8 +518,10 @@ struct np_conn *conn_home_get(struct poller *p);
 void conn_home_put(struct poller *p, struct np_conn *c);
 /* The poller's. NULL: no memory. */
 struct pipes *conn_home_pipes(struct poller *p);
-/* What connections and I/O states take. */
+/* What connections, I/O states and filters take. */
 size_t conn_home_bytes(const struct poller *p);
+/* What the filters there hold. NULL: no memory, and it is counted nowhere. */
+size_t *conn_home_filters(struct poller *p);
 /* In any state. Return: 0; -ENOMEM. */
 int conn_io_attach(struct np_conn *c);
 void conn_io_put(struct np_conn *c);

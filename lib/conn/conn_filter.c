@@ -58,7 +58,16 @@ int conn_filter_attach(struct np_conn *c, const struct np_filter_maker *m, const
 	f->handshake_ms = m->handshake_ms ? m->handshake_ms : HANDSHAKE_MS;
 	f->awaits = true;
 	x->filter = f;
+	conn_filter_count(c, conn_poller(c));
 	return 0;
+}
+
+void conn_filter_count(struct np_conn *c, struct poller *p)
+{
+	struct conn_filter *f = conn_filter_of(c);
+
+	if (f)
+		filter_count_in(&f->filter, p ? conn_home_filters(p) : NULL);
 }
 
 int conn_filter_prepare(struct np_conn *c)

@@ -24,6 +24,7 @@ struct conn_home {
 	struct slab ios;
 	struct pipes pipes;
 	unsigned io_warm; /* attached, and staying so */
+	size_t filters;   /* what they say they hold */
 };
 
 static void home_free(void *arg)
@@ -105,7 +106,14 @@ size_t conn_home_bytes(const struct poller *p)
 {
 	const struct conn_home *h = poller_local(p);
 
-	return h ? h->conns.bytes + h->ios.bytes : 0;
+	return h ? h->conns.bytes + h->ios.bytes + h->filters : 0;
+}
+
+size_t *conn_home_filters(struct poller *p)
+{
+	struct conn_home *h = home_of(p);
+
+	return h ? &h->filters : NULL;
 }
 
 int conn_io_attach(struct np_conn *c)

@@ -86,16 +86,21 @@ static void conn_memory_trim(struct poller *p)
 	fiber_pool_trim(poller_fibers(p));
 }
 
-/* What its end would give back: input that waits for more, output that is not taken, the stack of a
- * parked verb. */
-static size_t conn_memory_held(const struct np_conn *c)
+static size_t conn_memory_of_io(const struct conn_io *io)
 {
-	const struct conn_io *io = c->io;
-
-	if (!io || conn_life(c) >= CONN_ENDED)
-		return 0;
 	return io->stream.held + linkbuf_len(&io->stream.sends) + linkbuf_len(&io->stream.out) +
 	       (io->reader || io->writer ? STACK_PARKED : 0);
+}
+
+/* What its end would give back: input that waits for more, output that is not taken, the stack of a
+ * parked verb, what its filter holds. */
+static size_t conn_memory_held(const struct np_conn *c)
+{
+	const struct conn_filter *f = conn_filter_of(c);
+
+	if (conn_life(c) >= CONN_ENDED)
+		return 0;
+	return (c->io ? conn_memory_of_io(c->io) : 0) + (f ? f->filter.counted : 0);
 }
 
 static size_t conn_memory_most(const struct conn_group *g)

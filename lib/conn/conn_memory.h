@@ -2,9 +2,10 @@
 /*
  * conn_memory: the bound on what the connections of one group may take on their poller
  *
- * Counted are the blocks of the poller's thread, the stacks of its fibers and its connections, of
- * all groups together: who took a cached block last is not known. Nothing is counted where no bound
- * is set, and nothing is shared with another thread.
+ * Counted are the blocks of the poller's thread, the stacks of its fibers, its connections and what
+ * their filters say they hold, of all groups together: who took a cached block last is not known.
+ * Nothing is counted where no bound is set, but what filters hold; nothing is shared with another
+ * thread.
  *
  *   state      leaves it by
  *   well       a read, or output, finds the high mark reached -> held

@@ -28,6 +28,7 @@ void conn_pack(struct np_conn *c, struct conn_pack *p)
 	poller_fd_leaves(conn_poller(c), c->watch.fd);
 	list_remove(&c->link);
 	pack_io(c, p);
+	conn_filter_count(c, NULL);
 }
 
 static int pack_unpack_io(struct np_conn *c, struct conn_pack *p)
@@ -70,6 +71,8 @@ int conn_enter(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
 	r = pack_unpack_io(c, p);
 	if (r < 0)
 		watch_close(&c->watch);
+	else
+		conn_filter_count(c, g->poller);
 	return r;
 }
 

@@ -44,6 +44,28 @@ ssize_t np_filter_write(struct np_filter_below *b, const void *p, size_t n)
 	return sys_send(b->fd, p, n, 0);
 }
 
+/* Behind each call of the filter's. */
+static inline void filter_weigh(struct filter *f)
+{
+	if (unlikely(f->below.holds != f->counted))
+		filter_count_in(f, f->total);
+}
+
+void filter_count_in(struct filter *f, size_t *total)
+{
+	if (f->total)
+		*f->total -= f->counted;
+	f->counted = total ? f->below.holds : 0;
+	f->total = total;
+	if (total)
+		*total += f->counted;
+}
+
+void np_filter_holds(struct np_filter_below *below, size_t n)
+{
+	below->holds = n;
+}
+
 /* ------------------------------------------------------------------ as a transport */
 
 static ssize_t filter_passes(struct filter *f, ssize_t r)
@@ -57,6 +79,7 @@ static ssize_t filter_passes(struct filter *f, ssize_t r)
 
 void filter_worked(struct filter *f, int r)
 {
+	filter_weigh(f);
 	f->state = r == 0 ? FILTER_OPENED : r > 0 ? FILTER_WORK : FILTER_HANDSHAKE;
 	filter_passes(f, r);
 }
@@ -88,6 +111,7 @@ static ssize_t filter_read(struct stream *s, void *p, size_t n)
 	f->below.odd = s->odd;
 	r = f->ops->read(f->it, p, n);
 	s->odd = f->below.odd;
+	filter_weigh(f);
 	if (unlikely(r <= 0))
 		return filter_passes(f, r);
 	if (s->odd == FILTER_DRY && (size_t)r < n && f->pending && !f->pending(f->it))
@@ -103,12 +127,15 @@ static ssize_t filter_readv(struct stream *s, const struct iovec *iov, int niov)
 static ssize_t filter_writev(struct stream *s, const struct iovec *iov, int niov)
 {
 	struct filter *f = s->filter;
+	ssize_t r;
 
 	if (unlikely(f->state != FILTER_OPEN))
 		return f->state == FILTER_FAILED ? f->error :
 		       f->state == FILTER_SHUT   ? -EPIPE :
 						   -EAGAIN;
-	return filter_passes(f, f->ops->write(f->it, iov, niov));
+	r = f->ops->write(f->it, iov, niov);
+	filter_weigh(f);
+	return filter_passes(f, r);
 }
 
 static ssize_t filter_write(struct stream *s, const void *p, size_t n)
@@ -140,6 +167,7 @@ void filter_fini(struct filter *f)
 	if (f->it)
 		f->ops->close(f->it);
 	f->it = NULL;
+	filter_count_in(f, NULL);
 	linkbuf_fini(&f->below.early);
 }
 

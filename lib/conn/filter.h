@@ -45,6 +45,7 @@ struct np_filter_below {
 	int fd;
 	bool tcp;
 	uint8_t odd;
+	size_t holds;            /* np_filter_holds() */
 	struct np_linkbuf early; /* read before the filter came */
 };
 
@@ -54,7 +55,9 @@ struct filter {
 	void *it;                /* what ops->open made */
 	struct np_filter_below below;
 	enum filter_state state;
-	int error; /* of FAILED */
+	int error;      /* of FAILED */
+	size_t counted; /* of below.holds, in *total: its poller's, NULL: on its way */
+	size_t *total;
 };
 
 /* The transport of a stream that has a filter. */
@@ -68,6 +71,8 @@ extern const struct transport filter_transport;
 int filter_init(struct filter *f, const struct np_filter_maker *m, int fd, bool tcp,
 		const char *host);
 void filter_fini(struct filter *f);
+/* What it holds counts in *total from here on; NULL: nowhere. */
+void filter_count_in(struct filter *f, size_t *total);
 /* What comes of a call of handshake, here or on a worker. */
 void filter_worked(struct filter *f, int r);
 /* Return: 0: the last word is out, or there can be none; -EAGAIN. */

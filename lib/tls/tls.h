@@ -23,6 +23,16 @@
 #define TLS_SECRET_MAX 1024
 #define TLS_CACHE      64 /* sessions that a client keeps */
 
+/*
+ * What OpenSSL 3.0 takes from malloc() for one connection of a server, in bytes, as
+ * tests/e2e/tls_memory.c measures it: while its peer has said nothing, while a handshake stands,
+ * open; and how much more for a record that has come in part.
+ */
+#define TLS_HOLDS_NEW       8800u
+#define TLS_HOLDS_HANDSHAKE 45000u
+#define TLS_HOLDS_OPEN      15000u
+#define TLS_HOLDS_RECORD    17000u
+
 /* One sentence, or none. */
 struct tls_text {
 	char s[TLS_TEXT_MAX];
@@ -137,7 +147,9 @@ struct tls_filter {
 	bool eof;             /* the peer's FIN */
 	bool has_sent;        /* something has gone out */
 	bool under_way;       /* its context counts its handshake */
+	bool has_begun;       /* the handshake */
 	bool open;            /* the handshake is over */
+	bool half_record;     /* what was read ends in the middle of one */
 	bool shut;            /* close_notify has gone to the BIO, and nothing follows it */
 	bool asked_worker;    /* this call of handshake is a worker's */
 	unsigned without;     /* steps without data since the last record that had some */

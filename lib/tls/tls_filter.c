@@ -151,6 +151,25 @@ static int filter_judge(struct tls_filter *f, int r)
 	}
 }
 
+/* ------------------------------------------------------------------ memory */
+
+static void filter_say_holds(struct tls_filter *f)
+{
+	size_t n = f->open        ? TLS_HOLDS_OPEN :
+		   f->has_begun   ? TLS_HOLDS_HANDSHAKE :
+		   f->ssl != NULL ? TLS_HOLDS_NEW :
+				    0;
+
+	np_filter_holds(f->below, n + (f->half_record ? TLS_HOLDS_RECORD : 0) + f->rest_n);
+}
+
+/* Behind a read: @stands: it has come to the end of what there is. */
+static void filter_note_record(struct tls_filter *f, bool stands)
+{
+	f->half_record = stands && SSL_has_pending(f->ssl);
+	filter_say_holds(f);
+}
+
 /* ------------------------------------------------------------------ the handshake */
 
 /* Return: whether there is room for one more of its context. */
@@ -200,6 +219,7 @@ static int filter_handshake(void *filter)
 		return filter_turn_away(f);
 	if (r < 0 && r != -EAGAIN)
 		return r;
+	f->has_begun = true;
 	do {
 		ERR_clear_error();
 		f->dry = false;
@@ -213,6 +233,7 @@ static int filter_handshake(void *filter)
 		r = tls_bio_flush(f) == -EAGAIN ? -EBUSY : 0;
 	if (r == 0)
 		filter_is_open(f);
+	filter_say_holds(f);
 	return r;
 }
 
@@ -234,12 +255,15 @@ static ssize_t filter_read(void *filter, void *p, size_t n)
 			return filter_flooded(f);
 		if (r > 0) {
 			f->without = 0;
+			if (f->half_record)
+				filter_note_record(f, false);
 			return (ssize_t)got;
 		}
 		if (SSL_get_error(f->ssl, r) == SSL_ERROR_ZERO_RETURN)
 			return 0;
 		r = filter_judge(f, r);
 	} while (r == 0);
+	filter_note_record(f, true);
 	return r;
 }
 
@@ -257,6 +281,7 @@ static ssize_t filter_write_record(struct tls_filter *f, const void *p, size_t n
 	if (!f->rest_n)
 		return (ssize_t)done;
 	f->owed = done;
+	filter_say_holds(f);
 	return -EAGAIN;
 }
 
@@ -284,6 +309,7 @@ static ssize_t filter_write(void *filter, const struct iovec *iov, int n)
 		return r;
 	if (owed) {
 		f->owed = 0;
+		filter_say_holds(f);
 		return (ssize_t)owed;
 	}
 	if (n > 1 && iov[0].iov_len < TLS_RECORD_MAX)
@@ -415,6 +441,7 @@ static int filter_open(const void *maker, struct np_filter_below *below, const c
 		return r;
 	}
 	*ret = f;
+	filter_say_holds(f);
 	return !t->server;
 }
 

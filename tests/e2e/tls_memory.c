@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tls_memory: what OpenSSL holds for a connection that is idle, counted by its own allocator */
+/*
+ * tls_memory: what OpenSSL holds for a connection, counted by its own allocator
+ *
+ * And what memory_max takes it for: the library cannot ask OpenSSL, and goes by figures.
+ */
 #include <arpa/inet.h>
 #include <malloc.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
+#include <netpoll/observe.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -111,6 +116,156 @@ START_TEST(an_idle_connection_holds_at_most_16_kib_of_openssls)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ what is counted of it */
+
+enum stage { SILENT, SHAKING, OPEN, HALF_RECORD, OPEN_AGAIN, STAGES };
+
+static const char *const stage_names[] = { "silent", "shaking", "open", "half a record",
+					   "open again" };
+
+static void half_a_record(struct tls_peer *p, bool first)
+{
+	static char text[8000];
+	char *bytes;
+	size_t n;
+
+	if (first)
+		tls_peer_write(p, text, sizeof text);
+	n = (size_t)BIO_get_mem_data(p->out, &bytes);
+	if (first)
+		peer_send(p->fd, bytes, n / 2);
+	else
+		peer_send(p->fd, bytes + n / 2, n - n / 2);
+	if (first)
+		return;
+	(void)BIO_reset(p->out);
+	tls_peer_hear(p, text, sizeof text);
+}
+
+/* In another process: CONNS connections go through the stages together, one at each word. */
+static void staged_peers(int sock, void *arg)
+{
+	static struct tls_peer p[CONNS];
+
+	for (enum stage s = 0; s < STAGES; s++) {
+		for (int i = 0; i < CONNS; i++) {
+			if (s == SILENT)
+				tls_peer_init(&p[i], serve_connect(0));
+			if (s == SHAKING) {
+				SSL_do_handshake(p[i].ssl);
+				tls_peer_push(&p[i]);
+				tls_peer_pull(&p[i]); /* its flight has come: ours is kept back */
+			}
+			if (s == OPEN)
+				tls_peer_shake(&p[i]);
+			if (s == HALF_RECORD || s == OPEN_AGAIN)
+				half_a_record(&p[i], s == HALF_RECORD);
+		}
+		child_say(sock, 'd');
+		child_hear(sock);
+	}
+	for (int i = 0; i < CONNS; i++)
+		tls_peer_part(&p[i]);
+}
+
+/* What the poller counts; a dump of its table. */
+static long counted(void)
+{
+	char text[4096], *at;
+	int pipes[2];
+	ssize_t n;
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(np_dump(pipes[1], NP_OPTS(np_dump_opts, .format = NP_DUMP_JSON,
+						   .parts = NP_DUMP_POLLERS)),
+			 0);
+	close(pipes[1]);
+	n = read(pipes[0], text, sizeof text - 1);
+	close(pipes[0]);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	at = strstr(text, "\"memory\":");
+	ck_assert_ptr_nonnull(at);
+	return atol(at + 9);
+}
+
+/* Of each connection; itself, and its I/O state, lie in slabs that count with what they spare. */
+#define SLABS 8192
+
+static bool is_about(long real, long taken)
+{
+	return taken >= real - real / 10 && taken <= real + real / 10 + SLABS;
+}
+
+START_TEST(memory_max_counts_about_what_openssl_holds)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = on_connect,
+					      .on_request = echo };
+	long before, real_before, real, taken;
+	struct np_tls *tls;
+	struct child c;
+
+	if (under_asan() || under_tsan())
+		SKIP("the sanitizer's allocator is not what is counted");
+	ck_assert_int_eq(CRYPTO_set_mem_functions(count_malloc, count_realloc, count_free), 1);
+	tls = given_server_tls(NULL);
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .tls = tls));
+	before = counted();
+	real_before = held;
+	child_start(&c, staged_peers, NULL);
+	for (enum stage s = 0; s < STAGES; s++) {
+		child_hear(c.sock);
+		AWAIT(s == SILENT ? serve_conns() == CONNS : s == SHAKING || opened == CONNS);
+		AWAIT(is_about(real = (held - real_before) / CONNS,
+			       taken = (counted() - before) / CONNS));
+		printf("%s: %ld bytes of OpenSSL's, and %ld are counted\n", stage_names[s], real,
+		       taken);
+		child_say(c.sock, 'm');
+	}
+	child_join(&c);
+	AWAIT(serve_conns() == 0);
+	ck_assert_int_le(counted() - before, (long)CONNS * SLABS); /* none of OpenSSL's is */
+	serve_end();
+	np_tls_free(&tls);
+}
+END_TEST
+
+#define BOUND   (2l << 20)
+#define FLOODED 200
+
+/* Each of them has said hello, and never goes on: without a bound they would hold 9 MB. */
+START_TEST(handshakes_that_stand_are_bounded_by_memory_max)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = on_connect,
+					      .on_request = echo };
+	struct np_server_stats st = { .sz = sizeof st };
+	static struct tls_peer flood[FLOODED];
+	struct np_tls *tls = given_server_tls(NULL);
+	struct tls_peer p;
+
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .tls = tls, .memory_max = BOUND));
+	for (int i = 0; i < FLOODED; i++) {
+		tls_peer_init(&flood[i], serve_connect(0));
+		SSL_do_handshake(flood[i].ssl);
+		tls_peer_push(&flood[i]);
+	}
+	given_peer(&p);
+	tls_peer_say(&p, "still served", 12);
+	tls_peer_expect(&p, "still served");
+	AWAIT(counted() <= BOUND);
+	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
+	ck_assert_uint_gt(st.memory_closed, 0);
+	ck_assert_uint_lt(st.memory_closed, FLOODED);
+	tls_peer_part(&p);
+	for (int i = 0; i < FLOODED; i++)
+		tls_peer_free(&flood[i]);
+	serve_end();
+	np_tls_free(&tls);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("e2e/tls_memory");
@@ -118,6 +273,8 @@ int main(void)
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_test(t, an_idle_connection_holds_at_most_16_kib_of_openssls);
+	tcase_add_test(t, memory_max_counts_about_what_openssl_holds);
+	tcase_add_test(t, handshakes_that_stand_are_bounded_by_memory_max);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
