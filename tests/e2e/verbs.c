@@ -601,6 +601,50 @@ START_TEST(the_input_that_a_fiber_waits_for_is_nobody_elses)
 }
 END_TEST
 
+/* An idle connection has no input at all, not even an empty one. */
+static int take_the_line(struct np_conn *c, void *arg)
+{
+	int r = np_conn_until(c, '\n', 100, &p, &got);
+
+	if (r == 0)
+		r = np_conn_write(c, p, got);
+	saw.conn = np_conn_ref(c);
+	return r == 0 ? np_conn_flush(c) : r;
+}
+
+static void ask_for_nothing(struct np_conn *c, void *arg)
+{
+	const void *next = NULL, *peeked = NULL;
+	struct np_linkbuf *b = NULL;
+	char none;
+
+	saw.refuse = np_conn_next(c, 0, &next) || np_conn_peek(c, 0, &peeked) ||
+		     np_conn_skip(c, 0) || np_conn_wait(c, 0) || np_conn_read(c, &none, 0) ||
+		     np_conn_slice(c, 0, &b) || !next || !peeked || !b;
+	np_linkbuf_free(&b);
+	saw.looked = 1;
+}
+
+START_TEST(no_bytes_at_all_can_be_read_of_an_idle_connection)
+{
+	char back;
+	int fd;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = take_the_line };
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "\n", 1);
+	peer_recv(fd, &back, 1);
+	AWAIT(saw.conn);
+	ck_assert_int_eq(np_conn_post(saw.conn, ask_for_nothing, NULL), 0);
+	AWAIT(saw.looked);
+	ck_assert_int_eq(saw.refuse, 0);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ main */
 
 int main(void)
@@ -621,6 +665,7 @@ int main(void)
 	tcase_add_test(t, send_refuses_the_buffers_of_a_connection);
 	tcase_add_test(t, append_and_free_leave_the_output_of_a_connection_alone);
 	tcase_add_test(t, the_input_that_a_fiber_waits_for_is_nobody_elses);
+	tcase_add_test(t, no_bytes_at_all_can_be_read_of_an_idle_connection);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
