@@ -169,7 +169,8 @@ NP_API int np_server_listen(struct np_server *s, const char *network, const char
  * TCP_NODELAY each.
  *
  * Lifetime: *fd is taken, and -1, on 0; it stays otherwise.
- * Return: 0; -EINVAL: no listening socket; -EBUSY after start; -ENOMEM; what fcntl(2) says.
+ * Return: 0; -EINVAL: no listening socket; -NP_EUNSUPPORTED: one of records (SOCK_SEQPACKET);
+ *         -EBUSY after start; -ENOMEM; what fcntl(2) says.
  */
 NP_API int np_server_listen_fd(struct np_server *s, int *fd);
 /*

@@ -182,16 +182,31 @@ int np_server_listen(struct np_server *s, const char *network, const char *addre
 	return 0;
 }
 
+/* Of records (SOCK_SEQPACKET) recv(2) drops what does not fit into the room that it is given. */
+static int server_inspect(struct np_server *s, int fd)
+{
+	int listening = 0, type = 0;
+	int r = sys_getsockopt_int(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening);
+
+	if (r == 0)
+		r = sys_getsockopt_int(fd, SOL_SOCKET, SO_TYPE, &type);
+	if (r < 0 || !listening)
+		return server_say(s, -EINVAL, "descriptor %d is no listening socket", fd);
+	if (type != SOCK_STREAM)
+		return server_say(s, -NP_EUNSUPPORTED, "descriptor %d is of records, no stream",
+				  fd);
+	return 0;
+}
+
 int np_server_listen_fd(struct np_server *s, int *fd)
 {
 	struct server_address *a;
-	int listening = 0, r = server_may_listen(s);
+	int r = server_may_listen(s);
 
+	if (r == 0)
+		r = server_inspect(s, *fd);
 	if (r < 0)
 		return r;
-	r = sys_getsockopt_int(*fd, SOL_SOCKET, SO_ACCEPTCONN, &listening);
-	if (r < 0 || !listening)
-		return server_say(s, -EINVAL, "descriptor %d is no listening socket", *fd);
 	r = sys_set_nonblock(*fd);
 	if (r < 0)
 		return server_say(s, r, "descriptor %d: %s", *fd, np_strerror(r));

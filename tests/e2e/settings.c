@@ -192,6 +192,24 @@ START_TEST(what_does_not_listen_is_no_listener)
 }
 END_TEST
 
+/* What of a record does not fit into the room of a read would be lost. */
+START_TEST(a_listener_of_records_is_no_stream_and_stays_the_callers)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "np-records-%d", getpid());
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
+	ck_assert_int_eq(np_server_new(serve_pollers, &tcp_options, NULL, NULL, &serve_server), 0);
+	ck_assert_int_eq(np_server_listen_fd(serve_server, &fd), -NP_EUNSUPPORTED);
+	ck_assert_str_ne(np_server_error(serve_server), "");
+	ck_assert_int_eq(close(fd), 0);
+	end_inherited();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ limits */
 
 static uint64_t mono_ns(void)
@@ -461,6 +479,7 @@ int main(void)
 	tcase_add_test(t, an_inherited_unix_listener_serves_and_has_no_tcp_options);
 	tcase_add_test(t, an_inherited_tcp_listener_serves_and_is_closed_with_the_server);
 	tcase_add_test(t, what_does_not_listen_is_no_listener);
+	tcase_add_test(t, a_listener_of_records_is_no_stream_and_stays_the_callers);
 	tcase_add_test(t, an_expired_deadline_fails_at_once_and_a_cleared_one_never);
 	tcase_add_test(t, a_write_timeout_that_is_taken_back_ends_no_wait_and_drops_nothing);
 	tcase_add_loop_test(t, a_timeout_ends_a_deadline_behind_which_a_fiber_waits_already, 0, 2);
