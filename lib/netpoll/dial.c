@@ -417,7 +417,7 @@ int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_h
 		return own_group_new(poller_slot_self(), fd, kind, &o, ret);
 	d = r >= 0 ? dial_remote_new(&o) : NULL;
 	if (!d) {
-		if (r == -EBADF)
+		if (r == -EBADF && !sys_is_open(*fd))
 			*fd = -1; /* there is nothing to close */
 		sys_close(fd);
 		return r < 0 ? r : -ENOMEM;

@@ -215,6 +215,11 @@ bool sys_can_read(int fd)
 	return fl >= 0 && (fl & O_ACCMODE) != O_WRONLY;
 }
 
+bool sys_is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
 int sys_set_nonblock(int fd)
 {
 	int fl = fcntl(fd, F_GETFL);

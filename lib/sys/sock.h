@@ -43,5 +43,7 @@ int sys_set_cloexec(int fd);
 int sys_set_nonblock(int fd);
 /* Whether it was opened for reading. */
 bool sys_can_read(int fd);
+/* Whether there is such a descriptor: of one of O_PATH, too, most calls say EBADF. */
+bool sys_is_open(int fd);
 
 #endif

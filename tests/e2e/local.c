@@ -272,6 +272,32 @@ START_TEST(a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader)
 }
 END_TEST
 
+static int take(void *arg)
+{
+	struct np_conn *c;
+
+	return np_conn_from_fd(NULL, NP_HERE, arg, NULL, NULL, &c);
+}
+
+/* Of a descriptor of O_PATH most calls say EBADF, though there is one. */
+START_TEST(whatever_is_refused_is_closed)
+{
+	int before, fd;
+
+	given_pollers(NULL);
+	before = open_fds();
+	fd = open("/", O_PATH | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(joined(given_task(0, take, &fd)), -EBADF);
+	ck_assert_int_eq(fd, -1);
+	fd = open("/", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(joined(given_task(0, take, &fd)), -EPERM);
+	ck_assert_int_eq(fd, -1);
+	ck_assert_int_eq(open_fds(), before);
+	end_pollers();
+}
+END_TEST
+
 static _Atomic(size_t) came;
 static _Atomic(int) shut, ended;
 
@@ -329,6 +355,7 @@ int main(void)
 	tcase_add_loop_test(
 		t, a_pipe_that_is_read_steadily_brings_all_and_one_that_is_not_says_that_it_was_cut,
 		0, 2);
+	tcase_add_test(t, whatever_is_refused_is_closed);
 	tcase_add_test(t, the_reading_end_of_a_pipe_is_read_to_its_end_whatever_is_shut);
 	tcase_add_loop_test(t, a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader,
 			    0, 2);
