@@ -104,6 +104,7 @@ static int meet_listen(const char *where, struct socket_file *f, int *ret_fd)
 		r = sys_listen(fd, 4);
 	socket_file_unlock(f);
 	if (r < 0) {
+		socket_file_remove(f);
 		sys_close(&fd);
 		return r;
 	}

@@ -314,6 +314,21 @@ START_TEST(a_lock_that_another_holds_is_not_waited_for_without_end)
 }
 END_TEST
 
+/* np_server_hand_over() waits at a path by the same rules. */
+START_TEST(a_hand_over_at_a_path_that_is_taken_leaves_nothing_behind)
+{
+	int before;
+
+	runs(&a);
+	given_file(other);
+	before = open_fds();
+	ck_assert_int_eq(np_server_hand_over(a, other, NULL, NULL), -EADDRINUSE);
+	ck_assert_int_eq(np_server_hand_over(a, path, NULL, NULL), -EADDRINUSE);
+	ck_assert_int_eq(open_fds(), before);
+	ck_assert_int_eq(connects(), 0);
+}
+END_TEST
+
 START_TEST(the_lock_is_free_while_the_server_runs)
 {
 	int fd;
@@ -339,6 +354,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, of_two_that_find_a_dead_socket_one_listens);
 	tcase_add_test(tc, a_lock_that_is_a_symlink_is_not_followed);
 	tcase_add_test(tc, a_lock_that_another_holds_is_not_waited_for_without_end);
+	tcase_add_test(tc, a_hand_over_at_a_path_that_is_taken_leaves_nothing_behind);
 	tcase_add_test(tc, the_lock_is_free_while_the_server_runs);
 	suite_add_tcase(s, tc);
 	return s;
