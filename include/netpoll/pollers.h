@@ -51,7 +51,7 @@ struct np_pollers_opts {
 	enum np_switch pin;
 
 	/* ---- handlers */
-	size_t stack_size; /* bytes, of a handler's fiber; 64 KiB */
+	size_t stack_size; /* bytes, of a handler's fiber; 64 KiB; from 16 KiB to 1 GiB */
 	int max_fibers;    /* for each poller; 65536 */
 	/* a handler that keeps the thread for so many milliseconds is counted and logged, also
 	 * while it does; 100 */
@@ -108,7 +108,8 @@ NP_OPTS_INIT(np_pollers_opts)
  *
  * Thread: setup: one thread at a time, and not a poller. Lifetime: *o is copied; freed by
  *         np_pollers_free().
- * Return: 0; -EINVAL: a number below its least (opts.h), n_cpus without cpus; -E2BIG, -ENOMEM,
+ * Return: 0; -EINVAL: a number below its least (opts.h), n_cpus without cpus, another stack_size;
+ *         -E2BIG, -ENOMEM,
  *         -EMFILE; -EAGAIN: no more threads (pthread_create(3)).
  */
 NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers **ret);

@@ -33,6 +33,10 @@
 #define HANDOFF_MS      10
 #define HANDOFF_THREADS 16
 
+/* The fiber lies in its own stack, not always at the same place; and a stack has a guard. */
+#define STACK_MIN (16u << 10)
+#define STACK_MAX (1u << 30)
+
 #define HOG_MS 100 /* steering passes over a worker that is busy for as long */
 
 /* How long handlers get to return once their waits were cancelled. */
@@ -225,7 +229,8 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	if ((unsigned)o.pin > NP_OFF || o.offload_queue_max < -1 || o.offload_threads < 0 ||
 	    o.max_fibers < -1 || o.hog_ms < -1 || o.count < 0 || o.n_cpus < 0 ||
 	    o.n_cpus > CPUS_MAX || o.handoff_ms < -1 || o.handoff_threads < 0 ||
-	    (o.n_cpus && !o.cpus))
+	    (o.n_cpus && !o.cpus) ||
+	    (o.stack_size && (o.stack_size < STACK_MIN || o.stack_size > STACK_MAX)))
 		return -EINVAL;
 	n_cpus = pollers_pin_list(&o, cpus);
 	r = pollers_allocate(&o,

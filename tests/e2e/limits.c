@@ -156,6 +156,23 @@ START_TEST(pollers_take_what_the_document_says)
 }
 END_TEST
 
+START_TEST(a_stack_has_room_for_a_handler_and_an_end)
+{
+	static const struct {
+		size_t size;
+		int want;
+	} sizes[] = { { 1, -EINVAL }, { (16 << 10) - 1, -EINVAL }, { 16 << 10, 0 },      { 0, 0 },
+		      { 1 << 30, 0 }, { (1u << 30) + 1, -EINVAL }, { SIZE_MAX, -EINVAL } };
+	struct np_pollers_opts o = { .sz = sizeof o, .count = 1 };
+
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		o.stack_size = sizes[i].size;
+		ck_assert_int_eq(make_pollers(&o), sizes[i].want);
+	}
+	must_be_in_the_document("np_pollers_opts.stack_size");
+}
+END_TEST
+
 static char address[32];
 
 static void given_server(const struct np_handlers *h, const struct np_server_opts *o)
@@ -834,6 +851,7 @@ int main(void)
 
 	tcase_add_test(t, a_server_takes_what_the_document_says);
 	tcase_add_test(t, pollers_take_what_the_document_says);
+	tcase_add_test(t, a_stack_has_room_for_a_handler_and_an_end);
 	tcase_add_test(t, a_hand_over_takes_what_the_document_says);
 	tcase_add_test(t, clients_take_what_the_document_says);
 	tcase_add_test(t, waits_of_a_call_have_no_limit_at_0_and_at_minus_1);
