@@ -224,6 +224,19 @@ START_TEST(a_source_is_believed_that_is_of_a_prefix)
 }
 END_TEST
 
+/* As the list of a dual-stack balancer has them. */
+START_TEST(an_ipv4_source_may_be_written_in_the_form_of_ipv6)
+{
+	ck_assert(has("::ffff:192.0.2.1", AF_INET, "192.0.2.1"));
+	ck_assert(!has("::ffff:192.0.2.1", AF_INET, "192.0.2.2"));
+	ck_assert(has("::ffff:192.0.2.0/120", AF_INET, "192.0.2.255"));
+	ck_assert(!has("::ffff:192.0.2.0/120", AF_INET, "192.0.3.0"));
+	ck_assert(has("::ffff:0:0/96", AF_INET, "255.255.255.255"));
+	ck_assert(!has("::ffff:0:0/96", AF_INET6, "::1"));
+	ck_assert(!has("::/0", AF_INET, "192.0.2.1"));
+}
+END_TEST
+
 START_TEST(what_is_no_list_of_sources_is_refused)
 {
 	static const char *const lists[] = {
@@ -264,6 +277,7 @@ int main(void)
 	tcase_add_loop_test(t, a_binary_header_is_one_or_is_refused, 0,
 			    (int)(sizeof binaries / sizeof *binaries));
 	tcase_add_test(t, a_source_is_believed_that_is_of_a_prefix);
+	tcase_add_test(t, an_ipv4_source_may_be_written_in_the_form_of_ipv6);
 	tcase_add_test(t, what_is_no_list_of_sources_is_refused);
 	suite_add_tcase(s, t);
 	return run_suite(s);

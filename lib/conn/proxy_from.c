@@ -59,6 +59,18 @@ static bool from_is_prefix(const struct from_prefix *p)
 	return !memcmp(cut, p->addr, sizeof cut);
 }
 
+/* ::ffff:192.0.2.0/120 is 192.0.2.0/24: an IPv4 source is never seen in the form of IPv6. */
+static void from_unmap(struct from_prefix *p)
+{
+	static const unsigned char mapped[16] = { [10] = 0xff, [11] = 0xff };
+
+	if (p->family != AF_INET6 || p->bits < 96 || !from_bits_agree(p->addr, mapped, 96))
+		return;
+	p->family = AF_INET;
+	p->bits -= 96;
+	memcpy(p->addr, p->addr + 12, 4);
+}
+
 static int from_parse_word(char *word, struct from_prefix *ret)
 {
 	struct from_prefix p = { .family = strchr(word, ':') ? AF_INET6 : AF_INET };
@@ -77,6 +89,7 @@ static int from_parse_word(char *word, struct from_prefix *ret)
 	}
 	if (inet_pton(p.family, word, p.addr) != 1 || !from_is_prefix(&p))
 		return -EINVAL;
+	from_unmap(&p);
 	*ret = p;
 	return 0;
 }
