@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "netpoll/sheet.h"
 #include "poll/histogram.h"
 
 static bool exposition_is_open(const struct exposition *e)
@@ -28,16 +29,20 @@ void exposition_family(struct exposition *e, const char *name, const char *type,
 	fprintf(e->to, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, help, name, suffix, type);
 }
 
-/* A backslash, a quote and a line end are escaped; other bytes are the reader's. */
+/* As in a dump: for one byte that is no UTF-8 Prometheus would throw all of the answer away. */
 static void exposition_value(FILE *to, const char *value)
 {
-	for (; *value; value++) {
-		if (*value == '\n')
-			fputs("\\n", to);
-		else if (*value == '"' || *value == '\\')
-			fprintf(to, "\\%c", *value);
-		else
-			fputc(*value, to);
+	const unsigned char *p = (const unsigned char *)value;
+
+	while (*p) {
+		unsigned n = sheet_character(p);
+
+		if (*p == '"' || *p == '\\')
+			fputc('\\', to);
+		if (!n)
+			fputc('?', to);
+		fwrite(p, 1, n, to);
+		p += n ? n : 1;
 	}
 }
 

@@ -125,8 +125,7 @@ void sheet_int(struct sheet *s, int64_t value)
 	sheet_word(s, word);
 }
 
-/* The bytes of the character at @p, 0 where it is none, or is not fit to be seen. */
-static unsigned sheet_character(const unsigned char *p)
+unsigned sheet_character(const unsigned char *p)
 {
 	static const uint32_t least[] = { 0, 0x20, 0xa0, 0x800, 0x10000 };
 	unsigned n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;

@@ -39,5 +39,7 @@ void sheet_format(struct sheet *s, const char *fmt, ...) __attribute__((format(p
 void sheet_uint(struct sheet *s, uint64_t value);
 void sheet_int(struct sheet *s, int64_t value);
 void sheet_none(struct sheet *s);
+/* The bytes of the character of UTF-8 at @p, 0 where it is none, or is not fit to be seen. */
+unsigned sheet_character(const unsigned char *p);
 
 #endif

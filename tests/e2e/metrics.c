@@ -25,14 +25,14 @@ static int echo(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-/* On pollers of its own, with a name that has to be escaped. */
+/* On pollers of its own, with a name that has to be escaped, and is no text. */
 static void given_server(bool metrics)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
 
 	ck_assert_int_eq(np_server_new(NULL, &h, NULL,
 				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF,
-					       .name = "e\"c", .drain_ms = 1, .fresh_ms = 1,
+					       .name = "e\"\\c\xff\n", .drain_ms = 1, .fresh_ms = 1,
 					       .metrics = metrics),
 				       &server),
 			 0);
@@ -149,6 +149,18 @@ START_TEST(off_nothing_is_timed_and_the_rest_is_there)
 }
 END_TEST
 
+START_TEST(a_name_is_utf_8_and_in_one_line_whatever_it_was)
+{
+	char *text;
+
+	given_server(false);
+	text = written(NP_METRICS_TEXT);
+	ck_assert_ptr_nonnull(strstr(text, "np_connections{server=\"e\\\"\\\\c??\"} 0\n"));
+	free(text);
+	end_server();
+}
+END_TEST
+
 START_TEST(what_is_no_format_is_refused)
 {
 	struct np_linkbuf *b;
@@ -230,6 +242,7 @@ int main(void)
 	tcase_add_test(t, requests_and_connections_are_counted);
 	tcase_add_test(t, a_drain_is_timed);
 	tcase_add_test(t, off_nothing_is_timed_and_the_rest_is_there);
+	tcase_add_test(t, a_name_is_utf_8_and_in_one_line_whatever_it_was);
 	tcase_add_test(t, what_is_no_format_is_refused);
 	suite_add_tcase(s, t);
 	tcase_add_test(o, promtool_finds_nothing_wrong_with_the_text_format);
