@@ -700,7 +700,10 @@ template <class F> [[nodiscard]] int offload(F &&fn)
 	return r == 0 ? o.result : r;
 }
 
-/* A task to be joined. Its end cancels it and waits for it, as that of a std::jthread does. */
+/*
+ * A task to be joined. Its end cancels it and waits for it, as that of a std::jthread does; on a
+ * poller's own stack, where nothing may wait, it is left as it is.
+ */
 class task {
       public:
 	task() noexcept = default;

@@ -2,6 +2,7 @@
 /* deadline: the moment at which every wait of a fiber ends; kept in the fiber, looked at where it
  * parks. */
 #include <errno.h>
+#include <limits.h>
 
 #include "fiber/fiber.h"
 #include "netpoll/pollers.h"
@@ -49,5 +50,7 @@ int np_deadline_left(void)
 	if (!until)
 		return -1;
 	now = poller_now_ms(poller_self());
-	return until > now ? (int)(until - now) : 0;
+	if (until <= now)
+		return 0;
+	return until - now < INT_MAX ? (int)(until - now) : INT_MAX;
 }

@@ -2,6 +2,7 @@
 /* deadline: set once by a handler, and every wait below it obeys; a task is asked to end, a join
  * gives up. */
 #include <errno.h>
+#include <limits.h>
 #include <netpoll/client.h>
 #include <netpoll/conn.h>
 #include <netpoll/pollers.h>
@@ -179,6 +180,21 @@ static int nested(void *arg)
 START_TEST(a_deadline_narrows_and_never_widens)
 {
 	ck_assert_int_eq(joined(given_task(0, nested, NULL)), 0);
+}
+END_TEST
+
+static int far(void *arg)
+{
+	int left;
+
+	ck_assert_int_eq(np_deadline(INT_MAX, NULL), 0);
+	left = np_deadline_left();
+	return left > INT_MAX - AWAIT_MS ? 0 : left;
+}
+
+START_TEST(of_the_longest_deadline_time_is_left)
+{
+	ck_assert_int_eq(joined(given_task(0, far, NULL)), 0);
 }
 END_TEST
 
@@ -396,6 +412,7 @@ int main(void)
 	t = tcase_create("deadlines");
 	tcase_add_checked_fixture(t, setup, end_pollers);
 	tcase_add_test(t, a_deadline_narrows_and_never_widens);
+	tcase_add_test(t, of_the_longest_deadline_time_is_left);
 	tcase_add_test(t, a_wait_behind_the_deadline_looks_without_waiting);
 	tcase_add_test(t, a_limit_of_the_waits_own_keeps_its_name);
 	tcase_add_test(t, a_task_that_is_joined_begins_with_the_deadline_of_its_maker);
