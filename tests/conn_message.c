@@ -109,6 +109,24 @@ static void must_refuse(const struct conn_message *m)
 	free(p);
 }
 
+START_TEST(ways_that_no_connection_has_are_refused)
+{
+	static const uint16_t flags[] = {
+		CONN_MESSAGE_ENDED, /* and nobody has left */
+		CONN_MESSAGE_ENDED | CONN_MESSAGE_LEFT | CONN_MESSAGE_PAUSED,
+		CONN_MESSAGE_SHUT, /* and output is left */
+		CONN_MESSAGE_SHUT | CONN_MESSAGE_DRAINING,
+		CONN_MESSAGE_FLAGS + 1,
+	};
+	struct conn_message m = given;
+
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+		m.flags = flags[i];
+		must_refuse(&m);
+	}
+}
+END_TEST
+
 START_TEST(numbers_that_no_connection_has_are_refused)
 {
 	struct conn_message m;
@@ -152,6 +170,7 @@ static Suite *conn_message_suite(void)
 	tcase_add_test(t, what_is_written_is_read_back);
 	tcase_add_test(t, one_that_is_cut_anywhere_or_goes_on_is_refused);
 	tcase_add_test(t, another_version_is_told_apart_from_garbage);
+	tcase_add_test(t, ways_that_no_connection_has_are_refused);
 	tcase_add_test(t, numbers_that_no_connection_has_are_refused);
 	return s;
 }

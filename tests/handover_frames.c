@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "conn/conn_message.h"
 #include "netpoll/handover_frame.h"
 #include "support/handover.h"
 #include "support/peer.h"
@@ -29,6 +30,7 @@ static struct hand_facts facts;
 static struct handover_frame frame;
 static char where[32];
 static int client, sock;
+static unsigned pollers = 2; /* that this one says it has */
 
 static uint64_t soon(void)
 {
@@ -45,18 +47,28 @@ static socklen_t place(struct sockaddr_un *un)
 
 /* ------------------------------------------------------------------ to one that hands over */
 
-static void given_old(int answer_ms)
+static void given_old_with(const struct hand_opts *o)
+{
+	hand_old(&server, o, &facts);
+	client = peer_connect(&facts.ss, facts.len);
+	hand_echo(client);
+}
+
+static void hand_over_to_this(int answer_ms)
 {
 	struct sockaddr_un un;
 	socklen_t len = place(&un);
 
-	hand_old(&server, NULL, &facts);
-	client = peer_connect(&facts.ss, facts.len);
-	hand_echo(client);
 	hand_ask_over(&server, where, AWAIT_MS, answer_ms);
 	ck_assert_int_eq(sys_socket(AF_UNIX, SOCK_STREAM, &sock), 0);
 	while (sys_connect(sock, (struct sockaddr *)&un, len) < 0)
 		test_pause();
+}
+
+static void given_old(int answer_ms)
+{
+	given_old_with(NULL);
+	hand_over_to_this(answer_ms);
 }
 
 static void say(enum handover_type type, const void *p, size_t n)
@@ -66,7 +78,7 @@ static void say(enum handover_type type, const void *p, size_t n)
 
 static void say_hello(void)
 {
-	say(HANDOVER_HELLO, &(struct handover_hello){ 2, SYS_PASS_MAX },
+	say(HANDOVER_HELLO, &(struct handover_hello){ pollers, SYS_PASS_MAX },
 	    sizeof(struct handover_hello));
 }
 
@@ -149,7 +161,8 @@ static void say_raw(uint32_t magic, uint16_t version, uint16_t type, uint32_t fd
 	peer_send(sock, raw, sizeof raw);
 }
 
-#define MAGIC 0x4e50484fu
+#define MAGIC   0x4e50484fu
+#define VERSION 2
 
 START_TEST(garbage_is_refused)
 {
@@ -165,7 +178,7 @@ END_TEST
 START_TEST(another_version_is_refused)
 {
 	given_old(AWAIT_MS);
-	say_raw(MAGIC, 2, HANDOVER_HELLO, 0, 8);
+	say_raw(MAGIC, 1, HANDOVER_HELLO, 0, 8);
 	expect_refusal("another version");
 	then_it_failed(-EPROTONOSUPPORT, "another version");
 	and_it_accepts();
@@ -176,7 +189,7 @@ END_TEST
 START_TEST(a_message_that_is_cut_is_refused)
 {
 	given_old(AWAIT_MS);
-	say_raw(MAGIC, 1, HANDOVER_HELLO, 0, 8);
+	say_raw(MAGIC, VERSION, HANDOVER_HELLO, 0, 8);
 	sys_shutdown(sock, SHUT_WR);
 	expect_refusal("cut");
 	then_it_failed(-EPROTO, "cut");
@@ -188,7 +201,7 @@ END_TEST
 START_TEST(a_length_without_end_is_refused)
 {
 	given_old(AWAIT_MS);
-	say_raw(MAGIC, 1, HANDOVER_HELLO, 0, UINT32_MAX);
+	say_raw(MAGIC, VERSION, HANDOVER_HELLO, 0, UINT32_MAX);
 	expect_refusal("not as was agreed");
 	then_it_failed(-EPROTO, "not as was agreed");
 	end();
@@ -213,7 +226,7 @@ START_TEST(descriptors_that_were_not_announced_are_refused)
 
 	given_old(AWAIT_MS);
 	memcpy(raw, &(uint32_t){ MAGIC }, 4);
-	raw[4] = 1;
+	raw[4] = VERSION;
 	raw[6] = HANDOVER_HELLO;
 	raw[12] = 8;
 	ck_assert_int_eq(sys_pass_send(sock, raw, sizeof raw, fds, 1), sizeof raw);
@@ -246,7 +259,7 @@ START_TEST(too_many_descriptors_are_refused_and_closed)
 
 	given_old(AWAIT_MS);
 	memcpy(raw, &(uint32_t){ MAGIC }, 4);
-	raw[4] = 1;
+	raw[4] = VERSION;
 	raw[6] = HANDOVER_HELLO;
 	raw[8] = 100;
 	pass_many(raw, sizeof raw, 100);
@@ -324,6 +337,26 @@ START_TEST(an_answer_to_another_question_commits_nothing)
 	until(HANDOVER_CONNS);
 	say(HANDOVER_IMPORTED, "\1\1", 2);
 	then_it_failed(-EPROTO, "another question");
+	end();
+}
+END_TEST
+
+/* Of a set it takes one: nothing is committed, and both go on. */
+START_TEST(an_answer_that_parts_a_set_commits_nothing)
+{
+	int other;
+
+	given_old_with(&(struct hand_opts){ .pollers = 1, .binds = 1 });
+	other = peer_connect(&facts.ss, facts.len);
+	hand_echo(other);
+	hand_over_to_this(AWAIT_MS);
+	pollers = 1;
+	until(HANDOVER_CONNS);
+	ck_assert_uint_eq(frame.n_fds, 2);
+	say(HANDOVER_IMPORTED, _i ? "\1\0" : "\0\1", 2);
+	then_it_failed(-EPROTO, "another question");
+	ck_assert_uint_eq(hand_echo(other).pid, (uint32_t)server.pid);
+	peer_close(&other);
 	end();
 }
 END_TEST
@@ -505,20 +538,36 @@ static void then_it_serves_on(int *fd)
 	end();
 }
 
+/* As many bytes as a batch of two has. */
+struct batch {
+	struct handover_conns head;
+	struct handover_conn conn[2];
+	char message[40];
+};
+
+static void send_batch(const struct batch *b, unsigned n, unsigned fds)
+{
+	char raw[sizeof *b], *at = raw;
+
+	memcpy(at, &b->head, sizeof b->head);
+	at += sizeof b->head;
+	memcpy(at, b->conn, n * sizeof *b->conn);
+	at += n * sizeof *b->conn;
+	memcpy(at, b->message, 20 * n);
+	at += 20 * n;
+	ck_assert_int_eq(
+		handover_send(sock, HANDOVER_CONNS, raw, (size_t)(at - raw), pair, fds, soon()), 0);
+}
+
+#define NO_MESSAGE "no message, this onenor is this one, too"
+
 START_TEST(a_connection_whose_message_is_bad_is_not_taken)
 {
-	struct {
-		struct handover_conns head;
-		uint64_t n;
-		char message[20];
-	} m = { .head = { 0, 1 }, .n = 20, .message = "no message, this one" };
+	struct batch b = { .head = { 0, 1 }, .conn = { { 1, 0, 20 } }, .message = NO_MESSAGE };
 	int fd;
 
 	given_receiver(&fd);
-	ck_assert_int_eq(handover_send(sock, HANDOVER_CONNS, &m,
-				       sizeof m.head + sizeof m.n + sizeof m.message, &pair[0], 1,
-				       soon()),
-			 0);
+	send_batch(&b, 1, 1);
 	hear(HANDOVER_IMPORTED);
 	ck_assert_uint_eq(frame.n, 1);
 	ck_assert_int_eq(*(char *)frame.bytes, 0);
@@ -528,33 +577,93 @@ START_TEST(a_connection_whose_message_is_bad_is_not_taken)
 }
 END_TEST
 
+/* Of a set none is taken; and it is not told apart which was bad. */
+START_TEST(a_set_of_which_one_is_bad_is_not_taken)
+{
+	struct conn_message good = { .transport = TRANSPORT_UNIX, .call_at = 1 };
+	struct {
+		struct handover_conns head;
+		struct handover_conn conn[2];
+	} b = { .head = { 0, 2 } };
+	size_t n = conn_message_size(&good);
+	char raw[1024] = { 0 };
+	int fd;
+
+	given_receiver(&fd);
+	good.part[CONN_MESSAGE_BLOB] = (struct conn_bytes){ (uint32_t[]){ 1 }, 4 };
+	n = conn_message_size(&good);
+	b.conn[0] = (struct handover_conn){ 2, 0, _i ? n : 20 };
+	b.conn[1] = (struct handover_conn){ 0, 0, _i ? 20 : n };
+	memcpy(raw, &b, sizeof b);
+	conn_message_write(&good, raw + sizeof b + (_i ? 0 : 20));
+	ck_assert_int_eq(
+		handover_send(sock, HANDOVER_CONNS, raw, sizeof b + n + 20, pair, 2, soon()), 0);
+	hear(HANDOVER_IMPORTED);
+	ck_assert_uint_eq(frame.n, 2);
+	ck_assert_mem_eq(frame.bytes, "\0\0", 2);
+	say(HANDOVER_COMMIT, NULL, 0);
+	say(HANDOVER_END, NULL, 0);
+	then_it_serves_on(&fd);
+}
+END_TEST
+
+/* One alone cannot be what only a set has. */
+START_TEST(a_dialed_one_alone_is_not_taken)
+{
+	struct conn_message m = { .flags = CONN_MESSAGE_DIALED,
+				  .transport = TRANSPORT_UNIX,
+				  .call_at = 1 };
+	size_t n = conn_message_size(&m);
+	struct {
+		struct handover_conns head;
+		struct handover_conn conn;
+	} b = { { 0, 1 }, { 1, 0, n } };
+	char raw[1024];
+	int fd;
+
+	given_receiver(&fd);
+	memcpy(raw, &b, sizeof b);
+	conn_message_write(&m, raw + sizeof b);
+	ck_assert_int_eq(handover_send(sock, HANDOVER_CONNS, raw, sizeof b + n, pair, 1, soon()),
+			 0);
+	hear(HANDOVER_IMPORTED);
+	ck_assert_int_eq(*(char *)frame.bytes, 0);
+	say(HANDOVER_COMMIT, NULL, 0);
+	say(HANDOVER_END, NULL, 0);
+	then_it_serves_on(&fd);
+}
+END_TEST
+
 static const struct {
 	uint32_t conns;
-	unsigned fds;
-	uint64_t n;
+	unsigned n, fds; /* that come */
+	struct handover_conn conn[2];
 } batches[] = {
-	{ 1, 0, 20 }, /* no descriptor */
-	{ 2, 1, 20 }, /* not as many as connections */
-	{ 1, 2, 20 }, /* more */
-	{ 1, 1, 21 }, /* cut */
-	{ 1, 1, 19 }, /* something behind it */
-	{ 1, 1, UINT64_MAX }, { UINT32_MAX, 1, 20 },
+	{ 1, 1, 0, { { 1, 0, 20 } } },               /* no descriptor */
+	{ 2, 1, 1, { { 1, 0, 20 } } },               /* not as many as connections */
+	{ 1, 1, 2, { { 1, 0, 20 } } },               /* more */
+	{ 1, 1, 1, { { 1, 0, 21 } } },               /* cut */
+	{ 1, 1, 1, { { 1, 0, 19 } } },               /* something behind it */
+	{ 1, 1, 1, { { 1, 0, UINT64_MAX } } },       /* no length */
+	{ UINT32_MAX, 1, 1, { { 1, 0, 20 } } },      /* no number */
+	{ 1, 1, 1, { { 2, 0, 20 } } },               /* half of a set */
+	{ 1, 1, 1, { { 0, 0, 20 } } },               /* the other half */
+	{ 1, 1, 1, { { 1, 1, 20 } } },               /* what is not said yet */
+	{ 2, 2, 2, { { 2, 0, 20 }, { 1, 0, 20 } } }, /* a set that another begins in */
+	{ 2, 2, 2, { { 1, 0, 20 }, { 0, 0, 20 } } }, /* one that nobody began */
+	{ 2, 2, 2, { { 3, 0, 20 }, { 0, 0, 20 } } }, /* more than a set has */
+	{ 2, 2, 1, { { 2, 0, 20 }, { 0, 0, 20 } } }, /* a set with one descriptor */
+	{ 2, 2, 2, { { 2, 0, 20 }, { 0, 0, 21 } } }, /* whose second is cut */
 };
 
 START_TEST(a_batch_that_does_not_hold_ends_the_hand_over)
 {
-	struct {
-		struct handover_conns head;
-		uint64_t n;
-		char message[20];
-	} m = { .head = { 0, batches[_i].conns }, .n = batches[_i].n };
+	struct batch b = { .head = { 0, batches[_i].conns }, .message = NO_MESSAGE };
 	int fd;
 
+	memcpy(b.conn, batches[_i].conn, sizeof b.conn);
 	given_receiver(&fd);
-	ck_assert_int_eq(handover_send(sock, HANDOVER_CONNS, &m,
-				       sizeof m.head + sizeof m.n + sizeof m.message, pair,
-				       batches[_i].fds, soon()),
-			 0);
+	send_batch(&b, batches[_i].n, batches[_i].fds);
 	then_it_serves_on(&fd);
 }
 END_TEST
@@ -578,6 +687,7 @@ static Suite *handover_frames_suite(void)
 	tcase_add_test(t, one_that_ends_with_connections_it_was_not_told_of_gives_them_back);
 	tcase_add_test(t, what_it_was_told_of_ends_with_it);
 	tcase_add_test(t, an_answer_to_another_question_commits_nothing);
+	tcase_add_loop_test(t, an_answer_that_parts_a_set_commits_nothing, 0, 2);
 	tcase_add_test(t, one_that_does_not_answer_in_time_has_nothing);
 	tcase_add_loop_test(t, an_offer_that_does_not_hold_is_refused, 0,
 			    sizeof offers / sizeof *offers);
@@ -585,6 +695,8 @@ static Suite *handover_frames_suite(void)
 	tcase_add_test(t, an_old_process_that_ends_leaves_it_with_nothing);
 	tcase_add_test(t, one_of_another_version_leaves_it_with_nothing);
 	tcase_add_test(t, a_connection_whose_message_is_bad_is_not_taken);
+	tcase_add_loop_test(t, a_set_of_which_one_is_bad_is_not_taken, 0, 2);
+	tcase_add_test(t, a_dialed_one_alone_is_not_taken);
 	tcase_add_loop_test(t, a_batch_that_does_not_hold_ends_the_hand_over, 0,
 			    sizeof batches / sizeof *batches);
 	return s;

@@ -107,6 +107,22 @@ NP_API int np_dial(struct np_pollers *p, int poller, const char *network, const 
 NP_API int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const struct np_handlers *h,
 			   void *arg, struct np_conn **ret);
 
+/*
+ * np_conn_import_mate() - in the on_import of @c: the dialed one of its set (np_conn_bind()), which
+ * came along from the process before
+ *
+ * It gets the handlers that np_dial() would have given it: @h (copied), with an on_import, which is
+ * called at once with what its on_export has written there. Settings and times come with it. What
+ * on_import of @c does not ask for goes on in the process before, and so does @c.
+ *
+ * Thread: owner. May park: no. Lifetime: *ret is a reference.
+ * Return: 0; -NP_EUNSUPPORTED: none is to come, or @h has no on_import; what that returned;
+ *         -EALREADY; -ECANCELED: the pollers stop; -EINVAL, -E2BIG: @h; -ENOMEM. After a failure
+ *         @c cannot come either: its on_import returns it.
+ */
+NP_API int np_conn_import_mate(struct np_conn *c, const struct np_handlers *h, void *arg,
+			       struct np_conn **ret);
+
 #ifdef __cplusplus
 }
 #endif

@@ -104,6 +104,19 @@ enum np_proxy_mode {
 
 /* np_conn_wait() - until @n bytes are buffered; consumes nothing */
 NP_API int np_conn_wait(struct np_conn *c, size_t n);
+/*
+ * np_conn_wait_movable() - np_conn_wait() where the connection may go meanwhile
+ *
+ * For a handler that stays in a loop of reads, at the point where nothing on its stack is of use to
+ * another call of it: then the connection is as good as quiet. The wait ends with -NP_EMOVED where
+ * it is to go to the next process (np_server_hand_over()), or to another poller (np_conn_move());
+ * the handler gives back what it has and returns, -NP_EMOVED or 0. on_request begins anew where it
+ * has come to, or here if nothing came of it, as soon as there is input. From a fiber that is not
+ * the connection's handler it is np_conn_wait().
+ *
+ * Return: also -NP_EMOVED.
+ */
+NP_API int np_conn_wait_movable(struct np_conn *c, size_t n);
 /* np_conn_next() - @n contiguous bytes, consumed */
 NP_API int np_conn_next(struct np_conn *c, size_t n, const void **ret_p);
 /* np_conn_peek() - @n contiguous bytes, which stay to be read */
@@ -283,9 +296,13 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
  * np_conn_forward() is to take it. A handler that does something else is called again, with the
  * bytes. What is in a pipe counts for no limit of the buffers; it is 256 KiB at most.
  *
+ * Where both are a set (np_conn_bind()) that is to go to the next process, or to another poller,
+ * its wait for @to ends early, as that of np_conn_wait_movable(): what it has taken is in the
+ * output of @to, and the handler returns. That does not happen once the peer of @from has left.
+ *
  * Where the end of @to comes in the middle, its peer sees RST. May park: yes.
- * Return: 0; -EINVAL: the same connection, or of another poller; as np_conn_slice() for @from; as
- *         np_conn_sync() for @to.
+ * Return: 0; -NP_EMOVED; -EINVAL: the same connection, or of another poller; as np_conn_slice() for
+ *         @from; as np_conn_sync() for @to.
  */
 NP_API int np_conn_forward(struct np_conn *from, struct np_conn *to);
 
@@ -424,8 +441,10 @@ NP_API int np_conn_move(struct np_conn *c, int poller);
  *
  * Such as the two sides of a proxy. np_conn_move() of either asks for both, and both go at the end
  * of a turn in which both are quiet; on_move is called for each. One of the two may be a dialed
- * connection, whose handlers then have an on_move, too. The set ends with either connection, and
- * where @other is NULL. What was asked of them before is forgotten.
+ * connection, whose handlers then have an on_move, too. np_server_hand_over() takes both likewise,
+ * where both have on_export; in the next process the dialed one begins with np_conn_import_mate(),
+ * and they are a set there. The set ends with either connection, and where @other is NULL. What was
+ * asked of them before is forgotten.
  *
  * Return: 0, also when repeated; -EINVAL: @other is @c, or of another poller; -EBUSY: one is in
  *         another set, or the handler of one is left alone (NP_MAY_BLOCK); -NP_ECLOSED; -ENOMEM.

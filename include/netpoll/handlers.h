@@ -37,6 +37,7 @@
 #define NETPOLL_HANDLERS_H
 
 #include <netpoll/opts.h>
+#include <netpoll/status.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -55,6 +56,11 @@ enum np_handler_flag {
 	 * other of its poller: what it shares with them is locked or atomic (doc/threads.md).
 	 */
 	NP_MAY_BLOCK = 1 << 0,
+	/*
+	 * on_export answers for holds and references: they do not keep a connection from the next
+	 * process. Without it one that is held, or referenced, waits until it is not.
+	 */
+	NP_EXPORT_HELD = 1 << 1,
 };
 
 /*
@@ -113,14 +119,18 @@ struct np_handlers {
 	 * np_server_hand_over(): what the next process has to know of it goes into @blob, which the
 	 * library frees. Nothing has happened to the connection yet, and it may still go on here:
 	 * what belongs to it is given back in on_close, where np_conn_error() is -NP_EMOVED then.
-	 * Without this handler a connection stays, to be drained.
-	 * Thread: owner. May park: no. Return: 0; < 0: it stays.
+	 * Of a set (np_conn_bind()) both are asked, and both go or neither. Without this handler a
+	 * connection stays, to be drained.
+	 * Thread: owner. May park: no. Return: 0; -EAGAIN: not now, and it is asked again; < 0: it
+	 * stays, and so does the other one of its set.
 	 */
 	int (*on_export)(struct np_conn *c, void *arg, struct np_linkbuf *blob);
 	/*
 	 * np_server_take_over(): in the place of on_prepare and on_connect, with what on_export has
-	 * written; nothing can be read or written yet. A handler of its own is set here, if it had
-	 * one.
+	 * written; nothing can be read or written yet. A handler of its own, and a hold, are set
+	 * here, if it had one; the dialed one of its set begins here: np_conn_import_mate(). It may
+	 * come to nothing after this: the process before ends or does not answer, or on_import
+	 * refuses the other one of its set. Then on_close follows, with -NP_EMOVED.
 	 * Thread: owner. May park: no. Return: 0; < 0: it goes on where it came from, and none is
 	 * called any more.
 	 */
@@ -128,6 +138,22 @@ struct np_handlers {
 	unsigned flags; /* enum np_handler_flag */
 };
 NP_OPTS_INIT(np_handlers)
+
+/* Why a connection is not handed over. New ones come at the end. */
+enum np_stays {
+	NP_STAYS_HANDLERS, /* they have no on_export */
+	NP_STAYS_REFUSED,  /* on_export, on_import or the other process's version says so */
+	NP_STAYS_TLS,      /* its state is OpenSSL's; or another filter's */
+	NP_STAYS_PIPE,     /* or a tty: no socket */
+	NP_STAYS_SET,      /* the other one of its set is another server's, or of a pool */
+	NP_STAYS_ENDS,     /* the peer's FIN or reset is here, or a close */
+	NP_STAYS_BEGINS,   /* on_connect has not ended; its PROXY header has not come */
+	NP_STAYS_HELD,     /* np_conn_hold(), a reference: somebody here counts on it */
+	NP_STAYS_AT_WORK,  /* a handler, a verb that waits, or more than fits a message is unsent */
+	NP_STAYS_N,
+};
+/* np_stays_words() - a few words for people. Thread: any. Lifetime: static. Return: never NULL. */
+NP_API const char *np_stays_words(enum np_stays why);
 
 #ifdef __cplusplus
 }

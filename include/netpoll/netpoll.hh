@@ -253,6 +253,10 @@ class conn {
 
 	/* reading; the views live until release(), or until on_request returns */
 	[[nodiscard]] int wait(std::size_t n) noexcept { return np_conn_wait(c_, n); }
+	[[nodiscard]] int wait_movable(std::size_t n) noexcept
+	{
+		return np_conn_wait_movable(c_, n);
+	}
 	[[nodiscard]] int next(std::size_t n, std::string_view &ret) noexcept
 	{
 		const void *p;

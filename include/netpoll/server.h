@@ -261,10 +261,11 @@ NP_OPTS_INIT(np_hand_over_opts)
 struct np_handed_over {
 	size_t sz;
 	unsigned addresses; /* 0: the next process did not get so far, and nothing has changed */
-	uint64_t handed;    /* connections that are the next process's */
+	uint64_t handed;    /* connections that are the next process's; of a set, not the dialed */
 	uint64_t refused;   /* that its on_import, or its version, did not take: they are here */
 	uint64_t busy;      /* that were at work to the end, or may not go now: likewise */
-	uint64_t stays;     /* without on_export, in a set, refused as above: not to go at all */
+	uint64_t stays;     /* without on_export, TLS, a pipe, refused as above: not to go at all */
+	uint64_t because[NP_STAYS_N]; /* busy and stays together, at the last look: handlers.h */
 };
 NP_OPTS_INIT(np_handed_over)
 
@@ -277,10 +278,12 @@ NP_OPTS_INIT(np_handed_over)
  *
  * First the listeners, all of them: nothing that waits in their queues is lost, and none is ever
  * closed or shut. Then each connection whose handlers have on_export (handlers.h), as soon as it is
- * quiet: no handler runs or is due, no verb waits, no hold is in force, no other thread has a
- * reference, and it is in no set (np_conn_bind()). What was read and not consumed, what was not
- * sent, settings and what is left of its times go along; no peer sees a reset or FIN. Here such a
- * connection ends with on_close and -NP_EMOVED. The others are served on, and end with the
+ * quiet: no handler runs or is due, no verb waits (but in np_conn_wait_movable(), or between two of
+ * a set in np_conn_forward()), no hold is in force and nobody has a reference (or on_export answers
+ * for them: NP_EXPORT_HELD). Of a set (np_conn_bind()) both go, or neither; a dialed one goes with
+ * its server's connection alone. What was read and not consumed, what was not sent, FINs that came
+ * or went, settings and what is left of its times go along; no peer sees a reset or FIN. Here such
+ * a connection ends with on_close and -NP_EMOVED. The others are served on, and end with the
  * np_server_stop() that is to follow.
  *
  * A connection belongs to this process until it has heard that the next one can serve it, and has

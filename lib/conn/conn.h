@@ -226,6 +226,12 @@ static inline bool conn_is_aside(const struct np_conn *c)
 	return c->io && c->io->aside;
 }
 
+/* No handler begins: conn_part.c. */
+static inline bool conn_is_parting(const struct np_conn *c)
+{
+	return c->io && (c->io->parting & (CONN_PARTING_ASKED | CONN_PARTING_ANEW));
+}
+
 /* The fiber that runs on_connect or on_request, NULL where none does. */
 static inline struct fiber *conn_handler(const struct np_conn *c)
 {
@@ -603,6 +609,21 @@ static inline struct np_conn *conn_mate(const struct np_conn *c)
 void conn_leave_set(struct np_conn *c);
 /* The end of a turn: whether it is off. Nothing may touch it then but by its reference count. */
 bool conn_move_off(struct np_conn *c);
+
+/* conn_part.c. Whether nothing is at work but handlers that can be sent home, of its mate, too. */
+bool conn_part_may(const struct np_conn *c);
+/*
+ * conn_part_begin() - they are; both of a set one after the other
+ *
+ * Return: 0; -ENOMEM, and what read(2) says, of a pipe: nothing was done.
+ */
+int conn_part_begin(struct np_conn *c);
+/* It is served as before; the caller pumps it. Return: whether it was parting. */
+bool conn_part_end(struct np_conn *c);
+/* The same, and pumped: it does not go after all. One that was not to go is left alone. */
+void conn_stay(struct np_conn *c);
+/* Its handler is about to wait at such a place. Return: whether it is the one that asks. */
+bool conn_at_place(struct np_conn *c, enum conn_place place);
 
 /* conn_post.c. FIN once the output is drained. */
 void conn_shut(struct np_conn *c);

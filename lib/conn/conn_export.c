@@ -10,25 +10,153 @@
 #include "conn/conn_message.h"
 #include "netpoll/linkbuf.h"
 
-static bool export_stays(const struct np_conn *c)
+/* It, and the other one of its set. */
+struct export_set {
+	struct np_conn *c[CONN_SET_MAX];
+	unsigned n;
+};
+
+static struct export_set export_set_of(struct np_conn *c)
 {
-	return (c->flags & CONN_STAYS) || !c->group->handlers->on_export || conn_mate(c) ||
+	struct np_conn *mate = conn_mate(c);
+
+	return (struct export_set){ .c = { c, mate }, .n = mate ? 2 : 1 };
+}
+
+/* ------------------------------------------------------------------ whether it may go */
+
+static bool export_is_dialed(const struct np_conn *c)
+{
+	return c->group->on_travel;
+}
+
+/* Of the same server, or one that goes along. */
+static bool export_is_of(const struct np_conn *c, const struct conn_group *g)
+{
+	return c->group == g || (export_is_dialed(c) && c->group->at(c->group, g->poller));
+}
+
+static bool export_one_stays(const struct np_conn *c)
+{
+	return (c->flags & CONN_STAYS) || !c->group->handlers->on_export ||
 	       c->transport == TRANSPORT_FILE || conn_filter_of(c);
 }
 
-static bool export_is_quiet(const struct np_conn *c)
+static bool export_stays(const struct export_set *s)
 {
-	if (conn_life(c) != CONN_OPEN || c->out != CONN_OUT_OPEN || conn_in_is_over(c) ||
-	    !(c->flags & CONN_CONNECTED) || (c->flags & (CONN_LEFT | CONN_LATER | CONN_MOVES)))
-		return false;
-	if (c->group->retiring || c->inside || c->calls || c->holds || conn_is_served(c))
-		return false;
+	for (unsigned i = 0; i < s->n; i++)
+		if (export_one_stays(s->c[i]) || !export_is_of(s->c[i], s->c[0]->group))
+			return true;
+	return false;
+}
+
+/* Nobody counts on it here, or on_export knows of all who do. */
+static bool export_is_free(const struct np_conn *c)
+{
+	if (c->group->handlers->flags & NP_EXPORT_HELD)
+		return true;
 	/* another thread's: what it will ask for must not be asked in vain */
-	if (atomic_load_explicit(&c->refs, memory_order_acquire) != 1 || mailbox_any(&c->sendq))
+	return !c->holds && atomic_load_explicit(&c->refs, memory_order_acquire) == 1;
+}
+
+/* The peer's FIN was read, and nothing keeps it open. */
+static bool export_ends(const struct np_conn *c)
+{
+	return conn_in_is_over(c) && !c->holds &&
+	       (!(c->flags & CONN_HALF_OPEN) || c->out == CONN_OUT_SHUT);
+}
+
+static bool export_is_going_on(const struct np_conn *c)
+{
+	return conn_life(c) == CONN_OPEN && (c->flags & CONN_CONNECTED) && !c->group->retiring &&
+	       c->in != CONN_IN_FAILED && c->out != CONN_OUT_FAILED && !export_ends(c) &&
+	       !((c->flags & CONN_LEFT) && !(c->flags & CONN_TOLD));
+}
+
+/* Nothing is in the way but handlers. */
+static bool export_is_idle(const struct np_conn *c)
+{
+	if (!export_is_going_on(c) || !export_is_free(c) || c->calls || mailbox_any(&c->sendq) ||
+	    (c->flags & (CONN_LATER | CONN_MOVES)))
 		return false;
 	return !c->io ||
-	       (!conn_has_request(c) && !c->io->held_sends && !c->io->stream.file &&
-		conn_len(c) <= CONN_MESSAGE_PART_MAX && conn_unsent(c) <= CONN_MESSAGE_PART_MAX);
+	       (conn_len(c) <= CONN_MESSAGE_PART_MAX && conn_unsent(c) <= CONN_MESSAGE_PART_MAX);
+}
+
+static bool export_one_is_quiet(const struct np_conn *c)
+{
+	if (!export_is_idle(c) || c->inside || conn_is_served(c))
+		return false;
+	return !c->io || (!conn_has_request(c) && !c->io->held_sends && !c->io->stream.file);
+}
+
+static bool export_is_quiet(const struct export_set *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (!export_one_is_quiet(s->c[i]))
+			return false;
+	return true;
+}
+
+static enum np_stays export_one_why(const struct np_conn *c, const struct conn_group *g)
+{
+	if (!c->group->handlers->on_export)
+		return NP_STAYS_HANDLERS;
+	if (conn_filter_of(c))
+		return NP_STAYS_TLS;
+	if (c->transport == TRANSPORT_FILE)
+		return NP_STAYS_PIPE;
+	if (!export_is_of(c, g))
+		return NP_STAYS_SET;
+	if (c->flags & CONN_STAYS)
+		return NP_STAYS_REFUSED;
+	if (!(c->flags & CONN_CONNECTED))
+		return NP_STAYS_BEGINS;
+	if (!export_is_going_on(c))
+		return NP_STAYS_ENDS;
+	return export_is_free(c) ? NP_STAYS_AT_WORK : NP_STAYS_HELD;
+}
+
+enum np_stays conn_export_why(struct np_conn *c)
+{
+	struct export_set s = export_set_of(c);
+	enum np_stays why = export_one_why(c, c->group);
+
+	return why == NP_STAYS_AT_WORK && s.n > 1 ? export_one_why(s.c[1], c->group) : why;
+}
+
+const char *np_stays_words(enum np_stays why)
+{
+	static const char *const words[] = {
+		[NP_STAYS_HANDLERS] = "no handler to write them down",
+		[NP_STAYS_REFUSED] = "refused by a handler",
+		[NP_STAYS_TLS] = "TLS",
+		[NP_STAYS_PIPE] = "no socket",
+		[NP_STAYS_SET] = "bound to one that cannot go",
+		[NP_STAYS_ENDS] = "ending",
+		[NP_STAYS_BEGINS] = "not connected yet",
+		[NP_STAYS_HELD] = "held",
+		[NP_STAYS_AT_WORK] = "at work",
+	};
+
+	return (unsigned)why < NP_STAYS_N ? words[why] : "for a reason of a later version";
+}
+
+bool conn_export_ask(struct np_conn *c)
+{
+	struct export_set s = export_set_of(c);
+	int r = 0;
+
+	if (export_is_quiet(&s))
+		return false; /* it was not for that */
+	for (unsigned i = 0; i < s.n; i++)
+		if (!export_is_idle(s.c[i]) || !conn_part_may(s.c[i]))
+			return false;
+	for (unsigned i = 0; i < s.n && r == 0; i++)
+		r = conn_part_begin(s.c[i]);
+	for (unsigned i = 0; i < s.n && r < 0; i++)
+		conn_stay(s.c[i]);
+	return r == 0;
 }
 
 /* ------------------------------------------------------------------ what it says */
@@ -54,31 +182,40 @@ static void export_describe_extra(const struct conn_extra *x, uint64_t now, stru
 
 static void export_describe_io(const struct conn_io *io, uint64_t now, struct conn_message *m)
 {
-	m->call_at = io->call_at;
+	bool anew = (io->parting & CONN_PARTING_ANEW) || !io->call_at; /* 0: left in the kernel */
+
+	m->call_at = anew ? 1 : io->call_at;
 	m->rx_total = io->stream.rx_total;
 	m->tx_total = io->stream.tx_total;
-	m->flags |= io->wanted ? CONN_MESSAGE_WANTED : 0;
+	m->flags |= io->wanted && !anew ? CONN_MESSAGE_WANTED : 0;
 	if (io->request) {
 		m->flags |= CONN_MESSAGE_REQUEST;
 		m->request_ms = export_since(now, io->request_ms);
 	}
 }
 
+static uint16_t export_flags(const struct np_conn *c)
+{
+	return (uint16_t)((c->flags & CONN_HALF_OPEN ? CONN_MESSAGE_HALF_OPEN : 0) |
+			  (c->flags & CONN_CANCEL ? CONN_MESSAGE_CANCEL : 0) |
+			  (c->flags & CONN_USED ? CONN_MESSAGE_USED : 0) |
+			  (c->flags & CONN_LEFT ? CONN_MESSAGE_LEFT : 0) |
+			  (c->in == CONN_IN_PAUSED ? CONN_MESSAGE_PAUSED : 0) |
+			  (c->in == CONN_IN_ENDED ? CONN_MESSAGE_ENDED : 0) |
+			  (c->out == CONN_OUT_DRAINING ? CONN_MESSAGE_DRAINING : 0) |
+			  (c->out == CONN_OUT_SHUT ? CONN_MESSAGE_SHUT : 0) |
+			  (export_is_dialed(c) ? CONN_MESSAGE_DIALED : 0));
+}
+
 static void export_describe(const struct np_conn *c, struct conn_message *m)
 {
 	uint64_t now = poller_now_ms(conn_poller(c));
 
-	*m = (struct conn_message){ .transport = c->transport, .call_at = 1 };
+	*m = (struct conn_message){ .flags = export_flags(c),
+				    .transport = c->transport,
+				    .call_at = 1 };
 	if (c->set->idle_timeout_ms)
 		m->idle_ms = (uint32_t)((uint32_t)now - c->active_ms);
-	if (c->flags & CONN_HALF_OPEN)
-		m->flags |= CONN_MESSAGE_HALF_OPEN;
-	if (c->flags & CONN_CANCEL)
-		m->flags |= CONN_MESSAGE_CANCEL;
-	if (c->flags & CONN_USED)
-		m->flags |= CONN_MESSAGE_USED;
-	if (c->in == CONN_IN_PAUSED)
-		m->flags |= CONN_MESSAGE_PAUSED;
 	if (conn_proxy_ends(c))
 		m->part[CONN_MESSAGE_ENDS] =
 			(struct conn_bytes){ conn_proxy_ends(c), sizeof(struct proxy_ends) };
@@ -155,6 +292,12 @@ static int export_flatten_stream(const struct stream *s, struct conn_message *m)
 	return r;
 }
 
+static void export_free(struct conn_export *e)
+{
+	free(e->bytes);
+	e->bytes = NULL;
+}
+
 static int export_write(const struct np_conn *c, struct conn_message *m, struct conn_export *e)
 {
 	int r = c->io ? export_flatten_stream(&c->io->stream, m) : 0;
@@ -172,94 +315,139 @@ static int export_write(const struct np_conn *c, struct conn_message *m, struct 
 	return r;
 }
 
-/* Return: 0; what on_export says; -ENOMEM. */
-static int export_ask(struct np_conn *c, struct conn_bytes *ret)
+/* Return: 0; -NP_EUNSUPPORTED, -EAGAIN: on_export says so; -ENOMEM. */
+static int export_call(struct np_conn *c, struct np_linkbuf *blob)
 {
 	const struct conn_group *g = c->group;
+	int r;
+
+	conn_note_handler(c, g->handlers->on_export);
+	r = g->handlers->on_export(c, g->arg, blob);
+	if (r < 0)
+		return r == -EAGAIN ? r : -NP_EUNSUPPORTED;
+	np_linkbuf_flush(blob);
+	return np_linkbuf_len(blob) > CONN_MESSAGE_PART_MAX ? -NP_EUNSUPPORTED : 0;
+}
+
+static int export_ask(struct np_conn *c, struct conn_bytes *ret)
+{
 	struct np_linkbuf *blob;
 	int r = np_linkbuf_new(0, &blob);
 
 	if (r < 0)
 		return r;
-	conn_note_handler(c, g->handlers->on_export);
-	r = g->handlers->on_export(c, g->arg, blob);
-	if (r < 0 || !export_is_quiet(c)) { /* or did something to it */
-		np_linkbuf_free(&blob);
-		return r < 0 ? -NP_EUNSUPPORTED : -EAGAIN;
-	}
-	np_linkbuf_flush(blob);
-	r = np_linkbuf_len(blob) > CONN_MESSAGE_PART_MAX ? -NP_EUNSUPPORTED : 0;
+	r = export_call(c, blob);
 	if (r == 0)
 		r = export_flatten(ret, blob, np_linkbuf_len(blob), NULL, 0, 0);
 	np_linkbuf_free(&blob);
 	return r;
 }
 
-int conn_export(struct np_conn *c, struct conn_export *ret)
+/* Handlers may do something to either while they are asked. */
+static int export_ask_all(const struct export_set *s, struct conn_bytes blob[])
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < s->n && r == 0; i++) {
+		r = export_ask(s->c[i], &blob[i]);
+		if (r == 0 && (conn_mate(s->c[0]) != s->c[1] || !export_is_quiet(s)))
+			r = -EAGAIN;
+	}
+	return r;
+}
+
+static int export_write_all(const struct export_set *s, const struct conn_bytes blob[],
+			    struct conn_export ret[])
 {
 	struct conn_message m;
-	struct conn_bytes blob = { 0 };
+	int r = 0;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		ret[i] = (struct conn_export){ .c = s->c[i], .dialed = export_is_dialed(s->c[i]) };
+		export_describe(s->c[i], &m);
+		m.part[CONN_MESSAGE_BLOB] = blob[i];
+		if (r == 0)
+			r = export_write(s->c[i], &m, &ret[i]);
+	}
+	for (unsigned i = 0; i < s->n && r < 0; i++)
+		export_free(&ret[i]);
+	return r;
+}
+
+static int export_pack(const struct export_set *s, struct conn_export ret[])
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		conn_part_end(s->c[i]);
+		conn_pack(s->c[i], &ret[i].pack);
+		conn_set_life(s->c[i], CONN_NEW);
+	}
+	return (int)s->n;
+}
+
+int conn_export(struct np_conn *c, struct conn_export ret[CONN_SET_MAX])
+{
+	struct conn_bytes blob[CONN_SET_MAX] = { { 0 } };
+	struct export_set s = export_set_of(c);
 	int r;
 
-	if (export_stays(c))
+	if (export_stays(&s))
 		return -NP_EUNSUPPORTED;
-	if (!export_is_quiet(c))
+	if (!export_is_quiet(&s))
 		return -EAGAIN;
-	*ret = (struct conn_export){ .c = c };
-	r = export_ask(c, &blob);
-	if (r == 0) {
-		export_describe(c, &m);
-		m.part[CONN_MESSAGE_BLOB] = blob;
-		r = export_write(c, &m, ret);
-	}
-	free((void *)blob.p);
-	if (r < 0) {
-		c->flags |= r == -NP_EUNSUPPORTED ? CONN_STAYS : 0;
-		return r;
-	}
-	conn_pack(c, &ret->pack);
-	conn_set_life(c, CONN_NEW);
-	return 0;
+	r = export_ask_all(&s, blob);
+	if (r == 0)
+		r = export_write_all(&s, blob, ret);
+	for (unsigned i = 0; i < s.n; i++)
+		free((void *)blob[i].p);
+	if (r == 0)
+		return export_pack(&s, ret);
+	for (unsigned i = 0; i < s.n; i++)
+		s.c[i]->flags |= r == -NP_EUNSUPPORTED ? CONN_STAYS : 0;
+	return r;
 }
 
 /* ------------------------------------------------------------------ what becomes of it */
 
-static void export_fini(struct conn_export *e)
-{
-	free(e->bytes);
-	e->bytes = NULL;
-}
-
 /*
  * Nothing is sent, shut or reset: the other process has the same socket. The bytes that were packed
- * are the other's by now.
+ * are the other's by now. The group of a dialed one goes with its memory.
  */
-void conn_export_done(struct conn_export *e)
+static void export_finish(struct conn_export *e)
 {
-	struct np_conn *c = e->c;
+	struct np_conn *c = np_conn_ref(e->c);
 	struct conn_group *g = c->group;
 
-	if (e->pack.busy)
-		stream_fini(&e->pack.io.stream);
-	c->flags &= (uint16_t) ~(CONN_RESET | CONN_CUT);
-	c->why = -NP_EMOVED;
-	conn_set_life(c, CONN_ENDED);
 	conn_finish(c);
 	conn_group_handed_over(g);
-	export_fini(e);
+	np_conn_unref(c);
+	export_free(e);
 }
 
-void conn_export_undo(struct conn_export *e, bool refused)
+void conn_export_done(struct conn_export e[], unsigned n)
 {
-	struct np_conn *c = e->c;
-	enum conn_life asked = conn_life(c); /* meanwhile */
+	for (unsigned i = 0; i < n; i++) {
+		if (e[i].pack.busy)
+			stream_fini(&e[i].pack.io.stream);
+		e[i].c->flags &= (uint16_t) ~(CONN_RESET | CONN_CUT);
+		e[i].c->why = -NP_EMOVED;
+		conn_set_life(e[i].c, CONN_ENDED); /* what the on_close of one asks of the other */
+	}
+	for (unsigned i = 0; i < n; i++)
+		export_finish(&e[i]);
+}
 
-	conn_set_life(c, CONN_OPEN);
-	c->flags |= refused ? CONN_STAYS : 0;
-	conn_join(c, c->group, &e->pack);
-	if (asked == CONN_CLOSING)
-		conn_close(c, c->why);
-	else if (asked == CONN_ENDED)
-		conn_end(c, c->why);
-	export_fini(e);
+void conn_export_undo(struct conn_export e[], unsigned n, bool refused)
+{
+	enum conn_life asked[CONN_SET_MAX]; /* meanwhile */
+
+	for (unsigned i = 0; i < n; i++) {
+		asked[i] = conn_life(e[i].c);
+		conn_set_life(e[i].c, CONN_OPEN);
+		e[i].c->flags |= refused ? CONN_STAYS : 0;
+		conn_join(e[i].c, e[i].c->group, &e[i].pack);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		conn_end_as_asked(e[i].c, asked[i]);
+		export_free(&e[i]);
+	}
 }

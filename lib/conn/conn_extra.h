@@ -55,6 +55,8 @@ struct conn_extra {
 	struct conn_proxied *proxied;
 	uint64_t stays_until_ms;    /* the rebalancer's: not before this time */
 	struct conn_filter *filter; /* NULL: plain */
+	/* in its on_import: the dialed one of its set, which begins when it is asked for */
+	struct conn_import_mate *to_come;
 };
 
 #endif

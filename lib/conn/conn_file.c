@@ -79,10 +79,10 @@ int conn_send_file(struct np_conn *c, const struct stream_file *file)
 	r = conn_pump(c, PUMP_FLUSH);
 	if (r >= 0 && c->io->stream.file)
 		r = conn_wait_output(c, 0);
-	if (r < 0)
+	if (r < 0 && r != -NP_EMOVED) /* then the pipe's bytes are output by now: conn_part.c */
 		return file_cut(c, &f, r);
 	file_is_through(c, &f);
-	return f.file.err;
+	return r < 0 ? r : f.file.err;
 }
 
 int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n)

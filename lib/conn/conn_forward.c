@@ -101,19 +101,34 @@ static int forward_once(struct np_conn *from, struct np_conn *to)
 	return n >= FORWARD_BIG || from->io->forwards ? forward_flow(from, to, n) : 0;
 }
 
+/* To the FIN of a peer that has left. */
+static int forward_all(struct np_conn *from, struct np_conn *to)
+{
+	int r = forward_once(from, to);
+
+	while (r == 0 && (from->flags & CONN_LEFT) && !conn_in_is_over(from) &&
+	       from->in != CONN_IN_PAUSED) {
+		if (np_conn_wait(from, 1) < 0)
+			return 0;
+		r = forward_once(from, to);
+	}
+	return r;
+}
+
 int np_conn_forward(struct np_conn *from, struct np_conn *to)
 {
 	NP_GATE(np_conn_forward(from, to));
 
+	bool place;
 	int r;
 
 	if (from == to || conn_poller(from) != conn_poller(to))
 		return -EINVAL;
 	if (from->io && from->io->reading)
 		return conn_verb_ends(from, -NP_ECONCURRENT);
-	do
-		r = forward_once(from, to);
-	while (r == 0 && (from->flags & CONN_LEFT) && !conn_in_is_over(from) &&
-	       from->in != CONN_IN_PAUSED && np_conn_wait(from, 1) == 0);
+	place = conn_mate(from) == to && conn_at_place(from, CONN_PLACE_FORWARD);
+	r = forward_all(from, to);
+	if (place)
+		from->io->place = CONN_PLACE_NONE;
 	return r;
 }

@@ -54,6 +54,15 @@ enum conn_owed {
 	CONN_OWED_ABORT = 1 << 4,
 };
 
+/* Where the wait of a handler may end for its connection to go: conn_part.c. */
+enum conn_place { CONN_PLACE_NONE, CONN_PLACE_READ, CONN_PLACE_FORWARD };
+enum conn_parting {
+	CONN_PARTING_ASKED = 1 << 0,
+	CONN_PARTING_ANEW = 1 << 1,
+	CONN_PARTING_MOVES = 1 << 2,
+	CONN_PARTING_HOME = 1 << 3,
+};
+
 /* Whether a fiber serves the connection. */
 enum conn_service { CONN_UNSERVED, CONN_QUEUED, CONN_SERVED };
 
@@ -79,6 +88,8 @@ struct conn_io {
 	int aside_why;      /* of the end that is owed; 0: none is */
 	struct list aside_waits;
 	uint8_t service;   /* enum conn_service */
+	uint8_t place;     /* enum conn_place, of the verb that its handler is in */
+	uint8_t parting;   /* enum conn_parting */
 	bool wanted;       /* this handler call has set call_at: np_conn_want(), a new handler */
 	bool end_handled;  /* on_request was called at EOF and left the rest alone */
 	bool request;      /* a request has begun, and its timeout runs */

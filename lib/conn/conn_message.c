@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MESSAGE_MAGIC   0x4e50434fu
-#define MESSAGE_VERSION 2
+#define MESSAGE_VERSION 3
 
 /* No holes, and a size that is the same everywhere. */
 struct message_fixed {
@@ -119,9 +119,21 @@ static bool message_times_hold(const struct message_fixed *f)
 	       f->read_left_ms <= MESSAGE_MS_MAX && f->write_left_ms <= MESSAGE_MS_MAX;
 }
 
+/* What was read to its end the peer has left, and pauses no more; FIN is behind all bytes. */
+static bool message_ways_hold(const struct message_fixed *f)
+{
+	unsigned in = f->flags & (CONN_MESSAGE_LEFT | CONN_MESSAGE_ENDED | CONN_MESSAGE_PAUSED);
+
+	if ((in & CONN_MESSAGE_ENDED) && in != (CONN_MESSAGE_LEFT | CONN_MESSAGE_ENDED))
+		return false;
+	if (!(f->flags & CONN_MESSAGE_SHUT))
+		return true;
+	return !(f->flags & CONN_MESSAGE_DRAINING) && !f->length[CONN_MESSAGE_OUT];
+}
+
 static bool message_holds(const struct message_fixed *f)
 {
-	if (f->flags & ~CONN_MESSAGE_FLAGS)
+	if ((f->flags & ~CONN_MESSAGE_FLAGS) || !message_ways_hold(f))
 		return false;
 	if (f->transport != TRANSPORT_TCP && f->transport != TRANSPORT_UNIX)
 		return false;

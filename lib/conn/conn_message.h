@@ -24,7 +24,12 @@ enum conn_message_flag {
 	CONN_MESSAGE_REQUEST = 1 << 4,  /* a request has begun, and its timeout runs */
 	CONN_MESSAGE_USED = 1 << 5,     /* a request has been served */
 	CONN_MESSAGE_WANTED = 1 << 6,   /* call_at is np_conn_want()'s */
-	CONN_MESSAGE_FLAGS = (1 << 7) - 1,
+	CONN_MESSAGE_LEFT = 1 << 7,     /* the peer left, and on_disconnect was called */
+	CONN_MESSAGE_ENDED = 1 << 8,    /* its FIN was read */
+	CONN_MESSAGE_DRAINING = 1 << 9, /* FIN is due behind the output */
+	CONN_MESSAGE_SHUT = 1 << 10,    /* it was sent */
+	CONN_MESSAGE_DIALED = 1 << 11,  /* no server's: the second one of a set */
+	CONN_MESSAGE_FLAGS = (1 << 12) - 1,
 };
 
 enum conn_message_part {

@@ -17,8 +17,9 @@
  * of a server: so no stop of the pollers, which would miss it on its way, begins before it is in.
  *
  * Quiet: no handler runs or is due, no fiber waits in a verb, no call of another thread waits for
- * its turn, no end is in sight. Doorbells of other threads that ring meanwhile follow c->at, and
- * wait there until it has arrived (post_goes_on()).
+ * its turn, no end is in sight. Handlers that wait where it may go are sent home for it, and it is
+ * looked at once more at the end of the next turn (conn_part.c). Doorbells of other threads that
+ * ring meanwhile follow c->at, and wait there until it has arrived (post_goes_on()).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -83,11 +84,17 @@ int conn_move(struct np_conn *c, struct poller *to)
 	return 0;
 }
 
-static bool move_is_quiet(const struct np_conn *c)
+/* Nothing is in the way but handlers. */
+static bool move_is_idle(const struct np_conn *c)
 {
 	return conn_life(c) == CONN_OPEN && c->out == CONN_OUT_OPEN && !conn_in_is_over(c) &&
-	       !(c->flags & (CONN_LEFT | CONN_LATER)) && !c->group->retiring && !c->inside &&
-	       !c->calls && !conn_is_served(c) && (!c->io || !conn_has_request(c));
+	       !(c->flags & (CONN_LEFT | CONN_LATER)) && !c->group->retiring && !c->calls;
+}
+
+static bool move_is_quiet(const struct np_conn *c)
+{
+	return move_is_idle(c) && !c->inside && !conn_is_served(c) &&
+	       (!c->io || !conn_has_request(c));
 }
 
 static void move_tell(struct np_conn *c, bool arrived)
@@ -242,6 +249,7 @@ static void move_out(struct parcel *p)
 			x->home = p->from;
 		PROBE4(move, m->c, m->c->watch.fd, p->from, p->to);
 		move_take_back(m->c);
+		conn_part_end(m->c);
 		move_pack(m);
 	}
 	move_send(p, p->to, move_arrive);
@@ -323,14 +331,11 @@ static struct parcel *move_parcel(struct np_conn *c, struct np_conn *mate)
 	return p;
 }
 
-bool conn_move_off(struct np_conn *c)
+/* It is off, or nobody has touched it. */
+static bool move_go(struct np_conn *c, struct np_conn *mate)
 {
-	struct np_conn *mate = conn_mate(c);
-	struct parcel *p;
+	struct parcel *p = move_parcel(c, mate);
 
-	if (!move_is_quiet(c) || (mate && !move_is_quiet(mate)))
-		return false;
-	p = move_parcel(c, mate);
 	if (!p)
 		return false; /* it stays, until the next turn that ends with it */
 	if (!move_leave(p)) {
@@ -341,4 +346,50 @@ bool conn_move_off(struct np_conn *c)
 	poller_hold(p->from);
 	move_out(p);
 	return true;
+}
+
+/* ------------------------------------------------------------------ handlers in the way */
+
+static bool move_may_send_home(const struct np_conn *c)
+{
+	return move_is_idle(c) && conn_part_may(c);
+}
+
+/* conn_settle() looks at each of them, also where no move is asked for any more by then. */
+static int move_send_home(struct np_conn *c)
+{
+	int r = conn_part_begin(c);
+
+	if (r == 0 && c->io)
+		c->io->parting |= CONN_PARTING_MOVES;
+	conn_later(c);
+	return r;
+}
+
+static void move_send_all_home(struct np_conn *c, struct np_conn *mate)
+{
+	if (!move_may_send_home(c) || (mate && !move_may_send_home(mate)))
+		return;
+	if (move_send_home(c) < 0 || (mate && move_send_home(mate) < 0))
+		conn_stay(c);
+}
+
+bool conn_move_off(struct np_conn *c)
+{
+	struct np_conn *mate = conn_mate(c);
+	bool parting = conn_is_parting(c) || (mate && conn_is_parting(mate));
+
+	if (mate && (mate->flags & CONN_LATER))
+		return false; /* its turn ends as well, and it is looked at then */
+	if (move_is_quiet(c) && (!mate || move_is_quiet(mate))) {
+		if (move_go(c, mate))
+			return true;
+	} else if (!parting) {
+		move_send_all_home(c, mate);
+		return false;
+	}
+	conn_stay(c);
+	if (mate)
+		conn_stay(mate);
+	return false;
 }

@@ -103,3 +103,11 @@ void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p)
 	list_append(&g->conns, &c->link);
 	conn_abort(c, r);
 }
+
+void conn_end_as_asked(struct np_conn *c, enum conn_life asked)
+{
+	if (asked == CONN_CLOSING)
+		conn_close(c, c->why);
+	else if (asked == CONN_ENDED)
+		conn_end(c, c->why);
+}

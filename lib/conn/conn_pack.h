@@ -30,5 +30,7 @@ void conn_join(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
  */
 int conn_enter(struct np_conn *c, struct conn_group *g, struct conn_pack *p);
 void conn_go_on(struct np_conn *c);
+/* What its own thread asked of it while it was nobody's: the life that it had then. */
+void conn_end_as_asked(struct np_conn *c, enum conn_life asked);
 
 #endif

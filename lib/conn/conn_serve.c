@@ -35,6 +35,15 @@ static slow_path void serve_request_over(struct np_conn *c)
 		conn_request_came(c);
 }
 
+/* What it has left alone it is called for again, there or here. */
+static slow_path bool serve_was_sent_home(struct conn_io *io)
+{
+	bool sent = io->parting & CONN_PARTING_HOME;
+
+	io->parting &= (uint8_t)~CONN_PARTING_HOME;
+	return sent;
+}
+
 /* A peer that left is no failure of the handler's: it returned what its verb said. */
 static void serve_failed(struct np_conn *c, const void *fn, int r)
 {
@@ -42,6 +51,8 @@ static void serve_failed(struct np_conn *c, const void *fn, int r)
 	uint64_t now = poller_now_ms(conn_poller(c));
 	char name[128];
 
+	if (r == -NP_EMOVED && serve_was_sent_home(c->io))
+		return;
 	if (conn_life(c) == CONN_OPEN &&
 	    !((c->flags & CONN_LEFT) &&
 	      (np_err_is_closed(r) || r == c->rx_err || r == -ECANCELED))) {
@@ -116,6 +127,8 @@ static inline void serve_release(struct stream *s)
  */
 static slow_path void serve_no_progress(struct conn_io *io, enum conn_in in, unsigned flags)
 {
+	if (serve_was_sent_home(io))
+		return;
 	if (conn_is_end(in, flags))
 		io->end_handled = true;
 	io->passed_at = io->stream.rx_total;

@@ -197,6 +197,8 @@ void conn_settle(struct mail *m)
 		conn_finish(c);
 	}
 	c->flags &= (uint16_t)~CONN_LATER;
+	if (c->io && (c->io->parting & CONN_PARTING_MOVES) && !(c->flags & CONN_MOVES))
+		conn_stay(c); /* the request was taken back */
 	if (!(c->flags & CONN_MOVES) || !conn_move_off(c))
 		conn_io_shrink(c);
 	np_conn_unref(c);

@@ -411,6 +411,31 @@ int stream_requeue(struct stream *s)
 	return 0;
 }
 
+int stream_pipe_to_output(struct stream *s)
+{
+	struct stream_file *f = s->file;
+	size_t got = 0;
+	ssize_t n = 1;
+	void *p;
+	int r = f->left ? np_linkbuf_reserve(&s->out, f->left, &p) : 0;
+
+	if (r < 0)
+		return r;
+	while (got < f->left && n > 0) {
+		n = sys_read(f->pipe->rd, (char *)p + got, f->left - got);
+		got += n > 0 ? (size_t)n : 0;
+	}
+	if (f->left)
+		np_linkbuf_trim(&s->out, got);
+	stream_submit(s);
+	f->pipe->held -= got;
+	f->left -= got;
+	if (f->left) /* what is left follows what was taken */
+		return n < 0 ? (int)n : -ENODATA;
+	stream_end_file(s);
+	return 0;
+}
+
 bool stream_drop_output(struct stream *s)
 {
 	bool lost = !stream_is_drained(s);

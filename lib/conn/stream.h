@@ -136,6 +136,13 @@ static inline bool stream_is_empty(const struct stream *s)
 
 /* What was flushed so far goes out before what joins `sends` from here on. Return: 0; -ENOMEM. */
 int stream_requeue(struct stream *s);
+/*
+ * stream_pipe_to_output() - what a pipe that is being sent still holds becomes output, due before
+ * anything that follows
+ *
+ * Return: 0, and nothing is being sent from a pipe any more; -ENOMEM; what read(2) says.
+ */
+int stream_pipe_to_output(struct stream *s);
 /* The output is given up. Return: whether flushed bytes, or the file's, were lost. */
 bool stream_drop_output(struct stream *s);
 

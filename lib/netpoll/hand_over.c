@@ -102,7 +102,7 @@ static int hand_over_hello(struct hand_over *h)
 		memcpy(&hello, f.bytes, sizeof hello);
 	handover_frame_free(&f);
 	h->credits = hello.credits < SYS_PASS_MAX ? hello.credits : SYS_PASS_MAX;
-	if (!hello.pollers || !h->credits) {
+	if (!hello.pollers || h->credits < CONN_SET_MAX) { /* no set could go */
 		handover_refuse(h->sock, "no greeting that makes sense");
 		return server_say(h->s, -EPROTO, "the next process: no greeting that makes sense");
 	}
@@ -217,26 +217,50 @@ static int hand_over_listeners(struct hand_over *h)
 
 /* ------------------------------------------------------------------ connections */
 
-static int hand_over_send_conns(struct hand_over *h, struct handover_out *out)
+static void hand_over_write_conns(const struct handover_out *out, char *at)
 {
 	struct handover_conns head = { .poller = out->part->index, .n = out->n };
-	size_t n = sizeof head + out->n * sizeof(uint64_t) + out->bytes;
+	struct handover_conn conn = { 0 };
+
+	memcpy(at, &head, sizeof head);
+	at += sizeof head;
+	for (unsigned i = 0; i < out->n; i++, at += sizeof conn) {
+		conn.set = out->set[i];
+		conn.n = out->conn[i].n;
+		memcpy(at, &conn, sizeof conn);
+	}
+	for (unsigned i = 0; i < out->n; at += out->conn[i++].n)
+		memcpy(at, out->conn[i].bytes, out->conn[i].n);
+}
+
+static int hand_over_send_conns(struct hand_over *h, const struct handover_out *out)
+{
+	size_t n =
+		sizeof(struct handover_conns) + out->n * sizeof(struct handover_conn) + out->bytes;
 	int fds[SYS_PASS_MAX], r;
-	char *p = malloc(n), *at = p;
+	char *p = malloc(n);
 
 	if (!p)
 		return -ENOMEM;
-	memcpy(at, &head, sizeof head);
-	at += sizeof head;
-	for (unsigned i = 0; i < out->n; i++, at += sizeof(uint64_t))
-		memcpy(at, &(uint64_t){ out->conn[i].n }, sizeof(uint64_t));
-	for (unsigned i = 0; i < out->n; at += out->conn[i++].n)
-		memcpy(at, out->conn[i].bytes, out->conn[i].n);
+	hand_over_write_conns(out, p);
 	for (unsigned i = 0; i < out->n; i++)
 		fds[i] = out->conn[i].c->watch.fd;
 	r = handover_send(h->sock, HANDOVER_CONNS, p, n, fds, out->n, hand_over_answer_until(h));
 	free(p);
 	return r == -EPIPE ? 0 : r; /* what it said before it went is the answer */
+}
+
+/* Of a set both are, or neither. */
+static bool hand_over_answer_holds(const struct handover_out *out, const struct handover_frame *f)
+{
+	const char *taken = f->bytes;
+
+	if (f->n != out->n || f->n_fds)
+		return false;
+	for (unsigned i = 0; i < out->n; i++)
+		if (!out->set[i] && (taken[i] == 1) != (taken[i - 1] == 1))
+			return false;
+	return true;
 }
 
 /* Which the next process can have. Those are its own as soon as it is told so. */
@@ -247,7 +271,7 @@ static int hand_over_hear_answer(struct hand_over *h, struct handover_out *out)
 
 	if (r < 0)
 		return r;
-	if (f.n != out->n || f.n_fds)
+	if (!hand_over_answer_holds(out, &f))
 		r = server_say(h->s, -EPROTO, "the next process: an answer to another question");
 	else
 		r = hand_over_send(h, HANDOVER_COMMIT, NULL, 0);
@@ -265,8 +289,8 @@ static int hand_over_batch(struct hand_over *h, struct handover_out *out)
 	if (r == 0)
 		r = hand_over_hear_answer(h, out);
 	for (unsigned i = 0; r == 0 && i < out->n; i++) {
-		h->done.handed += out->taken[i];
-		h->done.refused += !out->taken[i];
+		h->done.handed += out->taken[i] && !out->conn[i].dialed;
+		h->done.refused += !out->taken[i] && !out->conn[i].dialed;
 	}
 	if (r < 0 && !h->s->error[0])
 		server_say(h->s, r, "the next process: %s", handover_words(NULL, r));
@@ -285,6 +309,7 @@ static int hand_over_part(struct hand_over *h, struct server_part *part, unsigne
 		out = handover_out_fill(part, h->credits, hand_over_answer_until(h));
 		if (!out) { /* a handler keeps the poller */
 			++*ret_busy;
+			h->done.because[NP_STAYS_AT_WORK]++;
 			return 0;
 		}
 		n = out->n;
@@ -293,6 +318,8 @@ static int hand_over_part(struct hand_over *h, struct server_part *part, unsigne
 		} else {
 			*ret_busy += out->busy;
 			h->done.stays += out->stays;
+			for (unsigned i = 0; i < NP_STAYS_N; i++)
+				h->done.because[i] += out->because[i];
 		}
 		handover_out_settle(out);
 		*ret_any |= n > 0;
@@ -314,6 +341,7 @@ static int hand_over_connections(struct hand_over *h)
 	h->until_ns = hand_over_until(h->work_ms);
 	do {
 		h->done.stays = busy = 0;
+		memset(h->done.because, 0, sizeof h->done.because);
 		any = false;
 		for (unsigned i = 0; i < h->s->n_parts; i++) {
 			r = hand_over_part(h, h->s->parts[i], &busy, &any);

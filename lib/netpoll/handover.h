@@ -18,7 +18,10 @@
 /* A pause is as long as a batch takes: not the whole of what many connections hold. */
 #define HANDOVER_BATCH_BYTES (1u << 20)
 
-/* Connections of one part on their way out. Made on the control thread, filled by the poller. */
+/*
+ * Connections of one part on their way out. Made on the control thread, filled by the poller in two
+ * turns: those that are quiet, and then those whose handlers were sent home for it.
+ */
 struct handover_out {
 	struct mail mail;
 	struct server_part *part;
@@ -27,9 +30,15 @@ struct handover_out {
 	unsigned max;       /* connections at most */
 	unsigned n;
 	size_t bytes;
+	unsigned n_asked;     /* of the second turn */
 	unsigned busy, stays; /* others, that cannot go now, or ever */
-	bool answered;        /* what was not taken was refused */
+	unsigned because[NP_STAYS_N];
+	bool answered; /* what was not taken was refused */
 	bool taken[SYS_PASS_MAX];
+	struct {
+		struct np_conn *c, *mate; /* references; NULL: it is in no set */
+	} asked[SYS_PASS_MAX];
+	uint32_t set[SYS_PASS_MAX]; /* of struct handover_conn */
 	struct conn_export conn[SYS_PASS_MAX];
 };
 
@@ -44,13 +53,10 @@ struct handover_in {
 	struct server_part *part;
 	struct latch done;
 	unsigned n;
-	struct {
-		const void *bytes;
-		size_t n;
-		int fd;
-		int result; /* of conn_import() */
-		struct conn_import conn;
-	} item[SYS_PASS_MAX];
+	uint32_t set[SYS_PASS_MAX]; /* of struct handover_conn */
+	int result[SYS_PASS_MAX];   /* of conn_import(), at the first of each set */
+	struct conn_arrival arrival[SYS_PASS_MAX];
+	struct conn_import conn[SYS_PASS_MAX];
 };
 
 /* On the part's poller, and back when it is done. */

@@ -22,18 +22,61 @@ static void batch_out_free(struct handover_out *out)
 	free(out);
 }
 
+static void batch_add(struct handover_out *out, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		out->set[out->n] = i ? 0 : n;
+		out->bytes += out->conn[out->n++].n;
+	}
+}
+
+/* Return: what conn_export() says. */
+static int batch_export(struct handover_out *out, struct np_conn *c)
+{
+	int n = conn_export(c, &out->conn[out->n]);
+
+	if (n > 0)
+		batch_add(out, (unsigned)n);
+	return n;
+}
+
+static void batch_leave(struct handover_out *out, struct np_conn *c, int why)
+{
+	out->because[conn_export_why(c)]++;
+	if (why == -NP_EUNSUPPORTED)
+		out->stays++;
+	else
+		out->busy++;
+}
+
+/* The other one may be in the list, too. */
+static void batch_note_asked(struct handover_out *out, struct np_conn *c)
+{
+	struct np_conn *mate = conn_mate(c);
+
+	out->asked[out->n_asked].c = np_conn_ref(c);
+	out->asked[out->n_asked++].mate = mate ? np_conn_ref(mate) : NULL;
+}
+
 static void batch_take(struct handover_out *out, struct np_conn *c)
 {
-	int r = conn_export(c, &out->conn[out->n]);
+	int n;
 
-	if (r == 0) {
-		out->bytes += out->conn[out->n].n;
-		out->n++;
-	} else if (r == -NP_EUNSUPPORTED) {
-		out->stays++;
-	} else {
-		out->busy++;
-	}
+	if (conn_is_parting(c))
+		return;
+	n = batch_export(out, c);
+	if (n == -EAGAIN && conn_export_ask(c))
+		batch_note_asked(out, c);
+	else if (n < 0)
+		batch_leave(out, c, n);
+}
+
+/* Whether there is room for one more, and the other one of its set. */
+static bool batch_has_room(const struct handover_out *out)
+{
+	unsigned n = out->n + CONN_SET_MAX * out->n_asked;
+
+	return n + CONN_SET_MAX <= out->max && out->bytes < HANDOVER_BATCH_BYTES;
 }
 
 /* Each is looked at once, and goes to the end of the list: the next batch begins behind them. */
@@ -42,8 +85,7 @@ static void batch_walk(struct handover_out *out)
 	struct list *conns = &out->part->group.conns, *l;
 	unsigned n = out->part->group.n;
 
-	while (n-- && out->n < out->max && out->bytes < HANDOVER_BATCH_BYTES &&
-	       (l = list_pop(conns))) {
+	while (n-- && batch_has_room(out) && (l = list_pop(conns))) {
 		list_append(conns, l);
 		batch_take(out, container_of(l, struct np_conn, link));
 	}
@@ -53,12 +95,52 @@ static void batch_settle(struct mail *m)
 {
 	struct handover_out *out = batch_out_of(m);
 
-	for (unsigned i = 0; i < out->n; i++)
+	for (unsigned i = 0, n; i < out->n; i += n) {
+		n = out->set[i];
 		if (out->taken[i])
-			conn_export_done(&out->conn[i]);
+			conn_export_done(&out->conn[i], n);
 		else
-			conn_export_undo(&out->conn[i], out->answered);
+			conn_export_undo(&out->conn[i], n, out->answered);
+	}
 	batch_out_free(out);
+}
+
+/* What is open its group has a reference to. Return: NULL: it has ended, or moved: not to be
+ * touched. */
+static struct np_conn *batch_unref(struct np_conn *c)
+{
+	bool open = c && conn_is_here(c) && conn_life(c) == CONN_OPEN;
+
+	if (c)
+		np_conn_unref(c);
+	return open ? c : NULL;
+}
+
+static void batch_take_set(struct handover_out *out, struct np_conn *c, struct np_conn *mate)
+{
+	int n = c ? batch_export(out, c) : 0;
+
+	if (n > 0)
+		return;
+	if (c)
+		batch_leave(out, c, n);
+	if (c)
+		conn_stay(c);
+	if (mate)
+		conn_stay(mate);
+}
+
+/* Their handlers have returned by now, or they go on here. */
+static void batch_take_asked(struct mail *m)
+{
+	struct handover_out *out = batch_out_of(m);
+
+	for (unsigned i = 0; i < out->n_asked; i++) {
+		struct np_conn *c = batch_unref(out->asked[i].c);
+
+		batch_take_set(out, c, batch_unref(out->asked[i].mate));
+	}
+	latch_arrive(&out->filled);
 }
 
 static void batch_fill(struct mail *m)
@@ -73,7 +155,12 @@ static void batch_fill(struct mail *m)
 	if (out->part->balancer) /* its references would keep the hot ones here */
 		balancer_stop(out->part->balancer);
 	batch_walk(out);
-	latch_arrive(&out->filled);
+	if (!out->n_asked) {
+		latch_arrive(&out->filled);
+		return;
+	}
+	out->mail.fn = batch_take_asked;
+	poller_post(out->part->group.poller, &out->mail);
 }
 
 struct handover_out *handover_out_fill(struct server_part *part, unsigned max, uint64_t until_ns)
@@ -107,10 +194,9 @@ static void batch_make(struct mail *m)
 {
 	struct handover_in *in = container_of(m, struct handover_in, mail);
 
-	for (unsigned i = 0; i < in->n; i++)
-		in->item[i].result = conn_import(&in->part->group, &in->item[i].fd,
-						 in->item[i].bytes, in->item[i].n,
-						 &in->item[i].conn);
+	for (unsigned i = 0; i < in->n; i += in->set[i])
+		in->result[i] =
+			conn_import(&in->part->group, &in->arrival[i], in->set[i], &in->conn[i]);
 	latch_arrive(&in->done);
 }
 
@@ -118,9 +204,9 @@ static void batch_open(struct mail *m)
 {
 	struct handover_in *in = container_of(m, struct handover_in, mail);
 
-	for (unsigned i = 0; i < in->n; i++)
-		if (in->item[i].result == 0)
-			conn_import_open(&in->item[i].conn);
+	for (unsigned i = 0; i < in->n; i += in->set[i])
+		if (in->result[i] == 0)
+			conn_import_open(&in->conn[i], in->set[i]);
 	latch_arrive(&in->done);
 }
 
@@ -128,9 +214,9 @@ static void batch_drop(struct mail *m)
 {
 	struct handover_in *in = container_of(m, struct handover_in, mail);
 
-	for (unsigned i = 0; i < in->n; i++)
-		if (in->item[i].result == 0)
-			conn_import_drop(&in->item[i].conn);
+	for (unsigned i = 0; i < in->n; i += in->set[i])
+		if (in->result[i] == 0)
+			conn_import_drop(&in->conn[i], in->set[i]);
 	latch_arrive(&in->done);
 }
 

@@ -13,7 +13,7 @@
 #include "sys/io.h"
 
 #define FRAME_MAGIC   0x4e50484fu
-#define FRAME_VERSION 1
+#define FRAME_VERSION 2 /* 1 had no sets */
 #define FRAME_MAX     (256u << 20)
 #define FRAME_FIRST   65536u /* a length that is claimed commits no memory */
 #define REFUSE_MS     100

@@ -10,7 +10,8 @@
  *   RELEASED: it accepts no more
  *                                  LISTENING
  *   YOURS: it has forgotten them
- *   CONNS: at most 64 connections
+ *   CONNS: at most 64 connections,
+ *   those of a set side by side
  *                                  IMPORTED: which of them it can have; it reads none yet
  *   COMMIT: they are the other's
  *   ... END
@@ -63,10 +64,16 @@ struct handover_address {
 #define HANDOVER_STEERED 4u
 #define HANDOVER_DELAYS  8u
 
-/* HANDOVER_CONNS: so many lengths of messages follow, and those. */
+/* HANDOVER_CONNS: so many struct handover_conn follow, and then their messages. */
 struct handover_conns {
 	uint32_t poller;
 	uint32_t n;
+};
+
+struct handover_conn {
+	uint32_t set; /* how many belong together from here on, 1 or 2; 0: the one before said so */
+	uint32_t zero;
+	uint64_t n; /* bytes of its message */
 };
 
 struct handover_frame {

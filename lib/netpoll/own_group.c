@@ -5,9 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "conn/conn.h"
+#include "conn/conn_export.h"
 #include "netpoll/client.h"
 #include "netpoll/pollers_private.h"
+#include "poll/baton.h"
 #include "poll/park.h"
 #include "sys/io.h"
 #include "sys/opts.h"
@@ -119,6 +120,22 @@ int own_group_new(struct poller_slot *s, int *fd, enum transport_kind kind,
 		return own_group_start(s, own, fd, kind, ret);
 	sys_close(fd);
 	return r;
+}
+
+int np_conn_import_mate(struct np_conn *c, const struct np_handlers *h, void *arg,
+			struct np_conn **ret)
+{
+	NP_GATE(np_conn_import_mate(c, h, arg, ret));
+
+	const struct np_dial_opts o = { .sz = sizeof o, .handlers = h, .arg = arg };
+	struct poller_slot *s = poller_slot_self();
+	struct own_group *own;
+	int r = poller_cancelled(s->poller) ? -ECANCELED : own_group_make(s, &o, &own);
+
+	if (r < 0)
+		return r;
+	own->group.on_freed = own_group_forget;
+	return conn_import_mate(c, &own->group, ret);
 }
 
 void **own_group_note(struct np_conn *c)

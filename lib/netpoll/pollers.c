@@ -319,7 +319,7 @@ int pollers_take_handlers(struct np_handlers *ret, const struct np_handlers *h)
 
 	if (r < 0)
 		return r;
-	if (ret->flags & ~(unsigned)(NP_MAY_BLOCK | HANDLERS_OURS))
+	if (ret->flags & ~(unsigned)(NP_MAY_BLOCK | NP_EXPORT_HELD | HANDLERS_OURS))
 		return -EINVAL;
 	if (pollers_forced_ms() && !(ret->flags & HANDLERS_OURS))
 		ret->flags |= NP_MAY_BLOCK;

@@ -339,10 +339,24 @@ void take_over_end(struct np_server *s)
 
 /* ------------------------------------------------------------------ connections */
 
+/* Whether each set is whole. */
+static bool take_over_sets_hold(const struct handover_in *in)
+{
+	unsigned n = 0; /* of a set, that are to come */
+
+	for (unsigned i = 0; i < in->n; i++) {
+		if ((n == 0) != (in->set[i] != 0) || in->set[i] > CONN_SET_MAX)
+			return false;
+		n = n ? n - 1 : in->set[i] - 1;
+	}
+	return n == 0;
+}
+
 /* What a frame says is where its bytes are. Return: 0; -EPROTO. */
 static int take_over_read_conns(struct handover_in *in, const struct handover_frame *f)
 {
 	struct handover_conns head;
+	struct handover_conn conn;
 	const char *p = f->bytes;
 	size_t left = f->n;
 
@@ -350,23 +364,22 @@ static int take_over_read_conns(struct handover_in *in, const struct handover_fr
 		return -EPROTO;
 	memcpy(&head, p, sizeof head);
 	left -= sizeof head;
-	if (head.n != f->n_fds || left / sizeof(uint64_t) < head.n)
+	if (head.n != f->n_fds || left / sizeof conn < head.n)
 		return -EPROTO;
 	p += sizeof head;
-	left -= head.n * sizeof(uint64_t);
+	left -= head.n * sizeof conn;
 	for (unsigned i = 0; i < head.n; i++) {
-		uint64_t n;
-
-		memcpy(&n, p + i * sizeof n, sizeof n);
-		if (n > left)
+		memcpy(&conn, p + i * sizeof conn, sizeof conn);
+		if (conn.n > left || conn.zero)
 			return -EPROTO;
-		in->item[i].bytes = (const char *)f->bytes + f->n - left;
-		in->item[i].n = n;
-		in->item[i].fd = f->fds[i];
-		left -= n;
+		in->set[i] = conn.set;
+		in->arrival[i] = (struct conn_arrival){ .fd = f->fds[i],
+							.bytes = (char *)f->bytes + f->n - left,
+							.n = conn.n };
+		left -= conn.n;
 	}
 	in->n = head.n;
-	return left ? -EPROTO : 0;
+	return left || !take_over_sets_hold(in) ? -EPROTO : 0;
 }
 
 static int take_over_answer(struct take_over *t, struct handover_in *in)
@@ -375,8 +388,8 @@ static int take_over_answer(struct take_over *t, struct handover_in *in)
 	char taken[SYS_PASS_MAX];
 	int r;
 
-	for (unsigned i = 0; i < in->n; i++)
-		taken[i] = in->item[i].result == 0;
+	for (unsigned i = 0; i < in->n; i += in->set[i])
+		memset(taken + i, in->result[i] == 0, in->set[i]);
 	r = handover_send(t->sock, HANDOVER_IMPORTED, taken, in->n, NULL, 0,
 			  take_over_answer_until());
 	if (r == 0) {

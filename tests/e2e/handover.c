@@ -155,6 +155,7 @@ START_TEST(behind_a_load_balancer_the_next_process_knows_the_client)
 	peer_send(late, header, 20);
 	hand_all_over(&f);
 	ck_assert_uint_eq(f.handed.handed, 1);
+	ck_assert_uint_eq(f.handed.because[NP_STAYS_BEGINS], 1);
 	ck_assert_uint_eq(hand_echo(fd).pid, (uint32_t)next.pid);
 	peer_send(late, header + 20, sizeof header - 1 - 20);
 	ck_assert_uint_eq(hand_echo(late).pid, (uint32_t)old.pid);
@@ -313,6 +314,7 @@ START_TEST(one_that_is_at_work_to_the_end_stays_and_is_served)
 	ck_assert_int_eq(f.r, 0);
 	ck_assert_uint_eq(f.handed.handed, 1);
 	ck_assert_uint_eq(f.handed.busy, 1);
+	ck_assert_uint_eq(f.handed.because[NP_STAYS_AT_WORK], 1);
 	hand_wake(&old);
 
 	ck_assert_uint_eq(hand_receive(client[0], 's', "", 0).pid, (uint32_t)old.pid);
@@ -333,6 +335,7 @@ START_TEST(without_on_export_connections_stay_and_listeners_go)
 	hand_all_over(&f);
 	ck_assert_uint_eq(f.handed.handed, 0);
 	ck_assert_uint_eq(f.handed.stays, 4);
+	ck_assert_uint_eq(f.handed.because[NP_STAYS_HANDLERS], 4);
 	ck_assert_uint_eq(f.handed.addresses, 1);
 	for (int i = 0; i < 4; i++)
 		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
@@ -344,28 +347,110 @@ START_TEST(without_on_export_connections_stay_and_listeners_go)
 }
 END_TEST
 
-/* Neither without the other; when one ends the other is served on, and is no set any more. */
-START_TEST(a_set_stays_whole_and_what_is_none_goes)
+/* Two of the server's are a set there, too: one that is busy keeps both. */
+START_TEST(a_set_of_two_clients_goes_whole)
 {
 	const struct hand_opts o = { .pollers = 1, .binds = 1 }, n = { .pollers = 1 };
 	struct hand_facts f;
 
 	given(&o, &n);
 	given_clients(4);
-	hand_all_over(&f);
-	ck_assert_uint_eq(f.handed.handed, 2);
-	ck_assert_uint_eq(f.handed.stays, 2);
-	ck_assert_uint_eq(f.handed.refused + f.handed.busy, 0);
-	for (int i = 0; i < 4; i++) {
-		struct hand_answer a = hand_echo(client[i]);
-
-		ck_assert_uint_eq(a.pid, (uint32_t)(i < 2 ? old.pid : next.pid));
-		ck_assert_uint_eq(a.count, 2);
-	}
+	hand_request(client[1], 's', "", 0);
+	ask_both(AWAIT_MS, AWAIT_MS);
+	hand_hear(&next, &f);
+	AWAIT(hand_echo(client[2]).pid == (uint32_t)next.pid);
+	AWAIT(hand_echo(client[3]).pid == (uint32_t)next.pid);
+	ck_assert_uint_eq(hand_echo(client[0]).pid, (uint32_t)old.pid);
+	hand_wake(&old);
+	ck_assert_uint_eq(hand_receive(client[1], 's', "", 0).pid, (uint32_t)old.pid);
+	hand_hear(&old, &f);
+	ck_assert_uint_eq(f.handed.handed, 4);
+	ck_assert_uint_eq(f.handed.refused + f.handed.busy + f.handed.stays, 0);
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)next.pid);
 	peer_close(&client[0]);
-	ck_assert_uint_eq(hand_echo(client[1]).pid, (uint32_t)old.pid);
+	ck_assert_uint_eq(hand_echo(client[1]).pid, (uint32_t)next.pid);
 	for (int i = 1; i < 4; i++)
 		peer_close(&client[i]);
+	end_both();
+}
+END_TEST
+
+START_TEST(a_set_of_which_one_is_refused_stays_whole)
+{
+	const struct hand_opts o = { .pollers = 1, .binds = 1 };
+	const struct hand_opts n = { .pollers = 1, .import_refuses = 2 };
+	struct hand_facts f;
+
+	given(&o, &n);
+	given_clients(2);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 0);
+	ck_assert_uint_eq(f.handed.refused, 2);
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	hand_facts(&next, &f);
+	ck_assert_int_eq(f.closes, 1); /* the first, whose on_import had said yes */
+	ck_assert_int_eq(f.emoved, 1);
+	close_clients(2);
+	end_both();
+}
+END_TEST
+
+/* A handler that never returns between two requests is sent home, and is called anew there. */
+START_TEST(one_that_waits_where_it_may_go_goes)
+{
+	const struct hand_opts o = { .loops = 1, .returns_0 = _i };
+	struct hand_facts f;
+
+	given(&o, &o);
+	given_clients(16);
+	peer_send(client[3], (uint32_t[]){ 6 }, 2); /* a length in part */
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 16);
+	peer_send(client[3], (char[]){ 0, 0, 'e', 'h', 'e', 'l', 'l', 'o' }, 8);
+	ck_assert_uint_eq(hand_receive(client[3], 'e', "hello", 5).pid, (uint32_t)next.pid);
+	for (int i = 0; i < 16; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)next.pid);
+	close_clients(16);
+	end_both();
+}
+END_TEST
+
+/* It returns when nobody waits for it any more, and that is no failure of its own. */
+START_TEST(one_that_takes_its_time_to_go_stays_and_is_served)
+{
+	const struct hand_opts o = { .loops = 1, .lingers = 1, .returns_0 = _i, .work_ms = 100 };
+	struct hand_facts f;
+
+	given(&o, &o);
+	given_clients(2);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.busy, 2);
+	hand_wake(&old);
+	for (int k = 0; k < 3; k++)
+		for (int i = 0; i < 2; i++)
+			ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	hand_facts(&old, &f);
+	ck_assert_int_eq(f.closes, 0);
+	close_clients(2);
+	end_both();
+}
+END_TEST
+
+/* It has been sent home for nothing, and goes on. */
+START_TEST(and_goes_on_here_where_it_is_refused)
+{
+	const struct hand_opts o = { .loops = 1 }, n = { .loops = 1, .import_refuses = 1 };
+	struct hand_facts f;
+
+	given(&o, &n);
+	given_clients(4);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.refused, 4);
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_eq(hand_echo(client[i]).pid, (uint32_t)old.pid);
+	close_clients(4);
 	end_both();
 }
 END_TEST
@@ -382,6 +467,7 @@ START_TEST(what_on_import_refuses_goes_on_in_the_old_process)
 	ck_assert_uint_eq(f.handed.handed, 10);
 	ck_assert_uint_eq(f.handed.refused, 10);
 	ck_assert_uint_eq(f.handed.stays, 10);
+	ck_assert_uint_eq(f.handed.because[NP_STAYS_REFUSED], 10);
 	for (int i = 0; i < 20; i++) {
 		struct hand_answer a = hand_echo(client[i]);
 
@@ -425,13 +511,15 @@ END_TEST
 
 /* ------------------------------------------------------------------ times */
 
+/* Of single ones, and of a set. */
 START_TEST(idle_timeouts_go_along)
 {
-	const struct hand_opts o = { .own_idle_ms = 2000 };
+	const struct hand_opts o = { .own_idle_ms = 2000, .pollers = 1, .binds = _i };
+	const struct hand_opts n = { .pollers = 1 };
 	struct hand_facts f;
 	uint64_t began;
 
-	given(&o, NULL);
+	given(&o, &n);
 	given_clients(2);
 	began = now_ms();
 	hand_all_over(&f);
@@ -766,6 +854,15 @@ START_TEST(another_user_is_refused_and_waited_on_no_longer)
 }
 END_TEST
 
+START_TEST(each_reason_to_stay_has_its_words)
+{
+	for (int i = 0; i < NP_STAYS_N; i++)
+		for (int k = 0; k <= i; k++)
+			ck_assert((strcmp(np_stays_words(i), np_stays_words(k)) == 0) == (i == k));
+	ck_assert_ptr_nonnull(strstr(np_stays_words(NP_STAYS_N), "later version"));
+}
+END_TEST
+
 static Suite *handover_suite(void)
 {
 	Suite *s = suite_create("handover");
@@ -783,10 +880,14 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, one_whose_handler_is_at_work_goes_when_it_is_done);
 	tcase_add_test(t, one_that_is_at_work_to_the_end_stays_and_is_served);
 	tcase_add_test(t, without_on_export_connections_stay_and_listeners_go);
-	tcase_add_test(t, a_set_stays_whole_and_what_is_none_goes);
+	tcase_add_test(t, a_set_of_two_clients_goes_whole);
+	tcase_add_test(t, a_set_of_which_one_is_refused_stays_whole);
+	tcase_add_loop_test(t, one_that_waits_where_it_may_go_goes, 0, 2);
+	tcase_add_loop_test(t, one_that_takes_its_time_to_go_stays_and_is_served, 0, 2);
+	tcase_add_test(t, and_goes_on_here_where_it_is_refused);
 	tcase_add_test(t, what_on_import_refuses_goes_on_in_the_old_process);
 	tcase_add_test(t, a_descriptor_serves_in_the_place_of_a_path);
-	tcase_add_test(t, idle_timeouts_go_along);
+	tcase_add_loop_test(t, idle_timeouts_go_along, 0, 2);
 	tcase_add_test(t, what_is_left_of_a_request_timeout_goes_along);
 	tcase_add_test(t, a_unix_listener_keeps_its_file_until_the_last_owner_stops);
 	tcase_add_test(t, it_may_go_from_process_to_process_again_and_again);
@@ -797,6 +898,7 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, a_stop_ends_a_hand_over_that_waits);
 	tcase_add_test(t, another_number_of_pollers_is_refused_and_the_old_process_serves_on);
 	tcase_add_test(t, where_nobody_comes_the_server_serves_on);
+	tcase_add_test(t, each_reason_to_stay_has_its_words);
 	tcase_add_test(t, another_user_is_refused_and_waited_on_no_longer);
 	return s;
 }

@@ -385,6 +385,57 @@ START_TEST(it_does_not_move_while_its_handler_waits)
 }
 END_TEST
 
+/* Returns for nothing but an end, or to move. */
+static int on_loop(struct np_conn *c, void *arg)
+{
+	const void *p;
+	int r = 0;
+
+	ut.posted++;
+	while (r == 0) {
+		char answer[2];
+
+		r = np_conn_wait_movable(c, 1);
+		if (r == 0)
+			r = np_conn_next(c, 1, &p);
+		if (r < 0)
+			return r;
+		answer[0] = *(const char *)p;
+		answer[1] = (char)('0' + here(c));
+		if (answer[0] == 'm')
+			ut.moved = np_conn_move(c, (here(c) + 1) % POLLERS);
+		r = np_conn_write(c, answer, 2);
+		if (r == 0)
+			r = np_conn_flush(c);
+	}
+	return r;
+}
+
+START_TEST(it_moves_while_its_handler_waits_where_it_may)
+{
+	static const struct np_handlers h = {
+		.sz = sizeof h, .on_request = on_loop, .on_close = on_close, .on_move = on_move
+	};
+	int fd, at;
+
+	serve(POLLERS, &h, NULL, NULL);
+	fd = serve_connect(0);
+	at = ask(fd, 'x');
+	for (int i = 1; i <= 20; i++) {
+		ask(fd, 'm');
+		AWAIT(ut.arrived == i);
+		at = (at + 1) % POLLERS;
+		ck_assert_int_eq(ask(fd, 'x'), at);
+		ck_assert_int_eq(ut.posted, i + 1);
+	}
+	ck_assert_int_eq(ut.moved, 0);
+	ck_assert_int_eq(ut.wrong_thread, 0);
+	peer_close(&fd);
+	AWAIT(ut.closes == 1);
+	leave();
+}
+END_TEST
+
 static int try_bad_moves(struct np_conn *c, void *arg)
 {
 	np_conn_skip(c, np_conn_len(c));
@@ -590,6 +641,7 @@ static Suite *move_suite(void)
 	tcase_add_test(t, a_close_by_another_thread_finds_it_wherever_it_is);
 	tcase_add_test(t, the_last_reference_may_go_on_any_thread_after_it_has_moved);
 	tcase_add_test(t, it_does_not_move_while_its_handler_waits);
+	tcase_add_test(t, it_moves_while_its_handler_waits_where_it_may);
 	tcase_add_test(t, a_poller_that_is_none_is_refused_and_its_own_is_no_move);
 	tcase_add_test(t, without_on_move_nothing_moves);
 	tcase_add_test(t, on_move_may_take_the_request_back);

@@ -32,7 +32,7 @@ struct side {
 
 static struct {
 	_Atomic(int) left, arrived, closes, wrong, result, bound, apart;
-	_Atomic(bool) dialed_moves, go_on, always;
+	_Atomic(bool) dialed_moves, go_on, always, flows;
 	char echo[64];
 	struct np_server *echo_server;
 } ut;
@@ -57,13 +57,26 @@ static void on_move(struct np_conn *c, void *arg, bool arrived)
 		ut.left++;
 }
 
+/* Bytes of a flow are always on their way: in a pipe, and in a handler that waits for room. */
+static int flow(struct np_conn *c, struct side *s)
+{
+	int r = np_conn_forward(c, s->other->conn);
+
+	if (s->client && r == 0)
+		np_conn_move(c, (here(c) + 1) % POLLERS);
+	return r;
+}
+
 static int relay(struct np_conn *c, void *arg)
 {
 	struct side *s = np_conn_data(c);
 	size_t n = np_conn_len(c);
 	const char *p;
-	int r = np_conn_next(c, n, (const void **)&p);
+	int r;
 
+	if (ut.flows)
+		return flow(c, s);
+	r = np_conn_next(c, n, (const void **)&p);
 	if (r < 0)
 		return r;
 	if (np_poller_self() != here(c) || here(c) != here(s->other->conn))
@@ -297,6 +310,44 @@ START_TEST(no_byte_is_lost_while_many_sets_move_all_the_time)
 }
 END_TEST
 
+#define FLOW (64u << 20)
+
+static void *flow_in(void *arg)
+{
+	static unsigned char some[1 << 16];
+
+	for (size_t at = 0; at < FLOW; at += sizeof some) {
+		for (size_t i = 0; i < sizeof some; i++)
+			some[i] = (unsigned char)((at + i) * 7 + ((at + i) >> 12));
+		peer_send(*(int *)arg, some, sizeof some);
+	}
+	return NULL;
+}
+
+START_TEST(a_flow_moves_all_the_time_and_loses_nothing)
+{
+	static unsigned char some[1 << 16];
+	bool same = true;
+	pthread_t t;
+	int fd;
+
+	ut.flows = true;
+	given_relay(false);
+	fd = serve_connect(0);
+	pthread_create(&t, NULL, flow_in, &fd);
+	for (size_t at = 0; at < FLOW; at += sizeof some) {
+		peer_recv(fd, some, sizeof some);
+		for (size_t i = 0; i < sizeof some; i++)
+			same &= some[i] == (unsigned char)((at + i) * 7 + ((at + i) >> 12));
+	}
+	pthread_join(t, NULL);
+	ck_assert(same);
+	ck_assert_int_gt(ut.arrived, 0);
+	peer_close(&fd);
+	ends(2);
+}
+END_TEST
+
 START_TEST(a_stop_in_the_middle_ends_each_once)
 {
 	int fd[MANY];
@@ -325,6 +376,7 @@ int main(void)
 	tcase_add_test(t, a_set_does_not_move_while_a_fiber_is_inside_one_side);
 	tcase_add_test(t, without_on_move_on_both_sides_a_set_stays);
 	tcase_add_test(t, no_byte_is_lost_while_many_sets_move_all_the_time);
+	tcase_add_test(t, a_flow_moves_all_the_time_and_loses_nothing);
 	tcase_add_test(t, a_stop_in_the_middle_ends_each_once);
 	suite_add_tcase(s, t);
 	return run_suite(s);

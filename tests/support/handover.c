@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/handover_pair.h"
 #include "support/peer.h"
 #include "support/test.h"
 
@@ -26,6 +27,7 @@ static struct {
 	struct hand_facts facts;
 	_Atomic(int) closes, emoved, disconnects, last_error, last_port, exports, imports;
 	_Atomic(bool) awake;
+	struct hand_pair pair;
 } me;
 
 static char big[HANDOVER_BIG];
@@ -48,6 +50,31 @@ static int say_answer(struct np_conn *c, const char *body, uint32_t n)
 	if (r == 0)
 		r = np_conn_write(c, &a, sizeof a);
 	return r < 0 ? r : np_conn_flush(c);
+}
+
+/* Returns for nothing but an end, or to move. */
+static int on_request_loop(struct np_conn *c, void *arg)
+{
+	const void *p;
+	uint32_t n;
+	int r = 0;
+
+	while (r == 0) {
+		r = np_conn_wait_movable(c, sizeof n);
+		while (r == -NP_EMOVED && me.o.lingers && !me.awake)
+			np_sleep(1);
+		if (r == -NP_EMOVED && me.o.returns_0)
+			return 0;
+		if (r == 0)
+			r = np_conn_next(c, sizeof n, &p);
+		if (r < 0)
+			return r;
+		memcpy(&n, p, sizeof n);
+		r = np_conn_next(c, n, &p);
+		if (r == 0)
+			r = say_answer(c, p, n);
+	}
+	return r;
 }
 
 static int on_request(struct np_conn *c, void *arg)
@@ -99,17 +126,22 @@ static void on_disconnect(struct np_conn *c, void *arg)
 	me.disconnects++;
 }
 
-static void on_close(struct np_conn *c, void *arg)
+static void note_end(struct np_conn *c)
 {
 	struct sockaddr_storage ss;
 	socklen_t len;
 
-	free(np_conn_data(c));
 	if (np_conn_remote_addr(c, &ss, &len) == 0 && ss.ss_family == AF_INET)
 		me.last_port = ntohs(((struct sockaddr_in *)&ss)->sin_port);
 	me.last_error = np_conn_error(c);
 	me.emoved += np_conn_error(c) == -NP_EMOVED;
 	me.closes++;
+}
+
+static void on_close(struct np_conn *c, void *arg)
+{
+	free(np_conn_data(c));
+	note_end(c);
 }
 
 static void strike(_Atomic(int) *calls, int nth, int signal)
@@ -120,9 +152,21 @@ static void strike(_Atomic(int) *calls, int nth, int signal)
 	poll(NULL, 0, 50); /* the signal is the process's, and not at once this thread's */
 }
 
-static int on_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+static int before_export(void)
 {
 	strike(&me.exports, me.o.export_nth, me.o.export_signal);
+	return 0;
+}
+
+static int before_import(void)
+{
+	strike(&me.imports, me.o.import_nth, me.o.import_signal);
+	return me.o.import_refuses && me.imports % me.o.import_refuses == 0 ? -EINVAL : 0;
+}
+
+static int on_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	before_export();
 	return np_linkbuf_write(blob, np_conn_data(c), sizeof(uint32_t));
 }
 
@@ -130,8 +174,7 @@ static int on_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 {
 	uint32_t *count;
 
-	strike(&me.imports, me.o.import_nth, me.o.import_signal);
-	if (n != sizeof *count || (me.o.import_refuses && me.imports % me.o.import_refuses == 0))
+	if (before_import() < 0 || n != sizeof *count)
 		return -EINVAL;
 	count = malloc(sizeof *count);
 	memcpy(count, blob, n);
@@ -149,7 +192,7 @@ static void hand_make(void)
 {
 	struct np_handlers h = { .sz = sizeof h,
 				 .on_prepare = on_prepare,
-				 .on_request = on_request,
+				 .on_request = me.o.loops ? on_request_loop : on_request,
 				 .on_disconnect = on_disconnect,
 				 .on_close = on_close,
 				 .on_export = me.o.no_export ? NULL : on_export,
@@ -157,12 +200,18 @@ static void hand_make(void)
 				 .on_move = on_move };
 	int r;
 
+	me.pair = (struct hand_pair){ .leaves_mate = me.o.leaves_mate,
+				      .on_export = before_export,
+				      .on_import = before_import,
+				      .on_end = note_end };
+	if (me.o.upstream)
+		snprintf(me.pair.upstream, sizeof me.pair.upstream, "%s", me.o.upstream);
 	big_fill();
 	r = np_pollers_start(NP_OPTS(np_pollers_opts, .count = me.o.pollers ? me.o.pollers : 2,
 				     .pin = NP_OFF),
 			     &me.pollers);
 	if (r == 0)
-		r = np_server_new(me.pollers, &h, NULL,
+		r = np_server_new(me.pollers, me.o.upstream ? &hand_pair_handlers : &h, &me.pair,
 				  NP_OPTS(np_server_opts, .steer = me.o.steer,
 					  .idle_timeout_ms = me.o.idle_ms, .drain_ms = 1,
 					  .fresh_ms = 1, .rebalance = me.o.rebalance,

@@ -35,7 +35,12 @@ struct hand_opts {
 	int work_ms;        /* of its hand-over; 0: a test's time */
 	int rebalance;      /* moves a second */
 	enum np_proxy_mode proxy;
-	int binds; /* the first two connections are a set; with one poller */
+	int binds;            /* the first two connections are a set; with one poller */
+	int loops;            /* a handler waits for the next request, and does not return */
+	int lingers;          /* and where it is sent home, not before hand_wake() */
+	int returns_0;        /* and says nothing of it */
+	const char *upstream; /* it is a proxy to there (handover_pair.h), and answers nothing */
+	int leaves_mate;      /* as in struct hand_pair */
 };
 
 /* What a process says of itself. */
