@@ -11,14 +11,19 @@
  *
  * np_conn_hold() keeps the library from ending a connection at the peer's FIN, as half-close needs;
  * and on_disconnect may come while on_request still moves the bytes that came before the FIN.
+ *
+ * A pair goes to the next process as a set, too: what is written of it is which FINs have come and
+ * gone on, and where the upstream connection goes.
  */
 #include "pair.h"
 
 #include <errno.h>
 #include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
 #include <netpoll/pollers.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "header.h"
 
@@ -63,7 +68,7 @@ static bool is_broken(struct np_conn *c)
 {
 	int why = np_conn_error(c);
 
-	return why < 0 && why != -NP_EEOF && why != -NP_ECLOSED;
+	return why < 0 && why != -NP_EEOF && why != -NP_ECLOSED && why != -NP_EMOVED;
 }
 
 /* All that came before the FIN has gone on: so does the FIN. */
@@ -87,7 +92,8 @@ static int move(struct np_conn *c, void *arg)
 	s->moving = true;
 	r = np_conn_forward(c, s->other->conn);
 	s->moving = false;
-	pass_end(s);
+	if (r != -NP_EMOVED)
+		pass_end(s);
 	return r;
 }
 
@@ -131,14 +137,6 @@ static void closed(struct np_conn *c, void *arg)
 
 /* ------------------------------------------------------------------ beginning */
 
-static const struct np_handlers up_handlers = {
-	.sz = sizeof up_handlers,
-	.on_request = move,
-	.on_disconnect = peer_left,
-	.on_close = closed,
-	.on_move = moved,
-};
-
 static void attach(struct side *s, struct np_conn *c)
 {
 	s->conn = np_conn_ref(c);
@@ -159,6 +157,96 @@ static struct pair *pair_new(void)
 	p->refs = 1;
 	return p;
 }
+
+static struct pair *pair_begin(struct np_conn *client)
+{
+	struct pair *p = pair_new();
+
+	if (p)
+		attach(&p->client, client);
+	return p;
+}
+
+/* ------------------------------------------------------------------ to the next process */
+
+/* The address of the upstream connection follows. */
+struct written {
+	bool client_ended, client_passed, up_ended, up_passed;
+};
+
+static int client_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	struct side *s = np_conn_data(c);
+	const struct pair *p = s->pair;
+	const char *to = p->upstream ? p->upstream->address : "";
+	struct written w = { p->client.ended, p->client.passed, p->up.ended, p->up.passed };
+	int r = np_linkbuf_write(blob, &w, sizeof w);
+
+	return r < 0 ? r : np_linkbuf_write(blob, to, strlen(to));
+}
+
+static int up_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	return 0; /* the client's has said it all */
+}
+
+static int up_import(struct np_conn *c, void *arg, const void *blob, size_t n)
+{
+	struct pair *p = arg;
+
+	attach(&p->up, c);
+	return 0;
+}
+
+/* The pair has them from here on: holds and references as in the process before. */
+static const struct np_handlers up_handlers = {
+	.sz = sizeof up_handlers,
+	.on_request = move,
+	.on_disconnect = peer_left,
+	.on_close = closed,
+	.on_move = moved,
+	.on_export = up_export,
+	.on_import = up_import,
+	.flags = NP_EXPORT_HELD,
+};
+
+static int import_up(struct pair *p, struct pair_opts *o, const struct written *w, const char *to,
+		     size_t n)
+{
+	struct np_conn *up;
+	int r = np_conn_import_mate(p->client.conn, &up_handlers, p, &up);
+
+	if (r < 0)
+		return r;
+	np_conn_unref(up); /* the side has its own */
+	p->client.ended = w->client_ended;
+	p->client.passed = w->client_passed;
+	p->up.ended = w->up_ended;
+	p->up.passed = w->up_passed;
+	p->upstream = upstream_enter(&o->upstreams, to, n);
+	return 0;
+}
+
+static int client_import(struct np_conn *c, void *arg, const void *blob, size_t n)
+{
+	struct written w;
+	struct pair *p;
+	int r;
+
+	if (n < sizeof w)
+		return -EPROTO;
+	p = pair_begin(c);
+	if (!p)
+		return -ENOMEM;
+	memcpy(&w, blob, sizeof w);
+	r = import_up(p, arg, &w, (const char *)blob + sizeof w, n - sizeof w);
+	if (r < 0)
+		p->refs--; /* it is no side of anything: on_close is not called */
+	pair_unref(p);
+	return r;
+}
+
+/* ------------------------------------------------------------------ a new client */
 
 /* Where the client's connection began with a header, its addresses are those of that one. */
 static int greet(struct np_conn *client, struct np_conn *up, const struct pair_opts *o)
@@ -205,12 +293,11 @@ static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opt
 
 static int begin(struct np_conn *c, void *arg)
 {
-	struct pair *p = pair_new();
+	struct pair *p = pair_begin(c);
 	int r;
 
 	if (!p)
 		return -ENOMEM;
-	attach(&p->client, c);
 	r = join_upstream(p, c, arg);
 	pair_unref(p);
 	return r;
@@ -223,4 +310,7 @@ const struct np_handlers pair_client_handlers = {
 	.on_disconnect = peer_left,
 	.on_close = closed,
 	.on_move = moved,
+	.on_export = client_export,
+	.on_import = client_import,
+	.flags = NP_EXPORT_HELD,
 };

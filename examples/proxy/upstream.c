@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t now_ms(void)
@@ -74,6 +75,19 @@ int upstream_dial(struct upstreams *u, const struct np_dial_opts *o, struct upst
 			tried |= (uint64_t)1 << (up - u->up);
 		}
 	return r;
+}
+
+struct upstream *upstream_enter(struct upstreams *u, const char *address, size_t n)
+{
+	for (int i = 0; i < u->n; i++) {
+		struct upstream *up = &u->up[i];
+
+		if (strlen(up->address) != n || memcmp(up->address, address, n) != 0)
+			continue;
+		atomic_fetch_add(&up->conns, 1);
+		return up;
+	}
+	return NULL;
 }
 
 void upstream_leave(struct upstream *up)

@@ -37,6 +37,13 @@ struct upstreams {
  */
 int upstream_dial(struct upstreams *u, const struct np_dial_opts *o, struct upstream **ret_up,
 		  struct np_conn **ret);
+/*
+ * upstream_enter() - a connection to the one of that address counts there, which was not dialed
+ * here
+ *
+ * Return: NULL: there is none.
+ */
+struct upstream *upstream_enter(struct upstreams *u, const char *address, size_t n);
 void upstream_leave(struct upstream *up);
 
 #endif

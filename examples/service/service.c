@@ -167,8 +167,13 @@ static bool hand_over(struct np_server *s, int mine)
 	snprintf(where, sizeof where, "fd:%d", mine);
 	if (np_server_hand_over(s, where, NULL, &done) < 0)
 		fprintf(stderr, "%s\n", np_server_error(s));
-	fprintf(stderr, "handed over: %u addresses, %llu connections; %llu stay\n", done.addresses,
+	fprintf(stderr, "handed over: %u addresses, %llu connections; %llu stay", done.addresses,
 		(unsigned long long)done.handed, (unsigned long long)(done.stays + done.busy));
+	for (int i = 0; i < NP_STAYS_N; i++)
+		if (done.because[i])
+			fprintf(stderr, ", %llu %s", (unsigned long long)done.because[i],
+				np_stays_words(i));
+	fprintf(stderr, "\n");
 	return done.addresses;
 }
 

@@ -461,38 +461,50 @@ static void goes_through(int from, int to)
 	ck_assert_mem_eq(back, "ab", 2);
 }
 
-/* Both sides of a pair stay in the old process: it serves them on, and their ends go through. */
-START_TEST(SIGUSR2_leaves_a_proxys_pair_whole_in_the_old_process)
+/* Half-close goes through in whichever process: before, and behind the move. */
+static void half_closes(int from, int to)
+{
+	ck_assert_int_eq(shutdown(from, SHUT_WR), 0);
+	peer_expect_eof(to);
+	goes_through(to, from);
+}
+
+START_TEST(SIGUSR2_hands_a_proxys_pairs_over_as_sets)
 {
 	char place[32], options[64];
-	int listener = peer_listen(place, sizeof place), client[2], up[2];
+	int listener = peer_listen(place, sizeof place), client[4], up[4];
 	struct child c;
 	pid_t pid;
 
 	snprintf(options, sizeof options, "--upstream %s", place);
 	given_example("proxy/proxy", options, &c);
-	client[0] = plain_connect();
-	up[0] = upstream_accept(listener);
-	goes_through(client[0], up[0]);
-	pid = replaced_by(c.pid, SIGUSR2);
-	client[1] = plain_connect();
-	up[1] = upstream_accept(listener);
-	for (int i = 0; i < 2; i++) {
+	pid = c.pid;
+	for (int i = 0; i < 4; i++) {
+		client[i] = plain_connect();
+		up[i] = upstream_accept(listener);
 		goes_through(client[i], up[i]);
-		goes_through(up[i], client[i]);
+	}
+	half_closes(client[1], up[1]);
+	half_closes(up[2], client[2]);
+	for (int t = 0; t < 3; t++) {
+		pid_t old = pid;
+
+		pid = replaced_by(old, SIGUSR2);
+		ends_well(old); /* nothing has stayed there */
+		goes_through(client[0], up[0]);
+		goes_through(up[0], client[0]);
+		goes_through(up[1], client[1]);
+		goes_through(client[2], up[2]);
 	}
 
-	ck_assert_int_eq(waitpid(c.pid, NULL, WNOHANG), 0); /* for that pair */
-	ck_assert_int_eq(shutdown(client[0], SHUT_WR), 0);
-	peer_expect_eof(up[0]);
-	goes_through(up[0], client[0]); /* half of it */
-	peer_close(&up[0]);
-	peer_expect_eof(client[0]);
-	peer_close(&client[0]);
-	ends_well(c.pid);
-	goes_through(client[1], up[1]);
-	peer_close(&client[1]);
-	peer_close(&up[1]);
+	half_closes(client[3], up[3]);
+	for (int i = 0; i < 4; i++) {
+		bool client_first = i % 2;
+
+		peer_close(client_first ? &client[i] : &up[i]);
+		peer_expect_eof(client_first ? up[i] : client[i]);
+		peer_close(client_first ? &up[i] : &client[i]);
+	}
 	kill(pid, SIGTERM);
 	ends_well(pid);
 	close(listener);
@@ -541,7 +553,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, SIGHUP_starts_the_next_process_and_no_connection_is_lost);
 	tcase_add_loop_test(tc, SIGUSR2_hands_connections_to_the_next_process, 0, 2);
 	tcase_add_test(tc, SIGUSR2_hands_http_connections_over_between_two_requests);
-	tcase_add_test(tc, SIGUSR2_leaves_a_proxys_pair_whole_in_the_old_process);
+	tcase_add_test(tc, SIGUSR2_hands_a_proxys_pairs_over_as_sets);
 	tcase_add_test(tc, where_the_next_process_does_not_start_this_one_goes_on);
 	suite_add_tcase(s, tc);
 	return s;
