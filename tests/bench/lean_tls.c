@@ -4,58 +4,47 @@
  *
  *   lean_tls PORT CERT,KEY   one thread, edge-triggered, read_ahead on, SSL_read until it is dry
  *
- * As lean.c, it has no timeouts, no limits and no error reports. A connection has its SSL and what
- * of its answers OpenSSL did not take.
+ * As lean.c. A connection has its SSL and what of its answers OpenSSL did not take.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "frames.h"
+#include "lean_loop.h"
 
 #define BUF (64u * 1024)
 
 struct peer {
-	int fd;
-	SSL *ssl;
+	SSL *ssl; /* has the descriptor */
 	struct frames frames;
-	char *out; /* what the kernel did not take */
-	size_t out_len, out_cap;
+	struct lean_unsent unsent;
 };
 
 static char buf[BUF];
 static SSL_CTX *ctx;
-static int ep;
 
-static void drop(struct peer *p)
+static void *open_peer(int fd)
 {
-	SSL_free(p->ssl);
-	close(p->fd);
-	free(p->out);
-	free(p);
+	struct peer *p = calloc(1, sizeof *p);
+
+	if (!p)
+		abort();
+	p->ssl = SSL_new(ctx);
+	if (!p->ssl || !SSL_set_fd(p->ssl, fd))
+		abort();
+	SSL_set_accept_state(p->ssl);
+	return p;
 }
 
-static int keep(struct peer *p, const char *data, size_t n)
+static void drop(void *peer)
 {
-	if (p->out_len + n > p->out_cap) {
-		p->out_cap = (p->out_len + n) * 2;
-		p->out = realloc(p->out, p->out_cap);
-		if (!p->out)
-			return -1;
-	}
-	memcpy(p->out + p->out_len, data, n);
-	p->out_len += n;
-	return 0;
+	struct peer *p = peer;
+	int fd = SSL_get_fd(p->ssl);
+
+	SSL_free(p->ssl);
+	close(fd);
+	free(p->unsent.p);
+	free(p);
 }
 
 /* Return: bytes that OpenSSL has taken; -1. */
@@ -73,15 +62,16 @@ static ssize_t say(struct peer *p, const char *b, size_t n)
 
 static int answer(struct peer *p, const char *b, size_t n)
 {
-	ssize_t w = p->out_len ? 0 : say(p, b, n);
+	ssize_t w = p->unsent.n ? 0 : say(p, b, n);
 
 	if (w < 0)
 		return -1;
-	return (size_t)w < n ? keep(p, b + w, n - (size_t)w) : 0;
+	return (size_t)w < n ? lean_keep(&p->unsent, b + w, n - (size_t)w) : 0;
 }
 
-static int readable(struct peer *p)
+static int readable(void *peer)
 {
+	struct peer *p = peer;
 	int n;
 
 	for (;;) {
@@ -94,39 +84,18 @@ static int readable(struct peer *p)
 	}
 }
 
-static int writable(struct peer *p)
+static int writable(void *peer)
 {
+	struct peer *p = peer;
 	ssize_t w;
 
-	if (!p->out_len)
+	if (!p->unsent.n)
 		return 0;
-	w = say(p, p->out, p->out_len);
+	w = say(p, p->unsent.p, p->unsent.n);
 	if (w < 0)
 		return -1;
-	memmove(p->out, p->out + w, p->out_len - (size_t)w);
-	p->out_len -= (size_t)w;
+	lean_took(&p->unsent, (size_t)w);
 	return 0;
-}
-
-static void accept_one(int l)
-{
-	struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP };
-	struct peer *p = calloc(1, sizeof *p);
-
-	if (!p)
-		abort();
-	p->fd = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (p->fd < 0) {
-		free(p);
-		return;
-	}
-	p->ssl = SSL_new(ctx);
-	if (!p->ssl || !SSL_set_fd(p->ssl, p->fd))
-		abort();
-	SSL_set_accept_state(p->ssl);
-	e.data.ptr = p;
-	if (epoll_ctl(ep, EPOLL_CTL_ADD, p->fd, &e) < 0)
-		drop(p);
 }
 
 static void load_certificate(const char *both)
@@ -148,42 +117,12 @@ static void load_certificate(const char *both)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct epoll_event ev[512], e = { .events = EPOLLIN };
-	int l = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-	socklen_t len = sizeof sa;
+	static const struct lean_peers peers = { "lean_tls", open_peer, readable, writable, drop };
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: lean_tls PORT CERT,KEY\n");
 		return 2;
 	}
-	signal(SIGPIPE, SIG_IGN);
 	load_certificate(argv[2]);
-	sa.sin_port = htons((uint16_t)atoi(argv[1]));
-	setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	setsockopt(l, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	ep = epoll_create1(EPOLL_CLOEXEC);
-	if (l < 0 || ep < 0 || bind(l, (struct sockaddr *)&sa, sizeof sa) < 0 ||
-	    listen(l, 4096) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, l, &e) < 0 ||
-	    getsockname(l, (struct sockaddr *)&sa, &len) < 0) {
-		perror("lean_tls");
-		return 1;
-	}
-	printf("listening on 127.0.0.1:%d\n", ntohs(sa.sin_port));
-	fflush(stdout);
-	for (;;) {
-		int n = epoll_wait(ep, ev, 512, -1);
-
-		for (int i = 0; i < n; i++) {
-			struct peer *p = ev[i].data.ptr;
-
-			if (!p)
-				accept_one(l);
-			else if ((ev[i].events & EPOLLIN && readable(p) < 0) ||
-				 (ev[i].events & EPOLLOUT && writable(p) < 0) ||
-				 ev[i].events & (EPOLLERR | EPOLLHUP))
-				drop(p);
-		}
-	}
+	lean_run(&peers, (uint16_t)atoi(argv[1]));
 }
