@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "hex.h"
 
 int body_init(struct body *b, struct np_conn *c, const struct request *rq, uint64_t max,
 	      uint64_t until_ms)
@@ -48,24 +49,16 @@ static int read_line(struct body *b, size_t max, const char **ret, size_t *ret_n
 
 /* ------------------------------------------------------------------ chunks */
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' :
-	       c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-	       c >= 'A' && c <= 'F' ? c - 'A' + 10 :
-				      -1;
-}
-
 /* "1a2b" and then the end of the line, or ";" and extensions, which hold no bare CR. */
 static int parse_size(const char *p, size_t n, uint64_t *ret)
 {
 	uint64_t size = 0;
 	size_t i = 0;
 
-	for (; i < n && hex(p[i]) >= 0; i++) {
+	for (; i < n && hex_digit(p[i]) >= 0; i++) {
 		if (size >> 60)
 			return -EBADMSG;
-		size = size << 4 | (uint64_t)hex(p[i]);
+		size = size << 4 | (uint64_t)hex_digit(p[i]);
 	}
 	if (!i || memchr(p, '\r', n) != p + n - 2)
 		return -EBADMSG;

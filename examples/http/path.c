@@ -10,13 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' :
-	       c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-	       c >= 'A' && c <= 'F' ? c - 'A' + 10 :
-				      -1;
-}
+#include "hex.h"
 
 /* The byte that begins at @p, of which @left are here. Return: how many it took; 0: it is none. */
 static size_t decode(const char *p, size_t left, char *ret)
@@ -27,8 +21,8 @@ static size_t decode(const char *p, size_t left, char *ret)
 		*ret = *p;
 		return 1;
 	}
-	hi = left > 2 ? digit(p[1]) : -1;
-	lo = left > 2 ? digit(p[2]) : -1;
+	hi = left > 2 ? hex_digit(p[1]) : -1;
+	lo = left > 2 ? hex_digit(p[2]) : -1;
 	if (hi < 0 || lo < 0)
 		return 0;
 	*ret = (char)(hi << 4 | lo);
