@@ -113,7 +113,7 @@ $(TLS_BENCH): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags
 -include $(TLS_BENCH:%=%.d)
 
 .PHONY: bench-tls
-bench-tls: $(TLS_BENCH) all             ## TLS: CPU for each request and handshake, beside OpenSSL alone and nginx; doc/tls-figures.md (4 minutes)
+bench-tls: $(TLS_BENCH) all             ## TLS: CPU for each request and handshake, beside OpenSSL alone, nginx and haproxy; doc/tls-figures.md (6 minutes)
 	$(Q)scripts/bench-tls $(O) >$(O)/tls-figures.md
 	$(Q)cp $(O)/tls-figures.md doc/tls-figures.md && cat doc/tls-figures.md
 endif

@@ -57,5 +57,5 @@ endif
 -include $(TLS_OBJS:.o=.d) $(CERTS_OBJ:.o=.d)
 
 .PHONY: check-tls
-check-tls: all                          ## testssl.sh against a server with TLS on loopback (minutes)
+check-tls: all                          ## testssl.sh and openssl s_time against servers with TLS on loopback (minutes)
 	$(Q)scripts/check-tls $(O)

@@ -2,13 +2,14 @@
 /*
  * load_tls: a client with TLS that says what its server's CPU time was
  *
- *   load_tls echo ADDR:PORT CONNS BYTES REQUESTS SERVER_PID
- *   load_tls shake ADDR:PORT 1.2|1.3 full|resumed COUNT SERVER_PID
+ *   load_tls echo ADDR:PORT CONNS BYTES REQUESTS SERVER_PID [MS]
+ *   load_tls shake ADDR:PORT 1.2|1.3 full|resumed COUNT SERVER_PID [MS]
  *
  * echo: on CONNS connections one frame of BYTES each is sent, then all answers are read, until
  * REQUESTS have come; a tenth more before that is the warm-up. shake: COUNT connections one after
  * the other, each a handshake and close_notify, full or going on with the ticket of the one before.
- * Both print "COUNT server_cpu_ns". The server's CPU time is as in load.c.
+ * With MS both end after so many milliseconds, and a fifth of that for the warm-up, whichever comes
+ * first. Both print "COUNT server_cpu_ns". The server's CPU time is as in load.c.
  */
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -47,6 +48,22 @@ static void hang_up(SSL *ssl)
 	close(fd);
 }
 
+/* So many of something, or so long. */
+struct stint {
+	uint64_t most, done, until_ns;
+};
+
+static struct stint stint(uint64_t most, uint64_t ms)
+{
+	return (struct stint){ .most = most,
+			       .until_ns = ms ? client_now_ns() + ms * 1000000 : UINT64_MAX };
+}
+
+static bool stint_goes_on(const struct stint *s)
+{
+	return s->done < s->most && client_now_ns() < s->until_ns;
+}
+
 /* ------------------------------------------------------------------ echo */
 
 static void round_trip(SSL **ssl, unsigned conns, const char *frame, char *in, int n)
@@ -68,8 +85,10 @@ static void echo(SSL_CTX *ctx, char **argv)
 	struct sockaddr_in sa = client_address(argv[2]);
 	unsigned conns = (unsigned)atoi(argv[3]);
 	uint32_t size = (uint32_t)atoi(argv[4]);
-	uint64_t total = strtoull(argv[5], NULL, 10), done = 0, before;
+	uint64_t total = strtoull(argv[5], NULL, 10), before;
+	uint64_t ms = argv[7] ? strtoull(argv[7], NULL, 10) : 0;
 	int pid = atoi(argv[6]);
+	struct stint s;
 	char *frame = client_frames(1, size), *in = malloc(size + 4);
 	SSL **ssl = calloc(conns, sizeof *ssl);
 
@@ -77,12 +96,12 @@ static void echo(SSL_CTX *ctx, char **argv)
 		fail("memory");
 	for (unsigned i = 0; i < conns; i++)
 		ssl[i] = dial(ctx, &sa, NULL);
-	for (; done < total / 10; done += conns)
+	for (s = stint(total / 10, ms / 5); stint_goes_on(&s); s.done += conns)
 		round_trip(ssl, conns, frame, in, (int)size + 4);
 	before = client_cpu_ns(pid);
-	for (done = 0; done < total; done += conns)
+	for (s = stint(total, ms); stint_goes_on(&s); s.done += conns)
 		round_trip(ssl, conns, frame, in, (int)size + 4);
-	printf("%llu %llu\n", (unsigned long long)done,
+	printf("%llu %llu\n", (unsigned long long)s.done,
 	       (unsigned long long)(client_cpu_ns(pid) - before));
 	for (unsigned i = 0; i < conns; i++)
 		hang_up(ssl[i]);
@@ -129,21 +148,23 @@ static void shake(SSL_CTX *ctx, char **argv)
 	bool resumed = strcmp(argv[4], "full") != 0;
 	unsigned n = (unsigned)atoi(argv[5]);
 	int pid = atoi(argv[6]);
-	uint64_t before;
+	uint64_t ms = argv[7] ? strtoull(argv[7], NULL, 10) : 0, before;
+	struct stint s;
 
 	SSL_CTX_set_min_proto_version(ctx, version);
 	SSL_CTX_set_max_proto_version(ctx, version);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
 	SSL_CTX_sess_set_new_cb(ctx, take_ticket);
-	for (unsigned i = 0; i < n / 10 + 1; i++)
+	for (s = stint(n / 10 + 1, ms / 5); stint_goes_on(&s); s.done++)
 		shake_once(ctx, &sa, resumed);
 	if (resumed && !ticket)
 		fail("the server sends no ticket");
 	before = client_cpu_ns(pid);
-	for (unsigned i = 0; i < n; i++)
+	for (s = stint(n, ms); stint_goes_on(&s); s.done++)
 		shake_once(ctx, &sa, resumed);
-	printf("%u %llu\n", n, (unsigned long long)(client_cpu_ns(pid) - before));
+	printf("%llu %llu\n", (unsigned long long)s.done,
+	       (unsigned long long)(client_cpu_ns(pid) - before));
 	SSL_SESSION_free(ticket);
 }
 
@@ -155,14 +176,14 @@ int main(int argc, char **argv)
 	if (!ctx)
 		fail("SSL_CTX_new");
 	SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM");
-	if (argc == 7 && !strcmp(argv[1], "echo")) {
+	if ((argc == 7 || argc == 8) && !strcmp(argv[1], "echo")) {
 		echo(ctx, argv);
-	} else if (argc == 7 && !strcmp(argv[1], "shake")) {
+	} else if ((argc == 7 || argc == 8) && !strcmp(argv[1], "shake")) {
 		shake(ctx, argv);
 	} else {
 		fprintf(stderr,
-			"usage: load_tls echo ADDR:PORT CONNS BYTES REQUESTS SERVER_PID\n"
-			"       load_tls shake ADDR:PORT 1.2|1.3 full|resumed COUNT SERVER_PID\n");
+			"usage: load_tls echo ADDR:PORT CONNS BYTES REQUESTS SERVER_PID [MS]\n"
+			"       load_tls shake ADDR:PORT 1.2|1.3 full|resumed COUNT SERVER_PID [MS]\n");
 		return 2;
 	}
 	SSL_CTX_free(ctx);
