@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "support/peer.h"
+#include "support/run.h"
 #include "support/test.h"
 
 static struct np_pollers *pollers;
@@ -167,13 +168,14 @@ END_TEST
 
 START_TEST(a_unix_socket_file_is_replaced_when_stale_and_removed_at_the_end)
 {
-	char path[64], lock[80];
+	char *dir = temp_dir(), path[100], lock[120];
 
-	snprintf(path, sizeof path, "/tmp/np-test-%d.sock", (int)getpid());
+	snprintf(path, sizeof path, "%s/sock", dir);
 	snprintf(lock, sizeof lock, "%s.lock", path);
 	one_byte("unix", path);
 	ck_assert_int_eq(access(path, F_OK), -1);
 	ck_assert_int_eq(unlink(lock), 0);
+	remove_tree(&dir);
 }
 END_TEST
 

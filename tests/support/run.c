@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,12 +161,43 @@ bool have(const char *tool)
 	return found;
 }
 
-char *temp_dir(void)
+/* ------------------------------------------------------------------ folders */
+
+/* The runner's number is in it: the tests are its children, and it removes what they leave. */
+static char temp_prefix[PATH_MAX];
+
+void temp_dirs_begin(void)
 {
 	const char *base = getenv("TMPDIR");
+
+	snprintf(temp_prefix, sizeof temp_prefix, "%s/np-test-%d-", base ? base : "/tmp",
+		 (int)getpid());
+}
+
+static int temp_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	remove(path);
+	return 0;
+}
+
+void temp_dirs_end(void)
+{
+	char pattern[PATH_MAX + 1];
+	glob_t found;
+
+	snprintf(pattern, sizeof pattern, "%s*", temp_prefix);
+	if (glob(pattern, 0, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		nftw(found.gl_pathv[i], temp_remove, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	globfree(&found);
+}
+
+char *temp_dir(void)
+{
 	char *dir;
 
-	ck_assert_int_ge(asprintf(&dir, "%s/np-test-XXXXXX", base ? base : "/tmp"), 0);
+	ck_assert_int_ge(asprintf(&dir, "%sXXXXXX", temp_prefix), 0);
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	return dir;
 }

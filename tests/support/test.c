@@ -21,12 +21,16 @@
 #include <linux/bpf.h>
 #include <linux/capability.h>
 
+#include "support/run.h"
+
 int run_suite(Suite *s)
 {
 	SRunner *r = srunner_create(s);
 	int failed;
 
+	temp_dirs_begin();
 	srunner_run_all(r, CK_ENV);
+	temp_dirs_end();
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
