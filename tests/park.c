@@ -316,28 +316,29 @@ START_TEST(a_fiber_that_went_on_is_user_code_too)
 }
 END_TEST
 
-static uint64_t stamp, exact;
+static uint64_t stamp;
 
 static void read_stamp(struct timer *t)
 {
 	poller_note_handler(p, (const void *)read_stamp, -1);
 	stall();
+	before = sys_clock_coarse_ns() / 1000000u;
 	stamp = poller_stamp_ms(p);
-	exact = poller_now_ms(p);
+	after = sys_clock_ns() / 1000000u;
 	poller_stop(p);
 }
 
-START_TEST(a_stamp_is_a_tick_early_at_most)
+/* How late the tick itself is, the machine decides: a virtual one may get every other tick only. */
+START_TEST(a_stamp_inside_user_code_is_of_the_last_tick)
 {
-	uint64_t tick_ms = sys_clock_tick_ns() / 1000000u + 1;
 	struct timer t;
 
 	timer_init(&t, read_stamp);
 	timer_arm(p, &t, poller_after_ms(p, 1));
 	run_loop(p);
 
-	ck_assert_uint_ge(stamp + tick_ms, exact);
-	ck_assert_uint_le(stamp, exact);
+	ck_assert_uint_ge(stamp, before);
+	ck_assert_uint_le(stamp, after);
 }
 END_TEST
 
@@ -364,7 +365,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, now_is_now_inside_user_code_and_behind_it);
 	tcase_add_test(t, a_fiber_that_went_on_is_user_code_too);
-	tcase_add_test(t, a_stamp_is_a_tick_early_at_most);
+	tcase_add_test(t, a_stamp_inside_user_code_is_of_the_last_tick);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -129,8 +129,10 @@ void poller_post(struct poller *p, struct mail *m);
  * the first reader that comes behind it. Inside user code each call reads the clock.
  */
 uint64_t poller_now_ms(struct poller *p);
-/* Owner. The same for stamps: behind user code a tick (1 to 4 ms) early at most, for a quarter of
- * the price. */
+/*
+ * Owner. The same for stamps: behind user code, the kernel's last tick, for a quarter of the price.
+ * That is 1 to 4 ms ago at most, and more on a virtual machine that gets its ticks late.
+ */
 uint64_t poller_stamp_ms(struct poller *p);
 /* Owner. Likewise, without a look at the clock: when this turn began, or somebody read it since. */
 uint64_t poller_turn_ms(const struct poller *p);
