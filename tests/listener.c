@@ -258,10 +258,12 @@ END_TEST
 
 START_TEST(who_waits_in_a_long_shortage_is_reset_and_not_left_hanging)
 {
+	uint64_t sheds = 0;
 	int peers[8], reserve;
 	char c;
 
 	given_listener();
+	ut.listener.sheds = &sheds;
 	given_waiting_peers(peers, 8);
 	reserve = ut.listener.reserve;
 	limit_fds((rlim_t)lowest_free_fd());
@@ -272,6 +274,8 @@ START_TEST(who_waits_in_a_long_shortage_is_reset_and_not_left_hanging)
 		peer_close(&peers[i]);
 	}
 	ck_assert_int_eq(ut.accepted, 0);
+	/* Counted when the last is over: who came before that would be reset like them. */
+	AWAIT(__atomic_load_n(&sheds, __ATOMIC_RELAXED) == 8);
 	/* The reserve is kept again, and those who come after the shortage are served. */
 	limit_fds(1024);
 	peers[0] = connected();
