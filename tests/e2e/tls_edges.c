@@ -902,11 +902,14 @@ END_TEST
 
 /* ------------------------------------------------------------------ ends */
 
-static int send_big(struct np_conn *c, void *arg)
+/* @idle_ms holds from here on: however late the peer's handshake and its request came. */
+static int send_big(struct np_conn *c, void *idle_ms)
 {
 	int r = np_conn_skip(c, np_conn_len(c));
 
 	saw.requests++;
+	if (r == 0)
+		r = np_conn_set_idle_timeout(c, (int)(intptr_t)idle_ms);
 	if (r == 0)
 		r = np_conn_write_ref(c, big, sizeof big, done, NULL);
 	if (r == 0)
@@ -926,9 +929,9 @@ START_TEST(a_peer_that_reads_nothing_is_given_up)
 	struct tls_peer p;
 
 	tls = given_server_tls(NULL);
-	serve(1, &h, NULL,
+	serve(1, &h, (void *)(intptr_t)(_i == 1 ? 100 : 0),
 	      NP_OPTS(np_server_opts, .tls = tls, .write_timeout_ms = _i == 0 ? 100 : 0,
-		      .idle_timeout_ms = _i == 1 ? 100 : 0, .linger_ms = 50, .min_rate = 100000000,
+		      .linger_ms = 50, .min_rate = 100000000,
 		      .limits = { .out_high = _i ? SIZE_MAX : 0 }));
 	given_peer(&p);
 	tls_peer_say(&p, "x", 1);
