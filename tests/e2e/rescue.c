@@ -22,7 +22,9 @@
 #include "support/peer.h"
 #include "support/test.h"
 
-#define HANG_MS 40
+#define QUOTA_HANG_MS 40
+/* Clients are queued at a poller that hangs and is not known to: a busy machine needs its time. */
+#define HANG_MS       500
 
 static struct np_pollers *pollers;
 static struct np_server *server;
@@ -110,6 +112,16 @@ static void echo_one(int fd, char c)
 	ck_assert_int_eq(back, c);
 }
 
+/* One connection more; whether this poller has taken it, or one since @before. */
+static bool takes_one(int poller, uint64_t before)
+{
+	int fd = connected();
+
+	echo_one(fd, 'y');
+	peer_close(&fd);
+	return accepted_by(poller) > before;
+}
+
 /* ------------------------------------------------------------------ hanging */
 
 START_TEST(what_is_queued_at_a_hanging_poller_is_served_by_another)
@@ -132,7 +144,7 @@ START_TEST(what_is_queued_at_a_hanging_poller_is_served_by_another)
 	for (int i = 0; i < CLIENTS; i++)
 		echo_one(fds[i], 'x');
 	ck_assert_int_eq(hanging, 1); /* it still does */
-	ck_assert_int_ge(rescues, 1);
+	AWAIT(rescues >= 1); /* which is said when they have gone, and some are served by then */
 
 	release = true;
 	peer_recv(hung, &(char){ 0 }, 1); /* the connection that it had is its own still */
@@ -140,17 +152,11 @@ START_TEST(what_is_queued_at_a_hanging_poller_is_served_by_another)
 	for (int i = 0; i < CLIENTS; i++)
 		peer_close(&fds[i]);
 
-	/* And it is back in its place. */
+	/* And it is back in its place, once what it has had counts for nothing any more. */
 	for (int i = 0; i < 2; i++)
 		before[i] = accepted_by(i);
-	for (int i = 0; i < CLIENTS; i++) {
-		int fd = connected();
-
-		echo_one(fd, 'y');
-		peer_close(&fd);
-	}
 	for (int i = 0; i < 2; i++)
-		ck_assert_uint_gt(accepted_by(i), before[i]);
+		AWAIT(takes_one(i, before[i]));
 	teardown();
 }
 END_TEST
@@ -221,7 +227,7 @@ static void serve_under_quota(int sock, void *arg)
 	socklen_t len;
 	int n;
 
-	given_server(4, HANG_MS);
+	given_server(4, QUOTA_HANG_MS);
 	if (np_server_addr(server, 0, &ss, &len) < 0)
 		child_fail("no address");
 	child_send(sock, &ss, sizeof ss);
