@@ -50,12 +50,14 @@ static int tree_again(int tree, const char *path)
 /* A tmpfs of this test's own, so that nothing is left in the machine's /tmp. */
 static int own_mounts(void)
 {
-	int r, tree = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char path[PATH_MAX];
+	int r, tree;
 
-	if (tree < 0 || !getcwd(path, sizeof path))
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	/* after unshare(2): what is of the old namespace cannot be mounted in this one */
+	tree = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (tree < 0 || !getcwd(path, sizeof path) ||
 	    mount("none", "/tmp", "tmpfs", 0, "mode=0755") < 0)
 		return -errno;
 	r = strncmp(path, "/tmp/", 5) ? 0 : tree_again(tree, path);
