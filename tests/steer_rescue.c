@@ -140,6 +140,8 @@ START_TEST(the_queue_of_a_hung_worker_is_served_by_its_sibling)
 
 	ck_assert(come_back(&r, 0));
 	no_client_was_reset();
+	/* rig_drive() accepts when all are there */
+	ck_assert_int_eq(np_steer_set_hang_ms(r.s, RIG_HANG_MS), 0);
 	rig_drive(&r, 100);
 	ck_assert_uint_gt(r.accepted[0], 0);
 	ck_assert_uint_eq(rig_stats(&r).fallback_hash, 0);
@@ -242,7 +244,9 @@ END_TEST
 /* Ten times hang_ms of watching, by the process's own watchdog and by one more. */
 static void expect_no_rescue(struct rig *r)
 {
-	ck_assert_int_eq(np_steer_rescue(r->s, 10 * HANG_MS), 0);
+	int done = np_steer_rescue(r->s, 10 * HANG_MS);
+
+	ck_assert_msg(done == 0 || done == -ETIMEDOUT /* a busy machine */, "%d", done);
 	for (unsigned i = 0; i < r->n; i++)
 		ck_assert_uint_eq(rig_worker_info(r, i).rescued, 0);
 }
@@ -394,6 +398,44 @@ START_TEST(two_watchdogs_shut_a_listener_once)
 	ck_assert_uint_eq(rig_worker_info(&r, 0).moved, 50);
 	rig_accept(&r);
 	ck_assert_uint_eq(r.accepted[1] + r.accepted[2], 50);
+	no_client_was_reset();
+	rig_stop(&r);
+}
+END_TEST
+
+static void watch_once(int sock, void *s)
+{
+	child_say(sock, 'w');
+	child_hear(sock);
+	if (np_steer_rescue(s, 3 * HANG_MS) != 1)
+		child_fail("it has not seen who hangs: %s", np_steer_error(s));
+	child_say(sock, 'd');
+}
+
+/* It is stopped for longer than it is to watch, in its first tick or before it. */
+START_TEST(a_watch_that_was_held_up_goes_on_until_it_has_seen_who_hangs)
+{
+	struct np_steer_opts o = *quick();
+	struct child c;
+	struct rig r;
+
+	OWN_STEERING();
+	o.rescue = NP_OFF;
+	rig_start(&r, 2, &o);
+	queue_at(&r, 0, 20);
+	given_hung(&r, 0);
+	child_start(&c, watch_once, r.s);
+	child_hear(c.sock);
+	child_say(c.sock, 'g');
+	ck_assert_int_eq(poll(NULL, 0, HANG_MS / 2), 0);
+	ck_assert_int_eq(kill(c.pid, SIGSTOP), 0);
+	ck_assert_int_eq(poll(NULL, 0, 4 * HANG_MS), 0);
+	ck_assert_int_eq(kill(c.pid, SIGCONT), 0);
+	child_hear(c.sock);
+	child_join(&c);
+	ck_assert_uint_eq(rig_worker_info(&r, 0).moved, 20);
+	rig_accept(&r);
+	ck_assert_uint_eq(r.accepted[1], 20);
 	no_client_was_reset();
 	rig_stop(&r);
 }
@@ -667,6 +709,7 @@ int main(void)
 	suite_add_tcase(s, t);
 	t = tcase_create("no storm");
 	tcase_add_test(t, two_watchdogs_shut_a_listener_once);
+	tcase_add_test(t, a_watch_that_was_held_up_goes_on_until_it_has_seen_who_hangs);
 	tcase_add_test(t, a_worker_that_goes_on_hanging_is_rescued_ever_less_often);
 	tcase_add_test(t, a_lock_whose_holder_died_is_taken_over);
 	suite_add_tcase(s, t);

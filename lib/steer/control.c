@@ -161,6 +161,11 @@ int np_steer_rescue(struct np_steer *s, int ms)
 				  strerror(-r));
 	r = watchdog_run(d, ms > 0 ? ms : -1);
 	watchdog_free(d);
+	if (r == -ETIMEDOUT)
+		return steer_fail(
+			s, r,
+			"whether a worker of service %s hangs cannot be told: this process was held up itself",
+			s->name);
 	return r < 0 ? steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
 				  strerror(-r)) :
 		       r;

@@ -47,10 +47,12 @@ bool judge_is_fresh(const struct judge *j, uint64_t now_ns, uint64_t hang_ns)
 	return now_ns - j->last_ns <= hang_ns;
 }
 
-void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
+bool judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
 		const struct np_worker_line *lines, const struct evidence *evidence)
 {
-	if (!judge_on_time(j, now_ns, period_ns))
+	bool late = j->last_ns && !judge_on_time(j, now_ns, period_ns);
+
+	if (late)
 		judge_forget(j);
 	for (unsigned w = 0; w < n; w++) {
 		const struct sight was = j->sight[w];
@@ -68,6 +70,7 @@ void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t h
 		j->sight[w] = is;
 	}
 	j->last_ns = now_ns;
+	return !late;
 }
 
 bool judge_trusts(const struct judge *j, unsigned w)

@@ -53,8 +53,10 @@ void judge_forget(struct judge *j);
  * judge_tick() - look at workers 0..@n-1
  *
  * @now_ns in the kernel's clock, read after @evidence was; @period_ns until the next tick.
+ *
+ * Return: false if it came late, and what was seen before is forgotten.
  */
-void judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
+bool judge_tick(struct judge *j, uint64_t now_ns, uint64_t period_ns, uint64_t hang_ns, unsigned n,
 		const struct np_worker_line *lines, const struct evidence *evidence);
 /* Whether the worker's own words do not tell if it takes what is queued. */
 bool judge_needs_gone(const struct np_worker_line *line);

@@ -334,6 +334,7 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 	int e, done = 0;
 	unsigned n;
 
+	r->late = false;
 	e = rescue_look(r);
 	if (e < 0)
 		return e;
@@ -342,7 +343,8 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 	now_ns = steer_kernel_ns(r->s);
 	if (!hang_ns)
 		return 0;
-	judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers, r->evidence);
+	r->late = !judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers,
+			      r->evidence);
 	for (unsigned i = 0; i < r->n; i++)
 		done += rescue_worker(r, &r->queues[i], now_ns, hang_ns, n);
 	return done;

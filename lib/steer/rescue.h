@@ -27,6 +27,7 @@ struct rescuer {
 	struct np_steer *s;
 	int diag_fd;
 	struct judge judge;
+	bool late; /* the last tick was: what was seen before is forgotten */
 	struct evidence evidence[NP_WORKERS];
 	unsigned waiting[NP_WORKERS]; /* connections in all its queues */
 	bool acted[NP_WORKERS];       /* in this tick: a worker may have several listeners */
@@ -47,6 +48,11 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns);
 static inline bool rescuer_saw_nothing(const struct rescuer *r)
 {
 	return !r->n;
+}
+/* Whether its last tick came late, and it has begun anew. */
+static inline bool rescuer_was_late(const struct rescuer *r)
+{
+	return r->late;
 }
 
 #endif

@@ -21,6 +21,11 @@
 /* Where no worker is ever called hung: how often it looks whether that has changed. */
 #define IDLE_MS  1000u
 
+/* So many times hang_ms without a tick that came late, and whoever hangs has been seen. */
+#define SEEN_HANGS  3
+/* A watch that is held up itself goes on until then; for so many times its time at most. */
+#define WATCH_TIMES 10
+
 struct watchdog {
 	struct np_steer *s;
 	struct rescuer *rescuer;
@@ -31,6 +36,10 @@ struct watchdog {
 	bool failed;       /* and it has been logged */
 	uint64_t syns;     /* counted when it last looked */
 	uint64_t quiet_ns; /* since when there were no new ones, and nothing queued */
+	uint64_t watch_ns; /* for so long; 0: for ever */
+	uint64_t begun_ns;
+	uint64_t since_ns; /* since when no tick came late */
+	bool seen;         /* whoever hung meanwhile has been seen */
 };
 
 int watchdog_new(struct np_steer *s, struct watchdog **ret)
@@ -85,6 +94,16 @@ static uint64_t watchdog_count_syns(const struct watchdog *d)
 	return np_steer_stats(d->s, &st) == 0 ? st.syn_total + st.nonsyn_total : d->syns;
 }
 
+static void watchdog_note_late(struct watchdog *d)
+{
+	uint64_t now = sys_clock_ns(), enough = SEEN_HANGS * steer_hang_ms(d->s) * 1000000ull;
+
+	if (rescuer_was_late(d->rescuer))
+		d->since_ns = now;
+	else if (now - d->since_ns >= (enough < d->watch_ns ? enough : d->watch_ns))
+		d->seen = true;
+}
+
 static int watchdog_tick(struct watchdog *d)
 {
 	uint64_t syns = watchdog_count_syns(d);
@@ -94,6 +113,7 @@ static int watchdog_tick(struct watchdog *d)
 		steer_log(d->s, 2, "the queues of service %s cannot be watched: %s", d->s->name,
 			  np_strerror(r));
 	d->failed = r < 0;
+	watchdog_note_late(d);
 	if (syns != d->syns || !rescuer_saw_nothing(d->rescuer))
 		d->quiet_ns = sys_clock_ns();
 	d->syns = syns;
@@ -109,14 +129,23 @@ static bool watchdog_may_sleep(struct watchdog *d)
 	return watchdog_count_syns(d) == d->syns;
 }
 
-/* Until the next tick is due, or @until_ns. */
-static void watchdog_pause(struct watchdog *d, uint64_t until_ns)
+static uint64_t watchdog_until(const struct watchdog *d)
 {
-	uint64_t now = sys_clock_ns(),
-		 left = until_ns > now ? (until_ns - now + 999999u) / 1000000u : 0;
+	return d->watch_ns ? d->begun_ns + (d->seen ? 1 : WATCH_TIMES) * d->watch_ns : UINT64_MAX;
+}
+
+/* Until the next tick is due, or the watch is over. */
+static void watchdog_pause(struct watchdog *d)
+{
 	bool sleep = watchdog_may_sleep(d);
 	unsigned ms = sleep ? INT_MAX : watchdog_period_ms(d);
+	uint64_t now, until_ns, left;
 
+	if (sleep)
+		d->seen = true; /* nothing has been queued for a second */
+	now = sys_clock_ns();
+	until_ns = watchdog_until(d);
+	left = until_ns > now ? (until_ns - now + 999999u) / 1000000u : 0;
 	if (left < ms)
 		bell_wait(&d->bell, (int)left);
 	else
@@ -127,28 +156,34 @@ static void watchdog_pause(struct watchdog *d, uint64_t until_ns)
 	}
 }
 
-static int watchdog_loop(struct watchdog *d, uint64_t until_ns)
+static int watchdog_loop(struct watchdog *d)
 {
 	int r = 0, done = 0;
 
-	d->quiet_ns = sys_clock_ns();
-	while (!atomic_load(&d->stop) && sys_clock_ns() < until_ns) {
+	d->quiet_ns = d->begun_ns = d->since_ns = sys_clock_ns();
+	while (!atomic_load(&d->stop)) {
 		r = watchdog_tick(d);
 		if (r > 0)
 			done += r;
-		watchdog_pause(d, until_ns);
+		if (sys_clock_ns() >= watchdog_until(d))
+			break;
+		watchdog_pause(d);
 	}
 	return r < 0 ? r : done;
 }
 
 int watchdog_run(struct watchdog *d, int ms)
 {
-	return watchdog_loop(d, ms < 0 ? UINT64_MAX : sys_clock_ns() + (uint64_t)ms * 1000000u);
+	int r;
+
+	d->watch_ns = ms < 0 ? 0 : (uint64_t)ms * 1000000u;
+	r = watchdog_loop(d);
+	return r == 0 && !d->seen ? -ETIMEDOUT : r;
 }
 
 static void watchdog_main(void *arg)
 {
-	watchdog_loop(arg, UINT64_MAX);
+	watchdog_loop(arg);
 }
 
 int watchdog_start(struct watchdog *d)

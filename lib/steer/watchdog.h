@@ -22,7 +22,11 @@ int watchdog_new(struct np_steer *s, struct watchdog **ret);
 void watchdog_free(struct watchdog *d);
 /* A thread of its own. */
 int watchdog_start(struct watchdog *d);
-/* On the calling thread, for @ms, -1 for ever. Return: how many listeners were shut, or -errno. */
+/*
+ * On the calling thread, for @ms, -1 for ever; for longer, where its own ticks come too late to see
+ * who hangs. Return: how many listeners were shut; -ETIMEDOUT: none, and they came late for ten
+ * times @ms; or -errno.
+ */
 int watchdog_run(struct watchdog *d, int ms);
 
 #endif
