@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/child.h"
@@ -66,23 +67,50 @@ END_TEST
 
 /* ------------------------------------------------------------------ idle */
 
+static struct np_conn *conns[CLIENTS + 1];
+static int n_conns;
+static _Atomic(bool) asked;
+
+static int note(struct np_conn *c, void *arg)
+{
+	conns[n_conns++] = c;
+	return 0;
+}
+
+/* From now on, however long it took to connect and to serve them. */
+static int begin_idle_clocks(void)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < n_conns; i++)
+		r = np_conn_set_idle_timeout(conns[i], IDLE_MS);
+	return r;
+}
+
+/* 'k' keeps the thread for longer than the idle timeout, 's' stops the process. */
 static int echo(struct np_conn *c, void *arg)
 {
 	const char *p;
 	int r = np_conn_next(c, 1, (const void **)&p);
 
+	if (r == 0 && *p != '?')
+		r = begin_idle_clocks();
+	if (r == 0 && *p == 's')
+		r = raise(SIGSTOP);
 	if (r == 0 && *p == 'k') {
 		held = 1;
 		keep_the_thread(IDLE_MS + 300);
+		while (!asked)
+			;
 	}
 	if (r == 0)
 		r = np_conn_write(c, p, 1);
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-static const struct np_handlers echoing = { .sz = sizeof echoing, .on_request = echo };
-static const struct np_server_opts short_idle = { .sz = sizeof short_idle,
-						  .idle_timeout_ms = IDLE_MS };
+static const struct np_handlers echoing = { .sz = sizeof echoing,
+					    .on_prepare = note,
+					    .on_request = echo };
 
 struct address {
 	struct sockaddr_storage ss;
@@ -93,7 +121,7 @@ static void serve_until_told(int sock, void *arg)
 {
 	struct address a = { 0 };
 
-	serve(1, &echoing, NULL, &short_idle);
+	serve(1, &echoing, NULL, NULL);
 	if (np_server_addr(serve_server, 0, &a.ss, &a.len) < 0)
 		child_fail("no address");
 	child_send(sock, &a, sizeof a);
@@ -123,20 +151,27 @@ START_TEST(a_process_that_was_stopped_closes_nobody_as_idle_whose_bytes_are_here
 {
 	struct child server;
 	struct address a;
+	int status, last;
+	char c;
 
 	child_start(&server, serve_until_told, NULL);
 	child_recv(server.sock, &a, sizeof a);
 	for (int i = 0; i < CLIENTS; i++)
 		fds[i] = peer_connect(&a.ss, a.len);
+	last = peer_connect(&a.ss, a.len);
 	all_ask();
 	ck_assert_int_eq(answered(), CLIENTS);
 
-	ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+	peer_send(last, "s", 1);
+	ck_assert_int_eq(waitpid(server.pid, &status, WUNTRACED), server.pid);
+	ck_assert(WIFSTOPPED(status));
 	all_ask();
 	poll(NULL, 0, IDLE_MS + 300);
 	ck_assert_int_eq(kill(server.pid, SIGCONT), 0);
 	ck_assert_int_eq(answered(), CLIENTS);
+	peer_recv(last, &c, 1);
 
+	peer_close(&last);
 	for (int i = 0; i < CLIENTS; i++)
 		peer_close(&fds[i]);
 	child_say(server.sock, 'x');
@@ -149,7 +184,7 @@ START_TEST(nor_does_a_poller_that_a_handler_has_kept)
 	int hog;
 	char c;
 
-	serve(1, &echoing, NULL, &short_idle);
+	serve(1, &echoing, NULL, NULL);
 	for (int i = 0; i < CLIENTS; i++)
 		fds[i] = serve_connect(0);
 	hog = serve_connect(0);
@@ -159,6 +194,7 @@ START_TEST(nor_does_a_poller_that_a_handler_has_kept)
 	peer_send(hog, "k", 1);
 	AWAIT(held);
 	all_ask();
+	asked = true;
 	ck_assert_int_eq(answered(), CLIENTS);
 	peer_recv(hog, &c, 1);
 

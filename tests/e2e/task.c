@@ -558,8 +558,8 @@ START_TEST(who_does_not_return_is_named_and_counted_and_nothing_is_freed)
 	ck_assert_int_eq(np_pollers_stop(pollers, 1), -ETIMEDOUT);
 	ck_assert_int_eq(np_pollers_free(&pollers), -EBUSY);
 	ck_assert_uint_eq(in_log("poller 0: 2 of handler"), 1);
-	ck_assert_uint_eq(log_names(yields), 1);
-	ck_assert_uint_ge(log_names(spins), 1); /* as a hog too, perhaps */
+	ck_assert_uint_ge(log_names(yields), 1);
+	ck_assert_uint_ge(log_names(spins), 1); /* as hogs too, perhaps */
 	ck_assert_uint_eq(log_names(until_canceled), 0);
 	ck_assert_uint_eq(in_log("handlers that do not return: 3;"), 1);
 
