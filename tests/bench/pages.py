@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A server that forks: each worker has a listener with SO_REUSEPORT and answers with its number.
 
-  pages.py PORT WORKERS PIDFILE
+  pages.py PORT WORKERS PIDFILE [PROG ARGS...]
 
+PROG: each worker becomes that program, whose listener is descriptor 3.
 SIGTERM to the first process ends all: each closes its listener, answers those that it has accepted, and goes.
 """
 import os
@@ -15,10 +16,21 @@ import time
 LEAVE_S = 2  # for those that never ask
 
 
+def own_listener(port):
+    return socket.create_server(('127.0.0.1', port), backlog=511, reuse_port=True)
+
+
+def become(prog, port):
+    listener = own_listener(port)
+    if os.dup2(listener.fileno(), 3) == listener.fileno():
+        listener.set_inheritable(True)
+    os.execvp(prog[0], prog)
+
+
 def serve(port):
     page = b'%d\n' % os.getpid()
     page = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s' % (len(page), page)
-    listener = socket.create_server(('127.0.0.1', port), backlog=511, reuse_port=True)
+    listener = own_listener(port)
     listener.setblocking(False)
     sel = selectors.DefaultSelector()
     sel.register(listener, selectors.EVENT_READ)
@@ -60,10 +72,12 @@ def answer(sel, conn, page):
 
 
 def main():
-    port, workers, pidfile = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    port, workers, pidfile, prog = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
     children = []
     for _ in range(workers):
         pid = os.fork()
+        if pid == 0 and prog:
+            become(prog, port)
         if pid == 0:
             serve(port)
             os._exit(0)
