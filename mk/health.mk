@@ -10,6 +10,7 @@ check-steer-long:                       ## 10 000 rounds of a worker that is bac
 	$(Q)NP_EACH_STEP=1 CK_RUN_CASE=killed $(O)/debug/tests/steer_adopt
 	$(Q)NP_LIVES=100000 $(O)/debug/tests/steer_count
 	$(Q)NP_DISTURB_MS=30000 $(O)/debug/tests/steer_disturbed
+	$(Q)NP_ROUNDS=20 $(O)/debug/tests/e2e/npsteer_adopt
 
 # In a folder of its own, since not everybody has libevent.
 ifneq ($(shell $(PKG_CONFIG) --exists libevent_core && echo yes),)

@@ -284,12 +284,26 @@ END_TEST
 /* ------------------------------------------------------------------ restarts under load */
 
 #define CLIENTS 8
-#define ROUNDS  3
+
+/* NP_ROUNDS: more of them. */
+static unsigned rounds(void)
+{
+	const char *text = getenv("NP_ROUNDS");
+
+	return text ? (unsigned)atoi(text) : 3;
+}
 
 struct tally {
 	unsigned asked, lost;
-	int first; /* what was said to the first that was lost */
+	unsigned ended; /* of those lost: by the end of the process that had accepted them */
+	int first;      /* what was said to the first that was lost */
 };
+
+/* What a client sees of a server that is killed while it has the connection. */
+static bool is_end(int r)
+{
+	return r == -ECONNRESET || r == -EPIPE || r == -EPROTO;
+}
 
 /* Asks, one connection after another, until it hears something. */
 static void client(int sock, void *arg)
@@ -301,6 +315,7 @@ static void client(int sock, void *arg)
 		int r = ask(PORT);
 
 		t.asked++;
+		t.ended += is_end(r);
 		if (r < 0 && !t.lost++)
 			t.first = r;
 	}
@@ -315,18 +330,26 @@ static void given_clients(void)
 		child_start(&clients[i], client, NULL);
 }
 
-static void expect_none_lost(void)
+/* @may_end: so many of each client may have been accepted by a process that was killed. */
+static void expect_none_lost(unsigned may_end)
 {
+	struct tally all = { 0 };
+
 	for (int i = 0; i < CLIENTS; i++) {
 		struct tally t;
 
 		child_say(clients[i].sock, 'q');
 		child_recv(clients[i].sock, &t, sizeof t);
 		child_join(&clients[i]);
-		ck_assert_msg(!t.lost, "client %d: %u of %u lost, the first: %s", i, t.lost,
-			      t.asked, strerror(-t.first));
+		ck_assert_msg(t.lost <= (may_end ? t.ended : 0) && t.ended <= may_end,
+			      "client %d: %u of %u lost, %u of them accepted, the first: %s", i,
+			      t.lost, t.asked, t.ended, strerror(-t.first));
 		ck_assert_uint_gt(t.asked, 0);
+		all.asked += t.asked;
+		all.ended += t.ended;
 	}
+	fprintf(stderr, "%u rounds, %u connections, %u ended with the process that had them\n",
+		rounds(), all.asked, all.ended);
 }
 
 static pid_t keeper;
@@ -389,7 +412,7 @@ START_TEST(a_server_that_is_stopped_and_started_under_hold_loses_no_connection)
 	given_keeper("--hold 20");
 	AWAIT(adopted("adopted") == WORKERS);
 	given_clients();
-	for (int i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds(); i++) {
 		pid_t pid = server_pid();
 
 		/* It ends when it has answered those that it has. */
@@ -399,10 +422,55 @@ START_TEST(a_server_that_is_stopped_and_started_under_hold_loses_no_connection)
 		start(k);
 		AWAIT(adopted("held") == 0 && adopted("adopted") == WORKERS);
 	}
-	expect_none_lost();
+	expect_none_lost(0);
 	end_keeper();
 	must("release web");
 	stop(k);
+}
+END_TEST
+
+/* SIGKILL, all of it: what it had accepted is lost, and nobody is refused. */
+START_TEST(a_server_that_is_killed_and_started_under_hold_refuses_nobody)
+{
+	enum kind k = (enum kind)_i;
+
+	NEEDS(k);
+	must("load web");
+	start(k);
+	given_keeper("--hold 20");
+	AWAIT(adopted("adopted") == WORKERS);
+	given_clients();
+	for (unsigned i = 0; i < rounds(); i++) {
+		must_sh("kill -KILL %1$d $(cat /proc/%1$d/task/%1$d/children)", (int)server_pid());
+		AWAIT(adopted("held") == WORKERS);
+		start(k);
+		AWAIT(adopted("held") == 0 && adopted("adopted") == WORKERS);
+	}
+	expect_none_lost(rounds());
+	end_keeper();
+	must("release web");
+	stop(k);
+}
+END_TEST
+
+/* No duplicate of a listener is left open, by the tool that adopts once nor by one that watches. */
+START_TEST(without_hold_a_server_that_quits_has_a_closed_port)
+{
+	NEEDS(NGINX);
+	must("load web");
+	start(NGINX);
+	if (_i)
+		given_keeper("--watch");
+	else
+		must("adopt web --port 7490");
+	AWAIT(adopted("adopted") == WORKERS);
+
+	must_sh("kill -KILL %1$d $(cat /proc/%1$d/task/%1$d/children)", (int)server_pid());
+
+	AWAIT(ask(PORT) == -ECONNREFUSED);
+	if (_i)
+		end_keeper();
+	must("release web");
 }
 END_TEST
 
@@ -416,13 +484,13 @@ START_TEST(a_reload_with_fewer_workers_loses_no_connection)
 	given_keeper(words);
 	AWAIT(adopted("adopted") == WORKERS);
 	given_clients();
-	for (int i = 0; i < ROUNDS; i++)
+	for (unsigned i = 0; i < rounds(); i++)
 		for (int workers = WORKERS - 1; workers <= WORKERS; workers++) {
 			nginx_conf(workers);
 			kill(server_pid(), SIGHUP);
 			AWAIT(adopted("adopted") == (unsigned)workers);
 		}
-	expect_none_lost();
+	expect_none_lost(0);
 	end_keeper();
 	must("release web");
 	stop(NGINX);
@@ -447,7 +515,7 @@ int main(void)
 	Suite *s = suite_create("npsteer_adopt");
 	TCase *t = tcase_create("adopt");
 
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 60 + 10 * rounds());
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_loop_test(
 		t, listeners_shows_a_task_for_each_listener_of_a_server_that_can_be_steered, 0,
@@ -458,6 +526,9 @@ int main(void)
 	tcase_add_test(t, an_adoption_that_fails_half_way_says_so_in_json_too);
 	tcase_add_loop_test(t, a_server_that_is_stopped_and_started_under_hold_loses_no_connection,
 			    0, KINDS);
+	tcase_add_loop_test(t, a_server_that_is_killed_and_started_under_hold_refuses_nobody, 0,
+			    KINDS);
+	tcase_add_loop_test(t, without_hold_a_server_that_quits_has_a_closed_port, 0, 2);
 	tcase_add_loop_test(t, a_reload_with_fewer_workers_loses_no_connection, 0, 2);
 	tcase_add_test(t, what_a_watch_cannot_do_is_said_at_once);
 	suite_add_tcase(s, t);
