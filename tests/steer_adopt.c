@@ -850,10 +850,18 @@ END_TEST
 
 /* ------------------------------------------------------------------ in other namespaces */
 
+static int count_queue(void *arg, const struct np_steer_queue *q)
+{
+	ck_assert_uint_eq(q->queued, 0);
+	ck_assert_uint_gt(q->backlog, 0);
+	++*(unsigned *)arg;
+	return 0;
+}
+
 START_TEST(a_server_in_namespaces_of_its_own_is_adopted_from_outside)
 {
 	bool rootless = _i;
-	unsigned got[FOREIGN_MAX];
+	unsigned got[FOREIGN_MAX], seen = 0;
 	struct np_steer *s;
 	struct child c;
 	pid_t pid;
@@ -873,6 +881,8 @@ START_TEST(a_server_in_namespaces_of_its_own_is_adopted_from_outside)
 	child_recv(c.sock, got, sizeof got);
 	ck_assert_uint_eq(got[0], 20);
 	ck_assert_uint_eq(stats(s).steered, 40);
+	ck_assert_int_eq(np_steer_queues(s, count_queue, &seen), 0);
+	ck_assert_uint_eq(seen, 2);
 	must_release(s, 2);
 	ck_assert_uint_eq(workers(s), 0);
 	child_say(c.sock, 'q');

@@ -265,7 +265,8 @@ struct np_steer_queue {
 /*
  * np_steer_queues() - call fn(arg, q) for each listener in a slot; nonzero from it ends the walk
  *
- * Of the caller's network namespace, as the kernel tells it (sock_diag(7)).
+ * As the kernel tells it (sock_diag(7)): of the caller's network namespace, and with CAP_SYS_ADMIN
+ * of those that workers are in whose processes can be seen from here.
  *
  * Thread: setup. Lifetime: *q lives during the call.
  * Return: 0, what fn returned, -NP_EUNSUPPORTED at level 0, -EMFILE, -ENOENT without
