@@ -306,6 +306,32 @@ START_TEST(adopted_listeners_get_what_the_policy_says_and_are_left_as_they_were)
 }
 END_TEST
 
+/* Nobody watches: they are adopted when that is asked for again. */
+START_TEST(listeners_that_come_later_get_nothing_until_they_are_adopted_too)
+{
+	unsigned got[FOREIGN_MAX];
+	struct foreign f, later;
+	struct np_steer *s;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	ck_assert_int_eq(foreign_start(&later, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	foreign_count(FOREIGN_AT, 40, got);
+	ck_assert_uint_eq(worker(s, 0).steered + worker(s, 1).steered, 40);
+
+	must_adopt(s, FOREIGN_AT, 4);
+
+	foreign_count(FOREIGN_AT, 40, got);
+	ck_assert_uint_eq(worker(s, 2).steered + worker(s, 3).steered, 20);
+	must_release(s, 4);
+	foreign_end(&later);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
 START_TEST(the_worker_is_named_after_the_task_that_accepts)
 {
 	struct np_steer *s;
@@ -978,6 +1004,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, adopted_listeners_get_what_the_policy_says_and_are_left_as_they_were,
 			    0, 3);
+	tcase_add_test(t, listeners_that_come_later_get_nothing_until_they_are_adopted_too);
 	tcase_add_loop_test(t, the_worker_is_named_after_the_task_that_accepts, 0, 3);
 	tcase_add_test(t, several_addresses_of_one_worker_share_its_number);
 	tcase_add_test(t, a_dry_run_says_what_would_be_and_changes_nothing);
@@ -1007,7 +1034,7 @@ int main(void)
 	tcase_add_loop_test(t, a_server_in_namespaces_of_its_own_is_adopted_from_outside, 0, 2);
 	suite_add_tcase(s, t);
 	t = tcase_create("killed");
-	tcase_set_timeout(t, 240);
+	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
 #ifdef NP_FAULT
 	tcase_add_loop_test(t, killed_at_any_step_the_server_serves_and_the_next_one_goes_on, 0,
 			    KILLINGS);
