@@ -51,7 +51,7 @@ CFLAGS   ?= -O2 -g
 INCLUDES   = -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
 LIB_CPPFLAGS = $(INCLUDES) $(CARES_CPPFLAGS) $(FORTIFY) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing \
-            -ftls-model=initial-exec -pthread $(HARDEN) $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
+            -ftls-model=initial-exec -pthread $(WHOLE) $(HARDEN) $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
 SYMBOL_MAP := lib/netpoll/libnetpoll-bpf.map
 LDFLAGS_SO := -shared -Wl,-soname,libnetpoll-bpf.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
             -Wl,--version-script=$(SYMBOL_MAP) -Wl,-z,defs
@@ -64,6 +64,8 @@ USER_CFLAGS = -D_GNU_SOURCE -Iinclude $(FORTIFY) $(CPPFLAGS) -std=gnu11 $(WARN) 
 cc_has    = $(shell for f in $(1); do $(CC) -Werror $$f -c -xc /dev/null -o /dev/null 2>/dev/null && echo $$f; done)
 HARDEN   := $(call cc_has,-fstack-protector-strong -fstack-clash-protection \
             $(if $(filter x86_64,$(ARCH)),-fcf-protection=branch) $(if $(filter aarch64,$(ARCH)),-mbranch-protection=standard))
+# gcc cuts what is seldom gone through off a small verb, and then its way through the gate is longer (make bench-gate).
+WHOLE    := $(call cc_has,-fno-partial-inlining)
 # No path of this folder in what is released; a debugger finds the sources from the top folder.
 PATH_MAP := $(if $(filter release,$(FLAVOUR)),-ffile-prefix-map=$(CURDIR)=.)
 # glibc's checks need an optimiser, and the sanitizers do not see into them. One level only: the user's, where given.

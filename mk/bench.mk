@@ -1,5 +1,5 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,churn fleet handoff hold idle load lean neighbours paced rebalance restart runtime \
+BENCH_BINS := $(addprefix $(O)/tests/bench/,churn fleet gate handoff hold idle load lean neighbours paced rebalance restart runtime \
 	visitors)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
@@ -8,12 +8,16 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-adopt bench-echo bench-handoff bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
+.PHONY: bench-adopt bench-echo bench-gate bench-handoff bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
 	$(Q)scripts/bench-echo $(O)
 
 bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
 	$(Q)scripts/bench-instructions $(O)
+
+bench-gate: $(O)/tests/bench/gate       ## instructions that a verb takes to pass the gate, off and on (callgrind)
+	$(Q)$(MAKE) --no-print-directory O=$(O)/ungated CPPFLAGS='$(CPPFLAGS) -DNP_UNGATED' $(O)/ungated/tests/bench/gate
+	$(Q)scripts/bench-gate $(O) $(O)/ungated
 
 PEER_HEADER_libev    := /usr/include/ev.h
 PEER_HEADER_libevent := /usr/include/event2/bufferevent.h

@@ -36,12 +36,10 @@ static struct rider *baton_looper(const struct baton *b)
 	return atomic_load_explicit(&b->looper, memory_order_relaxed);
 }
 
-/* A thread that has not begun is LIB: it waits for the gate. */
+/* Under the gate. A thread that has not begun is LIB: it waits for the gate. */
 static uint32_t baton_word(const struct rider *r)
 {
-	struct baton_here *h = atomic_load_explicit(&r->here, memory_order_acquire);
-
-	return h ? __atomic_load_n(&h->word, __ATOMIC_ACQUIRE) : BATON_LIB;
+	return r->here ? __atomic_load_n(&r->here->word, __ATOMIC_ACQUIRE) : BATON_LIB;
 }
 
 static enum baton_state baton_state(const struct rider *r)
@@ -49,22 +47,19 @@ static enum baton_state baton_state(const struct rider *r)
 	return baton_word(r) & 3;
 }
 
-/* Of the calling thread. */
-static void baton_step(unsigned by, int order)
+/* Under the gate; of one in USER, as @was. Return: whether it has not moved since. */
+static bool baton_mark(struct rider *r, uint32_t was, enum baton_mark mark)
 {
-	__atomic_store_n(&baton_here.word, baton_here.word + by, order);
+	return __atomic_compare_exchange_n(&r->here->word, &was, was | mark, false,
+					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static void baton_to_lib(enum baton_state from)
+/* Of the calling thread. Return: whether others have the baton, or want it. */
+static bool baton_to(enum baton_state state)
 {
-	baton_step(4u - from, __ATOMIC_RELAXED);
+	__atomic_store_n(&baton_here.word, state, __ATOMIC_RELEASE);
 	sys_fence_light();
-}
-
-static void baton_from_lib(enum baton_state to)
-{
-	baton_step(to, __ATOMIC_RELEASE);
-	sys_fence_light();
+	return baton_is_called();
 }
 
 /* ------------------------------------------------------------------ the queue; under the gate */
@@ -96,18 +91,30 @@ static void baton_unqueue(struct baton *b, struct rider *r)
 	b->urgent -= !r->lazy;
 }
 
-static void baton_set_flag(struct rider *r, unsigned f)
+static void baton_set_flag(struct rider *r, uint32_t f)
 {
-	atomic_store_explicit(&r->flag, f, memory_order_release);
+	r->flag = f;
+	if (r->here)
+		__atomic_store_n(&r->here->flag, f, __ATOMIC_RELEASE);
 }
 
-/*
- * What the flag of one that holds it has to be. A guest gives it up whenever it leaves the library:
- * the looper may be asleep.
- */
-static unsigned baton_flag_of(const struct baton *b, const struct rider *r, bool lent)
+/* A guest gives it up whenever it leaves the library: the looper may be asleep. */
+static bool baton_is_wanted(const struct baton *b, const struct rider *r, bool lent)
 {
-	return b->urgent || (baton_looper(b) != r && !lent) ? BATON_WANTED : 0;
+	return b->urgent || (baton_looper(b) != r && !lent);
+}
+
+static bool baton_fence_is_kernels(void)
+{
+	return atomic_load_explicit(&sys_fence_by_kernel, memory_order_relaxed);
+}
+
+/* What the flag of one that holds it has to be. */
+static uint32_t baton_flag_of(const struct baton *b, const struct rider *r, bool lent)
+{
+	return (baton_is_wanted(b, r, lent) ? BATON_WANTED : 0) |
+	       (b->crew && crew_is_asleep(b->crew) ? BATON_ROUSES : 0) |
+	       (baton_fence_is_kernels() ? 0 : BATON_FENCES);
 }
 
 static void baton_grant(struct baton *b, struct rider *r)
@@ -134,20 +141,22 @@ static void baton_left(struct rider *r)
 	crew_count_away(r->crew, 1);
 	hog_get_note(r->poller, &r->note);
 	baton_here.robs = baton_of(r);
-	crew_aside(r->crew, r->fiber, true);
+	crew_aside(r->crew, *r->fiber, true);
 	baton_here.robs = NULL;
 }
 
-/* Return: whether nobody holds it now. */
+/* Return: whether nobody holds it now. One that has not been told to fence is not robbed. */
 static bool baton_rob(struct baton *b)
 {
 	struct rider *h = baton_holder(b);
 	enum baton_state s = BATON_LIB;
+	uint32_t fences;
 
 	if (!h)
 		return true;
-	baton_set_flag(h, BATON_ROBBED | BATON_WANTED);
-	if (sys_fence_heavy() == 0)
+	fences = h->flag & BATON_FENCES;
+	baton_set_flag(h, BATON_CALLED | fences);
+	if (sys_fence_heavy() == 0 && (fences || baton_fence_is_kernels()))
 		s = baton_state(h);
 	if (s == BATON_LIB) {
 		baton_set_flag(h, baton_flag_of(b, h, false));
@@ -205,13 +214,17 @@ static void baton_returns(struct rider *r)
 	crew_count_away(r->crew, -1);
 	hog_set_note(r->poller, &r->note);
 	r->poller->clock = CLOCK_USER;
-	crew_aside(r->crew, r->fiber, false);
+	crew_aside(r->crew, *r->fiber, false);
 }
 
-static void baton_enter_slow(struct rider *r)
+void baton_enter_slowly(void)
 {
+	struct rider *r = baton_here.rider;
 	struct baton *b = baton_of(r);
 
+	sys_fence_light();
+	if (!baton_is_called())
+		return;
 	pthread_mutex_lock(&b->gate);
 	if (baton_holder(b) != r)
 		baton_wait(b, r);
@@ -229,41 +242,34 @@ static void baton_give_up(struct rider *r)
 	pthread_mutex_lock(&b->gate);
 	if (baton_holder(b) != r) {
 		/* it was robbed first */
-	} else if (baton_flag_of(b, r, false)) {
+	} else if (baton_is_wanted(b, r, false)) {
 		if (baton_state(r) == BATON_USER)
 			baton_left(r);
 		baton_drop(b, r);
 	} else {
-		baton_set_flag(r, 0);
+		baton_set_flag(r, baton_flag_of(b, r, false));
 	}
 	pthread_mutex_unlock(&b->gate);
 }
 
-void baton_enter(void)
+uintptr_t baton_leave_slowly(uintptr_t result)
 {
 	struct rider *r = baton_here.rider;
+	uint32_t f;
 
-	baton_to_lib(BATON_USER);
-	if (atomic_load_explicit(&r->flag, memory_order_acquire))
-		baton_enter_slow(r);
-}
-
-void baton_leave(void)
-{
-	struct rider *r = baton_here.rider;
-
-	r->fiber = fiber_self();
-	baton_from_lib(BATON_USER);
-	if (atomic_load_explicit(&r->flag, memory_order_relaxed))
-		baton_give_up(r);
-	if (atomic_load_explicit(r->asleep, memory_order_relaxed))
+	sys_fence_light();
+	f = BATON_LOOK(baton_here.flag);
+	if (f & BATON_ROUSES)
 		crew_rouse(r->crew);
+	if (f & (BATON_ROUSES | BATON_CALLED))
+		baton_give_up(r);
+	return result;
 }
 
 void baton_user_begin(void)
 {
-	if (baton_here.rider->crew)
-		baton_leave();
+	if (baton_here.rider->crew && baton_leaves())
+		baton_leave_slowly(0);
 }
 
 void baton_user_end(void)
@@ -331,7 +337,6 @@ static int baton_give_away(struct baton *b, struct rider *r, struct crew_waiter 
 		if (!to)
 			return any ? -EAGAIN : -ENOTSUP;
 	}
-	r->fiber = fiber_self();
 	baton_left(r);
 	baton_drop(b, r);
 	if (to)
@@ -352,7 +357,7 @@ int baton_hand_off(struct crew_waiter *w)
 	err = baton_give_away(b, r, w);
 	pthread_mutex_unlock(&b->gate);
 	if (err == 0)
-		baton_from_lib(BATON_USER);
+		baton_to(BATON_USER);
 	return err;
 }
 
@@ -363,9 +368,8 @@ static void baton_hand_on(struct baton *b, struct rider *r, uint64_t now_ns)
 	struct rider *to = baton_spare(r->poller, &any);
 
 	if (!to) {
-		if (r->refused != r->seen)
+		if (baton_mark(r, BATON_USER | BATON_SEEN, BATON_REFUSED))
 			crew_count_refused(b->crew);
-		r->refused = r->seen;
 		return;
 	}
 	if (baton_holder(b) == r && (!baton_rob(b) || !r->left)) {
@@ -385,12 +389,13 @@ static bool baton_is_stuck(struct rider *r, uint64_t now_ns, uint64_t limit_ns)
 {
 	uint32_t w = baton_word(r);
 
-	if (w != r->seen || (w & 3) != BATON_USER) {
-		r->seen = w;
-		r->since_ns = now_ns;
+	if ((w & 3) != BATON_USER)
 		return false;
-	}
-	return now_ns - r->since_ns >= limit_ns;
+	if (w & BATON_SEEN)
+		return now_ns - r->since_ns >= limit_ns;
+	baton_mark(r, BATON_USER, BATON_SEEN);
+	r->since_ns = now_ns;
+	return false;
 }
 
 /*
@@ -420,12 +425,23 @@ bool baton_look(struct baton *b, uint64_t now_ns, uint64_t limit_ns)
 	return busy;
 }
 
+/* One without the baton finds it out at the gate. */
+void baton_ask_to_rouse(struct baton *b)
+{
+	struct rider *h;
+
+	pthread_mutex_lock(&b->gate);
+	h = baton_holder(b);
+	if (h)
+		baton_set_flag(h, h->flag | BATON_ROUSES);
+	pthread_mutex_unlock(&b->gate);
+}
+
 /* ------------------------------------------------------------------ the loop */
 
 void baton_idle_begin(struct rider *r)
 {
-	baton_from_lib(BATON_IDLE);
-	if (atomic_load_explicit(&r->flag, memory_order_relaxed))
+	if (baton_to(BATON_IDLE))
 		baton_give_up(r);
 }
 
@@ -445,8 +461,7 @@ bool baton_idle_end(struct rider *r, bool any)
 	struct baton *b = baton_of(r);
 	bool mine;
 
-	baton_to_lib(BATON_IDLE);
-	if (!atomic_load_explicit(&r->flag, memory_order_acquire))
+	if (!baton_to(BATON_LIB))
 		return true;
 	pthread_mutex_lock(&b->gate);
 	mine = baton_wait_as_looper(b, r, any) && (any || baton_looper(b) == r);
@@ -495,7 +510,7 @@ bool baton_goes_on(struct rider *r)
 	struct baton *b = baton_of(r);
 	bool mine;
 
-	if (!atomic_load_explicit(&r->flag, memory_order_relaxed)) {
+	if (!baton_is_called()) {
 		if (r->home)
 			r->poller->shared = baton_is_shared(b);
 		return true;
@@ -590,15 +605,25 @@ bool baton_host(struct rider *r)
 	return stays;
 }
 
+/* Under the gate. */
+static void baton_mount_held(struct baton *b, struct rider *r)
+{
+	r->here = &baton_here;
+	r->fiber = &fiber_current;
+	baton_set_flag(r, baton_holder(b) == r ? baton_flag_of(b, r, false) : r->flag);
+}
+
 bool baton_arrive(struct rider *r, struct poller *p)
 {
 	struct baton *b = &p->baton;
 	bool here;
 
 	pthread_mutex_lock(&b->gate);
-	here = r->poller == p;
-	if (here)
+	here = __atomic_load_n(&r->poller, __ATOMIC_RELAXED) == p;
+	if (here) {
+		baton_mount_held(b, r);
 		baton_host_wait(b, r);
+	}
 	pthread_mutex_unlock(&b->gate);
 	return here;
 }
@@ -613,6 +638,24 @@ bool baton_is_held(const struct baton *b, bool rides)
 	       (rides && (!r || (baton_holder(b) == r && !baton_in_user())));
 }
 
+void baton_mount(struct rider *r)
+{
+	struct baton *b = baton_of(r);
+
+	pthread_mutex_lock(&b->gate);
+	baton_mount_held(b, r);
+	pthread_mutex_unlock(&b->gate);
+}
+
+void baton_dismount(struct rider *r)
+{
+	struct baton *b = baton_of(r);
+
+	pthread_mutex_lock(&b->gate);
+	r->here = NULL;
+	pthread_mutex_unlock(&b->gate);
+}
+
 void baton_init(struct poller *p, struct crew *crew)
 {
 	struct baton *b = &p->baton;
@@ -624,7 +667,6 @@ void baton_init(struct poller *p, struct crew *crew)
 	b->home.home = true;
 	b->home.poller = p;
 	b->home.crew = crew;
-	b->home.asleep = crew ? crew_asleep(crew) : NULL;
 	baton_set_holder(b, &b->home);
 	atomic_store(&b->looper, &b->home);
 }

@@ -113,7 +113,6 @@ static void crew_spare_main(void *arg)
 	if (c->opts.report_overflow)
 		sys_crash_stack(&crash_stack);
 	baton_here.rider = r;
-	atomic_store_explicit(&r->here, &baton_here, memory_order_release);
 	fiber_host_set_tag(r);
 	while ((p = crew_next(c, r))) {
 		poller_carry(p, r);
@@ -131,8 +130,7 @@ static struct rider *crew_rider_new(struct crew *c)
 		return NULL;
 	memset(r, 0, sizeof *r);
 	r->crew = c;
-	r->asleep = &c->asleep;
-	atomic_store(&r->flag, BATON_ROBBED);
+	r->flag = BATON_ROBBED;
 	if (sys_wake_open(&r->kick_fd) < 0) {
 		free(r);
 		return NULL;
@@ -179,7 +177,7 @@ struct rider *crew_take(struct crew *c, struct poller *p, bool *ret_any)
 	else
 		r = crew_hire(c);
 	if (r) {
-		r->poller = p;
+		__atomic_store_n(&r->poller, p, __ATOMIC_RELAXED);
 		pthread_cond_signal(&r->idle);
 	}
 	*ret_any = c->n > 0;
@@ -204,7 +202,7 @@ static void crew_tell(struct crew *c, const struct poller *p)
 void crew_give(struct crew *c, struct rider *r)
 {
 	pthread_mutex_lock(&c->lock);
-	r->poller = NULL;
+	__atomic_store_n(&r->poller, NULL, __ATOMIC_RELAXED);
 	r->next_idle = c->idle;
 	c->idle = r;
 	crew_tell(c, NULL);
@@ -273,12 +271,20 @@ static bool crew_look(struct crew *c, uint64_t *ret_ns)
 	return busy;
 }
 
+/* Watch held. Who comes to the gate sees that it is asleep; the others are told. */
+static void crew_fall_asleep(struct crew *c)
+{
+	atomic_store(&c->asleep, true);
+	for (struct list *l = c->batons.next; l != &c->batons; l = l->next)
+		baton_ask_to_rouse(container_of(l, struct baton, of_crew));
+}
+
 /* Watch held. Asleep is said first: a handler that begins behind that sees it. */
 static void crew_sleep(struct crew *c)
 {
 	uint64_t next;
 
-	atomic_store(&c->asleep, true);
+	crew_fall_asleep(c);
 	if (sys_fence_heavy() == 0 && !crew_look(c, &next))
 		while (atomic_load(&c->asleep) && !atomic_load(&c->ending))
 			pthread_cond_wait(&c->roused, &c->watch);
@@ -316,9 +322,9 @@ void crew_rouse(struct crew *c)
 	pthread_mutex_unlock(&c->watch);
 }
 
-const _Atomic(bool) *crew_asleep(const struct crew *c)
+bool crew_is_asleep(const struct crew *c)
 {
-	return &c->asleep;
+	return atomic_load_explicit(&c->asleep, memory_order_relaxed);
 }
 
 void crew_add(struct crew *c, struct baton *b)

@@ -80,6 +80,7 @@ void crew_count_away(struct crew *c, int n);
 void crew_aside(struct crew *c, struct fiber *f, bool aside);
 /* Code of the user's begins that may block. */
 void crew_rouse(struct crew *c);
-const _Atomic(bool) *crew_asleep(const struct crew *c);
+/* The watchdog sleeps, or has not begun. */
+bool crew_is_asleep(const struct crew *c);
 
 #endif

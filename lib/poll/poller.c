@@ -215,16 +215,17 @@ static void poller_ride_home(struct poller *p)
 {
 	struct rider *r = &p->baton.home;
 
-	atomic_store_explicit(&r->here, &baton_here, memory_order_release);
-	fiber_host_set_tag(r);
+	/* What the watchdog tells those that it knows is behind what it knows. */
 	if (r->crew)
 		crew_add(r->crew, &p->baton);
+	baton_mount(r);
+	fiber_host_set_tag(r);
 	/* One that has lost the loop has it again when its fiber is back. */
 	while (!poller_turns(p, r))
 		;
 	if (r->crew)
 		crew_remove(r->crew, &p->baton);
-	atomic_store_explicit(&r->here, NULL, memory_order_release);
+	baton_dismount(r);
 }
 
 int poller_loop(struct poller *p)

@@ -152,7 +152,7 @@ void spawn_leave_tail(struct poller *p)
 /* Whether others wait for the poller, or it is another thread's. */
 static bool spawn_is_disturbed(const struct poller *p)
 {
-	return p->shared && atomic_load_explicit(&baton_here.rider->flag, memory_order_relaxed);
+	return p->shared && baton_is_called();
 }
 
 /* A chain of fibers of which each begins the next lets the others have their turn. */
