@@ -67,9 +67,21 @@ struct spawn_queue {
  *   overflow.c walks the fibers              in a signal handler of the owner's
  */
 
+/* turn_run() has them in this order. */
+enum turn_phase {
+	TURN_OVER,
+	TURN_MAIL,
+	TURN_WATCHES,
+	TURN_FIBERS,
+	TURN_HOSTS, /* fibers of other threads */
+	TURN_TIMERS,
+	TURN_DEFERRED
+};
+
 /*
  * What is in flight in a turn stands here and not on the stack, so that the loop can be entered
- * again while a function that it has called does not return: turn_go_on() takes up what is left.
+ * again while a function that it has called does not return: turn_go_on() takes up what is left,
+ * and then the phases that had not begun.
  * Each loop over one of these reads it anew after each dispatch. All belongs to the poller's owner,
  * and all is empty between two turns.
  *
@@ -87,6 +99,7 @@ struct spawn_queue {
  * with are in their threads' riders.
  */
 struct poller_now {
+	enum turn_phase next; /* behind what is in flight */
 	struct spawn_queue tail;
 	struct mail *mail;
 	struct list watches;

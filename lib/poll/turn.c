@@ -242,12 +242,6 @@ bool turn_run_deferred(struct poller *p)
 	return turn_go_on_deferred(p);
 }
 
-bool turn_go_on(struct poller *p, struct rider *r)
-{
-	return poller_end_dispatch(p) && turn_go_on_mail(p) && watch_go_on(p) && spawn_go_on(p) &&
-	       turn_go_on_fibers(p, r) && turn_go_on_timers(p) && turn_go_on_deferred(p);
-}
-
 void turn_trim_stacks(struct timer *t)
 {
 	fiber_pool_trim(container_of(t, struct poller, trim)->fibers);
@@ -261,6 +255,60 @@ static void turn_arm_trim(struct poller *p)
 		timer_arm(p, &p->trim, poller_now_ms(p) + TURN_TRIM_EVERY_MS);
 }
 
+/* Each phase says, before it begins, which one follows where it is left in the middle. */
+static inline bool turn_run_from(struct poller *p, struct rider *r, enum turn_phase phase)
+{
+	switch (phase) {
+	case TURN_MAIL:
+		p->now.next = TURN_WATCHES;
+		if (mailbox_any(&p->mailbox) && !turn_run_mail(p))
+			return false;
+		/* fall through */
+	case TURN_WATCHES:
+		p->now.next = TURN_FIBERS;
+		if (!list_empty(&p->ready) && !watch_dispatch(p))
+			return false;
+		/* fall through */
+	case TURN_FIBERS:
+		p->now.next = TURN_HOSTS;
+		if ((r->run_first || p->spawn.first) && !turn_run_fibers(p, r))
+			return false;
+		/* fall through */
+	case TURN_HOSTS:
+		p->now.next = TURN_TIMERS;
+		if (p->shared && !turn_lend(p, r))
+			return false;
+		/* fall through */
+	case TURN_TIMERS:
+		p->now.next = TURN_DEFERRED;
+		if (wheel_is_due(&p->wheel, p->now_ms) && !turn_fire_timers(p))
+			return false;
+		/* fall through */
+	case TURN_DEFERRED:
+		p->now.next = TURN_OVER;
+		if (p->deferred_first && !turn_run_deferred(p))
+			return false;
+		turn_arm_trim(p);
+		/* fall through */
+	case TURN_OVER:
+		break;
+	}
+	return true;
+}
+
+/*
+ * This thread's own fibers come first: what else is in flight other threads go on with as well, and
+ * a handler in there may keep this one for itself again. The phases that are left come before the
+ * next turn, or timers and deferred work would wait for one that nobody leaves.
+ */
+bool turn_go_on(struct poller *p, struct rider *r)
+{
+	turn_take_fibers(r);
+	return poller_end_dispatch(p) && turn_go_on_fibers(p, r) && turn_go_on_mail(p) &&
+	       watch_go_on(p) && spawn_go_on(p) && turn_go_on_timers(p) && turn_go_on_deferred(p) &&
+	       turn_run_from(p, r, p->now.next);
+}
+
 bool turn_run(struct poller *p, struct rider *r)
 {
 	int n;
@@ -272,18 +320,5 @@ bool turn_run(struct poller *p, struct rider *r)
 	poller_refresh_now(p);
 	hog_turn_begins(p);
 	turn_take_events(p, n);
-	if (mailbox_any(&p->mailbox) && !turn_run_mail(p))
-		return false;
-	if (!list_empty(&p->ready) && !watch_dispatch(p))
-		return false;
-	if ((r->run_first || p->spawn.first) && !turn_run_fibers(p, r))
-		return false;
-	if (p->shared && !turn_lend(p, r))
-		return false;
-	if (wheel_is_due(&p->wheel, p->now_ms) && !turn_fire_timers(p))
-		return false;
-	if (p->deferred_first && !turn_run_deferred(p))
-		return false;
-	turn_arm_trim(p);
-	return true;
+	return turn_run_from(p, r, TURN_MAIL);
 }
