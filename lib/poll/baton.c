@@ -381,7 +381,8 @@ static void baton_hand_on(struct baton *b, struct rider *r, uint64_t now_ns)
 		return;
 	}
 	b->last_ns = now_ns;
-	b->told = r;
+	b->told = r->note;
+	b->tells = true;
 	baton_assign(b, r, to);
 }
 
@@ -526,6 +527,18 @@ bool baton_goes_on(struct rider *r)
 		baton_set_flag(r, baton_flag_of(b, r, false));
 	pthread_mutex_unlock(&b->gate);
 	return mine;
+}
+
+bool baton_take_told(struct baton *b, struct hog_note *ret)
+{
+	bool tells;
+
+	pthread_mutex_lock(&b->gate);
+	tells = b->tells;
+	*ret = b->told;
+	b->tells = false;
+	pthread_mutex_unlock(&b->gate);
+	return tells;
 }
 
 /* ------------------------------------------------------------------ hosts */

@@ -132,9 +132,11 @@ struct baton {
 	struct rider home;
 	struct crew *crew;
 	struct list of_crew; /* the crew's */
-	struct rider *told;  /* gate; was left alone by the watchdog, and is to be named */
-	struct hog said;     /* the looper's; which were named, and when */
-	uint64_t last_ns;    /* the watchdog's: the last hand-off */
+	/* gate; was left alone by the watchdog, and is to be named: it may have ended since */
+	struct hog_note told;
+	bool tells;
+	struct hog said;  /* the looper's; which were named, and when */
+	uint64_t last_ns; /* the watchdog's: the last hand-off */
 };
 
 /* ------------------------------------------------------------------ verbs */
@@ -273,6 +275,8 @@ void baton_nap(struct rider *r, int timeout_ms);
 struct rider *baton_lendable(struct baton *b, struct rider *me, uint64_t turn);
 /* Until it has run them, or has left one alone. Return: as baton_goes_on(). */
 bool baton_lend(struct rider *me, struct rider *to);
+/* What the watchdog has left alone, once. Return: false: nothing since. */
+bool baton_take_told(struct baton *b, struct hog_note *ret);
 /* A spare one that the crew has given away waits for its first turn. Return: false: it is taken
  * back. */
 bool baton_arrive(struct rider *r, struct poller *p);

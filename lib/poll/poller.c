@@ -247,15 +247,14 @@ int poller_loop(struct poller *p)
 /* A handler was left alone for its time, or by itself: it is no hog, and the turn is not over. */
 static void poller_takes_over(struct poller *p)
 {
-	struct rider *from = p->baton.told;
+	struct hog_note left;
 
 	hog_starts_anew(p);
 	for (unsigned i = 0; i < p->n_loads; i++)
 		__atomic_store_n(&p->loads[i]->handoffs, p->loads[i]->handoffs + 1,
 				 __ATOMIC_RELAXED);
-	p->baton.told = NULL;
-	if (from)
-		hog_say_left(p, &from->note);
+	if (baton_take_told(&p->baton, &left))
+		hog_say_left(p, &left);
 }
 
 void poller_carry(struct poller *p, struct rider *r)
