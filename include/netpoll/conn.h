@@ -457,7 +457,8 @@ NP_API int np_conn_bind(struct np_conn *c, struct np_conn *other);
  * gets what was read and not consumed.
  *
  * Lifetime: *ret_fd is the caller's to close, *ret_in to free.
- * Return: 0; -EBUSY: output is unsent, or another fiber waits in it; -NP_EUNSUPPORTED: it has TLS;
+ * Return: 0; -EBUSY: output is unsent, another fiber waits in it, or its handler is left alone with
+ *         its thread; -NP_EUNSUPPORTED: it has TLS;
  *         -NP_ECLOSED, -NP_ENOTOPEN, -ENOMEM.
  */
 NP_API int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in);

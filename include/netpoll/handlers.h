@@ -50,10 +50,11 @@ struct np_linkbuf;
 
 enum np_handler_flag {
 	/*
-	 * on_connect and on_request may block, or compute for long. One that keeps its thread for
-	 * np_pollers_opts.handoff_ms is left alone with it: the poller goes on with another thread,
-	 * and the next verb of the handler waits for its turn. So such a handler may run beside any
-	 * other of its poller: what it shares with them is locked or atomic (doc/threads.md).
+	 * on_connect and on_request, or a task (np_go_with()), may block, or compute for long. One
+	 * that keeps its thread for np_pollers_opts.handoff_ms is left alone with it: the poller
+	 * goes on with another thread, and the next verb of the handler waits for its turn. So it
+	 * may run beside any other of its poller: what it shares with them is locked or atomic
+	 * (doc/threads.md).
 	 */
 	NP_MAY_BLOCK = 1 << 0,
 	/*

@@ -635,18 +635,20 @@ class server {
 /* ------------------------------------------------------------------ work on a poller */
 
 /*
- * fn() on a fiber of @poller, and nobody waits for it. It may return an int, which is dropped.
+ * fn() on a fiber of @poller, and nobody waits for it: np_go_with(). It may return an int, which is
+ * dropped.
  *
  * A callable that a stop kept from being called is not destroyed.
  */
-template <class F> [[nodiscard]] int go(np_pollers *p, int poller, F &&fn)
+template <class F>
+[[nodiscard]] int go(np_pollers *p, int poller, F &&fn, const np_go_opts *o = nullptr)
 {
 	using G = std::decay_t<F>;
 	std::unique_ptr<G> own;
 	int r = detail::heaped(std::forward<F>(fn), own);
 
 	if (r == 0)
-		r = np_go(p, poller, detail::heaped_int<G>, own.get(), nullptr);
+		r = np_go_with(p, poller, detail::heaped_int<G>, own.get(), o, nullptr);
 	if (r == 0)
 		(void)own.release();
 	return r;
@@ -725,8 +727,9 @@ class task {
 			delete job_;
 	}
 
-	/* np_go(); @p NULL: the set of this poller. On -EALREADY it has a task. */
-	template <class F> [[nodiscard]] int go(np_pollers *p, int poller, F &&fn)
+	/* np_go_with(); @p NULL: the set of this poller. On -EALREADY it has a task. */
+	template <class F>
+	[[nodiscard]] int go(np_pollers *p, int poller, F &&fn, const np_go_opts *o = nullptr)
 	{
 		using J = callable<std::decay_t<F>>;
 		std::unique_ptr<J> own;
@@ -737,10 +740,10 @@ class task {
 			r = own ? 0 : -ENOMEM;
 		}
 		if (r == 0)
-			r = np_go(
+			r = np_go_with(
 				p, poller,
 				[](void *arg) noexcept { return static_cast<job *>(arg)->run(); },
-				static_cast<job *>(own.get()), &t_);
+				static_cast<job *>(own.get()), o, &t_);
 		if (r == 0)
 			job_ = own.release();
 		return r;

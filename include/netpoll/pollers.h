@@ -17,6 +17,7 @@
 #ifndef NETPOLL_POLLERS_H
 #define NETPOLL_POLLERS_H
 
+#include <netpoll/handlers.h>
 #include <netpoll/opts.h>
 #include <netpoll/status.h>
 #include <stdbool.h>
@@ -196,6 +197,26 @@ struct np_task;
  */
 NP_API int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
 		 struct np_task **ret);
+
+struct np_go_opts {
+	size_t sz;
+	/*
+	 * enum np_handler_flag. NP_MAY_BLOCK: fn may block, or compute for long, as such a handler
+	 * may: what it shares with others of its poller is locked or atomic.
+	 */
+	unsigned flags;
+};
+NP_OPTS_INIT(np_go_opts)
+
+/*
+ * np_go_with() - np_go() of a task that is not as all are
+ *
+ * @o NULL: it is. Thread: any. May park: no. Lifetime: *o is copied; the task's as with np_go().
+ * Return: as np_go(); -EINVAL: also a flag that is not known, or o->sz is not set; -E2BIG: *o has
+ *         fields that this library does not know, and they are set.
+ */
+NP_API int np_go_with(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
+		      const struct np_go_opts *o, struct np_task **ret);
 
 /*
  * np_join() - wait for the end of a task, and free it

@@ -24,6 +24,7 @@
 #include "netpoll/pollers_private.h"
 #include "poll/baton.h"
 #include "poll/park.h"
+#include "sys/opts.h"
 
 struct np_task {
 	int (*fn)(void *);
@@ -36,8 +37,9 @@ struct np_task {
 	struct fiber *fiber; /* while it runs */
 	bool cancelled;
 
-	int result;  /* before done is set, its poller's; then the joiner's */
-	bool joined; /* a joiner will wait for done: fixed before it is posted */
+	int result; /* before done is set, its poller's; then the joiner's */
+	/* fixed before it is posted: a joiner will wait for done; NP_MAY_BLOCK */
+	bool joined, may_block;
 	/* the deadline of its maker, for one that is joined; 0: none. Likewise fixed */
 	uint64_t until_ms;
 	struct event done;
@@ -61,6 +63,18 @@ static void task_end(struct np_task *t, int result)
 	event_set(&t->done);
 }
 
+static int task_call(struct np_task *t)
+{
+	int r;
+
+	if (!t->may_block)
+		return t->fn(t->arg);
+	baton_user_begin();
+	r = t->fn(t->arg);
+	baton_user_end();
+	return r;
+}
+
 static void task_main(void *arg)
 {
 	struct np_task *t = arg;
@@ -69,7 +83,7 @@ static void task_main(void *arg)
 	t->fiber = fiber_self();
 	fiber_set_until(t->fiber, t->until_ms);
 	poller_note_handler(p, t->fn, -1);
-	task_end(t, t->cancelled ? -ECANCELED : t->fn(t->arg));
+	task_end(t, t->cancelled ? -ECANCELED : task_call(t));
 	poller_unhold(p);
 }
 
@@ -173,10 +187,9 @@ static void task_join_ends(void *arg, int why)
 
 /* ------------------------------------------------------------------ verbs */
 
-int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct np_task **ret)
+static int task_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, unsigned flags,
+		   struct np_task **ret)
 {
-	NP_GATE(np_go(p, poller, fn, arg, ret));
-
 	struct np_task *t;
 	int r = fn ? pollers_pick(&p, poller) : -EINVAL;
 
@@ -187,6 +200,7 @@ int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct
 		return -ENOMEM;
 	task_init(t, fn, arg);
 	t->joined = ret != NULL;
+	t->may_block = flags & NP_MAY_BLOCK;
 	t->until_ms = ret && fiber_self() ? fiber_until(fiber_self()) : 0;
 	r = task_post(t, p, (unsigned)r);
 	if (r < 0) {
@@ -196,6 +210,26 @@ int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct
 	if (ret)
 		*ret = t;
 	return 0;
+}
+
+int np_go(struct np_pollers *p, int poller, int (*fn)(void *), void *arg, struct np_task **ret)
+{
+	NP_GATE(np_go(p, poller, fn, arg, ret));
+
+	return task_go(p, poller, fn, arg, 0, ret);
+}
+
+int np_go_with(struct np_pollers *p, int poller, int (*fn)(void *), void *arg,
+	       const struct np_go_opts *opts, struct np_task **ret)
+{
+	NP_GATE(np_go_with(p, poller, fn, arg, opts, ret));
+
+	struct np_go_opts o;
+	int r = sys_opts_take(&o, sizeof o, opts);
+
+	if (r == 0 && (o.flags & ~(unsigned)NP_MAY_BLOCK))
+		r = -EINVAL;
+	return r < 0 ? r : task_go(p, poller, fn, arg, o.flags, ret);
 }
 
 /* Whether the caller is the task itself, and would wait for its own end. */

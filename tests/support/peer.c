@@ -56,6 +56,9 @@ void peer_recv(int fd, void *p, size_t n)
 	for (size_t done = 0; done < n;) {
 		ssize_t r = recv(fd, (char *)p + done, n - done, 0);
 
+		/* A call with a deadline is ended by a signal that nobody handles, too. */
+		if (r < 0 && errno == EINTR)
+			continue;
 		if (r <= 0)
 			ck_abort_msg("recv after %zu of %zu bytes: %s", done, n,
 				     r ? strerror(errno) : "EOF");
