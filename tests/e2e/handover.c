@@ -279,11 +279,13 @@ START_TEST(a_thousand_connections_go_in_batches)
 }
 END_TEST
 
+/* It waits, or it keeps its thread and is left alone with it. */
 START_TEST(one_whose_handler_is_at_work_goes_when_it_is_done)
 {
+	const struct hand_opts o = { .keeps = _i };
 	struct hand_facts f;
 
-	given(NULL, NULL);
+	given(&o, &o);
 	given_clients(2);
 	hand_request(client[0], 's', "", 0);
 	ask_both(AWAIT_MS, AWAIT_MS);
@@ -302,7 +304,7 @@ END_TEST
 
 START_TEST(one_that_is_at_work_to_the_end_stays_and_is_served)
 {
-	const struct hand_opts o = { .work_ms = 100 };
+	const struct hand_opts o = { .work_ms = 100, .keeps = _i };
 	struct hand_facts f;
 
 	given(&o, NULL);
@@ -877,8 +879,8 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, a_request_whose_greater_part_is_here_is_answered_whole);
 	tcase_add_test(t, an_answer_that_was_not_sent_is_sent_by_the_next_process);
 	tcase_add_test(t, a_thousand_connections_go_in_batches);
-	tcase_add_test(t, one_whose_handler_is_at_work_goes_when_it_is_done);
-	tcase_add_test(t, one_that_is_at_work_to_the_end_stays_and_is_served);
+	tcase_add_loop_test(t, one_whose_handler_is_at_work_goes_when_it_is_done, 0, 2);
+	tcase_add_loop_test(t, one_that_is_at_work_to_the_end_stays_and_is_served, 0, 2);
 	tcase_add_test(t, without_on_export_connections_stay_and_listeners_go);
 	tcase_add_test(t, a_set_of_two_clients_goes_whole);
 	tcase_add_test(t, a_set_of_which_one_is_refused_stays_whole);

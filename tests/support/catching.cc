@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * catching: fibers of a C++ program that wait while they handle exceptions; exit 0: each saw its
- * own
+ * catching: fibers of a C++ program that wait, or keep their thread, while they handle exceptions;
+ * exit 0: each saw its own
  *
  * Built by tests/exceptions.c, against the library as a user has it; also as an object for
  * dlopen(3), with catching() for its main().
  */
 #include <netpoll/pollers.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
@@ -27,6 +28,18 @@ void must(bool ok, const char *what, int task)
 	wrong++;
 }
 
+/* Each third task may block, and does: it is left alone with its thread then. */
+bool may_block(int task)
+{
+	return task % 3 == 0;
+}
+
+void keep_thread(int task)
+{
+	if (may_block(task))
+		usleep(4000);
+}
+
 /* Runs while an exception of its task's is on its way up, and waits there. */
 struct Parks {
 	int task;
@@ -38,6 +51,7 @@ struct Parks {
 #else
 		must(std::uncaught_exception(), "no exception on its way", task);
 #endif
+		keep_thread(task);
 		np_sleep(1 + task % 3);
 #if __cplusplus >= 201703L
 		must(std::uncaught_exceptions() == 1, "not one exception on its way after a wait",
@@ -67,6 +81,7 @@ void handles(int task, int round)
 		try {
 			throw std::logic_error(inner);
 		} catch (const std::logic_error &i) {
+			keep_thread(task);
 			np_yield();
 			must(inner == i.what(), i.what(), task);
 		}
@@ -108,15 +123,25 @@ extern "C" int catching()
 
 	o.sz = sizeof o;
 	o.count = POLLERS;
+	o.handoff_ms = 1;
 	if (np_pollers_start(&o, &pollers) < 0)
 		return 2;
 	for (int i = 0; i < TASKS; i++) {
+		np_go_opts g = np_go_opts();
+
 		numbers[i] = i;
-		if (np_go(pollers, i % POLLERS, task, &numbers[i], &tasks[i]) < 0)
+		g.sz = sizeof g;
+		g.flags = may_block(i) ? NP_MAY_BLOCK : 0;
+		if (np_go_with(pollers, i % POLLERS, task, &numbers[i], &g, &tasks[i]) < 0)
 			return 2;
 	}
 	for (int i = 0; i < TASKS; i++)
 		np_join(&tasks[i], nullptr);
+	struct np_pollers_stats st = {};
+
+	st.sz = sizeof st;
+	np_pollers_stats(pollers, &st);
+	must(st.handoffs > 0, "nobody was left alone", -1);
 	np_pollers_stop(pollers, 10000);
 	np_pollers_free(&pollers);
 	must(done == TASKS, "not every task ended", -1);

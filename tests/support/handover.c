@@ -99,7 +99,7 @@ static int on_request(struct np_conn *c, void *arg)
 	if (me.o.own_request_ms)
 		np_conn_set_request_timeout(c, me.o.own_request_ms);
 	while (((const char *)p)[sizeof n] == 's' && !me.awake)
-		np_sleep(1);
+		(void)(me.o.keeps ? usleep(1000) : np_sleep(1));
 	return say_answer(c, (const char *)p + sizeof n, n);
 }
 
@@ -197,7 +197,8 @@ static void hand_make(void)
 				 .on_close = on_close,
 				 .on_export = me.o.no_export ? NULL : on_export,
 				 .on_import = on_import,
-				 .on_move = on_move };
+				 .on_move = on_move,
+				 .flags = me.o.keeps ? NP_MAY_BLOCK : 0 };
 	int r;
 
 	me.pair = (struct hand_pair){ .leaves_mate = me.o.leaves_mate,

@@ -25,6 +25,7 @@ struct hand_opts {
 	int idle_ms;        /* of the server */
 	int own_idle_ms;    /* of each connection, from its first request on */
 	int own_request_ms; /* likewise: its request timeout */
+	int keeps;          /* 's' keeps its thread, and may (NP_MAY_BLOCK) */
 	int no_export;
 	int descriptors; /* how many it may have open; 0: as the test */
 	int closes;      /* a descriptor that is the other process's; 0: none */
