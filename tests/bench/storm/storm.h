@@ -4,7 +4,7 @@
  *
  *   handlers  what a request makes a handler do; who may be beside whom is checked there
  *   clients   threads that ask, verify every byte, and dial anew; and the watch over them: an
- *             answer that does not come in time is a lost wake-up
+ *             answer that does not come though nothing runs is a lost wake-up
  *   servers   the pollers and three servers on them, one of which is stopped and started anew
  *   main      options, rounds, counts
  *
@@ -71,7 +71,7 @@ struct storm_opts {
 	unsigned stall_ms;    /* the longest */
 	unsigned stalls;      /* of a thousand requests, so many of up to stall_ms */
 	unsigned gap_us;      /* between two batches of a connection, at most */
-	unsigned patience_ms; /* for an answer, beside what its request takes */
+	unsigned patience_ms; /* for an answer that is overdue while nothing runs */
 	int handoff_ms, threads;
 };
 
@@ -103,6 +103,8 @@ extern unsigned long storm_stops, storm_handoffs, storm_refused;
 /* ---- clients.c */
 void storm_clients_start(void);
 void storm_clients_join(void);
+/* A thread of the process runs, or waits for a CPU, before the patience is over. */
+bool storm_goes_on(void);
 extern _Atomic(unsigned long) storm_dials;
 
 #endif
