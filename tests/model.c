@@ -26,13 +26,16 @@ static void must_check_model(const char *test, const char *name)
 	ran_free(&r);
 }
 
+static const char *const whole[] = { "two-riders", "crew" };
+
 START_TEST(the_protocol_holds)
 {
-	must_check_model(__func__, "two-riders");
+	must_check_model(__func__, whole[_i]);
 }
 END_TEST
 
-static const char *const broken[] = { "edge", "host", "kick", "idle", "fence", "told" };
+static const char *const broken[] = { "edge", "host",  "kick",  "idle", "fence",
+				      "told", "other", "hosts", "gate" };
 
 START_TEST(a_broken_protocol_is_found)
 {
@@ -45,7 +48,7 @@ int main(void)
 	Suite *s = suite_create("model");
 	TCase *c = tcase_create("baton");
 
-	tcase_add_test(c, the_protocol_holds);
+	tcase_add_loop_test(c, the_protocol_holds, 0, sizeof whole / sizeof whole[0]);
 	tcase_add_loop_test(c, a_broken_protocol_is_found, 0, sizeof broken / sizeof broken[0]);
 	suite_add_tcase(s, c);
 	return run_suite(s);
