@@ -8,7 +8,7 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-adopt bench-echo bench-gate bench-handoff bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
+.PHONY: bench-adopt bench-echo bench-gate bench-gate-cpu bench-handoff bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
 	$(Q)scripts/bench-echo $(O)
 
@@ -18,6 +18,15 @@ bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each requ
 bench-gate: $(O)/tests/bench/gate       ## instructions that a verb takes to pass the gate, off and on (callgrind)
 	$(Q)$(MAKE) --no-print-directory O=$(O)/ungated CPPFLAGS='$(CPPFLAGS) -DNP_UNGATED' $(O)/ungated/tests/bench/gate
 	$(Q)scripts/bench-gate $(O) $(O)/ungated
+
+ROUNDS ?= 15
+
+bench-gate-cpu: $(BENCH_BINS) all       ## CPU of a request: gates beside none, NP_MAY_BLOCK beside without, in pairs, with A/A (20 minutes)
+	$(Q)$(MAKE) --no-print-directory O=$(O)/ungated CPPFLAGS='$(CPPFLAGS) -DNP_UNGATED' $(O)/ungated/examples/echo
+	@echo "off: A has no gates; B has them, and a handler without NP_MAY_BLOCK"
+	$(Q)scripts/bench-abba $(O)/ungated $(O) $(ROUNDS)
+	@echo "on: A has gates, and a handler without NP_MAY_BLOCK; B has one with it"
+	$(Q)scripts/bench-abba $(O) $(O) $(ROUNDS) --may-block
 
 PEER_HEADER_libev    := /usr/include/ev.h
 PEER_HEADER_libevent := /usr/include/event2/bufferevent.h
