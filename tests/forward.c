@@ -30,6 +30,10 @@ static unsigned char pattern[MIB];
 static _Atomic(unsigned) with_bytes, without; /* calls of on_request */
 static _Atomic(int) left;                     /* calls of on_disconnect */
 static bool reads;                            /* on_request takes the bytes itself */
+static int write_ms;                          /* the write timeout towards the server; 0: none */
+static bool binds;                            /* the two are a set */
+static struct np_conn *_Atomic newest;        /* the client's */
+static _Atomic(int) arrived;                  /* at another poller */
 
 /* ------------------------------------------------------------------ the proxy */
 
@@ -95,7 +99,15 @@ static int begin(struct np_conn *c, void *arg)
 		return r;
 	np_conn_set_data(c, up);
 	np_conn_set_data(up, np_conn_ref(c));
-	return 0;
+	newest = c;
+	if (write_ms)
+		np_conn_set_write_timeout(up, write_ms);
+	return binds ? np_conn_bind(c, up) : 0;
+}
+
+static void moves(struct np_conn *c, void *arg, bool is_there)
+{
+	arrived += is_there;
 }
 
 static struct np_handlers handlers = {
@@ -104,24 +116,31 @@ static struct np_handlers handlers = {
 	.on_request = forward,
 	.on_disconnect = gone,
 	.on_close = closed,
+	.on_move = moves,
 };
 static struct np_handlers up_handlers;
 
-static void given_proxy(int (*fn)(struct np_conn *, void *), int *ret_client, int *ret_server)
+static void given_pollers_of_proxy(int pollers, const struct np_server_opts *o,
+				   int (*fn)(struct np_conn *, void *), int *ret_client,
+				   int *ret_server)
 {
-	const struct np_server_opts o = { .sz = sizeof o, .half_open = true };
-
 	for (size_t i = 0; i < MIB; i++)
 		pattern[i] = (unsigned char)(i * 7 + (i >> 8));
 	handlers.on_request = fn;
 	up_handlers = handlers;
 	up_handlers.on_connect = NULL;
 	listener = peer_listen(upstream, sizeof upstream);
-	serve(1, &handlers, &up_handlers, &o);
+	serve(pollers, &handlers, &up_handlers, o);
 	*ret_client = serve_connect(0);
 	await_fd(listener, POLLIN);
 	*ret_server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	ck_assert_int_ge(*ret_server, 0);
+}
+
+static void given_proxy(int (*fn)(struct np_conn *, void *), int *ret_client, int *ret_server)
+{
+	given_pollers_of_proxy(1, NP_OPTS(np_server_opts, .half_open = true), fn, ret_client,
+			       ret_server);
 }
 
 static void over(int *client, int *server)
@@ -289,6 +308,68 @@ START_TEST(a_receiver_that_resets_ends_both_and_no_pipe_is_left_with_bytes)
 }
 END_TEST
 
+START_TEST(a_receiver_that_takes_nothing_for_the_write_timeout_ends_both)
+{
+	int a, b;
+
+	write_ms = 200;
+	given_proxy(forward, &a, &b);
+	fill(a, 100);
+	AWAIT(serve_conns() == 0);
+	peer_drain(a);
+	peer_drain(b);
+	over(&a, &b);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ meanwhile */
+
+START_TEST(what_passes_through_the_kernel_alone_is_no_idleness)
+{
+	int a, b;
+
+	given_pollers_of_proxy(1,
+			       NP_OPTS(np_server_opts, .half_open = true, .idle_timeout_ms = 2000),
+			       forward, &a, &b);
+	for (uint64_t end = now_ms() + 2500; now_ms() < end; test_pause())
+		expect_flow(a, b, MIB);
+	ck_assert_uint_eq(serve_conns(), 1);
+	AWAIT(serve_conns() == 0);
+	over(&a, &b);
+}
+END_TEST
+
+static int move_newest(void *arg)
+{
+	return np_conn_move(newest, *(int *)arg);
+}
+
+/* Asked for at a moment when bytes are on their way, in a pipe or not. */
+START_TEST(a_set_that_forwards_moves_and_loses_no_byte)
+{
+	int a, b;
+
+	binds = true;
+	given_pollers_of_proxy(2, NP_OPTS(np_server_opts, .half_open = true), forward, &a, &b);
+	expect_flow(a, b, 4 * MIB);
+	for (int i = 0; i < 6; i++) {
+		int here = np_conn_poller(newest), there = 1 - here, r = 1;
+		struct np_task *t = NULL;
+		size_t n = fill(a, 20);
+
+		ck_assert_int_eq(np_go(serve_pollers, here, move_newest, &there, &t), 0);
+		ck_assert_int_eq(np_join(&t, &r), 0);
+		ck_assert_int_eq(r, 0);
+		expect_all(b, n);
+		expect_flow(b, a, MIB);
+		AWAIT(arrived == 2 * (i + 1));
+		ck_assert_int_eq(np_conn_poller(newest), there);
+	}
+	expect_flow(a, b, 4 * MIB);
+	over(&a, &b);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ what fails */
 
 static const struct {
@@ -371,6 +452,9 @@ int main(void)
 	tcase_add_test(t, all_before_the_fin_goes_on_and_the_fin_behind_it);
 	tcase_add_test(t, a_reset_is_seen_while_the_other_side_takes_nothing);
 	tcase_add_test(t, a_receiver_that_resets_ends_both_and_no_pipe_is_left_with_bytes);
+	tcase_add_test(t, a_receiver_that_takes_nothing_for_the_write_timeout_ends_both);
+	tcase_add_test(t, what_passes_through_the_kernel_alone_is_no_idleness);
+	tcase_add_test(t, a_set_that_forwards_moves_and_loses_no_byte);
 	tcase_add_loop_test(t, a_pipe_that_cannot_be_had_or_used_costs_a_copy_and_no_byte, 0,
 			    (int)(sizeof faults / sizeof *faults));
 	tcase_add_test(t, where_all_pipes_are_in_use_the_others_are_copied);
