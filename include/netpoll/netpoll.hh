@@ -474,6 +474,7 @@ struct handlers {
 	std::function<int(conn, std::string_view blob)> on_import;
 	/* What a handler above has thrown; it is called while that is handled. */
 	std::function<void(conn, std::exception_ptr)> on_exception;
+	unsigned flags = 0; /* enum np_handler_flag: NP_MAY_BLOCK */
 };
 
 namespace detail {
@@ -543,6 +544,7 @@ inline np_handlers in_c(const handlers &h) noexcept
 		c.on_export = handler<&handlers::on_export, int, np_linkbuf *>::call;
 	if (h.on_import)
 		c.on_import = import_call;
+	c.flags = h.flags;
 	return c;
 }
 

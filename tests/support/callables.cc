@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <atomic>
 #include <cstdio>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -205,6 +206,43 @@ void a_server_of_lambdas_serves(netpoll::pollers &clients)
 	MUST(counted::alive == 0);
 }
 
+/* The one blocks the thread that the other's request comes to. */
+void a_handler_that_may_block_waits_for_another_of_its_poller(netpoll::pollers &clients)
+{
+	std::promise<void> release;
+	std::atomic<bool> waits{ false };
+	netpoll::handlers h;
+	netpoll::pollers one;
+	netpoll::server s;
+	auto po = netpoll::opts<np_pollers_opts>();
+	auto o = netpoll::opts<np_server_opts>();
+
+	h.flags = NP_MAY_BLOCK;
+	h.on_request = [&](netpoll::conn c) {
+		std::string_view line;
+		int r = c.until('\n', 4096, line);
+
+		if (r == 0 && line == "wait\n") {
+			waits = true;
+			release.get_future().wait();
+		} else if (r == 0) {
+			release.set_value();
+		}
+		return r == 0 ? c.say(line) : r;
+	};
+	po.count = 1;
+	o.steer = NP_STEER_OFF;
+	MUST(one.start(&po) == 0 && s.make(std::move(h), &o, one.get()) == 0);
+	MUST(s.listen("tcp", "127.0.0.1:0") == 0 && s.start() == 0);
+	const std::string where = address_of(s);
+	std::thread waiter([&] { MUST(ask(clients, where, "wait\n") == "wait\n"); });
+
+	while (!waits)
+		std::this_thread::yield();
+	MUST(ask(clients, where, "go\n") == "go\n");
+	waiter.join();
+}
+
 void tasks_carry_their_callables(netpoll::pollers &p)
 {
 	auto owned = std::make_unique<int>(42);
@@ -336,6 +374,7 @@ int main()
 #endif
 		scopes_end_what_they_began(p);
 		a_server_of_lambdas_serves(p);
+		a_handler_that_may_block_waits_for_another_of_its_poller(p);
 	}
 	MUST(counted::alive == 0);
 	return wrong != 0;
