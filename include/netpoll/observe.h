@@ -47,7 +47,8 @@ NP_OPTS_INIT(np_dump_opts)
  * np_dump() - write what this process is doing to @fd: a file, a pipe, a terminal
  *
  * Waits half a second for a poller that does not begin to answer, and five for all of them; a
- * reader of @fd that takes nothing for five seconds is given up. From a debugger: call
+ * reader of @fd that takes nothing for five seconds is given up. Dumps are made one after the
+ * other: one that is asked for meanwhile waits for those before it, too. From a debugger: call
  * np_dump(2, 0).
  *
  * Thread: any; on a poller it keeps the thread meanwhile, so np_offload() is for that. May park:

@@ -295,7 +295,8 @@ NP_OPTS_INIT(np_handed_over)
  * Thread: any but a poller's; it blocks. A np_server_stop() meanwhile ends it.
  * Return: 0; and what it listened on is this server's no more: -EPIPE, -ETIMEDOUT, -EPROTO and
  *         others, with ret->addresses set: the next process ended in the middle. Without, nothing
- *         has changed: those, and -EPROTONOSUPPORT (another version), -EACCES (another user),
+ *         has changed: those, and -ECANCELED (np_server_stop() came while it waited),
+ *         -EPROTONOSUPPORT (another version), -EACCES (another user),
  *         -ECONNREFUSED (it has refused), -EINVAL (options, no such socket, it does not run, the
  *         next one has not as many pollers), -EALREADY, -EDEADLK, -ENOMEM.
  */

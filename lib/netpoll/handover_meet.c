@@ -112,24 +112,31 @@ static int meet_listen(const char *where, struct socket_file *f, int *ret_fd)
 	return 0;
 }
 
+/* A listener that was shut is ready for ever, and accept4(2) still says EAGAIN where it may not
+ * wait. */
+static int meet_wait(struct np_server *s, int fd, uint64_t until_ns)
+{
+	int r = sys_clock_ns() < until_ns ? sys_wait_until(fd, POLLIN, until_ns) : -ETIMEDOUT;
+
+	return r == 0 && server_facts_hand_over_ends(s) ? -ECANCELED : r;
+}
+
 /* The first that may have it. Each that may not is told so. */
 static int meet_accept(struct np_server *s, int fd, uint64_t until_ns, int *ret_sock)
 {
-	int sock = -1, r;
+	int sock = -1, r = 0;
 
-	do {
+	while (r == 0) {
 		r = sys_accept4(fd, NULL, NULL, &sock);
-		if (r == -EAGAIN || r == -ECONNABORTED) {
-			r = sys_wait_until(fd, POLLIN, until_ns);
-			continue;
-		}
 		if (r == 0 && meet_check_peer(s, sock) == 0) {
 			s->error[0] = '\0'; /* of others that came */
 			*ret_sock = sock;
 			return 0;
 		}
 		sys_close(&sock);
-	} while (r == 0);
+		if (r == 0 || r == -EAGAIN || r == -ECONNABORTED)
+			r = meet_wait(s, fd, until_ns);
+	}
 	return r;
 }
 

@@ -157,6 +157,16 @@ void server_facts_end_hand_over(struct np_server *s)
 	pthread_mutex_unlock(&s->facts_lock);
 }
 
+bool server_facts_hand_over_ends(struct np_server *s)
+{
+	bool ends;
+
+	pthread_mutex_lock(&s->facts_lock);
+	ends = s->hand_ends;
+	pthread_mutex_unlock(&s->facts_lock);
+	return ends;
+}
+
 void server_facts_hand_over_is_over(struct np_server *s)
 {
 	pthread_mutex_lock(&s->facts_lock);

@@ -101,6 +101,7 @@ void server_facts_add_address(struct np_server *s);
  */
 void server_facts_hand_over(struct np_server *s, int fd);
 void server_facts_end_hand_over(struct np_server *s);
+bool server_facts_hand_over_ends(struct np_server *s);
 void server_facts_hand_over_is_over(struct np_server *s);
 /* None counts any more: before the start. */
 void server_facts_drop_addresses(struct np_server *s);

@@ -768,6 +768,27 @@ START_TEST(a_stop_ends_a_hand_over_that_waits)
 }
 END_TEST
 
+START_TEST(a_stop_ends_a_hand_over_that_nobody_comes_to)
+{
+	static const struct np_handlers h = { .sz = sizeof h };
+	char *dir = temp_dir();
+	pthread_t t;
+	void *r;
+
+	snprintf(where, sizeof where, "%s/s", dir);
+	serve(1, &h, NULL, NULL);
+	pthread_create(&t, NULL, hand_over_to_nobody, NULL);
+	AWAIT(access(where, F_OK) == 0);
+	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	pthread_join(t, &r);
+
+	ck_assert_int_eq((int)(intptr_t)r, -ECANCELED);
+	ck_assert_int_ne(access(where, F_OK), 0);
+	serve_end();
+	remove_tree(&dir);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ who may not */
 
 START_TEST(another_number_of_pollers_is_refused_and_the_old_process_serves_on)
@@ -898,6 +919,7 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, what_a_killed_sender_had_told_the_receiver_goes_on_there);
 	tcase_add_test(t, a_receiver_without_descriptors_costs_no_connection);
 	tcase_add_test(t, a_stop_ends_a_hand_over_that_waits);
+	tcase_add_test(t, a_stop_ends_a_hand_over_that_nobody_comes_to);
 	tcase_add_test(t, another_number_of_pollers_is_refused_and_the_old_process_serves_on);
 	tcase_add_test(t, where_nobody_comes_the_server_serves_on);
 	tcase_add_test(t, each_reason_to_stay_has_its_words);
