@@ -40,6 +40,9 @@ static const struct verb verbs[] = {
 	  "its share under policies that weigh; 100 is usual" },
 	{ "rescue", "watch ", 0, verb_rescue, "rescue [SERVICE] [--watch]",
 	  "hand what hanging workers have queued to their siblings" },
+	{ "restart", "dry-run signal timeout pid ", 0, verb_restart,
+	  "restart [SERVICE] [--dry-run] [--pid PID] [--signal USR2|HUP] [--timeout SEC]",
+	  "have each process that serves start the next one, and leave" },
 	{ "trace", "count flows ", 0, verb_trace, "trace [SERVICE] [-n COUNT] [--flows OF_65536]",
 	  "how single connections are given to workers" },
 	{ "explain", "cpu ", 1, verb_explain, "explain SERVICE FLOW|next [--cpu CPU]",
@@ -105,6 +108,8 @@ enum {
 	OPT_HTTP,
 	OPT_FULL,
 	OPT_WORKERS,
+	OPT_SIGNAL,
+	OPT_TIMEOUT,
 	OPT_ALLOW_REMOTE,
 };
 
@@ -136,6 +141,8 @@ static const struct option longs[] = {
 	{ "http", required_argument, NULL, OPT_HTTP },
 	{ "full", required_argument, NULL, OPT_FULL },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "signal", required_argument, NULL, OPT_SIGNAL },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "allow-remote", no_argument, NULL, OPT_ALLOW_REMOTE },
 	{ 0 },
 };
@@ -182,6 +189,10 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->full;
 	case OPT_WORKERS:
 		return &n->workers;
+	case OPT_SIGNAL:
+		return &n->signal;
+	case OPT_TIMEOUT:
+		return &n->timeout;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case OPT_LEVEL:

@@ -58,6 +58,8 @@ struct npsteer {
 	const char *http;
 	const char *full;
 	const char *workers;
+	const char *signal;
+	const char *timeout;
 	char **program; /* NULL: there is no "--" */
 	bool preload;
 	bool force;
@@ -94,6 +96,7 @@ int verb_undrain(struct npsteer *n);
 int verb_kick(struct npsteer *n);
 int verb_weight(struct npsteer *n);
 int verb_rescue(struct npsteer *n);
+int verb_restart(struct npsteer *n);
 int verb_trace(struct npsteer *n);
 int verb_explain(struct npsteer *n);
 int verb_gc(struct npsteer *n);
