@@ -78,6 +78,19 @@ NP_API int np_dump_prepare(int fd, int format);
  */
 NP_API int np_dump_request(void);
 
+/*
+ * np_observe_sweep() - take away the sockets that processes which were killed left in /run/netpoll
+ *
+ * Those of this user's, or root's call: everybody's. What answers is left alone, whatever its
+ * number, and so is what is no socket. Each process that makes one there does this first; fn(arg,
+ * path), which may be NULL, is told of each.
+ *
+ * Thread: any but a poller's; it waits a second for one that is about to listen. Lifetime: @path
+ * lives during the call.
+ * Return: how many; -EACCES, -EMFILE, -ENOMEM.
+ */
+NP_API int np_observe_sweep(void (*fn)(void *arg, const char *path), void *arg);
+
 /* OpenMetrics 1.0: "application/openmetrics-text; version=1.0.0; charset=utf-8"; and Prometheus's
  * own text format before it: "text/plain; version=0.0.4; charset=utf-8". */
 enum np_metrics_format { NP_METRICS_OPENMETRICS = 0, NP_METRICS_TEXT = 1 };

@@ -14,13 +14,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "netpoll/observe.h"
 #include "sys/addr.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/pass.h"
 #include "sys/sock.h"
 
-#define OBSERVER_FOLDER  "/run/netpoll"
 #define OBSERVER_BACKLOG 16
 
 void observer_socket_path(const char *path, char *dst, size_t cap)
@@ -55,18 +55,20 @@ int observer_socket_open(struct observer_socket *s, const char *path)
 	int r;
 
 	observer_socket_path(path, where, sizeof where);
-	*s = (struct observer_socket){ .fd = -1, .by_pid = !*path };
+	*s = (struct observer_socket){ .fd = -1 };
 	r = addr_parse("unix", where, &at);
 	if (r == 0 && *where == '@')
 		r = -EINVAL; /* anybody may connect there */
 	if (r == 0 && !*path) {
 		r = sys_mkdir_at(AT_FDCWD, OBSERVER_FOLDER, 0755);
 		r = r == -EEXIST ? 0 : r;
+		np_observe_sweep(NULL, NULL);
 	}
 	if (r == 0)
 		r = socket_file_open(&s->file, where, NULL);
 	if (r < 0)
 		return r == -EAGAIN ? -EADDRINUSE : r;
+	s->file.lock_goes = !*path; /* nobody else wants that name */
 	r = sys_socket(AF_UNIX, SOCK_STREAM, &s->fd);
 	if (r == 0)
 		r = observer_socket_bind(s, &at);
@@ -78,13 +80,7 @@ int observer_socket_open(struct observer_socket *s, const char *path)
 
 void observer_socket_close(struct observer_socket *s)
 {
-	char lock[sizeof(struct sockaddr_storage) + sizeof ".lock"] = "";
-
-	if (s->by_pid && s->file.path)
-		snprintf(lock, sizeof lock, "%s.lock", s->file.path);
 	socket_file_remove(&s->file);
-	if (*lock)
-		sys_unlink(lock);
 	if (s->fd >= 0)
 		sys_shutdown(s->fd, SHUT_RDWR); /* a forked child may hold it */
 	sys_close(&s->fd);

@@ -11,13 +11,19 @@
 struct observer_socket {
 	int fd; /* -1: none */
 	struct socket_file file;
-	bool by_pid; /* nobody else wants the name: its lock goes with it */
 };
+
+#define OBSERVER_FOLDER "/run/netpoll"
 
 /* The path that is meant by @path: "" is the one by which npsteer finds the process. */
 void observer_socket_path(const char *path, char *dst, size_t cap);
-/* Mode 0600. A dead one of this user's is replaced, whatever else is there left alone. Return: 0;
- * -EADDRINUSE; what else keeps it from that. */
+/*
+ * Mode 0600. A dead one of this user's is replaced, whatever else is there left alone. Where it has
+ * the name of its number those of processes that were killed are taken away first, as
+ * np_observe_sweep() does: one that is killed and started again and again leaves no more than one.
+ *
+ * Return: 0; -EADDRINUSE; what else keeps it from that.
+ */
 int observer_socket_open(struct observer_socket *s, const char *path);
 void observer_socket_close(struct observer_socket *s);
 /* The next that asks, who is root or of this user. Return: 0; -EACCES: it is another, and was

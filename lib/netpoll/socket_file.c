@@ -17,7 +17,8 @@
 #include "sys/lock.h"
 #include "sys/sock.h"
 
-#define LOCK_NS 1000000000ull /* what is done under it takes microseconds */
+#define LOCK_NS    1000000000ull /* what is done under it takes microseconds */
+#define LOCK_TRIES 20            /* each time, one that ended has just unlinked it */
 
 static int socket_file_lock_path(const char *path, char *dst, size_t cap)
 {
@@ -31,6 +32,36 @@ static int socket_file_lock(int fd, struct sys_holder *ret)
 	return sys_lock(fd, sys_clock_ns() + LOCK_NS, ret);
 }
 
+/* Whether it has been unlinked since it was opened. */
+static bool socket_file_lock_is_gone(const char *lock, int fd)
+{
+	struct stat held, there;
+
+	return sys_fstat(fd, &held) == 0 &&
+	       (sys_lstat(lock, &there) == -ENOENT || held.st_dev != there.st_dev ||
+		held.st_ino != there.st_ino);
+}
+
+static int socket_file_open_lock(const char *lock, struct sys_holder *ret_holder, int *ret_fd)
+{
+	int fd = -1, r = -EAGAIN;
+
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		r = sys_open_lock(lock, &fd);
+		if (r == 0)
+			r = socket_file_lock(fd, ret_holder);
+		if (r < 0 || !socket_file_lock_is_gone(lock, fd))
+			break;
+		sys_close(&fd);
+		r = -EAGAIN;
+	}
+	if (r < 0)
+		sys_close(&fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
 int socket_file_open(struct socket_file *f, const char *path, struct sys_holder *ret_holder)
 {
 	char lock[sizeof(struct sockaddr_storage) + sizeof ".lock"];
@@ -38,10 +69,7 @@ int socket_file_open(struct socket_file *f, const char *path, struct sys_holder 
 	char *copy;
 
 	if (r == 0)
-		r = sys_open_lock(lock, &fd);
-	if (r < 0)
-		return r;
-	r = socket_file_lock(fd, ret_holder);
+		r = socket_file_open_lock(lock, ret_holder, &fd);
 	copy = r == 0 ? strdup(path) : NULL;
 	if (!copy) {
 		sys_close(&fd);
@@ -104,6 +132,14 @@ void socket_file_unlock(const struct socket_file *f)
 		sys_unlock(f->lock_fd);
 }
 
+void socket_file_end_lock(const struct socket_file *f)
+{
+	char lock[sizeof(struct sockaddr_storage) + sizeof ".lock"];
+
+	if (f->lock_goes && socket_file_lock_path(f->path, lock, sizeof lock) == 0)
+		sys_unlink(lock);
+}
+
 void socket_file_remove(struct socket_file *f)
 {
 	struct stat st;
@@ -114,6 +150,7 @@ void socket_file_remove(struct socket_file *f)
 		if (sys_lstat(f->path, &st) == 0 && S_ISSOCK(st.st_mode) &&
 		    st.st_dev == f->device && st.st_ino == f->inode)
 			sys_unlink(f->path);
+		socket_file_end_lock(f);
 		sys_unlock(f->lock_fd); /* a child that was forked meanwhile would keep it locked */
 	}
 	sys_close(&f->lock_fd);

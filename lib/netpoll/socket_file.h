@@ -24,15 +24,16 @@ struct addr;
 struct sys_holder;
 
 struct socket_file {
-	char *path; /* NULL: none */
-	/* PATH.lock, which is never unlinked: then two could each lock one of their own */
-	int lock_fd;
-	bool noted; /* the inode is the listener's */
+	char *path;     /* NULL: none */
+	int lock_fd;    /* PATH.lock, by which its owner is known to be the one of that name */
+	bool lock_goes; /* with the file; else it stays, for whoever listens there next */
+	bool noted;     /* the inode is the listener's */
 	dev_t device;
 	ino_t inode;
 };
 
-/* Return: 0; -EAGAIN: *ret_holder has had the lock for a second; -ENOMEM, and what open(2) and
+/* A lock that was unlinked while it was waited for is no lock: the next one is tried. Return: 0;
+ * -EAGAIN: *ret_holder has had the lock for a second; -ENOMEM, and what open(2) and
  * flock(2) say. */
 int socket_file_open(struct socket_file *f, const char *path, struct sys_holder *ret_holder);
 /*
@@ -45,6 +46,8 @@ int socket_file_clear(const struct socket_file *f, const struct addr *at);
 /* After bind(2): whose file it is from now on. Return: 0; what lstat(2) says. */
 int socket_file_note(struct socket_file *f);
 void socket_file_unlock(const struct socket_file *f);
+/* Takes away the lock, which is held, where it goes with the file. */
+void socket_file_end_lock(const struct socket_file *f);
 /*
  * Before the listener is closed, else the next socket may get its inode. A file that is another's
  * by now stays, and so does ours where the lock cannot be had: it is a dead socket, which the next

@@ -177,6 +177,72 @@ START_TEST(a_process_is_found_by_its_number)
 }
 END_TEST
 
+static void observed_until_killed(int sock, void *arg)
+{
+	set = observed("");
+	child_say(sock, 'y');
+	child_hear(sock);
+}
+
+/* One that is bound there, and listens or not. */
+static int socket_at(const char *at, bool listens)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(un.sun_path, sizeof un.sun_path, "%s", at);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+	if (listens)
+		ck_assert_int_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+/* Beside what is this process's own. */
+static void expect_there(const char *names)
+{
+	struct ran r;
+
+	sh(&r, "ls -A /run/netpoll | grep -v '^%d[.]' | tr '\\n' ' '", (int)getpid());
+	ck_assert_str_eq(r.out, names);
+	ran_free(&r);
+}
+
+/* Process 1 lives; nobody has the number 999999999: neither says anything. */
+START_TEST(what_killed_processes_left_is_taken_away_and_nothing_else)
+{
+	char part[64];
+	struct child c;
+	struct ran r;
+	int fd;
+
+	NEEDS_RIGHTS();
+	child_start(&c, observed_until_killed, NULL);
+	ck_assert_int_eq(child_hear(c.sock), 'y');
+	child_kill(&c);
+	close(socket_at("/run/netpoll/1.sock", false));
+	fd = socket_at("/run/netpoll/999999999.sock", true);
+	close(socket_at("/run/netpoll/web.sock", false));
+	must_sh("touch /run/netpoll/2.sock /run/netpoll/3.sock.lock");
+	npsteer(&r, "gc --all");
+	ck_assert_int_eq(r.code, DONE);
+	snprintf(part, sizeof part, "/run/netpoll/%d.sock of a process that has ended\n", c.pid);
+	must_have(r.out, part);
+	must_have(r.out, "/run/netpoll/1.sock of");
+	ran_free(&r);
+	expect_there("2.sock 999999999.sock web.sock ");
+	must_have(answer("gc --all"), "\"services\":[],\"sockets\":[]}");
+
+	child_start(&c, observed_until_killed, NULL); /* and so where nobody asks for it */
+	ck_assert_int_eq(child_hear(c.sock), 'y');
+	child_kill(&c);
+	set = observed("");
+	expect_there("2.sock 999999999.sock web.sock ");
+	unobserved(&set);
+	expect_there("2.sock 999999999.sock web.sock ");
+	close(fd);
+}
+END_TEST
+
 START_TEST(words_that_are_no_process_are_refused)
 {
 	fails_with(MISUSED, "which process", "conns");
@@ -496,6 +562,7 @@ int main(void)
 	tcase_add_test(t, top_says_what_came_in_a_second);
 	tcase_add_test(t, a_poller_that_is_stuck_is_shown_as_that);
 	tcase_add_test(t, a_process_is_found_by_its_number);
+	tcase_add_test(t, what_killed_processes_left_is_taken_away_and_nothing_else);
 	tcase_add_test(t, words_that_are_no_process_are_refused);
 	tcase_add_test(t, another_user_is_denied);
 	tcase_add_test(t, what_it_is_asked_is_a_known_word_in_one_line);

@@ -34,8 +34,8 @@ static void generations_add(struct generations *g, const struct fact_worker *w)
 }
 
 /*
- * Of /proc/PID/stat the 22nd word: when it began, in ticks. Its name, the second, may be anything in
- * brackets.
+ * Of /proc/PID/stat the 22nd word: when it began, in ticks. Its name, the second, may be anything
+ * in brackets.
  */
 static double generation_age(int pid)
 {

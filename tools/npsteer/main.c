@@ -66,7 +66,8 @@ static const struct verb verbs[] = {
 	{ "serve", "listen interval allow-remote ", 0, verb_serve,
 	  "serve [SERVICE] --listen [ADDR:]PORT [-w SEC] [--allow-remote]",
 	  "a page to look at: workers, queues and verdicts, live" },
-	{ "gc", "", 0, verb_gc, "gc [SERVICE]", "take away what dead processes left behind" },
+	{ "gc", "all ", 0, verb_gc, "gc [SERVICE | --all]",
+	  "take away what dead processes left behind" },
 };
 
 #define VERBS (sizeof verbs / sizeof verbs[0])
@@ -109,6 +110,7 @@ enum {
 	OPT_FULL,
 	OPT_WORKERS,
 	OPT_SIGNAL,
+	OPT_ALL,
 	OPT_TIMEOUT,
 	OPT_ALLOW_REMOTE,
 };
@@ -144,6 +146,7 @@ static const struct option longs[] = {
 	{ "signal", required_argument, NULL, OPT_SIGNAL },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "allow-remote", no_argument, NULL, OPT_ALLOW_REMOTE },
+	{ "all", no_argument, NULL, OPT_ALL },
 	{ 0 },
 };
 
@@ -231,6 +234,8 @@ static bool *main_switch(struct npsteer *n, int option)
 		return &n->force;
 	case OPT_WATCH:
 		return &n->watch;
+	case OPT_ALL:
+		return &n->all;
 	case OPT_DRY_RUN:
 		return &n->dry_run;
 	case OPT_NO_COUNT:

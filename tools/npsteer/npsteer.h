@@ -63,6 +63,7 @@ struct npsteer {
 	char **program; /* NULL: there is no "--" */
 	bool preload;
 	bool force;
+	bool all;
 	bool watch;
 	bool dry_run;
 	bool no_count;
