@@ -8,12 +8,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -373,7 +375,7 @@ END_TEST
 
 static void given_example(const char *name, const char *options, struct child *ret)
 {
-	static char all[128];
+	static char all[512];
 
 	example = name;
 	snprintf(all, sizeof all, "%s %s", plain, options);
@@ -435,6 +437,118 @@ START_TEST(SIGUSR2_hands_http_connections_over_between_two_requests)
 		ends_well(old);
 	}
 	peer_close(&kept);
+	kill(pid, SIGTERM);
+	ends_well(pid);
+	close(c.sock);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ TLS */
+
+#define BIG (8 << 20)
+
+static void given_https(struct child *ret)
+{
+	char options[400];
+
+	must_sh("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+		"-keyout key.pem -out cert.pem -days 30 -subj /CN=localhost 2>/dev/null && mkdir www && "
+		"head -c %d /dev/urandom > www/big",
+		dir, BIG);
+	snprintf(options, sizeof options,
+		 "--stop-ms 30000 --folder %s/www --tls %s/cert.pem,%s/key.pem", dir, dir, dir);
+	given_example("http/http", options, ret);
+}
+
+static int port_of(void)
+{
+	return ntohs(((struct sockaddr_in *)&at)->sin_port);
+}
+
+/* What is typed goes to it, and what it shows comes back. */
+static void exec_s_client(int sock, void *arg)
+{
+	char place[32];
+
+	snprintf(place, sizeof place, "127.0.0.1:%d", port_of());
+	dup2(sock, STDIN_FILENO);
+	dup2(sock, STDOUT_FILENO);
+	execlp("openssl", "openssl", "s_client", "-quiet", "-verify_quiet", "-connect", place,
+	       NULL);
+	child_fail("no openssl");
+}
+
+static FILE *begin(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static FILE *begin(const char *fmt, ...)
+{
+	char command[512];
+	va_list ap;
+	FILE *f;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof command, fmt, ap);
+	va_end(ap);
+	f = popen(command, "r");
+	ck_assert_ptr_nonnull(f);
+	return f;
+}
+
+static void ends_with(FILE *f, const char *text)
+{
+	char got[512];
+	size_t n = fread(got, 1, sizeof got - 1, f);
+
+	got[n] = '\0';
+	ck_assert_str_eq(got, text);
+	ck_assert_int_eq(pclose(f), 0);
+}
+
+/* The size of what has been written there so far; 0: nothing is there yet. */
+static off_t size_of(const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/*
+ * What OpenSSL knows of a connection cannot go along: it stays and is served to its end, with
+ * close_notify, while the listeners are the next process's.
+ */
+START_TEST(SIGUSR2_drains_TLS_connections_and_hands_the_listeners_over)
+{
+	struct child c, kept;
+	FILE *slow, *many;
+	pid_t pid;
+
+	if (!has_example("http/http") || !have("curl") || !have("openssl"))
+		SKIP("needs examples/http, curl and openssl: scripts/deps --all");
+	given_https(&c);
+	child_start(&kept, exec_s_client, NULL);
+	asks(kept.sock);
+	slow = begin("curl -sSk --limit-rate 2M https://127.0.0.1:%d/big -o %s/got 2>&1", port_of(),
+		     dir);
+	AWAIT(size_of("got") > 0);
+	many = begin(
+		"for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do curl -sSk -o /dev/null "
+		"-w '%%{http_code} ' https://127.0.0.1:%d/none; done 2>&1",
+		port_of());
+	pid = replaced_by(c.pid, SIGUSR2);
+
+	ck_assert_int_lt(size_of("got"), BIG);
+	asks(kept.sock); /* of the old process, and the last that it answers there */
+	ends_with(begin("curl -sSk -o /dev/null -w '%%{http_code}' https://127.0.0.1:%d/none",
+			port_of()),
+		  "404");
+	ends_with(
+		many,
+		"404 404 404 404 404 404 404 404 404 404 404 404 404 404 404 404 404 404 404 404 ");
+	ends_with(slow, "");
+	must_sh("cmp %s/got %s/www/big", dir, dir);
+	child_join(&kept); /* an end without close_notify is an error to it */
+	ends_well(c.pid);
 	kill(pid, SIGTERM);
 	ends_well(pid);
 	close(c.sock);
@@ -553,6 +667,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, SIGHUP_starts_the_next_process_and_no_connection_is_lost);
 	tcase_add_loop_test(tc, SIGUSR2_hands_connections_to_the_next_process, 0, 2);
 	tcase_add_test(tc, SIGUSR2_hands_http_connections_over_between_two_requests);
+	tcase_add_test(tc, SIGUSR2_drains_TLS_connections_and_hands_the_listeners_over);
 	tcase_add_test(tc, SIGUSR2_hands_a_proxys_pairs_over_as_sets);
 	tcase_add_test(tc, where_the_next_process_does_not_start_this_one_goes_on);
 	suite_add_tcase(s, tc);
