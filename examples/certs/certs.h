@@ -29,6 +29,8 @@ int certs_load(const struct certs *c, const char *const *alpn, struct np_tls **r
 /* certs_trust() - a client's; @ca: a PEM file, or "system". Return: as certs_load(). */
 int certs_trust(const char *ca, struct np_tls **ret);
 /* certs_free() - these, and what certs_load() gave, behind the last connection */
+/* What it has counted; @t NULL: nothing. */
+void certs_metrics(struct np_metrics *m, struct np_tls *t);
 void certs_free(struct certs *c, struct np_tls **t);
 
 #endif

@@ -62,6 +62,7 @@ static int run(struct options *o, struct np_pollers *pollers, char **argv)
 	handlers.flags |= o->may_block ? NP_MAY_BLOCK : 0;
 	r = np_server_new(pollers, &handlers, &o->site, &o->server, &server);
 	o->site.server = server;
+	o->site.tls = o->server.tls;
 	if (r < 0)
 		failed("cannot start", r);
 	else

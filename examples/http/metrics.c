@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* metrics: the library's page, and behind it this server's lines. */
+/* metrics: the library's families, and this server's own behind them. */
 #include "metrics.h"
 
 #include <netpoll/linkbuf.h>
-#include <netpoll/observe.h>
+#include <netpoll/metrics.h>
 #include <stdio.h>
 
-static int add(struct np_linkbuf *b, const char *name, uint64_t value)
-{
-	char line[96];
-	int n = snprintf(line, sizeof line, "%s %llu\n", name, (unsigned long long)value);
-
-	return np_linkbuf_write(b, line, (size_t)n);
-}
+#include "examples/certs/certs.h"
 
 static uint64_t count(const struct site *site, int pollers, int class)
 {
@@ -23,28 +17,38 @@ static uint64_t count(const struct site *site, int pollers, int class)
 	return sum;
 }
 
-static int add_answers(struct np_linkbuf *b, const struct site *site)
+static void add_answers(struct np_metrics *m, const struct site *site)
 {
-	int pollers = np_pollers_count(np_server_pollers(site->server)), r = 0;
-	char name[64];
+	int pollers = np_pollers_count(np_server_pollers(site->server));
+	char class[8];
+	const struct np_metric_label labels[] = { { "class", class }, { 0 } };
 
-	for (int k = 0; k < COUNT_CLASSES && r == 0; k++) {
-		snprintf(name, sizeof name, k ? "http_answers{class=\"%dxx\"}" : "http_unanswered",
-			 k);
-		r = add(b, name, count(site, pollers, k));
+	np_metrics_family(m, "http_unanswered", NP_METRIC_COUNTER,
+			  "Requests that had no answer: the client left before.");
+	np_metrics_count(m, NULL, count(site, pollers, 0));
+	np_metrics_family(m, "http_answers", NP_METRIC_COUNTER, "Answers, by their status.");
+	for (int k = 1; k < COUNT_CLASSES; k++) {
+		snprintf(class, sizeof class, "%dxx", k);
+		np_metrics_count(m, labels, count(site, pollers, k));
 	}
-	return r;
 }
 
 static int write_page(struct np_linkbuf *b, const struct site *site)
 {
-	int r = np_metrics_write(b, NP_METRICS_TEXT);
+	struct np_metrics *m;
+	int r = np_metrics_begin(b, NP_METRICS_TEXT, &m);
 
-	if (r == 0)
-		r = add_answers(b, site);
-	if (r == 0 && site->log)
-		r = add(b, "http_log_lines_dropped", log_dropped(site->log));
-	return r;
+	if (r < 0)
+		return r;
+	np_metrics_process(m);
+	certs_metrics(m, site->tls);
+	add_answers(m, site);
+	if (site->log) {
+		np_metrics_family(m, "http_log_lines_dropped", NP_METRIC_COUNTER,
+				  "Lines of the log that its reader was too slow for.");
+		np_metrics_count(m, NULL, log_dropped(site->log));
+	}
+	return np_metrics_end(&m);
 }
 
 void metrics_answer(struct site *site, struct response *rs)

@@ -20,6 +20,7 @@ struct site {
 	struct log *log;       /* NULL: none */
 	struct counts *counts; /* one for each poller */
 	struct np_server *server;
+	struct np_tls *tls; /* NULL: plain HTTP */
 };
 
 #endif

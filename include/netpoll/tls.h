@@ -38,6 +38,7 @@ extern "C" {
 #define NP_TLS_API __attribute__((visibility("default")))
 #endif
 
+struct np_metrics;
 struct np_tls;
 
 /* PEM files: the certificate, then those that lead to a root; and its key, without a password. */
@@ -149,6 +150,17 @@ struct np_tls_stats {
 NP_OPTS_INIT(np_tls_stats)
 /* Thread: any. May park: no. Return: 0; -EINVAL: ret->sz is not set. */
 NP_TLS_API int np_tls_stats(struct np_tls *t, struct np_tls_stats *ret);
+
+/*
+ * np_tls_metrics() - what @n contexts have counted, as families of a page (metrics.h)
+ *
+ * @names: of each, the label "context"; NULL, where there is one: none. Those of @t that are NULL
+ * are left out.
+ *
+ * Thread: any. May park: no.
+ */
+NP_TLS_API void np_tls_metrics(struct np_metrics *m, struct np_tls *const *t,
+			       const char *const *names, unsigned n);
 
 struct np_tls_info {
 	size_t sz;

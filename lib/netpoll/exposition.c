@@ -1,95 +1,190 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* exposition: lines of a family. */
+/* exposition: lines of a family; of what cannot be written the end tells, and gives no page. */
 #include "netpoll/exposition.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "netpoll/linkbuf.h"
 #include "netpoll/sheet.h"
 #include "poll/histogram.h"
 
-static bool exposition_is_open(const struct exposition *e)
+static bool exposition_is_open(const struct np_metrics *m)
 {
-	return e->format == NP_METRICS_OPENMETRICS;
+	return m->format == NP_METRICS_OPENMETRICS;
 }
 
-/* What is added to a counter's name, in its samples and, in the older format, in its family's. */
-static const char *exposition_suffix(const struct exposition *e)
+static void exposition_fail(struct np_metrics *m)
 {
-	return !strcmp(e->type, COUNTER) ? "_total" : "";
+	m->error = m->error ? m->error : -EINVAL;
 }
 
-void exposition_family(struct exposition *e, const char *name, const char *type, const char *help)
-{
-	const char *suffix;
+/* ------------------------------------------------------------------ text */
 
-	e->name = name;
-	e->type = type;
-	suffix = exposition_is_open(e) ? "" : exposition_suffix(e);
-	fprintf(e->to, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, help, name, suffix, type);
+/* [a-zA-Z_][a-zA-Z0-9_]*, and of a family colons too. */
+static bool exposition_is_name(const char *name, bool family)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+	size_t n;
+
+	if (!name || !*name || (*name >= '0' && *name <= '9'))
+		return false;
+	for (n = 0; name[n]; n++)
+		if (!strchr(letters, name[n]) && !(name[n] >= '0' && name[n] <= '9') &&
+		    !(family && name[n] == ':'))
+			return false;
+	return true;
 }
 
-/* As in a dump: for one byte that is no UTF-8 Prometheus would throw all of the answer away. */
-static void exposition_value(FILE *to, const char *value)
+/* As in a dump: for one byte that is no UTF-8 Prometheus would throw all of the page away. */
+static void exposition_text(FILE *to, const char *text, bool quoted)
 {
-	const unsigned char *p = (const unsigned char *)value;
+	const unsigned char *p = (const unsigned char *)text;
 
-	while (*p) {
-		unsigned n = sheet_character(p);
-
-		if (*p == '"' || *p == '\\')
+	for (unsigned n; *p; p += n ? n : 1) {
+		n = sheet_character(p);
+		if (*p == '\\' || (quoted && *p == '"'))
 			fputc('\\', to);
 		if (!n)
 			fputc('?', to);
 		fwrite(p, 1, n, to);
-		p += n ? n : 1;
 	}
 }
 
-static void exposition_name(struct exposition *e, const struct label *labels)
+/* ------------------------------------------------------------------ families and samples */
+
+static void exposition_family(struct np_metrics *m, const char *name, const char *type,
+			      const char *suffix, const char *help)
 {
-	fprintf(e->to, "%s%s", e->name, exposition_suffix(e));
-	for (const struct label *l = labels; l && l->name; l++) {
-		fprintf(e->to, "%s%s=\"", l == labels ? "{" : ",", l->name);
-		exposition_value(e->to, l->value);
-		fputc('"', e->to);
+	const char *head = exposition_is_open(m) ? "" : suffix;
+
+	m->name = name;
+	m->suffix = suffix;
+	fprintf(m->to, "# HELP %s%s ", name, head);
+	exposition_text(m->to, help, exposition_is_open(m));
+	fprintf(m->to, "\n# TYPE %s%s %s\n", name, head, type);
+}
+
+void np_metrics_family(struct np_metrics *m, const char *name, int type, const char *help)
+{
+	if (!exposition_is_name(name, true) || !help || (unsigned)type > NP_METRIC_GAUGE)
+		exposition_fail(m);
+	else if (type == NP_METRIC_COUNTER)
+		exposition_family(m, name, "counter", "_total", help);
+	else
+		exposition_family(m, name, "gauge", "", help);
+}
+
+static void exposition_sample(struct np_metrics *m, const struct np_metric_label *labels)
+{
+	const struct np_metric_label *l = labels;
+
+	fprintf(m->to, "%s%s", m->name, m->suffix);
+	for (; l && l->name; l++) {
+		if (!exposition_is_name(l->name, false) || !l->value) {
+			exposition_fail(m);
+			return;
+		}
+		fprintf(m->to, "%s%s=\"", l == labels ? "{" : ",", l->name);
+		exposition_text(m->to, l->value, true);
+		fputc('"', m->to);
 	}
-	if (labels && labels->name)
-		fputc('}', e->to);
-	fputc(' ', e->to);
+	fputs(l != labels ? "} " : " ", m->to);
 }
 
-void exposition_count(struct exposition *e, const struct label *labels, uint64_t value)
+void np_metrics_count(struct np_metrics *m, const struct np_metric_label *labels, uint64_t value)
 {
-	exposition_name(e, labels);
-	fprintf(e->to, "%" PRIu64 "\n", value);
+	if (!m->name) {
+		exposition_fail(m);
+		return;
+	}
+	exposition_sample(m, labels);
+	fprintf(m->to, "%" PRIu64 "\n", value);
 }
 
-void exposition_seconds(struct exposition *e, const struct label *labels, double value)
+void np_metrics_real(struct np_metrics *m, const struct np_metric_label *labels, double value)
 {
-	exposition_name(e, labels);
-	fprintf(e->to, "%.6f\n", value);
+	if (!m->name) {
+		exposition_fail(m);
+		return;
+	}
+	exposition_sample(m, labels);
+	fprintf(m->to, "%.6f\n", value);
 }
 
 /* Of each two buckets one line: a half of an octave is wide enough for a picture. */
-void exposition_histogram(struct exposition *e, const struct histogram *h)
+void exposition_histogram(struct np_metrics *m, const char *name, const char *help,
+			  const struct histogram *h)
 {
 	uint64_t n = 0;
 
+	exposition_family(m, name, "histogram", "", help);
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS - 1u; i++) {
 		n += h->bucket[i];
 		if (i % 2u)
-			fprintf(e->to, "%s_bucket{le=\"%.6f\"} %" PRIu64 "\n", e->name,
+			fprintf(m->to, "%s_bucket{le=\"%.6f\"} %" PRIu64 "\n", name,
 				(double)histogram_below_us(i) / 1e6, n);
 	}
 	n += h->bucket[HISTOGRAM_BUCKETS - 1u];
-	fprintf(e->to, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", e->name, n);
-	fprintf(e->to, "%s_count %" PRIu64 "\n%s_sum %.6f\n", e->name, n, e->name,
+	fprintf(m->to, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, n);
+	fprintf(m->to, "%s_count %" PRIu64 "\n%s_sum %.6f\n", name, n, name,
 		(double)h->sum_us / 1e6);
 }
 
-void exposition_end(struct exposition *e)
+/* ------------------------------------------------------------------ a page */
+
+int exposition_open(struct np_metrics *m, enum np_metrics_format format)
 {
-	if (exposition_is_open(e))
-		fputs("# EOF\n", e->to);
+	*m = (struct np_metrics){ .format = format };
+	m->to = open_memstream(&m->text, &m->n);
+	return m->to ? 0 : -ENOMEM;
+}
+
+int exposition_close(struct np_metrics *m, char **ret, size_t *ret_n)
+{
+	if (exposition_is_open(m))
+		fputs("# EOF\n", m->to);
+	if (fclose(m->to) != 0 && !m->error)
+		m->error = -ENOMEM;
+	if (m->error) {
+		free(m->text);
+		return m->error;
+	}
+	*ret = m->text;
+	*ret_n = m->n;
+	return 0;
+}
+
+int np_metrics_begin(struct np_linkbuf *b, int format, struct np_metrics **ret)
+{
+	struct np_metrics *m;
+
+	if (!b || !ret || (unsigned)format > NP_METRICS_TEXT)
+		return -EINVAL;
+	m = malloc(sizeof *m);
+	if (!m || exposition_open(m, (enum np_metrics_format)format) < 0) {
+		free(m);
+		return -ENOMEM;
+	}
+	m->b = b;
+	*ret = m;
+	return 0;
+}
+
+int np_metrics_end(struct np_metrics **m)
+{
+	char *text;
+	size_t n;
+	int r = exposition_close(*m, &text, &n);
+
+	if (r == 0) {
+		r = np_linkbuf_write((*m)->b, text, n);
+		free(text);
+	}
+	free(*m);
+	*m = NULL;
+	return r;
 }

@@ -2,39 +2,35 @@
 /*
  * exposition: metrics as Prometheus reads them: OpenMetrics 1.0, or its text format before that
  *
- * A family is announced once, and its samples follow: exposition_family(), then as many of the
- * others as there are. The two formats differ in where a counter's "_total" stands, and in the end.
+ * The two differ in where a counter's "_total" stands, and in the end. netpoll/metrics.h is what
+ * writes it; histograms are the library's alone.
  */
 #ifndef NETPOLL_EXPOSITION_H
 #define NETPOLL_EXPOSITION_H
 
-#include <stdint.h>
+#include <stddef.h>
 #include <stdio.h>
 
-#include "netpoll/observe.h"
+#include "netpoll/metrics.h"
 
 struct histogram;
 
-struct exposition {
-	FILE *to;
+struct np_metrics {
+	FILE *to; /* the two below, with fclose() */
+	char *text;
+	size_t n;
+	struct np_linkbuf *b; /* where it goes; NULL: nowhere */
 	enum np_metrics_format format;
-	const char *name, *type; /* of the family */
+	const char *name, *suffix; /* of the family; NULL: none yet */
+	int error;                 /* of the first that went wrong */
 };
 
-/* A label and its value, as many as there are; a NULL name ends them. */
-struct label {
-	const char *name, *value;
-};
-
-#define COUNTER   "counter"
-#define GAUGE     "gauge"
-#define HISTOGRAM "histogram"
-
-void exposition_family(struct exposition *e, const char *name, const char *type, const char *help);
-void exposition_count(struct exposition *e, const struct label *labels, uint64_t value);
-void exposition_seconds(struct exposition *e, const struct label *labels, double value);
-/* Without labels. */
-void exposition_histogram(struct exposition *e, const struct histogram *h);
-void exposition_end(struct exposition *e);
+/* Return: 0; -ENOMEM. */
+int exposition_open(struct np_metrics *m, enum np_metrics_format format);
+/* Lifetime: *ret is for free(3). Return: 0; as np_metrics_end(). */
+int exposition_close(struct np_metrics *m, char **ret, size_t *ret_n);
+/* A family of its own. */
+void exposition_histogram(struct np_metrics *m, const char *name, const char *help,
+			  const struct histogram *h);
 
 #endif

@@ -5,7 +5,7 @@
  * No poller is asked, so that one that is stuck is told of like the others. A family comes once,
  * with the samples of all servers, sets and pollers below it.
  */
-#include "netpoll/metrics.h"
+#include "netpoll/metrics_page.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,9 @@
 
 /* A number of a struct that a call fills in. */
 struct fact {
-	const char *name, *type, *help;
+	const char *name;
+	int type;
+	const char *help;
 	size_t offset;
 };
 
@@ -41,43 +43,43 @@ static uint64_t metrics_fact(const struct fact *f, const void *of)
 /* ------------------------------------------------------------------ servers */
 
 static const struct fact server_facts[] = {
-	FACT(struct np_server_stats, conns, "np_connections", GAUGE, "Open connections."),
-	FACT(struct np_server_stats, accepted, "np_connections_accepted", COUNTER,
+	FACT(struct np_server_stats, conns, "np_connections", NP_METRIC_GAUGE, "Open connections."),
+	FACT(struct np_server_stats, accepted, "np_connections_accepted", NP_METRIC_COUNTER,
 	     "Connections accepted."),
-	FACT(struct np_server_stats, closed, "np_connections_closed", COUNTER,
+	FACT(struct np_server_stats, closed, "np_connections_closed", NP_METRIC_COUNTER,
 	     "Connections closed."),
-	FACT(struct np_server_stats, shed, "np_connections_shed", COUNTER,
+	FACT(struct np_server_stats, shed, "np_connections_shed", NP_METRIC_COUNTER,
 	     "Connections reset for want of descriptors."),
-	FACT(struct np_server_stats, cut, "np_connections_cut", COUNTER,
+	FACT(struct np_server_stats, cut, "np_connections_cut", NP_METRIC_COUNTER,
 	     "Connections that ended with flushed bytes lost."),
-	FACT(struct np_server_stats, moved, "np_connections_moved", COUNTER,
+	FACT(struct np_server_stats, moved, "np_connections_moved", NP_METRIC_COUNTER,
 	     "Connections that came from another poller, or from the process before."),
-	FACT(struct np_server_stats, rebalanced, "np_connections_rebalanced", COUNTER,
+	FACT(struct np_server_stats, rebalanced, "np_connections_rebalanced", NP_METRIC_COUNTER,
 	     "Moves that the rebalancer has asked for."),
-	FACT(struct np_server_stats, handed_over, "np_connections_handed_over", COUNTER,
+	FACT(struct np_server_stats, handed_over, "np_connections_handed_over", NP_METRIC_COUNTER,
 	     "Connections that went to the next process."),
-	FACT(struct np_server_stats, taken_over, "np_connections_taken_over", COUNTER,
+	FACT(struct np_server_stats, taken_over, "np_connections_taken_over", NP_METRIC_COUNTER,
 	     "Connections that came from the process before."),
-	FACT(struct np_server_stats, memory_closed, "np_connections_memory_closed", COUNTER,
-	     "Connections reset at memory_max."),
-	FACT(struct np_server_stats, at_limit, "np_connections_at_limit", COUNTER,
+	FACT(struct np_server_stats, memory_closed, "np_connections_memory_closed",
+	     NP_METRIC_COUNTER, "Connections reset at memory_max."),
+	FACT(struct np_server_stats, at_limit, "np_connections_at_limit", NP_METRIC_COUNTER,
 	     "Times that a poller had its share of max_conns."),
-	FACT(struct np_server_stats, handler_errors, "np_handler_errors", COUNTER,
+	FACT(struct np_server_stats, handler_errors, "np_handler_errors", NP_METRIC_COUNTER,
 	     "Handlers that returned an error."),
-	FACT(struct np_server_stats, drained, "np_connections_drained", COUNTER,
+	FACT(struct np_server_stats, drained, "np_connections_drained", NP_METRIC_COUNTER,
 	     "Idle connections that a stop has closed."),
-	FACT(struct np_server_stats, fresh, "np_connections_fresh", COUNTER,
+	FACT(struct np_server_stats, fresh, "np_connections_fresh", NP_METRIC_COUNTER,
 	     "Connections that a stop has closed before they asked for anything."),
-	FACT(struct np_server_stats, raced, "np_connections_raced", COUNTER,
+	FACT(struct np_server_stats, raced, "np_connections_raced", NP_METRIC_COUNTER,
 	     "Of these two: the peer's next request came too late, and got no answer."),
-	FACT(struct np_server_stats, proxied, "np_connections_proxied", COUNTER,
+	FACT(struct np_server_stats, proxied, "np_connections_proxied", NP_METRIC_COUNTER,
 	     "PROXY headers taken."),
-	FACT(struct np_server_stats, proxy_refused, "np_connections_proxy_refused", COUNTER,
-	     "Connections without a PROXY header that had to have one."),
+	FACT(struct np_server_stats, proxy_refused, "np_connections_proxy_refused",
+	     NP_METRIC_COUNTER, "Connections without a PROXY header that had to have one."),
 };
 
 struct metrics_server {
-	struct exposition *e;
+	struct np_metrics *e;
 	const struct fact *fact;
 };
 
@@ -86,39 +88,40 @@ static void metrics_server(void *arg, struct noted *n)
 	struct np_server *server = container_of(n, struct np_server, noted);
 	struct np_server_stats st = { .sz = sizeof st };
 	const struct metrics_server *m = arg;
-	const struct label labels[] = { { "server", server->name }, { 0 } };
+	const struct np_metric_label labels[] = { { "server", server->name }, { 0 } };
 
 	np_server_stats(server, &st);
-	exposition_count(m->e, labels, metrics_fact(m->fact, &st));
+	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
 }
 
 static void metrics_draining(void *arg, struct noted *n)
 {
 	struct np_server *server = container_of(n, struct np_server, noted);
-	const struct label labels[] = { { "server", server->name }, { 0 } };
+	const struct np_metric_label labels[] = { { "server", server->name }, { 0 } };
 	int phase = atomic_load(&server->phase);
 
-	exposition_count(arg, labels, phase == SERVER_DRAINING || phase == SERVER_STOPPING);
+	np_metrics_count(arg, labels, phase == SERVER_DRAINING || phase == SERVER_STOPPING);
 }
 
-static void metrics_servers(struct exposition *e)
+static void metrics_servers(struct np_metrics *e)
 {
 	for (size_t i = 0; i < sizeof server_facts / sizeof server_facts[0]; i++) {
 		const struct fact *f = &server_facts[i];
 
-		exposition_family(e, f->name, f->type, f->help);
+		np_metrics_family(e, f->name, f->type, f->help);
 		registry_each(REGISTRY_SERVERS, metrics_server, &(struct metrics_server){ e, f });
 	}
-	exposition_family(e, "np_server_draining", GAUGE, "1: the server drains or stops.");
+	np_metrics_family(e, "np_server_draining", NP_METRIC_GAUGE,
+			  "1: the server drains or stops.");
 	registry_each(REGISTRY_SERVERS, metrics_draining, e);
 }
 
 /* ------------------------------------------------------------------ pollers */
 
 struct metrics_pollers {
-	struct exposition *e;
+	struct np_metrics *e;
 	unsigned set;
-	void (*write)(struct exposition *e, const struct label *labels, struct poller *p);
+	void (*write)(struct np_metrics *e, const struct np_metric_label *labels, struct poller *p);
 };
 
 static void metrics_each_poller(void *arg, struct noted *n)
@@ -126,7 +129,7 @@ static void metrics_each_poller(void *arg, struct noted *n)
 	struct np_pollers *p = container_of(n, struct np_pollers, noted);
 	struct metrics_pollers *m = arg;
 	char set[12], index[12];
-	const struct label labels[] = { { "set", set }, { "poller", index }, { 0 } };
+	const struct np_metric_label labels[] = { { "set", set }, { "poller", index }, { 0 } };
 
 	snprintf(set, sizeof set, "%u", m->set++);
 	for (unsigned i = 0; i < p->n; i++) {
@@ -135,47 +138,51 @@ static void metrics_each_poller(void *arg, struct noted *n)
 	}
 }
 
-static void
-metrics_of_pollers(struct exposition *e, const char *name, const char *type, const char *help,
-		   void (*write)(struct exposition *, const struct label *, struct poller *))
+static void metrics_of_pollers(struct np_metrics *e, const char *name, int type, const char *help,
+			       void (*write)(struct np_metrics *, const struct np_metric_label *,
+					     struct poller *))
 {
 	struct metrics_pollers m = { .e = e, .write = write };
 
-	exposition_family(e, name, type, help);
+	np_metrics_family(e, name, type, help);
 	registry_each(REGISTRY_SETS, metrics_each_poller, &m);
 }
 
-static void metrics_requests(struct exposition *e, const struct label *labels, struct poller *p)
+static void metrics_requests(struct np_metrics *e, const struct np_metric_label *labels,
+			     struct poller *p)
 {
 	if (meter_is_on(poller_meter(p)))
-		exposition_count(e, labels, meter_requests(poller_meter(p)));
+		np_metrics_count(e, labels, meter_requests(poller_meter(p)));
 }
 
-static void metrics_slow_turns(struct exposition *e, const struct label *labels, struct poller *p)
+static void metrics_slow_turns(struct np_metrics *e, const struct np_metric_label *labels,
+			       struct poller *p)
 {
 	uint64_t slow_turns, hogs;
 
 	poller_hogs(p, &slow_turns, &hogs);
-	exposition_count(e, labels, slow_turns);
+	np_metrics_count(e, labels, slow_turns);
 }
 
-static void metrics_hogs(struct exposition *e, const struct label *labels, struct poller *p)
+static void metrics_hogs(struct np_metrics *e, const struct np_metric_label *labels,
+			 struct poller *p)
 {
 	uint64_t slow_turns, hogs;
 
 	poller_hogs(p, &slow_turns, &hogs);
-	exposition_count(e, labels, hogs);
+	np_metrics_count(e, labels, hogs);
 }
 
 /* How long the turn under way has lasted: of one that is kept it grows and grows. */
-static void metrics_busy(struct exposition *e, const struct label *labels, struct poller *p)
+static void metrics_busy(struct np_metrics *e, const struct np_metric_label *labels,
+			 struct poller *p)
 {
 	uint64_t now = sys_clock_ns() / 1000000u;
 	struct poller_sight s;
 
 	poller_look(p, &s);
-	exposition_seconds(e, labels,
-			   s.began_ms && now > s.began_ms ? (double)(now - s.began_ms) / 1e3 : 0);
+	np_metrics_real(e, labels,
+			s.began_ms && now > s.began_ms ? (double)(now - s.began_ms) / 1e3 : 0);
 }
 
 /* ------------------------------------------------------------------ histograms */
@@ -213,51 +220,52 @@ static void metrics_add(void *arg, struct noted *n)
 	}
 }
 
-static void metrics_histograms(struct exposition *e)
+static void metrics_histograms(struct np_metrics *e)
 {
 	for (size_t i = 0; i < sizeof timed / sizeof timed[0]; i++) {
 		struct metrics_sum sum = { .kind = timed[i].kind };
 
 		registry_each(REGISTRY_SETS, metrics_add, &sum);
-		exposition_family(e, timed[i].name, HISTOGRAM, timed[i].help);
-		exposition_histogram(e, &sum.h);
+		exposition_histogram(e, timed[i].name, timed[i].help, &sum.h);
 	}
 }
 
 /* ------------------------------------------------------------------ what else there is */
 
 static const struct fact set_facts[] = {
-	FACT(struct np_pollers_stats, offload_queued, "np_offload_queued", GAUGE,
+	FACT(struct np_pollers_stats, offload_queued, "np_offload_queued", NP_METRIC_GAUGE,
 	     "Jobs that wait for a worker."),
-	FACT(struct np_pollers_stats, offload_running, "np_offload_running", GAUGE,
+	FACT(struct np_pollers_stats, offload_running, "np_offload_running", NP_METRIC_GAUGE,
 	     "Jobs that run."),
-	FACT(struct np_pollers_stats, offload_done, "np_offload_done", COUNTER,
+	FACT(struct np_pollers_stats, offload_done, "np_offload_done", NP_METRIC_COUNTER,
 	     "Jobs that are done."),
-	FACT(struct np_pollers_stats, offload_refused, "np_offload_refused", COUNTER,
+	FACT(struct np_pollers_stats, offload_refused, "np_offload_refused", NP_METRIC_COUNTER,
 	     "Jobs that were refused."),
-	FACT(struct np_pollers_stats, offload_given_up, "np_offload_given_up", COUNTER,
+	FACT(struct np_pollers_stats, offload_given_up, "np_offload_given_up", NP_METRIC_COUNTER,
 	     "Jobs given up before they began."),
-	FACT(struct np_pollers_stats, handoffs, "np_handoffs", COUNTER,
+	FACT(struct np_pollers_stats, handoffs, "np_handoffs", NP_METRIC_COUNTER,
 	     "Times that a poller went on with another thread."),
-	FACT(struct np_pollers_stats, handoffs_refused, "np_handoffs_refused", COUNTER,
+	FACT(struct np_pollers_stats, handoffs_refused, "np_handoffs_refused", NP_METRIC_COUNTER,
 	     "Times that it could not."),
 };
 
 static const struct fact pool_facts[] = {
-	FACT(struct np_pool_stats, open, "np_pool_open", GAUGE, "Connections of a pool."),
-	FACT(struct np_pool_stats, idle, "np_pool_idle", GAUGE, "Idle ones."),
-	FACT(struct np_pool_stats, waiting, "np_pool_waiting", GAUGE, "Fibers that wait for one."),
-	FACT(struct np_pool_stats, gets, "np_pool_gets", COUNTER, "Connections asked for."),
-	FACT(struct np_pool_stats, reused, "np_pool_reused", COUNTER,
+	FACT(struct np_pool_stats, open, "np_pool_open", NP_METRIC_GAUGE, "Connections of a pool."),
+	FACT(struct np_pool_stats, idle, "np_pool_idle", NP_METRIC_GAUGE, "Idle ones."),
+	FACT(struct np_pool_stats, waiting, "np_pool_waiting", NP_METRIC_GAUGE,
+	     "Fibers that wait for one."),
+	FACT(struct np_pool_stats, gets, "np_pool_gets", NP_METRIC_COUNTER,
+	     "Connections asked for."),
+	FACT(struct np_pool_stats, reused, "np_pool_reused", NP_METRIC_COUNTER,
 	     "Connections given a second time."),
-	FACT(struct np_pool_stats, dial_errors, "np_pool_dial_errors", COUNTER,
+	FACT(struct np_pool_stats, dial_errors, "np_pool_dial_errors", NP_METRIC_COUNTER,
 	     "Dials that failed."),
-	FACT(struct np_pool_stats, timeouts, "np_pool_timeouts", COUNTER,
+	FACT(struct np_pool_stats, timeouts, "np_pool_timeouts", NP_METRIC_COUNTER,
 	     "Waits that were in vain."),
 };
 
 struct metrics_set {
-	struct exposition *e;
+	struct np_metrics *e;
 	const struct fact *fact;
 	unsigned set;
 };
@@ -268,11 +276,11 @@ static void metrics_set(void *arg, struct noted *n)
 	struct np_pollers_stats st = { .sz = sizeof st };
 	struct metrics_set *m = arg;
 	char set[12];
-	const struct label labels[] = { { "set", set }, { 0 } };
+	const struct np_metric_label labels[] = { { "set", set }, { 0 } };
 
 	snprintf(set, sizeof set, "%u", m->set++);
 	np_pollers_stats(p, &st);
-	exposition_count(m->e, labels, metrics_fact(m->fact, &st));
+	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
 }
 
 static void metrics_pool(void *arg, struct noted *n)
@@ -281,22 +289,22 @@ static void metrics_pool(void *arg, struct noted *n)
 	struct np_pool_stats st = { .sz = sizeof st };
 	const struct metrics_set *m = arg;
 	char id[24];
-	const struct label labels[] = {
+	const struct np_metric_label labels[] = {
 		{ "network", pool->network }, { "address", pool->address }, { "pool", id }, { 0 }
 	};
 
 	snprintf(id, sizeof id, "%p", (void *)pool);
 	np_pool_stats(pool, &st);
-	exposition_count(m->e, labels, metrics_fact(m->fact, &st));
+	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
 }
 
-static void metrics_facts(struct exposition *e, enum registry_kind kind,
+static void metrics_facts(struct np_metrics *e, enum registry_kind kind,
 			  void (*write)(void *, struct noted *), const struct fact *facts, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct metrics_set m = { .e = e, .fact = &facts[i] };
 
-		exposition_family(e, facts[i].name, facts[i].type, facts[i].help);
+		np_metrics_family(e, facts[i].name, facts[i].type, facts[i].help);
 		registry_each(kind, write, &m);
 	}
 }
@@ -315,71 +323,65 @@ static void metrics_channel(void *arg, struct noted *n)
 	sum->dropped += l.dropped;
 }
 
-static void metrics_channels(struct exposition *e)
+static void metrics_channels(struct np_metrics *e)
 {
 	struct metrics_channels sum = { 0 };
 
 	registry_each(REGISTRY_CHANNELS, metrics_channel, &sum);
-	exposition_family(e, "np_calls_waiting", GAUGE, "Callers that wait on a channel.");
-	exposition_count(e, NULL, sum.waiting);
+	np_metrics_family(e, "np_calls_waiting", NP_METRIC_GAUGE,
+			  "Callers that wait on a channel.");
+	np_metrics_count(e, NULL, sum.waiting);
 }
 
-static void metrics_build(struct exposition *e)
+static void metrics_build(struct np_metrics *e)
 {
-	const struct label labels[] = { { "version", np_version(NULL) }, { 0 } };
+	const struct np_metric_label labels[] = { { "version", np_version(NULL) }, { 0 } };
 
-	exposition_family(e, "np_build_info", GAUGE, "The library's version; always 1.");
-	exposition_count(e, labels, 1);
+	np_metrics_family(e, "np_build_info", NP_METRIC_GAUGE, "The library's version; always 1.");
+	np_metrics_count(e, labels, 1);
 }
 
 /* ------------------------------------------------------------------ all of it */
 
-static void metrics_write(struct exposition *e)
+void np_metrics_process(struct np_metrics *m)
 {
-	metrics_build(e);
-	metrics_servers(e);
-	metrics_of_pollers(e, "np_requests", COUNTER, "Calls of on_request.", metrics_requests);
-	metrics_of_pollers(e, "np_poller_slow_turns", COUNTER,
+	metrics_build(m);
+	metrics_servers(m);
+	metrics_of_pollers(m, "np_requests", NP_METRIC_COUNTER, "Calls of on_request.",
+			   metrics_requests);
+	metrics_of_pollers(m, "np_poller_slow_turns", NP_METRIC_COUNTER,
 			   "Turns in which handlers kept the thread for hog_ms.",
 			   metrics_slow_turns);
-	metrics_of_pollers(e, "np_poller_hogs", COUNTER, "Handlers that did so alone.",
+	metrics_of_pollers(m, "np_poller_hogs", NP_METRIC_COUNTER, "Handlers that did so alone.",
 			   metrics_hogs);
-	metrics_of_pollers(e, "np_poller_busy_seconds", GAUGE,
+	metrics_of_pollers(m, "np_poller_busy_seconds", NP_METRIC_GAUGE,
 			   "For how long the turn under way has lasted.", metrics_busy);
-	metrics_histograms(e);
-	metrics_facts(e, REGISTRY_SETS, metrics_set, set_facts,
+	metrics_histograms(m);
+	metrics_facts(m, REGISTRY_SETS, metrics_set, set_facts,
 		      sizeof set_facts / sizeof set_facts[0]);
-	metrics_facts(e, REGISTRY_POOLS, metrics_pool, pool_facts,
+	metrics_facts(m, REGISTRY_POOLS, metrics_pool, pool_facts,
 		      sizeof pool_facts / sizeof pool_facts[0]);
-	metrics_channels(e);
-	exposition_end(e);
+	metrics_channels(m);
 }
 
 int metrics_make(enum np_metrics_format format, char **ret, size_t *ret_n)
 {
-	FILE *to = open_memstream(ret, ret_n);
+	struct np_metrics m;
+	int r = exposition_open(&m, format);
 
-	if (!to)
-		return -ENOMEM;
-	metrics_write(&(struct exposition){ .to = to, .format = format });
-	if (fclose(to) == 0)
-		return 0;
-	free(*ret);
-	return -ENOMEM;
+	if (r < 0)
+		return r;
+	np_metrics_process(&m);
+	return exposition_close(&m, ret, ret_n);
 }
 
 int np_metrics_write(struct np_linkbuf *b, int format)
 {
-	char *text;
-	size_t n;
-	int r;
+	struct np_metrics *m;
+	int r = np_metrics_begin(b, format, &m);
 
-	if (!b || (unsigned)format > NP_METRICS_TEXT)
-		return -EINVAL;
-	r = metrics_make((enum np_metrics_format)format, &text, &n);
 	if (r < 0)
 		return r;
-	r = np_linkbuf_write(b, text, n);
-	free(text);
-	return r;
+	np_metrics_process(m);
+	return np_metrics_end(&m);
 }

@@ -19,7 +19,7 @@
 
 #include "netpoll/askers.h"
 #include "netpoll/dump.h"
-#include "netpoll/metrics.h"
+#include "netpoll/metrics_page.h"
 #include "netpoll/observer_socket.h"
 #include "sys/io.h"
 #include "sys/opts.h"

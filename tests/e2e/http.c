@@ -736,7 +736,7 @@ static unsigned long metric(int fd, const char *name)
 	char line[64];
 
 	ck_assert_int_eq(http_ask(fd, &a, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
-	snprintf(line, sizeof line, "%s ", name);
+	snprintf(line, sizeof line, "\n%s ", name);
 	at = strstr(a.body, line);
 	ck_assert_msg(at != NULL, "no %s in\n%s", name, a.body);
 	return strtoul(at + strlen(line), NULL, 10);
@@ -758,7 +758,7 @@ START_TEST(a_log_that_takes_nothing_stops_no_request)
 	snprintf(request, sizeof request,
 		 "GET /hello?%s HTTP/1.1\r\nHost: a\r\nReferer: %s\r\n\r\n", X1K16, X1K16);
 	fd = http_connect();
-	for (int i = 0; i < 200 || !metric(fd, "http_log_lines_dropped"); i++) {
+	for (int i = 0; i < 200 || !metric(fd, "http_log_lines_dropped_total"); i++) {
 		ck_assert_int_lt(i, 100000);
 		ck_assert_int_eq(http_ask(fd, &a, request), 200);
 	}
@@ -782,8 +782,8 @@ START_TEST(metrics_tell_what_was_answered)
 	http_ask_once(&a, "GET /none HTTP/1.1\r\n\r\n");
 	fd = http_connect();
 	ck_assert_int_eq(http_ask(fd, &a, HELLO), 200);
-	ck_assert_uint_eq(metric(fd, "http_answers{class=\"4xx\"}"), 2);
-	ck_assert_uint_eq(metric(fd, "http_answers{class=\"2xx\"}"), 2);
+	ck_assert_uint_eq(metric(fd, "http_answers_total{class=\"4xx\"}"), 2);
+	ck_assert_uint_eq(metric(fd, "http_answers_total{class=\"2xx\"}"), 2);
 	ck_assert_ptr_nonnull(strstr(a.body, "# TYPE np_")); /* the library's, too */
 	peer_close(&fd);
 	http_end();

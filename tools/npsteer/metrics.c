@@ -5,8 +5,9 @@
  * A process writes its own. Of a service it is written here: what the program has counted, and what
  * its workers publish. Which of the two formats is sent says the Accept of the one who asks.
  */
-#include <inttypes.h>
 #include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
+#include <netpoll/metrics.h>
 #include <netpoll/pollers.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,6 @@
 
 #include "endpoint.h"
 #include "http.h"
-#include "printable.h"
 #include "process.h"
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -24,51 +24,9 @@
 
 struct metrics {
 	struct npsteer *n;
-	struct np_steer *steer; /* NULL: it is a process */
-	/* under way */
-	FILE *to;
-	bool open; /* OpenMetrics */
-	const char *name, *suffix;
+	struct np_steer *steer;  /* NULL: it is a process */
+	struct np_metrics *page; /* under way */
 };
-
-/* ------------------------------------------------------------------ lines */
-
-static void metrics_family(struct metrics *m, const char *name, const char *type, const char *help)
-{
-	m->name = name;
-	m->suffix = strcmp(type, "counter") ? "" : "_total";
-	fprintf(m->to, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, m->open ? "" : m->suffix, help,
-		name, m->open ? "" : m->suffix, type);
-}
-
-/* Names come from other processes: what is no UTF-8 becomes '?'. */
-static void metrics_label(struct metrics *m, const char *sign, const char *name, const char *value)
-{
-	uint32_t code;
-	size_t n;
-
-	fprintf(m->to, "%s%s=\"", sign, name);
-	for (; (n = printable_next(value, &code)) > 0; value += n) {
-		if (code == 0xfffd || printable_is_control(code))
-			fputc('?', m->to);
-		else if (code == '"' || code == '\\')
-			fprintf(m->to, "\\%c", (int)code);
-		else
-			fwrite(value, 1, n, m->to);
-	}
-	fputc('"', m->to);
-}
-
-static void metrics_begin(struct metrics *m)
-{
-	fprintf(m->to, "%s%s", m->name, m->suffix);
-	metrics_label(m, "{", "service", service_of(m->n));
-}
-
-static void metrics_end(struct metrics *m, uint64_t value)
-{
-	fprintf(m->to, "} %" PRIu64 "\n", value);
-}
 
 /* ------------------------------------------------------------------ the program */
 
@@ -91,14 +49,17 @@ static void metrics_of_program(struct metrics *m)
 {
 	struct np_steer_stats st = { .sz = sizeof st };
 
-	metrics_family(m, "npsteer_counted", "counter",
-		       "What the steering program has counted, by its counter: npsteer(8).");
+	np_metrics_family(m->page, "npsteer_counted", NP_METRIC_COUNTER,
+			  "What the steering program has counted, by its counter: npsteer(8).");
 	if (np_steer_stats(m->steer, &st) < 0)
 		return;
 	for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
-		metrics_begin(m);
-		metrics_label(m, ",", "counter", counted[i].name);
-		metrics_end(m, *(const uint64_t *)((const char *)&st + counted[i].offset));
+		const struct np_metric_label labels[] = { { "service", service_of(m->n) },
+							  { "counter", counted[i].name },
+							  { 0 } };
+
+		np_metrics_count(m->page, labels,
+				 *(const uint64_t *)((const char *)&st + counted[i].offset));
 	}
 }
 
@@ -110,36 +71,46 @@ static void metrics_of_program(struct metrics *m)
 	}
 
 static const struct {
-	const char *name, *type, *help;
+	const char *name;
+	int type;
+	const char *help;
 	size_t offset;
 } published[] = {
-	WORKER(conns, "npsteer_worker_connections", "gauge", "Open connections."),
-	WORKER(busy_ms, "npsteer_worker_busy_milliseconds", "gauge",
+	WORKER(conns, "npsteer_worker_connections", NP_METRIC_GAUGE, "Open connections."),
+	WORKER(busy_ms, "npsteer_worker_busy_milliseconds", NP_METRIC_GAUGE,
 	       "For how long it has been busy with the events it has; 0: it is idle."),
-	WORKER(accepted_total, "npsteer_worker_accepted", "counter", "Connections accepted."),
-	WORKER(closed_total, "npsteer_worker_closed", "counter", "Connections closed."),
-	WORKER(handoffs, "npsteer_worker_handoffs", "counter",
+	WORKER(accepted_total, "npsteer_worker_accepted", NP_METRIC_COUNTER,
+	       "Connections accepted."),
+	WORKER(closed_total, "npsteer_worker_closed", NP_METRIC_COUNTER, "Connections closed."),
+	WORKER(handoffs, "npsteer_worker_handoffs", NP_METRIC_COUNTER,
 	       "Handlers left alone with their thread: its poller went on with another."),
-	WORKER(moved_in, "npsteer_worker_moved_in", "counter",
+	WORKER(moved_in, "npsteer_worker_moved_in", NP_METRIC_COUNTER,
 	       "Connections that came from another worker or process."),
-	WORKER(moved_out, "npsteer_worker_moved_out", "counter",
+	WORKER(moved_out, "npsteer_worker_moved_out", NP_METRIC_COUNTER,
 	       "Connections that went to another worker or process."),
-	WORKER(steered, "npsteer_worker_steered", "counter", "Connections given by the program."),
-	WORKER(fallback, "npsteer_worker_fallback", "counter", "Connections given by the hash."),
-	WORKER(rescued, "npsteer_worker_rescued", "counter", "Times that it hung and was helped."),
-	WORKER(rescue_failed, "npsteer_worker_rescue_failures", "counter",
+	WORKER(steered, "npsteer_worker_steered", NP_METRIC_COUNTER,
+	       "Connections given by the program."),
+	WORKER(fallback, "npsteer_worker_fallback", NP_METRIC_COUNTER,
+	       "Connections given by the hash."),
+	WORKER(rescued, "npsteer_worker_rescued", NP_METRIC_COUNTER,
+	       "Times that it hung and was helped."),
+	WORKER(rescue_failed, "npsteer_worker_rescue_failures", NP_METRIC_COUNTER,
 	       "Times that it hung and was not."),
 };
 
-static void metrics_worker_labels(struct metrics *m, unsigned w,
-				  const struct np_steer_worker_info *i)
+/* @state, may be NULL, is one more label. */
+static void metrics_worker(struct metrics *m, unsigned w, const struct np_steer_worker_info *i,
+			   const char *state, uint64_t value)
 {
 	char number[12];
+	const struct np_metric_label labels[] = { { "service", service_of(m->n) },
+						  { "worker", number },
+						  { "name", i->name },
+						  { state ? "state" : NULL, state },
+						  { 0 } };
 
 	snprintf(number, sizeof number, "%u", w);
-	metrics_begin(m);
-	metrics_label(m, ",", "worker", number);
-	metrics_label(m, ",", "name", i->name);
+	np_metrics_count(m->page, labels, value);
 }
 
 static void metrics_of_workers(struct metrics *m, unsigned workers)
@@ -147,21 +118,18 @@ static void metrics_of_workers(struct metrics *m, unsigned workers)
 	struct np_steer_worker_info i;
 
 	for (size_t k = 0; k < sizeof published / sizeof published[0]; k++) {
-		metrics_family(m, published[k].name, published[k].type, published[k].help);
+		np_metrics_family(m->page, published[k].name, published[k].type, published[k].help);
 		for (unsigned w = 0; w < workers; w++)
-			if (read_worker(m->steer, w, &i)) {
-				metrics_worker_labels(m, w, &i);
-				metrics_end(m, *(const uint64_t *)((const char *)&i +
+			if (read_worker(m->steer, w, &i))
+				metrics_worker(m, w, &i, NULL,
+					       *(const uint64_t *)((const char *)&i +
 								   published[k].offset));
-			}
 	}
-	metrics_family(m, "npsteer_worker_state", "gauge", "1: it is in that state.");
+	np_metrics_family(m->page, "npsteer_worker_state", NP_METRIC_GAUGE,
+			  "1: it is in that state.");
 	for (unsigned w = 0; w < workers; w++)
-		if (read_worker(m->steer, w, &i)) {
-			metrics_worker_labels(m, w, &i);
-			metrics_label(m, ",", "state", state_name(i.state));
-			metrics_end(m, 1);
-		}
+		if (read_worker(m->steer, w, &i))
+			metrics_worker(m, w, &i, state_name(i.state), 1);
 }
 
 /* ------------------------------------------------------------------ queues */
@@ -170,13 +138,14 @@ static void metrics_queue(struct metrics *m, const struct np_steer_queue *q, uns
 {
 	struct np_steer_group_info g = { .sz = sizeof g };
 	char number[12];
+	const struct np_metric_label labels[] = { { "service", service_of(m->n) },
+						  { "address", g.address },
+						  { "worker", number },
+						  { 0 } };
 
 	np_steer_group_info(m->steer, q->group, &g);
 	snprintf(number, sizeof number, "%u", q->worker);
-	metrics_begin(m);
-	metrics_label(m, ",", "address", g.address);
-	metrics_label(m, ",", "worker", number);
-	metrics_end(m, value);
+	np_metrics_count(m->page, labels, value);
 }
 
 static int metrics_queued(void *arg, const struct np_steer_queue *q)
@@ -193,9 +162,10 @@ static int metrics_backlog(void *arg, const struct np_steer_queue *q)
 
 static void metrics_of_queues(struct metrics *m)
 {
-	metrics_family(m, "npsteer_queue_length", "gauge", "Connections that wait for accept.");
+	np_metrics_family(m->page, "npsteer_queue_length", NP_METRIC_GAUGE,
+			  "Connections that wait for accept.");
 	np_steer_queues(m->steer, metrics_queued, m);
-	metrics_family(m, "npsteer_queue_limit", "gauge", "So many may wait.");
+	np_metrics_family(m->page, "npsteer_queue_limit", NP_METRIC_GAUGE, "So many may wait.");
 	np_steer_queues(m->steer, metrics_backlog, m);
 }
 
@@ -204,34 +174,36 @@ static void metrics_of_queues(struct metrics *m)
 static void metrics_of_service(struct metrics *m)
 {
 	struct np_steer_info info = { .sz = sizeof info };
+	const struct np_metric_label labels[] = { { "service", service_of(m->n) },
+						  { "policy", info.policy },
+						  { 0 } };
 
 	np_steer_info(m->steer, &info);
-	metrics_family(m, "npsteer_service_level", "gauge", "Of steering: npsteer(8).");
-	metrics_begin(m);
-	metrics_label(m, ",", "policy", info.policy);
-	metrics_end(m, (uint64_t)info.level);
+	np_metrics_family(m->page, "npsteer_service_level", NP_METRIC_GAUGE,
+			  "Of steering: npsteer(8).");
+	np_metrics_count(m->page, labels, (uint64_t)info.level);
 	metrics_of_program(m);
 	metrics_of_workers(m, info.workers);
 	metrics_of_queues(m);
-	if (m->open)
-		fputs("# EOF\n", m->to);
 }
 
 /* Lifetime: *ret is for free(3). An exit code; *why says what it means. */
 static int metrics_make(struct metrics *m, bool open, char **ret, char why[PROCESS_WHY_MAX])
 {
-	size_t n;
+	struct np_linkbuf *b;
 
 	if (!m->steer)
 		return process_question(m->n->service,
 					open ? "metrics openmetrics" : "metrics text", PROCESS_S,
 					ret, why);
-	m->to = open_memstream(ret, &n);
-	if (!m->to)
+	if (np_linkbuf_new(0, &b) < 0 ||
+	    np_metrics_begin(b, open ? NP_METRICS_OPENMETRICS : NP_METRICS_TEXT, &m->page) < 0)
 		abort(); /* a tool that shows half of it lies */
-	m->open = open;
 	metrics_of_service(m);
-	fclose(m->to);
+	if (np_metrics_end(&m->page) < 0 || np_linkbuf_flush(b) < 0 ||
+	    np_linkbuf_dup(b, np_linkbuf_len(b), ret) < 0)
+		abort();
+	np_linkbuf_free(&b);
 	return DONE;
 }
 

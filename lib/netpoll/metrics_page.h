@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* metrics: what this process has counted, written to memory */
-#ifndef NETPOLL_METRICS_H
-#define NETPOLL_METRICS_H
+/* metrics_page: what this process has counted, written to memory */
+#ifndef NETPOLL_METRICS_PAGE_H
+#define NETPOLL_METRICS_PAGE_H
 
 #include <stddef.h>
 
