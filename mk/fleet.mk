@@ -14,6 +14,10 @@ $(PAGE_INCS): $(O)/tools/npsteer/%.inc: tools/npsteer/%
 $(O)/tools/npsteer/page.o: $(PAGE_INCS)
 $(O)/tools/npsteer/page.o: OBJ_CFLAGS += -iquote $(O)/tools/npsteer
 
+.PHONY: check-questions
+check-questions: all                    ## the five questions of doc/observing.md, asked of a service in trouble: the transcript there (root)
+	$(Q)scripts/check-questions $(O)
+
 .PHONY: check-page
 check-page: $(BENCH_BINS) all           ## the page of npsteer serve in a headless browser, and its picture (root; npm)
 	$(Q)scripts/check-page $(O)

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "support/json.h"
 #include "support/peer.h"
 #include "support/test.h"
 #include "support/tool.h"
@@ -80,6 +81,76 @@ START_TEST(what_is_said_of_a_service_can_be_parsed)
 	must_have(r.out, "npsteer_counted 16\n");
 	must_have(r.out, "npsteer_worker_state 1\n");
 	ran_free(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ lost */
+
+/* The number of "rejected_rst" in @json. */
+static long long refused_of(char *json, const char *key)
+{
+	const char *at = strstr(json, "rejected_rst");
+	long long n;
+
+	ck_assert_ptr_nonnull(at);
+	n = json_number(at, key);
+	free(json);
+	return n;
+}
+
+/* It is connected to @n times, and its only worker takes none. */
+static void refuse(const struct server *s, int n)
+{
+	for (int i = 0; i < n; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		ck_assert_int_lt(connect(fd, (const struct sockaddr *)&s->at, sizeof s->at), 0);
+		close(fd);
+	}
+}
+
+START_TEST(what_was_lost_is_told_since_a_page_was_kept)
+{
+	char *dir = temp_dir(), words[160], part[160];
+	struct server s;
+	struct ran r;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	given_server(&s, "web");
+	npsteer(&r, "lost web");
+	ck_assert_str_eq(r.out, "web: nothing was lost since the beginning\n");
+	ran_free(&r);
+	must("policy web on_exhausted=rst");
+	must("kick web 0");
+	refuse(&s, 2);
+	must_sh("'%s/npsteer' metrics web > %s/page", tool_dir, dir);
+	refuse(&s, 3);
+	snprintf(words, sizeof words, "lost web --since %s/page", dir);
+	ck_assert_int_eq(refused_of(answer(words), "lost"), 3);
+	ck_assert_int_eq(refused_of(answer(words), "total"), 5);
+	ck_assert_int_eq(refused_of(answer("lost web"), "lost"), 5);
+	npsteer(&r, words);
+	must_have(r.out, "web: lost since 20");
+	must_have(r.out, "     3       5  connections that were refused: no worker was fit\n");
+	ran_free(&r);
+
+	/* It counts anew: what it has counted since then is known. */
+	must_sh("sed -i 's/\\(rejected_rst\"} \\)2/\\1200/' %s/page", dir);
+	ck_assert_int_eq(refused_of(answer(words), "lost"), 5);
+	npsteer(&r, words);
+	must_have(r.out, "no worker was fit (counted anew)\n");
+	ran_free(&r);
+
+	must_sh("sed -i 's/service=\"web\"/service=\"other\"/' %s/page", dir);
+	fails_with(MISUSED, "is of another service than web", words);
+	must_sh("echo nothing > %s/page", dir);
+	snprintf(part, sizeof part, "`npsteer metrics web > %s/page`", dir);
+	fails_with(MISUSED, part, words);
+	must_sh("rm %s/page", dir);
+	fails_with(MISUSED, part, words);
+	server_end(&s);
+	remove_tree(&dir);
 }
 END_TEST
 
@@ -168,6 +239,7 @@ int main(void)
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, a_service_is_served_in_the_format_that_is_asked_for);
 	tcase_add_test(t, what_is_said_of_a_service_can_be_parsed);
+	tcase_add_test(t, what_was_lost_is_told_since_a_page_was_kept);
 	tcase_add_test(t, a_process_is_served_and_its_end_is_an_answer);
 	tcase_add_test(t, a_process_that_is_stopped_is_an_answer_too);
 	tcase_add_test(t, an_address_that_others_reach_is_refused);

@@ -23,6 +23,8 @@ static const struct verb verbs[] = {
 	{ "metrics", "listen allow-remote ", 0, verb_metrics,
 	  "metrics [SERVICE | PID | SOCKET] [--listen [ADDR:]PORT [--allow-remote]]",
 	  "what is counted, for Prometheus: once, or to whoever asks there" },
+	{ "lost", "since ", 0, verb_lost, "lost [SERVICE | PID | SOCKET] [--since FILE]",
+	  "who did not get what he came for, since metrics were written to FILE" },
 	{ "conns", "", 0, verb_conns, "conns PID | SOCKET",
 	  "a process's connections: what each waits for, and since when" },
 	{ "fibers", "", 0, verb_fibers, "fibers PID | SOCKET",
@@ -112,6 +114,7 @@ enum {
 	OPT_SIGNAL,
 	OPT_ALL,
 	OPT_TIMEOUT,
+	OPT_SINCE,
 	OPT_ALLOW_REMOTE,
 };
 
@@ -145,6 +148,7 @@ static const struct option longs[] = {
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "signal", required_argument, NULL, OPT_SIGNAL },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "since", required_argument, NULL, OPT_SINCE },
 	{ "allow-remote", no_argument, NULL, OPT_ALLOW_REMOTE },
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ 0 },
@@ -196,6 +200,8 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->signal;
 	case OPT_TIMEOUT:
 		return &n->timeout;
+	case OPT_SINCE:
+		return &n->since;
 	case OPT_HANG_MS:
 		return &n->hang_ms;
 	case OPT_LEVEL:

@@ -15,6 +15,8 @@
 
 #include "endpoint.h"
 #include "http.h"
+#include "metrics.h"
+#include "netstat.h"
 #include "process.h"
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -169,6 +171,21 @@ static void metrics_of_queues(struct metrics *m)
 	np_steer_queues(m->steer, metrics_backlog, m);
 }
 
+/* ------------------------------------------------------------------ the kernel */
+
+/* Of all listeners together: the kernel tells nothing of one that is gone. */
+static void metrics_of_kernel(struct metrics *m)
+{
+	uint64_t n;
+
+	if (!netstat_read("ListenOverflows", &n))
+		return;
+	np_metrics_family(
+		m->page, "npsteer_host_listen_overflows", NP_METRIC_COUNTER,
+		"Connections that met a full queue, of any listener of this network namespace.");
+	np_metrics_count(m->page, NULL, n);
+}
+
 /* ------------------------------------------------------------------ all of it */
 
 static void metrics_of_service(struct metrics *m)
@@ -185,6 +202,7 @@ static void metrics_of_service(struct metrics *m)
 	metrics_of_program(m);
 	metrics_of_workers(m, info.workers);
 	metrics_of_queues(m);
+	metrics_of_kernel(m);
 }
 
 /* Lifetime: *ret is for free(3). An exit code; *why says what it means. */
@@ -263,13 +281,32 @@ static int metrics_serve(struct metrics *m)
 	return code;
 }
 
-static int metrics_print(struct metrics *m)
+static int metrics_open(struct metrics *m, struct npsteer *n)
 {
-	char why[PROCESS_WHY_MAX], *text;
-	int code = metrics_make(m, true, &text, why);
+	*m = (struct metrics){ .n = n };
+	return names_process(n->service) ? DONE : join_service(n, service_of(n), &m->steer);
+}
+
+int metrics_page(struct npsteer *n, char **ret)
+{
+	char why[PROCESS_WHY_MAX];
+	struct metrics m;
+	int code = metrics_open(&m, n);
 
 	if (code != DONE)
-		return fail(m->n, (enum exit_code)code, "%s", why);
+		return code;
+	code = metrics_make(&m, true, ret, why);
+	np_steer_close(&m.steer);
+	return code == DONE ? DONE : fail(n, (enum exit_code)code, "%s", why);
+}
+
+static int metrics_print(struct npsteer *n)
+{
+	char *text;
+	int code = metrics_page(n, &text);
+
+	if (code != DONE)
+		return code;
 	fputs(text, stdout);
 	free(text);
 	return DONE;
@@ -277,14 +314,15 @@ static int metrics_print(struct metrics *m)
 
 int verb_metrics(struct npsteer *n)
 {
-	struct metrics m = { .n = n };
-	int code = DONE;
+	struct metrics m;
+	int code;
 
-	if (!names_process(n->service))
-		code = join_service(n, service_of(n), &m.steer);
+	if (!n->listen)
+		return metrics_print(n);
+	code = metrics_open(&m, n);
 	if (code != DONE)
 		return code;
-	code = n->listen ? metrics_serve(&m) : metrics_print(&m);
+	code = metrics_serve(&m);
 	np_steer_close(&m.steer);
 	return code;
 }

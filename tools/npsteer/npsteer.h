@@ -60,6 +60,7 @@ struct npsteer {
 	const char *workers;
 	const char *signal;
 	const char *timeout;
+	const char *since;
 	char **program; /* NULL: there is no "--" */
 	bool preload;
 	bool force;
@@ -88,6 +89,7 @@ int verb_status(struct npsteer *n);
 int verb_stats(struct npsteer *n);
 int verb_top(struct npsteer *n);
 int verb_metrics(struct npsteer *n);
+int verb_lost(struct npsteer *n);
 int verb_conns(struct npsteer *n);
 int verb_fibers(struct npsteer *n);
 int verb_dump(struct npsteer *n);
