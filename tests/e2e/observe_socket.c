@@ -207,6 +207,17 @@ static void expect_there(const char *names)
 	ran_free(&r);
 }
 
+/* @arg: whose it is to be; 0 then. */
+static void count_swept(void *arg, const char *at)
+{
+	char expected[64];
+	pid_t *pid = arg;
+
+	snprintf(expected, sizeof expected, "/run/netpoll/%d.sock", *pid);
+	ck_assert_str_eq(at, expected);
+	*pid = 0;
+}
+
 /* Process 1 lives; nobody has the number 999999999: neither says anything. */
 START_TEST(what_killed_processes_left_is_taken_away_and_nothing_else)
 {
@@ -231,6 +242,14 @@ START_TEST(what_killed_processes_left_is_taken_away_and_nothing_else)
 	ran_free(&r);
 	expect_there("2.sock 999999999.sock web.sock ");
 	must_have(answer("gc --all"), "\"services\":[],\"sockets\":[]}");
+
+	child_start(&c, observed_until_killed, NULL); /* by a program */
+	ck_assert_int_eq(child_hear(c.sock), 'y');
+	ck_assert_int_eq(np_observe_sweep(count_swept, &c.pid), 0); /* it lives */
+	child_kill(&c);
+	ck_assert_int_eq(np_observe_sweep(count_swept, &c.pid), 1);
+	ck_assert_int_eq(c.pid, 0);
+	ck_assert_int_eq(np_observe_sweep(NULL, NULL), 0);
 
 	child_start(&c, observed_until_killed, NULL); /* and so where nobody asks for it */
 	ck_assert_int_eq(child_hear(c.sock), 'y');
