@@ -16,6 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define TASK_LOOKS  200
+#define TASK_LOOK_S 0.01
+
 void owner_init(struct owner *o, int pid)
 {
 	*o = (struct owner){ .pid = pid, .pidfd = -1, .lock = -1 };
@@ -110,19 +113,15 @@ static bool owner_read(char *dst, size_t cap, const char *fmt, ...)
 	return n > 0;
 }
 
-/*
- * While a thread is in sigwait(3) the kernel takes what it waits for out of its mask. Which that is
- * stands in its memory: the call's first argument.
- */
-static bool owner_waits(int pid, const char *task, uint64_t bit)
+/* What @line, of /proc/PID/task/TID/syscall, says the thread waits for. */
+static bool owner_waits(int pid, const char *line, uint64_t bit)
 {
 	unsigned long long set = 0, at;
-	char line[256], path[64];
+	char path[64];
 	long number;
 	int fd;
 
-	if (!owner_read(line, sizeof line, "/proc/%d/task/%s/syscall", pid, task) ||
-	    sscanf(line, "%ld %llx", &number, &at) != 2 || number != SYS_rt_sigtimedwait)
+	if (sscanf(line, "%ld %llx", &number, &at) != 2 || number != SYS_rt_sigtimedwait)
 		return false;
 	snprintf(path, sizeof path, "/proc/%d/mem", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -134,15 +133,41 @@ static bool owner_waits(int pid, const char *task, uint64_t bit)
 	return set & bit;
 }
 
-static bool owner_task_blocks(int pid, const char *task, uint64_t bit)
+static bool owner_blocks(int pid, const char *task, uint64_t bit)
 {
 	char status[4096];
 
 	return owner_read(status, sizeof status, "/proc/%d/task/%s/status", pid, task) &&
-	       (owner_mask(status, "SigBlk:") & bit || owner_waits(pid, task, bit));
+	       owner_mask(status, "SigBlk:") & bit;
 }
 
-/* Caught, or kept from every thread that does not wait for it: it ends nobody. */
+/*
+ * While a thread is in sigwait(3) the kernel takes what it waits for out of its mask. Which that is
+ * stands in its memory: the call's first argument. Of one that is about to run or to sleep the
+ * kernel says neither: it is looked at again.
+ */
+static bool owner_task_keeps(int pid, const char *task, uint64_t bit)
+{
+	char line[256] = "";
+
+	for (int i = 0; i < TASK_LOOKS; i++) {
+		if (owner_blocks(pid, task, bit))
+			return true;
+		if (!owner_read(line, sizeof line, "/proc/%d/task/%s/syscall", pid, task))
+			return false;
+		if (owner_waits(pid, line, bit))
+			return true;
+		if (strncmp(line, "running", 7) && !owner_blocks(pid, task, bit))
+			return false;
+		pause_for(TASK_LOOK_S);
+	}
+	return false;
+}
+
+/*
+ * Caught, or kept from every thread that does not wait for it: it ends nobody. Whether it is
+ * ignored says nothing: one that is kept is delivered all the same, and nohup(1) ignores SIGHUP.
+ */
 static bool owner_knows(int pid, int signal)
 {
 	uint64_t bit = 1ull << (signal - 1);
@@ -151,8 +176,7 @@ static bool owner_knows(int pid, int signal)
 	struct dirent *d;
 	DIR *tasks;
 
-	if (!owner_read(status, sizeof status, "/proc/%d/status", pid) ||
-	    owner_mask(status, "SigIgn:") & bit)
+	if (!owner_read(status, sizeof status, "/proc/%d/status", pid))
 		return false;
 	if (owner_mask(status, "SigCgt:") & bit)
 		return true;
@@ -162,7 +186,7 @@ static bool owner_knows(int pid, int signal)
 		return false;
 	while (blocked && (d = readdir(tasks)))
 		if (*d->d_name != '.')
-			blocked = owner_task_blocks(pid, d->d_name, bit);
+			blocked = owner_task_keeps(pid, d->d_name, bit);
 	closedir(tasks);
 	return blocked;
 }
