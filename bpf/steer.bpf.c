@@ -54,6 +54,7 @@ static __always_inline bool steer_init(struct run *r)
 	r->s->step = 0;
 	r->s->best = 0;
 	r->s->least = 0;
+	r->s->waited_of_best = 0;
 	r->s->full1 = 0;
 	r->s->now = 0;
 	trace_begin(r);

@@ -73,7 +73,10 @@ static __always_inline bool guard_is_stuck(struct run *r, __u32 w)
 {
 	__u64 limit = (__u64)r->cfg->hang_ms * 1000000;
 
-	return limit && input_waited(r, w) > limit;
+	if (!limit)
+		return false;
+	r->s->waited = input_waited(r, w);
+	return r->s->waited > limit;
 }
 
 /* How fit worker @w is by what waits at its listener, which is selected. */
@@ -81,6 +84,7 @@ static __always_inline __u64 guard_fit_at_queue(struct run *r, __u32 w, __u64 qu
 {
 	__u64 fit = FIT_READY;
 
+	r->s->waited = 0;
 	if (guard_is_full(queue)) {
 		COUNT(r->stats->skipped_full);
 		if (guard_would_drop(queue))

@@ -100,9 +100,44 @@ static __always_inline __u64 policy_load(struct run *r, __u32 w1)
 	return policy_load_with(in, 0, policy_weight(r, w1 - 1, in));
 }
 
+/* The load of eight connections at the usual weight: what a worker may always have, whatever the
+ * others have. */
+#define UNBOUND (8ull << LOAD_BITS)
+
+/* What waits for less says nothing: some ticks, or a time slice of others. */
+#define LATE_NS (16ull * 1000000)
+
+/*
+ * Whether the first of one queue has waited for so much longer than that of another that its worker
+ * seems to take nothing: by much, since queues that were filled together are alike.
+ *
+ * A worker that stalls keeps its few connections, and would be the least loaded one until its queue
+ * is as long as those of siblings that wait for a CPU, or until hang_ms is over. So the later one
+ * counts UNBOUND more.
+ */
+static __always_inline bool policy_is_later(__u64 waited, __u64 other)
+{
+	return waited > 4 * other + LATE_NS;
+}
+
+/* By what is published: what is queued only adds to @load, and the best may be the later one. */
+static __always_inline bool policy_may_be_best(const struct run *r, __u64 load)
+{
+	__u64 late = policy_is_later(r->s->waited_of_best, 0) ? UNBOUND : 0;
+
+	return !r->s->best || load < r->s->least + late;
+}
+
+/* Of the candidate whose queue was looked at last. */
 static __always_inline bool policy_is_best(const struct run *r, __u64 load)
 {
-	return !r->s->best || load < r->s->least;
+	__u64 least = r->s->least;
+
+	if (policy_is_later(r->s->waited_of_best, r->s->waited))
+		least += UNBOUND;
+	if (policy_is_later(r->s->waited, r->s->waited_of_best))
+		load += UNBOUND;
+	return !r->s->best || load < least;
 }
 
 /*
@@ -122,7 +157,7 @@ static __always_inline void policy_weigh(struct run *r, __u32 w1)
 	in = input_load(r, w);
 	weight = policy_weight(r, w, in);
 	load = policy_load_with(in, 0, weight);
-	if (!policy_is_best(r, load) || guard_fit(r, w) != FIT_READY)
+	if (!policy_may_be_best(r, load) || guard_fit(r, w) != FIT_READY)
 		return;
 	if (!guard_try(r, w, FIT_READY) || r->s->fit != FIT_READY)
 		return;
@@ -133,6 +168,7 @@ static __always_inline void policy_weigh(struct run *r, __u32 w1)
 		load = policy_load_with(in, queued, weight);
 		if (!policy_is_best(r, load))
 			return;
+		r->s->waited_of_best = r->s->waited;
 	}
 	r->s->best = w1;
 	r->s->least = load;
@@ -228,7 +264,7 @@ static __always_inline bool policy_cannot_win(struct run *r, __u32 w1)
 
 	if (w >= NP_WORKERS)
 		return true;
-	if (!r->s->best)
+	if (!r->s->best || policy_is_later(r->s->waited_of_best, 0))
 		return false;
 	in = input_load(r, w);
 	return (LOAD_CONNS(in) + 1) * LOAD_UNIT >= r->s->least * policy_whole_weight(in);
@@ -330,10 +366,6 @@ static __always_inline void policy_count_spilled(struct run *r, __u32 own1)
 	if (own1 && r->s->best != own1)
 		COUNT(r->stats->spilled);
 }
-
-/* The load of eight connections at the usual weight: what a worker may always have, whatever the
- * others have. */
-#define UNBOUND (8ull << LOAD_BITS)
 
 /*
  * The worker of the CPU that got the SYN, or one by the hash if it has more than spill % of that

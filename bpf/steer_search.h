@@ -50,8 +50,10 @@ struct search {
 	__u64 least; /* its load */
 	__u64 queue; /* of the selected worker's listener: NP_QUEUE_*(); level 4 */
 	__u64 queue_of_best;
-	__u32 full1;  /* a worker whose listener would drop the SYN, plus one */
-	__u32 traced; /* 1: what it reads is noted */
+	__u64 waited; /* ns: the first of the queue that was looked at last; 0: it is not asked */
+	__u64 waited_of_best; /* 0, too, where the policy does not count what is queued */
+	__u32 full1;          /* a worker whose listener would drop the SYN, plus one */
+	__u32 traced;         /* 1: what it reads is noted */
 
 	/* kept from run to run of the group on this CPU */
 	__u64 spent_ns; /* when a walk met no fit worker; 0: not lately */

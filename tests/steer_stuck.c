@@ -286,6 +286,40 @@ START_TEST(hang_ms_0_sees_no_age)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ late, and not stuck */
+
+/*
+ * Long before it counts as hung, a worker whose first one waits is behind one that has more
+ * connections, and none that waits.
+ */
+START_TEST(a_worker_that_is_late_counts_some_connections_more)
+{
+	struct rig r;
+
+	OWN_STEERING();
+	given_rig(&r, 2, "least-exact", 60000);
+	if (rig_level(&r) < NP_STEER_L4)
+		SKIP("needs level 4");
+	ck_assert_int_eq(np_steer_kick(r.s, 1), 0);
+	clients_that_stay(&r, 1);
+	pass(1000);
+	ck_assert_int_eq(np_steer_undrain(r.s, 1), 0);
+	ck_assert_int_eq(np_steer_kick(r.s, 0), 0);
+	clients_that_stay(&r, 4);
+	ck_assert_int_eq(np_steer_undrain(r.s, 0), 0);
+
+	clients_that_stay(&r, 4);
+
+	ck_assert_uint_eq(given(&r, 0), 1);
+	clients_that_stay(&r, 20); /* some, and no more */
+	ck_assert_uint_gt(given(&r, 0), 1);
+	ck_assert_uint_eq(rig_stats(&r).skipped_hung, 0);
+	ck_assert_uint_eq(rig_stats(&r).steered, 29);
+	rig_accept(&r);
+	rig_stop(&r);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the tick */
 
 /* The loader's word for it, and the jiffies that the program notes, against the clock. */
@@ -396,6 +430,7 @@ int main(void)
 	tcase_add_test(t, a_queue_that_is_old_and_moves_is_no_hang);
 	tcase_add_test(t, a_queue_that_was_moved_makes_nobody_hang);
 	tcase_add_test(t, hang_ms_0_sees_no_age);
+	tcase_add_test(t, a_worker_that_is_late_counts_some_connections_more);
 	tcase_add_test(t, a_jiffy_is_as_long_as_the_loader_says);
 	tcase_add_loop_test(t, the_replay_agrees_and_a_decision_says_that_one_is_stuck, 0,
 			    POLICIES);

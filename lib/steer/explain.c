@@ -279,7 +279,11 @@ static void explain_load(const struct np_steer_look *l, char *dst, size_t cap)
 {
 	int n = snprintf(dst, cap, "%llu connections", (unsigned long long)l->conns);
 
-	if (l->read_queue)
+	if (l->read_queue && l->waited_ms)
+		n += snprintf(dst + n, cap - (size_t)n,
+			      ", %u in its queue, the first for %llu ms, and %u half open",
+			      l->queued, (unsigned long long)l->waited_ms, l->half_open);
+	else if (l->read_queue)
 		n += snprintf(dst + n, cap - (size_t)n, ", %u in its queue and %u half open",
 			      l->queued, l->half_open);
 	if (l->weight != WEIGHT_DEFAULT)
@@ -293,14 +297,14 @@ static bool explain_has_own(uint32_t policy)
 
 static void explain_passed_over(const struct explain *x, const struct np_steer_look *l, char *dst)
 {
-	char load[120];
+	char load[160];
 
 	if (x->record.policy == NP_POLICY_WEIGHTED) {
 		snprintf(dst, EXPLAIN_TEXT, "the draw by weight, its own is %u, fell on another",
 			 l->weight);
 	} else if (l->read_load) {
 		explain_load(l, load, sizeof load);
-		snprintf(dst, EXPLAIN_TEXT, "it is fit, and has %s: %s", load,
+		snprintf(dst, EXPLAIN_TEXT, "it is fit, and has %.120s: %s", load,
 			 explain_has_own(x->record.policy) ?
 				 "the chosen one comes before it" :
 				 "no less than the chosen one, or met later");
@@ -320,9 +324,10 @@ static const char *explain_rule(uint32_t policy)
 		[NP_POLICY_LEAST] = "the least loaded one, of equals the first from a place of the "
 				    "flow's own on",
 		[NP_POLICY_P2C_QUEUED] = "the less loaded one of two that the hash draws, what is "
-					 "queued included",
-		[NP_POLICY_LEAST_QUEUED] = "the least loaded one, what is queued included, of "
-					   "equals the first from a place of the flow's own on",
+					 "queued and how long it waits included",
+		[NP_POLICY_LEAST_QUEUED] =
+			"the least loaded one, what is queued and how long it "
+			"waits included, of equals the first from a place of the flow's own on",
 		[NP_POLICY_MAGLEV] = "by the client's address",
 		[NP_POLICY_WEIGHTED] = "drawn by its weight",
 		[NP_POLICY_BITMAP] = "the hash of the flow draws it from the published set",
@@ -333,7 +338,7 @@ static const char *explain_rule(uint32_t policy)
 
 static void explain_chosen(const struct explain *x, const struct np_steer_look *l, char *dst)
 {
-	char load[120] = "", unfit[EXPLAIN_TEXT];
+	char load[160] = "", unfit[EXPLAIN_TEXT];
 
 	if (x->record.fit != FIT_READY && explain_unfit(x, l, unfit)) {
 		snprintf(dst, EXPLAIN_TEXT, "%.150s, and no other is better", unfit);
@@ -341,7 +346,7 @@ static void explain_chosen(const struct explain *x, const struct np_steer_look *
 	}
 	if (l->read_load)
 		explain_load(l, load, sizeof load);
-	snprintf(dst, EXPLAIN_TEXT, "it is fit%s%.120s", *load ? ", and has " : "", load);
+	snprintf(dst, EXPLAIN_TEXT, "it is fit%s%.160s", *load ? ", and has " : "", load);
 }
 
 static void explain_each(struct explain *x)
