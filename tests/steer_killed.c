@@ -113,7 +113,7 @@ static void must_be_old_or_new(enum act act)
 		      old, new, now);
 }
 
-/* @by: load, force, unload in turn: each takes away what is left. */
+/* @by: unload, force, load in turn: each takes away what is left. */
 static void must_be_mended(unsigned by)
 {
 	int r;
@@ -144,6 +144,7 @@ START_TEST(killed_at_any_step_it_leaves_the_old_or_the_new)
 {
 	struct step step = { (enum act)(_i / (int)CALLS), calls[_i % (int)CALLS], 1 };
 	bool killed = true;
+	unsigned by = 0;
 
 	OWN_STEERING();
 	ck_assert_int_eq(np_steer_load("web", NULL), 0); /* netpoll/ and its lock */
@@ -151,7 +152,7 @@ START_TEST(killed_at_any_step_it_leaves_the_old_or_the_new)
 		prepare(step.act);
 		killed = kill_at(&step);
 		must_be_old_or_new(step.act);
-		must_be_mended(step.nth);
+		must_be_mended(by++);
 	}
 	ck_assert_uint_gt(step.nth, 1);
 }

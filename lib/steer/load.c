@@ -298,6 +298,7 @@ static int load_new(struct np_steer *s, const struct bpffs *b, const struct np_s
 
 static int load_in(struct np_steer *s, const struct bpffs *b, const struct np_steer_load_opts *o)
 {
+	unsigned n = 0;
 	bool present;
 	int fd = -1, r;
 
@@ -307,6 +308,9 @@ static int load_in(struct np_steer *s, const struct bpffs *b, const struct np_st
 	present = r == 0;
 	r = present ? load_judge_present(s, b->at, fd, o) : 0;
 	sys_close(&fd);
+	if (r == NP_STEER_ALREADY && load_remove_leftovers(b->netpoll, s->name, &n) < 0)
+		steer_log(s, 1, "%s/%s: something of a load that was killed is left over", b->at,
+			  s->name);
 	return r == 0 ? load_new(s, b, o, present) : r;
 }
 
