@@ -709,6 +709,39 @@ START_TEST(load_lines_are_limited_and_a_removed_one_is_left_idle)
 }
 END_TEST
 
+/* Whether one of the next @n pieces of a row of short ones is published, at @every pieces a look. */
+static bool is_published_within(unsigned n, unsigned every)
+{
+	__atomic_store_n(&line.busy_since_ns, 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < n && busy_since() == 1; i += every)
+		poller_publish_row(p, every);
+	return busy_since() != 1;
+}
+
+/* Given that the last one was published in a tick of the coarse clock before this one. */
+static void given_a_tick_has_gone(void)
+{
+	uint64_t tick;
+
+	poller_publish_busy(p);
+	tick = sys_clock_coarse_ns();
+	while (sys_clock_coarse_ns() == tick)
+		;
+	poller_publish_busy(p);
+}
+
+START_TEST(a_row_of_short_pieces_publishes_one_of_many_and_of_slow_ones_one_of_eight)
+{
+	ck_assert_int_eq(poller_add_load(p, &line), 0);
+	for (int i = 0; i < 20; i++) {
+		given_a_tick_has_gone();
+		ck_assert(is_published_within(8, 8));
+		ck_assert(is_published_within(64, 8));
+		ck_assert(is_published_within(64, 1));
+	}
+}
+END_TEST
+
 START_TEST(busy_since_is_of_the_kernels_clock_whatever_the_time_namespace)
 {
 	struct poller_opts o = given_opts();
@@ -908,6 +941,8 @@ static void add_load(TCase *c)
 	tcase_add_test(c, a_sleeping_poller_looks_idle);
 	tcase_add_test(c, an_empty_batch_does_not_look_busy);
 	tcase_add_test(c, load_lines_are_limited_and_a_removed_one_is_left_idle);
+	tcase_add_test(c,
+		       a_row_of_short_pieces_publishes_one_of_many_and_of_slow_ones_one_of_eight);
 	tcase_add_test(c, busy_since_is_of_the_kernels_clock_whatever_the_time_namespace);
 }
 

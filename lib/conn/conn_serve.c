@@ -19,7 +19,7 @@
 #include "sys/symbol.h"
 
 #define RELEASE_AT    4096u
-#define PUBLISH_EVERY 8u /* handlers in a row: the clock costs half of what the shortest one does */
+#define PUBLISH_EVERY 8u /* handlers in a row */
 #define SAY_EVERY_MS  1000u
 
 /*
@@ -204,7 +204,7 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 		do {
 			/* A long batch of short handlers is not one hung handler. */
 			if (unlikely(++batch % PUBLISH_EVERY == 0))
-				poller_publish_busy(conn_poller(c));
+				poller_publish_row(conn_poller(c), PUBLISH_EVERY);
 			serve_request(c, io);
 		} while (conn_has_request(c));
 		meter_count(poller_meter(conn_poller(c)), batch);

@@ -68,6 +68,7 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	p->epoll_fd = p->wake_fd = -1;
 	p->free_slot = SLOT_NONE;
 	p->publish_in = 1;
+	p->publish_every = POLLER_PUBLISH_MIN;
 	list_init(&p->ready);
 	list_init(&p->now.watches);
 	list_init(&p->now.due);
@@ -367,6 +368,17 @@ static void poller_publish(struct poller *p, uint64_t since_ns)
 		__atomic_store_n(&p->loads[i]->busy_since_ns, since_ns, __ATOMIC_RELAXED);
 }
 
+/* How many short pieces of work may follow one that was published at @now_ns. */
+static unsigned poller_publish_again_in(struct poller *p, uint64_t now_ns)
+{
+	if (now_ns != p->published_ns)
+		p->publish_every = POLLER_PUBLISH_MIN;
+	else if (p->publish_every < POLLER_PUBLISH_MAX)
+		p->publish_every *= 2;
+	p->published_ns = now_ns;
+	return p->hog.each ? 1 : p->publish_every;
+}
+
 void poller_publish_busy(struct poller *p)
 {
 	uint64_t now;
@@ -375,9 +387,18 @@ void poller_publish_busy(struct poller *p)
 	if (!p->n_loads && !p->hog.each)
 		return;
 	now = sys_clock_coarse_ns();
+	p->publish_in = poller_publish_again_in(p, now);
 	poller_publish(p, now - (uint64_t)p->opts.clock_offset_ns);
 	if (p->hog.each)
 		hog_mark(p, now);
+}
+
+void poller_publish_row(struct poller *p, unsigned n)
+{
+	if (p->publish_in > n)
+		p->publish_in -= n;
+	else
+		poller_publish_busy(p);
 }
 
 void poller_publish_idle(struct poller *p)

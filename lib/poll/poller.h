@@ -172,6 +172,9 @@ void poller_del_load(struct poller *p, struct poller_load *l);
 /* Owner. busy_since := now, on every line; the loop does it before each dispatch. Free while
  * there is no line. */
 void poller_publish_busy(struct poller *p);
+/* Owner. Likewise, where @n pieces of user code have run in a row: now and then, and more seldom
+ * while they are over before the clock moves. */
+void poller_publish_row(struct poller *p, unsigned n);
 
 /*
  * Owner. A function of the user's is about to run: @fn, for log lines, and @fd where it is a

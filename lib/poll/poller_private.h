@@ -17,9 +17,12 @@
 
 #define POLLER_LOADS 16
 
-/* Reading the clock costs half of what the shortest handlers do, so not each one of a row publishes
- * its beginning. */
-#define POLLER_PUBLISH_EVERY 8u
+/*
+ * Reading the clock costs as much as the shortest handlers do, so not each one of a row publishes
+ * its beginning: one of so many. They are twice as many each time while the clock stands still.
+ */
+#define POLLER_PUBLISH_MIN 8u
+#define POLLER_PUBLISH_MAX 64u
 
 /*
  * What an epoll event's data leads to; stale when the generations differ. A free slot's generation
@@ -148,7 +151,9 @@ struct poller {
 	struct fiber_pool *fibers;
 	struct poller_load *loads[POLLER_LOADS];
 	unsigned n_loads;
-	unsigned publish_in; /* short dispatches until one publishes its beginning */
+	unsigned publish_in; /* short pieces of work until one publishes its beginning */
+	unsigned publish_every;
+	uint64_t published_ns; /* by the coarse clock */
 	unsigned holds, keeps;
 	struct list parked; /* fibers in park_wait() */
 	bool cancelled;     /* poller_cancel(): none may be added */
@@ -188,7 +193,7 @@ static inline void poller_left_user(struct poller *p)
 		p->clock = CLOCK_STALE;
 }
 
-/* The short dispatch that comes next publishes its beginning. */
+/* The short piece that comes next publishes its beginning. */
 static inline void poller_publish_next(struct poller *p)
 {
 	p->publish_in = 1;
@@ -203,7 +208,6 @@ static inline void poller_begin_dispatch(struct poller *p)
 	poller_publish_busy(p);
 	if (!p->hog.each)
 		return;
-	p->publish_in = 1;
 	/* What is found now was none of the user's, until one is noted. */
 	__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
 }
@@ -213,7 +217,7 @@ static inline void poller_begin_short_dispatch(struct poller *p)
 {
 	if (--p->publish_in)
 		return;
-	p->publish_in = POLLER_PUBLISH_EVERY;
+	p->publish_in = POLLER_PUBLISH_MIN; /* where nothing is published */
 	poller_begin_dispatch(p);
 }
 
