@@ -339,10 +339,9 @@ static inline void conn_find_handler(struct np_conn *c)
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }
 
-/* Whether on_request is due, of one that has an I/O state. */
-static inline bool conn_has_request(const struct np_conn *c)
+/* Whether on_request is due. @io is its I/O state. */
+static inline bool conn_has_request(const struct np_conn *c, const struct conn_io *io)
 {
-	const struct conn_io *io = c->io;
 	size_t len = linkbuf_len(&io->stream.in);
 
 	if (len < io->call_at && !(len && conn_at_end(c) && !io->end_handled))

@@ -102,7 +102,7 @@ static bool drain_may_close(const struct np_conn *c)
 		return false;
 	if (conn_is_served(c))
 		return drain_waits_for_first(c);
-	return !c->inside && !(c->io && conn_has_request(c));
+	return !c->inside && !(c->io && conn_has_request(c, c->io));
 }
 
 /* One writer; others read. */

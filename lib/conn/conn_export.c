@@ -87,7 +87,7 @@ static bool export_one_is_quiet(const struct np_conn *c)
 {
 	if (!export_is_idle(c) || c->inside || conn_is_served(c))
 		return false;
-	return !c->io || (!conn_has_request(c) && !c->io->held_sends && !c->io->stream.file);
+	return !c->io || (!conn_has_request(c, c->io) && !c->io->held_sends && !c->io->stream.file);
 }
 
 static bool export_is_quiet(const struct export_set *s)

@@ -94,7 +94,7 @@ static bool move_is_idle(const struct np_conn *c)
 static bool move_is_quiet(const struct np_conn *c)
 {
 	return move_is_idle(c) && !c->inside && !conn_is_served(c) &&
-	       (!c->io || !conn_has_request(c));
+	       (!c->io || !conn_has_request(c, c->io));
 }
 
 static void move_tell(struct np_conn *c, bool arrived)

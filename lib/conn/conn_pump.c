@@ -107,8 +107,8 @@ static void pump_tell(struct np_conn *c)
 	if (!io)
 		return;
 	if (likely(!io->reader)) {
-		if (conn_has_request(c) ||
-		    (unlikely(io->call_at > 1) && pump_tell_passed(io) && conn_has_request(c)))
+		if (conn_has_request(c, io) ||
+		    (unlikely(io->call_at > 1) && pump_tell_passed(io) && conn_has_request(c, io)))
 			conn_serve(c);
 		return;
 	}

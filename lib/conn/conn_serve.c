@@ -109,13 +109,13 @@ static void serve_connect(struct np_conn *c)
 
 /*
  * What a request read may go once it has returned. In a batch that is put off until a block's worth
- * has come together: one release frees it. Debug builds release each time, so that a pointer kept
- * too long is found.
+ * has come together: one release frees it, and one at the end of the batch what is left. Debug
+ * builds release each time, so that a pointer kept too long is found.
  */
 static inline void serve_release(struct stream *s)
 {
 #ifndef NP_DEBUG
-	if (linkbuf_len(&s->in) && stream_unreleased(s) < RELEASE_AT)
+	if (likely(stream_unreleased(s) < RELEASE_AT))
 		return;
 #endif
 	stream_release(s);
@@ -137,12 +137,15 @@ static slow_path void serve_no_progress(struct conn_io *io, enum conn_in in, uns
 		io->call_at = linkbuf_len(&io->stream.in) + 1;
 }
 
-/* Both callers have it inline: one looks at it, and the other is every request's. */
+/*
+ * Both callers have it inline: one looks at it, and the other is every request's. Input that has
+ * become less is progress; what came meanwhile may hide it.
+ */
 static inline __attribute__((always_inline)) void serve_request(struct np_conn *c,
 								struct conn_io *io)
 {
 	struct stream *s = &io->stream;
-	size_t consumed = s->rx_total - linkbuf_len(&s->in);
+	size_t len = linkbuf_len(&s->in), total = s->rx_total;
 	enum conn_in in = c->in;
 	unsigned flags = c->flags;
 	int r;
@@ -152,11 +155,11 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 	PROBE3(handler__begin, c, s->fd, io->on_request);
 	r = io->on_request(c, io->arg);
 	PROBE3(handler__end, c, s->fd, r);
-	fiber_begins_anew(io->handler);
 	serve_release(s);
 	if (unlikely(r < 0))
 		serve_failed(c, poller_handler(conn_poller(c)), r);
-	else if (unlikely(s->rx_total - linkbuf_len(&s->in) == consumed))
+	else if (unlikely(linkbuf_len(&s->in) >= len) &&
+		 linkbuf_len(&s->in) - len == s->rx_total - total)
 		serve_no_progress(io, in, flags);
 	else if (unlikely(c->flags & CONN_MINDED))
 		serve_request_over(c);
@@ -178,6 +181,13 @@ static uint64_t serve_age_us(const struct stream *s)
 	return sys_tcp_quiet_ms(s->fd) * 1000u;
 }
 
+/* The next request of a batch is a piece of work of its own. Return: true. */
+static inline bool serve_anew(struct conn_io *io)
+{
+	fiber_begins_anew(io->handler);
+	return true;
+}
+
 /* One of many, or each: see meter.h. Return: whether there are more. */
 static slow_path bool serve_metered(struct conn_io *io)
 {
@@ -191,24 +201,26 @@ static slow_path bool serve_metered(struct conn_io *io)
 	if (weight)
 		meter_note(m, METER_HANDLER, (sys_clock_ns() - from) / 1000u, weight);
 	meter_count(m, 1);
-	return conn_has_request(c);
+	return conn_has_request(c, io) && serve_anew(io);
 }
 
 /* All that are there. A handler that is replaced meanwhile is named as the first one. */
 static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 {
+	struct meter *m = poller_meter(conn_poller(c));
 	unsigned batch = 0;
 
 	conn_note_handler(c, io->called);
-	if (!meter_is_due(poller_meter(conn_poller(c))) || serve_metered(io)) {
+	if (!meter_is_due(m) || serve_metered(io)) {
 		do {
 			/* A long batch of short handlers is not one hung handler. */
 			if (unlikely(++batch % PUBLISH_EVERY == 0))
 				poller_publish_row(conn_poller(c), PUBLISH_EVERY);
 			serve_request(c, io);
-		} while (conn_has_request(c));
-		meter_count(poller_meter(conn_poller(c)), batch);
+		} while (conn_has_request(c, io) && serve_anew(io));
+		meter_count(m, batch);
 	}
+	stream_release(&io->stream);
 	if (unlikely(!(c->flags & CONN_USED)) &&
 	    io->stream.rx_total != linkbuf_len(&io->stream.in)) {
 		c->flags |= CONN_USED; /* not fresh any more: conn_drain.c */
@@ -219,17 +231,15 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 /* What was flushed leaves in one send, and the connection goes idle. */
 static inline void serve_end(struct np_conn *c, struct conn_io *io)
 {
-	if (c->in == CONN_IN_FULL) {
-		stream_release(&io->stream); /* what was put off makes room */
+	if (unlikely(c->in == CONN_IN_FULL)) /* what was put off makes room */
 		conn_pump(c, PUMP_ROOM);
-	}
-	io->handler = NULL;
-	io->service = CONN_UNSERVED;
 	if (stream_unsent(&io->stream) && conn_life(c) == CONN_OPEN)
 		conn_pump(c, PUMP_FLUSH);
+	io->handler = NULL;
+	io->service = CONN_UNSERVED;
 	c->inside--;
-	if (conn_life(c) != CONN_OPEN || conn_at_end(c) || c->out != CONN_OUT_OPEN ||
-	    c->group->retiring || (c->flags & CONN_MOVES))
+	if (unlikely(!conn_is_writable(c) || conn_at_end(c) || c->group->retiring ||
+		     (c->flags & CONN_MOVES)))
 		conn_later(c);
 	else if (!io->warm)
 		conn_io_shrink(c);
@@ -243,27 +253,31 @@ static void serve(void *arg)
 	c->inside++;
 	io->service = CONN_SERVED;
 	io->handler = fiber_self();
-	if (c->flags & CONN_CANCEL)
+	if (unlikely((c->flags & (CONN_CANCEL | CONN_CONNECTED)) != CONN_CONNECTED)) {
 		conn_cancel_left(c);
-	if (!(c->flags & CONN_CONNECTED) && conn_life(c) == CONN_OPEN)
-		serve_connect(c);
-	if (conn_has_request(c))
+		if (!(c->flags & CONN_CONNECTED) && conn_life(c) == CONN_OPEN)
+			serve_connect(c);
+	}
+	if (conn_has_request(c, io))
 		serve_requests(c, io);
 	serve_end(c, io);
 }
 
 void conn_serve(struct np_conn *c)
 {
-	if (conn_is_served(c))
-		return;
+	struct conn_io *io;
+
 	if (!c->io && conn_io_attach(c) < 0) {
 		conn_close(c, -ENOMEM);
 		return;
 	}
-	c->io->service = CONN_QUEUED;
-	c->io->spawn.fn = serve;
-	c->io->spawn.arg = c;
-	poller_begin_fiber(conn_poller(c), &c->io->spawn);
+	io = c->io;
+	if (io->service != CONN_UNSERVED)
+		return;
+	io->service = CONN_QUEUED;
+	io->spawn.fn = serve;
+	io->spawn.arg = c;
+	poller_begin_fiber(conn_poller(c), &io->spawn);
 }
 
 /* A peer that has shut its writing side may wait for its answer still, where half_open says so. */

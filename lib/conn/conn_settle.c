@@ -62,7 +62,7 @@ static void settle_send_fin(struct np_conn *c)
 /* A handler is at work, or will be. */
 static bool settle_is_busy(const struct np_conn *c)
 {
-	return conn_is_served(c) || c->inside || (c->io && conn_has_request(c));
+	return conn_is_served(c) || c->inside || (c->io && conn_has_request(c, c->io));
 }
 
 /* The peer has left behind a full input of which the handler takes nothing, though it was called
