@@ -213,6 +213,52 @@ START_TEST(a_reused_fiber_forgets_its_owner)
 }
 END_TEST
 
+static int calls;
+
+static void counts(void *arg)
+{
+	ck_assert_ptr_eq(fiber_arg(fiber_self()), arg);
+	calls++;
+}
+
+static void note_fiber(void *arg, struct fiber *f)
+{
+	*(struct fiber **)arg = f;
+}
+
+/* Parks so often, and asks for it before the first and the last time. */
+static void is_told_before_it_parks(void *arg)
+{
+	int times = *(int *)arg;
+
+	for (int i = 1; i <= times; i++) {
+		if (i == 1 || i == times)
+			fiber_before_park(fiber_self(), counts);
+		fiber_park();
+	}
+	fiber_before_park(fiber_self(), counts);
+	fiber_before_park(fiber_self(), NULL);
+}
+
+START_TEST(what_is_to_run_before_a_park_runs_once_on_the_fiber_and_not_at_its_end)
+{
+	struct fiber_pool *fp = given_pool(0, 1, 0);
+	int times = 3;
+	struct fiber *f;
+
+	ck_assert_int_eq(fiber_run(fp, is_told_before_it_parks, &times), FIBER_PARKED);
+	fiber_pool_each(fp, note_fiber, &f);
+	ck_assert_int_eq(calls, 1);
+	ck_assert_int_eq(fiber_resume(f), FIBER_PARKED);
+	ck_assert_int_eq(calls, 1);
+	ck_assert_int_eq(fiber_resume(f), FIBER_PARKED);
+	ck_assert_int_eq(calls, 2);
+	ck_assert_int_eq(fiber_resume(f), FIBER_ENDED);
+	ck_assert_int_eq(calls, 2);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
 START_TEST(parked_fibers_can_be_queued)
 {
 	struct fiber_pool *fp = given_pool(0, 0, 0);
@@ -857,6 +903,7 @@ int main(void)
 	tcase_add_test(t, self_is_the_running_fiber_and_nothing_on_main);
 	tcase_add_test(t, threads_with_pools_of_their_own_do_not_meet);
 	tcase_add_test(t, a_reused_fiber_forgets_its_owner);
+	tcase_add_test(t, what_is_to_run_before_a_park_runs_once_on_the_fiber_and_not_at_its_end);
 	tcase_add_test(t, parked_fibers_can_be_queued);
 	tcase_add_test(t, frames_below_a_park_are_kept);
 	tcase_add_test(t, ten_thousand_fibers_park_at_once);

@@ -94,15 +94,24 @@ struct conn_io {
 	bool end_handled;  /* on_request was called at EOF and left the rest alone */
 	bool request;      /* a request has begun, and its timeout runs */
 	bool late;         /* it was late, and has got its one turn more */
+	bool put_off;      /* what its handler has flushed waits for the end of the batch */
 	bool forwards;     /* np_conn_forward() is to find its input in the kernel */
 	struct pipe *into; /* the input goes there: it does */
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	size_t passed_at;  /* so many had come when it left its input alone */
+	size_t may_wait;   /* while put_off: so many bytes in all */
 	struct spawn spawn;
 	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
 	uint64_t request_ms;     /* when its first byte came */
 	const char *tag;         /* np_conn_set_tag()'s last */
 	struct conn_ack ack;
 };
+
+/* Nothing is put off any more. */
+static inline void conn_put_off_ends(struct conn_io *io)
+{
+	io->put_off = false;
+	io->may_wait = 0;
+}
 
 #endif

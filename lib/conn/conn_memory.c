@@ -74,7 +74,7 @@ size_t conn_memory_budget(struct np_conn *c, size_t budget)
 
 void conn_memory_grew(struct conn_group *g)
 {
-	if (conn_memory_used(g->poller) >= conn_memory_high(g))
+	if (g->memory.max && conn_memory_used(g->poller) >= conn_memory_high(g))
 		conn_memory_look_soon(g);
 }
 

@@ -288,6 +288,8 @@ int np_conn_set_limits(struct np_conn *c, const struct np_limits *limits)
 	if (r < 0)
 		return r;
 	x->settings.limits = l;
+	if (c->io)
+		c->io->may_wait = 0; /* the next flush looks at them anew */
 	atomic_store_explicit(&c->send_high, (uint32_t)l.send_high, memory_order_relaxed);
 	conn_pump(c, PUMP_ROOM);
 	return 0;

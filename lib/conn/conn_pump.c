@@ -314,8 +314,10 @@ int conn_out_fails(struct np_conn *c, int err)
 	return err;
 }
 
+/* What the kernel has not taken by now waits in memory: peers that do not read hold that, too. */
 static slow_path int pump_write_later(struct np_conn *c, int r)
 {
+	conn_memory_grew(c->group);
 	if (r == STREAM_AGAIN)
 		watch_cant(&c->watch, WATCH_OUT);
 	else
@@ -356,11 +358,14 @@ static int pump_write(struct np_conn *c)
 }
 
 /* What the kernel is known not to take has to wait for its edge. */
-static inline int pump_flush(struct np_conn *c)
+static inline void pump_flush(struct np_conn *c)
 {
-	if (!c->io || c->out == CONN_OUT_FAILED || (c->watch.want & WATCH_OUT) || c->io->aside)
-		return c->tx_err;
-	return stream_is_drained(&c->io->stream) ? 0 : pump_write(c);
+	if (!c->io || c->out == CONN_OUT_FAILED || c->io->aside)
+		return;
+	if (unlikely(c->watch.want & WATCH_OUT))
+		conn_memory_grew(c->group);
+	else if (!stream_is_drained(&c->io->stream))
+		pump_write(c);
 }
 
 static slow_path void pump_out(struct np_conn *c)

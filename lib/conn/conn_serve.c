@@ -233,8 +233,12 @@ static inline void serve_end(struct np_conn *c, struct conn_io *io)
 {
 	if (unlikely(c->in == CONN_IN_FULL)) /* what was put off makes room */
 		conn_pump(c, PUMP_ROOM);
-	if (stream_unsent(&io->stream) && conn_life(c) == CONN_OPEN)
-		conn_pump(c, PUMP_FLUSH);
+	if (io->put_off) {
+		conn_put_off_ends(io);
+		fiber_before_park(io->handler, NULL);
+		if (conn_life(c) == CONN_OPEN)
+			conn_pump(c, PUMP_FLUSH);
+	}
 	io->handler = NULL;
 	io->service = CONN_UNSERVED;
 	c->inside--;

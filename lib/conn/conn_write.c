@@ -167,48 +167,74 @@ struct np_linkbuf *np_conn_out(struct np_conn *c)
 }
 
 /*
- * A handler with more input to handle will flush again in a moment: one send for the batch. The
- * end of its dispatch sends, unless that may be long in coming (NP_MAY_BLOCK); conn_settle() at the
- * end of the turn is the net below, for a handler that parks in something that is not this
- * connection.
+ * A handler with more input to handle will flush again in a moment: one send for the batch. The end
+ * of its dispatch sends, unless that may be long in coming (NP_MAY_BLOCK); or the end of the turn,
+ * where it parks in something that is not this connection.
  */
-static inline bool write_may_wait(const struct np_conn *c, size_t unsent)
+static inline bool write_may_wait(const struct np_conn *c, const struct conn_io *io, size_t unsent)
 {
-	const struct conn_io *io = c->io;
-
-	return io->handler && io->handler == fiber_self() && linkbuf_len(&io->stream.in) &&
-	       io->on_request != conn_serve_blocking && unsent < WAIT_MAX &&
+	return linkbuf_len(&io->stream.in) && io->handler && io->handler == fiber_self() &&
+	       io->on_request != conn_serve_blocking && unsent <= WAIT_MAX &&
 	       unsent <= c->set->limits.out_high;
 }
 
 /* All that is built is due. Return: how many bytes are, with those from before. */
-static inline size_t write_submit(struct np_conn *c, struct conn_io *io)
+static inline size_t write_submit(struct conn_io *io)
 {
-	size_t unsent;
-
 	stream_submit(&io->stream);
 	io->reserved = 0;
-	if (unlikely(c->group->memory.max != 0))
-		conn_memory_grew(c->group); /* peers that do not read hold memory too */
-	unsent = stream_unsent(&io->stream);
-	if (unlikely(io->request) && unsent)
-		conn_request_over(c); /* its reply is on the way */
-	return unsent;
+	return stream_unsent(&io->stream);
 }
 
 void conn_submit(struct np_conn *c, struct conn_io *io)
 {
-	write_submit(c, io);
+	if (write_submit(io) && io->request)
+		conn_request_over(c);
+}
+
+/* The handler parks. */
+static void write_parks(void *conn)
+{
+	struct np_conn *c = conn;
+
+	conn_put_off_ends(c->io);
+	if (conn_unsent(c))
+		conn_later(c);
+}
+
+/* More of the same batch may follow, as long as nobody has to hear of each reply. */
+static slow_path int write_put_off(struct np_conn *c, struct conn_io *io)
+{
+	size_t high = c->set->limits.out_high;
+
+	io->put_off = true;
+	io->may_wait = c->set->request_timeout_ms ? 0 : high < WAIT_MAX ? high : WAIT_MAX;
+	fiber_before_park(io->handler, write_parks);
+	return 0;
 }
 
 /* Sends, and parks while more than @at_most bytes are unsent. */
-static int write_out(struct np_conn *c, size_t at_most)
+static int write_out(struct np_conn *c, struct conn_io *io, size_t at_most)
 {
 	int r = conn_pump(c, PUMP_FLUSH);
 
-	if (r < 0 || stream_unsent(&c->io->stream) <= at_most)
+	if (r < 0 || stream_unsent(&io->stream) <= at_most)
 		return r;
 	return conn_wait_output(c, at_most);
+}
+
+static slow_path int write_due(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+	size_t unsent = stream_unsent(&io->stream);
+
+	if (unlikely(!unsent))
+		return 0;
+	if (unlikely(io->request))
+		conn_request_over(c); /* its reply is on the way */
+	if (write_may_wait(c, io, unsent))
+		return write_put_off(c, io);
+	return write_out(c, io, c->set->limits.out_high);
 }
 
 /* Return: > 0: it is free now; 0: nothing was built; why nothing can be sent. */
@@ -221,41 +247,47 @@ static slow_path int write_waits(struct np_conn *c)
 	return r == 0 ? write_is_free(c) : conn_verb_ends(c, r);
 }
 
-/* Where there is no I/O state nothing was built. */
+static int write_flush(struct np_conn *c);
+
+static slow_path int write_flush_later(struct np_conn *c)
+{
+	int r = write_waits(c);
+
+	return r > 0 ? write_flush(c) : r;
+}
+
+/*
+ * Where there is no I/O state nothing was built. What one more of a batch adds takes a look and no
+ * more. Out of line, since the gate would give it a stack frame.
+ */
+static __attribute__((noinline)) int write_flush(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+
+	if (unlikely(!write_is_free(c)))
+		return write_flush_later(c);
+	if (write_submit(io) > io->may_wait || !linkbuf_len(&io->stream.in))
+		return write_due(c);
+	return 0;
+}
+
 int np_conn_flush(struct np_conn *c)
 {
 	NP_GATE(np_conn_flush(c));
 
-	size_t unsent;
-
 	conn_assert_owner(c);
-	if (unlikely(!write_is_free(c))) {
-		int r = write_waits(c);
-
-		if (r <= 0)
-			return r;
-	}
-	unsent = write_submit(c, c->io);
-	if (!unsent)
-		return 0;
-	if (!write_may_wait(c, unsent))
-		return write_out(c, c->set->limits.out_high);
-	if (!(c->flags & CONN_LATER))
-		conn_later(c);
-	return 0;
+	return write_flush(c);
 }
 
 int np_conn_sync(struct np_conn *c)
 {
 	NP_GATE(np_conn_sync(c));
 
-	conn_assert_owner(c);
-	if (unlikely(!write_is_free(c))) {
-		int r = write_waits(c);
+	int r = write_is_free(c) ? 1 : write_waits(c);
 
-		if (r <= 0)
-			return r;
-	}
-	write_submit(c, c->io);
-	return write_out(c, 0);
+	conn_assert_owner(c);
+	if (r <= 0)
+		return r;
+	conn_submit(c, c->io);
+	return write_out(c, c->io, 0);
 }

@@ -37,6 +37,7 @@ struct fiber {
 
 	uint64_t until, began;
 	bool cancelled;
+	void (*before_park)(void *arg);
 	struct exceptions ex;      /* this fiber's while it is parked */
 	struct fiber *next, *prev; /* all stacks of the pool */
 	struct stack stack;
@@ -369,11 +370,21 @@ SWITCHES int fiber_resume(struct fiber *f)
 	return fiber_ended(f);
 }
 
+static __attribute__((noinline)) void fiber_run_before_park(struct fiber *f)
+{
+	void (*fn)(void *) = f->before_park;
+
+	f->before_park = NULL;
+	fn(f->arg);
+}
+
 SWITCHES void fiber_park(void)
 {
 	struct fiber *f = fiber_current;
 
 	fiber_assert(f);
+	if (f->before_park)
+		fiber_run_before_park(f);
 	if ((char *)__builtin_frame_address(0) < f->low)
 		fiber_note_depth(f, __builtin_frame_address(0));
 	fiber_swap_exceptions(f);
@@ -413,6 +424,11 @@ void fiber_cancel(struct fiber *f)
 bool fiber_cancelled(const struct fiber *f)
 {
 	return f->cancelled;
+}
+
+void fiber_before_park(struct fiber *f, void (*fn)(void *arg))
+{
+	f->before_park = fn;
 }
 
 void fiber_set_until(struct fiber *f, uint64_t until)

@@ -76,6 +76,11 @@ void *fiber_owner(const struct fiber *f);
 void fiber_cancel(struct fiber *f);
 bool fiber_cancelled(const struct fiber *f);
 /*
+ * For the layer above that one: fn(the fiber's argument) runs on it before it parks, once; NULL: no
+ * more. It is unset again before its function returns.
+ */
+void fiber_before_park(struct fiber *f, void (*fn)(void *arg));
+/*
  * When every wait of this fiber is to end, in the units of the layer that parks it; 0: none. Unset
  * at the start of each run.
  */

@@ -6,6 +6,7 @@
  * replies are large.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -767,6 +768,44 @@ START_TEST(a_slow_peer_gets_the_whole_reply_though_it_takes_longer_than_linger)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ flush */
+
+static int gate[2];
+
+/* To one byte of a batch. What it waits for is not of its connection. */
+static int reply_twice_and_wait(struct np_conn *c, void *arg)
+{
+	char token;
+
+	for (int i = 0; i < 2; i++) {
+		np_conn_write(c, &"ab"[i], 1);
+		np_conn_flush(c);
+		if (np_wait_fd(gate[0], POLLIN, -1) < 0 || read(gate[0], &token, 1) != 1)
+			return -ECANCELED;
+	}
+	return np_conn_skip(c, 1);
+}
+
+START_TEST(what_was_flushed_in_a_batch_leaves_when_its_handler_parks_elsewhere)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = reply_twice_and_wait };
+	int fd;
+
+	ck_assert_int_eq(pipe2(gate, O_CLOEXEC | O_NONBLOCK), 0);
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "123", 3);
+	for (int i = 0; i < 6; i++) {
+		expect_bytes(fd, &"ab"[i % 2], 1);
+		ck_assert_int_eq((int)write(gate[1], "g", 1), 1);
+	}
+	peer_close(&fd);
+	serve_end();
+	close(gate[0]);
+	close(gate[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("output");
@@ -796,6 +835,9 @@ int main(void)
 			    2 * ENDS);
 	tcase_add_test(t, what_was_not_flushed_is_given_back_and_what_was_refused_never_was_taken);
 	tcase_add_test(t, a_message_that_cannot_be_sent_any_more_is_given_back);
+	suite_add_tcase(s, t);
+	t = tcase_create("flush");
+	tcase_add_test(t, what_was_flushed_in_a_batch_leaves_when_its_handler_parks_elsewhere);
 	suite_add_tcase(s, t);
 	t = tcase_create("close");
 	tcase_add_test(t, a_reply_in_flight_survives_close_to_a_peer_that_has_half_closed);
