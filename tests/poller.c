@@ -709,7 +709,7 @@ START_TEST(load_lines_are_limited_and_a_removed_one_is_left_idle)
 }
 END_TEST
 
-/* Whether one of the next @n pieces of a row of short ones is published, at @every pieces a look. */
+/* Whether one of the next @n pieces of a row is published, with a look at each @every-th. */
 static bool is_published_within(unsigned n, unsigned every)
 {
 	__atomic_store_n(&line.busy_since_ns, 1, __ATOMIC_RELAXED);

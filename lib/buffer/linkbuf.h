@@ -57,12 +57,6 @@ static inline bool linkbuf_has(const struct np_linkbuf *b, size_t n)
 	return likely(n - 1 < b->len && block_left(b->read) >= n);
 }
 
-/* The next @n bytes where linkbuf_has() them, NULL otherwise. Consumes nothing. */
-static inline const void *linkbuf_whole(const struct np_linkbuf *b, size_t n)
-{
-	return linkbuf_has(b, n) ? b->read->r : NULL;
-}
-
 /* Consumes the next @n bytes, which linkbuf_has(). */
 static inline const void *linkbuf_take(struct np_linkbuf *b, size_t n)
 {

@@ -105,6 +105,7 @@ static int import_io(struct np_conn *c, const struct conn_message *m, uint64_t n
 	pack->busy = true;
 	*io = (struct conn_io){ .call_at = m->call_at,
 				.passed_at = m->rx_total,
+				.tx_noted = m->tx_total,
 				.wanted = m->flags & CONN_MESSAGE_WANTED };
 	stream_init(&io->stream, m->transport, c->watch.fd);
 	r = import_stream(&io->stream, m);

@@ -99,6 +99,8 @@ struct conn_io {
 	struct pipe *into; /* the input goes there: it does */
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	size_t passed_at;  /* so many had come when it left its input alone */
+	size_t read_from;  /* and so many when the pump began to read last */
+	uint64_t tx_noted; /* so many had gone when conn_moved() was told last */
 	size_t may_wait;   /* while put_off: so many bytes in all */
 	struct spawn spawn;
 	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */

@@ -34,8 +34,6 @@
 #include "netpoll/linkbuf.h"
 #include "sys/sock.h"
 
-#define PUMP_WRITE_BUDGET ((size_t)POLLER_BUDGET * 4)
-
 /* ------------------------------------------------------------------ input */
 
 /*
@@ -51,13 +49,10 @@ static slow_path size_t pump_limit_wanted(const struct conn_io *io, size_t limit
 	return wanted > limit ? wanted : limit;
 }
 
-/* How many more bytes may be buffered. */
-static inline size_t pump_room(const struct np_conn *c)
+/* How many more bytes may be buffered, where @limit is in_high. */
+static inline size_t pump_room(const struct conn_io *io, size_t limit)
 {
-	const struct conn_io *io = c->io;
-	size_t limit = c->set->limits.in_high;
-
-	if (io->reader || io->wanted)
+	if (unlikely(io->reader || io->wanted))
 		limit = pump_limit_wanted(io, limit);
 	return io->stream.held < limit ? limit - io->stream.held : 0;
 }
@@ -119,13 +114,6 @@ static void pump_tell(struct np_conn *c)
 		conn_wake(&io->reader, end);
 }
 
-/* The stamps and times that few connections ask for. */
-static slow_path void pump_note_input(struct np_conn *c)
-{
-	conn_request_came(c);
-	conn_moved(c, CONN_IN);
-}
-
 /*
  * Input is not read for a while. An edge that said that the peer has left was for pump_read(), as
  * long as that went on; what it leaves unread is for pump_left() now.
@@ -155,44 +143,10 @@ static slow_path int pump_forwards(struct conn_io *io, size_t budget)
 	return STREAM_LATER;
 }
 
-/*
- * One read, where memory_max and the memory there is allow it. Nothing changes where they do not:
- * the watch stays ready, and it is tried again next turn.
- */
-static inline int pump_read_once(struct np_conn *c, size_t budget)
+/* What ends the reading, but for the edge that will tell. */
+static slow_path void pump_read_stopped(struct np_conn *c, int r)
 {
-	size_t room = pump_room(c);
-
-	if (!room)
-		return STREAM_FULL;
-	return stream_read(&c->io->stream, room < budget ? room : budget);
-}
-
-static void pump_read(struct np_conn *c)
-{
-	/* One fast peer is not to starve the others. */
-	size_t budget = c->group->memory.max ? conn_memory_budget(c, POLLER_BUDGET) : POLLER_BUDGET;
-	struct stream *s;
-	size_t end;
-	int r;
-
-	if (!budget || (!c->io && conn_io_attach(c) < 0))
-		return;
-	s = &c->io->stream;
-	s->odd = c->watch.flags;
-	end = s->rx_total + budget;
-	if (unlikely(c->io->forwards) && !c->io->reader)
-		r = pump_forwards(c->io, budget);
-	else
-		do
-			r = pump_read_once(c, end - s->rx_total);
-		while (r == STREAM_MORE && s->rx_total < end);
-	if (c->flags & CONN_MINDED && s->rx_total + budget != end)
-		pump_note_input(c);
-	if (likely(r == STREAM_AGAIN)) {
-		watch_cant(&c->watch, WATCH_IN);
-		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */
-	} else if (r == STREAM_FULL) {
+	if (r == STREAM_FULL) {
 		c->in = CONN_IN_FULL;
 		pump_reading_stops(c);
 	} else if (r == STREAM_NEWS) {
@@ -205,6 +159,57 @@ static void pump_read(struct np_conn *c)
 			pump_in_ends(c, r);
 	} else if (r != STREAM_MORE && r != STREAM_LATER) {
 		pump_in_ends(c, r == STREAM_END ? 0 : r);
+	}
+}
+
+/*
+ * One read, where memory_max and the memory there is allow it. Nothing changes where they do not:
+ * the watch stays ready, and it is tried again next turn.
+ */
+static inline int pump_read_once(struct conn_io *io, size_t in_high, size_t budget)
+{
+	size_t room = pump_room(io, in_high);
+
+	if (unlikely(!room))
+		return STREAM_FULL;
+	return stream_read(&io->stream, room < budget ? room : budget);
+}
+
+/* There may be more. One fast peer is not to starve the others. */
+static slow_path int pump_read_on(struct conn_io *io, size_t in_high, size_t budget)
+{
+	size_t came;
+	int r = STREAM_MORE;
+
+	while (r == STREAM_MORE && (came = io->stream.rx_total - io->read_from) < budget)
+		r = pump_read_once(io, in_high, budget - came);
+	return r;
+}
+
+static void pump_read(struct np_conn *c)
+{
+	size_t budget = c->group->memory.max ? conn_memory_budget(c, POLLER_BUDGET) : POLLER_BUDGET;
+	struct conn_io *io;
+	int r;
+
+	if (unlikely(!budget || (!c->io && conn_io_attach(c) < 0)))
+		return;
+	io = c->io;
+	io->stream.odd = c->watch.flags;
+	io->read_from = io->stream.rx_total;
+	if (unlikely(io->forwards) && !io->reader)
+		r = pump_forwards(io, budget);
+	else if ((r = pump_read_once(io, c->set->limits.in_high, budget)) == STREAM_MORE)
+		r = pump_read_on(io, c->set->limits.in_high, budget);
+	if (unlikely(c->flags & CONN_MINDED) && io->stream.rx_total != io->read_from) {
+		conn_request_came(c);
+		conn_moved(c, CONN_IN);
+	}
+	if (likely(r == STREAM_AGAIN)) {
+		watch_cant(&c->watch, WATCH_IN);
+		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */
+	} else {
+		pump_read_stopped(c, r);
 	}
 }
 
@@ -259,7 +264,7 @@ static void pump_interest(struct np_conn *c)
 	if (conn_life(c) == CONN_NEW || conn_life(c) > CONN_LINGERING)
 		return;
 	if (conn_life(c) == CONN_OPEN) {
-		if (c->in == CONN_IN_FULL && (!c->io || pump_room(c)))
+		if (c->in == CONN_IN_FULL && (!c->io || pump_room(c->io, c->set->limits.in_high)))
 			c->in = CONN_IN_OPEN;
 		wanted = c->in == CONN_IN_OPEN;
 	}
@@ -333,28 +338,37 @@ static slow_path void pump_wake_writer(struct conn_io *io)
 		conn_wake(&io->writer, 0);
 }
 
+/* What follows where somebody minds that bytes went out, or where not all of them did. */
+static slow_path int pump_wrote(struct np_conn *c, int r)
+{
+	struct conn_io *io = c->io;
+
+	if (io->stream.sends_gone)
+		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)io->stream.sends_gone,
+					  memory_order_relaxed);
+	io->stream.sends_gone = 0;
+	if ((c->flags & CONN_MINDED) && io->stream.tx_total != io->tx_noted)
+		conn_moved(c, CONN_OUT);
+	io->tx_noted = io->stream.tx_total;
+	if (r < 0)
+		return conn_out_fails(c, r);
+	if (io->writer)
+		pump_wake_writer(io);
+	if (r != STREAM_DRAINED)
+		return pump_write_later(c, r);
+	watch_stop(&c->watch, WATCH_OUT);
+	return 0;
+}
+
 static int pump_write(struct np_conn *c)
 {
-	struct stream *s = &c->io->stream;
-	size_t sends = linkbuf_len(&s->sends);
-	uint64_t before = s->tx_total;
-	int r = stream_write(s, PUMP_WRITE_BUDGET);
+	const struct conn_io *io = c->io;
+	int r = stream_write(&c->io->stream);
 
-	if (sends)
-		atomic_fetch_sub_explicit(&c->sendq_bytes,
-					  (uint32_t)(sends - linkbuf_len(&s->sends)),
-					  memory_order_relaxed);
-	if ((c->flags & CONN_MINDED) && s->tx_total != before)
-		conn_moved(c, CONN_OUT);
-	if (unlikely(r < 0))
-		return conn_out_fails(c, r);
-	if (c->io->writer)
-		pump_wake_writer(c->io);
-	if (unlikely(r != STREAM_DRAINED))
-		return pump_write_later(c, r);
-	if (c->watch.want & WATCH_OUT)
-		watch_stop(&c->watch, WATCH_OUT);
-	return 0;
+	if (likely(r == STREAM_DRAINED && !io->writer && !io->stream.sends_gone &&
+		   !(c->flags & CONN_MINDED) && !(c->watch.want & WATCH_OUT)))
+		return 0;
+	return pump_wrote(c, r);
 }
 
 /* What the kernel is known not to take has to wait for its edge. */

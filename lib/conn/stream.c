@@ -9,11 +9,12 @@
 #include "sys/io.h"
 #include "sys/probe.h"
 
-#define SPACE_MIN   4096u
-#define SPACE_MAX   (256u * 1024)
-#define SPACE_FIRST (16u * 1024) /* of a big message whose first bytes have not come */
-#define WRITE_IOV   64
-#define FILE_PIECE  (16u * 1024) /* of a file that goes through a filter */
+#define SPACE_MIN    4096u
+#define SPACE_MAX    (256u * 1024)
+#define SPACE_FIRST  (16u * 1024) /* of a big message whose first bytes have not come */
+#define WRITE_IOV    64
+#define WRITE_BUDGET ((size_t)1 << 20)
+#define FILE_PIECE   (16u * 1024) /* of a file that goes through a filter */
 
 static void stream_out_init(struct stream *s)
 {
@@ -82,7 +83,8 @@ static slow_path size_t stream_offer_needed(const struct stream *s, size_t space
 	size_t missing = s->need - linkbuf_len(&s->in), shown = 2 * s->held + SPACE_FIRST;
 
 	missing = missing < shown ? missing : shown;
-	return missing > space ? missing : space;
+	missing = missing > space ? missing : space;
+	return missing < SPACE_MAX ? missing : SPACE_MAX;
 }
 
 /* How much room the next read offers. */
@@ -92,22 +94,7 @@ static inline size_t stream_offer(const struct stream *s, size_t room)
 
 	if (unlikely(s->need > linkbuf_len(&s->in)))
 		space = stream_offer_needed(s, space);
-	if (space > SPACE_MAX)
-		space = SPACE_MAX;
 	return space < room ? space : room;
-}
-
-/* Into what room the chain has, and a new block behind it. */
-static slow_path ssize_t stream_receive_two(struct stream *s)
-{
-	struct iovec iov[2];
-	int niov = np_linkbuf_space(&s->in, s->offered, iov, 2);
-
-	if (niov < 0)
-		return niov;
-	s->offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
-	return niov == 1 ? s->transport->read(s, iov[0].iov_base, s->offered) :
-			   s->transport->readv(s, iov, niov);
 }
 
 /*
@@ -142,29 +129,52 @@ static slow_path int stream_read_more(struct stream *s)
 	return s->odd == FILTER_ALL ? stream_edge_is_over(s) : STREAM_MORE;
 }
 
+/* @n > 0 bytes of the @offered have come. */
+static inline int stream_has_read(struct stream *s, size_t n, size_t offered)
+{
+	PROBE2(read, s->fd, n);
+	s->held += n;
+	s->rx_total += n;
+	s->edge += n;
+	if (unlikely(s->edge >= s->rx_space))
+		stream_grow(s);
+	if (unlikely(n == offered || !s->transport->short_is_all || s->odd))
+		return stream_read_more(s);
+	return stream_edge_is_over(s);
+}
+
+/* Into what room the chain has, and a new block behind it. */
+static slow_path int stream_read_two(struct stream *s, size_t want)
+{
+	struct iovec iov[2];
+	int niov = np_linkbuf_space(&s->in, want, iov, 2);
+	size_t offered;
+	ssize_t n;
+
+	if (niov < 0)
+		return stream_read_ended(s, niov);
+	offered = iov[0].iov_len + (niov > 1 ? iov[1].iov_len : 0);
+	n = niov == 1 ? s->transport->read(s, iov[0].iov_base, offered) :
+			s->transport->readv(s, iov, niov);
+	if (n <= 0)
+		return stream_read_ended(s, n);
+	np_linkbuf_commit(&s->in, (size_t)n);
+	return stream_has_read(s, (size_t)n, offered);
+}
+
 int stream_read(struct stream *s, size_t room)
 {
 	size_t offer = stream_offer(s, room);
 	void *p = linkbuf_space(&s->in, offer);
 	ssize_t n;
 
-	s->offered = offer;
-	n = p ? s->transport->read(s, p, offer) : stream_receive_two(s);
+	if (unlikely(!p))
+		return stream_read_two(s, offer);
+	n = s->transport->read(s, p, offer);
 	if (unlikely(n <= 0))
 		return stream_read_ended(s, n);
-	PROBE2(read, s->fd, n);
-	if (likely(p))
-		linkbuf_commit(&s->in, (size_t)n);
-	else
-		np_linkbuf_commit(&s->in, (size_t)n);
-	s->held += (size_t)n;
-	s->rx_total += (size_t)n;
-	s->edge += (size_t)n;
-	if (unlikely(s->edge >= s->rx_space))
-		stream_grow(s);
-	if ((size_t)n == s->offered || !s->transport->short_is_all || s->odd)
-		return stream_read_more(s);
-	return stream_edge_is_over(s);
+	linkbuf_commit(&s->in, (size_t)n);
+	return stream_has_read(s, (size_t)n, offer);
 }
 
 /*
@@ -273,6 +283,7 @@ static void stream_sent(struct stream *s, size_t n)
 	if (first) {
 		first = n < first ? n : first;
 		linkbuf_consume(&s->sends, first);
+		s->sends_gone += first;
 		n -= first;
 	}
 	if (n) {
@@ -367,27 +378,26 @@ static slow_path int stream_write_rest(struct stream *s, size_t budget)
 	return s->file ? stream_write_file(s, budget) : STREAM_DRAINED;
 }
 
-int stream_write(struct stream *s, size_t budget)
+int stream_write(struct stream *s)
 {
 	size_t n = s->submitted;
-	const void *p = linkbuf_len(&s->sends) ? NULL : linkbuf_whole(&s->out, n);
 	ssize_t r;
 
 	/* The common case: what is submitted lies in one piece, and nothing else waits. */
-	if (!p || n > budget)
-		return stream_write_rest(s, budget);
-	r = s->transport->write(s, p, n);
-	if (r < 0)
+	if (unlikely(linkbuf_len(&s->sends) || n > WRITE_BUDGET || !linkbuf_has(&s->out, n)))
+		return stream_write_rest(s, WRITE_BUDGET);
+	r = s->transport->write(s, s->out.read->r, n);
+	if (unlikely(r < 0))
 		return stream_stopped(r);
 	PROBE2(write, s->fd, r);
 	s->tx_total += (size_t)r;
 	s->submitted -= (size_t)r;
 	linkbuf_consume(&s->out, (size_t)r);
-	if (!s->submitted && !s->file)
+	if (likely(!s->submitted && !s->file))
 		return STREAM_DRAINED;
 	if (s->submitted && s->transport->short_is_all)
 		return STREAM_AGAIN;
-	return stream_write_rest(s, budget - (size_t)r);
+	return stream_write_rest(s, WRITE_BUDGET - (size_t)r);
 }
 
 int stream_requeue(struct stream *s)

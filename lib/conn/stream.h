@@ -48,14 +48,14 @@ struct stream {
 	const struct transport *transport;
 	struct filter *filter; /* NULL: none */
 	int fd;
-	uint32_t rx_space;       /* how much room the next read offers; adapts */
+	uint32_t rx_space;       /* how much room the next read offers; adapts, up to 256 KiB */
 	struct np_linkbuf in;    /* stream_read() fills, the handler drains */
 	struct np_linkbuf out;   /* the handler fills; the first `submitted` bytes are flushed */
 	struct np_linkbuf sends; /* from np_conn_send() */
+	size_t sends_gone;       /* bytes of them that the kernel took: since the pump took note */
 	size_t submitted;
 	size_t held;       /* bytes in `in`, those read and not yet released included */
 	size_t need;       /* a waiting verb wants `in` to reach this length; 0: none waits */
-	size_t offered;    /* how much room the last read had */
 	size_t edge;       /* bytes that this edge has brought */
 	uint64_t tx_total; /* bytes ever given to the kernel */
 	size_t rx_total;   /* bytes ever committed to `in` */
@@ -82,8 +82,9 @@ int stream_read(struct stream *s, size_t room);
 int stream_discard(struct stream *s, size_t budget, size_t *ret_n);
 /* One splice into a pipe that is empty. Return: STREAM_AGAIN, _MORE, _LATER, _END or -errno. */
 int stream_fill(struct stream *s, struct pipe *p, size_t room);
-/* Sends what is unsent, and then the file. Return: STREAM_DRAINED, _AGAIN, _MORE or -errno. */
-int stream_write(struct stream *s, size_t budget);
+/* Sends what is unsent, and then the file, a MiB at most. Return: STREAM_DRAINED, _AGAIN, _MORE or
+ * -errno. */
+int stream_write(struct stream *s);
 /* What the peer has taken. Return: 0 or what sys_ack() says. */
 int stream_progress(const struct stream *s, struct sys_ack *ret);
 

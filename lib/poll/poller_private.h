@@ -51,6 +51,7 @@ enum poller_clock { CLOCK_FRESH, CLOCK_STALE, CLOCK_USER };
 
 enum poller_state { POLLER_MADE, POLLER_RUNNING, POLLER_ENDED };
 
+/* Where @first is NULL it is empty, and @last not looked at. */
 struct spawn_queue {
 	struct spawn *first, *last;
 };

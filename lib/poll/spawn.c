@@ -12,7 +12,7 @@
 static void spawn_put(struct spawn_queue *q, struct spawn *s)
 {
 	s->next = NULL;
-	if (q->last)
+	if (q->first)
 		q->last->next = s;
 	else
 		q->first = s;
@@ -25,8 +25,6 @@ static struct spawn *spawn_pop(struct spawn_queue *q)
 	struct spawn *s = q->first;
 
 	q->first = s->next;
-	if (!s->next)
-		q->last = NULL;
 	return s;
 }
 
@@ -36,9 +34,9 @@ static void spawn_put_back(struct spawn_queue *q, struct spawn_queue *from)
 	if (!from->first)
 		return;
 	from->last->next = q->first;
-	q->first = from->first;
-	if (!q->last)
+	if (!q->first)
 		q->last = from->last;
+	q->first = from->first;
 	*from = (struct spawn_queue){ 0 };
 }
 

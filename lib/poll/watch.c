@@ -159,17 +159,11 @@ void watch_close(struct watch *w)
 
 /* ------------------------------------------------------------------ want x ready */
 
-/* In the list while want & ready; but while its function runs it need not be. */
+/* The other half of watch_unlink(). */
 static inline void watch_link(struct poller *p, struct watch *w)
 {
 	if ((w->want & w->ready) && list_empty(&w->link))
 		list_append(&p->ready, &w->link);
-}
-
-static inline void watch_unlink(struct watch *w)
-{
-	if (!(w->want & w->ready) && !list_empty(&w->link))
-		list_remove(&w->link);
 }
 
 /* EPOLLOUT joins at the first time it is wanted, with one MOD, and stays. MOD reports the present
@@ -203,13 +197,6 @@ void watch_stop(struct watch *w, unsigned bits)
 {
 	poller_assert_owner(w->poller);
 	w->want &= (uint8_t)~bits;
-	watch_unlink(w);
-}
-
-void watch_cant(struct watch *w, unsigned bits)
-{
-	poller_assert_owner(w->poller);
-	w->ready &= (uint8_t)~bits;
 	watch_unlink(w);
 }
 
@@ -278,7 +265,7 @@ bool watch_go_on(struct poller *p)
 		if (__builtin_expect(p->sampling.sampler != NULL, 0))
 			sample_dispatch(p, w->fn, w, watch_run_whole, w);
 		else
-			watch_run_whole(p, w);
+			watch_run(p, w);
 		if (!poller_end_dispatch(p))
 			return false;
 	}

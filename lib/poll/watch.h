@@ -30,8 +30,7 @@
 #include <stdint.h>
 
 #include "poll/list.h"
-
-struct poller;
+#include "poll/poller.h"
 
 enum {
 	WATCH_IN = 1 << 0,
@@ -93,6 +92,19 @@ uint32_t watch_each(struct poller *p, uint32_t from, uint32_t n,
 /* OUT: may fail once with what epoll_ctl(2) says (-ENOMEM, -ENOSPC). IN: always 0. */
 int watch_want(struct watch *w, unsigned bits);
 void watch_stop(struct watch *w, unsigned bits);
-void watch_cant(struct watch *w, unsigned bits);
+
+/* In the poller's list while want & ready; but while its function runs it need not be. */
+static inline void watch_unlink(struct watch *w)
+{
+	if (!(w->want & w->ready) && !list_empty(&w->link))
+		list_remove(&w->link);
+}
+
+static inline void watch_cant(struct watch *w, unsigned bits)
+{
+	poller_assert_owner(w->poller);
+	w->ready &= (uint8_t)~bits;
+	watch_unlink(w);
+}
 
 #endif
