@@ -174,7 +174,6 @@ static int parse(int argc, char **argv, struct options *o)
 	if (o->upstream_tls && o->pair.send_header)
 		return argument_bad("--send-proxy would be within the TLS of --upstream-tls",
 				    o->upstream_tls);
-	o->server.idle_timeout_ms = o->pair.idle_ms;
 	return 0;
 }
 

@@ -9,8 +9,9 @@
  *   reading   the peer's FIN, all of it moved on -> FIN to the other side
  *   half      the other side likewise -> both are closed
  *
- * np_conn_hold() keeps the library from ending a connection at the peer's FIN, as half-close needs;
- * and on_disconnect may come while on_request still moves the bytes that came before the FIN.
+ * np_conn_hold() keeps the library from ending a connection at the peer's FIN, as half-close needs,
+ * and stops its idle clock, so that the pair has one: idle.h. And on_disconnect may come while
+ * on_request still moves the bytes that came before the FIN.
  *
  * A pair goes to the next process as a set, too: what is written of it is which FINs have come and
  * gone on, and where the upstream connection goes.
@@ -26,6 +27,7 @@
 #include <string.h>
 
 #include "header.h"
+#include "idle.h"
 
 struct side {
 	struct np_conn *conn; /* a reference; NULL before it is there */
@@ -39,6 +41,7 @@ struct side {
 struct pair {
 	struct side client, up;
 	struct upstream *upstream;
+	struct idle idle;
 	int refs; /* one for each side that has a connection, one for the fiber that dials */
 };
 
@@ -46,6 +49,7 @@ static void pair_unref(struct pair *p)
 {
 	if (--p->refs)
 		return;
+	idle_stop(&p->idle);
 	if (p->client.conn)
 		np_conn_unref(p->client.conn);
 	if (p->up.conn)
@@ -90,7 +94,9 @@ static int move(struct np_conn *c, void *arg)
 	if (!s || !s->other->conn)
 		return -ECONNABORTED;
 	s->moving = true;
+	idle_moved(&s->pair->idle);
 	r = np_conn_forward(c, s->other->conn);
+	idle_moved(&s->pair->idle);
 	s->moving = false;
 	if (r != -NP_EMOVED)
 		pass_end(s);
@@ -112,9 +118,17 @@ static void peer_left(struct np_conn *c, void *arg)
 	pass_end(s);
 }
 
-/* What belongs to a pair belongs to no poller. */
+/* A clock belongs to a poller; both of a pair leave, then both arrive. */
 static void moved(struct np_conn *c, void *arg, bool arrived)
 {
+	struct side *s = np_conn_data(c);
+
+	if (!s)
+		return;
+	if (!arrived)
+		idle_stop(&s->pair->idle);
+	else if (idle_start(&s->pair->idle) < 0)
+		close_both(s->pair);
 }
 
 static void closed(struct np_conn *c, void *arg)
@@ -145,7 +159,18 @@ static void attach(struct side *s, struct np_conn *c)
 	np_conn_hold(c);
 }
 
-static struct pair *pair_new(void)
+/* A side at work waits for the other one's peer, whom the write timeout and the rate bound. */
+static void idled(void *arg)
+{
+	struct pair *p = arg;
+
+	if (!p->client.moving && !p->up.moving)
+		close_both(p);
+	else if (idle_start(&p->idle) < 0)
+		close_both(p);
+}
+
+static struct pair *pair_new(int idle_ms)
 {
 	struct pair *p = calloc(1, sizeof *p);
 
@@ -154,13 +179,14 @@ static struct pair *pair_new(void)
 	p->client.pair = p->up.pair = p;
 	p->client.other = &p->up;
 	p->up.other = &p->client;
+	p->idle = (struct idle){ .ms = idle_ms, .over = idled, .arg = p };
 	p->refs = 1;
 	return p;
 }
 
-static struct pair *pair_begin(struct np_conn *client)
+static struct pair *pair_begin(struct np_conn *client, const struct pair_opts *o)
 {
-	struct pair *p = pair_new();
+	struct pair *p = pair_new(o->idle_ms);
 
 	if (p)
 		attach(&p->client, client);
@@ -224,7 +250,7 @@ static int import_up(struct pair *p, struct pair_opts *o, const struct written *
 	p->up.ended = w->up_ended;
 	p->up.passed = w->up_passed;
 	p->upstream = upstream_enter(&o->upstreams, to, n);
-	return 0;
+	return idle_start(&p->idle);
 }
 
 static int client_import(struct np_conn *c, void *arg, const void *blob, size_t n)
@@ -235,7 +261,7 @@ static int client_import(struct np_conn *c, void *arg, const void *blob, size_t 
 
 	if (n < sizeof w)
 		return -EPROTO;
-	p = pair_begin(c);
+	p = pair_begin(c, arg);
 	if (!p)
 		return -ENOMEM;
 	memcpy(&w, blob, sizeof w);
@@ -286,14 +312,13 @@ static int join_upstream(struct pair *p, struct np_conn *client, struct pair_opt
 	attach(&p->up, up);
 	np_conn_unref(up); /* the side has its own */
 	np_conn_bind(client, up);
-	if (o->idle_ms)
-		np_conn_set_idle_timeout(up, o->idle_ms);
-	return greet(client, up, o);
+	r = idle_start(&p->idle);
+	return r < 0 ? r : greet(client, up, o);
 }
 
 static int begin(struct np_conn *c, void *arg)
 {
-	struct pair *p = pair_begin(c);
+	struct pair *p = pair_begin(c, arg);
 	int r;
 
 	if (!p)

@@ -389,6 +389,31 @@ START_TEST(sockets_of_systemd_are_served)
 }
 END_TEST
 
+START_TEST(a_pair_on_which_nothing_moves_ends_after_idle_ms)
+{
+	struct pollfd silent = { .events = POLLIN };
+	int c, up;
+	uint64_t began;
+
+	given_proxy("--listen 127.0.0.1:0 --idle-ms 2000");
+	c = client();
+	up = accepted();
+	silent.fd = c;
+	ck_assert_int_eq(poll(&silent, 1, 500), 0);
+
+	began = now_ms();
+	peer_send(c, "x", 1);
+	expect(up, "x");
+
+	peer_expect_eof(c);
+	ck_assert_uint_ge(now_ms() - began, 1990); /* since the last byte, to a tick of the clock */
+	peer_expect_eof(up);
+	peer_close(&c);
+	peer_close(&up);
+	over();
+}
+END_TEST
+
 START_TEST(a_stop_ends_pairs_that_are_open)
 {
 	int a, b;
@@ -425,6 +450,7 @@ int main(void)
 	tcase_add_loop_test(t, a_dead_upstream_is_passed_over, 0, 2);
 	tcase_add_test(t, where_no_upstream_is_left_the_client_is_let_go);
 	tcase_add_test(t, sockets_of_systemd_are_served);
+	tcase_add_test(t, a_pair_on_which_nothing_moves_ends_after_idle_ms);
 	tcase_add_test(t, a_stop_ends_pairs_that_are_open);
 	suite_add_tcase(s, t);
 	return run_suite(s);
