@@ -36,6 +36,7 @@ struct turner {
 static struct {
 	_Atomic(int) opened, closed, connects, closes, error, result, open_error, read_error;
 	_Atomic(bool) wants_work, worked_elsewhere;
+	_Atomic(size_t) holds; /* what it says once it is open */
 	pthread_t poller;
 } saw;
 
@@ -84,6 +85,7 @@ static int turner_handshake(void *filter)
 	if (memcmp(t->taken, "hi", 2) != 0)
 		return -NP_ETLS;
 	t->at = 2;
+	np_filter_holds(t->below, saw.holds);
 	r = (int)np_filter_write(t->below, "yo", 2);
 	return r < 0 ? r : 0;
 }
@@ -241,6 +243,37 @@ START_TEST(input_that_the_filter_has_taken_is_served_without_an_edge)
 	part(fd);
 	ck_assert_int_eq(saw.error, -NP_EEOF);
 	ck_assert_int_eq(saw.result, 1);
+	serve_end();
+}
+END_TEST
+
+/* Of two that do the same, the one whose filter holds more than all may is ended. */
+START_TEST(what_a_filter_says_it_holds_counts_for_memory_max)
+{
+	static const struct np_handlers h = {
+		.sz = sizeof h, .on_connect = on_connect, .on_request = echo, .on_close = on_close
+	};
+	int modest, greedy;
+
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .tls = TURNED, .memory_max = 2 << 20));
+	saw.holds = 1 << 10;
+	modest = serve_connect(0);
+	peer_send(modest, "hi", 2);
+	expect_clear(modest, "yo");
+	say(modest, "before");
+	expect(modest, "before");
+
+	saw.holds = 4 << 20;
+	greedy = serve_connect(0);
+	peer_send(greedy, "hi", 2);
+	say(greedy, "here");
+
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.error, -ENOBUFS);
+	say(modest, "after");
+	expect(modest, "after");
+	peer_close(&greedy);
+	part(modest);
 	serve_end();
 }
 END_TEST
@@ -420,6 +453,7 @@ int main(void)
 	TCase *t = tcase_create("filter");
 
 	tcase_add_test(t, input_that_the_filter_has_taken_is_served_without_an_edge);
+	tcase_add_test(t, what_a_filter_says_it_holds_counts_for_memory_max);
 	tcase_add_test(t, a_step_that_takes_long_is_made_by_another_thread);
 	tcase_add_test(t, fin_in_the_middle_is_told_from_the_filters_end);
 	tcase_add_test(t, what_the_filter_fails_with_is_why_the_connection_ends);
