@@ -57,7 +57,8 @@ static void end(void)
 	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	AWAIT(np_threads() == 0);
-	ck_assert_int_eq(open_fds(), fds_before);
+	/* the nameserver has its end of a connection a little longer */
+	AWAIT(open_fds() == fds_before);
 	close(target);
 	names_end();
 }
@@ -285,7 +286,8 @@ START_TEST(a_thousand_lookups_that_are_given_up_leave_nothing)
 		ck_assert_int_eq(joined(crowd[i]), -ECANCELED);
 	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 	AWAIT(np_threads() == 0);
-	ck_assert_int_eq(open_fds(), fds_before);
+	/* the nameserver has its end of a connection a little longer */
+	AWAIT(open_fds() == fds_before);
 	close(target);
 	names_end();
 }
