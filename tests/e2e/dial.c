@@ -748,20 +748,12 @@ START_TEST(a_terminal_is_a_connection)
 }
 END_TEST
 
-static int nothing(void *arg)
-{
-	return 0;
-}
-
 START_TEST(what_is_no_connected_stream_is_refused_and_closed)
 {
-	struct np_task *t;
 	struct np_conn *c;
 	int fd, before;
 
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(np_go(serve_pollers, 0, nothing, NULL, &t), 0);
-	ck_assert_int_eq(np_join(&t, NULL), 0); /* its poller has begun to listen */
 	before = open_fds();
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(wrap(&fd, &answers, &c), -NP_EUNSUPPORTED);
