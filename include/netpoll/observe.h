@@ -98,6 +98,9 @@ enum np_metrics_format { NP_METRICS_OPENMETRICS = 0, NP_METRICS_TEXT = 1 };
 /*
  * np_metrics_write() - what all sets and servers of this process have counted, for Prometheus
  *
+ * Labels stay for as long as what is counted lives: servers, sets of pollers and pools are numbered
+ * in the order in which the process made them, since names need not differ.
+ *
  * Behind what is in @b, unflushed: np_conn_out() of a handler that answers GET /metrics will do. No
  * poller is asked, so one that is stuck is told of. np_requests and the histograms are of sets with
  * np_pollers_opts.metrics: where more than 2000 requests a second come to a poller one of 256 is

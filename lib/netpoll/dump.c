@@ -43,7 +43,7 @@ static void dump_each_part(struct dump *d,
 {
 	for (unsigned i = 0; i < d->n; i++)
 		for (unsigned k = 0; d->sets[i].gather && k < d->sets[i].gather->n; k++)
-			fn(d, i, &d->sets[i].gather->part[k]);
+			fn(d, registry_id(&d->sets[i].pollers->noted), &d->sets[i].gather->part[k]);
 }
 
 static void dump_symbol(struct dump *d, const void *fn)
@@ -257,10 +257,11 @@ static void dump_fibers(struct dump *d, unsigned set, const struct gather_part *
 /* ------------------------------------------------------------------ what any thread may read */
 
 static const struct column server_columns[] = {
-	{ "server", -20 }, { "phase", -8 },      { "conns", 7 },        { "accepted", 9 },
-	{ "closed", 9 },   { "at_limit", 8 },    { "shed", 5 },         { "errors", 6 },
-	{ "cut", 5 },      { "moved", 6 },       { "drained", 7 },      { "fresh", 6 },
-	{ "raced", 6 },    { "rebalanced", 10 }, { "handed_over", 11 }, { "taken_over", 10 },
+	{ "server", -20 },    { "id", 2 },     { "phase", -8 },      { "conns", 7 },
+	{ "accepted", 9 },    { "closed", 9 }, { "at_limit", 8 },    { "shed", 5 },
+	{ "errors", 6 },      { "cut", 5 },    { "moved", 6 },       { "drained", 7 },
+	{ "fresh", 6 },       { "raced", 6 },  { "rebalanced", 10 }, { "handed_over", 11 },
+	{ "taken_over", 10 },
 };
 
 static void dump_server(void *arg, struct noted *n)
@@ -273,6 +274,7 @@ static void dump_server(void *arg, struct noted *n)
 
 	np_server_stats(server, &st);
 	sheet_text(s, server->name);
+	sheet_uint(s, registry_id(n));
 	sheet_text(s, phases[atomic_load(&server->phase)]);
 	sheet_uint(s, st.conns);
 	sheet_uint(s, st.accepted);
@@ -291,9 +293,10 @@ static void dump_server(void *arg, struct noted *n)
 }
 
 static const struct column pool_columns[] = {
-	{ "network", -7 },     { "address", -21 }, { "open", 6 },    { "idle", 6 },
-	{ "waiting", 7 },      { "gets", 9 },      { "reused", 9 },  { "dials", 7 },
-	{ "dial_errors", 11 }, { "died", 6 },      { "expired", 7 }, { "timeouts", 8 },
+	{ "network", -7 }, { "address", -21 },    { "pool", 4 }, { "open", 6 },
+	{ "idle", 6 },     { "waiting", 7 },      { "gets", 9 }, { "reused", 9 },
+	{ "dials", 7 },    { "dial_errors", 11 }, { "died", 6 }, { "expired", 7 },
+	{ "timeouts", 8 },
 };
 
 static void dump_pool(void *arg, struct noted *n)
@@ -305,6 +308,7 @@ static void dump_pool(void *arg, struct noted *n)
 	np_pool_stats(pool, &st);
 	sheet_text(s, pool->network);
 	sheet_text(s, pool->address);
+	sheet_uint(s, registry_id(n));
 	sheet_uint(s, st.open);
 	sheet_uint(s, st.idle);
 	sheet_uint(s, st.waiting);
@@ -351,7 +355,7 @@ static void dump_offload(struct dump *d)
 		struct np_pollers_stats st = { .sz = sizeof st };
 
 		np_pollers_stats(d->sets[i].pollers, &st);
-		sheet_uint(s, i);
+		sheet_uint(s, registry_id(&d->sets[i].pollers->noted));
 		sheet_uint(s, st.offload_queued);
 		sheet_uint(s, st.offload_running);
 		sheet_uint(s, st.offload_done);

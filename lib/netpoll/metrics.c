@@ -35,6 +35,15 @@ struct fact {
 		name, type, help, offsetof(of, member) \
 	}
 
+/* The value of the label that tells it from others of its name. */
+#define METRICS_ID_CAP sizeof "4294967295"
+
+static const char *metrics_id(const struct noted *n, char dst[METRICS_ID_CAP])
+{
+	snprintf(dst, METRICS_ID_CAP, "%u", registry_id(n));
+	return dst;
+}
+
 static uint64_t metrics_fact(const struct fact *f, const void *of)
 {
 	return *(const uint64_t *)((const char *)of + f->offset);
@@ -83,24 +92,33 @@ struct metrics_server {
 	const struct fact *fact;
 };
 
+/* Two servers may have one name. */
+static void metrics_of_server(struct np_metrics *e, const struct np_server *server, uint64_t value)
+{
+	char id[METRICS_ID_CAP];
+	const struct np_metric_label labels[] = { { "server", server->name },
+						  { "id", metrics_id(&server->noted, id) },
+						  { 0 } };
+
+	np_metrics_count(e, labels, value);
+}
+
 static void metrics_server(void *arg, struct noted *n)
 {
 	struct np_server *server = container_of(n, struct np_server, noted);
 	struct np_server_stats st = { .sz = sizeof st };
 	const struct metrics_server *m = arg;
-	const struct np_metric_label labels[] = { { "server", server->name }, { 0 } };
 
 	np_server_stats(server, &st);
-	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
+	metrics_of_server(m->e, server, metrics_fact(m->fact, &st));
 }
 
 static void metrics_draining(void *arg, struct noted *n)
 {
 	struct np_server *server = container_of(n, struct np_server, noted);
-	const struct np_metric_label labels[] = { { "server", server->name }, { 0 } };
 	int phase = atomic_load(&server->phase);
 
-	np_metrics_count(arg, labels, phase == SERVER_DRAINING || phase == SERVER_STOPPING);
+	metrics_of_server(arg, server, phase == SERVER_DRAINING || phase == SERVER_STOPPING);
 }
 
 static void metrics_servers(struct np_metrics *e)
@@ -120,18 +138,18 @@ static void metrics_servers(struct np_metrics *e)
 
 struct metrics_pollers {
 	struct np_metrics *e;
-	unsigned set;
 	void (*write)(struct np_metrics *e, const struct np_metric_label *labels, struct poller *p);
 };
 
 static void metrics_each_poller(void *arg, struct noted *n)
 {
 	struct np_pollers *p = container_of(n, struct np_pollers, noted);
-	struct metrics_pollers *m = arg;
-	char set[12], index[12];
-	const struct np_metric_label labels[] = { { "set", set }, { "poller", index }, { 0 } };
+	const struct metrics_pollers *m = arg;
+	char set[METRICS_ID_CAP], index[12];
+	const struct np_metric_label labels[] = { { "set", metrics_id(n, set) },
+						  { "poller", index },
+						  { 0 } };
 
-	snprintf(set, sizeof set, "%u", m->set++);
 	for (unsigned i = 0; i < p->n; i++) {
 		snprintf(index, sizeof index, "%u", i);
 		m->write(m->e, labels, p->poller[i]);
@@ -267,18 +285,16 @@ static const struct fact pool_facts[] = {
 struct metrics_set {
 	struct np_metrics *e;
 	const struct fact *fact;
-	unsigned set;
 };
 
 static void metrics_set(void *arg, struct noted *n)
 {
 	struct np_pollers *p = container_of(n, struct np_pollers, noted);
 	struct np_pollers_stats st = { .sz = sizeof st };
-	struct metrics_set *m = arg;
-	char set[12];
-	const struct np_metric_label labels[] = { { "set", set }, { 0 } };
+	const struct metrics_set *m = arg;
+	char set[METRICS_ID_CAP];
+	const struct np_metric_label labels[] = { { "set", metrics_id(n, set) }, { 0 } };
 
-	snprintf(set, sizeof set, "%u", m->set++);
 	np_pollers_stats(p, &st);
 	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
 }
@@ -288,12 +304,12 @@ static void metrics_pool(void *arg, struct noted *n)
 	struct np_pool *pool = container_of(n, struct np_pool, noted);
 	struct np_pool_stats st = { .sz = sizeof st };
 	const struct metrics_set *m = arg;
-	char id[24];
-	const struct np_metric_label labels[] = {
-		{ "network", pool->network }, { "address", pool->address }, { "pool", id }, { 0 }
-	};
+	char id[METRICS_ID_CAP];
+	const struct np_metric_label labels[] = { { "network", pool->network },
+						  { "address", pool->address },
+						  { "pool", metrics_id(n, id) },
+						  { 0 } };
 
-	snprintf(id, sizeof id, "%p", (void *)pool);
 	np_pool_stats(pool, &st);
 	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
 }

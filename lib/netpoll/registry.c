@@ -8,6 +8,7 @@ static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t sets_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Zeroed until one is noted. tools/gdb knows it by its name. */
 static struct list registry_lists[REGISTRY_KINDS];
+static unsigned registry_made[REGISTRY_KINDS];
 
 void registry_note(enum registry_kind kind, struct noted *n)
 {
@@ -15,6 +16,8 @@ void registry_note(enum registry_kind kind, struct noted *n)
 	if (!registry_lists[kind].next)
 		list_init(&registry_lists[kind]);
 	list_append(&registry_lists[kind], &n->link);
+	if (!n->nth)
+		n->nth = ++registry_made[kind];
 	pthread_mutex_unlock(&registry_lock);
 }
 

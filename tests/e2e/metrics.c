@@ -25,19 +25,26 @@ static int echo(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-/* On pollers of its own, with a name that has to be escaped, and is no text. */
-static void given_server(bool metrics)
+/* On pollers of its own. */
+static struct np_server *named_server(const char *name, bool metrics)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
+	struct np_server *s;
 
 	ck_assert_int_eq(np_server_new(NULL, &h, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF,
-					       .name = "e\"\\c\xff\n", .drain_ms = 1, .fresh_ms = 1,
-					       .metrics = metrics),
-				       &server),
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .name = name,
+					       .drain_ms = 1, .fresh_ms = 1, .metrics = metrics),
+				       &s),
 			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_server_start(s), 0);
+	return s;
+}
+
+/* Its name has to be escaped, and is no text. */
+static void given_server(bool metrics)
+{
+	server = named_server("e\"\\c\xff\n", metrics);
 }
 
 static int connected(void)
@@ -59,10 +66,15 @@ static void exchange(int fd, unsigned n)
 	}
 }
 
+static void end_named(struct np_server **s)
+{
+	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(s), 0);
+}
+
 static void end_server(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
+	end_named(&server);
 }
 
 /* The sum of all samples with this name, whatever their labels; -1: there is none. */
@@ -142,9 +154,44 @@ START_TEST(a_name_is_utf_8_and_in_one_line_whatever_it_was)
 
 	given_server(false);
 	text = exposed(NP_METRICS_TEXT, NULL);
-	ck_assert_ptr_nonnull(strstr(text, "np_connections{server=\"e\\\"\\\\c??\"} 0\n"));
+	ck_assert_ptr_nonnull(strstr(text, "np_connections{server=\"e\\\"\\\\c??\",id=\"0\"} 0\n"));
 	free(text);
 	end_server();
+}
+END_TEST
+
+/* The library's page has this line. */
+static void must_expose(const char *line)
+{
+	char *text = exposed(NP_METRICS_TEXT, NULL);
+
+	ck_assert_msg(strstr(text, line) != NULL, "no %s in\n%s", line, text);
+	free(text);
+}
+
+/* One that is gone takes its number along: what the others have counted stays theirs. */
+START_TEST(servers_of_one_name_are_told_apart_for_as_long_as_they_live)
+{
+	struct np_server *first = named_server("web", true);
+	int fd;
+
+	server = named_server("web", true);
+	fd = connected();
+	exchange(fd, 1);
+	must_expose("\nnp_connections_accepted_total{server=\"web\",id=\"0\"} 0\n"
+		    "np_connections_accepted_total{server=\"web\",id=\"1\"} 1\n");
+	must_expose("\nnp_server_draining{server=\"web\",id=\"0\"} 0\n"
+		    "np_server_draining{server=\"web\",id=\"1\"} 0\n");
+	end_named(&first);
+	first = named_server("web", true);
+	must_expose("counter\nnp_connections_accepted_total{server=\"web\",id=\"1\"} 1\n"
+		    "np_connections_accepted_total{server=\"web\",id=\"2\"} 0\n");
+	must_expose("gauge\nnp_offload_queued{set=\"1\"} 0\n"
+		    "np_offload_queued{set=\"2\"} 0\n");
+	must_expose("counter\nnp_requests_total{set=\"1\",poller=\"0\"} ");
+	peer_close(&fd);
+	end_server();
+	end_named(&first);
 }
 END_TEST
 
@@ -277,6 +324,23 @@ START_TEST(prometheus_own_parser_reads_the_openmetrics)
 }
 END_TEST
 
+START_TEST(servers_of_one_name_are_no_samples_twice)
+{
+	struct np_server *other = named_server("web", true);
+	struct ran r;
+
+	server = named_server("web", true);
+	EXPOSED_TO_PROMTOOL(&r, NULL);
+	ran_free(&r);
+	EXPOSED_TO_PARSER(&r, NULL);
+	ck_assert_ptr_nonnull(strstr(r.out, "np_connections 2\n"));
+	ck_assert_ptr_nonnull(strstr(r.out, "np_connections_accepted 2\n"));
+	ran_free(&r);
+	end_server();
+	end_named(&other);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("metrics");
@@ -286,12 +350,14 @@ int main(void)
 	tcase_add_test(t, a_drain_is_timed);
 	tcase_add_test(t, off_nothing_is_timed_and_the_rest_is_there);
 	tcase_add_test(t, a_name_is_utf_8_and_in_one_line_whatever_it_was);
+	tcase_add_test(t, servers_of_one_name_are_told_apart_for_as_long_as_they_live);
 	tcase_add_test(t, what_is_no_format_is_refused);
 	suite_add_tcase(s, t);
 	tcase_add_test(o, values_of_labels_are_escaped_and_shown);
 	tcase_add_test(o, what_prometheus_would_not_take_is_not_written);
 	tcase_add_test(o, promtool_finds_nothing_wrong_with_the_text_format);
 	tcase_add_test(o, prometheus_own_parser_reads_the_openmetrics);
+	tcase_add_test(o, servers_of_one_name_are_no_samples_twice);
 	suite_add_tcase(s, o);
 	return run_suite(s);
 }

@@ -61,17 +61,33 @@ START_TEST(a_service_is_served_in_the_format_that_is_asked_for)
 }
 END_TEST
 
+/* Another listener of its worker, at its address, but of one device alone. */
+static int given_listener_of_a_device(const struct server *s)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof "lo"), 0);
+	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&s->at, sizeof s->at), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(np_steer_add(s->worker, fd), 0);
+	return fd;
+}
+
 /* Once, to stdout, through the parser that Prometheus itself has in Python. */
 START_TEST(what_is_said_of_a_service_can_be_parsed)
 {
 	struct server s;
 	struct ran r;
+	int fd;
 
 	NEEDS_RIGHTS();
 	must("load web");
 	given_server(&s, "web");
+	fd = given_listener_of_a_device(&s);
 	sh(&r, "'%s/npsteer' metrics web | /usr/bin/python3 tests/support/openmetrics.py",
 	   tool_dir);
+	close(fd);
 	server_end(&s);
 	if (r.code == 77 || r.code == 127) {
 		ran_free(&r);
@@ -80,6 +96,7 @@ START_TEST(what_is_said_of_a_service_can_be_parsed)
 	ck_assert_msg(r.code == 0, "%d: %s%s", r.code, r.out, r.err);
 	must_have(r.out, "npsteer_counted 16\n");
 	must_have(r.out, "npsteer_worker_state 1\n");
+	must_have(r.out, "npsteer_queue_length 2\n");
 	ran_free(&r);
 }
 END_TEST

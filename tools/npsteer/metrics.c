@@ -136,17 +136,20 @@ static void metrics_of_workers(struct metrics *m, unsigned workers)
 
 /* ------------------------------------------------------------------ queues */
 
+/* Of several devices or network namespaces two groups may have one address. */
 static void metrics_queue(struct metrics *m, const struct np_steer_queue *q, unsigned value)
 {
 	struct np_steer_group_info g = { .sz = sizeof g };
-	char number[12];
+	char group[12], worker[12];
 	const struct np_metric_label labels[] = { { "service", service_of(m->n) },
 						  { "address", g.address },
-						  { "worker", number },
+						  { "group", group },
+						  { "worker", worker },
 						  { 0 } };
 
 	np_steer_group_info(m->steer, q->group, &g);
-	snprintf(number, sizeof number, "%u", q->worker);
+	snprintf(group, sizeof group, "%u", q->group);
+	snprintf(worker, sizeof worker, "%u", q->worker);
 	np_metrics_count(m->page, labels, value);
 }
 
