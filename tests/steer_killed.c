@@ -174,6 +174,9 @@ START_TEST(gc_takes_away_what_a_killed_load_left)
 		ck_assert(kill_at(&step));
 	rig_open(&r, "web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN));
 	np_steer_garbage_init(&g);
+	ck_assert_int_eq(np_steer_gc_look(r.s, &g), 0);
+	ck_assert_uint_eq(g.pins, 1);
+	ck_assert_uint_eq(names_left(), 2);
 	ck_assert_int_eq(np_steer_gc(r.s, &g), 0);
 	ck_assert_uint_eq(g.pins, 1);
 	ck_assert_uint_eq(names_left(), 1);

@@ -79,7 +79,9 @@ NP_API int np_dump_prepare(int fd, int format);
 NP_API int np_dump_request(void);
 
 /*
- * np_observe_sweep() - take away the sockets that processes which were killed left in /run/netpoll
+ * np_observe_sweep()      - take away the sockets that processes which were killed left in
+ *                           /run/netpoll
+ * np_observe_sweep_look() - tell of those that would be, and take none away
  *
  * Those of this user's, or root's call: everybody's. What answers is left alone, whatever its
  * number, and so is what is no socket. Each process that makes one there does this first; fn(arg,
@@ -90,6 +92,7 @@ NP_API int np_dump_request(void);
  * Return: how many; -EACCES, -EMFILE, -ENOMEM.
  */
 NP_API int np_observe_sweep(void (*fn)(void *arg, const char *path), void *arg);
+NP_API int np_observe_sweep_look(void (*fn)(void *arg, const char *path), void *arg);
 
 /* OpenMetrics 1.0: "application/openmetrics-text; version=1.0.0; charset=utf-8"; and Prometheus's
  * own text format before it: "text/plain; version=0.0.4; charset=utf-8". */

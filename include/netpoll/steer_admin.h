@@ -392,7 +392,7 @@ NP_API int np_steer_explain(struct np_steer *s, const struct np_steer_explain_op
  */
 NP_API int np_steer_rescue(struct np_steer *s, int ms);
 
-/* What np_steer_gc() took away. */
+/* What np_steer_gc() took away, or would. */
 struct np_steer_garbage {
 	size_t sz;
 	unsigned groups;  /* addresses without a listener */
@@ -405,7 +405,8 @@ struct np_steer_garbage {
 NP_OPTS_INIT(np_steer_garbage)
 
 /*
- * np_steer_gc() - take away what processes left behind that did not end of their own accord
+ * np_steer_gc()      - take away what processes left behind that did not end of their own accord
+ * np_steer_gc_look() - what that would take away; nothing is changed
  *
  * None of it does harm: claims and slots go with their sockets, and what else is left costs a retry
  * and some room. Claims decide, never process numbers.
@@ -413,6 +414,7 @@ NP_OPTS_INIT(np_steer_garbage)
  * Thread: setup. Return: 0; -NP_EUNSUPPORTED at level 0, -EBUSY as np_steer_listen(), -EPERM.
  */
 NP_API int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret);
+NP_API int np_steer_gc_look(struct np_steer *s, struct np_steer_garbage *ret);
 
 /* -------------------------------------------------------------- servers that know nothing of it */
 

@@ -24,6 +24,7 @@
 struct sweep {
 	void (*fn)(void *arg, const char *path);
 	void *arg;
+	bool look;
 	int n;
 };
 
@@ -55,9 +56,9 @@ static bool sweep_is_there(const char *path)
 
 /*
  * Also a lock whose socket is gone: its owner was killed between the two. @locked: there was a
- * lock, else there will be none.
+ * lock, else there will be none. A look makes one for as long as it takes, too.
  */
-static bool sweep_one(const char *path, bool locked)
+static bool sweep_one(const char *path, bool locked, bool look)
 {
 	struct socket_file f = { .lock_fd = -1 };
 	struct addr at;
@@ -68,8 +69,8 @@ static bool sweep_one(const char *path, bool locked)
 	if (r < 0)
 		return false;
 	f.lock_goes = true;
-	r = socket_file_clear(&f, &at);
-	if (r == 0 || !locked)
+	r = look ? socket_file_look(&f, &at) : socket_file_clear(&f, &at);
+	if ((r == 0 && !look) || !locked)
 		socket_file_end_lock(&f);
 	socket_file_unlock(&f);
 	socket_file_remove(&f); /* it was not noted: its memory alone */
@@ -88,8 +89,10 @@ static int sweep_name(void *arg, const char *name)
 	snprintf(lock, sizeof lock, "%s.lock", path);
 	if (!sweep_is_there(path) && !sweep_is_there(lock))
 		return 0; /* it went with the other one */
+	if (s->look && strcmp(name, strrchr(path, '/') + 1) != 0 && sweep_is_there(path))
+		return 0; /* a lock, which would */
 	if (sweep_is_strange(path) || sweep_is_strange(lock) ||
-	    !sweep_one(path, sweep_is_there(lock)))
+	    !sweep_one(path, sweep_is_there(lock), s->look))
 		return 0;
 	s->n++;
 	if (s->fn)
@@ -97,14 +100,23 @@ static int sweep_name(void *arg, const char *name)
 	return 0;
 }
 
-int np_observe_sweep(void (*fn)(void *arg, const char *path), void *arg)
+static int sweep_all(struct sweep *s)
 {
-	struct sweep s = { .fn = fn, .arg = arg };
 	int fd = -1, r = sys_open_dir_at(AT_FDCWD, OBSERVER_FOLDER, &fd);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
-		r = sys_dir_each(&fd, sweep_name, &s);
-	return r < 0 ? r : s.n;
+		r = sys_dir_each(&fd, sweep_name, s);
+	return r < 0 ? r : s->n;
+}
+
+int np_observe_sweep(void (*fn)(void *arg, const char *path), void *arg)
+{
+	return sweep_all(&(struct sweep){ .fn = fn, .arg = arg });
+}
+
+int np_observe_sweep_look(void (*fn)(void *arg, const char *path), void *arg)
+{
+	return sweep_all(&(struct sweep){ .fn = fn, .arg = arg, .look = true });
 }

@@ -91,7 +91,7 @@ static bool socket_file_refuses(const struct addr *at)
 	return r == -ECONNREFUSED;
 }
 
-int socket_file_clear(const struct socket_file *f, const struct addr *at)
+int socket_file_look(const struct socket_file *f, const struct addr *at)
 {
 	struct stat before, after;
 	int r = sys_lstat(f->path, &before);
@@ -107,9 +107,15 @@ int socket_file_clear(const struct socket_file *f, const struct addr *at)
 	r = sys_lstat(f->path, &after);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (before.st_dev != after.st_dev || before.st_ino != after.st_ino)
-		return -EADDRINUSE;
-	r = sys_unlink(f->path);
+	return before.st_dev == after.st_dev && before.st_ino == after.st_ino ? 0 : -EADDRINUSE;
+}
+
+int socket_file_clear(const struct socket_file *f, const struct addr *at)
+{
+	int r = socket_file_look(f, at);
+
+	if (r == 0)
+		r = sys_unlink(f->path);
 	return r == -ENOENT ? 0 : r;
 }
 

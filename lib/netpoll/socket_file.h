@@ -38,10 +38,12 @@ struct socket_file {
 int socket_file_open(struct socket_file *f, const char *path, struct sys_holder *ret_holder);
 /*
  * socket_file_clear() - take away a dead socket
+ * socket_file_look()  - whether that would be done; nothing is changed
  *
  * Return: 0: the name is free; -EADDRINUSE: it is no socket, one that answers, or another user's;
  *         nothing was touched then; what unlink(2) says.
  */
+int socket_file_look(const struct socket_file *f, const struct addr *at);
 int socket_file_clear(const struct socket_file *f, const struct addr *at);
 /* After bind(2): whose file it is from now on. Return: 0; what lstat(2) says. */
 int socket_file_note(struct socket_file *f);

@@ -4,6 +4,8 @@
  *
  * Under the lock of the service, with which groups and rosters change. Workers claim without it: a
  * line is cleared only while we hold the claim on it ourselves.
+ *
+ * A look finds the same in the same way, and writes nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,20 +17,38 @@
 #include "sys/io.h"
 #include "sys/opts.h"
 
-static void gc_rosters(struct np_steer *s, struct np_steer_garbage *g)
+struct gc {
+	struct np_steer *s;
+	bool look;
+	struct np_steer_garbage found;
+};
+
+static unsigned gc_listening(const struct np_steer *s, unsigned group)
 {
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < steer_high_water(s); w++)
+		n += map_listener(&s->maps, NP_SLOT(group, w)) != 0;
+	return n;
+}
+
+static void gc_rosters(struct gc *gc)
+{
+	struct np_steer *s = gc->s;
+
 	for (unsigned i = 0; i < NP_GROUPS; i++) {
-		unsigned before = s->maps.groups[i].workers;
+		unsigned before = s->maps.groups[i].workers, now = gc_listening(s, i);
 
 		if (!s->maps.groups[i].family)
 			continue;
-		group_roster(s, i);
-		if (s->maps.groups[i].workers < before)
-			g->roster += before - s->maps.groups[i].workers;
-		if (group_live(s, i))
+		if (!gc->look)
+			group_roster(s, i);
+		gc->found.roster += now < before ? before - now : 0;
+		if (now)
 			continue;
-		group_free(s, i);
-		g->groups++;
+		if (!gc->look)
+			group_free(s, i);
+		gc->found.groups++;
 	}
 }
 
@@ -41,40 +61,43 @@ static bool gc_owner_is_gone(const struct maps *m, uint64_t cookie, uint32_t slo
 	return !map_claim(m, slot % NP_WORKERS) && map_listener(m, slot) != cookie;
 }
 
-static unsigned gc_cpus(struct np_steer *s)
+static void gc_cpus(struct gc *gc)
 {
+	const struct maps *m = &gc->s->maps;
 	uint32_t w1, none = 0;
-	unsigned n = 0;
 
 	for (uint32_t cpu = 0; cpu < NP_CPUS; cpu++)
-		if (map_lookup(&s->maps, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 &&
-		    !map_claim(&s->maps, w1 - 1))
-			n += map_update(&s->maps, MAP_np_cpu2worker, &cpu, &none, BPF_ANY) == 0;
-	return n;
+		if (map_lookup(m, MAP_np_cpu2worker, &cpu, &w1) == 0 && w1 && !map_claim(m, w1 - 1))
+			gc->found.cpus += gc->look || map_update(m, MAP_np_cpu2worker, &cpu, &none,
+								 BPF_ANY) == 0;
 }
 
-static unsigned gc_lines(struct np_steer *s)
+/* Return: whether it is empty now; not where another process has just claimed it. */
+static bool gc_clear_line(struct np_steer *s, unsigned w)
+{
+	int claim = -1;
+
+	if (worker_claim(s, w, &claim) < 0)
+		return false;
+	worker_clear(s, w);
+	sys_close(&claim);
+	return true;
+}
+
+static void gc_lines(struct gc *gc)
 {
 	static const struct np_worker_line empty;
-	unsigned n = 0;
+	struct np_steer *s = gc->s;
 
-	for (unsigned w = 0; w < steer_high_water(s); w++) {
-		int claim = -1;
-
-		if (worker_is_claimed(s, w) || !memcmp(&s->maps.workers[w], &empty, sizeof empty))
-			continue;
-		if (worker_claim(s, w, &claim) < 0)
-			continue; /* another process has just claimed it */
-		worker_clear(s, w);
-		n++;
-		sys_close(&claim);
-	}
-	return n;
+	for (unsigned w = 0; w < steer_high_water(s); w++)
+		if (!worker_is_claimed(s, w) &&
+		    memcmp(&s->maps.workers[w], &empty, sizeof empty) != 0)
+			gc->found.workers += gc->look || gc_clear_line(s, w);
 }
 
-int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
+static int gc_run(struct gc *gc, struct np_steer_garbage *ret)
 {
-	struct np_steer_garbage g = { 0 };
+	struct np_steer *s = gc->s;
 	int r;
 
 	if (!steer_has_program(s))
@@ -82,14 +105,27 @@ int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
 	r = steer_lock(s);
 	if (r < 0)
 		return r;
-	gc_rosters(s, &g);
-	g.owners = map_sweep_owners(&s->maps, gc_owner_is_gone, 0);
-	g.cpus = gc_cpus(s);
-	g.workers = gc_lines(s);
-	count_seed_end(s); /* one that was killed is still on its way */
-	count_off_unused(s);
-	trace_sweep(s);
+	gc_rosters(gc);
+	gc->found.owners = gc->look ? map_count_owners(&s->maps, gc_owner_is_gone, 0) :
+				      map_sweep_owners(&s->maps, gc_owner_is_gone, 0);
+	gc_cpus(gc);
+	gc_lines(gc);
+	if (!gc->look) {
+		count_seed_end(s); /* one that was killed is still on its way */
+		count_off_unused(s);
+		trace_sweep(s);
+	}
 	steer_unlock(s);
-	g.pins = load_sweep(s);
-	return sys_opts_give(ret, &g, sizeof g);
+	gc->found.pins = load_sweep(s, gc->look);
+	return sys_opts_give(ret, &gc->found, sizeof gc->found);
+}
+
+int np_steer_gc(struct np_steer *s, struct np_steer_garbage *ret)
+{
+	return gc_run(&(struct gc){ .s = s }, ret);
+}
+
+int np_steer_gc_look(struct np_steer *s, struct np_steer_garbage *ret)
+{
+	return gc_run(&(struct gc){ .s = s, .look = true }, ret);
 }

@@ -344,8 +344,24 @@ static int load_remove_in(struct np_steer *s, const struct bpffs *b,
 		       0;
 }
 
+static unsigned load_count_leftovers(int netpoll, const char *service)
+{
+	static const char *const suffixes[] = { UNFINISHED, DISCARDED };
+	char name[NAME_CAP], why[FOLDER_WHY];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = -1;
+
+		snprintf(name, sizeof name, "%s%s", service, suffixes[i]);
+		n += folder_open(netpoll, name, &fd, why) == 0;
+		sys_close(&fd);
+	}
+	return n;
+}
+
 /* Where no process loads at the moment: then no leftover is in use. */
-unsigned load_sweep(struct np_steer *s)
+unsigned load_sweep(struct np_steer *s, bool look)
 {
 	char root[sizeof s->dir], *end;
 	struct bpffs b;
@@ -359,8 +375,12 @@ unsigned load_sweep(struct np_steer *s)
 	if (!end)
 		return 0;
 	*end = '\0';
-	if (bpffs_open(root, &b) == 0 && bpffs_try_lock(&b, &fd) == 0)
-		load_remove_leftovers(b.netpoll, s->name, &n);
+	if (bpffs_open(root, &b) == 0 && bpffs_try_lock(&b, &fd) == 0) {
+		if (look)
+			n = load_count_leftovers(b.netpoll, s->name);
+		else
+			load_remove_leftovers(b.netpoll, s->name, &n);
+	}
 	sys_close(&fd);
 	bpffs_close(&b);
 	return n;

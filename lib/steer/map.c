@@ -74,10 +74,7 @@ uint64_t map_claim(const struct maps *m, unsigned w)
 	return map_lookup(m, MAP_np_claims, &key, &cookie) == 0 ? cookie : 0;
 }
 
-unsigned map_sweep_owners(const struct maps *m,
-			  bool (*gone)(const struct maps *m, uint64_t cookie, uint32_t slot,
-				       unsigned arg),
-			  unsigned arg)
+static unsigned map_gone_owners(const struct maps *m, map_gone gone, unsigned arg, bool take)
 {
 	uint64_t cookie, next;
 	unsigned n = 0;
@@ -89,9 +86,19 @@ unsigned map_sweep_owners(const struct maps *m,
 		cookie = next;
 		r = map_next_key(m, MAP_np_owners, &cookie, &next);
 		if (map_lookup(m, MAP_np_owners, &cookie, &slot) == 0 && gone(m, cookie, slot, arg))
-			n += map_delete(m, MAP_np_owners, &cookie) == 0;
+			n += !take || map_delete(m, MAP_np_owners, &cookie) == 0;
 	}
 	return n;
+}
+
+unsigned map_sweep_owners(const struct maps *m, map_gone gone, unsigned arg)
+{
+	return map_gone_owners(m, gone, arg, true);
+}
+
+unsigned map_count_owners(const struct maps *m, map_gone gone, unsigned arg)
+{
+	return map_gone_owners(m, gone, arg, false);
 }
 
 #define CPUS_MAX 8192 /* NR_CPUS of any kernel there is */

@@ -24,11 +24,10 @@ int map_next_key(const struct maps *m, enum map which, const void *key, void *re
 /* The cookie of the listener in @slot of np_socks, and of worker @w's claim; 0: there is none. */
 uint64_t map_listener(const struct maps *m, uint32_t slot);
 uint64_t map_claim(const struct maps *m, unsigned w);
-/* Takes out of np_owners what @gone says is gone; how many. */
-unsigned map_sweep_owners(const struct maps *m,
-			  bool (*gone)(const struct maps *m, uint64_t cookie, uint32_t slot,
-				       unsigned arg),
-			  unsigned arg);
+typedef bool (*map_gone)(const struct maps *m, uint64_t cookie, uint32_t slot, unsigned arg);
+/* Takes out of np_owners what @gone says is gone, or leaves it there; how many. */
+unsigned map_sweep_owners(const struct maps *m, map_gone gone, unsigned arg);
+unsigned map_count_owners(const struct maps *m, map_gone gone, unsigned arg);
 /*
  * map_cpus() - CPUs in a value of a per-CPU map: those that this kernel could ever have
  *

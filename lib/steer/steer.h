@@ -252,9 +252,9 @@ void control_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
 void control_worker_full(struct np_steer_worker *w, bool full);
 
 /* ------------------------------------------------------------------ load.c */
-/* Takes away what loads and unloads of this service left that were killed; how many folders. Where
- * it may not: none. */
-unsigned load_sweep(struct np_steer *s);
+/* Takes away what loads and unloads of this service left that were killed, or only looks; how many
+ * folders. Where it may not: none. */
+unsigned load_sweep(struct np_steer *s, bool look);
 
 /* ------------------------------------------------------------------ trace.c */
 /* Ends the tracing of readers that were killed. */

@@ -644,7 +644,23 @@ START_TEST(gc_takes_away_what_a_killed_process_left)
 	await_fd(clients[0], POLLIN); /* served, so that its line is not empty */
 	child_kill(&c);
 
+	for (int i = 0; i < 2; i++) { /* a look leaves it there for the next one */
+		json = answer("gc web --dry-run");
+		must_have(json,
+			  "\"dry_run\":true,\"pins\":0,\"groups\":1,\"roster\":1,\"owners\":1,"
+			  "\"cpus\":0,\"workers\":1}");
+		free(json);
+	}
+	npsteer(&r, "gc --all --dry-run");
+	ck_assert_str_eq(r.out, "web: 1 addresses without a listener\n"
+				"web: 1 listeners that are gone, on a roster\n"
+				"web: 1 cookies of listeners that are gone\n"
+				"web: 1 lines that nobody has claimed\n"
+				"web: nobody is in it; it stays until `npsteer unload web`\n"
+				"nothing was taken away: it was a dry run\n");
+	ran_free(&r);
 	json = answer("gc web");
+	must_have(json, "\"dry_run\":false");
 	must_have(json, "\"groups\":1,\"roster\":1,\"owners\":1,\"cpus\":0,\"workers\":1}");
 	free(json);
 	npsteer(&r, "gc web");

@@ -224,7 +224,7 @@ START_TEST(what_killed_processes_left_is_taken_away_and_nothing_else)
 	char part[64];
 	struct child c;
 	struct ran r;
-	int fd;
+	int fd, pid;
 
 	NEEDS_RIGHTS();
 	child_start(&c, observed_until_killed, NULL);
@@ -234,12 +234,16 @@ START_TEST(what_killed_processes_left_is_taken_away_and_nothing_else)
 	fd = socket_at("/run/netpoll/999999999.sock", true);
 	close(socket_at("/run/netpoll/web.sock", false));
 	must_sh("touch /run/netpoll/2.sock /run/netpoll/3.sock.lock");
-	npsteer(&r, "gc --all");
-	ck_assert_int_eq(r.code, DONE);
 	snprintf(part, sizeof part, "/run/netpoll/%d.sock of a process that has ended\n", c.pid);
-	must_have(r.out, part);
-	must_have(r.out, "/run/netpoll/1.sock of");
-	ran_free(&r);
+	for (int look = 1; look >= 0; look--) {
+		npsteer(&r, look ? "gc --all --dry-run" : "gc --all");
+		ck_assert_int_eq(r.code, DONE);
+		must_have(r.out, part);
+		must_have(r.out, "/run/netpoll/1.sock of");
+		must_have(r.out, "/run/netpoll/3.sock of");
+		ck_assert_ptr_null(strstr(strstr(r.out, part) + 1, part));
+		ran_free(&r);
+	}
 	expect_there("2.sock 999999999.sock web.sock ");
 	must_have(answer("gc --all"), "\"services\":[],\"sockets\":[]}");
 
@@ -247,6 +251,10 @@ START_TEST(what_killed_processes_left_is_taken_away_and_nothing_else)
 	ck_assert_int_eq(child_hear(c.sock), 'y');
 	ck_assert_int_eq(np_observe_sweep(count_swept, &c.pid), 0); /* it lives */
 	child_kill(&c);
+	pid = c.pid;
+	ck_assert_int_eq(np_observe_sweep_look(count_swept, &c.pid), 1);
+	ck_assert_int_eq(c.pid, 0);
+	c.pid = pid;
 	ck_assert_int_eq(np_observe_sweep(count_swept, &c.pid), 1);
 	ck_assert_int_eq(c.pid, 0);
 	ck_assert_int_eq(np_observe_sweep(NULL, NULL), 0);

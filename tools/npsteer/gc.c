@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* gc: the remains of dead processes are taken away. They do no harm if it is never run. */
+/* gc: the remains of dead processes are taken away, or shown. They do no harm if it never runs. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -46,6 +46,17 @@ static unsigned gc_text(const char *before, const struct np_steer_garbage *g)
 	return total;
 }
 
+static int gc_run(const struct npsteer *n, struct np_steer *s, struct np_steer_garbage *ret)
+{
+	return n->dry_run ? np_steer_gc_look(s, ret) : np_steer_gc(s, ret);
+}
+
+static void gc_say_dry(const struct npsteer *n)
+{
+	if (n->dry_run && !n->json)
+		puts("nothing was taken away: it was a dry run");
+}
+
 /* ------------------------------------------------------------------ one service */
 
 static void gc_show(struct npsteer *n, const struct np_steer_garbage *g)
@@ -53,6 +64,7 @@ static void gc_show(struct npsteer *n, const struct np_steer_garbage *g)
 	if (n->json) {
 		answer(n);
 		json_string(&n->say, "service", service_of(n));
+		json_bool(&n->say, "dry_run", n->dry_run);
 		gc_json(&n->say, g);
 		end_answer(n);
 	} else if (!gc_text("", g)) {
@@ -69,11 +81,13 @@ static int gc_service(struct npsteer *n)
 	code = join_service(n, service_of(n), &s);
 	if (code != DONE)
 		return code;
-	r = np_steer_gc(s, &g);
+	r = gc_run(n, s, &g);
 	if (r < 0)
 		code = fail_status(n, r, np_steer_error(s));
 	else
 		gc_show(n, &g);
+	if (code == DONE)
+		gc_say_dry(n);
 	np_steer_close(&s);
 	return code;
 }
@@ -124,7 +138,7 @@ static int gc_listed(void *arg, const char *name, const char *path)
 	int r = open_service(gc->n, name, why, &s);
 
 	if (r == 0) {
-		r = np_steer_gc(s, &g);
+		r = gc_run(gc->n, s, &g);
 		snprintf(why, sizeof why, "%s", np_steer_error(s));
 	}
 	if (r == 0)
@@ -156,6 +170,7 @@ static int gc_all(struct npsteer *n)
 		return fail(n, MISUSED, "--all is of all services: npsteer gc --all");
 	if (n->json) {
 		answer(n);
+		json_bool(&n->say, "dry_run", n->dry_run);
 		json_array(&n->say, "services");
 	}
 	r = np_steer_list(NP_OPTS(np_steer_opts, .bpffs = n->bpffs), gc_listed, &gc);
@@ -165,7 +180,7 @@ static int gc_all(struct npsteer *n)
 	}
 	if (!gc.r && r < 0 && r != -ENODEV)
 		gc.r = r;
-	r = np_observe_sweep(gc_swept, n);
+	r = n->dry_run ? np_observe_sweep_look(gc_swept, n) : np_observe_sweep(gc_swept, n);
 	if (n->json)
 		json_end_array(&n->say);
 	if (!gc.r && r < 0)
@@ -174,6 +189,7 @@ static int gc_all(struct npsteer *n)
 		return fail_status(n, gc.r, gc.why);
 	if (n->json)
 		end_answer(n);
+	gc_say_dry(n);
 	return DONE;
 }
 

@@ -68,7 +68,7 @@ static const struct verb verbs[] = {
 	{ "serve", "listen interval allow-remote ", 0, verb_serve,
 	  "serve [SERVICE] --listen [ADDR:]PORT [-w SEC] [--allow-remote]",
 	  "a page to look at: workers, queues and verdicts, live" },
-	{ "gc", "all ", 0, verb_gc, "gc [SERVICE | --all]",
+	{ "gc", "all dry-run ", 0, verb_gc, "gc [SERVICE | --all] [--dry-run]",
 	  "take away what dead processes left behind" },
 };
 
