@@ -208,6 +208,9 @@ NP_API int np_server_start(struct np_server *s);
  * np_conn_draining() is true, and on_drain is called. Nothing is closed: that is the handlers'
  * part, and then np_server_stop()'s.
  *
+ * np_server_hand_over() may wait for its successor, or hand over, meanwhile: neither waits for the
+ * other, and what is handed over is told of no drain by the next process.
+ *
  * Return: 0, also when repeated, and after a stop; -EINVAL: it has not started; -EDEADLK on a
  *         poller's thread.
  */
@@ -292,7 +295,8 @@ NP_OPTS_INIT(np_handed_over)
  *
  * *ret (may be NULL; sz set) is filled in any case.
  *
- * Thread: any but a poller's; it blocks. A np_server_stop() meanwhile ends it.
+ * Thread: any but a poller's; it blocks. A np_server_stop() meanwhile ends it, a np_server_drain()
+ * does not: it goes on.
  * Return: 0; and what it listened on is this server's no more: -EPIPE, -ETIMEDOUT, -EPROTO and
  *         others, with ret->addresses set: the next process ended in the middle. Without, nothing
  *         has changed: those, and -ECANCELED (np_server_stop() came while it waited),

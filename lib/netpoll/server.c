@@ -124,6 +124,7 @@ static void server_destroy(struct np_server *s)
 	latch_fini(&s->step_latch);
 	latch_fini(&s->force_latch);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->drain_lock);
 	pthread_mutex_destroy(&s->facts_lock);
 	proxy_from_free(s->proxy_from);
 	free(s->service);
@@ -179,6 +180,7 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	s->handing = -1;
 	atomic_init(&s->phase, SERVER_MADE);
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->drain_lock, NULL);
 	pthread_mutex_init(&s->facts_lock, NULL);
 	latch_init(&s->step_latch);
 	latch_init(&s->force_latch);
@@ -221,6 +223,15 @@ void server_post_parts(struct np_server *s, void (*fn)(struct mail *))
 		server_part_post(s->parts[i], fn);
 }
 
+/* A drain comes behind the opening. */
+static void server_run(struct np_server *s)
+{
+	pthread_mutex_lock(&s->drain_lock);
+	s->phase = SERVER_RUNNING;
+	server_post_parts(s, server_part_open);
+	pthread_mutex_unlock(&s->drain_lock);
+}
+
 static int server_start(struct np_server *s)
 {
 	int r;
@@ -244,8 +255,7 @@ static int server_start(struct np_server *s)
 		pollers_unserve(s->pollers);
 		return server_say(s, r, "%s", np_strerror(r));
 	}
-	s->phase = SERVER_RUNNING;
-	server_post_parts(s, server_part_open);
+	server_run(s);
 	latch_wait(&s->step_latch, 0);
 	for (unsigned i = 0; i < s->n_parts; i++)
 		if (s->parts[i]->result < 0)

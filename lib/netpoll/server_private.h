@@ -63,7 +63,8 @@ struct np_server {
 	unsigned n_parts;
 
 	pthread_mutex_t facts_lock; /* held for moments: see server_facts.c */
-	pthread_mutex_t lock;       /* start and stop */
+	pthread_mutex_t lock;       /* start, stop, a hand-over: held for as long as they last */
+	pthread_mutex_t drain_lock; /* within it, or alone: RUNNING begins, and ends */
 	_Atomic(int) phase;
 	enum server_step step;
 	bool forcing, hurried; /* their mails are posted */

@@ -36,30 +36,45 @@ static uint64_t stop_sooner(uint64_t a_ns, uint64_t b_ns)
 
 /* ------------------------------------------------------------------ drain */
 
-/* The parts learn of it before any step: a poller reads its mails in their order. */
+/*
+ * The parts learn of it before any step of a stop: a poller reads its mails in their order. A
+ * hand-over may hold the lock for as long as its successor takes to come; a drain needs nothing of
+ * what it does, and runs beside it.
+ */
 static void stop_drain(struct np_server *s)
 {
-	s->phase = SERVER_DRAINING;
-	s->drain_since_ms = sys_clock_ns() / 1000000u;
-	server_stop_being_chosen(s);
-	for (unsigned i = 0; i < s->n_parts; i++)
-		server_part_post_drain(s->parts[i]);
+	pthread_mutex_lock(&s->drain_lock);
+	if (s->phase == SERVER_RUNNING) {
+		s->phase = SERVER_DRAINING;
+		s->drain_since_ms = sys_clock_ns() / 1000000u;
+		server_stop_being_chosen(s);
+		for (unsigned i = 0; i < s->n_parts; i++)
+			server_part_post_drain(s->parts[i]);
+	}
+	pthread_mutex_unlock(&s->drain_lock);
+}
+
+/* A start that is under way is waited for. */
+static int stop_nothing_runs(struct np_server *s)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->phase == SERVER_MADE)
+		r = server_say(s, -EINVAL, "the server has not started: there is nothing to drain");
+	pthread_mutex_unlock(&s->lock);
+	return r;
 }
 
 int np_server_drain(struct np_server *s)
 {
-	int r = 0;
+	int r;
 
 	if (poller_self())
 		return -EDEADLK;
-	if (s->phase >= SERVER_DRAINING) /* a stop may hold the lock for long */
-		return 0;
-	pthread_mutex_lock(&s->lock);
-	if (s->phase == SERVER_MADE)
-		r = server_say(s, -EINVAL, "the server has not started: there is nothing to drain");
-	else if (s->phase == SERVER_RUNNING)
+	r = s->phase == SERVER_MADE ? stop_nothing_runs(s) : 0;
+	if (r == 0)
 		stop_drain(s);
-	pthread_mutex_unlock(&s->lock);
 	return r;
 }
 
@@ -158,8 +173,7 @@ static int stop_running(struct np_server *s, unsigned *ret_forced)
 {
 	int r;
 
-	if (s->phase == SERVER_RUNNING)
-		stop_drain(s);
+	stop_drain(s);
 	if (s->phase == SERVER_DRAINING) {
 		s->phase = SERVER_STOPPING;
 		server_refuse_connects(s);

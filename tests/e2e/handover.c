@@ -5,6 +5,7 @@
  * What a process that misbehaves is told stands in tests/handover_frames.c.
  */
 #include <errno.h>
+#include <netpoll/linkbuf.h>
 #include <netpoll/status.h>
 #include <pthread.h>
 #include <signal.h>
@@ -516,7 +517,7 @@ END_TEST
 /* Of single ones, and of a set. */
 START_TEST(idle_timeouts_go_along)
 {
-	const struct hand_opts o = { .own_idle_ms = 2000, .pollers = 1, .binds = _i };
+	const struct hand_opts o = { .own_idle_ms = 300, .pollers = 1, .binds = _i };
 	const struct hand_opts n = { .pollers = 1 };
 	struct hand_facts f;
 	uint64_t began;
@@ -528,7 +529,7 @@ START_TEST(idle_timeouts_go_along)
 	peer_expect_eof(client[0]);
 	peer_expect_eof(client[1]);
 
-	ck_assert_uint_ge(now_ms() - began + 20, 2000);
+	ck_assert_uint_ge(now_ms() - began + 20, 300);
 	close_clients(2);
 	hand_stop(&old, &f);
 	ck_assert_int_eq(f.emoved, 2);
@@ -544,7 +545,7 @@ END_TEST
 /* Half of it was read by the one process, and its time runs out in the other. */
 START_TEST(what_is_left_of_a_request_timeout_goes_along)
 {
-	const struct hand_opts o = { .own_request_ms = 2000 };
+	const struct hand_opts o = { .own_request_ms = 300 };
 	struct hand_facts f;
 	uint64_t began;
 
@@ -556,7 +557,7 @@ START_TEST(what_is_left_of_a_request_timeout_goes_along)
 	ck_assert_uint_eq(f.handed.handed, 1);
 	peer_expect_eof(client[0]);
 
-	ck_assert_uint_ge(now_ms() - began + 20, 2000);
+	ck_assert_uint_ge(now_ms() - began + 20, 300);
 	close_clients(1);
 	AWAIT(({
 		hand_facts(&next, &f);
@@ -789,6 +790,83 @@ START_TEST(a_stop_ends_a_hand_over_that_nobody_comes_to)
 }
 END_TEST
 
+static _Atomic(int) told_of_drain;
+
+static void on_drain(struct np_conn *c, void *arg)
+{
+	told_of_drain++;
+}
+
+static int draining(struct np_conn *c, void *arg)
+{
+	const void *p;
+	int r = np_conn_next(c, 1, &p);
+
+	if (r == 0)
+		r = np_conn_write(c, np_conn_draining(c) ? "d" : "-", 1);
+	return r < 0 ? r : np_conn_flush(c);
+}
+
+static char ask_draining(int fd)
+{
+	char answer;
+
+	peer_send(fd, "?", 1);
+	peer_recv(fd, &answer, 1);
+	return answer;
+}
+
+START_TEST(a_drain_does_not_wait_for_the_next_process_to_come)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = draining,
+					      .on_drain = on_drain };
+	char *dir = temp_dir();
+	struct stat st;
+	pthread_t t;
+	void *r;
+	int fd;
+
+	snprintf(where, sizeof where, "%s/s", dir);
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	ck_assert_int_eq(ask_draining(fd), '-');
+	pthread_create(&t, NULL, hand_over_to_nobody, NULL);
+	AWAIT(access(where, F_OK) == 0);
+	ck_assert_int_eq(np_server_drain(serve_server), 0);
+	AWAIT(told_of_drain == 1);
+	ck_assert_int_eq(ask_draining(fd), 'd');
+	ck_assert_int_eq(stat(where, &st), 0); /* it waits still */
+	peer_close(&fd);
+	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	pthread_join(t, &r);
+
+	ck_assert_int_eq((int)(intptr_t)r, -ECANCELED);
+	serve_end();
+	remove_tree(&dir);
+}
+END_TEST
+
+START_TEST(the_next_process_may_come_to_a_server_that_drains)
+{
+	const struct hand_opts o = { .drains = 1 };
+	struct hand_facts f;
+
+	given(&o, NULL);
+	given_clients(4);
+	hand_ask_over(&old, where, AWAIT_MS, AWAIT_MS);
+	ck_assert_int_eq(child_hear(old.sock), 'd');
+	hand_ask_take(&next, where, AWAIT_MS);
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	hand_hear(&old, &f);
+	ck_assert_uint_eq(f.handed.handed, 4);
+	expect_all_at_next(4, 2);
+	close_clients(4);
+	end_both();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ who may not */
 
 START_TEST(another_number_of_pollers_is_refused_and_the_old_process_serves_on)
@@ -920,6 +998,8 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, a_receiver_without_descriptors_costs_no_connection);
 	tcase_add_test(t, a_stop_ends_a_hand_over_that_waits);
 	tcase_add_test(t, a_stop_ends_a_hand_over_that_nobody_comes_to);
+	tcase_add_test(t, a_drain_does_not_wait_for_the_next_process_to_come);
+	tcase_add_test(t, the_next_process_may_come_to_a_server_that_drains);
 	tcase_add_test(t, another_number_of_pollers_is_refused_and_the_old_process_serves_on);
 	tcase_add_test(t, where_nobody_comes_the_server_serves_on);
 	tcase_add_test(t, each_reason_to_stay_has_its_words);

@@ -26,6 +26,7 @@ static struct {
 	_Atomic(bool) stop;
 	int (*in_move)(struct np_conn *c, bool arrived); /* what on_move does besides */
 	bool every_request;
+	int idle_ms; /* from the move on */
 } ut;
 
 static int here(struct np_conn *c)
@@ -59,6 +60,8 @@ static int on_request(struct np_conn *c, void *arg)
 	answer[1] = (char)('0' + here(c));
 	if (answer[0] == 'm' || ut.every_request)
 		ut.moved = np_conn_move(c, (here(c) + 1) % POLLERS);
+	if (ut.idle_ms)
+		np_conn_set_idle_timeout(c, ut.idle_ms);
 	r = np_conn_write(c, answer, 2);
 	return r < 0 ? r : np_conn_flush(c);
 }
@@ -532,7 +535,8 @@ START_TEST(its_idle_timeout_goes_along)
 {
 	int fd;
 
-	given(NP_OPTS(np_server_opts, .idle_timeout_ms = 300));
+	given(NULL);
+	ut.idle_ms = 300;
 	fd = serve_connect(0);
 	ask(fd, 'm');
 	AWAIT(ut.arrived == 1);

@@ -226,6 +226,13 @@ static void let_go(struct np_conn *c, void *arg)
 	np_conn_unhold(c);
 }
 
+static int hold_then_time(struct np_conn *c, void *arg)
+{
+	int r = hold_often(c, arg);
+
+	return r < 0 ? r : np_conn_set_idle_timeout(c, 200);
+}
+
 /* Three times the idle timeout without a byte: what is owed is no idleness; what follows is. */
 START_TEST(a_hold_stops_the_idle_clock_and_its_end_starts_it_anew)
 {
@@ -233,7 +240,7 @@ START_TEST(a_hold_stops_the_idle_clock_and_its_end_starts_it_anew)
 	int fd;
 
 	saw.arg = 1;
-	given(hold_often, NP_OPTS(np_server_opts, .idle_timeout_ms = 200));
+	given(hold_then_time, NULL);
 	fd = serve_connect(0);
 	peer_send(fd, "?", 1);
 	AWAIT(saw.conn);

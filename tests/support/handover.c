@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netpoll/linkbuf.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -94,10 +95,6 @@ static int on_request(struct np_conn *c, void *arg)
 	r = np_conn_next(c, sizeof n + n, &p);
 	if (r < 0)
 		return r;
-	if (me.o.own_idle_ms)
-		np_conn_set_idle_timeout(c, me.o.own_idle_ms);
-	if (me.o.own_request_ms)
-		np_conn_set_request_timeout(c, me.o.own_request_ms);
 	while (((const char *)p)[sizeof n] == 's' && !me.awake)
 		(void)(me.o.keeps ? usleep(1000) : np_sleep(1));
 	return say_answer(c, (const char *)p + sizeof n, n);
@@ -167,6 +164,10 @@ static int before_import(void)
 static int on_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
 {
 	before_export();
+	if (me.o.own_idle_ms)
+		np_conn_set_idle_timeout(c, me.o.own_idle_ms);
+	if (me.o.own_request_ms)
+		np_conn_set_request_timeout(c, me.o.own_request_ms);
 	return np_linkbuf_write(blob, np_conn_data(c), sizeof(uint32_t));
 }
 
@@ -245,17 +246,32 @@ struct hand_call {
 	int timeout_ms, answer_ms;
 };
 
+static void *hand_drain(void *arg)
+{
+	int r = np_server_drain(me.server);
+
+	if (r < 0)
+		child_fail("no drain: %s", np_strerror(r));
+	child_say(*(int *)arg, 'd');
+	return NULL;
+}
+
 static void hand_do_over(int sock)
 {
 	struct hand_call call;
+	pthread_t t;
 
 	child_recv(sock, &call, sizeof call);
+	if (me.o.drains)
+		pthread_create(&t, NULL, hand_drain, &sock);
 	me.facts.handed = (struct np_handed_over){ .sz = sizeof me.facts.handed };
 	hand_note(np_server_hand_over(me.server, call.where,
 				      NP_OPTS(np_hand_over_opts, .come_ms = call.timeout_ms,
 					      .work_ms = me.o.work_ms ? me.o.work_ms : AWAIT_MS,
 					      .answer_ms = call.answer_ms),
 				      &me.facts.handed));
+	if (me.o.drains)
+		pthread_join(t, NULL);
 }
 
 static void hand_do_take(int sock)

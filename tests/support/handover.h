@@ -23,7 +23,7 @@ struct hand_opts {
 	int pollers; /* 0: 2 */
 	const char *network, *address;
 	int idle_ms;        /* of the server */
-	int own_idle_ms;    /* of each connection, from its first request on */
+	int own_idle_ms;    /* of each connection, from its on_export on */
 	int own_request_ms; /* likewise: its request timeout */
 	int keeps;          /* 's' keeps its thread, and may (NP_MAY_BLOCK) */
 	int no_export;
@@ -34,6 +34,7 @@ struct hand_opts {
 	int import_signal, import_nth;
 	int import_refuses; /* every so manieth */
 	int work_ms;        /* of its hand-over; 0: a test's time */
+	int drains;         /* another thread drains it meanwhile, and then says 'd' */
 	int rebalance;      /* moves a second */
 	enum np_proxy_mode proxy;
 	int binds;            /* the first two connections are a set; with one poller */
