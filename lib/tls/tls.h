@@ -58,9 +58,19 @@ struct tls_secret {
 	size_t n; /* 0: none */
 };
 
-/* Under the context's lock. */
+/* Of one secret and one period. */
+struct tls_ticket_key {
+	unsigned char name[32], cipher[32], mac[32]; /* of name the first half goes over the wire */
+};
+
+#define TLS_PERIODS 3 /* the one before, this one, the one to come */
+
+/* Under the context's lock. The keys are those of @period, once they are @made. */
 struct tls_tickets {
 	struct tls_secret now, before;
+	bool made;
+	uint64_t period;
+	struct tls_ticket_key key[2][TLS_PERIODS]; /* of now, of before */
 };
 
 struct tls_session {
@@ -84,6 +94,7 @@ struct np_tls {
 	uint64_t sessions_used;
 	struct tls_text error;
 
+	EVP_CIPHER *ticket_cipher; /* a server's with tickets: to fetch it anew for each is slow */
 	_Atomic(uint64_t) handshakes, resumed, offloaded, failed, not_tls, refused, cut, reloads;
 	_Atomic(uint64_t) crowded, under_way;
 };
@@ -115,6 +126,7 @@ void tls_ticket_init(struct np_tls *t, SSL_CTX *ctx);
 /* Reads opts.ticket_file, or makes a secret where there is none yet. Return: as tls_set_load(). */
 int tls_ticket_load(struct np_tls *t, struct tls_secret *ret, struct tls_text *why);
 void tls_ticket_use(struct np_tls *t, const struct tls_secret *s);
+void tls_ticket_fini(struct np_tls *t);
 
 /* tls_session.c: what a client keeps of its servers. */
 void tls_session_init(struct np_tls *t, SSL_CTX *ctx);

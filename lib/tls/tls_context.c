@@ -107,7 +107,7 @@ static void context_free(struct np_tls *t)
 	free((char *)t->opts.ca_path);
 	free((char *)t->opts.ticket_file);
 	free(t->alpn);
-	OPENSSL_cleanse(&t->tickets, sizeof t->tickets);
+	tls_ticket_fini(t);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }

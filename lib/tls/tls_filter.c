@@ -221,7 +221,7 @@ static int filter_handshake(void *filter)
 		return r;
 	f->has_begun = true;
 	do {
-		ERR_clear_error();
+		filter_forget_errors();
 		f->dry = false;
 		n = SSL_do_handshake(f->ssl);
 		r = n == 1 ? 0 : filter_judge(f, n);
@@ -335,7 +335,7 @@ static int filter_shutdown(void *filter)
 	if (r < 0)
 		return r;
 	if (!(SSL_get_shutdown(f->ssl) & SSL_SENT_SHUTDOWN)) {
-		ERR_clear_error();
+		filter_forget_errors();
 		SSL_shutdown(f->ssl);
 		f->shut = true;
 	}

@@ -19,10 +19,9 @@
 #include "tls/tls.h"
 
 #define NAME_BYTES 16 /* of OpenSSL's callback */
+#define NOW        1  /* of TLS_PERIODS */
 
-struct ticket_key {
-	unsigned char name[32], cipher[32], mac[32]; /* of name the first NAME_BYTES */
-};
+/* ------------------------------------------------------------------ the keys */
 
 static bool ticket_derive(const struct tls_secret *s, uint64_t period, const char *what,
 			  unsigned char *ret)
@@ -36,20 +35,70 @@ static bool ticket_derive(const struct tls_secret *s, uint64_t period, const cha
 	return HMAC(EVP_sha256(), s->bytes, (int)s->n, text, sizeof text, ret, &n) != NULL;
 }
 
-static bool ticket_key(const struct tls_secret *s, uint64_t period, struct ticket_key *ret)
+static bool ticket_make_key(const struct tls_secret *s, uint64_t period, struct tls_ticket_key *ret)
 {
-	return s->n && ticket_derive(s, period, "name", ret->name) &&
+	return ticket_derive(s, period, "name", ret->name) &&
 	       ticket_derive(s, period, "cipher", ret->cipher) &&
 	       ticket_derive(s, period, "mac", ret->mac);
 }
 
-static uint64_t ticket_period(const struct np_tls *t)
+static bool ticket_make_keys(struct tls_tickets *k, uint64_t period)
 {
-	return (uint64_t)time(NULL) / (unsigned)t->opts.ticket_s;
+	bool ok = true;
+
+	for (unsigned i = 0; i < TLS_PERIODS; i++) {
+		ok = ok && ticket_make_key(&k->now, period + i - NOW, &k->key[0][i]);
+		if (k->before.n)
+			ok = ok && ticket_make_key(&k->before, period + i - NOW, &k->key[1][i]);
+	}
+	k->made = ok;
+	k->period = period;
+	return ok;
 }
 
-static bool ticket_set_up(const struct ticket_key *k, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-			  EVP_MAC_CTX *mac, int enc)
+/* Under the lock. Once a period each takes three HMACs; a handshake copies what is there. */
+static bool ticket_keys(struct np_tls *t)
+{
+	struct tls_tickets *k = &t->tickets;
+	uint64_t period = (uint64_t)time(NULL) / (unsigned)t->opts.ticket_s;
+
+	return (k->made && k->period == period) || ticket_make_keys(k, period);
+}
+
+static bool ticket_key_now(struct np_tls *t, struct tls_ticket_key *ret)
+{
+	bool ok;
+
+	pthread_mutex_lock(&t->lock);
+	ok = ticket_keys(t);
+	*ret = t->tickets.key[0][NOW];
+	pthread_mutex_unlock(&t->lock);
+	return ok;
+}
+
+/* Return: 1: good; 2: good, and to be replaced by a new one; 0: not ours, or too old. */
+static int ticket_key_of(struct np_tls *t, const unsigned char *name, struct tls_ticket_key *ret)
+{
+	struct tls_tickets *k = &t->tickets;
+	unsigned secrets;
+	int r = 0;
+
+	pthread_mutex_lock(&t->lock);
+	secrets = !ticket_keys(t) ? 0 : k->before.n ? 2 : 1;
+	for (unsigned i = 0; i < secrets; i++)
+		for (unsigned p = 0; p < TLS_PERIODS && !r; p++)
+			if (!CRYPTO_memcmp(k->key[i][p].name, name, NAME_BYTES)) {
+				*ret = k->key[i][p];
+				r = i == 0 && p >= NOW ? 1 : 2;
+			}
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+/* ------------------------------------------------------------------ a ticket */
+
+static bool ticket_set_up(struct np_tls *t, const struct tls_ticket_key *k, unsigned char *iv,
+			  EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int enc)
 {
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)k->mac,
@@ -58,44 +107,33 @@ static bool ticket_set_up(const struct ticket_key *k, unsigned char *iv, EVP_CIP
 		OSSL_PARAM_construct_end(),
 	};
 
-	return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->cipher, iv, enc) &&
+	return EVP_CipherInit_ex(cipher, t->ticket_cipher, NULL, k->cipher, iv, enc) &&
 	       EVP_MAC_CTX_set_params(mac, params);
 }
 
 /* Return: as OpenSSL's callback: 1: made; -1: failed. */
-static int ticket_make(struct np_tls *t, const struct tls_tickets *tickets, unsigned char *name,
-		       unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+static int ticket_make(struct np_tls *t, unsigned char *name, unsigned char *iv,
+		       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
-	struct ticket_key k;
-	int ok = ticket_key(&tickets->now, ticket_period(t), &k) &&
-		 RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) > 0 &&
-		 ticket_set_up(&k, iv, cipher, mac, 1);
+	struct tls_ticket_key k;
+	bool ok = ticket_key_now(t, &k) &&
+		  RAND_bytes(iv, EVP_CIPHER_get_iv_length(t->ticket_cipher)) > 0 &&
+		  ticket_set_up(t, &k, iv, cipher, mac, 1);
 
 	memcpy(name, k.name, NAME_BYTES);
 	OPENSSL_cleanse(&k, sizeof k);
 	return ok ? 1 : -1;
 }
 
-/* Return: 1: good; 2: good, and to be replaced by a new one; 0: not ours, or too old; -1. */
-static int ticket_take(struct np_tls *t, const struct tls_tickets *tickets,
-		       const unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-		       EVP_MAC_CTX *mac)
+/* Return: as ticket_key_of(); -1: failed. */
+static int ticket_take(struct np_tls *t, const unsigned char *name, unsigned char *iv,
+		       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
-	const struct tls_secret *secrets[] = { &tickets->now, &tickets->before };
-	uint64_t period = ticket_period(t);
-	struct ticket_key k;
-	int r = 0;
+	struct tls_ticket_key k;
+	int r = ticket_key_of(t, name, &k);
 
-	for (unsigned i = 0; i < 2 && r == 0; i++) {
-		for (uint64_t p = period + 1; p + 1 >= period && r == 0; p--) {
-			if (!ticket_key(secrets[i], p, &k) ||
-			    CRYPTO_memcmp(k.name, name, NAME_BYTES) != 0)
-				continue;
-			r = i == 0 && p >= period ? 1 : 2;
-			if (!ticket_set_up(&k, iv, cipher, mac, 0))
-				r = -1;
-		}
-	}
+	if (r && !ticket_set_up(t, &k, iv, cipher, mac, 0))
+		r = -1;
 	OPENSSL_cleanse(&k, sizeof k);
 	return r;
 }
@@ -104,16 +142,8 @@ static int ticket_callback(SSL *ssl, unsigned char *name, unsigned char *iv, EVP
 			   EVP_MAC_CTX *mac, int enc)
 {
 	struct np_tls *t = tls_filter_of(ssl)->tls;
-	struct tls_tickets tickets;
-	int r;
 
-	pthread_mutex_lock(&t->lock);
-	tickets = t->tickets;
-	pthread_mutex_unlock(&t->lock);
-	r = enc ? ticket_make(t, &tickets, name, iv, cipher, mac) :
-		  ticket_take(t, &tickets, name, iv, cipher, mac);
-	OPENSSL_cleanse(&tickets, sizeof tickets);
-	return r;
+	return enc ? ticket_make(t, name, iv, cipher, mac) : ticket_take(t, name, iv, cipher, mac);
 }
 
 void tls_ticket_init(struct np_tls *t, SSL_CTX *ctx)
@@ -125,6 +155,12 @@ void tls_ticket_init(struct np_tls *t, SSL_CTX *ctx)
 	} else {
 		SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_callback);
 	}
+}
+
+void tls_ticket_fini(struct np_tls *t)
+{
+	EVP_CIPHER_free(t->ticket_cipher);
+	OPENSSL_cleanse(&t->tickets, sizeof t->tickets);
 }
 
 /* ------------------------------------------------------------------ the secret */
@@ -148,6 +184,12 @@ static int ticket_read(const char *file, struct tls_secret *ret, struct tls_text
 
 int tls_ticket_load(struct np_tls *t, struct tls_secret *ret, struct tls_text *why)
 {
+	if (!t->ticket_cipher)
+		t->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	if (!t->ticket_cipher) {
+		tls_error_take(why, "no cipher for tickets: ");
+		return -NP_ETLS;
+	}
 	if (t->opts.ticket_file)
 		return ticket_read(t->opts.ticket_file, ret, why);
 	*ret = t->tickets.now;
@@ -168,4 +210,5 @@ void tls_ticket_use(struct np_tls *t, const struct tls_secret *s)
 		return;
 	k->before = k->now;
 	k->now = *s;
+	k->made = false;
 }

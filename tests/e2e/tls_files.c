@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tls_files: what a context reads: certificates of several names, new ones, wrong ones, tickets */
+/* tls_files: what a context reads: certificates of several names, new ones, wrong ones */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <unistd.h>
 
 #include "e2e/tls_peer.h"
-#include "support/child.h"
 
 static int echo(struct np_conn *c, void *arg)
 {
@@ -191,115 +190,13 @@ START_TEST(options_that_are_none_are_refused)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ tickets */
-
-/* In a process of its own: says its port, and serves until it hears a byte. */
-static void serve_alone(int sock, void *arg)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	given_server(NP_OPTS(np_tls_opts, .ticket_file = arg));
-	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
-	child_send(sock, &ss, sizeof ss);
-	child_hear(sock);
-	end_server();
-}
-
-static void given_child(struct child *c, const char *file, struct sockaddr_storage *ss)
-{
-	child_start(c, serve_alone, (void *)file);
-	child_recv(c->sock, ss, sizeof *ss);
-}
-
-/* With @session, where there is one; keeps the next in its place. Return: whether it went on. */
-static bool goes_on(const struct sockaddr_storage *ss, SSL_SESSION **session, int version)
-{
-	struct tls_peer p;
-	bool went_on;
-
-	tls_peer_init(&p, peer_connect(ss, sizeof(struct sockaddr_in)));
-	SSL_set_max_proto_version(p.ssl, version);
-	if (*session)
-		SSL_set_session(p.ssl, *session);
-	SSL_SESSION_free(*session);
-	tls_peer_shake(&p);
-	tls_peer_say(&p, "x", 1);
-	tls_peer_expect(&p, "x"); /* tickets of TLS 1.3 come before it */
-	went_on = SSL_session_reused(p.ssl);
-	*session = SSL_get1_session(p.ssl);
-	tls_peer_part(&p);
-	return went_on;
-}
-
-START_TEST(a_ticket_of_one_process_is_good_for_another_and_after_a_restart)
-{
-	int version = _i ? TLS1_2_VERSION : TLS1_3_VERSION;
-	const char *file = in_certs("secret");
-	struct sockaddr_storage ss[2];
-	SSL_SESSION *session = NULL;
-	struct child c[2];
-
-	given_child(&c[0], file, &ss[0]);
-	given_child(&c[1], file, &ss[1]);
-	ck_assert(!goes_on(&ss[0], &session, version));
-	ck_assert(goes_on(&ss[1], &session, version));
-	child_say(c[0].sock, 'e');
-	child_join(&c[0]);
-	given_child(&c[0], file, &ss[0]);
-	ck_assert(goes_on(&ss[0], &session, version));
-	child_say(c[0].sock, 'e');
-	child_say(c[1].sock, 'e');
-	child_join(&c[0]);
-	child_join(&c[1]);
-	SSL_SESSION_free(session);
-}
-END_TEST
-
-START_TEST(a_ticket_of_a_stranger_is_no_session)
-{
-	struct sockaddr_storage ss[2];
-	SSL_SESSION *session = NULL;
-	struct child c[2];
-
-	given_child(&c[0], in_certs("secret"), &ss[0]);
-	given_child(&c[1], NULL, &ss[1]);
-	ck_assert(!goes_on(&ss[0], &session, TLS1_3_VERSION));
-	ck_assert(!goes_on(&ss[1], &session, TLS1_3_VERSION));
-	for (int i = 0; i < 2; i++) {
-		child_say(c[i].sock, 'e');
-		child_join(&c[i]);
-	}
-	SSL_SESSION_free(session);
-}
-END_TEST
-
-START_TEST(a_new_secret_takes_the_tickets_of_the_one_before)
-{
-	struct sockaddr_storage ss;
-	SSL_SESSION *session = NULL;
-	socklen_t len;
-
-	must_sh("cp %s/secret %s/turning", certs_dir, certs_dir);
-	given_server(NP_OPTS(np_tls_opts, .ticket_file = in_certs("turning")));
-	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
-	ck_assert(!goes_on(&ss, &session, TLS1_3_VERSION));
-	must_sh("head -c 48 /dev/urandom > %s/turning", certs_dir);
-	ck_assert_int_eq(np_tls_reload(tls), 0);
-	ck_assert(goes_on(&ss, &session, TLS1_3_VERSION));
-	ck_assert(goes_on(&ss, &session, TLS1_3_VERSION));
-	SSL_SESSION_free(session);
-	end_server();
-}
-END_TEST
-
 static void setup(void)
 {
 	certs_setup();
 	make_cert("two", EC, "DNS:two.example,DNS:*.wild.example", "-days 30");
 	make_cert("tworsa", "rsa:2048", "DNS:two.example,DNS:*.wild.example", "-days 30");
 	must_sh("cd %s && openssl ec -in localhost.key -aes128 -passout pass:x -out secret.key 2>/dev/null && "
-		"cat localhost.pem two.pem > chain.pem && : > empty && head -c 48 /dev/urandom > secret",
+		"cat localhost.pem two.pem > chain.pem && : > empty",
 		certs_dir);
 }
 
@@ -316,10 +213,6 @@ int main(void)
 	tcase_add_loop_test(t, what_is_wrong_with_a_file_is_one_clear_sentence, 0,
 			    sizeof wrongs / sizeof wrongs[0]);
 	tcase_add_test(t, options_that_are_none_are_refused);
-	tcase_add_loop_test(t, a_ticket_of_one_process_is_good_for_another_and_after_a_restart, 0,
-			    2);
-	tcase_add_test(t, a_ticket_of_a_stranger_is_no_session);
-	tcase_add_test(t, a_new_secret_takes_the_tickets_of_the_one_before);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
