@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "support/exposed.h"
 #include "support/json.h"
 #include "support/peer.h"
 #include "support/test.h"
@@ -98,6 +99,26 @@ START_TEST(what_is_said_of_a_service_can_be_parsed)
 	must_have(r.out, "npsteer_worker_state 1\n");
 	must_have(r.out, "npsteer_queue_length 2\n");
 	ran_free(&r);
+}
+END_TEST
+
+START_TEST(promtool_finds_nothing_wrong_with_it)
+{
+	struct server s;
+	struct ran r;
+
+	NEEDS_RIGHTS();
+	if (!have("promtool"))
+		SKIP("needs promtool (prometheus): scripts/deps --all");
+	must("load web");
+	given_server(&s, "web");
+	verb_start(&served, "metrics web --listen 0", 1);
+	must_get("", "Content-Type: text/plain", "npsteer_worker_busy_seconds{service=\"web\",");
+	exposed_to(&r, strstr(got, "\r\n\r\n") + 4, "promtool check metrics");
+	ck_assert_msg(r.code == 0, "%s%s", r.out, r.err);
+	ran_free(&r);
+	verb_end(&served);
+	server_end(&s);
 }
 END_TEST
 
@@ -256,6 +277,7 @@ int main(void)
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, a_service_is_served_in_the_format_that_is_asked_for);
 	tcase_add_test(t, what_is_said_of_a_service_can_be_parsed);
+	tcase_add_test(t, promtool_finds_nothing_wrong_with_it);
 	tcase_add_test(t, what_was_lost_is_told_since_a_page_was_kept);
 	tcase_add_test(t, a_process_is_served_and_its_end_is_an_answer);
 	tcase_add_test(t, a_process_that_is_stopped_is_an_answer_too);

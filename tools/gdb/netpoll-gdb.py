@@ -147,6 +147,7 @@ class Fibers(gdb.Command):
     def invoke(self, arg, from_tty):
         unwinder.leave()
         print(f'{"N":>4}  {"poller":>6}  {"fiber":<14}  {"waits":<10}  {"fd":>4}  {"tag":<12}  handler')
+        n = 0
         for n, (i, f) in enumerate(fibers(), 1):
             k = park_of(f)
             if k is None:
@@ -155,6 +156,8 @@ class Fibers(gdb.Command):
             else:
                 what, fd, tag, handler = words(k['what']), int(k['fd']), words(k['tag']), k['handler']
             print(f'{n:>4}  {i:>6}  {int(f):#014x}  {what:<10}  {fd:>4}  {tag:<12}  {function(handler)}')
+        if n == 0:
+            print('no handler or task is under way')
 
 
 def enter(f):

@@ -79,8 +79,6 @@ static const struct {
 	size_t offset;
 } published[] = {
 	WORKER(conns, "npsteer_worker_connections", NP_METRIC_GAUGE, "Open connections."),
-	WORKER(busy_ms, "npsteer_worker_busy_milliseconds", NP_METRIC_GAUGE,
-	       "For how long it has been busy with the events it has; 0: it is idle."),
 	WORKER(accepted_total, "npsteer_worker_accepted", NP_METRIC_COUNTER,
 	       "Connections accepted."),
 	WORKER(closed_total, "npsteer_worker_closed", NP_METRIC_COUNTER, "Connections closed."),
@@ -100,38 +98,55 @@ static const struct {
 	       "Times that it hung and was not."),
 };
 
-/* @state, may be NULL, is one more label. */
-static void metrics_worker(struct metrics *m, unsigned w, const struct np_steer_worker_info *i,
-			   const char *state, uint64_t value)
-{
+struct metrics_worker {
+	struct np_steer_worker_info info;
 	char number[12];
-	const struct np_metric_label labels[] = { { "service", service_of(m->n) },
-						  { "worker", number },
-						  { "name", i->name },
-						  { state ? "state" : NULL, state },
-						  { 0 } };
+	struct np_metric_label labels[5]; /* the last but one is free */
+};
 
-	snprintf(number, sizeof number, "%u", w);
-	np_metrics_count(m->page, labels, value);
+/* Return: whether there is a worker @w. */
+static bool metrics_worker(struct metrics *m, unsigned w, struct metrics_worker *ret)
+{
+	if (!read_worker(m->steer, w, &ret->info))
+		return false;
+	snprintf(ret->number, sizeof ret->number, "%u", w);
+	ret->labels[0] = (struct np_metric_label){ "service", service_of(m->n) };
+	ret->labels[1] = (struct np_metric_label){ "worker", ret->number };
+	ret->labels[2] = (struct np_metric_label){ "name", ret->info.name };
+	ret->labels[3] = ret->labels[4] = (struct np_metric_label){ 0 };
+	return true;
+}
+
+static void metrics_published(struct metrics *m, unsigned workers, size_t offset)
+{
+	struct metrics_worker i;
+
+	for (unsigned w = 0; w < workers; w++)
+		if (metrics_worker(m, w, &i))
+			np_metrics_count(m->page, i.labels,
+					 *(const uint64_t *)((const char *)&i.info + offset));
 }
 
 static void metrics_of_workers(struct metrics *m, unsigned workers)
 {
-	struct np_steer_worker_info i;
+	struct metrics_worker i;
 
 	for (size_t k = 0; k < sizeof published / sizeof published[0]; k++) {
 		np_metrics_family(m->page, published[k].name, published[k].type, published[k].help);
-		for (unsigned w = 0; w < workers; w++)
-			if (read_worker(m->steer, w, &i))
-				metrics_worker(m, w, &i, NULL,
-					       *(const uint64_t *)((const char *)&i +
-								   published[k].offset));
+		metrics_published(m, workers, published[k].offset);
 	}
+	np_metrics_family(m->page, "npsteer_worker_busy_seconds", NP_METRIC_GAUGE,
+			  "For how long it has been busy with the events it has; 0: it is idle.");
+	for (unsigned w = 0; w < workers; w++)
+		if (metrics_worker(m, w, &i))
+			np_metrics_real(m->page, i.labels, (double)i.info.busy_ms / 1e3);
 	np_metrics_family(m->page, "npsteer_worker_state", NP_METRIC_GAUGE,
 			  "1: it is in that state.");
 	for (unsigned w = 0; w < workers; w++)
-		if (read_worker(m->steer, w, &i))
-			metrics_worker(m, w, &i, state_name(i.state), 1);
+		if (metrics_worker(m, w, &i)) {
+			i.labels[3] = (struct np_metric_label){ "state", state_name(i.info.state) };
+			np_metrics_count(m->page, i.labels, 1);
+		}
 }
 
 /* ------------------------------------------------------------------ queues */
@@ -277,7 +292,7 @@ static int metrics_serve(struct metrics *m)
 	int code = endpoint_open(&e, "--listen", m->n->listen, &metrics_handlers, m);
 
 	if (code == DONE)
-		code = endpoint_start(&e, "metrics at");
+		code = endpoint_start(&e, "metrics at http://");
 	while (code == DONE && !endpoint_wait(3600))
 		;
 	endpoint_close(&e, NULL, NULL);

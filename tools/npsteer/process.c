@@ -56,7 +56,7 @@ static int process_unreachable(const char *path, int err, char why[PROCESS_WHY_M
 	case ENOENT:
 		return process_fail(
 			why, ABSENT,
-			"there is no socket at %s: the program has to set np_pollers_opts.observe",
+			"there is no socket at %s: does the process live, and does it set np_server_opts.observe or np_pollers_opts.observe?",
 			path);
 	case ECONNREFUSED:
 		return process_fail(why, ABSENT, "the process that had %s has ended", path);
