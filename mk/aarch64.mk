@@ -39,6 +39,6 @@ $(A64_TESTS): $(A64)/tests/%: $(A64)/tests/%.o $(A64_SUPPORT) $(A64)/layers.a
 
 .PHONY: check-aarch64
 check-aarch64: $(A64_TESTS) $(A64_COMPILED) ## the layers below conn, cross-built, their tests under qemu-user
-	$(Q)NP_RUNNER='$(A64_QEMU)' scripts/run-tests $(A64) $(A64_TESTS)
+	$(Q)CK_TIMEOUT_MULTIPLIER=5 NP_RUNNER='$(A64_QEMU)' scripts/run-tests $(A64) $(A64_TESTS)
 
 -include $(A64_OBJS:%.o=%.d) $(A64_COMPILED:%.o=%.d) $(A64_SUPPORT:%.o=%.d) $(A64_TESTS:%=%.d)
