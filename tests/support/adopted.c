@@ -18,6 +18,13 @@ char why[NP_STEER_TEXT_MAX];
 const enum foreign_shape steerable[STEERABLE] = { FOREIGN_PROCESSES, FOREIGN_THREADS,
 						  FOREIGN_BLOCKING };
 
+const struct refused refused[REFUSED] = {
+	{ FOREIGN_SHARED, 3, 3, "3 tasks share" },
+	{ FOREIGN_ALONE, 3, 3, "without SO_REUSEPORT" },
+	{ FOREIGN_PROCESSES, 1, 1, "the only listener of its address" },
+	{ FOREIGN_MPTCP, 2, 1, "MPTCP" },
+};
+
 int see(void *arg, const struct np_steer_listener *l)
 {
 	struct seen *s = arg;
@@ -169,4 +176,36 @@ void run_apart(int sock, void *arg)
 	child_send(sock, got, sizeof got);
 	child_hear(sock);
 	foreign_end(&f);
+}
+
+/* In a child with capabilities of the machine's root but the one that it takes. */
+static void do_without_ptrace(int sock, void *arg)
+{
+	int (*deed)(struct np_steer * s) = arg;
+	uint64_t all = 1ull << CAP_BPF | 1ull << CAP_PERFMON | 1ull << CAP_NET_ADMIN;
+	struct np_steer *s;
+	int r;
+
+	become(0, all);
+	r = np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
+			  &s);
+	if (r < 0)
+		child_fail("the service cannot be joined: %d", r);
+	r = deed(s);
+	child_send(sock, &r, sizeof r);
+	snprintf(why, sizeof why, "%s", np_steer_error(s));
+	child_send(sock, why, sizeof why);
+}
+
+void fails_without_ptrace(int (*deed)(struct np_steer *s))
+{
+	struct child c;
+	int r;
+
+	child_start(&c, do_without_ptrace, deed);
+	child_recv(c.sock, &r, sizeof r);
+	child_recv(c.sock, why, sizeof why);
+	child_join(&c);
+	ck_assert_int_eq(r, -EPERM);
+	ck_assert_msg(strstr(why, "CAP_SYS_PTRACE") != NULL, "%s", why);
 }

@@ -40,6 +40,17 @@ struct np_steer_stats stats(struct np_steer *s);
 /* Nothing of the service is at the listeners, and it knows none. */
 void expect_nothing_left(struct np_steer *s, const char *address, unsigned listeners);
 
+/* Shapes that cannot be steered: how many accept, and part of the sentence that says why not. */
+#define REFUSED 4
+extern const struct refused {
+	enum foreign_shape shape;
+	unsigned n, acceptors;
+	const char *why;
+} refused[REFUSED];
+
+/* @deed fails for who may do all of it but look into other processes, and says so. */
+void fails_without_ptrace(int (*deed)(struct np_steer *s));
+
 /* Until the kernel has it so: state T of /proc. */
 void stop_process(pid_t pid);
 /*

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steer_find: servers that know nothing of this library: how their listeners lie, who holds them,
+ * and who accepts
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "netpoll/steer_admin.h"
+#include "steer/find.h"
+#include "support/adopted.h"
+#include "support/beside.h"
+#include "support/foreign.h"
+#include "support/privilege.h"
+#include "support/restrict.h"
+#include "support/steer.h"
+#include "support/test.h"
+
+/* Each worker is the acceptor of one listener. */
+static void expect_each_has_one(const struct foreign *f, const struct seen *s, bool threads)
+{
+	ck_assert_uint_eq(s->alone, f->n);
+	for (unsigned i = 0; i < f->n; i++) {
+		unsigned times = 0;
+
+		for (unsigned k = 0; k < s->alone; k++)
+			times += s->acceptor[k].pid == f->pid[i] &&
+				 s->acceptor[k].tid == (threads ? f->tid[i] : f->pid[i]);
+		ck_assert_msg(times == 1, "worker %u accepts from %u listeners", i, times);
+	}
+}
+
+START_TEST(each_listener_is_shown_with_the_task_that_accepts_from_it)
+{
+	struct foreign f;
+	struct seen s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
+	s = look("7480");
+	ck_assert_uint_eq(s.n, 3);
+	ck_assert_uint_eq(s.steerable, 3);
+	ck_assert_str_eq(s.verdict, "yes");
+	ck_assert_str_eq(s.address, FOREIGN_AT);
+	ck_assert_int_eq(s.reuseport, 1);
+	ck_assert_int_eq(s.program, 0);
+	ck_assert_uint_eq(s.holders, steerable[_i] == FOREIGN_PROCESSES ? 4 : 1);
+	expect_each_has_one(&f, &s, steerable[_i] != FOREIGN_PROCESSES);
+	foreign_end(&f);
+}
+END_TEST
+
+/* Each process holds the listeners of all; one process has an epoll instance for each. */
+START_TEST(of_more_workers_than_64_each_is_shown_too)
+{
+	struct foreign f;
+	struct seen s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 80, FOREIGN_PORT), 0);
+	s = look("7480");
+	ck_assert_uint_eq(s.n, 80);
+	ck_assert_uint_eq(s.steerable, 80);
+	expect_each_has_one(&f, &s, steerable[_i] != FOREIGN_PROCESSES);
+	foreign_end(&f);
+}
+END_TEST
+
+START_TEST(a_listener_for_ipv6_alone_is_no_sibling_of_one_for_both)
+{
+	struct beside each[] = { { "::", 0 }, { "::", 1 }, { NULL, 0 } };
+	struct child c;
+	struct seen s;
+
+	OWN_STEERING();
+	given_beside(&c, each);
+	s = look("7480");
+	ck_assert_uint_eq(s.n, 2);
+	ck_assert_uint_eq(s.steerable, 0);
+	ck_assert_msg(strstr(s.verdict, "the only listener of its address") != NULL, "%s",
+		      s.verdict);
+	end_beside(&c);
+}
+END_TEST
+
+START_TEST(what_cannot_be_steered_is_said_in_words)
+{
+	const struct refused *x = &refused[_i];
+	struct foreign f;
+	struct seen s;
+
+	OWN_STEERING();
+	if (foreign_start(&f, x->shape, x->n, FOREIGN_PORT) < 0)
+		SKIP("this kernel has no MPTCP");
+	s = look(FOREIGN_AT);
+	ck_assert_uint_eq(s.steerable, 0);
+	ck_assert_uint_eq(s.acceptors, x->acceptors);
+	ck_assert_msg(strstr(s.verdict, x->why) != NULL, "%s", s.verdict);
+	foreign_end(&f);
+}
+END_TEST
+
+START_TEST(listeners_are_picked_by_address_and_process)
+{
+	struct foreign f, g;
+	struct seen s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(&g, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
+	ck_assert_uint_eq(look(NULL).n, 5);
+	ck_assert_uint_eq(look(":7480").n, 5);
+	ck_assert_uint_eq(look("127.0.0.2:7480").n, 0);
+	ck_assert_uint_eq(look("7481").n, 0);
+	s = (struct seen){ 0 };
+	ck_assert_int_eq(
+		np_steer_listeners(NP_OPTS(np_steer_find_opts, .pid = g.child.pid), see, &s), 0);
+	ck_assert_uint_eq(s.n, 3);
+	ck_assert_int_eq(np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = "no"), see, &s),
+			 -EINVAL);
+	ck_assert_int_eq(np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = "0"), see, &s),
+			 -EINVAL);
+	foreign_end(&f);
+	foreign_end(&g);
+}
+END_TEST
+
+/* What /proc says behind "0::"; "" where there is no such hierarchy. */
+static void cgroup_of(pid_t pid, char *dst, size_t cap)
+{
+	char path[48], line[512];
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
+	f = fopen(path, "re");
+	dst[0] = '\0';
+	while (f && fgets(line, sizeof line, f))
+		if (!strncmp(line, "0::", 3))
+			snprintf(dst, cap, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+	if (f)
+		fclose(f);
+}
+
+START_TEST(listeners_are_picked_by_cgroup)
+{
+	char path[512], below[520];
+	struct seen s = { 0 };
+	struct foreign f;
+
+	OWN_STEERING();
+	/* That cgroup may have others at the usual port, in other network namespaces. */
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, 0), 0);
+	cgroup_of(f.child.pid, path, sizeof path);
+	if (!path[0])
+		SKIP("there is no cgroup2 hierarchy");
+	ck_assert_int_eq(np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = f.address,
+						    .cgroup = path),
+					    see, &s),
+			 0);
+	ck_assert_uint_eq(s.n, 3);
+	snprintf(below, sizeof below, "%s/none", path);
+	ck_assert_int_eq(np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = f.address,
+						    .cgroup = below),
+					    see, &s),
+			 0);
+	ck_assert_uint_eq(s.n, 3);
+	foreign_end(&f);
+}
+END_TEST
+
+/* In a child that becomes somebody else. */
+static void look_as_somebody(int sock, void *arg)
+{
+	struct seen s = { 0 };
+
+	become(1234, 0);
+	if (np_steer_listeners(NP_OPTS(np_steer_find_opts, .address = FOREIGN_AT), see, &s) != 0)
+		child_fail("no list");
+	child_send(sock, &s, sizeof s);
+}
+
+START_TEST(without_rights_the_list_says_which_are_missing)
+{
+	struct foreign f;
+	struct child c;
+	struct seen s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	child_start(&c, look_as_somebody, NULL);
+	child_recv(c.sock, &s, sizeof s);
+	ck_assert_uint_eq(s.n, 2);
+	ck_assert_uint_eq(s.steerable, 0);
+	ck_assert_int_eq(s.reuseport, -1);
+	ck_assert_int_eq(s.program, -1);
+	ck_assert_msg(strstr(s.verdict, "CAP_SYS_PTRACE") != NULL, "%s", s.verdict);
+	child_join(&c);
+	foreign_end(&f);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("steer_find");
+	TCase *t = tcase_create("listeners");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, each_listener_is_shown_with_the_task_that_accepts_from_it, 0, 3);
+	tcase_add_loop_test(t, of_more_workers_than_64_each_is_shown_too, 0, 3);
+	tcase_add_test(t, a_listener_for_ipv6_alone_is_no_sibling_of_one_for_both);
+	tcase_add_loop_test(t, what_cannot_be_steered_is_said_in_words, 0, REFUSED);
+	tcase_add_test(t, listeners_are_picked_by_address_and_process);
+	tcase_add_test(t, listeners_are_picked_by_cgroup);
+	tcase_add_test(t, without_rights_the_list_says_which_are_missing);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
