@@ -11,6 +11,8 @@
  * np_count_seed   connections that were there before their listener had a tag, among the
  *                 descriptors of its worker; and, told to retag, those that migrated.
  * np_count_sweep  takes tags that count nowhere away.
+ * np_holders      who holds a listener: holders.h. It is here because libbpf goes through the
+ *                 kernel's BTF, 5 MB, for each object: that is what loading one takes.
  *
  * The tracepoint comes before the state is written: a seed may see a connection that has just left
  * as if it were there. So while a port is seeded (np_service.seeding), each of its connections that
@@ -25,68 +27,11 @@
 #include <bpf/bpf_tracing.h>
 
 #include "count_abi.h"
+#include "count_kernel.h"
 #include "count_tag.h"
-
-#define IS_INET  2
-#define IS_INET6 10
-#define IS_TCP   6
+#include "holders.h"
 
 #define SENDING_ENDED 2 /* SEND_SHUTDOWN */
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct in6_addr {
-	union {
-		__u32 u6_addr32[4];
-	} in6_u;
-};
-
-struct net {
-	__u64 net_cookie;
-};
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct sock_common {
-	__u32 skc_rcv_saddr;
-	__u16 skc_num;
-	unsigned short skc_family;
-	volatile unsigned char skc_state;
-	possible_net_t skc_net;
-	struct in6_addr skc_v6_rcv_saddr;
-};
-
-struct sock {
-	struct sock_common __sk_common;
-	__u16 sk_protocol;
-	int sk_err;
-	unsigned char sk_shutdown;
-};
-
-struct socket {
-	struct sock *sk;
-};
-
-struct file;
-
-struct task_struct {
-	int tgid;
-};
-
-struct bpf_iter__task_file {
-	struct task_struct *task;
-	__u32 fd;
-	struct file *file;
-};
-
-struct bpf_iter__bpf_sk_storage_map {
-	struct sock *sk;
-	void *value;
-};
-
-#pragma clang attribute pop
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -97,7 +42,6 @@ struct {
 } np_service SEC(".maps");
 
 struct np_seed np_seed;
-__u64 np_seed_picked[SEED_FDS / 64]; /* bit n % 64 of word n / 64: descriptor n */
 struct np_sweep np_sweep;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -146,22 +90,22 @@ int BPF_PROG(np_count_again, struct sock *sk, int was, int is)
 
 /* ------------------------------------------------------------------ connections there are */
 
-static __always_inline bool seed_is_at(const struct sock_common *c)
+#define seed_word(sk, i) ((sk)->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i])
+
+static __always_inline bool seed_is_at(const struct sock *sk)
 {
 	const struct np_seed *s = &np_seed;
 
-	if (c->skc_family != s->family)
+	if (sk->__sk_common.skc_family != s->family)
 		return false;
 	if (s->any)
 		return true;
 	if (s->family == IS_INET)
-		return c->skc_rcv_saddr == s->addr[0];
-	if (!bpf_core_field_exists(c->skc_v6_rcv_saddr))
+		return sk->__sk_common.skc_rcv_saddr == s->addr[0];
+	if (!bpf_core_field_exists(sk->__sk_common.skc_v6_rcv_saddr))
 		return false;
-	return c->skc_v6_rcv_saddr.in6_u.u6_addr32[0] == s->addr[0] &&
-	       c->skc_v6_rcv_saddr.in6_u.u6_addr32[1] == s->addr[1] &&
-	       c->skc_v6_rcv_saddr.in6_u.u6_addr32[2] == s->addr[2] &&
-	       c->skc_v6_rcv_saddr.in6_u.u6_addr32[3] == s->addr[3];
+	return seed_word(sk, 0) == s->addr[0] && seed_word(sk, 1) == s->addr[1] &&
+	       seed_word(sk, 2) == s->addr[2] && seed_word(sk, 3) == s->addr[3];
 }
 
 static __always_inline bool seed_is_live(const struct sock *sk)
@@ -172,15 +116,11 @@ static __always_inline bool seed_is_live(const struct sock *sk)
 
 static __always_inline bool seed_is_meant(const struct sock *sk)
 {
-	const struct sock_common *c = &sk->__sk_common;
-
-	if (c->skc_family != IS_INET && c->skc_family != IS_INET6)
+	if (sk->sk_protocol != IS_TCP || sk->__sk_common.skc_num != np_seed.port)
 		return false;
-	if (sk->sk_protocol != IS_TCP || c->skc_num != np_seed.port)
+	if (np_seed.netns && sk->__sk_common.skc_net.net->net_cookie != np_seed.netns)
 		return false;
-	if (np_seed.netns && c->skc_net.net->net_cookie != np_seed.netns)
-		return false;
-	return seed_is_at(c) && seed_is_live(sk);
+	return seed_is_at(sk) && seed_is_live(sk);
 }
 
 /* From one word to np_seed's. False: another has changed it meanwhile. */
@@ -214,13 +154,6 @@ static __always_inline void seed_look_again(const struct sock *sk, struct np_tag
 		tag_over(t);
 }
 
-static __always_inline bool seed_is_picked(__u32 fd)
-{
-	if (!np_seed.picked)
-		return true;
-	return fd < SEED_FDS && (np_seed_picked[fd / 64 % (SEED_FDS / 64)] >> (fd % 64) & 1);
-}
-
 SEC("?iter/task_file")
 int np_count_seed(struct bpf_iter__task_file *ctx)
 {
@@ -233,7 +166,7 @@ int np_count_seed(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file || (np_seed.tgid && task->tgid != (int)np_seed.tgid))
 		return 0;
-	if (!seed_is_picked(ctx->fd))
+	if (np_seed.epoll && !holders_are_watched(file, np_seed.epoll))
 		return 0;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;

@@ -28,11 +28,13 @@
 #include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
+#include "support/traced.h"
 #include "sys/fault.h"
 #include "sys/process.h"
 
-#define AT   "127.0.0.1:7490"
-#define MOST 4
+#define AT    "127.0.0.1:7490"
+#define MOST  4
+#define CROWD 400
 
 /* Keepers, each of which is a worker of a private service, or of a pinned one. */
 struct shop {
@@ -80,7 +82,7 @@ static unsigned shop_seed(struct shop *p, unsigned i, bool retag)
 	ck_assert_int_eq(steer_lock(p->s), 0);
 	count_seed_begin(p->s, KEEPER_PORT);
 	r = count_seed(p->s, np_steer_worker_index(p->w[i]), fd,
-		       &(struct count_task){ p->k[i].child.pid, -1 }, retag, &n);
+		       &(struct count_task){ .pid = p->k[i].child.pid }, retag, &n);
 	count_seed_end(p->s);
 	steer_unlock(p->s);
 	ck_assert_msg(r == 0, "%d %s", r, np_steer_error(p->s));
@@ -514,6 +516,37 @@ START_TEST(adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_r
 }
 END_TEST
 
+static void adopt_street(void *arg)
+{
+	street_adopt(false);
+}
+
+/* A look at each descriptor would be one for each. What the machine's others do is some reads. */
+START_TEST(an_adoption_makes_as_many_system_calls_whatever_connections_there_are)
+{
+	unsigned few, many;
+	struct np_steer *s;
+	struct keeper k[2];
+	int c[CROWD + 4];
+
+	OWN_STEERING();
+	street_open(k, 2, c, 4);
+	few = traced_calls(adopt_street, NULL);
+	s = street_join();
+	NEEDS_PERFMON(s);
+	ck_assert_int_eq(np_steer_release(s, NULL), 2);
+	for (unsigned i = 4; i < CROWD + 4; i++)
+		c[i] = ask(AT, 'k');
+	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == CROWD + 4);
+	many = traced_calls(adopt_street, NULL);
+	ck_assert(street_agrees(s, k, 0) && street_agrees(s, k, 1));
+	ck_assert_msg(many < few + CROWD / 10, "%u calls, and %u of %d more connections", few, many,
+		      CROWD);
+	np_steer_close(&s);
+	street_close(k, c, CROWD + 4);
+}
+END_TEST
+
 /* Whose connections are whose, of threads that share their descriptors, their epolls tell. */
 START_TEST(threads_of_one_process_are_counted_each_for_itself)
 {
@@ -916,6 +949,7 @@ int main(void)
 	tcase_add_test(t,
 		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
 	tcase_add_test(t, threads_of_one_process_are_counted_each_for_itself);
+	tcase_add_test(t, an_adoption_makes_as_many_system_calls_whatever_connections_there_are);
 	tcase_add_test(t, gc_ends_the_counting_of_servers_that_have_gone);
 	tcase_add_test(t, who_asks_for_no_counting_gets_none);
 	tcase_add_test(t, without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on);

@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "netpoll/steer_admin.h"
@@ -204,6 +206,115 @@ START_TEST(without_rights_the_list_says_which_are_missing)
 }
 END_TEST
 
+/* In a child that may look into any process, and load no program. */
+static void look_without_bpf(int sock, void *arg)
+{
+	struct seen s;
+
+	become(0, 1ull << CAP_SYS_PTRACE);
+	s = look(FOREIGN_AT);
+	child_send(sock, &s, sizeof s);
+}
+
+START_TEST(without_bpf_links_tell_the_same_but_for_the_program)
+{
+	struct seen whole, links;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
+	whole = look(FOREIGN_AT);
+	child_start(&c, look_without_bpf, NULL);
+	child_recv(c.sock, &links, sizeof links);
+	child_join(&c);
+	ck_assert_int_eq(links.program, -1);
+	ck_assert_int_eq(whole.program, 0);
+	links.program = 0;
+	ck_assert_mem_eq(&links, &whole, sizeof whole);
+	expect_each_has_one(&f, &links, steerable[_i] != FOREIGN_PROCESSES);
+	foreign_end(&f);
+}
+END_TEST
+
+/* In a PID namespace inside of that whose /proc is there. */
+static void look_from_inside(int sock, void *arg)
+{
+	struct seen s;
+
+	if (unshare(CLONE_NEWPID) < 0)
+		child_fail("no PID namespace: %s", strerror(errno));
+	if (fork() != 0) {
+		while (wait(NULL) < 0 && errno == EINTR)
+			;
+		return;
+	}
+	s = look(FOREIGN_AT);
+	child_send(sock, &s, sizeof s);
+	_exit(0);
+}
+
+START_TEST(from_a_pid_namespace_inside_of_that_of_proc_nobody_outside_is_seen)
+{
+	struct foreign f;
+	struct child c;
+	struct seen s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	child_start(&c, look_from_inside, NULL);
+	child_recv(c.sock, &s, sizeof s);
+	child_join(&c);
+	ck_assert_uint_eq(s.n, 2);
+	ck_assert_uint_eq(s.steerable, 0);
+	ck_assert_msg(strstr(s.verdict, "no process that can be seen from this PID namespace") !=
+			      NULL,
+		      "%s", s.verdict);
+	foreign_end(&f);
+}
+END_TEST
+
+/* A server in there is held by processes that have one number inside, and another in /proc. */
+static void serve_and_look_inside(int sock, void *arg)
+{
+	struct foreign f;
+	struct seen s;
+	int r;
+
+	if (unshare(CLONE_NEWPID) < 0)
+		child_fail("no PID namespace: %s", strerror(errno));
+	if (fork() != 0) {
+		while (wait(NULL) < 0 && errno == EINTR)
+			;
+		return;
+	}
+	r = foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT);
+	s = look(FOREIGN_AT);
+	child_send(sock, &r, sizeof r);
+	child_send(sock, &s, sizeof s);
+	foreign_end(&f);
+	_exit(0);
+}
+
+START_TEST(a_server_in_there_is_seen_under_the_numbers_of_proc)
+{
+	struct child c;
+	struct seen s;
+	int r;
+
+	OWN_STEERING();
+	child_start(&c, serve_and_look_inside, NULL);
+	child_recv(c.sock, &r, sizeof r);
+	child_recv(c.sock, &s, sizeof s);
+	child_join(&c);
+	ck_assert_int_eq(r, 0);
+	ck_assert_str_eq(s.verdict, "yes");
+	ck_assert_uint_eq(s.alone, 2);
+	ck_assert_int_gt(s.acceptor[0].pid, c.pid); /* inside they are 3 and 4 */
+	ck_assert_int_gt(s.acceptor[1].pid, c.pid);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("steer_find");
@@ -217,6 +328,9 @@ int main(void)
 	tcase_add_test(t, listeners_are_picked_by_address_and_process);
 	tcase_add_test(t, listeners_are_picked_by_cgroup);
 	tcase_add_test(t, without_rights_the_list_says_which_are_missing);
+	tcase_add_loop_test(t, without_bpf_links_tell_the_same_but_for_the_program, 0, 3);
+	tcase_add_test(t, from_a_pid_namespace_inside_of_that_of_proc_nobody_outside_is_seen);
+	tcase_add_test(t, a_server_in_there_is_seen_under_the_numbers_of_proc);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include "steer/adopt.h"
-#include "steer/attached.h"
 #include "steer/count.h"
 #include "steer/find.h"
 #include "steer/hold.h"
 #include "steer/release.h"
 #include "steer/steer.h"
+#include "sys/bpf.h"
 #include "sys/io.h"
 #include "sys/opts.h"
 #include "sys/process.h"
@@ -47,7 +47,7 @@ bool adopt_is_ours(struct np_steer *s, uint32_t id)
 	for (unsigned g = 0; id && g < NP_GROUPS; g++) {
 		if (!s->dir[0] && s->progs[g] < 0)
 			continue; /* a private one is loaded when it is needed */
-		if (level_program(s, g, &fd) == 0 && attached_id(fd) == id)
+		if (level_program(s, g, &fd) == 0 && sys_bpf_program_id(fd) == id)
 			return true;
 	}
 	return false;
@@ -195,13 +195,14 @@ static void adopt_seed_one(struct adopt *a, const struct outcome *x, unsigned i)
 		return;
 	count_seed_begin(a->s, l->d.port);
 	for (unsigned k = 0; k < l->acceptors; k++) {
-		struct count_task t = { l->acceptor[k].pid, -1 };
+		struct count_task t = { .pid = l->acceptor[k].pid };
 
-		if (adopt_is_several(a, x, t.pid, w))
-			t.epoll = l->acceptor[k].epoll;
-		r = t.epoll < 0 && adopt_is_several(a, x, t.pid, w) ?
-			    0 :
-			    count_seed(a->s, (unsigned)w, fd, &t, true, &n);
+		if (adopt_is_several(a, x, t.pid, w)) {
+			t.epoll = l->acceptor[k].instance;
+			if (!t.epoll)
+				continue;
+		}
+		r = count_seed(a->s, (unsigned)w, fd, &t, true, &n);
 		if (r < 0)
 			steer_log(a->s, 1,
 				  "connections that worker %d had before are not counted: %s", w,
@@ -503,6 +504,7 @@ int adopt_options(struct adopt *a, const struct np_steer_adopt_opts *opts)
 				  a->o.address);
 	a->q.pid = a->o.pid;
 	a->q.cgroup = a->o.cgroup;
+	a->q.tracer = count_tracer(a->s);
 	return 0;
 }
 

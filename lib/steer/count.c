@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* count: programs are loaded when they are first needed; those of a seed stay for the next one. */
+/* count: programs are loaded when they are first needed, and stay for the next time. */
 #include "steer/count.h"
 
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include "steer/cause.h"
 #include "steer/folder.h"
 #include "steer/steer.h"
+#include "steer/tracer.h"
 #include "steer/words.h"
 #include "sys/bpf.h"
 #include "sys/fault.h"
@@ -33,11 +34,11 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-#define COUNT_WHY 256
+#define COUNT_WHY TRACER_WHY
 
 struct count {
-	int link_fd[2];          /* of a private service; -1 */
-	struct count_bpf *finds; /* np_count_seed and np_count_sweep; NULL: not loaded */
+	int link_fd[2]; /* of a private service; -1 */
+	struct tracer tracer;
 };
 
 static struct count *count_of(struct np_steer *s)
@@ -45,9 +46,16 @@ static struct count *count_of(struct np_steer *s)
 	if (!s->count) {
 		s->count = calloc(1, sizeof *s->count);
 		if (s->count)
-			s->count->link_fd[0] = s->count->link_fd[1] = -1;
+			*s->count = (struct count){ { -1, -1 }, { .s = s } };
 	}
 	return s->count;
+}
+
+struct tracer *count_tracer(struct np_steer *s)
+{
+	struct count *c = count_of(s);
+
+	return c ? &c->tracer : NULL;
 }
 
 static void count_close_links(struct count *c)
@@ -63,7 +71,7 @@ void count_free(struct count **p)
 	if (!c)
 		return;
 	count_close_links(c);
-	count_bpf__destroy(c->finds);
+	tracer_free(&c->tracer);
 	free(c);
 	*p = NULL;
 }
@@ -109,19 +117,6 @@ bool count_has(const struct np_steer *s, unsigned w)
 	return __atomic_load_n(&s->maps.workers[w].counted, __ATOMIC_RELAXED) != 0;
 }
 
-static int count_load(const struct np_steer *s, struct count_bpf *o)
-{
-	int r;
-
-	SYS_FAULT(bpf);
-	r = bpf_map__reuse_fd(o->maps.np_workers, s->maps.fd[MAP_np_workers]);
-	if (r == 0)
-		r = bpf_map__reuse_fd(o->maps.np_tags, s->maps.fd[MAP_np_tags]);
-	if (r == 0)
-		r = bpf_map__reuse_fd(o->maps.np_service, s->maps.fd[MAP_np_service]);
-	return r < 0 ? r : count_bpf__load(o);
-}
-
 static int count_attach_one(const struct bpf_program *p, int *ret_fd)
 {
 	struct bpf_link *link = bpf_program__attach(p);
@@ -134,31 +129,16 @@ static int count_attach_one(const struct bpf_program *p, int *ret_fd)
 	return r;
 }
 
-static int count_attach(const struct np_steer *s, struct count_bpf *o, int ret_fd[2])
-{
-	int r;
-
-	bpf_program__set_autoload(o->progs.np_count_state, true);
-	bpf_program__set_autoload(o->progs.np_count_again, true);
-	r = count_load(s, o);
-	if (r == 0)
-		r = count_attach_one(o->progs.np_count_again, &ret_fd[0]);
-	if (r == 0)
-		r = count_attach_one(o->progs.np_count_state, &ret_fd[1]);
-	return r;
-}
-
 /* The two links of the tracepoint. */
-static int count_link(const struct np_steer *s, char *why, size_t cap, int ret_fd[2])
+static int count_link(struct count_bpf *o, char *why, size_t cap, int ret_fd[2])
 {
 	struct words words;
-	struct count_bpf *o;
 	int r;
 
 	words_take(&words, why, cap);
-	o = count_bpf__open();
-	r = o ? count_attach(s, o, ret_fd) : -errno;
-	count_bpf__destroy(o);
+	r = count_attach_one(o->progs.np_count_again, &ret_fd[0]);
+	if (r == 0)
+		r = count_attach_one(o->progs.np_count_state, &ret_fd[1]);
 	words_give_back(&words);
 	return r;
 }
@@ -178,14 +158,17 @@ static int count_keep(struct np_steer *s, const char *name, int which, int *fd)
 
 int count_on(struct np_steer *s)
 {
-	char why[COUNT_WHY] = "";
+	struct count *c = count_of(s);
 	int fd[2] = { -1, -1 }, r;
+	struct count_bpf *o;
 
 	if (count_has_link(s, NP_COUNT_LINK))
 		return 0;
-	if (!count_of(s))
+	if (!c)
 		return -ENOMEM;
-	r = count_link(s, why, sizeof why, fd);
+	r = tracer_load(&c->tracer, &o);
+	if (r == 0)
+		r = count_link(o, c->tracer.why, sizeof c->tracer.why, fd);
 	if (r == 0)
 		r = count_keep(s, NP_COUNT_LINK "_2", 0, &fd[0]);
 	if (r == 0) /* the last one: where it is, both are */
@@ -193,7 +176,8 @@ int count_on(struct np_steer *s)
 	sys_close(&fd[0]);
 	sys_close(&fd[1]);
 	if (r < 0)
-		cause_explain(s->error, sizeof s->error, r, "counting connections", s->name, why);
+		cause_explain(s->error, sizeof s->error, r, "counting connections", s->name,
+			      c->tracer.why);
 	return r;
 }
 
@@ -350,39 +334,17 @@ void count_stop(struct np_steer *s, const unsigned *w, unsigned n)
 
 /* ------------------------------------------------------------------ what is looked for */
 
-static int count_load_finds(struct np_steer *s, struct count_bpf **ret)
+static int count_finds(struct np_steer *s, struct count_bpf **ret)
 {
-	struct count_bpf *o = count_bpf__open();
-	int r = o ? 0 : -errno;
+	struct count *c = count_of(s);
+	int r;
 
-	if (r == 0) {
-		bpf_program__set_autoload(o->progs.np_count_seed, true);
-		bpf_program__set_autoload(o->progs.np_count_sweep, true);
-		r = count_load(s, o);
-	}
-	if (r < 0) {
-		count_bpf__destroy(o);
-		return r;
-	}
-	*ret = o;
-	return 0;
-}
-
-static int count_finds(struct np_steer *s)
-{
-	char why[COUNT_WHY] = "";
-	struct words words;
-	int r = 0;
-
-	if (!count_of(s))
+	if (!c)
 		return -ENOMEM;
-	words_take(&words, why, sizeof why);
-	if (!s->count->finds)
-		r = count_load_finds(s, &s->count->finds);
-	words_give_back(&words);
+	r = tracer_load(&c->tracer, ret);
 	if (r < 0)
 		cause_explain(s->error, sizeof s->error, r, "looking for connections", s->name,
-			      why);
+			      c->tracer.why);
 	return r;
 }
 
@@ -455,41 +417,23 @@ static int count_visit(struct count_bpf *o, pid_t pid)
 	return count_iterate(o->progs.np_count_seed, NULL);
 }
 
-static void count_pick(void *arg, int number, uint64_t inode)
-{
-	__u64 *picked = arg;
-
-	if (number >= 0 && number < (int)SEED_FDS)
-		picked[number / 64] |= 1ull << number % 64;
-}
-
-/* What an epoll instance of @pid watches; -1: all that it has. */
-static int count_pick_watched(struct count_bpf *o, pid_t pid, int epoll)
-{
-	o->bss->np_seed.picked = epoll >= 0;
-	if (epoll < 0)
-		return 0;
-	memset(o->bss->np_seed_picked, 0, sizeof o->bss->np_seed_picked);
-	return sys_process_each_watched(pid, epoll, count_pick, o->bss->np_seed_picked);
-}
-
 int count_seed(struct np_steer *s, unsigned w, int fd, const struct count_task *t, bool retag,
 	       unsigned *ret)
 {
 	struct np_seed *seed;
-	int r = count_finds(s);
+	struct count_bpf *o;
+	int r = count_finds(s, &o);
 
 	if (r < 0)
 		return r;
-	seed = &s->count->finds->bss->np_seed;
+	seed = &o->bss->np_seed;
 	r = count_describe(fd, seed);
 	if (r < 0)
 		return r;
 	seed->tag = NP_TAG(w + 1, NP_TAG_COUNTED, s->maps.workers[w].counted);
 	seed->retag = retag;
-	r = count_pick_watched(s->count->finds, t->pid, t->epoll);
-	if (r == 0)
-		r = count_visit(s->count->finds, t->pid);
+	seed->epoll = t->epoll;
+	r = count_visit(o, t->pid);
 	*ret = (unsigned)(seed->found + seed->retagged);
 	return r;
 }
@@ -500,8 +444,10 @@ static void count_sweep(struct np_steer *s)
 {
 	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
 
-	if (count_finds(s) == 0)
-		count_iterate(s->count->finds->progs.np_count_sweep, &about);
+	struct count_bpf *o;
+
+	if (count_finds(s, &o) == 0)
+		count_iterate(o->progs.np_count_sweep, &about);
 }
 
 void count_off_unused(struct np_steer *s)

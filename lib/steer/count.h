@@ -21,6 +21,7 @@
 
 struct np_steer;
 struct count;
+struct tracer;
 
 /* Counting is on: for the service, for worker @w. */
 bool count_is_on(const struct np_steer *s);
@@ -38,6 +39,8 @@ int count_on_cgroup(struct np_steer *s, pid_t pid);
 /* Tags that count nowhere go, and the program, unless a worker is counted; under the lock. */
 void count_off_unused(struct np_steer *s);
 void count_free(struct count **p);
+/* The service's programs, loaded or not; until np_steer_close(). NULL: no memory. */
+struct tracer *count_tracer(struct np_steer *s);
 
 /* Connections that come to @fd, a listener, are worker @w's. With the claim on it. */
 int count_tag(struct np_steer *s, unsigned w, int fd);
@@ -49,10 +52,10 @@ void count_untag(struct np_steer *s, int fd);
  */
 void count_stop(struct np_steer *s, const unsigned *w, unsigned n);
 
-/* A process, or a thread of one: whose epoll instance has that number. -1: all of the process. */
+/* A process, or a thread of one: whose epoll instance that is (np_holding.epoll). 0: all of it. */
 struct count_task {
 	pid_t pid;
-	int epoll;
+	uint64_t epoll;
 };
 
 /*

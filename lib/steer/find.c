@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* find: one dump of the kernel's list, one walk over /proc, a duplicate of each that was found. */
+/* find: one dump of the kernel's list, one look at who holds what, a duplicate of each that was
+ * found. */
 #include "steer/find_private.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "steer/attached.h"
 #include "steer/listeners.h"
 #include "steer/steer.h"
 #include "sys/io.h"
@@ -98,27 +98,10 @@ static void find_note(void *arg, const struct sys_listener *d)
 		(struct find_listener){ .d = *d, .netns = x->netns, .err = -ESRCH, .program = -1 };
 }
 
-static void find_programs(struct find *f, int netns)
-{
-	struct np_attached *all = NULL;
-	const struct np_attached *a;
-	int n = attached_read(&all);
-
-	for (unsigned i = 0; n >= 0 && i < f->n; i++) {
-		if (f->all[i].netns != netns)
-			continue;
-		a = attached_find(all, n, f->all[i].d.cookie);
-		f->all[i].program = a && a->program;
-		f->all[i].program_id = a ? a->id : 0;
-	}
-	free(all);
-}
-
 /* On a thread that is in the namespace. One family may be missing from the kernel. */
 static int find_dump(void *arg)
 {
 	struct find_dump *x = arg;
-	unsigned before = x->f->n;
 	int fd = -1, r, r6;
 
 	r = sys_diag_open(&fd);
@@ -128,8 +111,6 @@ static int find_dump(void *arg)
 		r = r < 0 && r6 < 0 ? r : 0;
 	}
 	sys_close(&fd);
-	if (r == 0 && x->f->n > before)
-		find_programs(x->f, x->netns);
 	return r;
 }
 

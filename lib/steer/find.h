@@ -2,10 +2,13 @@
 /*
  * find: listeners of any process: where they are, which processes hold them, which tasks accept
  *
- * The kernel's list (sock_diag) has the listeners of a network namespace; /proc/PID/fd has the
- * holders of each; /proc/PID/fdinfo the epoll instances that watch it, and task/TID/syscall the
- * thread that sleeps in one, or in accept(2). A server that sleeps in select(2) or poll(2) is not
- * seen to accept.
+ * The kernel's list (sock_diag) has the listeners of a network namespace; an iterator (holders.h)
+ * the holders of each, the epoll instances that watch it, and the program of its group; and
+ * /proc/PID/task/TID/syscall the thread that sleeps in such an instance, or in accept(2). A server
+ * that sleeps in select(2) or poll(2) is not seen to accept.
+ *
+ * Without the rights of the iterator, CAP_BPF and CAP_PERFMON, /proc/PID/fd and fdinfo tell the
+ * same of the processes that may be looked into, a link for each descriptor, but for the program.
  *
  * A reader would get wrong: any of this may have changed before the next line is run. What is acted
  * upon is a duplicate that has been asked for its cookie: find_take().
@@ -32,8 +35,9 @@ struct find_holder {
 
 struct find_acceptor {
 	pid_t pid;
-	pid_t tid; /* 0: not seen to sleep; -1: several take turns */
-	int epoll; /* number of the instance; -1: blocked in accept(2) */
+	pid_t tid;         /* 0: not seen to sleep; -1: several take turns */
+	int epoll;         /* number of the instance; -1: blocked in accept(2) */
+	uint64_t instance; /* np_holding.epoll; 0: not known */
 };
 
 struct find_listener {
@@ -69,6 +73,7 @@ struct find {
 
 /* What is looked for. */
 struct find_query {
+	struct tracer *tracer; /* loaded at need, and the caller's; NULL: one of its own */
 	struct addr at;
 	unsigned port; /* 0: any */
 	bool any_host; /* at is not asked for */

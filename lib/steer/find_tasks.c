@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* find_tasks: which processes hold a listener, and which tasks accept from it: a walk over /proc */
+/*
+ * find_tasks: which processes hold a listener, and which tasks accept from it
+ *
+ * Asked of an iterator, whose records come process by process; and of /proc where that cannot be
+ * had, which takes a readlink(2) for each descriptor of the machine.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "steer/find_private.h"
+#include "steer/holders.h"
 #include "sys/process.h"
 
 #define FIND_LOOKS 10 /* a thread that runs is asleep a moment later, mostly */
@@ -89,7 +95,7 @@ static void tasks_visit_watched(void *arg, int number, uint64_t inode)
 	struct find_listener *l = tasks_inode(w->f, inode);
 
 	if (l && tasks_hold(l, w->pid, -1))
-		tasks_accept(l, &(struct find_acceptor){ w->pid, 0, w->epoll });
+		tasks_accept(l, &(struct find_acceptor){ .pid = w->pid, .epoll = w->epoll });
 }
 
 static void tasks_sleep(struct tasks_walk *w, pid_t tid, enum sys_wait in, int number)
@@ -98,7 +104,7 @@ static void tasks_sleep(struct tasks_walk *w, pid_t tid, enum sys_wait in, int n
 		struct find_listener *l = &w->f->all[i];
 
 		if (in == SYS_WAIT_ACCEPT && tasks_hold(l, w->pid, number))
-			tasks_accept(l, &(struct find_acceptor){ w->pid, tid, -1 });
+			tasks_accept(l, &(struct find_acceptor){ w->pid, tid, .epoll = -1 });
 		for (unsigned k = 0; in == SYS_WAIT_EPOLL && k < l->acceptors; k++) {
 			struct find_acceptor *a = &l->acceptor[k];
 
@@ -168,9 +174,61 @@ static void tasks_visit_process(void *arg, pid_t pid)
 		tasks_look(&w);
 }
 
+/* ------------------------------------------------------------------ told by the iterator */
+
+/* @h says that an instance watches @l: what that is to the process, another of its records says. */
+static void tasks_take_watch(struct tasks_walk *w, struct find_listener *l,
+			     const struct np_holding *h, const struct np_holding *all, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!all[i].inode && all[i].epoll == h->epoll)
+			tasks_accept(l, &(struct find_acceptor){ .pid = w->pid,
+								 .epoll = (int)all[i].number,
+								 .instance = h->epoll });
+}
+
+static void tasks_take(struct tasks_walk *w, const struct np_holding *all, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct np_holding *h = &all[i];
+		struct find_listener *l = h->inode ? tasks_inode(w->f, h->inode) : NULL;
+
+		if (!l)
+			continue;
+		l->program = (int)h->program;
+		l->program_id = h->program_id;
+		if (w->pid == getpid())
+			continue;
+		if (!h->epoll)
+			tasks_note_holder(w, l, (int)h->number);
+		else
+			tasks_take_watch(w, l, h, all, n);
+	}
+	if (w->holds)
+		tasks_look(w);
+}
+
+static void tasks_take_all(struct find *f, const struct find_query *q, const struct np_holding *all,
+			   unsigned n)
+{
+	for (unsigned i = 0, next; i < n; i = next) {
+		struct tasks_walk w = { .f = f, .q = q, .pid = (pid_t)all[i].pid };
+
+		for (next = i; next < n && all[next].pid == all[i].pid; next++)
+			;
+		tasks_take(&w, &all[i], next - i);
+	}
+}
+
 int find_tasks(struct find *f, const struct find_query *q)
 {
 	struct tasks_walk w = { .f = f, .q = q };
+	struct np_holding *all = NULL;
+	int n = holders_read(q->tracer, &all);
 
-	return sys_process_each(tasks_visit_process, &w);
+	if (n < 0)
+		return sys_process_each(tasks_visit_process, &w);
+	tasks_take_all(f, q, all, (unsigned)n);
+	free(all);
+	return 0;
 }

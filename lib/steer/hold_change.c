@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * hold_change: a look at the kernel's list each 10 ms, and a walk over /proc only when that has
+ * hold_change: a look at the kernel's list each 10 ms, and one at who holds what only when that has
  * changed, or a task that accepts has ended, or a listener has lost its holder
  */
 #include <errno.h>

@@ -31,7 +31,7 @@ static int iterate_take(int fd, char **ret, size_t *ret_n)
 		}
 		got = sys_read(fd, all + n, cap - n);
 		n += got > 0 ? (size_t)got : 0;
-	} while (got > 0);
+	} while (got > 0 || got == -EAGAIN); /* so far nothing, of a million */
 	if (got < 0) {
 		free(all);
 		return (int)got;

@@ -6,10 +6,10 @@
 
 #include <linux/bpf.h>
 
-#include "steer/attached.h"
 #include "steer/bpffs.h"
 #include "steer/folder.h"
 #include "steer/steer.h"
+#include "sys/bpf.h"
 #include "sys/io.h"
 
 struct owner_search {
@@ -26,7 +26,7 @@ static uint32_t owner_program_id(int folder, unsigned g)
 
 	snprintf(name, sizeof name, NP_STEER_PROG "%u", g);
 	if (folder_get(folder, name, BPF_F_RDONLY, &fd) == 0)
-		id = attached_id(fd);
+		id = sys_bpf_program_id(fd);
 	sys_close(&fd);
 	return id;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* bpf: the two commands of bpf(2) that take a name, and membarrier(2). */
+/* bpf: the commands of bpf(2) that take a name, or that libbpf has no part in; membarrier(2). */
 #include "sys/bpf.h"
 
 #include <asm/unistd.h> /* not sys/syscall.h, whose SYS_bpf is the fault injector's name too */
@@ -54,6 +54,19 @@ int sys_bpf_get_at(int at, const char *name, uint32_t flags, int *ret_fd)
 int sys_bpf_pin_at(int at, const char *name, int bpf_fd)
 {
 	return bpf_by_name(BPF_OBJ_PIN, at, name, 0, bpf_fd);
+}
+
+uint32_t sys_bpf_program_id(int prog_fd)
+{
+	struct bpf_prog_info info;
+	union bpf_attr a;
+
+	memset(&info, 0, sizeof info);
+	memset(&a, 0, sizeof a);
+	a.info.bpf_fd = (uint32_t)prog_fd;
+	a.info.info_len = sizeof info;
+	a.info.info = (uintptr_t)&info;
+	return syscall(__NR_bpf, BPF_OBJ_GET_INFO_BY_FD, &a, sizeof a) < 0 ? 0 : info.id;
 }
 
 void sys_bpf_settle(void)

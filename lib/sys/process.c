@@ -238,6 +238,14 @@ static int process_each_number(const char *path, void (*fn)(void *arg, pid_t n),
 	return 0;
 }
 
+unsigned sys_process_depth(void)
+{
+	pid_t self[DEEPEST];
+	int n = process_numbers("self", self, DEEPEST);
+
+	return n > 1 ? (unsigned)n : 1;
+}
+
 bool sys_process_first_is_hidden(void)
 {
 	return access("/proc/1", F_OK) < 0;

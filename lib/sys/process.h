@@ -37,6 +37,8 @@ int sys_process_find_socket(uint64_t inode, pid_t *ret_pid, int *ret_fd);
 
 /* ------------------------------------------------------------------ what /proc tells of others */
 
+/* How many PID namespaces there are from that of /proc to this process's own, both included: 1. */
+unsigned sys_process_depth(void);
 /* /proc does not show the processes of others (hidepid): the first one is always there. */
 bool sys_process_first_is_hidden(void);
 /*
