@@ -199,6 +199,97 @@ static void notes_owner(void *arg)
 	ck_assert_ptr_eq(fiber_owner(fiber_self()), arg);
 }
 
+/* ------------------------------------------------------------------ what comes next */
+
+static struct {
+	struct fiber_call calls[3];
+	unsigned asked;
+	char log[16];
+	struct fiber *f; /* of the last call */
+	unsigned fresh;  /* calls that found nothing of the one before */
+} row;
+
+static const struct fiber_call *next_of_row(void *arg)
+{
+	ck_assert_ptr_eq(arg, &row);
+	ck_assert_ptr_null(fiber_self());
+	append(row.log, '?');
+	return row.asked < 3 && row.calls[row.asked].fn ? &row.calls[row.asked++] : NULL;
+}
+
+static struct fiber_pool *given_row(void (*first)(void *), void (*second)(void *),
+				    void (*third)(void *))
+{
+	struct fiber_pool_opts o = { .next = next_of_row, .next_arg = &row };
+	struct fiber_pool *fp;
+
+	row.calls[0].fn = first;
+	row.calls[1].fn = second;
+	row.calls[2].fn = third;
+	for (int i = 0; i < 3; i++)
+		row.calls[i].arg = row.log;
+	ck_assert_int_eq(fiber_pool_new(&o, &fp), 0);
+	return fp;
+}
+
+/* And leaves as much of itself as it can. */
+static void says_whether_it_is_fresh(void *log)
+{
+	struct fiber *f = fiber_self();
+
+	append(log, 'a');
+	row.fresh += !fiber_owner(f) && !fiber_until(f) && !fiber_began(f) && !fiber_cancelled(f) &&
+		     fiber_fn(f) == says_whether_it_is_fresh && fiber_arg(f) == log;
+	fiber_note_begin(f, 1);
+	fiber_set_until(f, 1);
+	fiber_cancel(f);
+	fiber_set_owner(f, log);
+	row.f = f;
+}
+
+static void says_p_and_parks(void *log)
+{
+	row.f = fiber_self();
+	append(log, 'p');
+	fiber_park();
+	append(log, 'e');
+}
+
+START_TEST(a_fiber_that_ends_runs_what_comes_next_as_a_fresh_one)
+{
+	struct fiber_pool *fp = given_row(says_whether_it_is_fresh, says_whether_it_is_fresh, NULL);
+
+	ck_assert_int_eq(fiber_run(fp, says_whether_it_is_fresh, row.log), FIBER_ENDED);
+
+	ck_assert_str_eq(row.log, "a?a?a?");
+	ck_assert_uint_eq(row.fresh, 3);
+	ck_assert_uint_eq(stats(fp).stacks, 1);
+	ck_assert_ptr_null(fiber_self());
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
+START_TEST(what_comes_next_may_park_and_goes_back_to_main_at_its_end)
+{
+	struct fiber_pool *fp = given_row(says_p_and_parks, says_whether_it_is_fresh, NULL);
+
+	ck_assert_int_eq(fiber_run(fp, says_whether_it_is_fresh, row.log), FIBER_PARKED);
+	append(row.log, 'm');
+	ck_assert_int_eq(fiber_pool_free(fp), -EBUSY);
+	ck_assert_int_eq(fiber_resume(row.f), FIBER_ENDED);
+	append(row.log, 'm');
+
+	ck_assert_str_eq(row.log, "a?pmem");
+	ck_assert_uint_eq(stats(fp).in_use, 0);
+
+	/* its stack is used anew, and asks again */
+	ck_assert_int_eq(fiber_run(fp, says_a, row.log), FIBER_ENDED);
+	ck_assert_str_eq(row.log, "a?pmema?a?");
+	ck_assert_uint_eq(stats(fp).stacks, 1);
+	ck_assert_int_eq(fiber_pool_free(fp), 0);
+}
+END_TEST
+
 START_TEST(a_reused_fiber_forgets_its_owner)
 {
 	struct fiber_pool *fp = given_pool(0, 1, 0);
@@ -902,6 +993,8 @@ int main(void)
 	tcase_add_test(t, run_and_resume_return_when_the_fiber_parks);
 	tcase_add_test(t, self_is_the_running_fiber_and_nothing_on_main);
 	tcase_add_test(t, threads_with_pools_of_their_own_do_not_meet);
+	tcase_add_test(t, a_fiber_that_ends_runs_what_comes_next_as_a_fresh_one);
+	tcase_add_test(t, what_comes_next_may_park_and_goes_back_to_main_at_its_end);
 	tcase_add_test(t, a_reused_fiber_forgets_its_owner);
 	tcase_add_test(t, what_is_to_run_before_a_park_runs_once_on_the_fiber_and_not_at_its_end);
 	tcase_add_test(t, parked_fibers_can_be_queued);

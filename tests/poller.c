@@ -167,7 +167,7 @@ static void stop_fiber(void *arg)
 
 START_TEST(fibers_begin_in_the_order_of_their_spawns)
 {
-	struct spawn node = { .fn = note_arg, .arg = (void *)(uintptr_t)'2' };
+	struct spawn node = { .call = { note_arg, (void *)(uintptr_t)'2' } };
 
 	poller_spawn(p, note_arg, (void *)(uintptr_t)'1');
 	poller_spawn_node(p, &node);
@@ -233,7 +233,7 @@ static struct spawn begun[4];
 
 static void begin_noting(unsigned i, char c)
 {
-	begun[i] = (struct spawn){ .fn = note_arg, .arg = (void *)(uintptr_t)c };
+	begun[i].call = (struct fiber_call){ note_arg, (void *)(uintptr_t)c };
 	poller_begin_fiber(p, &begun[i]);
 }
 
@@ -307,6 +307,81 @@ START_TEST(a_begun_fiber_without_a_stack_waits_behind_those_that_wait)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a row of watches */
+
+/* Each begins a fiber; its function and that have noted where their stacks are. */
+static struct {
+	struct watch watch[4];
+	struct spawn begins[4];
+	const char *fn_at[4], *fiber_at[4];
+	struct fiber *parked;
+} row;
+
+static void row_fiber(void *arg)
+{
+	unsigned i = (unsigned)(uintptr_t)arg;
+	const char here = 0;
+
+	row.fiber_at[i] = &here;
+	note((char)('a' + i));
+	if (i == 1) {
+		row.parked = fiber_self();
+		fiber_park();
+		note('e');
+		poller_stop(p);
+	}
+}
+
+static void row_watch(struct watch *w, unsigned ready)
+{
+	unsigned i = (unsigned)(w - row.watch);
+	const char here = 0;
+
+	ck_assert_ptr_null(fiber_self());
+	row.fn_at[i] = &here;
+	note((char)('1' + i));
+	watch_stop(w, ready);
+	row.begins[i].call = (struct fiber_call){ row_fiber, (void *)(uintptr_t)i };
+	poller_begin_fiber(p, &row.begins[i]);
+	if (i == 3)
+		poller_ready(p, row.parked);
+}
+
+static bool near(const char *a, const char *b)
+{
+	return (a > b ? a - b : b - a) < 60 * 1024;
+}
+
+START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_shallow)
+{
+	const char here = 0;
+	int fds[2];
+
+	given_pair(fds);
+	ck_assert_int_eq(sys_write(fds[1], "x", 1), 1);
+	for (int i = 0; i < 4; i++) {
+		int fd = dup(fds[0]);
+
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(watch_open(&row.watch[i], p, fd, 0, row_watch), 0);
+		row.watch[i].shallow = i != 2;
+		watch_want(&row.watch[i], WATCH_IN);
+	}
+	run_loop(p);
+
+	ck_assert_str_eq(order, "1a2b3c4de");
+	ck_assert_uint_eq(p->stats.fibers_run, 5);
+	/* ASan moves locals away from their stack */
+	if (under_asan())
+		return;
+	ck_assert(near(row.fn_at[0], &here)); /* no fiber had ended yet */
+	ck_assert(near(row.fn_at[1], row.fiber_at[0]));
+	ck_assert(near(row.fn_at[2], &here));
+	ck_assert(near(row.fn_at[3], row.fiber_at[2]));
+	ck_assert(!near(row.fiber_at[2], row.fiber_at[1]));
+}
+END_TEST
+
 static void begin_the_next(void *arg)
 {
 	if (!order[0])
@@ -315,7 +390,7 @@ static void begin_the_next(void *arg)
 
 START_TEST(a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop)
 {
-	static struct spawn chain = { .fn = begin_the_next, .arg = &chain };
+	static struct spawn chain = { .call = { begin_the_next, &chain } };
 	struct mail m = { .fn = note_and_stop };
 
 	poller_begin_fiber(p, &chain);
@@ -922,6 +997,8 @@ static void add_turn(TCase *c)
 		       a_fiber_begun_in_a_dispatch_runs_when_that_has_returned_and_before_the_next);
 	tcase_add_test(c, a_fiber_begun_by_a_fiber_runs_when_that_has_parked_or_ended);
 	tcase_add_test(c, a_begun_fiber_without_a_stack_waits_behind_those_that_wait);
+	tcase_add_test(
+		c, a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_shallow);
 	tcase_add_test(c, a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop);
 	tcase_add_loop_test(
 		c, the_loop_goes_on_with_what_a_turn_has_left_while_one_function_does_not_return, 0,

@@ -149,11 +149,6 @@ static inline enum conn_life conn_life(const struct np_conn *c)
 	return atomic_load_explicit(&c->life, memory_order_relaxed);
 }
 
-static inline void conn_set_life(struct np_conn *c, enum conn_life s)
-{
-	atomic_store_explicit(&c->life, s, memory_order_relaxed);
-}
-
 /* Open, and so is its output: two states in one look. */
 static inline bool conn_is_writable(const struct np_conn *c)
 {
@@ -194,6 +189,16 @@ static inline struct conn_extra *conn_extra_of(const struct np_conn *c)
 static inline struct conn_filter *conn_filter_of(const struct np_conn *c)
 {
 	return c->flags & CONN_EXTRA ? conn_extra_of(c)->filter : NULL;
+}
+
+/*
+ * The pump of a plain one that is open takes little stack. A filter is deep, and so is what throws
+ * away input behind a close.
+ */
+static inline void conn_set_life(struct np_conn *c, enum conn_life s)
+{
+	atomic_store_explicit(&c->life, s, memory_order_relaxed);
+	c->watch.shallow = s == CONN_OPEN && !conn_filter_of(c);
 }
 
 /* The poller whose memory it lies in. */

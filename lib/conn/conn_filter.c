@@ -58,6 +58,7 @@ int conn_filter_attach(struct np_conn *c, const struct np_filter_maker *m, const
 	f->handshake_ms = m->handshake_ms ? m->handshake_ms : HANDSHAKE_MS;
 	f->awaits = true;
 	x->filter = f;
+	c->watch.shallow = false;
 	conn_filter_count(c, conn_poller(c));
 	return 0;
 }
@@ -162,8 +163,8 @@ static void filter_ask_worker(struct np_conn *c, struct conn_filter *f)
 {
 	f->filter.state = FILTER_WORKING;
 	f->filter.below.odd = FILTER_UNSURE;
-	f->spawn.fn = filter_work;
-	f->spawn.arg = np_conn_ref(c);
+	f->spawn.call.fn = filter_work;
+	f->spawn.call.arg = np_conn_ref(c);
 	c->inside++;
 	poller_spawn_node(conn_poller(c), &f->spawn);
 }

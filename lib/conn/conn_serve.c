@@ -191,7 +191,7 @@ static inline bool serve_anew(struct conn_io *io)
 /* One of many, or each: see meter.h. Return: whether there are more. */
 static slow_path bool serve_metered(struct conn_io *io)
 {
-	struct np_conn *c = io->spawn.arg;
+	struct np_conn *c = io->spawn.call.arg;
 	struct meter *m = poller_meter(conn_poller(c));
 	uint64_t from = sys_clock_ns(), weight = meter_take(m, from);
 
@@ -279,8 +279,8 @@ void conn_serve(struct np_conn *c)
 	if (io->service != CONN_UNSERVED)
 		return;
 	io->service = CONN_QUEUED;
-	io->spawn.fn = serve;
-	io->spawn.arg = c;
+	io->spawn.call.fn = serve;
+	io->spawn.call.arg = c;
 	poller_begin_fiber(conn_poller(c), &io->spawn);
 }
 

@@ -37,6 +37,7 @@ struct fiber {
 
 	uint64_t until, began;
 	bool cancelled;
+	bool has_parked; /* in this run */
 	void (*before_park)(void *arg);
 	struct exceptions ex;      /* this fiber's while it is parked */
 	struct fiber *next, *prev; /* all stacks of the pool */
@@ -49,7 +50,9 @@ struct fiber_pool {
 	/* the one used last is the next to be used: its pages are in the cache */
 	struct fiber *free;
 	struct fiber *all;
-	exceptions_fn *find_ex; /* NULL: no C++ in this process */
+	exceptions_fn *find_ex;                      /* NULL: no C++ in this process */
+	const struct fiber_call *(*next)(void *arg); /* fiber_pool_opts */
+	void *next_arg;
 	size_t stack_size;
 	unsigned max, keep;
 	unsigned stacks, refused;
@@ -74,6 +77,8 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
 	fp->stack_size = (size + page - 1) / page * page;
 	fp->max = o && o->max ? o->max : 65536;
 	fp->keep = o && o->keep ? o->keep : 4;
+	fp->next = o ? o->next : NULL;
+	fp->next_arg = o ? o->next_arg : NULL;
 	fp->find_ex = exceptions_find();
 	*ret = fp;
 	return 0;
@@ -261,6 +266,32 @@ INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
 	return f;
 }
 
+INLINE void fiber_begins(struct fiber *f, void (*fn)(void *), void *arg)
+{
+	f->fn = fn;
+	f->arg = arg;
+	f->owner = NULL;
+	f->until = f->began = 0;
+	f->cancelled = f->has_parked = false;
+}
+
+/* Its function has returned. Return: whether it has another one now. */
+INLINE bool fiber_goes_on(struct fiber *f)
+{
+	const struct fiber_call *c;
+
+	f->fn = NULL;
+	if (f->has_parked || !f->pool->next)
+		return false;
+	fiber_current = NULL;
+	c = f->pool->next(f->pool->next_arg);
+	if (!c)
+		return false;
+	fiber_begins(f, c->fn, c->arg);
+	fiber_current = f;
+	return true;
+}
+
 /*
  * The first frame of every fiber; called by fiber_begin. One that has ended stops here, and its
  * next run goes on from here.
@@ -269,8 +300,9 @@ SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 {
 	sanitizer_arrive(&f->san, &f->host->main_san);
 	for (;;) {
-		f->fn(f->arg);
-		f->fn = NULL;
+		do
+			f->fn(f->arg);
+		while (fiber_goes_on(f));
 		f = fiber_to_main(f, 1);
 	}
 }
@@ -298,6 +330,7 @@ static __attribute__((noinline)) int fiber_has_parked(struct fiber *f)
 {
 	struct fiber_pool *fp = f->pool;
 
+	f->has_parked = true;
 	f->host->parked++;
 	fp->parked++;
 	if (fp->parked > fp->peak)
@@ -333,11 +366,7 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 		return fiber_run_grown(fp, fn, arg);
 	fp->free = f->next_free;
 	f->host = &fiber_here;
-	f->fn = fn;
-	f->arg = arg;
-	f->owner = NULL;
-	f->until = f->began = 0;
-	f->cancelled = false;
+	fiber_begins(f, fn, arg);
 	sanitizer_stack_begins(&f->san);
 	f = fiber_enter(f, &fiber_here);
 	return f->fn ? fiber_has_parked(f) : fiber_ended(f);

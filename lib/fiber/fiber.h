@@ -8,7 +8,8 @@
  * fiber_resume() return as soon as the fiber parks, not only when it ends.
  *
  *   state      leaves it by
- *   running    fiber_park() -> parked;  its function returns -> ended (stack back in the pool)
+ *   running    fiber_park() -> parked;  its function returns -> ended (stack back in the pool), or
+ *              running again, what fiber_pool_opts.next has for it
  *   parked     fiber_resume() -> running
  */
 #ifndef FIBER_FIBER_H
@@ -25,10 +26,23 @@ struct fiber_pool;
 #define FIBER_ENDED  0
 #define FIBER_PARKED 1
 
+struct fiber_call {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
 struct fiber_pool_opts {
 	size_t stack_size; /* bytes of usable stack, rounded up to pages; 0 = 64 KiB */
 	unsigned max;      /* stacks at most; 0 = 65536 */
 	unsigned keep;     /* free stacks that keep their pages over fiber_pool_trim(); 0 = 4 */
+	/*
+	 * What a fiber that ends without having parked runs next: on its stack, and without the two
+	 * switches of an end and a start. Asked on that stack, as if on main: fiber_self() is NULL,
+	 * and nothing may be run or resumed there. The answer is not looked at any more once its
+	 * function has begun. NULL: back to main.
+	 */
+	const struct fiber_call *(*next)(void *arg);
+	void *next_arg;
 };
 
 struct fiber_pool_stats {
@@ -54,6 +68,7 @@ void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 /*
  * fiber_run() - start fn(arg) on a pooled stack, now; only from main
  *
+ * It speaks of what ran last: of fn(arg), or what the pool's next() had behind it.
  * Return: FIBER_ENDED, FIBER_PARKED, or -EAGAIN (all @max stacks in use) or -ENOMEM; after an
  *         error fn was not called.
  */

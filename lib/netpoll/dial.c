@@ -276,7 +276,8 @@ static struct dial_remote *dial_remote_new(const struct np_dial_opts *o)
 	d->mail.fn = dial_remote_arrive;
 	d->give_up.fn = dial_remote_give_up;
 	d->until_ms = fiber_self() ? fiber_until(fiber_self()) : 0;
-	d->spawn = (struct spawn){ .fn = dial_remote_main, .arg = d };
+	d->spawn.call.fn = dial_remote_main;
+	d->spawn.call.arg = d;
 	d->fd = -1;
 	d->handlers = *o->handlers;
 	d->opts = *o;

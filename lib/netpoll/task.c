@@ -109,7 +109,7 @@ static void task_init(struct np_task *t, int (*fn)(void *), void *arg)
 		.fn = fn,
 		.arg = arg,
 		.mail.fn = task_arrive,
-		.spawn = { .fn = task_main, .arg = t },
+		.spawn.call = { task_main, t },
 	};
 	event_init(&t->done);
 	event_init(&t->cancel_arrived);

@@ -59,6 +59,7 @@ static void poller_destroy(struct poller *p)
 int poller_new(const struct poller_opts *o, struct poller **ret)
 {
 	struct poller *p = aligned_alloc(64, (sizeof *p + 63) & ~(size_t)63);
+	struct fiber_pool_opts fibers = o->fibers;
 	int r;
 
 	if (!p)
@@ -84,8 +85,10 @@ int poller_new(const struct poller_opts *o, struct poller **ret)
 	r = p->events ? poller_open_fds(p) : -ENOMEM;
 	if (r == 0)
 		r = meter_init(&p->meter, o->metrics);
+	fibers.next = watch_next_fiber;
+	fibers.next_arg = p;
 	if (r == 0)
-		r = fiber_pool_new(&o->fibers, &p->fibers);
+		r = fiber_pool_new(&fibers, &p->fibers);
 	if (r < 0) {
 		poller_destroy(p);
 		return r;

@@ -71,8 +71,7 @@ struct poller_opts {
 /* A fiber that waits to be started. The node is its caller's until fn begins. */
 struct spawn {
 	struct spawn *next;
-	void (*fn)(void *);
-	void *arg;
+	struct fiber_call call;
 };
 
 struct poller_stats {
@@ -151,7 +150,7 @@ int poller_spawn(struct poller *p, void (*fn)(void *), void *arg);
 /* The same with a node of the caller's, so it cannot fail. */
 void poller_spawn_node(struct poller *p, struct spawn *s);
 /*
- * poller_begin_fiber() - start s->fn(s->arg) on a fiber as soon as the dispatch in progress is over
+ * poller_begin_fiber() - start s->call on a fiber as soon as the dispatch in progress is over
  *
  * That is when the function of the watch, mail, timer or deferred work has returned to the loop, or
  * the fiber that calls this has parked or ended; before the loop's next dispatch. So nothing of

@@ -67,7 +67,8 @@ struct spawn_queue {
  *   wakes nobody                             sleeps is this one
  *   a fiber goes on where it began           fiber_resume(); each thread has a queue of its own
  *   a handler's frames stand on the loop's   fiber_run() and fiber_resume(): not from a fiber;
- *   alone                                    poller_begin_fiber() is the way from a dispatch
+ *   alone                                    poller_begin_fiber() is the way from a dispatch, and
+ *                                            watch_next_fiber() between two
  *   overflow.c walks the fibers              in a signal handler of the owner's
  */
 
@@ -245,6 +246,15 @@ bool turn_run_mail(struct poller *p);
 bool turn_run_deferred(struct poller *p);
 void turn_trim_stacks(struct timer *t);
 
+/* @q is not empty. */
+static inline struct spawn *spawn_pop(struct spawn_queue *q)
+{
+	struct spawn *s = q->first;
+
+	q->first = s->next;
+	return s;
+}
+
 /* ---- spawn.c */
 void spawn_again(struct timer *t);
 /* Those that are queued, as far as there are stacks; settled before the parked ones go on. */
@@ -279,6 +289,15 @@ void sample_dispatch(struct poller *p, const void *fn, void *arg,
 /* ---- watch.c */
 /* The first @n of p->events. */
 void watch_take_events(struct poller *p, int n);
+/*
+ * watch_next_fiber() - fiber_pool_opts.next: a fiber that has ended goes on with the row of ready
+ * watches, and is the fiber which the next of them begins
+ *
+ * A handler that does not wait is then a call, and its stack has been switched to once for the row.
+ * Only with shallow watches: their functions take little stack, and call nothing of the user's that
+ * has to be on the thread's own. The loop goes on with what this has left.
+ */
+const struct fiber_call *watch_next_fiber(void *poller);
 /* Runs the watches that are ready now; one that still has more to do stays for the next turn. */
 bool watch_dispatch(struct poller *p);
 bool watch_go_on(struct poller *p);

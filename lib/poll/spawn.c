@@ -19,15 +19,6 @@ static void spawn_put(struct spawn_queue *q, struct spawn *s)
 	q->last = s;
 }
 
-/* @q is not empty. */
-static struct spawn *spawn_pop(struct spawn_queue *q)
-{
-	struct spawn *s = q->first;
-
-	q->first = s->next;
-	return s;
-}
-
 /* All of @from, in front of what is in @q. */
 static void spawn_put_back(struct spawn_queue *q, struct spawn_queue *from)
 {
@@ -72,9 +63,7 @@ int poller_spawn(struct poller *p, void (*fn)(void *), void *arg)
 
 	if (!c)
 		return -ENOMEM;
-	*c = (struct spawn_call){ .node = { .fn = spawn_run_call, .arg = c },
-				  .fn = fn,
-				  .arg = arg };
+	*c = (struct spawn_call){ .node.call = { spawn_run_call, c }, .fn = fn, .arg = arg };
 	poller_spawn_node(p, &c->node);
 	return 0;
 }
@@ -99,7 +88,7 @@ static void spawn_wait(struct poller *p, int err)
 /* The node is not touched once its fiber has begun. Without a stack it is the caller's still. */
 static int spawn_run(struct poller *p, struct spawn *s)
 {
-	int r = fiber_run(p->fibers, s->fn, s->arg);
+	int r = fiber_run(p->fibers, s->call.fn, s->call.arg);
 
 	if (r < 0)
 		spawn_wait(p, r);

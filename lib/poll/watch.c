@@ -96,7 +96,9 @@ int watch_open(struct watch *w, struct poller *p, int fd, uint32_t epoll_extra,
 	int r;
 
 	poller_assert_owner(p);
-	*w = (struct watch){ .fn = fn, .poller = p, .fd = fd, .note = w->note };
+	*w = (struct watch){
+		.fn = fn, .poller = p, .fd = fd, .note = w->note, .shallow = w->shallow
+	};
 	w->out_armed = (epoll_extra & EPOLLOUT) != 0;
 	list_init(&w->link);
 	r = watch_slot_take(p, w);
@@ -174,7 +176,7 @@ static int watch_arm_out(struct watch *w)
 			      watch_event_data(w));
 
 	if (r == 0)
-		w->out_armed = 1;
+		w->out_armed = true;
 	return r;
 }
 
@@ -271,6 +273,43 @@ bool watch_go_on(struct poller *p)
 	}
 	p->now.dispatched = NULL;
 	return true;
+}
+
+/* The next of this turn's, if a fiber's stack will do for its function. */
+static inline struct watch *watch_next_shallow(const struct poller *p)
+{
+	struct watch *w = container_of(p->now.watches.next, struct watch, link);
+
+	return &w->link != &p->now.watches && w->shallow ? w : NULL;
+}
+
+/*
+ * What comes between two dispatches is none of a fiber's: other threads, samples, fibers that wait
+ * for a stack or for their turn behind this dispatch.
+ */
+static inline bool watch_row_ends(const struct poller *p)
+{
+	return p->shared || p->sampling.sampler || p->spawn_blocked || p->now.tail.first;
+}
+
+const struct fiber_call *watch_next_fiber(void *poller)
+{
+	struct poller *p = poller;
+	struct watch *w;
+
+	p->clock = CLOCK_STALE;
+	if (watch_row_ends(p))
+		return NULL;
+	while ((w = watch_next_shallow(p))) {
+		list_remove(&w->link);
+		poller_begin_short_dispatch(p);
+		watch_run(p, w);
+		if (p->now.tail.first) {
+			p->stats.fibers_run++;
+			return &spawn_pop(&p->now.tail)->call;
+		}
+	}
+	return NULL;
 }
 
 bool watch_dispatch(struct poller *p)

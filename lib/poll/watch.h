@@ -52,8 +52,9 @@ struct watch {
 	uint8_t want;
 	uint8_t ready;
 	uint8_t flags;
-	uint8_t out_armed; /* EPOLLOUT is registered (for good) */
-	uint32_t note;     /* its owner's: nothing here touches it */
+	bool out_armed : 1; /* EPOLLOUT is registered (for good) */
+	bool shallow : 1;   /* its owner's: see watch_next_fiber() */
+	uint32_t note;      /* its owner's: nothing here touches it */
 };
 
 /*
