@@ -102,23 +102,11 @@ static slow_path void linkbuf_release_some(struct np_linkbuf *b)
 		linkbuf_poison(read);
 }
 
-/* Whether @b held one plain block and nothing else, which has gone to the cache. */
-static inline bool linkbuf_gave_only_block(struct np_linkbuf *b)
-{
-	struct block *e = b->tail;
-
-	if (unlikely(!e || e != b->head || !block_keep(e)))
-		return false;
-	b->head = b->read = b->tail = NULL;
-	return true;
-}
-
 void np_linkbuf_release(struct np_linkbuf *b)
 {
 	struct block *e;
 
-	/* All read: the common end of a request. */
-	if (likely(!(b->len | b->pending | b->given) && linkbuf_gave_only_block(b)))
+	if (linkbuf_released(b))
 		return;
 	/*
 	 * Read in part, from its only block or one behind it: nothing to give back, only to poison.

@@ -67,6 +67,24 @@ static inline const void *linkbuf_take(struct np_linkbuf *b, size_t n)
 	return p;
 }
 
+/* Whether @b held one plain block and nothing else, which has gone to the cache. */
+static inline bool linkbuf_gave_only_block(struct np_linkbuf *b)
+{
+	struct block *e = b->tail;
+
+	if (unlikely(!e || e != b->head || !block_keep(e)))
+		return false;
+	b->head = b->read = b->tail = NULL;
+	return true;
+}
+
+/* np_linkbuf_release() where all was read: the common end of a request. Return: whether that was
+ * so. */
+static inline bool linkbuf_released(struct np_linkbuf *b)
+{
+	return likely(!(b->len | b->pending | b->given) && linkbuf_gave_only_block(b));
+}
+
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
 void linkbuf_consume(struct np_linkbuf *b, size_t n);
 /*

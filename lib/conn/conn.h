@@ -111,7 +111,7 @@ struct np_conn {
 	uint8_t in; /* enum conn_in */
 	/* enum conn_life; other threads take it as a hint */
 	_Atomic(uint8_t) life;
-	uint8_t out;         /* enum conn_out; beside it, for conn_is_writable() */
+	uint8_t out;         /* enum conn_out; these four lie in one word: struct conn_state */
 	uint8_t inside;      /* fibers that run a handler or are parked in a verb: a handful */
 	uint16_t began_high; /* conn_began_ms(); the low half is watch.note */
 
@@ -154,9 +154,43 @@ static inline bool conn_is_writable(const struct np_conn *c)
 {
 	static const uint8_t both[] = { CONN_OPEN, CONN_OUT_OPEN };
 
-	_Static_assert(offsetof(struct np_conn, out) == offsetof(struct np_conn, life) + 1,
-		       "they lie side by side");
 	return memcmp((const char *)c + offsetof(struct np_conn, life), both, sizeof both) == 0;
+}
+
+/* What a connection was at one moment. */
+struct conn_state {
+	uint16_t flags; /* enum conn_flag */
+	uint8_t in, life, out;
+	uint8_t unused;
+	uint16_t unused_too;
+};
+
+_Static_assert(offsetof(struct np_conn, flags) % 8 == 0 &&
+		       offsetof(struct np_conn, in) == offsetof(struct np_conn, flags) + 2 &&
+		       offsetof(struct np_conn, life) == offsetof(struct np_conn, flags) + 3 &&
+		       offsetof(struct np_conn, out) == offsetof(struct np_conn, flags) + 4,
+	       "flags, in, life and out lie as in struct conn_state");
+
+static inline struct conn_state conn_state(const struct np_conn *c)
+{
+	struct conn_state s;
+
+	memcpy(&s, (const char *)c + offsetof(struct np_conn, flags), sizeof s);
+	return s;
+}
+
+/* Open, and so are both its halves, with none of @flags: all in one look. */
+static inline bool conn_is_plain(const struct np_conn *c, enum conn_flag flags)
+{
+	const struct conn_state looked = { (uint16_t)flags, 0xff, 0xff, 0xff };
+	const struct conn_state plain = { 0, CONN_IN_OPEN, CONN_OPEN, CONN_OUT_OPEN };
+	const struct conn_state now = conn_state(c);
+	uint64_t a, b, mask;
+
+	memcpy(&a, &now, sizeof a);
+	memcpy(&b, &plain, sizeof b);
+	memcpy(&mask, &looked, sizeof mask);
+	return (a & mask) == b;
 }
 
 /* Thread: its owner's. */
@@ -349,9 +383,9 @@ static inline bool conn_has_request(const struct np_conn *c, const struct conn_i
 {
 	size_t len = linkbuf_len(&io->stream.in);
 
-	if (len < io->call_at && !(len && conn_at_end(c) && !io->end_handled))
+	if (len < io->call_at && !(len && conn_is_end(c->in, c->flags) && !io->end_handled))
 		return false;
-	return io->on_request && conn_life(c) == CONN_OPEN;
+	return io->on_request && conn_state(c).life == CONN_OPEN;
 }
 
 /* ------------------------------------------------------------------ conn.c: how it begins */

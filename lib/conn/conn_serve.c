@@ -122,14 +122,14 @@ static inline void serve_release(struct stream *s)
 }
 
 /*
- * The handler has taken nothing: it is called again when more has come, or what it wants. @in and
- * @flags are from before its call: an end that came meanwhile it has not seen.
+ * The handler has taken nothing: it is called again when more has come, or what it wants. @was is
+ * from before its call: an end that came meanwhile it has not seen.
  */
-static slow_path void serve_no_progress(struct conn_io *io, enum conn_in in, unsigned flags)
+static slow_path void serve_no_progress(struct conn_io *io, struct conn_state was)
 {
 	if (serve_was_sent_home(io))
 		return;
-	if (conn_is_end(in, flags))
+	if (conn_is_end(was.in, was.flags))
 		io->end_handled = true;
 	io->passed_at = io->stream.rx_total;
 	io->forwards = false;
@@ -146,8 +146,7 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 {
 	struct stream *s = &io->stream;
 	size_t len = linkbuf_len(&s->in), total = s->rx_total;
-	enum conn_in in = c->in;
-	unsigned flags = c->flags;
+	struct conn_state was = conn_state(c);
 	int r;
 
 	io->wanted = false;
@@ -160,7 +159,7 @@ static inline __attribute__((always_inline)) void serve_request(struct np_conn *
 		serve_failed(c, poller_handler(conn_poller(c)), r);
 	else if (unlikely(linkbuf_len(&s->in) >= len) &&
 		 linkbuf_len(&s->in) - len == s->rx_total - total)
-		serve_no_progress(io, in, flags);
+		serve_no_progress(io, was);
 	else if (unlikely(c->flags & CONN_MINDED))
 		serve_request_over(c);
 }
@@ -228,7 +227,10 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 	}
 }
 
-/* What was flushed leaves in one send, and the connection goes idle. */
+/*
+ * What was flushed leaves in one send, and the connection goes idle. What follows where it is not
+ * plain any more is for the end of the turn.
+ */
 static inline void serve_end(struct np_conn *c, struct conn_io *io)
 {
 	if (unlikely(c->in == CONN_IN_FULL)) /* what was put off makes room */
@@ -242,8 +244,7 @@ static inline void serve_end(struct np_conn *c, struct conn_io *io)
 	io->handler = NULL;
 	io->service = CONN_UNSERVED;
 	c->inside--;
-	if (unlikely(!conn_is_writable(c) || conn_at_end(c) || c->group->retiring ||
-		     (c->flags & CONN_MOVES)))
+	if (unlikely(!conn_is_plain(c, CONN_LEFT | CONN_MOVES) || c->group->retiring))
 		conn_later(c);
 	else if (!io->warm)
 		conn_io_shrink(c);

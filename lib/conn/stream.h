@@ -113,7 +113,8 @@ void stream_set_file(struct stream *s, struct stream_file *f);
 /* What was read goes back, and no longer counts. */
 static inline void stream_release(struct stream *s)
 {
-	np_linkbuf_release(&s->in);
+	if (!linkbuf_released(&s->in))
+		np_linkbuf_release(&s->in);
 	s->held = linkbuf_len(&s->in);
 }
 
