@@ -87,13 +87,36 @@ static inline bool linkbuf_released(struct np_linkbuf *b)
 
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
 void linkbuf_consume(struct np_linkbuf *b, size_t n);
+/* The first block of an empty chain, if one is at hand; the common beginning of a reply. */
+static inline struct block *linkbuf_first_block(struct np_linkbuf *b, size_t cls)
+{
+	struct block *t = block_warm(cls);
+
+	if (likely(t))
+		b->head = b->read = b->tail = t;
+	return t;
+}
+
 /*
- * np_linkbuf_space() in its common case: an empty buffer, and no more than twice its first block
+ * np_linkbuf_space() in its common case: an empty buffer, no more than twice its first block, and
+ * one at hand
  *
  * Settled by np_linkbuf_commit() or linkbuf_commit(). Return: @want bytes to fill; NULL: it takes
  * np_linkbuf_space().
  */
-void *linkbuf_space(struct np_linkbuf *b, size_t want);
+static inline void *linkbuf_space(struct np_linkbuf *b, size_t want)
+{
+	size_t size = block_size(b->first);
+	struct block *t;
+
+	if (unlikely(b->tail || want > 2 * size))
+		return NULL;
+	t = linkbuf_first_block(b, b->first + (size_t)(want > size));
+	if (unlikely(!t))
+		return NULL;
+	b->given = (uint32_t)want;
+	return t->w;
+}
 
 /* The first block is sized for what one commit brings: at once when that grows, slowly when it
  * falls. */

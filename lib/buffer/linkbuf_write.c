@@ -37,16 +37,6 @@ static struct block *linkbuf_more(struct np_linkbuf *b, size_t n)
 	return e;
 }
 
-/* The first block of an empty chain, if one is at hand; the common beginning of a reply. */
-static inline struct block *linkbuf_first_block(struct np_linkbuf *b, size_t cls)
-{
-	struct block *t = block_warm(cls);
-
-	if (likely(t))
-		b->head = b->read = b->tail = t;
-	return t;
-}
-
 static slow_path int linkbuf_reserve_more(struct np_linkbuf *b, size_t n, void **ret_p)
 {
 	struct block *e;
@@ -420,31 +410,6 @@ static struct block *linkbuf_first_for(const struct np_linkbuf *b, size_t want)
 	return block_data(want <= 4 * block_size(b->first) ?
 				  linkbuf_max(block_class(want), b->first) :
 				  b->first);
-}
-
-static slow_path void *linkbuf_space_slow(struct np_linkbuf *b, size_t cls, size_t want)
-{
-	struct block *t = block_data(cls);
-
-	if (!t)
-		return NULL;
-	chain_add(b, t);
-	b->given = (uint32_t)want;
-	return t->w;
-}
-
-void *linkbuf_space(struct np_linkbuf *b, size_t want)
-{
-	size_t size = block_size(b->first), cls = b->first + (size_t)(want > size);
-	struct block *t;
-
-	if (b->tail || want > 2 * size)
-		return NULL;
-	t = linkbuf_first_block(b, cls);
-	if (unlikely(!t))
-		return linkbuf_space_slow(b, cls, want);
-	b->given = (uint32_t)want;
-	return t->w;
 }
 
 int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)

@@ -87,16 +87,17 @@ struct conn_io {
 	uint8_t aside_want; /* what its watch wanted */
 	int aside_why;      /* of the end that is owed; 0: none is */
 	struct list aside_waits;
-	uint8_t service;   /* enum conn_service */
-	uint8_t place;     /* enum conn_place, of the verb that its handler is in */
-	uint8_t parting;   /* enum conn_parting */
-	bool wanted;       /* this handler call has set call_at: np_conn_want(), a new handler */
+	uint8_t service; /* enum conn_service */
+	uint8_t place;   /* enum conn_place, of the verb that its handler is in */
+	uint8_t parting; /* enum conn_parting */
+	/* this handler call has set call_at: np_conn_want(), a new handler */
+	bool wanted : 1;
+	bool forwards : 1; /* np_conn_forward() is to find its input in the kernel */
 	bool end_handled;  /* on_request was called at EOF and left the rest alone */
 	bool request;      /* a request has begun, and its timeout runs */
 	bool late;         /* it was late, and has got its one turn more */
 	bool put_off;      /* what its handler has flushed waits for the end of the batch */
-	bool forwards;     /* np_conn_forward() is to find its input in the kernel */
-	struct pipe *into; /* the input goes there: it does */
+	struct pipe *into; /* the input goes there: it forwards */
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	size_t passed_at;  /* so many had come when it left its input alone */
 	size_t read_from;  /* and so many when the pump began to read last */

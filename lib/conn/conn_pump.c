@@ -175,14 +175,21 @@ static inline int pump_read_once(struct conn_io *io, size_t in_high, size_t budg
 	return stream_read(&io->stream, room < budget ? room : budget);
 }
 
-/* There may be more. One fast peer is not to starve the others. */
-static slow_path int pump_read_on(struct conn_io *io, size_t in_high, size_t budget)
+/*
+ * What follows where the first read was not all that there is, or somebody minds that bytes came.
+ * One fast peer is not to starve the others.
+ */
+static slow_path int pump_read_on(struct np_conn *c, size_t budget, int r)
 {
+	struct conn_io *io = c->io;
 	size_t came;
-	int r = STREAM_MORE;
 
 	while (r == STREAM_MORE && (came = io->stream.rx_total - io->read_from) < budget)
-		r = pump_read_once(io, in_high, budget - came);
+		r = pump_read_once(io, c->set->limits.in_high, budget - came);
+	if ((c->flags & CONN_MINDED) && io->stream.rx_total != io->read_from) {
+		conn_request_came(c);
+		conn_moved(c, CONN_IN);
+	}
 	return r;
 }
 
@@ -197,14 +204,11 @@ static void pump_read(struct np_conn *c)
 	io = c->io;
 	io->stream.odd = c->watch.flags;
 	io->read_from = io->stream.rx_total;
-	if (unlikely(io->forwards) && !io->reader)
-		r = pump_forwards(io, budget);
-	else if ((r = pump_read_once(io, c->set->limits.in_high, budget)) == STREAM_MORE)
-		r = pump_read_on(io, c->set->limits.in_high, budget);
-	if (unlikely(c->flags & CONN_MINDED) && io->stream.rx_total != io->read_from) {
-		conn_request_came(c);
-		conn_moved(c, CONN_IN);
-	}
+	r = unlikely(io->forwards) && !io->reader ?
+		    pump_forwards(io, budget) :
+		    pump_read_once(io, c->set->limits.in_high, budget);
+	if (unlikely(r != STREAM_AGAIN || (c->flags & CONN_MINDED)))
+		r = pump_read_on(c, budget, r);
 	if (likely(r == STREAM_AGAIN)) {
 		watch_cant(&c->watch, WATCH_IN);
 		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */

@@ -31,7 +31,7 @@ static slow_path void serve_request_over(struct np_conn *c)
 	if (c->holds)
 		return;
 	c->io->request = false;
-	if (conn_len(c))
+	if (linkbuf_len(&c->io->stream.in))
 		conn_request_came(c);
 }
 

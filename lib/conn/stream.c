@@ -129,18 +129,28 @@ static slow_path int stream_read_more(struct stream *s)
 	return s->odd == FILTER_ALL ? stream_edge_is_over(s) : STREAM_MORE;
 }
 
-/* @n > 0 bytes of the @offered have come. */
-static inline int stream_has_read(struct stream *s, size_t n, size_t offered)
+/* Not all that this edge brings lies in one read, or the room that is offered has to be adapted. */
+static slow_path int stream_edge_goes_on(struct stream *s, size_t n, size_t offered)
+{
+	s->edge += n;
+	if (s->edge >= s->rx_space)
+		stream_grow(s);
+	if (n == offered || !s->transport->short_is_all || s->odd)
+		return stream_read_more(s);
+	return stream_edge_is_over(s);
+}
+
+/* @n > 0 bytes of the @offered have come. Inline in both callers: one of them is each read. */
+static inline __attribute__((always_inline)) int stream_has_read(struct stream *s, size_t n,
+								 size_t offered)
 {
 	PROBE2(read, s->fd, n);
 	s->held += n;
 	s->rx_total += n;
-	s->edge += n;
-	if (unlikely(s->edge >= s->rx_space))
-		stream_grow(s);
-	if (unlikely(n == offered || !s->transport->short_is_all || s->odd))
-		return stream_read_more(s);
-	return stream_edge_is_over(s);
+	if (likely(n < offered && n < SPACE_MIN && s->rx_space == SPACE_MIN &&
+		   !(s->edge | s->odd) && s->transport->short_is_all))
+		return STREAM_AGAIN;
+	return stream_edge_goes_on(s, n, offered);
 }
 
 /* Into what room the chain has, and a new block behind it. */
