@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +20,10 @@
 
 #include "conn/conn_message.h"
 #include "netpoll/handover_frame.h"
+#include "netpoll/pollers.h"
 #include "support/handover.h"
 #include "support/peer.h"
+#include "support/serve.h"
 #include "support/test.h"
 #include "sys/clock.h"
 #include "sys/io.h"
@@ -54,15 +58,19 @@ static void given_old_with(const struct hand_opts *o)
 	hand_echo(client);
 }
 
+static void reach(const struct sockaddr_un *un, socklen_t len)
+{
+	ck_assert_int_eq(sys_socket(AF_UNIX, SOCK_STREAM, &sock), 0);
+	AWAIT(sys_connect(sock, (const struct sockaddr *)un, len) == 0);
+}
+
 static void hand_over_to_this(int answer_ms)
 {
 	struct sockaddr_un un;
 	socklen_t len = place(&un);
 
 	hand_ask_over(&server, where, AWAIT_MS, answer_ms);
-	ck_assert_int_eq(sys_socket(AF_UNIX, SOCK_STREAM, &sock), 0);
-	while (sys_connect(sock, (struct sockaddr *)&un, len) < 0)
-		test_pause();
+	reach(&un, len);
 }
 
 static void given_old(int answer_ms)
@@ -328,6 +336,84 @@ START_TEST(what_it_was_told_of_ends_with_it)
 	hand_hear(&server, &facts);
 	ck_assert_uint_eq(facts.handed.handed, 1);
 	end();
+}
+END_TEST
+
+/* Nothing is due from it while a handler is at work; its end is known at once all the same. */
+START_TEST(one_that_ends_while_a_handler_is_at_work_ends_the_hand_over)
+{
+	given_old_with(&(struct hand_opts){ .work_ms = -1 });
+	hand_request(client, 's', "", 0);
+	hand_over_to_this(AWAIT_MS);
+	until(HANDOVER_YOURS);
+	if (_i)
+		handover_refuse(sock, "enough of it");
+	sys_close(&sock);
+	hand_hear(&server, &facts);
+	ck_assert_int_eq(facts.r, _i ? -ECONNREFUSED : -EPIPE);
+	ck_assert_msg(strstr(facts.error, _i ? "enough of it" : "is gone"), "%s", facts.error);
+	ck_assert_uint_eq(facts.handed.addresses, 1);
+	hand_wake(&server);
+	ck_assert_uint_eq(hand_receive(client, 's', "", 0).pid, (uint32_t)server.pid);
+	end();
+}
+END_TEST
+
+static _Atomic(bool) at_work, let_go, stopped, handed;
+
+static int works(struct np_conn *c, void *arg)
+{
+	at_work = true;
+	while (!let_go)
+		np_sleep(1);
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+static int may_go(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	return 0;
+}
+
+static void *hand_over(void *arg)
+{
+	np_server_hand_over(serve_server, where, NP_OPTS(np_hand_over_opts, .work_ms = -1), NULL);
+	handed = true;
+	return NULL;
+}
+
+static void *stop_at_leisure(void *arg)
+{
+	ck_assert_int_eq(np_server_stop(serve_server, -1, NULL), 0);
+	stopped = true;
+	return NULL;
+}
+
+START_TEST(a_stop_without_a_limit_ends_one_that_waits_for_handlers)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = works,
+					      .on_export = may_go };
+	pthread_t by_hand, by_stop;
+	struct sockaddr_un un;
+	socklen_t len = place(&un);
+
+	serve((int)pollers, &h, NULL, NULL);
+	client = serve_connect(0);
+	peer_send(client, "x", 1);
+	AWAIT(at_work);
+	ck_assert_int_eq(pthread_create(&by_hand, NULL, hand_over, NULL), 0);
+	reach(&un, len);
+	until(HANDOVER_YOURS);
+	ck_assert_int_eq(pthread_create(&by_stop, NULL, stop_at_leisure, NULL), 0);
+	AWAIT(handed);
+	let_go = true;
+	AWAIT(stopped);
+	pthread_join(by_hand, NULL);
+	pthread_join(by_stop, NULL);
+	handover_frame_free(&frame);
+	sys_close(&sock);
+	peer_close(&client);
+	serve_end();
 }
 END_TEST
 
@@ -686,6 +772,8 @@ static Suite *handover_frames_suite(void)
 	tcase_add_test(t, one_that_does_not_listen_in_time_gives_them_back_too);
 	tcase_add_test(t, one_that_ends_with_connections_it_was_not_told_of_gives_them_back);
 	tcase_add_test(t, what_it_was_told_of_ends_with_it);
+	tcase_add_loop_test(t, one_that_ends_while_a_handler_is_at_work_ends_the_hand_over, 0, 2);
+	tcase_add_test(t, a_stop_without_a_limit_ends_one_that_waits_for_handlers);
 	tcase_add_test(t, an_answer_to_another_question_commits_nothing);
 	tcase_add_loop_test(t, an_answer_that_parts_a_set_commits_nothing, 0, 2);
 	tcase_add_test(t, one_that_does_not_answer_in_time_has_nothing);

@@ -158,21 +158,11 @@ static int hand_over_offer(struct hand_over *h)
 	return r < 0 ? server_say(s, r, "the next process: %s", handover_words(NULL, r)) : 0;
 }
 
-static void hand_over_step(struct np_server *s, void (*fn)(struct mail *))
-{
-	int r;
-
-	server_post_parts(s, fn);
-	do
-		r = latch_wait(&s->step_latch, 0);
-	while (r == -EINTR);
-}
-
 /* The next process has not come so far: what was released is this one's again. */
 static void hand_over_take_back(struct np_server *s)
 {
 	server_steer_listeners(s);
-	hand_over_step(s, server_part_watch);
+	server_run_step(s, server_part_watch);
 }
 
 /* A shutdown through one of these would shut the next process's. */
@@ -197,7 +187,7 @@ static int hand_over_listeners(struct hand_over *h)
 		r = hand_over_await(h, HANDOVER_BEGIN, h->until_ns);
 	if (r < 0)
 		return r;
-	hand_over_step(s, server_part_unwatch);
+	server_run_step(s, server_part_unwatch);
 	server_release_listeners(s);
 	r = hand_over_send(h, HANDOVER_RELEASED, NULL, 0);
 	if (r == 0)
@@ -329,7 +319,16 @@ static int hand_over_part(struct hand_over *h, struct server_part *part, unsigne
 
 static bool hand_over_time_is_up(const struct hand_over *h)
 {
-	return sys_clock_ns() >= h->until_ns || h->s->hurry_ns;
+	return sys_clock_ns() >= h->until_ns || server_facts_hand_over_ends(h->s);
+}
+
+/* It says nothing now: what can be read is its end, or that of a socket which a stop has shut. */
+static int hand_over_pause(struct hand_over *h)
+{
+	if (sys_wait_until(h->sock, POLLIN, sys_clock_ns() + LOOK_MS * 1000000u) < 0 ||
+	    server_facts_hand_over_ends(h->s))
+		return 0;
+	return hand_over_await(h, HANDOVER_NONE, hand_over_answer_until(h));
 }
 
 static int hand_over_connections(struct hand_over *h)
@@ -348,8 +347,9 @@ static int hand_over_connections(struct hand_over *h)
 			if (r < 0)
 				return r;
 		}
-		if (busy && !any) /* it says nothing now: what can be read is its end */
-			sys_wait_until(h->sock, POLLIN, sys_clock_ns() + LOOK_MS * 1000000u);
+		r = busy && !any ? hand_over_pause(h) : 0;
+		if (r < 0)
+			return r;
 	} while ((busy || any) && !hand_over_time_is_up(h));
 	h->done.busy = busy;
 	return hand_over_send(h, HANDOVER_END, NULL, 0);

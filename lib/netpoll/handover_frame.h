@@ -28,7 +28,8 @@
 #include "sys/pass.h"
 
 enum handover_type {
-	HANDOVER_HELLO = 1,
+	HANDOVER_NONE, /* is not sent; for handover_expect(), where nothing is due */
+	HANDOVER_HELLO,
 	HANDOVER_ADDRESS,
 	HANDOVER_OFFERED,
 	HANDOVER_BEGIN,

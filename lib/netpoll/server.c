@@ -223,6 +223,23 @@ void server_post_parts(struct np_server *s, void (*fn)(struct mail *))
 		server_part_post(s->parts[i], fn);
 }
 
+/* A stop that another thread asks for meanwhile disturbs the wait, and has to wait itself: the
+ * mails of one step are done before those of the next are posted. */
+static void server_await_step(struct np_server *s)
+{
+	int r;
+
+	do
+		r = latch_wait(&s->step_latch, 0);
+	while (r == -EINTR);
+}
+
+void server_run_step(struct np_server *s, void (*fn)(struct mail *))
+{
+	server_post_parts(s, fn);
+	server_await_step(s);
+}
+
 /* A drain comes behind the opening. */
 static void server_run(struct np_server *s)
 {
@@ -256,7 +273,7 @@ static int server_start(struct np_server *s)
 		return server_say(s, r, "%s", np_strerror(r));
 	}
 	server_run(s);
-	latch_wait(&s->step_latch, 0);
+	server_await_step(s);
 	for (unsigned i = 0; i < s->n_parts; i++)
 		if (s->parts[i]->result < 0)
 			return server_say(s, s->parts[i]->result,

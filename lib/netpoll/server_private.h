@@ -87,6 +87,8 @@ struct np_server {
 /* server.c */
 /* @fn at every part, each of which arrives at s->step_latch. */
 void server_post_parts(struct np_server *s, void (*fn)(struct mail *));
+/* Likewise, and all have done it. */
+void server_run_step(struct np_server *s, void (*fn)(struct mail *));
 /* Return: @r. The words are np_server_error()'s. */
 int server_say(struct np_server *s, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

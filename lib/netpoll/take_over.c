@@ -287,12 +287,7 @@ int take_over_begin(struct np_server *s)
 /* The process before has gone on by itself, with listeners that are its own. */
 static void take_over_let_be(struct np_server *s)
 {
-	int r;
-
-	server_post_parts(s, server_part_unwatch);
-	do
-		r = latch_wait(&s->step_latch, 0);
-	while (r == -EINTR);
+	server_run_step(s, server_part_unwatch);
 	server_release_listeners(s);
 }
 

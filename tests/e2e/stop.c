@@ -5,8 +5,11 @@
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "support/log.h"
@@ -354,16 +357,99 @@ START_TEST(a_server_that_never_started_leaves_nothing)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ while it starts */
+
+static int nothing(struct np_conn *c, void *arg)
+{
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+struct caller {
+	pthread_t thread;
+	_Atomic(int) tid;
+	_Atomic(bool) returned;
+	int (*fn)(void);
+	int result;
+};
+
+static int start_it(void)
+{
+	return np_server_start(server);
+}
+
+static int stop_it(void)
+{
+	return np_server_stop(server, AWAIT_MS, NULL);
+}
+
+static void *call(void *arg)
+{
+	struct caller *k = arg;
+
+	k->tid = (int)syscall(SYS_gettid);
+	k->result = k->fn();
+	k->returned = true;
+	return NULL;
+}
+
+static bool sleeps_in_kernel(int tid)
+{
+	char path[64], line[256] = "";
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ck_assert_int_gt(read(fd, line, sizeof line - 1), 0);
+	close(fd);
+	return strrchr(line, ')')[2] == 'S';
+}
+
+/* It has called, and waits. */
+static void given_caller(struct caller *k, int (*fn)(void))
+{
+	k->fn = fn;
+	ck_assert_int_eq(pthread_create(&k->thread, NULL, call, k), 0);
+	AWAIT(k->tid && (k->returned || sleeps_in_kernel(k->tid)));
+}
+
+static void keeps_poller(void *arg)
+{
+	np_event_set(inside);
+	while (!let_go)
+		;
+}
+
+START_TEST(a_stop_that_comes_while_it_starts_waits_for_the_start)
+{
+	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
+	static struct caller starter, stopper;
+
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_post(pollers, 0, keeps_poller, NULL), 0);
+	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
+	given_caller(&starter, start_it);
+	given_caller(&stopper, stop_it);
+
+	ck_assert(!starter.returned);
+	let_go = true;
+	AWAIT(starter.returned && stopper.returned);
+	ck_assert_int_eq(pthread_join(starter.thread, NULL), 0);
+	ck_assert_int_eq(pthread_join(stopper.thread, NULL), 0);
+	ck_assert_int_eq(starter.result, 0);
+	ck_assert_int_eq(stopper.result, 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ its pollers */
 
 static int go(void *arg)
 {
 	return 0;
-}
-
-static int nothing(struct np_conn *c, void *arg)
-{
-	return np_conn_skip(c, np_conn_len(c));
 }
 
 START_TEST(pollers_do_not_end_under_a_server_that_runs)
@@ -416,6 +502,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_server_does_not_start_on_pollers_that_were_stopped);
 	tcase_add_test(tc, where_handlers_have_returned_since_none_is_blamed);
 	tcase_add_loop_test(tc, a_server_that_never_started_leaves_nothing, 0, 2);
+	tcase_add_test(tc, a_stop_that_comes_while_it_starts_waits_for_the_start);
 	suite_add_tcase(s, tc);
 	return s;
 }
