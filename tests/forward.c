@@ -422,6 +422,56 @@ START_TEST(where_all_pipes_are_in_use_the_others_are_copied)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ what cannot go on */
+
+static _Atomic(unsigned) refusals;
+static size_t message;
+static bool written;
+
+/* More than the kernel takes: it waits until the peer reads. */
+static int writes(void *to)
+{
+	int r = 0;
+
+	for (int i = 0; i < 8 && r == 0; i++)
+		r = np_conn_write_ref(to, pattern, MIB, NULL, NULL);
+	written = true;
+	return r < 0 ? r : np_conn_sync(to);
+}
+
+static int forward_beside_a_writer(struct np_conn *c, void *arg)
+{
+	struct np_task *writer;
+	int r;
+
+	if (np_conn_len(c) < message)
+		return np_conn_want(c, message);
+	ck_assert_int_eq(np_go(NULL, NP_HERE, writes, other_of(c), &writer), 0);
+	while (!written)
+		np_yield();
+	while ((r = np_conn_forward(c, other_of(c))) == -NP_ECONCURRENT) {
+		ck_assert_uint_eq(np_conn_len(c), message);
+		refusals++;
+		np_sleep(1);
+	}
+	np_join(&writer, NULL);
+	return r;
+}
+
+START_TEST(what_cannot_go_on_now_stays_with_the_connection_that_it_came_of)
+{
+	int a, b;
+
+	message = _i ? MIB / 8 : 100;
+	given_proxy(forward_beside_a_writer, &a, &b);
+	peer_send(a, pattern, message);
+	AWAIT(refusals);
+	expect_all(b, 8 * MIB);
+	expect_all(b, message);
+	over(&a, &b);
+}
+END_TEST
+
 static int refused(struct np_conn *c, void *arg)
 {
 	ck_assert_int_eq(np_conn_forward(c, c), -EINVAL);
@@ -458,6 +508,8 @@ int main(void)
 	tcase_add_loop_test(t, a_pipe_that_cannot_be_had_or_used_costs_a_copy_and_no_byte, 0,
 			    (int)(sizeof faults / sizeof *faults));
 	tcase_add_test(t, where_all_pipes_are_in_use_the_others_are_copied);
+	tcase_add_loop_test(t, what_cannot_go_on_now_stays_with_the_connection_that_it_came_of, 0,
+			    2);
 	tcase_add_test(t, a_connection_cannot_be_forwarded_to_itself);
 #endif
 	suite_add_tcase(s, t);

@@ -496,6 +496,9 @@ bool conn_aside_owes(struct conn_io *io, unsigned owed, int why);
 int conn_await(struct np_conn *c, int timeout_ms, int late);
 /* Likewise, for one that writes; conn_write.c. */
 int conn_await_output(struct np_conn *c);
+/* Attaches the output, behind that wait. Return: 0; or why nothing can be written, which is told
+ * the exchange. */
+int conn_begin_output(struct np_conn *c);
 
 /* ------------------------------------------------------------------ conn_end.c: how it ends */
 

@@ -39,8 +39,10 @@ static int forward_buffered(struct np_conn *from, struct np_conn *to, size_t n)
 
 	if (n > FORWARD_COPY)
 		return forward_slice(from, to, n);
-	r = np_conn_next(from, n, &p);
-	return r < 0 ? r : np_conn_write(to, p, n);
+	r = np_conn_peek(from, n, &p);
+	if (r == 0)
+		r = np_conn_write(to, p, n);
+	return r < 0 ? r : np_conn_skip(from, n);
 }
 
 /* Whether it is the handler of @from that calls, and the bytes can go from one to the other. */
@@ -88,11 +90,15 @@ static int forward_flow(struct np_conn *from, struct np_conn *to, size_t n)
 	return r;
 }
 
+/* What can take nothing is found out first: what was taken of @from then cannot be put back. */
 static int forward_once(struct np_conn *from, struct np_conn *to)
 {
+	int r = conn_begin_output(to);
 	size_t n = conn_len(from);
-	int r = n ? forward_buffered(from, to, n) : 0;
 
+	if (r < 0)
+		return r;
+	r = n ? forward_buffered(from, to, n) : 0;
 	if (r == 0)
 		r = np_conn_flush(to);
 	np_conn_release(from);

@@ -19,8 +19,7 @@ int conn_await_output(struct np_conn *c)
 	return r;
 }
 
-/* Attaches the output. Return: 0; or why nothing can be written, which is told the exchange. */
-static slow_path int write_slow(struct np_conn *c)
+slow_path int conn_begin_output(struct np_conn *c)
 {
 	struct conn_io *io;
 	int r = conn_await_output(c);
@@ -40,7 +39,7 @@ static inline bool write_is_free(const struct np_conn *c)
 static inline int write_begins(struct np_conn *c)
 {
 	conn_assert_owner(c);
-	return write_is_free(c) ? 0 : write_slow(c);
+	return write_is_free(c) ? 0 : conn_begin_output(c);
 }
 
 int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p)
@@ -97,7 +96,7 @@ size_t np_conn_pending(struct np_conn *c)
 /* Out of line, so that the common case has no register to save. */
 static slow_path int write_later(struct np_conn *c, const void *p, size_t n)
 {
-	int r = write_slow(c);
+	int r = conn_begin_output(c);
 
 	return r < 0 ? r : np_linkbuf_write(&c->io->stream.out, p, n);
 }
