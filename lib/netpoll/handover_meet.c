@@ -178,8 +178,10 @@ static int meet_connect(const struct addr *at, uint64_t until_ns, int *ret_sock)
 			*ret_sock = sock;
 			return 0;
 		}
-		if (meet_may_come_yet(r) && sys_clock_ns() < until_ns)
-			r = sys_wait_readable(-1, MEET_AGAIN_MS);
+		if (meet_may_come_yet(r) && sys_clock_ns() < until_ns) {
+			sys_wait_readable(-1, MEET_AGAIN_MS); /* a signal makes it shorter */
+			r = 0;
+		}
 	}
 	sys_close(&sock);
 	return r;

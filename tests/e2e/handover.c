@@ -9,12 +9,14 @@
 #include <netpoll/status.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -913,6 +915,31 @@ START_TEST(where_nobody_comes_the_server_serves_on)
 }
 END_TEST
 
+static _Atomic(unsigned) ticks;
+
+static void tick(int sig)
+{
+	ticks++;
+}
+
+START_TEST(signals_end_no_wait_for_the_process_before)
+{
+	const struct sigaction act = { .sa_handler = tick };
+	const struct itimerval each_ms = { { 0, 1000 }, { 0, 1000 } }, off = { { 0 } };
+	static const struct np_handlers h = { .sz = sizeof h };
+	struct np_server *s;
+
+	snprintf(where, sizeof where, "@np-handover-%d", (int)getpid());
+	ck_assert_int_eq(np_server_new(NULL, &h, NULL, NULL, &s), 0);
+	ck_assert_int_eq(sigaction(SIGALRM, &act, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &each_ms, NULL), 0);
+	while (ticks < 20)
+		ck_assert_int_eq(np_server_take_over(s, where, 20), -ECONNREFUSED);
+	setitimer(ITIMER_REAL, &off, NULL);
+	ck_assert_int_eq(np_server_free(&s), 0);
+}
+END_TEST
+
 static void stranger(int sock, void *arg)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
@@ -1002,6 +1029,7 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, the_next_process_may_come_to_a_server_that_drains);
 	tcase_add_test(t, another_number_of_pollers_is_refused_and_the_old_process_serves_on);
 	tcase_add_test(t, where_nobody_comes_the_server_serves_on);
+	tcase_add_test(t, signals_end_no_wait_for_the_process_before);
 	tcase_add_test(t, each_reason_to_stay_has_its_words);
 	tcase_add_test(t, another_user_is_refused_and_waited_on_no_longer);
 	return s;
