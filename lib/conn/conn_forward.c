@@ -53,7 +53,10 @@ static bool forward_can_splice(const struct np_conn *from, const struct np_conn 
 	       !conn_filter_of(from) && !conn_filter_of(to);
 }
 
-/* What the kernel has, as long as both go on. Return: as np_conn_forward(); *ret_n bytes went. */
+/*
+ * What the kernel has, as long as both go on, and nothing that came before it is in the buffer.
+ * Return: as np_conn_forward(); *ret_n bytes went.
+ */
 static int forward_spliced(struct np_conn *from, struct np_conn *to, struct pipe *p, size_t *ret_n)
 {
 	int r = 0;
@@ -61,7 +64,8 @@ static int forward_spliced(struct np_conn *from, struct np_conn *to, struct pipe
 	for (int i = 0; i < FORWARD_ROUNDS && r == 0; i++) {
 		/* Nobody else runs between this and the send: what is in the pipe can go on. */
 		r = conn_unwritable(to);
-		if (r < 0 || conn_life(from) != CONN_OPEN || from->in > CONN_IN_FULL)
+		if (r < 0 || conn_life(from) != CONN_OPEN || from->in > CONN_IN_FULL ||
+		    conn_len(from))
 			break;
 		from->io->into = p;
 		conn_pump(from, PUMP_IN);
@@ -102,7 +106,8 @@ static int forward_once(struct np_conn *from, struct np_conn *to)
 	if (r == 0)
 		r = np_conn_flush(to);
 	np_conn_release(from);
-	if (r < 0 || !forward_can_splice(from, to))
+	/* While the flush waited more was read: that goes on first, with the next call. */
+	if (r < 0 || conn_len(from) || !forward_can_splice(from, to))
 		return r;
 	return n >= FORWARD_BIG || from->io->forwards ? forward_flow(from, to, n) : 0;
 }
