@@ -37,8 +37,8 @@ struct np_pollers_opts {
 	size_t sz;
 
 	/* ---- threads */
-	/* the CPUs that this process may use: min(affinity mask, cgroup quota rounded up); -1:
-	 * -EINVAL */
+	/* the CPUs that this process may use: min(affinity mask, cgroup quota rounded up), and 256
+	 * at most: a server with more cannot listen on TCP; -1: -EINVAL */
 	int count;
 	/* to pin to, in order, again from the first when there are more pollers */
 	const int *cpus;

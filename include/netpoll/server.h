@@ -159,7 +159,8 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  *         -NP_ERESOLVE (literal addresses only), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; of a path
  *         and its lock: -ENOENT, -ENOTDIR, -ENAMETOOLONG, and what else bind(2) and open(2) say;
  *         -ENOSPC: workers or groups of the service are used up, or, steered or not, the server has
- *         more than 256 pollers or 16 TCP addresses; -EBUSY after start; with NP_STEER_REQUIRED
+ *         more than 256 pollers, of which none listens then (unix addresses have no such bound), or
+ *         16 TCP addresses; -EBUSY after start; with NP_STEER_REQUIRED
  *         what kept the program away. np_server_error() has the sentence.
  */
 NP_API int np_server_listen(struct np_server *s, const char *network, const char *address);

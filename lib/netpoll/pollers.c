@@ -217,6 +217,15 @@ static void pollers_observe(struct np_pollers *p, const char *path)
 			where, np_strerror(r));
 }
 
+static unsigned pollers_count_of(const struct np_pollers_opts *o)
+{
+	int cpus = sys_cpu_count();
+
+	if (o->count || o->n_cpus)
+		return (unsigned)(o->count ? o->count : o->n_cpus);
+	return (unsigned)(cpus < POLLERS_UNASKED ? cpus : POLLERS_UNASKED);
+}
+
 int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret)
 {
 	int cpus[CPUS_MAX], n_cpus, r;
@@ -233,11 +242,7 @@ int np_pollers_start(const struct np_pollers_opts *opts, struct np_pollers **ret
 	    (o.stack_size && (o.stack_size < STACK_MIN || o.stack_size > STACK_MAX)))
 		return -EINVAL;
 	n_cpus = pollers_pin_list(&o, cpus);
-	r = pollers_allocate(&o,
-			     (unsigned)(o.count  ? o.count :
-					o.n_cpus ? o.n_cpus :
-						   sys_cpu_count()),
-			     &p);
+	r = pollers_allocate(&o, pollers_count_of(&o), &p);
 	if (r < 0)
 		return r;
 	p->log = o.log;

@@ -22,6 +22,9 @@
 #include "poll/mailbox.h"
 #include "poll/poller.h"
 
+/* So many at most where no number is asked for: a server with more cannot listen on TCP. */
+#define POLLERS_UNASKED 256
+
 struct crew;
 struct offload;
 struct stall;

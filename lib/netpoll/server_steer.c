@@ -29,6 +29,8 @@ _Static_assert(offsetof(struct np_worker_line, busy_since_ns) ==
 			       offsetof(struct poller_load, moved_out),
 	       "one line, two names");
 
+_Static_assert(POLLERS_UNASKED <= NP_WORKERS, "a worker for each poller");
+
 static int server_open_workers(struct np_server *s)
 {
 	struct np_worker_line *line;
@@ -51,6 +53,17 @@ static int server_open_workers(struct np_server *s)
 	return 0;
 }
 
+/* Before there is any: a server that has some of its workers could serve with none of them. */
+static int server_has_room(struct np_server *s)
+{
+	if (s->n_parts <= NP_WORKERS)
+		return 0;
+	return server_say(
+		s, -ENOSPC,
+		"TCP is listened on by a worker for each poller, and a service has %u workers: this server has %u pollers (np_pollers_opts.count)",
+		NP_WORKERS, s->n_parts);
+}
+
 /* A service that can only be joined is not loaded privately behind the user's back. */
 int server_enter_service(struct np_server *s)
 {
@@ -70,13 +83,19 @@ int server_enter_service(struct np_server *s)
 
 	if (s->steer)
 		return 0;
+	r = server_has_room(s);
+	if (r < 0)
+		return r;
 	if (s->service && o.mode == NP_STEER_REQUIRED)
 		o.mode = NP_STEER_JOIN;
 	r = np_steer_open(s->service, &o, &steer);
 	if (r < 0)
 		return r;
 	server_facts_enter_service(s, steer);
-	return server_open_workers(s);
+	r = server_open_workers(s);
+	if (r < 0)
+		server_leave_service(s); /* it may be asked to listen once more */
+	return r;
 }
 
 /*

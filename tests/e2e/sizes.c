@@ -13,6 +13,7 @@
 
 #include "support/peer.h"
 #include "support/serve.h"
+#include "support/steer.h"
 #include "support/test.h"
 
 #define MIB (1u << 20)
@@ -83,6 +84,69 @@ START_TEST(as_many_answers_come_as_there_are_holds)
 	AWAIT(saw.closes == 1);
 	np_conn_unref(saw.conn);
 	serve_end();
+}
+END_TEST
+
+/* Each poller is a worker of the service, which has 256. Also where nothing is steered. */
+START_TEST(of_256_pollers_each_listens_and_of_257_none)
+{
+	static const struct np_handlers nothing = { .sz = sizeof nothing,
+						    .on_request = hold_often };
+	static const enum np_steer_mode modes[] = { NP_STEER_OFF, NP_STEER_AUTO };
+	int count = _i % 2 ? 257 : 256, r;
+	struct np_pollers *p;
+	struct np_server *s;
+
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = count), &p), 0);
+	ck_assert_int_eq(np_server_new(p, &nothing, NULL,
+				       NP_OPTS(np_server_opts, .steer = modes[_i / 2]), &s),
+			 0);
+	for (int again = 0; again < 2; again++) {
+		r = np_server_listen(s, "tcp", "127.0.0.1:0");
+		ck_assert_msg(r == (count > 256 ? -ENOSPC : 0), "%d %s", r, np_server_error(s));
+		ck_assert_msg(!r || strstr(np_server_error(s), "257 pollers"), "%s",
+			      np_server_error(s));
+	}
+	ck_assert_int_eq(np_server_listen(s, "unix", "@sizes"), 0);
+	ck_assert_int_eq(np_server_free(&s), 0);
+	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&p), 0);
+}
+END_TEST
+
+/* One that others have filled: neither a listener nor half of the workers is left behind there. */
+START_TEST(a_server_listens_once_its_service_has_a_worker_for_each_poller)
+{
+	static const struct np_handlers nothing = { .sz = sizeof nothing,
+						    .on_request = hold_often };
+	struct np_steer_worker *w[255];
+	struct np_server *server;
+	struct np_pollers *p;
+	struct np_steer *s;
+
+	OWN_STEERING();
+	ck_assert_int_eq(np_steer_load("web", NULL), 0);
+	ck_assert_int_eq(np_steer_open("web", NULL, &s), 0);
+	for (unsigned i = 0; i < 255; i++)
+		ck_assert_int_eq(np_steer_worker(s, NULL, &w[i]), 0);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2), &p), 0);
+	ck_assert_int_eq(np_server_new(p, &nothing, NULL, NP_OPTS(np_server_opts, .service = "web"),
+				       &server),
+			 0);
+	for (int again = 0; again < 2; again++) {
+		ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:7424"), -ENOSPC);
+		ck_assert_msg(strstr(np_server_error(server), "all 256 workers") != NULL, "%s",
+			      np_server_error(server));
+	}
+	ck_assert_int_eq(np_steer_worker_close(&w[7]), 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:7424"), 0);
+	ck_assert_int_eq(np_server_free(&server), 0);
+	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&p), 0);
+	for (unsigned i = 0; i < 255; i++)
+		ck_assert_int_eq(np_steer_worker_close(&w[i]), 0);
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
 }
 END_TEST
 
@@ -270,6 +334,8 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, as_many_answers_come_as_there_are_holds, 0, 5);
 	tcase_add_loop_test(t, what_a_handler_returned_is_told_whole, 0, 5);
+	tcase_add_loop_test(t, of_256_pollers_each_listens_and_of_257_none, 0, 4);
+	tcase_add_test(t, a_server_listens_once_its_service_has_a_worker_for_each_poller);
 	tcase_add_test(t, a_peer_that_leaves_is_no_failure_of_a_handler);
 	tcase_add_test(t, handlers_that_fail_are_said_at_a_bounded_rate);
 	tcase_add_test(t, a_message_above_send_high_is_taken_where_nothing_is_queued);
