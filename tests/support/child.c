@@ -48,12 +48,15 @@ void child_send(int sock, const void *p, size_t n)
 		child_fail("the other process is gone");
 }
 
+/* Longer than any wait of the other process: what that waits for in vain it says itself. */
+#define HEAR_MS (3 * AWAIT_MS)
+
 /* Ends the process that waits in vain, which in a test's own process is a failed test. */
 void child_recv(int sock, void *p, size_t n)
 {
 	struct pollfd pfd = { .fd = sock, .events = POLLIN };
 
-	if (poll(&pfd, 1, AWAIT_MS) != 1 || recv(sock, p, n, MSG_WAITALL) != (ssize_t)n)
+	if (poll(&pfd, 1, HEAR_MS) != 1 || recv(sock, p, n, MSG_WAITALL) != (ssize_t)n)
 		child_fail("heard nothing from the other process");
 }
 
