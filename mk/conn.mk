@@ -22,6 +22,10 @@ check-siege:                            ## 16 000 peers that hold memory, agains
 check-steady:                           ## clients of 10, 100 and 640 KiB/s against clocks of 200 ms; minutes
 	$(Q)NP_STEADY=1 CK_DEFAULT_TIMEOUT=500 $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/patience$$'
 
+.PHONY: check-upgrades
+check-upgrades: $(O)/tests/e2e/upgrades $(O)/tests/e2e/moves ## 10 000 connections through 20 upgrades, a million moves, every byte compared; doc/upgrades-figures.md (2 minutes)
+	$(Q)FIGURES=$(filter release,$(FLAVOUR)) scripts/check-upgrades $(O)
+
 .PHONY: byte-way byte-way-check lengths
 byte-way: lib                           ## the calls from an epoll event of a connection to the reply, and their numbers
 	$(Q)NP_BUILD=$(O) scripts/byte-way
