@@ -5,7 +5,7 @@
  *   here      conn_export() -> parted: off its poller, and nobody reads it
  *             parted: conn_export_done() -> gone here, nothing is sent;  conn_export_undo() -> as
  *             if nothing had been
- *   there     conn_import() -> made: nobody reads it either
+ *   there     conn_import() -> made: it has all that it needs, and nobody reads it either
  *             made: conn_import_open() -> open;  conn_import_drop() -> gone there, and nothing is
  *             sent
  *
@@ -69,7 +69,7 @@ struct conn_import {
  *
  * Return: 0; what conn_message_read() says; -EPROTO: not a set; -NP_EUNSUPPORTED: @g has no
  *         on_import, or that has not asked for the dialed one; what it returns; -ENOSPC: @g is
- *         full; -ENOMEM. The descriptors are taken in every case.
+ *         full; -ENOMEM; what epoll_ctl(2) says. The descriptors are taken in every case.
  * Thread: the poller's of @g, main.
  */
 int conn_import(struct conn_group *g, struct conn_arrival a[], unsigned n,

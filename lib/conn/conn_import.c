@@ -95,7 +95,7 @@ static int import_stream(struct stream *s, const struct conn_message *m)
 	return r;
 }
 
-/* conn_join() puts it where it belongs. */
+/* conn_enter() puts it where it belongs. */
 static int import_io(struct np_conn *c, const struct conn_message *m, uint64_t now,
 		     struct conn_pack *pack)
 {
@@ -254,6 +254,19 @@ static int import_all(struct conn_group *g, struct conn_arrival a[], unsigned n,
 	return r;
 }
 
+/*
+ * What may fail is done while the sender has them still: from the commit on nobody could take them
+ * back. The kernel tells of bytes from here on; nobody wants them, so none are read.
+ */
+static int import_enter_all(struct conn_import i[], unsigned n)
+{
+	int r = 0;
+
+	for (unsigned k = 0; k < n && r == 0; k++)
+		r = conn_enter(i[k].c, i[k].c->group, &i[k].pack);
+	return r;
+}
+
 int conn_import(struct conn_group *g, struct conn_arrival a[], unsigned n, struct conn_import ret[])
 {
 	struct conn_message m[CONN_SET_MAX];
@@ -268,6 +281,8 @@ int conn_import(struct conn_group *g, struct conn_arrival a[], unsigned n, struc
 		r = -ENOSPC;
 	if (r == 0)
 		r = import_all(g, a, n, m, ret);
+	if (r == 0)
+		r = import_enter_all(ret, n);
 	if (r < 0)
 		conn_import_drop(ret, n);
 	for (unsigned i = 0; i < n; i++)
@@ -287,7 +302,7 @@ void conn_import_open(struct conn_import i[], unsigned n)
 		asked[k] = conn_life(c);
 		conn_group_taken_over(c->group);
 		conn_set_life(c, CONN_OPEN);
-		conn_join(c, c->group, &i[k].pack);
+		conn_go_on(c);
 		if (conn_in_is_over(c) || c->out != CONN_OUT_OPEN)
 			conn_later(c);
 	}
@@ -314,6 +329,8 @@ void conn_import_drop(struct conn_import i[], unsigned n)
 	for (unsigned k = 0; k < n; k++) {
 		if (!i[k].c)
 			continue;
+		if (watch_is_open(&i[k].c->watch))
+			conn_pack(i[k].c, &i[k].pack);
 		if (i[k].pack.busy)
 			stream_fini(&i[k].pack.io.stream);
 		i[k].c->flags &= (uint16_t) ~(CONN_RESET | CONN_CUT);

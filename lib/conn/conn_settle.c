@@ -175,6 +175,11 @@ void conn_settle(struct mail *m)
 {
 	struct np_conn *c = container_of(m, struct np_conn, later);
 
+	if (list_empty(&c->link)) { /* gone, or on its way: another process may have it */
+		c->flags &= (uint16_t)~CONN_LATER;
+		np_conn_unref(c);
+		return;
+	}
 	if (conn_aside_owes(c->io, CONN_OWED_SETTLE, 0)) {
 		c->flags &= (uint16_t)~CONN_LATER;
 		np_conn_unref(c);

@@ -239,6 +239,8 @@ void conn_arm_linger(struct np_conn *c)
 {
 	int ms = c->set->linger_ms;
 
+	if (list_empty(&c->link)) /* its close is only remembered */
+		return;
 	c->flags |= CONN_TIMED;
 	c->active_ms = (uint32_t)poller_now_ms(conn_poller(c));
 	if (ms >= 0)
