@@ -175,16 +175,25 @@ static inline int pump_read_once(struct conn_io *io, size_t in_high, size_t budg
 	return stream_read(&io->stream, room < budget ? room : budget);
 }
 
+/* A handler that waits for bytes gets them, also where it has forwarded others. */
+static inline bool pump_is_forwarded(const struct conn_io *io)
+{
+	return unlikely(io->forwards) && !io->reader;
+}
+
 /*
  * What follows where the first read was not all that there is, or somebody minds that bytes came.
- * One fast peer is not to starve the others.
+ * One fast peer is not to starve the others. What is forwarded has had its one read into the pipe,
+ * and what is behind that must not overtake it.
  */
 static slow_path int pump_read_on(struct np_conn *c, size_t budget, int r)
 {
 	struct conn_io *io = c->io;
+	bool forwarded = pump_is_forwarded(io);
 	size_t came;
 
-	while (r == STREAM_MORE && (came = io->stream.rx_total - io->read_from) < budget)
+	while (r == STREAM_MORE && !forwarded &&
+	       (came = io->stream.rx_total - io->read_from) < budget)
 		r = pump_read_once(io, c->set->limits.in_high, budget - came);
 	if ((c->flags & CONN_MINDED) && io->stream.rx_total != io->read_from) {
 		conn_request_came(c);
@@ -204,9 +213,8 @@ static void pump_read(struct np_conn *c)
 	io = c->io;
 	io->stream.odd = c->watch.flags;
 	io->read_from = io->stream.rx_total;
-	r = unlikely(io->forwards) && !io->reader ?
-		    pump_forwards(io, budget) :
-		    pump_read_once(io, c->set->limits.in_high, budget);
+	r = pump_is_forwarded(io) ? pump_forwards(io, budget) :
+				    pump_read_once(io, c->set->limits.in_high, budget);
 	if (unlikely(r != STREAM_AGAIN || (c->flags & CONN_MINDED)))
 		r = pump_read_on(c, budget, r);
 	if (likely(r == STREAM_AGAIN)) {
