@@ -33,16 +33,25 @@ static int frame(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-static void given_server(void)
+/* One that may block is not left alone here, however long it waits for its slice. */
+static void given_server_of(unsigned flags)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = frame };
+	struct np_handlers h = { .sz = sizeof h, .on_request = frame, .flags = flags };
 
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
+	ck_assert_int_eq(
+		np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .handoff_ms = 1000 * 1000),
+				 &pollers),
+		0);
 	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
 				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
 			 0);
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
+}
+
+static void given_server(void)
+{
+	given_server_of(0);
 }
 
 static int connected(void)
@@ -140,12 +149,12 @@ START_TEST(a_large_request_costs_one_read_once_the_connection_has_seen_one)
 }
 END_TEST
 
-START_TEST(sixteen_pipelined_requests_cost_what_one_costs)
+static void sixteen_must_cost_what_one_costs(unsigned flags)
 {
 	enum { N = 100 };
 	int fd;
 
-	given_server();
+	given_server_of(flags);
 	fd = connected();
 	exchange(fd, 64, 16);
 	count_from_zero();
@@ -155,6 +164,17 @@ START_TEST(sixteen_pipelined_requests_cost_what_one_costs)
 	ck_assert_uint_le(total(), 3 * N + 1);
 	peer_close(&fd);
 	teardown();
+}
+
+START_TEST(sixteen_pipelined_requests_cost_what_one_costs)
+{
+	sixteen_must_cost_what_one_costs(0);
+}
+END_TEST
+
+START_TEST(so_they_do_to_a_handler_that_may_block_and_does_not)
+{
+	sixteen_must_cost_what_one_costs(NP_MAY_BLOCK);
 }
 END_TEST
 
@@ -244,6 +264,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_request_costs_one_wait_one_read_and_one_send);
 	tcase_add_test(t, a_large_request_costs_one_read_once_the_connection_has_seen_one);
 	tcase_add_test(t, sixteen_pipelined_requests_cost_what_one_costs);
+	tcase_add_test(t, so_they_do_to_a_handler_that_may_block_and_does_not);
 	tcase_add_test(t, an_accepted_connection_costs_accept4_and_epoll_ctl);
 	tcase_add_test(t, the_end_of_a_connection_costs_one_wait_one_read_and_one_close);
 	tcase_add_test(t, an_idle_poller_makes_no_system_call);

@@ -485,6 +485,10 @@ void conn_settle(struct mail *m);
 
 /* struct crew_opts has it. Thread: one that may touch the poller. */
 void conn_set_aside(struct fiber *f, bool aside);
+/* Likewise, of one that is left alone: what it has flushed goes on its way. */
+void conn_send_aside(struct fiber *f);
+/* conn_serve.c. The handler that @f runs, if any, is about to leave its poller to others. */
+void conn_before_blocking(struct fiber *f);
 /* Whether it is aside, @io NULL: no; then what is owed, and @why, is caught up with later. */
 bool conn_aside_owes(struct conn_io *io, unsigned owed, int why);
 /*

@@ -3,9 +3,13 @@
  * conn_aside: a connection whose handler was left alone with its thread
  *
  * The handler may have its buffers in hand, by np_conn_in(), np_conn_out() and what it has read. So
- * nobody else touches them until it is back in a verb, parks or ends: nothing is read, sent or
- * settled, and what was asked for meanwhile is caught up with then. A set is put aside as one.
- * Verbs of other fibers that need the buffers wait.
+ * nobody else touches them until it is back in a verb, parks or ends: nothing is read or settled,
+ * and what was asked for meanwhile is caught up with then. A set is put aside as one. Verbs of
+ * other fibers that need the buffers wait.
+ *
+ * What it had flushed is its peer's all the same, as are the replies of a batch before the one that
+ * blocks: who takes the poller over sends that first, out of a buffer in which nothing is changed
+ * (stream_lend()).
  *
  *   state   leaves it by
  *   here    its thread loses the baton in code of the user's: conn_set_aside() -> aside
@@ -31,6 +35,7 @@ static void aside_begins(struct np_conn *c)
 	io->aside_want = c->watch.want & (WATCH_OUT | WATCH_GONE);
 	io->aside_owed = 0;
 	io->aside_why = 0;
+	io->aside_error = 0;
 	watch_stop(&c->watch, WATCH_IN | WATCH_OUT | WATCH_GONE);
 }
 
@@ -49,9 +54,12 @@ static void aside_ends(struct np_conn *c)
 
 	io->reading &= (uint8_t)~CONN_OWNED_ASIDE;
 	io->writing &= (uint8_t)~CONN_OWNED_ASIDE;
+	stream_unlend(&io->stream);
 	aside_wake(io);
 	if (conn_life(c) < CONN_ENDED)
 		watch_want(&c->watch, io->aside_want);
+	if (io->aside_error)
+		conn_out_fails(c, io->aside_error);
 	conn_pump(c, PUMP_ROOM);
 	if (owed & CONN_OWED_POST)
 		poller_post(conn_poller(c), &c->post_mail);
@@ -88,6 +96,14 @@ void conn_set_aside(struct fiber *f, bool aside)
 	aside_set(c, CONN_ASIDE_OWN, aside);
 	if (mate)
 		aside_set(mate, CONN_ASIDE_MATE, aside);
+}
+
+void conn_send_aside(struct fiber *f)
+{
+	struct np_conn *c = conn_of_service(fiber_fn(f), fiber_arg(f));
+
+	if (c && conn_is_aside(c) && conn_life(c) <= CONN_CLOSING)
+		conn_pump(c, PUMP_OUT);
 }
 
 bool conn_aside_owes(struct conn_io *io, unsigned owed, int why)

@@ -86,6 +86,7 @@ struct conn_io {
 	uint8_t aside_owed; /* while aside; enum conn_owed */
 	uint8_t aside_want; /* what its watch wanted */
 	int aside_why;      /* of the end that is owed; 0: none is */
+	int aside_error;    /* its output has failed meanwhile; 0: it has not */
 	struct list aside_waits;
 	uint8_t service; /* enum conn_service */
 	uint8_t place;   /* enum conn_place, of the verb that its handler is in */

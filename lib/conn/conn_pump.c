@@ -315,11 +315,15 @@ int conn_out_fails(struct np_conn *c, int err)
 {
 	struct stream *s = c->io ? &c->io->stream : NULL;
 
+	watch_stop(&c->watch, WATCH_OUT);
+	if (s && c->io->aside) {
+		c->io->aside_error = err; /* somebody may be building in it */
+		return err;
+	}
 	c->out = CONN_OUT_FAILED;
 	c->tx_err = (int16_t)err;
 	if (!c->why)
 		c->why = err;
-	watch_stop(&c->watch, WATCH_OUT);
 	if (s) {
 		atomic_fetch_sub_explicit(&c->sendq_bytes, (uint32_t)linkbuf_len(&s->sends),
 					  memory_order_relaxed);
@@ -412,8 +416,11 @@ static slow_path void pump_out(struct np_conn *c)
 
 static slow_path void pump_several(struct np_conn *c, unsigned why)
 {
-	if (c->io && c->io->aside) /* done when it is back */
+	if (c->io && c->io->aside) { /* the rest is done when it is back */
+		if (why & PUMP_OUT)
+			pump_wrote(c, stream_lend(&c->io->stream));
 		return;
+	}
 	if (why & PUMP_LEFT)
 		pump_left(c);
 	if (why & PUMP_OUT)

@@ -227,20 +227,35 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 	}
 }
 
-/*
- * What was flushed leaves in one send, and the connection goes idle. What follows where it is not
- * plain any more is for the end of the turn.
- */
+/* What was flushed leaves in one send. */
+static slow_path void serve_send_put_off(struct conn_io *io)
+{
+	struct np_conn *c = io->spawn.call.arg;
+
+	conn_put_off_ends(io);
+	fiber_before_park(io->handler, NULL);
+	if (conn_life(c) == CONN_OPEN)
+		conn_pump(c, PUMP_FLUSH);
+}
+
+void conn_before_blocking(struct fiber *f)
+{
+	struct np_conn *c = conn_of_service(fiber_fn(f), fiber_arg(f));
+
+	if (!c)
+		return;
+	if (c->io->put_off)
+		serve_send_put_off(c->io);
+	stream_mark_due(&c->io->stream);
+}
+
+/* And the connection goes idle. What follows where it is plain no more is for the turn's end. */
 static inline void serve_end(struct np_conn *c, struct conn_io *io)
 {
 	if (unlikely(c->in == CONN_IN_FULL)) /* what was put off makes room */
 		conn_pump(c, PUMP_ROOM);
-	if (io->put_off) {
-		conn_put_off_ends(io);
-		fiber_before_park(io->handler, NULL);
-		if (conn_life(c) == CONN_OPEN)
-			conn_pump(c, PUMP_FLUSH);
-	}
+	if (io->put_off)
+		serve_send_put_off(io);
 	io->handler = NULL;
 	io->service = CONN_UNSERVED;
 	c->inside--;

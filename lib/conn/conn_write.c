@@ -165,16 +165,23 @@ struct np_linkbuf *np_conn_out(struct np_conn *c)
 	return write_begins(c) < 0 ? NULL : &c->io->stream.out;
 }
 
+/* Its handler may be left alone in the middle, with what it has flushed. */
+static inline bool write_may_block(const struct np_conn *c)
+{
+	return c->group->handlers->flags & NP_MAY_BLOCK;
+}
+
 /*
  * A handler with more input to handle will flush again in a moment: one send for the batch. The end
- * of its dispatch sends, unless that may be long in coming (NP_MAY_BLOCK); or the end of the turn,
- * where it parks in something that is not this connection.
+ * of its dispatch sends; or the end of the turn, where it parks in something that is not this
+ * connection; or who takes the poller over from one that blocks: where nobody would, or has
+ * already, nothing waits.
  */
 static inline bool write_may_wait(const struct np_conn *c, const struct conn_io *io, size_t unsent)
 {
 	return linkbuf_len(&io->stream.in) && io->handler && io->handler == fiber_self() &&
-	       io->on_request != conn_serve_blocking && unsent <= WAIT_MAX &&
-	       unsent <= c->set->limits.out_high;
+	       unsent <= WAIT_MAX && unsent <= c->set->limits.out_high &&
+	       (!write_may_block(c) || baton_has_relief());
 }
 
 /* All that is built is due. Return: how many bytes are, with those from before. */
@@ -205,10 +212,13 @@ static void write_parks(void *conn)
 static slow_path int write_put_off(struct np_conn *c, struct conn_io *io)
 {
 	size_t high = c->set->limits.out_high;
+	bool each = c->set->request_timeout_ms || write_may_block(c);
 
 	io->put_off = true;
-	io->may_wait = c->set->request_timeout_ms ? 0 : high < WAIT_MAX ? high : WAIT_MAX;
+	io->may_wait = each ? 0 : high < WAIT_MAX ? high : WAIT_MAX;
 	fiber_before_park(io->handler, write_parks);
+	if (write_may_block(c))
+		stream_mark_due(&io->stream);
 	return 0;
 }
 
@@ -217,6 +227,8 @@ static int write_out(struct np_conn *c, struct conn_io *io, size_t at_most)
 {
 	int r = conn_pump(c, PUMP_FLUSH);
 
+	if (unlikely(stream_unsent(&io->stream)) && write_may_block(c))
+		stream_mark_due(&io->stream);
 	if (r < 0 || stream_unsent(&io->stream) <= at_most)
 		return r;
 	return conn_wait_output(c, at_most);

@@ -244,6 +244,41 @@ static void stream_end_file(struct stream *s)
 
 /* ------------------------------------------------------------------ writing */
 
+static uint64_t stream_end(const struct stream *s)
+{
+	return s->tx_total + stream_unsent(s);
+}
+
+void stream_mark_due(struct stream *s)
+{
+	const struct block *e = s->out.read;
+	size_t n = s->submitted;
+
+	if (!n)
+		return;
+	for (; block_left(e) < n; e = e->next)
+		n -= block_left(e);
+	s->due = (struct stream_due){ .last = e, .end = e->r + n, .at = stream_end(s) };
+}
+
+/* What of `out` is due and not lent, where it is built beside this. */
+static int stream_gather_due(const struct stream *s, struct iovec *iov, int max)
+{
+	size_t skip = s->lent;
+	int n = 0;
+
+	for (const struct block *e = s->out.read; n < max; e = e->next) {
+		size_t k = (size_t)((e == s->due.last ? s->due.end : e->w) - e->r);
+
+		if (k > skip)
+			iov[n++] = (struct iovec){ e->r + skip, k - skip };
+		skip = skip > k ? skip - k : 0;
+		if (e == s->due.last)
+			break;
+	}
+	return n;
+}
+
 /* Up to @max segments of what is unsent. Return: how many; *ret_bytes are in them. */
 static int stream_gather(struct stream *s, struct iovec *iov, int max, size_t *ret_bytes)
 {
@@ -258,7 +293,8 @@ static int stream_gather(struct stream *s, struct iovec *iov, int max, size_t *r
 			left = 0; /* more of `sends` comes first */
 	}
 	if (left && n < max) {
-		m = np_linkbuf_iov(&s->out, iov + n, max - n);
+		m = s->lends ? stream_gather_due(s, iov + n, max - n) :
+			       np_linkbuf_iov(&s->out, iov + n, max - n);
 		for (m += n; n < m && left; n++) {
 			if (iov[n].iov_len > left)
 				iov[n].iov_len = left;
@@ -296,10 +332,11 @@ static void stream_sent(struct stream *s, size_t n)
 		s->sends_gone += first;
 		n -= first;
 	}
-	if (n) {
+	s->submitted -= n;
+	if (s->lends)
+		s->lent += n;
+	else if (n)
 		linkbuf_consume(&s->out, n);
-		s->submitted -= n;
-	}
 }
 
 /* Whether sendfile(2) speaks of the file and not of the socket. */
@@ -408,6 +445,22 @@ int stream_write(struct stream *s)
 	if (s->submitted && s->transport->short_is_all)
 		return STREAM_AGAIN;
 	return stream_write_rest(s, WRITE_BUDGET - (size_t)r);
+}
+
+int stream_lend(struct stream *s)
+{
+	if (s->file || s->due.at != stream_end(s))
+		return STREAM_DRAINED;
+	s->lends = true;
+	return stream_write_rest(s, WRITE_BUDGET);
+}
+
+void stream_unlend(struct stream *s)
+{
+	s->lends = false;
+	if (s->lent)
+		linkbuf_consume(&s->out, s->lent);
+	s->lent = 0;
 }
 
 int stream_requeue(struct stream *s)

@@ -7,6 +7,11 @@
  *
  * Order on the wire: `sends`, then the submitted head of `out`, then the file. What lies behind
  * `submitted` in `out` is still being built.
+ *
+ * It may be built by one thread while another sends: stream_mark_due() says, before that, where the
+ * submitted bytes end, and stream_lend() looks at nothing that a writing verb of np_linkbuf
+ * changes: not at the two counts of `out`, nor at the end of its last block. What it has sent stays
+ * there until stream_unlend().
  */
 #ifndef CONN_STREAM_H
 #define CONN_STREAM_H
@@ -44,6 +49,13 @@ struct stream_file {
 
 struct filter;
 
+/* Where the submitted bytes of `out` end. */
+struct stream_due {
+	const struct block *last; /* the first bytes of it, up to @end, are some of them */
+	const unsigned char *end;
+	uint64_t at; /* of all that is ever sent; where that differs, this is out of date */
+};
+
 struct stream {
 	const struct transport *transport;
 	struct filter *filter; /* NULL: none */
@@ -60,6 +72,9 @@ struct stream {
 	uint64_t tx_total; /* bytes ever given to the kernel */
 	size_t rx_total;   /* bytes ever committed to `in` */
 	struct stream_file *file; /* goes out when nothing is unsent */
+	struct stream_due due;
+	size_t lent; /* bytes of `out` that were sent, and are there still */
+	bool lends;  /* it is built beside this: between stream_lend() and stream_unlend() */
 	/*
 	 * Flags of the watch: not 0 where the last edge said more than that there is input: the
 	 * last bytes and the FIN can arrive in one, urgent data cuts reads short. Then a short read
@@ -85,6 +100,12 @@ int stream_fill(struct stream *s, struct pipe *p, size_t room);
 /* Sends what is unsent, and then the file, a MiB at most. Return: STREAM_DRAINED, _AGAIN, _MORE or
  * -errno. */
 int stream_write(struct stream *s);
+/* What is unsent may be lent from here on, until more is submitted. */
+void stream_mark_due(struct stream *s);
+/* stream_write() beside one who builds. Return: likewise; DRAINED too where nothing was marked. */
+int stream_lend(struct stream *s);
+/* Nobody builds beside this one any more. */
+void stream_unlend(struct stream *s);
 /* What the peer has taken. Return: 0 or what sys_ack() says. */
 int stream_progress(const struct stream *s, struct sys_ack *ret);
 

@@ -2,6 +2,7 @@
 /* blocking: a call that keeps its thread, and not the poller. */
 #include <errno.h>
 
+#include "conn/conn.h"
 #include "netpoll/event.h"
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
@@ -54,6 +55,8 @@ int np_blocking(void (*fn)(void *), void *arg)
 	r = park_init(&k, NULL, "thread");
 	if (r == 0 && np_deadline_left() == 0)
 		r = -ETIMEDOUT;
+	if (r == 0)
+		conn_before_blocking(fiber_self());
 	if (r == 0)
 		r = blocking_hand_off();
 	if (r < 0 && r != -ENOTSUP)

@@ -169,6 +169,7 @@ static int pollers_hire(struct np_pollers *p, const struct np_pollers_opts *o, c
 		.n_cpus = n_cpus,
 		.report_overflow = o->report_overflow,
 		.set_aside = conn_set_aside,
+		.send_aside = conn_send_aside,
 		.on_idle = np_block_trim,
 	};
 

@@ -266,6 +266,13 @@ uintptr_t baton_leave_slowly(uintptr_t result)
 	return result;
 }
 
+bool baton_has_relief(void)
+{
+	const struct rider *r = baton_here.rider;
+
+	return r->crew && baton_is_looper(baton_of(r), r) && crew_has_spare(r->crew);
+}
+
 void baton_user_begin(void)
 {
 	if (baton_here.rider->crew && baton_leaves())
@@ -304,6 +311,8 @@ static struct rider *baton_spare(struct poller *p, bool *ret_any)
 static void baton_unspare(struct baton *b, struct rider *r)
 {
 	list_remove(&r->link);
+	if (b->from == r)
+		b->from = NULL;
 	atomic_fetch_sub_explicit(&b->n_spares, 1, memory_order_relaxed);
 	crew_give(r->crew, r);
 	/* An end waits for this, and may be on its way to sleep. */
@@ -311,8 +320,9 @@ static void baton_unspare(struct baton *b, struct rider *r)
 }
 
 /* Under the gate. @from was left alone. */
-static void baton_assign(struct baton *b, const struct rider *from, struct rider *to)
+static void baton_assign(struct baton *b, struct rider *from, struct rider *to)
 {
+	b->from = from;
 	PROBE2(handoff, b->home.poller, from->note.handler);
 	if (!to->poller->shared)
 		to->poller->shared = true;
@@ -472,6 +482,16 @@ bool baton_idle_end(struct rider *r, bool any)
 	return mine;
 }
 
+struct fiber *baton_left_alone(struct baton *b)
+{
+	struct fiber *f;
+
+	pthread_mutex_lock(&b->gate);
+	f = b->from && b->from->left ? *b->from->fiber : NULL;
+	pthread_mutex_unlock(&b->gate);
+	return f;
+}
+
 void baton_nap(struct rider *r, int timeout_ms)
 {
 	struct pollfd fds[] = {
@@ -501,6 +521,8 @@ static void baton_take_loop(struct baton *b, struct rider *r)
 {
 	struct rider *old = baton_looper(b);
 
+	if (old->left) /* or it has not even begun */
+		b->from = old;
 	atomic_store_explicit(&b->looper, r, memory_order_relaxed);
 	pthread_cond_signal(&old->cond);
 	baton_kick(old);

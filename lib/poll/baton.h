@@ -132,6 +132,7 @@ struct baton {
 	struct rider home;
 	struct crew *crew;
 	struct list of_crew; /* the crew's */
+	struct rider *from;  /* gate; had the loop before; NULL: it carries the poller no more */
 	/* gate; was left alone by the watchdog, and is to be named: it may have ended since */
 	struct hog_note told;
 	bool tells;
@@ -224,6 +225,8 @@ static inline __attribute__((always_inline)) bool baton_leaves(void)
 	} while (0)
 #endif
 
+/* Whether the calling thread has the loop, and another would go on with it were this one kept. */
+bool baton_has_relief(void);
 /* Around a handler of the user's that may block; on a fiber. */
 void baton_user_begin(void);
 void baton_user_end(void);
@@ -269,6 +272,9 @@ void baton_idle_begin(struct rider *r);
 /* Return: whether it is the looper still, and holds the baton. @any: it brings events, and has to
  * have it. */
 bool baton_idle_end(struct rider *r, bool any);
+/* What the thread runs that had the loop before this one, if it was left alone; NULL: it was not,
+ * or is back. Thread: the looper's. */
+struct fiber *baton_left_alone(struct baton *b);
 /* A spare one's sleep. */
 void baton_nap(struct rider *r, int timeout_ms);
 /* One that hosts, has fibers to go on with, and had no turn in @turn; NULL: none. */

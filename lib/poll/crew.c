@@ -49,6 +49,7 @@ struct crew {
 	/* any thread */
 	_Atomic(bool) asleep; /* the watchdog is, or has not begun */
 	_Atomic(bool) ending;
+	_Atomic(unsigned) taken; /* threads; written with lock */
 	_Atomic(uint64_t) handoffs, refused;
 	_Atomic(int) away;
 };
@@ -83,6 +84,12 @@ void crew_aside(struct crew *c, struct fiber *f, bool aside)
 {
 	if (c->opts.set_aside)
 		c->opts.set_aside(f, aside);
+}
+
+void crew_send_aside(struct crew *c, struct fiber *f)
+{
+	if (c->opts.send_aside)
+		c->opts.send_aside(f);
 }
 
 /* ------------------------------------------------------------------ a spare thread */
@@ -177,12 +184,19 @@ struct rider *crew_take(struct crew *c, struct poller *p, bool *ret_any)
 	else
 		r = crew_hire(c);
 	if (r) {
+		atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
 		__atomic_store_n(&r->poller, p, __ATOMIC_RELAXED);
 		pthread_cond_signal(&r->idle);
 	}
 	*ret_any = c->n > 0;
 	pthread_mutex_unlock(&c->lock);
 	return r;
+}
+
+bool crew_has_spare(const struct crew *c)
+{
+	return c->opts.handoff_ms > 0 &&
+	       atomic_load_explicit(&c->taken, memory_order_relaxed) < c->opts.threads;
 }
 
 /* Lock held. The first that waits, at @p or at any. */
@@ -202,6 +216,7 @@ static void crew_tell(struct crew *c, const struct poller *p)
 void crew_give(struct crew *c, struct rider *r)
 {
 	pthread_mutex_lock(&c->lock);
+	atomic_fetch_sub_explicit(&c->taken, 1, memory_order_relaxed);
 	__atomic_store_n(&r->poller, NULL, __ATOMIC_RELAXED);
 	r->next_idle = c->idle;
 	c->idle = r;

@@ -26,6 +26,8 @@ struct crew_opts {
 	 * Thread: one that may touch the poller. May be NULL.
 	 */
 	void (*set_aside)(struct fiber *f, bool aside);
+	/* @f was set aside, and this is the first that is done by whom the loop has gone to. */
+	void (*send_aside)(struct fiber *f);
 	void (*on_idle)(void); /* a spare thread has nothing to do; may be NULL */
 };
 
@@ -78,6 +80,9 @@ void crew_count_handoff(struct crew *c);
 void crew_count_refused(struct crew *c);
 void crew_count_away(struct crew *c, int n);
 void crew_aside(struct crew *c, struct fiber *f, bool aside);
+void crew_send_aside(struct crew *c, struct fiber *f);
+/* Whether the watchdog would find a thread, were one needed at this moment. Thread: any. */
+bool crew_has_spare(const struct crew *c);
 /* Code of the user's begins that may block. */
 void crew_rouse(struct crew *c);
 /* The watchdog sleeps, or has not begun. */

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "poll/crew.h"
 #include "poll/park.h"
 #include "poll/poller_private.h"
 #include "sys/clock.h"
@@ -296,13 +297,24 @@ static inline bool turn_run_from(struct poller *p, struct rider *r, enum turn_ph
 	return true;
 }
 
+/* Its peer has waited for as long as the poller has. */
+static void turn_send_aside(struct poller *p)
+{
+	struct fiber *f = p->shared ? baton_left_alone(&p->baton) : NULL;
+
+	if (f)
+		crew_send_aside(p->baton.crew, f);
+}
+
 /*
- * This thread's own fibers come first: what else is in flight other threads go on with as well, and
- * a handler in there may keep this one for itself again. The phases that are left come before the
- * next turn, or timers and deferred work would wait for one that nobody leaves.
+ * What the handler has flushed that was left alone is sent first. Then come this thread's own
+ * fibers: what else is in flight other threads go on with as well, and a handler in there may keep
+ * this one for itself again. The phases that are left come before the next turn, or timers and
+ * deferred work would wait for one that nobody leaves.
  */
 bool turn_go_on(struct poller *p, struct rider *r)
 {
+	turn_send_aside(p);
 	turn_take_fibers(r);
 	return poller_end_dispatch(p) && turn_go_on_fibers(p, r) && turn_go_on_mail(p) &&
 	       watch_go_on(p) && spawn_go_on(p) && turn_go_on_timers(p) && turn_go_on_deferred(p) &&

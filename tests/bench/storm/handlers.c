@@ -102,6 +102,25 @@ static int op_look(struct np_conn *c, const struct storm_head *h)
 	return 0;
 }
 
+/*
+ * What was flushed before it is on its way meanwhile; nobody may send or take away what is built
+ * here, from block to block, nor be disturbed by that.
+ */
+static int op_build(struct np_conn *c, const struct storm_head *h)
+{
+	static const char bytes[STORM_PAYLOAD_MAX];
+	struct np_linkbuf *out = np_conn_out(c);
+	int r = out ? 0 : -ENOMEM;
+
+	for (int i = 0; i < 20 && r == 0; i++) {
+		storm_sleep_us(h->us / 20);
+		r = np_linkbuf_write(out, bytes, i % 4 ? sizeof bytes : 1);
+		if (r == 0 && i % 3 == 0)
+			r = np_linkbuf_trim(out, np_linkbuf_pending(out) / 2);
+	}
+	return r < 0 ? r : np_linkbuf_trim(out, 0);
+}
+
 struct blocking {
 	struct np_conn *c;
 	unsigned us;
@@ -246,11 +265,12 @@ static int op_stream(struct np_conn *c, const struct storm_head *h)
 }
 
 static int (*const op_fns[STORM_OP_COUNT])(struct np_conn *, const struct storm_head *) = {
-	[STORM_ECHO] = op_echo,         [STORM_SLEEP] = op_sleep,     [STORM_COMPUTE] = op_compute,
-	[STORM_HOLD] = op_hold,         [STORM_TAKE] = op_take,       [STORM_LOOK] = op_look,
-	[STORM_BLOCKING] = op_blocking, [STORM_OFFLOAD] = op_offload, [STORM_PARK] = op_park,
-	[STORM_POST] = op_post,         [STORM_TIMER] = op_timer,     [STORM_TASK] = op_task,
-	[STORM_MOVE] = op_move,         [STORM_STREAM] = op_stream,   [STORM_CLOSE] = op_echo,
+	[STORM_ECHO] = op_echo,   [STORM_SLEEP] = op_sleep,       [STORM_COMPUTE] = op_compute,
+	[STORM_HOLD] = op_hold,   [STORM_TAKE] = op_take,         [STORM_LOOK] = op_look,
+	[STORM_BUILD] = op_build, [STORM_BLOCKING] = op_blocking, [STORM_OFFLOAD] = op_offload,
+	[STORM_PARK] = op_park,   [STORM_POST] = op_post,         [STORM_TIMER] = op_timer,
+	[STORM_TASK] = op_task,   [STORM_MOVE] = op_move,         [STORM_STREAM] = op_stream,
+	[STORM_CLOSE] = op_echo,
 };
 
 static int take(struct np_conn *c, struct storm_head *h, const char **ret_payload)

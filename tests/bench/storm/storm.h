@@ -33,6 +33,7 @@ struct np_pollers;
 	X(HOLD,     "hold the mutex",      true)  /* and sleep, and call a verb */                 \
 	X(TAKE,     "take the mutex",      true)                                                   \
 	X(LOOK,     "look at raw input",   true)  /* while more arrives */                         \
+	X(BUILD,    "build raw output",    true)  /* while what was flushed is sent */             \
 	X(BLOCKING, "np_blocking",         false) /* and a verb inside */                          \
 	X(OFFLOAD,  "np_offload",          false)                                                  \
 	X(PARK,     "np_sleep",            false)                                                  \
