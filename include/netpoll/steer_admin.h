@@ -380,11 +380,12 @@ NP_API int np_steer_explain(struct np_steer *s, const struct np_steer_explain_op
  * np_steer_rescue() - watch over every worker of the service for @ms milliseconds; 0, -1: no
  * limit
  *
- * What each process of the service does for itself and its siblings; for one that is in no
- * process's power to move, such as one of another user: `npsteer rescue --watch`. Two see to the
- * same worker one at a time. Costs nothing while no connections come. Where the caller is held up
- * itself, by a quota or a busy machine, it cannot tell who hangs: it goes on until it can, for ten
- * times @ms at most.
+ * What each process of the service does for itself and its siblings in its own network namespace;
+ * this looks into every one that the service listens in, and says to the log which it cannot enter,
+ * and why. For one that is in no process's power to move, such as one of another user: `npsteer
+ * rescue --watch`. Two see to the same worker one at a time. Costs nothing while no connections
+ * come. Where the caller is held up itself, by a quota or a busy machine, it cannot tell who hangs:
+ * it goes on until it can, for ten times @ms at most.
  *
  * Thread: setup; the others may be called meanwhile.
  * Return: how many listeners were shut; -ETIMEDOUT: none, and it was held up all that time;

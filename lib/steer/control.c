@@ -155,7 +155,7 @@ int np_steer_rescue(struct np_steer *s, int ms)
 			s, -NP_EUNSUPPORTED,
 			"the service %s is at level %d: only from level 3 on can a queue be moved",
 			s->name, (int)s->level);
-	r = watchdog_new(s, &d);
+	r = watchdog_new(s, true, &d);
 	if (r < 0)
 		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
 				  strerror(-r));

@@ -89,6 +89,9 @@ int find_parse(struct find_query *q, const char *address);
 /* find_fini() in any case. -errno, f->why has a sentence. */
 int find_run(struct find *f, const struct find_query *q);
 void find_fini(struct find *f);
+/* The first part of it alone: f->netns; the caller's own is the first, if it is one of them. 0 or
+ * -errno. */
+int find_namespaces(struct find *f, const struct find_query *q);
 /* A process of the cgroup that is asked for; 0: none, or no cgroup is. */
 pid_t find_process(const struct find_query *q);
 /*

@@ -5,8 +5,6 @@
 
 #include "steer/find.h"
 
-/* find_netns.c: f->netns; the caller's own is the first, if it is one of them. 0 or -errno. */
-int find_namespaces(struct find *f, const struct find_query *q);
 /* Whether it is the process, or of the cgroup, that @q names; true where it names none. */
 bool find_is_asked_for(const struct find_query *q, pid_t pid);
 /* find_tasks.c: holders and acceptors of what is in f->all, and f->denied. 0 or -errno. */

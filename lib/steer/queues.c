@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* queues: one question for each family and port; np_owners knows whose listener it is. */
+/*
+ * queues: one question for each family and port in each place; np_owners knows whose listener it
+ * is.
+ */
 #include "steer/queues.h"
 
 #include <errno.h>
 #include <sys/socket.h>
-
-#include "sys/io.h"
-#include "sys/netns.h"
-#include "sys/process.h"
-
-#include <string.h>
 
 struct walk {
 	const struct np_steer *s;
@@ -67,8 +64,8 @@ static bool queues_is_endpoint(const struct endpoint *k)
  * A question that is not answered costs its own address, such as one of IPv6 where the kernel has
  * none. Where none is, the reason is not the address.
  */
-int queues_each(struct np_steer *s, int diag_fd, unsigned least,
-		void (*fn)(void *arg, const struct queue *q), void *arg)
+static int queues_each(struct np_steer *s, int diag_fd, unsigned least,
+		       void (*fn)(void *arg, const struct queue *q), void *arg)
 {
 	struct walk k = { s, least, fn, arg };
 	struct endpoint groups[NP_GROUPS];
@@ -108,81 +105,33 @@ static void queues_tell(void *arg, const struct queue *q)
 		t->r = t->fn(t->arg, &out);
 }
 
-/* The namespaces that have been asked. */
-struct places {
-	uint64_t ids[NP_WORKERS + 1];
-	unsigned n;
-};
-
-static bool queues_was_there(struct places *p, uint64_t id)
+int queues_each_place(struct np_steer *s, const struct places *p, unsigned least,
+		      void (*fn)(void *arg, const struct queue *q), void *arg)
 {
-	for (unsigned i = 0; i < p->n; i++)
-		if (p->ids[i] == id)
-			return true;
-	p->ids[p->n++] = id;
-	return false;
-}
+	int r = 0, err = 0, answers = 0;
 
-/* Whether to look there. *netns is closed if not. */
-static bool queues_is_new(struct places *p, int *netns)
-{
-	uint64_t id = *netns < 0 ? 0 : sys_netns_id(*netns);
-
-	if (id && !queues_was_there(p, id))
-		return true;
-	sys_close(netns);
-	return false;
-}
-
-/* The network namespace of worker @w's process, where that can be seen from here; else -1. */
-static int queues_netns_of(const struct np_steer *s, uint32_t w)
-{
-	struct np_worker_info info;
-	int fd = -1;
-
-	if (map_lookup(&s->maps, MAP_np_info, &w, &info) == 0 && info.pid &&
-	    info.pidns == sys_process_pidns())
-		sys_netns_open((pid_t)info.pid, &fd);
-	return fd;
-}
-
-/*
- * Servers in containers have been adopted from outside, and a number that is another process's by
- * now leads nowhere: what is found has to be in a slot. Those that may not be entered are left out.
- */
-static void queues_each_elsewhere(struct np_steer *s, void (*fn)(void *arg, const struct queue *q),
-				  void *arg)
-{
-	struct places p = { .n = 0 };
-	int netns = -1, fd = -1;
-
-	if (sys_netns_open(0, &netns) == 0)
-		queues_is_new(&p, &netns);
-	sys_close(&netns);
-	for (uint32_t w = 0; w < steer_high_water(s); w++) {
-		netns = queues_netns_of(s, w);
-		if (!queues_is_new(&p, &netns))
-			continue;
-		if (sys_diag_open_in(netns, &fd) == 0)
-			queues_each(s, fd, 0, fn, arg);
-		sys_close(&fd);
-		sys_close(&netns);
+	for (unsigned i = 0; i < p->n; i++) {
+		r = queues_each(s, p->all[i].diag_fd, least, fn, arg);
+		answers += r == 0;
+		err = err ? err : r;
 	}
+	return answers ? 0 : err;
 }
 
 int np_steer_queues(struct np_steer *s, int (*fn)(void *arg, const struct np_steer_queue *q),
 		    void *arg)
 {
 	struct told t = { s, fn, arg, 0 };
-	int fd = -1, r;
+	struct places p;
+	int r;
 
 	if (!steer_has_program(s))
 		return -NP_EUNSUPPORTED;
-	r = sys_diag_open(&fd);
-	if (r == 0)
-		r = queues_each(s, fd, 0, queues_tell, &t);
-	sys_close(&fd);
-	if (r == 0)
-		queues_each_elsewhere(s, queues_tell, &t);
+	r = places_open(&p);
+	if (r == 0) {
+		places_search(&p, s);
+		r = queues_each_place(s, &p, 0, queues_tell, &t);
+	}
+	places_close(&p);
 	return r < 0 ? r : t.r;
 }

@@ -2,11 +2,12 @@
 /*
  * queues: what waits for accept(2) at each listener of the service, in whatever process
  *
- * Asked of the kernel, for the network namespace that the asking socket was opened in.
+ * Asked of the kernel, in each network namespace that is given.
  */
 #ifndef STEER_QUEUES_H
 #define STEER_QUEUES_H
 
+#include "steer/places.h"
 #include "steer/steer.h"
 #include "sys/diag.h"
 
@@ -16,12 +17,12 @@ struct queue {
 };
 
 /*
- * queues_each() - call fn for each listener of the service with @least or more connections in its
- * queue
+ * queues_each_place() - call fn for each listener of the service with @least or more connections in
+ * its queue
  *
- * @diag_fd from sys_diag_open(). Return: 0 or -errno.
+ * Return: 0; -errno: no place has answered.
  */
-int queues_each(struct np_steer *s, int diag_fd, unsigned least,
-		void (*fn)(void *arg, const struct queue *q), void *arg);
+int queues_each_place(struct np_steer *s, const struct places *p, unsigned least,
+		      void (*fn)(void *arg, const struct queue *q), void *arg);
 
 #endif

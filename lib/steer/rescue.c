@@ -12,10 +12,11 @@
 #include "sys/io.h"
 #include "sys/process.h"
 
-#define LOCK_MS     1000u  /* a process that holds the lock for longer has died with it */
+#define LOCK_MS     1000u         /* a process that holds the lock for longer has died with it */
+#define SEARCH_NS   1000000000ull /* so often for network namespaces that are not open yet */
 #define BACK_OFF_MS 10000u /* the longest; and after so long without a rescue it starts again */
 
-int rescuer_new(struct np_steer *s, struct rescuer **ret)
+int rescuer_new(struct np_steer *s, bool everywhere, struct rescuer **ret)
 {
 	struct rescuer *r = calloc(1, sizeof *r);
 	int e;
@@ -23,9 +24,9 @@ int rescuer_new(struct np_steer *s, struct rescuer **ret)
 	if (!r)
 		return -ENOMEM;
 	r->s = s;
-	r->diag_fd = -1;
+	r->everywhere = everywhere;
 	r->pidns = sys_process_pidns();
-	e = sys_diag_open(&r->diag_fd);
+	e = places_open(&r->places);
 	if (e < 0) {
 		free(r);
 		return e;
@@ -36,9 +37,15 @@ int rescuer_new(struct np_steer *s, struct rescuer **ret)
 
 void rescuer_free(struct rescuer *r)
 {
-	sys_close(&r->diag_fd);
+	places_close(&r->places);
 	free(r->queues);
 	free(r);
+}
+
+void rescuer_rest(struct rescuer *r)
+{
+	places_rest(&r->places);
+	r->searched_ns = 0;
 }
 
 /* ------------------------------------------------------------------ what there is */
@@ -82,6 +89,39 @@ static void rescue_add_waiting(struct rescuer *r)
 			r->evidence[w].waiting = r->waiting[w];
 }
 
+static void rescue_tell_missing(struct rescuer *r)
+{
+	struct np_steer *s = r->s;
+	struct np_group key;
+	char text[80];
+
+	if (!r->places.err || r->told_missing) {
+		r->told_missing = r->told_missing && r->places.err;
+		return;
+	}
+	r->told_missing = true;
+	key = s->maps.groups[r->places.missing];
+	group_format(&key, text, sizeof text);
+	steer_log(
+		s, 2,
+		"the workers at %s are in another network namespace and are not watched, because %s: run `npsteer rescue --watch` as root, in the namespaces around them all",
+		text,
+		r->places.err == -EPERM ? "entering it takes CAP_SYS_ADMIN" :
+					  "no process that is seen from here is in it");
+}
+
+/* Containers come and go. */
+static void rescue_search_places(struct rescuer *r)
+{
+	uint64_t now_ns = sys_clock_ns();
+
+	if (!r->everywhere || (r->searched_ns && now_ns - r->searched_ns < SEARCH_NS))
+		return;
+	places_search(&r->places, r->s);
+	r->searched_ns = now_ns;
+	rescue_tell_missing(r);
+}
+
 static int rescue_look(struct rescuer *r)
 {
 	int e;
@@ -90,7 +130,8 @@ static int rescue_look(struct rescuer *r)
 	memset(r->evidence, 0, sizeof r->evidence);
 	memset(r->waiting, 0, sizeof r->waiting);
 	memset(r->acted, 0, sizeof r->acted);
-	e = queues_each(r->s, r->diag_fd, 1, rescue_note, r);
+	rescue_search_places(r);
+	e = queues_each_place(r->s, &r->places, 1, rescue_note, r);
 	if (e == 0) {
 		rescue_add_gone(r);
 		rescue_add_waiting(r);

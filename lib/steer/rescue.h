@@ -25,7 +25,10 @@
 
 struct rescuer {
 	struct np_steer *s;
-	int diag_fd;
+	struct places places;
+	bool everywhere;      /* not in the caller's own network namespace alone */
+	uint64_t searched_ns; /* when the places were; 0: not since the last rest */
+	bool told_missing;
 	struct judge judge;
 	bool late; /* the last tick was: what was seen before is forgotten */
 	struct evidence evidence[NP_WORKERS];
@@ -40,10 +43,13 @@ struct rescuer {
 	unsigned n, cap;
 };
 
-int rescuer_new(struct np_steer *s, struct rescuer **ret);
+/* @everywhere: in every network namespace that the service has listeners in: places.h */
+int rescuer_new(struct np_steer *s, bool everywhere, struct rescuer **ret);
 void rescuer_free(struct rescuer *r);
 /* One tick. @period_ns until the next. Return: how many listeners were shut, or -errno. */
 int rescuer_tick(struct rescuer *r, uint64_t period_ns);
+/* Before a wait without end: no namespace is kept by it. */
+void rescuer_rest(struct rescuer *r);
 /* Whether nothing waited anywhere when it last looked. */
 static inline bool rescuer_saw_nothing(const struct rescuer *r)
 {

@@ -94,7 +94,7 @@ static void slot_watch(struct np_steer_worker *w, unsigned g, int fd)
 	/* another process may shut it, in any case */
 	r = listeners_note(&s->listeners, NP_SLOT(g, w->index), fd);
 	if (r == 0 && s->level >= NP_STEER_L3 && s->rescue && !s->watchdog) {
-		r = watchdog_new(s, &s->watchdog);
+		r = watchdog_new(s, false, &s->watchdog);
 		if (r == 0)
 			r = watchdog_start(s->watchdog);
 	}

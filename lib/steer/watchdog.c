@@ -42,7 +42,7 @@ struct watchdog {
 	bool seen;         /* whoever hung meanwhile has been seen */
 };
 
-int watchdog_new(struct np_steer *s, struct watchdog **ret)
+int watchdog_new(struct np_steer *s, bool everywhere, struct watchdog **ret)
 {
 	struct watchdog *d = calloc(1, sizeof *d);
 	int r;
@@ -50,7 +50,7 @@ int watchdog_new(struct np_steer *s, struct watchdog **ret)
 	if (!d)
 		return -ENOMEM;
 	d->s = s;
-	r = rescuer_new(s, &d->rescuer);
+	r = rescuer_new(s, everywhere, &d->rescuer);
 	if (r == 0) {
 		r = bell_open(&d->bell, &s->maps);
 		if (r < 0)
@@ -141,8 +141,10 @@ static void watchdog_pause(struct watchdog *d)
 	unsigned ms = sleep ? INT_MAX : watchdog_period_ms(d);
 	uint64_t now, until_ns, left;
 
-	if (sleep)
+	if (sleep) {
 		d->seen = true; /* nothing has been queued for a second */
+		rescuer_rest(d->rescuer);
+	}
 	now = sys_clock_ns();
 	until_ns = watchdog_until(d);
 	left = until_ns > now ? (until_ns - now + 999999u) / 1000000u : 0;

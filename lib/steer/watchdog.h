@@ -12,12 +12,14 @@
 #ifndef STEER_WATCHDOG_H
 #define STEER_WATCHDOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct np_steer;
 struct watchdog;
 
-int watchdog_new(struct np_steer *s, struct watchdog **ret);
+/* @everywhere: rescuer_new() */
+int watchdog_new(struct np_steer *s, bool everywhere, struct watchdog **ret);
 /* Ends its thread, if it has one. NULL is fine. */
 void watchdog_free(struct watchdog *d);
 /* A thread of its own. */

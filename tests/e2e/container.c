@@ -143,6 +143,79 @@ START_TEST(npsteer_rescue_says_what_it_cannot_see)
 }
 END_TEST
 
+/* Two servers in a network namespace of their own, one of them stopped, and their clients. */
+static void serve_apart(int sock, void *arg)
+{
+	int fds[WEB_CLIENTS];
+	struct web stopped, sibling;
+
+	if (own_netns() < 0)
+		child_fail("no network namespace");
+	web_start(&stopped, WEB_NO_RESCUE);
+	web_start(&sibling, WEB_NO_RESCUE);
+	web_expect_all_served();
+	web_stop(&stopped);
+	given_clients(fds);
+	child_say(sock, 's');
+	child_hear(sock);
+	expect_answers(fds);
+	web_cont(&stopped);
+	web_end(&stopped);
+	web_end(&sibling);
+}
+
+static int add_queued(void *arg, const struct np_steer_queue *q)
+{
+	*(unsigned *)arg += q->queued;
+	return 0;
+}
+
+static unsigned queued(void)
+{
+	struct np_steer *s;
+	unsigned n = 0;
+
+	ck_assert_int_eq(np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN), &s),
+			 0);
+	ck_assert_int_eq(np_steer_queues(s, add_queued, &n), 0);
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	return n;
+}
+
+static const struct unwatched {
+	const char *way, *why;
+} unwatched[] = {
+	{ "unshare --pid --fork --mount-proc", "no process that is seen from here is in it" },
+	{ "setpriv --bounding-set -sys_admin --inh-caps -sys_admin", "takes CAP_SYS_ADMIN" },
+};
+
+START_TEST(npsteer_rescue_watches_workers_of_another_network_namespace_or_says_why_not)
+{
+	struct child apart;
+	struct ran r;
+
+	OWN_STEERING();
+	web_load(HANG_MS);
+	child_start(&apart, serve_apart, NULL);
+	child_hear(apart.sock);
+	ck_assert_uint_gt(queued(), 0);
+	sh(&r, "%s \"${NP_BUILD:-build}/npsteer\" rescue web", unwatched[_i].way);
+	ck_assert_msg(r.code == FAILED, "exit %d\n%s%s", r.code, r.out, r.err);
+	ck_assert_msg(strstr(r.out, unwatched[_i].why) != NULL, "%s", r.out);
+	ck_assert_ptr_null(strstr(r.out, "nobody hangs"));
+	ran_free(&r);
+	ck_assert_uint_eq(info_of(0).rescued, 0);
+
+	sh(&r, "\"${NP_BUILD:-build}/npsteer\" rescue web");
+	ck_assert_msg(r.code == 0, "exit %d\n%s%s", r.code, r.out, r.err);
+	ck_assert_msg(strstr(r.out, "went to its siblings") != NULL, "%s", r.out);
+	ran_free(&r);
+	child_say(apart.sock, 'g');
+	child_join(&apart);
+	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
+}
+END_TEST
+
 START_TEST(npsteer_status_tells_whose_process_number_it_is)
 {
 	struct web contained;
@@ -171,6 +244,9 @@ int main(void)
 	tcase_add_loop_test(t, npsteer_rescue_says_what_it_cannot_see, 0,
 			    sizeof ways_in / sizeof ways_in[0]);
 	tcase_add_test(t, npsteer_status_tells_whose_process_number_it_is);
+	tcase_add_loop_test(
+		t, npsteer_rescue_watches_workers_of_another_network_namespace_or_says_why_not, 0,
+		2);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
