@@ -122,19 +122,32 @@ static bool aside_wait_ends(struct park *k, int *why)
 	return true;
 }
 
+/* All of them together are one that is inside: they may be more than c->inside counts. */
+static int aside_park(struct np_conn *c, struct conn_extra *x, struct aside_wait *w, int ms)
+{
+	int r;
+
+	list_init(&w->link);
+	list_append(&c->io->aside_waits, &w->link);
+	c->inside += !x->awaits++;
+	r = park_wait(&w->park, ms ? poller_after_ms(conn_poller(c), ms) : 0);
+	if (!--x->awaits)
+		conn_leave(c);
+	return r;
+}
+
 int conn_await(struct np_conn *c, int timeout_ms, int late)
 {
-	struct poller *p = conn_poller(c);
+	struct conn_extra *x;
 	struct aside_wait w;
 	int r;
 
 	r = park_init(&w.park, aside_wait_ends, "aside");
 	if (r < 0)
 		return r == -NP_ENOTFIBER ? -NP_ECONCURRENT : r;
-	list_init(&w.link);
-	list_append(&c->io->aside_waits, &w.link);
-	c->inside++;
-	r = park_wait(&w.park, timeout_ms ? poller_after_ms(p, timeout_ms) : 0);
-	conn_leave(c);
+	r = conn_extra(c, &x);
+	if (r < 0)
+		return r;
+	r = aside_park(c, x, &w, timeout_ms);
 	return r == -ETIMEDOUT && !w.park.by_deadline ? late : r;
 }

@@ -53,6 +53,7 @@ struct conn_extra {
 	struct poller *home;    /* where its memory lies, once it has moved */
 	struct np_conn *mate;   /* np_conn_bind() */
 	struct conn_proxied *proxied;
+	unsigned awaits;            /* fibers that wait until it is not aside: conn_aside.c */
 	uint64_t stays_until_ms;    /* the rebalancer's: not before this time */
 	struct conn_filter *filter; /* NULL: plain */
 	/* in its on_import: the dialed one of its set, which begins when it is asked for */

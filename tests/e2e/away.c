@@ -296,6 +296,58 @@ static int detach_there(void *arg)
 	return r;
 }
 
+#define WAITERS 512
+
+static _Atomic(unsigned) waiting, waited, late;
+
+static int writes_to_blocked(void *arg)
+{
+	int r;
+
+	waiting++;
+	r = np_conn_write(blocked, "x", 1);
+	waited++;
+	return r;
+}
+
+static int aborts(struct np_conn *c)
+{
+	return np_conn_abort(c);
+}
+
+static void note_late(struct np_conn *c, void *arg)
+{
+	late = waiting - waited;
+}
+
+static int watch_end(void *c)
+{
+	return np_conn_add_close_callback(c, note_late, NULL);
+}
+
+/* As many as one byte counts, and others beside them. */
+START_TEST(it_ends_when_all_who_wait_for_it_have_been_told)
+{
+	static struct np_task *task[WAITERS];
+	unsigned n = (unsigned[]){ 255, 256, 257, WAITERS }[_i];
+	int fd;
+
+	fd = given_blocked();
+	hook = aborts;
+	ck_assert_int_eq(joined(given_task(0, watch_end, blocked)), 0);
+	for (unsigned i = 0; i < n; i++)
+		task[i] = given_task(0, writes_to_blocked, NULL);
+	AWAIT(waiting == n);
+	ck_assert_uint_eq(waited, 0);
+	sem_post(&gate);
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_int_eq(joined(task[i]), -NP_ECLOSED);
+	ck_assert_uint_eq(peer_drain(fd), 0);
+	ck_assert_uint_eq(late, 0);
+	peer_close(&fd);
+}
+END_TEST
+
 START_TEST(its_connection_is_not_detached_meanwhile)
 {
 	int fd = given_blocked();
@@ -650,6 +702,7 @@ static Suite *suite(void)
 	tcase_add_test(t, options_of_a_task_that_are_not_known_are_refused);
 	tcase_add_test(t, one_that_sleeps_goes_on_among_a_crowd_that_keeps_its_threads);
 	tcase_add_test(t, timers_fire_while_it_is_away);
+	tcase_add_loop_test(t, it_ends_when_all_who_wait_for_it_have_been_told, 0, 4);
 	tcase_add_test(t, its_connection_is_not_detached_meanwhile);
 	tcase_add_test(t, it_detaches_its_own_when_it_is_back);
 	tcase_add_test(t, it_calls_on_a_channel_that_others_use_meanwhile);
