@@ -3,7 +3,9 @@
 #include "netpoll/exposition.h"
 
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,22 @@ static void exposition_text(FILE *to, const char *text, bool quoted)
 			fputc('?', to);
 		fwrite(p, 1, n, to);
 	}
+}
+
+#define DECIMALS 6
+
+/* "1.500000", whatever the program's locale has for the point. */
+static void exposition_real(FILE *to, double value)
+{
+	char text[DBL_MAX_10_EXP + DECIMALS + 32];
+	int n = snprintf(text, sizeof text, "%.*f", DECIMALS, value);
+
+	if (isnan(value))
+		fputs("NaN", to);
+	else if (isinf(value))
+		fputs(value < 0 ? "-Inf" : "+Inf", to);
+	else
+		fprintf(to, "%.*s.%s", (int)strspn(text, "-0123456789"), text, text + n - DECIMALS);
 }
 
 /* ------------------------------------------------------------------ families and samples */
@@ -112,7 +130,15 @@ void np_metrics_real(struct np_metrics *m, const struct np_metric_label *labels,
 		return;
 	}
 	exposition_sample(m, labels);
-	fprintf(m->to, "%.6f\n", value);
+	exposition_real(m->to, value);
+	fputc('\n', m->to);
+}
+
+static void exposition_bucket(FILE *to, const char *name, double below, uint64_t n)
+{
+	fprintf(to, "%s_bucket{le=\"", name);
+	exposition_real(to, below);
+	fprintf(to, "\"} %" PRIu64 "\n", n);
 }
 
 /* Of each two buckets one line: a half of an octave is wide enough for a picture. */
@@ -125,13 +151,13 @@ void exposition_histogram(struct np_metrics *m, const char *name, const char *he
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS - 1u; i++) {
 		n += h->bucket[i];
 		if (i % 2u)
-			fprintf(m->to, "%s_bucket{le=\"%.6f\"} %" PRIu64 "\n", name,
-				(double)histogram_below_us(i) / 1e6, n);
+			exposition_bucket(m->to, name, (double)histogram_below_us(i) / 1e6, n);
 	}
 	n += h->bucket[HISTOGRAM_BUCKETS - 1u];
-	fprintf(m->to, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, n);
-	fprintf(m->to, "%s_count %" PRIu64 "\n%s_sum %.6f\n", name, n, name,
-		(double)h->sum_us / 1e6);
+	exposition_bucket(m->to, name, INFINITY, n);
+	fprintf(m->to, "%s_count %" PRIu64 "\n%s_sum ", name, n, name);
+	exposition_real(m->to, (double)h->sum_us / 1e6);
+	fputc('\n', m->to);
 }
 
 /* ------------------------------------------------------------------ a page */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* metrics: what np_metrics_write() counts, and whether Prometheus can read it. */
 #include <errno.h>
+#include <float.h>
+#include <locale.h>
+#include <math.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/observe.h>
 #include <netpoll/server.h>
@@ -239,6 +242,51 @@ START_TEST(values_of_labels_are_escaped_and_shown)
 }
 END_TEST
 
+/* A program may have a locale in which the point of a number is none. */
+static void given_locale_with_comma(char *dir)
+{
+	must_sh("printf 'comment_char %%%%\nescape_char /\nLC_NUMERIC\ndecimal_point \"<U002C>\"\n"
+		"thousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n' >%s/source; "
+		"localedef -c -i %s/source -f UTF-8 %s/comma 2>/dev/null || test -d %s/comma",
+		dir, dir, dir, dir);
+	setenv("LOCPATH", dir, 1);
+	ck_assert_ptr_nonnull(setlocale(LC_NUMERIC, "comma"));
+	ck_assert_str_eq(localeconv()->decimal_point, ",");
+}
+
+static void add_reals(struct np_metrics *m)
+{
+	static const double reals[] = { 0.25, -1e15, 1e-7, DBL_MAX, NAN, INFINITY, -INFINITY };
+
+	np_metrics_family(m, "real", NP_METRIC_GAUGE, "Numbers.");
+	for (unsigned i = 0; i < sizeof reals / sizeof *reals; i++)
+		np_metrics_real(m, NULL, reals[i]);
+}
+
+START_TEST(numbers_are_written_as_prometheus_reads_them_in_any_locale)
+{
+	char *dir, *text;
+
+	if (!have("localedef"))
+		SKIP("needs localedef (libc-bin)");
+	dir = temp_dir();
+	given_locale_with_comma(dir);
+	given_server(true);
+	text = exposed(NP_METRICS_TEXT, add_reals);
+	ck_assert_ptr_nonnull(strstr(text,
+				     "\nreal 0.250000\nreal -1000000000000000.000000\n"
+				     "real 0.000000\nreal 179769313486231570814527423731704"));
+	ck_assert_ptr_nonnull(strstr(text, "\nreal NaN\nreal +Inf\nreal -Inf\n"));
+	ck_assert_ptr_nonnull(strstr(text, "np_handler_seconds_bucket{le=\"0."));
+	ck_assert_ptr_nonnull(strstr(text, "np_handler_seconds_bucket{le=\"+Inf\"} 0\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\nnp_handler_seconds_sum 0.000000\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\nnp_poller_busy_seconds{set=\"0\",poller=\"0\"} 0."));
+	free(text);
+	end_server();
+	remove_tree(&dir);
+}
+END_TEST
+
 static void bad_name(struct np_metrics *m)
 {
 	np_metrics_family(m, "9lives", NP_METRIC_GAUGE, "x");
@@ -354,6 +402,7 @@ int main(void)
 	tcase_add_test(t, what_is_no_format_is_refused);
 	suite_add_tcase(s, t);
 	tcase_add_test(o, values_of_labels_are_escaped_and_shown);
+	tcase_add_test(o, numbers_are_written_as_prometheus_reads_them_in_any_locale);
 	tcase_add_test(o, what_prometheus_would_not_take_is_not_written);
 	tcase_add_test(o, promtool_finds_nothing_wrong_with_the_text_format);
 	tcase_add_test(o, prometheus_own_parser_reads_the_openmetrics);
