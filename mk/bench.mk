@@ -8,12 +8,16 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
-.PHONY: bench-adopt bench-echo bench-gate bench-gate-cpu bench-handoff bench-instructions bench-idle bench-rebalance bench-restart bench-runtime
+.PHONY: bench-adopt bench-echo bench-gate bench-gate-cpu bench-handoff bench-instructions bench-idle bench-metrics bench-metrics-cpu bench-rebalance \
+	bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
 	$(Q)scripts/bench-echo $(O)
 
 bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
 	$(Q)scripts/bench-instructions $(O)
+
+bench-metrics: $(BENCH_BINS) all        ## instructions for each request without and with metrics: their ratio, at most 1.01 (callgrind)
+	$(Q)scripts/bench-instructions $(O) --metrics
 
 bench-gate: $(O)/tests/bench/gate       ## instructions that a verb takes to pass the gate, off and on (callgrind)
 	$(Q)$(MAKE) --no-print-directory O=$(O)/ungated CPPFLAGS='$(CPPFLAGS) -DNP_UNGATED' $(O)/ungated/tests/bench/gate
@@ -27,6 +31,10 @@ bench-gate-cpu: $(BENCH_BINS) all       ## CPU of a request: gates beside none, 
 	$(Q)scripts/bench-abba $(O)/ungated $(O) $(ROUNDS)
 	@echo "on: A has gates, and a handler without NP_MAY_BLOCK; B has one with it"
 	$(Q)scripts/bench-abba $(O) $(O) $(ROUNDS) --may-block
+
+bench-metrics-cpu: $(BENCH_BINS) all    ## CPU of a request: metrics beside none, in pairs, with A/A (10 minutes; ROUNDS=15)
+	@echo "A: np_server_opts.metrics is off, as it is by default; B: it is on"
+	$(Q)scripts/bench-abba $(O) $(O) $(ROUNDS) --metrics
 
 PEER_HEADER_libev    := /usr/include/ev.h
 PEER_HEADER_libevent := /usr/include/event2/bufferevent.h
