@@ -391,8 +391,8 @@ static void explain_steered(struct explain *x, const char *flow)
 	for (unsigned i = 0; i < x->n; i++)
 		if (x->look[i].chosen)
 			name = x->look[i].name;
-	n = snprintf(x->text, sizeof x->text, "%s goes to worker %u (%s). \"%s\": %s%s.", flow,
-		     d->worker1 - 1, name, policy_name(d->policy), explain_rule(d->policy),
+	n = snprintf(x->text, sizeof x->text, "%s would go to worker %u (%s) now. \"%s\": %s%s.",
+		     flow, d->worker1 - 1, name, policy_name(d->policy), explain_rule(d->policy),
 		     explain_own(x));
 	if (x->unfit)
 		snprintf(x->text + n, sizeof x->text - (size_t)n,
@@ -408,21 +408,22 @@ static void explain_end(struct explain *x, const char *flow)
 		explain_steered(x, flow);
 	else if (d->verdict == NP_VERDICT_RST)
 		snprintf(x->text, sizeof x->text,
-			 "%s is refused: no worker is fit, and on_exhausted says rst.", flow);
+			 "%s would be refused now: no worker is fit, and on_exhausted says rst.",
+			 flow);
 	else if (d->verdict == NP_VERDICT_SHED)
 		snprintf(x->text, sizeof x->text,
-			 "%s is left to the full queue of worker %u, and dropped: no worker is "
-			 "fit, and on_exhausted says full_queue.",
+			 "%s would be left to the full queue of worker %u now, and dropped: no "
+			 "worker is fit, and on_exhausted says full_queue.",
 			 flow, d->worker1 - 1);
 	else if (d->worker1)
 		snprintf(x->text, sizeof x->text,
-			 "%s goes to worker %u: no worker is fit, and this is the least bad of "
-			 "them.",
+			 "%s would go to worker %u now: no worker is fit, and this is the least "
+			 "bad of them.",
 			 flow, d->worker1 - 1);
 	else
 		snprintf(x->text, sizeof x->text,
-			 "%s is not steered: no worker can be selected, and the kernel's hash "
-			 "decides over every socket of the port.",
+			 "%s would not be steered now: no worker can be selected, and the "
+			 "kernel's hash decides over every socket of the port.",
 			 flow);
 }
 

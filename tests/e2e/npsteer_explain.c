@@ -24,8 +24,9 @@ START_TEST(explain_says_which_worker_and_why_in_words_and_in_json)
 		 ntohs(s.at.sin_port));
 	npsteer(&r, words);
 	ck_assert_int_eq(r.code, DONE);
-	must_have(r.out,
-		  " goes to worker 0 (a \"worker\"). \"hash\": the hash of the flow draws it.");
+	must_have(
+		r.out,
+		" would go to worker 0 (a \"worker\") now. \"hash\": the hash of the flow draws it.");
 	must_have(r.out, "\n  worker 0 (a \"worker\"), chosen: it is fit\n");
 	ran_free(&r);
 	json = answer(words);

@@ -328,7 +328,9 @@ START_TEST(top_shows_each_listener_and_its_queue)
 	given_worker(&b, "two");
 	must("kick web 1");
 	connect_some(&a, 7);
-	json = answer("top web -w 0.01 -n 1");
+	json = answer("top web -w 0.2 -n 1");
+	must_have(json, "\"busy_ms\":0,\"hangs\":true,"); /* it takes nothing */
+	must_have(json, "\"busy_ms\":0,\"hangs\":false,");
 	must_have(json, "\"slots\":[{\"address\":\"" ADDRESS
 			"\",\"group\":0,\"worker\":0,\"name\":\"one\","
 			"\"state\":\"ready\",\"conns\":0,\"queued\":7,");

@@ -21,6 +21,8 @@ struct row {
 	/* and given by fallback, and by a SYN cookie's ACK, since its worker claimed */
 	uint64_t steered;
 	double per_second;
+	uint64_t taken;      /* out of its queue */
+	double since;        /* when that changed last, or nothing waited */
 	bool half_open_seen; /* since the last look: what no SYN has seen is not known */
 };
 
@@ -28,6 +30,7 @@ struct frame {
 	struct row *rows;
 	size_t n;
 	double at;
+	int hang_ms;
 };
 
 /* ------------------------------------------------------------------ one look */
@@ -74,29 +77,49 @@ static void top_compare(struct frame *f, const struct frame *last)
 		if (was && f->at > last->at)
 			f->rows[i].per_second =
 				(double)(f->rows[i].steered - before) / (f->at - last->at);
+		if (was && was->taken == f->rows[i].taken && f->rows[i].q.queued)
+			f->rows[i].since = was->since;
 		f->rows[i].half_open_seen = was && was->q.half_open_at != f->rows[i].q.half_open_at;
 	}
 }
 
 static int top_look(struct np_steer *s, struct frame *f)
 {
+	struct np_steer_info info = { .sz = sizeof info };
 	int r;
 
-	*f = (struct frame){ .at = seconds_now() };
+	np_steer_info(s, &info);
+	*f = (struct frame){ .at = seconds_now(), .hang_ms = info.hang_ms };
 	r = np_steer_queues(s, top_add, f);
 	qsort(f->rows, f->n, sizeof *f->rows, top_by_slot);
 	for (size_t i = 0; i < f->n; i++) {
 		struct np_steer_worker_info w = { .sz = sizeof w };
 
-		if (np_steer_slot_stats(s, f->rows[i].q.group, f->rows[i].q.worker, &w) == 0)
+		f->rows[i].since = f->at;
+		if (np_steer_slot_stats(s, f->rows[i].q.group, f->rows[i].q.worker, &w) == 0) {
 			f->rows[i].steered = w.steered + w.fallback;
+			f->rows[i].taken = w.steered + w.fallback + w.migrated_in - w.migrated_out -
+					   f->rows[i].q.queued;
+		}
 	}
 	return r;
 }
 
 /* ------------------------------------------------------------------ shown */
 
-static void top_text_row(struct table *t, struct np_steer *s, const struct row *row)
+/*
+ * Busy for too long, or something waits, of which nothing was taken for as long: a process that was
+ * stopped while it was idle has published that it is.
+ */
+static bool top_hangs(const struct frame *f, const struct row *row,
+		      const struct np_steer_worker_info *w)
+{
+	return f->hang_ms &&
+	       (w->busy_ms >= (uint64_t)f->hang_ms || (f->at - row->since) * 1000 >= f->hang_ms);
+}
+
+static void top_text_row(struct table *t, struct np_steer *s, const struct frame *f,
+			 const struct row *row)
 {
 	struct np_steer_group_info g = { .sz = sizeof g };
 	struct np_steer_worker_info w = { .sz = sizeof w };
@@ -119,6 +142,7 @@ static void top_text_row(struct table *t, struct np_steer *s, const struct row *
 		table_text(t, "-");
 	table_uint(t, row->q.backlog);
 	table_uint(t, w.busy_ms);
+	table_text(t, top_hangs(f, row, &w) ? "yes" : "-");
 	table_text(t, "%.1f", row->per_second);
 	table_uint(t, w.rescued);
 	table_uint(t, w.rescue_failed);
@@ -129,10 +153,11 @@ static void top_text_row(struct table *t, struct np_steer *s, const struct row *
 
 static void top_show_text(struct npsteer *n, struct np_steer *s, const struct frame *f)
 {
-	static const char *const heads[] = { "ADDRESS",       "WORKER",   "NAME",      "STATE",
-					     "KIND",          "CONNS",    "QUEUED",    "HALF_OPEN",
-					     "BACKLOG",       "BUSY_MS",  "STEERED/S", "RESCUED",
-					     "RESCUE_FAILED", "MOVED_IN", "MOVED_OUT", "HANDOFFS" };
+	static const char *const heads[] = { "ADDRESS", "WORKER",        "NAME",     "STATE",
+					     "KIND",    "CONNS",         "QUEUED",   "HALF_OPEN",
+					     "BACKLOG", "BUSY_MS",       "HANGS",    "STEERED/S",
+					     "RESCUED", "RESCUE_FAILED", "MOVED_IN", "MOVED_OUT",
+					     "HANDOFFS" };
 	struct np_steer_info info = { .sz = sizeof info };
 	struct table t;
 
@@ -145,13 +170,14 @@ static void top_show_text(struct npsteer *n, struct np_steer *s, const struct fr
 	for (size_t i = 0; i < t.columns; i++)
 		table_text(&t, "%s", heads[i]);
 	for (size_t i = 0; i < f->n; i++)
-		top_text_row(&t, s, &f->rows[i]);
+		top_text_row(&t, s, f, &f->rows[i]);
 	table_print(&t, stdout, "  ");
 	table_fini(&t);
 	fflush(stdout);
 }
 
-static void top_json_row(struct json *j, struct np_steer *s, const struct row *row)
+static void top_json_row(struct json *j, struct np_steer *s, const struct frame *f,
+			 const struct row *row)
 {
 	struct np_steer_group_info g = { .sz = sizeof g };
 	struct np_steer_worker_info w = { .sz = sizeof w };
@@ -172,6 +198,7 @@ static void top_json_row(struct json *j, struct np_steer *s, const struct row *r
 		json_string(j, "half_open", NULL);
 	json_uint(j, "backlog", row->q.backlog);
 	json_uint(j, "busy_ms", w.busy_ms);
+	json_bool(j, "hangs", top_hangs(f, row, &w));
 	json_real(j, "steered_per_second", row->per_second);
 	json_uint(j, "rescued", w.rescued);
 	json_uint(j, "rescue_failed", w.rescue_failed);
@@ -191,7 +218,7 @@ static void top_show_json(struct npsteer *n, struct np_steer *s, const struct fr
 	json_real(&n->say, "seconds", seconds);
 	json_array(&n->say, "slots");
 	for (size_t i = 0; i < f->n; i++)
-		top_json_row(&n->say, s, &f->rows[i]);
+		top_json_row(&n->say, s, f, &f->rows[i]);
 	json_end_array(&n->say);
 	end_answer(n);
 	fflush(stdout);
