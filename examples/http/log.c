@@ -3,7 +3,7 @@
  * log: each poller has a buffer, which the writing thread takes away and gives an empty one for
  *
  * The thread wakes at the first line, waits a moment for others unless a buffer is half full, and
- * writes. A buffer is locked for the time of a copy, or of an exchange of pointers.
+ * writes. A buffer is locked while a line is written into it, or pointers are exchanged.
  */
 #include "log.h"
 
@@ -15,7 +15,6 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@
 #include "clock.h"
 
 #define BUFFER    (1u << 20)
-#define LINE_ROOM 4096u
+#define LINE_ROOM 4096u /* more than any line */
 #define TEXT_MAX  1024u /* of what a client wrote, escaped */
 #define GATHER_MS 100
 #define LAST_MS   1000
@@ -121,24 +120,52 @@ static char *put(char *at, const char *p, size_t n)
 	return mempcpy(at, p, n);
 }
 
+static char *put_number(char *at, uint64_t v)
+{
+	char digits[20];
+	size_t n = 0;
+
+	do
+		digits[sizeof digits - ++n] = (char)('0' + v % 10);
+	while (v /= 10);
+	return put(at, digits + sizeof digits - n, n);
+}
+
+/* How many of the first @n bytes stand for themselves. */
+static size_t plain_run(const unsigned char *p, size_t n)
+{
+	static const bool plain[256] = {
+		[' ' ... '!'] = true,
+		['#' ... '['] = true,
+		[']' ... '~'] = true,
+	};
+	size_t i = 0;
+
+	while (i < n && plain[p[i]])
+		i++;
+	return i;
+}
+
 static char *put_escaped(char *at, struct text t)
 {
 	static const char hex[] = "0123456789abcdef";
-	char *end = at + TEXT_MAX - 4;
+	const unsigned char *p = (const unsigned char *)t.p, *end = p + t.n;
+	char *last = at + TEXT_MAX - 4;
 
 	if (!t.n)
 		*at++ = '-';
-	for (size_t i = 0; i < t.n && at < end; i++) {
-		unsigned char c = (unsigned char)t.p[i];
+	while (p < end && at < last) {
+		size_t left = (size_t)(end - p), room = (size_t)(last - at);
+		size_t n = plain_run(p, left < room ? left : room);
 
-		if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
-			*at++ = (char)c;
-			continue;
-		}
+		at = put(at, (const char *)p, n);
+		p += n;
+		if (p == end || at == last)
+			break;
 		*at++ = '\\';
 		*at++ = 'x';
-		*at++ = hex[c >> 4];
-		*at++ = hex[c & 15];
+		*at++ = hex[*p >> 4];
+		*at++ = hex[*p++ & 15];
 	}
 	return at;
 }
@@ -152,7 +179,11 @@ static size_t make_line(char *dst, const char *addr, const struct request *rq, i
 	at = put(at, clock_log_date(), 26);
 	at = put(at, "] \"", 3);
 	at = put_escaped(at, rq->line);
-	at += sprintf(at, "\" %d %llu \"", status, (unsigned long long)bytes);
+	at = put(at, "\" ", 2);
+	at = put_number(at, (unsigned)status);
+	at = put(at, " ", 1);
+	at = put_number(at, bytes);
+	at = put(at, " \"", 2);
 	at = put_escaped(at, rq->referer);
 	at = put(at, "\" \"", 3);
 	at = put_escaped(at, rq->user_agent);
@@ -164,19 +195,15 @@ void log_line(struct log *log, int poller, const char *addr, const struct reques
 	      uint64_t bytes)
 {
 	struct shard *s = &log->shards[poller];
-	char line[LINE_ROOM];
-	size_t n = make_line(line, addr, rq, status, bytes), was;
-	bool fits;
+	size_t was, n = 0;
 
 	pthread_mutex_lock(&s->lock);
 	was = s->n;
-	fits = was + n <= BUFFER;
-	if (fits) {
-		memcpy(s->lines + was, line, n);
-		s->n += n;
-	}
+	if (was + LINE_ROOM <= BUFFER)
+		n = make_line(s->lines + was, addr, rq, status, bytes);
+	s->n += n;
 	pthread_mutex_unlock(&s->lock);
-	if (!fits)
+	if (!n)
 		atomic_fetch_add_explicit(&s->dropped, 1, memory_order_relaxed);
 	else if (!was || (was < BUFFER / 2 && was + n >= BUFFER / 2))
 		sem_post(&log->wake);

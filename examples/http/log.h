@@ -2,7 +2,7 @@
 /*
  * log: a line for each answer, written by a thread of its own
  *
- * A poller only copies its line into memory. Where that is full, because the disk or the pipe takes
+ * A poller only writes its line into memory. Where that is full, because the disk or the pipe takes
  * nothing, lines are dropped and counted; no request waits for the log.
  *
  *   127.0.0.1 - - [29/Nov/2026:07:02:02 +0000] "GET /a HTTP/1.1" 200 12 "referer" "user agent"
