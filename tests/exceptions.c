@@ -4,6 +4,7 @@
  *
  * One program (support/catching.cc), in every way in which a C++ runtime meets the library.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,38 @@ START_TEST(a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start)
 }
 END_TEST
 
+/* A function of C++ given to the C calls, without netpoll.hh. */
+static const char thrower[] = "#include <netpoll/pollers.h>\n"
+			      "#include <stdexcept>\n"
+			      "static int task(void *)\n"
+			      "{\n"
+			      "	np_yield();\n"
+			      "	throw std::runtime_error(\"out of a task\");\n"
+			      "}\n"
+			      "int main()\n"
+			      "{\n"
+			      "	np_pollers *p;\n"
+			      "	if (np_pollers_start(nullptr, &p) < 0)\n"
+			      "		return 2;\n"
+			      "	np_run(p, task, nullptr);\n"
+			      "	return 3;\n"
+			      "}\n";
+
+START_TEST(one_that_leaves_a_function_given_to_the_c_calls_ends_the_program)
+{
+	struct ran r;
+
+	NEEDS_CXX();
+	must_sh("cat > '%1$s/p.cc' <<'END'\n%2$sEND\n", dir, thrower);
+	must_sh("%1$s -std=c++17 -g -pthread -Iinclude '%2$s/p.cc' -o '%2$s/p' '-L%3$s' -lnetpoll-bpf",
+		compiler_cxx(), dir, build);
+	sh(&r, "ulimit -c 0; LD_LIBRARY_PATH='%s' '%s/p'", build, dir);
+	ck_assert_int_eq(r.code, 128 + SIGABRT);
+	ck_assert_ptr_nonnull(strstr(r.err, "out of a task"));
+	ran_free(&r);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("exceptions");
@@ -91,6 +124,7 @@ int main(void)
 	tcase_add_loop_test(t, each_fiber_sees_its_own_exceptions, 0,
 			    (int)(sizeof ways / sizeof *ways));
 	tcase_add_test(t, a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start);
+	tcase_add_test(t, one_that_leaves_a_function_given_to_the_c_calls_ends_the_program);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

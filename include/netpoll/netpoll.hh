@@ -12,7 +12,8 @@
  *   on_request, on_export/import    refused, closed, or stays, as for every negative one
  *   on_disconnect, on_close,        nothing more; on_exception is told, as it is of the above
  *   on_move, on_drain
- *   run(), offload(), task::join()  the same exception, on the side that waits for the callable
+ *   run(), offload(), blocking(),   the same exception, on the side that waits for the callable
+ *   task::join()
  *   go(), post(), conn::post()      std::terminate(): there is nobody to tell. So does a throw in
  *                                   on_exception
  *
@@ -703,6 +704,22 @@ template <class F> [[nodiscard]] int offload(F &&fn)
 	using O = detail::outcome<std::remove_reference_t<F>>;
 	O o{ fn };
 	int r = np_offload([](void *arg) noexcept { static_cast<O *>(arg)->call(); }, &o);
+
+	o.rethrow();
+	return r == 0 ? o.result : r;
+}
+
+/*
+ * np_blocking() - fn() on this thread and stack, and the poller goes on without
+ *
+ * Return: 0, or what it returned; otherwise what np_blocking() says, and then fn was not called.
+ * What fn throws is thrown here, once the poller may be touched again.
+ */
+template <class F> [[nodiscard]] int blocking(F &&fn)
+{
+	using O = detail::outcome<std::remove_reference_t<F>>;
+	O o{ fn };
+	int r = np_blocking([](void *arg) noexcept { static_cast<O *>(arg)->call(); }, &o);
 
 	o.rethrow();
 	return r == 0 ? o.result : r;

@@ -206,11 +206,35 @@ void a_server_of_lambdas_serves(netpoll::pollers &clients)
 	MUST(counted::alive == 0);
 }
 
-/* The one blocks the thread that the other's request comes to. */
-void a_handler_that_may_block_waits_for_another_of_its_poller(netpoll::pollers &clients)
+int left_alone(std::string_view line, std::promise<void> &release)
+{
+	if (line == "blocking\n")
+		return netpoll::blocking([&] { release.get_future().wait(); });
+	release.get_future().wait();
+#ifdef __cpp_exceptions
+	if (line == "throw\n")
+		throw std::runtime_error("left alone");
+	if (line == "catch\n")
+		try {
+			return netpoll::blocking([] { throw std::runtime_error("blocking"); });
+		} catch (const std::runtime_error &e) {
+			MUST(std::string(e.what()) == "blocking");
+		}
+#endif
+	return 0;
+}
+
+/*
+ * The one blocks the thread that the other's request comes to; and what it is about to throw then
+ * is the same as anywhere.
+ */
+void a_handler_that_may_block_waits_for_another_of_its_poller(netpoll::pollers &clients,
+							      const std::string &first,
+							      const std::string &heard)
 {
 	std::promise<void> release;
 	std::atomic<bool> waits{ false };
+	std::atomic<int> exceptions{ 0 };
 	netpoll::handlers h;
 	netpoll::pollers one;
 	netpoll::server s;
@@ -222,25 +246,27 @@ void a_handler_that_may_block_waits_for_another_of_its_poller(netpoll::pollers &
 		std::string_view line;
 		int r = c.until('\n', 4096, line);
 
-		if (r == 0 && line == "wait\n") {
+		if (r == 0 && line != "go\n") {
 			waits = true;
-			release.get_future().wait();
+			r = left_alone(line, release);
 		} else if (r == 0) {
 			release.set_value();
 		}
 		return r == 0 ? c.say(line) : r;
 	};
+	h.on_exception = [&](netpoll::conn, std::exception_ptr) { exceptions++; };
 	po.count = 1;
 	o.steer = NP_STEER_OFF;
 	MUST(one.start(&po) == 0 && s.make(std::move(h), &o, one.get()) == 0);
 	MUST(s.listen("tcp", "127.0.0.1:0") == 0 && s.start() == 0);
 	const std::string where = address_of(s);
-	std::thread waiter([&] { MUST(ask(clients, where, "wait\n") == "wait\n"); });
+	std::thread waiter([&] { MUST(ask(clients, where, first) == heard); });
 
 	while (!waits)
 		std::this_thread::yield();
 	MUST(ask(clients, where, "go\n") == "go\n");
 	waiter.join();
+	MUST(exceptions == (first == "throw\n"));
 }
 
 void tasks_carry_their_callables(netpoll::pollers &p)
@@ -374,7 +400,11 @@ int main()
 #endif
 		scopes_end_what_they_began(p);
 		a_server_of_lambdas_serves(p);
-		a_handler_that_may_block_waits_for_another_of_its_poller(p);
+		for (const char *line : { "wait\n", "blocking\n", "catch\n" })
+			a_handler_that_may_block_waits_for_another_of_its_poller(p, line, line);
+#ifdef __cpp_exceptions
+		a_handler_that_may_block_waits_for_another_of_its_poller(p, "throw\n", "");
+#endif
 	}
 	MUST(counted::alive == 0);
 	return wrong != 0;
