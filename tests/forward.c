@@ -260,7 +260,7 @@ START_TEST(a_handler_that_reads_in_between_gets_every_byte_in_order)
 }
 END_TEST
 
-static bool full;
+static _Atomic(bool) full;
 
 /* More than the kernel takes goes in front of the first bytes. */
 static int forward_to_a_full_one(struct np_conn *c, void *arg)
@@ -305,6 +305,42 @@ START_TEST(all_before_the_fin_goes_on_and_the_fin_behind_it)
 	peer_send(b, "end", 3);
 	peer_recv(a, end, 3);
 	ck_assert_mem_eq(end, "end", 3);
+	over(&a, &b);
+}
+END_TEST
+
+static _Atomic(bool) ended;
+
+static void note_end(struct np_conn *c, void *arg)
+{
+	ended = true;
+}
+
+/* As the header has it: at 0 all up to the FIN has gone on, and the FIN is ours to send. */
+static int forward_and_pass_the_end(struct np_conn *c, void *arg)
+{
+	int r = forward_to_a_full_one(c, arg);
+
+	return r < 0 || !ended ? r : np_conn_shutdown_write(other_of(c));
+}
+
+/* Bytes and FIN come while the flush of the first byte waits. */
+START_TEST(the_fin_of_one_that_has_left_comes_behind_its_last_byte)
+{
+	const size_t n = 100000;
+	int a, b;
+
+	out_high = 4096;
+	handlers.on_disconnect = note_end;
+	given_proxy(forward_and_pass_the_end, &a, &b);
+	peer_send(a, pattern, 1);
+	AWAIT(full);
+	peer_send(a, pattern + 1, n - 1);
+	ck_assert_int_eq(shutdown(a, SHUT_WR), 0);
+	AWAIT(ended);
+	expect_all(b, 8 * MIB);
+	expect_all(b, n);
+	peer_expect_eof(b);
 	over(&a, &b);
 }
 END_TEST
@@ -532,6 +568,7 @@ int main(void)
 	tcase_add_test(t, a_handler_that_reads_in_between_gets_every_byte_in_order);
 	tcase_add_test(t, bytes_that_were_read_meanwhile_are_not_overtaken_in_the_pipe);
 	tcase_add_test(t, all_before_the_fin_goes_on_and_the_fin_behind_it);
+	tcase_add_test(t, the_fin_of_one_that_has_left_comes_behind_its_last_byte);
 	tcase_add_test(t, a_reset_is_seen_while_the_other_side_takes_nothing);
 	tcase_add_test(t, a_receiver_that_resets_ends_both_and_no_pipe_is_left_with_bytes);
 	tcase_add_test(t, a_receiver_that_takes_nothing_for_the_write_timeout_ends_both);

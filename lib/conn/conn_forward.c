@@ -112,13 +112,18 @@ static int forward_once(struct np_conn *from, struct np_conn *to)
 	return n >= FORWARD_BIG || from->io->forwards ? forward_flow(from, to, n) : 0;
 }
 
+/* Of what a peer that has left has sent. */
+static bool forward_has_more(const struct np_conn *from)
+{
+	return conn_len(from) || (!conn_in_is_over(from) && from->in != CONN_IN_PAUSED);
+}
+
 /* To the FIN of a peer that has left. */
 static int forward_all(struct np_conn *from, struct np_conn *to)
 {
 	int r = forward_once(from, to);
 
-	while (r == 0 && (from->flags & CONN_LEFT) && !conn_in_is_over(from) &&
-	       from->in != CONN_IN_PAUSED) {
+	while (r == 0 && (from->flags & CONN_LEFT) && forward_has_more(from)) {
 		if (np_conn_wait(from, 1) < 0)
 			return 0;
 		r = forward_once(from, to);
