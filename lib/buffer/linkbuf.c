@@ -116,18 +116,10 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		linkbuf_release_some(b);
 }
 
-static slow_path void linkbuf_consume_some(struct np_linkbuf *b, size_t n)
+void linkbuf_consume_some(struct np_linkbuf *b, size_t n)
 {
 	np_linkbuf_skip(b, n);
 	np_linkbuf_release(b);
-}
-
-void linkbuf_consume(struct np_linkbuf *b, size_t n)
-{
-	if (likely(n == b->len && !(b->pending | b->given) && linkbuf_gave_only_block(b)))
-		b->len = 0;
-	else
-		linkbuf_consume_some(b, n);
 }
 
 void chain_withdraw(struct np_linkbuf *b)

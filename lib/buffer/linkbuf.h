@@ -86,7 +86,15 @@ static inline bool linkbuf_released(struct np_linkbuf *b)
 }
 
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
-void linkbuf_consume(struct np_linkbuf *b, size_t n);
+void linkbuf_consume_some(struct np_linkbuf *b, size_t n);
+static inline void linkbuf_consume(struct np_linkbuf *b, size_t n)
+{
+	if (likely(n == b->len && !(b->pending | b->given) && linkbuf_gave_only_block(b)))
+		b->len = 0;
+	else
+		linkbuf_consume_some(b, n);
+}
+
 /* The first block of an empty chain, if one is at hand; the common beginning of a reply. */
 static inline struct block *linkbuf_first_block(struct np_linkbuf *b, size_t cls)
 {

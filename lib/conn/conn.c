@@ -116,6 +116,8 @@ static void conn_open_or_end(struct np_conn *c)
 /* on_connect is due, unless bytes have to come first. */
 void conn_begin_handlers(struct np_conn *c)
 {
+	struct conn_io *io;
+
 	if (c->flags & CONN_PROXIED)
 		return;
 	if (!c->group->handlers->on_connect) {
@@ -123,7 +125,10 @@ void conn_begin_handlers(struct np_conn *c)
 		conn_find_handler(c);
 		conn_drain(c);
 	} else if (conn_life(c) == CONN_OPEN) {
-		conn_serve(c);
+		if (conn_io_get(c, &io) < 0)
+			conn_close(c, -ENOMEM);
+		else
+			conn_serve(c, io);
 	}
 }
 

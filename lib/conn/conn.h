@@ -603,8 +603,9 @@ struct conn_limit {
 int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit *l);
 int conn_wait_output(struct np_conn *c, size_t at_most);
 
-/* conn_serve.c. A fiber for on_connect or on_request, as soon as this dispatch has returned. */
-void conn_serve(struct np_conn *c);
+/* conn_serve.c. A fiber for on_connect or on_request, as soon as this dispatch has returned. @io is
+ * its I/O state. */
+void conn_serve(struct np_conn *c, struct conn_io *io);
 /* The handler of a peer that has left for good is cancelled, if that was asked for. */
 void conn_cancel_left(struct np_conn *c);
 /* Whose dispatch fn(arg) is, a watch's or a fiber's: NULL: no connection's. */

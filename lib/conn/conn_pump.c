@@ -104,7 +104,7 @@ static void pump_tell(struct np_conn *c)
 	if (likely(!io->reader)) {
 		if (conn_has_request(c, io) ||
 		    (unlikely(io->call_at > 1) && pump_tell_passed(io) && conn_has_request(c, io)))
-			conn_serve(c);
+			conn_serve(c, io);
 		return;
 	}
 	end = conn_read_end(c);

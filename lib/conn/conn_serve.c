@@ -283,15 +283,8 @@ static void serve(void *arg)
 	serve_end(c, io);
 }
 
-void conn_serve(struct np_conn *c)
+void conn_serve(struct np_conn *c, struct conn_io *io)
 {
-	struct conn_io *io;
-
-	if (!c->io && conn_io_attach(c) < 0) {
-		conn_close(c, -ENOMEM);
-		return;
-	}
-	io = c->io;
 	if (io->service != CONN_UNSERVED)
 		return;
 	io->service = CONN_QUEUED;

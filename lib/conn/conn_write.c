@@ -222,15 +222,13 @@ static slow_path int write_put_off(struct np_conn *c, struct conn_io *io)
 	return 0;
 }
 
-/* Sends, and parks while more than @at_most bytes are unsent. */
-static int write_out(struct np_conn *c, struct conn_io *io, size_t at_most)
+/* Not all is sent, or it failed: parks while more than @at_most bytes are unsent. */
+static slow_path int write_wait(struct np_conn *c, size_t at_most)
 {
-	int r = conn_pump(c, PUMP_FLUSH);
-
-	if (unlikely(stream_unsent(&io->stream)) && write_may_block(c))
-		stream_mark_due(&io->stream);
-	if (r < 0 || stream_unsent(&io->stream) <= at_most)
-		return r;
+	if (conn_unsent(c) && write_may_block(c))
+		stream_mark_due(&c->io->stream);
+	if (c->tx_err < 0 || conn_unsent(c) <= at_most)
+		return c->tx_err;
 	return conn_wait_output(c, at_most);
 }
 
@@ -245,7 +243,10 @@ static slow_path int write_due(struct np_conn *c)
 		conn_request_over(c); /* its reply is on the way */
 	if (write_may_wait(c, io, unsent))
 		return write_put_off(c, io);
-	return write_out(c, io, c->set->limits.out_high);
+	conn_pump(c, PUMP_FLUSH);
+	return likely(!stream_unsent(&io->stream) && !c->tx_err) ?
+		       0 :
+		       write_wait(c, c->set->limits.out_high);
 }
 
 /* Return: > 0: it is free now; 0: nothing was built; why nothing can be sent. */
@@ -300,5 +301,6 @@ int np_conn_sync(struct np_conn *c)
 	if (r <= 0)
 		return r;
 	conn_submit(c, c->io);
-	return write_out(c, c->io, 0);
+	conn_pump(c, PUMP_FLUSH);
+	return write_wait(c, 0);
 }

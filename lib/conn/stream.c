@@ -438,9 +438,9 @@ int stream_write(struct stream *s)
 		return stream_stopped(r);
 	PROBE2(write, s->fd, r);
 	s->tx_total += (size_t)r;
-	s->submitted -= (size_t)r;
+	s->submitted = n - (size_t)r;
 	linkbuf_consume(&s->out, (size_t)r);
-	if (likely(!s->submitted && !s->file))
+	if (likely((size_t)r == n && !s->file))
 		return STREAM_DRAINED;
 	if (s->submitted && s->transport->short_is_all)
 		return STREAM_AGAIN;

@@ -34,15 +34,19 @@ ssize_t sys_readv(int fd, const struct iovec *iov, int niov)
 	return RETRY(readv(fd, iov, niov));
 }
 
+/* A signal came first. A poller's thread gets none: nothing is kept for a second call. */
+static __attribute__((noinline)) ssize_t io_recv_again(int fd, void *p, size_t n, int flags)
+{
+	return RETRY(recv(fd, p, n, flags));
+}
+
 ssize_t sys_recv(int fd, void *p, size_t n, int flags)
 {
 	ssize_t r;
 
 	SYS_FAULT(recv);
-	do
-		r = RAW_CALL(recv(fd, p, n, flags), __NR_recvfrom, fd, p, n, flags, 0, 0);
-	while (r == -EINTR);
-	return r;
+	r = RAW_CALL(recv(fd, p, n, flags), __NR_recvfrom, fd, p, n, flags, 0, 0);
+	return r == -EINTR ? io_recv_again(fd, p, n, flags) : r;
 }
 
 ssize_t sys_write(int fd, const void *p, size_t n)
@@ -75,16 +79,19 @@ ssize_t sys_writev(int fd, const struct iovec *iov, int niov)
 	return RETRY(writev(fd, iov, niov));
 }
 
+static __attribute__((noinline)) ssize_t io_send_again(int fd, const void *p, size_t n, int flags)
+{
+	return RETRY(send(fd, p, n, flags));
+}
+
 ssize_t sys_send(int fd, const void *p, size_t n, int flags)
 {
 	ssize_t r;
 
 	SYS_FAULT(send);
 	flags |= MSG_NOSIGNAL;
-	do
-		r = RAW_CALL(send(fd, p, n, flags), __NR_sendto, fd, p, n, flags, 0, 0);
-	while (r == -EINTR);
-	return r;
+	r = RAW_CALL(send(fd, p, n, flags), __NR_sendto, fd, p, n, flags, 0, 0);
+	return r == -EINTR ? io_send_again(fd, p, n, flags) : r;
 }
 
 ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags)
