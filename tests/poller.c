@@ -309,11 +309,12 @@ END_TEST
 
 /* ------------------------------------------------------------------ a row of watches */
 
-/* Each begins a fiber; its function and that have noted where their stacks are. */
+/* Each begins a fiber, the first one two; they note where their stacks are. */
+#define ROW 5
 static struct {
-	struct watch watch[4];
-	struct spawn begins[4];
-	const char *fn_at[4], *fiber_at[4];
+	struct watch watch[ROW];
+	struct spawn begins[ROW], second;
+	const char *fn_at[ROW], *fiber_at[ROW];
 	struct fiber *parked;
 } row;
 
@@ -324,10 +325,10 @@ static void row_fiber(void *arg)
 
 	row.fiber_at[i] = &here;
 	note((char)('a' + i));
-	if (i == 1) {
+	if (i == 2) {
 		row.parked = fiber_self();
 		fiber_park();
-		note('e');
+		note('f');
 		poller_stop(p);
 	}
 }
@@ -343,7 +344,10 @@ static void row_watch(struct watch *w, unsigned ready)
 	watch_stop(w, ready);
 	row.begins[i].call = (struct fiber_call){ row_fiber, (void *)(uintptr_t)i };
 	poller_begin_fiber(p, &row.begins[i]);
-	if (i == 3)
+	row.second.call = (struct fiber_call){ note_arg, (void *)(uintptr_t)'A' };
+	if (i == 0)
+		poller_begin_fiber(p, &row.second);
+	if (i == ROW - 1)
 		poller_ready(p, row.parked);
 }
 
@@ -359,7 +363,7 @@ START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_
 
 	given_pair(fds);
 	ck_assert_int_eq(sys_write(fds[1], "x", 1), 1);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < ROW; i++) {
 		int fd = dup(fds[0]);
 
 		ck_assert_int_ge(fd, 0);
@@ -369,16 +373,16 @@ START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_
 	}
 	run_loop(p);
 
-	ck_assert_str_eq(order, "1a2b3c4de");
-	ck_assert_uint_eq(p->stats.fibers_run, 5);
-	/* ASan moves locals away from their stack */
-	if (under_asan())
+	ck_assert_str_eq(order, "1aA2b3c4d5ef");
+	ck_assert_uint_eq(p->stats.fibers_run, ROW + 2);
+	if (under_asan()) /* it moves locals away from their stack */
 		return;
-	ck_assert(near(row.fn_at[0], &here)); /* no fiber had ended yet */
-	ck_assert(near(row.fn_at[1], row.fiber_at[0]));
-	ck_assert(near(row.fn_at[2], &here));
-	ck_assert(near(row.fn_at[3], row.fiber_at[2]));
-	ck_assert(!near(row.fiber_at[2], row.fiber_at[1]));
+	ck_assert(near(row.fn_at[0], &here));           /* no fiber had ended yet */
+	ck_assert(near(row.fn_at[1], row.fiber_at[0])); /* the same stack, used by three */
+	ck_assert(near(row.fn_at[2], &here));           /* deep */
+	ck_assert(near(row.fn_at[3], &here));           /* behind one that has parked */
+	ck_assert(near(row.fn_at[4], row.fiber_at[3]));
+	ck_assert(!near(row.fiber_at[3], row.fiber_at[2]));
 }
 END_TEST
 
