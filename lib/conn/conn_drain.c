@@ -134,7 +134,8 @@ void conn_retire(struct np_conn *c)
 {
 	uint64_t at;
 
-	if (drain_until(c) <= poller_now_ms(conn_poller(c)) && drain_may_close(c)) {
+	if (drain_until(c) <= poller_now_ms(conn_poller(c)) && drain_may_close(c) &&
+	    !conn_aside_owes(c->io, CONN_OWED_SETTLE, 0)) {
 		conn_pump(c, PUMP_IN);
 		if (drain_may_close(c) && drain_until(c) <= poller_now_ms(conn_poller(c)))
 			drain_close(c);

@@ -27,6 +27,8 @@ static sem_t gate;
 static _Atomic(int) begun;
 static struct np_conn *_Atomic blocked;
 static int (*hook)(struct np_conn *c); /* what 'b' does once it has passed the gate */
+static struct np_conn *_Atomic mate;   /* 'b' binds its connection to that of 'm' */
+static struct np_linkbuf *in_hand;     /* the input of that one, while 'b' is away */
 
 static void pass_gate(void)
 {
@@ -51,8 +53,12 @@ static int on_request(struct np_conn *c, void *arg)
 	if (r < 0)
 		return r;
 	op = *(const char *)p;
+	if (op == 'm')
+		mate = c;
 	if (op == 'b') {
 		blocked = c;
+		if (mate && np_conn_bind(c, mate) == 0)
+			in_hand = np_conn_in(mate);
 		pass_gate();
 		r = hook ? hook(c) : 0;
 	} else if (op == 's') {
@@ -345,6 +351,47 @@ START_TEST(it_ends_when_all_who_wait_for_it_have_been_told)
 	ck_assert_uint_eq(peer_drain(fd), 0);
 	ck_assert_uint_eq(late, 0);
 	peer_close(&fd);
+}
+END_TEST
+
+static _Atomic(int) stopped;
+static _Atomic(size_t) came;
+
+static void note_stop(void *arg, int result, unsigned forced)
+{
+	stopped = result == 0 ? 1 : -1;
+}
+
+static int looks_into_hand(struct np_conn *c)
+{
+	came = np_linkbuf_len(in_hand) + 1;
+	return 0;
+}
+
+/* A stop closes one that is idle, and reads it once more before. */
+START_TEST(what_it_has_in_hand_of_its_set_is_not_read_by_a_stop)
+{
+	int fd[3];
+
+	fd[1] = given_peer();
+	peer_send(fd[1], "m", 1);
+	must_answer(fd[1], 'm');
+	hook = looks_into_hand;
+	fd[0] = given_blocked();
+	fd[2] = given_peer();
+	peer_send(fd[2], "x", 1);
+	must_answer(fd[2], 'x');
+	peer_send(fd[1], "x", 1);
+	ck_assert_int_eq(np_server_stop_async(server, AWAIT_MS, note_stop, NULL), 0);
+	peer_expect_eof(fd[2]); /* so all have been looked at */
+	sem_post(&gate);
+	AWAIT(came);
+	ck_assert_uint_eq(came, 1);
+	must_answer(fd[0], 'b');
+	must_answer(fd[1], 'x');
+	for (int i = 0; i < 3; i++)
+		peer_close(&fd[i]);
+	AWAIT(stopped == 1);
 }
 END_TEST
 
@@ -703,6 +750,7 @@ static Suite *suite(void)
 	tcase_add_test(t, one_that_sleeps_goes_on_among_a_crowd_that_keeps_its_threads);
 	tcase_add_test(t, timers_fire_while_it_is_away);
 	tcase_add_loop_test(t, it_ends_when_all_who_wait_for_it_have_been_told, 0, 4);
+	tcase_add_test(t, what_it_has_in_hand_of_its_set_is_not_read_by_a_stop);
 	tcase_add_test(t, its_connection_is_not_detached_meanwhile);
 	tcase_add_test(t, it_detaches_its_own_when_it_is_back);
 	tcase_add_test(t, it_calls_on_a_channel_that_others_use_meanwhile);
