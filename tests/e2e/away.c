@@ -8,7 +8,6 @@
 #include <netpoll/server.h>
 #include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,147 +16,54 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/blocker.h"
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/test.h"
 
-static struct np_server *server;
-static sem_t gate;
-static _Atomic(int) begun;
 static struct np_conn *_Atomic blocked;
 static int (*hook)(struct np_conn *c); /* what 'b' does once it has passed the gate */
 static struct np_conn *_Atomic mate;   /* 'b' binds its connection to that of 'm' */
 static struct np_linkbuf *in_hand;     /* the input of that one, while 'b' is away */
 
-static void pass_gate(void)
-{
-	begun++;
-	while (sem_wait(&gate) < 0)
-		;
-}
-
-/* Long enough to be left alone, or not: both have to do. */
-static void stall(void)
-{
-	poll(NULL, 0, 4);
-}
-
 /* One byte says what to do first; it is the answer. */
 static int on_request(struct np_conn *c, void *arg)
 {
-	const void *p;
 	char op;
-	int r = np_conn_next(c, 1, &p);
+	int r = blocker_take(c, &op);
 
 	if (r < 0)
 		return r;
-	op = *(const char *)p;
 	if (op == 'm')
 		mate = c;
 	if (op == 'b') {
 		blocked = c;
 		if (mate && np_conn_bind(c, mate) == 0)
 			in_hand = np_conn_in(mate);
-		pass_gate();
+		blocker_wait();
 		r = hook ? hook(c) : 0;
 	} else if (op == 's') {
-		stall();
+		blocker_stall();
 	}
-	if (r == 0)
-		r = np_conn_write(c, &op, 1);
-	return r < 0 ? r : np_conn_flush(c);
+	return r < 0 ? r : blocker_answer(c, op);
 }
 
 static const struct np_handlers handlers = { .sz = sizeof handlers,
 					     .on_request = on_request,
 					     .flags = NP_MAY_BLOCK };
 
-static void given_threads(int threads)
-{
-	begun = 0;
-	hook = NULL;
-	sem_init(&gate, 0, 0);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .handoff_ms = 2,
-			      .handoff_threads = threads, .log = keep_log));
-	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
-				       NP_OPTS(np_server_opts, .drain_ms = 1, .fresh_ms = 1,
-					       .linger_ms = 1, .steer = NP_STEER_OFF),
-				       &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
-}
-
 static void setup(void)
 {
-	given_threads(0);
-}
-
-static void teardown(void)
-{
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	end_pollers();
-	sem_destroy(&gate);
-}
-
-static int given_peer(void)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	return peer_connect(&ss, len);
-}
-
-static void must_answer(int fd, char op)
-{
-	char got;
-
-	peer_recv(fd, &got, 1);
-	ck_assert_int_eq(got, op);
-}
-
-static void must_serve(void)
-{
-	int fd = given_peer();
-
-	peer_send(fd, "x", 1);
-	must_answer(fd, 'x');
-	peer_close(&fd);
-}
-
-static unsigned away(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st.away;
-}
-
-/* Its handler is left alone. */
-static int given_blocked(void)
-{
-	int fd = given_peer(), was = begun;
-
-	peer_send(fd, "b", 1);
-	AWAIT(begun == was + 1 && away() >= 1);
-	return fd;
-}
-
-static void must_go_on(int *fd)
-{
-	sem_post(&gate);
-	must_answer(*fd, 'b');
-	peer_close(fd);
+	hook = NULL;
+	given_blocker(&handlers, 0, NULL);
 }
 
 /* ------------------------------------------------------------------ tasks */
 
 static int pass_gate_task(void *arg)
 {
-	pass_gate();
+	blocker_wait();
 	return np_sleep(1) == 0 ? 7 : -EINVAL;
 }
 
@@ -168,12 +74,12 @@ START_TEST(a_task_that_may_block_is_left_alone_and_named)
 	struct np_task *t = NULL;
 
 	ck_assert_int_eq(np_go_with(pollers, 0, pass_gate_task, NULL, &may_block, &t), 0);
-	AWAIT(begun == 1 && away() == 1);
+	AWAIT(blocker_begun == 1 && blocker_stats().away == 1);
 	must_serve();
 	ck_assert_uint_eq(log_names(pass_gate_task), 1);
-	sem_post(&gate);
+	blocker_let();
 	ck_assert_int_eq(joined(t), 7);
-	ck_assert_uint_eq(away(), 0);
+	ck_assert_uint_eq(blocker_stats().away, 0);
 }
 END_TEST
 
@@ -193,7 +99,7 @@ START_TEST(options_of_a_task_that_are_not_known_are_refused)
 	ck_assert_int_eq(np_go_with(pollers, 0, pass_gate_task, NULL, &newer.o, &t), -E2BIG);
 	ck_assert_int_eq(np_go_with(pollers, 0, NULL, NULL, NULL, &t), -EINVAL);
 	ck_assert_ptr_null(t);
-	ck_assert_int_eq(begun, 0);
+	ck_assert_int_eq(blocker_begun, 0);
 }
 END_TEST
 
@@ -234,12 +140,11 @@ START_TEST(one_that_sleeps_goes_on_among_a_crowd_that_keeps_its_threads)
 	struct np_task *t;
 	int fd[CROWD];
 
-	teardown();
-	given_threads(2);
+	given_blocker_threads(&handlers, 2);
 	crowd_over = false;
 	t = given_task(0, sleep_often, NULL);
 	for (int i = 0; i < CROWD; i++) {
-		fd[i] = given_peer();
+		fd[i] = blocker_peer();
 		pthread_create(&thread[i], NULL, ask_for_stalls, &fd[i]);
 	}
 	ck_assert_int_eq(joined(t), 0);
@@ -271,7 +176,7 @@ static int start_timer_there(struct np_conn *c)
 	int r = np_timer_start(5, fire, NULL, NULL);
 
 	if (r == 0)
-		pass_gate();
+		blocker_wait();
 	return r;
 }
 
@@ -283,12 +188,12 @@ START_TEST(timers_fire_while_it_is_away)
 	fired = 0;
 	hook = start_timer_there;
 	ck_assert_int_eq(np_run(pollers, start_timer, NULL), 0);
-	fd = given_blocked();
+	fd = given_left_alone('b');
 	AWAIT(fired == 1);
-	sem_post(&gate);
+	blocker_let();
 	AWAIT(fired == 2);
-	ck_assert_int_eq(begun, 2);
-	must_go_on(&fd);
+	ck_assert_int_eq(blocker_begun, 2);
+	must_go_on(&fd, 'b');
 }
 END_TEST
 
@@ -338,14 +243,14 @@ START_TEST(it_ends_when_all_who_wait_for_it_have_been_told)
 	unsigned n = (unsigned[]){ 255, 256, 257, WAITERS }[_i];
 	int fd;
 
-	fd = given_blocked();
+	fd = given_left_alone('b');
 	hook = aborts;
 	ck_assert_int_eq(joined(given_task(0, watch_end, blocked)), 0);
 	for (unsigned i = 0; i < n; i++)
 		task[i] = given_task(0, writes_to_blocked, NULL);
 	AWAIT(waiting == n);
 	ck_assert_uint_eq(waited, 0);
-	sem_post(&gate);
+	blocker_let();
 	for (unsigned i = 0; i < n; i++)
 		ck_assert_int_eq(joined(task[i]), -NP_ECLOSED);
 	ck_assert_uint_eq(peer_drain(fd), 0);
@@ -373,18 +278,18 @@ START_TEST(what_it_has_in_hand_of_its_set_is_not_read_by_a_stop)
 {
 	int fd[3];
 
-	fd[1] = given_peer();
+	fd[1] = blocker_peer();
 	peer_send(fd[1], "m", 1);
 	must_answer(fd[1], 'm');
 	hook = looks_into_hand;
-	fd[0] = given_blocked();
-	fd[2] = given_peer();
+	fd[0] = given_left_alone('b');
+	fd[2] = blocker_peer();
 	peer_send(fd[2], "x", 1);
 	must_answer(fd[2], 'x');
 	peer_send(fd[1], "x", 1);
-	ck_assert_int_eq(np_server_stop_async(server, AWAIT_MS, note_stop, NULL), 0);
+	ck_assert_int_eq(np_server_stop_async(blocker, AWAIT_MS, note_stop, NULL), 0);
 	peer_expect_eof(fd[2]); /* so all have been looked at */
-	sem_post(&gate);
+	blocker_let();
 	AWAIT(came);
 	ck_assert_uint_eq(came, 1);
 	must_answer(fd[0], 'b');
@@ -397,10 +302,10 @@ END_TEST
 
 START_TEST(its_connection_is_not_detached_meanwhile)
 {
-	int fd = given_blocked();
+	int fd = given_left_alone('b');
 
 	ck_assert_int_eq(joined(given_task(0, detach_there, blocked)), -EBUSY);
-	must_go_on(&fd);
+	must_go_on(&fd, 'b');
 }
 END_TEST
 
@@ -411,7 +316,7 @@ static int detach_self(struct np_conn *c)
 	int r = np_conn_detach(c, &detached, NULL);
 
 	if (r == 0)
-		pass_gate();
+		blocker_wait();
 	return r < 0 ? r : -NP_ECLOSED; /* there is nothing to answer to */
 }
 
@@ -421,13 +326,13 @@ START_TEST(it_detaches_its_own_when_it_is_back)
 
 	hook = detach_self;
 	detached = -1;
-	fd = given_blocked();
-	sem_post(&gate);
-	AWAIT(begun == 2);
+	fd = given_left_alone('b');
+	blocker_let();
+	AWAIT(blocker_begun == 2);
 	must_serve();
 	peer_send(detached, "d", 1);
 	must_answer(fd, 'd');
-	sem_post(&gate);
+	blocker_let();
 	peer_close(&detached);
 	peer_expect_eof(fd);
 	peer_close(&fd);
@@ -514,10 +419,10 @@ static int call_once(void)
 		r = np_linkbuf_write(b, &len, 4);
 	if (r == 0)
 		r = np_linkbuf_write(b, &id, 8);
-	stall();
+	blocker_stall();
 	if (r == 0)
 		r = np_call(channel, id, &b, 0, &answer);
-	stall();
+	blocker_stall();
 	if (r == 0)
 		r = np_linkbuf_next(answer, HEAD, &p);
 	if (r == 0 && memcmp((const char *)p + 4, &id, 8))
@@ -550,10 +455,10 @@ START_TEST(it_calls_on_a_channel_that_others_use_meanwhile)
 	given_channel();
 	hook = call_often;
 	for (int i = 0; i < N; i++)
-		fd[i] = given_blocked();
+		fd[i] = given_left_alone('b');
 	ck_assert_int_eq(np_run(pollers, call_task, NULL), 0);
 	for (int i = 0; i < N; i++)
-		sem_post(&gate);
+		blocker_let();
 	ck_assert_int_eq(np_run(pollers, call_task, NULL), 0);
 	for (int i = 0; i < N; i++) {
 		must_answer(fd[i], 'b');
@@ -578,7 +483,7 @@ static int dial_upstream(struct np_conn *c)
 	if (r < 0)
 		return r;
 	while ((r = np_conn_wait(c, 1)) == 0 && (r = np_conn_forward(c, upstream)) == 0)
-		stall();
+		blocker_stall();
 	np_conn_close(upstream);
 	np_conn_unref(upstream);
 	return r;
@@ -593,8 +498,8 @@ START_TEST(what_it_forwards_arrives_whole)
 	for (int i = 0; i < FLOW; i++)
 		out[i] = (char)(i * 7 + i / 251);
 	hook = dial_upstream;
-	fd = given_blocked();
-	sem_post(&gate);
+	fd = given_left_alone('b');
+	blocker_let();
 	await_fd(listener, POLLIN);
 	up = accept(listener, NULL, NULL);
 	ck_assert_int_ge(up, 0);
@@ -638,8 +543,8 @@ START_TEST(it_forks_and_waits_for_its_child)
 
 	hook = run_child;
 	child_said = 0;
-	fd = given_blocked();
-	sem_post(&gate);
+	fd = given_left_alone('b');
+	blocker_let();
 	must_serve();
 	must_answer(fd, 'b');
 	ck_assert_int_eq(child_said, 7);
@@ -654,7 +559,7 @@ static void serve_in_child(int out)
 	socklen_t len;
 
 	setup();
-	if (np_server_addr(server, 0, &ss, &len) < 0 || write(out, &ss, sizeof ss) != sizeof ss)
+	if (np_server_addr(blocker, 0, &ss, &len) < 0 || write(out, &ss, sizeof ss) != sizeof ss)
 		_exit(1);
 }
 
@@ -714,11 +619,11 @@ static void stop_in_vain_and_exit(void)
 {
 	unsigned forced = 0;
 
-	AWAIT(begun == 1 && away() == 1);
+	AWAIT(blocker_begun == 1 && blocker_stats().away == 1);
 	for (int i = 0; i < 2; i++)
-		if (np_server_stop(server, 10, &forced) != -ETIMEDOUT)
+		if (np_server_stop(blocker, 10, &forced) != -ETIMEDOUT)
 			_exit(2);
-	if (np_server_free(&server) != -EBUSY || np_pollers_stop(pollers, 10) != -EBUSY ||
+	if (np_server_free(&blocker) != -EBUSY || np_pollers_stop(pollers, 10) != -EBUSY ||
 	    np_pollers_free(&pollers) != -EBUSY)
 		_exit(3);
 	if (in_log("did not return") < 1)
@@ -744,7 +649,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("away");
 	TCase *t = tcase_create("a handler that is away");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, end_blocker);
 	tcase_add_test(t, a_task_that_may_block_is_left_alone_and_named);
 	tcase_add_test(t, options_of_a_task_that_are_not_known_are_refused);
 	tcase_add_test(t, one_that_sleeps_goes_on_among_a_crowd_that_keeps_its_threads);

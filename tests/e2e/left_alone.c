@@ -3,42 +3,29 @@
  * headers only */
 #include <errno.h>
 #include <netpoll/linkbuf.h>
-#include <netpoll/server.h>
-#include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
 
-#include "support/log.h"
+#include "support/blocker.h"
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/test.h"
 
-static struct np_server *server;
-static sem_t gate;
-static _Atomic(int) begun, closed, last_error, hook_result;
+static _Atomic(int) closed, last_error, hook_result;
 static struct np_conn *_Atomic blocked[4];
 static int (*hook)(struct np_conn *c); /* once it has passed the gate */
 
 static void pass_gate(void *arg)
 {
-	begun++;
-	while (sem_wait(&gate) < 0)
-		;
-}
-
-/* Long enough to be left alone, or not: both have to do. */
-static void stall(void)
-{
-	poll(NULL, 0, 4);
+	blocker_wait();
 }
 
 static int block(struct np_conn *c)
 {
-	blocked[begun % 4] = np_conn_ref(c);
-	pass_gate(NULL);
+	blocked[blocker_begun % 4] = np_conn_ref(c);
+	blocker_wait();
 	hook_result = hook ? hook(c) : 0;
 	return hook_result;
 }
@@ -46,17 +33,12 @@ static int block(struct np_conn *c)
 /* One byte says what to do first; it is the answer. */
 static int on_request(struct np_conn *c, void *arg)
 {
-	const void *p;
 	char op;
-	int r = np_conn_next(c, 1, &p);
+	int r = blocker_take(c, &op);
 
-	if (r < 0)
-		return r;
-	op = *(const char *)p;
-	r = op == 'b' ? block(c) : 0;
-	if (r == 0)
-		r = np_conn_write(c, &op, 1);
-	return r < 0 ? r : np_conn_flush(c);
+	if (r == 0 && op == 'b')
+		r = block(c);
+	return r < 0 ? r : blocker_answer(c, op);
 }
 
 static void on_close(struct np_conn *c, void *arg)
@@ -74,18 +56,9 @@ static const struct np_handlers handlers = {
 
 static void given(int threads, const struct np_handlers *h)
 {
-	begun = closed = last_error = hook_result = 0;
+	closed = last_error = hook_result = 0;
 	hook = NULL;
-	sem_init(&gate, 0, 0);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .handoff_ms = 2,
-			      .handoff_threads = threads, .log = keep_log));
-	ck_assert_int_eq(np_server_new(pollers, h, NULL,
-				       NP_OPTS(np_server_opts, .drain_ms = 1, .fresh_ms = 1,
-					       .linger_ms = 1, .steer = NP_STEER_OFF),
-				       &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	given_blocker(h, threads, NULL);
 }
 
 static void setup(void)
@@ -99,55 +72,7 @@ static void teardown(void)
 		if (blocked[i])
 			np_conn_unref(blocked[i]);
 	memset((void *)blocked, 0, sizeof blocked);
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	end_pollers();
-	sem_destroy(&gate);
-}
-
-static int given_peer(void)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	return peer_connect(&ss, len);
-}
-
-static void must_answer(int fd, char op)
-{
-	char got;
-
-	peer_recv(fd, &got, 1);
-	ck_assert_int_eq(got, op);
-}
-
-static void must_serve(void)
-{
-	int fd = given_peer();
-
-	peer_send(fd, "x", 1);
-	must_answer(fd, 'x');
-	peer_close(&fd);
-}
-
-static struct np_pollers_stats stats(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st;
-}
-
-static int given_blocked(void)
-{
-	int fd = given_peer(), was = begun;
-	uint64_t handoffs = stats().handoffs;
-
-	peer_send(fd, "b", 1);
-	AWAIT(begun == was + 1);
-	AWAIT(stats().handoffs > handoffs);
-	return fd;
+	end_blocker();
 }
 
 static int nap(void *arg)
@@ -163,14 +88,14 @@ static void pass_ms(int ms)
 
 START_TEST(a_stop_that_gives_up_frees_nothing_under_it)
 {
-	int fd = given_blocked();
+	int fd = given_left_alone('b');
 	unsigned forced = 0;
 
-	ck_assert_int_eq(np_server_stop(server, 10, &forced), -ETIMEDOUT);
-	ck_assert_int_eq(np_server_free(&server), -EBUSY);
+	ck_assert_int_eq(np_server_stop(blocker, 10, &forced), -ETIMEDOUT);
+	ck_assert_int_eq(np_server_free(&blocker), -EBUSY);
 	ck_assert_int_eq(np_pollers_stop(pollers, 10), -EBUSY);
-	sem_post(&gate);
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, &forced), 0);
+	blocker_let();
+	ck_assert_int_eq(np_server_stop(blocker, AWAIT_MS, &forced), 0);
 	ck_assert_int_eq(hook_result, 0);
 	peer_drain(fd);
 	peer_close(&fd);
@@ -233,7 +158,7 @@ static void join_all(pthread_t *t)
 
 START_TEST(what_threads_send_to_it_leaves_in_each_ones_order)
 {
-	int fd = given_blocked(), next[SENDERS] = { 0 };
+	int fd = given_left_alone('b'), next[SENDERS] = { 0 };
 	pthread_t t[SENDERS];
 	struct msg m;
 	int answers = 0;
@@ -241,12 +166,12 @@ START_TEST(what_threads_send_to_it_leaves_in_each_ones_order)
 	start_all(t, send_many);
 	if (_i) {
 		pass_ms(3);
-		sem_post(&gate);
+		blocker_let();
 	}
 	join_all(t);
 	must_serve();
 	if (!_i)
-		sem_post(&gate);
+		blocker_let();
 	for (int i = 0; i < SENDERS * MSGS; i++) {
 		char *p = (char *)&m;
 
@@ -267,18 +192,18 @@ END_TEST
 
 START_TEST(what_threads_post_to_it_runs_in_each_ones_order)
 {
-	int fd = given_blocked();
+	int fd = given_left_alone('b');
 	pthread_t t[SENDERS];
 
 	posted = out_of_order = 0;
 	memset(last_of, 0, sizeof last_of);
 	start_all(t, post_many);
 	if (_i)
-		sem_post(&gate);
+		blocker_let();
 	join_all(t);
 	must_serve();
 	if (!_i)
-		sem_post(&gate);
+		blocker_let();
 	must_answer(fd, 'b');
 	AWAIT(posted == SENDERS * MSGS);
 	ck_assert_int_eq(out_of_order, 0);
@@ -306,10 +231,10 @@ START_TEST(two_that_write_to_each_other_do_not_wait_for_ever)
 	char buf[64];
 
 	hook = write_each_other;
-	a = given_blocked();
-	b = given_blocked();
-	sem_post(&gate);
-	sem_post(&gate);
+	a = given_left_alone('b');
+	b = given_left_alone('b');
+	blocker_let();
+	blocker_let();
 	peer_recv(a, buf, 21);
 	peer_recv(b, buf, 21);
 	peer_close(&a);
@@ -329,10 +254,10 @@ START_TEST(a_cancel_meanwhile_ends_the_wait_that_follows)
 {
 	struct np_task *t = given_task(0, blocking_task, NULL);
 
-	AWAIT(begun == 1);
+	AWAIT(blocker_begun == 1);
 	np_task_cancel(t);
 	must_serve();
-	sem_post(&gate);
+	blocker_let();
 	ck_assert_int_eq(joined(t), -ECANCELED);
 }
 END_TEST
@@ -346,9 +271,9 @@ START_TEST(a_deadline_meanwhile_ends_the_wait_that_follows)
 {
 	struct np_task *t = given_task(0, blocking_late, NULL);
 
-	AWAIT(begun == 1);
+	AWAIT(blocker_begun == 1);
 	pass_ms(30);
-	sem_post(&gate);
+	blocker_let();
 	ck_assert_int_eq(joined(t), -ETIMEDOUT);
 }
 END_TEST
@@ -360,14 +285,14 @@ START_TEST(one_that_waits_for_a_thread_is_cancelled)
 	teardown();
 	given(1, &handlers);
 	a = given_task(0, blocking_task, NULL);
-	AWAIT(begun == 1);
+	AWAIT(blocker_begun == 1);
 	b = given_task(0, _i ? blocking_late : blocking_task, NULL);
 	pass_ms(3);
 	if (!_i)
 		np_task_cancel(b);
 	ck_assert_int_eq(joined(b), (_i ? -ETIMEDOUT : -ECANCELED) - 10000);
-	ck_assert_int_eq(begun, 1);
-	sem_post(&gate);
+	ck_assert_int_eq(blocker_begun, 1);
+	blocker_let();
 	ck_assert_int_eq(joined(a), 0);
 }
 END_TEST
@@ -400,7 +325,7 @@ START_TEST(nested_ones_work)
 	t = given_task(0, nest, NULL);
 	u = given_task(0, nest, NULL);
 	for (int i = 0; i < 6; i++)
-		sem_post(&gate);
+		blocker_let();
 	ck_assert_int_eq(joined(t), 2);
 	ck_assert_int_eq(joined(u), 2);
 	must_serve();
@@ -411,9 +336,9 @@ END_TEST
 
 static int connect_blocks(struct np_conn *c, void *arg)
 {
-	blocked[begun] = np_conn_ref(c);
+	blocked[blocker_begun] = np_conn_ref(c);
 	pass_gate(NULL);
-	stall();
+	blocker_stall();
 	return np_conn_write(c, "h", 1) < 0 ? -EIO : np_conn_flush(c);
 }
 START_TEST(on_connect_blocks_while_its_peer_leaves)
@@ -424,9 +349,9 @@ START_TEST(on_connect_blocks_while_its_peer_leaves)
 	h.on_connect = connect_blocks;
 	teardown();
 	given(0, &h);
-	fd = given_peer();
-	AWAIT(begun == 1);
-	AWAIT(stats().away == 1);
+	fd = blocker_peer();
+	AWAIT(blocker_begun == 1);
+	AWAIT(blocker_stats().away == 1);
 	peer_send(fd, "x", 1);
 	if (_i == 1)
 		shutdown(fd, SHUT_WR);
@@ -437,7 +362,7 @@ START_TEST(on_connect_blocks_while_its_peer_leaves)
 	if (_i == 4)
 		np_conn_close(blocked[0]);
 	pass_ms(5);
-	sem_post(&gate);
+	blocker_let();
 	if (_i < 2) {
 		must_answer(fd, 'h');
 		must_answer(fd, 'x');

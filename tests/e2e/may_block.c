@@ -1,38 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* may_block: a handler that blocks keeps its thread, and not its poller; public headers only */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
-#include <netpoll/server.h>
-#include <semaphore.h>
 #include <stdatomic.h>
-#include <stdio.h>
 
+#include "support/blocker.h"
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/test.h"
 
-static struct np_server *server;
-static sem_t gate;
-static _Atomic(int) begun, closed;
+static _Atomic(int) closed;
 static _Atomic(size_t) grew;
 static struct np_conn *blocked;
-
-static void pass_gate(void)
-{
-	begun++;
-	while (sem_wait(&gate) < 0)
-		;
-}
-
-static void spin_until_open(void)
-{
-	begun++;
-	while (sem_trywait(&gate) < 0)
-		;
-}
 
 /* With its input in hand, which nobody may touch meanwhile. */
 static void block_with_input(struct np_conn *c)
@@ -40,31 +21,28 @@ static void block_with_input(struct np_conn *c)
 	struct np_linkbuf *in = np_conn_in(c);
 	size_t len = np_linkbuf_len(in);
 
-	pass_gate();
+	blocker_wait();
 	grew = np_linkbuf_len(in) - len;
 }
 
 /* One byte says what to do first; it is the answer. */
 static int on_request(struct np_conn *c, void *arg)
 {
-	const void *p;
 	char op;
-	int r = np_conn_next(c, 1, &p);
+	int r = blocker_take(c, &op);
 
 	if (r < 0)
 		return r;
-	op = *(const char *)p;
 	if (op != 'x')
 		blocked = c;
 	np_conn_set_tag(c, "GET /slow");
 	if (op == 'b')
-		pass_gate();
+		blocker_wait();
 	else if (op == 's')
-		spin_until_open();
+		blocker_spin();
 	else if (op == 'i')
 		block_with_input(c);
-	r = np_conn_write(c, &op, 1);
-	return r < 0 ? r : np_conn_flush(c);
+	return blocker_answer(c, op);
 }
 
 static void on_close(struct np_conn *c, void *arg)
@@ -79,116 +57,28 @@ static const struct np_handlers handlers = {
 	.flags = NP_MAY_BLOCK,
 };
 
-static void given_threads(int threads)
-{
-	begun = closed = 0;
-	grew = 0;
-	sem_init(&gate, 0, 0);
-	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .handoff_ms = 2,
-			      .handoff_threads = threads, .log = keep_log));
-	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
-				       NP_OPTS(np_server_opts, .drain_ms = 1, .fresh_ms = 1),
-				       &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
-}
-
 static void setup(void)
 {
-	given_threads(0);
+	closed = 0;
+	grew = 0;
+	given_blocker(&handlers, 0, NULL);
 }
-
-static void teardown(void)
-{
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	end_pollers();
-	sem_destroy(&gate);
-}
-
-static int given_peer(void)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	return peer_connect(&ss, len);
-}
-
-static void must_answer(int fd, char op)
-{
-	char got;
-
-	peer_recv(fd, &got, 1);
-	ck_assert_int_eq(got, op);
-}
-
-static void must_serve(void)
-{
-	int fd = given_peer();
-
-	peer_send(fd, "x", 1);
-	must_answer(fd, 'x');
-	peer_close(&fd);
-}
-
-static struct np_pollers_stats stats(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st;
-}
-
-/* A handler that is left alone. */
-static int given_blocked(char op)
-{
-	int fd = given_peer(), was = begun;
-
-	peer_send(fd, &op, 1);
-	AWAIT(begun == was + 1);
-	return fd;
-}
-
-static void must_go_on(int *fd, char op)
-{
-	sem_post(&gate);
-	must_answer(*fd, op);
-	peer_close(fd);
-}
-
-START_TEST(what_was_flushed_is_sent_though_the_next_request_of_the_batch_blocks)
-{
-	int a = given_peer();
-	char c;
-
-	peer_send(a, "xb", 2);
-	AWAIT(begun == 1);
-	peer_recv(a, &c, 1);
-	ck_assert_int_eq(c, 'x');
-	sem_post(&gate);
-	peer_recv(a, &c, 1);
-	ck_assert_int_eq(c, 'b');
-	peer_close(&a);
-}
-END_TEST
 
 START_TEST(its_neighbours_are_served_meanwhile)
 {
-	int fd = given_blocked('b');
+	int fd = given_at_gate('b');
 
 	must_serve();
-	ck_assert_uint_eq(stats().away, 1);
-	ck_assert_uint_ge(stats().handoffs, 1);
+	ck_assert_uint_eq(blocker_stats().away, 1);
+	ck_assert_uint_ge(blocker_stats().handoffs, 1);
 	must_go_on(&fd, 'b');
-	AWAIT(stats().away == 0);
+	AWAIT(blocker_stats().away == 0);
 }
 END_TEST
 
 START_TEST(one_that_computes_is_left_alone_as_well)
 {
-	int fd = given_blocked('s');
+	int fd = given_at_gate('s');
 
 	must_serve();
 	must_go_on(&fd, 's');
@@ -197,14 +87,14 @@ END_TEST
 
 START_TEST(a_hand_off_is_named_with_its_handler_tag_and_peer)
 {
-	int fd = given_blocked('b');
+	int fd = given_at_gate('b');
 
 	must_serve();
 	ck_assert_uint_eq(log_names(on_request), 1);
 	ck_assert_uint_eq(in_log("(\"GET /slow\")"), 1);
 	ck_assert_uint_eq(in_log("127.0.0.1:"), 1);
 	must_go_on(&fd, 'b');
-	fd = given_blocked('b');
+	fd = given_at_gate('b');
 	must_serve();
 	ck_assert_uint_eq(log_names(on_request), 1); /* once in a minute */
 	must_go_on(&fd, 'b');
@@ -213,13 +103,13 @@ END_TEST
 
 START_TEST(nobody_touches_what_it_has_in_hand)
 {
-	int fd = given_blocked('i');
+	int fd = given_at_gate('i');
 
 	must_serve();
 	peer_send(fd, "xy", 2);
 	must_serve();
 	must_serve();
-	sem_post(&gate);
+	blocker_let();
 	must_answer(fd, 'i');
 	must_answer(fd, 'x');
 	must_answer(fd, 'y');
@@ -243,14 +133,14 @@ static int write_there_in_time(void *arg)
 
 START_TEST(a_verb_of_another_fiber_waits_for_it)
 {
-	int fd = given_blocked('b');
+	int fd = given_at_gate('b');
 	struct np_task *t;
 
 	must_serve();
 	ck_assert_int_eq(joined(given_task(0, write_there_in_time, NULL)), -ETIMEDOUT);
 	t = given_task(0, write_there, NULL);
 	must_serve();
-	sem_post(&gate);
+	blocker_let();
 	ck_assert_int_eq(joined(t), 0);
 	must_answer(fd, 'b');
 	must_answer(fd, 'w');
@@ -270,7 +160,7 @@ static int abort_there(void *arg)
 
 static void must_end_when_it_is_back(int (*fn)(void *))
 {
-	int fd = given_blocked('b');
+	int fd = given_at_gate('b');
 	struct np_conn *c = blocked;
 
 	must_serve();
@@ -278,7 +168,7 @@ static void must_end_when_it_is_back(int (*fn)(void *))
 	ck_assert_int_eq(joined(given_task(0, fn, c)), 0);
 	must_serve();
 	AWAIT(closed == 2);
-	sem_post(&gate);
+	blocker_let();
 	AWAIT(closed == 3);
 	peer_close(&fd);
 }
@@ -295,11 +185,10 @@ START_TEST(where_no_thread_is_left_the_poller_waits_and_counts_it)
 {
 	int a, b;
 
-	teardown();
-	given_threads(1);
-	a = given_blocked('b');
-	b = given_blocked('b');
-	AWAIT(stats().handoffs_refused >= 1);
+	given_blocker_threads(&handlers, 1);
+	a = given_at_gate('b');
+	b = given_at_gate('b');
+	AWAIT(blocker_stats().handoffs_refused >= 1);
 	must_go_on(&a, 'b');
 	must_go_on(&b, 'b');
 	must_serve();
@@ -308,12 +197,12 @@ END_TEST
 
 START_TEST(a_stop_names_one_that_does_not_return)
 {
-	int fd = given_blocked('b');
+	int fd = given_at_gate('b');
 
 	must_serve();
-	ck_assert_int_eq(np_server_stop(server, 20, NULL), -ETIMEDOUT);
+	ck_assert_int_eq(np_server_stop(blocker, 20, NULL), -ETIMEDOUT);
 	ck_assert_uint_ge(in_log("did not return"), 1);
-	sem_post(&gate);
+	blocker_let();
 	peer_drain(fd);
 	peer_close(&fd);
 }
@@ -325,11 +214,11 @@ START_TEST(many_are_left_alone_at_once)
 	int fd[N];
 
 	for (int i = 0; i < N; i++)
-		fd[i] = given_blocked('b');
+		fd[i] = given_at_gate('b');
 	must_serve();
-	ck_assert_uint_eq(stats().away, N);
+	ck_assert_uint_eq(blocker_stats().away, N);
 	for (int i = 0; i < N; i++)
-		sem_post(&gate);
+		blocker_let();
 	for (int i = 0; i < N; i++) {
 		must_answer(fd[i], 'b');
 		peer_close(&fd[i]);
@@ -352,8 +241,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("may_block");
 	TCase *t = tcase_create("a handler that blocks");
 
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, what_was_flushed_is_sent_though_the_next_request_of_the_batch_blocks);
+	tcase_add_checked_fixture(t, setup, end_blocker);
 	tcase_add_test(t, its_neighbours_are_served_meanwhile);
 	tcase_add_test(t, one_that_computes_is_left_alone_as_well);
 	tcase_add_test(t, a_hand_off_is_named_with_its_handler_tag_and_peer);
