@@ -10,6 +10,8 @@
  *   exclusion        TOUCH(): who touches the poller holds the baton
  *   no lost wake-up  when nothing can go on any more but handlers that stall, nothing is left to do
  *   home comes back  when all handlers have ended, the loop is the home rider's again, and ends
+ *   output leaves    with -DOUTPUT: what a handler flushed and put off is sent by whom the loop goes
+ *                    to, however long the handler stalls
  *
  * The names are those of the code; what is under the gate there is one atomic step here, but for
  * baton_rob(). Left out: lists in flight (work is a bit here), what a robbed handler is noted as,
@@ -29,6 +31,8 @@
  *   -DBUG_TAIL     a guest that is robbed on its way out leaves fibers where the looper does not look
  *   -DBUG_END      the last spare rider leaves, and home is woken only where it sleeps already
  *   -DBUG_IDLE     a spare rider that waited for the baton goes on as looper though home has the loop
+ *   -DBUG_ASIDE    who becomes the looper does not send what the one before has put off
+ *   -DBUG_FROM     home takes the loop back from one that was robbed, and does not note from whom
  *   -DONLY_EXCLUSION   looks for no other fault
  */
 #ifndef RIDERS
@@ -53,6 +57,19 @@ byte queued = 0, urgent = 0;
 bool waiting[RIDERS], lazy[RIDERS], hosting[RIDERS];
 bool spare[RIDERS];  /* it carries the poller: is in its list */
 bool asleep[RIDERS]; /* in pthread_cond_wait() */
+
+#ifdef OUTPUT
+byte from = NONE;      /* who had the loop before */
+bool left[RIDERS];     /* user's code without the baton */
+bool put_off[RIDERS];  /* flushed bytes of its handler's: touched by the baton's holder alone */
+#define SET_LEFT(r, is) left[r] = is
+#define SET_FROM(r)     from = r
+#define SENT(r)         put_off[r] = false
+#else
+#define SET_LEFT(r, is) skip
+#define SET_FROM(r)     skip
+#define SENT(r)         skip
+#endif
 
 /* ---- word and flag: as their writer has them, as the others see them */
 byte word[RIDERS], word_mem[RIDERS];
@@ -193,6 +210,16 @@ inline leave_tail() {
 	if :: tail -> tail = false; work = true :: else fi
 }
 
+/* turn_send_aside() */
+inline send_aside(r) {
+#if defined(OUTPUT) && !defined(BUG_ASIDE)
+	TOUCH(r);
+	if :: from != NONE && left[from] -> SENT(from) :: else fi
+#else
+	skip
+#endif
+}
+
 inline drop(r) {
 	if :: looper != r -> leave_tail() :: else fi;
 	flag[r] = WANTED;
@@ -222,6 +249,7 @@ inline rob(victim, got) {
 #ifndef BUG_TAIL
 				if :: victim != looper -> leave_tail() :: else fi;
 #endif
+				if :: word_mem[victim] == USER -> SET_LEFT(victim, true) :: else fi;
 				holder = NONE;
 				got = true
 			fi;
@@ -265,7 +293,7 @@ inline enter(r) {
 		:: holder != r -> wait_for(r)
 		:: else
 		fi;
-		atomic { flag[r] = FLAG_OF(r); UNLOCK(r) }
+		atomic { flag[r] = FLAG_OF(r); SET_LEFT(r, false); UNLOCK(r) }
 	fi
 }
 
@@ -274,7 +302,9 @@ inline give_up(r) {
 	if
 	:: holder == r ->
 		if
-		:: FLAG_OF(r) -> drop(r)
+		:: FLAG_OF(r) ->
+			if :: word[r] == USER -> SET_LEFT(r, true) :: else fi;
+			drop(r)
 		:: else -> flag[r] = 0
 		fi
 	:: else
@@ -324,6 +354,9 @@ inline find_spare(s) {
 
 inline unspare(r) {
 	spare[r] = false;
+#ifdef OUTPUT
+	if :: from == r -> from = NONE :: else fi;
+#endif
 #ifdef BUG_END
 	kick(HOME)
 #else
@@ -332,6 +365,7 @@ inline unspare(r) {
 }
 
 inline assign(s) {
+	SET_FROM(looper);
 	looper = s;
 	enqueue(s, false, true);
 	if :: holder == NONE -> grant_next() :: else fi
@@ -402,7 +436,7 @@ HostWait:
 		UNLOCK(r);
 		/* poller_carry() */
 		if
-		:: looper == r -> goto Loop
+		:: looper == r -> send_aside(r); goto Loop
 		:: looper != r && !HAS_FIBERS(r) -> goto Host
 		:: else -> goto RunOwn
 		fi
@@ -452,6 +486,9 @@ Loop:	/* poller_end_dispatch(): the tail, then baton_goes_on() */
 				grant_next()
 			:: !mine && r == HOME -> /* baton_take_loop() */
 				i = looper;
+#if defined(OUTPUT) && !defined(BUG_FROM)
+				if :: left[i] -> SET_FROM(i) :: else fi;
+#endif
 				looper = r;
 				asleep[i] = false;
 				kick(i);
@@ -470,7 +507,7 @@ Loop:	/* poller_end_dispatch(): the tail, then baton_goes_on() */
 			UNLOCK(r);
 			if
 			:: mine -> skip
-			:: !mine && r == HOME -> mine = true; goto Loop
+			:: !mine && r == HOME -> mine = true; send_aside(r); goto Loop
 			:: !mine && r != HOME -> mine = true; goto Host
 			fi
 		}
@@ -602,8 +639,11 @@ Fiber:
 			:: work = true /* arms a timer */
 			:: tail = true /* begins a fiber */
 			:: skip
-			:: !came -> parked[r] = parked[r] | (1 << f); f = 0; goto Loop
-			:: ended = ended | (1 << f); f = 0; goto Loop
+#ifdef OUTPUT
+			:: looper == r -> put_off[r] = true /* np_conn_flush() in a batch */
+#endif
+			:: !came -> SENT(r); parked[r] = parked[r] | (1 << f); f = 0; goto Loop
+			:: SENT(r); ended = ended | (1 << f); f = 0; goto Loop
 			:: gate == NONE && (looper != r || ANY_SPARE) -> goto HandOff /* np_blocking() */
 			fi
 		};
@@ -615,6 +655,8 @@ HandOff:
 		gate == NONE && (looper != r || ANY_SPARE) ->
 		gate = r;
 		mine = looper == r;
+		SENT(r);
+		SET_LEFT(r, true);
 		if
 		:: mine -> find_spare(i)
 		:: else
@@ -740,6 +782,13 @@ init
 		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[1] && run_first[1]));
 #if RIDERS > 2
 		LATER("broken: no lost wake-up\n", word[looper] == USER || !(hosting[2] && run_first[2]));
+#endif
+#ifdef OUTPUT
+		LATER("broken: output leaves\n", !put_off[0] || looper == 0);
+		LATER("broken: output leaves\n", !put_off[1] || looper == 1);
+#if RIDERS > 2
+		LATER("broken: output leaves\n", !put_off[2] || looper == 2);
+#endif
 #endif
 		thaw = true
 	};
