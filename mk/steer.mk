@@ -8,6 +8,11 @@ lint-bpf-headers:
 	$(Q)scripts/check-bpf-headers '$(CLANG) $(BPF_CFLAGS)' '$(CC) $(INCLUDES) $(ALL_CFLAGS)' lib/steer/replay.c
 lint: lint-bpf-headers
 
+.PHONY: lint-adopt
+lint-adopt:
+	$(Q)scripts/check-named-tests doc/adopt.md
+lint: lint-adopt
+
 STEER_COST := $(O)/tests/bench/steer_cost
 
 COUNT_COST := $(O)/tests/bench/count_cost
