@@ -56,11 +56,7 @@ static void given_server(void)
 
 static int connected(void)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	return peer_connect(&ss, len);
+	return peer_of(server, 0);
 }
 
 static void teardown(void)

@@ -22,21 +22,10 @@
 static struct verb agent;
 static struct server workers[2];
 
-static void given_worker(struct server *s, const char *name)
+/* Where all the others listen. */
+static void given_one(struct server *s, const char *name)
 {
-	char why[NP_STEER_TEXT_MAX] = "";
-	socklen_t len = sizeof s->at;
-	int r;
-
-	r = np_steer_open("web",
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF,
-				  .error = why, .error_cap = sizeof why),
-			  &s->steer);
-	ck_assert_msg(r == 0, "%s", why);
-	ck_assert_int_eq(np_steer_worker(s->steer, name, &s->worker), 0);
-	r = np_steer_listen(s->worker, "tcp", ADDRESS, 0, &s->fd);
-	ck_assert_msg(r == 0, "%s", np_steer_error(s->steer));
-	ck_assert_int_eq(getsockname(s->fd, (struct sockaddr *)&s->at, &len), 0);
+	given_worker(s, "web", name, ADDRESS);
 }
 
 static void given_agent(const char *options)
@@ -44,8 +33,8 @@ static void given_agent(const char *options)
 	char words[128];
 
 	must("load web");
-	given_worker(&workers[0], "one");
-	given_worker(&workers[1], "two");
+	given_one(&workers[0], "one");
+	given_one(&workers[1], "two");
 	snprintf(words, sizeof words, "agent web --listen 0 --http 127.0.0.1:0 %s", options);
 	verb_start(&agent, words, 2);
 }
@@ -185,8 +174,8 @@ START_TEST(a_service_that_goes_is_down_and_is_seen_when_it_is_there_again)
 	must("unload web");
 	AWAIT(probe_says(503, "no service web"));
 	must("load web");
-	given_worker(&workers[0], "one");
-	given_worker(&workers[1], "two");
+	given_one(&workers[0], "one");
+	given_one(&workers[1], "two");
 	AWAIT(probe_says(503, "ready 2")); /* seen at once, and said when it lasts */
 	over();
 }

@@ -316,17 +316,24 @@ START_TEST(one_that_ignores_the_signal_is_not_waited_for)
 }
 END_TEST
 
+/* It is signalled once. */
+static void restart_fails(const char *words, const char *part)
+{
+	struct ran r;
+
+	npsteer(&r, words);
+	ck_assert_int_eq(r.code, FAILED);
+	must_have(r.err, part);
+	ran_free(&r);
+}
+
 START_TEST(one_that_starts_no_next_one_is_named)
 {
 	struct child c;
-	struct ran r;
 
 	NEEDS_RIGHTS();
 	given_a_worker(&c, DOES_NOTHING);
-	npsteer(&r, "restart web --timeout 1");
-	ck_assert_int_eq(r.code, FAILED);
-	must_have(r.err, "has started no next one in 1 s, and goes on");
-	ran_free(&r);
+	restart_fails("restart web --timeout 1", "has started no next one in 1 s, and goes on");
 	child_say(c.sock, 'g');
 	child_join(&c);
 }
@@ -335,14 +342,10 @@ END_TEST
 START_TEST(one_that_ends_without_a_next_one_is_told_of)
 {
 	struct child c;
-	struct ran r;
 
 	NEEDS_RIGHTS();
 	given_a_worker(&c, ENDS);
-	npsteer(&r, "restart web");
-	ck_assert_int_eq(r.code, FAILED);
-	must_have(r.err, "has ended, and no next one serves");
-	ran_free(&r);
+	restart_fails("restart web", "has ended, and no next one serves");
 	child_join(&c);
 }
 END_TEST

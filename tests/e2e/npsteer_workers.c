@@ -28,22 +28,10 @@
 
 /* ------------------------------------------------------------------ given */
 
-/* A worker of "web", listening where all the others do. */
-static void given_worker(struct server *s, const char *name)
+/* Where all the others listen. */
+static void given_one(struct server *s, const char *name)
 {
-	char why[NP_STEER_TEXT_MAX] = "";
-	socklen_t len = sizeof s->at;
-	int r;
-
-	r = np_steer_open("web",
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF,
-				  .error = why, .error_cap = sizeof why),
-			  &s->steer);
-	ck_assert_msg(r == 0, "%s", why);
-	ck_assert_int_eq(np_steer_worker(s->steer, name, &s->worker), 0);
-	r = np_steer_listen(s->worker, "tcp", ADDRESS, 0, &s->fd);
-	ck_assert_msg(r == 0, "%s", np_steer_error(s->steer));
-	ck_assert_int_eq(getsockname(s->fd, (struct sockaddr *)&s->at, &len), 0);
+	given_worker(s, "web", name, ADDRESS);
 }
 
 static int clients[256];
@@ -193,8 +181,8 @@ START_TEST(who_drains_gets_nothing_until_undrained)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "one");
-	given_worker(&b, "two");
+	given_one(&a, "one");
+	given_one(&b, "two");
 	json = answer("drain web 0");
 	must_have(
 		json,
@@ -227,7 +215,7 @@ START_TEST(weights_are_set_shown_and_checked)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "one");
+	given_one(&a, "one");
 	npsteer(&r, "weight web 0 250");
 	ck_assert_int_eq(r.code, DONE);
 	ck_assert_str_eq(r.out, "worker 0: ready, weight 250, 0 connections\n");
@@ -248,8 +236,8 @@ START_TEST(a_name_that_two_workers_have_is_refused)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "twin");
-	given_worker(&b, "twin");
+	given_one(&a, "twin");
+	given_one(&b, "twin");
 	fails_with(MISUSED, "2 workers of web have the name twin", "drain web twin");
 	server_end(&a);
 	server_end(&b);
@@ -300,7 +288,7 @@ START_TEST(on_exhausted_decides_between_refusal_and_service)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "one");
+	given_one(&a, "one");
 	must("drain web 0");
 	must("policy web on_exhausted=rst");
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a.at, sizeof a.at), -1);
@@ -324,8 +312,8 @@ START_TEST(top_shows_each_listener_and_its_queue)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "one");
-	given_worker(&b, "two");
+	given_one(&a, "one");
+	given_one(&b, "two");
 	must("kick web 1");
 	connect_some(&a, 7);
 	json = answer("top web -w 0.2 -n 1");
@@ -359,7 +347,7 @@ START_TEST(top_answers_with_one_object_for_each_tick)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "one");
+	given_one(&a, "one");
 	npsteer(&r, "top web -w 0.01 -n 3 -j");
 	for (char *line = strtok(r.out, "\n"); line; line = strtok(NULL, "\n"), lines++)
 		ck_assert_msg(json_valid(line), "no JSON: %s", line);
@@ -389,7 +377,7 @@ START_TEST(top_shows_what_is_half_open_while_syns_come)
 
 	NEEDS_RIGHTS();
 	must("load web");
-	given_worker(&a, "one");
+	given_one(&a, "one");
 	ck_assert_int_eq(pthread_create(&t, NULL, connect_until_enough, &a), 0);
 	json = answer("top web -w 0.2 -n 1");
 	enough = true;
@@ -411,7 +399,7 @@ static void serve_in_child(int sock, void *arg)
 	struct pollfd p[2];
 	char c;
 
-	given_worker(&s, "child");
+	given_one(&s, "child");
 	child_say(sock, 'r');
 	p[0] = (struct pollfd){ .fd = s.fd, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = sock, .events = POLLIN };
@@ -437,7 +425,7 @@ static void given_stopped_sibling(struct child *c, struct server *ours)
 	must("load web --hang-ms 40");
 	child_start(c, serve_in_child, NULL);
 	child_hear(c->sock);
-	given_worker(ours, "ours");
+	given_one(ours, "ours");
 	must("kick web ours");
 	connect_some(ours, 3);
 	for (;;) {
@@ -551,7 +539,7 @@ START_TEST(trace_tells_how_each_connection_was_given)
 
 	NEEDS_RIGHTS();
 	must("load web --policy rr");
-	given_worker(&a, "one");
+	given_one(&a, "one");
 	child_start(&c, trace_in_child, NULL);
 	/* It is not told when the other is ready: connect until three have been told of. */
 	while (lines < 3) {

@@ -141,17 +141,6 @@ static void expect_refused(int *fd, uint64_t n)
 	expect_stats(0, n);
 }
 
-static size_t binary(char *dst, int command, int kind, size_t len)
-{
-	memcpy(dst, "\r\n\r\n\0\r\nQUIT\n", 12);
-	dst[12] = (char)command;
-	dst[13] = (char)kind;
-	dst[14] = (char)(len >> 8);
-	dst[15] = (char)len;
-	memset(dst + 16, 1, len);
-	return 16 + len;
-}
-
 /* ------------------------------------------------------------------ taken */
 
 START_TEST(the_client_is_the_one_that_the_header_names)
@@ -216,7 +205,7 @@ END_TEST
 START_TEST(a_header_may_come_byte_by_byte)
 {
 	static char header[16 + 300];
-	size_t n = _i ? binary(header, 0x21, 0x11, 300) : sizeof line - 1;
+	size_t n = _i ? peer_proxy_v2(header, 0x21, 0x11, 300) : sizeof line - 1;
 	int fd;
 
 	given(NP_OPTS(np_server_opts, .proxy = NP_PROXY_REQUIRED, .limits = { .in_high = 4 }));
@@ -239,7 +228,7 @@ START_TEST(all_that_a_binary_header_can_say_is_skipped)
 
 	given(NP_OPTS(np_server_opts, .proxy = NP_PROXY_REQUIRED, .limits = { .in_high = 4096 }));
 	fd = serve_connect(0);
-	peer_send(fd, header, binary(header, 0x21, 0x21, 65535));
+	peer_send(fd, header, peer_proxy_v2(header, 0x21, 0x21, 65535));
 	peer_send(fd, "a", 1);
 	expect(fd, "101:101:101:101:101:101:101:101 257 -> ");
 	peer_close(&fd);
@@ -260,7 +249,7 @@ START_TEST(one_that_names_no_client_leaves_the_sockets_addresses)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		fd = serve_connect(0);
 		peer_send(fd, header,
-			  binary(header, cases[i].command, cases[i].kind, cases[i].len));
+			  peer_proxy_v2(header, cases[i].command, cases[i].kind, cases[i].len));
 		peer_send(fd, "a", 1);
 		expect(fd, "127.0.0.1 ");
 		peer_close(&fd);
@@ -320,10 +309,10 @@ START_TEST(a_length_that_lies_is_refused)
 	given_required();
 	/* less than its addresses take */
 	fd = serve_connect(0);
-	peer_send(fd, header, binary(header, 0x21, 0x11, 11));
+	peer_send(fd, header, peer_proxy_v2(header, 0x21, 0x11, 11));
 	expect_refused(&fd, ++n);
 	/* more than comes, behind whole addresses: within the header is no end */
-	binary(header, 0x21, 0x11, 12);
+	peer_proxy_v2(header, 0x21, 0x11, 12);
 	header[15] = 40;
 	fd = serve_connect(0);
 	peer_send(fd, header, 28);

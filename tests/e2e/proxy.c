@@ -243,17 +243,6 @@ START_TEST(headers_are_read_and_passed_on_and_what_is_none_ends_the_connection)
 }
 END_TEST
 
-static size_t make_v2(char *dst, int command, int kind, size_t len)
-{
-	memcpy(dst, "\r\n\r\n\0\r\nQUIT\n", 12);
-	dst[12] = (char)command;
-	dst[13] = (char)kind;
-	dst[14] = (char)(len >> 8);
-	dst[15] = (char)len;
-	memset(dst + 16, 1, len);
-	return 16 + len;
-}
-
 START_TEST(binary_headers_are_read)
 {
 	static const struct {
@@ -279,7 +268,7 @@ START_TEST(binary_headers_are_read)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		a = client();
 		peer_send(a, header,
-			  make_v2(header, cases[i].command, cases[i].kind, cases[i].len));
+			  peer_proxy_v2(header, cases[i].command, cases[i].kind, cases[i].len));
 		if (cases[i].out) {
 			b = accepted();
 			expect(b, cases[i].out);

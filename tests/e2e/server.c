@@ -101,11 +101,7 @@ static void given_echo(const char *network, const char *address)
 
 static int connect_to(int i)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(server, i, &ss, &len), 0);
-	return peer_connect(&ss, len);
+	return peer_of(server, i);
 }
 
 /* Everything ends, in order, and no descriptor is left. */

@@ -82,11 +82,7 @@ struct np_pollers_stats blocker_stats(void)
 
 int blocker_peer(void)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(blocker, 0, &ss, &len), 0);
-	return peer_connect(&ss, len);
+	return peer_of(blocker, 0);
 }
 
 int given_at_gate(char op)

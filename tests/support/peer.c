@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netpoll/server.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -38,6 +39,15 @@ int peer_connect(const struct sockaddr_storage *ss, socklen_t len)
 	ck_assert_msg(connect(fd, (const struct sockaddr *)ss, len) == 0, "connect: %s",
 		      strerror(errno));
 	return fd;
+}
+
+int peer_of(struct np_server *s, int i)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(s, i, &ss, &len), 0);
+	return peer_connect(&ss, len);
 }
 
 void peer_send(int fd, const void *p, size_t n)
@@ -98,4 +108,15 @@ void peer_close(int *fd)
 {
 	close(*fd);
 	*fd = -1;
+}
+
+size_t peer_proxy_v2(char *dst, int command, int kind, size_t len)
+{
+	memcpy(dst, "\r\n\r\n\0\r\nQUIT\n", 12);
+	dst[12] = (char)command;
+	dst[13] = (char)kind;
+	dst[14] = (char)(len >> 8);
+	dst[15] = (char)len;
+	memset(dst + 16, 1, len);
+	return 16 + len;
 }

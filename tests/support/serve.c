@@ -28,11 +28,7 @@ void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_
 
 int serve_connect(int i)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(serve_server, i, &ss, &len), 0);
-	return peer_connect(&ss, len);
+	return peer_of(serve_server, i);
 }
 
 uint64_t serve_conns(void)

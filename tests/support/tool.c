@@ -83,20 +83,38 @@ void must_have(const char *text, const char *part)
 	ck_assert_msg(strstr(text, part) != NULL, "no %s in: %s", part, text);
 }
 
-void given_server(struct server *s, const char *service)
+static void server_join(struct server *s, const char *service, enum np_switch rescue)
+{
+	char why[NP_STEER_TEXT_MAX] = "";
+	int r = np_steer_open(service,
+			      NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = rescue,
+				      .error = why, .error_cap = sizeof why),
+			      &s->steer);
+
+	ck_assert_msg(r == 0, "%s", why);
+}
+
+static void server_listen(struct server *s, const char *name, const char *address)
 {
 	socklen_t len = sizeof s->at;
-	char why[NP_STEER_TEXT_MAX] = "";
 	int r;
 
-	r = np_steer_open(service,
-			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why,
-				  .error_cap = sizeof why),
-			  &s->steer);
-	ck_assert_msg(r == 0, "%s", why);
-	ck_assert_int_eq(np_steer_worker(s->steer, "a \"worker\"", &s->worker), 0);
-	ck_assert_int_eq(np_steer_listen(s->worker, "tcp", "127.0.0.1:0", 0, &s->fd), 0);
+	ck_assert_int_eq(np_steer_worker(s->steer, name, &s->worker), 0);
+	r = np_steer_listen(s->worker, "tcp", address, 0, &s->fd);
+	ck_assert_msg(r == 0, "%s", np_steer_error(s->steer));
 	ck_assert_int_eq(getsockname(s->fd, (struct sockaddr *)&s->at, &len), 0);
+}
+
+void given_server(struct server *s, const char *service)
+{
+	server_join(s, service, 0);
+	server_listen(s, "a \"worker\"", "127.0.0.1:0");
+}
+
+void given_worker(struct server *s, const char *service, const char *name, const char *address)
+{
+	server_join(s, service, NP_OFF);
+	server_listen(s, name, address);
 }
 
 void server_end(struct server *s)

@@ -51,6 +51,8 @@ struct server {
 };
 
 void given_server(struct server *s, const char *service);
+/* The same with a name, at @address, and nobody rescues. */
+void given_worker(struct server *s, const char *service, const char *name, const char *address);
 void server_end(struct server *s);
 /* @n connections, one after another, accepted and closed by the server. */
 void connect_times(const struct server *s, int n);
