@@ -9,6 +9,18 @@ NOISE = 0.03  # a ratio nearer to 1 than this is not resolved
 MISSING = 'not installed'
 
 
+# What the counts above do not say by themselves. Each can be looked up at the place it names.
+WHY_LOST = """\
+What is behind the lost rows of the matrix, as far as it is known:
+
+- A peer sends each piece on as it comes, out of one buffer of 64 KiB that all connections share and that stays in the cache. Ours
+  is a handler that is given whole messages (`np_conn_next()`), so a message of 1 MiB lies in memory before it is answered, and
+  with many connections many do: fewer calls, and more misses.
+- 256 connections of a poller keep their streams while nothing is to do (`CONN_IO_WARM`, lib/conn/conn_io.h); the others give them
+  back, for memory's sake, and with them the size that reads had come to. Such a connection begins each request with a read of
+  4 KiB: a message of 16 KiB takes more than one, and lies in more than one block."""
+
+
 def median(samples, key=None):
     return statistics.median(s[key] if key else s for s in samples)
 
@@ -87,6 +99,18 @@ def echo(part, names):
             + table(head, to_yardstick(part['rows'], names, ('conns', 'bytes', 'depth'), 0)))
 
 
+def calls(part, names):
+    def shown(row, name):
+        peer = row['peers'].get(name)
+        if peer is None or not peer['samples']:
+            return MISSING if peer is None else 'failed: ' + peer.get('failed', '')[-60:]
+        return ' / '.join(f'{median(peer["samples"], k):.2f}' for k in ('reads', 'sends', 'memory'))
+
+    lines = [[str(row[k]) for k in ('conns', 'bytes', 'depth')] + [shown(row, n) for n in names] for row in part['rows']]
+    return ('Of rows of the matrix, by strace: reads / sends / calls for memory, for each request. They hardly depend on the '
+            'machine\'s load.\n\n' + table(['connections', 'bytes', 'deep'] + names, lines) + '\n\n' + WHY_LOST)
+
+
 def churn(part, names):
     head = ['bytes', 'lean, ns'] + [n for n in names if n != YARDSTICK] + ['ours beside the best peer']
     return (f'Connect, one request, close; {part["unit"]}, as above.\n{tally(part["rows"], lambda r: "churn")}\n\n'
@@ -152,6 +176,7 @@ def linked(part, _):
 
 PARTS = { # in the order of the document: title, what writes it, how it is measured at length
     'echo': ('Echo', echo, '`make bench-echo`'),
+    'calls': ('System calls of a request', calls, None),
     'churn': ('Short lives', churn, None),
     'idle': ('Idle connections', idle, '`make bench-idle`, with timeouts and after a burst; 100 000 of them: [scale-figures.md](scale-figures.md)'),
     'latency': ('Latency at a fixed rate', latency, None),
