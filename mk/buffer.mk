@@ -22,7 +22,7 @@ bench-linkbuf: $(LINKBUF_BENCH)         ## ns of each verb of a buffer beside li
 	$(Q)cat $(O)/bench-linkbuf.md
 
 # ------------------------------------------------------------------ coverage, valgrind
-BUFFER_TESTS := linkbuf linkbuf_model block bufio steady
+BUFFER_TESTS := linkbuf linkbuf_read linkbuf_write linkbuf_space linkbuf_model block bufio steady
 
 .PHONY: cov-buffer valgrind-buffer
 cov-buffer:                             ## lines of lib/buffer that its own tests reach (gcovr)
