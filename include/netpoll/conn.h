@@ -28,7 +28,7 @@
  * While its handler is left alone with its thread (NP_MAY_BLOCK, np_blocking()), what another fiber
  * calls to read or to write, np_conn_out() among it, parks until the handler is back, and no longer
  * than the read or write timeout; off a fiber it returns -NP_ECONCURRENT or NULL, and np_conn_in()
- * NULL in either case.
+ * NULL in either case. What it had flushed goes on its way meanwhile.
  *
  * Once it is closing: input that was read before stays readable; a verb that needs more says why
  * the connection ends, and one that writes -NP_ECLOSED. Settings are kept until it is gone. Once it
@@ -251,8 +251,9 @@ NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
  * np_conn_flush() - submit what was written
  *
  * From the connection's own on_connect or on_request with further input already buffered, the bytes
- * leave when this dispatch ends: one send for a pipelined batch. In every other case they are sent
- * at once; also where the handlers have NP_MAY_BLOCK, for that end may be long in coming.
+ * leave when this dispatch ends: one send for a pipelined batch. If it does not end, because the
+ * handler is left alone with its thread, the thread that goes on in its place sends them first;
+ * np_blocking() sends them before. In every other case they are sent at once.
  * More than out_high unsent: parks until the kernel drained below it, or the write timeout hits.
  *
  * May park: yes.

@@ -317,7 +317,8 @@ int conn_out_fails(struct np_conn *c, int err)
 
 	watch_stop(&c->watch, WATCH_OUT);
 	if (s && c->io->aside) {
-		c->io->aside_error = err; /* somebody may be building in it */
+		c->io->aside_error = err; /* somebody may be building behind it */
+		stream_end_file(s);       /* which lies on a stack that is left now */
 		return err;
 	}
 	c->out = CONN_OUT_FAILED;

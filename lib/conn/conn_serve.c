@@ -242,7 +242,7 @@ void conn_before_blocking(struct fiber *f)
 {
 	struct np_conn *c = conn_of_service(fiber_fn(f), fiber_arg(f));
 
-	if (!c)
+	if (!c || c->io->aside)
 		return;
 	if (c->io->put_off)
 		serve_send_put_off(c->io);

@@ -235,7 +235,7 @@ void stream_set_file(struct stream *s, struct stream_file *f)
 		s->transport = &transport_more;
 }
 
-static void stream_end_file(struct stream *s)
+void stream_end_file(struct stream *s)
 {
 	s->file = NULL;
 	if (s->transport == &transport_more)

@@ -130,6 +130,8 @@ static inline void stream_submit(struct stream *s)
 
 /* @f goes out behind what is submitted. */
 void stream_set_file(struct stream *s, struct stream_file *f);
+/* No more of it does. */
+void stream_end_file(struct stream *s);
 
 /* What was read goes back, and no longer counts. */
 static inline void stream_release(struct stream *s)
