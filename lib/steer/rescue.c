@@ -100,7 +100,9 @@ static void rescue_tell_missing(struct rescuer *r)
 		return;
 	}
 	r->told_missing = true;
+	pthread_mutex_lock(&s->listeners.lock); /* as group_assign() writes it */
 	key = s->maps.groups[r->places.missing];
+	pthread_mutex_unlock(&s->listeners.lock);
 	group_format(&key, text, sizeof text);
 	steer_log(
 		s, 2,
