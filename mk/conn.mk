@@ -23,7 +23,10 @@ check-steady:                           ## clients of 10, 100 and 640 KiB/s agai
 	$(Q)NP_STEADY=1 CK_DEFAULT_TIMEOUT=500 $(MAKE) --no-print-directory FLAVOUR=$(if $(filter release,$(FLAVOUR)),debug,$(FLAVOUR)) run-tests NP_TESTS='^e2e/patience$$'
 
 .PHONY: check-upgrades
-check-upgrades: $(O)/tests/e2e/upgrades $(O)/tests/e2e/moves ## 10 000 connections through 20 upgrades, a million moves, every byte compared; doc/upgrades-figures.md (2 minutes)
+check-upgrades: $(O)/tests/e2e/upgrades $(O)/tests/e2e/moves ## 10 000 connections through 20 upgrades, a million moves, 200 kills, every byte compared; doc/upgrades-figures.md (3 minutes)
+ifeq ($(FLAVOUR),release)
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=debug $(O)/debug/tests/handover_faults $(O)/debug/tests/e2e/handover_set
+endif
 	$(Q)FIGURES=$(filter release,$(FLAVOUR)) scripts/check-upgrades $(O)
 
 .PHONY: byte-way byte-way-check lengths

@@ -23,6 +23,7 @@
 static struct {
 	struct hand_opts o;
 	bool serves;
+	int fds_before;
 	struct np_pollers *pollers;
 	struct np_server *server;
 	struct hand_facts facts;
@@ -241,6 +242,12 @@ static void hand_serve(void)
 		np_server_addr(me.server, 0, &me.facts.ss, &me.facts.len);
 }
 
+static void hand_hook(void (*fn)(void))
+{
+	if (fn)
+		fn();
+}
+
 struct hand_call {
 	char where[108];
 	int timeout_ms, answer_ms;
@@ -262,6 +269,7 @@ static void hand_do_over(int sock)
 	pthread_t t;
 
 	child_recv(sock, &call, sizeof call);
+	hand_hook(me.o.before);
 	if (me.o.drains)
 		pthread_create(&t, NULL, hand_drain, &sock);
 	me.facts.handed = (struct np_handed_over){ .sz = sizeof me.facts.handed };
@@ -280,6 +288,7 @@ static void hand_do_take(int sock)
 	int r;
 
 	child_recv(sock, &call, sizeof call);
+	hand_hook(me.o.before);
 	r = np_server_take_over(me.server, call.where, call.timeout_ms);
 	if (r > 0)
 		r = np_server_start(me.server);
@@ -310,6 +319,8 @@ static void hand_end(int sock)
 	if (np_server_free(&me.server) < 0 || np_pollers_stop(me.pollers, AWAIT_MS) < 0 ||
 	    np_pollers_free(&me.pollers) < 0)
 		child_fail("something is left in use");
+	if (open_fds() > me.fds_before)
+		child_fail("%d descriptors are left", open_fds() - me.fds_before);
 	_exit(0);
 }
 
@@ -338,6 +349,7 @@ static void hand_child(int sock, void *arg)
 	if (me.o.descriptors)
 		setrlimit(RLIMIT_NOFILE,
 			  &(struct rlimit){ (rlim_t)me.o.descriptors, (rlim_t)me.o.descriptors });
+	me.fds_before = open_fds();
 	signal(SIGUSR1, hand_awake); /* the child may be in a call when its handlers are to wake */
 	hand_make();
 	if (me.serves) {
@@ -351,6 +363,8 @@ static void hand_child(int sock, void *arg)
 			hand_do_take(sock);
 		else if (what == 'x')
 			hand_end(sock);
+		else
+			hand_hook(me.o.asked);
 		hand_tell(sock);
 	}
 }

@@ -34,6 +34,8 @@ static struct pair *pair_new(struct hand_pair *o)
 {
 	struct pair *p = calloc(1, sizeof *p);
 
+	if (!p)
+		return NULL;
 	p->client.pair = p->up.pair = p;
 	p->client.other = &p->up;
 	p->up.other = &p->client;
@@ -136,7 +138,7 @@ static int client_import(struct np_conn *c, void *arg, const void *blob, size_t 
 {
 	struct pair *p = pair_new(arg);
 	struct np_conn *up;
-	int r = side_import(&p->client, c, blob, n);
+	int r = p ? side_import(&p->client, c, blob, n) : -ENOMEM;
 
 	if (r < 0) {
 		free(p);
@@ -161,6 +163,8 @@ static int on_connect(struct np_conn *c, void *arg)
 	struct np_conn *up;
 	int r;
 
+	if (!p)
+		return -ENOMEM;
 	side_begin(&p->client, c);
 	r = np_dial(NULL, NP_HERE, "tcp", o->upstream,
 		    NP_OPTS(np_dial_opts, .handlers = &up_handlers, .arg = o), &up);
