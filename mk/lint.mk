@@ -19,4 +19,9 @@ lint: check-doc-names
 .PHONY: check-units
 check-units: all                        ## the units of examples/service, by systemd-analyze verify
 	$(Q)scripts/check-units $(O)
+
+.PHONY: check-nspawn
+check-nspawn: all                       ## the units of examples/service under a systemd that runs, in a root of its own (root, 1 minute; 3 at first)
+	$(Q)scripts/check-nspawn $(O)
+
 lint: check-units

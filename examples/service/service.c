@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -92,69 +92,78 @@ int service_take_over(struct np_server *s)
 }
 
 /* What it says is one byte; a process that dies before says none. */
-static int await_ready(int fd, pid_t pid)
+static int await_ready(int fd)
 {
 	char byte;
-	ssize_t n = read(fd, &byte, 1);
 
-	if (n == 1)
-		return 0;
-	waitpid(pid, NULL, 0);
-	return -ECHILD;
+	return read(fd, &byte, 1) == 1 ? 0 : -ECHILD;
 }
 
-/* posix_spawn(3): a process with threads may do no more between fork and exec. */
-static int spawn(char **argv, int ready, pid_t *ret)
+/* Between fork and exec, where there were threads: signal-safety(7). */
+static void exec_alone(char **argv, pid_t parent)
 {
-	extern char **environ;
-	posix_spawnattr_t attr;
-	char number[16];
 	sigset_t none;
-	int r;
 
-	snprintf(number, sizeof number, "%d", ready);
-	setenv(READY_FD, number, 1);
+	while (getppid() == parent)
+		sched_yield();
 	sigemptyset(&none);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawnp(ret, argv[0], NULL, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	unsetenv(READY_FD);
-	return -r;
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(argv[0], argv);
+	_exit(127);
 }
 
-/* A process that has been started, and the end of the pipe that it writes to. */
-struct next {
-	pid_t pid;
-	int ready;
-};
-
-static int start_next(char **argv, struct next *ret)
+/*
+ * It is no child of this process but, when it begins, of systemd's. One whose MAINPID= comes while
+ * it is not is alien to systemd for good: systemctl stop sends it SIGKILL behind SIGTERM, at once.
+ */
+static int spawn_alone(char **argv)
 {
+	pid_t between = fork();
+	int status;
+
+	if (between == 0) {
+		pid_t parent = getpid(), next = fork();
+
+		if (next == 0)
+			exec_alone(argv, parent);
+		_exit(next < 0);
+	}
+	if (between < 0)
+		return -errno;
+	if (waitpid(between, &status, 0) < 0)
+		return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EAGAIN;
+}
+
+/* *ret_ready: a pipe's end, at which it says that it is. */
+static int start_next(char **argv, int *ret_ready)
+{
+	char number[16];
 	int fds[2], r;
 
 	if (pipe(fds) < 0)
 		return -errno;
 	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
-	r = spawn(argv, fds[1], &ret->pid);
+	snprintf(number, sizeof number, "%d", fds[1]);
+	setenv(READY_FD, number, 1);
+	r = spawn_alone(argv);
+	unsetenv(READY_FD);
 	close(fds[1]);
 	if (r < 0)
 		close(fds[0]);
 	else
-		ret->ready = fds[0];
+		*ret_ready = fds[0];
 	return r;
 }
 
 static int replace(char **argv)
 {
-	struct next next;
-	int r = start_next(argv, &next);
+	int ready, r = start_next(argv, &ready);
 
 	if (r < 0)
 		return r;
-	r = await_ready(next.ready, next.pid);
-	close(next.ready);
+	r = await_ready(ready);
+	close(ready);
 	return r;
 }
 
@@ -180,16 +189,15 @@ static bool hand_over(struct np_server *s, int mine)
 /* Return: 0: the next process has what this one listened on; -errno: this one goes on. */
 static int pass_on(struct np_server *s, char **argv)
 {
-	struct next next;
 	char where[16];
-	int pair[2], r;
+	int pair[2], ready, r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
 		return -errno;
 	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
 	snprintf(where, sizeof where, "fd:%d", pair[1]);
 	setenv(TAKE_OVER, where, 1);
-	r = start_next(argv, &next);
+	r = start_next(argv, &ready);
 	unsetenv(TAKE_OVER);
 	close(pair[1]);
 	if (r < 0) {
@@ -197,8 +205,8 @@ static int pass_on(struct np_server *s, char **argv)
 		return r;
 	}
 	r = hand_over(s, pair[0]) ? 0 : -ECHILD;
-	await_ready(next.ready, next.pid); /* before its pipe is closed */
-	close(next.ready);
+	await_ready(ready); /* before its pipe is closed */
+	close(ready);
 	return r;
 }
 
