@@ -117,8 +117,8 @@ NP_API int np_conn_from_fd(struct np_pollers *p, int poller, int *fd, const stru
  *
  * Thread: owner. May park: no. Lifetime: *ret is a reference.
  * Return: 0; -NP_EUNSUPPORTED: none is to come, or @h has no on_import; what that returned;
- *         -EALREADY; -ECANCELED: the pollers stop; -EINVAL, -E2BIG: @h; -ENOMEM. After a failure
- *         @c cannot come either: its on_import returns it.
+ *         -EALREADY: it has come, or @c is in another set; -ECANCELED: the pollers stop; -EINVAL,
+ *         -E2BIG: @h; -ENOMEM. After a failure @c cannot come either: its on_import returns it.
  */
 NP_API int np_conn_import_mate(struct np_conn *c, const struct np_handlers *h, void *arg,
 			       struct np_conn **ret);

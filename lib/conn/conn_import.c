@@ -195,7 +195,7 @@ static int import_mate(struct np_conn *c, struct conn_group *g, const struct con
 int conn_import_mate(struct np_conn *c, struct conn_group *g, struct np_conn **ret)
 {
 	const struct conn_import_mate *m = c->flags & CONN_EXTRA ? conn_extra_of(c)->to_come : NULL;
-	int r = !m ? -NP_EUNSUPPORTED : m->made->c ? -EALREADY : 0;
+	int r = !m ? -NP_EUNSUPPORTED : m->made->c || conn_mate(c) ? -EALREADY : 0;
 
 	if (r < 0) {
 		g->on_freed(g);

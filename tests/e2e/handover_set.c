@@ -453,6 +453,21 @@ START_TEST(a_dialed_one_that_is_not_asked_for_keeps_its_pair_here)
 }
 END_TEST
 
+START_TEST(a_dialed_one_does_not_come_to_one_that_is_in_another_set)
+{
+	struct hand_facts f;
+
+	given((struct hand_opts){ 0 }, (struct hand_opts){ .binds_other = 1 });
+	given_pairs(1);
+	hand_all_over(&f);
+	ck_assert_uint_eq(f.handed.handed, 0);
+	ck_assert_uint_eq(f.handed.refused, 1);
+	all_go_through(1);
+	close_pairs(1);
+	end_both();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ ends in the middle */
 
 /* The receiver stands still with the pair in its hands, and one end of it goes. */
@@ -594,6 +609,7 @@ static Suite *handover_set_suite(void)
 	tcase_add_test(t, flows_both_ways_lose_no_byte_over_five_processes);
 	tcase_add_test(t, what_is_refused_for_one_side_stays_whole);
 	tcase_add_test(t, a_dialed_one_that_is_not_asked_for_keeps_its_pair_here);
+	tcase_add_test(t, a_dialed_one_does_not_come_to_one_that_is_in_another_set);
 	tcase_add_loop_test(t, a_reset_on_the_way_is_one_for_the_other_end, 0, 2);
 	tcase_add_loop_test(t, and_so_where_the_pair_comes_back, 0, 2);
 	suite_add_tcase(s, k);

@@ -204,6 +204,7 @@ static void hand_make(void)
 	int r;
 
 	me.pair = (struct hand_pair){ .leaves_mate = me.o.leaves_mate,
+				      .binds_other = me.o.binds_other,
 				      .on_export = before_export,
 				      .on_import = before_import,
 				      .on_end = note_end };

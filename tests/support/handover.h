@@ -43,6 +43,7 @@ struct hand_opts {
 	int returns_0;        /* and says nothing of it */
 	const char *upstream; /* it is a proxy to there (handover_pair.h), and answers nothing */
 	int leaves_mate;      /* as in struct hand_pair */
+	int binds_other;      /* likewise */
 	/* in that process: before it hands or takes over, and when it is asked for its facts */
 	void (*before)(void);
 	void (*asked)(void);

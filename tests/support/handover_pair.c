@@ -8,6 +8,10 @@
 #include <netpoll/status.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/child.h"
 
 struct side {
 	struct np_conn *conn; /* until its on_close */
@@ -134,6 +138,21 @@ static int up_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 	return side_import(&p->up, c, blob, n);
 }
 
+/* One that ends at once. */
+static void bind_other(struct np_conn *c)
+{
+	struct np_conn *other;
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0 ||
+	    np_conn_from_fd(NULL, NP_HERE, &fd[0], NULL, NULL, &other) < 0 ||
+	    np_conn_bind(c, other) < 0)
+		child_fail("no other connection");
+	np_conn_close(other);
+	np_conn_unref(other);
+	close(fd[1]);
+}
+
 static int client_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 {
 	struct pair *p = pair_new(arg);
@@ -146,6 +165,8 @@ static int client_import(struct np_conn *c, void *arg, const void *blob, size_t 
 	}
 	if (p->o->leaves_mate)
 		return 0;
+	if (p->o->binds_other)
+		bind_other(c);
 	r = np_conn_import_mate(c, &up_handlers, p, &up);
 	if (r == 0) {
 		np_conn_unref(up);

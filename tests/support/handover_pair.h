@@ -14,6 +14,7 @@
 struct hand_pair {
 	char upstream[32];
 	bool leaves_mate; /* its on_import does not ask for the dialed one */
+	bool binds_other; /* and binds the client's to another one before it asks */
 	/* before either side is exported, imported; what < 0 is returned */
 	int (*on_export)(void);
 	int (*on_import)(void);
