@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn_export: the way out, and back. The way in: conn_import.c. */
+/* conn_export: the way out, and back. Who may take it: conn_stays.c. The way in: conn_import.c. */
 #include "conn/conn_export.h"
 
 #include <errno.h>
@@ -9,155 +9,6 @@
 
 #include "conn/conn_message.h"
 #include "netpoll/linkbuf.h"
-
-/* It, and the other one of its set. */
-struct export_set {
-	struct np_conn *c[CONN_SET_MAX];
-	unsigned n;
-};
-
-static struct export_set export_set_of(struct np_conn *c)
-{
-	struct np_conn *mate = conn_mate(c);
-
-	return (struct export_set){ .c = { c, mate }, .n = mate ? 2 : 1 };
-}
-
-/* ------------------------------------------------------------------ whether it may go */
-
-static bool export_is_dialed(const struct np_conn *c)
-{
-	return c->group->on_travel;
-}
-
-/* Of the same server, or one that goes along. */
-static bool export_is_of(const struct np_conn *c, const struct conn_group *g)
-{
-	return c->group == g || (export_is_dialed(c) && c->group->at(c->group, g->poller));
-}
-
-static bool export_one_stays(const struct np_conn *c)
-{
-	return (c->flags & CONN_STAYS) || !c->group->handlers->on_export ||
-	       c->transport == TRANSPORT_FILE || conn_filter_of(c);
-}
-
-static bool export_stays(const struct export_set *s)
-{
-	for (unsigned i = 0; i < s->n; i++)
-		if (export_one_stays(s->c[i]) || !export_is_of(s->c[i], s->c[0]->group))
-			return true;
-	return false;
-}
-
-/* Nobody counts on it here, or on_export knows of all who do. */
-static bool export_is_free(const struct np_conn *c)
-{
-	if (c->group->handlers->flags & NP_EXPORT_HELD)
-		return true;
-	/* another thread's: what it will ask for must not be asked in vain */
-	return !c->holds && atomic_load_explicit(&c->refs, memory_order_acquire) == 1;
-}
-
-/* The peer's FIN was read, and nothing keeps it open. */
-static bool export_ends(const struct np_conn *c)
-{
-	return conn_in_is_over(c) && !c->holds &&
-	       (!(c->flags & CONN_HALF_OPEN) || c->out == CONN_OUT_SHUT);
-}
-
-static bool export_is_going_on(const struct np_conn *c)
-{
-	return conn_life(c) == CONN_OPEN && (c->flags & CONN_CONNECTED) && !c->group->retiring &&
-	       c->in != CONN_IN_FAILED && c->out != CONN_OUT_FAILED && !export_ends(c) &&
-	       !((c->flags & CONN_LEFT) && !(c->flags & CONN_TOLD));
-}
-
-/* Nothing is in the way but handlers. */
-static bool export_is_idle(const struct np_conn *c)
-{
-	if (!export_is_going_on(c) || !export_is_free(c) || c->calls || mailbox_any(&c->sendq) ||
-	    (c->flags & (CONN_LATER | CONN_MOVES)))
-		return false;
-	return !c->io ||
-	       (conn_len(c) <= CONN_MESSAGE_PART_MAX && conn_unsent(c) <= CONN_MESSAGE_PART_MAX);
-}
-
-static bool export_one_is_quiet(const struct np_conn *c)
-{
-	if (!export_is_idle(c) || c->inside || conn_is_served(c))
-		return false;
-	return !c->io || (!conn_has_request(c, c->io) && !c->io->held_sends && !c->io->stream.file);
-}
-
-static bool export_is_quiet(const struct export_set *s)
-{
-	for (unsigned i = 0; i < s->n; i++)
-		if (!export_one_is_quiet(s->c[i]))
-			return false;
-	return true;
-}
-
-static enum np_stays export_one_why(const struct np_conn *c, const struct conn_group *g)
-{
-	if (!c->group->handlers->on_export)
-		return NP_STAYS_HANDLERS;
-	if (conn_filter_of(c))
-		return NP_STAYS_TLS;
-	if (c->transport == TRANSPORT_FILE)
-		return NP_STAYS_PIPE;
-	if (!export_is_of(c, g))
-		return NP_STAYS_SET;
-	if (c->flags & CONN_STAYS)
-		return NP_STAYS_REFUSED;
-	if (!(c->flags & CONN_CONNECTED))
-		return NP_STAYS_BEGINS;
-	if (!export_is_going_on(c))
-		return NP_STAYS_ENDS;
-	return export_is_free(c) ? NP_STAYS_AT_WORK : NP_STAYS_HELD;
-}
-
-enum np_stays conn_export_why(struct np_conn *c)
-{
-	struct export_set s = export_set_of(c);
-	enum np_stays why = export_one_why(c, c->group);
-
-	return why == NP_STAYS_AT_WORK && s.n > 1 ? export_one_why(s.c[1], c->group) : why;
-}
-
-const char *np_stays_words(enum np_stays why)
-{
-	static const char *const words[] = {
-		[NP_STAYS_HANDLERS] = "no handler to write them down",
-		[NP_STAYS_REFUSED] = "refused by a handler",
-		[NP_STAYS_TLS] = "TLS",
-		[NP_STAYS_PIPE] = "no socket",
-		[NP_STAYS_SET] = "bound to one that cannot go",
-		[NP_STAYS_ENDS] = "ending",
-		[NP_STAYS_BEGINS] = "not connected yet",
-		[NP_STAYS_HELD] = "held",
-		[NP_STAYS_AT_WORK] = "at work",
-	};
-
-	return (unsigned)why < NP_STAYS_N ? words[why] : "for a reason of a later version";
-}
-
-bool conn_export_ask(struct np_conn *c)
-{
-	struct export_set s = export_set_of(c);
-	int r = 0;
-
-	if (export_is_quiet(&s))
-		return false; /* it was not for that */
-	for (unsigned i = 0; i < s.n; i++)
-		if (!export_is_idle(s.c[i]) || !conn_part_may(s.c[i]))
-			return false;
-	for (unsigned i = 0; i < s.n && r == 0; i++)
-		r = conn_part_begin(s.c[i]);
-	for (unsigned i = 0; i < s.n && r < 0; i++)
-		conn_stay(s.c[i]);
-	return r == 0;
-}
 
 /* ------------------------------------------------------------------ what it says */
 
@@ -204,7 +55,7 @@ static uint16_t export_flags(const struct np_conn *c)
 			  (c->in == CONN_IN_ENDED ? CONN_MESSAGE_ENDED : 0) |
 			  (c->out == CONN_OUT_DRAINING ? CONN_MESSAGE_DRAINING : 0) |
 			  (c->out == CONN_OUT_SHUT ? CONN_MESSAGE_SHUT : 0) |
-			  (export_is_dialed(c) ? CONN_MESSAGE_DIALED : 0));
+			  (conn_is_dialed(c) ? CONN_MESSAGE_DIALED : 0));
 }
 
 static void export_describe(const struct np_conn *c, struct conn_message *m)
@@ -344,26 +195,26 @@ static int export_ask(struct np_conn *c, struct conn_bytes *ret)
 }
 
 /* Handlers may do something to either while they are asked. */
-static int export_ask_all(const struct export_set *s, struct conn_bytes blob[])
+static int export_ask_all(const struct conn_set *s, struct conn_bytes blob[])
 {
 	int r = 0;
 
 	for (unsigned i = 0; i < s->n && r == 0; i++) {
 		r = export_ask(s->c[i], &blob[i]);
-		if (r == 0 && (conn_mate(s->c[0]) != s->c[1] || !export_is_quiet(s)))
+		if (r == 0 && (conn_mate(s->c[0]) != s->c[1] || !conn_set_is_quiet(s)))
 			r = -EAGAIN;
 	}
 	return r;
 }
 
-static int export_write_all(const struct export_set *s, const struct conn_bytes blob[],
+static int export_write_all(const struct conn_set *s, const struct conn_bytes blob[],
 			    struct conn_export ret[])
 {
 	struct conn_message m;
 	int r = 0;
 
 	for (unsigned i = 0; i < s->n; i++) {
-		ret[i] = (struct conn_export){ .c = s->c[i], .dialed = export_is_dialed(s->c[i]) };
+		ret[i] = (struct conn_export){ .c = s->c[i], .dialed = conn_is_dialed(s->c[i]) };
 		export_describe(s->c[i], &m);
 		m.part[CONN_MESSAGE_BLOB] = blob[i];
 		if (r == 0)
@@ -374,7 +225,7 @@ static int export_write_all(const struct export_set *s, const struct conn_bytes 
 	return r;
 }
 
-static int export_pack(const struct export_set *s, struct conn_export ret[])
+static int export_pack(const struct conn_set *s, struct conn_export ret[])
 {
 	for (unsigned i = 0; i < s->n; i++) {
 		conn_part_end(s->c[i]);
@@ -387,12 +238,12 @@ static int export_pack(const struct export_set *s, struct conn_export ret[])
 int conn_export(struct np_conn *c, struct conn_export ret[CONN_SET_MAX])
 {
 	struct conn_bytes blob[CONN_SET_MAX] = { { 0 } };
-	struct export_set s = export_set_of(c);
+	struct conn_set s = conn_set_of(c);
 	int r;
 
-	if (export_stays(&s))
+	if (conn_stays(&s))
 		return -NP_EUNSUPPORTED;
-	if (!export_is_quiet(&s))
+	if (!conn_set_is_quiet(&s))
 		return -EAGAIN;
 	r = export_ask_all(&s, blob);
 	if (r == 0)

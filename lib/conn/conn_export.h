@@ -23,6 +23,24 @@
 
 #define CONN_SET_MAX 2u
 
+/* One, and the other one of its set. */
+struct conn_set {
+	struct np_conn *c[CONN_SET_MAX];
+	unsigned n;
+};
+
+/*
+ * conn_is_dialed()    - it is no server's
+ * conn_stays()        - of a set one cannot go, whatever comes: then both stay
+ * conn_set_is_quiet() - all may go now: no handler is at work, and nobody else counts on them
+ *
+ * Thread: owner.
+ */
+struct conn_set conn_set_of(struct np_conn *c);
+bool conn_is_dialed(const struct np_conn *c);
+bool conn_stays(const struct conn_set *s);
+bool conn_set_is_quiet(const struct conn_set *s);
+
 struct conn_export {
 	struct np_conn *c;
 	struct conn_pack pack;
