@@ -2,36 +2,9 @@
 /* tls_files: what a context reads: certificates of several names, new ones, wrong ones */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netpoll/conn.h>
 #include <unistd.h>
 
-#include "e2e/tls_peer.h"
-
-static int echo(struct np_conn *c, void *arg)
-{
-	const void *p;
-	size_t n = np_conn_len(c);
-	int r = np_conn_next(c, n, &p);
-
-	if (r == 0)
-		r = np_conn_write(c, p, n);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
-static const struct np_handlers echoes = { .sz = sizeof echoes, .on_request = echo };
-static struct np_tls *tls;
-
-static void given_server(struct np_tls_opts *o)
-{
-	tls = given_server_tls(o);
-	serve(1, &echoes, NULL, NP_OPTS(np_server_opts, .tls = tls));
-}
-
-static void end_server(void)
-{
-	serve_end();
-	np_tls_free(&tls);
-}
+#include "e2e/tls_echo.h"
 
 /* The common name of the certificate that a peer gets which asks for @name; "" for an alert. */
 static const char *who_answers(const char *name, const char *sigalgs)

@@ -6,11 +6,10 @@
  */
 #include <arpa/inet.h>
 #include <limits.h>
-#include <netpoll/conn.h>
 #include <stdatomic.h>
 #include <time.h>
 
-#include "e2e/tls_peer.h"
+#include "e2e/tls_echo.h"
 #include "support/child.h"
 
 static _Atomic(time_t) now; /* 0: the system's */
@@ -25,32 +24,6 @@ time_t time(time_t *ret)
 	if (ret)
 		*ret = s;
 	return s;
-}
-
-static int echo(struct np_conn *c, void *arg)
-{
-	const void *p;
-	size_t n = np_conn_len(c);
-	int r = np_conn_next(c, n, &p);
-
-	if (r == 0)
-		r = np_conn_write(c, p, n);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
-static const struct np_handlers echoes = { .sz = sizeof echoes, .on_request = echo };
-static struct np_tls *tls;
-
-static void given_server(struct np_tls_opts *o)
-{
-	tls = given_server_tls(o);
-	serve(1, &echoes, NULL, NP_OPTS(np_server_opts, .tls = tls));
-}
-
-static void end_server(void)
-{
-	serve_end();
-	np_tls_free(&tls);
 }
 
 /* In a process of its own: says its port, and serves until it hears a byte. */
