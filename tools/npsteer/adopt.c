@@ -139,22 +139,6 @@ static void adopt_catch_signals(void)
 		sigaction(ends[i], &end, NULL);
 }
 
-static void adopt_log(void *arg, int level, const char *msg)
-{
-	struct npsteer *n = arg;
-
-	if (n->json) {
-		answer(n);
-		json_string(&n->say, "service", service_of(n));
-		json_int(&n->say, "level", level);
-		json_string(&n->say, "event", msg);
-		end_answer(n);
-	} else {
-		say(msg);
-	}
-	fflush(stdout); /* it may be a day until the next */
-}
-
 #define HOLD_MAX_S 3600
 
 int parse_hold(struct npsteer *n, int *ret_ms)
@@ -179,7 +163,7 @@ static int adopt_watch(struct npsteer *n, const struct np_steer_adopt_opts *o)
 	adopt_catch_signals();
 	r = np_steer_open(service_of(n),
 			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = n->bpffs,
-				  .error = why, .error_cap = sizeof why, .log = adopt_log,
+				  .error = why, .error_cap = sizeof why, .log = say_event,
 				  .log_arg = n),
 			  &s);
 	if (r < 0)

@@ -58,6 +58,24 @@ void say(const char *sentence)
 	puts(text);
 }
 
+void say_event(void *arg, int level, const char *msg)
+{
+	struct npsteer *n = arg;
+
+	flockfile(stdout);
+	if (n->json) {
+		answer(n);
+		json_string(&n->say, "service", service_of(n));
+		json_int(&n->say, "level", level);
+		json_string(&n->say, "event", msg);
+		end_answer(n);
+	} else {
+		say(msg);
+	}
+	fflush(stdout); /* it may be a day until the next */
+	funlockfile(stdout);
+}
+
 static enum exit_code npsteer_code(int r)
 {
 	switch (-r) {

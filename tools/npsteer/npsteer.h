@@ -143,6 +143,8 @@ int parse_listeners(struct npsteer *n, int *ret_pid);
 int parse_hold(struct npsteer *n, int *ret_ms);
 /* A sentence of the library's, and a newline: text on stdout. */
 void say(const char *sentence);
+/* For opts.log, whose @arg is a struct npsteer: an event of a verb that goes on. Thread: any. */
+void say_event(void *arg, int level, const char *msg);
 void pause_for(double seconds);
 double seconds_now(void);
 const char *state_name(int state);

@@ -53,24 +53,6 @@ struct run {
 
 /* ------------------------------------------------------------------ told */
 
-static void run_log(void *arg, int level, const char *msg)
-{
-	struct npsteer *n = arg;
-
-	flockfile(stdout); /* two threads */
-	if (n->json) {
-		answer(n);
-		json_string(&n->say, "service", service_of(n));
-		json_int(&n->say, "level", level);
-		json_string(&n->say, "event", msg);
-		end_answer(n);
-	} else {
-		say(msg);
-	}
-	fflush(stdout);
-	funlockfile(stdout);
-}
-
 static void run_say(struct run *r, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 static void run_say(struct run *r, int level, const char *fmt, ...)
@@ -81,7 +63,7 @@ static void run_say(struct run *r, int level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	run_log(r->n, level, text);
+	say_event(r->n, level, text);
 }
 
 /* Programs whose copies are no use to anybody. */
@@ -184,7 +166,7 @@ static void *run_keep(void *arg)
 				  -1);
 		if (e == -EINTR || r->end_keeper)
 			continue;
-		run_log(r->n, 2, np_steer_error(r->kept));
+		say_event(r->n, 2, np_steer_error(r->kept));
 		pause_for(1);
 	}
 	return NULL;
@@ -199,7 +181,7 @@ static int run_start_keeper(struct run *r)
 
 	e = np_steer_open(service_of(r->n),
 			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = r->n->bpffs,
-				  .error = why, .error_cap = sizeof why, .log = run_log,
+				  .error = why, .error_cap = sizeof why, .log = say_event,
 				  .log_arg = r->n),
 			  &r->kept);
 	if (e < 0)
