@@ -41,6 +41,7 @@ int map_update(const struct maps *m, enum map which, const void *key, const void
 	       uint64_t flags)
 {
 	SYS_FAULT(bpf);
+	SYS_FAULT(map_write);
 	return bpf_map_update_elem(m->fd[which], key, value, flags);
 }
 
@@ -49,6 +50,7 @@ int map_delete(const struct maps *m, enum map which, const void *key)
 	int r;
 
 	SYS_FAULT(bpf);
+	SYS_FAULT(map_write);
 	r = bpf_map_delete_elem(m->fd[which], key);
 	return r == -ENOENT ? 0 : r;
 }
