@@ -10,7 +10,7 @@
  * on their way, which nobody may see from outside. In the last run all of them speak TLS, and the
  * oracle is the same. What the peer has received is at every moment
  * the beginning of the replies to come; how much of it has to come in the end, and whether that end
- * is FIN or may be RST, depends on how it ended (the table of endings).
+ * is FIN or may be RST, depends on how it ended (the table of endings in lives_drawn.h).
  *
  * NP_LIVES=N says how many, NP_SEED=S where to begin: a failure names the seed of its life, and
  * NP_LIVES=1 NP_SEED=<that> lives it again.
@@ -32,68 +32,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lives_drawn.h"
 #include "lives_wire.h"
 #include "support/child.h"
 #include "support/peer.h"
 #include "support/serve.h"
 #include "support/test.h"
 
-#define POLLERS    3
-#define PEERS      8
-#define FRAMES_MAX 6
-#define TINY       8192u /* every watermark of some connections */
-#define LINGER_MS  10000
-#define LONG_MS    60000 /* a limit that none reaches */
-
-/*
- *   ending      the peer                               must get             handled   ends in
- *   PEER_FIN    reads all replies, then closes         all replies          all       -
- *   HALF_CLOSE  last bytes and FIN in one segment      all replies          all       FIN
- *   SEND_CLOSE  sends all and closes; no replies       -                    all       -
- *   PEER_RESET  resets at any moment                   a beginning          any       -
- *   CLOSE       goes on sending                        first k replies      k         FIN
- *   ERROR       goes on sending                        first k replies      k         FIN
- *   ABORT       goes on sending                        a beginning          k         FIN or RST
- *   THREAD      goes on sending                        whole replies        any       FIN
- *   SHUTDOWN    goes on sending, then closes           first k replies      all       FIN
- *   TIMEOUT     stops in the middle of a frame         whole replies        any       FIN
- *   IDLE        stops in the middle of a frame         whole replies        any       FIN
- */
-enum ending {
-	PEER_FIN,
-	HALF_CLOSE,
-	SEND_CLOSE,
-	PEER_RESET,
-	CLOSE,
-	ERROR,
-	ABORT,
-	THREAD,
-	SHUTDOWN,
-	TIMEOUT,
-	IDLE,
-	ENDINGS
-};
-
-static const char *const ending_names[] = { "PEER_FIN", "HALF_CLOSE", "SEND_CLOSE", "PEER_RESET",
-					    "CLOSE",    "ERROR",      "ABORT",      "THREAD",
-					    "SHUTDOWN", "TIMEOUT",    "IDLE" };
-
-struct life {
-	uint64_t seed;
-	enum ending ending;
-	unsigned frames, k;     /* the server ends it after k */
-	unsigned reads, writes; /* styles of the handler */
-	bool tiny, urgent, pauses;
-	bool local;           /* a unix socket */
-	bool cut;             /* TLS: the peer's FIN comes without close_notify */
-	bool moves, settings; /* goes from poller to poller; changes its settings */
-	uint32_t size[FRAMES_MAX];
-	unsigned char *sent; /* the peer's stream, hello included */
-	size_t len;
-	size_t reply_end[FRAMES_MAX + 1]; /* where the replies to the first i frames end */
-	_Atomic(unsigned) handled;
-	_Atomic(int) why, closed, told; /* told: on_disconnect ran */
-};
+#define POLLERS   3
+#define PEERS     8
+#define TINY      8192u /* every watermark of some connections */
+#define LINGER_MS 10000
+#define LONG_MS   60000 /* a limit that none reaches */
 
 static struct {
 	struct life *lives;
@@ -107,24 +57,6 @@ static struct {
 	bool over;
 	struct np_tls *tls[2]; /* NULL: plain; the second one signs in workers */
 } all = { .lock = PTHREAD_MUTEX_INITIALIZER, .last = &all.messages };
-
-#define BY_THREAD 6u /* writes: another thread sends the replies, and ends it */
-
-/* ------------------------------------------------------------------ chance */
-
-static uint64_t mix(uint64_t *s)
-{
-	uint64_t z = (*s += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static unsigned upto(uint64_t *s, unsigned n)
-{
-	return (unsigned)(mix(s) % n);
-}
 
 static void broken(const struct life *l, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -145,59 +77,6 @@ static void broken(const struct life *l, const char *fmt, ...)
 	       l && l->cut ? ", cut" : "", text);
 	fflush(stdout);
 	all.broken++;
-}
-
-/* One in a hundred is above every default watermark but in_max. */
-static uint32_t draw_size(uint64_t *s)
-{
-	unsigned kind = upto(s, 100);
-
-	if (kind < 70)
-		return upto(s, 300);
-	if (kind < 90)
-		return upto(s, 20000);
-	return kind < 99 ? upto(s, 100000) : 300000 + upto(s, 400000);
-}
-
-static void draw(struct life *l, uint64_t seed, uint32_t id)
-{
-	uint64_t s = seed;
-	size_t at = sizeof id;
-
-	l->seed = seed;
-	l->ending = upto(&s, ENDINGS);
-	l->frames = 1 + upto(&s, FRAMES_MAX);
-	l->k = upto(&s, l->frames + 1);
-	if (l->k == 0)
-		l->k = 1;
-	l->reads = upto(&s, 5);
-	if (l->reads == 1 && l->ending == TIMEOUT)
-		l->reads = 0; /* np_conn_want() waits without a timeout */
-	l->writes = upto(&s, BY_THREAD + 1);
-	if (l->writes == BY_THREAD && l->ending == ERROR)
-		l->writes = 5; /* only a handler returns an error */
-	l->tiny = upto(&s, 3) == 0;
-	l->urgent = upto(&s, 10) == 0;
-	l->pauses = upto(&s, 4) == 0;
-	l->local = upto(&s, 5) == 0;
-	l->urgent &= !l->local;
-	l->moves = upto(&s, 3) == 0;
-	l->settings = upto(&s, 2) == 0;
-	for (unsigned i = 0; i < l->frames; i++) {
-		l->size[i] = draw_size(&s);
-		l->reply_end[i + 1] = l->reply_end[i] + 4 + l->size[i];
-	}
-	l->len = at + l->reply_end[l->frames];
-	l->sent = malloc(l->len);
-	ck_assert_ptr_nonnull(l->sent);
-	memcpy(l->sent, &id, sizeof id);
-	for (unsigned i = 0; i < l->frames; i++) {
-		memcpy(l->sent + at, &l->size[i], 4);
-		at += 4;
-		for (uint32_t k = 0; k < l->size[i]; k++)
-			l->sent[at++] = (unsigned char)mix(&s);
-	}
-	l->cut = all.tls[0] && l->ending == PEER_FIN && upto(&s, 4) == 0;
 }
 
 /* ------------------------------------------------------------------ the server's side */
@@ -1021,7 +900,7 @@ static void given_lives(void)
 	all.lives = calloc(all.n, sizeof *all.lives);
 	s = all.seed;
 	for (unsigned i = 0; i < all.n; i++)
-		draw(&all.lives[i], i ? mix(&s) : all.seed, i);
+		draw(&all.lives[i], i ? mix(&s) : all.seed, i, all.tls[0]);
 }
 
 static void live_all(const struct np_server_opts *o)

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "lives_drawn.h"
+
 #ifdef NP_HAVE_TLS
 #include "tls_peer.h"
 #else
@@ -21,9 +23,6 @@ struct tls_peer {
 	void *ssl;
 };
 #endif
-
-static uint64_t mix(uint64_t *s);
-static unsigned upto(uint64_t *s, unsigned n);
 
 #ifdef NP_HAVE_TLS
 
