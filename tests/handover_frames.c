@@ -7,6 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -460,7 +462,7 @@ END_TEST
 
 static int place_fd;
 
-static void given_next(void)
+static void given_place(void)
 {
 	struct sockaddr_un un;
 	socklen_t len = place(&un);
@@ -468,12 +470,22 @@ static void given_next(void)
 	ck_assert_int_eq(sys_socket(AF_UNIX, SOCK_STREAM, &place_fd), 0);
 	ck_assert_int_eq(sys_bind(place_fd, (struct sockaddr *)&un, len), 0);
 	ck_assert_int_eq(sys_listen(place_fd, 1), 0);
-	hand_new(&server, NULL);
-	hand_ask_take(&server, where, AWAIT_MS);
+}
+
+static void await_next(void)
+{
 	await_fd(place_fd, POLLIN);
 	ck_assert_int_eq(sys_accept4(place_fd, NULL, NULL, &sock), 0);
 	hear(HANDOVER_HELLO);
 	ck_assert_uint_eq(frame.n, sizeof(struct handover_hello));
+}
+
+static void given_next(void)
+{
+	given_place();
+	hand_new(&server, NULL);
+	hand_ask_take(&server, where, AWAIT_MS);
+	await_next();
 }
 
 static void given_listener(int *ret_fd, struct handover_address *ret)
@@ -586,22 +598,29 @@ END_TEST
 static int pair[2];
 
 /* It listens; and this one has a connection that it could hand over. */
-static void given_receiver(int *fd)
+/* Up to the moment at which connections may come. *ret_fd is the listener. */
+static void give_listener(int *ret_fd)
 {
-	struct hand_facts f;
 	struct handover_address a;
 
-	given_next();
-	given_listener(fd, &a);
-	offer(&a, sizeof a, fd, 1);
+	given_listener(ret_fd, &a);
+	offer(&a, sizeof a, ret_fd, 1);
 	say(HANDOVER_OFFERED, NULL, 0);
 	hear(HANDOVER_BEGIN);
 	say(HANDOVER_RELEASED, NULL, 0);
 	hear(HANDOVER_LISTENING);
 	say(HANDOVER_YOURS, NULL, 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+}
+
+static void given_receiver(int *fd)
+{
+	struct hand_facts f;
+
+	given_next();
+	give_listener(fd);
 	hand_hear(&server, &f);
 	ck_assert_msg(f.r == 0, "%s", f.error);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 }
 
 /* The bad batch ends the hand-over and no more: it serves. */
@@ -646,6 +665,60 @@ static void send_batch(const struct batch *b, unsigned n, unsigned fds)
 }
 
 #define NO_MESSAGE "no message, this onenor is this one, too"
+
+static struct np_server *next;
+
+static void *take_over(void *arg)
+{
+	ck_assert_int_eq(np_server_take_over(next, where, AWAIT_MS), 1);
+	ck_assert_int_eq(np_server_start(next), 0);
+	return NULL;
+}
+
+static void keeps_poller(void *arg)
+{
+	at_work = true;
+	while (!let_go)
+		;
+}
+
+static bool is_taken(int fd)
+{
+	int n = 1;
+
+	return ioctl(fd, SIOCOUTQ, &n) == 0 && n == 0;
+}
+
+/* What came last is made by a poller that a handler keeps. */
+START_TEST(a_stop_of_the_receiver_has_its_limit_beside_a_handler_that_does_not_return)
+{
+	static const struct np_handlers h = { .sz = sizeof h };
+	struct batch b = { .head = { 0, 1 }, .conn = { { 1, 0, 20 } }, .message = NO_MESSAGE };
+	pthread_t t;
+	int fd;
+
+	given_place();
+	ck_assert_int_eq(np_server_new(NULL, &h, NULL, NULL, &next), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, take_over, NULL), 0);
+	await_next();
+	give_listener(&fd);
+	ck_assert_int_eq(pthread_join(t, NULL), 0);
+	ck_assert_int_eq(np_post(np_server_pollers(next), 0, keeps_poller, NULL), 0);
+	AWAIT(at_work);
+	send_batch(&b, 1, 1);
+	AWAIT(is_taken(sock));
+	ck_assert_int_eq(np_server_stop(next, 1, NULL), -ETIMEDOUT);
+	let_go = true;
+	ck_assert_int_eq(np_server_stop(next, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(&next), 0);
+	handover_frame_free(&frame);
+	sys_close(&sock);
+	sys_close(&fd);
+	sys_close(&place_fd);
+	close(pair[0]);
+	close(pair[1]);
+}
+END_TEST
 
 START_TEST(a_connection_whose_message_is_bad_is_not_taken)
 {
@@ -782,6 +855,8 @@ static Suite *handover_frames_suite(void)
 	tcase_add_test(t, a_descriptor_that_does_not_listen_is_refused);
 	tcase_add_test(t, an_old_process_that_ends_leaves_it_with_nothing);
 	tcase_add_test(t, one_of_another_version_leaves_it_with_nothing);
+	tcase_add_test(t,
+		       a_stop_of_the_receiver_has_its_limit_beside_a_handler_that_does_not_return);
 	tcase_add_test(t, a_connection_whose_message_is_bad_is_not_taken);
 	tcase_add_loop_test(t, a_set_of_which_one_is_bad_is_not_taken, 0, 2);
 	tcase_add_test(t, a_dialed_one_alone_is_not_taken);

@@ -112,7 +112,7 @@ static int server_take_opts(struct np_server *s, const struct np_server_opts *o)
 static void server_destroy(struct np_server *s)
 {
 	registry_forget(&s->noted);
-	take_over_end(s);
+	take_over_end(s, 0);
 	server_close_listeners(s);
 	server_leave_service(s);
 	free(s->addresses);

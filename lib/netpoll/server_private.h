@@ -127,8 +127,13 @@ void server_close_listeners(struct np_server *s);
 int take_over_begin(struct np_server *s);
 /* They are watched: the other process forgets them, and its connections begin to come. */
 int take_over_listens(struct np_server *s);
-/* What has not come by now stays there. NULL in s->taking is fine. */
-void take_over_end(struct np_server *s);
+/*
+ * What has not come by now stays there. NULL in s->taking is fine.
+ *
+ * @until_ns 0: no limit. Return: 0; -ETIMEDOUT: a poller is kept that has to make, or to drop, what
+ * came last: to be called again.
+ */
+int take_over_end(struct np_server *s, uint64_t until_ns);
 
 /* server_steer.c */
 /* Opens the service, and a worker for each poller, unless that has been done. */

@@ -174,6 +174,9 @@ static int stop_running(struct np_server *s, unsigned *ret_forced)
 	int r;
 
 	stop_drain(s);
+	r = take_over_end(s, stop_turn_until(stop_until(s)));
+	if (r < 0)
+		return r;
 	if (s->phase == SERVER_DRAINING) {
 		s->phase = SERVER_STOPPING;
 		server_refuse_connects(s);
@@ -222,7 +225,6 @@ static int stop_locked(struct np_server *s, uint64_t until_ns, unsigned *ret_for
 		s->phase = SERVER_STOPPED;
 		return 0;
 	}
-	take_over_end(s);
 	s->until_ns = until_ns;
 	r = stop_running(s, ret_forced);
 	if (r < 0)

@@ -319,17 +319,20 @@ int take_over_listens(struct np_server *s)
 	return 0;
 }
 
-void take_over_end(struct np_server *s)
+int take_over_end(struct np_server *s, uint64_t until_ns)
 {
 	struct take_over *t = s->taking;
+	int r = 0;
 
 	if (!t)
-		return;
+		return 0;
 	if (t->receiving) {
 		sys_shutdown(t->sock, SHUT_RDWR);
-		sys_thread_join(&t->thread, 0);
+		r = sys_thread_join(&t->thread, until_ns); /* it may wait for a poller */
 	}
-	take_over_free(s);
+	if (r == 0)
+		take_over_free(s);
+	return r;
 }
 
 /* ------------------------------------------------------------------ connections */
