@@ -316,6 +316,7 @@ static struct {
 	struct spawn begins[ROW], second;
 	const char *fn_at[ROW], *fiber_at[ROW];
 	struct fiber *parked;
+	bool shared; /* while each of them runs, a spare thread comes */
 } row;
 
 static void row_fiber(void *arg)
@@ -324,6 +325,7 @@ static void row_fiber(void *arg)
 	const char here = 0;
 
 	row.fiber_at[i] = &here;
+	p->shared |= row.shared;
 	note((char)('a' + i));
 	if (i == 2) {
 		row.parked = fiber_self();
@@ -356,9 +358,8 @@ static bool near(const char *a, const char *b)
 	return (a > b ? a - b : b - a) < 60 * 1024;
 }
 
-START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_shallow)
+static void given_row(void)
 {
-	const char here = 0;
 	int fds[2];
 
 	given_pair(fds);
@@ -371,6 +372,13 @@ START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_
 		row.watch[i].shallow = i != 2;
 		watch_want(&row.watch[i], WATCH_IN);
 	}
+}
+
+START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_shallow)
+{
+	const char here = 0;
+
+	given_row();
 	run_loop(p);
 
 	ck_assert_str_eq(order, "1aA2b3c4d5ef");
@@ -383,6 +391,30 @@ START_TEST(a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_
 	ck_assert(near(row.fn_at[3], &here));           /* behind one that has parked */
 	ck_assert(near(row.fn_at[4], row.fiber_at[3]));
 	ck_assert(!near(row.fiber_at[3], row.fiber_at[2]));
+}
+END_TEST
+
+static void *of_no_interest(const void *fn, void *arg)
+{
+	return NULL;
+}
+
+/* Others want the poller between two dispatches, or look at what each of them costs. */
+START_TEST(a_row_of_watches_is_the_loops_where_others_come_between)
+{
+	static const struct poller_sampler sampler = { .begin = of_no_interest };
+	const char here = 0;
+
+	given_row();
+	if (_i)
+		poller_sample(p, &sampler);
+	else
+		row.shared = true;
+	run_loop(p);
+
+	ck_assert_str_eq(order, "1aA2b3c4d5ef");
+	for (int i = 0; i < ROW && !under_asan(); i++)
+		ck_assert(near(row.fn_at[i], &here));
 }
 END_TEST
 
@@ -1003,6 +1035,7 @@ static void add_turn(TCase *c)
 	tcase_add_test(c, a_begun_fiber_without_a_stack_waits_behind_those_that_wait);
 	tcase_add_test(
 		c, a_fiber_that_ends_goes_on_with_the_row_of_watches_as_far_as_they_are_shallow);
+	tcase_add_loop_test(c, a_row_of_watches_is_the_loops_where_others_come_between, 0, 2);
 	tcase_add_test(c, a_chain_of_fibers_that_begin_each_other_does_not_hold_up_the_loop);
 	tcase_add_loop_test(
 		c, the_loop_goes_on_with_what_a_turn_has_left_while_one_function_does_not_return, 0,
