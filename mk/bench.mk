@@ -8,6 +8,11 @@ $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bp
 	$(Q)$(CC) $(USER_CFLAGS) -MMD -MP -MF $@.d -MT $@ $< -o $@ \
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -lm -Wl,-rpath,'$$ORIGIN/../..'
 
+# What a bench prints becomes doc/NAME-figures.md once it has come to its end: $(call figures,COMMAND,NAME)
+figures = rm -f $(O)/$(2).whole; { $(1) && touch $(O)/$(2).whole; } | tee $(O)/$(2)-figures.md; \
+	rm $(O)/$(2).whole 2>/dev/null || { echo "doc/$(2)-figures.md stays as it was" >&2; exit 1; }; \
+	cp $(O)/$(2)-figures.md doc/$(2)-figures.md
+
 .PHONY: bench-adopt bench-echo bench-gate bench-gate-cpu bench-handoff bench-instructions bench-idle bench-metrics bench-metrics-cpu bench-rebalance \
 	bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
@@ -70,13 +75,13 @@ bench: $(BENCH_BINS) $(PEER_BINS) $(GO_ECHO) $(GO_STALL) all ## ours beside libe
 	$(Q)scripts/bench $(O)
 
 bench-handoff: $(BENCH_BINS) $(GO_STALL) ## requests beside a handler that blocks: off, handed off, and Go's; doc/handoff-figures.md (6 minutes)
-	$(Q)$(O)/tests/bench/handoff $(GO_STALL) | tee doc/handoff-figures.md
+	$(Q)$(call figures,$(O)/tests/bench/handoff $(GO_STALL),handoff)
 
 bench-idle: $(BENCH_BINS)               ## bytes of the server's memory for each idle connection
 	$(Q)$(O)/tests/bench/idle
 
 bench-rebalance: $(BENCH_BINS)          ## hot connections on one poller, with and without rebalance; doc/rebalance-figures.md (2 minutes)
-	$(Q)$(O)/tests/bench/rebalance | tee doc/rebalance-figures.md
+	$(Q)$(call figures,$(O)/tests/bench/rebalance,rebalance)
 
 bench-restart: $(BENCH_BINS) all        ## what rolling restarts lose, beside a plain server; doc/operations-figures.md (root)
 	$(Q)scripts/bench-restart $(O)
@@ -120,7 +125,7 @@ $(BENCH_SCALE): $(BENCH_SCALE_OBJS) $(O)/libnetpoll-bpf.so
 
 .PHONY: bench-scale
 bench-scale: $(BENCH_SCALE)             ## 1 to 100 000 established connections, and 100 that ask; doc/scale-figures.md (1 minute)
-	$(Q)$(BENCH_SCALE) | tee doc/scale-figures.md
+	$(Q)$(call figures,$(BENCH_SCALE),scale)
 
 # With OpenSSL: the yardstick of TLS and its client.
 ifeq ($(TLS),yes)

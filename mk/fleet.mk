@@ -24,4 +24,4 @@ check-page: $(BENCH_BINS) all           ## the page of npsteer serve in a headle
 
 .PHONY: bench-fleet
 bench-fleet: $(BENCH_BINS) all          ## four machines behind haproxy with and without agent-check, and behind ECMP: drain, kill, hang, add; doc/fleet-figures.md (root, 4 minutes)
-	$(Q)scripts/bench-fleet $(O) | tee doc/fleet-figures.md
+	$(Q)$(call figures,scripts/bench-fleet $(O),fleet)
