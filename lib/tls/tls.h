@@ -45,8 +45,17 @@ struct tls_cert {
 	bool heavy; /* to sign with it takes longer than opts.offload_us */
 };
 
+#define TLS_NAMES 16
+
+/* A name that a client has asked for, and which certificate that is. */
+struct tls_name {
+	char name[64]; /* "": none */
+	unsigned cert;
+};
+
 /* What one load has read. */
 struct tls_set {
+	struct tls_name found[TLS_NAMES]; /* under the context's lock */
 	_Atomic(unsigned) refs;
 	int64_t not_after; /* INT64_MAX: there is no certificate */
 	unsigned n;

@@ -6,22 +6,72 @@
 
 #include "tls/tls.h"
 
+/*
+ * To look into a certificate takes OpenSSL 14 000 instructions, and clients ask for the same few
+ * names: what was found is remembered, by a place for each hash. A name that is in none is not.
+ */
+static struct tls_name *names_place(struct tls_set *s, const char *name)
+{
+	unsigned hash = 5381;
+
+	for (const char *p = name; *p; p++)
+		hash = hash * 33 + (unsigned char)*p;
+	return &s->found[hash % TLS_NAMES];
+}
+
+static int names_recall(const struct tls_filter *f, const char *name)
+{
+	const struct tls_name *known = names_place(f->set, name);
+	int r;
+
+	pthread_mutex_lock(&f->tls->lock);
+	r = strcmp(known->name, name) ? -1 : (int)known->cert;
+	pthread_mutex_unlock(&f->tls->lock);
+	return r;
+}
+
+static void names_remember(const struct tls_filter *f, const char *name, unsigned cert)
+{
+	struct tls_name *known = names_place(f->set, name);
+	size_t n = strlen(name) + 1;
+
+	if (n > sizeof known->name)
+		return;
+	pthread_mutex_lock(&f->tls->lock);
+	memcpy(known->name, name, n);
+	known->cert = cert;
+	pthread_mutex_unlock(&f->tls->lock);
+}
+
+/* Return: which of the set's is for @name; -1: none. */
+static int names_find(const struct tls_filter *f, const char *name)
+{
+	int known = *name ? names_recall(f, name) : -1;
+
+	for (unsigned i = 0; i < f->set->n && known < 0; i++) {
+		if (!tls_cert_is_for(f->set->cert[i].leaf, name))
+			continue;
+		names_remember(f, name, i);
+		known = (int)i;
+	}
+	return known;
+}
+
 static int names_choose_cert(SSL *ssl, int *alert, void *arg)
 {
 	struct tls_filter *f = tls_filter_of(ssl);
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	int cert;
 
 	if (!name)
 		return SSL_TLSEXT_ERR_NOACK;
 	free(f->host); /* a client's second hello */
 	f->host = strdup(name);
-	for (unsigned i = 0; i < f->set->n; i++) {
-		if (!tls_cert_is_for(f->set->cert[i].leaf, name))
-			continue;
-		if (i)
-			SSL_set_SSL_CTX(ssl, f->set->cert[i].ctx);
+	cert = names_find(f, name);
+	if (cert > 0)
+		SSL_set_SSL_CTX(ssl, f->set->cert[cert].ctx);
+	if (cert >= 0)
 		return SSL_TLSEXT_ERR_OK;
-	}
 	if (!f->tls->opts.strict_sni)
 		return SSL_TLSEXT_ERR_NOACK;
 	*alert = SSL_AD_UNRECOGNIZED_NAME;

@@ -55,6 +55,22 @@ START_TEST(each_name_gets_its_certificate_and_others_the_first)
 }
 END_TEST
 
+/* More names than a server remembers, and between them the others. */
+START_TEST(each_of_many_names_gets_its_certificate_each_time)
+{
+	char name[64];
+
+	given_three_names(false);
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof name, "host%d.wild.example", i);
+		ck_assert_str_eq(who_answers(name, NULL), "two");
+		ck_assert_str_eq(who_answers("localhost", NULL), "localhost");
+		ck_assert_str_eq(who_answers(name, NULL), "two");
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(an_unknown_name_gets_an_alert_where_that_is_asked_for)
 {
 	given_three_names(true);
@@ -180,6 +196,7 @@ int main(void)
 
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_test(t, each_name_gets_its_certificate_and_others_the_first);
+	tcase_add_test(t, each_of_many_names_gets_its_certificate_each_time);
 	tcase_add_test(t, an_unknown_name_gets_an_alert_where_that_is_asked_for);
 	tcase_add_test(t, a_slow_signature_is_made_by_a_worker);
 	tcase_add_test(t, new_files_are_taken_without_a_restart_and_wrong_ones_change_nothing);
