@@ -381,8 +381,10 @@ START_TEST(a_receiver_that_takes_nothing_for_the_write_timeout_ends_both)
 
 	write_ms = 200;
 	given_proxy(forward, &a, &b);
-	fill(a, 100);
-	AWAIT(serve_conns() == 0);
+	AWAIT(({
+		send(a, pattern, MIB, MSG_DONTWAIT | MSG_NOSIGNAL);
+		serve_conns() == 0;
+	}));
 	peer_drain(a);
 	peer_drain(b);
 	over(&a, &b);
