@@ -113,7 +113,7 @@ static void rescue_tell_missing(struct rescuer *r)
 }
 
 /* Containers come and go. */
-static void rescue_search_places(struct rescuer *r)
+void rescuer_search(struct rescuer *r)
 {
 	uint64_t now_ns = sys_clock_ns();
 
@@ -132,7 +132,7 @@ static int rescue_look(struct rescuer *r)
 	memset(r->evidence, 0, sizeof r->evidence);
 	memset(r->waiting, 0, sizeof r->waiting);
 	memset(r->acted, 0, sizeof r->acted);
-	rescue_search_places(r);
+	rescuer_search(r);
 	e = queues_each_place(r->s, &r->places, 1, rescue_note, r);
 	if (e == 0) {
 		rescue_add_gone(r);

@@ -48,6 +48,8 @@ int rescuer_new(struct np_steer *s, bool everywhere, struct rescuer **ret);
 void rescuer_free(struct rescuer *r);
 /* One tick. @period_ns until the next. Return: how many listeners were shut, or -errno. */
 int rescuer_tick(struct rescuer *r, uint64_t period_ns);
+/* Finds the network namespaces, as each tick does where a second has passed since. */
+void rescuer_search(struct rescuer *r);
 /* Before a wait without end: no namespace is kept by it. */
 void rescuer_rest(struct rescuer *r);
 /* Whether nothing waited anywhere when it last looked. */

@@ -162,6 +162,7 @@ static int watchdog_loop(struct watchdog *d)
 {
 	int r = 0, done = 0;
 
+	rescuer_search(d->rescuer); /* as long as it takes: the time to watch begins behind it */
 	d->quiet_ns = d->begun_ns = d->since_ns = sys_clock_ns();
 	while (!atomic_load(&d->stop)) {
 		r = watchdog_tick(d);
