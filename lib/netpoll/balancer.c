@@ -7,6 +7,7 @@
 #include "conn/conn.h"
 #include "netpoll/server_part.h"
 #include "netpoll/server_private.h"
+#include "poll/baton.h"
 #include "sys/clock.h"
 #include "sys/io.h"
 #include "sys/sched.h"
@@ -124,6 +125,7 @@ static void balancer_measure_conns(struct balancer *b, uint64_t ns)
 
 static void balancer_look(struct balancer *b)
 {
+	b->looked = baton_here.rider;
 	b->at_ns = sys_clock_ns();
 	b->cpu_ns = sys_clock_thread_ns();
 	b->slept_ns = poller_slept_ns(b->part->group.poller);
@@ -135,12 +137,16 @@ static void balancer_say(uint32_t *word, uint32_t share)
 	__atomic_store_n(word, share < IDLE ? 0 : share, __ATOMIC_RELAXED);
 }
 
+/* Where a handler was left alone meanwhile, the clocks are another thread's: it begins anew. */
 static void balancer_measure(struct balancer *b)
 {
+	const struct rider *looked = b->looked;
 	uint64_t at = b->at_ns, cpu = b->cpu_ns, slept = b->slept_ns, waited = b->waited_ns, ns;
 	uint32_t load, wait;
 
 	balancer_look(b);
+	if (b->looked != looked)
+		return;
 	ns = b->at_ns - at;
 	load = balancer_share(b->cpu_ns - cpu + b->slept_ns - slept, ns);
 	wait = balancer_share(b->waited_ns - waited, ns);

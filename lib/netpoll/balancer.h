@@ -18,6 +18,7 @@
 #define BALANCER_CONNS 32u
 
 struct np_conn;
+struct rider;
 struct server_part;
 
 /* A connection, or the set that it is in. */
@@ -38,6 +39,7 @@ struct balancer {
 	struct balancer_conn conns[BALANCER_CONNS];
 	/* at the last tick */
 	uint64_t at_ns, cpu_ns, waited_ns, slept_ns;
+	const struct rider *looked; /* the thread whose clocks these are */
 	int sched_fd;
 	uint64_t may_move_ms;
 	struct rebalance_poller *seen; /* one for each part */
