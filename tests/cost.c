@@ -145,6 +145,29 @@ START_TEST(a_large_request_costs_one_read_once_the_connection_has_seen_one)
 }
 END_TEST
 
+/* More than the connections of a poller that keep what only a busy one needs. */
+START_TEST(so_it_does_where_the_connection_has_been_idle_among_many)
+{
+	enum { N = 300 };
+	static int fds[N];
+
+	given_server();
+	for (int i = 0; i < N; i++) {
+		fds[i] = connected();
+		exchange(fds[i], 16384, 1);
+	}
+	count_from_zero();
+	for (int i = 0; i < N; i++)
+		exchange(fds[i], 16384, 1);
+	ck_assert_uint_eq(sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv) +
+				  sys_fault_calls(SYS_read),
+			  N);
+	for (int i = 0; i < N; i++)
+		peer_close(&fds[i]);
+	teardown();
+}
+END_TEST
+
 static void sixteen_must_cost_what_one_costs(unsigned flags)
 {
 	enum { N = 100 };
@@ -259,6 +282,7 @@ static Suite *suite(void)
 #ifdef NP_FAULT
 	tcase_add_test(t, a_request_costs_one_wait_one_read_and_one_send);
 	tcase_add_test(t, a_large_request_costs_one_read_once_the_connection_has_seen_one);
+	tcase_add_test(t, so_it_does_where_the_connection_has_been_idle_among_many);
 	tcase_add_test(t, sixteen_pipelined_requests_cost_what_one_costs);
 	tcase_add_test(t, so_they_do_to_a_handler_that_may_block_and_does_not);
 	tcase_add_test(t, an_accepted_connection_costs_accept4_and_epoll_ctl);

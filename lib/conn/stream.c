@@ -30,6 +30,16 @@ void stream_init(struct stream *s, enum transport_kind kind, int fd)
 	linkbuf_init(&s->sends);
 }
 
+unsigned stream_room(const struct stream *s)
+{
+	return (unsigned)__builtin_ctz(s->rx_space / SPACE_MIN);
+}
+
+void stream_set_room(struct stream *s, unsigned room)
+{
+	s->rx_space = SPACE_MIN << room;
+}
+
 void stream_set_filter(struct stream *s, struct filter *f)
 {
 	s->filter = f;

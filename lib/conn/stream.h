@@ -85,6 +85,9 @@ struct stream {
 };
 
 void stream_init(struct stream *s, enum transport_kind kind, int fd);
+/* What room its reads have adapted to, in four bits, for a later stream of the same connection. */
+unsigned stream_room(const struct stream *s);
+void stream_set_room(struct stream *s, unsigned room);
 /* From here on what is read and written goes through @f. */
 void stream_set_filter(struct stream *s, struct filter *f);
 /* Frees what it holds. */
