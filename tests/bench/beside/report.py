@@ -17,8 +17,7 @@ What is behind the lost rows of the matrix, as far as it is known:
   is a handler that is given whole messages (`np_conn_next()`), so a message of 1 MiB lies in memory before it is answered, and
   with many connections many do: fewer calls, and more misses.
 - 256 connections of a poller keep their streams while nothing is to do (`CONN_IO_WARM`, lib/conn/conn_io.h); the others give them
-  back, for memory's sake, and with them the size that reads had come to. Such a connection begins each request with a read of
-  4 KiB: a message of 16 KiB takes more than one, and lies in more than one block."""
+  back, for memory's sake, and take one anew for each request."""
 
 
 def median(samples, key=None):
