@@ -28,33 +28,49 @@
 #define FRAME_MAX (16u << 20)
 #define COPY_MAX  (16u << 10)
 
-/* All there is goes back as it is: the bytes move from input to output without a copy. */
-static int echo_plain(struct np_conn *c, void *arg)
+/* What has come, @n bytes of it, goes back: its blocks move from the input to the output. */
+static int move_bytes(struct np_conn *c, size_t n)
 {
 	struct np_linkbuf *bytes;
-	int r = np_conn_slice(c, np_conn_len(c), &bytes);
+	int r = np_conn_slice(c, n, &bytes);
 
 	if (r < 0)
 		return r;
 	r = np_conn_append(c, &bytes);
-	if (r < 0) {
-		np_linkbuf_free(&bytes);
-		return r;
-	}
-	return np_conn_flush(c);
+	np_linkbuf_free(&bytes); /* NULL, unless append() failed */
+	return r < 0 ? r : np_conn_flush(c);
 }
 
-/* A frame too large to be worth copying: its blocks move from the input to the output. */
-static int move_frame(struct np_conn *c, size_t n)
+/* All there is goes back as it is. */
+static int echo_plain(struct np_conn *c, void *arg)
 {
-	struct np_linkbuf *frame;
-	int r = np_conn_slice(c, n, &frame);
+	return move_bytes(c, np_conn_len(c));
+}
 
+/* What is left of a frame is the connection's data. */
+static int pass_frame(struct np_conn *c, void *arg)
+{
+	size_t left = (uintptr_t)np_conn_data(c), k = np_conn_len(c);
+
+	k = k < left ? k : left;
+	np_conn_set_data(c, (void *)(uintptr_t)(left - k));
+	if (k == left)
+		np_conn_set_on_request(c, NULL, NULL);
+	return move_bytes(c, k);
+}
+
+/* A frame too large to be worth copying, or waiting for: each piece goes back as it comes. */
+static int begin_passing(struct np_conn *c, size_t n)
+{
+	int r;
+
+	if (np_conn_len(c) >= n)
+		return move_bytes(c, n);
+	r = np_conn_set_on_request(c, pass_frame, NULL);
 	if (r < 0)
 		return r;
-	r = np_conn_append(c, &frame);
-	np_linkbuf_free(&frame); /* NULL, unless append() failed */
-	return r;
+	np_conn_set_data(c, (void *)(uintptr_t)n);
+	return pass_frame(c, NULL);
 }
 
 static int copy_frame(struct np_conn *c, size_t n)
@@ -62,7 +78,9 @@ static int copy_frame(struct np_conn *c, size_t n)
 	const void *frame;
 	int r = np_conn_next(c, n, &frame);
 
-	return r < 0 ? r : np_conn_write(c, frame, n);
+	if (r == 0)
+		r = np_conn_write(c, frame, n);
+	return r < 0 ? r : np_conn_flush(c);
 }
 
 /* Reads as if it blocked: peek() and next() park this fiber until the bytes are there, never the
@@ -80,8 +98,7 @@ static int echo_frame(struct np_conn *c, void *arg)
 	len = ntohl(len);
 	if (len > FRAME_MAX)
 		return -EMSGSIZE;
-	r = len < COPY_MAX ? copy_frame(c, 4 + len) : move_frame(c, 4 + len);
-	return r < 0 ? r : np_conn_flush(c);
+	return len < COPY_MAX ? copy_frame(c, 4 + len) : begin_passing(c, 4 + len);
 }
 
 struct options {
@@ -260,15 +277,25 @@ static void announce(struct np_server *s, const struct options *o)
 	fflush(stdout);
 }
 
-/* A connection has no state but what the library carries. */
+/* What is left of a frame is all that the library does not carry. */
 static int echo_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
 {
-	return 0;
+	uint32_t left = (uint32_t)(uintptr_t)np_conn_data(c);
+
+	return left ? np_linkbuf_write(blob, &left, sizeof left) : 0;
 }
 
 static int echo_import(struct np_conn *c, void *arg, const void *blob, size_t n)
 {
-	return 0;
+	uint32_t left;
+
+	if (!n)
+		return 0;
+	if (n != sizeof left)
+		return -EPROTO;
+	memcpy(&left, blob, sizeof left);
+	np_conn_set_data(c, (void *)(uintptr_t)left);
+	return np_conn_set_on_request(c, pass_frame, NULL);
 }
 
 static int serve(struct np_server *s, const struct options *o, char **argv)
@@ -302,6 +329,8 @@ int main(int argc, char **argv)
 	service_prepare();
 
 	handlers.on_request = o.framed ? echo_frame : echo_plain;
+	if (o.framed) /* for a peer that sends all of a frame before it reads */
+		o.server.limits.out_high = FRAME_MAX + 4;
 	handlers.on_export = echo_export;
 	handlers.on_import = echo_import;
 	handlers.flags = o.flags;

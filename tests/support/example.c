@@ -64,8 +64,10 @@ static void exec_example(int sock, void *arg)
 	child_fail("cannot run %s: %s", path, strerror(errno));
 }
 
+/* "listening on port 7000", or "on 127.0.0.1:7000". */
 static int said_port(struct example *e)
 {
+	static const char *const words[] = { "port ", "127.0.0.1:" };
 	char line[256] = "", c = 0;
 	const char *port;
 
@@ -73,9 +75,12 @@ static int said_port(struct example *e)
 		child_recv(e->child.sock, &c, 1);
 		line[n] = c;
 	}
-	port = strstr(line, "port ");
-	ck_assert_msg(port != NULL, "%s", line);
-	return atoi(port + 5);
+	for (int i = 0; i < 2; i++) {
+		port = strstr(line, words[i]);
+		if (port)
+			return atoi(port + strlen(words[i]));
+	}
+	ck_abort_msg("%s", line);
 }
 
 void example_start(struct example *e, const char *name, int inherited, const char *fmt, ...)
