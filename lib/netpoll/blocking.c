@@ -7,6 +7,7 @@
 #include "netpoll/pollers.h"
 #include "netpoll/pollers_private.h"
 #include "poll/crew.h"
+#include "poll/looper.h"
 #include "poll/park.h"
 
 /* A fiber that waits for a thread to go on in its place. */
@@ -31,7 +32,7 @@ static int blocking_hand_off(void)
 	int r;
 
 	event_init(&w.free);
-	while ((r = baton_hand_off(&w.waiter)) == -EAGAIN) {
+	while ((r = looper_hand_off(&w.waiter)) == -EAGAIN) {
 		waited = true;
 		r = event_wait(&w.free, 0, "thread");
 		if (r < 0)

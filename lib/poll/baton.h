@@ -9,19 +9,19 @@
  * thread for this.
  *
  *   role     who                                    leaves it by
- *   holder   at most one                            robbed in USER or IDLE; baton_goes_on(), at a
+ *   holder   at most one                            robbed in USER or IDLE; looper_goes_on(), at a
  *                                                   boundary; baton_leaves(), where it is a guest
- *   looper   one: it runs turns, and sleeps in      in USER: crew_look() or baton_hand_off() names
- *            epoll_wait()                           another; the guest at home takes it back
+ *   looper   one: it runs turns, and sleeps in      in USER: crew_look() or looper_hand_off()
+ *            epoll_wait()                           names another; the guest at home takes it back
  *   guest    a rider whose fiber runs on while      its fiber parks or ends: home becomes the
  *            another is the looper                  looper, a spare one hosts
- *   host     a spare one that sleeps, and on which  hand-off -> looper; baton_lend() for as long as
+ *   host     a spare one that sleeps, and on which  hand-off -> looper; spare_lend() for as long as
  *            fibers have parked                     its fibers run; its last fiber ends -> the crew
  *
  *   word     of a thread, which stores it           leaves it by
- *   LIB   0  it cannot be robbed                    baton_leaves() -> USER; baton_idle_begin()
+ *   LIB   0  it cannot be robbed                    baton_leaves() -> USER; looper_idle_begin()
  *   USER  1  in code of the user's that may block   baton_enter() -> LIB
- *   IDLE  3  sleeps in the kernel                   baton_idle_end() -> LIB
+ *   IDLE  3  sleeps in the kernel                   looper_idle_end() -> LIB
  *
  * Beside the state the watchdog leaves marks in the word of one in USER, which its next store takes
  * away: one that is found again says that nothing has moved since.
@@ -38,6 +38,8 @@
  *
  * A waiter is in the queue before it tries to rob, so a holder that leaves LIB meanwhile sees it.
  * Nobody waits for anything of the user's inside LIB: so no cycle of waits has the baton in it.
+ *
+ * How the loop goes from thread to thread: looper.h; a poller's spare threads: spare.h.
  */
 #ifndef POLL_BATON_H
 #define POLL_BATON_H
@@ -231,14 +233,6 @@ bool baton_has_relief(void);
 void baton_user_begin(void);
 void baton_user_end(void);
 
-/*
- * baton_hand_off() - for np_blocking(): from here on the poller is another thread's
- *
- * Ends with baton_enter(). Return: 0: in USER, without the baton; -EAGAIN: no thread is free,
- * and @w waits for one; -ENOTSUP: the poller has no crew, or not one thread was to be had.
- */
-int baton_hand_off(struct crew_waiter *w);
-
 /* ------------------------------------------------------------------ the loop's */
 
 /* The calling thread is @r's from here on, and can be robbed. */
@@ -260,44 +254,8 @@ static inline bool baton_is_shared(const struct baton *b)
 }
 /* Whether this thread may touch the poller now; @rides: it carries it. */
 bool baton_is_held(const struct baton *b, bool rides);
-/*
- * baton_goes_on() - at a boundary between two dispatches, where there are spare ones
- *
- * Lets those have it that wait. Return: whether this thread is the looper still, and has been all
- * the time: else its frames return, and touch nothing of the poller's any more.
- */
-bool baton_goes_on(struct rider *r);
-/* Around the looper's sleep. */
-void baton_idle_begin(struct rider *r);
-/* Return: whether it is the looper still, and holds the baton. @any: it brings events, and has to
- * have it. */
-bool baton_idle_end(struct rider *r, bool any);
-/* What the thread runs that had the loop before this one, if it was left alone; NULL: it was not,
- * or is back. Thread: the looper's. */
-struct fiber *baton_left_alone(struct baton *b);
-/* A spare one's sleep. */
-void baton_nap(struct rider *r, int timeout_ms);
-/* One that hosts, has fibers to go on with, and had no turn in @turn; NULL: none. */
-struct rider *baton_lendable(struct baton *b, struct rider *me, uint64_t turn);
-/* Until it has run them, or has left one alone. Return: as baton_goes_on(). */
-bool baton_lend(struct rider *me, struct rider *to);
-/* What the watchdog has left alone, once. Return: false: nothing since. */
-bool baton_take_told(struct baton *b, struct hog_note *ret);
-/* A spare one that the crew has given away waits for its first turn. Return: false: it is taken
- * back. */
-bool baton_arrive(struct rider *r, struct poller *p);
-/* A spare one gives up the baton, and waits until it is to have it. Return: false: it carries the
- * poller no more. */
-bool baton_host(struct rider *r);
-
 /* ------------------------------------------------------------------ the crew's */
 
-/*
- * baton_look() - the watchdog's: hands on a poller whose looper has been in USER for @limit_ns
- *
- * Return: whether somebody is in USER, and has to be looked at again.
- */
-bool baton_look(struct baton *b, uint64_t now_ns, uint64_t limit_ns);
 /* The watchdog is asleep: who is in code of the user's from now on wakes it. */
 void baton_ask_to_rouse(struct baton *b);
 

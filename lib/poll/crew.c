@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "poll/looper.h"
 #include "poll/poller_private.h"
 #include "sys/clock.h"
 #include "sys/cond.h"
@@ -279,7 +280,7 @@ static bool crew_look(struct crew *c, uint64_t *ret_ns)
 		struct baton *b = container_of(l, struct baton, of_crew);
 		uint64_t limit = crew_limit_now_ns(c, b, now);
 
-		busy |= baton_look(b, now, limit);
+		busy |= looper_look(b, now, limit);
 		if (limit / CREW_LOOKS < *ret_ns)
 			*ret_ns = limit / CREW_LOOKS;
 	}

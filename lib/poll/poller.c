@@ -17,7 +17,9 @@
 
 #include "netpoll/status.h"
 #include "poll/crew.h"
+#include "poll/looper.h"
 #include "poll/poller_private.h"
+#include "poll/spare.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 #include "sys/crash.h"
@@ -257,16 +259,16 @@ static void poller_takes_over(struct poller *p)
 	for (unsigned i = 0; i < p->n_loads; i++)
 		__atomic_store_n(&p->loads[i]->handoffs, p->loads[i]->handoffs + 1,
 				 __ATOMIC_RELAXED);
-	if (baton_take_told(&p->baton, &left))
+	if (looper_take_told(&p->baton, &left))
 		hog_say_left(p, &left);
 }
 
 void poller_carry(struct poller *p, struct rider *r)
 {
-	bool mine = baton_arrive(r, p);
+	bool mine = spare_arrive(r, p);
 
 	self = p;
-	for (; mine; mine = baton_host(r)) {
+	for (; mine; mine = spare_host(r)) {
 		if (!baton_is_looper(&p->baton, r)) {
 			turn_run_own(p, r);
 			continue;

@@ -133,7 +133,7 @@ struct poller {
 	/* owner thread */
 	struct poller_now now;
 	int epoll_fd;
-	bool shared;       /* there are spare threads, or were: baton_goes_on() */
+	bool shared;       /* there are spare threads, or were: looper_goes_on() */
 	struct watch wake; /* its events end a wait; that is all, so nothing is wanted of it */
 	struct list ready; /* watches with want & ready */
 	struct spawn_queue spawn;

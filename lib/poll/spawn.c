@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "poll/looper.h"
 #include "poll/poller_private.h"
 
 #define SPAWN_RETRY_MS 10
@@ -165,7 +166,7 @@ void poller_run_tail(struct poller *p)
 
 bool poller_end_shared(struct poller *p)
 {
-	while (baton_goes_on(baton_here.rider)) {
+	while (looper_goes_on(baton_here.rider)) {
 		if (!p->now.tail.first)
 			return true;
 		poller_run_tail(p);

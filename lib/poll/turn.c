@@ -9,8 +9,10 @@
 #include <stdlib.h>
 
 #include "poll/crew.h"
+#include "poll/looper.h"
 #include "poll/park.h"
 #include "poll/poller_private.h"
+#include "poll/spare.h"
 #include "sys/clock.h"
 #include "sys/epoll.h"
 
@@ -22,7 +24,7 @@ static bool turn_has_work(struct poller *p, struct rider *r)
 {
 	return !list_empty(&p->ready) || r->run_first || p->deferred_first ||
 	       (p->spawn.first && !p->spawn_blocked) || mailbox_any(&p->mailbox) ||
-	       (p->shared && baton_lendable(&p->baton, r, TURN_NONE));
+	       (p->shared && spare_lendable(&p->baton, r, TURN_NONE));
 }
 
 /* Rounded up, so that no turn comes before its timer. */
@@ -62,12 +64,12 @@ static bool turn_sleep_shared(struct poller *p, struct rider *r, int timeout, in
 {
 	int n = 0;
 
-	baton_idle_begin(r);
+	looper_idle_begin(r);
 	if (r->home)
 		n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, timeout);
 	else
-		baton_nap(r, timeout);
-	if (!baton_idle_end(r, n > 0))
+		looper_nap(r, timeout);
+	if (!looper_idle_end(r, n > 0))
 		return false;
 	if (!r->home)
 		n = sys_epoll_wait(p->epoll_fd, p->events, p->n_events, 0);
@@ -175,8 +177,8 @@ static bool turn_lend(struct poller *p, struct rider *r)
 {
 	struct rider *to;
 
-	while ((to = baton_lendable(&p->baton, r, p->stats.turns)))
-		if (!baton_lend(r, to) || !poller_end_dispatch(p))
+	while ((to = spare_lendable(&p->baton, r, p->stats.turns)))
+		if (!spare_lend(r, to) || !poller_end_dispatch(p))
 			return false;
 	return true;
 }
@@ -300,7 +302,7 @@ static inline bool turn_run_from(struct poller *p, struct rider *r, enum turn_ph
 /* Its peer has waited for as long as the poller has. */
 static void turn_send_aside(struct poller *p)
 {
-	struct fiber *f = p->shared ? baton_left_alone(&p->baton) : NULL;
+	struct fiber *f = p->shared ? looper_left_alone(&p->baton) : NULL;
 
 	if (f)
 		crew_send_aside(p->baton.crew, f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * baton: the protocol of lib/poll/baton.c, for Spin
+ * baton: the protocol of lib/poll/baton.c, looper.c and spare.c, for Spin
  *
  * One poller with its home rider and a crew of spare ones, the watchdog, events of the kernel, a
  * mail of another thread, and the stop of the poller. An event begins a fiber whose handler is user
@@ -312,7 +312,7 @@ inline give_up(r) {
 	UNLOCK(r)
 }
 
-/* baton_leave() and baton_idle_begin() */
+/* baton_leave() and looper_idle_begin() */
 inline leave(r, state) {
 	atomic { TOUCH(r); SET_WORD(r, state) };
 #ifndef BUG_WAITER
@@ -337,7 +337,7 @@ inline leave(r, state) {
 #define SHARED    (spare[1])
 #endif
 
-/* baton_spare(), where there is one: those that sleep here come first */
+/* spare_take(), where there is one: those that sleep here come first */
 inline find_spare(s) {
 	if
 	:: IS_HOST(1) -> s = 1
@@ -412,7 +412,7 @@ proctype rider(byte r)
 	:: else
 	fi;
 
-Crew:	/* crew_next(), baton_arrive() */
+Crew:	/* crew_next(), spare_arrive() */
 	spare[r];
 	atomic {
 		LOCK(r);
@@ -442,7 +442,7 @@ HostWait:
 		fi
 	};
 
-Host:	/* baton_host() */
+Host:	/* spare_host() */
 	atomic {
 		LOCK(r);
 		if
@@ -466,7 +466,7 @@ RunOwn:	/* turn_run_own() */
 		goto Fiber
 	};
 
-Loop:	/* poller_end_dispatch(): the tail, then baton_goes_on() */
+Loop:	/* poller_end_dispatch(): the tail, then looper_goes_on() */
 	atomic {
 		TOUCH(r);
 		tail = false;
@@ -484,7 +484,7 @@ Loop:	/* poller_end_dispatch(): the tail, then baton_goes_on() */
 				flag[r] = WANTED;
 				enqueue(r, false, false);
 				grant_next()
-			:: !mine && r == HOME -> /* baton_take_loop() */
+			:: !mine && r == HOME -> /* looper_come_home() */
 				i = looper;
 #if defined(OUTPUT) && !defined(BUG_FROM)
 				if :: left[i] -> SET_FROM(i) :: else fi;
@@ -572,7 +572,7 @@ Next:	/* the next dispatch */
 #endif
 		}
 	fi;
-	/* baton_idle_end() */
+	/* looper_idle_end() */
 	SET_WORD(r, LIB);
 	atomic {
 		SEE(flag_mem[r], flag[r]);
@@ -682,7 +682,7 @@ HandOff:
 Ended:	skip
 }
 
-/* baton_look(): any handler may have kept its thread for too long */
+/* looper_look(): any handler may have kept its thread for too long */
 proctype watchdog()
 {
 	byte s = 0, victim = 0;

@@ -54,7 +54,7 @@ proctype fiber(byte i)
 {
 	byte p = POLLER_OF(i);
 
-Again:	/* baton_hand_off(): a host of this poller comes first */
+Again:	/* looper_hand_off(): a host of this poller comes first */
 	atomic { !gate[p] -> gate[p] = true };
 	if
 	:: atomic { hosts == p -> hosts = NONE; gate[p] = false; goto Has }
@@ -91,7 +91,7 @@ GivesUp: /* crew_wait_no_more() */
 		goto Over
 	};
 
-Has:	/* fn has returned, and the poller is at home again: baton_host() */
+Has:	/* fn has returned, and the poller is at home again: spare_host() */
 	if
 	:: atomic { idle = true; crew_tell_any() } /* crew_give() */
 #ifdef BUG_GATE
