@@ -8,9 +8,12 @@ $(STORM): $(STORM_OBJS) $(O)/libnetpoll-bpf.so
 
 -include $(STORM_OBJS:.o=.d)
 
-.PHONY: storm storm-here
+.PHONY: storm storm-here storm-long
 storm-here: $(STORM)
 	$(Q)scripts/storm $(O)
+
+storm-long: $(STORM)                    ## ten million, in the build of FLAVOUR=asan or tsan (a quarter of an hour each), with a line every 10 s
+	$(Q)scripts/storm --long $(O)
 
 storm:                                  ## a million random requests to handlers that block, in each of debug, asan and tsan; and sparse ones
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=debug storm-here

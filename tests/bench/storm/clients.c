@@ -19,11 +19,10 @@
 
 #include "storm.h"
 
-#define DEPTH_MAX     8u
-#define STREAM_ROUNDS 200u
+#define STREAM_ROUNDS 100u
 #define WATCH_US      50000u
-
-_Atomic(unsigned long) storm_dials;
+#define BATCH_MAX     (STORM_DEPTH_MAX * (sizeof(struct storm_head) + STORM_PAYLOAD_MAX))
+#define PATTERN       256u /* after so many bytes a payload repeats itself */
 
 /* One thread with one connection at a time. */
 struct client {
@@ -31,6 +30,9 @@ struct client {
 	unsigned i, seed;
 	int fd;
 	enum storm_server server;
+	/* of this connection */
+	unsigned char out[BATCH_MAX], in[BATCH_MAX];
+	size_t out_n, in_at, in_n;
 	/* what the watch looks at; 0: it waits for no answer */
 	_Atomic(uint64_t) due_ns;
 	_Atomic(unsigned) op;
@@ -41,10 +43,11 @@ struct client {
 
 struct request {
 	struct storm_head head;
-	unsigned char payload[STORM_PAYLOAD_MAX];
+	const unsigned char *payload;
 };
 
 static struct client clients[STORM_CONNS_MAX];
+static unsigned char pattern[PATTERN + STORM_PAYLOAD_MAX];
 static pthread_t watch;
 static _Atomic(bool) watch_over;
 
@@ -60,14 +63,16 @@ static bool try_dial(struct client *c)
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int one = 1, port = storm_port(c->server);
 
+	if (!port)
+		return false;
 	a.sin_port = htons((uint16_t)port);
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		storm_fail("socket: %s", strerror(errno));
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	if (port && connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0)
+	if (connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0)
 		return true;
-	if (port && c->server != STORM_MORTAL)
+	if (c->server != STORM_MORTAL)
 		storm_fail("connect: %s", strerror(errno));
 	close(c->fd);
 	c->fd = -1;
@@ -82,11 +87,11 @@ static void dial(struct client *c)
 
 	c->server = from[draw(c, 4)];
 	while (!try_dial(c)) {
-		storm_sleep_us(1000);
+		storm_sleep_us(5000);
 		if (storm_over)
 			c->server = STORM_PLAIN;
 	}
-	atomic_fetch_add(&storm_dials, 1);
+	atomic_fetch_add(&storm_counts->dials, 1);
 }
 
 static void hang_up(struct client *c)
@@ -97,6 +102,7 @@ static void hang_up(struct client *c)
 		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	close(c->fd);
 	c->fd = -1;
+	c->out_n = c->in_at = c->in_n = 0;
 }
 
 /* False: the server has ended the connection, as one that is being stopped may. */
@@ -121,17 +127,47 @@ static bool send_all(struct client *c, const void *p, size_t n)
 	return true;
 }
 
-static bool recv_all(struct client *c, void *p, size_t n)
+/* What goes out in one piece, with whatever is behind it. */
+static void put(struct client *c, const void *p, size_t n)
 {
-	while (n) {
-		ssize_t k;
+	memcpy(c->out + c->out_n, p, n);
+	c->out_n += n;
+}
 
-		errno = 0;
-		k = recv(c->fd, p, n, 0);
-		if (k <= 0)
-			return ended(c, "recv");
-		p = (char *)p + k;
-		n -= (size_t)k;
+static bool send_put(struct client *c)
+{
+	size_t n = c->out_n;
+
+	c->out_n = 0;
+	return send_all(c, c->out, n);
+}
+
+static bool recv_some(struct client *c)
+{
+	ssize_t k;
+
+	errno = 0;
+	k = recv(c->fd, c->in, sizeof c->in, 0);
+	if (k <= 0)
+		return ended(c, "recv");
+	c->in_at = 0;
+	c->in_n = (size_t)k;
+	return true;
+}
+
+/* Return: whether @n bytes came, and are those at @p; *ret_same. */
+static bool recv_same(struct client *c, const void *p, size_t n, bool *ret_same)
+{
+	*ret_same = true;
+	while (n) {
+		size_t k = c->in_n - c->in_at < n ? c->in_n - c->in_at : n;
+
+		if (!k && !recv_some(c))
+			return false;
+		*ret_same = *ret_same && memcmp(c->in + c->in_at, p, k) == 0;
+		c->in_at += k;
+		p = (const char *)p + k;
+		n -= k;
 	}
 	return true;
 }
@@ -165,11 +201,13 @@ static void draw_request(struct client *c, struct request *q, bool last)
 	unsigned dice = draw(c, 1000);
 	struct storm_head *h = &q->head;
 
+	q->payload = pattern + draw(c, PATTERN);
+
 	*h = (struct storm_head){ .len = draw(c, STORM_PAYLOAD_MAX + 1) };
 	if (dice < storm.stalls) {
 		h->op = draw_op(c, last);
 		h->us = 1000 + draw(c, storm.stall_ms * 1000);
-	} else if (dice < storm.stalls + 60) {
+	} else if (dice < storm.stalls + storm.pauses) {
 		h->op = draw_op(c, last);
 		h->us = draw(c, 300);
 	}
@@ -180,49 +218,64 @@ static void draw_request(struct client *c, struct request *q, bool last)
 		h->us = draw(c, STREAM_ROUNDS);
 		h->len = 0;
 	}
-	for (unsigned i = 0, at = draw(c, 256); i < h->len; i++)
-		q->payload[i] = (unsigned char)(at + i * 7);
 	h->sum = storm_sum(q->payload, h->len);
 }
 
-static bool send_request(struct client *c, const struct request *q)
+/* Half of it first, and the rest later. */
+static bool send_halves(struct client *c, const struct request *q)
 {
 	size_t half = q->head.len / 2;
 
-	if (!send_all(c, &q->head, sizeof q->head) || !send_all(c, q->payload, half))
+	put(c, q->payload, half);
+	if (!send_put(c))
 		return false;
-	if (half && draw(c, 16) == 0)
-		storm_sleep_us(draw(c, 1000));
-	return send_all(c, q->payload + half, q->head.len - half);
+	storm_sleep_us(draw(c, 1000));
+	put(c, q->payload + half, q->head.len - half);
+	return true;
+}
+
+/* Return: as send_put(); @piecemeal: its head arrives alone, if the server is quick. */
+static bool send_request(struct client *c, const struct request *q, bool piecemeal)
+{
+	put(c, &q->head, sizeof q->head);
+	if (piecemeal && !send_put(c))
+		return false;
+	if (q->head.len > 1 && draw(c, 16) == 0)
+		return send_halves(c, q);
+	put(c, q->payload, q->head.len);
+	return !piecemeal || send_put(c);
 }
 
 static bool recv_answer(struct client *c, const struct request *q)
 {
-	struct request a;
+	bool head, payload;
 
-	if (!recv_all(c, &a.head, sizeof a.head) || !recv_all(c, a.payload, q->head.len))
+	if (!recv_same(c, &q->head, sizeof q->head, &head) ||
+	    !recv_same(c, q->payload, q->head.len, &payload))
 		return false;
-	if (memcmp(&a.head, &q->head, sizeof a.head) || memcmp(a.payload, q->payload, q->head.len))
+	if (!head || !payload)
 		storm_fail("client %u: not the answer to '%s'", c->i, storm_ops[q->head.op].name);
 	return true;
 }
 
 static bool stream(struct client *c, const struct request *q)
 {
-	unsigned char out[8], in[8];
+	unsigned char bytes[8];
+	bool same;
 
-	if (!recv_all(c, in, sizeof in))
+	if (!recv_same(c, STORM_BEGUN, sizeof bytes, &same))
 		return false;
-	for (uint32_t i = 0; i < q->head.us; i++) {
-		memset(out, (int)i, sizeof out);
+	for (uint32_t i = 0; same && i < q->head.us; i++) {
+		memset(bytes, (int)i, sizeof bytes);
 		if (i % 16 == 0)
 			storm_sleep_us(draw(c, 2000));
 		wait_from_now(c, STORM_STREAM, 0);
-		if (!send_all(c, out, sizeof out) || !recv_all(c, in, sizeof in))
+		put(c, bytes, sizeof bytes);
+		if (!send_put(c) || !recv_same(c, bytes, sizeof bytes, &same))
 			return false;
-		if (memcmp(in, out, sizeof in))
-			storm_fail("client %u: a stream's bytes differ", c->i);
 	}
+	if (!same)
+		storm_fail("client %u: a stream's bytes differ", c->i);
 	return true;
 }
 
@@ -238,28 +291,37 @@ static bool recv_batch(struct client *c, const struct request *q, unsigned n)
 			return false;
 		if (!recv_answer(c, &q[i]))
 			return false;
-		atomic_fetch_add(&storm_answered, 1);
+		atomic_fetch_add(&storm_counts->answered, 1);
 	}
 	return true;
+}
+
+static bool send_batch(struct client *c, struct request *q, unsigned n)
+{
+	bool piecemeal = draw(c, 8) == 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		draw_request(c, &q[i], i == n - 1);
+		wait_from_now(c, q[i].head.op, 0);
+		if (!send_request(c, &q[i], piecemeal))
+			return false;
+		/* What follows arrives in the middle of it. */
+		if (i < n - 1 && q[i].head.us && draw(c, 2)) {
+			if (!send_put(c))
+				return false;
+			storm_sleep_us(q[i].head.us / 2);
+		}
+	}
+	return send_put(c);
 }
 
 /* False: the connection is not to be used any more. */
 static bool batch(struct client *c)
 {
-	struct request q[DEPTH_MAX];
+	struct request q[STORM_DEPTH_MAX];
 	unsigned n = 1 + draw(c, storm.depth);
-	bool well;
+	bool well = send_batch(c, q, n) && recv_batch(c, q, n);
 
-	for (unsigned i = 0; i < n; i++) {
-		draw_request(c, &q[i], i == n - 1);
-		wait_from_now(c, q[i].head.op, 0);
-		if (!send_request(c, &q[i]))
-			return false;
-		/* What follows arrives in the middle of it. */
-		if (i < n - 1 && q[i].head.us && draw(c, 2))
-			storm_sleep_us(q[i].head.us / 2);
-	}
-	well = recv_batch(c, q, n);
 	c->due_ns = 0;
 	return well && q[n - 1].head.op != STORM_CLOSE && draw(c, 200);
 }
@@ -323,12 +385,12 @@ bool storm_goes_on(void)
 	return false;
 }
 
-static void watch_overdue(struct client *c, uint64_t due)
+static void watch_overdue(struct client *c, uint64_t due, bool asleep)
 {
 	if (c->overdue_ns != due)
 		c->waits = 0;
 	c->overdue_ns = due;
-	c->waits += !others_run();
+	c->waits += asleep;
 	if (c->waits > storm.patience_ms * 1000u / WATCH_US)
 		storm_fail("client %u has had no answer to '%s', and nothing runs", c->i,
 			   storm_ops[c->op].name);
@@ -338,12 +400,13 @@ static void *watch_clients(void *arg)
 {
 	while (!watch_over) {
 		uint64_t now = storm_now_ns();
+		bool asleep = !others_run();
 
 		for (unsigned i = 0; i < storm.conns; i++) {
 			uint64_t due = clients[i].due_ns;
 
 			if (due && due < now)
-				watch_overdue(&clients[i], due);
+				watch_overdue(&clients[i], due, asleep);
 		}
 		storm_sleep_us(WATCH_US);
 	}
@@ -354,6 +417,8 @@ void storm_clients_start(void)
 {
 	static unsigned round;
 
+	for (unsigned i = 0; i < sizeof pattern; i++)
+		pattern[i] = (unsigned char)(i * 7);
 	watch_over = false;
 	round++;
 	for (unsigned i = 0; i < storm.conns; i++) {

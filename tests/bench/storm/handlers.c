@@ -18,9 +18,6 @@ const struct storm_op_info storm_ops[STORM_OP_COUNT] = {
 #undef STORM_OP
 };
 
-_Atomic(unsigned long) storm_handled[STORM_OP_COUNT];
-_Atomic(unsigned long) storm_moved;
-
 /*
  * What has not given up being alone on its poller touches this without a lock: handlers without
  * NP_MAY_BLOCK between two waits, callbacks. Plain variables, so that TSan sees a second one, too.
@@ -28,6 +25,9 @@ _Atomic(unsigned long) storm_moved;
 static struct canary {
 	uint64_t n, same;
 } canaries[STORM_POLLERS_MAX] __attribute__((aligned(64)));
+
+/* Whose handler was the last to begin on a poller. */
+static _Atomic(pid_t) began[STORM_POLLERS_MAX];
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -249,7 +249,7 @@ static int op_move(struct np_conn *c, const struct storm_head *h)
 static int op_stream(struct np_conn *c, const struct storm_head *h)
 {
 	const void *p;
-	int r = np_conn_write(c, "begun...", 8);
+	int r = np_conn_write(c, STORM_BEGUN, 8);
 
 	if (r == 0)
 		r = np_conn_flush(c);
@@ -315,14 +315,17 @@ static int handle(struct np_conn *c, bool alone)
 
 	if (r < 0)
 		return r == -NP_EEOF ? 0 : r;
+	began[np_poller_self()] = thread;
 	if (alone)
 		canary_touch();
-	atomic_fetch_add(&storm_handled[h.op], 1);
+	atomic_fetch_add(&storm_counts->handled[h.op], 1);
 	r = op_fns[h.op](c, &h);
 	if (gettid() != thread)
 		storm_fail("a fiber has changed its thread");
 	if (alone)
 		canary_touch();
+	if (began[np_poller_self()] != thread)
+		atomic_fetch_add(&storm_counts->beside, 1);
 	return r < 0 ? r : answer(c, &h, payload);
 }
 
@@ -340,7 +343,7 @@ static void on_move(struct np_conn *c, void *arg, bool arrived)
 {
 	canary_touch();
 	if (arrived)
-		atomic_fetch_add(&storm_moved, 1);
+		atomic_fetch_add(&storm_counts->moves, 1);
 }
 
 static void on_close(struct np_conn *c, void *arg)

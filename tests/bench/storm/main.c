@@ -15,24 +15,25 @@ struct storm_opts storm = {
 	.requests = 100000,
 	.conns = 24,
 	.pollers = 2,
+	.processes = 1,
 	.rounds = 4,
 	.depth = 8,
 	.seed = 1,
 	.stall_ms = 20,
 	.stalls = 4,
+	.pauses = 60,
 	.patience_ms = 2000,
 	.handoff_ms = 2,
 	.threads = 12,
 };
 _Atomic(bool) storm_over;
-_Atomic(unsigned long) storm_answered;
 
 void storm_fail(const char *fmt, ...)
 {
 	va_list ap;
 
 	fflush(stdout);
-	fprintf(stderr, "storm: FAILED after %lu answers: ", storm_answered);
+	fprintf(stderr, "storm: FAILED after %lu answers: ", storm_counts->answered);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -62,15 +63,19 @@ void storm_sleep_us(unsigned us)
 		nanosleep(&t, NULL);
 }
 
-/* FNV-1a. */
+/* FNV-1a, of words of eight bytes as long as there are any. */
 uint32_t storm_sum(const void *p, size_t n)
 {
 	const unsigned char *at = p;
-	uint32_t sum = 2166136261u;
+	uint64_t sum = 14695981039346656037u, word;
 
+	for (; n >= sizeof word; n -= sizeof word, at += sizeof word) {
+		memcpy(&word, at, sizeof word);
+		sum = (sum ^ word) * 1099511628211u;
+	}
 	while (n--)
-		sum = (sum ^ *at++) * 16777619u;
-	return sum;
+		sum = (sum ^ *at++) * 1099511628211u;
+	return (uint32_t)(sum ^ sum >> 32);
 }
 
 static unsigned open_fds(void)
@@ -126,44 +131,56 @@ static void must_be_given_back(unsigned fds)
 		storm_fail("%u descriptors before, %u after", fds, open_fds());
 }
 
-static void run_round(unsigned long until)
+static void await_answers(unsigned long until)
 {
+	while (storm_counts->answered < until) {
+		storm_sleep_us(10000);
+		storm_count_handoffs();
+	}
+}
+
+static void run_round(unsigned i)
+{
+	if (storm.pollers_max)
+		storm.pollers = 1 + i % storm.pollers_max;
 	storm_over = false;
 	storm_servers_start();
 	storm_clients_start();
-	while (storm_answered < until)
-		storm_sleep_us(10000);
+	await_answers(storm.requests * i / storm.rounds);
 	storm_over = true;
 	storm_clients_join();
 	storm_servers_stop();
 }
 
-static void report(double seconds)
+static void run_rounds(void)
 {
-	printf("storm: %lu requests answered in %.0f s, each byte as it was sent; %u connections at a time, %lu dials, "
-	       "%lu moves, %lu stops, %lu hand-offs, %lu refused, seed %u\n",
-	       storm_answered, seconds, storm.conns, storm_dials, storm_moved, storm_stops,
-	       storm_handoffs, storm_refused, storm.seed);
-	printf("  handlers:");
-	for (unsigned i = 0; i < STORM_OP_COUNT; i++)
-		printf("%s %s %lu", i ? "," : "", storm_ops[i].name, storm_handled[i]);
-	printf("\n");
+	unsigned fds = open_fds();
+
+	for (unsigned i = 1; i <= storm.rounds; i++) {
+		run_round(i);
+		must_be_given_back(fds);
+	}
 }
 
 static void usage(FILE *f)
 {
 	fprintf(f,
-		"usage: storm [--requests N] [--conns N] [--pollers N] [--rounds N] [--depth N] [--stalls PER-MILLE]\n"
-		"             [--stall-ms N] [--gap-us N] [--handoff-ms N] [--threads N] [--patience-ms N] [--seed N]\n");
+		"usage: storm [--requests N] [--conns N] [--pollers N | --pollers-max N] [--rounds N] [--depth N]\n"
+		"             [--stalls PER-MILLE] [--pauses PER-MILLE] [--stall-ms N] [--gap-us N] [--handoff-ms N] [--threads N] [--patience-ms N]\n"
+		"             [--processes N] [--progress-s N] [--seed N]\n");
 }
 
 static const struct option longs[] = {
 	{ "requests", required_argument, NULL, 'r' },
 	{ "conns", required_argument, NULL, 'c' },
 	{ "pollers", required_argument, NULL, 'p' },
+	{ "pollers-max", required_argument, NULL, 'P' },
+	{ "processes", required_argument, NULL, 'n' },
+	{ "progress-s", required_argument, NULL, 'i' },
 	{ "rounds", required_argument, NULL, 'R' },
 	{ "depth", required_argument, NULL, 'd' },
 	{ "stalls", required_argument, NULL, 's' },
+	{ "pauses", required_argument, NULL, 'q' },
 	{ "stall-ms", required_argument, NULL, 'm' },
 	{ "gap-us", required_argument, NULL, 'g' },
 	{ "handoff-ms", required_argument, NULL, 'h' },
@@ -190,6 +207,15 @@ static bool parse(int argc, char **argv)
 		case 'p':
 			storm.pollers = (unsigned)n;
 			break;
+		case 'P':
+			storm.pollers_max = (unsigned)n;
+			break;
+		case 'n':
+			storm.processes = (unsigned)n;
+			break;
+		case 'i':
+			storm.progress_s = (unsigned)n;
+			break;
 		case 'R':
 			storm.rounds = (unsigned)n;
 			break;
@@ -198,6 +224,9 @@ static bool parse(int argc, char **argv)
 			break;
 		case 's':
 			storm.stalls = (unsigned)n;
+			break;
+		case 'q':
+			storm.pauses = (unsigned)n;
 			break;
 		case 'm':
 			storm.stall_ms = (unsigned)n;
@@ -222,24 +251,17 @@ static bool parse(int argc, char **argv)
 		}
 	}
 	return optind == argc && storm.conns - 1 < STORM_CONNS_MAX &&
-	       storm.pollers - 1 < STORM_POLLERS_MAX && storm.depth - 1 < 8 && storm.rounds &&
-	       storm.stall_ms;
+	       storm.pollers - 1 < STORM_POLLERS_MAX && storm.pollers_max <= STORM_POLLERS_MAX &&
+	       storm.processes - 1 < STORM_PROCESSES_MAX && storm.depth - 1 < STORM_DEPTH_MAX &&
+	       storm.rounds && storm.stall_ms;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t begin = storm_now_ns();
-	unsigned fds;
-
 	if (!parse(argc, argv)) {
 		usage(stderr);
 		return 2;
 	}
-	fds = open_fds();
-	for (unsigned i = 1; i <= storm.rounds; i++) {
-		run_round(storm.requests * i / storm.rounds);
-		must_be_given_back(fds);
-	}
-	report((double)(storm_now_ns() - begin) / 1e9);
+	storm_processes(run_rounds);
 	return 0;
 }

@@ -12,8 +12,7 @@
 #define STOP_MS 10000
 
 struct np_pollers *storm_pollers;
-unsigned long storm_stops, storm_handoffs, storm_refused;
-
+static unsigned long handoffs, refused; /* of the rounds that are over */
 static struct np_server *servers[STORM_SERVERS];
 static _Atomic(int) ports[STORM_SERVERS];
 static pthread_t stopper;
@@ -55,7 +54,7 @@ static void *stop_and_start(void *arg)
 		start(STORM_MORTAL);
 		storm_sleep_us(20000 + (unsigned)rand_r(&seed) % 200000);
 		stop(STORM_MORTAL);
-		storm_stops++;
+		storm_counts->stops++;
 	}
 	return NULL;
 }
@@ -88,19 +87,37 @@ void storm_servers_start(void)
 	storm_must("a thread", -pthread_create(&stopper, NULL, stop_and_start, NULL));
 }
 
-void storm_servers_stop(void)
+static struct np_pollers_stats pollers_stats(void)
 {
 	struct np_pollers_stats st = { .sz = sizeof st };
+
+	if (storm_pollers)
+		storm_must("np_pollers_stats", np_pollers_stats(storm_pollers, &st));
+	return st;
+}
+
+void storm_count_handoffs(void)
+{
+	struct np_pollers_stats st = pollers_stats();
+
+	storm_counts->handoffs = handoffs + st.handoffs;
+	storm_counts->refused = refused + st.handoffs_refused;
+}
+
+void storm_servers_stop(void)
+{
+	struct np_pollers_stats st;
 	int r;
 
 	pthread_join(stopper, NULL);
 	stop(STORM_PLAIN);
 	stop(STORM_FLAGGED);
-	storm_must("np_pollers_stats", np_pollers_stats(storm_pollers, &st));
+	st = pollers_stats();
 	if (st.away)
 		storm_fail("%u handlers away when all have been stopped", st.away);
-	storm_handoffs += st.handoffs;
-	storm_refused += st.handoffs_refused;
+	storm_count_handoffs();
+	handoffs = storm_counts->handoffs;
+	refused = storm_counts->refused;
 	do
 		r = np_pollers_stop(storm_pollers, STOP_MS);
 	while (r == -ETIMEDOUT && storm_goes_on());

@@ -6,7 +6,8 @@
  *   clients   threads that ask, verify every byte, and dial anew; and the watch over them: an
  *             answer that does not come though nothing runs is a lost wake-up
  *   servers   the pollers and three servers on them, one of which is stopped and started anew
- *   main      options, rounds, counts
+ *   main      options, rounds
+ *   processes storms of several processes at a time, and what they have counted
  *
  * A fault aborts the process: what it was is the last line, a core or the sanitizer has the rest.
  */
@@ -20,9 +21,12 @@
 
 struct np_pollers;
 
-#define STORM_PAYLOAD_MAX 2000u
-#define STORM_POLLERS_MAX 16u
-#define STORM_CONNS_MAX   256u
+#define STORM_PAYLOAD_MAX   2000u
+#define STORM_POLLERS_MAX   16u
+#define STORM_CONNS_MAX     256u
+#define STORM_DEPTH_MAX     32u
+#define STORM_PROCESSES_MAX 64u
+#define STORM_BEGUN         "begun..." /* a stream's first bytes */
 
 /* What a request makes its handler do; whether only one that may block does it. */
 /* clang-format off */
@@ -68,9 +72,14 @@ enum storm_server { STORM_PLAIN, STORM_FLAGGED, STORM_MORTAL, STORM_SERVERS };
 
 struct storm_opts {
 	unsigned long requests;
-	unsigned conns, pollers, rounds, depth, seed;
+	unsigned conns, rounds, depth, seed;
+	unsigned pollers;     /* of this round */
+	unsigned pollers_max; /* from 1 to so many, each round one more; 0: always as many */
+	unsigned processes;   /* that share the requests */
+	unsigned progress_s;  /* between two lines that say how far it is; 0: none */
 	unsigned stall_ms;    /* the longest */
 	unsigned stalls;      /* of a thousand requests, so many of up to stall_ms */
+	unsigned pauses;      /* and so many of less than 300 us */
 	unsigned gap_us;      /* between two batches of a connection, at most */
 	unsigned patience_ms; /* for an answer that is overdue while nothing runs */
 	int handoff_ms, threads;
@@ -78,7 +87,19 @@ struct storm_opts {
 
 extern struct storm_opts storm;
 extern _Atomic(bool) storm_over; /* clients finish what they have begun */
-extern _Atomic(unsigned long) storm_answered;
+
+/* What has happened; of this process, in memory that the first one reads. */
+struct storm_counts {
+	_Atomic(unsigned long) answered, dials, stops, moves;
+	_Atomic(unsigned long) handled[STORM_OP_COUNT];
+	_Atomic(unsigned long) beside; /* handlers, while others of their poller began elsewhere */
+	_Atomic(unsigned long) handoffs, refused;
+};
+extern struct storm_counts *storm_counts;
+
+/* ---- processes.c */
+/* @run in each; it returns where all have ended well. */
+void storm_processes(void (*run)(void));
 
 /* ---- main.c */
 void storm_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -90,8 +111,6 @@ uint32_t storm_sum(const void *p, size_t n);
 
 /* ---- handlers.c */
 extern const struct np_handlers storm_handlers[STORM_SERVERS];
-extern _Atomic(unsigned long) storm_handled[STORM_OP_COUNT];
-extern _Atomic(unsigned long) storm_moved;
 
 /* ---- servers.c */
 extern struct np_pollers *storm_pollers;
@@ -99,13 +118,13 @@ void storm_servers_start(void);
 void storm_servers_stop(void);
 /* 0: not at the moment. */
 int storm_port(enum storm_server which);
-extern unsigned long storm_stops, storm_handoffs, storm_refused;
+/* Of the rounds that are over, and of this one. */
+void storm_count_handoffs(void);
 
 /* ---- clients.c */
 void storm_clients_start(void);
 void storm_clients_join(void);
 /* A thread of the process runs, or waits for a CPU, before the patience is over. */
 bool storm_goes_on(void);
-extern _Atomic(unsigned long) storm_dials;
 
 #endif
