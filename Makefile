@@ -115,6 +115,7 @@ BPF_SRCS  := $(sort $(wildcard bpf/*.bpf.c))
 SKELS     := $(BPF_SRCS:bpf/%.bpf.c=$(O)/bpf/%.skel.h)
 
 TEST_SUPPORT_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
+TEST_SUPPORT := $(O)/tests/support.a
 # One program for each noun: tests/foo.c, and the end-to-end ones in tests/e2e/foo.c
 TEST_SRCS := $(sort $(wildcard tests/*.c) $(wildcard tests/e2e/*.c))
 ifneq ($(TLS),yes)
@@ -214,7 +215,11 @@ $(O)/examples/%: examples/%.c $(O)/flags $(O)/libnetpoll-bpf.so
 		$(LDFLAGS_EXE) -L$(O) -lnetpoll-bpf -Wl,-rpath,'$$ORIGIN/..' $(EXAMPLE_LIBS)
 
 # ------------------------------------------------------------------ tests
-$(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
+$(TEST_SUPPORT): $(TEST_SUPPORT_OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT) $(LIB_ALL)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS) $(TEST_LIBS)

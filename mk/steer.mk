@@ -17,7 +17,7 @@ STEER_COST := $(O)/tests/bench/steer_cost
 
 COUNT_COST := $(O)/tests/bench/count_cost
 
-$(STEER_COST) $(COUNT_COST): %: %.o $(TEST_SUPPORT_OBJS) $(LIB_ALL)
+$(STEER_COST) $(COUNT_COST): %: %.o $(TEST_SUPPORT) $(LIB_ALL)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS)
 

@@ -275,10 +275,9 @@ START_TEST(a_watchdog_that_cannot_begin_is_begun_by_the_next)
 END_TEST
 #endif
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("baton");
-	TCase *t = tcase_create("a poller that changes its thread");
+	TCase *t = add_case(s, "a poller that changes its thread");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, what_nobody_foresaw_is_left_alone_in_time);
@@ -294,11 +293,4 @@ static Suite *suite(void)
 	tcase_add_test(t, where_no_thread_is_to_be_had_the_poller_waits);
 	tcase_add_test(t, a_watchdog_that_cannot_begin_is_begun_by_the_next);
 #endif
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

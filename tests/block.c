@@ -707,10 +707,9 @@ START_TEST(the_environment_turns_debugging_on)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("block");
-	TCase *t = tcase_create("threads");
+	TCase *t = add_case(s, "threads");
 
 	tcase_add_test(t, a_thread_may_end_with_blocks_outstanding);
 	tcase_add_test(t, what_another_thread_freed_is_used_again);
@@ -718,9 +717,8 @@ int main(void)
 	tcase_add_test(t, a_thousand_threads_one_after_another_take_what_one_takes);
 	tcase_add_test(t, eight_threads_free_slices_of_the_same_blocks);
 	tcase_add_test(t, two_threads_hand_on_what_one_writes_and_the_other_reads);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("bounds");
+	t = add_case(s, "bounds");
 	tcase_add_test(t, what_a_burst_took_is_not_kept);
 	tcase_add_test(t, a_working_set_of_a_thread_with_a_clock_is_kept_until_it_decays);
 	tcase_add_test(t, what_the_blocks_of_a_thread_take_is_known);
@@ -728,18 +726,14 @@ int main(void)
 	tcase_add_test(t, what_went_back_to_a_span_is_taken_again);
 	tcase_add_test(t, the_counts_say_what_is_held);
 	tcase_add_test(t, a_block_larger_than_any_class_goes_straight_back);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("allocator");
+	t = add_case(s, "allocator");
 	tcase_add_test(t, all_memory_comes_from_the_allocator_that_was_set);
 	tcase_add_test(t, the_allocator_changes_only_while_nothing_is_held);
 	tcase_add_test(t, no_memory_is_an_error_of_every_verb_and_changes_nothing);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("debug");
+	t = add_case(s, "debug");
 	tcase_add_test(t, released_bytes_are_poisoned_where_asked_for);
 	tcase_add_test(t, who_holds_a_block_is_known_where_asked_for);
 	tcase_add_test(t, the_environment_turns_debugging_on);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

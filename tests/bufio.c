@@ -922,10 +922,9 @@ START_TEST(the_buffers_behind_a_bufio_are_used_like_any)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("bufio");
-	TCase *t = tcase_create("reading");
+	TCase *t = add_case(s, "reading");
 
 	tcase_add_test(t, every_reading_verb_works_on_a_file_whatever_is_asked_for_at_a_time);
 	tcase_add_test(t, no_more_is_asked_of_the_source_than_needed_where_the_chunk_is_1);
@@ -939,31 +938,26 @@ int main(void)
 	tcase_add_test(t, no_verb_waits_for_more_than_in_max);
 	tcase_add_test(t, read_gives_what_there_is_and_copies_nothing_into_a_large_buffer);
 	tcase_add_test(t, who_takes_no_pointers_need_not_release);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("writing");
+	t = add_case(s, "writing");
 	tcase_add_test(t, nothing_is_written_before_flush);
 	tcase_add_test(t, a_sink_that_takes_little_gets_the_rest_in_the_same_flush);
 	tcase_add_test(t, a_sink_that_takes_nothing_now_gets_the_rest_at_the_next_flush);
 	tcase_add_test(t, an_error_of_the_sink_is_for_good_and_gives_back_what_it_did_not_take);
 	tcase_add_test(t, an_error_in_one_direction_leaves_the_other);
 	tcase_add_test(t, many_pieces_leave_in_several_writes);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("sources");
+	t = add_case(s, "sources");
 	tcase_add_test(t, a_pipe_that_does_not_block_gives_and_takes_what_it_can);
 	tcase_add_test(t, a_pipe_without_a_reader_fails_the_flush);
 	tcase_add_test(t, a_session_of_records_reads_as_one_stream);
 	tcase_add_test(t, a_session_that_is_cut_off_fails_and_does_not_end);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("misuse");
+	t = add_case(s, "misuse");
 	tcase_add_test(t, a_callback_that_uses_its_own_bufio_is_refused);
 	tcase_add_test(t, a_callback_that_claims_too_much_ends_its_direction);
 	tcase_add_test(t, a_sink_that_claims_too_much_fails);
 	tcase_add_test(t, a_direction_without_a_callback_is_refused);
 	tcase_add_test(t, new_refuses_what_it_cannot_read_or_write_with);
 	tcase_add_test(t, the_buffers_behind_a_bufio_are_used_like_any);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -136,10 +136,9 @@ START_TEST(without_npsteer_nothing_is_offered)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("completion");
-	TCase *t = tcase_create("completion");
+	TCase *t = add_case(s, "completion");
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, every_verb_of_the_help_is_offered);
@@ -149,6 +148,4 @@ int main(void)
 	tcase_add_test(t, services_and_workers_are_those_that_there_are);
 	tcase_add_test(t, behind_the_dashes_there_is_a_program);
 	tcase_add_test(t, without_npsteer_nothing_is_offered);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

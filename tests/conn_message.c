@@ -161,21 +161,13 @@ START_TEST(numbers_that_no_connection_has_are_refused)
 }
 END_TEST
 
-static Suite *conn_message_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("conn_message");
-	TCase *t = tcase_create("conn_message");
+	TCase *t = add_case(s, "conn_message");
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, what_is_written_is_read_back);
 	tcase_add_test(t, one_that_is_cut_anywhere_or_goes_on_is_refused);
 	tcase_add_test(t, another_version_is_told_apart_from_garbage);
 	tcase_add_test(t, ways_that_no_connection_has_are_refused);
 	tcase_add_test(t, numbers_that_no_connection_has_are_refused);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(conn_message_suite());
 }

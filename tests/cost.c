@@ -274,10 +274,9 @@ START_TEST(system_calls_are_counted)
 END_TEST
 #endif
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("cost");
-	TCase *t = tcase_create("cost");
+	TCase *t = add_case(s, "cost");
 
 #ifdef NP_FAULT
 	tcase_add_test(t, a_request_costs_one_wait_one_read_and_one_send);
@@ -291,11 +290,4 @@ static Suite *suite(void)
 #else
 	tcase_add_test(t, system_calls_are_counted);
 #endif
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

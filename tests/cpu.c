@@ -208,10 +208,9 @@ START_TEST(under_a_quota_pollers_are_as_many_as_it_and_not_pinned)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("cpu");
-	TCase *t = tcase_create("cpu");
+	TCase *t = add_case(s, "cpu");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_group_has_its_quota_however_long_its_path);
@@ -219,6 +218,4 @@ int main(void)
 	tcase_add_test(t, a_quota_that_is_no_number_is_none);
 	tcase_add_test(t, pollers_for_every_cpu_are_pinned_and_fewer_are_not);
 	tcase_add_test(t, under_a_quota_pollers_are_as_many_as_it_and_not_pinned);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

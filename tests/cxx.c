@@ -60,16 +60,13 @@ START_TEST(an_older_standard_is_told_what_it_lacks)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("cxx");
-	TCase *t = tcase_create("cxx");
+	TCase *t = add_case(s, "cxx");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, a_cxx_programs_promises_are_kept, 0,
 			    (int)(sizeof ways / sizeof *ways));
 	tcase_add_test(t, the_header_compiles_as_cxx20_by_clang);
 	tcase_add_test(t, an_older_standard_is_told_what_it_lacks);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

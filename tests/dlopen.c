@@ -58,14 +58,11 @@ START_TEST(an_interpreter_opens_the_library_and_serves_an_echo)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("dlopen");
-	TCase *t = tcase_create("dlopen");
+	TCase *t = add_case(s, "dlopen");
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, threads_keep_pointers_and_places_and_no_buffers);
 	tcase_add_test(t, an_interpreter_opens_the_library_and_serves_an_echo);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -115,16 +115,13 @@ START_TEST(one_that_leaves_a_function_given_to_the_c_calls_ends_the_program)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("exceptions");
-	TCase *t = tcase_create("exceptions");
+	TCase *t = add_case(s, "exceptions");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, each_fiber_sees_its_own_exceptions, 0,
 			    (int)(sizeof ways / sizeof *ways));
 	tcase_add_test(t, a_plug_in_that_brings_the_runtime_is_seen_when_pollers_start);
 	tcase_add_test(t, one_that_leaves_a_function_given_to_the_c_calls_ends_the_program);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -831,16 +831,13 @@ START_TEST(faults_can_be_injected)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("faults");
-	TCase *t = tcase_create("faults");
+	TCase *t = add_case(s, "faults");
 
 	tcase_add_test(t, faults_can_be_injected);
 #ifdef NP_FAULT
 	tcase_add_loop_test(t, each_call_that_fails_once_breaks_at_most_its_connection, 0,
 			    N_SCENARIOS);
 #endif
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

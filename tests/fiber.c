@@ -983,10 +983,9 @@ START_TEST(a_handler_has_the_stack_it_was_promised)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("fiber");
-	TCase *t = tcase_create("switch");
+	TCase *t = add_case(s, "switch");
 
 	tcase_add_test(t, stacks_are_counted_by_where_their_fibers_parked);
 	tcase_add_test(t, a_function_that_returns_has_ended_before_run_returns);
@@ -1006,22 +1005,18 @@ int main(void)
 	tcase_add_test(t, floating_point_values_are_kept);
 	tcase_add_test(t, a_stack_begins_aligned_as_the_abi_says);
 	tcase_add_test(t, unwinding_ends_at_the_first_frame);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("pool");
+	t = add_case(s, "pool");
 	tcase_add_test(t, the_stack_used_last_is_used_next);
 	tcase_add_test(t, at_max_a_run_is_refused_and_later_served);
 	tcase_add_test(t, a_pool_with_a_parked_fiber_is_not_freed);
 	tcase_add_test(t, no_memory_for_a_stack_is_said_and_nothing_is_called);
 	tcase_add_test(t, a_stack_without_a_guard_is_not_used);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("guard");
+	t = add_case(s, "guard");
 	tcase_add_test(t, recursion_without_end_faults_in_the_guard);
 	tcase_add_test(t, a_frame_smaller_than_the_guard_cannot_step_over_it);
 	tcase_add_test(t, a_kernel_without_guard_regions_guards_by_mprotect);
 	tcase_add_test(t, only_addresses_in_a_guard_are_guard_hits);
 	tcase_add_test(t, a_handler_has_the_stack_it_was_promised);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -182,15 +182,12 @@ START_TEST(what_is_no_fiber_is_said_to_be_none)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("gdb");
-	TCase *t = tcase_create("fibers");
+	TCase *t = add_case(s, "fibers");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_live_process_shows_its_fibers);
 	tcase_add_test(t, a_core_shows_the_same);
 	tcase_add_test(t, what_is_no_fiber_is_said_to_be_none);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -415,21 +415,12 @@ END_TEST
 
 #endif
 
-static Suite *handover_faults_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("handover_faults");
-	TCase *t = tcase_create("handover_faults"), *k = tcase_create("killed");
-
-	suite_add_tcase(s, t);
-	suite_add_tcase(s, k);
 #ifdef NP_FAULT
+	TCase *t = add_case(s, "handover_faults"), *k = add_case(s, "killed");
+
 	tcase_add_test(k, a_process_that_is_killed_takes_what_it_had_and_no_more);
 	tcase_add_loop_test(t, what_fails_once_costs_no_connection, 0, 2 * N_FAULTS);
 #endif
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(handover_faults_suite());
 }

@@ -827,12 +827,10 @@ START_TEST(a_batch_that_does_not_hold_ends_the_hand_over)
 }
 END_TEST
 
-static Suite *handover_frames_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("handover_frames");
-	TCase *t = tcase_create("handover_frames");
+	TCase *t = add_case(s, "handover_frames");
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, garbage_is_refused);
 	tcase_add_test(t, another_version_is_refused);
 	tcase_add_test(t, a_message_that_is_cut_is_refused);
@@ -862,10 +860,4 @@ static Suite *handover_frames_suite(void)
 	tcase_add_test(t, a_dialed_one_alone_is_not_taken);
 	tcase_add_loop_test(t, a_batch_that_does_not_hold_ends_the_hand_over, 0,
 			    sizeof batches / sizeof *batches);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(handover_frames_suite());
 }

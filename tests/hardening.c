@@ -160,10 +160,9 @@ START_TEST(flags_on_the_command_line_come_on_top_of_ours)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("hardening");
-	TCase *t = tcase_create("hardening");
+	TCase *t = add_case(s, "hardening");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, relocations_are_read_only_before_main);
@@ -174,6 +173,4 @@ int main(void)
 	tcase_add_test(t, each_object_says_that_indirect_branches_land_where_they_may);
 	tcase_add_test(t, every_exported_function_begins_with_a_landing_pad);
 	tcase_add_test(t, flags_on_the_command_line_come_on_top_of_ours);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -113,18 +113,14 @@ START_TEST(off_it_looks_at_none_and_has_no_memory)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("histogram");
-	TCase *t = tcase_create("buckets"), *m = tcase_create("meter");
+	TCase *t = add_case(s, "buckets"), *m = add_case(s, "meter");
 
 	tcase_add_test(t, each_bucket_begins_where_the_one_before_ends);
 	tcase_add_test(t, no_bucket_is_wider_than_a_quarter_of_where_it_begins);
 	tcase_add_test(t, what_is_noted_is_found_in_the_sum);
-	suite_add_tcase(s, t);
 	tcase_add_test(m, where_they_are_few_each_is_looked_at);
 	tcase_add_test(m, where_they_are_many_some_stand_for_all);
 	tcase_add_test(m, off_it_looks_at_none_and_has_no_memory);
-	suite_add_tcase(s, m);
-	return run_suite(s);
 }

@@ -55,20 +55,12 @@ START_TEST(of_more_than_it_can_keep_the_one_named_longest_ago_gives_way_after_it
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("hog");
-	TCase *tc = tcase_create("hog");
+	TCase *tc = add_case(s, "hog");
 
 	tcase_add_test(tc, one_is_named_again_after_a_minute_with_how_often_it_came_meanwhile);
 	tcase_add_test(tc, what_is_known_is_a_handler_with_a_tag);
 	tcase_add_test(
 		tc, of_more_than_it_can_keep_the_one_named_longest_ago_gives_way_after_its_minute);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -272,10 +272,9 @@ START_TEST(an_n_of_nothing_or_of_too_much_changes_nothing)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("linkbuf");
-	TCase *t = tcase_create("life");
+	TCase *t = add_case(s, "life");
 
 	tcase_add_test(t, an_empty_buffer_holds_no_block);
 	tcase_add_test(t, free_gives_back_what_was_neither_read_nor_flushed);
@@ -285,17 +284,13 @@ int main(void)
 	tcase_add_test(t, what_is_written_is_unseen_until_flush);
 	tcase_add_test(t, reading_stops_where_nothing_is_flushed);
 	tcase_add_test(t, a_second_flush_changes_nothing);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("slices");
+	t = add_case(s, "slices");
 	tcase_add_test(t, a_slice_shares_memory_and_outlives_its_parent);
 	tcase_add_test(t, a_slice_keeps_its_bytes_while_the_parent_goes_on_writing);
 	tcase_add_test(t, each_end_of_a_slice_frees_what_it_alone_holds);
 	tcase_add_test(t, what_is_written_to_a_slice_leaves_the_parent_alone);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("arguments");
+	t = add_case(s, "arguments");
 	tcase_add_test(t, an_n_of_nothing_or_of_too_much_changes_nothing);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -149,10 +149,9 @@ START_TEST(what_the_fuzzer_has_found_holds)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("linkbuf_model");
-	TCase *t = tcase_create("model");
+	TCase *t = add_case(s, "model");
 
 	only_seed = getenv("NP_SEED");
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -161,6 +160,4 @@ int main(void)
 	tcase_add_test(t, no_memory_at_random_leaves_everything_as_it_was);
 	tcase_add_test(t, no_memory_at_any_one_allocation_leaves_everything_as_it_was);
 	tcase_add_test(t, what_the_fuzzer_has_found_holds);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

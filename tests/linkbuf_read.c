@@ -369,10 +369,9 @@ START_TEST(copy_dup_and_byte_consume_into_the_callers_memory)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("linkbuf_read");
-	TCase *t = tcase_create("reading");
+	TCase *t = add_case(s, "reading");
 
 	tcase_add_test(t, next_is_valid_until_release);
 	tcase_add_test(t, reading_within_a_block_copies_nothing);
@@ -393,6 +392,4 @@ int main(void)
 	tcase_add_test(t, an_empty_text_and_one_that_cannot_be_formatted_hold_no_block);
 	tcase_add_test(t, copy_dup_and_byte_consume_into_the_callers_memory);
 	tcase_add_test(t, release_frees_only_blocks_that_are_read_to_their_end);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -353,10 +353,9 @@ START_TEST(iov_adds_up_to_all_there_is)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("linkbuf_space");
-	TCase *t = tcase_create("space");
+	TCase *t = add_case(s, "space");
 
 	tcase_add_test(t, space_takes_any_burst_in_one_read);
 	tcase_add_test(t, the_common_read_takes_one_stretch_of_an_empty_buffer);
@@ -373,6 +372,4 @@ int main(void)
 	tcase_add_test(t, appetite_follows_the_traffic_both_ways);
 	tcase_add_test(t, iov_shows_what_is_readable_and_nothing_else);
 	tcase_add_test(t, iov_adds_up_to_all_there_is);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -275,10 +275,9 @@ START_TEST(appending_an_embedded_buffer_empties_it)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("linkbuf_write");
-	TCase *t = tcase_create("writing");
+	TCase *t = add_case(s, "writing");
 
 	tcase_add_test(t, reserve_is_contiguous_and_trim_gives_back_the_rest);
 	tcase_add_test(t, trim_cuts_across_blocks_and_references);
@@ -293,6 +292,4 @@ int main(void)
 	tcase_add_test(t, append_takes_everything_and_copies_nothing);
 	tcase_add_test(t, what_was_read_goes_back_when_the_rest_is_appended);
 	tcase_add_test(t, appending_an_embedded_buffer_empties_it);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

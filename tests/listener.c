@@ -301,10 +301,9 @@ START_TEST(nothing_stays_open)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("listener");
-	TCase *t = tcase_create("errors");
+	TCase *t = add_case(s, "errors");
 
 #ifdef NP_FAULT
 	tcase_add_loop_test(t, an_error_of_one_connection_does_not_end_the_listener, 0,
@@ -320,6 +319,4 @@ int main(void)
 	tcase_add_test(t, a_descriptor_that_comes_free_ends_the_rest);
 	tcase_add_test(t, who_waits_in_a_long_shortage_is_reset_and_not_left_hanging);
 	tcase_add_test(t, nothing_stays_open);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

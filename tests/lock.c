@@ -74,13 +74,10 @@ START_TEST(a_lock_left_to_a_child_is_told_as_that)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("lock");
-	TCase *t = tcase_create("lock");
+	TCase *t = add_case(s, "lock");
 
 	tcase_add_test(t, whose_lock_it_is_is_told);
 	tcase_add_test(t, a_lock_left_to_a_child_is_told_as_that);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -248,10 +248,9 @@ START_TEST(a_hundred_mails_cost_one_wake_up_and_own_mail_none)
 END_TEST
 #endif
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("mailbox");
-	TCase *t = tcase_create("mailbox");
+	TCase *t = add_case(s, "mailbox");
 
 	tcase_add_test(t, mail_is_taken_in_the_order_it_was_put);
 	tcase_add_test(t, only_who_finds_the_box_empty_has_to_wake);
@@ -263,6 +262,4 @@ int main(void)
 #ifdef NP_FAULT
 	tcase_add_test(t, a_hundred_mails_cost_one_wake_up_and_own_mail_none);
 #endif
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

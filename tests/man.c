@@ -149,10 +149,9 @@ START_TEST(npsteers_page_has_every_verb_and_flag_of_its_help)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("man");
-	TCase *t = tcase_create("man");
+	TCase *t = add_case(s, "man");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, every_public_function_and_header_has_a_page);
@@ -164,6 +163,4 @@ int main(void)
 	tcase_add_test(t, troff_has_nothing_to_say_about_the_pages);
 	tcase_add_test(t, man_finds_a_function_by_its_own_and_by_a_shared_page);
 	tcase_add_test(t, npsteers_page_has_every_verb_and_flag_of_its_help);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

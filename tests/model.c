@@ -43,13 +43,10 @@ START_TEST(a_broken_protocol_is_found)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("model");
-	TCase *c = tcase_create("baton");
+	TCase *c = add_case(s, "baton");
 
 	tcase_add_loop_test(c, the_protocol_holds, 0, sizeof whole / sizeof whole[0]);
 	tcase_add_loop_test(c, a_broken_protocol_is_found, 0, sizeof broken / sizeof broken[0]);
-	suite_add_tcase(s, c);
-	return run_suite(s);
 }

@@ -110,12 +110,9 @@ START_TEST(a_move_for_which_there_is_no_memory_leaves_the_connection_as_it_was)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("move_memory");
-	TCase *t = tcase_create("move_memory");
+	TCase *t = add_case(s, "move_memory");
 
 	tcase_add_test(t, a_move_for_which_there_is_no_memory_leaves_the_connection_as_it_was);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -126,10 +126,9 @@ END_TEST
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("names_conf");
-	TCase *t = tcase_create("names_conf");
+	TCase *t = add_case(s, "names_conf");
 
 	tcase_add_loop_test(t, files_and_dns_are_honoured_and_nothing_else_of_nsswitch, 0,
 			    COUNT(switches));
@@ -137,11 +136,4 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, an_option_of_resolv_conf_is_heeded_or_left_to_getaddrinfo, 0,
 			    COUNT(resolvs));
 	tcase_add_test(t, later_options_win);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -199,10 +199,9 @@ START_TEST(what_an_operator_asks_for_is_said_at_once)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *suite = suite_create("npsteer_health");
-	TCase *t = tcase_create("npsteer_health");
+	TCase *t = add_case(s, "npsteer_health");
 
 	tcase_add_test(t, idle_workers_take_all);
 	tcase_add_test(t, one_that_hangs_takes_nothing);
@@ -217,6 +216,4 @@ int main(void)
 	tcase_add_test(t, a_change_that_varies_is_said_as_the_least_of_it);
 	tcase_add_test(t, down_and_back_take_their_time_too);
 	tcase_add_test(t, what_an_operator_asks_for_is_said_at_once);
-	suite_add_tcase(suite, t);
-	return run_suite(suite);
 }

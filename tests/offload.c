@@ -281,10 +281,9 @@ START_TEST(an_executor_may_run_the_job_on_a_thread_of_its_own)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("offload");
-	TCase *c = tcase_create("offload");
+	TCase *c = add_case(s, "offload");
 
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, fibers_wait_for_their_own_job_and_the_poller_for_none);
@@ -299,6 +298,4 @@ int main(void)
 	tcase_add_test(c, what_an_executor_refuses_is_not_run);
 	tcase_add_test(c, an_executor_may_run_the_job_on_the_spot);
 	tcase_add_test(c, an_executor_may_run_the_job_on_a_thread_of_its_own);
-	suite_add_tcase(s, c);
-	return run_suite(s);
 }

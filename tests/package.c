@@ -260,10 +260,9 @@ START_TEST(the_abi_check_names_what_changed)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("package");
-	TCase *t = tcase_create("package");
+	TCase *t = add_case(s, "package");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, each_header_compiles_alone_as_c99);
@@ -279,6 +278,4 @@ int main(void)
 	tcase_add_test(t, the_layer_check_names_a_wrong_include);
 	tcase_add_test(t, the_export_check_names_what_leaks);
 	tcase_add_test(t, the_abi_check_names_what_changed);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -342,30 +342,25 @@ START_TEST(a_stamp_inside_user_code_is_of_the_last_tick)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("park");
-	TCase *t = tcase_create("once");
+	TCase *t = add_case(s, "once");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, the_first_wake_counts_and_the_second_says_so);
 	tcase_add_test(t, a_wake_that_comes_before_the_wait_is_kept);
 	tcase_add_test(t, a_limit_and_a_wake_of_the_same_turn_bring_a_fiber_back_once);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("ends");
+	t = add_case(s, "ends");
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_limit_asks_once_more_and_what_is_found_is_the_result);
 	tcase_add_loop_test(t, the_sooner_of_limit_and_deadline_ends_it_and_is_known, 0, 3);
 	tcase_add_test(t, a_cancel_ends_the_wait_of_that_fiber_once);
 	tcase_add_test(t, a_waker_that_is_on_its_way_is_waited_for);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("clock");
+	t = add_case(s, "clock");
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, now_is_now_inside_user_code_and_behind_it);
 	tcase_add_test(t, a_fiber_that_went_on_is_user_code_too);
 	tcase_add_test(t, a_stamp_inside_user_code_is_of_the_last_tick);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

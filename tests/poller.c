@@ -1074,15 +1074,12 @@ static void add_life(TCase *c)
 #endif
 }
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *suite = suite_create("poller");
-	TCase *c = tcase_create("poller");
+	TCase *c = add_case(s, "poller");
 
 	tcase_add_checked_fixture(c, setup, teardown);
 	add_turn(c);
 	add_load(c);
 	add_life(c);
-	suite_add_tcase(suite, c);
-	return run_suite(suite);
 }

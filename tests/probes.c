@@ -29,13 +29,10 @@ START_TEST(without_the_header_it_is_built_all_the_same)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("probes");
-	TCase *t = tcase_create("probes");
+	TCase *t = add_case(s, "probes");
 
 	tcase_add_test(t, each_probe_is_there_and_is_a_nop);
 	tcase_add_test(t, without_the_header_it_is_built_all_the_same);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

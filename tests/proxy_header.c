@@ -265,10 +265,9 @@ START_TEST(what_is_no_list_of_sources_is_refused)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("proxy_header");
-	TCase *t = tcase_create("proxy_header");
+	TCase *t = add_case(s, "proxy_header");
 
 	tcase_add_loop_test(t, a_line_is_a_header_or_is_refused, 0,
 			    (int)(sizeof lines / sizeof *lines));
@@ -279,6 +278,4 @@ int main(void)
 	tcase_add_test(t, a_source_is_believed_that_is_of_a_prefix);
 	tcase_add_test(t, an_ipv4_source_may_be_written_in_the_form_of_ipv6);
 	tcase_add_test(t, what_is_no_list_of_sources_is_refused);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -171,10 +171,9 @@ START_TEST(it_begins_later_than_it_ends)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("rebalance");
-	TCase *t = tcase_create("rebalance");
+	TCase *t = add_case(s, "rebalance");
 
 	tcase_add_test(t, hot_connections_on_one_poller_are_spread);
 	tcase_add_test(t, of_many_the_hot_ones_go_and_no_more_than_it_takes);
@@ -184,6 +183,4 @@ int main(void)
 	tcase_add_test(t, a_burst_is_waited_for);
 	tcase_add_test(t, what_stays_is_not_chosen);
 	tcase_add_test(t, it_begins_later_than_it_ends);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

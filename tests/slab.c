@@ -136,15 +136,12 @@ START_TEST(without_memory_get_says_so_and_works_later)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("slab");
-	TCase *t = tcase_create("slab");
+	TCase *t = add_case(s, "slab");
 
 	tcase_add_test(t, no_object_shares_a_byte_with_another);
 	tcase_add_test(t, what_was_put_is_got_again_before_anything_is_mapped);
 	tcase_add_test(t, regions_in_the_middle_go_back_to_the_kernel);
 	tcase_add_test(t, without_memory_get_says_so_and_works_later);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -76,10 +76,9 @@ START_TEST(the_library_says_its_version_as_text_and_as_a_number)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("status");
-	TCase *t = tcase_create("status");
+	TCase *t = add_case(s, "status");
 
 	tcase_add_test(t, every_code_of_ours_has_a_text_that_no_other_has);
 	tcase_add_test(t, our_codes_are_no_errno);
@@ -87,6 +86,4 @@ int main(void)
 	tcase_add_test(t, a_text_is_never_null);
 	tcase_add_test(t, the_questions_take_either_sign);
 	tcase_add_test(t, the_library_says_its_version_as_text_and_as_a_number);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -364,16 +364,13 @@ START_TEST(what_another_thread_frees_is_no_reason_to_allocate)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steady");
-	TCase *t = tcase_create("steady");
+	TCase *t = add_case(s, "steady");
 
 	tcase_add_test(t, a_million_requests_call_no_allocator_and_copy_nothing);
 	tcase_add_test(t, the_counters_of_this_program_count);
 	tcase_add_test(t, a_million_requests_do_not_call_the_hook);
 	tcase_add_test(t, what_another_thread_frees_is_no_reason_to_allocate);
 	tcase_set_timeout(t, 120);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -530,10 +530,9 @@ END_TEST
 
 #endif
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_adopt");
-	TCase *t = tcase_create("adopted");
+	TCase *t = add_case(s, "adopted");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, adopted_listeners_get_what_the_policy_says_and_are_left_as_they_were,
@@ -547,25 +546,20 @@ int main(void)
 	tcase_add_test(t, the_list_says_which_service_steers_a_listener);
 	tcase_add_test(t, a_second_service_is_refused_and_the_first_goes_on);
 	tcase_add_test(t, a_program_of_the_servers_own_is_replaced_by_force_only);
-	suite_add_tcase(s, t);
-	t = tcase_create("beside");
+	t = add_case(s, "beside");
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_claim_passes_the_numbers_of_adopted_workers_over);
 	tcase_add_test(t, no_watchdog_shuts_the_listener_of_an_adopted_worker);
-	suite_add_tcase(s, t);
-	t = tcase_create("wrong");
+	t = add_case(s, "wrong");
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_descriptor_that_is_another_socket_by_now_is_not_adopted);
 	tcase_add_test(t, without_ptrace_nothing_is_adopted_and_the_sentence_says_so);
 	tcase_add_test(t, a_listener_bound_to_port_0_is_adopted_at_the_port_it_got);
 	tcase_add_loop_test(t, a_server_in_namespaces_of_its_own_is_adopted_from_outside, 0, 2);
-	suite_add_tcase(s, t);
-	t = tcase_create("killed");
+	t = add_case(s, "killed");
 	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
 #ifdef NP_FAULT
 	tcase_add_loop_test(t, killed_at_any_step_the_server_serves_and_the_next_one_goes_on, 0,
 			    KILLINGS);
 #endif
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -131,14 +131,11 @@ START_TEST(beside_an_address_of_ours_a_stranger_is_still_seen)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_beside");
-	TCase *t = tcase_create("beside");
+	TCase *t = add_case(s, "beside");
 
 	tcase_add_loop_test(t, either_order_works, 0, PAIRS);
 	tcase_add_loop_test(t, either_order_works_at_level_0, 0, PAIRS);
 	tcase_add_test(t, beside_an_address_of_ours_a_stranger_is_still_seen);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -314,10 +314,9 @@ START_TEST(threads_that_open_services_at_once_give_the_callback_back)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_cause");
-	TCase *t = tcase_create("cause");
+	TCase *t = add_case(s, "cause");
 
 	tcase_add_loop_test(t, each_cause_has_its_sentence, 0, CAUSES);
 	tcase_add_loop_test(t, pins_that_cannot_be_opened_are_not_called_incomplete, 0, CLOSED);
@@ -327,6 +326,4 @@ int main(void)
 	tcase_add_test(t, a_programs_own_callback_of_libbpf_hears_what_is_its_own);
 	tcase_add_test(t, a_callback_that_the_program_sets_meanwhile_stays);
 	tcase_add_test(t, threads_that_open_services_at_once_give_the_callback_back);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -933,10 +933,9 @@ START_TEST(of_each_worker_established_is_closed_and_live)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_count");
-	TCase *t = tcase_create("count");
+	TCase *t = add_case(s, "count");
 
 	tcase_add_test(t, a_connection_counts_from_its_handshake_to_its_first_end);
 	tcase_add_test(t, what_has_no_tag_is_not_counted);
@@ -960,6 +959,4 @@ int main(void)
 	tcase_add_loop_test(t, garbage_in_tags_and_lines_harms_no_connection, 0, 4);
 	tcase_add_test(t, of_each_worker_established_is_closed_and_live);
 	tcase_set_timeout(t, 600);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

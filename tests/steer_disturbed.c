@@ -291,14 +291,11 @@ START_TEST(no_connection_fails_while_the_policy_is_another_each_millisecond)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_disturbed");
-	TCase *t = tcase_create("disturbed");
+	TCase *t = add_case(s, "disturbed");
 
 	tcase_set_timeout(t, 240);
 	tcase_add_test(t, no_connection_fails_whatever_is_in_the_maps);
 	tcase_add_test(t, no_connection_fails_while_the_policy_is_another_each_millisecond);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -501,10 +501,9 @@ START_TEST(what_is_no_flow_of_the_service_is_said_in_a_sentence)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_explain");
-	TCase *t = tcase_create("explain");
+	TCase *t = add_case(s, "explain");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, what_is_said_of_a_flow_is_what_the_kernel_does, 0,
@@ -517,6 +516,4 @@ int main(void)
 	tcase_add_test(t, listeners_of_others_are_left_out);
 	tcase_add_test(t, a_flow_that_was_explained_is_not_in_its_own_way);
 	tcase_add_test(t, what_is_no_flow_of_the_service_is_said_in_a_sentence);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -133,12 +133,9 @@ END_TEST
 
 #endif
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_fault");
-	TCase *t = tcase_create("fault");
+	TCase *t = add_case(s, "fault");
 
 	tcase_add_loop_test(t, a_failing_call_leaves_nothing_open, 0, 4);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -315,10 +315,9 @@ START_TEST(a_server_in_there_is_seen_under_the_numbers_of_proc)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_find");
-	TCase *t = tcase_create("listeners");
+	TCase *t = add_case(s, "listeners");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, each_listener_is_shown_with_the_task_that_accepts_from_it, 0, 3);
@@ -331,6 +330,4 @@ int main(void)
 	tcase_add_loop_test(t, without_bpf_links_tell_the_same_but_for_the_program, 0, 3);
 	tcase_add_test(t, from_a_pid_namespace_inside_of_that_of_proc_nobody_outside_is_seen);
 	tcase_add_test(t, a_server_in_there_is_seen_under_the_numbers_of_proc);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

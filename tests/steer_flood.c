@@ -388,10 +388,9 @@ START_TEST(the_replay_agrees_with_decisions_under_a_flood)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_flood");
-	TCase *t = tcase_create("flood");
+	TCase *t = add_case(s, "flood");
 
 	rig_no_rescue = true;
 	tcase_add_loop_test(t, a_flood_refuses_no_client_where_rst_is_asked_for, 0, POLICIES);
@@ -405,6 +404,4 @@ int main(void)
 	tcase_add_loop_test(t, the_one_that_answers_with_cookies_is_found_among_many_that_are_full,
 			    0, POLICIES);
 	tcase_add_loop_test(t, the_replay_agrees_with_decisions_under_a_flood, 0, POLICIES);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -312,10 +312,9 @@ START_TEST(a_stopped_sibling_is_waited_for_once)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_folder");
-	TCase *t = tcase_create("folder");
+	TCase *t = add_case(s, "folder");
 
 	tcase_add_loop_test(t, root_does_nothing_in_a_folder_that_a_stranger_made, 0,
 			    sizeof prepared / sizeof prepared[0]);
@@ -326,6 +325,4 @@ int main(void)
 	tcase_add_test(t, a_stranger_locks_nobody_out);
 	tcase_add_test(t, a_load_that_waits_in_vain_names_the_process);
 	tcase_add_test(t, a_stopped_sibling_is_waited_for_once);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -169,18 +169,14 @@ START_TEST(spoilt_words_spoil_no_other_row_of_a_table)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_garbage");
-	TCase *t = tcase_create("rescue");
+	TCase *t = add_case(s, "rescue");
 
 	tcase_add_test(t, a_spoilt_row_of_another_address_ends_no_rescue);
 	tcase_add_test(t, a_spoilt_word_of_the_service_ends_no_rescue);
 	tcase_add_test(t, spoilt_words_of_another_worker_end_no_rescue);
 	tcase_add_test(t, a_back_off_without_end_keeps_nobody);
-	suite_add_tcase(s, t);
-	t = tcase_create("tables");
+	t = add_case(s, "tables");
 	tcase_add_test(t, spoilt_words_spoil_no_other_row_of_a_table);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -357,10 +357,9 @@ START_TEST(draining_nobody_is_an_error)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_guard");
-	TCase *t = tcase_create("guard");
+	TCase *t = add_case(s, "guard");
 	int policies = 0;
 
 	rig_no_rescue = true;
@@ -381,6 +380,4 @@ int main(void)
 	tcase_add_test(t, a_joiner_without_a_slot_gets_nothing);
 	tcase_add_test(t, a_claim_starts_with_a_clean_line_and_clean_words);
 	tcase_add_test(t, draining_nobody_is_an_error);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -493,10 +493,9 @@ START_TEST(what_cannot_be_steered_ends_the_watch_with_a_sentence)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_hold");
-	TCase *t = tcase_create("kept");
+	TCase *t = add_case(s, "kept");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_server_that_comes_later_and_again_is_adopted_each_time);
@@ -513,6 +512,4 @@ int main(void)
 	tcase_add_test(t, a_server_of_a_cgroup_is_watched_in_its_own_network_namespace);
 	tcase_add_test(t, a_watch_ends_with_its_service_and_leaves_no_program);
 	tcase_add_test(t, what_cannot_be_steered_ends_the_watch_with_a_sentence);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -217,10 +217,9 @@ START_TEST(a_name_with_an_at_sign_is_a_name_first)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_join");
-	TCase *t = tcase_create("join");
+	TCase *t = add_case(s, "join");
 
 	tcase_add_loop_test(t, the_service_default_has_those_who_ask_for_it, 0,
 			    (int)(sizeof asks / sizeof asks[0]));
@@ -229,6 +228,4 @@ int main(void)
 	tcase_add_test(t, of_workers_with_one_name_the_one_that_is_ready_is_meant);
 	tcase_add_test(t, a_process_number_tells_workers_with_one_name_apart);
 	tcase_add_test(t, a_name_with_an_at_sign_is_a_name_first);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -208,10 +208,9 @@ START_TEST(a_verdict_is_not_acted_on_after_a_stall)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_judge");
-	TCase *t = tcase_create("judge");
+	TCase *t = add_case(s, "judge");
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, the_same_stamp_on_two_ticks_is_hung_once_it_is_old_enough);
@@ -227,6 +226,4 @@ int main(void)
 	tcase_add_test(t, who_has_never_accepted_and_takes_nothing_is_stopped);
 	tcase_add_test(t, what_left_its_queue_matters_only_where_the_worker_says_nothing);
 	tcase_add_test(t, a_verdict_is_not_acted_on_after_a_stall);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

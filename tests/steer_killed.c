@@ -186,16 +186,13 @@ END_TEST
 
 #endif
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_killed");
-	TCase *t = tcase_create("killed");
-
 #ifdef NP_FAULT
+	TCase *t = add_case(s, "killed");
+
 	tcase_add_loop_test(t, killed_at_any_step_it_leaves_the_old_or_the_new, 0,
 			    ACTS * (int)CALLS);
 	tcase_add_test(t, gc_takes_away_what_a_killed_load_left);
 #endif
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -153,14 +153,11 @@ START_TEST(level_1_is_not_had_where_it_was_not_asked_for)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_ladder");
-	TCase *t = tcase_create("ladder");
+	TCase *t = add_case(s, "ladder");
 
 	tcase_add_loop_test(t, each_set_of_rights_has_its_level, 0, RUNGS);
 	tcase_add_test(t, level_1_gives_to_the_worker_of_the_syns_cpu);
 	tcase_add_test(t, level_1_is_not_had_where_it_was_not_asked_for);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -602,10 +602,9 @@ START_TEST(a_worker_with_connections_keeps_its_claim)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_listen");
-	TCase *t = tcase_create("listen");
+	TCase *t = add_case(s, "listen");
 
 	tcase_add_test(t, the_kernels_answers_are_what_the_order_is_built_on);
 	tcase_add_test(t, port_0_is_chosen_once_for_all_siblings);
@@ -626,6 +625,4 @@ int main(void)
 	tcase_add_test(t, where_ipv6_is_off_a_bare_port_means_ipv4);
 	tcase_add_test(t, nothing_is_left_open);
 	tcase_add_test(t, a_worker_with_connections_keeps_its_claim);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

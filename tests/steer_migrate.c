@@ -227,10 +227,9 @@ START_TEST(a_worker_that_leaves_keeps_its_queue_until_it_closes)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_migrate");
-	TCase *t = tcase_create("migrate");
+	TCase *t = add_case(s, "migrate");
 
 	tcase_add_loop_test(t, a_closed_listener_hands_its_queue_to_its_siblings, 0, 3);
 	tcase_add_test(t, half_open_connections_migrate_too);
@@ -238,6 +237,4 @@ int main(void)
 	tcase_add_test(t, migration_never_refuses_whatever_on_exhausted_says);
 	tcase_add_test(t, a_shut_listener_can_listen_and_be_added_again);
 	tcase_add_test(t, a_worker_that_leaves_keeps_its_queue_until_it_closes);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -648,10 +648,9 @@ START_TEST(options_from_a_newer_header_are_refused)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_pins");
-	TCase *t = tcase_create("pins");
+	TCase *t = add_case(s, "pins");
 
 	tcase_add_test(t, a_service_is_loaded_listed_joined_and_unloaded);
 	tcase_add_test(t, two_processes_share_two_ports_of_two_families_evenly);
@@ -672,6 +671,4 @@ int main(void)
 	tcase_add_test(t, names_that_could_leave_the_folder_are_refused);
 	tcase_add_test(t, level_0_says_what_it_cannot_do);
 	tcase_add_test(t, options_from_a_newer_header_are_refused);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

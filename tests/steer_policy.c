@@ -756,10 +756,9 @@ START_TEST(unknown_policies_are_refused_in_words)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_policy");
-	TCase *t = tcase_create("policy");
+	TCase *t = add_case(s, "policy");
 
 	rig_no_rescue = true;
 	tcase_add_test(t, hash_spreads_evenly);
@@ -790,6 +789,4 @@ int main(void)
 	tcase_add_test(t, switching_the_policy_loses_no_connection);
 	tcase_add_test(t, each_parameter_that_is_listed_takes_what_it_shows);
 	tcase_add_test(t, unknown_policies_are_refused_in_words);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -255,10 +255,9 @@ START_TEST(where_every_queue_is_full_a_syn_is_dropped_and_counted)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_queues");
-	TCase *t = tcase_create("queues");
+	TCase *t = add_case(s, "queues");
 
 	rig_no_rescue = true;
 	tcase_add_loop_test(t, a_burst_that_nobody_has_accepted_counts, 0, N(exact));
@@ -266,6 +265,4 @@ int main(void)
 	tcase_add_loop_test(t, no_client_waits_while_some_queue_has_room, 0, N(several));
 	tcase_add_loop_test(t, half_open_connections_take_their_room, 0, N(several));
 	tcase_add_loop_test(t, where_every_queue_is_full_a_syn_is_dropped_and_counted, 0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -197,10 +197,9 @@ START_TEST(a_release_without_ptrace_says_that_the_program_is_there_still)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_release");
-	TCase *t = tcase_create("release");
+	TCase *t = add_case(s, "release");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, release_leaves_the_services_own_workers_and_their_program);
@@ -210,6 +209,4 @@ int main(void)
 	tcase_add_test(t, a_release_without_ptrace_says_that_the_program_is_there_still);
 	tcase_add_test(t, a_service_with_adopted_workers_is_not_unloaded);
 	tcase_add_test(t, unloaded_by_force_a_service_releases_what_it_had_adopted);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

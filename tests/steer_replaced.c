@@ -54,12 +54,9 @@ START_TEST(joining_beside_load_and_unload_finds_all_of_it_or_nothing)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_replaced");
-	TCase *t = tcase_create("replaced");
+	TCase *t = add_case(s, "replaced");
 
 	tcase_add_test(t, joining_beside_load_and_unload_finds_all_of_it_or_nothing);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

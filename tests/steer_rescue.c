@@ -689,36 +689,29 @@ START_TEST(the_queue_of_a_stopped_process_is_served_by_the_other)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_rescue");
-	TCase *t = tcase_create("done");
+	TCase *t = add_case(s, "done");
 
 	tcase_add_test(t, the_queue_of_a_hung_worker_is_served_by_its_sibling);
 	tcase_add_test(t, each_listener_of_a_hung_worker_is_shut);
 	tcase_add_test(t, a_rescue_is_told_in_one_sentence);
 	tcase_add_test(t, a_reused_descriptor_number_is_never_shut);
-	suite_add_tcase(s, t);
-	t = tcase_create("not done");
+	t = add_case(s, "not done");
 	tcase_add_test(t, with_all_workers_hung_nobody_is_shut);
 	tcase_add_test(t, a_single_worker_is_never_shut);
 	tcase_add_test(t, a_sibling_on_another_address_is_none);
 	tcase_add_test(t, siblings_that_drain_are_no_help);
 	tcase_add_loop_test(t, hang_ms_0_and_no_rescue_switch_it_off, 0, 2);
 	tcase_add_test(t, a_program_that_does_not_migrate_is_left_alone);
-	suite_add_tcase(s, t);
-	t = tcase_create("no storm");
+	t = add_case(s, "no storm");
 	tcase_add_test(t, two_watchdogs_shut_a_listener_once);
 	tcase_add_test(t, a_watch_that_was_held_up_goes_on_until_it_has_seen_who_hangs);
 	tcase_add_test(t, a_worker_that_goes_on_hanging_is_rescued_ever_less_often);
 	tcase_add_test(t, a_lock_whose_holder_died_is_taken_over);
-	suite_add_tcase(s, t);
-	t = tcase_create("instant");
+	t = add_case(s, "instant");
 	tcase_set_timeout(t, 1800);
 	tcase_add_test(t, an_owner_back_at_the_instant_of_the_shutdown_loses_nothing);
-	suite_add_tcase(s, t);
-	t = tcase_create("processes");
+	t = add_case(s, "processes");
 	tcase_add_test(t, the_queue_of_a_stopped_process_is_served_by_the_other);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

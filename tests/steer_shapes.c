@@ -204,14 +204,11 @@ START_TEST(a_pin_of_another_kind_is_refused)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_shapes");
-	TCase *t = tcase_create("shapes");
+	TCase *t = add_case(s, "shapes");
 
 	tcase_add_loop_test(t, no_map_of_another_shape_is_read, 0, PARTS);
 	tcase_add_loop_test(t, what_counts_claims_takes_any_map, 0, (int)SHAPES);
 	tcase_add_test(t, a_pin_of_another_kind_is_refused);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

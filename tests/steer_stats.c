@@ -317,10 +317,9 @@ START_TEST(a_slots_counters_are_those_of_one_worker_at_one_address)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_stats");
-	TCase *t = tcase_create("stats");
+	TCase *t = add_case(s, "stats");
 
 	tcase_add_loop_test(t, at_each_level_runs_and_verdicts_add_up, NP_STEER_L2,
 			    NP_STEER_L4 + 1);
@@ -333,6 +332,4 @@ int main(void)
 	tcase_add_test(t, structs_of_another_age_are_filled_as_far_as_they_go);
 	tcase_add_test(t, counters_start_with_the_claim);
 	tcase_add_test(t, a_slots_counters_are_those_of_one_worker_at_one_address);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

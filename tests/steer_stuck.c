@@ -420,10 +420,9 @@ START_TEST(the_replay_agrees_and_a_decision_says_that_one_is_stuck)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_stuck");
-	TCase *t = tcase_create("stuck");
+	TCase *t = add_case(s, "stuck");
 
 	tcase_add_loop_test(t, a_stopped_worker_that_publishes_nothing_gets_none_after_hang_ms, 0,
 			    POLICIES);
@@ -434,6 +433,4 @@ int main(void)
 	tcase_add_test(t, a_jiffy_is_as_long_as_the_loader_says);
 	tcase_add_loop_test(t, the_replay_agrees_and_a_decision_says_that_one_is_stuck, 0,
 			    POLICIES);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

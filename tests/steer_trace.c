@@ -409,10 +409,9 @@ START_TEST(the_replay_takes_any_record)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_trace");
-	TCase *t = tcase_create("trace");
+	TCase *t = add_case(s, "trace");
 	int policies = 0;
 
 	while (np_steer_policies((unsigned)policies))
@@ -425,6 +424,4 @@ int main(void)
 	tcase_add_test(t, a_reader_that_is_killed_leaves_no_tracing_on);
 	tcase_add_test(t, the_replay_tells_another_worker_and_other_inputs_apart);
 	tcase_add_test(t, the_replay_takes_any_record);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -168,15 +168,12 @@ START_TEST(the_counters_agree_with_the_world)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_world");
-	TCase *t = tcase_create("world");
+	TCase *t = add_case(s, "world");
 	int policies = 0;
 
 	while (np_steer_policies((unsigned)policies))
 		policies++;
 	tcase_add_loop_test(t, the_counters_agree_with_the_world, 0, policies * LEVELS);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -649,9 +649,9 @@ START_TEST(a_struct_is_filled_in_as_far_as_the_caller_knows_it)
 }
 END_TEST
 
-static TCase *addr_tests(void)
+static void addr_tests(Suite *s)
 {
-	TCase *c = tcase_create("addr");
+	TCase *c = add_case(s, "addr");
 
 	tcase_add_loop_test(c, an_address_is_parsed_or_refused_with_its_reason, 0,
 			    (int)n_addresses);
@@ -659,12 +659,11 @@ static TCase *addr_tests(void)
 	tcase_add_test(c, a_unix_path_has_107_bytes_at_most_and_an_abstract_name_no_terminator);
 	tcase_add_test(c, a_host_as_long_as_names_get_does_not_overflow);
 	tcase_add_test(c, the_port_can_be_read_and_set_where_there_is_one);
-	return c;
 }
 
-static TCase *io_tests(void)
+static void io_tests(Suite *s)
 {
-	TCase *c = tcase_create("io");
+	TCase *c = add_case(s, "io");
 
 	tcase_add_loop_test(c, chunks_are_gathered_and_an_empty_one_is_nothing, 0, 2);
 	tcase_add_test(c, bytes_are_scattered_over_chunks_and_an_empty_one_gets_none);
@@ -682,12 +681,11 @@ static TCase *io_tests(void)
 	tcase_add_test(c, a_wake_up_lasts_until_it_is_read);
 	tcase_add_test(c, epoll_reports_the_data_and_mask_that_came_last);
 	tcase_add_test(c, epoll_says_nothing_of_what_this_side_closed_or_deleted);
-	return c;
 }
 
-static TCase *machine_tests(void)
+static void machine_tests(Suite *s)
 {
-	TCase *c = tcase_create("machine");
+	TCase *c = add_case(s, "machine");
 
 	tcase_add_test(c, the_number_of_cpus_is_that_of_the_affinity_mask);
 	tcase_add_test(c, a_cpu_that_is_not_there_is_refused);
@@ -697,15 +695,11 @@ static TCase *machine_tests(void)
 	tcase_add_test(c, options_of_a_newer_header_are_taken_while_what_is_unknown_is_zero);
 	tcase_add_test(c, a_struct_is_filled_in_as_far_as_the_caller_knows_it);
 	tcase_add_test(c, the_table_of_descriptors_grows_once_and_holds_none_more);
-	return c;
 }
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("sys");
-
-	suite_add_tcase(s, addr_tests());
-	suite_add_tcase(s, io_tests());
-	suite_add_tcase(s, machine_tests());
-	return run_suite(s);
+	addr_tests(s);
+	io_tests(s);
+	machine_tests(s);
 }

@@ -328,10 +328,9 @@ START_TEST(what_is_armed_for_a_span_does_not_fire_before_it_has_passed_whole)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("timer");
-	TCase *t = tcase_create("timer");
+	TCase *t = add_case(s, "timer");
 
 	tcase_add_test(t, the_wheel_does_what_a_list_of_all_timers_would);
 	tcase_add_test(t, sleeping_until_the_next_fires_each_in_its_millisecond);
@@ -341,6 +340,4 @@ int main(void)
 	tcase_add_test(t, a_timer_may_be_freed_in_its_own_function);
 	tcase_add_test(t, rearming_moves_a_timer);
 	tcase_add_test(t, what_is_armed_for_a_span_does_not_fire_before_it_has_passed_whole);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -192,10 +192,9 @@ START_TEST(without_a_successor_the_service_says_so_and_goes_on)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("tutorial");
-	TCase *t = tcase_create("tutorial");
+	TCase *t = add_case(s, "tutorial");
 
 	tcase_add_unchecked_fixture(t, setup, teardown);
 	tcase_add_test(t, every_program_compiles_as_printed);
@@ -208,6 +207,4 @@ int main(void)
 	tcase_add_test(t, a_stop_answers_what_is_at_work);
 	tcase_add_test(t, a_restart_is_not_seen_by_a_client);
 	tcase_add_test(t, without_a_successor_the_service_says_so_and_goes_on);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -535,10 +535,9 @@ START_TEST(an_exclusive_watch_is_told_again_while_there_is_input)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *suite = suite_create("watch");
-	TCase *c = tcase_create("watch");
+	TCase *c = add_case(s, "watch");
 
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, what_is_ready_and_not_wanted_is_kept);
@@ -565,6 +564,4 @@ int main(void)
 	tcase_add_test(c, a_descriptor_number_used_again_is_another_watch);
 	tcase_add_test(c, many_watches_are_told_apart);
 	tcase_add_test(c, an_exclusive_watch_is_told_again_while_there_is_input);
-	suite_add_tcase(suite, c);
-	return run_suite(suite);
 }

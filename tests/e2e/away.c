@@ -644,10 +644,9 @@ START_TEST(a_program_ends_though_one_never_returns)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("away");
-	TCase *t = tcase_create("a handler that is away");
+	TCase *t = add_case(s, "a handler that is away");
 
 	tcase_add_checked_fixture(t, setup, end_blocker);
 	tcase_add_test(t, a_task_that_may_block_is_left_alone_and_named);
@@ -661,16 +660,8 @@ static Suite *suite(void)
 	tcase_add_test(t, it_calls_on_a_channel_that_others_use_meanwhile);
 	tcase_add_test(t, what_it_forwards_arrives_whole);
 	tcase_add_test(t, it_forks_and_waits_for_its_child);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("in a process of its own");
+	t = add_case(s, "in a process of its own");
 	tcase_add_test(t, a_process_that_is_stopped_and_goes_on_loses_no_wake_up);
 	tcase_add_test(t, a_program_ends_though_one_never_returns);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

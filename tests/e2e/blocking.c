@@ -169,10 +169,9 @@ START_TEST(at_the_bound_it_waits_for_a_thread)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("blocking");
-	TCase *t = tcase_create("a call");
+	TCase *t = add_case(s, "a call");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, what_blocks_runs_on_the_thread_that_calls_it);
@@ -181,11 +180,4 @@ static Suite *suite(void)
 	tcase_add_test(t, many_block_at_once_each_on_its_thread);
 	tcase_add_test(t, verbs_inside_wait_for_their_turn_and_work);
 	tcase_add_test(t, at_the_bound_it_waits_for_a_thread);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -263,10 +263,9 @@ START_TEST(a_number_is_waited_for_by_one)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("call");
-	TCase *t = tcase_create("call");
+	TCase *t = add_case(s, "call");
 
 	tcase_add_test(t, callers_everywhere_get_their_own_answers);
 	tcase_add_test(t, answers_in_another_order_find_their_callers);
@@ -274,6 +273,4 @@ int main(void)
 	tcase_add_test(t, when_the_peer_goes_every_caller_is_told);
 	tcase_add_test(t, freeing_the_channel_ends_the_calls);
 	tcase_add_test(t, a_number_is_waited_for_by_one);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -580,10 +580,9 @@ START_TEST(who_takes_a_little_of_a_full_input_is_called_when_that_much_came)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("callbacks");
-	TCase *t = tcase_create("callbacks");
+	TCase *t = add_case(s, "callbacks");
 
 	tcase_add_test(t, on_connect_may_talk_for_as_long_as_it_likes_and_ends_with_the_peer);
 	tcase_add_loop_test(t, a_handler_that_fails_closes_its_connection_and_says_why, 0, 2);
@@ -603,6 +602,4 @@ int main(void)
 	tcase_add_test(t, and_one_whose_last_call_takes_its_time);
 	tcase_add_test(t, who_takes_it_at_that_last_call_gets_all_of_it);
 	tcase_add_test(t, who_takes_a_little_of_a_full_input_is_called_when_that_much_came);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -890,10 +890,9 @@ START_TEST(a_held_connection_outlives_the_peers_fin_for_its_answer)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("conn");
-	TCase *t = tcase_create("waiting");
+	TCase *t = add_case(s, "waiting");
 
 	tcase_add_test(t, a_read_timeout_says_so_and_consumes_nothing);
 	tcase_add_test(t, an_expired_read_deadline_ends_the_wait);
@@ -903,25 +902,21 @@ static Suite *suite(void)
 	tcase_add_test(t, until_refuses_a_line_over_its_maximum);
 	tcase_add_test(t, want_calls_again_when_the_bytes_are_there_and_not_before);
 	tcase_add_test(t, a_handler_that_consumes_nothing_is_called_again_only_for_new_bytes);
-	suite_add_tcase(s, t);
-	t = tcase_create("two at once");
+	t = add_case(s, "two at once");
 	tcase_add_test(t, a_second_reader_is_refused_with_its_own_code);
 	tcase_add_test(t, a_verb_that_would_park_off_a_fiber_is_refused);
-	suite_add_tcase(s, t);
-	t = tcase_create("other threads");
+	t = add_case(s, "other threads");
 	tcase_add_test(t, close_from_another_thread_wakes_a_parked_handler_and_ends_once);
 	tcase_add_test(t, a_parked_reader_wakes_with_closed);
 	tcase_add_test(t, abort_resets);
 	tcase_add_test(t, shutdown_write_sends_fin_and_reading_goes_on);
 	tcase_add_test(t, send_from_any_thread_keeps_each_senders_order);
 	tcase_add_test(t, what_was_sent_after_the_end_is_given_back);
-	suite_add_tcase(s, t);
-	t = tcase_create("flow");
+	t = add_case(s, "flow");
 	tcase_add_test(t, a_write_timeout_is_told_and_sticks);
 	tcase_add_test(t, a_paused_connection_reads_nothing_until_it_is_resumed);
 	tcase_add_test(t, input_nobody_reads_stops_at_the_watermark);
-	suite_add_tcase(s, t);
-	t = tcase_create("life");
+	t = add_case(s, "life");
 	tcase_add_test(t, an_idle_connection_is_closed_after_its_timeout);
 	tcase_add_test(t, close_callbacks_run_newest_first_and_none_can_be_added_after);
 	tcase_add_test(t, set_on_request_inside_on_connect_takes_effect);
@@ -933,11 +928,4 @@ static Suite *suite(void)
 	tcase_add_test(t, detach_does_not_wait_for_what_was_posted);
 	tcase_add_test(t, detach_is_busy_while_a_message_waits_and_the_message_arrives);
 	tcase_add_test(t, a_held_connection_outlives_the_peers_fin_for_its_answer);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -234,10 +234,9 @@ START_TEST(npsteer_status_tells_whose_process_number_it_is)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("container");
-	TCase *t = tcase_create("container");
+	TCase *t = add_case(s, "container");
 
 	tcase_add_test(t, a_stopped_container_is_rescued_by_a_sibling_outside);
 	tcase_add_test(t, who_cannot_see_the_worker_says_so_and_root_outside_takes_its_queue);
@@ -247,6 +246,4 @@ int main(void)
 	tcase_add_loop_test(
 		t, npsteer_rescue_watches_workers_of_another_network_namespace_or_says_why_not, 0,
 		2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -171,14 +171,11 @@ START_TEST(a_server_that_is_killed_again_and_again_leaves_nothing)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("crash_loop");
-	TCase *t = tcase_create("crash_loop");
+	TCase *t = add_case(s, "crash_loop");
 
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_loop_test(t, a_server_that_is_killed_again_and_again_leaves_nothing, 0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -399,17 +399,15 @@ START_TEST(off_a_fiber_there_is_no_deadline)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("deadline");
-	TCase *t = tcase_create("waits");
+	TCase *t = add_case(s, "waits");
 
 	tcase_add_checked_fixture(t, setup, end_pollers);
 	tcase_add_loop_test(t, each_wait_ends_at_the_deadline_of_its_fiber, 0, WAITS);
 	tcase_add_loop_test(t, each_wait_of_a_task_ends_when_it_is_cancelled, 0, WAITS);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("deadlines");
+	t = add_case(s, "deadlines");
 	tcase_add_checked_fixture(t, setup, end_pollers);
 	tcase_add_test(t, a_deadline_narrows_and_never_widens);
 	tcase_add_test(t, of_the_longest_deadline_time_is_left);
@@ -418,14 +416,11 @@ int main(void)
 	tcase_add_test(t, a_task_that_is_joined_begins_with_the_deadline_of_its_maker);
 	tcase_add_test(t, a_join_at_its_deadline_cancels_a_task_that_has_none);
 	tcase_add_test(t, off_a_fiber_there_is_no_deadline);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("tasks");
+	t = add_case(s, "tasks");
 	tcase_add_checked_fixture(t, setup, end_pollers);
 	tcase_add_test(t, a_join_that_gives_up_leaves_the_task_to_be_joined_again);
 	tcase_add_test(t, a_task_cancelled_before_it_begins_is_not_called);
 	tcase_add_test(t, a_cancel_reaches_the_tasks_that_a_task_joins);
 	tcase_add_test(t, a_cancel_beside_the_end_of_a_task_is_harmless);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

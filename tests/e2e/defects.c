@@ -746,10 +746,9 @@ START_TEST(a_length_that_makes_no_sense_is_an_error_or_nothing_and_never_corrupt
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("defects");
-	TCase *t = tcase_create("defects");
+	TCase *t = add_case(s, "defects");
 
 	tcase_add_test(t, a_stop_loses_no_request_of_fifty_that_were_queued_before_it);
 	tcase_add_test(t, a_stop_forces_though_its_deadline_is_over_before_a_late_poller_answers);
@@ -766,6 +765,4 @@ int main(void)
 			    a_connection_closed_at_any_moment_and_twice_has_one_teardown_in_order,
 			    0, TEARDOWNS);
 	tcase_add_test(t, a_length_that_makes_no_sense_is_an_error_or_nothing_and_never_corruption);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

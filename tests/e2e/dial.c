@@ -774,47 +774,34 @@ START_TEST(what_is_no_connected_stream_is_refused_and_closed)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("dial");
-	TCase *t = tcase_create("where to");
+	TCase *t = add_case(s, "where to");
 
 	tcase_add_test(t, a_closed_port_refuses_and_gives_no_connection);
 	tcase_add_test(t, a_dialed_connection_knows_both_its_addresses);
 	tcase_add_test(t, unix_sockets_are_dialed_by_path_and_by_abstract_name);
 	tcase_add_test(t, a_missing_socket_file_and_a_bad_address_say_which);
 	tcase_add_test(t, a_dial_may_choose_where_it_comes_from);
-	suite_add_tcase(s, t);
-	t = tcase_create("names");
+	t = add_case(s, "names");
 	tcase_add_test(t, a_name_is_resolved_and_an_unknown_one_is_told_apart);
 	tcase_add_test(t, of_two_addresses_the_one_that_answers_wins_though_it_is_the_second);
-	suite_add_tcase(s, t);
-	t = tcase_create("what goes wrong");
+	t = add_case(s, "what goes wrong");
 	tcase_add_test(t, a_full_unix_listener_is_waited_for_until_the_deadline);
 	tcase_add_test(t, a_connection_to_itself_is_none);
 	tcase_add_test(t, a_hundred_hurried_dials_to_a_closing_server_succeed_or_time_out);
-	suite_add_tcase(s, t);
-	t = tcase_create("many");
+	t = add_case(s, "many");
 	tcase_add_test(t, sixty_dials_over_four_pollers_are_fifteen_each);
 	tcase_add_test(t, a_dial_to_another_poller_needs_handlers);
 	tcase_add_test(t, a_reused_descriptor_never_hears_the_other_servers_answer);
-	suite_add_tcase(s, t);
-	t = tcase_create("handlers and ends");
+	t = add_case(s, "handlers and ends");
 	tcase_add_test(t, on_request_set_after_the_dial_closes_and_the_close_callback_runs);
 	tcase_add_test(t, a_connection_whose_server_left_may_still_be_touched);
 	tcase_add_test(t, a_stop_of_the_pollers_closes_what_was_dialed_and_left);
 	tcase_add_test(t, a_fiber_that_reads_a_dialed_connection_is_woken_by_the_stop);
-	suite_add_tcase(s, t);
-	t = tcase_create("descriptors");
+	t = add_case(s, "descriptors");
 	tcase_add_test(t, one_end_of_a_socket_pair_is_a_connection);
 	tcase_add_test(t, the_reading_end_of_a_pipe_is_a_connection_until_eof);
 	tcase_add_test(t, a_terminal_is_a_connection);
 	tcase_add_test(t, what_is_no_connected_stream_is_refused_and_closed);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -302,21 +302,13 @@ START_TEST(of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("dial_limit");
-	TCase *t = tcase_create("limits");
+	TCase *t = add_case(s, "limits");
 
 	tcase_add_test(t, an_answer_that_was_there_before_the_limit_counts);
 	tcase_add_loop_test(t, a_dial_into_a_black_hole_ends_at_the_deadline_of_its_fiber, 0,
 			    WAITS);
 	tcase_add_loop_test(t, a_dial_into_a_black_hole_ends_when_its_task_is_cancelled, 0, WAITS);
 	tcase_add_test(t, of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

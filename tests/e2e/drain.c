@@ -335,10 +335,9 @@ START_TEST(an_inherited_listener_goes_on_for_its_other_holder)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("drain");
-	TCase *tc = tcase_create("drain");
+	TCase *tc = add_case(s, "drain");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 2 * AWAIT_MS / 1000);
@@ -349,11 +348,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_listener_that_never_started_ends_too);
 	tcase_add_test(tc, a_unix_listener_that_a_child_holds_too_ends_with_the_stop);
 	tcase_add_loop_test(tc, an_inherited_listener_goes_on_for_its_other_holder, 0, 2);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -109,15 +109,12 @@ START_TEST(a_length_over_the_limit_ends_the_connection)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("echo");
-	TCase *t = tcase_create("framed");
+	TCase *t = add_case(s, "framed");
 
 	tcase_add_test(t, a_large_frame_goes_back_as_it_comes);
 	tcase_add_test(t, frames_of_all_sizes_follow_one_another);
 	tcase_add_test(t, a_peer_may_send_all_of_its_frame_before_it_reads);
 	tcase_add_test(t, a_length_over_the_limit_ends_the_connection);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

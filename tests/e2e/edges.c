@@ -374,10 +374,9 @@ START_TEST(nor_does_it_keep_an_abort_from_the_peer)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("edges");
-	TCase *t = tcase_create("edges");
+	TCase *t = add_case(s, "edges");
 
 	tcase_add_test(t, data_and_fin_in_one_edge_are_both_seen);
 	tcase_add_test(t, what_comes_behind_an_urgent_byte_is_not_stranded);
@@ -390,6 +389,4 @@ int main(void)
 		t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
 	tcase_add_test(t, nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers);
 	tcase_add_test(t, nor_does_it_keep_an_abort_from_the_peer);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

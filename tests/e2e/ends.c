@@ -631,10 +631,9 @@ START_TEST(a_refusal_is_seen_as_fin_or_as_rst_where_input_is_unread)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("ends");
-	TCase *t = tcase_create("table");
+	TCase *t = add_case(s, "table");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, the_peer_gets_what_the_table_says_and_np_conn_error_too);
@@ -642,6 +641,4 @@ int main(void)
 	tcase_add_test(t, a_forced_stop_resets);
 	tcase_add_test(t, memory_max_resets);
 	tcase_add_loop_test(t, a_refusal_is_seen_as_fin_or_as_rst_where_input_is_unread, 0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -359,10 +359,9 @@ START_TEST(a_set_and_a_cancellation_may_meet)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("event");
-	TCase *tc = tcase_create("event");
+	TCase *tc = add_case(s, "event");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, an_event_set_before_the_wait_ends_it_at_once);
@@ -382,11 +381,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_negative_limit_is_refused);
 	tcase_add_test(tc, stop_cancels_waits_at_its_deadline);
 	tcase_add_test(tc, a_set_and_a_cancellation_may_meet);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -128,19 +128,11 @@ START_TEST(after_the_stop_they_say_what_was_then)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("facts");
-	TCase *tc = tcase_create("facts");
+	TCase *tc = add_case(s, "facts");
 
 	tcase_set_timeout(tc, 2 * AWAIT_MS / 1000);
 	tcase_add_test(tc, they_may_be_asked_beside_listen_start_and_stop);
 	tcase_add_test(tc, after_the_stop_they_say_what_was_then);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -107,13 +107,10 @@ START_TEST(without_an_answer_the_deadline_says_so)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("fanout");
-	TCase *t = tcase_create("fanout");
+	TCase *t = add_case(s, "fanout");
 
 	tcase_add_test(t, the_first_answer_is_given_beside_a_black_hole_and_a_dead_server);
 	tcase_add_test(t, without_an_answer_the_deadline_says_so);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

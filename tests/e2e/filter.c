@@ -447,10 +447,9 @@ START_TEST(a_file_goes_through_the_filter_too)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/filter");
-	TCase *t = tcase_create("filter");
+	TCase *t = add_case(s, "filter");
 
 	tcase_add_test(t, input_that_the_filter_has_taken_is_served_without_an_edge);
 	tcase_add_test(t, what_a_filter_says_it_holds_counts_for_memory_max);
@@ -461,6 +460,4 @@ int main(void)
 	tcase_add_test(t, bytes_behind_the_last_plain_one_are_the_filters);
 	tcase_add_test(t, plain_bytes_behind_the_start_are_no_request);
 	tcase_add_test(t, a_file_goes_through_the_filter_too);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -758,10 +758,9 @@ START_TEST(a_connection_that_is_closing_is_not_told)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("grace");
-	TCase *tc = tcase_create("grace");
+	TCase *tc = add_case(s, "grace");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 2 * AWAIT_MS / 1000);
@@ -791,11 +790,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, on_drain_comes_while_a_handler_waits);
 	tcase_add_test(tc, on_drain_waits_for_the_end_of_on_connect);
 	tcase_add_test(tc, a_connection_that_is_closing_is_not_told);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -991,12 +991,10 @@ START_TEST(each_reason_to_stay_has_its_words)
 }
 END_TEST
 
-static Suite *handover_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("handover");
-	TCase *t = tcase_create("handover");
+	TCase *t = add_case(s, "handover");
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, kept_alive_connections_go_on_in_the_next_process);
 	tcase_add_test(t, and_so_do_those_that_the_rebalancer_looks_at);
 	tcase_add_test(t, behind_a_load_balancer_the_next_process_knows_the_client);
@@ -1032,10 +1030,4 @@ static Suite *handover_suite(void)
 	tcase_add_test(t, signals_end_no_wait_for_the_process_before);
 	tcase_add_test(t, each_reason_to_stay_has_its_words);
 	tcase_add_test(t, another_user_is_refused_and_waited_on_no_longer);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(handover_suite());
 }

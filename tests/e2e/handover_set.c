@@ -593,13 +593,11 @@ START_TEST(a_killed_sender_leaves_pairs_whole)
 }
 END_TEST
 
-static Suite *handover_set_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("handover_set");
-	TCase *t = tcase_create("handover_set"), *k = tcase_create("killed");
+	TCase *t = add_case(s, "handover_set"), *k = add_case(s, "killed");
 	int kills = getenv("NP_KILLS") ? atoi(getenv("NP_KILLS")) : 24;
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, pairs_go_on_in_the_next_process);
 	tcase_add_test(t, a_pair_goes_from_process_to_process_again_and_again);
 	tcase_add_test(t, a_FIN_that_went_through_before_is_remembered);
@@ -612,13 +610,6 @@ static Suite *handover_set_suite(void)
 	tcase_add_test(t, a_dialed_one_does_not_come_to_one_that_is_in_another_set);
 	tcase_add_loop_test(t, a_reset_on_the_way_is_one_for_the_other_end, 0, 2);
 	tcase_add_loop_test(t, and_so_where_the_pair_comes_back, 0, 2);
-	suite_add_tcase(s, k);
 	tcase_add_loop_test(k, a_killed_receiver_leaves_pairs_whole, 0, kills / 2);
 	tcase_add_loop_test(k, a_killed_sender_leaves_pairs_whole, 0, kills / 2);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(handover_set_suite());
 }

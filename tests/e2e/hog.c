@@ -412,10 +412,9 @@ START_TEST(where_it_is_off_none_is_counted)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("hog");
-	TCase *tc = tcase_create("hog");
+	TCase *tc = add_case(s, "hog");
 
 	tcase_add_checked_fixture(tc, setup, end_pollers);
 	tcase_add_test(tc, a_hog_is_named_once_and_counted_each_time);
@@ -431,11 +430,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, in_a_batch_the_slow_one_is_named);
 	tcase_add_test(tc, a_hog_that_ends_its_connection_is_named_with_it);
 	tcase_add_test(tc, where_it_is_off_none_is_counted);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -814,10 +814,9 @@ START_TEST(a_wrong_option_is_named)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("http");
-	TCase *t = tcase_create("http");
+	TCase *t = add_case(s, "http");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, each_head_gets_its_status_and_what_is_wrong_ends_the_connection);
@@ -845,6 +844,4 @@ int main(void)
 	tcase_add_test(t, a_log_that_takes_nothing_stops_no_request);
 	tcase_add_test(t, metrics_tell_what_was_answered);
 	tcase_add_test(t, a_wrong_option_is_named);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -456,10 +456,9 @@ START_TEST(no_descriptor_is_left_behind)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("http_files");
-	TCase *t = tcase_create("http_files");
+	TCase *t = add_case(s, "http_files");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -474,6 +473,4 @@ int main(void)
 	tcase_add_test(t, a_file_that_was_written_just_now_has_a_weak_tag);
 	tcase_add_test(t, a_file_that_gets_shorter_while_it_is_sent_ends_in_a_reset);
 	tcase_add_test(t, no_descriptor_is_left_behind);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -86,18 +86,10 @@ START_TEST(with_no_delay_off_it_delays)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("inherited");
-	TCase *tc = tcase_create("inherited");
+	TCase *tc = add_case(s, "inherited");
 
 	tcase_add_test(tc, what_it_accepts_does_not_delay_and_the_listener_is_left_as_it_was);
 	tcase_add_test(tc, with_no_delay_off_it_delays);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -174,10 +174,9 @@ START_TEST(without_a_limit_all_are_queued)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("jobs");
-	TCase *t = tcase_create("jobs");
+	TCase *t = add_case(s, "jobs");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_full_queue_refuses_and_is_counted);
@@ -186,11 +185,4 @@ static Suite *suite(void)
 	tcase_add_test(t, a_job_that_runs_is_waited_for_whatever_happens);
 	tcase_add_test(t, behind_the_deadline_none_begins_though_a_worker_is_free);
 	tcase_add_test(t, without_a_limit_all_are_queued);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -516,10 +516,9 @@ START_TEST(a_unix_socket_is_served)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("kv");
-	TCase *t = tcase_create("kv");
+	TCase *t = add_case(s, "kv");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_stream_may_be_cut_at_every_byte);
@@ -537,6 +536,4 @@ int main(void)
 	tcase_add_test(t, a_key_ends_though_nobody_looks_for_it);
 	tcase_add_test(t, a_scan_sees_every_key_while_the_table_is_resized);
 	tcase_add_test(t, a_unix_socket_is_served);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

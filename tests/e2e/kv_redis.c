@@ -481,14 +481,11 @@ START_TEST(what_is_malformed_is_answered_as_redis_does)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("kv_redis");
-	TCase *t = tcase_create("kv");
+	TCase *t = add_case(s, "kv");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, answers_are_those_of_redis, 0, 2);
 	tcase_add_test(t, what_is_malformed_is_answered_as_redis_does);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -234,22 +234,17 @@ START_TEST(what_a_reader_was_woken_for_is_taken_by_no_other)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("leave");
-	TCase *t = tcase_create("cancel");
+	TCase *t = add_case(s, "cancel");
 
 	tcase_add_loop_test(t, a_reset_cancels_the_work_for_it, 0, 2);
 	tcase_add_test(t, a_fin_cancels_it_as_well);
 	tcase_add_test(t, but_not_where_half_open_says_that_the_answer_is_still_wanted);
 	tcase_add_test(t, nor_where_nobody_asked_for_it);
-	suite_add_tcase(s, t);
-	t = tcase_create("end");
+	t = add_case(s, "end");
 	tcase_add_loop_test(t, a_reset_behind_the_fin_ends_what_half_open_or_a_hold_has_kept, 0, 2);
 	tcase_add_test(t, and_so_does_the_close_of_a_unix_socket);
-	suite_add_tcase(s, t);
-	t = tcase_create("owner");
+	t = add_case(s, "owner");
 	tcase_add_test(t, what_a_reader_was_woken_for_is_taken_by_no_other);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

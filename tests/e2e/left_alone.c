@@ -378,10 +378,9 @@ START_TEST(on_connect_blocks_while_its_peer_leaves)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("left_alone");
-	TCase *t = tcase_create("left alone");
+	TCase *t = add_case(s, "left alone");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_stop_that_gives_up_frees_nothing_under_it);
@@ -393,11 +392,4 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, one_that_waits_for_a_thread_is_cancelled, 0, 2);
 	tcase_add_loop_test(t, nested_ones_work, 0, 3);
 	tcase_add_loop_test(t, on_connect_blocks_while_its_peer_leaves, 0, 5);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

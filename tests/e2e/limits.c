@@ -854,10 +854,9 @@ START_TEST(a_pool_without_limits_keeps_all)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/limits");
-	TCase *t = tcase_create("limits");
+	TCase *t = add_case(s, "limits");
 
 	tcase_add_test(t, a_server_takes_what_the_document_says);
 	tcase_add_test(t, pollers_take_what_the_document_says);
@@ -873,6 +872,4 @@ int main(void)
 	tcase_add_loop_test(t, a_size_of_a_connection_is_its_default_at_0_and_none_at_size_max, 0,
 			    2 * (int)(sizeof sizes / sizeof *sizes));
 	tcase_add_loop_test(t, a_pool_without_limits_keeps_all, 0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -137,14 +137,11 @@ START_TEST(a_server_may_have_no_limit_or_no_linger)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("linger");
-	TCase *t = tcase_create("values");
+	TCase *t = add_case(s, "values");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, none_is_at_once_the_servers_is_short_and_no_limit_outlives_both);
 	tcase_add_loop_test(t, a_server_may_have_no_limit_or_no_linger, 0, VALUES);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -974,11 +974,10 @@ END_TEST
 
 static void add_tls(Suite *s)
 {
-	TCase *t = tcase_create("tls");
+	TCase *t = add_case(s, "tls");
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_test(t, and_so_they_do_with_tls);
-	suite_add_tcase(s, t);
 }
 #else
 static void add_tls(Suite *s)
@@ -986,14 +985,11 @@ static void add_tls(Suite *s)
 }
 #endif
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("lives");
-	TCase *t = tcase_create("lives");
+	TCase *t = add_case(s, "lives");
 
 	tcase_add_test(t, random_lives_lose_no_byte_and_keep_the_order_of_callbacks);
 	tcase_add_test(t, and_so_they_do_within_limits);
-	suite_add_tcase(s, t);
 	add_tls(s);
-	return run_suite(s);
 }

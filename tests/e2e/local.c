@@ -344,10 +344,9 @@ START_TEST(the_reading_end_of_a_pipe_is_read_to_its_end_whatever_is_shut)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("local");
-	TCase *t = tcase_create("readers");
+	TCase *t = add_case(s, "readers");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(
@@ -359,6 +358,4 @@ int main(void)
 	tcase_add_test(t, the_reading_end_of_a_pipe_is_read_to_its_end_whatever_is_shut);
 	tcase_add_loop_test(t, a_pipe_into_which_nothing_is_written_ends_as_idle_or_by_its_reader,
 			    0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -238,10 +238,9 @@ START_TEST(an_operators_drain_of_a_full_worker_lasts_until_he_ends_it)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("max_conns");
-	TCase *tc = tcase_create("max_conns");
+	TCase *tc = add_case(s, "max_conns");
 
 	tcase_set_timeout(tc, 60); /* one loads a program */
 	tcase_add_loop_test(tc, those_above_it_wait_until_others_close, 0, 2);
@@ -249,11 +248,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, at_the_stop_those_above_it_are_reset);
 	tcase_add_test(tc, an_operators_drain_of_a_full_worker_lasts_until_he_ends_it);
 	tcase_add_test(tc, less_than_one_for_each_poller_is_refused);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -236,10 +236,9 @@ START_TEST(flags_that_are_not_known_are_refused)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("may_block");
-	TCase *t = tcase_create("a handler that blocks");
+	TCase *t = add_case(s, "a handler that blocks");
 
 	tcase_add_checked_fixture(t, setup, end_blocker);
 	tcase_add_test(t, its_neighbours_are_served_meanwhile);
@@ -252,11 +251,4 @@ static Suite *suite(void)
 	tcase_add_test(t, a_stop_names_one_that_does_not_return);
 	tcase_add_test(t, many_are_left_alone_at_once);
 	tcase_add_test(t, flags_that_are_not_known_are_refused);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

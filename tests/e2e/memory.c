@@ -62,12 +62,9 @@ START_TEST(blocks_of_a_burst_go_back_while_its_connections_stay)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("memory");
-	TCase *t = tcase_create("memory");
+	TCase *t = add_case(s, "memory");
 
 	tcase_add_test(t, blocks_of_a_burst_go_back_while_its_connections_stay);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -328,15 +328,12 @@ START_TEST(within_the_bound_nobody_is_reset)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("memory_max");
-	TCase *t = tcase_create("siege");
+	TCase *t = add_case(s, "siege");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, resident_memory_stays_within_the_bound_and_others_are_served);
 	tcase_add_test(t, large_unfinished_frames_are_bounded_as_a_whole);
 	tcase_add_test(t, within_the_bound_nobody_is_reset);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -385,10 +385,9 @@ START_TEST(servers_of_one_name_are_no_samples_twice)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("metrics");
-	TCase *t = tcase_create("counts"), *o = tcase_create("others");
+	TCase *t = add_case(s, "counts"), *o = add_case(s, "others");
 
 	tcase_add_test(t, requests_and_connections_are_counted);
 	tcase_add_test(t, a_drain_is_timed);
@@ -396,13 +395,10 @@ int main(void)
 	tcase_add_test(t, a_name_is_utf_8_and_in_one_line_whatever_it_was);
 	tcase_add_test(t, servers_of_one_name_are_told_apart_for_as_long_as_they_live);
 	tcase_add_test(t, what_is_no_format_is_refused);
-	suite_add_tcase(s, t);
 	tcase_add_test(o, values_of_labels_are_escaped_and_shown);
 	tcase_add_test(o, numbers_are_written_as_prometheus_reads_them_in_any_locale);
 	tcase_add_test(o, what_prometheus_would_not_take_is_not_written);
 	tcase_add_test(o, promtool_finds_nothing_wrong_with_the_text_format);
 	tcase_add_test(o, prometheus_own_parser_reads_the_openmetrics);
 	tcase_add_test(o, servers_of_one_name_are_no_samples_twice);
-	suite_add_tcase(s, o);
-	return run_suite(s);
 }

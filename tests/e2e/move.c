@@ -631,12 +631,10 @@ START_TEST(a_poller_that_has_its_share_takes_none_and_one_that_comes_to_it_is_fu
 }
 END_TEST
 
-static Suite *move_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("move");
-	TCase *t = tcase_create("move");
+	TCase *t = add_case(s, "move");
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, a_connection_goes_on_where_it_was_moved_to);
 	tcase_add_test(t, it_is_counted_where_it_is_and_nowhere_twice);
 	tcase_add_test(t, input_that_was_buffered_goes_along);
@@ -653,10 +651,4 @@ static Suite *move_suite(void)
 	tcase_add_test(t, its_idle_timeout_goes_along);
 	tcase_add_test(t, a_stop_in_the_middle_of_moves_ends_each_once);
 	tcase_add_test(t, a_poller_that_has_its_share_takes_none_and_one_that_comes_to_it_is_full);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(move_suite());
 }

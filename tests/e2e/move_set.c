@@ -367,10 +367,9 @@ START_TEST(a_stop_in_the_middle_ends_each_once)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("move_set");
-	TCase *t = tcase_create("move_set");
+	TCase *t = add_case(s, "move_set");
 
 	tcase_add_loop_test(t, both_sides_move_as_one_whichever_was_asked, 0, 2);
 	tcase_add_test(t, a_set_does_not_move_while_a_fiber_is_inside_one_side);
@@ -378,6 +377,4 @@ int main(void)
 	tcase_add_test(t, no_byte_is_lost_while_many_sets_move_all_the_time);
 	tcase_add_test(t, a_flow_moves_all_the_time_and_loses_nothing);
 	tcase_add_test(t, a_stop_in_the_middle_ends_each_once);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -313,18 +313,10 @@ START_TEST(idle_ones_move_as_well)
 }
 END_TEST
 
-static Suite *moves_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("moves");
-	TCase *t = tcase_create("moves");
+	TCase *t = add_case(s, "moves");
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, connections_lose_no_byte_while_they_move);
 	tcase_add_test(t, idle_ones_move_as_well);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(moves_suite());
 }

@@ -323,10 +323,9 @@ END_TEST
 
 #endif
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("names");
-	TCase *t = tcase_create("names");
+	TCase *t = add_case(s, "names");
 
 	tcase_add_loop_test(t, a_name_of_the_server_and_one_of_the_hosts_file_are_dialed, 0, WAYS);
 	tcase_add_loop_test(t, no_such_name_is_told_apart_from_no_answer, 0, WAYS);
@@ -340,11 +339,4 @@ static Suite *suite(void)
 	tcase_add_test(t, a_thousand_lookups_that_are_given_up_leave_nothing);
 	tcase_add_test(t, without_a_descriptor_the_error_is_that_of_the_system);
 #endif
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

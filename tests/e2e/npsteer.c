@@ -620,10 +620,9 @@ START_TEST(a_line_without_a_verb_is_answered_in_json_too)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer");
-	TCase *t = tcase_create("npsteer"), *line = tcase_create("line");
+	TCase *t = add_case(s, "npsteer"), *line = add_case(s, "line");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, load_mounts_a_missing_bpffs_and_says_so);
@@ -657,7 +656,4 @@ int main(void)
 	tcase_add_checked_fixture(line, tool_setup, tool_teardown);
 	tcase_add_test(line, an_answer_that_cannot_be_written_is_no_success);
 	tcase_add_test(line, a_line_without_a_verb_is_answered_in_json_too);
-	suite_add_tcase(s, t);
-	suite_add_tcase(s, line);
-	return run_suite(s);
 }

@@ -513,10 +513,9 @@ START_TEST(what_a_watch_cannot_do_is_said_at_once)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_adopt");
-	TCase *t = tcase_create("adopt");
+	TCase *t = add_case(s, "adopt");
 
 	tcase_set_timeout(t, 60 + 10 * rounds());
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
@@ -534,6 +533,4 @@ int main(void)
 	tcase_add_loop_test(t, without_hold_a_server_that_quits_has_a_closed_port, 0, 2);
 	tcase_add_loop_test(t, a_reload_with_fewer_workers_loses_no_connection, 0, 2);
 	tcase_add_test(t, what_a_watch_cannot_do_is_said_at_once);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

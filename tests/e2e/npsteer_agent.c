@@ -264,10 +264,9 @@ START_TEST(what_cannot_be_served_says_what_to_do)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_agent");
-	TCase *t = tcase_create("npsteer_agent");
+	TCase *t = add_case(s, "npsteer_agent");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
@@ -278,6 +277,4 @@ int main(void)
 	tcase_add_test(t, a_service_that_goes_is_down_and_is_seen_when_it_is_there_again);
 	tcase_add_test(t, a_probe_that_is_no_request_is_refused);
 	tcase_add_test(t, what_cannot_be_served_says_what_to_do);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -54,13 +54,10 @@ START_TEST(check_names_the_cause_and_prints_nothing_else)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_check");
-	TCase *t = tcase_create("check");
+	TCase *t = add_case(s, "check");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_loop_test(t, check_names_the_cause_and_prints_nothing_else, 0, LACKS);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -69,15 +69,12 @@ START_TEST(what_cannot_be_explained_has_an_exit_code_and_a_sentence)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_explain");
-	TCase *t = tcase_create("explain");
+	TCase *t = add_case(s, "explain");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, explain_says_which_worker_and_why_in_words_and_in_json);
 	tcase_add_test(t, what_cannot_be_explained_has_an_exit_code_and_a_sentence);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

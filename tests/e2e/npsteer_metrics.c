@@ -269,10 +269,9 @@ START_TEST(the_dashboard_asks_for_what_there_is)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_metrics");
-	TCase *t = tcase_create("metrics");
+	TCase *t = add_case(s, "metrics");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, a_service_is_served_in_the_format_that_is_asked_for);
@@ -283,6 +282,4 @@ int main(void)
 	tcase_add_test(t, a_process_that_is_stopped_is_an_answer_too);
 	tcase_add_test(t, an_address_that_others_reach_is_refused);
 	tcase_add_test(t, the_dashboard_asks_for_what_there_is);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -122,15 +122,12 @@ START_TEST(a_sentence_is_printable_too)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_names");
-	TCase *t = tcase_create("names");
+	TCase *t = add_case(s, "names");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, a_terminal_gets_what_its_locale_can_print);
 	tcase_add_test(t, json_is_utf_8_whatever_the_name);
 	tcase_add_test(t, a_sentence_is_printable_too);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

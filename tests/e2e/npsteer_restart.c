@@ -398,10 +398,9 @@ START_TEST(words_that_make_no_sense_are_refused)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_restart");
-	TCase *t = tcase_create("npsteer_restart");
+	TCase *t = add_case(s, "npsteer_restart");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, tool_teardown);
@@ -417,6 +416,4 @@ int main(void)
 	tcase_add_test(t, who_does_not_listen_is_not_asked);
 	tcase_add_test(t, that_of_another_user_is_not_asked);
 	tcase_add_test(t, words_that_make_no_sense_are_refused);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -480,10 +480,9 @@ START_TEST(programs_of_others_share_a_port)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_run");
-	TCase *t = tcase_create("run");
+	TCase *t = add_case(s, "run");
 
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
@@ -495,6 +494,4 @@ int main(void)
 	tcase_add_test(t, what_cannot_be_run_has_an_exit_code_and_a_sentence);
 	tcase_add_loop_test(t, programs_of_others_share_a_port, 0,
 			    sizeof others / sizeof others[0]);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

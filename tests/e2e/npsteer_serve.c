@@ -338,10 +338,9 @@ START_TEST(what_cannot_be_served_says_what_to_do)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_serve");
-	TCase *t = tcase_create("npsteer_serve");
+	TCase *t = add_case(s, "npsteer_serve");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
@@ -354,6 +353,4 @@ int main(void)
 			    sizeof parts / sizeof parts[0]);
 	tcase_add_test(t, one_that_drips_is_ended);
 	tcase_add_test(t, what_cannot_be_served_says_what_to_do);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -660,10 +660,9 @@ START_TEST(gc_takes_away_what_a_killed_process_left)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("npsteer_workers");
-	TCase *t = tcase_create("workers");
+	TCase *t = add_case(s, "workers");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_test(t, connections_that_move_are_shown_where_they_went);
@@ -681,6 +680,4 @@ int main(void)
 	tcase_add_test(t, trace_tells_how_each_connection_was_given);
 	tcase_add_loop_test(t, trace_ends_with_its_reader, 0, 4);
 	tcase_add_test(t, gc_takes_away_what_a_killed_process_left);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

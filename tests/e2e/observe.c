@@ -349,10 +349,9 @@ START_TEST(without_pollers_there_is_nothing_to_tell)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("observe");
-	TCase *t = tcase_create("dump");
+	TCase *t = add_case(s, "dump");
 
 	tcase_add_test(t, a_connection_says_where_its_handler_waits_and_for_what);
 	tcase_add_test(t, an_idle_connection_is_shown_with_the_bytes_that_it_moved);
@@ -366,6 +365,4 @@ int main(void)
 	tcase_add_test(t, what_it_does_not_know_is_refused);
 	tcase_add_test(t, a_pipe_without_a_reader_is_an_error_and_no_signal);
 	tcase_add_test(t, without_pollers_there_is_nothing_to_tell);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -579,10 +579,9 @@ START_TEST(a_dump_that_was_prepared_and_a_socket_share_a_thread)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("observe_socket");
-	TCase *t = tcase_create("socket");
+	TCase *t = add_case(s, "socket");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, npsteer_shows_what_a_process_does);
@@ -605,6 +604,4 @@ int main(void)
 	tcase_add_test(t, several_sets_have_one_socket_and_are_all_seen_there);
 	tcase_add_test(t, a_signal_handler_may_ask_for_a_dump);
 	tcase_add_test(t, a_dump_that_was_prepared_and_a_socket_share_a_thread);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -806,10 +806,9 @@ START_TEST(what_was_flushed_in_a_batch_leaves_when_its_handler_parks_elsewhere)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("output");
-	TCase *t = tcase_create("sendfile");
+	TCase *t = add_case(s, "sendfile");
 
 	tcase_add_test(t, a_file_comes_behind_what_was_written_before_it);
 	tcase_add_test(t, a_head_and_a_file_that_fit_in_one_segment_go_in_one);
@@ -828,20 +827,15 @@ int main(void)
 	tcase_add_test(t, what_was_reserved_before_a_file_cannot_be_cut_behind_it);
 	tcase_add_test(t, what_cannot_be_sent_as_a_file_leaves_the_connection_as_it_was);
 	tcase_add_test(t, no_bytes_of_a_file_are_a_flush);
-	suite_add_tcase(s, t);
-	t = tcase_create("references");
+	t = add_case(s, "references");
 	tcase_add_loop_test(t, what_is_written_by_reference_arrives_and_done_runs_once, 0, 2);
 	tcase_add_loop_test(t, done_runs_once_however_the_connection_ends_with_bytes_unsent, 0,
 			    2 * ENDS);
 	tcase_add_test(t, what_was_not_flushed_is_given_back_and_what_was_refused_never_was_taken);
 	tcase_add_test(t, a_message_that_cannot_be_sent_any_more_is_given_back);
-	suite_add_tcase(s, t);
-	t = tcase_create("flush");
+	t = add_case(s, "flush");
 	tcase_add_test(t, what_was_flushed_in_a_batch_leaves_when_its_handler_parks_elsewhere);
-	suite_add_tcase(s, t);
-	t = tcase_create("close");
+	t = add_case(s, "close");
 	tcase_add_test(t, a_reply_in_flight_survives_close_to_a_peer_that_has_half_closed);
 	tcase_add_test(t, a_slow_peer_gets_the_whole_reply_though_it_takes_longer_than_linger);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -138,15 +138,12 @@ START_TEST(who_did_not_ask_for_the_report_gets_no_handler)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("overflow");
-	TCase *t = tcase_create("overflow");
+	TCase *t = add_case(s, "overflow");
 
 	tcase_add_loop_test(
 		t, a_handler_that_overruns_its_stack_is_named_with_its_connection_and_what_to_raise,
 		0, PLACES);
 	tcase_add_test(t, who_did_not_ask_for_the_report_gets_no_handler);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

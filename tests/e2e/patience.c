@@ -238,16 +238,13 @@ START_TEST(one_that_never_acknowledges_or_stops_is_let_go)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("patience");
-	TCase *t = tcase_create("peers");
+	TCase *t = add_case(s, "peers");
 
 	tcase_set_timeout(t, 500);
 	tcase_add_test(t, a_steady_client_gets_all_of_it_however_short_the_clock);
 	if (getenv("NP_STEADY"))
 		tcase_add_test(t, and_at_the_pace_of_slow_clients_with_buffers_of_any_size);
 	tcase_add_test(t, one_that_never_acknowledges_or_stops_is_let_go);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

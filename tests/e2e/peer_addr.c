@@ -172,20 +172,12 @@ START_TEST(a_client_that_resets_while_it_is_served_has_its_own_address_to_the_en
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("peer_addr");
-	TCase *tc = tcase_create("peer_addr");
+	TCase *tc = add_case(s, "peer_addr");
 
 	tcase_add_loop_test(
 		tc, a_client_that_was_reset_before_accept_has_its_address_in_every_handler, 0, 3);
 	tcase_add_loop_test(
 		tc, a_client_that_resets_while_it_is_served_has_its_own_address_to_the_end, 0, 3);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -359,10 +359,9 @@ START_TEST(only_its_pollers_may_ask)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("pool");
-	TCase *t = tcase_create("pool");
+	TCase *t = add_case(s, "pool");
 
 	tcase_add_test(t, a_connection_that_was_given_back_is_used_again);
 	tcase_add_test(t, each_poller_has_its_own);
@@ -377,6 +376,4 @@ int main(void)
 	tcase_add_test(t, a_stop_of_the_pollers_ends_idle_ones_at_once);
 	tcase_add_test(t, a_target_that_refuses_says_so_to_each);
 	tcase_add_test(t, only_its_pollers_may_ask);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

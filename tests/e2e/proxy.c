@@ -420,10 +420,9 @@ START_TEST(a_stop_ends_pairs_that_are_open)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("proxy");
-	TCase *t = tcase_create("proxy");
+	TCase *t = add_case(s, "proxy");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_fin_goes_through_and_the_answer_comes_back);
@@ -441,6 +440,4 @@ int main(void)
 	tcase_add_test(t, sockets_of_systemd_are_served);
 	tcase_add_test(t, a_pair_on_which_nothing_moves_ends_after_idle_ms);
 	tcase_add_test(t, a_stop_ends_pairs_that_are_open);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -186,15 +186,12 @@ START_TEST(it_needs_on_move)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("rebalance");
-	TCase *t = tcase_create("rebalance");
+	TCase *t = add_case(s, "rebalance");
 
 	tcase_add_test(t, hot_connections_on_one_poller_are_spread);
 	tcase_add_test(t, an_even_load_moves_nothing);
 	tcase_add_test(t, it_is_off_unless_it_is_asked_for);
 	tcase_add_test(t, it_needs_on_move);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -249,18 +249,14 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("relisten");
-	TCase *t = tcase_create("lock");
+	TCase *t = add_case(s, "lock");
 
 	tcase_add_test(t, a_rescued_poller_serves_and_tries_again_until_the_lock_is_free);
 	tcase_add_test(t, a_server_stops_while_a_listener_of_it_cannot_be_opened);
-	suite_add_tcase(s, t);
-	t = tcase_create("shared");
+	t = add_case(s, "shared");
 	tcase_add_test(
 		t,
 		an_inherited_listener_that_its_other_holder_shut_is_served_when_it_listens_again);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

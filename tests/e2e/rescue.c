@@ -358,24 +358,14 @@ START_TEST(an_idle_server_is_never_woken)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("rescue");
-	TCase *t = tcase_create("hanging");
+	TCase *t = add_case(s, "hanging");
 
 	tcase_add_test(t, what_is_queued_at_a_hanging_poller_is_served_by_another);
 	tcase_add_test(t, a_server_stops_while_a_listener_of_it_is_shut);
-	suite_add_tcase(s, t);
-	t = tcase_create("quota");
+	t = add_case(s, "quota");
 	tcase_add_test(t, under_a_cpu_quota_nothing_is_reset_and_there_is_no_storm);
-	suite_add_tcase(s, t);
-	t = tcase_create("idle");
+	t = add_case(s, "idle");
 	tcase_add_test(t, an_idle_server_is_never_woken);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -101,20 +101,12 @@ START_TEST(a_line_without_an_end_closes_only_its_connection)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("resolve");
-	TCase *tc = tcase_create("resolve");
+	TCase *tc = add_case(s, "resolve");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, names_are_answered_in_their_order);
 	tcase_add_test(tc, what_is_no_name_is_a_dash);
 	tcase_add_test(tc, a_line_without_an_end_closes_only_its_connection);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -674,10 +674,9 @@ START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("restart");
-	TCase *tc = tcase_create("restart");
+	TCase *tc = add_case(s, "restart");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 3 * AWAIT_MS / 1000);
@@ -693,11 +692,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, SIGUSR2_drains_TLS_connections_and_hands_the_listeners_over);
 	tcase_add_test(tc, SIGUSR2_hands_a_proxys_pairs_over_as_sets);
 	tcase_add_test(tc, where_the_next_process_does_not_start_this_one_goes_on);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

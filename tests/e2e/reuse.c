@@ -376,10 +376,9 @@ START_TEST(what_is_not_of_the_pool_is_refused_whether_or_not_it_has_ended)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("reuse");
-	TCase *t = tcase_create("reuse");
+	TCase *t = add_case(s, "reuse");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, one_that_ended_while_the_poller_was_busy_is_not_given_out, 0, 3);
@@ -391,11 +390,4 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, a_second_put_is_refused_whether_or_not_the_connection_has_ended, 0,
 			    4);
 	tcase_add_test(t, what_is_not_of_the_pool_is_refused_whether_or_not_it_has_ended);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

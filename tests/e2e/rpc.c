@@ -201,10 +201,9 @@ START_TEST(a_fanout_gives_what_has_come_by_its_deadline)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("rpc");
-	TCase *t = tcase_create("rpc");
+	TCase *t = add_case(s, "rpc");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_frame_may_be_cut_at_every_byte);
@@ -212,6 +211,4 @@ int main(void)
 	tcase_add_test(t, a_slow_answer_does_not_hold_up_those_behind_it);
 	tcase_add_test(t, many_callers_share_a_channel_and_each_gets_its_own_answer);
 	tcase_add_test(t, a_fanout_gives_what_has_come_by_its_deadline);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -313,10 +313,9 @@ START_TEST(of_a_peer_that_reset_it_the_handler_hears_when_it_is_back)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("sent_aside");
-	TCase *t = tcase_create("sent although its handler keeps its thread");
+	TCase *t = add_case(s, "sent although its handler keeps its thread");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, the_replies_of_a_batch_before_the_one_that_blocks);
@@ -328,11 +327,4 @@ static Suite *suite(void)
 	tcase_add_test(t, beside_a_handler_that_builds_on);
 	tcase_add_test(t, what_the_kernel_did_not_take_at_once_follows_when_it_does);
 	tcase_add_test(t, of_a_peer_that_reset_it_the_handler_hears_when_it_is_back);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

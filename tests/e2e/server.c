@@ -686,10 +686,9 @@ START_TEST(a_pointer_is_null_where_it_was_taken_and_nowhere_else)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("server");
-	TCase *t = tcase_create("path");
+	TCase *t = add_case(s, "path");
 
 	tcase_add_test(t, one_byte_end_to_end_over_ipv4);
 	tcase_add_test(t, one_byte_end_to_end_over_ipv6);
@@ -702,8 +701,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_garbage_length_closes_that_connection_only);
 	tcase_add_test(t, pipelined_frames_are_answered_in_order);
 	tcase_add_test(t, a_frame_above_every_watermark_comes_back_whole);
-	suite_add_tcase(s, t);
-	t = tcase_create("stop");
+	t = add_case(s, "stop");
 	tcase_add_test(t, stop_before_start_is_honoured);
 	tcase_add_test(t, stop_closes_idle_connections_and_serves_what_was_queued);
 	tcase_add_test(t, stop_leaves_a_held_connection_until_its_answer_has_come);
@@ -713,14 +711,6 @@ static Suite *suite(void)
 	tcase_add_test(
 		t, a_server_is_not_freed_with_its_own_pollers_under_a_reference_to_a_connection);
 	tcase_add_test(t, a_pointer_is_null_where_it_was_taken_and_nowhere_else);
-	suite_add_tcase(s, t);
-	t = tcase_create("bulk");
+	t = add_case(s, "bulk");
 	tcase_add_test(t, a_gibibyte_in_random_chunks_over_64_connections_comes_back_unchanged);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

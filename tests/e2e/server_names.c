@@ -164,10 +164,9 @@ START_TEST(a_server_on_its_own_pollers_has_a_log)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("server_names");
-	TCase *tc = tcase_create("server_names");
+	TCase *tc = add_case(s, "server_names");
 
 	tcase_add_test(tc, its_workers_have_its_name);
 	tcase_add_test(tc, without_a_name_no_two_servers_have_the_same);
@@ -175,11 +174,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, both_wildcards_of_a_port_go_together_in_either_order);
 	tcase_add_test(tc, a_cpu_that_cannot_be_had_is_named_with_what_to_do);
 	tcase_add_test(tc, a_server_on_its_own_pollers_has_a_log);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

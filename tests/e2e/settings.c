@@ -470,10 +470,9 @@ START_TEST(a_raised_watermark_lets_more_in)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("settings");
-	TCase *t = tcase_create("settings");
+	TCase *t = add_case(s, "settings");
 
 	tcase_add_test(t, nagle_keepalive_and_user_timeout_reach_the_socket_and_can_be_cleared);
 	tcase_add_test(t, an_inherited_unix_listener_serves_and_has_no_tcp_options);
@@ -487,6 +486,4 @@ int main(void)
 	tcase_add_test(t, a_mebibyte_that_comes_in_small_pieces_takes_at_most_four);
 	tcase_add_test(t, what_was_peeked_stays_valid_over_a_read_until_release);
 	tcase_add_test(t, a_raised_watermark_lets_more_in);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

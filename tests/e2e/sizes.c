@@ -326,10 +326,9 @@ END_TEST
 
 /* ------------------------------------------------------------------ main */
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("sizes");
-	TCase *t = tcase_create("sizes");
+	TCase *t = add_case(s, "sizes");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, as_many_answers_come_as_there_are_holds, 0, 5);
@@ -340,6 +339,4 @@ int main(void)
 	tcase_add_test(t, handlers_that_fail_are_said_at_a_bounded_rate);
 	tcase_add_test(t, a_message_above_send_high_is_taken_where_nothing_is_queued);
 	tcase_add_test(t, a_hold_stops_the_idle_clock_and_its_end_starts_it_anew);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -205,14 +205,11 @@ START_TEST(nor_does_a_poller_that_a_handler_has_kept)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("stalls");
-	TCase *t = tcase_create("stalls");
+	TCase *t = add_case(s, "stalls");
 
 	tcase_add_test(t, a_linger_begins_when_it_is_armed_and_not_when_the_turn_began);
 	tcase_add_test(t, a_process_that_was_stopped_closes_nobody_as_idle_whose_bytes_are_here);
 	tcase_add_test(t, nor_does_a_poller_that_a_handler_has_kept);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

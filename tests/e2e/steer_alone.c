@@ -176,14 +176,11 @@ START_TEST(who_blocks_a_worker_blocks_nobody_else)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_alone");
-	TCase *t = tcase_create("alone");
+	TCase *t = add_case(s, "alone");
 
 	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_loop_test(t, its_connections_are_spread_by_the_program, 0, 2);
 	tcase_add_loop_test(t, who_blocks_a_worker_blocks_nobody_else, 0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -236,25 +236,16 @@ START_TEST(an_unknown_policy_is_refused_by_name)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steered");
-	TCase *t = tcase_create("waves");
+	TCase *t = add_case(s, "waves");
 
 	tcase_set_timeout(t, 240);
 	tcase_add_test(t, thousands_of_connections_go_round_exactly_under_rr);
 	tcase_add_test(t, thousands_of_connections_spread_evenly_under_hash);
-	suite_add_tcase(s, t);
-	t = tcase_create("levels");
+	t = add_case(s, "levels");
 	tcase_add_test(t, without_capabilities_a_server_falls_to_level_0_and_serves);
 	tcase_add_test(t, without_capabilities_required_steering_is_refused_with_a_reason);
 	tcase_add_test(t, a_second_private_server_on_a_taken_port_is_refused);
 	tcase_add_test(t, an_unknown_policy_is_refused_by_name);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

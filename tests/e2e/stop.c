@@ -481,10 +481,9 @@ START_TEST(a_server_does_not_start_on_pollers_that_were_stopped)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("stop");
-	TCase *tc = tcase_create("stop");
+	TCase *tc = add_case(s, "stop");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, the_waits_of_handlers_are_cancelled_at_the_deadline, 0, N_WAITS);
@@ -499,11 +498,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, where_handlers_have_returned_since_none_is_blamed);
 	tcase_add_loop_test(tc, a_server_that_never_started_leaves_nothing, 0, 2);
 	tcase_add_test(tc, a_stop_that_comes_while_it_starts_waits_for_the_start);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

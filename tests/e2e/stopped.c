@@ -154,17 +154,13 @@ START_TEST(processes_that_are_stopped_and_go_on_together_rescue_nobody)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("stopped");
-	TCase *t = tcase_create("first");
+	TCase *t = add_case(s, "first");
 
 	tcase_add_test(t, a_process_that_stops_before_its_first_accept_keeps_no_client);
 	tcase_add_test(t, a_server_that_listens_and_is_long_to_start_keeps_no_client);
 	tcase_add_test(t, a_loop_that_stops_before_its_first_word_keeps_no_client);
-	suite_add_tcase(s, t);
-	t = tcase_create("watchers");
+	t = add_case(s, "watchers");
 	tcase_add_test(t, processes_that_are_stopped_and_go_on_together_rescue_nobody);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

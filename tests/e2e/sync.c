@@ -355,10 +355,9 @@ START_TEST(a_wait_for_a_condition_that_ends_early_holds_the_mutex_again)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("sync");
-	TCase *t = tcase_create("sync");
+	TCase *t = add_case(s, "sync");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, one_at_a_time_holds_it_on_pollers_and_threads);
@@ -371,6 +370,4 @@ int main(void)
 	tcase_add_test(t, a_full_semaphore_says_so);
 	tcase_add_test(t, no_signal_is_missed_between_the_look_and_the_wait);
 	tcase_add_test(t, a_wait_for_a_condition_that_ends_early_holds_the_mutex_again);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

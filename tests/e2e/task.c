@@ -603,10 +603,9 @@ START_TEST(stop_is_refused_on_a_poller_and_free_before_stop)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("task");
-	TCase *tc = tcase_create("task");
+	TCase *tc = add_case(s, "task");
 
 	tcase_add_checked_fixture(tc, setup, end_pollers);
 	tcase_add_test(tc, run_calls_on_a_poller_and_returns_what_fn_returned);
@@ -636,11 +635,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed);
 	tcase_add_test(tc, a_stop_that_ran_out_of_time_is_taken_up_again);
 	tcase_add_test(tc, stop_is_refused_on_a_poller_and_free_before_stop);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -308,10 +308,9 @@ START_TEST(a_commit_that_means_no_reserve_is_refused)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/text");
-	TCase *t = tcase_create("text");
+	TCase *t = add_case(s, "text");
 
 	tcase_add_loop_test(t, a_delimiter_of_four_bytes_is_found_in_whatever_pieces_it_comes, 0,
 			    2);
@@ -321,6 +320,4 @@ int main(void)
 	tcase_add_test(t, an_empty_text_a_wrong_one_and_one_above_every_block);
 	tcase_add_test(t, of_a_reserve_exactly_what_was_committed_arrives);
 	tcase_add_test(t, a_commit_that_means_no_reserve_is_refused);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -242,10 +242,9 @@ START_TEST(one_that_is_pending_neither_holds_up_a_stop_nor_fires_nor_leaks)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("timers");
-	TCase *tc = tcase_create("timers");
+	TCase *tc = add_case(s, "timers");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, it_fires_once_and_not_early);
@@ -259,11 +258,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, only_its_own_poller_starts_and_stops_it);
 	tcase_add_test(tc, a_negative_time_and_no_function_are_refused);
 	tcase_add_test(tc, one_that_is_pending_neither_holds_up_a_stop_nor_fires_nor_leaks);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

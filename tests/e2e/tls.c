@@ -607,10 +607,9 @@ START_TEST(curl_and_s_client_are_served)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls");
-	TCase *t = tcase_create("tls");
+	TCase *t = add_case(s, "tls");
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_test(t, a_request_that_comes_with_the_finished_is_served_at_once);
@@ -630,6 +629,4 @@ int main(void)
 	tcase_add_test(t, of_the_protocols_both_have_the_servers_first_is_spoken);
 	tcase_add_test(t, without_a_protocol_in_common_the_alert_says_so);
 	tcase_add_test(t, curl_and_s_client_are_served);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

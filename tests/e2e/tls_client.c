@@ -348,10 +348,9 @@ static void setup(void)
 		certs_dir);
 }
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_client");
-	TCase *t = tcase_create("tls_client");
+	TCase *t = add_case(s, "tls_client");
 
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_test(t, the_right_name_or_address_is_believed);
@@ -363,6 +362,4 @@ int main(void)
 	tcase_add_test(t, a_server_that_says_nothing_is_given_up_in_time);
 	tcase_add_test(t, a_pool_uses_its_connections_again);
 	tcase_add_test(t, nobody_in_particular_cannot_be_verified);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

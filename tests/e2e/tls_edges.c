@@ -954,12 +954,10 @@ START_TEST(a_peer_that_reads_nothing_is_given_up)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_edges");
-	TCase *c = tcase_create("tls_edges");
+	TCase *c = add_case(s, "tls_edges");
 
-	suite_add_tcase(s, c);
 	tcase_add_unchecked_fixture(c, certs_setup, certs_teardown);
 	tcase_add_test(c, verbs_in_the_middle_of_a_handshake_change_nothing);
 	tcase_add_loop_test(c, a_handshake_is_ended_from_outside, 0, 4);
@@ -979,10 +977,4 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, many_shake_hands_at_once, 0, 2);
 	tcase_add_test(c, handlers_that_block_share_a_poller);
 	tcase_add_loop_test(c, a_peer_that_reads_nothing_is_given_up, 0, 5);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -169,14 +169,11 @@ START_TEST(a_handler_that_returns_the_cut_has_not_failed)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_ends");
-	TCase *t = tcase_create("tls_ends");
+	TCase *t = add_case(s, "tls_ends");
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_loop_test(t, a_cut_behind_input_that_stands_is_no_end, 0, 2 * STANDS);
 	tcase_add_test(t, a_handler_that_returns_the_cut_has_not_failed);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

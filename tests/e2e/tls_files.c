@@ -189,10 +189,9 @@ static void setup(void)
 		certs_dir);
 }
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_files");
-	TCase *t = tcase_create("tls_files");
+	TCase *t = add_case(s, "tls_files");
 
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_test(t, each_name_gets_its_certificate_and_others_the_first);
@@ -203,6 +202,4 @@ int main(void)
 	tcase_add_loop_test(t, what_is_wrong_with_a_file_is_one_clear_sentence, 0,
 			    sizeof wrongs / sizeof wrongs[0]);
 	tcase_add_test(t, options_that_are_none_are_refused);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

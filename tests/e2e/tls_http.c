@@ -384,10 +384,9 @@ START_TEST(the_arguments_stay_as_they_were_given)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_http");
-	TCase *t = tcase_create("tls_http");
+	TCase *t = add_case(s, "tls_http");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
@@ -404,6 +403,4 @@ int main(void)
 	tcase_add_test(t, http_1_1_is_agreed_on_and_http_2_alone_is_refused);
 	tcase_add_test(t, what_is_wrong_with_a_certificate_is_told_before_anything_listens);
 	tcase_add_test(t, the_arguments_stay_as_they_were_given);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

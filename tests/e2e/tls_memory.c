@@ -266,15 +266,12 @@ START_TEST(handshakes_that_stand_are_bounded_by_memory_max)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_memory");
-	TCase *t = tcase_create("tls_memory");
+	TCase *t = add_case(s, "tls_memory");
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_test(t, an_idle_connection_holds_at_most_16_kib_of_openssls);
 	tcase_add_test(t, memory_max_counts_about_what_openssl_holds);
 	tcase_add_test(t, handshakes_that_stand_are_bounded_by_memory_max);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -92,15 +92,12 @@ START_TEST(prometheus_own_parser_reads_it)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("tls_metrics");
-	TCase *t = tcase_create("tls_metrics");
+	TCase *t = add_case(s, "tls_metrics");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, each_context_has_its_samples);
 	tcase_add_test(t, promtool_finds_nothing_wrong_with_it);
 	tcase_add_test(t, prometheus_own_parser_reads_it);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

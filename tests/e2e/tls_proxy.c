@@ -117,14 +117,11 @@ START_TEST(plain_clients_reach_an_upstream_that_speaks_tls)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_proxy");
-	TCase *t = tcase_create("tls_proxy");
+	TCase *t = add_case(s, "tls_proxy");
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_loop_test(t, bytes_and_ends_go_through_with_tls_on_the_clients_side, 0, 2);
 	tcase_add_test(t, plain_clients_reach_an_upstream_that_speaks_tls);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -366,10 +366,9 @@ START_TEST(a_start_that_is_given_up_ends_its_connection)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_start");
-	TCase *t = tcase_create("tls_start");
+	TCase *t = add_case(s, "tls_start");
 
 	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_test(t, what_comes_with_the_plain_word_is_taken_up_to_any_byte);
@@ -378,6 +377,4 @@ int main(void)
 	tcase_add_test(t, of_two_who_start_one_does);
 	tcase_add_test(t, behind_a_forward_the_kernels_bytes_are_tlss);
 	tcase_add_loop_test(t, a_start_that_is_given_up_ends_its_connection, 0, 2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -177,10 +177,9 @@ static void setup(void)
 	must_sh("head -c 48 /dev/urandom > %s/secret", certs_dir);
 }
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_tickets");
-	TCase *t = tcase_create("tls_tickets");
+	TCase *t = add_case(s, "tls_tickets");
 
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_loop_test(t, a_ticket_of_one_process_is_good_for_another_and_after_a_restart, 0,
@@ -189,6 +188,4 @@ int main(void)
 	tcase_add_test(t, a_new_secret_takes_the_tickets_of_the_one_before);
 	tcase_add_loop_test(t, keys_change_with_the_period_and_those_of_the_one_before_are_taken, 0,
 			    2);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -341,10 +341,9 @@ START_TEST(the_lock_is_free_while_the_server_runs)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("unix_path");
-	TCase *tc = tcase_create("unix_path");
+	TCase *tc = add_case(s, "unix_path");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, what_is_no_dead_socket_is_left_alone, 0, THINGS);
@@ -357,11 +356,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_lock_that_another_holds_is_not_waited_for_without_end);
 	tcase_add_test(tc, a_hand_over_at_a_path_that_is_taken_leaves_nothing_behind);
 	tcase_add_test(tc, the_lock_is_free_while_the_server_runs);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -366,18 +366,10 @@ START_TEST(pairs_of_a_proxy_lose_no_byte_through_upgrades)
 }
 END_TEST
 
-static Suite *upgrades_suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("upgrades");
-	TCase *t = tcase_create("upgrades");
+	TCase *t = add_case(s, "upgrades");
 
-	suite_add_tcase(s, t);
 	tcase_add_test(t, connections_lose_no_byte_through_upgrades);
 	tcase_add_test(t, pairs_of_a_proxy_lose_no_byte_through_upgrades);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(upgrades_suite());
 }

@@ -235,19 +235,11 @@ START_TEST(an_answer_that_came_before_the_limit_counts_though_nobody_could_read_
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("vanish");
-	TCase *t = tcase_create("vanish");
+	TCase *t = add_case(s, "vanish");
 
 	tcase_add_loop_test(t, a_call_without_a_limit_ends_when_the_host_has_vanished, 0, 2);
 	tcase_add_test(t, the_settings_reach_the_socket_on_every_way_of_dialing);
 	tcase_add_test(t, an_answer_that_came_before_the_limit_counts_though_nobody_could_read_it);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

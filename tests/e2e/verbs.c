@@ -647,25 +647,20 @@ END_TEST
 
 /* ------------------------------------------------------------------ main */
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("verbs");
-	TCase *t = tcase_create("table");
+	TCase *t = add_case(s, "table");
 
 	tcase_add_test(t, every_verb_answers_by_the_table_until_a_closed_connection_is_gone);
 	tcase_add_test(t, and_until_a_detached_one_is);
 	tcase_add_test(t, one_that_on_prepare_refuses_is_gone_and_its_reference_good);
-	suite_add_tcase(s, t);
-	t = tcase_create("prepare");
+	t = add_case(s, "prepare");
 	tcase_add_test(t, closed_and_refused_in_on_prepare_leaves_nothing_behind);
 	tcase_add_test(t, closed_in_on_prepare_ends_with_fin_and_on_close_alone);
 	tcase_add_test(t, aborted_in_on_prepare_ends_with_rst_and_on_close_alone);
-	suite_add_tcase(s, t);
-	t = tcase_create("buffers");
+	t = add_case(s, "buffers");
 	tcase_add_test(t, send_refuses_the_buffers_of_a_connection);
 	tcase_add_test(t, append_and_free_leave_the_output_of_a_connection_alone);
 	tcase_add_test(t, the_input_that_a_fiber_waits_for_is_nobody_elses);
 	tcase_add_test(t, no_bytes_at_all_can_be_read_of_an_idle_connection);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -147,14 +147,11 @@ START_TEST(socat_and_nc_in_another_namespace_are_served_by_a_steered_server)
 }
 END_TEST
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("veth");
-	TCase *t = tcase_create("veth");
+	TCase *t = add_case(s, "veth");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, socat_and_nc_in_another_namespace_are_served_over_ipv4_ipv6_and_unix);
 	tcase_add_test(t, socat_and_nc_in_another_namespace_are_served_by_a_steered_server);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -505,10 +505,9 @@ START_TEST(a_negative_time_and_no_function_are_refused)
 }
 END_TEST
 
-static Suite *suite(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("wait");
-	TCase *tc = tcase_create("wait");
+	TCase *tc = add_case(s, "wait");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_sleep_is_not_short);
@@ -531,11 +530,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_stop_waits_for_what_is_offloaded);
 	tcase_add_test(tc, nothing_parks_but_a_fiber);
 	tcase_add_test(tc, a_negative_time_and_no_function_are_refused);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return run_suite(suite());
 }

@@ -349,16 +349,14 @@ END_TEST
 
 /* ------------------------------------------------------------------ main */
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("whole");
-	TCase *t = tcase_create("until");
+	TCase *t = add_case(s, "until");
 
 	tcase_add_test(t, a_read_timeout_of_a_line_is_not_stretched_by_a_byte_now_and_then);
 	tcase_add_test(t, a_line_far_above_in_high_is_read_in_one_walk);
 	tcase_add_test(t, lines_longer_and_shorter_than_in_high_keep_their_bounds_in_any_pieces);
-	suite_add_tcase(s, t);
-	t = tcase_create("request");
+	t = add_case(s, "request");
 	tcase_add_test(t, a_request_timeout_is_not_stretched_by_a_drip);
 	tcase_add_test(t, nor_where_the_handler_returns_and_asks_for_more);
 	tcase_add_test(t, requests_that_are_answered_in_time_may_go_on_for_longer);
@@ -366,6 +364,4 @@ int main(void)
 			    3);
 	tcase_add_test(t, a_request_timeout_set_by_the_handler_holds_for_the_request_it_handles);
 	tcase_add_test(t, an_answer_that_is_owed_under_a_hold_is_bounded_as_well);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }
