@@ -295,7 +295,7 @@ NP_API int np_conn_sendfile(struct np_conn *c, int fd, off_t off, size_t n);
  * splice(2), through a pipe of a bounded pool; where none is to be had they are copied. Then
  * on_request may be called with nothing buffered (np_conn_len() is 0): input has come, and
  * np_conn_forward() is to take it. A handler that does something else is called again, with the
- * bytes. What is in a pipe counts for no limit of the buffers; it is 256 KiB at most.
+ * bytes. What is in a pipe counts for no limit of the buffers; it is 1 MiB at most.
  *
  * Where both are a set (np_conn_bind()) that is to go to the next process, or to another poller,
  * its wait for @to ends early, as that of np_conn_wait_movable(): what it has taken is in the

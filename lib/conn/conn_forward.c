@@ -18,7 +18,9 @@
 
 #define FORWARD_COPY   4096u        /* so much is copied sooner than its blocks are shared */
 #define FORWARD_BIG    (12u * 1024) /* so much at once is worth a pipe */
-#define FORWARD_ROUNDS 8            /* pipes a call: then others have their turn */
+/* a call: then others have their turn */
+#define FORWARD_ROUNDS 8 /* pipes, and */
+#define FORWARD_BUDGET ((size_t)2 << 20)
 
 static int forward_slice(struct np_conn *from, struct np_conn *to, size_t n)
 {
@@ -61,7 +63,7 @@ static int forward_spliced(struct np_conn *from, struct np_conn *to, struct pipe
 {
 	int r = 0;
 
-	for (int i = 0; i < FORWARD_ROUNDS && r == 0; i++) {
+	for (int i = 0; i < FORWARD_ROUNDS && *ret_n < FORWARD_BUDGET && r == 0; i++) {
 		/* Nobody else runs between this and the send: what is in the pipe can go on. */
 		r = conn_unwritable(to);
 		if (r < 0 || conn_life(from) != CONN_OPEN || from->in > CONN_IN_FULL ||

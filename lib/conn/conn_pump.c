@@ -133,10 +133,10 @@ static slow_path void pump_reading_stops(struct np_conn *c)
  * Input for a handler that forwards stays in the kernel until the handler is called, and then goes
  * into its pipe.
  */
-static slow_path int pump_forwards(struct conn_io *io, size_t budget)
+static slow_path int pump_forwards(struct conn_io *io)
 {
 	if (io->into)
-		return stream_fill(&io->stream, io->into, budget);
+		return stream_fill(&io->stream, io->into);
 	if (io->service != CONN_UNSERVED)
 		return STREAM_FULL;
 	io->call_at = 0;
@@ -213,7 +213,7 @@ static void pump_read(struct np_conn *c)
 	io = c->io;
 	io->stream.odd = c->watch.flags;
 	io->read_from = io->stream.rx_total;
-	r = pump_is_forwarded(io) ? pump_forwards(io, budget) :
+	r = pump_is_forwarded(io) ? pump_forwards(io) :
 				    pump_read_once(io, c->set->limits.in_high, budget);
 	if (unlikely(r != STREAM_AGAIN || (c->flags & CONN_MINDED)))
 		r = pump_read_on(c, budget, r);

@@ -8,8 +8,8 @@
 
 #define PIPES_MAX  32u
 #define PIPES_IDLE 8u
-#define PIPE_SIZE  (256u * 1024)
-#define PIPE_LEAST (64u * 1024) /* what pipe(2) gives a user who has not many */
+#define PIPE_SIZE  (1024u * 1024) /* what anybody may ask for: fs.pipe-max-size */
+#define PIPE_LEAST (64u * 1024)   /* what pipe(2) gives a user who has not many */
 
 static void pipe_free(struct pipes *s, struct pipe *p)
 {
@@ -30,6 +30,7 @@ static struct pipe *pipe_new(struct pipes *s)
 	size = sys_pipe(fd, PIPE_SIZE);
 	p->rd = fd[0];
 	p->wr = fd[1];
+	p->size = size > 0 ? (size_t)size : 0;
 	s->n++;
 	if (size >= (ssize_t)PIPE_LEAST)
 		return p;

@@ -16,6 +16,7 @@
 struct pipe {
 	struct pipe *next; /* of the idle ones */
 	int rd, wr;
+	size_t size; /* bytes that it takes where they lie in whole pages */
 	size_t held; /* bytes in it */
 };
 

@@ -201,13 +201,13 @@ int stream_read(struct stream *s, size_t room)
  * One splice alone: EAGAIN of a pipe that holds something might be the pipe's. What it moved says
  * nothing of what is left.
  */
-int stream_fill(struct stream *s, struct pipe *p, size_t room)
+int stream_fill(struct stream *s, struct pipe *p)
 {
 	ssize_t n;
 
 	if (p->held)
 		return STREAM_LATER;
-	n = sys_splice(s->fd, p->wr, room);
+	n = sys_splice(s->fd, p->wr, p->size);
 	if (n == -EINVAL || n == -ENOSYS || n == -EPERM)
 		return STREAM_LATER; /* not by a pipe: the bytes can still be read */
 	if (n <= 0)

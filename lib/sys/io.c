@@ -122,13 +122,16 @@ ssize_t sys_splice(int in, int out, size_t n)
 
 ssize_t sys_pipe(int fd[2], size_t size)
 {
-	int r;
+	int r = -1, had;
 
 	SYS_FAULT(pipe);
 	if (pipe2(fd, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
-	r = fcntl(fd[1], F_SETPIPE_SZ, (int)size);
-	return r < 0 ? fcntl(fd[1], F_GETPIPE_SZ) : r;
+	had = fcntl(fd[1], F_GETPIPE_SZ);
+	/* A user who has many pipes is given no more than some of that. */
+	for (; r < 0 && (int)size > had; size /= 4)
+		r = fcntl(fd[1], F_SETPIPE_SZ, (int)size);
+	return r < 0 ? had : r;
 }
 
 int sys_poll_now(struct pollfd *fds, unsigned n)
