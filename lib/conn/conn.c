@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conn: how a connection begins, and what reaches it: events, its timer, the end of a turn. */
+/* conn: how a connection begins, and what reaches it: its timer, the end of a turn. */
 #include "conn/conn.h"
 
 #include <errno.h>
@@ -9,11 +9,6 @@
 #include "sys/io.h"
 
 /* ------------------------------------------------------------------ what reaches it */
-
-void conn_event(struct watch *w, unsigned ready)
-{
-	conn_pump(container_of(w, struct np_conn, watch), ready);
-}
 
 /*
  * What has come may lie in the kernel: this thread may have been kept, or the whole process

@@ -108,13 +108,18 @@ struct np_conn {
 	uint32_t rx_room : 4; /* stream_room() of the I/O state that it had last */
 	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
 	int16_t rx_err, tx_err;
-	uint16_t flags;
-	uint8_t in; /* enum conn_in */
-	/* enum conn_life; other threads take it as a hint */
-	_Atomic(uint8_t) life;
-	uint8_t out;         /* enum conn_out; these four lie in one word: struct conn_state */
-	uint8_t inside;      /* fibers that run a handler or are parked in a verb: a handful */
-	uint16_t began_high; /* conn_began_ms(); the low half is watch.note */
+	union {
+		struct {
+			uint16_t flags; /* enum conn_flag */
+			uint8_t in;     /* enum conn_in */
+			/* enum conn_life; other threads take it as a hint */
+			_Atomic(uint8_t) life;
+			uint8_t out;         /* enum conn_out */
+			uint8_t inside;      /* fibers that run a handler or are parked in a verb */
+			uint16_t began_high; /* conn_began_ms(); the low half is watch.note */
+		};
+		struct conn_state state; /* the first four, in one look */
+	};
 
 	/* any thread */
 	/*
@@ -158,37 +163,20 @@ static inline bool conn_is_writable(const struct np_conn *c)
 	return memcmp((const char *)c + offsetof(struct np_conn, life), both, sizeof both) == 0;
 }
 
-/* What a connection was at one moment. */
-struct conn_state {
-	uint16_t flags; /* enum conn_flag */
-	uint8_t in, life, out;
-	uint8_t unused;
-	uint16_t unused_too;
-};
-
 _Static_assert(offsetof(struct np_conn, flags) % 8 == 0 &&
 		       offsetof(struct np_conn, in) == offsetof(struct np_conn, flags) + 2 &&
 		       offsetof(struct np_conn, life) == offsetof(struct np_conn, flags) + 3 &&
 		       offsetof(struct np_conn, out) == offsetof(struct np_conn, flags) + 4,
 	       "flags, in, life and out lie as in struct conn_state");
 
-static inline struct conn_state conn_state(const struct np_conn *c)
+/* Open, and so are both its halves, with all flags of @set and none of @unset: all in one look. */
+static inline bool conn_is_plain(const struct np_conn *c, enum conn_flag set, enum conn_flag unset)
 {
-	struct conn_state s;
-
-	memcpy(&s, (const char *)c + offsetof(struct np_conn, flags), sizeof s);
-	return s;
-}
-
-/* Open, and so are both its halves, with none of @flags: all in one look. */
-static inline bool conn_is_plain(const struct np_conn *c, enum conn_flag flags)
-{
-	const struct conn_state looked = { (uint16_t)flags, 0xff, 0xff, 0xff };
-	const struct conn_state plain = { 0, CONN_IN_OPEN, CONN_OPEN, CONN_OUT_OPEN };
-	const struct conn_state now = conn_state(c);
+	const struct conn_state looked = { (uint16_t)(set | unset), 0xff, 0xff, 0xff };
+	const struct conn_state plain = { (uint16_t)set, CONN_IN_OPEN, CONN_OPEN, CONN_OUT_OPEN };
 	uint64_t a, b, mask;
 
-	memcpy(&a, &now, sizeof a);
+	memcpy(&a, &c->state, sizeof a);
 	memcpy(&b, &plain, sizeof b);
 	memcpy(&mask, &looked, sizeof mask);
 	return (a & mask) == b;
@@ -379,6 +367,12 @@ static inline void conn_find_handler(struct np_conn *c)
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }
 
+/* Whether as much is buffered as on_request is called for, of one that is open. */
+static inline bool conn_has_enough(const struct conn_io *io)
+{
+	return linkbuf_len(&io->stream.in) >= io->call_at && io->on_request;
+}
+
 /* Whether on_request is due. @io is its I/O state. */
 static inline bool conn_has_request(const struct np_conn *c, const struct conn_io *io)
 {
@@ -386,7 +380,7 @@ static inline bool conn_has_request(const struct np_conn *c, const struct conn_i
 
 	if (len < io->call_at && !(len && conn_is_end(c->in, c->flags) && !io->end_handled))
 		return false;
-	return io->on_request && conn_state(c).life == CONN_OPEN;
+	return io->on_request && c->state.life == CONN_OPEN;
 }
 
 /* ------------------------------------------------------------------ conn.c: how it begins */
@@ -402,9 +396,6 @@ static inline bool conn_has_request(const struct np_conn *c, const struct conn_i
 int conn_start(struct conn_group *g, int *fd, enum transport_kind kind, struct np_conn **ret);
 /* NEW, and nothing more: for one that began elsewhere. NULL: no memory. Thread: owner. */
 struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind);
-/* The function of its watch. */
-void conn_event(struct watch *w, unsigned ready);
-
 /* It is open for its handlers: on_connect is due. */
 void conn_begin_handlers(struct np_conn *c);
 
@@ -468,6 +459,14 @@ enum conn_pump_bit {
  * Thread: owner, main or fiber. Return: 0, or the sticky error of the output.
  */
 int conn_pump(struct np_conn *c, unsigned why);
+/* The function of its watch: the pump's other entry. */
+void conn_event(struct watch *w, unsigned ready);
+/*
+ * conn_pump_due() - and the third, for a verb that may write and has submitted something
+ *
+ * Return: 0: all that is due has left; else not all, or the sticky error is set.
+ */
+int conn_pump_due(struct np_conn *c, struct conn_io *io);
 /* conn_settle() at the end of this turn. */
 void conn_later(struct np_conn *c);
 /* A fiber leaves that was counted in c->inside. */

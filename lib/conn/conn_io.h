@@ -63,6 +63,14 @@ enum conn_parting {
 	CONN_PARTING_HOME = 1 << 3,
 };
 
+/* What a connection was at one moment. */
+struct conn_state {
+	uint16_t flags; /* enum conn_flag */
+	uint8_t in, life, out;
+	uint8_t unused;
+	uint16_t unused_too;
+};
+
 /* Whether a fiber serves the connection. */
 enum conn_service { CONN_UNSERVED, CONN_QUEUED, CONN_SERVED };
 
@@ -80,24 +88,32 @@ struct conn_io {
 	void *arg;
 	struct fiber *handler; /* runs on_connect or on_request */
 	struct conn_wait *reader, *writer;
-	uint8_t reading, writing; /* enum conn_owned */
+	union {
+		struct {
+			uint8_t reading, writing; /* enum conn_owned */
+			uint8_t aside;            /* enum conn_aside; 0: it is here */
+			uint8_t parting;          /* enum conn_parting */
+			/* this handler call has set call_at: np_conn_want(), a new handler */
+			bool wanted : 1;
+			/* np_conn_forward() is to find its input in the kernel */
+			bool forwards : 1;
+			/* on_request was called at EOF and left the rest alone */
+			bool end_handled;
+			bool request; /* one has begun, and its timeout runs */
+			/* what its handler has flushed waits for the end of the batch */
+			bool put_off;
+		};
+		uint64_t unusual; /* all of these: where it is 0, one look tells */
+	};
 	bool warm;
-	uint8_t aside;      /* enum conn_aside; 0: it is here */
 	uint8_t aside_owed; /* while aside; enum conn_owed */
 	uint8_t aside_want; /* what its watch wanted */
 	int aside_why;      /* of the end that is owed; 0: none is */
 	int aside_error;    /* its output has failed meanwhile; 0: it has not */
 	struct list aside_waits;
-	uint8_t service; /* enum conn_service */
-	uint8_t place;   /* enum conn_place, of the verb that its handler is in */
-	uint8_t parting; /* enum conn_parting */
-	/* this handler call has set call_at: np_conn_want(), a new handler */
-	bool wanted : 1;
-	bool forwards : 1; /* np_conn_forward() is to find its input in the kernel */
-	bool end_handled;  /* on_request was called at EOF and left the rest alone */
-	bool request;      /* a request has begun, and its timeout runs */
-	bool late;         /* it was late, and has got its one turn more */
-	bool put_off;      /* what its handler has flushed waits for the end of the batch */
+	uint8_t service;   /* enum conn_service */
+	uint8_t place;     /* enum conn_place, of the verb that its handler is in */
+	bool late;         /* its request was late, and has got its one turn more */
 	struct pipe *into; /* the input goes there: it forwards */
 	size_t call_at;    /* on_request is called from so many buffered bytes on */
 	size_t passed_at;  /* so many had come when it left its input alone */
@@ -107,6 +123,7 @@ struct conn_io {
 	struct spawn spawn;
 	struct mail *held_sends; /* of other threads, until the file has ended; oldest first */
 	uint64_t request_ms;     /* when its first byte came */
+	struct conn_state was;   /* when on_request was called last */
 	const char *tag;         /* np_conn_set_tag()'s last */
 	struct conn_ack ack;
 };

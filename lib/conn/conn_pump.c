@@ -46,13 +46,13 @@ static slow_path size_t pump_limit_wanted(const struct conn_io *io, size_t limit
 	size_t room = io->reader ? io->reader->room : io->call_at;
 	size_t wanted = stream_unreleased(&io->stream) + room;
 
-	return wanted > limit ? wanted : limit;
+	return (io->reader || io->wanted) && wanted > limit ? wanted : limit;
 }
 
 /* How many more bytes may be buffered, where @limit is in_high. */
 static inline size_t pump_room(const struct conn_io *io, size_t limit)
 {
-	if (unlikely(io->reader || io->wanted))
+	if (unlikely(io->unusual))
 		limit = pump_limit_wanted(io, limit);
 	return io->stream.held < limit ? limit - io->stream.held : 0;
 }
@@ -143,10 +143,13 @@ static slow_path int pump_forwards(struct conn_io *io)
 	return STREAM_LATER;
 }
 
-/* What ends the reading, but for the edge that will tell. */
+/* What ends the reading. */
 static slow_path void pump_read_stopped(struct np_conn *c, int r)
 {
-	if (r == STREAM_FULL) {
+	if (r == STREAM_AGAIN) {
+		watch_cant(&c->watch, WATCH_IN);
+		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */
+	} else if (r == STREAM_FULL) {
 		c->in = CONN_IN_FULL;
 		pump_reading_stops(c);
 	} else if (r == STREAM_NEWS) {
@@ -202,27 +205,25 @@ static slow_path int pump_read_on(struct np_conn *c, size_t budget, int r)
 	return r;
 }
 
+/* The first read of a dispatch, where @odd are the flags of its edge. */
+static inline int pump_read_first(struct conn_io *io, uint8_t odd, size_t in_high, size_t budget)
+{
+	io->stream.odd = odd;
+	io->read_from = io->stream.rx_total;
+	if (unlikely(io->unusual) && pump_is_forwarded(io))
+		return pump_forwards(io);
+	return pump_read_once(io, in_high, budget);
+}
+
 static void pump_read(struct np_conn *c)
 {
 	size_t budget = c->group->memory.max ? conn_memory_budget(c, POLLER_BUDGET) : POLLER_BUDGET;
-	struct conn_io *io;
 	int r;
 
-	if (unlikely(!budget || (!c->io && conn_io_attach(c) < 0)))
+	if (!budget || (!c->io && conn_io_attach(c) < 0))
 		return;
-	io = c->io;
-	io->stream.odd = c->watch.flags;
-	io->read_from = io->stream.rx_total;
-	r = pump_is_forwarded(io) ? pump_forwards(io) :
-				    pump_read_once(io, c->set->limits.in_high, budget);
-	if (unlikely(r != STREAM_AGAIN || (c->flags & CONN_MINDED)))
-		r = pump_read_on(c, budget, r);
-	if (likely(r == STREAM_AGAIN)) {
-		watch_cant(&c->watch, WATCH_IN);
-		c->watch.flags &= (uint8_t)~WATCH_PRI; /* the mark is behind us: not before */
-	} else {
-		pump_read_stopped(c, r);
-	}
+	r = pump_read_first(c->io, c->watch.flags, c->set->limits.in_high, budget);
+	pump_read_stopped(c, pump_read_on(c, budget, r));
 }
 
 /*
@@ -266,6 +267,30 @@ static void pump_in(struct np_conn *c)
 	} else {
 		watch_stop(&c->watch, WATCH_IN | WATCH_OUT | WATCH_GONE);
 	}
+}
+
+/*
+ * Input of a connection whose watch runs, where nothing is out of the ordinary: pump_in() looks at
+ * each of these by itself. Return: whether that is so.
+ */
+static inline bool pump_in_plainly(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+	int r;
+
+	if (unlikely(!io || io->unusual || !conn_is_plain(c, 0, CONN_MINDED) || c->watch.flags ||
+		     c->group->memory.max))
+		return false;
+	r = pump_read_first(io, 0, c->set->limits.in_high, SIZE_MAX);
+	if (unlikely(r != STREAM_AGAIN))
+		pump_read_stopped(c, pump_read_on(c, POLLER_BUDGET, r));
+	else
+		c->watch.ready &= (uint8_t)~WATCH_IN; /* in no list while its function runs */
+	if (likely(r == STREAM_AGAIN && conn_has_enough(io)))
+		conn_serve(c, io);
+	else
+		pump_tell(c);
+	return true;
 }
 
 /* Interest in input, by the states. */
@@ -337,7 +362,7 @@ int conn_out_fails(struct np_conn *c, int err)
 }
 
 /* What the kernel has not taken by now waits in memory: peers that do not read hold that, too. */
-static slow_path int pump_write_later(struct np_conn *c, int r)
+static slow_path void pump_write_later(struct np_conn *c, int r)
 {
 	conn_memory_grew(c->group);
 	if (r == STREAM_AGAIN)
@@ -345,7 +370,8 @@ static slow_path int pump_write_later(struct np_conn *c, int r)
 	else
 		c->watch.ready |= WATCH_OUT;
 	r = watch_want(&c->watch, WATCH_OUT);
-	return r < 0 ? conn_out_fails(c, r) : 0;
+	if (r < 0)
+		conn_out_fails(c, r);
 }
 
 /* A parked writer waits for room, or for the end of the file behind the output. */
@@ -355,7 +381,10 @@ static slow_path void pump_wake_writer(struct conn_io *io)
 		conn_wake(&io->writer, 0);
 }
 
-/* What follows where somebody minds that bytes went out, or where not all of them did. */
+/*
+ * What follows where somebody minds that bytes went out, or where not all of them did. Return: 0:
+ * all of them did.
+ */
 static slow_path int pump_wrote(struct np_conn *c, int r)
 {
 	struct conn_io *io = c->io;
@@ -371,32 +400,34 @@ static slow_path int pump_wrote(struct np_conn *c, int r)
 		return conn_out_fails(c, r);
 	if (io->writer)
 		pump_wake_writer(io);
-	if (r != STREAM_DRAINED)
-		return pump_write_later(c, r);
+	if (r != STREAM_DRAINED) {
+		pump_write_later(c, r);
+		return r;
+	}
 	watch_stop(&c->watch, WATCH_OUT);
 	return 0;
 }
 
-static int pump_write(struct np_conn *c)
+/* @waits: for the end of this, or a part of it, an edge or a writer may wait. */
+static inline int pump_write(struct np_conn *c, struct conn_io *io, bool waits)
 {
-	const struct conn_io *io = c->io;
-	int r = stream_write(&c->io->stream);
+	int r = stream_write(&io->stream);
 
-	if (likely(r == STREAM_DRAINED && !io->writer && !io->stream.sends_gone &&
-		   !(c->flags & CONN_MINDED) && !(c->watch.want & WATCH_OUT)))
+	if (likely(r == STREAM_DRAINED && !waits && !io->stream.sends_gone &&
+		   !(c->flags & CONN_MINDED)))
 		return 0;
 	return pump_wrote(c, r);
 }
 
 /* What the kernel is known not to take has to wait for its edge. */
-static inline void pump_flush(struct np_conn *c)
+static void pump_flush(struct np_conn *c)
 {
 	if (!c->io || c->out == CONN_OUT_FAILED || c->io->aside)
 		return;
-	if (unlikely(c->watch.want & WATCH_OUT))
+	if (c->watch.want & WATCH_OUT)
 		conn_memory_grew(c->group);
 	else if (!stream_is_drained(&c->io->stream))
-		pump_write(c);
+		pump_write(c, c->io, true);
 }
 
 static slow_path void pump_out(struct np_conn *c)
@@ -404,7 +435,7 @@ static slow_path void pump_out(struct np_conn *c)
 	if (conn_life(c) > CONN_CLOSING)
 		return;
 	if (c->io && c->out != CONN_OUT_FAILED)
-		pump_write(c);
+		pump_write(c, c->io, true);
 	if (c->io && c->io->stream.filter)
 		pump_interest(c); /* it may have had to write before it could read on */
 	if (conn_life(c) == CONN_CLOSING || conn_in_is_over(c) || c->out == CONN_OUT_DRAINING)
@@ -437,23 +468,43 @@ static slow_path void pump_several(struct np_conn *c, unsigned why)
 }
 
 /* Debug builds assert that it is never entered twice: what follows is queued, not called. */
+#ifdef NP_DEBUG
+#define PUMP_ENTER(c) (conn_assert_owner(c), assert(!(c)->pumping), (void)((c)->pumping = true))
+#define PUMP_LEAVE(c) ((void)((c)->pumping = false))
+#else
+#define PUMP_ENTER(c) ((void)0)
+#define PUMP_LEAVE(c) ((void)0)
+#endif
+
 int conn_pump(struct np_conn *c, unsigned why)
 {
-	conn_assert_owner(c);
-#ifdef NP_DEBUG
-	assert(!c->pumping);
-	c->pumping = true;
-#endif
-	if (why == PUMP_IN)
-		pump_in(c);
-	else if (why == PUMP_FLUSH)
-		pump_flush(c);
-	else
-		pump_several(c, why);
-#ifdef NP_DEBUG
-	c->pumping = false;
-#endif
+	PUMP_ENTER(c);
+	pump_several(c, why);
+	PUMP_LEAVE(c);
 	return c->tx_err;
+}
+
+void conn_event(struct watch *w, unsigned ready)
+{
+	struct np_conn *c = container_of(w, struct np_conn, watch);
+
+	PUMP_ENTER(c);
+	if (unlikely(ready != PUMP_IN || !pump_in_plainly(c)))
+		pump_several(c, ready);
+	PUMP_LEAVE(c);
+}
+
+int conn_pump_due(struct np_conn *c, struct conn_io *io)
+{
+	int r = STREAM_AGAIN;
+
+	PUMP_ENTER(c);
+	if (unlikely(c->watch.want & WATCH_OUT))
+		conn_memory_grew(c->group);
+	else
+		r = pump_write(c, io, false);
+	PUMP_LEAVE(c);
+	return r;
 }
 
 /* The queue holds a reference: whatever happens until then, conn_settle() finds the memory. */

@@ -45,8 +45,9 @@ static slow_path bool serve_was_sent_home(struct conn_io *io)
 }
 
 /* A peer that left is no failure of the handler's: it returned what its verb said. */
-static void serve_failed(struct np_conn *c, const void *fn, int r)
+static slow_path void serve_failed(struct np_conn *c, int r)
 {
+	const void *fn = poller_handler(conn_poller(c));
 	struct conn_group *g = c->group;
 	uint64_t now = poller_now_ms(conn_poller(c));
 	char name[128];
@@ -82,11 +83,15 @@ int conn_serve_blocking(struct np_conn *c, void *arg)
 	return r;
 }
 
-static void serve_connect(struct np_conn *c)
+/* What comes before the first request, or where a peer that leaves cancels the handler. */
+static slow_path void serve_connect(struct np_conn *c)
 {
 	int (*fn)(struct np_conn *, void *) = c->group->handlers->on_connect;
 	int r = 0;
 
+	conn_cancel_left(c);
+	if ((c->flags & CONN_CONNECTED) || conn_life(c) != CONN_OPEN)
+		return;
 	if ((c->flags & CONN_PROXIED) && !c->io->on_request(c, NULL))
 		return;
 	if (fn) { /* of one that began with a PROXY header there may be none */
@@ -102,7 +107,7 @@ static void serve_connect(struct np_conn *c)
 	if ((c->flags & CONN_LEFT) || c->group->draining)
 		conn_later(c); /* on_disconnect and on_drain have waited for this */
 	if (r < 0)
-		serve_failed(c, fn, r);
+		serve_failed(c, r);
 	else
 		serve_request_over(c);
 }
@@ -121,15 +126,21 @@ static inline void serve_release(struct stream *s)
 	stream_release(s);
 }
 
+/* What handlers have taken of the input, or forwarded. */
+static inline size_t serve_taken(const struct stream *s)
+{
+	return s->rx_total - linkbuf_len(&s->in);
+}
+
 /*
- * The handler has taken nothing: it is called again when more has come, or what it wants. @was is
- * from before its call: an end that came meanwhile it has not seen.
+ * The handler has taken nothing: it is called again when more has come, or what it wants. An end
+ * that came behind its call it has not seen.
  */
-static slow_path void serve_no_progress(struct conn_io *io, struct conn_state was)
+static slow_path void serve_no_progress(struct conn_io *io)
 {
 	if (serve_was_sent_home(io))
 		return;
-	if (conn_is_end(was.in, was.flags))
+	if (conn_is_end(io->was.in, io->was.flags))
 		io->end_handled = true;
 	io->passed_at = io->stream.rx_total;
 	io->forwards = false;
@@ -138,28 +149,27 @@ static slow_path void serve_no_progress(struct conn_io *io, struct conn_state wa
 }
 
 /*
- * Both callers have it inline: one looks at it, and the other is every request's. Input that has
- * become less is progress; what came meanwhile may hide it.
+ * Both callers have it inline: one looks at it, and the other is every request's. That the input
+ * has become less does not tell of progress: more may have come meanwhile.
  */
 static inline __attribute__((always_inline)) void serve_request(struct np_conn *c,
 								struct conn_io *io)
 {
 	struct stream *s = &io->stream;
-	size_t len = linkbuf_len(&s->in), total = s->rx_total;
-	struct conn_state was = conn_state(c);
+	size_t taken = serve_taken(s);
 	int r;
+
+	io->was = c->state;
 
 	io->wanted = false;
 	io->call_at = 1;
 	PROBE3(handler__begin, c, s->fd, io->on_request);
 	r = io->on_request(c, io->arg);
 	PROBE3(handler__end, c, s->fd, r);
-	serve_release(s);
 	if (unlikely(r < 0))
-		serve_failed(c, poller_handler(conn_poller(c)), r);
-	else if (unlikely(linkbuf_len(&s->in) >= len) &&
-		 linkbuf_len(&s->in) - len == s->rx_total - total)
-		serve_no_progress(io, was);
+		serve_failed(c, r);
+	else if (unlikely(serve_taken(s) == taken))
+		serve_no_progress(io);
 	else if (unlikely(c->flags & CONN_MINDED))
 		serve_request_over(c);
 }
@@ -180,11 +190,14 @@ static uint64_t serve_age_us(const struct stream *s)
 	return sys_tcp_quiet_ms(s->fd) * 1000u;
 }
 
-/* The next request of a batch is a piece of work of its own. Return: true. */
-static inline bool serve_anew(struct conn_io *io)
+/* The next request of a batch, behind @n of them, is a piece of work of its own. */
+static inline void serve_anew(struct poller *p, struct conn_io *io, unsigned n)
 {
+	serve_release(&io->stream);
+	/* A long batch of short handlers is not one hung handler. */
+	if (unlikely(n % PUBLISH_EVERY == 0))
+		poller_publish_row(p, PUBLISH_EVERY);
 	fiber_begins_anew(io->handler);
-	return true;
 }
 
 /* One of many, or each: see meter.h. Return: whether there are more. */
@@ -200,31 +213,28 @@ static slow_path bool serve_metered(struct conn_io *io)
 	if (weight)
 		meter_note(m, METER_HANDLER, (sys_clock_ns() - from) / 1000u, weight);
 	meter_count(m, 1);
-	return conn_has_request(c, io) && serve_anew(io);
+	if (!conn_has_request(c, io))
+		return false;
+	serve_anew(conn_poller(c), io, 1);
+	return true;
 }
 
 /* All that are there. A handler that is replaced meanwhile is named as the first one. */
 static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 {
-	struct meter *m = poller_meter(conn_poller(c));
-	unsigned batch = 0;
+	unsigned n = 1;
 
 	conn_note_handler(c, io->called);
-	if (!meter_is_due(m) || serve_metered(io)) {
-		do {
-			/* A long batch of short handlers is not one hung handler. */
-			if (unlikely(++batch % PUBLISH_EVERY == 0))
-				poller_publish_row(conn_poller(c), PUBLISH_EVERY);
+	if (!meter_is_due(poller_meter(conn_poller(c))) || serve_metered(io)) {
+		for (;; n++) {
 			serve_request(c, io);
-		} while (conn_has_request(c, io) && serve_anew(io));
-		meter_count(m, batch);
+			if (likely(!conn_has_request(c, io)))
+				break;
+			serve_anew(conn_poller(c), io, n);
+		}
+		meter_count(poller_meter(conn_poller(c)), n);
 	}
 	stream_release(&io->stream);
-	if (unlikely(!(c->flags & CONN_USED)) &&
-	    io->stream.rx_total != linkbuf_len(&io->stream.in)) {
-		c->flags |= CONN_USED; /* not fresh any more: conn_drain.c */
-		serve_meter_first(conn_poller(c), conn_began_ms(c->began_high, &c->watch));
-	}
 }
 
 /* What was flushed leaves in one send. */
@@ -249,19 +259,32 @@ void conn_before_blocking(struct fiber *f)
 	stream_mark_due(&c->io->stream);
 }
 
-/* And the connection goes idle. What follows where it is plain no more is for the turn's end. */
-static inline void serve_end(struct np_conn *c, struct conn_io *io)
+/* No fiber serves it any more. */
+static inline void serve_leave(struct conn_io *io)
 {
-	if (unlikely(c->in == CONN_IN_FULL)) /* what was put off makes room */
+	io->handler = NULL;
+	io->service = CONN_UNSERVED;
+}
+
+/*
+ * The connection goes idle, or to its end: what follows where it is open and plain no more is for
+ * the turn's end.
+ */
+static slow_path void serve_end(struct np_conn *c, struct conn_io *io)
+{
+	if (!(c->flags & CONN_USED) && io->was.life && serve_taken(&io->stream)) {
+		c->flags |= CONN_USED; /* not fresh any more: conn_drain.c */
+		serve_meter_first(conn_poller(c), conn_began_ms(c->began_high, &c->watch));
+	}
+	if (c->in == CONN_IN_FULL) /* what was put off makes room */
 		conn_pump(c, PUMP_ROOM);
 	if (io->put_off)
 		serve_send_put_off(io);
-	io->handler = NULL;
-	io->service = CONN_UNSERVED;
+	serve_leave(io);
 	c->inside--;
-	if (unlikely(!conn_is_plain(c, CONN_LEFT | CONN_MOVES) || c->group->retiring))
+	if (!conn_is_plain(c, 0, CONN_LEFT | CONN_MOVES) || c->group->retiring)
 		conn_later(c);
-	else if (!io->warm)
+	else
 		conn_io_shrink(c);
 }
 
@@ -273,14 +296,17 @@ static void serve(void *arg)
 	c->inside++;
 	io->service = CONN_SERVED;
 	io->handler = fiber_self();
-	if (unlikely((c->flags & (CONN_CANCEL | CONN_CONNECTED)) != CONN_CONNECTED)) {
-		conn_cancel_left(c);
-		if (!(c->flags & CONN_CONNECTED) && conn_life(c) == CONN_OPEN)
-			serve_connect(c);
-	}
+	if (unlikely((c->flags & (CONN_CANCEL | CONN_CONNECTED)) != CONN_CONNECTED))
+		serve_connect(c);
 	if (conn_has_request(c, io))
 		serve_requests(c, io);
-	serve_end(c, io);
+	if (unlikely(!conn_is_plain(c, CONN_USED, CONN_LEFT | CONN_MOVES) || c->group->retiring ||
+		     io->unusual || !io->warm)) {
+		serve_end(c, io);
+		return;
+	}
+	serve_leave(io);
+	c->inside--;
 }
 
 void conn_serve(struct np_conn *c, struct conn_io *io)

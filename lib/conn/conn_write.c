@@ -179,9 +179,8 @@ static inline bool write_may_block(const struct np_conn *c)
  */
 static inline bool write_may_wait(const struct np_conn *c, const struct conn_io *io, size_t unsent)
 {
-	return linkbuf_len(&io->stream.in) && io->handler && io->handler == fiber_self() &&
-	       unsent <= WAIT_MAX && unsent <= c->set->limits.out_high &&
-	       (!write_may_block(c) || baton_has_relief());
+	return io->handler && io->handler == fiber_self() && unsent <= WAIT_MAX &&
+	       unsent <= c->set->limits.out_high && (!write_may_block(c) || baton_has_relief());
 }
 
 /* All that is built is due. Return: how many bytes are, with those from before. */
@@ -232,21 +231,21 @@ static slow_path int write_wait(struct np_conn *c, size_t at_most)
 	return conn_wait_output(c, at_most);
 }
 
-static slow_path int write_due(struct np_conn *c)
+static slow_path int write_now(struct np_conn *c, struct conn_io *io)
 {
-	struct conn_io *io = c->io;
-	size_t unsent = stream_unsent(&io->stream);
-
-	if (unlikely(!unsent))
-		return 0;
 	if (unlikely(io->request))
 		conn_request_over(c); /* its reply is on the way */
-	if (write_may_wait(c, io, unsent))
-		return write_put_off(c, io);
-	conn_pump(c, PUMP_FLUSH);
-	return likely(!stream_unsent(&io->stream) && !c->tx_err) ?
-		       0 :
-		       write_wait(c, c->set->limits.out_high);
+	return likely(!conn_pump_due(c, io)) ? 0 : write_wait(c, c->set->limits.out_high);
+}
+
+/* There is more input. */
+static slow_path int write_in_batch(struct np_conn *c, struct conn_io *io, size_t unsent)
+{
+	if (!write_may_wait(c, io, unsent))
+		return write_now(c, io);
+	if (unlikely(io->request))
+		conn_request_over(c);
+	return write_put_off(c, io);
 }
 
 /* Return: > 0: it is free now; 0: nothing was built; why nothing can be sent. */
@@ -275,12 +274,14 @@ static slow_path int write_flush_later(struct np_conn *c)
 static __attribute__((noinline)) int write_flush(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
+	size_t unsent;
 
 	if (unlikely(!write_is_free(c)))
 		return write_flush_later(c);
-	if (write_submit(io) > io->may_wait || !linkbuf_len(&io->stream.in))
-		return write_due(c);
-	return 0;
+	unsent = write_submit(io);
+	if (!linkbuf_len(&io->stream.in))
+		return unsent ? write_now(c, io) : 0;
+	return unsent > io->may_wait ? write_in_batch(c, io, unsent) : 0;
 }
 
 int np_conn_flush(struct np_conn *c)
