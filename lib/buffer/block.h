@@ -135,16 +135,13 @@ static inline void block_clear(struct block *b)
 	b->r = b->w = b->base;
 }
 
-/* An empty block, if this thread's cache has one at hand. */
-static inline struct block *block_warm(size_t cls)
+/* A block with what it held, if the thread's cache @c has one at hand. */
+static inline struct block *block_warm(struct block_cache *c, size_t cls)
 {
-	struct block_cache *c = block_cache;
 	struct block *b = c->warm[cls];
 
-	if (unlikely(!b))
-		return NULL;
-	peer_write(c->warm[cls], NULL);
-	block_clear(b);
+	if (likely(b))
+		peer_write(c->warm[cls], NULL);
 	return b;
 }
 

@@ -102,12 +102,16 @@ static slow_path void linkbuf_release_some(struct np_linkbuf *b)
 		linkbuf_poison(read);
 }
 
+/* Not plain, or one more than can be at hand. */
+void linkbuf_give_odd(struct block *e)
+{
+	block_drop(e);
+}
+
 void np_linkbuf_release(struct np_linkbuf *b)
 {
 	struct block *e;
 
-	if (linkbuf_released(b))
-		return;
 	/*
 	 * Read in part, from its only block or one behind it: nothing to give back, only to poison.
 	 */
@@ -116,7 +120,7 @@ void np_linkbuf_release(struct np_linkbuf *b)
 		linkbuf_release_some(b);
 }
 
-void linkbuf_consume_some(struct np_linkbuf *b, size_t n)
+void linkbuf_consume(struct np_linkbuf *b, size_t n)
 {
 	np_linkbuf_skip(b, n);
 	np_linkbuf_release(b);

@@ -24,10 +24,10 @@
 /* 48 bytes: with two words behind it, it lies in one cell. */
 struct np_linkbuf {
 	struct block *head; /* release() frees from here up to read */
-	struct block *read; /* next() takes here; may be used up while later blocks are not */
-	struct block *tail; /* reserve() adds here */
 	size_t len;         /* readable */
+	struct block *read; /* next() takes here; may be used up while later blocks are not */
 	size_t pending;     /* written, not flushed */
+	struct block *tail; /* reserve() adds here */
 	uint32_t given;     /* bytes that space() gave and commit() has not settled */
 	uint16_t home;      /* of the cell it lies in, if LINKBUF_HEAP */
 	uint8_t first;      /* class of the first block; grows with bursts and shrinks after them */
@@ -67,41 +67,43 @@ static inline const void *linkbuf_take(struct np_linkbuf *b, size_t n)
 	return p;
 }
 
-/* Whether @b held one plain block and nothing else, which has gone to the cache. */
-static inline bool linkbuf_gave_only_block(struct np_linkbuf *b)
+/* The empty chain of @b becomes @e, of which the first @n bytes are written. */
+static inline void linkbuf_hold(struct np_linkbuf *b, struct block *e, size_t n)
 {
-	struct block *e = b->tail;
+	unsigned char *base = e->base;
 
-	if (unlikely(!e || e != b->head || !block_keep(e)))
-		return false;
-	b->head = b->read = b->tail = NULL;
-	return true;
+	e->next = NULL;
+	e->r = base;
+	e->w = base + n;
+	b->head = b->read = b->tail = e;
 }
 
-/* np_linkbuf_release() where all was read: the common end of a request. Return: whether that was
- * so. */
-static inline bool linkbuf_released(struct np_linkbuf *b)
+/* Whether @e is all that @b, which is not empty, consists of. */
+static inline bool linkbuf_is_only(const struct np_linkbuf *b, const struct block *e)
 {
-	return likely(!(b->len | b->pending | b->given) && linkbuf_gave_only_block(b));
+	return e == b->head && !b->given;
+}
+
+/* Its only block, all of which is consumed, goes back: the common end of a request. */
+void linkbuf_give_odd(struct block *e);
+static inline void linkbuf_give_only(struct np_linkbuf *b, struct block *e)
+{
+	b->head = b->read = b->tail = NULL;
+	b->len = 0;
+	if (unlikely(!block_keep(e)))
+		linkbuf_give_odd(e);
 }
 
 /* np_linkbuf_skip() of bytes that are there, and np_linkbuf_release(). */
-void linkbuf_consume_some(struct np_linkbuf *b, size_t n);
-static inline void linkbuf_consume(struct np_linkbuf *b, size_t n)
-{
-	if (likely(n == b->len && !(b->pending | b->given) && linkbuf_gave_only_block(b)))
-		b->len = 0;
-	else
-		linkbuf_consume_some(b, n);
-}
+void linkbuf_consume(struct np_linkbuf *b, size_t n);
 
 /* The first block of an empty chain, if one is at hand; the common beginning of a reply. */
 static inline struct block *linkbuf_first_block(struct np_linkbuf *b, size_t cls)
 {
-	struct block *t = block_warm(cls);
+	struct block *t = block_warm(block_cache, cls);
 
 	if (likely(t))
-		b->head = b->read = b->tail = t;
+		linkbuf_hold(b, t, 0);
 	return t;
 }
 

@@ -161,19 +161,26 @@ static inline int linkbuf_write_here(struct np_linkbuf *b, struct block_cache *c
 
 static slow_path int linkbuf_write_first(struct np_linkbuf *b, const void *p, size_t n)
 {
-	struct block *t = n - 1 < block_size(b->first) ? linkbuf_first_block(b, b->first) : NULL;
+	struct block_cache *c = block_cache;
+	struct block *t = n - 1 < block_size(b->first) ? block_warm(c, b->first) : NULL;
 
-	return likely(t) ? linkbuf_write_here(b, block_cache, t, p, n) :
-			   linkbuf_write_slow(b, p, n);
+	if (unlikely(!t))
+		return linkbuf_write_slow(b, p, n);
+	linkbuf_hold(b, t, n);
+	b->pending = n;
+	peer_write(c->copied, c->copied + n);
+	memcpy(t->r, p, n);
+	return 0;
 }
 
 int np_linkbuf_write(struct np_linkbuf *b, const void *p, size_t n)
 {
-	struct block_cache *c = block_cache;
 	struct block *t = b->tail;
+	struct block_cache *c;
 
 	if (!t)
 		return linkbuf_write_first(b, p, n);
+	c = block_cache;
 	if (unlikely(n - 1 >= block_room(t) || !c->id)) /* n == 0 wraps round */
 		return linkbuf_write_slow(b, p, n);
 	return linkbuf_write_here(b, c, t, p, n);

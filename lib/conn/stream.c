@@ -182,7 +182,7 @@ static slow_path int stream_read_two(struct stream *s, size_t want)
 	return stream_has_read(s, (size_t)n, offered);
 }
 
-int stream_read(struct stream *s, size_t room)
+static slow_path int stream_read_much(struct stream *s, size_t room)
 {
 	size_t offer = stream_offer(s, room);
 	void *p = linkbuf_space(&s->in, offer);
@@ -195,6 +195,48 @@ int stream_read(struct stream *s, size_t room)
 		return stream_read_ended(s, n);
 	linkbuf_commit(&s->in, (size_t)n);
 	return stream_has_read(s, (size_t)n, offer);
+}
+
+/* Nothing has come into @e, or more than a first block takes. */
+static slow_path int stream_read_odd(struct stream *s, struct block *e, ssize_t n)
+{
+	if (n <= 0) {
+		block_free(e);
+		return stream_read_ended(s, n);
+	}
+	linkbuf_hold(&s->in, e, (size_t)n);
+	s->in.len = (size_t)n;
+	linkbuf_adapt(&s->in, (size_t)n);
+	return stream_has_read(s, (size_t)n, SPACE_MIN);
+}
+
+/* A block for a read of SPACE_MIN; NULL: it offers more, or less, or not into an empty buffer. */
+static inline struct block *stream_block(const struct stream *s, size_t room)
+{
+	if (unlikely(s->rx_space != SPACE_MIN || room < SPACE_MIN || s->need > SPACE_MIN ||
+		     s->in.tail || s->in.first != BLOCK_FIRST))
+		return NULL;
+	return block_warm(block_cache, block_class(SPACE_MIN));
+}
+
+/* Most reads bring little. What they are given joins the buffer when something has come. */
+int stream_read(struct stream *s, size_t room)
+{
+	struct block *e = stream_block(s, room);
+	ssize_t n;
+
+	if (unlikely(!e))
+		return stream_read_much(s, room);
+	n = s->transport->read(s, e->base, SPACE_MIN);
+	if (unlikely((size_t)n - 1 >= block_size(BLOCK_FIRST)))
+		return stream_read_odd(s, e, n);
+	PROBE2(read, s->fd, n);
+	linkbuf_hold(&s->in, e, (size_t)n);
+	s->in.len = s->held = (size_t)n;
+	s->rx_total += (size_t)n;
+	if (likely(!(s->edge | s->odd) && s->transport->short_is_all))
+		return STREAM_AGAIN;
+	return stream_edge_goes_on(s, (size_t)n, SPACE_MIN);
 }
 
 /*
@@ -435,26 +477,36 @@ static slow_path int stream_write_rest(struct stream *s, size_t budget)
 	return s->file ? stream_write_file(s, budget) : STREAM_DRAINED;
 }
 
+/* The kernel has not taken all of it, or there is no more to it than an error. */
+static slow_path int stream_wrote_part(struct stream *s, ssize_t r)
+{
+	if (r < 0)
+		return stream_stopped(r);
+	PROBE2(write, s->fd, r);
+	stream_sent(s, (size_t)r);
+	if (s->transport->short_is_all)
+		return STREAM_AGAIN;
+	return stream_write_rest(s, WRITE_BUDGET - (size_t)r);
+}
+
 int stream_write(struct stream *s)
 {
+	struct block *e = s->out.tail;
 	size_t n = s->submitted;
 	ssize_t r;
 
-	/* The common case: what is submitted lies in one piece, and nothing else waits. */
-	if (unlikely(linkbuf_len(&s->sends) || n > WRITE_BUDGET || !linkbuf_has(&s->out, n)))
+	/* The common case: what is submitted is one block's all, and nothing else waits. */
+	if (unlikely(n - 1 >= WRITE_BUDGET || block_left(e) != n || !linkbuf_is_only(&s->out, e) ||
+		     linkbuf_len(&s->sends)))
 		return stream_write_rest(s, WRITE_BUDGET);
-	r = s->transport->write(s, s->out.read->r, n);
-	if (unlikely(r < 0))
-		return stream_stopped(r);
-	PROBE2(write, s->fd, r);
-	s->tx_total += (size_t)r;
-	s->submitted = n - (size_t)r;
-	linkbuf_consume(&s->out, (size_t)r);
-	if (likely((size_t)r == n && !s->file))
-		return STREAM_DRAINED;
-	if (s->submitted && s->transport->short_is_all)
-		return STREAM_AGAIN;
-	return stream_write_rest(s, WRITE_BUDGET - (size_t)r);
+	r = s->transport->write(s, e->r, n);
+	if (unlikely(r != (ssize_t)n))
+		return stream_wrote_part(s, r);
+	PROBE2(write, s->fd, n);
+	s->tx_total += n;
+	s->submitted = 0;
+	linkbuf_give_only(&s->out, e);
+	return likely(!s->file) ? STREAM_DRAINED : stream_write_rest(s, WRITE_BUDGET - n);
 }
 
 int stream_lend(struct stream *s)
@@ -471,6 +523,12 @@ void stream_unlend(struct stream *s)
 	if (s->lent)
 		linkbuf_consume(&s->out, s->lent);
 	s->lent = 0;
+}
+
+void stream_release_some(struct stream *s)
+{
+	np_linkbuf_release(&s->in);
+	s->held = linkbuf_len(&s->in);
 }
 
 int stream_requeue(struct stream *s)

@@ -137,11 +137,17 @@ void stream_set_file(struct stream *s, struct stream_file *f);
 void stream_end_file(struct stream *s);
 
 /* What was read goes back, and no longer counts. */
+void stream_release_some(struct stream *s);
 static inline void stream_release(struct stream *s)
 {
-	if (!linkbuf_released(&s->in))
-		np_linkbuf_release(&s->in);
-	s->held = linkbuf_len(&s->in);
+	struct block *e = s->in.tail;
+
+	if (unlikely(!e || block_left(e) || !linkbuf_is_only(&s->in, e))) {
+		stream_release_some(s);
+		return;
+	}
+	linkbuf_give_only(&s->in, e);
+	s->held = 0;
 }
 
 /* Bytes that were read and not yet released. */
