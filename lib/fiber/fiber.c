@@ -51,7 +51,7 @@ struct fiber_pool {
 	struct fiber *free;
 	struct fiber *all;
 	exceptions_fn *find_ex;                      /* NULL: no C++ in this process */
-	const struct fiber_call *(*next)(void *arg); /* fiber_pool_opts */
+	const struct fiber_call *(*next)(void *arg); /* fiber_pool_opts, or one that has none */
 	void *next_arg;
 	size_t stack_size;
 	unsigned max, keep;
@@ -66,6 +66,11 @@ static _Thread_local struct fiber_host fiber_here;
 
 /* ------------------------------------------------------------------ pool */
 
+static const struct fiber_call *fiber_no_next(void *arg)
+{
+	return NULL;
+}
+
 int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -77,7 +82,7 @@ int fiber_pool_new(const struct fiber_pool_opts *o, struct fiber_pool **ret)
 	fp->stack_size = (size + page - 1) / page * page;
 	fp->max = o && o->max ? o->max : 65536;
 	fp->keep = o && o->keep ? o->keep : 4;
-	fp->next = o ? o->next : NULL;
+	fp->next = o && o->next ? o->next : fiber_no_next;
 	fp->next_arg = o ? o->next_arg : NULL;
 	fp->find_ex = exceptions_find();
 	*ret = fp;
@@ -281,7 +286,7 @@ INLINE bool fiber_goes_on(struct fiber *f)
 	const struct fiber_call *c;
 
 	f->fn = NULL;
-	if (f->has_parked || !f->pool->next)
+	if (f->has_parked)
 		return false;
 	fiber_current = NULL;
 	c = f->pool->next(f->pool->next_arg);

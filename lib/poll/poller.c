@@ -398,6 +398,12 @@ void poller_publish_busy(struct poller *p)
 		hog_mark(p, now);
 }
 
+void poller_begin_published(struct poller *p)
+{
+	p->publish_in = POLLER_PUBLISH_MIN; /* where nothing is published */
+	poller_begin_dispatch(p);
+}
+
 void poller_publish_row(struct poller *p, unsigned n)
 {
 	if (p->publish_in > n)

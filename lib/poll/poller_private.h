@@ -93,20 +93,22 @@ enum turn_phase {
  *   in flight    holds                                 filled by             emptied by
  *   tail         fibers begun by the dispatch          poller_begin_fiber()  poller_run_tail()
  *   mail         this turn's mail, oldest first        turn_run_mail()       its loop
- *   watches      those ready when their phase began    watch_dispatch()      watch_go_on(), a close
+ *   event        what epoll_wait() has said            turn_take_events()    watch_go_on()
+ *   watches      those left ready by turns before      watch_dispatch()      watch_go_on(), a close
  *   dispatched   the watch whose function runs, while  watch_go_on()         the same, a close
  *                it is open; linked nowhere
  *   spawn        fibers to be started                  spawn_take()          spawn_go_on()
  *   due          timers, disarmed one by one           turn_fire_timers()    its loop, a disarm
  *   deferred     what was put off to the turn's end    turn_run_deferred()   its loop
  *
- * The events of epoll_wait become ready watches before any function runs. Parked fibers to go on
- * with are in their threads' riders.
+ * An event whose watch is closed before its turn comes leads nowhere. Parked fibers to go on with
+ * are in their threads' riders.
  */
 struct poller_now {
 	enum turn_phase next; /* behind what is in flight */
 	struct spawn_queue tail;
 	struct mail *mail;
+	const struct epoll_event *event, *event_end;
 	struct list watches;
 	struct watch *dispatched;
 	struct spawn_queue spawn;
@@ -133,12 +135,19 @@ struct poller {
 	/* owner thread */
 	struct poller_now now;
 	int epoll_fd;
-	bool shared;       /* there are spare threads, or were: looper_goes_on() */
+	union {
+		struct {
+			bool shared; /* there are spare threads, or were: looper_goes_on() */
+			/* no stack was free; until a fiber ends or spawn_retry fires */
+			bool spawn_blocked;
+			bool sampled; /* sampling.sampler is set */
+			bool unused;
+		};
+		uint32_t between; /* what may come between two dispatches: 0: none of it */
+	};
 	struct watch wake; /* its events end a wait; that is all, so nothing is wanted of it */
 	struct list ready; /* watches with want & ready */
 	struct spawn_queue spawn;
-	/* no stack was free; until a fiber ends or spawn_retry fires */
-	bool spawn_blocked;
 	struct timer spawn_retry;
 	uint64_t spawn_logged_ms;
 	struct mail *deferred_first, *deferred_last;
@@ -214,13 +223,14 @@ static inline void poller_begin_dispatch(struct poller *p)
 	__atomic_store_n(&p->hog.handler, NULL, __ATOMIC_RELAXED);
 }
 
+/* One of a row whose beginning is published. */
+void poller_begin_published(struct poller *p);
+
 /* Before each of a row of watch functions, or of fibers behind one dispatch. */
 static inline void poller_begin_short_dispatch(struct poller *p)
 {
-	if (--p->publish_in)
-		return;
-	p->publish_in = POLLER_PUBLISH_MIN; /* where nothing is published */
-	poller_begin_dispatch(p);
+	if (__builtin_expect(!--p->publish_in, 0))
+		poller_begin_published(p);
 }
 
 /* No longer busy: on every line. */
@@ -287,18 +297,19 @@ void sample_dispatch(struct poller *p, const void *fn, void *arg,
 		     void (*run)(struct poller *, void *), void *run_arg);
 
 /* ---- watch.c */
-/* The first @n of p->events. */
-void watch_take_events(struct poller *p, int n);
 /*
- * watch_next_fiber() - fiber_pool_opts.next: a fiber that has ended goes on with the row of ready
- * watches, and is the fiber which the next of them begins
+ * watch_next_fiber() - fiber_pool_opts.next: a fiber that has ended goes on with the row of events,
+ * and is the fiber which the next of them begins
  *
  * A handler that does not wait is then a call, and its stack has been switched to once for the row.
  * Only with shallow watches: their functions take little stack, and call nothing of the user's that
  * has to be on the thread's own. The loop goes on with what this has left.
  */
 const struct fiber_call *watch_next_fiber(void *poller);
-/* Runs the watches that are ready now; one that still has more to do stays for the next turn. */
+/*
+ * Runs the watches that have events, and those that were ready before; one that still has more to
+ * do stays for the next turn.
+ */
 bool watch_dispatch(struct poller *p);
 bool watch_go_on(struct poller *p);
 

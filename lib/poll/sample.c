@@ -47,6 +47,7 @@ void poller_sample(struct poller *p, const struct poller_sampler *s)
 	if (g->users++)
 		return;
 	*g = (struct poller_sampling){ .sampler = s, .users = 1, .in = 1, .every = 1, .chance = 1 };
+	p->sampled = true;
 	g->overhead_ns = sample_overhead_ns();
 	g->window_ms = p->now_ms;
 }
@@ -54,8 +55,10 @@ void poller_sample(struct poller *p, const struct poller_sampler *s)
 void poller_sample_no_more(struct poller *p)
 {
 	poller_assert_owner(p);
-	if (!--p->sampling.users)
-		p->sampling.sampler = NULL;
+	if (--p->sampling.users)
+		return;
+	p->sampling.sampler = NULL;
+	p->sampled = false;
 }
 
 uint64_t poller_slept_ns(const struct poller *p)

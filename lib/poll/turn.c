@@ -105,9 +105,10 @@ static bool turn_wait(struct poller *p, struct rider *r, int *ret_n)
 static void turn_take_events(struct poller *p, int n)
 {
 	p->stats.events += (uint64_t)n;
-	watch_take_events(p, n);
 	if (n == p->n_events)
 		turn_grow_events(p);
+	p->now.event = p->events;
+	p->now.event_end = p->events + n;
 }
 
 static bool turn_go_on_mail(struct poller *p)
@@ -143,7 +144,7 @@ static void turn_go_on_fiber(struct poller *p, struct fiber *f)
 	p->stats.fibers_run++;
 	poller_begin_dispatch(p);
 	poller_note_handler(p, park_handler(f), -1);
-	if (p->sampling.sampler)
+	if (p->sampled)
 		sample_dispatch(p, fiber_fn(f), fiber_arg(f), turn_resume, f);
 	else
 		turn_resume(p, f);
@@ -269,7 +270,7 @@ static inline bool turn_run_from(struct poller *p, struct rider *r, enum turn_ph
 		/* fall through */
 	case TURN_WATCHES:
 		p->now.next = TURN_FIBERS;
-		if (!list_empty(&p->ready) && !watch_dispatch(p))
+		if (!watch_dispatch(p))
 			return false;
 		/* fall through */
 	case TURN_FIBERS:

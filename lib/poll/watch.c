@@ -214,23 +214,15 @@ static void watch_other_event(struct watch *w, uint32_t e)
 			      (e & EPOLLERR ? WATCH_ERR : 0) | (e & EPOLLPRI ? WATCH_PRI : 0));
 }
 
-void watch_take_events(struct poller *p, int n)
+/* Of the next event, @e. Return: whether its watch @w is to run now: a linked one does later. */
+static inline bool watch_take_event(struct poller *p, const struct epoll_event *e, struct watch *w)
 {
-	for (const struct epoll_event *e = p->events, *end = e + n; e < end; e++) {
-		const struct watch_slot *s = watch_slot_of(p, e->data.u64);
-		struct watch *w;
-
-		if (!s) {
-			p->stats.stale_events++;
-			continue;
-		}
-		w = s->watch;
-		if (e->events == EPOLLIN)
-			w->ready |= WATCH_IN;
-		else
-			watch_other_event(w, e->events);
-		watch_link(p, w);
-	}
+	p->now.event = e + 1;
+	if (__builtin_expect(e->events == EPOLLIN, 1))
+		w->ready |= WATCH_IN;
+	else
+		watch_other_event(w, e->events);
+	return (w->want & w->ready) && list_empty(&w->link);
 }
 
 /* ------------------------------------------------------------------ dispatch */
@@ -243,7 +235,7 @@ static inline void watch_run(struct poller *p, struct watch *w)
 {
 	p->now.dispatched = w;
 	w->fn(w, w->want & w->ready);
-	if (p->now.dispatched == w)
+	if (p->now.dispatched == w && __builtin_expect(w->want & w->ready, 0))
 		watch_link(p, w);
 }
 
@@ -254,54 +246,67 @@ static inline void watch_run_whole(struct poller *p, void *w)
 	poller_end_fibers(p);
 }
 
+/* Return: whether this is the looper still. */
+static bool watch_dispatch_one(struct poller *p, struct watch *w)
+{
+	poller_begin_short_dispatch(p);
+	if (__builtin_expect(p->sampled, 0))
+		sample_dispatch(p, w->fn, w, watch_run_whole, w);
+	else
+		watch_run(p, w);
+	return poller_end_dispatch(p);
+}
+
+/* The next event whose watch is open; NULL: there is none. */
+static inline const struct epoll_event *watch_next_event(struct poller *p, struct watch **ret)
+{
+	const struct watch_slot *s;
+
+	while (p->now.event < p->now.event_end) {
+		s = watch_slot_of(p, p->now.event->data.u64);
+		if (__builtin_expect(s != NULL, 1)) {
+			*ret = s->watch;
+			return p->now.event;
+		}
+		p->stats.stale_events++;
+		p->now.event++;
+	}
+	return NULL;
+}
+
 bool watch_go_on(struct poller *p)
 {
+	const struct epoll_event *e;
+	struct watch *w;
 	struct list *n;
 
 	if (p->now.dispatched)
 		watch_link(p, p->now.dispatched);
-	while ((n = list_pop(&p->now.watches))) {
-		struct watch *w = container_of(n, struct watch, link);
-
-		poller_begin_short_dispatch(p);
-		if (__builtin_expect(p->sampling.sampler != NULL, 0))
-			sample_dispatch(p, w->fn, w, watch_run_whole, w);
-		else
-			watch_run(p, w);
-		if (!poller_end_dispatch(p))
+	while ((e = watch_next_event(p, &w)))
+		if (watch_take_event(p, e, w) && !watch_dispatch_one(p, w))
 			return false;
-	}
+	while ((n = list_pop(&p->now.watches)))
+		if (!watch_dispatch_one(p, container_of(n, struct watch, link)))
+			return false;
 	p->now.dispatched = NULL;
 	return true;
 }
 
-/* The next of this turn's, if a fiber's stack will do for its function. */
-static inline struct watch *watch_next_shallow(const struct poller *p)
-{
-	struct watch *w = container_of(p->now.watches.next, struct watch, link);
-
-	return &w->link != &p->now.watches && w->shallow ? w : NULL;
-}
-
 /*
  * What comes between two dispatches is none of a fiber's: other threads, samples, fibers that wait
- * for a stack or for their turn behind this dispatch.
+ * for a stack or for their turn behind this dispatch. Nor is a watch whose function takes more than
+ * a fiber's stack.
  */
-static inline bool watch_row_ends(const struct poller *p)
-{
-	return p->shared || p->sampling.sampler || p->spawn_blocked || p->now.tail.first;
-}
-
 const struct fiber_call *watch_next_fiber(void *poller)
 {
 	struct poller *p = poller;
+	const struct epoll_event *e;
 	struct watch *w;
 
 	p->clock = CLOCK_STALE;
-	if (watch_row_ends(p))
-		return NULL;
-	while ((w = watch_next_shallow(p))) {
-		list_remove(&w->link);
+	while (!p->between && !p->now.tail.first && (e = watch_next_event(p, &w)) && w->shallow) {
+		if (!watch_take_event(p, e, w))
+			continue;
 		poller_begin_short_dispatch(p);
 		watch_run(p, w);
 		if (p->now.tail.first) {
@@ -314,6 +319,8 @@ const struct fiber_call *watch_next_fiber(void *poller)
 
 bool watch_dispatch(struct poller *p)
 {
+	if (p->now.event == p->now.event_end && list_empty(&p->ready))
+		return true;
 	list_move_all(&p->ready, &p->now.watches);
 	poller_publish_next(p);
 	return watch_go_on(p);
