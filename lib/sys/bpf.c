@@ -53,6 +53,7 @@ int sys_bpf_get_at(int at, const char *name, uint32_t flags, int *ret_fd)
 
 int sys_bpf_pin_at(int at, const char *name, int bpf_fd)
 {
+	SYS_FAULT(folder_write);
 	return bpf_by_name(BPF_OBJ_PIN, at, name, 0, bpf_fd);
 }
 

@@ -3,8 +3,9 @@
  * fault: a test build makes the n-th call of a chosen system call fail once
  *
  * Without NP_FAULT the macro is nothing. The list below is also the list of the calls that lib/sys
- * wraps. Of bpf those that change a map are map_write, too: between two of them a process leaves
- * the same behind wherever it is killed.
+ * wraps. Of bpf those that change a map are map_write, too, and those of fs and bpf that change a
+ * folder are folder_write: between two of them a process leaves the same behind wherever it is
+ * killed.
  */
 #ifndef SYS_FAULT_H
 #define SYS_FAULT_H
@@ -16,7 +17,7 @@
 	X(socket) X(bind) X(listen) X(accept4) X(connect) X(shutdown) X(setsockopt) X(getsockopt) \
 	X(getsockname) X(getpeername) X(ioctl) X(epoll_create) X(epoll_ctl) X(epoll_wait) \
 	X(eventfd) X(fence) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) \
-	X(thread) X(fs) X(bpf) X(map_write) X(diag)
+	X(thread) X(fs) X(bpf) X(map_write) X(folder_write) X(diag)
 /* clang-format on */
 
 enum sys_call {

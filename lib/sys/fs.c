@@ -45,6 +45,7 @@ int sys_open_dir_at(int at, const char *name, int *ret_fd)
 int sys_unlink(const char *path)
 {
 	SYS_FAULT(fs);
+	SYS_FAULT(folder_write);
 	return unlink(path) < 0 ? -errno : 0;
 }
 
@@ -75,18 +76,21 @@ int sys_fstat(int fd, struct stat *ret)
 int sys_mkdir_at(int at, const char *name, mode_t mode)
 {
 	SYS_FAULT(fs);
+	SYS_FAULT(folder_write);
 	return mkdirat(at, name, mode) < 0 ? -errno : 0;
 }
 
 int sys_unlink_at(int at, const char *name, bool dir)
 {
 	SYS_FAULT(fs);
+	SYS_FAULT(folder_write);
 	return unlinkat(at, name, dir ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
 }
 
 static int fs_rename(int at, const char *from, const char *to, unsigned flags)
 {
 	SYS_FAULT(fs);
+	SYS_FAULT(folder_write);
 	return renameat2(at, from, at, to, flags) < 0 ? -errno : 0;
 }
 
@@ -103,6 +107,7 @@ int sys_rename_swap_at(int at, const char *a, const char *b)
 int sys_set_access(int fd, mode_t mode, gid_t gid)
 {
 	SYS_FAULT(fs);
+	SYS_FAULT(folder_write);
 	if (gid != (gid_t)-1 && fchown(fd, (uid_t)-1, gid) < 0)
 		return -errno;
 	return fchmod(fd, mode) < 0 ? -errno : 0;
@@ -111,6 +116,7 @@ int sys_set_access(int fd, mode_t mode, gid_t gid)
 int sys_set_access_at(int at, const char *name, mode_t mode, gid_t gid)
 {
 	SYS_FAULT(fs);
+	SYS_FAULT(folder_write);
 	if (gid != (gid_t)-1 && fchownat(at, name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	return fchmodat(at, name, mode, 0) < 0 ? -errno : 0;
