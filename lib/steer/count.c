@@ -20,6 +20,7 @@
 #include "count_cgroup.skel.h"
 #include "steer/cause.h"
 #include "steer/folder.h"
+#include "steer/iterate.h"
 #include "steer/steer.h"
 #include "steer/tracer.h"
 #include "steer/words.h"
@@ -45,8 +46,10 @@ static struct count *count_of(struct np_steer *s)
 {
 	if (!s->count) {
 		s->count = calloc(1, sizeof *s->count);
-		if (s->count)
-			*s->count = (struct count){ { -1, -1 }, { .s = s } };
+		if (s->count) {
+			s->count->link_fd[0] = s->count->link_fd[1] = -1;
+			tracer_init(&s->count->tracer, s);
+		}
 	}
 	return s->count;
 }
@@ -71,7 +74,7 @@ void count_free(struct count **p)
 	if (!c)
 		return;
 	count_close_links(c);
-	tracer_free(&c->tracer);
+	tracer_fini(&c->tracer);
 	free(c);
 	*p = NULL;
 }
@@ -117,30 +120,14 @@ bool count_has(const struct np_steer *s, unsigned w)
 	return __atomic_load_n(&s->maps.workers[w].counted, __ATOMIC_RELAXED) != 0;
 }
 
-static int count_attach_one(const struct bpf_program *p, int *ret_fd)
+static int count_attach(int program, int *ret_fd)
 {
-	struct bpf_link *link = bpf_program__attach(p);
-	int r;
+	int fd = bpf_link_create(program, 0, BPF_TRACE_RAW_TP, NULL);
 
-	if (!link)
-		return -errno;
-	r = sys_dup(bpf_link__fd(link), ret_fd);
-	bpf_link__destroy(link);
-	return r;
-}
-
-/* The two links of the tracepoint. */
-static int count_link(struct count_bpf *o, char *why, size_t cap, int ret_fd[2])
-{
-	struct words words;
-	int r;
-
-	words_take(&words, why, cap);
-	r = count_attach_one(o->progs.np_count_again, &ret_fd[0]);
-	if (r == 0)
-		r = count_attach_one(o->progs.np_count_state, &ret_fd[1]);
-	words_give_back(&words);
-	return r;
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
 }
 
 /* It holds for as long as its pin, or of a private service for as long as this process has it. */
@@ -160,15 +147,16 @@ int count_on(struct np_steer *s)
 {
 	struct count *c = count_of(s);
 	int fd[2] = { -1, -1 }, r;
-	struct count_bpf *o;
 
 	if (count_has_link(s, NP_COUNT_LINK))
 		return 0;
 	if (!c)
 		return -ENOMEM;
-	r = tracer_load(&c->tracer, &o);
+	r = tracer_load(&c->tracer);
 	if (r == 0)
-		r = count_link(o, c->tracer.why, sizeof c->tracer.why, fd);
+		r = count_attach(c->tracer.fd[TRACER_AGAIN], &fd[0]);
+	if (r == 0)
+		r = count_attach(c->tracer.fd[TRACER_STATE], &fd[1]);
 	if (r == 0)
 		r = count_keep(s, NP_COUNT_LINK "_2", 0, &fd[0]);
 	if (r == 0) /* the last one: where it is, both are */
@@ -334,14 +322,14 @@ void count_stop(struct np_steer *s, const unsigned *w, unsigned n)
 
 /* ------------------------------------------------------------------ what is looked for */
 
-static int count_finds(struct np_steer *s, struct count_bpf **ret)
+static int count_finds(struct np_steer *s)
 {
 	struct count *c = count_of(s);
 	int r;
 
 	if (!c)
 		return -ENOMEM;
-	r = tracer_load(&c->tracer, ret);
+	r = tracer_load(&c->tracer);
 	if (r < 0)
 		cause_explain(s->error, sizeof s->error, r, "looking for connections", s->name,
 			      c->tracer.why);
@@ -349,26 +337,17 @@ static int count_finds(struct np_steer *s, struct count_bpf **ret)
 }
 
 /* Runs the iterator to its end. It writes nothing. */
-static int count_iterate(const struct bpf_program *p, union bpf_iter_link_info *about)
+static int count_iterate(const struct np_steer *s, enum tracer_program p,
+			 union bpf_iter_link_info *about)
 {
-	LIBBPF_OPTS(bpf_iter_attach_opts, o, .link_info = about, .link_info_len = sizeof *about);
-	struct bpf_link *link;
-	char none[64];
-	ssize_t n;
-	int fd, r;
+	char *none = NULL;
+	size_t n;
+	int r;
 
 	SYS_FAULT(bpf);
-	link = bpf_program__attach_iter(p, about ? &o : NULL);
-	if (!link)
-		return -errno;
-	fd = bpf_iter_create(bpf_link__fd(link));
-	r = fd < 0 ? -errno : 0;
-	do {
-		n = r < 0 ? r : sys_read(fd, none, sizeof none);
-	} while (n > 0);
-	sys_close(&fd);
-	bpf_link__destroy(link);
-	return n < 0 ? (int)n : 0;
+	r = iterate(s->count->tracer.fd[p], about, &none, &n);
+	free(none);
+	return r;
 }
 
 static int count_describe(int fd, struct np_seed *ret)
@@ -406,34 +385,33 @@ void count_seed_end(struct np_steer *s)
 }
 
 /* Of that process alone; Linux 6.1. Before, of every process, and the program picks. */
-static int count_visit(struct count_bpf *o, pid_t pid)
+static int count_visit(const struct np_steer *s, struct np_seed *seed, pid_t pid)
 {
 	union bpf_iter_link_info about = { .task.pid = (uint32_t)pid };
-	int r = count_iterate(o->progs.np_count_seed, &about);
+	int r = count_iterate(s, TRACER_SEED, &about);
 
 	if (r != -EINVAL)
 		return r;
-	o->bss->np_seed.tgid = (uint32_t)pid;
-	return count_iterate(o->progs.np_count_seed, NULL);
+	seed->tgid = (uint32_t)pid;
+	return count_iterate(s, TRACER_SEED, NULL);
 }
 
 int count_seed(struct np_steer *s, unsigned w, int fd, const struct count_task *t, bool retag,
 	       unsigned *ret)
 {
 	struct np_seed *seed;
-	struct count_bpf *o;
-	int r = count_finds(s, &o);
+	int r = count_finds(s);
 
 	if (r < 0)
 		return r;
-	seed = &o->bss->np_seed;
+	seed = &s->count->tracer.vars->np_seed;
 	r = count_describe(fd, seed);
 	if (r < 0)
 		return r;
 	seed->tag = NP_TAG(w + 1, NP_TAG_COUNTED, s->maps.workers[w].counted);
 	seed->retag = retag;
 	seed->epoll = t->epoll;
-	r = count_visit(o, t->pid);
+	r = count_visit(s, seed, t->pid);
 	*ret = (unsigned)(seed->found + seed->retagged);
 	return r;
 }
@@ -444,10 +422,8 @@ static void count_sweep(struct np_steer *s)
 {
 	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
 
-	struct count_bpf *o;
-
-	if (count_finds(s, &o) == 0)
-		count_iterate(o->progs.np_count_sweep, &about);
+	if (count_finds(s) == 0)
+		count_iterate(s, TRACER_SWEEP, &about);
 }
 
 void count_off_unused(struct np_steer *s)

@@ -7,20 +7,16 @@
 #include "count.skel.h"
 #include "steer/iterate.h"
 #include "steer/tracer.h"
-#include "steer/words.h"
 #include "sys/process.h"
 
-static int holders_iterate(struct count_bpf *o, struct np_holding **ret)
+static int holders_iterate(struct tracer *t, struct np_holding **ret)
 {
-	struct words words;
 	char *bytes = NULL;
 	size_t n = 0;
 	int r;
 
-	o->bss->np_holders_up = sys_process_depth() - 1;
-	words_take(&words, NULL, 0);
-	r = iterate(o->progs.np_holders, &bytes, &n);
-	words_give_back(&words);
+	t->vars->np_holders_up = sys_process_depth() - 1;
+	r = iterate(t->fd[TRACER_HOLDERS], NULL, &bytes, &n);
 	if (r < 0)
 		return r;
 	*ret = (struct np_holding *)bytes;
@@ -29,12 +25,15 @@ static int holders_iterate(struct count_bpf *o, struct np_holding **ret)
 
 int holders_read(struct tracer *t, struct np_holding **ret)
 {
-	struct tracer own = { .s = NULL };
-	struct count_bpf *o;
-	int r = tracer_load(t ? t : &own, &o);
+	struct tracer own;
+	int r;
 
+	tracer_init(&own, NULL);
+	if (!t)
+		t = &own;
+	r = tracer_load(t);
 	if (r == 0)
-		r = holders_iterate(o, ret);
-	tracer_free(&own);
+		r = holders_iterate(t, ret);
+	tracer_fini(&own);
 	return r;
 }

@@ -4,10 +4,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include "sys/io.h"
 
@@ -41,16 +39,17 @@ static int iterate_take(int fd, char **ret, size_t *ret_n)
 	return 0;
 }
 
-int iterate(struct bpf_program *p, char **ret, size_t *ret_n)
+int iterate(int fd, union bpf_iter_link_info *about, char **ret, size_t *ret_n)
 {
-	struct bpf_link *link = bpf_program__attach_iter(p, NULL);
-	int fd, r;
+	LIBBPF_OPTS(bpf_link_create_opts, o, .iter_info = about,
+		    .iter_info_len = about ? sizeof *about : 0);
+	int link = bpf_link_create(fd, 0, BPF_TRACE_ITER, &o), iter, r;
 
-	if (!link)
-		return -errno;
-	fd = bpf_iter_create(bpf_link__fd(link));
-	r = fd < 0 ? -errno : iterate_take(fd, ret, ret_n);
-	sys_close(&fd);
-	bpf_link__destroy(link);
+	if (link < 0)
+		return link;
+	iter = bpf_iter_create(link);
+	r = iter < 0 ? iter : iterate_take(iter, ret, ret_n);
+	sys_close(&iter);
+	sys_close(&link);
 	return r;
 }

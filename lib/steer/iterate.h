@@ -5,14 +5,15 @@
 
 #include <stddef.h>
 
-struct bpf_program;
+union bpf_iter_link_info;
 
 /*
- * iterate() - attach @p, read all that it writes, detach
+ * iterate() - attach the program @fd, read all that it writes, detach
  *
- * Of the network namespace of the calling thread. Between words_take() and words_give_back().
+ * @about (may be NULL): what it goes over; a task_file iterator without goes over every process in
+ * the PID namespace of the calling thread, one of sockets over that thread's network namespace.
  * *ret is malloc'ed. Return: 0 or -errno.
  */
-int iterate(struct bpf_program *p, char **ret, size_t *ret_n);
+int iterate(int fd, union bpf_iter_link_info *about, char **ret, size_t *ret_n);
 
 #endif

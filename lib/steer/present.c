@@ -39,7 +39,7 @@ int present_read(struct present *p, const struct np_flow *flow, uint32_t *ret_ha
 	o = present_bpf__open_and_load();
 	if (o)
 		o->bss->asked = *flow;
-	r = o ? iterate(o->progs.np_present, &bytes, &n) : -errno;
+	r = o ? iterate(bpf_program__fd(o->progs.np_present), NULL, &bytes, &n) : -errno;
 	present_bpf__destroy(o);
 	words_give_back(&words);
 	if (r < 0)

@@ -3,6 +3,7 @@
 #include "steer/tracer.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include <bpf/libbpf.h>
 
@@ -12,6 +13,9 @@
 #include "steer/steer.h"
 #include "steer/words.h"
 #include "sys/fault.h"
+#include "sys/fs.h"
+#include "sys/io.h"
+#include "sys/mem.h"
 
 static int tracer_reuse_maps(const struct np_steer *s, struct count_bpf *o)
 {
@@ -35,16 +39,43 @@ static int tracer_leave_maps_away(struct count_bpf *o)
 	return r;
 }
 
+static struct bpf_program *tracer_program(const struct count_bpf *o, enum tracer_program p)
+{
+	struct bpf_program *const all[TRACER_PROGRAMS] = {
+		[TRACER_HOLDERS] = o->progs.np_holders,   [TRACER_STATE] = o->progs.np_count_state,
+		[TRACER_AGAIN] = o->progs.np_count_again, [TRACER_SEED] = o->progs.np_count_seed,
+		[TRACER_SWEEP] = o->progs.np_count_sweep,
+	};
+
+	return all[p];
+}
+
 static int tracer_prepare(const struct np_steer *s, struct count_bpf *o)
 {
-	bpf_program__set_autoload(o->progs.np_holders, true);
-	if (!s)
-		return tracer_leave_maps_away(o);
-	bpf_program__set_autoload(o->progs.np_count_state, true);
-	bpf_program__set_autoload(o->progs.np_count_again, true);
-	bpf_program__set_autoload(o->progs.np_count_seed, true);
-	bpf_program__set_autoload(o->progs.np_count_sweep, true);
-	return tracer_reuse_maps(s, o);
+	for (int p = 0; p < (s ? TRACER_PROGRAMS : TRACER_HOLDERS + 1); p++)
+		bpf_program__set_autoload(tracer_program(o, p), true);
+	return s ? tracer_reuse_maps(s, o) : tracer_leave_maps_away(o);
+}
+
+static int tracer_map_vars(struct tracer *t)
+{
+	void *p;
+	int r = sys_mem_map_fd(t->vars_fd, sizeof *t->vars, PROT_READ | PROT_WRITE, &p);
+
+	if (r == 0)
+		t->vars = p;
+	return r;
+}
+
+/* What stays when the object is closed. */
+static int tracer_keep(struct tracer *t, const struct count_bpf *o)
+{
+	int r = sys_dup(bpf_map__fd(o->maps.bss), &t->vars_fd);
+
+	for (int p = 0; p < TRACER_PROGRAMS && r == 0; p++)
+		if (bpf_program__autoload(tracer_program(o, p)))
+			r = sys_dup(bpf_program__fd(tracer_program(o, p)), &t->fd[p]);
+	return r == 0 ? tracer_map_vars(t) : r;
 }
 
 static int tracer_open(struct tracer *t)
@@ -57,31 +88,41 @@ static int tracer_open(struct tracer *t)
 	r = o ? tracer_prepare(t->s, o) : -errno;
 	if (r == 0)
 		r = count_bpf__load(o);
-	if (r < 0) {
-		count_bpf__destroy(o);
-		return r;
-	}
-	t->o = o;
-	return 0;
+	if (r == 0)
+		r = tracer_keep(t, o);
+	count_bpf__destroy(o);
+	return r;
 }
 
-int tracer_load(struct tracer *t, struct count_bpf **ret)
+void tracer_init(struct tracer *t, const struct np_steer *s)
+{
+	*t = (struct tracer){ .s = s, .vars_fd = -1 };
+	for (int p = 0; p < TRACER_PROGRAMS; p++)
+		t->fd[p] = -1;
+}
+
+int tracer_load(struct tracer *t)
 {
 	struct words words;
 	int r = t->err;
 
-	if (r == 0 && !t->o) {
+	if (r == 0 && !t->vars) {
 		words_take(&words, t->why, sizeof t->why);
 		r = tracer_open(t);
 		words_give_back(&words);
 	}
+	if (r < 0)
+		tracer_fini(t);
 	t->err = r == -EPERM ? r : 0;
-	*ret = t->o;
 	return r;
 }
 
-void tracer_free(struct tracer *t)
+void tracer_fini(struct tracer *t)
 {
-	count_bpf__destroy(t->o);
-	t->o = NULL;
+	for (int p = 0; p < TRACER_PROGRAMS; p++)
+		sys_close(&t->fd[p]);
+	sys_close(&t->vars_fd);
+	if (t->vars)
+		sys_mem_unmap(t->vars, sizeof *t->vars);
+	t->vars = NULL;
 }

@@ -8,20 +8,32 @@
 #ifndef STEER_TRACER_H
 #define STEER_TRACER_H
 
-struct count_bpf;
+struct count_bpf__bss;
 struct np_steer;
 
 #define TRACER_WHY 256
 
-struct tracer {
-	const struct np_steer *s; /* whose connections are counted; NULL: np_holders alone */
-	struct count_bpf *o;      /* NULL: not loaded */
-	int err;                  /* 0, or -EPERM: it was refused */
-	char why[TRACER_WHY];     /* libbpf's sentence */
+enum tracer_program {
+	TRACER_HOLDERS,
+	TRACER_STATE,
+	TRACER_AGAIN,
+	TRACER_SEED,
+	TRACER_SWEEP,
+	TRACER_PROGRAMS
 };
 
-/* *ret is the tracer's. Return: 0; -EPERM, -ENOMEM, and what libbpf says. */
-int tracer_load(struct tracer *t, struct count_bpf **ret);
-void tracer_free(struct tracer *t);
+struct tracer {
+	const struct np_steer *s; /* whose connections are counted; NULL: np_holders alone */
+	int fd[TRACER_PROGRAMS];  /* -1: not loaded */
+	int vars_fd;
+	struct count_bpf__bss *vars; /* what they are told, and tell; NULL: not loaded */
+	int err;                     /* 0, or -EPERM: it was refused */
+	char why[TRACER_WHY];        /* libbpf's sentence */
+};
+
+void tracer_init(struct tracer *t, const struct np_steer *s);
+/* Return: 0; -EPERM, -ENOMEM, and what libbpf says. */
+int tracer_load(struct tracer *t);
+void tracer_fini(struct tracer *t);
 
 #endif
