@@ -16,19 +16,55 @@
 #include "sys/clock.h"
 #include "sys/fs.h"
 #include "sys/io.h"
+#include "sys/thread.h"
 
+/* Programs of one bpf_object, which is one thread's. */
+struct share {
+	const struct maps *m;
+	enum np_steer_level level;
+	unsigned first, n;
+	int *fds;
+	char *why;
+	size_t cap;
+	int r;
+};
+
+static void share_load(void *arg)
+{
+	struct share *x = arg;
+	struct object *o;
+
+	x->r = object_open(&o, (int)x->level, x->why, x->cap);
+	if (x->r < 0)
+		return;
+	x->r = object_load_programs(o, x->m, x->first, x->n, x->fds);
+	object_close(&o);
+}
+
+/* The kernel verifies each for 15 ms: half of them on another CPU, where there is one. */
 int level_load_programs(const struct maps *m, enum np_steer_level level, unsigned first, unsigned n,
 			int *ret_fds, char *why, size_t cap)
 {
-	struct object *o;
-	int r;
+	char other_why[256] = "";
+	unsigned half = n / 2;
+	struct share own = { m, level, first, n, ret_fds, why, cap, 0 }, other = {
+		m, level, first + n - half, half, ret_fds + n - half, other_why, sizeof other_why, 0
+	};
+	struct sys_thread thread;
+	bool shared = half && sys_thread_start(&thread, "np-load", share_load, &other) == 0;
 
-	r = object_open(&o, (int)level, why, cap);
-	if (r < 0)
-		return r;
-	r = object_load_programs(o, m, first, n, ret_fds);
-	object_close(&o);
-	return r;
+	own.n -= shared ? half : 0;
+	share_load(&own);
+	if (!shared)
+		return own.r;
+	sys_thread_join(&thread, 0);
+	if (own.r == 0 && other.r < 0)
+		snprintf(why, cap, "%s", other_why);
+	if (own.r == 0 && other.r == 0)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		sys_close(&ret_fds[i]);
+	return own.r < 0 ? own.r : other.r;
 }
 
 /* Whether trying the next lower level could end otherwise than with @err. */
