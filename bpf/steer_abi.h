@@ -29,11 +29,13 @@
 
 #define NP_TRACE_BYTES (1u << 20) /* of np_trace */
 
-#define NP_STEER_DIR  "netpoll"
-#define NP_STEER_PROG "np_steer_" /* + g */
+#define NP_STEER_DIR   "netpoll"
+#define NP_STEER_PROG  "np_steer_" /* + g */
 /* Links that count connections for as long as they are pinned: of the tracepoint; of a cgroup. */
-#define NP_COUNT_PINS "np_count_"
-#define NP_COUNT_LINK NP_COUNT_PINS "link"
+#define NP_COUNT_PINS  "np_count_"
+#define NP_COUNT_LINK  NP_COUNT_PINS "link"
+/* Programs of bpf/count.bpf.c, and their variables: a change of those is one of the ABI. */
+#define NP_TRACER_PINS "np_tracer_"
 
 /*
  * Every map: name, key, value, entries, mode of its pin. What the members of a service write is

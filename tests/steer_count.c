@@ -23,6 +23,7 @@
 #include "count.skel.h"
 #include "steer/count.h"
 #include "steer/steer.h"
+#include "steer/tracer.h"
 #include "support/child.h"
 #include "support/keeper.h"
 #include "support/privilege.h"
@@ -363,18 +364,29 @@ END_TEST
 
 /* ------------------------------------------------------------------ adopted servers */
 
-/* Keepers that are no workers yet, of a pinned service that nobody has open. */
-static void street_open(struct keeper *k, unsigned n, int *clients, unsigned live)
+static void street_load(void)
 {
 	int r = np_steer_load("web",
 			      NP_OPTS(np_steer_load_opts, .error = why, .error_cap = sizeof why));
 
 	ck_assert_msg(r == 0, "%d %s", r, why);
+}
+
+/* Keepers that are no workers yet. */
+static void street_fill(struct keeper *k, unsigned n, int *clients, unsigned live)
+{
 	for (unsigned i = 0; i < n; i++)
 		keeper_start(&k[i], "127.0.0.1");
 	for (unsigned i = 0; i < live; i++)
 		clients[i] = ask(AT, 'k');
 	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == live);
+}
+
+/* Of a pinned service that nobody has open. */
+static void street_open(struct keeper *k, unsigned n, int *clients, unsigned live)
+{
+	street_load();
+	street_fill(k, n, clients, live);
 }
 
 static struct np_steer *street_join(void)
@@ -631,33 +643,67 @@ START_TEST(who_asks_for_no_counting_gets_none)
 END_TEST
 
 /* In a child. */
-static void adopt_without_perfmon(int sock, void *arg)
+static void without_perfmon(int sock, void *arg)
 {
-	struct np_steer *s;
+	void (*deed)(void) = arg;
 
 	become(0, 1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | 1ull << CAP_SYS_PTRACE);
-	s = street_join();
-	if (np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT), NULL, NULL) != 2)
-		child_fail("%s", np_steer_error(s));
-	child_say(sock, count_is_on(s) ? 'y' : 'n');
+	deed();
 }
+
+static void street_must_adopt(void)
+{
+	street_adopt(false);
+}
+
+static void do_without_perfmon(void (*deed)(void))
+{
+	struct child c;
+
+	child_start(&c, without_perfmon, deed);
+	child_join(&c);
+}
+
+/* Its load has pinned what finds and counts them: no kernel's BTF is read for an adoption. */
+START_TEST(who_adopts_needs_no_perfmon_where_the_load_had_it)
+{
+	struct np_steer *s;
+	struct keeper k[2];
+	int c[20];
+
+	OWN_STEERING();
+	street_open(k, 2, c, 10);
+	s = street_join();
+	if (tracer_load(count_tracer(s)) < 0)
+		SKIP("connections cannot be counted here: %s", count_tracer(s)->why);
+	do_without_perfmon(street_must_adopt);
+	ck_assert(count_is_on(s));
+	for (unsigned i = 10; i < 20; i++)
+		c[i] = ask(AT, 'k');
+	AWAIT(street_agrees(s, k, 0) && street_agrees(s, k, 1));
+	do_without_perfmon(street_must_adopt); /* again: everything is there */
+	ck_assert(street_agrees(s, k, 0) && street_agrees(s, k, 1));
+	ck_assert_int_eq(np_steer_release(s, NULL), 2);
+	ck_assert(!count_is_on(s));
+	ck_assert_uint_eq(tags_left(s), 0);
+	np_steer_close(&s);
+	street_close(k, c, 20);
+}
+END_TEST
 
 START_TEST(without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on)
 {
 	struct np_steer *s;
 	struct keeper k[2];
-	struct child a;
-	bool on;
 	int c[40];
 
 	OWN_STEERING();
-	street_open(k, 2, c, 10);
-	child_start(&a, adopt_without_perfmon, NULL);
-	on = child_hear(a.sock) == 'y';
-	child_join(&a);
-	if (!on)
-		SKIP("this process has no cgroup2");
+	do_without_perfmon(street_load);
+	street_fill(k, 2, c, 10);
+	do_without_perfmon(street_must_adopt);
 	s = street_join();
+	if (!count_is_on(s))
+		SKIP("this process has no cgroup2");
 	for (unsigned i = 10; i < 40; i++)
 		c[i] = ask(AT, 'k');
 	for (unsigned i = 10; i < 20; i++)
@@ -951,6 +997,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, an_adoption_makes_as_many_system_calls_whatever_connections_there_are);
 	tcase_add_test(t, gc_ends_the_counting_of_servers_that_have_gone);
 	tcase_add_test(t, who_asks_for_no_counting_gets_none);
+	tcase_add_test(t, who_adopts_needs_no_perfmon_where_the_load_had_it);
 	tcase_add_test(t, without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on);
 #ifdef NP_FAULT
 	tcase_add_test(t, an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one);

@@ -17,7 +17,9 @@
 
 #include "steer/bpffs.h"
 #include "steer/cause.h"
+#include "steer/count.h"
 #include "steer/steer.h"
+#include "steer/tracer.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/opts.h"
@@ -146,6 +148,14 @@ static int load_all(struct np_steer *s, const struct np_steer_load_opts *o, char
 	return r == 0 ? load_judge_level(s, o, why) : r;
 }
 
+/* Where they cannot be had, an adoption tries it itself, and says why not. */
+static int load_pin_tracer(struct np_steer *s, int folder)
+{
+	struct tracer *t = count_tracer(s);
+
+	return t && tracer_load(t) == 0 ? tracer_pin(t, folder) : 0;
+}
+
 /* Loads and pins a whole service in the new folder @folder. */
 static int load_fill(struct np_steer *s, const char *at, int folder,
 		     const struct np_steer_load_opts *o)
@@ -163,6 +173,8 @@ static int load_fill(struct np_steer *s, const char *at, int folder,
 	r = maps_pin(&s->maps, folder);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
 		r = load_pin_program(folder, g, s->progs[g]);
+	if (r == 0)
+		r = load_pin_tracer(s, folder);
 	if (r < 0)
 		return steer_fail(s, r, "%s/%s cannot be pinned: %s", at, s->name, strerror(-r));
 	r = load_set_modes(folder, o);

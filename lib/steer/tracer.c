@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tracer: of a service its maps are reused; where there is none, what needs them is left away. */
+/*
+ * tracer: of a service its maps are reused; where there is none, what needs them is left away.
+ *
+ * The variables of pinned programs are everybody's: a seed is made under the service's lock, and
+ * np_holders_up is 0 for all who open them.
+ */
 #include "steer/tracer.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 
 #include <bpf/libbpf.h>
+#include <linux/bpf.h>
 
 #include "count_abi.h"
 
@@ -16,6 +22,7 @@
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/mem.h"
+#include "sys/process.h"
 
 static int tracer_reuse_maps(const struct np_steer *s, struct count_bpf *o)
 {
@@ -94,6 +101,38 @@ static int tracer_open(struct tracer *t)
 	return r;
 }
 
+/* ------------------------------------------------------------------ among a service's pins */
+
+static const char *const pins[TRACER_PROGRAMS] = {
+	[TRACER_HOLDERS] = NP_TRACER_PINS "holders", [TRACER_STATE] = NP_TRACER_PINS "state",
+	[TRACER_AGAIN] = NP_TRACER_PINS "again",     [TRACER_SEED] = NP_TRACER_PINS "seed",
+	[TRACER_SWEEP] = NP_TRACER_PINS "sweep",
+};
+static const char pinned_vars[] = NP_TRACER_PINS "vars";
+
+int tracer_pin(const struct tracer *t, int folder)
+{
+	int r = folder_pin(folder, pinned_vars, t->vars_fd);
+
+	for (int p = 0; p < TRACER_PROGRAMS && r == 0; p++)
+		r = folder_pin(folder, pins[p], t->fd[p]);
+	return r;
+}
+
+/* To a reader whose PID namespace is below that of /proc they would tell its own numbers. */
+static int tracer_open_pins(struct tracer *t)
+{
+	int folder = t->s ? t->s->lock_fd : -1, r = -ENOENT;
+
+	if (folder >= 0 && sys_process_depth() == 1)
+		r = folder_get(folder, pinned_vars, 0, &t->vars_fd);
+	for (int p = 0; p < TRACER_PROGRAMS && r == 0; p++)
+		r = folder_get(folder, pins[p], BPF_F_RDONLY, &t->fd[p]);
+	return r == 0 ? tracer_map_vars(t) : r;
+}
+
+/* ------------------------------------------------------------------ the one or the other */
+
 void tracer_init(struct tracer *t, const struct np_steer *s)
 {
 	*t = (struct tracer){ .s = s, .vars_fd = -1 };
@@ -106,7 +145,8 @@ int tracer_load(struct tracer *t)
 	struct words words;
 	int r = t->err;
 
-	if (r == 0 && !t->vars) {
+	if (r == 0 && !t->vars && tracer_open_pins(t) < 0) {
+		tracer_fini(t);
 		words_take(&words, t->why, sizeof t->why);
 		r = tracer_open(t);
 		words_give_back(&words);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tracer: the programs that look at sockets of other processes (bpf/count.bpf.c), loaded at need
+ * tracer: the programs that look at sockets of other processes (bpf/count.bpf.c)
  *
- * All at once and once only: libbpf reads 5 MB of the kernel's BTF for each object. Without rights
- * it says so at once when it is asked again.
+ * A load pins them beside the service's maps, since loading them takes libbpf through 5 MB of the
+ * kernel's BTF: an adoption opens the pins. Where there are none, or not for this process, they
+ * are loaded at need, all at once and once only; without rights that is said at once when it is
+ * asked again.
  */
 #ifndef STEER_TRACER_H
 #define STEER_TRACER_H
@@ -32,8 +34,10 @@ struct tracer {
 };
 
 void tracer_init(struct tracer *t, const struct np_steer *s);
-/* Return: 0; -EPERM, -ENOMEM, and what libbpf says. */
+/* Opened or loaded. Return: 0; -EPERM, -ENOMEM, and what libbpf says. */
 int tracer_load(struct tracer *t);
+/* For those to come, by the service's loader alone. 0 or -errno. */
+int tracer_pin(const struct tracer *t, int folder);
 void tracer_fini(struct tracer *t);
 
 #endif
