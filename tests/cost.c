@@ -9,11 +9,12 @@
 
 #include "netpoll/linkbuf.h"
 #include "support/peer.h"
+#include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 #include "sys/fault.h"
 
 #ifdef NP_FAULT
-static struct np_pollers *pollers;
 static struct np_server *server;
 
 static int frame(struct np_conn *c, void *arg)
@@ -38,15 +39,9 @@ static void given_server_of(unsigned flags)
 {
 	struct np_handlers h = { .sz = sizeof h, .on_request = frame, .flags = flags };
 
-	ck_assert_int_eq(
-		np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .handoff_ms = 1000 * 1000),
-				 &pollers),
-		0);
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .handoff_ms = 1000 * 1000));
+	serve_at(&server, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), "tcp",
+		 "127.0.0.1:0");
 }
 
 static void given_server(void)
@@ -61,10 +56,8 @@ static int connected(void)
 
 static void teardown(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	np_pollers_stop(pollers, AWAIT_MS);
-	ck_assert_int_eq(np_pollers_free(&pollers), 0);
+	serve_over(&server);
+	end_pollers();
 }
 
 /* Each batch is one write of the peer and is answered before the next. */

@@ -497,7 +497,7 @@ START_TEST(a_set_that_forwards_moves_and_loses_no_byte)
 		struct np_task *t = NULL;
 		size_t n = fill(a, 20);
 
-		ck_assert_int_eq(np_go(serve_pollers, here, move_newest, &there, &t), 0);
+		ck_assert_int_eq(np_go(pollers, here, move_newest, &there, &t), 0);
 		ck_assert_int_eq(np_join(&t, &r), 0);
 		ck_assert_int_eq(r, 0);
 		expect_all(b, n);

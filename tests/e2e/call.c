@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* call: many callers on one connection; public headers only */
-#include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
 #include <netpoll/call.h>
@@ -83,21 +82,16 @@ static int keep_silent(struct np_conn *c, void *arg)
 
 static int dial(void *arg)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-	char text[32];
-
-	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
-	snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	return np_channel_dial("tcp", text, NP_OPTS(np_channel_opts, .frame = frame), &channel);
+	return np_channel_dial("tcp", serve_address(serve_server),
+			       NP_OPTS(np_channel_opts, .frame = frame), &channel);
 }
 
-static void given(int pollers, int (*on_request)(struct np_conn *, void *), void *arg)
+static void given(int n, int (*on_request)(struct np_conn *, void *), void *arg)
 {
 	struct np_handlers h = { .sz = sizeof h, .on_request = on_request };
 
-	serve(pollers, &h, arg, NULL);
-	ck_assert_int_eq(np_run(serve_pollers, dial, NULL), 0);
+	serve(n, &h, arg, NULL);
+	ck_assert_int_eq(np_run(pollers, dial, NULL), 0);
 }
 
 static void over(void)
@@ -166,7 +160,7 @@ START_TEST(callers_everywhere_get_their_own_answers)
 	given(4, echo, NULL);
 	ck_assert_int_eq(pthread_create(&thread, NULL, call_from_a_thread, NULL), 0);
 	for (int i = 0; i < 16; i++)
-		ck_assert_int_eq(np_go(serve_pollers, i % 4, call_many, NULL, &t[i]), 0);
+		ck_assert_int_eq(np_go(pollers, i % 4, call_many, NULL, &t[i]), 0);
 	for (int i = 0; i < 16; i++) {
 		ck_assert_int_eq(np_join(&t[i], &r), 0);
 		ck_assert_int_eq(r, 0);
@@ -186,7 +180,7 @@ START_TEST(answers_in_another_order_find_their_callers)
 
 	given(2, reverse, NULL);
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(np_go(serve_pollers, i, call_many, NULL, &t[i]), 0);
+		ck_assert_int_eq(np_go(pollers, i, call_many, NULL, &t[i]), 0);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(np_join(&t[i], &r), 0);
 		ck_assert_int_eq(r, 0);
@@ -218,7 +212,7 @@ START_TEST(when_the_peer_goes_every_caller_is_told)
 
 	given(4, keep_silent, (void *)8);
 	for (int i = 0; i < 8; i++)
-		ck_assert_int_eq(np_go(serve_pollers, i % 4, call_once, NULL, &t[i]), 0);
+		ck_assert_int_eq(np_go(pollers, i % 4, call_once, NULL, &t[i]), 0);
 	for (int i = 0; i < 8; i++) {
 		ck_assert_int_eq(np_join(&t[i], &r), 0);
 		ck_assert_msg(r == -NP_EEOF || r == -ECONNRESET, "%d", r);
@@ -235,7 +229,7 @@ START_TEST(freeing_the_channel_ends_the_calls)
 	int r;
 
 	given(2, keep_silent, NULL);
-	ck_assert_int_eq(np_go(serve_pollers, 1, call_once, NULL, &t), 0);
+	ck_assert_int_eq(np_go(pollers, 1, call_once, NULL, &t), 0);
 	AWAIT(atomic_load(&silenced) == 1);
 	ck_assert_int_eq(np_channel_free(&channel), 0);
 	ck_assert_int_eq(np_join(&t, &r), 0);
@@ -251,7 +245,7 @@ START_TEST(a_number_is_waited_for_by_one)
 	int r;
 
 	given(2, keep_silent, NULL);
-	ck_assert_int_eq(np_go(serve_pollers, 1, call_once, NULL, &t), 0); /* waits for 1 */
+	ck_assert_int_eq(np_go(pollers, 1, call_once, NULL, &t), 0); /* waits for 1 */
 	AWAIT(atomic_load(&silenced) == 1);
 	b = request(1);
 	ck_assert_int_eq(np_call(channel, 1, &b, 0, &a), -EEXIST);

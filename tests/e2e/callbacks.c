@@ -64,18 +64,12 @@ START_TEST(on_connect_may_talk_for_as_long_as_it_likes_and_ends_with_the_peer)
 	static const struct np_handlers h = { .sz = sizeof h,
 					      .on_connect = echo_in_connect,
 					      .on_close = on_close };
-	char back;
 	int fd;
 
 	given(&h);
 	fd = serve_connect(0);
-	for (int i = 0; i < 1024; i++) {
-		char c = (char)i;
-
-		peer_send(fd, &c, 1);
-		peer_recv(fd, &back, 1);
-		ck_assert_int_eq(back, c);
-	}
+	for (int i = 0; i < 1024; i++)
+		peer_echo(fd, (char)i);
 	peer_close(&fd);
 	AWAIT(saw.closes == 1);
 	ck_assert_int_eq(saw.result, -NP_EEOF);

@@ -17,6 +17,7 @@
 
 #include "support/names.h"
 #include "support/peer.h"
+#include "support/pollers.h"
 #include "support/run.h"
 #include "support/serve.h"
 #include "support/test.h"
@@ -34,22 +35,6 @@ static int answer(struct np_conn *c, void *arg)
 }
 
 static const struct np_handlers answers = { .sz = sizeof answers, .on_request = answer };
-
-static const char *address_of(struct np_server *s)
-{
-	static _Thread_local char text[80];
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
-	if (ss.ss_family == AF_INET)
-		snprintf(text, sizeof text, "127.0.0.1:%d",
-			 ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	else
-		snprintf(text, sizeof text, "[::1]:%d",
-			 ntohs(((struct sockaddr_in6 *)&ss)->sin6_port));
-	return text;
-}
 
 /* What a test's fiber does, and what came of it. */
 struct call {
@@ -72,7 +57,7 @@ static int on_a_fiber(int (*fn)(struct call *), const char *network, const char 
 	struct call k = { .fn = fn, .network = network, .address = address };
 
 	k.o = o ? *o : (struct np_dial_opts){ .sz = sizeof k.o };
-	return np_run(serve_pollers, call, &k);
+	return np_run(pollers, call, &k);
 }
 
 static void let_go(struct np_conn *c)
@@ -130,7 +115,7 @@ START_TEST(a_closed_port_refuses_and_gives_no_connection)
 	serve(1, &answers, NULL, NULL);
 
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address, NULL), -ECONNREFUSED);
-	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address_of(serve_server), NULL), 'x');
+	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", serve_address(serve_server), NULL), 'x');
 
 	serve_end();
 	close(fd);
@@ -162,7 +147,7 @@ static int dial_and_look(struct call *k)
 START_TEST(a_dialed_connection_knows_both_its_addresses)
 {
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_and_look, "tcp", address_of(serve_server), NULL), 0);
+	ck_assert_int_eq(on_a_fiber(dial_and_look, "tcp", serve_address(serve_server), NULL), 0);
 	serve_end();
 }
 END_TEST
@@ -186,17 +171,15 @@ static int dial_unix(struct call *k)
 
 static void unix_is_dialed(const char *address)
 {
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &answers, NULL, NULL, &serve_server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1));
+	ck_assert_int_eq(np_server_new(pollers, &answers, NULL, NULL, &serve_server), 0);
 	ck_assert_int_eq(np_server_listen(serve_server, "unix", address), 0);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
 
 	ck_assert_int_eq(on_a_fiber(dial_unix, "unix", address, NULL), 'u');
 
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
+	serve_over(&serve_server);
+	end_pollers();
 }
 
 START_TEST(unix_sockets_are_dialed_by_path_and_by_abstract_name)
@@ -221,8 +204,7 @@ START_TEST(a_missing_socket_file_and_a_bad_address_say_which)
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", "127.0.0.1:80",
 				    NP_OPTS(np_dial_opts, .timeout_ms = -2)),
 			 -EINVAL);
-	ck_assert_int_eq(np_dial(serve_pollers, 0, "tcp", "127.0.0.1:80", NULL, NULL),
-			 -NP_ENOTFIBER);
+	ck_assert_int_eq(np_dial(pollers, 0, "tcp", "127.0.0.1:80", NULL, NULL), -NP_ENOTFIBER);
 	serve_end();
 }
 END_TEST
@@ -230,10 +212,10 @@ END_TEST
 START_TEST(a_dial_may_choose_where_it_comes_from)
 {
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address_of(serve_server),
+	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", serve_address(serve_server),
 				    NP_OPTS(np_dial_opts, .local = "127.0.0.5:0")),
 			 'x');
-	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address_of(serve_server),
+	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", serve_address(serve_server),
 				    NP_OPTS(np_dial_opts, .local = "192.0.2.1:0")),
 			 -EADDRNOTAVAIL);
 	serve_end();
@@ -247,7 +229,7 @@ START_TEST(a_name_is_resolved_and_an_unknown_one_is_told_apart)
 	char address[64];
 
 	serve(1, &answers, NULL, NULL);
-	snprintf(address, sizeof address, "localhost%s", strchr(address_of(serve_server), ':'));
+	snprintf(address, sizeof address, "localhost%s", strchr(serve_address(serve_server), ':'));
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", address, NULL), 'x');
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", address, NULL), 'x');
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp", "no-such-name.invalid:80",
@@ -283,7 +265,7 @@ START_TEST(of_two_addresses_the_one_that_answers_wins_though_it_is_the_second)
 		SKIP("needs a mount namespace");
 	}
 	serve(1, &answers, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF));
-	snprintf(address, sizeof address, "twin%s", strchr(address_of(serve_server), ':'));
+	snprintf(address, sizeof address, "twin%s", strchr(serve_address(serve_server), ':'));
 
 	began = now_ms();
 	ck_assert_int_eq(on_a_fiber(dial_and_ask, "tcp4", address, NULL), 'x');
@@ -347,12 +329,11 @@ START_TEST(a_connection_to_itself_is_none)
 		SKIP("needs root and a network namespace");
 	/* One local port is left to choose, and it is the one that is dialed. */
 	ck_assert_int_eq(write_file("/proc/sys/net/ipv4/ip_local_port_range", "40001 40001"), 0);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1));
 
 	ck_assert_int_lt(on_a_fiber(dial_only, "tcp", "127.0.0.1:40001", NULL), 0);
 
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
+	end_pollers();
 }
 END_TEST
 
@@ -382,7 +363,8 @@ START_TEST(a_hundred_hurried_dials_to_a_closing_server_succeed_or_time_out)
 	static const struct np_handlers h = { .sz = sizeof h, .on_connect = close_at_once };
 
 	serve(2, &h, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_100_in_a_hurry, "tcp", address_of(serve_server), NULL), 0);
+	ck_assert_int_eq(on_a_fiber(dial_100_in_a_hurry, "tcp", serve_address(serve_server), NULL),
+			 0);
 	serve_end();
 }
 END_TEST
@@ -430,7 +412,7 @@ static int dial_60(struct call *k)
 START_TEST(sixty_dials_over_four_pollers_are_fifteen_each)
 {
 	serve(4, &answers, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_60, "tcp", address_of(serve_server), NULL), 0);
+	ck_assert_int_eq(on_a_fiber(dial_60, "tcp", serve_address(serve_server), NULL), 0);
 	AWAIT(seen.closes == 60);
 	for (int i = 0; i < 4; i++)
 		ck_assert_uint_eq(seen.at[i], 15);
@@ -450,7 +432,7 @@ START_TEST(a_dial_to_another_poller_needs_handlers)
 {
 	serve(2, &answers, NULL, NULL);
 	ck_assert_int_eq(on_a_fiber(dial_elsewhere_without_handlers, "tcp",
-				    address_of(serve_server), NULL),
+				    serve_address(serve_server), NULL),
 			 -EINVAL);
 	serve_end();
 }
@@ -481,17 +463,17 @@ START_TEST(a_reused_descriptor_never_hears_the_other_servers_answer)
 	int r;
 
 	serve(2, &answers, &a, NULL);
-	ck_assert_int_eq(np_server_new(serve_pollers, &answers, &b, NULL, &second), 0);
+	ck_assert_int_eq(np_server_new(pollers, &answers, &b, NULL, &second), 0);
 	ck_assert_int_eq(np_server_listen(second, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(second), 0);
-	snprintf(addresses[0], sizeof addresses[0], "%s", address_of(serve_server));
-	snprintf(addresses[1], sizeof addresses[1], "%s", address_of(second));
+	snprintf(addresses[0], sizeof addresses[0], "%s", serve_address(serve_server));
+	snprintf(addresses[1], sizeof addresses[1], "%s", serve_address(second));
 
 	for (int i = 0; i < 20; i++) {
 		k[i] = (struct call){ .fn = dial_both_in_turn,
 				      .network = "tcp",
 				      .o.sz = sizeof k[i].o };
-		ck_assert_int_eq(np_go(serve_pollers, NP_SPREAD, call, &k[i], &t[i]), 0);
+		ck_assert_int_eq(np_go(pollers, NP_SPREAD, call, &k[i], &t[i]), 0);
 	}
 	for (int i = 0; i < 20; i++) {
 		ck_assert_int_eq(np_join(&t[i], &r), 0);
@@ -499,8 +481,7 @@ START_TEST(a_reused_descriptor_never_hears_the_other_servers_answer)
 		ck_assert_int_eq(k[i].n, 50);
 	}
 
-	ck_assert_int_eq(np_server_stop(second, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&second), 0);
+	serve_over(&second);
 	serve_end();
 }
 END_TEST
@@ -544,7 +525,8 @@ static int dial_with_callbacks(struct call *k)
 START_TEST(on_request_set_after_the_dial_closes_and_the_close_callback_runs)
 {
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_with_callbacks, "tcp", address_of(serve_server), NULL), 0);
+	ck_assert_int_eq(on_a_fiber(dial_with_callbacks, "tcp", serve_address(serve_server), NULL),
+			 0);
 	AWAIT(client.requests == 1 && client.callbacks == 1);
 	serve_end();
 }
@@ -584,7 +566,7 @@ START_TEST(a_connection_whose_server_left_may_still_be_touched)
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = answer_and_close };
 
 	serve(1, &h, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(dial_100_and_outlive, "tcp", address_of(serve_server), NULL),
+	ck_assert_int_eq(on_a_fiber(dial_100_and_outlive, "tcp", serve_address(serve_server), NULL),
 			 0);
 	serve_end();
 }
@@ -605,7 +587,7 @@ static int leave_one_behind(struct call *k)
 START_TEST(a_stop_of_the_pollers_closes_what_was_dialed_and_left)
 {
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(on_a_fiber(leave_one_behind, "tcp", address_of(serve_server), NULL), 0);
+	ck_assert_int_eq(on_a_fiber(leave_one_behind, "tcp", serve_address(serve_server), NULL), 0);
 	AWAIT(serve_conns() == 1);
 	AWAIT(seen.connects == 1);
 	ck_assert_uint_eq(seen.closes, 0);
@@ -640,7 +622,7 @@ START_TEST(a_fiber_that_reads_a_dialed_connection_is_woken_by_the_stop)
 
 	serve(1, &answers, NULL, NULL);
 	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &mine), 0);
-	snprintf(address, sizeof address, "%s", address_of(serve_server));
+	snprintf(address, sizeof address, "%s", serve_address(serve_server));
 	ck_assert_int_eq(np_go(mine, 0, wait_for_nothing, address, &t), 0);
 	AWAIT(waiting);
 
@@ -657,7 +639,7 @@ END_TEST
 
 static int wrap(int *fd, const struct np_handlers *h, struct np_conn **ret)
 {
-	return np_conn_from_fd(serve_pollers, 0, fd, h, NULL, ret);
+	return np_conn_from_fd(pollers, 0, fd, h, NULL, ret);
 }
 
 START_TEST(one_end_of_a_socket_pair_is_a_connection)

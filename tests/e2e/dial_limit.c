@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/call.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/pool.h>
 #include <netpoll/server.h>
 #include <stdatomic.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define SOON 20
@@ -274,20 +274,14 @@ START_TEST(of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = answer };
 	struct np_pool *up[UPSTREAMS];
-	struct sockaddr_storage ss;
 	struct np_server *s;
-	char text[32];
-	socklen_t len;
 
 	given_black_hole();
 	given_pollers(NULL);
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NULL, &s), 0);
-	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(s), 0);
-	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
-	snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	serve_at(&s, &h, NULL, NULL, "tcp", "127.0.0.1:0");
 	for (int i = 0; i < UPSTREAMS; i++)
-		ck_assert_int_eq(np_pool_new(pollers, "tcp", i == 1 ? address : text, NULL, &up[i]),
+		ck_assert_int_eq(np_pool_new(pollers, "tcp", i == 1 ? address : serve_address(s),
+					     NULL, &up[i]),
 				 0);
 
 	for (int i = 0; i < 3; i++)
@@ -295,8 +289,7 @@ START_TEST(of_three_upstreams_two_answer_in_time_though_one_is_a_black_hole)
 
 	for (int i = 0; i < UPSTREAMS; i++)
 		ck_assert_int_eq(np_pool_free(&up[i]), 0);
-	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&s), 0);
+	serve_over(&s);
 	end_pollers();
 	end_target();
 }

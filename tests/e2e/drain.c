@@ -4,7 +4,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,6 +19,7 @@
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/run.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static struct np_server *server, *second;
@@ -29,52 +29,24 @@ static _Atomic(bool) let_go;
 /* connections that had been accepted when the first request was answered */
 static _Atomic(uint64_t) seen;
 
-static struct np_server_stats stats(void)
-{
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(server, &st), 0);
-	return st;
-}
-
-static int echo(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *b = NULL;
-	int r = np_conn_slice(c, np_conn_len(c), &b);
-
-	if (r == 0)
-		r = np_conn_append(c, &b);
-	np_linkbuf_free(&b);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
 static int note_and_echo(struct np_conn *c, void *arg)
 {
 	if (!seen)
-		seen = stats().accepted;
-	return echo(c, arg);
+		seen = serve_stats(server).accepted;
+	return serve_echo(c, arg);
 }
 
-static struct np_handlers h = { .sz = sizeof h, .on_request = echo };
+static struct np_handlers h = { .sz = sizeof h, .on_request = serve_echo };
 
 static void setup(void)
 {
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .log = keep_log));
 }
 
-static void end(struct np_server **s)
-{
-	if (!*s)
-		return;
-	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
-	ck_assert_ptr_null(*s);
-}
-
 static void teardown(void)
 {
-	end(&server);
-	end(&second);
+	serve_over(&server);
+	serve_over(&second);
 	end_pollers();
 }
 
@@ -88,15 +60,6 @@ static void runs(struct np_server **s, const char *network, const char *address)
 	ck_assert_msg(r == 0, "%s", np_server_error(*s));
 	ck_assert_int_eq(np_server_start(*s), 0);
 	ck_assert_int_eq(np_server_addr(*s, 0, &at, &at_len), 0);
-}
-
-static void echoes(int fd)
-{
-	char c = 'e', back = 0;
-
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &back, 1);
-	ck_assert_int_eq(back, 'e');
 }
 
 /* ------------------------------------------------------------------ how much */
@@ -138,7 +101,7 @@ START_TEST(a_stop_beside_peers_that_come_all_the_time_ends)
 	runs(&server, "tcp", "127.0.0.1:0");
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, connects_and_closes, NULL), 0);
-	AWAIT(stats().accepted > 100);
+	AWAIT(serve_stats(server).accepted > 100);
 	r = np_server_stop(server, AWAIT_MS / 2, NULL);
 	enough = true;
 	for (int i = 0; i < 4; i++)
@@ -214,7 +177,7 @@ START_TEST(meanwhile_other_connections_are_served)
 	h.on_request = note_and_echo;
 	runs(&server, "tcp", "127.0.0.1:0");
 	fd = peer_connect(&at, at_len);
-	AWAIT(stats().accepted == 1);
+	AWAIT(serve_stats(server).accepted == 1);
 	given_a_queue();
 	peer_send(fd, "x", 1);
 	stop_while_kept();
@@ -248,15 +211,14 @@ START_TEST(a_listener_that_a_child_holds_too_ends_with_the_stop)
 	int fd;
 
 	runs(&server, "tcp", "127.0.0.1:0");
-	snprintf(address, sizeof address, "127.0.0.1:%d",
-		 ntohs(((struct sockaddr_in *)&at)->sin_port));
+	snprintf(address, sizeof address, "%s", serve_address(server));
 	child_start(&c, holds, NULL);
-	end(&server);
+	serve_over(&server);
 	ck_assert_int_eq(refused(), -ECONNREFUSED);
 
 	runs(&second, "tcp", address);
 	fd = peer_connect(&at, at_len);
-	echoes(fd);
+	peer_echo(fd, 'e');
 	peer_close(&fd);
 	child_say(c.sock, 'x');
 	child_join(&c);
@@ -287,16 +249,16 @@ START_TEST(a_unix_listener_that_a_child_holds_too_ends_with_the_stop)
 	snprintf(path, sizeof path, "%s/s", dir);
 	runs(&server, "unix", path);
 	child_start(&c, holds, NULL);
-	end(&server);
+	serve_over(&server);
 	ck_assert_int_eq(refused(), -ENOENT);
 
 	runs(&second, "unix", path);
 	fd = peer_connect(&at, at_len);
-	echoes(fd);
+	peer_echo(fd, 'e');
 	peer_close(&fd);
 	child_say(c.sock, 'x');
 	child_join(&c);
-	end(&second);
+	serve_over(&second);
 	remove_tree(&dir);
 }
 END_TEST
@@ -326,7 +288,7 @@ START_TEST(an_inherited_listener_goes_on_for_its_other_holder)
 {
 	int held = given_inherited(families[_i]), fd;
 
-	end(&server);
+	serve_over(&server);
 	fd = peer_connect(&at, at_len);
 	await_fd(held, POLLIN);
 	close(accept(held, NULL, NULL));

@@ -366,8 +366,7 @@ static void replace(struct end *e)
 	struct np_task *t = NULL;
 	int r = -1;
 
-	ck_assert_int_eq(
-		np_go(serve_pollers, np_conn_poller(e->conn), replace_handler, e->conn, &t), 0);
+	ck_assert_int_eq(np_go(pollers, np_conn_poller(e->conn), replace_handler, e->conn, &t), 0);
 	ck_assert_int_eq(np_join(&t, &r), 0);
 	ck_assert_int_eq(r, 0);
 }

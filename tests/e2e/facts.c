@@ -10,19 +10,12 @@
 
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static const struct np_handlers none = { .sz = sizeof none };
 static _Atomic(bool) enough;
 static struct np_server *server;
-
-static struct np_server_stats stats(void)
-{
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(server, &st), 0);
-	return st;
-}
 
 /* A thread of metrics: what it sees never goes back. */
 static void *watches(void *arg)
@@ -61,7 +54,7 @@ static void lives(void)
 	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
 	for (int i = 0; i < 4; i++)
 		fd[i] = peer_connect(&ss, len);
-	AWAIT(stats().accepted == 4);
+	AWAIT(serve_stats(server).accepted == 4);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
 	for (int i = 0; i < 4; i++)
 		peer_close(&fd[i]);
@@ -109,9 +102,9 @@ START_TEST(after_the_stop_they_say_what_was_then)
 				       &server),
 			 0);
 	lives();
-	ck_assert_uint_eq(stats().accepted, 4);
-	ck_assert_uint_eq(stats().closed, 4);
-	ck_assert_uint_eq(stats().conns, 0);
+	ck_assert_uint_eq(serve_stats(server).accepted, 4);
+	ck_assert_uint_eq(serve_stats(server).closed, 4);
+	ck_assert_uint_eq(serve_stats(server).conns, 0);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(np_server_poller_stats(server, i, &accepted, &conns), 0);
 		ck_assert_uint_eq(conns, 0);

@@ -159,16 +159,6 @@ static int on_connect(struct np_conn *c, void *arg)
 	return 0;
 }
 
-static int echo(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *all;
-	int r = np_conn_slice(c, np_conn_len(c), &all);
-
-	if (r == 0)
-		r = np_conn_append(c, &all);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
 static void on_close(struct np_conn *c, void *arg)
 {
 	saw.error = np_conn_error(c);
@@ -179,7 +169,7 @@ static void given(const struct np_handlers *h)
 {
 	static const struct np_handlers echoes = { .sz = sizeof echoes,
 						   .on_connect = on_connect,
-						   .on_request = echo,
+						   .on_request = serve_echo,
 						   .on_close = on_close };
 
 	serve(1, h ? h : &echoes, NULL, NP_OPTS(np_server_opts, .tls = h ? NULL : TURNED));
@@ -250,9 +240,10 @@ END_TEST
 /* Of two that do the same, the one whose filter holds more than all may is ended. */
 START_TEST(what_a_filter_says_it_holds_counts_for_memory_max)
 {
-	static const struct np_handlers h = {
-		.sz = sizeof h, .on_connect = on_connect, .on_request = echo, .on_close = on_close
-	};
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_connect = on_connect,
+					      .on_request = serve_echo,
+					      .on_close = on_close };
 	const char all[] = { 'h', 'i', 'x' ^ TURN };
 	int modest, greedy;
 
@@ -357,7 +348,7 @@ static int starts(struct np_conn *c, void *arg)
 	int fd = -1, r;
 
 	if (np_conn_filter(c, &turner))
-		return echo(c, arg);
+		return serve_echo(c, arg);
 	r = np_conn_skip(c, 6);
 	if (r == 0)
 		r = np_conn_write(c, "go\n", 3);

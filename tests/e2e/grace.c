@@ -18,6 +18,7 @@
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define SHORT_MS 100
@@ -28,14 +29,6 @@ static socklen_t at_len;
 static struct np_event *let_go;
 static _Atomic(unsigned) told, inside;
 static _Atomic(struct np_conn *) held;
-
-static struct np_server_stats stats(void)
-{
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(server, &st), 0);
-	return st;
-}
 
 /* ------------------------------------------------------------------ handlers */
 
@@ -145,10 +138,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	if (server) {
-		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-		ck_assert_int_eq(np_server_free(&server), 0);
-	}
+	serve_over(&server);
 	if (held)
 		np_conn_unref(held);
 	end_pollers();
@@ -157,9 +147,7 @@ static void teardown(void)
 
 static void given_server_at(const char *network, const char *address)
 {
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL, &o, &server), 0);
-	ck_assert_int_eq(np_server_listen(server, network, address), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	serve_at(&server, &h, NULL, &o, network, address);
 	ck_assert_int_eq(np_server_addr(server, 0, &at, &at_len), 0);
 }
 
@@ -171,10 +159,10 @@ static void given_server(void)
 /* The server has it. */
 static int given_fresh(void)
 {
-	uint64_t before = stats().accepted;
+	uint64_t before = serve_stats(server).accepted;
 	int fd = peer_connect(&at, at_len);
 
-	AWAIT(stats().accepted == before + 1);
+	AWAIT(serve_stats(server).accepted == before + 1);
 	return fd;
 }
 
@@ -244,7 +232,7 @@ static void stop_is_done(void)
 
 static void counted(uint64_t drained, uint64_t fresh, uint64_t raced)
 {
-	struct np_server_stats st = stats();
+	struct np_server_stats st = serve_stats(server);
 
 	ck_assert_uint_eq(st.drained, drained);
 	ck_assert_uint_eq(st.fresh, fresh);
@@ -348,7 +336,7 @@ START_TEST(a_handler_that_knows_of_no_drain_serves_until_the_time_is_up)
 		n++;
 	peer_close(&fd);
 	stop_is_done();
-	ck_assert_uint_eq(stats().drained, 1);
+	ck_assert_uint_eq(serve_stats(server).drained, 1);
 	printf("%d answers while it stopped\n", n);
 }
 END_TEST
@@ -363,7 +351,7 @@ START_TEST(what_a_final_close_races_is_counted_once)
 	when_it_stops(AWAIT_MS);
 	peer_expect_eof(fd);
 	peer_send(fd, "late\n", 5);
-	AWAIT(stats().raced == 1);
+	AWAIT(serve_stats(server).raced == 1);
 	peer_send(fd, "late\n", 5);
 	peer_close(&fd);
 	stop_is_done();
@@ -464,7 +452,7 @@ START_TEST(a_peer_that_drips_does_not_hold_up_a_stop)
 		peer_send(p.fd, "d", 1);
 	ends(&p.fd);
 	stop_is_done();
-	ck_assert_uint_eq(stats().fresh, 1);
+	ck_assert_uint_eq(serve_stats(server).fresh, 1);
 }
 END_TEST
 

@@ -2,7 +2,6 @@
 /* hog: a handler that keeps its thread is counted each time and named once. Public headers only. */
 #include <arpa/inet.h>
 #include <netpoll/conn.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define LIMIT_MS 20
@@ -198,11 +198,8 @@ START_TEST(a_connections_handler_is_named)
 
 	if (under_handoff())
 		SKIP("a handler that is left alone keeps no poller, and is no hog");
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s),
-			 0);
-	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(s), 0);
+	serve_at(&s, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), "tcp",
+		 "127.0.0.1:0");
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
 	fd = peer_connect(&ss, len);
 	for (int i = 0; i < 2; i++) {
@@ -213,8 +210,7 @@ START_TEST(a_connections_handler_is_named)
 	peer_close(&fd);
 
 	ck_assert_uint_eq(log_names(hog_request), 1);
-	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&s), 0);
+	serve_over(&s);
 }
 END_TEST
 
@@ -242,11 +238,8 @@ START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
 
 	if (under_handoff())
 		SKIP("a handler that is left alone keeps no poller, and is no hog");
-	ck_assert_int_eq(np_server_new(pollers, &h, _i ? &let_go : NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &s),
-			 0);
-	ck_assert_int_eq(np_server_listen(s, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(s), 0);
+	serve_at(&s, &h, _i ? &let_go : NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), "tcp",
+		 "127.0.0.1:0");
 	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
 	fd = peer_connect(&ss, len);
 	len = sizeof own;
@@ -262,8 +255,7 @@ START_TEST(one_that_does_not_return_is_named_with_its_connection_while_it_lasts)
 	ck_assert_uint_eq(in_log(" (\"GET /never\") (descriptor "), 1);
 	let_go = true;
 	peer_close(&fd);
-	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&s), 0);
+	serve_over(&s);
 }
 END_TEST
 
@@ -312,11 +304,8 @@ static int given_client(char *ret_address, size_t cap)
 	socklen_t len;
 	int fd;
 
-	ck_assert_int_eq(np_server_new(pollers, &router, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	serve_at(&server, &router, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), "tcp",
+		 "127.0.0.1:0");
 	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
 	fd = peer_connect(&ss, len);
 	len = sizeof own;
@@ -337,8 +326,7 @@ static void ask(int fd, const char *paths)
 static void server_over(int *fd)
 {
 	peer_close(fd);
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
+	serve_over(&server);
 }
 
 START_TEST(each_route_of_one_function_is_named_with_its_connection)

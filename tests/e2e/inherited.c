@@ -9,6 +9,7 @@
 
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static struct np_server *server;
@@ -59,8 +60,7 @@ static int served(int fd, const struct np_server_opts *o)
 	peer = peer_connect(&ss, len);
 	AWAIT(delays);
 	peer_close(&peer);
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
+	serve_over(&server);
 	return delays;
 }
 

@@ -221,7 +221,7 @@ START_TEST(what_a_reader_was_woken_for_is_taken_by_no_other)
 	fd = serve_connect(0);
 	peer_send(fd, "1", 1);
 	AWAIT(saw.conn);
-	ck_assert_int_eq(np_go(serve_pollers, 0, steal, NULL, &t), 0);
+	ck_assert_int_eq(np_go(pollers, 0, steal, NULL, &t), 0);
 	peer_send(fd, "2", 1);
 	AWAIT(saw.second != NOTHING);
 	ck_assert_int_eq(saw.second, -NP_ECONCURRENT);

@@ -4,7 +4,6 @@
  *
  * Each row of the tables below is named as the document names it, and the document has to have it.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/tcp.h>
@@ -177,13 +176,8 @@ static char address[32];
 
 static void given_server(const struct np_handlers *h, const struct np_server_opts *o)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-
 	serve(1, h, NULL, o);
-	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
-	snprintf(address, sizeof address, "127.0.0.1:%d",
-		 ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	snprintf(address, sizeof address, "%s", serve_address(serve_server));
 }
 
 /* They are taken where the place to wait at is what is not. */
@@ -215,7 +209,7 @@ END_TEST
 static int make_pool(const void *opts)
 {
 	struct np_pool *pool = NULL;
-	int r = np_pool_new(serve_pollers, "tcp", address, opts, &pool);
+	int r = np_pool_new(pollers, "tcp", address, opts, &pool);
 
 	ck_assert_int_eq(np_pool_free(&pool), 0);
 	return r;
@@ -334,7 +328,7 @@ START_TEST(clients_take_what_the_document_says)
 
 	given_server(&h, NULL);
 	WALK(pools, &o, make_pool);
-	ck_assert_int_eq(np_run(serve_pollers, walk_clients, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, walk_clients, NULL), 0);
 	serve_end();
 }
 END_TEST
@@ -840,13 +834,13 @@ START_TEST(a_pool_without_limits_keeps_all)
 	struct np_pool *pool;
 
 	given_server(&h, NULL);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", address,
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", address,
 				     _i ? NP_OPTS(np_pool_opts, .max_idle = -1, .max_open = -1,
 						  .wait_ms = -1, .idle_ms = -1) :
 					  NULL,
 				     &pool),
 			 0);
-	ck_assert_int_eq(np_run(serve_pollers, fill_pool, pool), 0);
+	ck_assert_int_eq(np_run(pollers, fill_pool, pool), 0);
 	ck_assert_int_eq(np_pool_stats(pool, &st), 0);
 	ck_assert_uint_eq(st.idle, _i ? 70 : 64);
 	ck_assert_int_eq(np_pool_free(&pool), 0);

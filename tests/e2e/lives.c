@@ -784,9 +784,8 @@ static int connect_locally(uint64_t *chance)
 	int fd[2];
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
-	ck_assert_int_eq(np_conn_from_fd(serve_pollers, (int)upto(chance, 2), &fd[0], &handlers,
-					 NULL, &c),
-			 0);
+	ck_assert_int_eq(
+		np_conn_from_fd(pollers, (int)upto(chance, 2), &fd[0], &handlers, NULL, &c), 0);
 	np_conn_unref(c);
 	return fd[1];
 }

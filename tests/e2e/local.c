@@ -16,6 +16,7 @@
 
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define LARGE    (4u << 20)
@@ -84,13 +85,9 @@ static void given_server(void)
 
 	snprintf(name, sizeof name, "@np-local-%d", (int)getpid());
 	given_pollers(NULL);
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
-				       NP_OPTS(np_server_opts, .linger_ms = SHORT_MS,
-					       .limits.out_high = LARGE),
-				       &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "unix", name), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	serve_at(&server, &h, NULL,
+		 NP_OPTS(np_server_opts, .linger_ms = SHORT_MS, .limits.out_high = LARGE), "unix",
+		 name);
 }
 
 static void given_reader(unsigned char index, enum clock clock, bool stops)
@@ -166,8 +163,7 @@ START_TEST(a_unix_reader_that_is_steady_gets_all_and_one_that_stops_is_let_go_an
 	ck_assert_int_eq(bad, 0);
 	AWAIT(np_server_stats(server, &st) == 0 && st.conns == 0);
 	ck_assert_uint_eq(st.cut, CLOCKS);
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
+	serve_over(&server);
 	end_pollers();
 	free(bytes);
 }

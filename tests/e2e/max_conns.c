@@ -2,7 +2,6 @@
 /* max_conns: a server has no more connections than it was told, and goes on as they close. Public
  * headers only. */
 #include <errno.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <poll.h>
 
@@ -11,26 +10,7 @@
 #include "support/steer.h"
 #include "support/test.h"
 
-static int echo(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *b = NULL;
-	int r = np_conn_slice(c, np_conn_len(c), &b);
-
-	if (r == 0)
-		r = np_conn_append(c, &b);
-	np_linkbuf_free(&b);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
-static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
-
-static struct np_server_stats stats(void)
-{
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
-	return st;
-}
+static const struct np_handlers h = { .sz = sizeof h, .on_request = serve_echo };
 
 static int asked(void)
 {
@@ -65,24 +45,24 @@ START_TEST(those_above_it_wait_until_others_close)
 		fd[i] = asked();
 	for (int i = 0; i < 4; i++)
 		answered(fd[i]);
-	AWAIT(stats().at_limit == 1);
+	AWAIT(serve_stats(serve_server).at_limit == 1);
 	/* It has turns in which it could have accepted another. */
 	for (int i = 0; i < 100; i++) {
 		peer_send(fd[0], "x", 1);
 		answered(fd[0]);
 	}
-	ck_assert_uint_eq(stats().accepted, 4);
+	ck_assert_uint_eq(serve_stats(serve_server).accepted, 4);
 	ck_assert(!is_answered(fd[4]) && !is_answered(fd[5]));
 
 	peer_close(&fd[0]);
 	answered(fd[4]);
-	ck_assert_uint_eq(stats().accepted, 5);
-	AWAIT(stats().at_limit == 2);
+	ck_assert_uint_eq(serve_stats(serve_server).accepted, 5);
+	AWAIT(serve_stats(serve_server).at_limit == 2);
 	peer_close(&fd[1]);
 	answered(fd[5]);
 	for (int i = 2; i < 6; i++)
 		peer_close(&fd[i]);
-	AWAIT(stats().conns == 0);
+	AWAIT(serve_stats(serve_server).conns == 0);
 	fd[0] = asked();
 	answered(fd[0]);
 	peer_close(&fd[0]);
@@ -101,8 +81,8 @@ START_TEST(its_shares_add_up_to_it)
 		fd[i] = asked();
 		answered(fd[i]);
 	}
-	ck_assert_uint_eq(stats().conns, 5);
-	AWAIT(stats().at_limit == 2);
+	ck_assert_uint_eq(serve_stats(serve_server).conns, 5);
+	AWAIT(serve_stats(serve_server).at_limit == 2);
 	for (int i = 0; i < 5; i++)
 		peer_close(&fd[i]);
 	serve_end();
@@ -119,9 +99,9 @@ START_TEST(at_the_stop_those_above_it_are_reset)
 	for (int i = 0; i < 3; i++)
 		fd[i] = asked();
 	answered(fd[0]);
-	AWAIT(stats().at_limit == 1);
+	AWAIT(serve_stats(serve_server).at_limit == 1);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_uint_eq(stats().shed, 2);
+	ck_assert_uint_eq(serve_stats(serve_server).shed, 2);
 	for (int i = 1; i < 3; i++)
 		ck_assert_int_eq(recv(fd[i], &back, 1, 0), -1);
 	for (int i = 0; i < 3; i++)
@@ -167,24 +147,24 @@ static int state(struct np_steer *s)
 
 static void full(int fd[2])
 {
-	uint64_t was = stats().at_limit;
+	uint64_t was = serve_stats(serve_server).at_limit;
 
 	for (int i = 0; i < 2; i++) {
 		fd[i] = asked();
 		answered(fd[i]);
 	}
-	AWAIT(stats().at_limit == was + 1);
+	AWAIT(serve_stats(serve_server).at_limit == was + 1);
 }
 
 static void has_room(int fd[2])
 {
 	for (int i = 0; i < 2; i++)
 		peer_close(&fd[i]);
-	AWAIT(stats().conns == 0);
+	AWAIT(serve_stats(serve_server).conns == 0);
 	fd[0] = asked(); /* it is accepted: so the listeners are open again */
 	answered(fd[0]);
 	peer_close(&fd[0]);
-	AWAIT(stats().conns == 0);
+	AWAIT(serve_stats(serve_server).conns == 0);
 }
 
 /* Two reasons for one state, from two processes. */

@@ -14,6 +14,7 @@
 
 #include "support/exposed.h"
 #include "support/peer.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static struct np_server *server;
@@ -67,8 +68,7 @@ static void exchange(int fd, unsigned n)
 
 static void end_named(struct np_server **s)
 {
-	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	serve_over(s);
 }
 
 static void end_server(void)

@@ -584,14 +584,6 @@ static uint64_t conns_of(int poller)
 	return conns;
 }
 
-static struct np_server_stats stats(void)
-{
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
-	return st;
-}
-
 static int to_the_first(struct np_conn *c, void *arg)
 {
 	return np_conn_move(c, 0);
@@ -618,7 +610,7 @@ START_TEST(a_poller_that_has_its_share_takes_none_and_one_that_comes_to_it_is_fu
 	elsewhere = conns_of(1) + conns_of(2);
 	ck_assert_uint_eq(conns_of(0), 2);
 	ck_assert_uint_eq(elsewhere, 2 * POLLERS - 2);
-	ck_assert_uint_ge(stats().at_limit, 3);
+	ck_assert_uint_ge(serve_stats(serve_server).at_limit, 3);
 	ck_assert_int_eq(ut.left, ut.arrived);
 
 	for (int i = 0; i < 2 * POLLERS; i++)

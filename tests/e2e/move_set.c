@@ -5,11 +5,9 @@
  * A relay of three pollers dials an echo server for each client and hands bytes on, both ways; a
  * byte 'm' of the client's asks for the next poller. Public headers only.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/client.h>
 #include <netpoll/conn.h>
-#include <netpoll/linkbuf.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -169,31 +167,14 @@ static const struct np_handlers relay_handlers = { .sz = sizeof relay_handlers,
 						   .on_close = side_closed,
 						   .on_move = on_move };
 
-static int echo(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *b = NULL;
-	int r = np_conn_slice(c, np_conn_len(c), &b);
-
-	if (r == 0)
-		r = np_conn_append(c, &b);
-	np_linkbuf_free(&b);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
 /* @stays: the dialed sides have no on_move. */
 static void given_relay(bool stays)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
-	struct sockaddr_storage ss;
-	socklen_t len;
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = serve_echo };
 
 	serve(POLLERS, &relay_handlers, stays ? &ut : NULL, NULL);
-	ck_assert_int_eq(np_server_new(serve_pollers, &h, NULL, NULL, &ut.echo_server), 0);
-	ck_assert_int_eq(np_server_listen(ut.echo_server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_addr(ut.echo_server, 0, &ss, &len), 0);
-	snprintf(ut.echo, sizeof ut.echo, "127.0.0.1:%d",
-		 ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	ck_assert_int_eq(np_server_start(ut.echo_server), 0);
+	serve_at(&ut.echo_server, &h, NULL, NULL, "tcp", "127.0.0.1:0");
+	snprintf(ut.echo, sizeof ut.echo, "%s", serve_address(ut.echo_server));
 }
 
 static void ends(int closes)
@@ -201,18 +182,8 @@ static void ends(int closes)
 	AWAIT(ut.closes == closes);
 	ck_assert_int_eq(ut.wrong, 0);
 	ck_assert_int_eq(ut.apart, 0);
-	ck_assert_int_eq(np_server_stop(ut.echo_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&ut.echo_server), 0);
+	serve_over(&ut.echo_server);
 	serve_end();
-}
-
-static void ask(int fd, char c)
-{
-	char back;
-
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &back, 1);
-	ck_assert_int_eq(back, c);
 }
 
 START_TEST(both_sides_move_as_one_whichever_was_asked)
@@ -223,11 +194,11 @@ START_TEST(both_sides_move_as_one_whichever_was_asked)
 	ut.dialed_moves = _i;
 	fd = serve_connect(0);
 	for (int i = 1; i <= 50; i++) {
-		ask(fd, 'm');
+		peer_echo(fd, 'm');
 		AWAIT(ut.arrived == 2 * i);
 		ck_assert_int_eq(ut.left, 2 * i);
 		ck_assert_int_eq(ut.result, 0);
-		ask(fd, 'x');
+		peer_echo(fd, 'x');
 	}
 	ck_assert_int_eq(ut.bound, 0);
 	peer_close(&fd);
@@ -241,9 +212,9 @@ START_TEST(a_set_does_not_move_while_a_fiber_is_inside_one_side)
 
 	given_relay(false);
 	fd = serve_connect(0);
-	ask(fd, 'x');
+	peer_echo(fd, 'x');
 	ut.always = true; /* the dialed side, which brings the byte back, asks for both */
-	ask(fd, 'w');
+	peer_echo(fd, 'w');
 	for (int i = 0; i < 20; i++)
 		test_pause();
 	ck_assert_int_eq(ut.result, 0);
@@ -262,7 +233,7 @@ START_TEST(without_on_move_on_both_sides_a_set_stays)
 
 	given_relay(true);
 	fd = serve_connect(0);
-	ask(fd, 'm');
+	peer_echo(fd, 'm');
 	ck_assert_int_eq(ut.result, -NP_EUNSUPPORTED);
 	ck_assert_int_eq(ut.left, 0);
 	peer_close(&fd);
@@ -356,7 +327,7 @@ START_TEST(a_stop_in_the_middle_ends_each_once)
 	ut.always = true;
 	for (int i = 0; i < MANY; i++) {
 		fd[i] = serve_connect(0);
-		ask(fd[i], 'x');
+		peer_echo(fd[i], 'x');
 	}
 	for (int i = 0; i < MANY; i++)
 		peer_send(fd[i], "y", 1);

@@ -68,15 +68,6 @@ static int connected(void)
 	return peer_connect(&ss, sizeof *in);
 }
 
-static void echoes(int fd)
-{
-	char c = 'e';
-
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &c, 1);
-	ck_assert_int_eq(c, 'e');
-}
-
 static bool answer_has(const char *words, const char *part)
 {
 	char *json = answer(words);
@@ -150,7 +141,7 @@ START_TEST(the_next_process_serves_and_the_old_one_leaves)
 	for (int i = 0; i < 2; i++) {
 		old = process_of();
 		fd = connected();
-		echoes(fd);
+		peer_echo(fd, 'e');
 		snprintf(words, sizeof words, "%s restart web %s", i ? "-j" : "", ways[_i]);
 		npsteer(&r, words);
 		ck_assert_msg(r.code == DONE, "%s%s", r.out, r.err);
@@ -167,7 +158,7 @@ START_TEST(the_next_process_serves_and_the_old_one_leaves)
 		must_have(r.out, part);
 		ran_free(&r);
 		if (_i < 2)
-			echoes(fd);
+			peer_echo(fd, 'e');
 		peer_close(&fd);
 	}
 	close(c.sock);

@@ -21,6 +21,7 @@
 #include "support/child.h"
 #include "support/json.h"
 #include "support/peer.h"
+#include "support/serve.h"
 #include "support/test.h"
 #include "support/tool.h"
 
@@ -110,8 +111,7 @@ static void mover_end(struct np_server **s)
 {
 	struct np_pollers *p = np_server_pollers(*s);
 
-	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
+	serve_over(s);
 	ck_assert_int_eq(np_pollers_stop(p, AWAIT_MS), 0);
 	ck_assert_int_eq(np_pollers_free(&p), 0);
 }

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "support/peer.h"
+#include "support/pollers.h"
 #include "support/serve.h"
 #include "support/test.h"
 
@@ -222,8 +223,8 @@ START_TEST(a_file_comes_through_a_unix_socket_as_well)
 	serve_end();
 	given_file(BIG);
 	ut.result = NOTHING;
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &h, NULL, NULL, &serve_server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1));
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NULL, &serve_server), 0);
 	snprintf(address, sizeof address, "@np-output-%d", getpid());
 	ck_assert_int_eq(np_server_listen(serve_server, "unix", address), 0);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
@@ -234,10 +235,8 @@ START_TEST(a_file_comes_through_a_unix_socket_as_well)
 	peer_close(&fd);
 	AWAIT(ut.closes == 1);
 	np_conn_unref(ut.conn);
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
+	serve_over(&serve_server);
+	end_pollers();
 	close(ut.file);
 }
 END_TEST

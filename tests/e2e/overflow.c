@@ -65,8 +65,8 @@ static void serve_and_die(int err, bool report, enum where where)
 	dup2(err, STDERR_FILENO);
 	if (np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .stack_size = 32768,
 				     .handoff_ms = 2, .report_overflow = report),
-			     &serve_pollers) < 0 ||
-	    np_server_new(serve_pollers, &overrunning, &where,
+			     &pollers) < 0 ||
+	    np_server_new(pollers, &overrunning, &where,
 			  NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &serve_server) < 0 ||
 	    np_server_listen(serve_server, "tcp", "127.0.0.1:0") < 0 ||
 	    np_server_start(serve_server) < 0 || np_server_addr(serve_server, 0, &ss, &len) < 0)

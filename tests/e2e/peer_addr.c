@@ -10,6 +10,7 @@
 
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define PEERS 8
@@ -78,8 +79,7 @@ static void given_listening(const char *address)
 
 static void over(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
+	serve_over(&server);
 	end_pollers();
 }
 

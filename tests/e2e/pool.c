@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* pool: connections that are used again; public headers only */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netpoll/pool.h>
 #include <netpoll/server.h>
@@ -34,16 +33,10 @@ static int answer(struct np_conn *c, void *arg)
 
 static const struct np_handlers answers = { .sz = sizeof answers, .on_request = answer };
 
-static void given(int pollers, const struct np_pool_opts *o)
+static void given(int n, const struct np_pool_opts *o)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-	char text[32];
-
-	serve(pollers, &answers, NULL, NULL);
-	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
-	snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", text, o, &pool), 0);
+	serve(n, &answers, NULL, NULL);
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", serve_address(serve_server), o, &pool), 0);
 }
 
 static struct np_pool_stats stats(void)
@@ -97,7 +90,7 @@ static int use_many(void *arg)
 START_TEST(a_connection_that_was_given_back_is_used_again)
 {
 	given(1, NULL);
-	ck_assert_int_eq(np_run(serve_pollers, use_many, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, use_many, NULL), 0);
 	ck_assert_uint_eq(stats().dials, 1);
 	ck_assert_uint_eq(stats().gets, 1000);
 	ck_assert_uint_eq(stats().reused, 999);
@@ -113,7 +106,7 @@ START_TEST(each_poller_has_its_own)
 
 	given(4, NULL);
 	for (int i = 0; i < 4; i++)
-		ck_assert_int_eq(np_go(serve_pollers, i, use_many, NULL, &t[i]), 0);
+		ck_assert_int_eq(np_go(pollers, i, use_many, NULL, &t[i]), 0);
 	for (int i = 0; i < 4; i++) {
 		ck_assert_int_eq(np_join(&t[i], &r), 0);
 		ck_assert_int_eq(r, 0);
@@ -130,14 +123,14 @@ START_TEST(a_dead_idle_connection_is_not_given_out)
 	char what = _i ? 'u' : 'q';
 
 	given(1, NULL);
-	ck_assert_int_eq(np_run(serve_pollers, use, &what), what);
+	ck_assert_int_eq(np_run(pollers, use, &what), what);
 	if (_i) {
 		/* the second byte came with the first: it was not even kept */
 		ck_assert_uint_eq(stats().idle, 0);
 	} else {
 		AWAIT(stats().idle == 0);
 	}
-	ck_assert_int_eq(np_run(serve_pollers, use, "x"), 'x');
+	ck_assert_int_eq(np_run(pollers, use, "x"), 'x');
 	ck_assert_uint_eq(stats().dials, 2);
 	AWAIT(stats().open == 1);
 	over();
@@ -165,7 +158,7 @@ static int hold_and_break(void *arg)
 START_TEST(a_broken_one_may_be_given_back_and_is_not_kept)
 {
 	given(1, NULL);
-	ck_assert_int_eq(np_run(serve_pollers, hold_and_break, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, hold_and_break, NULL), 0);
 	ck_assert_uint_eq(stats().idle, 0);
 	AWAIT(stats().open == 0);
 	over();
@@ -185,7 +178,7 @@ static int give_twice(void *arg)
 START_TEST(giving_back_twice_is_refused)
 {
 	given(1, NULL);
-	ck_assert_int_eq(np_run(serve_pollers, give_twice, NULL), -EINVAL);
+	ck_assert_int_eq(np_run(pollers, give_twice, NULL), -EINVAL);
 	ck_assert_uint_eq(stats().idle, 1);
 	over();
 }
@@ -230,11 +223,11 @@ START_TEST(waiters_are_served_in_their_order)
 	int r;
 
 	given(1, NP_OPTS(np_pool_opts, .max_open = 1));
-	ck_assert_int_eq(np_run(serve_pollers, hold, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, hold, NULL), 0);
 	for (intptr_t i = 0; i < WAITERS; i++)
-		ck_assert_int_eq(np_go(serve_pollers, 0, wait_for_it, (void *)i, &t[i]), 0);
+		ck_assert_int_eq(np_go(pollers, 0, wait_for_it, (void *)i, &t[i]), 0);
 	AWAIT(stats().waiting == WAITERS);
-	ck_assert_int_eq(np_run(serve_pollers, let_go, _i ? "broken" : NULL), 0);
+	ck_assert_int_eq(np_run(pollers, let_go, _i ? "broken" : NULL), 0);
 	for (int i = 0; i < WAITERS; i++) {
 		ck_assert_int_eq(np_join(&t[i], &r), 0);
 		ck_assert_int_eq(r, 'x');
@@ -249,12 +242,12 @@ END_TEST
 START_TEST(a_wait_ends_at_its_deadline)
 {
 	given(1, NP_OPTS(np_pool_opts, .max_open = 1, .wait_ms = 20));
-	ck_assert_int_eq(np_run(serve_pollers, hold, NULL), 0);
-	ck_assert_int_eq(np_run(serve_pollers, use, "x"), -ETIMEDOUT);
+	ck_assert_int_eq(np_run(pollers, hold, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, use, "x"), -ETIMEDOUT);
 	ck_assert_uint_eq(stats().timeouts, 1);
 	ck_assert_uint_eq(stats().waiting, 0);
-	ck_assert_int_eq(np_run(serve_pollers, let_go, NULL), 0);
-	ck_assert_int_eq(np_run(serve_pollers, use, "x"), 'x');
+	ck_assert_int_eq(np_run(pollers, let_go, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, use, "x"), 'x');
 	over();
 }
 END_TEST
@@ -266,8 +259,8 @@ START_TEST(freeing_the_pool_ends_the_waits_and_lent_ones_go_on)
 	int r;
 
 	given(1, NP_OPTS(np_pool_opts, .max_open = 1));
-	ck_assert_int_eq(np_run(serve_pollers, hold, NULL), 0);
-	ck_assert_int_eq(np_go(serve_pollers, 0, use, "x", &t), 0);
+	ck_assert_int_eq(np_run(pollers, hold, NULL), 0);
+	ck_assert_int_eq(np_go(pollers, 0, use, "x", &t), 0);
 	AWAIT(stats().waiting == 1);
 	mine = pool; /* `pool` itself is being read by whoever waits */
 	ck_assert_int_eq(np_pool_free(&mine), 0);
@@ -296,7 +289,7 @@ static int lend_all(void *arg)
 START_TEST(no_more_than_max_idle_are_kept)
 {
 	given(1, NP_OPTS(np_pool_opts, .max_idle = 3));
-	ck_assert_int_eq(np_run(serve_pollers, lend_all, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, lend_all, NULL), 0);
 	ck_assert_uint_eq(stats().idle, 3);
 	AWAIT(stats().open == 3);
 	over();
@@ -306,7 +299,7 @@ END_TEST
 START_TEST(idle_ones_expire)
 {
 	given(1, NP_OPTS(np_pool_opts, .idle_ms = 10));
-	ck_assert_int_eq(np_run(serve_pollers, lend_all, NULL), 0);
+	ck_assert_int_eq(np_run(pollers, lend_all, NULL), 0);
 	AWAIT(stats().expired == 8);
 	AWAIT(stats().open == 0);
 	ck_assert_uint_eq(stats().idle, 0);
@@ -319,24 +312,23 @@ END_TEST
 START_TEST(a_stop_of_the_pollers_ends_idle_ones_at_once)
 {
 	given(2, NULL);
-	ck_assert_int_eq(np_run(serve_pollers, lend_all, NULL), 0);
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
+	ck_assert_int_eq(np_run(pollers, lend_all, NULL), 0);
+	serve_over(&serve_server);
 	/* no limit: it would wait for ever */
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, 0), 0);
+	ck_assert_int_eq(np_pollers_stop(pollers, 0), 0);
 	ck_assert_int_eq(np_pool_free(&pool), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
+	ck_assert_int_eq(np_pollers_free(&pollers), 0);
 }
 END_TEST
 
 START_TEST(a_target_that_refuses_says_so_to_each)
 {
 	serve(1, &answers, NULL, NULL);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "unix", "/nonexistent/socket",
+	ck_assert_int_eq(np_pool_new(pollers, "unix", "/nonexistent/socket",
 				     NP_OPTS(np_pool_opts, .max_open = 1), &pool),
 			 0);
-	ck_assert_int_eq(np_run(serve_pollers, use, "x"), -ENOENT);
-	ck_assert_int_eq(np_run(serve_pollers, use, "x"), -ENOENT);
+	ck_assert_int_eq(np_run(pollers, use, "x"), -ENOENT);
+	ck_assert_int_eq(np_run(pollers, use, "x"), -ENOENT);
 	ck_assert_uint_eq(stats().open, 0);
 	ck_assert_uint_eq(stats().dial_errors, 2);
 	over();
@@ -349,9 +341,9 @@ START_TEST(only_its_pollers_may_ask)
 
 	given(1, NULL);
 	ck_assert_int_eq(np_pool_get(pool, &c), -EPERM);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", NULL, NULL, &(struct np_pool *){ NULL }),
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", NULL, NULL, &(struct np_pool *){ NULL }),
 			 -EINVAL);
-	ck_assert_int_eq(np_pool_new(serve_pollers, "tcp", "127.0.0.1:1",
+	ck_assert_int_eq(np_pool_new(pollers, "tcp", "127.0.0.1:1",
 				     NP_OPTS(np_pool_opts, .wait_ms = -2),
 				     &(struct np_pool *){ NULL }),
 			 -EINVAL);

@@ -519,8 +519,7 @@ START_TEST(a_unix_socket_is_a_source)
 		ck_assert_uint_eq(peer_drain(fd), 0);
 	}
 	peer_close(&fd);
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
+	serve_over(&serve_server);
 }
 END_TEST
 

@@ -82,14 +82,6 @@ static const struct np_handlers handlers = { .sz = sizeof handlers,
 					     .on_request = on_request,
 					     .on_move = on_move };
 
-static struct np_server_stats stats(void)
-{
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
-	return st;
-}
-
 struct client {
 	pthread_t thread;
 	int fd;
@@ -142,8 +134,8 @@ START_TEST(hot_connections_on_one_poller_are_spread)
 	given_clients(20, HOT, 'h');
 	AWAIT(ut.on[1] >= 1);
 
-	ck_assert_uint_ge(stats().rebalanced, 1);
-	ck_assert_uint_gt(stats().moved, 0);
+	ck_assert_uint_ge(serve_stats(serve_server).rebalanced, 1);
+	ck_assert_uint_gt(serve_stats(serve_server).moved, 0);
 	ck_assert_int_lt(ut.on[1], HOT); /* nor are they all there now */
 	ends(20, HOT);
 }
@@ -156,7 +148,7 @@ START_TEST(an_even_load_moves_nothing)
 	given_clients(8, 8, 's');
 	AWAIT(ut.requests > 6000); /* more than a second of two CPUs: a dozen decisions of each */
 
-	ck_assert_uint_eq(stats().rebalanced, 0);
+	ck_assert_uint_eq(serve_stats(serve_server).rebalanced, 0);
 	ends(8, 8);
 }
 END_TEST
@@ -168,7 +160,7 @@ START_TEST(it_is_off_unless_it_is_asked_for)
 	AWAIT(ut.requests > 500);
 
 	ck_assert_int_eq(ut.on[0], HOT);
-	ck_assert_uint_eq(stats().rebalanced, 0);
+	ck_assert_uint_eq(serve_stats(serve_server).rebalanced, 0);
 	ends(HOT, HOT);
 }
 END_TEST

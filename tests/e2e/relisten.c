@@ -19,13 +19,14 @@
 
 #include "support/log.h"
 #include "support/peer.h"
+#include "support/pollers.h"
+#include "support/serve.h"
 #include "support/steer.h"
 #include "support/test.h"
 
 /* Clients are queued at a poller that hangs and is not known to: a busy machine needs its time. */
 #define HANG_MS 500
 
-static struct np_pollers *pollers;
 static struct np_server *server;
 static _Atomic(int) hanging;
 static _Atomic(bool) release;
@@ -56,41 +57,22 @@ static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request 
 static void given_server(void)
 {
 	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = HANG_MS)), 0);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log),
-					  &pollers),
-			 0);
-	ck_assert_int_eq(
-		np_server_new(pollers, &handlers, NULL,
-			      NP_OPTS(np_server_opts, .service = "web", .steer = NP_STEER_REQUIRED),
-			      &server),
-		0);
-	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s",
-		      np_server_error(server));
-	ck_assert_int_eq(np_server_start(server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log));
+	serve_at(&server, &handlers, NULL,
+		 NP_OPTS(np_server_opts, .service = "web", .steer = NP_STEER_REQUIRED), "tcp",
+		 "127.0.0.1:0");
 }
 
 static void teardown(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&pollers), 0);
-	AWAIT(np_threads() == 0);
+	serve_over(&server);
+	end_pollers();
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0); /* no claim is left */
 }
 
 static int connected(void)
 {
 	return peer_of(server, 0);
-}
-
-static void echo_one(int fd, char c)
-{
-	char back;
-
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &back, 1);
-	ck_assert_int_eq(back, c);
 }
 
 static uint64_t accepted_by(int poller)
@@ -126,7 +108,7 @@ static int given_rescued_poller(int n)
 	for (int i = 0; i < n; i++)
 		fds[i] = connected();
 	for (int i = 0; i < n; i++) {
-		echo_one(fds[i], 'x');
+		peer_echo(fds[i], 'x');
 		peer_close(&fds[i]);
 	}
 	AWAIT(in_log("went to its siblings") > 0);
@@ -140,7 +122,7 @@ static bool takes_one(int poller, uint64_t before)
 {
 	int fd = connected();
 
-	echo_one(fd, 'y');
+	peer_echo(fd, 'y');
 	peer_close(&fd);
 	return accepted_by(poller) > before;
 }
@@ -172,9 +154,9 @@ START_TEST(a_rescued_poller_serves_and_tries_again_until_the_lock_is_free)
 
 	/* What it has is served, and who comes anew is its sibling's. */
 	for (int i = 0; i < 10; i++) {
-		echo_one(hung, 'z');
+		peer_echo(hung, 'z');
 		fd = connected();
-		echo_one(fd, 'z');
+		peer_echo(fd, 'z');
 		peer_close(&fd);
 	}
 	ck_assert_uint_eq(in_log("a listener was closed"), 0);
@@ -219,6 +201,7 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 
 	if (can_root())
 		ck_assert_int_eq(own_netns(), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log));
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
@@ -228,9 +211,6 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
 	ck_assert_int_eq(listen(fd, 16), 0);
 	other = dup(fd);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log),
-					  &pollers),
-			 0);
 	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL, NULL, &server), 0);
 	ck_assert_int_eq(np_server_listen_fd(server, &fd), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
@@ -239,13 +219,11 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 	AWAIT(in_log("has shut it") == 2);
 	ck_assert_int_eq(listen(other, 16), 0);
 	client = connected();
-	echo_one(client, 'i');
+	peer_echo(client, 'i');
 	peer_close(&client);
 	close(other);
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&pollers), 0);
+	serve_over(&server);
+	end_pollers();
 }
 END_TEST
 

@@ -20,13 +20,14 @@
 
 #include "support/child.h"
 #include "support/peer.h"
+#include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 #define QUOTA_HANG_MS 40
 /* Clients are queued at a poller that hangs and is not known to: a busy machine needs its time. */
 #define HANG_MS       500
 
-static struct np_pollers *pollers;
 static struct np_server *server;
 static _Atomic(int) hanging; /* pollers that are in a handler which does not return */
 static _Atomic(bool) release;
@@ -63,27 +64,16 @@ static void count_rescues(void *arg, int level, const char *msg)
 
 static void given_server(int n, int hang_ms)
 {
-	ck_assert_int_eq(
-		np_pollers_start(NP_OPTS(np_pollers_opts, .count = n, .log = count_rescues),
-				 &pollers),
-		0);
-	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED,
-					       .hang_ms = hang_ms),
-				       &server),
-			 0);
-	ck_assert_msg(np_server_listen(server, "tcp", "127.0.0.1:0") == 0, "%s",
-		      np_server_error(server));
-	ck_assert_int_eq(np_server_start(server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = n, .log = count_rescues));
+	serve_at(&server, &handlers, NULL,
+		 NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED, .hang_ms = hang_ms), "tcp",
+		 "127.0.0.1:0");
 }
 
 static void teardown(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&pollers), 0);
-	AWAIT(np_threads() == 0);
+	serve_over(&server);
+	end_pollers();
 }
 
 static int connected(void)
@@ -99,21 +89,12 @@ static uint64_t accepted_by(int poller)
 	return accepted;
 }
 
-static void echo_one(int fd, char c)
-{
-	char back;
-
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &back, 1);
-	ck_assert_int_eq(back, c);
-}
-
 /* One connection more; whether this poller has taken it, or one since @before. */
 static bool takes_one(int poller, uint64_t before)
 {
 	int fd = connected();
 
-	echo_one(fd, 'y');
+	peer_echo(fd, 'y');
 	peer_close(&fd);
 	return accepted_by(poller) > before;
 }
@@ -140,7 +121,7 @@ START_TEST(what_is_queued_at_a_hanging_poller_is_served_by_another)
 	for (int i = 0; i < CLIENTS; i++)
 		fds[i] = connected();
 	for (int i = 0; i < CLIENTS; i++)
-		echo_one(fds[i], 'x');
+		peer_echo(fds[i], 'x');
 	ck_assert_int_eq(hanging, 1); /* it still does */
 	AWAIT(rescues >= 1); /* which is said when they have gone, and some are served by then */
 
@@ -176,7 +157,7 @@ START_TEST(a_server_stops_while_a_listener_of_it_is_shut)
 		fds[i] = connected();
 	AWAIT(rescues > 0);
 	for (int i = 0; i < 32; i++) {
-		echo_one(fds[i], 'x');
+		peer_echo(fds[i], 'x');
 		peer_close(&fds[i]);
 	}
 	ck_assert_int_eq(np_server_stop(server, 50, NULL), -ETIMEDOUT); /* it hangs, after all */
@@ -266,7 +247,7 @@ START_TEST(under_a_cpu_quota_nothing_is_reset_and_there_is_no_storm)
 		for (int i = 0; i < 16; i++)
 			fds[i] = peer_connect(&ss, sizeof(struct sockaddr_in));
 		for (int i = 0; i < 16; i++) {
-			echo_one(fds[i], 'q');
+			peer_echo(fds[i], 'q');
 			served++;
 			peer_close(&fds[i]);
 		}
@@ -344,7 +325,7 @@ START_TEST(an_idle_server_is_never_woken)
 	given_server(8, 100);
 	for (int i = 0; i < 64; i++) {
 		fds[i] = connected();
-		echo_one(fds[i], 'i');
+		peer_echo(fds[i], 'i');
 	}
 	AWAIT(switches_within(1200) == 0);
 	cpu = cpu_ms();

@@ -120,15 +120,6 @@ static int plain_connect(void)
 	return peer_connect(&at, sizeof(struct sockaddr_in));
 }
 
-static void echoes(int fd)
-{
-	char c = 'e', back = 0;
-
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &back, 1);
-	ck_assert_int_eq(back, 'e');
-}
-
 /* Where the next server is to listen. */
 static void another_place(void)
 {
@@ -168,10 +159,10 @@ START_TEST(it_says_when_it_is_ready_and_when_it_stops)
 	given_supervisor(_i);
 	c = given_service(plain);
 	fd = plain_connect();
-	echoes(fd);
+	peer_echo(fd, 'e');
 	kill(c.pid, SIGTERM);
 	ck_assert_str_eq(is_told(), "STOPPING=1");
-	echoes(fd); /* it is waited for */
+	peer_echo(fd, 'e'); /* it is waited for */
 	peer_close(&fd);
 	child_join(&c);
 }
@@ -188,7 +179,7 @@ START_TEST(it_runs_where_there_is_nobody_to_tell)
 	for (size_t n = 0; !strchr(line, '\n'); n++)
 		child_recv(c.sock, &line[n], 1);
 	fd = plain_connect();
-	echoes(fd);
+	peer_echo(fd, 'e');
 	peer_close(&fd);
 	kill(c.pid, SIGTERM);
 	child_join(&c);
@@ -203,7 +194,7 @@ static int given_one_at_work(void)
 	static const char some[65536];
 	int fd = plain_connect();
 
-	echoes(fd);
+	peer_echo(fd, 'e');
 	do
 		poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 200);
 	while (send(fd, some, sizeof some, MSG_DONTWAIT | MSG_NOSIGNAL) > 0);
@@ -282,10 +273,10 @@ START_TEST(it_answers_what_came_while_it_was_stopped_and_its_time_ran_out)
 	given_supervisor(false);
 	c = given_service(plain);
 	fd = plain_connect();
-	echoes(fd);
+	peer_echo(fd, 'e');
 	kill(c.pid, SIGTERM);
 	ck_assert_str_eq(is_told(), "STOPPING=1");
-	echoes(fd); /* the stop is under way */
+	peer_echo(fd, 'e'); /* the stop is under way */
 	kill(c.pid, SIGSTOP);
 	peer_send(fd, "late", 4);
 	ck_assert_int_eq(poll(NULL, 0, 5500), 0); /* longer than drain_ms */
@@ -340,17 +331,17 @@ START_TEST(SIGHUP_starts_the_next_process_and_no_connection_is_lost)
 	c = given_service(PINNED);
 	pid = c.pid;
 	kept = web_connect();
-	echoes(kept);
+	peer_echo(kept, 'e');
 	for (int t = 0; t < TIMES; t++) {
 		for (int i = 0; i < PEERS; i++)
 			fresh[t][i] = web_connect();
 		pid = replaced(pid);
-		echoes(kept); /* of the first process, which waits for it */
+		peer_echo(kept, 'e'); /* of the first process, which waits for it */
 		web_expect_all_served();
 	}
 	for (int t = 0; t < TIMES; t++)
 		for (int i = 0; i < PEERS; i++) {
-			echoes(fresh[t][i]);
+			peer_echo(fresh[t][i], 'e');
 			peer_close(&fresh[t][i]);
 		}
 	peer_close(&kept);
@@ -375,7 +366,7 @@ START_TEST(SIGUSR2_hands_connections_to_the_next_process)
 	pid = c.pid;
 	for (int i = 0; i < PEERS; i++) {
 		kept[i] = plain_connect();
-		echoes(kept[i]);
+		peer_echo(kept[i], 'e');
 	}
 	for (int t = 0; t < TIMES; t++) {
 		pid_t old = pid;
@@ -383,9 +374,9 @@ START_TEST(SIGUSR2_hands_connections_to_the_next_process)
 		pid = replaced_by(old, SIGUSR2);
 		ends_well(old); /* nothing is left there that it would have to wait for */
 		for (int i = 0; i < PEERS; i++)
-			echoes(kept[i]);
+			peer_echo(kept[i], 'e');
 		fresh = plain_connect();
-		echoes(fresh);
+		peer_echo(fresh, 'e');
 		peer_close(&fresh);
 	}
 	for (int i = 0; i < PEERS; i++)
@@ -659,15 +650,15 @@ START_TEST(where_the_next_process_does_not_start_this_one_goes_on)
 	given_supervisor(false);
 	c = given_service(plain);
 	fd = plain_connect();
-	echoes(fd);
+	peer_echo(fd, 'e');
 	kill(c.pid, SIGHUP);
 	is_told();
 	text = is_told();
 	ck_assert_str_eq(text, "READY=1\nSTATUS=the next process did not start");
-	echoes(fd);
+	peer_echo(fd, 'e');
 	peer_close(&fd);
 	fd = plain_connect();
-	echoes(fd);
+	peer_echo(fd, 'e');
 	peer_close(&fd);
 	kill(c.pid, SIGTERM);
 	child_join(&c);

@@ -10,6 +10,7 @@
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/steer.h"
 #include "support/test.h"
 
@@ -159,8 +160,7 @@ START_TEST(a_server_on_its_own_pollers_has_a_log)
 	peer_send(fd, "x", 1);
 	AWAIT(log_names(keeps_the_thread));
 	peer_close(&fd);
-	ck_assert_int_eq(np_server_stop(s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&s), 0);
+	serve_over(&s);
 }
 END_TEST
 

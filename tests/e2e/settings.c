@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "support/peer.h"
+#include "support/pollers.h"
 #include "support/serve.h"
 #include "support/test.h"
 
@@ -120,13 +121,14 @@ static const struct np_handlers tcp_options = { .sz = sizeof tcp_options,
 /* A server on a listener that somebody else made: handed over by a supervisor, say. */
 static int given_inherited(const struct sockaddr *sa, socklen_t len)
 {
-	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd;
 
+	given_pollers(NULL);
+	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(fd, sa, len), 0);
 	ck_assert_int_eq(listen(fd, 16), 0);
 	saw.result = NOTHING;
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &tcp_options, NULL, NULL, &serve_server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &tcp_options, NULL, NULL, &serve_server), 0);
 	ck_assert_int_eq(np_server_listen_fd(serve_server, &fd), 0);
 	ck_assert_int_eq(fd, -1);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
@@ -134,18 +136,10 @@ static int given_inherited(const struct sockaddr *sa, socklen_t len)
 	return serve_connect(0);
 }
 
-static void end_inherited(void)
-{
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
-}
-
 START_TEST(an_inherited_unix_listener_serves_and_has_no_tcp_options)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int before = open_fds(), fd;
+	int fd;
 	char back;
 
 	snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "np-settings-%d", getpid());
@@ -157,8 +151,7 @@ START_TEST(an_inherited_unix_listener_serves_and_has_no_tcp_options)
 	ck_assert_int_eq(saw.result, 0);
 	peer_close(&fd);
 	AWAIT(saw.closes == 1);
-	end_inherited();
-	ck_assert_int_eq(open_fds(), before);
+	serve_end();
 }
 END_TEST
 
@@ -166,7 +159,7 @@ START_TEST(an_inherited_tcp_listener_serves_and_is_closed_with_the_server)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int before = open_fds(), fd;
+	int fd;
 	char back;
 
 	fd = given_inherited((struct sockaddr *)&sin, sizeof sin);
@@ -174,21 +167,21 @@ START_TEST(an_inherited_tcp_listener_serves_and_is_closed_with_the_server)
 	peer_recv(fd, &back, 1);
 	peer_close(&fd);
 	AWAIT(saw.closes == 1);
-	end_inherited();
-	ck_assert_int_eq(open_fds(), before);
+	serve_end();
 }
 END_TEST
 
 START_TEST(what_does_not_listen_is_no_listener)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd;
 
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &tcp_options, NULL, NULL, &serve_server), 0);
+	given_pollers(NULL);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(np_server_new(pollers, &tcp_options, NULL, NULL, &serve_server), 0);
 	ck_assert_int_eq(np_server_listen_fd(serve_server, &fd), -EINVAL);
 	if (fd >= 0)
 		close(fd);
-	end_inherited();
+	serve_end();
 }
 END_TEST
 
@@ -196,17 +189,18 @@ END_TEST
 START_TEST(a_listener_of_records_is_no_stream_and_stays_the_callers)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd;
 
+	given_pollers(NULL);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "np-records-%d", getpid());
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
 	ck_assert_int_eq(listen(fd, 16), 0);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &tcp_options, NULL, NULL, &serve_server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &tcp_options, NULL, NULL, &serve_server), 0);
 	ck_assert_int_eq(np_server_listen_fd(serve_server, &fd), -NP_EUNSUPPORTED);
 	ck_assert_str_ne(np_server_error(serve_server), "");
 	ck_assert_int_eq(close(fd), 0);
-	end_inherited();
+	serve_end();
 }
 END_TEST
 

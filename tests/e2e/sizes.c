@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "support/peer.h"
+#include "support/pollers.h"
 #include "support/serve.h"
 #include "support/steer.h"
 #include "support/test.h"
@@ -216,10 +217,8 @@ START_TEST(handlers_that_fail_are_said_at_a_bounded_rate)
 	uint64_t began = now_ms();
 
 	saw.arg = 3;
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .log = on_log),
-					  &serve_pollers),
-			 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &h, NULL, NULL, &serve_server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .log = on_log));
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL, NULL, &serve_server), 0);
 	ck_assert_int_eq(np_server_listen(serve_server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
 	for (int i = 0; i < PEERS; i++) {
@@ -232,10 +231,8 @@ START_TEST(handlers_that_fail_are_said_at_a_bounded_rate)
 	AWAIT(saw.closes == PEERS);
 	ck_assert_int_ge(saw.logged, 1);
 	ck_assert_uint_le(saw.logged, 2 + (now_ms() - began) / 1000);
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
+	serve_over(&serve_server);
+	end_pollers();
 }
 END_TEST
 

@@ -2,8 +2,6 @@
 /* steered: a server whose connections the kernel's program spreads; public headers only */
 #include <errno.h>
 #include <linux/capability.h>
-#include <netinet/in.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,23 +9,13 @@
 #include <unistd.h>
 
 #include "support/peer.h"
+#include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
-static struct np_pollers *pollers;
 static struct np_server *server;
 
-static int echo_all(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *b = NULL;
-	int r = np_conn_slice(c, np_conn_len(c), &b);
-
-	if (r == 0)
-		r = np_conn_append(c, &b);
-	np_linkbuf_free(&b);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
-static const struct np_handlers echo = { .sz = sizeof echo, .on_request = echo_all };
+static const struct np_handlers echo = { .sz = sizeof echo, .on_request = serve_echo };
 
 /*
  * No poller counts as hanging: on a busy machine its thread waits for a CPU for longer than the
@@ -36,22 +24,16 @@ static const struct np_handlers echo = { .sz = sizeof echo, .on_request = echo_a
  */
 static void given_server(int n, int steer, const char *policy, const char *address)
 {
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = n), &pollers), 0);
-	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
-				       NP_OPTS(np_server_opts, .steer = steer, .policy = policy,
-					       .hang_ms = -1),
-				       &server),
-			 0);
-	ck_assert_msg(np_server_listen(server, "tcp", address) == 0, "%s", np_server_error(server));
-	ck_assert_int_eq(np_server_start(server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = n));
+	serve_at(&server, &echo, NULL,
+		 NP_OPTS(np_server_opts, .steer = steer, .policy = policy, .hang_ms = -1), "tcp",
+		 address);
 }
 
 static void teardown(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&pollers), 0);
+	serve_over(&server);
+	end_pollers();
 }
 
 static int connected(void)
@@ -62,19 +44,14 @@ static int connected(void)
 static void one_echo(void)
 {
 	int fd = connected();
-	char c = 'e';
 
-	peer_send(fd, &c, 1);
-	peer_recv(fd, &c, 1);
+	peer_echo(fd, 'e');
 	peer_close(&fd);
 }
 
 static uint64_t open_conns(void)
 {
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(server, &st), 0);
-	return st.conns;
+	return serve_stats(server).conns;
 }
 
 /* ------------------------------------------------------------------ twenty thousand */
@@ -191,7 +168,7 @@ END_TEST
 START_TEST(without_capabilities_required_steering_is_refused_with_a_reason)
 {
 	drop_capabilities();
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1));
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
 				       NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED),
 				       &server),
@@ -204,17 +181,11 @@ END_TEST
 
 START_TEST(a_second_private_server_on_a_taken_port_is_refused)
 {
-	char address[64];
-	struct sockaddr_storage ss;
 	struct np_server *second;
-	socklen_t len;
 
 	given_server(1, NP_STEER_AUTO, NULL, "127.0.0.1:0");
-	ck_assert_int_eq(np_server_addr(server, 0, &ss, &len), 0);
-	snprintf(address, sizeof address, "127.0.0.1:%d",
-		 ntohs(((struct sockaddr_in *)&ss)->sin_port));
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL, NULL, &second), 0);
-	ck_assert_int_eq(np_server_listen(second, "tcp", address), -EADDRINUSE);
+	ck_assert_int_eq(np_server_listen(second, "tcp", serve_address(server)), -EADDRINUSE);
 	ck_assert_ptr_nonnull(strstr(np_server_error(second), "npsteer load"));
 	ck_assert_int_eq(np_server_free(&second), 0);
 	one_echo(); /* the first is unharmed */
@@ -226,7 +197,7 @@ START_TEST(an_unknown_policy_is_refused_by_name)
 {
 	if (!can_root() || !can_bpf())
 		SKIP("needs root and BPF");
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1), &pollers), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1));
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
 				       NP_OPTS(np_server_opts, .policy = "nonesuch"), &server),
 			 0);

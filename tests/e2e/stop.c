@@ -15,6 +15,7 @@
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static struct np_server *server;
@@ -28,14 +29,9 @@ static void given_server(int (*on_request)(struct np_conn *, void *), void *arg)
 {
 	const struct np_handlers h = { .sz = sizeof h, .on_request = on_request };
 
-	ck_assert_int_eq(np_server_new(pollers, &h, arg,
-				       /* idle ones are e2e/grace's */
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .fresh_ms = 1,
-					       .drain_ms = 1),
-				       &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(server), 0);
+	serve_at(&server, &h, arg, /* idle ones are e2e/grace's */
+		 NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .fresh_ms = 1, .drain_ms = 1),
+		 "tcp", "127.0.0.1:0");
 }
 
 static void setup(void)
@@ -48,10 +44,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	if (server) {
-		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-		ck_assert_int_eq(np_server_free(&server), 0);
-	}
+	serve_over(&server);
 	end_pollers();
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
@@ -314,8 +307,7 @@ START_TEST(where_handlers_have_returned_since_none_is_blamed)
 		if (r == -ETIMEDOUT)
 			blamed_none = !strcmp(np_server_error(server),
 					      "the end has not been reached in time: stop again");
-		ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-		ck_assert_int_eq(np_server_free(&server), 0);
+		serve_over(&server);
 		asked_ms = 0;
 		peer_close(&fd);
 	}

@@ -15,6 +15,7 @@
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/run.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static const struct np_handlers none = { .sz = sizeof none };
@@ -31,19 +32,10 @@ static void setup(void)
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF));
 }
 
-static void end(struct np_server **s)
-{
-	if (!*s)
-		return;
-	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(s), 0);
-	ck_assert_ptr_null(*s);
-}
-
 static void teardown(void)
 {
-	end(&a);
-	end(&b);
+	serve_over(&a);
+	serve_over(&b);
 	end_pollers();
 	remove_tree(&dir);
 }
@@ -176,7 +168,7 @@ START_TEST(what_is_no_dead_socket_is_left_alone)
 
 	ck_assert_int_eq(listens(&a), -EADDRINUSE);
 	ck_assert_msg(strstr(np_server_error(a), path) != NULL, "%s", np_server_error(a));
-	end(&a);
+	serve_over(&a);
 
 	after = stat_of(path);
 	ck_assert_uint_eq(before.st_ino, after.st_ino);
@@ -198,7 +190,7 @@ START_TEST(a_dead_socket_is_replaced_and_the_new_one_is_removed_at_the_end)
 	close(given_socket(path, SOCK_STREAM, true));
 	runs(&a);
 	ck_assert_int_eq(connects(), 0);
-	end(&a);
+	serve_over(&a);
 	ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST
@@ -214,10 +206,10 @@ START_TEST(a_socket_that_took_the_path_over_stays_when_the_first_server_stops)
 	runs(&b);
 	st = stat_of(path);
 
-	end(&a);
+	serve_over(&a);
 	ck_assert_uint_eq(stat_of(path).st_ino, st.st_ino);
 	ck_assert_int_eq(connects(), 0);
-	end(&b);
+	serve_over(&b);
 	ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST
@@ -227,7 +219,7 @@ START_TEST(a_file_that_took_the_path_over_stays_too)
 	runs(&a);
 	ck_assert_int_eq(unlink(path), 0);
 	given_file(path);
-	end(&a);
+	serve_over(&a);
 	ck_assert_int_eq(access(path, F_OK), 0);
 }
 END_TEST

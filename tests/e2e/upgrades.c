@@ -12,7 +12,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netpoll/linkbuf.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,20 +169,9 @@ static void given_sizes(void)
 	ck_assert_ptr_ne(partings, MAP_FAILED);
 }
 
-static int echo(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *b = NULL;
-	int r = np_conn_slice(c, np_conn_len(c), &b);
-
-	if (r == 0)
-		r = np_conn_append(c, &b);
-	np_linkbuf_free(&b);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
 static void echo_child(int sock, void *arg)
 {
-	static const struct np_handlers h = { .sz = sizeof h, .on_request = echo };
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = serve_echo };
 	struct sockaddr_storage ss;
 	socklen_t len;
 	char end;

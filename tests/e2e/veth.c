@@ -5,8 +5,6 @@
  * The server's namespace is this test's own; the clients' is held by a child. Both have an end of a
  * veth pair: what is tried here goes through a device and a neighbour table, not over loopback.
  */
-#include <netinet/in.h>
-#include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,26 +13,16 @@
 #include <unistd.h>
 
 #include "support/child.h"
+#include "support/pollers.h"
 #include "support/run.h"
+#include "support/serve.h"
 #include "support/test.h"
 
-static struct np_pollers *pollers;
 static struct np_server *server;
 static struct child clients;
 static char *dir;
 
-static int echo_all(struct np_conn *c, void *arg)
-{
-	struct np_linkbuf *b = NULL;
-	int r = np_conn_slice(c, np_conn_len(c), &b);
-
-	if (r == 0)
-		r = np_conn_append(c, &b);
-	np_linkbuf_free(&b);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
-static const struct np_handlers echo = { .sz = sizeof echo, .on_request = echo_all };
+static const struct np_handlers echo = { .sz = sizeof echo, .on_request = serve_echo };
 
 static void hold_namespace(int sock, void *arg)
 {
@@ -62,7 +50,7 @@ static void given_server(int steer)
 
 	dir = temp_dir();
 	snprintf(path, sizeof path, "%s/sock", dir);
-	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 2), &pollers), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 2));
 	ck_assert_int_eq(np_server_new(pollers, &echo, NULL,
 				       NP_OPTS(np_server_opts, .steer = steer, .policy = "hash"),
 				       &server),
@@ -77,10 +65,8 @@ static void given_server(int steer)
 
 static void teardown(void)
 {
-	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&server), 0);
-	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&pollers), 0);
+	serve_over(&server);
+	end_pollers();
 	child_say(clients.sock, 'q');
 	child_join(&clients);
 	remove_tree(&dir);
@@ -96,10 +82,7 @@ static void is_served(const char *client)
 
 static uint64_t accepted(void)
 {
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(server, &st), 0);
-	return st.accepted;
+	return serve_stats(server).accepted;
 }
 
 static void socat_and_nc_are_served(int steer)

@@ -76,6 +76,15 @@ void peer_recv(int fd, void *p, size_t n)
 	}
 }
 
+void peer_echo(int fd, char c)
+{
+	char back;
+
+	peer_send(fd, &c, 1);
+	peer_recv(fd, &back, 1);
+	ck_assert_int_eq(back, c);
+}
+
 void peer_expect_eof(int fd)
 {
 	char c;

@@ -17,6 +17,8 @@ int peer_of(struct np_server *s, int i);
 void peer_send(int fd, const void *p, size_t n);
 /* Exactly @n bytes. */
 void peer_recv(int fd, void *p, size_t n);
+/* One byte goes and comes back. */
+void peer_echo(int fd, char c);
 /* The next read says EOF. */
 void peer_expect_eof(int fd);
 /* Reads on until EOF or reset; how many bytes came. */

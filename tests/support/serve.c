@@ -2,14 +2,60 @@
 /* serve: given a server, then it ends without a trace. */
 #include "support/serve.h"
 
+#include <netinet/in.h>
+#include <netpoll/linkbuf.h>
+#include <stdio.h>
+
 #include "support/peer.h"
 #include "support/test.h"
 
-struct np_pollers *serve_pollers;
 struct np_server *serve_server;
-static int fds_before;
 
-void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_server_opts *o)
+void serve_at(struct np_server **s, const struct np_handlers *h, void *arg,
+	      const struct np_server_opts *o, const char *network, const char *address)
+{
+	int r;
+
+	ck_assert_int_eq(np_server_new(pollers, h, arg, o, s), 0);
+	r = np_server_listen(*s, network, address);
+	ck_assert_msg(r == 0, "listen %s: %s", address, np_server_error(*s));
+	ck_assert_int_eq(np_server_start(*s), 0);
+}
+
+struct np_server_stats serve_stats(struct np_server *s)
+{
+	struct np_server_stats st = { .sz = sizeof st };
+
+	ck_assert_int_eq(np_server_stats(s, &st), 0);
+	return st;
+}
+
+const char *serve_address(struct np_server *s)
+{
+	static _Thread_local char text[80];
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
+	if (ss.ss_family == AF_INET)
+		snprintf(text, sizeof text, "127.0.0.1:%d",
+			 ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	else
+		snprintf(text, sizeof text, "[::1]:%d",
+			 ntohs(((struct sockaddr_in6 *)&ss)->sin6_port));
+	return text;
+}
+
+void serve_over(struct np_server **s)
+{
+	if (!*s)
+		return;
+	ck_assert_int_eq(np_server_stop(*s, AWAIT_MS, NULL), 0);
+	ck_assert_int_eq(np_server_free(s), 0);
+	ck_assert_ptr_null(*s);
+}
+
+void serve(int n, const struct np_handlers *h, void *arg, const struct np_server_opts *o)
 {
 	struct np_server_opts own = { .sz = sizeof own };
 
@@ -17,13 +63,8 @@ void serve(int pollers, const struct np_handlers *h, void *arg, const struct np_
 		own = *o;
 	own.drain_ms = own.drain_ms ? own.drain_ms : 1;
 	own.fresh_ms = own.fresh_ms ? own.fresh_ms : 1;
-	fds_before = open_fds();
-	ck_assert_int_eq(
-		np_pollers_start(NP_OPTS(np_pollers_opts, .count = pollers), &serve_pollers), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, h, arg, &own, &serve_server), 0);
-	ck_assert_msg(np_server_listen(serve_server, "tcp", "127.0.0.1:0") == 0, "%s",
-		      np_server_error(serve_server));
-	ck_assert_int_eq(np_server_start(serve_server), 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = n));
+	serve_at(&serve_server, h, arg, &own, "tcp", "127.0.0.1:0");
 }
 
 int serve_connect(int i)
@@ -33,18 +74,22 @@ int serve_connect(int i)
 
 uint64_t serve_conns(void)
 {
-	struct np_server_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_server_stats(serve_server, &st), 0);
-	return st.conns;
+	return serve_stats(serve_server).conns;
 }
 
 void serve_end(void)
 {
-	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&serve_server), 0);
-	ck_assert_int_eq(np_pollers_stop(serve_pollers, AWAIT_MS), 0);
-	ck_assert_int_eq(np_pollers_free(&serve_pollers), 0);
-	ck_assert_int_eq(open_fds(), fds_before);
-	AWAIT(np_threads() == 0);
+	serve_over(&serve_server);
+	end_pollers();
+}
+
+int serve_echo(struct np_conn *c, void *arg)
+{
+	struct np_linkbuf *all = NULL;
+	int r = np_conn_slice(c, np_conn_len(c), &all);
+
+	if (r == 0)
+		r = np_conn_append(c, &all);
+	np_linkbuf_free(&all);
+	return r < 0 ? r : np_conn_flush(c);
 }

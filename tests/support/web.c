@@ -199,13 +199,11 @@ int web_connect(void)
 void web_expect_all_served(void)
 {
 	int fds[WEB_CLIENTS];
-	char c;
 
 	for (int i = 0; i < WEB_CLIENTS; i++)
 		fds[i] = web_connect();
 	for (int i = 0; i < WEB_CLIENTS; i++) {
-		peer_send(fds[i], "x", 1);
-		peer_recv(fds[i], &c, 1);
+		peer_echo(fds[i], 'x');
 		peer_close(&fds[i]);
 	}
 }
