@@ -35,14 +35,6 @@ static void teardown(void)
 	sem_destroy(&gate);
 }
 
-static struct np_pollers_stats stats(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st;
-}
-
 static void pass_gate(void *arg)
 {
 	begun++;
@@ -89,7 +81,7 @@ START_TEST(what_nobody_foresaw_is_left_alone_in_time)
 	struct np_task *t = given_blocked(block_unforeseen);
 
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
-	ck_assert_uint_eq(stats().handoffs, 1);
+	ck_assert_uint_eq(pollers_stats().handoffs, 1);
 	must_go_on(t);
 }
 END_TEST
@@ -207,7 +199,7 @@ END_TEST
 START_TEST(an_idle_set_has_no_spare_thread)
 {
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
-	ck_assert_uint_eq(stats().handoffs, 0);
+	ck_assert_uint_eq(pollers_stats().handoffs, 0);
 }
 END_TEST
 
@@ -253,8 +245,8 @@ START_TEST(where_no_thread_is_to_be_had_the_poller_waits)
 
 	sys_fault_arm(SYS_thread, 1, EAGAIN);
 	t = given_blocked(block_foreseen);
-	ck_assert_uint_eq(stats().handoffs, 0);
-	ck_assert_uint_eq(stats().handoffs_refused, 1);
+	ck_assert_uint_eq(pollers_stats().handoffs, 0);
+	ck_assert_uint_eq(pollers_stats().handoffs_refused, 1);
 	must_go_on(t);
 	must_hand_on();
 	sys_fault_arm(SYS_eventfd, 1, EMFILE);

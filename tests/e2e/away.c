@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* away: what a handler that is left alone with its thread may do there, and meets; public headers
  * only */
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <netpoll/call.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/server.h>
@@ -20,6 +20,7 @@
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
+#include "support/serve.h"
 #include "support/test.h"
 
 static struct np_conn *_Atomic blocked;
@@ -49,14 +50,10 @@ static int on_request(struct np_conn *c, void *arg)
 	return r < 0 ? r : blocker_answer(c, op);
 }
 
-static const struct np_handlers handlers = { .sz = sizeof handlers,
-					     .on_request = on_request,
-					     .flags = NP_MAY_BLOCK };
-
 static void setup(void)
 {
 	hook = NULL;
-	given_blocker(&handlers, 0, NULL);
+	given_blocker(blocker_handlers(on_request), 0, NULL);
 }
 
 /* ------------------------------------------------------------------ tasks */
@@ -74,12 +71,12 @@ START_TEST(a_task_that_may_block_is_left_alone_and_named)
 	struct np_task *t = NULL;
 
 	ck_assert_int_eq(np_go_with(pollers, 0, pass_gate_task, NULL, &may_block, &t), 0);
-	AWAIT(blocker_begun == 1 && blocker_stats().away == 1);
+	AWAIT(blocker_begun == 1 && pollers_stats().away == 1);
 	must_serve();
 	ck_assert_uint_eq(log_names(pass_gate_task), 1);
 	blocker_let();
 	ck_assert_int_eq(joined(t), 7);
-	ck_assert_uint_eq(blocker_stats().away, 0);
+	ck_assert_uint_eq(pollers_stats().away, 0);
 }
 END_TEST
 
@@ -140,7 +137,7 @@ START_TEST(one_that_sleeps_goes_on_among_a_crowd_that_keeps_its_threads)
 	struct np_task *t;
 	int fd[CROWD];
 
-	given_blocker_threads(&handlers, 2);
+	given_blocker_threads(blocker_handlers(on_request), 2);
 	crowd_over = false;
 	t = given_task(0, sleep_often, NULL);
 	for (int i = 0; i < CROWD; i++) {
@@ -375,36 +372,21 @@ static int dial_channel(void *arg)
 	return np_channel_dial("tcp", arg, NP_OPTS(np_channel_opts, .frame = frame), &channel);
 }
 
-static void address_of(struct np_server *s, char *text, size_t cap)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	ck_assert_int_eq(np_server_addr(s, 0, &ss, &len), 0);
-	snprintf(text, cap, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-}
-
 static void given_channel(void)
 {
 	struct np_handlers h = { .sz = sizeof h, .on_request = echo_frame };
-	char text[32];
 
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .drain_ms = 1,
-					       .fresh_ms = 1, .linger_ms = 1),
-				       &echoes),
-			 0);
-	ck_assert_int_eq(np_server_listen(echoes, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(echoes), 0);
-	address_of(echoes, text, sizeof text);
-	ck_assert_int_eq(np_run(pollers, dial_channel, text), 0);
+	serve_at(&echoes, &h, NULL,
+		 NP_OPTS(np_server_opts, .steer = NP_STEER_OFF, .drain_ms = 1, .fresh_ms = 1,
+			 .linger_ms = 1),
+		 "tcp", "127.0.0.1:0");
+	ck_assert_int_eq(np_run(pollers, dial_channel, (void *)serve_address(echoes)), 0);
 }
 
 static void end_channel(void)
 {
 	ck_assert_int_eq(np_channel_free(&channel), 0);
-	ck_assert_int_eq(np_server_stop(echoes, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&echoes), 0);
+	serve_over(&echoes);
 }
 
 static int call_once(void)
@@ -619,7 +601,7 @@ static void stop_in_vain_and_exit(void)
 {
 	unsigned forced = 0;
 
-	AWAIT(blocker_begun == 1 && blocker_stats().away == 1);
+	AWAIT(blocker_begun == 1 && pollers_stats().away == 1);
 	for (int i = 0; i < 2; i++)
 		if (np_server_stop(blocker, 10, &forced) != -ETIMEDOUT)
 			_exit(2);

@@ -86,25 +86,17 @@ static int nothing(void *arg)
 	return 7;
 }
 
-static struct np_pollers_stats stats(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st;
-}
-
 START_TEST(while_one_blocks_the_others_of_its_poller_go_on)
 {
 	struct np_task *t = given_task(0, block, NULL);
 
 	AWAIT(begun == 1);
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
-	ck_assert_uint_eq(stats().away, 1);
+	ck_assert_uint_eq(pollers_stats().away, 1);
 	sem_post(&gate);
 	ck_assert_int_eq(joined(t), 0);
-	ck_assert_uint_eq(stats().away, 0);
-	ck_assert_uint_eq(stats().handoffs, 1);
+	ck_assert_uint_eq(pollers_stats().away, 0);
+	ck_assert_uint_eq(pollers_stats().handoffs, 1);
 }
 END_TEST
 
@@ -157,7 +149,7 @@ START_TEST(at_the_bound_it_waits_for_a_thread)
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .handoff_threads = 2));
 	for (int i = 0; i < 3; i++)
 		t[i] = given_task(0, block, NULL);
-	AWAIT(begun == 2 && stats().handoffs_refused == 1);
+	AWAIT(begun == 2 && pollers_stats().handoffs_refused == 1);
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
 	ck_assert_int_eq(begun, 2);
 	sem_post(&gate);

@@ -12,14 +12,6 @@
 static sem_t gate;
 static _Atomic(int) begun;
 
-static struct np_pollers_stats stats(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st;
-}
-
 static void setup(void)
 {
 	sem_init(&gate, 0, 0);
@@ -88,18 +80,18 @@ START_TEST(a_full_queue_refuses_and_is_counted)
 
 	for (int i = 0; i < 2; i++)
 		wait[i] = given_task(0, job, NULL);
-	AWAIT(stats().offload_queued == 2);
-	ck_assert_uint_eq(stats().offload_running, 1);
+	AWAIT(pollers_stats().offload_queued == 2);
+	ck_assert_uint_eq(pollers_stats().offload_running, 1);
 
 	ck_assert_int_eq(joined(given_task(0, job_that_must_not_begin, NULL)), -EAGAIN);
-	ck_assert_uint_eq(stats().offload_refused, 1);
+	ck_assert_uint_eq(pollers_stats().offload_refused, 1);
 
 	open_gate(3);
 	ck_assert_int_eq(joined(runs), 0);
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(joined(wait[i]), 0);
-	ck_assert_uint_eq(stats().offload_done, 3);
-	ck_assert_uint_eq(stats().offload_queued + stats().offload_running, 0);
+	ck_assert_uint_eq(pollers_stats().offload_done, 3);
+	ck_assert_uint_eq(pollers_stats().offload_queued + pollers_stats().offload_running, 0);
 }
 END_TEST
 
@@ -108,8 +100,8 @@ START_TEST(a_job_that_waits_ends_at_the_deadline_of_its_fiber)
 	struct np_task *runs = given_a_job_that_runs(job);
 
 	ck_assert_int_eq(joined(given_task(0, queued_with_deadline, NULL)), -ETIMEDOUT);
-	ck_assert_uint_eq(stats().offload_given_up, 1);
-	ck_assert_uint_eq(stats().offload_queued, 0);
+	ck_assert_uint_eq(pollers_stats().offload_given_up, 1);
+	ck_assert_uint_eq(pollers_stats().offload_queued, 0);
 	open_gate(1);
 	ck_assert_int_eq(joined(runs), 0);
 }
@@ -120,7 +112,7 @@ START_TEST(a_job_that_waits_ends_when_its_task_is_cancelled)
 	struct np_task *runs = given_a_job_that_runs(job),
 		       *t = given_task(0, job_that_must_not_begin, NULL);
 
-	AWAIT(stats().offload_queued == 1);
+	AWAIT(pollers_stats().offload_queued == 1);
 	ck_assert_int_eq(np_task_cancel(t), 0);
 	ck_assert_int_eq(joined(t), -ECANCELED);
 	open_gate(1);
@@ -167,7 +159,7 @@ START_TEST(without_a_limit_all_are_queued)
 			      .offload_queue_max = -1));
 	for (int i = 0; i < 100; i++)
 		t[i] = given_task(0, job, NULL);
-	AWAIT(stats().offload_queued == 99);
+	AWAIT(pollers_stats().offload_queued == 99);
 	open_gate(100);
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(joined(t[i]), 0);

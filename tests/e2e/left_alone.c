@@ -13,7 +13,7 @@
 #include "support/pollers.h"
 #include "support/test.h"
 
-static _Atomic(int) closed, last_error, hook_result;
+static _Atomic(int) hook_result;
 static struct np_conn *_Atomic blocked[4];
 static int (*hook)(struct np_conn *c); /* once it has passed the gate */
 
@@ -41,29 +41,16 @@ static int on_request(struct np_conn *c, void *arg)
 	return r < 0 ? r : blocker_answer(c, op);
 }
 
-static void on_close(struct np_conn *c, void *arg)
-{
-	last_error = np_conn_error(c);
-	closed++;
-}
-
-static const struct np_handlers handlers = {
-	.sz = sizeof handlers,
-	.on_request = on_request,
-	.on_close = on_close,
-	.flags = NP_MAY_BLOCK,
-};
-
 static void given(int threads, const struct np_handlers *h)
 {
-	closed = last_error = hook_result = 0;
+	hook_result = 0;
 	hook = NULL;
 	given_blocker(h, threads, NULL);
 }
 
 static void setup(void)
 {
-	given(0, &handlers);
+	given(0, blocker_handlers(on_request));
 }
 
 static void teardown(void)
@@ -283,7 +270,7 @@ START_TEST(one_that_waits_for_a_thread_is_cancelled)
 	struct np_task *a, *b;
 
 	teardown();
-	given(1, &handlers);
+	given(1, blocker_handlers(on_request));
 	a = given_task(0, blocking_task, NULL);
 	AWAIT(blocker_begun == 1);
 	b = given_task(0, _i ? blocking_late : blocking_task, NULL);
@@ -321,7 +308,7 @@ START_TEST(nested_ones_work)
 	struct np_task *t, *u;
 
 	teardown();
-	given(THREADS[_i], &handlers);
+	given(THREADS[_i], blocker_handlers(on_request));
 	t = given_task(0, nest, NULL);
 	u = given_task(0, nest, NULL);
 	for (int i = 0; i < 6; i++)
@@ -343,7 +330,7 @@ static int connect_blocks(struct np_conn *c, void *arg)
 }
 START_TEST(on_connect_blocks_while_its_peer_leaves)
 {
-	struct np_handlers h = handlers;
+	struct np_handlers h = *blocker_handlers(on_request);
 	int fd;
 
 	h.on_connect = connect_blocks;
@@ -351,7 +338,7 @@ START_TEST(on_connect_blocks_while_its_peer_leaves)
 	given(0, &h);
 	fd = blocker_peer();
 	AWAIT(blocker_begun == 1);
-	AWAIT(blocker_stats().away == 1);
+	AWAIT(pollers_stats().away == 1);
 	peer_send(fd, "x", 1);
 	if (_i == 1)
 		shutdown(fd, SHUT_WR);
@@ -372,7 +359,7 @@ START_TEST(on_connect_blocks_while_its_peer_leaves)
 	if (_i > 2)
 		peer_drain(fd);
 	if (_i)
-		AWAIT(closed == 1);
+		AWAIT(blocker_closed == 1);
 	if (fd >= 0)
 		peer_close(&fd);
 }

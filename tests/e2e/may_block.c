@@ -11,7 +11,6 @@
 #include "support/pollers.h"
 #include "support/test.h"
 
-static _Atomic(int) closed;
 static _Atomic(size_t) grew;
 static struct np_conn *blocked;
 
@@ -45,23 +44,10 @@ static int on_request(struct np_conn *c, void *arg)
 	return blocker_answer(c, op);
 }
 
-static void on_close(struct np_conn *c, void *arg)
-{
-	closed++;
-}
-
-static const struct np_handlers handlers = {
-	.sz = sizeof handlers,
-	.on_request = on_request,
-	.on_close = on_close,
-	.flags = NP_MAY_BLOCK,
-};
-
 static void setup(void)
 {
-	closed = 0;
 	grew = 0;
-	given_blocker(&handlers, 0, NULL);
+	given_blocker(blocker_handlers(on_request), 0, NULL);
 }
 
 START_TEST(its_neighbours_are_served_meanwhile)
@@ -69,10 +55,10 @@ START_TEST(its_neighbours_are_served_meanwhile)
 	int fd = given_at_gate('b');
 
 	must_serve();
-	ck_assert_uint_eq(blocker_stats().away, 1);
-	ck_assert_uint_ge(blocker_stats().handoffs, 1);
+	ck_assert_uint_eq(pollers_stats().away, 1);
+	ck_assert_uint_ge(pollers_stats().handoffs, 1);
 	must_go_on(&fd, 'b');
-	AWAIT(blocker_stats().away == 0);
+	AWAIT(pollers_stats().away == 0);
 }
 END_TEST
 
@@ -164,19 +150,19 @@ static void must_end_when_it_is_back(int (*fn)(void *))
 	struct np_conn *c = blocked;
 
 	must_serve();
-	AWAIT(closed == 1);
+	AWAIT(blocker_closed == 1);
 	ck_assert_int_eq(joined(given_task(0, fn, c)), 0);
 	must_serve();
-	AWAIT(closed == 2);
+	AWAIT(blocker_closed == 2);
 	blocker_let();
-	AWAIT(closed == 3);
+	AWAIT(blocker_closed == 3);
 	peer_close(&fd);
 }
 
 START_TEST(closed_by_another_it_ends_when_its_handler_is_back)
 {
 	must_end_when_it_is_back(close_there);
-	closed = 0;
+	blocker_closed = 0;
 	must_end_when_it_is_back(abort_there);
 }
 END_TEST
@@ -185,10 +171,10 @@ START_TEST(where_no_thread_is_left_the_poller_waits_and_counts_it)
 {
 	int a, b;
 
-	given_blocker_threads(&handlers, 1);
+	given_blocker_threads(blocker_handlers(on_request), 1);
 	a = given_at_gate('b');
 	b = given_at_gate('b');
-	AWAIT(blocker_stats().handoffs_refused >= 1);
+	AWAIT(pollers_stats().handoffs_refused >= 1);
 	must_go_on(&a, 'b');
 	must_go_on(&b, 'b');
 	must_serve();
@@ -216,7 +202,7 @@ START_TEST(many_are_left_alone_at_once)
 	for (int i = 0; i < N; i++)
 		fd[i] = given_at_gate('b');
 	must_serve();
-	ck_assert_uint_eq(blocker_stats().away, N);
+	ck_assert_uint_eq(pollers_stats().away, N);
 	for (int i = 0; i < N; i++)
 		blocker_let();
 	for (int i = 0; i < N; i++) {
@@ -228,7 +214,7 @@ END_TEST
 
 START_TEST(flags_that_are_not_known_are_refused)
 {
-	struct np_handlers h = handlers;
+	struct np_handlers h = *blocker_handlers(on_request);
 	struct np_server *s = NULL;
 
 	h.flags = 1 << 5;

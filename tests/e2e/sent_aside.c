@@ -17,7 +17,6 @@
 enum { LARGE = 3000, HUGE_SIZE = 16 << 20, BUILT = 64 * 1024 };
 
 static char *huge;
-static _Atomic(int) closed, last_error;
 static _Atomic(bool) heard; /* by the peer of one that builds */
 static _Atomic(long) built;
 
@@ -112,19 +111,6 @@ static int on_request(struct np_conn *c, void *arg)
 	return r < 0 ? r : answer(c, op);
 }
 
-static void on_close(struct np_conn *c, void *arg)
-{
-	last_error = np_conn_error(c);
-	closed++;
-}
-
-static const struct np_handlers handlers = {
-	.sz = sizeof handlers,
-	.on_request = on_request,
-	.on_close = on_close,
-	.flags = NP_MAY_BLOCK,
-};
-
 static const struct np_server_opts roomy = {
 	.sz = sizeof roomy,
 	.drain_ms = 1,
@@ -136,12 +122,11 @@ static const struct np_server_opts roomy = {
 
 static void setup(void)
 {
-	closed = last_error = 0;
 	heard = false;
 	built = 0;
 	huge = malloc(HUGE_SIZE);
 	memset(huge, 'h', HUGE_SIZE);
-	given_blocker(&handlers, 0, &roomy);
+	given_blocker(blocker_handlers(on_request), 0, &roomy);
 }
 
 static void teardown(void)
@@ -231,7 +216,7 @@ START_TEST(where_all_threads_are_taken_nothing_waits_for_another)
 	int a, b;
 
 	end_blocker();
-	given_blocker(&handlers, 1, &roomy);
+	given_blocker(blocker_handlers(on_request), 1, &roomy);
 	a = given_left_alone('b');
 	b = given_batch("xb");
 	must_answer(b, 'x');
@@ -254,7 +239,7 @@ START_TEST(the_replies_before_a_call_of_np_blocking)
 	int fd;
 
 	end_blocker();
-	given_blocker(_i ? &handlers : &unflagged, 0, &roomy);
+	given_blocker(_i ? blocker_handlers(on_request) : &unflagged, 0, &roomy);
 	fd = given_batch("xyn");
 	must_answer(fd, 'x');
 	must_answer(fd, 'y');
@@ -303,13 +288,13 @@ START_TEST(of_a_peer_that_reset_it_the_handler_hears_when_it_is_back)
 	int fd = given_batch("xh");
 
 	must_answer(fd, 'x');
-	AWAIT(blocker_stats().away == 1);
+	AWAIT(pollers_stats().away == 1);
 	peer_reset(&fd);
 	must_serve();
-	AWAIT(closed == 1); /* the other one */
+	AWAIT(blocker_closed == 1); /* the other one */
 	blocker_let();
-	AWAIT(closed == 2);
-	ck_assert_int_ne(last_error, 0);
+	AWAIT(blocker_closed == 2);
+	ck_assert_int_ne(blocker_error, 0);
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* blocker: given a server whose handlers keep their thread at a gate. */
 #include "support/blocker.h"
+#include "support/serve.h"
 
 #include <errno.h>
 #include <netpoll/conn.h>
@@ -13,9 +14,26 @@
 #include "support/test.h"
 
 struct np_server *blocker;
-_Atomic(int) blocker_begun;
+_Atomic(int) blocker_begun, blocker_closed, blocker_error;
 
 static sem_t gate;
+
+static void on_close(struct np_conn *c, void *arg)
+{
+	blocker_error = np_conn_error(c);
+	blocker_closed++;
+}
+
+const struct np_handlers *blocker_handlers(int (*on_request)(struct np_conn *c, void *arg))
+{
+	static struct np_handlers h;
+
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_request = on_request,
+				  .on_close = on_close,
+				  .flags = NP_MAY_BLOCK };
+	return &h;
+}
 
 void given_blocker(const struct np_handlers *h, int threads, const struct np_server_opts *o)
 {
@@ -25,13 +43,11 @@ void given_blocker(const struct np_handlers *h, int threads, const struct np_ser
 						    .linger_ms = 1,
 						    .steer = NP_STEER_OFF };
 
-	blocker_begun = 0;
+	blocker_begun = blocker_closed = blocker_error = 0;
 	sem_init(&gate, 0, 0);
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .pin = NP_OFF, .handoff_ms = 2,
 			      .handoff_threads = threads, .log = keep_log));
-	ck_assert_int_eq(np_server_new(pollers, h, NULL, o ? o : &soon, &blocker), 0);
-	ck_assert_int_eq(np_server_listen(blocker, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_server_start(blocker), 0);
+	serve_at(&blocker, h, NULL, o ? o : &soon, "tcp", "127.0.0.1:0");
 }
 
 void given_blocker_threads(const struct np_handlers *h, int threads)
@@ -42,8 +58,7 @@ void given_blocker_threads(const struct np_handlers *h, int threads)
 
 void end_blocker(void)
 {
-	ck_assert_int_eq(np_server_stop(blocker, AWAIT_MS, NULL), 0);
-	ck_assert_int_eq(np_server_free(&blocker), 0);
+	serve_over(&blocker);
 	end_pollers();
 	sem_destroy(&gate);
 }
@@ -72,14 +87,6 @@ void blocker_let(void)
 	sem_post(&gate);
 }
 
-struct np_pollers_stats blocker_stats(void)
-{
-	struct np_pollers_stats st = { .sz = sizeof st };
-
-	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
-	return st;
-}
-
 int blocker_peer(void)
 {
 	return peer_of(blocker, 0);
@@ -96,10 +103,10 @@ int given_at_gate(char op)
 
 int given_left_alone(char op)
 {
-	unsigned away = blocker_stats().away;
+	unsigned away = pollers_stats().away;
 	int fd = given_at_gate(op);
 
-	AWAIT(blocker_stats().away > away);
+	AWAIT(pollers_stats().away > away);
 	return fd;
 }
 

@@ -15,6 +15,11 @@ extern struct np_server *blocker;
 /* How often the gate was reached since the server began. */
 extern _Atomic(int) blocker_begun;
 
+/* How many of its connections have ended, and the error of the last one. */
+extern _Atomic(int) blocker_closed, blocker_error;
+
+/* Handlers that may block, and count what ends. Lifetime: to the next call. */
+const struct np_handlers *blocker_handlers(int (*on_request)(struct np_conn *c, void *arg));
 /* On `pollers`, with keep_log(). @threads 0: as many as there are by default; @o may be NULL. */
 void given_blocker(const struct np_handlers *h, int threads, const struct np_server_opts *o);
 /* The same with another number of threads, in place of the one that there is. */
@@ -30,7 +35,6 @@ void blocker_stall(void);
 /* Lets one through. */
 void blocker_let(void);
 
-struct np_pollers_stats blocker_stats(void);
 int blocker_peer(void);
 /* One more request, @op, whose handler is at the gate; and it has been left alone. */
 int given_at_gate(char op);

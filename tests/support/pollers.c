@@ -32,6 +32,14 @@ int joined(struct np_task *t)
 	return result;
 }
 
+struct np_pollers_stats pollers_stats(void)
+{
+	struct np_pollers_stats st = { .sz = sizeof st };
+
+	ck_assert_int_eq(np_pollers_stats(pollers, &st), 0);
+	return st;
+}
+
 void end_pollers(void)
 {
 	if (!pollers)

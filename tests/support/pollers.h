@@ -13,6 +13,7 @@ void given_pollers(const struct np_pollers_opts *o);
 struct np_task *given_task(int poller, int (*fn)(void *), void *arg);
 /* np_join(), from anywhere; what fn returned. */
 int joined(struct np_task *t);
+struct np_pollers_stats pollers_stats(void);
 /* Stopped in good order and freed; no descriptor and no thread is left. */
 void end_pollers(void);
 
