@@ -172,16 +172,28 @@ static unsigned kill_copies(void)
 	return n;
 }
 
+/*
+ * Its cgroup, and processes of this network namespace that hold a program of cgroup/bind (18) or
+ * the link of one: without them it is gone, for it has no pin.
+ */
+static void look_for_left(struct ran *r, const struct tool *t)
+{
+	sh(r,
+	   "find /sys/fs/cgroup -name 'npsteer-run.%d'\n"
+	   "for p in /proc/[0-9]*; do\n"
+	   "	[ $p/ns/net -ef /proc/self/ns/net ] || continue\n"
+	   "	grep -lsE '^(link_type:\\s*cgroup|prog_type:\\s*18)$' $p/fdinfo/* || :\n"
+	   "done 2>/dev/null",
+	   (int)t->pid);
+}
+
 /* No cgroup, no program attached in one, no process, no worker. */
 static void expect_nothing_left(const struct tool *t)
 {
 	struct ran r;
 	char *json;
 
-	sh(&r, "find /sys/fs/cgroup -name 'npsteer-run.%d'", (int)t->pid);
-	ck_assert_str_eq(r.out, "");
-	ran_free(&r);
-	sh(&r, "bpftool prog show 2>/dev/null | grep np_join_");
+	look_for_left(&r, t);
 	ck_assert_str_eq(r.out, "");
 	ran_free(&r);
 	json = answer("status web");
@@ -389,18 +401,19 @@ START_TEST(a_tool_that_is_killed_leaves_no_cgroup_and_no_program)
 	snprintf(words, sizeof words, "run web --port %d --copies 2 --hold 5 -- %s/server %d", PORT,
 		 tool_dir, PORT);
 	tool_start(&t, words);
-	if (_i == 9)
+	if (_i == 9) {
 		await_log(&t, "2 copies of", 1);
-	else
+		look_for_left(&r, &t);
+		must_have(r.out, "/fdinfo/"); /* as long as it runs */
+		ran_free(&r);
+	} else {
 		for (int k = 0; k < 4 * _i * _i; k++)
 			test_pause();
+	}
 	kill(t.pid, SIGKILL);
 	ck_assert_int_eq(tool_wait(&t), 128 + SIGKILL);
 	for (uint64_t until = now_ms() + AWAIT_MS;;) {
-		sh(&r,
-		   "find /sys/fs/cgroup -name 'npsteer-run.%d'; bpftool prog show 2>/dev/null | "
-		   "grep np_join_",
-		   (int)t.pid);
+		look_for_left(&r, &t);
 		if (!*r.out)
 			break;
 		ck_assert_msg(now_ms() < until, "left: %s", r.out);
