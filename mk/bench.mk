@@ -1,5 +1,5 @@
 # Benches with the shipped .so: programs of the public headers alone, against the yardstick of tests/bench.
-BENCH_BINS := $(addprefix $(O)/tests/bench/,churn fleet gate handoff hold idle load lean neighbours paced rebalance restart runtime \
+BENCH_BINS := $(addprefix $(O)/tests/bench/,churn fleet floor gate handoff hold idle load lean neighbours paced rebalance restart runtime \
 	visitors)
 
 $(BENCH_BINS): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags $(O)/libnetpoll-bpf.so
@@ -16,7 +16,7 @@ figures = rm -f $(O)/$(2).whole; { $(1) && touch $(O)/$(2).whole; } | tee $(O)/$
 .PHONY: bench-adopt bench-echo bench-gate bench-gate-cpu bench-handoff bench-instructions bench-idle bench-metrics bench-metrics-cpu bench-rebalance \
 	bench-restart bench-runtime
 bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against tests/bench/lean.c (5 minutes)
-	$(Q)scripts/bench-echo $(O)
+	$(Q)scripts/bench-net scripts/bench-echo $(O)
 
 bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
 	$(Q)scripts/bench-instructions $(O)
@@ -59,8 +59,8 @@ $(GO_STALL) $(GO_ECHO): $(O)/%: %.go
 	@mkdir -p $(@D)
 	$(Q)GO111MODULE=off $(GO) build -o $@ $<
 
-# Echo servers over other libraries, of those that are installed.
-PEERS      := $(foreach p,libev libevent libuv,$(if $(wildcard $(PEER_HEADER_$(p))),$(p)))
+# Echo servers over other libraries, of those that are installed, and one over none.
+PEERS      := $(foreach p,libev libevent libuv,$(if $(wildcard $(PEER_HEADER_$(p))),$(p))) bare
 PEER_BINS  := $(PEERS:%=$(O)/tests/bench/peers/%)
 
 $(PEER_BINS): $(O)/tests/bench/peers/%: tests/bench/peers/%.c $(O)/flags
@@ -71,8 +71,8 @@ $(PEER_BINS): $(O)/tests/bench/peers/%: tests/bench/peers/%.c $(O)/flags
 -include $(PEER_BINS:%=%.d)
 
 .PHONY: bench
-bench: $(BENCH_BINS) $(PEER_BINS) $(GO_ECHO) $(GO_STALL) all ## ours beside libev, libevent, libuv, Go, nginx, haproxy, Redis; doc/benchmarks.md (8 minutes; BENCH=echo,churn: parts)
-	$(Q)scripts/bench $(O)
+bench: $(BENCH_BINS) $(PEER_BINS) $(GO_ECHO) $(GO_STALL) all ## ours beside libev, libevent, libuv, Go, nginx, haproxy, Redis; doc/benchmarks.md (13 minutes; BENCH=echo,churn: parts)
+	$(Q)scripts/bench-net scripts/bench $(O)
 
 bench-handoff: $(BENCH_BINS) $(GO_STALL) ## requests beside a handler that blocks: off, handed off, and Go's; doc/handoff-figures.md (6 minutes)
 	$(Q)$(call figures,$(O)/tests/bench/handoff $(GO_STALL),handoff)

@@ -26,4 +26,4 @@ check-http:                             ## curl, ab, h2load, wrk, slow clients a
 	$(Q)scripts/check-http $(O) $(O)/asan
 
 bench-http: all                         ## the example HTTP server beside nginx; doc/http-figures.md (4 minutes)
-	$(Q)$(call figures,scripts/bench-http $(O),http)
+	$(Q)$(call figures,scripts/bench-net scripts/bench-http $(O),http)

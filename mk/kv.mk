@@ -31,4 +31,4 @@ check-kv: all $(if $(KV_HIREDIS),$(KV_CLIENT)) ## redis-cli, redis-benchmark and
 	$(Q)scripts/check-kv $(O)
 
 bench-kv: all                           ## the example kv beside redis-server, by redis-benchmark; JSON (20 minutes)
-	$(Q)scripts/bench-kv $(O)
+	$(Q)scripts/bench-net scripts/bench-kv $(O)

@@ -32,4 +32,4 @@ check-restart:                          ## curl, wrk, redis, iperf3 and one who 
 	$(Q)scripts/check-restart $(O)
 
 bench-proxy: $(BENCH_BINS) all         ## the example proxy beside haproxy in TCP mode (2 minutes)
-	$(Q)scripts/bench-proxy $(O)
+	$(Q)scripts/bench-net scripts/bench-proxy $(O)

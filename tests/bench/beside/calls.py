@@ -76,10 +76,11 @@ def of_request(ctx, name, cell, path):
 def calls(ctx, seconds):
     if not machine.path_of('strace'):
         return {'not_installed': 'strace'}
-    got = Rows(('conns', 'bytes', 'depth', 'requests'), CELLS, ctx.echo)
+    peers = servers.without_floor(ctx.echo)
+    got = Rows(('conns', 'bytes', 'depth', 'requests'), CELLS, peers)
     with tempfile.TemporaryDirectory() as folder:
         for cell in CELLS:
-            for name in ctx.echo:
+            for name in peers:
                 ctx.progress.say('calls', f'{cell[0]} connections, {cell[1]} bytes, {cell[2]} deep: {name}')
                 got.measure(cell, name, lambda: of_request(ctx, name, cell, f'{folder}/calls'))
     return {'unit': 'system calls for each request', 'rows': got.rows}

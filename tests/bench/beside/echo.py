@@ -66,7 +66,7 @@ def matrix(ctx, seconds):
         for number, cell in servers.turns(ctx.progress, 'echo', seconds, cells):
             conns, size, depth = cell
             ms = CELL_MS * (3 if conns * size * depth > 8 << 20 or conns > 1000 else 1)
-            for name in in_turn(at, number):
+            for name in in_turn(at if conns == 1 else servers.without_floor(at), number):
                 ctx.progress.say('echo', f'round {number}: {conns} connections, {size} bytes, {depth} deep: {name}')
                 address, pid = at[name]
                 got.measure(cell, name, lambda: per_request(servers.ask(
@@ -76,8 +76,9 @@ def matrix(ctx, seconds):
 
 def churn(ctx, seconds):
     cell = (CHURN_BYTES,)
-    got = Rows(('bytes',), [cell], ctx.echo)
-    with servers.started(ctx.echo, ctx.cpus[0]) as at:
+    peers = servers.without_floor(ctx.echo)
+    got = Rows(('bytes',), [cell], peers)
+    with servers.started(peers, ctx.cpus[0]) as at:
         for number, _ in servers.turns(ctx.progress, 'churn', seconds, [cell]):
             for name in in_turn(at, number):
                 address, pid = at[name]
@@ -88,7 +89,8 @@ def churn(ctx, seconds):
 
 def idle(ctx, seconds):
     cells = [(IDLE_CONNS, size) for size in IDLE_BYTES]
-    got = Rows(('conns', 'bytes'), cells, ctx.echo)
+    peers = servers.without_floor(ctx.echo)
+    got = Rows(('conns', 'bytes'), cells, peers)
 
     def held(cell, name):
         with servers.started({name: ctx.echo[name]}, ctx.cpus[0]) as at:
@@ -102,7 +104,7 @@ def idle(ctx, seconds):
             row['left_out'] = why
         cells = []
     for cell in cells:
-        for name in ctx.echo:
+        for name in peers:
             ctx.progress.say('idle', f'{cell[1]} bytes: {name}')
             got.measure(cell, name, lambda: held(cell, name))
     return {'unit': 'bytes of server memory for each idle connection', 'rows': got.rows}

@@ -3,7 +3,7 @@ import statistics
 import subprocess
 
 from . import machine
-from .servers import OURS, YARDSTICK
+from .servers import FLOOR, OURS, YARDSTICK
 
 NOISE = 0.03  # a ratio nearer to 1 than this is not resolved
 MISSING = 'not installed'
@@ -13,9 +13,8 @@ MISSING = 'not installed'
 WHY_LOST = """\
 What is behind the lost rows of the matrix, as far as it is known:
 
-- A peer sends each piece on as it comes, out of one buffer of 64 KiB that all connections share and that stays in the cache. Ours
-  is a handler that is given whole messages (`np_conn_next()`), so a message of 1 MiB lies in memory before it is answered, and
-  with many connections many do: fewer calls, and more misses.
+- A peer sends on what it has read out of one buffer of 64 KiB that all connections share. Ours reads into blocks, up to 256 KiB at
+  once, and gives them back when they are sent: with large messages that is fewer calls, and four times as many bytes of cache.
 - 256 connections of a poller keep their streams while nothing is to do (`CONN_IO_WARM`, lib/conn/conn_io.h); the others give them
   back, for memory's sake, and take one anew for each request."""
 
@@ -38,7 +37,7 @@ def spread(numbers):
 
 def best_peer(row, key=None):
     measured = {n: median(p['samples'], key) for n, p in row['peers'].items()
-                if n not in (OURS, YARDSTICK) and p['samples'] and 'failed' not in p}
+                if n not in (OURS, YARDSTICK, FLOOR) and p['samples'] and 'failed' not in p}
     return min(measured, key=measured.get) if measured else None
 
 
@@ -62,6 +61,10 @@ def tally(rows, name, key=None):
             f'lost in {count["lost"]}' + (': ' + '; '.join(lost) if lost else '') + '.')
 
 
+def no_floor(names):
+    return [n for n in names if n != FLOOR]
+
+
 def table(head, lines):
     return '\n'.join(['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head), *('| ' + ' | '.join(cells) + ' |' for cells in lines)])
 
@@ -69,7 +72,7 @@ def table(head, lines):
 def cell(row, name, to):
     peer = row['peers'].get(name)
     if peer is None:
-        return MISSING
+        return '' if name == FLOOR else MISSING
     if 'failed' in peer:
         return 'failed: ' + peer['failed'].replace('|', '/').replace('\n', ' ')[-60:]
     return spread(ratios(row, name, to))
@@ -89,16 +92,21 @@ def to_yardstick(rows, names, labels, digits):
     return lines
 
 
+FLOOR_IS = '`floor` is a thread for each connection that blocks in read and write (tests/bench/peers/bare.c): {so}.'
+
+
 def echo(part, names):
     label = lambda r: f'{r["conns"]} x {r["bytes"]} bytes, {r["depth"]} deep'
     head = ['connections', 'bytes', 'deep', 'lean, ns'] + [n for n in names if n != YARDSTICK] + ['ours beside the best peer']
     return (f'Framed echo; {part["unit"]}, `lean`\'s in ns, all others as ratios to it: median [least .. most] of the rounds, each '
-            'of neighbours in time. Lower is better.\n'
+            'of neighbours in time. Lower is better.\n' + FLOOR_IS.format(so='with one connection no library can beat it') + '\n'
             f'{tally(part["rows"], label)}\n\n![one deep](bench-echo-1.svg)\n![sixteen deep](bench-echo-16.svg)\n\n'
             + table(head, to_yardstick(part['rows'], names, ('conns', 'bytes', 'depth'), 0)))
 
 
 def calls(part, names):
+    names = no_floor(names)
+
     def shown(row, name):
         peer = row['peers'].get(name)
         if peer is None or not peer['samples']:
@@ -111,12 +119,15 @@ def calls(part, names):
 
 
 def churn(part, names):
+    names = no_floor(names)
     head = ['bytes', 'lean, ns'] + [n for n in names if n != YARDSTICK] + ['ours beside the best peer']
     return (f'Connect, one request, close; {part["unit"]}, as above.\n{tally(part["rows"], lambda r: "churn")}\n\n'
             + table(head, to_yardstick(part['rows'], names, ('bytes',), 0)))
 
 
 def idle(part, names):
+    names = no_floor(names)
+
     def shown(row, name):
         peer = row['peers'].get(name)
         if peer is None:
@@ -136,6 +147,8 @@ def latency(part, names):
     for row in part['rows']:
         for name in names:
             peer, label = row['peers'].get(name), [str(row['rate']), name]
+            if peer is None and name == FLOOR:
+                continue
             if peer is None or not peer['samples']:
                 why = MISSING if peer is None else f'failed: {peer.get("failed", "")[-60:]}'
                 lines.append(label + [why] + [''] * 4)
@@ -147,6 +160,7 @@ def latency(part, names):
                         for key, word in (('p50', 'the median'), ('p99', 'p99')))
     return (f'{row["conns"]} connections, {row["bytes"]} bytes: requests are sent on a schedule, whatever the answers do, and a '
             'latency counts from the moment at which\nthe request was due. Microseconds, medians of the rounds.\n'
+            + FLOOR_IS.format(so='what it takes beyond its median is the machine\'s doing') + '\n'
             f'{tallies}\n\n![latency](bench-latency.svg)\n\n'
             + table(['requests/s', 'server', 'p50', 'p99', 'p99.9', 'worst', 'server CPU'], lines))
 
@@ -192,14 +206,27 @@ Made by `make bench`; `BENCH=echo,churn` measures those parts anew. The peers ar
 (tests/bench/peers, tests/bench/go) and servers as Debian has them; the yardstick, `lean`, is tests/bench/lean.c: epoll, read, write
 and nothing else; ours is `examples/echo --framed`. They take turns in each round, each round from another one on. CPU is the run time
 of all threads of a server by the kernel's scheduler statistics. The best peer of a row is chosen after the fact, so that noise speaks
-against ours. Samples of all rounds: [benchmarks.json](benchmarks.json)."""
+against ours. Samples of all rounds: [benchmarks.json](benchmarks.json). As root it is a network namespace of its own, where TCP does
+not pace what it sends (scripts/bench-net): with BBR's timers large messages are a measure of those."""
 
 
 def described(m):
     have = ', '.join(f'{p} {v or MISSING}' for p, v in m['versions'].items())
     return (f'{m["kernel"]}, {m["cpus"]} CPUs ({m["cpu"]}{", under " + m["hypervisor"] if m["hypervisor"] else ""}), '
             f'{m["memory_mib"]} MiB. Servers have one thread, on CPU {m["server_cpu"]};\nclients are on CPU {m["client_cpu"]}; all of it '
-            f'is loopback.\n\n{have}.')
+            f'is loopback.\n{machine.floor_in_words(m.get("floor"), m.get("congestion", "not noted"))}\n\n{have}.')
+
+
+def measured_at(part):
+    """Of which commit a part is, and what the machine was then."""
+    floor, text = part.get('floor'), part['date']
+    text += f', commit {part["commit"]}' if part.get('commit') else ''
+    text += f', {part["seconds"]:.0f} s; load average at its beginning {part["load"]:.1f}'
+    text += f'; TCP: {part["congestion"]}' if part.get('congestion') else ''
+    if floor:
+        text += (f'; a wake-up of the other CPU {floor["wake_other_p50_ns"] / 1000:.1f} us, 64 bytes and back '
+                 f'{floor["tcp_p50_ns"] / 1000:.1f} us (p99 {floor["tcp_p99_ns"] / 1000:.1f})')
+    return text + '.'
 
 
 def write(results, names, folder):
@@ -217,8 +244,7 @@ def write(results, names, folder):
             text.append(f'{MISSING.capitalize()}: {part["not_installed"]} (`scripts/deps --all`).')
         else:
             text.append(form(part, names))
-        text.append(f'{part["date"]}, {part["seconds"]:.0f} s; load average at its beginning {part["load"]:.1f}.'
-                    + (f' At length: {longer}.' if longer else ''))
+        text.append(measured_at(part) + (f' At length: {longer}.' if longer else ''))
     with open(f'{folder}/benchmarks.md', 'w') as f:
         f.write('\n\n'.join(text) + '\n')
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-OURS, YARDSTICK = 'ours', 'lean'
+OURS, YARDSTICK, FLOOR = 'ours', 'lean', 'floor'
 PATIENCE = 60  # seconds that a client may take
 
 
@@ -24,7 +24,12 @@ def echo_servers(build):
         OURS: [f'{build}/examples/echo', '--framed', '--listen', '127.0.0.1:0', '--pollers', '1', '--steer', 'off'],
         **peers,
         'Go net': [f'{build}/tests/bench/go/echo'],
+        FLOOR: [f'{build}/tests/bench/peers/bare'],
     }
+
+
+def without_floor(servers):
+    return {name: argv for name, argv in servers.items() if name != FLOOR}
 
 
 def installed(servers):
