@@ -12,7 +12,7 @@ FORMS = { # part: (needs, command for a short form, file, title)
     'http': (('nginx', 'wrk'), ['scripts/bench-http', '{build}', '1', '1'], 'http-figures.md', None),
     'kv': (('redis-server', 'redis-benchmark'), ['scripts/bench-kv', '{build}', '1', '0.1'], 'kv-figures.md',
            'The example kv beside redis-server'),
-    'proxy': (('haproxy',), ['scripts/bench-proxy', '{build}', '1'], 'proxy-figures.md', 'The example proxy beside haproxy'),
+    'proxy': (('haproxy',), ['scripts/bench-proxy', '{build}', '5'], 'proxy-figures.md', 'The example proxy beside haproxy'),
     'handoff': ((), ['{build}/tests/bench/handoff', '{build}/tests/bench/go/stall'], 'handoff-figures.md', None),
 }
 
@@ -30,8 +30,8 @@ def lost_kv(text):
 
 
 def lost_proxy(text):
-    rows = [line.split() for line in text.splitlines() if re.match(r' *\d+ +\d+ +\d+ +\d+ ', line)]
-    return len(rows), [f'{r[0]} x {r[1]} bytes, {r[2]} deep ({r[6]})' for r in rows if float(r[6]) < 1]
+    rows = re.findall(r'^ *(\d+) +(\d+) +(\d+) +\d+ +\d+ +\d+ +([\d.]+) \[', text, re.M)
+    return len(rows), [f'{conns} x {size} bytes, {deep} deep ({ratio})' for conns, size, deep, ratio in rows if float(ratio) < 1]
 
 
 LOST = {'http': lost_http, 'kv': lost_kv, 'proxy': lost_proxy}
