@@ -2,10 +2,10 @@
 /*
  * restart: servers that are restarted under load, and the load: what scripts/bench-restart runs
  *
- *   restart steered PORT SERVICE   a server of the library, in a pinned service
- *   restart plain PORT             epoll and SO_REUSEPORT, as careful as it can be: at SIGTERM it
- *                                  accepts what is queued, answers what has come, and ends
- *   restart load PORT THINK_MS RATE KEPT   until SIGTERM
+ *   restart steered ADDR:PORT SERVICE   a server of the library, in a pinned service
+ *   restart plain ADDR:PORT             epoll and SO_REUSEPORT, as careful as it can be: at SIGTERM
+ *                                       it accepts what is queued, answers what has come, and ends
+ *   restart load ADDR:PORT THINK_MS RATE KEPT   until SIGTERM
  *
  * A request is a line, the answer "keep\n", or "last\n" from a server that drains: then the client
  * comes back with a new connection, as HTTP's "Connection: close" has it. A server says "ready"
@@ -55,11 +55,19 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-static struct sockaddr_in loopback(const char *port)
+static struct sockaddr_in address_of(const char *text)
 {
-	return (struct sockaddr_in){ .sin_family = AF_INET,
-				     .sin_port = htons((uint16_t)atoi(port)),
-				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET };
+	char host[INET_ADDRSTRLEN];
+	unsigned port;
+
+	if (sscanf(text, "%15[0-9.]:%u", host, &port) != 2 || port > UINT16_MAX ||
+	    inet_pton(AF_INET, host, &sa.sin_addr) != 1) {
+		errno = EINVAL;
+		die(text);
+	}
+	sa.sin_port = htons((uint16_t)port);
+	return sa;
 }
 
 static sigset_t block_term(void)
@@ -93,17 +101,15 @@ static int answer(struct np_conn *c, void *arg)
 	return r == 0 && last ? np_conn_close(c) : r;
 }
 
-static int steered(const char *port, const char *service)
+static int steered(const char *address, const char *service)
 {
 	static const struct np_handlers h = { .sz = sizeof h, .on_request = answer };
 	struct np_server_stats st = { .sz = sizeof st };
 	struct np_server *s = NULL;
 	sigset_t term = block_term();
 	unsigned forced = 0;
-	char address[32];
 	int sig, r;
 
-	snprintf(address, sizeof address, "127.0.0.1:%s", port);
 	r = np_server_new(NULL, &h, NULL,
 			  NP_OPTS(np_server_opts, .service = service, .steer = NP_STEER_REQUIRED),
 			  &s);
@@ -127,10 +133,10 @@ static int steered(const char *port, const char *service)
 
 /* ------------------------------------------------------------------ a plain one */
 
-static int plain_listen(const char *port)
+static int plain_listen(const char *address)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-	struct sockaddr_in sa = loopback(port);
+	struct sockaddr_in sa = address_of(address);
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -187,11 +193,11 @@ static void plain_end(int ep, int listener)
 	printf("drained=- fresh=- raced=- forced=-\n");
 }
 
-static int plain(const char *port)
+static int plain(const char *address)
 {
 	sigset_t term = block_term();
 	int ep = epoll_create1(EPOLL_CLOEXEC), signals = signalfd(-1, &term, SFD_CLOEXEC);
-	int listener = plain_listen(port);
+	int listener = plain_listen(address);
 	struct epoll_event e[EVENTS];
 
 	plain_watch(ep, listener);
@@ -450,7 +456,7 @@ static int load(char **argv)
 {
 	uint64_t gap_us, next, looked = 0;
 
-	target = loopback(argv[2]);
+	target = address_of(argv[2]);
 	think_us = (uint64_t)atoi(argv[3]) * 1000u;
 	gap_us = 1000000u / (uint64_t)atoi(argv[4]);
 	thinking.tail = &thinking.head;
@@ -486,7 +492,7 @@ int main(int argc, char **argv)
 		return plain(argv[2]);
 	if (argc == 6 && !strcmp(argv[1], "load"))
 		return load(argv);
-	fprintf(stderr, "usage: restart steered PORT SERVICE | plain PORT |"
-			" load PORT THINK_MS RATE KEPT\n");
+	fprintf(stderr, "usage: restart steered ADDR:PORT SERVICE | plain ADDR:PORT |"
+			" load ADDR:PORT THINK_MS RATE KEPT\n");
 	return 2;
 }
