@@ -419,6 +419,116 @@ START_TEST(a_stop_without_a_limit_ends_one_that_waits_for_handlers)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a handler keeps a poller */
+
+static void keeps_poller(void *arg)
+{
+	at_work = true;
+	while (!let_go)
+		;
+}
+
+static bool is_taken(int fd)
+{
+	int n = 1;
+
+	return ioctl(fd, SIOCOUTQ, &n) == 0 && n == 0;
+}
+
+static void keep(struct np_server *s)
+{
+	at_work = false;
+	ck_assert_int_eq(np_post(np_server_pollers(s), 0, keeps_poller, NULL), 0);
+	AWAIT(at_work);
+}
+
+static int said;
+
+static void *hand_over_for(void *answer_ms)
+{
+	said = np_server_hand_over(serve_server, where,
+				   NP_OPTS(np_hand_over_opts, .work_ms = -1,
+					   .answer_ms = (int)(intptr_t)answer_ms),
+				   NULL);
+	handed = true;
+	return NULL;
+}
+
+static void given_hand_over_here(pthread_t *t, int answer_ms)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = works,
+					      .on_export = may_go };
+	struct sockaddr_un un;
+	socklen_t len = place(&un);
+
+	serve((int)others, &h, NULL, NULL);
+	client = serve_connect(0);
+	peer_send(client, "x", 1);
+	AWAIT(at_work);
+	ck_assert_int_eq(pthread_create(t, NULL, hand_over_for, (void *)(intptr_t)answer_ms), 0);
+	reach(&un, len);
+}
+
+static void end_here(pthread_t t)
+{
+	pthread_join(t, NULL);
+	handover_frame_free(&frame);
+	sys_close(&sock);
+	peer_close(&client);
+	serve_end();
+}
+
+START_TEST(a_poller_that_is_kept_ends_it_in_the_time_of_an_answer)
+{
+	pthread_t t;
+	int fresh;
+
+	given_hand_over_here(&t, 200);
+	until(HANDOVER_OFFERED);
+	keep(serve_server);
+	say(HANDOVER_BEGIN, NULL, 0);
+	AWAIT(handed);
+
+	ck_assert_int_eq(said, -ETIMEDOUT);
+	ck_assert(strstr(np_server_error(serve_server), "a handler keeps one of its pollers"));
+	handover_frame_free(&frame);
+	ck_assert_int_eq(handover_expect(sock, HANDOVER_RELEASED, &frame, soon()), -ECONNREFUSED);
+	let_go = true;
+	for (unsigned i = 0; i < 8 * others; i++) { /* each of its listeners accepts */
+		fresh = serve_connect(0);
+		AWAIT(serve_conns() == 2);
+		peer_close(&fresh);
+		AWAIT(serve_conns() == 1);
+	}
+	end_here(t);
+}
+END_TEST
+
+/* It waits without a limit, for listeners to be let go, or for a batch of connections. */
+START_TEST(a_stop_has_its_limit_beside_one_that_waits_for_a_poller_that_is_kept)
+{
+	pthread_t t;
+
+	given_hand_over_here(&t, -1);
+	until(_i ? HANDOVER_RELEASED : HANDOVER_OFFERED);
+	keep(serve_server);
+	say(_i ? HANDOVER_LISTENING : HANDOVER_BEGIN, NULL, 0);
+	if (_i)
+		hear(HANDOVER_YOURS);
+	AWAIT(is_taken(sock));
+	ck_assert_int_eq(np_server_stop(serve_server, 1, NULL), -ETIMEDOUT);
+
+	ck_assert(handed);
+	ck_assert(strstr(np_server_error(serve_server), "handlers that do not return"));
+	let_go = true;
+	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
+	if (!_i)
+		ck_assert_int_eq(said, -ECANCELED);
+	end_here(t);
+}
+END_TEST
+
 START_TEST(an_answer_to_another_question_commits_nothing)
 {
 	given_old(AWAIT_MS);
@@ -675,20 +785,6 @@ static void *take_over(void *arg)
 	return NULL;
 }
 
-static void keeps_poller(void *arg)
-{
-	at_work = true;
-	while (!let_go)
-		;
-}
-
-static bool is_taken(int fd)
-{
-	int n = 1;
-
-	return ioctl(fd, SIOCOUTQ, &n) == 0 && n == 0;
-}
-
 /* What came last is made by a poller that a handler keeps. */
 START_TEST(a_stop_of_the_receiver_has_its_limit_beside_a_handler_that_does_not_return)
 {
@@ -844,6 +940,9 @@ void add_cases(Suite *s)
 	tcase_add_test(t, what_it_was_told_of_ends_with_it);
 	tcase_add_loop_test(t, one_that_ends_while_a_handler_is_at_work_ends_the_hand_over, 0, 2);
 	tcase_add_test(t, a_stop_without_a_limit_ends_one_that_waits_for_handlers);
+	tcase_add_test(t, a_poller_that_is_kept_ends_it_in_the_time_of_an_answer);
+	tcase_add_loop_test(t, a_stop_has_its_limit_beside_one_that_waits_for_a_poller_that_is_kept,
+			    0, 2);
 	tcase_add_test(t, an_answer_to_another_question_commits_nothing);
 	tcase_add_loop_test(t, an_answer_that_parts_a_set_commits_nothing, 0, 2);
 	tcase_add_test(t, one_that_does_not_answer_in_time_has_nothing);

@@ -196,7 +196,8 @@ NP_API const char *np_server_error(struct np_server *s);
  *
  * Return: 0; -EINVAL: no address; -EALREADY: it runs; -ECANCELED: a stop came first, of it or of
  *         the pollers; -ENOMEM; what epoll_ctl(2) says of a listener: then it runs without that
- *         one, and wants np_server_stop().
+ *         one, and wants np_server_stop(); -ETIMEDOUT: a handler keeps a poller, and the time of a
+ *         np_server_stop() is over that came meanwhile: likewise.
  */
 NP_API int np_server_start(struct np_server *s);
 
@@ -256,9 +257,11 @@ NP_API int np_server_stop_async(struct np_server *s, int timeout_ms,
 /* Zero means the default, which is said here; -1 no limit. */
 struct np_hand_over_opts {
 	size_t sz;
-	int come_ms;   /* 30 000: for the next process to come, and to be able to serve */
-	int work_ms;   /* 10 000: from then on, for connections that are at work */
-	int answer_ms; /* 1000: for each answer of the next process; connections wait so long */
+	int come_ms; /* 30 000: for the next process to come, and to be able to serve */
+	int work_ms; /* 10 000: from then on, for connections that are at work */
+	/* 1000: for each answer of the next process, connections wait so long; and for a poller
+	 * that a handler keeps */
+	int answer_ms;
 };
 NP_OPTS_INIT(np_hand_over_opts)
 
@@ -301,9 +304,9 @@ NP_OPTS_INIT(np_handed_over)
  * Return: 0; and what it listened on is this server's no more: -EPIPE, -ETIMEDOUT, -EPROTO and
  *         others, with ret->addresses set: the next process ended in the middle. Without, nothing
  *         has changed: those, and -ECANCELED (np_server_stop() came while it waited),
- *         -EPROTONOSUPPORT (another version), -EACCES (another user),
- *         -ECONNREFUSED (it has refused), -EINVAL (options, no such socket, it does not run, the
- *         next one has not as many pollers), -EALREADY, -EDEADLK, -ENOMEM.
+ *         -ETIMEDOUT (or a handler keeps one of its pollers), -EPROTONOSUPPORT (another version),
+ *         -EACCES (another user), -ECONNREFUSED (it has refused), -EINVAL (options, no such socket,
+ *         it does not run, the next one has not as many pollers), -EALREADY, -EDEADLK, -ENOMEM.
  */
 NP_API int np_server_hand_over(struct np_server *s, const char *where,
 			       const struct np_hand_over_opts *o, struct np_handed_over *ret);

@@ -162,7 +162,23 @@ static int hand_over_offer(struct hand_over *h)
 static void hand_over_take_back(struct np_server *s)
 {
 	server_steer_listeners(s);
-	server_run_step(s, server_part_watch);
+	server_accepts(s, true);
+}
+
+/* A poller that a handler keeps is waited for as long as an answer. */
+static int hand_over_stop_accepting(struct hand_over *h)
+{
+	const char *words;
+	int r;
+
+	server_accepts(h->s, false);
+	r = server_facts_await_hand_over(h->s, &h->s->accept_latch, hand_over_answer_until(h));
+	if (r == 0)
+		return 0;
+	server_accepts(h->s, true);
+	words = r == -ECANCELED ? "it is being stopped" : "a handler keeps one of its pollers";
+	handover_refuse(h->sock, words);
+	return server_say(h->s, r, "nothing is handed over: %s", words);
 }
 
 /* A shutdown through one of these would shut the next process's. */
@@ -185,9 +201,10 @@ static int hand_over_listeners(struct hand_over *h)
 
 	if (r == 0)
 		r = hand_over_await(h, HANDOVER_BEGIN, h->until_ns);
+	if (r == 0)
+		r = hand_over_stop_accepting(h);
 	if (r < 0)
 		return r;
-	server_run_step(s, server_part_unwatch);
 	server_release_listeners(s);
 	r = hand_over_send(h, HANDOVER_RELEASED, NULL, 0);
 	if (r == 0)

@@ -5,9 +5,20 @@
 #include <stdlib.h>
 
 #include "netpoll/handover.h"
+#include "sys/clock.h"
 
-/* A poller may be kept by a handler for longer than the control thread waits for it. */
-enum handover_owner { OUT_POSTED, OUT_FILLED, OUT_ABANDONED };
+/*
+ * A poller may be kept by a handler for longer than the control thread waits for it.
+ *
+ *   owner      leaves it by
+ *   posted     batch_begins() -> filling; handover_out_fill() gives up -> abandoned
+ *   filling    batch_fill(), where some were asked -> posted
+ *   abandoned  the mail settles it
+ */
+enum handover_owner { OUT_POSTED, OUT_FILLING, OUT_ABANDONED };
+
+/* Looks of one that waits no longer, at a poller that is in the middle of it. */
+#define BATCH_LOOK_NS 1000000u
 
 static struct handover_out *batch_out_of(struct mail *m)
 {
@@ -116,6 +127,14 @@ static struct np_conn *batch_unref(struct np_conn *c)
 	return open ? c : NULL;
 }
 
+static void batch_stay_set(struct np_conn *c, struct np_conn *mate)
+{
+	if (c)
+		conn_stay(c);
+	if (mate)
+		conn_stay(mate);
+}
+
 static void batch_take_set(struct handover_out *out, struct np_conn *c, struct np_conn *mate)
 {
 	int n = c ? batch_export(out, c) : 0;
@@ -124,31 +143,43 @@ static void batch_take_set(struct handover_out *out, struct np_conn *c, struct n
 		return;
 	if (c)
 		batch_leave(out, c, n);
-	if (c)
-		conn_stay(c);
-	if (mate)
-		conn_stay(mate);
+	batch_stay_set(c, mate);
+}
+
+/* Return: whether somebody waits for it. */
+static bool batch_begins(struct handover_out *out)
+{
+	int posted = OUT_POSTED;
+
+	return atomic_compare_exchange_strong(&out->owner, &posted, OUT_FILLING);
 }
 
 /* Their handlers have returned by now, or they go on here. */
 static void batch_take_asked(struct mail *m)
 {
 	struct handover_out *out = batch_out_of(m);
+	bool begins = batch_begins(out);
 
 	for (unsigned i = 0; i < out->n_asked; i++) {
 		struct np_conn *c = batch_unref(out->asked[i].c);
+		struct np_conn *mate = batch_unref(out->asked[i].mate);
 
-		batch_take_set(out, c, batch_unref(out->asked[i].mate));
+		if (begins)
+			batch_take_set(out, c, mate);
+		else
+			batch_stay_set(c, mate);
 	}
-	latch_arrive(&out->filled);
+	if (begins)
+		latch_arrive(&out->filled);
+	else
+		batch_settle(m);
 }
 
 static void batch_fill(struct mail *m)
 {
 	struct handover_out *out = batch_out_of(m);
-	int posted = OUT_POSTED;
 
-	if (!atomic_compare_exchange_strong(&out->owner, &posted, OUT_FILLED)) {
+	if (!batch_begins(out)) {
 		batch_out_free(out);
 		return;
 	}
@@ -160,13 +191,14 @@ static void batch_fill(struct mail *m)
 		return;
 	}
 	out->mail.fn = batch_take_asked;
+	out->owner = OUT_POSTED;
 	poller_post(out->part->group.poller, &out->mail);
 }
 
 struct handover_out *handover_out_fill(struct server_part *part, unsigned max, uint64_t until_ns)
 {
 	struct handover_out *out = calloc(1, sizeof *out);
-	int posted = OUT_POSTED;
+	int posted = OUT_POSTED, r;
 
 	if (!out)
 		return NULL;
@@ -174,11 +206,13 @@ struct handover_out *handover_out_fill(struct server_part *part, unsigned max, u
 	latch_init(&out->filled);
 	latch_set(&out->filled, 1);
 	poller_post(part->group.poller, &out->mail);
-	if (latch_wait(&out->filled, until_ns) == 0)
-		return out;
-	if (atomic_compare_exchange_strong(&out->owner, &posted, OUT_ABANDONED))
-		return NULL; /* the mail frees it */
-	latch_wait(&out->filled, 0);
+	r = server_facts_await_hand_over(part->server, &out->filled, until_ns);
+	while (r < 0) {
+		if (atomic_compare_exchange_strong(&out->owner, &posted, OUT_ABANDONED))
+			return NULL; /* the mail settles it */
+		posted = OUT_POSTED;
+		r = latch_wait(&out->filled, sys_clock_ns() + BATCH_LOOK_NS);
+	}
 	return out;
 }
 

@@ -27,6 +27,13 @@ void latch_set(struct latch *l, unsigned n)
 	pthread_mutex_unlock(&l->lock);
 }
 
+void latch_add(struct latch *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->left++;
+	pthread_mutex_unlock(&l->lock);
+}
+
 void latch_arrive(struct latch *l)
 {
 	pthread_mutex_lock(&l->lock);

@@ -23,6 +23,8 @@ void latch_init(struct latch *l);
 void latch_fini(struct latch *l);
 /* How many arrivals open it. Only while none is under way. */
 void latch_set(struct latch *l, unsigned n);
+/* One more, also where some are under way. */
+void latch_add(struct latch *l);
 void latch_arrive(struct latch *l);
 /* The wait that is under way, or the next, ends. Thread: any. */
 void latch_disturb(struct latch *l);

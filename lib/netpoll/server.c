@@ -123,6 +123,7 @@ static void server_destroy(struct np_server *s)
 		np_pollers_free(&s->pollers);
 	latch_fini(&s->step_latch);
 	latch_fini(&s->force_latch);
+	latch_fini(&s->accept_latch);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->drain_lock);
 	pthread_mutex_destroy(&s->facts_lock);
@@ -184,6 +185,7 @@ int np_server_new(struct np_pollers *p, const struct np_handlers *h, void *arg,
 	pthread_mutex_init(&s->facts_lock, NULL);
 	latch_init(&s->step_latch);
 	latch_init(&s->force_latch);
+	latch_init(&s->accept_latch);
 	r = pollers_take_handlers(&s->handlers, h);
 	if (r == 0)
 		r = server_init(s, p, o);
@@ -223,21 +225,25 @@ void server_post_parts(struct np_server *s, void (*fn)(struct mail *))
 		server_part_post(s->parts[i], fn);
 }
 
-/* A stop that another thread asks for meanwhile disturbs the wait, and has to wait itself: the
- * mails of one step are done before those of the next are posted. */
-static void server_await_step(struct np_server *s)
+/*
+ * A stop that another thread asks for meanwhile disturbs the wait, and has to wait itself: the
+ * mails of one step are done before those of the next are posted. But not for longer than it may.
+ */
+static int server_await_step(struct np_server *s)
 {
 	int r;
 
 	do
-		r = latch_wait(&s->step_latch, 0);
+		r = latch_wait(&s->step_latch, s->hurry_ns);
 	while (r == -EINTR);
+	return r;
 }
 
-void server_run_step(struct np_server *s, void (*fn)(struct mail *))
+void server_accepts(struct np_server *s, bool accepts)
 {
-	server_post_parts(s, fn);
-	server_await_step(s);
+	s->accepts = accepts;
+	for (unsigned i = 0; i < s->n_parts; i++)
+		server_part_post_accept(s->parts[i]);
 }
 
 /* A drain comes behind the opening. */
@@ -273,7 +279,9 @@ static int server_start(struct np_server *s)
 		return server_say(s, r, "%s", np_strerror(r));
 	}
 	server_run(s);
-	server_await_step(s);
+	r = server_await_step(s);
+	if (r < 0)
+		return server_say(s, r, "a stop came, and a handler keeps a poller");
 	for (unsigned i = 0; i < s->n_parts; i++)
 		if (s->parts[i]->result < 0)
 			return server_say(s, s->parts[i]->result,

@@ -139,6 +139,26 @@ static void server_facts_wake_hand_over(struct np_server *s)
 {
 	if (s->hand_ends && s->handing >= 0)
 		sys_shutdown(s->handing, SHUT_RDWR);
+	if (s->hand_ends && s->hand_latch)
+		latch_disturb(s->hand_latch);
+}
+
+static void server_facts_hand_over_at(struct np_server *s, struct latch *l)
+{
+	pthread_mutex_lock(&s->facts_lock);
+	s->hand_latch = l;
+	server_facts_wake_hand_over(s);
+	pthread_mutex_unlock(&s->facts_lock);
+}
+
+int server_facts_await_hand_over(struct np_server *s, struct latch *l, uint64_t until_ns)
+{
+	int r;
+
+	server_facts_hand_over_at(s, l);
+	r = latch_wait(l, until_ns);
+	server_facts_hand_over_at(s, NULL);
+	return r == -EINTR ? -ECANCELED : r;
 }
 
 void server_facts_hand_over(struct np_server *s, int fd)

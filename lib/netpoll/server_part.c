@@ -324,6 +324,22 @@ int server_part_add_listeners(struct server_part *part)
 
 /* ------------------------------------------------------------------ steps */
 
+/* As far as the first listener that cannot be. */
+static void server_part_watch(struct server_part *part)
+{
+	part->accepts = true;
+	for (unsigned i = 0; i < part->n_slots && part->result == 0; i++)
+		part->result = listener_slot_open(&part->slots[i]);
+}
+
+static void server_part_unwatch(struct server_part *part)
+{
+	part->accepts = false;
+	part->result = 0;
+	for (unsigned i = 0; i < part->n_slots; i++)
+		listener_slot_close(&part->slots[i]);
+}
+
 void server_part_open(struct mail *m)
 {
 	struct server_part *part = server_part_of(m);
@@ -333,30 +349,34 @@ void server_part_open(struct mail *m)
 	 * each dispatch. */
 	if (part->group.load != &part->own_load)
 		part->result = poller_add_load(part->group.poller, part->group.load);
-	for (unsigned i = 0; i < part->n_slots && part->result == 0; i++)
-		part->result = listener_slot_open(&part->slots[i]);
+	server_part_watch(part);
 	if (part->balancer)
 		balancer_start(part->balancer);
 	latch_arrive(&part->server->step_latch);
 }
 
-void server_part_unwatch(struct mail *m)
+/* It is asked again from here on: what is wanted is read behind that. */
+static void server_part_accept(struct mail *m)
 {
-	struct server_part *part = server_part_of(m);
+	struct server_part *part = container_of(m, struct server_part, accept_mail);
+	bool accepts;
 
-	for (unsigned i = 0; i < part->n_slots; i++)
-		listener_slot_close(&part->slots[i]);
-	latch_arrive(&part->server->step_latch);
+	part->accept_asked = false;
+	accepts = part->server->accepts;
+	if (accepts && !part->accepts)
+		server_part_watch(part);
+	else if (!accepts && part->accepts)
+		server_part_unwatch(part);
+	latch_arrive(&part->server->accept_latch);
 }
 
-void server_part_watch(struct mail *m)
+void server_part_post_accept(struct server_part *part)
 {
-	struct server_part *part = server_part_of(m);
-
-	part->result = 0;
-	for (unsigned i = 0; i < part->n_slots && part->result == 0; i++)
-		part->result = listener_slot_open(&part->slots[i]);
-	latch_arrive(&part->server->step_latch);
+	if (atomic_exchange(&part->accept_asked, true))
+		return;
+	latch_add(&part->server->accept_latch);
+	part->accept_mail.fn = server_part_accept;
+	poller_post(part->group.poller, &part->accept_mail);
 }
 
 void server_part_shut(struct mail *m)

@@ -35,6 +35,9 @@ struct server_part {
 	struct mail mail;            /* the step under way */
 	/* each may be under way while a step is not done, and is posted once */
 	struct mail drain_mail, hurry_mail, force_mail;
+	struct mail accept_mail;
+	_Atomic(bool) accept_asked; /* it is under way */
+	bool accepts;               /* its listeners are watched */
 	struct stop_report report;
 	int result;            /* of the step */
 	bool retiring_counted; /* it owes step_latch one arrival */
@@ -61,12 +64,12 @@ void server_part_post(struct server_part *part, void (*step)(struct mail *));
 void server_part_post_drain(struct server_part *part);
 void server_part_post_hurry(struct server_part *part);
 void server_part_post_force(struct server_part *part);
+/* Whether its listeners are watched becomes as server->accepts is when the poller comes to it; then
+ * it arrives at accept_latch, which counts one more at this call. */
+void server_part_post_accept(struct server_part *part);
 
 /* Steps, for server_part_post(). */
 void server_part_open(struct mail *m);
-/* Its listeners are not watched any more, and not shut; and are again. */
-void server_part_unwatch(struct mail *m);
-void server_part_watch(struct mail *m);
 void server_part_shut(struct mail *m);
 void server_part_retire(struct mail *m);
 void server_part_leave(struct mail *m);

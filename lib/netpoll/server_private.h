@@ -77,8 +77,11 @@ struct np_server {
 	struct latch step_latch; /* of the step under way */
 	/* of server_part_force(), while step_latch waits for connections to end */
 	struct latch force_latch;
-	/* under facts_lock: what a hand-over waits at, -1: nothing; it is to end */
+	struct latch accept_latch; /* of parts that have not come to what was asked */
+	_Atomic(bool) accepts;     /* the parts are to */
+	/* under facts_lock: what a hand-over waits at, -1, NULL: nothing; it is to end */
 	int handing;
+	struct latch *hand_latch;
 	bool hand_ends;
 	struct take_over *taking; /* NULL: from no process, or it is over */
 	char error[512];
@@ -87,8 +90,13 @@ struct np_server {
 /* server.c */
 /* @fn at every part, each of which arrives at s->step_latch. */
 void server_post_parts(struct np_server *s, void (*fn)(struct mail *));
-/* Likewise, and all have done it. */
-void server_run_step(struct np_server *s, void (*fn)(struct mail *));
+/*
+ * server_accepts() - its listeners are watched by its pollers from now on, or not any more
+ *
+ * A poller that a handler keeps comes to it later, and then to what was asked last. They are not
+ * shut. Thread: of a hand-over, or of a start that takes over.
+ */
+void server_accepts(struct np_server *s, bool accepts);
 /* Return: @r. The words are np_server_error()'s. */
 int server_say(struct np_server *s, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -99,12 +107,14 @@ void server_facts_enter_service(struct np_server *s, struct np_steer *steer);
 struct server_address *server_facts_grow(struct np_server *s);
 void server_facts_add_address(struct np_server *s);
 /*
- * A hand-over waits at @fd from now on, -1: at nothing. server_facts_end_hand_over() ends each such
- * wait, also those to come, until the hand-over is over.
+ * A hand-over waits at @fd from now on, -1: at nothing. server_facts_end_hand_over() ends each
+ * wait of it, also those to come, until the hand-over is over.
  */
 void server_facts_hand_over(struct np_server *s, int fd);
 void server_facts_end_hand_over(struct np_server *s);
 bool server_facts_hand_over_ends(struct np_server *s);
+/* For pollers, at @l. Return: 0; -ETIMEDOUT; -ECANCELED: the hand-over is to end. */
+int server_facts_await_hand_over(struct np_server *s, struct latch *l, uint64_t until_ns);
 void server_facts_hand_over_is_over(struct np_server *s);
 /* None counts any more: before the start. */
 void server_facts_drop_addresses(struct np_server *s);

@@ -143,6 +143,19 @@ static int stop_step(struct np_server *s, enum server_step step, void (*fn)(stru
 	return r;
 }
 
+/* Of a start that was given up on, a poller may not have come to it. */
+static int stop_started(struct np_server *s)
+{
+	int r = 0;
+
+	while (s->step == SERVER_NOT_STOPPING) {
+		r = latch_wait(&s->step_latch, stop_turn_until(stop_until(s)));
+		if (r != -EINTR)
+			break;
+	}
+	return r;
+}
+
 /*
  * Resets the connections that are left. server_part_on_empty() still owes s->step_latch its
  * arrivals, so these are counted at a latch of their own.
@@ -174,6 +187,9 @@ static int stop_running(struct np_server *s, unsigned *ret_forced)
 	int r;
 
 	stop_drain(s);
+	r = stop_started(s);
+	if (r < 0)
+		return r;
 	r = take_over_end(s, stop_turn_until(stop_until(s)));
 	if (r < 0)
 		return r;

@@ -287,7 +287,8 @@ int take_over_begin(struct np_server *s)
 /* The process before has gone on by itself, with listeners that are its own. */
 static void take_over_let_be(struct np_server *s)
 {
-	server_run_step(s, server_part_unwatch);
+	server_accepts(s, false);
+	server_facts_await_hand_over(s, &s->accept_latch, take_over_answer_until());
 	server_release_listeners(s);
 }
 

@@ -433,6 +433,35 @@ START_TEST(a_stop_that_comes_while_it_starts_waits_for_the_start)
 }
 END_TEST
 
+static int stop_soon(void)
+{
+	return np_server_stop(server, 1, NULL);
+}
+
+START_TEST(a_stop_with_a_limit_waits_no_longer_for_a_start)
+{
+	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
+	static struct caller starter, stopper;
+
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
+			 0);
+	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
+	ck_assert_int_eq(np_post(pollers, 0, keeps_poller, NULL), 0);
+	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
+	given_caller(&starter, start_it);
+	given_caller(&stopper, stop_soon);
+
+	AWAIT(starter.returned && stopper.returned);
+	let_go = true;
+	ck_assert_int_eq(pthread_join(starter.thread, NULL), 0);
+	ck_assert_int_eq(pthread_join(stopper.thread, NULL), 0);
+	ck_assert_int_eq(starter.result, -ETIMEDOUT);
+	ck_assert_int_eq(stopper.result, -ETIMEDOUT);
+	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ its pollers */
 
 static int go(void *arg)
@@ -490,4 +519,5 @@ void add_cases(Suite *s)
 	tcase_add_test(tc, where_handlers_have_returned_since_none_is_blamed);
 	tcase_add_loop_test(tc, a_server_that_never_started_leaves_nothing, 0, 2);
 	tcase_add_test(tc, a_stop_that_comes_while_it_starts_waits_for_the_start);
+	tcase_add_test(tc, a_stop_with_a_limit_waits_no_longer_for_a_start);
 }
