@@ -10,6 +10,7 @@
 #include "poll/poller_private.h"
 #include "support/pollers.h"
 #include "support/test.h"
+#include "sys/clock.h"
 #include "sys/fault.h"
 #include "sys/fence.h"
 
@@ -196,6 +197,149 @@ START_TEST(hand_offs_are_published_for_steering)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ what it has cost its CPUs */
+
+#define BURN_NS 20000000u
+#define AWAY_NS 200000000u
+
+static struct {
+	uint64_t begun_ns, away_ns, cost_ns; /* by sys_clock_ns(), but for the last */
+	_Atomic(bool) wanted;                /* the next */
+	_Atomic(unsigned) costs;
+} sampled;
+
+static void *sample_begins(const void *fn, void *arg)
+{
+	if (!atomic_exchange(&sampled.wanted, false))
+		return NULL;
+	sampled.begun_ns = sys_clock_ns();
+	return &sampled;
+}
+
+static void sample_ends(void *what, uint64_t ns)
+{
+	sampled.cost_ns += ns;
+	sampled.costs++;
+}
+
+static int measure(void *arg)
+{
+	static const struct poller_sampler sampler = { .begin = sample_begins, .end = sample_ends };
+
+	poller_sample(poller_self(), &sampler);
+	return 0;
+}
+
+static int measure_no_more(void *arg)
+{
+	poller_sample_no_more(poller_self());
+	return 0;
+}
+
+static int spent(void *arg)
+{
+	uint64_t waited;
+
+	poller_spent(poller_self(), arg, &waited);
+	return 0;
+}
+
+static void burn(uint64_t ns)
+{
+	uint64_t end = sys_clock_thread_ns() + ns;
+
+	while (sys_clock_thread_ns() < end)
+		;
+}
+
+static int burn_here(void *arg)
+{
+	burn(BURN_NS);
+	return 0;
+}
+
+static void burn_and_pass(void *arg)
+{
+	burn(AWAY_NS);
+	pass_gate(NULL);
+}
+
+static int burn_away(void *arg)
+{
+	return np_blocking(burn_and_pass, NULL);
+}
+
+static int park_and_burn(void *arg)
+{
+	parked = 1;
+	ck_assert_int_eq(np_event_wait(arg, 0), 0);
+	return burn_here(NULL);
+}
+
+static uint64_t spent_since(uint64_t before)
+{
+	uint64_t now;
+
+	ck_assert_int_eq(np_run(pollers, spent, &now), 0);
+	return now - before;
+}
+
+/* That of the handler which is left alone is not its poller's. */
+START_TEST(its_time_is_that_of_the_threads_that_have_carried_it)
+{
+	struct np_task *stuck, *t;
+	struct np_event *e;
+	uint64_t before;
+
+	ck_assert_int_eq(np_event_new(&e), 0);
+	ck_assert_int_eq(np_run(pollers, measure, NULL), 0);
+	before = spent_since(0);
+	parked = 0;
+	stuck = given_blocked(burn_away);
+	ck_assert_int_eq(np_run(pollers, burn_here, NULL), 0); /* by the spare thread */
+	t = given_task(0, park_and_burn, e);
+	AWAIT(parked);
+	must_go_on(stuck);
+	ck_assert_uint_ge(spent_since(before), BURN_NS);
+	np_event_set(e); /* lent the baton, the spare one burns again */
+	ck_assert_int_eq(joined(t), 0);
+	ck_assert_int_eq(np_run(pollers, burn_here, NULL), 0); /* at home */
+
+	ck_assert_uint_ge(spent_since(before), 3 * BURN_NS);
+	ck_assert_uint_lt(spent_since(before), 3 * BURN_NS + AWAY_NS);
+	ck_assert_int_eq(np_run(pollers, measure_no_more, NULL), 0);
+	np_event_free(&e);
+}
+END_TEST
+
+static void note_and_sleep(void *arg)
+{
+	sampled.away_ns = sys_clock_ns();
+	pass_gate(NULL);
+}
+
+static int sleep_away(void *arg)
+{
+	sampled.wanted = true;
+	ck_assert_int_eq(np_yield(), 0);
+	return np_blocking(note_and_sleep, NULL);
+}
+
+START_TEST(a_handler_costs_its_poller_what_it_does_until_it_is_left_alone)
+{
+	struct np_task *t;
+
+	ck_assert_int_eq(np_run(pollers, measure, NULL), 0);
+	t = given_blocked(sleep_away);
+	ck_assert_int_eq(np_run(pollers, burn_here, NULL), 0);
+	must_go_on(t);
+
+	AWAIT(sampled.costs == 1);
+	ck_assert_uint_le(sampled.cost_ns, sampled.away_ns - sampled.begun_ns);
+	ck_assert_int_eq(np_run(pollers, measure_no_more, NULL), 0);
+}
+END_TEST
+
 START_TEST(an_idle_set_has_no_spare_thread)
 {
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
@@ -278,6 +422,8 @@ void add_cases(Suite *s)
 	tcase_add_test(t, one_that_hosts_can_be_left_alone_too);
 	tcase_add_test(t, a_stop_waits_for_one_that_is_alone);
 	tcase_add_test(t, hand_offs_are_published_for_steering);
+	tcase_add_test(t, its_time_is_that_of_the_threads_that_have_carried_it);
+	tcase_add_test(t, a_handler_costs_its_poller_what_it_does_until_it_is_left_alone);
 	tcase_add_test(t, an_idle_set_has_no_spare_thread);
 #ifdef NP_FAULT
 	tcase_add_test(t, without_membarrier_both_sides_fence);

@@ -7,10 +7,8 @@
 #include "conn/conn.h"
 #include "netpoll/server_part.h"
 #include "netpoll/server_private.h"
-#include "poll/baton.h"
 #include "sys/clock.h"
 #include "sys/io.h"
-#include "sys/sched.h"
 
 #define TICK_MS          100
 #define STAY_MS          5000u /* where it has come to; or where it could not leave from */
@@ -125,11 +123,8 @@ static void balancer_measure_conns(struct balancer *b, uint64_t ns)
 
 static void balancer_look(struct balancer *b)
 {
-	b->looked = baton_here.rider;
 	b->at_ns = sys_clock_ns();
-	b->cpu_ns = sys_clock_thread_ns();
-	b->slept_ns = poller_slept_ns(b->part->group.poller);
-	b->waited_ns = sys_sched_waited_ns(&b->sched_fd);
+	poller_spent(b->part->group.poller, &b->busy_ns, &b->waited_ns);
 }
 
 static void balancer_say(uint32_t *word, uint32_t share)
@@ -137,18 +132,14 @@ static void balancer_say(uint32_t *word, uint32_t share)
 	__atomic_store_n(word, share < IDLE ? 0 : share, __ATOMIC_RELAXED);
 }
 
-/* Where a handler was left alone meanwhile, the clocks are another thread's: it begins anew. */
 static void balancer_measure(struct balancer *b)
 {
-	const struct rider *looked = b->looked;
-	uint64_t at = b->at_ns, cpu = b->cpu_ns, slept = b->slept_ns, waited = b->waited_ns, ns;
+	uint64_t at = b->at_ns, busy = b->busy_ns, waited = b->waited_ns, ns;
 	uint32_t load, wait;
 
 	balancer_look(b);
-	if (b->looked != looked)
-		return;
 	ns = b->at_ns - at;
-	load = balancer_share(b->cpu_ns - cpu + b->slept_ns - slept, ns);
+	load = balancer_share(b->busy_ns - busy, ns);
 	wait = balancer_share(b->waited_ns - waited, ns);
 	balancer_say(&b->demand, SMOOTH(b->demand, load + wait));
 	balancer_say(&b->load, SMOOTH(b->load, load));
@@ -252,7 +243,6 @@ struct balancer *balancer_new(struct server_part *part, unsigned n_parts, int mo
 	if (!b)
 		return NULL;
 	b->part = part;
-	b->sched_fd = -1;
 	b->every_ms = moves < 0 ? 0 : 1000 / moves;
 	timer_init(&b->tick, balancer_tick);
 	b->seen = calloc(n_parts, sizeof *b->seen);
@@ -290,7 +280,6 @@ void balancer_stop(struct balancer *b)
 	poller_sample_no_more(b->part->group.poller);
 	timer_disarm(&b->tick);
 	balancer_forget_all(b);
-	sys_close(&b->sched_fd);
 	balancer_say(&b->load, 0);
 	balancer_say(&b->demand, 0);
 }

@@ -18,7 +18,6 @@
 #define BALANCER_CONNS 32u
 
 struct np_conn;
-struct rider;
 struct server_part;
 
 /* A connection, or the set that it is in. */
@@ -38,9 +37,7 @@ struct balancer {
 	struct rebalance state;
 	struct balancer_conn conns[BALANCER_CONNS];
 	/* at the last tick */
-	uint64_t at_ns, cpu_ns, waited_ns, slept_ns;
-	const struct rider *looked; /* the thread whose clocks these are */
-	int sched_fd;
+	uint64_t at_ns, busy_ns, waited_ns;
 	uint64_t may_move_ms;
 	struct rebalance_poller *seen; /* one for each part */
 	uint32_t *given;               /* to each part, and not seen there yet */

@@ -7,6 +7,7 @@
 #include "poll/baton_private.h"
 #include "poll/crew.h"
 #include "poll/poller_private.h"
+#include "poll/spent.h"
 #include "sys/wake.h"
 
 _Thread_local struct baton_here baton_here;
@@ -98,6 +99,7 @@ void baton_left(struct rider *r)
 	r->left = true;
 	crew_count_away(r->crew, 1);
 	hog_get_note(r->poller, &r->note);
+	spent_left(baton_of(r), r);
 	baton_here.robs = baton_of(r);
 	crew_aside(r->crew, *r->fiber, true);
 	baton_here.robs = NULL;
@@ -263,6 +265,8 @@ bool baton_is_held(const struct baton *b, bool rides)
 
 void baton_mount_held(struct baton *b, struct rider *r)
 {
+	if (!r->here)
+		sys_sched_open(&r->sched);
 	r->here = &baton_here;
 	r->fiber = &fiber_current;
 	baton_set_flag(r, baton_holder(b) == r ? baton_flag_of(b, r, false) : r->flag);
@@ -283,6 +287,7 @@ void baton_dismount(struct rider *r)
 
 	pthread_mutex_lock(&b->gate);
 	r->here = NULL;
+	sys_sched_close(&r->sched);
 	pthread_mutex_unlock(&b->gate);
 }
 

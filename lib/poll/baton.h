@@ -53,6 +53,7 @@
 #include "poll/hog.h"
 #include "poll/list.h"
 #include "sys/fence.h"
+#include "sys/sched.h"
 #include "sys/thread.h"
 
 struct crew;
@@ -88,6 +89,10 @@ extern _Thread_local struct baton_here baton_here
 extern _Thread_local struct baton_here baton_here_out __asm__("baton_here")
 	__attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+struct spent {
+	uint64_t cpu_ns, waited_ns; /* for a CPU */
+};
+
 struct rider {
 	bool home;
 	struct poller *poller; /* gate, and the crew's lock; a spare one of the crew: NULL */
@@ -112,6 +117,13 @@ struct rider {
 	bool hosting;               /* sleeps, and can be lent the baton */
 	bool left;                  /* user's code without the baton: its notes are here */
 	struct hog_note note;       /* what it was noted as */
+	bool spends;                /* its thread's time is the poller's */
+	struct spent from;          /* of its thread, when that began */
+	/* of its dispatch: when it was left alone first, 0: not, and what its thread had run */
+	uint64_t left_ns, left_cpu_ns;
+
+	/* its own thread writes it; gate */
+	struct sys_sched sched;
 
 	/* the crew's watchdog, under the gate */
 	uint64_t since_ns;
@@ -138,6 +150,8 @@ struct baton {
 	/* gate; was left alone by the watchdog, and is to be named: it may have ended since */
 	struct hog_note told;
 	bool tells;
+	bool measured; /* gate; and what was, before the looper became that */
+	struct spent spent;
 	struct hog said;  /* the looper's; which were named, and when */
 	uint64_t last_ns; /* the watchdog's: the last hand-off */
 };

@@ -153,6 +153,8 @@ static void crew_rider_free(struct rider *r)
 	pthread_cond_destroy(&r->cond);
 	pthread_cond_destroy(&r->idle);
 	sys_close(&r->kick_fd);
+	if (r->here)
+		sys_sched_close(&r->sched);
 	free(r);
 }
 

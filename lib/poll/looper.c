@@ -9,11 +9,20 @@
 #include "poll/crew.h"
 #include "poll/poller_private.h"
 #include "poll/spare.h"
+#include "poll/spent.h"
 #include "sys/io.h"
 #include "sys/probe.h"
 #include "sys/wake.h"
 
 /* ------------------------------------------------------------------ handed on */
+
+/* Under the gate. */
+static void looper_pass(struct baton *b, struct rider *from, struct rider *to)
+{
+	spent_end(b, from);
+	spent_begin(b, to);
+	atomic_store_explicit(&b->looper, to, memory_order_relaxed);
+}
 
 /* Under the gate. @from was left alone. */
 static void looper_assign(struct baton *b, struct rider *from, struct rider *to)
@@ -23,7 +32,7 @@ static void looper_assign(struct baton *b, struct rider *from, struct rider *to)
 	if (!to->poller->shared)
 		to->poller->shared = true;
 	crew_count_handoff(b->crew);
-	atomic_store_explicit(&b->looper, to, memory_order_relaxed);
+	looper_pass(b, from, to);
 	baton_enqueue(b, to, false, true);
 	if (!baton_holder(b))
 		baton_grant_next(b);
@@ -228,7 +237,7 @@ static void looper_come_home(struct baton *b, struct rider *r)
 
 	if (old->left) /* or it has not even begun */
 		b->from = old;
-	atomic_store_explicit(&b->looper, r, memory_order_relaxed);
+	looper_pass(b, old, r);
 	pthread_cond_signal(&old->cond);
 	baton_kick(old);
 }

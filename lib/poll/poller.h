@@ -233,8 +233,11 @@ struct poller_sampler {
 };
 void poller_sample(struct poller *p, const struct poller_sampler *s);
 void poller_sample_no_more(struct poller *p);
-/* Owner. How long its dispatches have blocked the thread, by the samples. */
-uint64_t poller_slept_ns(const struct poller *p);
+/*
+ * Owner, while it samples. What the threads that carry it have had of their CPUs for it, and how
+ * long its dispatches have blocked them, by the samples; how long they were ready and had no CPU.
+ */
+void poller_spent(struct poller *p, uint64_t *ret_busy_ns, uint64_t *ret_waited_ns);
 
 /* Owner. One pointer that belongs to the layer above; free_fn(v) runs in poller_free(). */
 void *poller_local(const struct poller *p);

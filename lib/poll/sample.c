@@ -5,9 +5,10 @@
  * The thread's clock is a system call, so it is read for some dispatches: which ones is left to
  * chance, and how many to how many there are. A dispatch that gave up the CPU by itself, in a
  * handler that blocks, has cost the time that it lasted: nobody else was served meanwhile. One that
- * was preempted has cost what it ran.
+ * was preempted has cost what it ran; one that was left alone (baton.h), what it had until then.
  */
 #include "poll/poller_private.h"
+#include "poll/spent.h"
 #include "sys/clock.h"
 #include "sys/sched.h"
 
@@ -21,6 +22,7 @@ struct sample {
 
 static void sample_take(struct sample *s)
 {
+	baton_here.rider->left_ns = 0;
 	s->sleeps = sys_sched_sleeps();
 	s->wall_ns = sys_clock_ns();
 	s->cpu_ns = sys_clock_thread_ns();
@@ -50,6 +52,7 @@ void poller_sample(struct poller *p, const struct poller_sampler *s)
 	p->sampled = true;
 	g->overhead_ns = sample_overhead_ns();
 	g->window_ms = p->now_ms;
+	spent_measure(&p->baton, true);
 }
 
 void poller_sample_no_more(struct poller *p)
@@ -59,11 +62,17 @@ void poller_sample_no_more(struct poller *p)
 		return;
 	p->sampling.sampler = NULL;
 	p->sampled = false;
+	spent_measure(&p->baton, false);
 }
 
-uint64_t poller_slept_ns(const struct poller *p)
+void poller_spent(struct poller *p, uint64_t *ret_busy_ns, uint64_t *ret_waited_ns)
 {
-	return p->sampling.slept_ns;
+	struct spent spent;
+
+	poller_assert_owner(p);
+	spent_get(&p->baton, &spent);
+	*ret_busy_ns = spent.cpu_ns + p->sampling.slept_ns;
+	*ret_waited_ns = spent.waited_ns;
 }
 
 /* So that there are some SAMPLES_A_WINDOW. */
@@ -90,9 +99,18 @@ static unsigned sample_next_in(struct poller_sampling *g)
 	return 1 + (g->chance >> 8) % (2 * g->every - 1);
 }
 
+static struct sample sample_end(void)
+{
+	const struct rider *r = baton_here.rider;
+
+	if (r->left_ns)
+		return (struct sample){ .cpu_ns = r->left_cpu_ns, .wall_ns = r->left_ns };
+	return (struct sample){ .cpu_ns = sys_clock_thread_ns(), .wall_ns = sys_clock_ns() };
+}
+
 static uint64_t sample_cost_ns(struct poller_sampling *g, const struct sample *from)
 {
-	struct sample to = { .cpu_ns = sys_clock_thread_ns(), .wall_ns = sys_clock_ns() };
+	struct sample to = sample_end();
 	uint64_t cpu = to.cpu_ns - from->cpu_ns, wall = to.wall_ns - from->wall_ns;
 
 	cpu = cpu > g->overhead_ns ? cpu - g->overhead_ns : 0;

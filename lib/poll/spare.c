@@ -5,6 +5,7 @@
 #include "poll/baton_private.h"
 #include "poll/crew.h"
 #include "poll/poller_private.h"
+#include "poll/spent.h"
 
 /* One that sleeps here already has fibers that then need no lending. */
 struct rider *spare_take(struct poller *p, bool *ret_any)
@@ -93,6 +94,7 @@ static void spare_host_wait(struct baton *b, struct rider *r)
 	while (baton_holder(b) != r)
 		pthread_cond_wait(&r->cond, &b->gate);
 	r->hosting = false;
+	spent_begin(b, r);
 }
 
 bool spare_host(struct rider *r)
@@ -101,6 +103,8 @@ bool spare_host(struct rider *r)
 	bool stays;
 
 	pthread_mutex_lock(&b->gate);
+	if (baton_looper(b) != r)
+		spent_end(b, r);
 	if (baton_holder(b) == r && baton_looper(b) != r)
 		baton_drop(b, r);
 	stays = baton_looper(b) == r || fiber_host_parked() || spare_has_fibers(r);
