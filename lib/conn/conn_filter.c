@@ -150,9 +150,10 @@ static void filter_work(void *arg)
 	struct filter_job j = { .filter = &f->filter };
 	int r = offload_run(poller_offload(conn_poller(c)), filter_job_run, &j);
 
-	filter_worked(&f->filter, r < 0 ? -ENOBUFS : j.result);
+	r = r < 0 ? -ENOBUFS : j.result;
+	filter_worked(&f->filter, r);
 	conn_later(c);
-	if (conn_life(c) < CONN_ENDED)
+	if ((r != -EAGAIN || f->filter.asked) && conn_life(c) < CONN_ENDED)
 		filter_read_again(c);
 	conn_leave(c);
 	np_conn_unref(c);
@@ -162,11 +163,11 @@ static void filter_work(void *arg)
 static void filter_ask_worker(struct np_conn *c, struct conn_filter *f)
 {
 	f->filter.state = FILTER_WORKING;
-	f->filter.below.odd = FILTER_UNSURE;
+	watch_cant(&c->watch, WATCH_IN);
 	f->spawn.call.fn = filter_work;
 	f->spawn.call.arg = np_conn_ref(c);
 	c->inside++;
-	poller_spawn_node(conn_poller(c), &f->spawn);
+	poller_begin_fiber(conn_poller(c), &f->spawn);
 }
 
 static void filter_wake(struct conn_filter *f, int result)
@@ -176,6 +177,18 @@ static void filter_wake(struct conn_filter *f, int result)
 	f->waiter = NULL;
 	if (w)
 		park_wake(&w->park, result);
+}
+
+/*
+ * A request that came with the peer's last step is here, and no edge will tell. What the step has
+ * read said that the socket has no more.
+ */
+static void filter_read_on(struct np_conn *c, struct conn_filter *f)
+{
+	if (f->filter.below.odd == FILTER_DRY && !f->filter.asked)
+		c->watch.flags |= FILTER_DRY;
+	conn_pump(c, PUMP_IN);
+	c->watch.flags &= (uint8_t)~FILTER_DRY;
 }
 
 /* Output has waited for this; so have on_connect, and a fiber. */
@@ -189,6 +202,7 @@ static void filter_is_open(struct np_conn *c, struct conn_filter *f)
 	conn_pump(c, PUMP_OUT);
 	if (!(c->flags & CONN_CONNECTED) && !conn_is_served(c))
 		conn_begin_handlers(c);
+	filter_read_on(c, f);
 }
 
 void conn_filter_settle(struct np_conn *c)

@@ -10,7 +10,7 @@
  *   FULL              in -> FULL: it stands at its limit, or a handler that forwards is at work
  *   LATER             next turn
  *   END               in -> ENDED, the peer has left
- *   NEWS              conn_filter_settle() at the end of the turn; once more, next turn
+ *   NEWS              conn_filter_settle() at the end of the turn, and once more there
  *   BLOCKED           once more when there is room for output
  *   -errno            in -> FAILED, the peer has left
  *

@@ -92,7 +92,8 @@ static slow_path ssize_t filter_read_new(struct stream *s)
 
 	if (f->state == FILTER_FAILED)
 		return f->error;
-	if (f->state != FILTER_HANDSHAKE)
+	f->asked = f->state != FILTER_HANDSHAKE;
+	if (f->asked)
 		return -EAGAIN; /* what comes of it says conn_filter_settle() */
 	f->below.odd = s->odd;
 	r = f->ops->handshake(f->it);

@@ -8,7 +8,7 @@
  *   state      leaves it by
  *   HANDSHAKE  filter_read(): done -> OPENED;  to be worked on -> WORK;  an error -> FAILED
  *   WORK       conn_filter_settle() starts a fiber that asks for a worker -> WORKING
- *   WORKING    its job has returned: filter_worked() -> OPENED, HANDSHAKE or FAILED
+ *   WORKING    its job has returned: filter_worked() -> OPENED, HANDSHAKE, WORK or FAILED
  *   OPENED     conn_filter_settle() tells those that wait for it -> OPEN
  *   OPEN       filter_shutdown() -> SHUT;  an error -> FAILED
  *   SHUT       an error -> FAILED
@@ -55,6 +55,7 @@ struct filter {
 	void *it;                /* what ops->open made */
 	struct np_filter_below below;
 	enum filter_state state;
+	bool asked;     /* for input, since the last step has begun */
 	int error;      /* of FAILED */
 	size_t counted; /* of below.holds, in *total: its poller's, NULL: on its way */
 	size_t *total;
