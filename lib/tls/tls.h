@@ -166,7 +166,8 @@ struct tls_filter {
 	int below_error;      /* what the socket said last: 0, or -errno */
 	bool dry;             /* the socket had nothing when it was asked last */
 	bool eof;             /* the peer's FIN */
-	bool has_sent;        /* something has gone out */
+	bool gathers;         /* what OpenSSL says is kept until this call is over */
+	bool has_sent;        /* something has gone out, or is kept to go */
 	bool under_way;       /* its context counts its handshake */
 	bool has_begun;       /* the handshake */
 	bool open;            /* the handshake is over */

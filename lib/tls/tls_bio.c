@@ -6,6 +6,9 @@
  * So it never has a record of its own that is half out: there it would refuse to answer a
  * KeyUpdate, and want the same bytes again. The filter holds back what lies behind until the rest
  * is out.
+ *
+ * What one step of a handshake says is kept likewise, and leaves in one send: OpenSSL writes each
+ * ticket by itself, and a long chain of certificates in pieces of 4 KiB.
  */
 #include <errno.h>
 #include <openssl/bio.h>
@@ -27,17 +30,20 @@ int tls_bio_flush(struct tls_filter *f)
 	}
 	free(f->rest);
 	f->rest = NULL;
+	f->rest_at = 0;
 	return 0;
 }
 
+/* Behind what is kept already. */
 static int bio_keep(struct tls_filter *f, const char *p, size_t n)
 {
-	f->rest = malloc(n);
-	if (!f->rest)
+	char *rest = realloc(f->rest, f->rest_at + f->rest_n + n);
+
+	if (!rest)
 		return -ENOMEM;
-	memcpy(f->rest, p, n);
-	f->rest_at = 0;
-	f->rest_n = n;
+	memcpy(rest + f->rest_at + f->rest_n, p, n);
+	f->rest = rest;
+	f->rest_n += n;
 	return 0;
 }
 
@@ -59,10 +65,10 @@ static int bio_write(BIO *b, const char *p, int n)
 	BIO_clear_retry_flags(b);
 	if (f->shut)
 		return n; /* RFC 8446, 6.1: a KeyUpdate is not answered behind close_notify */
-	r = f->rest_n ? tls_bio_flush(f) : 0;
+	r = f->rest_n && !f->gathers ? tls_bio_flush(f) : 0;
 	if (r < 0)
 		return bio_failed(b, f, r, BIO_FLAGS_WRITE);
-	out = np_filter_write(f->below, p, (size_t)n);
+	out = f->gathers ? 0 : np_filter_write(f->below, p, (size_t)n);
 	if (out < 0 && out != -EAGAIN)
 		return bio_failed(b, f, (int)out, BIO_FLAGS_WRITE);
 	f->has_sent = true;

@@ -210,27 +210,46 @@ static void filter_is_open(struct tls_filter *f)
 		tls_count(&f->tls->resumed);
 }
 
-static int filter_handshake(void *filter)
+/* As far as it goes with what has come. What OpenSSL has to say about it is kept. */
+static int filter_step(struct tls_filter *f)
 {
-	struct tls_filter *f = filter;
-	int r = f->rest_n ? tls_bio_flush(f) : 0, n;
+	int r, n;
 
-	if (!f->ssl)
-		return filter_turn_away(f);
-	if (r < 0 && r != -EAGAIN)
-		return r;
 	f->has_begun = true;
+	f->gathers = true;
 	do {
 		filter_forget_errors();
 		f->dry = false;
 		n = SSL_do_handshake(f->ssl);
 		r = n == 1 ? 0 : filter_judge(f, n);
 	} while (n != 1 && r == 0);
+	f->gathers = false;
+	return r;
+}
+
+/* @r: what a step has come to. Return: likewise, now that what it has to say is on its way. */
+static int filter_step_is_said(struct tls_filter *f, int r)
+{
+	int out = f->rest_n ? tls_bio_flush(f) : 0;
+
+	if (r != 0 && r != -EAGAIN && r != -EBUSY)
+		return r;
+	if (out < 0)
+		return out == -EAGAIN ? -EBUSY : out;
+	return r == -EBUSY ? -EAGAIN : r;
+}
+
+static int filter_handshake(void *filter)
+{
+	struct tls_filter *f = filter;
+	int r;
+
+	if (!f->ssl)
+		return filter_turn_away(f);
+	r = filter_step_is_said(f, filter_step(f));
 	if (f->asked_worker)
 		tls_count(&f->tls->offloaded);
 	f->asked_worker = r == NP_FILTER_WORK;
-	if (n == 1 && f->rest_n)
-		r = tls_bio_flush(f) == -EAGAIN ? -EBUSY : 0;
 	if (r == 0)
 		filter_is_open(f);
 	filter_say_holds(f);
