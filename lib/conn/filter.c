@@ -3,6 +3,7 @@
 #include "conn/filter.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "conn/stream.h"
 #include "netpoll/linkbuf.h"
@@ -41,7 +42,7 @@ ssize_t np_filter_read(struct np_filter_below *b, void *p, size_t n)
 
 ssize_t np_filter_write(struct np_filter_below *b, const void *p, size_t n)
 {
-	return sys_send(b->fd, p, n, 0);
+	return sys_send(b->fd, p, n, b->last ? MSG_MORE : 0);
 }
 
 /* Behind each call of the filter's. */
@@ -172,13 +173,16 @@ void filter_fini(struct filter *f)
 	linkbuf_fini(&f->below.early);
 }
 
+/* FIN follows at once, in the segment of the last word: the peer wakes up once for both. */
 int filter_shutdown(struct filter *f)
 {
 	int r;
 
 	if (f->state != FILTER_OPEN)
 		return 0;
+	f->below.last = true;
 	r = f->ops->shutdown(f->it);
+	f->below.last = false;
 	if (r == -EAGAIN)
 		return r;
 	f->state = FILTER_SHUT;

@@ -44,6 +44,7 @@ enum {
 struct np_filter_below {
 	int fd;
 	bool tcp;
+	bool last; /* nothing but FIN follows what is written now */
 	uint8_t odd;
 	size_t holds;            /* np_filter_holds() */
 	struct np_linkbuf early; /* read before the filter came */
