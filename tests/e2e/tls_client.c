@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "e2e/tls_peer.h"
+#include "support/tls_peer.h"
 
 static struct {
 	_Atomic(int) requests, closes, error;

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "e2e/tls_peer.h"
+#include "support/tls_peer.h"
 
 static struct {
 	_Atomic(int) connects, requests, closes, error, r[16];

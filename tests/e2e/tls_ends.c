@@ -10,7 +10,7 @@
 #include <netpoll/linkbuf.h>
 #include <stdatomic.h>
 
-#include "e2e/tls_peer.h"
+#include "support/tls_peer.h"
 
 /* What the connection is like when the FIN comes. */
 enum stand {

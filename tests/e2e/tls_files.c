@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "e2e/tls_echo.h"
+#include "support/tls_echo.h"
 
 /* The common name of the certificate that a peer gets which asks for @name; "" for an alert. */
 static const char *who_answers(const char *name, const char *sigalgs)

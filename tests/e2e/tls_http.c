@@ -6,8 +6,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "e2e/tls_peer.h"
 #include "support/http.h"
+#include "support/tls_peer.h"
 
 #define BIG   (3u << 20)
 #define HELLO "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"

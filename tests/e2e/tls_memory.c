@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "e2e/tls_peer.h"
 #include "support/child.h"
+#include "support/tls_peer.h"
 
 #define CONNS    32
 #define IDLE_MAX (16 * 1024)

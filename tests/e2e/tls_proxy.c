@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "e2e/tls_peer.h"
 #include "support/example.h"
+#include "support/tls_peer.h"
 
 static struct example proxy;
 static struct np_tls *tls;

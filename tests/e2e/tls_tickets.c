@@ -9,8 +9,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "e2e/tls_echo.h"
 #include "support/child.h"
+#include "support/tls_echo.h"
 
 static _Atomic(time_t) now; /* 0: the system's */
 

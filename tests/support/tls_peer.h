@@ -4,8 +4,8 @@
  *
  * Its records go through memory, so that a test decides how they are cut and what goes together.
  */
-#ifndef TESTS_E2E_TLS_PEER_H
-#define TESTS_E2E_TLS_PEER_H
+#ifndef SUPPORT_TLS_PEER_H
+#define SUPPORT_TLS_PEER_H
 
 #include <netpoll/tls.h>
 #include <openssl/err.h>

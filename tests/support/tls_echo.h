@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* tls_echo: a server with TLS that answers with what it gets, one for each test */
-#ifndef E2E_TLS_ECHO_H
-#define E2E_TLS_ECHO_H
+#ifndef SUPPORT_TLS_ECHO_H
+#define SUPPORT_TLS_ECHO_H
 
 #include <netpoll/conn.h>
 
-#include "e2e/tls_peer.h"
+#include "support/tls_peer.h"
 
 static int echo(struct np_conn *c, void *arg)
 {
