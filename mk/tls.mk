@@ -44,7 +44,7 @@ $(TLS_A): $(TLS_OBJS)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/libnetpoll-bpf-tls.o
 
 # Tests link objects, as those of the core do.
-TLS_TESTS := $(filter $(O)/tests/e2e/tls% $(O)/tests/e2e/lives,$(TEST_BINS))
+TLS_TESTS := $(filter $(O)/tests/tls% $(O)/tests/e2e/tls% $(O)/tests/e2e/lives,$(TEST_BINS))
 $(TLS_TESTS): $(TLS_OBJS)
 $(TLS_TESTS): TEST_LIBS = $(TLS_LIBS)
 $(TLS_TESTS:%=%.o): TEST_CFLAGS = $(TLS_CFLAGS)

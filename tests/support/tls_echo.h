@@ -24,7 +24,7 @@ static struct np_tls *tls;
 static void given_server(struct np_tls_opts *o)
 {
 	tls = given_server_tls(o);
-	serve(1, &echoes, NULL, NP_OPTS(np_server_opts, .tls = tls));
+	serve(1, &echoes, NULL, NP_OPTS(np_server_opts, .tls = tls, .steer = NP_STEER_OFF));
 }
 
 static void end_server(void)
