@@ -154,8 +154,9 @@ NP_TLS_API int np_tls_stats(struct np_tls *t, struct np_tls_stats *ret);
 /*
  * np_tls_metrics() - what @n contexts have counted, as families of a page (metrics.h)
  *
- * @names: of each, the label "context"; NULL, where there is one: none. Those of @t that are NULL
- * are left out.
+ * @names: of each, the label "context". One without a name has its number in @t there, where it is
+ * not the only one; one whose name another has before it has both. Those of @t that are NULL are
+ * left out.
  *
  * Thread: any. May park: no.
  */

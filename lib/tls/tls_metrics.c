@@ -2,6 +2,8 @@
 /* tls_metrics: what contexts have counted, each family with a sample of each. */
 #include <netpoll/metrics.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "tls/tls.h"
 
@@ -38,24 +40,81 @@ static const struct {
 	     "When the first of the certificates expires, in seconds of time(2)."),
 };
 
-static void tls_metrics_sample(struct np_metrics *m, size_t fact, struct np_tls *t,
-			       const char *name)
+/* Contexts, and what their program calls them. */
+struct tls_metrics_of {
+	struct np_tls *const *t;
+	const char *const *names; /* NULL: none has a name */
+	unsigned n;
+};
+
+static const char *tls_metrics_given(const struct tls_metrics_of *of, unsigned k)
 {
-	const struct np_metric_label labels[] = { { "context", name }, { 0 } };
+	return of->names ? of->names[k] : NULL;
+}
+
+static bool tls_metrics_is_alone(const struct tls_metrics_of *of)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < of->n; i++)
+		n += of->t[i] != NULL;
+	return n == 1;
+}
+
+/* One before it has the same name. */
+static bool tls_metrics_is_taken(const struct tls_metrics_of *of, unsigned k)
+{
+	const char *name = tls_metrics_given(of, k);
+
+	for (unsigned i = 0; i < k; i++)
+		if (of->t[i] && tls_metrics_given(of, i) && !strcmp(tls_metrics_given(of, i), name))
+			return true;
+	return false;
+}
+
+/*
+ * What tells the k-th from the others: its name; its number in the list where it has none; both
+ * where another has that name, since a sample that comes twice makes the whole page unreadable.
+ * Return: NULL: there is no other.
+ */
+static const char *tls_metrics_label(const struct tls_metrics_of *of, unsigned k, char *buf,
+				     size_t size)
+{
+	const char *name = tls_metrics_given(of, k);
+
+	if (!name && tls_metrics_is_alone(of))
+		return NULL;
+	if (!name)
+		snprintf(buf, size, "%u", k);
+	else if (tls_metrics_is_taken(of, k))
+		snprintf(buf, size, "%.*s %u", (int)size - 12, name, k);
+	else
+		return name;
+	return buf;
+}
+
+static void tls_metrics_sample(struct np_metrics *m, size_t fact, const struct tls_metrics_of *of,
+			       unsigned k)
+{
+	char buf[128];
+	const char *label = tls_metrics_label(of, k, buf, sizeof buf);
+	const struct np_metric_label labels[] = { { "context", label }, { 0 } };
 	struct np_tls_stats st = { .sz = sizeof st };
 
-	if (!t || np_tls_stats(t, &st) < 0)
-		return;
-	np_metrics_count(m, name ? labels : NULL,
-			 *(const uint64_t *)((const char *)&st + facts[fact].offset));
+	if (np_tls_stats(of->t[k], &st) == 0)
+		np_metrics_count(m, label ? labels : NULL,
+				 *(const uint64_t *)((const char *)&st + facts[fact].offset));
 }
 
 void np_tls_metrics(struct np_metrics *m, struct np_tls *const *t, const char *const *names,
 		    unsigned n)
 {
+	const struct tls_metrics_of of = { t, names, n };
+
 	for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
 		np_metrics_family(m, facts[i].name, facts[i].type, facts[i].help);
 		for (unsigned k = 0; k < n; k++)
-			tls_metrics_sample(m, i, t[k], names ? names[k] : NULL);
+			if (t[k])
+				tls_metrics_sample(m, i, &of, k);
 	}
 }

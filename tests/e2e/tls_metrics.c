@@ -53,6 +53,33 @@ static void add_all(struct np_metrics *m)
 	np_tls_metrics(m, contexts, names, 3);
 }
 
+static void add_unnamed(struct np_metrics *m)
+{
+	np_tls_metrics(m, contexts, NULL, 3);
+}
+
+static void add_namesakes(struct np_metrics *m)
+{
+	static const char *const names[] = { "same", "same", "same" };
+
+	np_tls_metrics(m, contexts, names, 3);
+}
+
+static void add_one_named(struct np_metrics *m)
+{
+	static const char *const names[] = { "front", NULL, NULL };
+
+	np_tls_metrics(m, contexts, names, 3);
+}
+
+static void (*const odd_names[])(struct np_metrics *) = { add_unnamed, add_namesakes,
+							  add_one_named };
+static const char *const odd_labels[] = {
+	"{context=\"0\"} 0\nnp_tls_reloads_total{context=\"2\"}",
+	"{context=\"same\"} 0\nnp_tls_reloads_total{context=\"same 2\"}",
+	"{context=\"front\"} 0\nnp_tls_reloads_total{context=\"2\"}"
+};
+
 static void must_say(const char *text, const char *line)
 {
 	ck_assert_msg(strstr(text, line) != NULL, "no %s in\n%s", line, text);
@@ -70,6 +97,19 @@ START_TEST(each_context_has_its_samples)
 	text = exposed(NP_METRICS_OPENMETRICS, add_one);
 	must_say(text, "# TYPE np_tls_handshakes counter\nnp_tls_handshakes_total 0\n# HELP");
 	free(text);
+}
+END_TEST
+
+START_TEST(contexts_without_a_name_or_of_one_name_are_told_apart)
+{
+	char *text = exposed(NP_METRICS_TEXT, odd_names[_i]);
+	struct ran r;
+
+	must_say(text, odd_labels[_i]);
+	free(text);
+	EXPOSED_TO_PARSER(&r, odd_names[_i]);
+	must_say(r.out, "np_tls_handshakes 2\n");
+	ran_free(&r);
 }
 END_TEST
 
@@ -98,6 +138,7 @@ void add_cases(Suite *s)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, each_context_has_its_samples);
+	tcase_add_loop_test(t, contexts_without_a_name_or_of_one_name_are_told_apart, 0, 3);
 	tcase_add_test(t, promtool_finds_nothing_wrong_with_it);
 	tcase_add_test(t, prometheus_own_parser_reads_it);
 }
