@@ -117,7 +117,9 @@ void conn_filter_begin(struct np_conn *c)
 
 	f->awaits = false;
 	if (c->io) {
-		c->io->forwards = false; /* the kernel's bytes are the filter's */
+		c->io->forwards = false;           /* the kernel's bytes are the filter's */
+		c->io->wanted = conn_is_served(c); /* by its handler: for the first plain byte */
+		c->io->call_at = 1;
 		filter_take_input(&f->filter, &c->io->stream);
 		conn_find_handler(c);
 	}
