@@ -315,9 +315,9 @@ NP_API int np_conn_forward(struct np_conn *from, struct np_conn *to);
  *
  * Thread: any, with a reference. Lifetime: *b is taken, and NULL, on 0; it stays otherwise, to be
  *         sent again. If the connection ends first its memory and done() are given back.
- * Return: 0; -EAGAIN: send_high bytes would be queued; -NP_ECLOSED; -NP_ENOTOPEN; -NP_ETOOLONG:
- *         more than 2 GiB; -EINVAL: *b is NULL, or a buffer of a connection (np_conn_in(),
- *         np_conn_out()).
+ * Return: 0; -EAGAIN: send_high bytes would be queued; -NP_ECLOSED; -EPIPE
+ *         (np_conn_shutdown_write() came first); -NP_ENOTOPEN; -NP_ETOOLONG: more than 2 GiB;
+ *         -EINVAL: *b is NULL, or a buffer of a connection (np_conn_in(), np_conn_out()).
  */
 NP_API int np_conn_send(struct np_conn *c, struct np_linkbuf **b);
 

@@ -673,6 +673,8 @@ bool conn_at_place(struct np_conn *c, enum conn_place place);
 
 /* conn_post.c. FIN once the output is drained. */
 void conn_shut(struct np_conn *c);
+/* np_conn_send() fails from now on: its output has an end. */
+void conn_refuse_sends(struct np_conn *c);
 
 /* ------------------------------------------------------------------ conn_drain.c */
 

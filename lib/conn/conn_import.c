@@ -59,6 +59,8 @@ static void import_ways(struct np_conn *c, const struct conn_message *m)
 		c->out = CONN_OUT_SHUT;
 	else if (m->flags & CONN_MESSAGE_DRAINING)
 		c->out = CONN_OUT_DRAINING;
+	if (c->out != CONN_OUT_OPEN)
+		conn_refuse_sends(c);
 }
 
 static void import_flags(struct np_conn *c, const struct conn_message *m)

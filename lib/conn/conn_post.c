@@ -5,6 +5,9 @@
  * c->post collects what is asked for; the thread that sets its first bit posts the one mail that
  * the connection carries, so neither close nor send can fail for memory, and a hundred sends in a
  * row cost one wake-up. The mail holds a reference from post to fn.
+ *
+ * An end that a thread has asked for may still be on its way when that thread sends: the bits that
+ * say so stay set, and what would be lost behind that end is refused.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +22,10 @@ enum conn_post_bit {
 	CONN_POST_CLOSE = 1 << 1,
 	CONN_POST_ABORT = 1 << 2,
 	CONN_POST_SHUT = 1 << 3,
+	/* Each of these is done by the mail; those below stay. */
+	CONN_POST_DUE = CONN_POST_SEND | CONN_POST_CLOSE | CONN_POST_ABORT | CONN_POST_SHUT,
+	CONN_POST_CLOSES = 1 << 4,
+	CONN_POST_SHUTS = 1 << 5,
 };
 
 void conn_shut(struct np_conn *c)
@@ -55,7 +62,7 @@ static void post_arrived(struct mail *m)
 
 	if (post_goes_on(c, m) || conn_aside_owes(c->io, CONN_OWED_POST, 0))
 		return;
-	bits = atomic_exchange(&c->post, 0);
+	bits = atomic_fetch_and(&c->post, (uint8_t)~CONN_POST_DUE);
 	if (bits & CONN_POST_SEND)
 		post_take_sends(c);
 	if (bits & CONN_POST_SHUT)
@@ -67,15 +74,20 @@ static void post_arrived(struct mail *m)
 	np_conn_unref(c);
 }
 
-static void post_bit(struct np_conn *c, unsigned bit)
+static void post_bits(struct np_conn *c, unsigned bits)
 {
 	np_conn_ref(c);
-	if (atomic_fetch_or(&c->post, bit)) {
+	if (atomic_fetch_or(&c->post, (uint8_t)bits) & CONN_POST_DUE) {
 		np_conn_unref(c); /* the mail is on its way and will see the bit */
 		return;
 	}
 	c->post_mail.fn = post_arrived;
 	poller_post(atomic_load_explicit(&c->at, memory_order_acquire), &c->post_mail);
+}
+
+void conn_refuse_sends(struct np_conn *c)
+{
+	atomic_fetch_or(&c->post, CONN_POST_SHUTS);
 }
 
 int np_conn_close(struct np_conn *c)
@@ -85,7 +97,7 @@ int np_conn_close(struct np_conn *c)
 	if (conn_is_here(c))
 		conn_close(c, -NP_ECLOSED);
 	else
-		post_bit(c, CONN_POST_CLOSE);
+		post_bits(c, CONN_POST_CLOSE | CONN_POST_CLOSES);
 	return 0;
 }
 
@@ -96,7 +108,7 @@ int np_conn_abort(struct np_conn *c)
 	if (conn_is_here(c))
 		conn_abort(c, -NP_ECLOSED);
 	else
-		post_bit(c, CONN_POST_ABORT);
+		post_bits(c, CONN_POST_ABORT | CONN_POST_CLOSES);
 	return 0;
 }
 
@@ -106,11 +118,24 @@ int np_conn_shutdown_write(struct np_conn *c)
 
 	if (conn_life(c) == CONN_NEW)
 		return -NP_ENOTOPEN;
+	conn_refuse_sends(c);
 	if (conn_is_here(c) && !conn_is_aside(c))
 		conn_shut(c);
 	else
-		post_bit(c, CONN_POST_SHUT);
+		post_bits(c, CONN_POST_SHUT);
 	return 0;
+}
+
+/* 0 or why what is sent now would never leave. */
+static int post_unsendable(struct np_conn *c)
+{
+	unsigned bits = atomic_load_explicit(&c->post, memory_order_relaxed);
+
+	if (conn_life(c) != CONN_OPEN)
+		return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
+	if (bits & CONN_POST_CLOSES)
+		return -NP_ECLOSED;
+	return bits & CONN_POST_SHUTS ? -EPIPE : 0;
 }
 
 /*
@@ -145,9 +170,9 @@ int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 		return -EINVAL;
 	m = sendq_mail(*b);
 	m->fn = NULL; /* a buffer */
-	if (conn_life(c) != CONN_OPEN)
-		return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
-	r = np_linkbuf_flush(*b);
+	r = post_unsendable(c);
+	if (r == 0)
+		r = np_linkbuf_flush(*b);
 	if (r < 0)
 		return r;
 	r = post_reserve(c, np_linkbuf_len(*b));
@@ -155,7 +180,7 @@ int np_conn_send(struct np_conn *c, struct np_linkbuf **b)
 		return r;
 	*b = NULL;
 	mailbox_put(&c->sendq, m);
-	post_bit(c, CONN_POST_SEND);
+	post_bits(c, CONN_POST_SEND);
 	return 0;
 }
 
@@ -195,6 +220,6 @@ int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *), void *
 	*p = (struct post_call){ .mail.fn = post_called, .fn = fn, .arg = arg };
 	p->c = np_conn_ref(c);
 	mailbox_put(&c->sendq, &p->mail);
-	post_bit(c, CONN_POST_SEND);
+	post_bits(c, CONN_POST_SEND);
 	return 0;
 }

@@ -645,6 +645,101 @@ START_TEST(no_bytes_at_all_can_be_read_of_an_idle_connection)
 }
 END_TEST
 
+/*
+ * ------------------------------------------------------------------ behind an end
+ */
+
+static int sent(struct np_conn *c)
+{
+	struct np_linkbuf *b = message();
+	int r = np_conn_send(c, &b);
+
+	if (r < 0 && !b)
+		ck_abort_msg("what was refused is gone");
+	np_linkbuf_free(&b);
+	return r;
+}
+
+/* Its thread is kept, so what others ask of the connection has not arrived. */
+static int keep_the_thread(struct np_conn *c, void *arg)
+{
+	np_conn_skip(c, np_conn_len(c));
+	saw.conn = np_conn_ref(c);
+	AWAIT(saw.looked);
+	return 0;
+}
+
+static int given_a_kept_thread(void)
+{
+	int fd;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = keep_the_thread };
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	AWAIT(saw.conn);
+	return fd;
+}
+
+START_TEST(a_send_behind_shutdown_write_is_refused_though_that_is_still_on_its_way)
+{
+	char last;
+	int fd = given_a_kept_thread();
+
+	ck_assert_int_eq(sent(saw.conn), 0);
+	ck_assert_int_eq(np_conn_shutdown_write(saw.conn), 0);
+	ck_assert_int_eq(sent(saw.conn), -EPIPE);
+	saw.looked = 1;
+	peer_recv(fd, &last, 1);
+	peer_expect_eof(fd);
+	ck_assert_int_eq(sent(saw.conn), -EPIPE);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+START_TEST(and_behind_a_close)
+{
+	char last;
+	int fd = given_a_kept_thread();
+
+	ck_assert_int_eq(sent(saw.conn), 0);
+	ck_assert_int_eq(np_conn_close(saw.conn), 0);
+	ck_assert_int_eq(sent(saw.conn), -NP_ECLOSED);
+	saw.looked = 1;
+	peer_recv(fd, &last, 1);
+	peer_expect_eof(fd);
+	np_conn_unref(saw.conn);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+static int shut_and_send(struct np_conn *c, void *arg)
+{
+	np_conn_skip(c, np_conn_len(c));
+	saw.refuse = np_conn_shutdown_write(c) == 0 ? sent(c) : 1;
+	saw.looked = 1;
+	return 0;
+}
+
+START_TEST(and_where_its_own_handler_was_first)
+{
+	int fd;
+
+	h = (struct np_handlers){ .sz = sizeof h, .on_request = shut_and_send };
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	peer_expect_eof(fd);
+	AWAIT(saw.looked);
+	ck_assert_int_eq(saw.refuse, -EPIPE);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ main */
 
 void add_cases(Suite *s)
@@ -663,4 +758,8 @@ void add_cases(Suite *s)
 	tcase_add_test(t, append_and_free_leave_the_output_of_a_connection_alone);
 	tcase_add_test(t, the_input_that_a_fiber_waits_for_is_nobody_elses);
 	tcase_add_test(t, no_bytes_at_all_can_be_read_of_an_idle_connection);
+	t = add_case(s, "ends");
+	tcase_add_test(t, a_send_behind_shutdown_write_is_refused_though_that_is_still_on_its_way);
+	tcase_add_test(t, and_behind_a_close);
+	tcase_add_test(t, and_where_its_own_handler_was_first);
 }
