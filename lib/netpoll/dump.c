@@ -19,6 +19,7 @@
 #include "sys/opts.h"
 #include "sys/pass.h"
 #include "sys/symbol.h"
+#include "sys/text.h"
 
 #define DUMP_ALL      ((1u << 7) - 1)
 #define DUMP_ASKED    (NP_DUMP_POLLERS | NP_DUMP_CONNS | NP_DUMP_FIBERS) /* of the pollers */
@@ -448,7 +449,7 @@ int dump_make(enum np_dump_format format, unsigned parts, char **ret, size_t *re
 			gather_free(d.sets[i].gather);
 	registry_release_sets();
 	free(d.sets);
-	if (fclose(to) != 0)
+	if (sys_text_close(to, ret) < 0)
 		d.error = -ENOMEM;
 	if (d.error < 0)
 		free(*ret);

@@ -13,6 +13,7 @@
 #include "netpoll/linkbuf.h"
 #include "netpoll/sheet.h"
 #include "poll/histogram.h"
+#include "sys/text.h"
 
 static bool exposition_is_open(const struct np_metrics *m)
 {
@@ -173,7 +174,7 @@ int exposition_close(struct np_metrics *m, char **ret, size_t *ret_n)
 {
 	if (exposition_is_open(m))
 		fputs("# EOF\n", m->to);
-	if (fclose(m->to) != 0 && !m->error)
+	if (sys_text_close(m->to, &m->text) < 0 && !m->error)
 		m->error = -ENOMEM;
 	if (m->error) {
 		free(m->text);

@@ -103,7 +103,7 @@ struct snapshot *snapshot_new(struct lookout *l, uint64_t number)
 	atomic_init(&s->refs, 1);
 	s->number = number;
 	snapshot_write(to, l, number);
-	if (fclose(to) == 0)
+	if (fclose(to) == 0 && s->text) /* glibc may have none, and say 0 */
 		return s;
 	snapshot_unref(s);
 	return NULL;
