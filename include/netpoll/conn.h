@@ -394,8 +394,8 @@ NP_API int np_conn_start_tls(struct np_conn *c, struct np_tls *tls, const char *
  * Where the peer's FIN was first, close(2) alone sends ours: shutdown(2) before it would be one
  * system call more at the commonest of all ends. A child that is forked and has not called exec yet
  * holds the connection too, and our FIN waits for it. np_conn_shutdown_write(), in on_disconnect at
- * the latest, sends it at once. A refusal is close(2) alone, too. Every other FIN, and every RST,
- * waits for no child.
+ * the latest, sends it at once. A refusal is close(2) alone, too. Every other FIN waits for no
+ * child, nor does an RST, or what a unix socket has in its place.
  */
 /*
  * np_conn_close() - deliver what was flushed, then end

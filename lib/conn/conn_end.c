@@ -180,12 +180,14 @@ void conn_abort(struct np_conn *c, int why)
 /*
  * RST goes out as late as this, so that on_close can still ask for the peer's address, which a
  * reset socket has not. Where the kernel refuses it, SO_LINGER does it in close(2), unless another
- * process has a duplicate.
+ * process has a duplicate. A unix socket has none: its peer sees the end, duplicate or not.
  */
 static void end_reset(struct np_conn *c)
 {
 	struct linger l = { .l_onoff = 1, .l_linger = 0 };
 
+	if (c->watch.fd >= 0 && c->transport == TRANSPORT_UNIX)
+		sys_shutdown(c->watch.fd, SHUT_RDWR);
 	if (c->watch.fd < 0 || c->transport != TRANSPORT_TCP)
 		return;
 	if (sys_tcp_reset(c->watch.fd) < 0)

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netpoll/client.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -374,6 +376,30 @@ START_TEST(nor_does_it_keep_an_abort_from_the_peer)
 }
 END_TEST
 
+/* A unix socket has no RST: its end is what the peer sees. */
+START_TEST(nor_an_abort_from_the_peer_of_a_unix_socket)
+{
+	static const struct np_handlers h = { .sz = sizeof h };
+	struct np_conn *c = NULL;
+	struct child child;
+	int sock[2];
+
+	given(echo);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock), 0);
+	ck_assert_int_eq(np_conn_from_fd(serve_pollers, 0, &sock[0], &h, NULL, &c), 0);
+	child_start(&child, wait_for_a_word, NULL);
+	np_conn_abort(c);
+	await_fd(sock[1], POLLIN);
+	peer_expect_eof(sock[1]);
+
+	child_say(child.sock, 'x');
+	child_join(&child);
+	np_conn_unref(c);
+	peer_close(&sock[1]);
+	serve_end();
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "edges");
@@ -389,4 +415,5 @@ void add_cases(Suite *s)
 		t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
 	tcase_add_test(t, nor_does_it_keep_back_the_fin_of_shutdown_write_behind_the_peers);
 	tcase_add_test(t, nor_does_it_keep_an_abort_from_the_peer);
+	tcase_add_test(t, nor_an_abort_from_the_peer_of_a_unix_socket);
 }
