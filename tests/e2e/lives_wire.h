@@ -16,7 +16,7 @@
 #include "lives_drawn.h"
 
 #ifdef NP_HAVE_TLS
-#include "tls_peer.h"
+#include "support/tls_peer.h"
 #else
 struct tls_peer {
 	int fd;
