@@ -22,6 +22,7 @@
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/serve.h"
+#include "support/switches.h"
 #include "support/test.h"
 
 #define QUOTA_HANG_MS 40
@@ -268,42 +269,6 @@ END_TEST
 
 /* ------------------------------------------------------------------ idle */
 
-/* How often the threads of the library have been switched to and from. */
-static unsigned long long switches(void)
-{
-	char path[64 + 256], line[128], comm[16] = "";
-	unsigned long long sum = 0, n;
-	DIR *d = opendir("/proc/self/task");
-
-	ck_assert_ptr_nonnull(d);
-	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
-		FILE *f;
-
-		snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
-		f = fopen(path, "re");
-		if (!f)
-			continue;
-		while (fgets(line, sizeof line, f)) {
-			sscanf(line, "Name: %15s", comm);
-			if (!strncmp(comm, "np-", 3) &&
-			    (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1 ||
-			     sscanf(line, "nonvoluntary_ctxt_switches: %llu", &n) == 1))
-				sum += n;
-		}
-		fclose(f);
-	}
-	closedir(d);
-	return sum;
-}
-
-static unsigned long long switches_within(int ms)
-{
-	unsigned long long before = switches();
-
-	poll(NULL, 0, ms);
-	return switches() - before;
-}
-
 static double cpu_ms(void)
 {
 	struct timespec t;
@@ -327,9 +292,9 @@ START_TEST(an_idle_server_is_never_woken)
 		fds[i] = connected();
 		peer_echo(fds[i], 'i');
 	}
-	AWAIT(switches_within(1200) == 0);
+	AWAIT(np_switches_within(1200) == 0);
 	cpu = cpu_ms();
-	ck_assert_uint_eq(switches_within(window), 0); /* with 64 open connections */
+	ck_assert_uint_eq(np_switches_within(window), 0); /* with 64 open connections */
 	fprintf(stderr,
 		"8 pollers, 64 connections, idle for %d ms: 0 context switches, %.2f ms of CPU, this count included\n",
 		window, cpu_ms() - cpu);
