@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netpoll/pollers.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -340,6 +341,31 @@ START_TEST(a_handler_costs_its_poller_what_it_does_until_it_is_left_alone)
 }
 END_TEST
 
+static int count_cpus(void *arg)
+{
+	cpu_set_t set;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof set, &set), 0);
+	return CPU_COUNT(&set);
+}
+
+/* Beside a handler that computes on the poller's own. */
+START_TEST(a_spare_thread_may_run_on_each_cpu_of_its_set)
+{
+	cpu_set_t all;
+	struct np_task *t;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+	teardown();
+	sem_init(&gate, 0, 0);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = CPU_COUNT(&all), .pin = NP_ON));
+	ck_assert_int_eq(joined(given_task(0, count_cpus, NULL)), 1);
+	t = given_blocked(block_foreseen);
+	ck_assert_int_eq(joined(given_task(0, count_cpus, NULL)), CPU_COUNT(&all));
+	must_go_on(t);
+}
+END_TEST
+
 START_TEST(an_idle_set_has_no_spare_thread)
 {
 	ck_assert_int_eq(np_run(pollers, nothing, NULL), 7);
@@ -424,6 +450,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, hand_offs_are_published_for_steering);
 	tcase_add_test(t, its_time_is_that_of_the_threads_that_have_carried_it);
 	tcase_add_test(t, a_handler_costs_its_poller_what_it_does_until_it_is_left_alone);
+	tcase_add_test(t, a_spare_thread_may_run_on_each_cpu_of_its_set);
 	tcase_add_test(t, an_idle_set_has_no_spare_thread);
 #ifdef NP_FAULT
 	tcase_add_test(t, without_membarrier_both_sides_fence);

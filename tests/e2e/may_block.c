@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netpoll/conn.h>
 #include <netpoll/linkbuf.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "support/blocker.h"
@@ -12,6 +13,7 @@
 #include "support/test.h"
 
 static _Atomic(size_t) grew;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct np_conn *blocked;
 
 /* With its input in hand, which nobody may touch meanwhile. */
@@ -22,6 +24,21 @@ static void block_with_input(struct np_conn *c)
 
 	blocker_wait();
 	grew = np_linkbuf_len(in) - len;
+}
+
+/* Others want it meanwhile, and so does the verb its turn. */
+static void block_with_mutex(struct np_conn *c)
+{
+	pthread_mutex_lock(&mutex);
+	blocker_wait();
+	np_conn_len(c);
+	pthread_mutex_unlock(&mutex);
+}
+
+static void want_mutex(void)
+{
+	pthread_mutex_lock(&mutex);
+	pthread_mutex_unlock(&mutex);
 }
 
 /* One byte says what to do first; it is the answer. */
@@ -41,6 +58,10 @@ static int on_request(struct np_conn *c, void *arg)
 		blocker_spin();
 	else if (op == 'i')
 		block_with_input(c);
+	else if (op == 'm')
+		block_with_mutex(c);
+	else if (op == 'w')
+		want_mutex();
 	return blocker_answer(c, op);
 }
 
@@ -116,6 +137,24 @@ static int write_there_in_time(void *arg)
 	ck_assert_int_eq(np_deadline(10, NULL), 0);
 	return write_there(NULL);
 }
+
+START_TEST(those_that_wait_for_its_mutex_hold_up_nobody)
+{
+	int fd = given_left_alone('m'), waits[3];
+
+	for (int i = 0; i < 3; i++) {
+		waits[i] = blocker_peer();
+		peer_send(waits[i], "w", 1);
+		AWAIT(pollers_stats().away == 2u + (unsigned)i);
+	}
+	must_serve();
+	must_go_on(&fd, 'm');
+	for (int i = 0; i < 3; i++) {
+		must_answer(waits[i], 'w');
+		peer_close(&waits[i]);
+	}
+}
+END_TEST
 
 START_TEST(a_verb_of_another_fiber_waits_for_it)
 {
@@ -231,6 +270,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, one_that_computes_is_left_alone_as_well);
 	tcase_add_test(t, a_hand_off_is_named_with_its_handler_tag_and_peer);
 	tcase_add_test(t, nobody_touches_what_it_has_in_hand);
+	tcase_add_test(t, those_that_wait_for_its_mutex_hold_up_nobody);
 	tcase_add_test(t, a_verb_of_another_fiber_waits_for_it);
 	tcase_add_test(t, closed_by_another_it_ends_when_its_handler_is_back);
 	tcase_add_test(t, where_no_thread_is_left_the_poller_waits_and_counts_it);
