@@ -138,12 +138,14 @@ static int ticket_take(struct np_tls *t, const unsigned char *name, unsigned cha
 	return r;
 }
 
+/* RFC 8446, C.4: a ticket of TLS 1.3 is for one connection, so each connection leaves a new one. */
 static int ticket_callback(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
 			   EVP_MAC_CTX *mac, int enc)
 {
 	struct np_tls *t = tls_filter_of(ssl)->tls;
+	int r = enc ? ticket_make(t, name, iv, cipher, mac) : ticket_take(t, name, iv, cipher, mac);
 
-	return enc ? ticket_make(t, name, iv, cipher, mac) : ticket_take(t, name, iv, cipher, mac);
+	return !enc && r == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : r;
 }
 
 void tls_ticket_init(struct np_tls *t, SSL_CTX *ctx)

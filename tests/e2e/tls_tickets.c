@@ -132,6 +132,30 @@ START_TEST(a_new_secret_takes_the_tickets_of_the_one_before)
 }
 END_TEST
 
+/* As browsers do, which use no ticket twice. */
+START_TEST(a_client_that_uses_each_ticket_once_goes_on_each_time)
+{
+	unsigned char last[1024] = { 0 };
+	struct sockaddr_storage ss;
+	SSL_SESSION *session = NULL;
+	const unsigned char *ticket;
+	socklen_t len;
+	size_t n;
+
+	given_server(NULL);
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
+	for (int i = 0; i < 4; i++) {
+		ck_assert_int_eq(goes_on(&ss, &session, TLS1_3_VERSION), i > 0);
+		SSL_SESSION_get0_ticket(session, &ticket, &n);
+		ck_assert_uint_le(n, sizeof last);
+		ck_assert_mem_ne(ticket, last, n);
+		memcpy(last, ticket, n);
+	}
+	SSL_SESSION_free(session);
+	end_server();
+}
+END_TEST
+
 /* What is sent in the clear with a ticket says which key it is made with. */
 static void take_key_name(const SSL_SESSION *session, unsigned char ret[16])
 {
@@ -186,6 +210,7 @@ void add_cases(Suite *s)
 			    2);
 	tcase_add_loop_test(t, a_ticket_of_a_stranger_is_no_session, 0, 2);
 	tcase_add_test(t, a_new_secret_takes_the_tickets_of_the_one_before);
+	tcase_add_test(t, a_client_that_uses_each_ticket_once_goes_on_each_time);
 	tcase_add_loop_test(t, keys_change_with_the_period_and_those_of_the_one_before_are_taken, 0,
 			    2);
 }
