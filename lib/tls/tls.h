@@ -136,6 +136,8 @@ void tls_ticket_init(struct np_tls *t, SSL_CTX *ctx);
 int tls_ticket_load(struct np_tls *t, struct tls_secret *ret, struct tls_text *why);
 void tls_ticket_use(struct np_tls *t, const struct tls_secret *s);
 void tls_ticket_fini(struct np_tls *t);
+/* In the callback of the client's hello: whether it has a ticket by one of our keys, or says so. */
+bool tls_ticket_is_offered(struct np_tls *t, SSL *ssl);
 
 /* tls_session.c: what a client keeps of its servers. */
 void tls_session_init(struct np_tls *t, SSL_CTX *ctx);

@@ -81,7 +81,10 @@ static void set_rules(const struct np_tls *t, SSL_CTX *ctx)
 	SSL_CTX_set_timeout(ctx, t->opts.ticket_s);
 }
 
-/* The handshake stops here once, where its signature is for a worker. */
+/*
+ * The handshake stops here once, where its signature is for a worker. One that goes on with a
+ * ticket has none; where the ticket is no good in spite of its name, this thread signs.
+ */
 static int set_hello(SSL *ssl, int *alert, void *arg)
 {
 	const struct tls_filter *f = tls_filter_of(ssl);
@@ -89,7 +92,9 @@ static int set_hello(SSL *ssl, int *alert, void *arg)
 
 	for (unsigned i = 0; i < f->set->n; i++)
 		heavy |= f->set->cert[i].heavy;
-	return heavy && !f->asked_worker ? SSL_CLIENT_HELLO_RETRY : SSL_CLIENT_HELLO_SUCCESS;
+	if (!heavy || f->asked_worker || tls_ticket_is_offered(f->tls, ssl))
+		return SSL_CLIENT_HELLO_SUCCESS;
+	return SSL_CLIENT_HELLO_RETRY;
 }
 
 static int set_new_ctx(struct np_tls *t, SSL_CTX **ret, struct tls_text *why)

@@ -95,6 +95,30 @@ static int ticket_key_of(struct np_tls *t, const unsigned char *name, struct tls
 	return r;
 }
 
+/* The first of the identities that TLS 1.3 offers, or the ticket of TLS 1.2; NULL: none. */
+static const unsigned char *ticket_offered(SSL *ssl)
+{
+	const unsigned char *p;
+	size_t n;
+
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &n))
+		return n >= 4 + NAME_BYTES ? p + 4 : NULL; /* behind two lengths */
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_session_ticket, &p, &n))
+		return n >= NAME_BYTES ? p : NULL;
+	return NULL;
+}
+
+bool tls_ticket_is_offered(struct np_tls *t, SSL *ssl)
+{
+	const unsigned char *name = t->opts.no_tickets ? NULL : ticket_offered(ssl);
+	struct tls_ticket_key k;
+	bool ours = name && ticket_key_of(t, name, &k);
+
+	if (ours)
+		OPENSSL_cleanse(&k, sizeof k);
+	return ours;
+}
+
 /* ------------------------------------------------------------------ a ticket */
 
 static bool ticket_set_up(struct np_tls *t, const struct tls_ticket_key *k, unsigned char *iv,

@@ -156,6 +156,33 @@ START_TEST(a_client_that_uses_each_ticket_once_goes_on_each_time)
 }
 END_TEST
 
+START_TEST(a_handshake_that_goes_on_asks_no_worker)
+{
+	int version = _i ? TLS1_2_VERSION : TLS1_3_VERSION;
+	struct np_tls_opts o = { .sz = sizeof o, .offload_us = 1 }, another = o;
+	struct sockaddr_storage ss[2];
+	SSL_SESSION *session = NULL;
+	struct child stranger;
+	socklen_t len;
+
+	given_child(&stranger, &another, &ss[1]);
+	given_server(&o);
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss[0], &len), 0);
+	ck_assert(!goes_on(&ss[0], &session, version));
+	ck_assert_uint_eq(tls_stats_of(tls).offloaded, 1);
+	for (int i = 0; i < 3; i++)
+		ck_assert(goes_on(&ss[0], &session, version));
+	ck_assert_uint_eq(tls_stats_of(tls).offloaded, 1);
+	ck_assert(!goes_on(&ss[1], &session, version)); /* another's ticket is none */
+	ck_assert(!goes_on(&ss[0], &session, version));
+	ck_assert_uint_eq(tls_stats_of(tls).offloaded, 2);
+	SSL_SESSION_free(session);
+	end_server();
+	child_say(stranger.sock, 'e');
+	child_join(&stranger);
+}
+END_TEST
+
 /* What is sent in the clear with a ticket says which key it is made with. */
 static void take_key_name(const SSL_SESSION *session, unsigned char ret[16])
 {
@@ -210,6 +237,7 @@ void add_cases(Suite *s)
 			    2);
 	tcase_add_loop_test(t, a_ticket_of_a_stranger_is_no_session, 0, 2);
 	tcase_add_test(t, a_new_secret_takes_the_tickets_of_the_one_before);
+	tcase_add_loop_test(t, a_handshake_that_goes_on_asks_no_worker, 0, 2);
 	tcase_add_test(t, a_client_that_uses_each_ticket_once_goes_on_each_time);
 	tcase_add_loop_test(t, keys_change_with_the_period_and_those_of_the_one_before_are_taken, 0,
 			    2);
