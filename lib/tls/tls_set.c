@@ -9,7 +9,7 @@
 
 #include "tls/tls.h"
 
-#define OFFLOAD_US 300
+#define OFFLOAD_US 1000
 
 /* TLS 1.2: ECDHE and AEAD. TLS 1.3 has nothing else. */
 #define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
