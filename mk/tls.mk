@@ -59,3 +59,11 @@ endif
 .PHONY: check-tls
 check-tls: all                          ## testssl.sh and openssl s_time against servers with TLS on loopback (minutes)
 	$(Q)scripts/check-tls $(O)
+
+.PHONY: check-tls-lives
+check-tls-lives:                        ## ten thousand random lives with TLS under ThreadSanitizer, and as many under AddressSanitizer
+	$(Q)for f in tsan asan; do \
+		$(MAKE) --no-print-directory FLAVOUR=$$f $(O)/$$f/tests/e2e/lives && \
+		NP_LIVES=$${NP_LIVES:-10000} CK_RUN_CASE=tls CK_DEFAULT_TIMEOUT=3000 NP_TIMEOUT=3000 \
+			scripts/run-tests $(O)/$$f $(O)/$$f/tests/e2e/lives && cat $(O)/$$f/logs/e2e-lives.log || exit 1; \
+	done
