@@ -25,7 +25,7 @@ void listeners_fini(struct listeners *ls)
 	pthread_mutex_destroy(&ls->lock);
 }
 
-static int listeners_describe(int fd, struct listeners_entry *l)
+int listeners_describe(int fd, struct listeners_entry *l)
 {
 	struct tcp_info info;
 	socklen_t len = sizeof info;
@@ -99,6 +99,13 @@ bool listeners_is(int fd, uint64_t cookie)
 	uint64_t is = 0;
 
 	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &is, sizeof is) == 0 && is == cookie;
+}
+
+int listeners_listen(int fd, const struct listeners_entry *l)
+{
+	int r = sys_bind(fd, (const struct sockaddr *)&l->ss, l->len);
+
+	return r == 0 || r == -EINVAL ? sys_listen(fd, l->backlog) : r;
 }
 
 int listeners_shut(int fd, uint64_t cookie)

@@ -45,6 +45,16 @@ int listeners_find(struct listeners *ls, uint64_t cookie, struct listeners_entry
 int listeners_dup(struct listeners *ls, uint64_t cookie, int *ret_fd);
 /* Whether @fd is the socket with that cookie. */
 bool listeners_is(int fd, uint64_t cookie);
+/* What @fd is: cookie, address, backlog. 0 or -errno. */
+int listeners_describe(int fd, struct listeners_entry *l);
+/*
+ * listeners_listen() - again, on the port that @fd had when it was described
+ *
+ * With the shutdown a listener that was bound to port 0 has lost its port, and listen(2) would take
+ * another one: getsockname(2) still tells the old one. So it is bound once more; a socket that has
+ * its port says -EINVAL to that.
+ */
+int listeners_listen(int fd, const struct listeners_entry *l);
 /* shutdown(2) for reading, if @fd is that socket, of whatever process. 0; -ENOENT. */
 int listeners_shut(int fd, uint64_t cookie);
 

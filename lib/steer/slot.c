@@ -198,20 +198,6 @@ int np_steer_add(struct np_steer_worker *w, int fd)
 	return r < 0 && !s->error[0] ? steer_fail(s, r, "descriptor %d: %s", fd, strerror(-r)) : r;
 }
 
-/*
- * slot_listen_again() - on the port that @fd had
- *
- * With the shutdown a listener that was bound to port 0 has lost its port, and listen(2) would take
- * another one: getsockname(2) still tells the old one. So it is bound once more; a socket that has
- * its port says -EINVAL to that.
- */
-static int slot_listen_again(int fd, const struct listeners_entry *l)
-{
-	int r = sys_bind(fd, (const struct sockaddr *)&l->ss, l->len);
-
-	return r == 0 || r == -EINVAL ? sys_listen(fd, l->backlog) : r;
-}
-
 int np_steer_relisten(struct np_steer_worker *w, int fd)
 {
 	struct np_steer *s = w->s;
@@ -230,7 +216,7 @@ int np_steer_relisten(struct np_steer_worker *w, int fd)
 		r = steer_try_lock(s); /* a poller has other connections to serve */
 	if (r < 0)
 		return r;
-	r = w->left ? -ESHUTDOWN : slot_listen_again(fd, &l);
+	r = w->left ? -ESHUTDOWN : listeners_listen(fd, &l);
 	if (r == 0) {
 		/*
 		 * The address may have become another group: it looked as if no worker listened
