@@ -101,10 +101,11 @@ enum np_worker_state {
 	NP_WORKER_OUT = 2,      /* never chosen */
 };
 
-/* Of a worker's state: what was asked for, enum np_worker_state, and whether it has all the
- * connections it may have. */
-#define NP_REASON_ASKED 0xffu
-#define NP_REASON_FULL  0x100u
+/* Of a worker's state: what was asked for, enum np_worker_state, whether it has all the
+ * connections it may have, and whether it was rescued because it stands still. */
+#define NP_REASON_ASKED  0xffu
+#define NP_REASON_FULL   0x100u
+#define NP_REASON_STANDS 0x200u
 
 /* np_ctl[w], mmapped: one word each, written whole. */
 struct np_worker_ctl {
@@ -318,7 +319,7 @@ struct np_worker_info {
 /*
  * ADOPTED: its listener belongs to a server that knows nothing of this service. Nobody holds a
  * claim for it: it is a worker while one of its slots is live, and claims pass its number over. Its
- * listener is shut by nobody, since nobody would listen on it again.
+ * listener is shut by nobody but who listens on it again (lib/steer/hand.h).
  */
 #define NP_INFO_ADOPTED 0x1u
 #define NP_INFO_HELD    0x2u /* its server is away, and a tool keeps the listener open */

@@ -77,6 +77,7 @@ START_TEST(what_belongs_to_a_flag_is_no_operand)
 	must_offer_exactly("npsteer adopt --port 80 --dr", "--dry-run");
 	must_offer_exactly("npsteer explain --cpu 1 web ne", "next");
 	must_offer_exactly("npsteer adopt --port \"\"", "");
+	must_offer_exactly("npsteer adopt web --watch --rescue st", "stopped");
 	must_offer("npsteer load --group roo", "root");
 	must_offer("npsteer --bpffs /sys/f", "/sys/fs");
 }

@@ -7,11 +7,17 @@
 #include "support/steer.h"
 
 /*
- * As if worker @i had been handling one event since the machine started, which may not be long ago.
+ * As if the worker had been handling one event since the machine started, which may not be long
+ * ago.
  */
+static inline void given_hung_worker(struct np_steer_worker *w)
+{
+	__atomic_store_n(&steer_worker_line(w)->busy_since_ns, 1, __ATOMIC_RELAXED);
+}
+
 static inline void given_hung(struct rig *r, unsigned i)
 {
-	__atomic_store_n(&steer_worker_line(r->w[i])->busy_since_ns, 1, __ATOMIC_RELAXED);
+	given_hung_worker(r->w[i]);
 }
 
 #endif

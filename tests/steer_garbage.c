@@ -29,7 +29,7 @@ static struct rescuer *rescuer;
 static void given_service(void)
 {
 	rig_start(&rig, 2, NP_OPTS(np_steer_opts, .hang_ms = HANG_MS, .rescue = NP_OFF));
-	ck_assert_int_eq(rescuer_new(rig.s, false, &rescuer), 0);
+	ck_assert_int_eq(rescuer_new(rig.s, &(struct rescue_scope){ .native = true }, &rescuer), 0);
 }
 
 static void end_service(void)

@@ -20,55 +20,6 @@
 #include "support/steer.h"
 #include "support/test.h"
 
-static void nothing(int sig)
-{
-}
-
-/* np_steer_keep() until SIGUSR1. Its result, once that has come. */
-static void keep(int sock, void *arg)
-{
-	const int *hold_ms = arg;
-	struct np_steer *s;
-	int r;
-
-	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = nothing }, NULL);
-	if (np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
-			  &s) < 0)
-		child_fail("the service cannot be joined");
-	r = np_steer_keep(
-		s, NP_OPTS(np_steer_adopt_opts, .address = FOREIGN_AT, .hold_ms = *hold_ms), -1);
-	child_send(sock, &r, sizeof r);
-	np_steer_close(&s);
-}
-
-static void given_keeper(struct child *c, int hold_ms)
-{
-	child_start(c, keep, &hold_ms);
-}
-
-/* A signal that comes a moment before the wait does not end it: the next one does. */
-static void end_keeper(struct child *c)
-{
-	struct pollfd over = { .fd = c->sock, .events = POLLIN };
-	int r;
-
-	do
-		kill(c->pid, SIGUSR1);
-	while (poll(&over, 1, 20) == 0);
-	child_recv(c->sock, &r, sizeof r);
-	ck_assert_int_eq(r, -EINTR);
-	child_join(c);
-}
-
-/* A keeper fills slot and roster under the lock, which gc takes too. */
-static void await_workers(struct np_steer *s, unsigned n)
-{
-	struct np_steer_garbage g = { .sz = sizeof g };
-
-	AWAIT(workers(s) == n);
-	ck_assert_int_eq(np_steer_gc(s, &g), 0);
-}
-
 /* A server of two workers, which the keeper has adopted. */
 static struct np_steer *given_watched(struct foreign *f, struct child *c, int hold_ms,
 				      const char *policy)
@@ -76,7 +27,7 @@ static struct np_steer *given_watched(struct foreign *f, struct child *c, int ho
 	struct np_steer *s = given_service("web", policy);
 
 	ck_assert_int_eq(foreign_start(f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	given_keeper(c, hold_ms);
+	given_keeper(c, &(struct keeping){ .hold_ms = hold_ms });
 	await_workers(s, 2);
 	return s;
 }
@@ -90,29 +41,6 @@ static unsigned held(struct np_steer *s)
 	return n;
 }
 
-static int queue_up(int fds[], int n)
-{
-	for (int i = 0; i < n; i++) {
-		fds[i] = client_connect(FOREIGN_AT);
-		if (fds[i] < 0)
-			return fds[i];
-	}
-	return 0;
-}
-
-/* Each gets its letter. */
-static void expect_letters(int fds[], int n)
-{
-	char letter;
-
-	for (int i = 0; i < n; i++) {
-		await_fd(fds[i], POLLIN);
-		ck_assert_msg(recv(fds[i], &letter, 1, 0) == 1, "client %d: %s", i,
-			      strerror(errno));
-		client_close(&fds[i]);
-	}
-}
-
 START_TEST(a_server_that_comes_later_and_again_is_adopted_each_time)
 {
 	unsigned got[FOREIGN_MAX];
@@ -122,7 +50,7 @@ START_TEST(a_server_that_comes_later_and_again_is_adopted_each_time)
 
 	OWN_STEERING();
 	s = given_service("web", "rr");
-	given_keeper(&c, 0);
+	given_keeper(&c, &(struct keeping){ .hold_ms = 0 });
 	for (unsigned n = 2; n < 5; n++) {
 		ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, n, FOREIGN_PORT), 0);
 		await_workers(s, n);
@@ -146,11 +74,11 @@ START_TEST(while_its_server_is_away_clients_wait_and_its_successor_answers_them)
 	OWN_STEERING();
 	s = given_service("web", "rr");
 	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
-	given_keeper(&c, 20000);
+	given_keeper(&c, &(struct keeping){ .hold_ms = 20000 });
 	await_workers(s, 3);
 	foreign_end(&f);
 	AWAIT(held(s) == 3);
-	ck_assert_int_eq(queue_up(fds, 40), 0);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 40), 0);
 	ck_assert_int_eq(foreign_start(&g, steerable[_i], 2, FOREIGN_PORT), 0);
 	expect_letters(fds, 40);
 	AWAIT(workers(s) == 2 && held(s) == 0);
@@ -175,7 +103,7 @@ START_TEST(a_server_that_does_not_come_back_is_held_no_longer_than_asked)
 	OWN_STEERING();
 	s = given_watched(&f, &c, 1000, NULL);
 	foreign_end(&f);
-	ck_assert_int_eq(queue_up(fds, 8), 0);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 8), 0);
 	for (int i = 0; i < 8; i++) {
 		await_fd(fds[i], POLLIN);
 		ck_assert_int_eq(recv(fds[i], &letter, 1, 0), -1);
@@ -201,10 +129,10 @@ START_TEST(what_waits_at_a_listener_that_is_closed_alone_goes_to_its_siblings)
 	s = given_service("web", "rr");
 	ck_assert_int_eq(foreign_start(&f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
 	ck_assert_int_eq(foreign_start(&g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
-	given_keeper(&c, 20000);
+	given_keeper(&c, &(struct keeping){ .hold_ms = 20000 });
 	await_workers(s, 4);
 	stop_process(f.pid[0]);
-	ck_assert_int_eq(queue_up(fds, 30), 0);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 30), 0);
 	kill(f.pid[0], SIGKILL);
 	expect_letters(fds, 30);
 	await_workers(s, 2);
@@ -360,7 +288,7 @@ static void keep_inside(int sock, void *arg)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 		child_fail("not the server's network namespace: %s", strerror(errno));
-	keep(sock, &(int){ 1000 });
+	keep(sock, &(struct keeping){ .hold_ms = 1000 });
 }
 
 static void given_apart(struct child *c, pid_t *ret_pid)
@@ -403,26 +331,6 @@ START_TEST(two_keepers_are_refused_from_whichever_namespace_they_watch)
 	end_service(s, "web");
 }
 END_TEST
-
-/* A cgroup of the test's own with @pid in it. False: there is none to be had. */
-static bool given_cgroup(pid_t pid, char *dst, size_t cap)
-{
-	static const char *const roots[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
-	char path[96];
-	FILE *f;
-
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(dst, cap, "%s/steer_adopt-%d", roots[i], getpid());
-		snprintf(path, sizeof path, "%s/cgroup.procs", dst);
-		if (mkdir(dst, 0755) < 0)
-			continue;
-		f = fopen(path, "we");
-		if (f && fprintf(f, "%d\n", pid) > 0 && fclose(f) == 0)
-			return true;
-		rmdir(dst);
-	}
-	return false;
-}
 
 START_TEST(a_server_of_a_cgroup_is_watched_in_its_own_network_namespace)
 {

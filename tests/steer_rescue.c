@@ -574,7 +574,7 @@ START_TEST(an_owner_back_at_the_instant_of_the_shutdown_loses_nothing)
 	rig_start(&r, 2, &o);
 	/* The listeners are noted all the same, for np_steer_relisten(). */
 	x.r = &r;
-	ck_assert_int_eq(rescuer_new(r.s, false, &resc), 0);
+	ck_assert_int_eq(rescuer_new(r.s, &(struct rescue_scope){ .native = true }, &resc), 0);
 	pthread_barrier_init(&x.start, NULL, 2);
 	ck_assert_int_eq(pthread_create(&t, NULL, owner, &x), 0);
 	for (unsigned i = 0; i < n; i++)

@@ -387,6 +387,9 @@ NP_API int np_steer_explain(struct np_steer *s, const struct np_steer_explain_op
  * come. Where the caller is held up itself, by a quota or a busy machine, it cannot tell who hangs:
  * it goes on until it can, for ten times @ms at most.
  *
+ * Adopted workers are rescued while they stand still, as by np_steer_keep() with
+ * NP_STEER_RESCUE_STOPPED; as long as this watches they get connections only where no other can.
+ *
  * Thread: setup; the others may be called meanwhile.
  * Return: how many listeners were shut; -ETIMEDOUT: none, and it was held up all that time;
  *         -EINVAL: @ms below -1; -NP_EUNSUPPORTED below level 3, -ENOMEM, -EMFILE, -EPERM.
@@ -470,6 +473,13 @@ NP_OPTS_INIT(np_steer_listener)
 NP_API int np_steer_listeners(const struct np_steer_find_opts *opts,
 			      int (*fn)(void *arg, const struct np_steer_listener *l), void *arg);
 
+/* What is queued at an adopted worker that takes nothing for hang_ms goes to its siblings: */
+enum np_steer_rescue_of {
+	NP_STEER_RESCUE_NEVER = 0,
+	/* where all who accept for it stand still: stopped by a signal, or in a frozen cgroup */
+	NP_STEER_RESCUE_STOPPED = 1,
+};
+
 /* What is adopted, or released. */
 struct np_steer_adopt_opts {
 	size_t sz;
@@ -480,7 +490,8 @@ struct np_steer_adopt_opts {
 	bool dry_run; /* nothing is changed */
 	/* their connections are not counted, also where that can be had (np_steer_level 5) */
 	bool no_count;
-	int hold_ms; /* np_steer_keep() */
+	int hold_ms;                    /* np_steer_keep() */
+	enum np_steer_rescue_of rescue; /* np_steer_keep() */
 };
 NP_OPTS_INIT(np_steer_adopt_opts)
 
@@ -525,6 +536,11 @@ NP_API int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *
  * over what they have queued, and while it is away clients wait in them, for as long at most, and
  * get their answers from its successor. A health check that only connects believes for so long that
  * the server lives. A server without SO_REUSEPORT cannot start beside what is kept.
+ *
+ * With opts->rescue what is queued at a worker that stands still goes to its siblings, and the
+ * worker gets connections only where no other can until it moves. Its listener is shut and listened
+ * on again meanwhile, which its server does not see: its threads are kept from running by ptrace(2)
+ * for some 100 us. A thread and a forked process of this one do that, at level 3 and above.
  *
  * With opts->pid the network namespace is the process's, and its holders are not asked for.
  * opts.log of the service is told of what is kept and of what became of it.

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "steer/rescue.h"
 #include "steer/steer.h"
 #include "steer/watchdog.h"
 
@@ -59,7 +60,9 @@ static uint32_t control_state(uint32_t reasons)
 {
 	uint32_t asked = reasons & NP_REASON_ASKED;
 
-	return (reasons & NP_REASON_FULL) && asked == NP_WORKER_READY ? NP_WORKER_DRAINING : asked;
+	return (reasons & (NP_REASON_FULL | NP_REASON_STANDS)) && asked == NP_WORKER_READY ?
+		       NP_WORKER_DRAINING :
+		       asked;
 }
 
 /*
@@ -96,6 +99,16 @@ void control_worker_full(struct np_steer_worker *w, bool full)
 	control_reason(&w->s->maps.ctl[w->index], NP_REASON_FULL, full ? NP_REASON_FULL : 0);
 }
 
+void control_worker_stands(struct np_steer *s, unsigned w, bool stands)
+{
+	control_reason(&s->maps.ctl[w], NP_REASON_STANDS, stands ? NP_REASON_STANDS : 0);
+}
+
+bool control_worker_is_standing(const struct np_steer *s, unsigned w)
+{
+	return __atomic_load_n(&s->maps.ctl[w].reasons, __ATOMIC_RELAXED) & NP_REASON_STANDS;
+}
+
 int np_steer_drain(struct np_steer *s, unsigned w)
 {
 	return control_set_state(s, w, NP_WORKER_DRAINING);
@@ -105,8 +118,10 @@ int np_steer_undrain(struct np_steer *s, unsigned w)
 {
 	int r = control_must_be_claimed(s, w);
 
-	if (r == 0)
+	if (r == 0) {
 		worker_warms_up(s, w);
+		control_worker_stands(s, w, false); /* what a tool that was killed has left */
+	}
 	return r == 0 ? control_set_state(s, w, NP_WORKER_READY) : r;
 }
 
@@ -145,6 +160,9 @@ int np_steer_publish(struct np_steer *s, const uint64_t *set, unsigned words)
 
 int np_steer_rescue(struct np_steer *s, int ms)
 {
+	static const struct rescue_scope all = { .everywhere = true,
+						 .native = true,
+						 .adopted = NP_STEER_RESCUE_STOPPED };
 	struct watchdog *d;
 	int r;
 
@@ -155,7 +173,7 @@ int np_steer_rescue(struct np_steer *s, int ms)
 			s, -NP_EUNSUPPORTED,
 			"the service %s is at level %d: only from level 3 on can a queue be moved",
 			s->name, (int)s->level);
-	r = watchdog_new(s, true, &d);
+	r = watchdog_new(s, &all, &d);
 	if (r < 0)
 		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,
 				  strerror(-r));

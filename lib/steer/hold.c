@@ -6,6 +6,8 @@
 
 #include "steer/folder.h"
 #include "steer/hold_private.h"
+#include "steer/rescue.h"
+#include "steer/watchdog.h"
 #include "sys/clock.h"
 #include "sys/diag.h"
 #include "sys/io.h"
@@ -31,6 +33,24 @@ static int hold_look(struct hold *h)
 	find_fini(&h->a.f);
 	hold_watch_tasks(h);
 	return r;
+}
+
+static int hold_start_rescue(struct hold *h, bool own_netns)
+{
+	struct rescue_scope scope = { .everywhere = !own_netns,
+				      .adopted = h->a.o.rescue,
+				      .port = h->a.q.port,
+				      .where = &h->a.q };
+	int r = 0;
+
+	if (h->a.o.rescue != NP_STEER_RESCUE_NEVER && h->a.s->level >= NP_STEER_L3) {
+		r = watchdog_new(h->a.s, &scope, &h->watchdog);
+		if (r == 0)
+			r = watchdog_start(h->watchdog);
+	}
+	return r < 0 ? steer_fail(h->a.s, r, "workers that stand still cannot be watched: %s",
+				  strerror(-r)) :
+		       0;
 }
 
 /* The namespace of a process that is asked for, or the caller's. */
@@ -61,11 +81,13 @@ static int hold_open(struct hold *h)
 	if (r < 0)
 		return steer_fail(h->a.s, r, "the network namespace cannot be watched: %s",
 				  strerror(-r));
-	return keeper_become(&h->keeper, h->a.s, h->a.q.port, h->a.q.netns_fd);
+	r = keeper_become(&h->keeper, h->a.s, h->a.q.port, h->a.q.netns_fd);
+	return r < 0 ? r : hold_start_rescue(h, own);
 }
 
 static void hold_close(struct hold *h)
 {
+	watchdog_free(h->watchdog);
 	for (unsigned i = 0; i < h->n; i++)
 		h->all[i].goes = h->all[i].orphan_ns;
 	hold_give_up_kept(h);

@@ -36,7 +36,7 @@ uint64_t hold_list(struct hold *h)
 }
 
 /* One that is kept stays in the list when its server closes it. */
-static bool change_lost_holders(const struct kept *k)
+bool hold_has_lost_holders(const struct kept *k)
 {
 	for (unsigned i = 0; i < k->holders; i++)
 		if (sys_process_has_socket(k->holder[i].pid, k->holder[i].number, k->inode))
@@ -57,7 +57,7 @@ bool hold_has_changed(struct hold *h)
 	if (changed || now_ns - h->looked_ns > rest_ms * 1000000u || sys_poll_now(&tasks, 1) > 0)
 		return true;
 	for (unsigned i = 0; i < h->n; i++)
-		if (h->all[i].fd >= 0 && h->all[i].theirs && change_lost_holders(&h->all[i]))
+		if (h->all[i].fd >= 0 && h->all[i].theirs && hold_has_lost_holders(&h->all[i]))
 			return true;
 	return false;
 }

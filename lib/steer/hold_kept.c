@@ -225,6 +225,21 @@ static void kept_tell(struct hold *h, const struct kept *k, bool heir, unsigned 
 			  w, ms, queued);
 }
 
+/*
+ * It is not in the kernel's list, and its server has it all the same: shut, and about to listen
+ * again, as a rescue has it for a moment (hand.h).
+ */
+static bool kept_is_shut(struct hold *h, struct kept *k, uint64_t now_ns)
+{
+	if (k->seen || hold_has_lost_holders(k))
+		return false;
+	k->shut_ns = k->shut_ns ? k->shut_ns : now_ns;
+	if (now_ns - k->shut_ns >= GRACE_MS * 1000000ull)
+		return false;
+	h->pending = true;
+	return true;
+}
+
 /* True: it goes. Right after a look. */
 static bool kept_settle(struct hold *h, struct kept *k, uint64_t now_ns)
 {
@@ -232,7 +247,9 @@ static bool kept_settle(struct hold *h, struct kept *k, uint64_t now_ns)
 	uint64_t enough_ns = heir ? GRACE_MS * 1000000ull : h->hold_ns;
 	unsigned queued;
 
-	if (k->fd < 0 && k->seen)
+	if (k->seen)
+		k->shut_ns = 0;
+	if (k->fd < 0 && (k->seen || kept_is_shut(h, k, now_ns)))
 		return false;
 	if (k->theirs) {
 		if (k->orphan_ns)

@@ -19,11 +19,13 @@ struct kept {
 	bool seen, theirs;  /* by the last look */
 	bool goes;          /* with the next hold_give_up_kept() */
 	uint64_t orphan_ns; /* since when; 0: it is not */
+	uint64_t shut_ns;   /* since when it does not listen, and is theirs; 0: it does */
 };
 
 struct hold {
 	struct adopt a;
 	struct keeper keeper;
+	struct watchdog *watchdog; /* of workers that stand still; NULL: none is asked for */
 	struct kept *all;
 	unsigned n;
 	uint64_t hold_ns;
@@ -45,6 +47,8 @@ void hold_give_up_kept(struct hold *h);
 /* hold_change.c: the kernel's list in one word; whether a look is due. */
 uint64_t hold_list(struct hold *h);
 bool hold_has_changed(struct hold *h);
+/* Whether none of its holders has it any more. */
+bool hold_has_lost_holders(const struct kept *k);
 /* The end of a task that accepts; where that cannot be had, LOOK_MS has to do. */
 int hold_watch_tasks(struct hold *h);
 void hold_forget_tasks(struct hold *h);

@@ -39,12 +39,13 @@ static bool name_number(const char *text, long max, long *ret)
 	return true;
 }
 
-/* One that is full for a while is in service all the same. */
+/* One that is full, or stands still, for a while is in service all the same. */
 static bool name_serves(const struct np_steer *s, unsigned w, const struct np_steer_worker_info *i)
 {
+	uint32_t reasons = __atomic_load_n(&s->maps.ctl[w].reasons, __ATOMIC_RELAXED);
+
 	return i->state == NP_STEER_READY ||
-	       __atomic_load_n(&s->maps.ctl[w].reasons, __ATOMIC_RELAXED) ==
-		       (NP_WORKER_READY | NP_REASON_FULL);
+	       (reasons & ~(NP_REASON_FULL | NP_REASON_STANDS)) == NP_WORKER_READY;
 }
 
 static void name_found(const struct np_steer *s, struct search *q, unsigned w,

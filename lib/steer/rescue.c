@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* rescue: read the queues, ask the judge, and act under the lock of the service. */
-#include "steer/rescue.h"
+#include "steer/rescue_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #define SEARCH_NS   1000000000ull /* so often for network namespaces that are not open yet */
 #define BACK_OFF_MS 10000u /* the longest; and after so long without a rescue it starts again */
 
-int rescuer_new(struct np_steer *s, bool everywhere, struct rescuer **ret)
+int rescuer_new(struct np_steer *s, const struct rescue_scope *scope, struct rescuer **ret)
 {
 	struct rescuer *r = calloc(1, sizeof *r);
 	int e;
@@ -24,7 +24,8 @@ int rescuer_new(struct np_steer *s, bool everywhere, struct rescuer **ret)
 	if (!r)
 		return -ENOMEM;
 	r->s = s;
-	r->everywhere = everywhere;
+	r->scope = *scope;
+	tracer_init(&r->tracer, s);
 	r->pidns = sys_process_pidns();
 	e = places_open(&r->places);
 	if (e < 0) {
@@ -37,6 +38,8 @@ int rescuer_new(struct np_steer *s, bool everywhere, struct rescuer **ret)
 
 void rescuer_free(struct rescuer *r)
 {
+	rescue_unmark_all(r);
+	tracer_fini(&r->tracer);
 	places_close(&r->places);
 	free(r->queues);
 	free(r);
@@ -117,7 +120,7 @@ void rescuer_search(struct rescuer *r)
 {
 	uint64_t now_ns = sys_clock_ns();
 
-	if (!r->everywhere || (r->searched_ns && now_ns - r->searched_ns < SEARCH_NS))
+	if (!r->scope.everywhere || (r->searched_ns && now_ns - r->searched_ns < SEARCH_NS))
 		return;
 	places_search(&r->places, r->s);
 	r->searched_ns = now_ns;
@@ -172,12 +175,12 @@ static bool rescue_is_still_so(const struct rescuer *r, const struct queue *q)
 
 /* ------------------------------------------------------------------ the lock */
 
-static uint32_t rescue_lock_word(uint64_t now_ns)
+uint32_t rescue_lock_word(uint64_t now_ns)
 {
 	return (uint32_t)(now_ns / 1000000u) | 1u;
 }
 
-static bool rescue_lock(struct np_steer *s, uint32_t mine)
+bool rescue_lock(struct np_steer *s, uint32_t mine)
 {
 	uint32_t *word = &s->maps.service->rescue, held = __atomic_load_n(word, __ATOMIC_RELAXED);
 
@@ -188,7 +191,7 @@ static bool rescue_lock(struct np_steer *s, uint32_t mine)
 }
 
 /* Unless it was taken from us, because we were too slow. */
-static void rescue_unlock(struct np_steer *s, uint32_t mine)
+void rescue_unlock(struct np_steer *s, uint32_t mine)
 {
 	__atomic_compare_exchange_n(&s->maps.service->rescue, &mine, 0, false, __ATOMIC_RELEASE,
 				    __ATOMIC_RELAXED);
@@ -244,7 +247,7 @@ static int rescue_take(struct rescuer *r, const struct queue *q, int *ret_fd)
 
 /* A worker that goes on hanging is rescued less and less often: each time costs its owner a
  * listen(2). */
-static void rescue_back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
+void rescue_back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uint64_t hang_ns)
 {
 	struct np_health *h = &s->maps.health[w];
 	uint64_t ms = __atomic_load_n(&h->back_off_ms, __ATOMIC_RELAXED);
@@ -256,7 +259,7 @@ static void rescue_back_off(struct np_steer *s, unsigned w, uint64_t now_ns, uin
 	__atomic_store_n(&h->again_after_ns, now_ns + ms * 1000000u, __ATOMIC_RELAXED);
 }
 
-static void rescue_count(struct np_steer *s, const struct queue *q)
+void rescue_count(struct np_steer *s, const struct queue *q)
 {
 	struct np_health *h = &s->maps.health[q->worker];
 
@@ -301,16 +304,26 @@ static void rescue_report(const struct rescuer *r, const struct queue *q, int er
  * Of this rescuer alone: another one may have the rights, or the view. A listener that cannot be
  * found costs a look at every process.
  */
+void rescue_wait(struct rescuer *r, unsigned w, uint64_t hang_ns)
+{
+	uint64_t *ms = &r->failed_ms[w];
+
+	*ms = !*ms ? hang_ns / 1000000u : 2 * *ms < BACK_OFF_MS ? 2 * *ms : BACK_OFF_MS;
+	r->failed_until_ns[w] = steer_kernel_ns(r->s) + *ms * 1000000u;
+}
+
+void rescue_count_failure(struct np_steer *s, unsigned w)
+{
+	__atomic_add_fetch(&s->maps.health[w].failed_total, 1, __ATOMIC_RELAXED);
+}
+
 static void rescue_fail(struct rescuer *r, const struct queue *q, int err, uint64_t hang_ns)
 {
-	uint64_t now_ns = steer_kernel_ns(r->s), *ms = &r->failed_ms[q->worker];
-
 	if (!rescue_is_still_so(r, q))
 		return; /* it has just been closed, or shut by another */
-	*ms = !*ms ? hang_ns / 1000000u : 2 * *ms < BACK_OFF_MS ? 2 * *ms : BACK_OFF_MS;
-	r->failed_until_ns[q->worker] = now_ns + *ms * 1000000u;
-	__atomic_add_fetch(&r->s->maps.health[q->worker].failed_total, 1, __ATOMIC_RELAXED);
-	rescue_report(r, q, err, now_ns);
+	rescue_wait(r, q->worker, hang_ns);
+	rescue_count_failure(r->s, q->worker);
+	rescue_report(r, q, err, steer_kernel_ns(r->s));
 }
 
 /*
@@ -347,17 +360,12 @@ static bool rescue_is_too_soon(const struct rescuer *r, unsigned w, uint64_t now
 	return !r->acted[w] && now_ns < after && after - now_ns <= BACK_OFF_MS * 1000000ull;
 }
 
-static int rescue_worker(struct rescuer *r, const struct queue *q, uint64_t now_ns,
-			 uint64_t hang_ns, unsigned n)
+static int rescue_native(struct rescuer *r, const struct queue *q, uint64_t now_ns,
+			 uint64_t hang_ns)
 {
 	uint32_t mine = rescue_lock_word(now_ns);
 	int e, fd = -1, done = 0;
 
-	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT ||
-	    rescue_is_too_soon(r, q->worker, now_ns) ||
-	    worker_is_adopted(r->s, q->worker) || /* nobody would listen again */
-	    !rescue_has_sibling(r, q->group, q->worker, n))
-		return 0;
 	e = rescue_take(r, q, &fd);
 	if (e < 0) {
 		rescue_fail(r, q, e, hang_ns);
@@ -369,6 +377,18 @@ static int rescue_worker(struct rescuer *r, const struct queue *q, uint64_t now_
 	}
 	sys_close(&fd);
 	return done;
+}
+
+static int rescue_worker(struct rescuer *r, const struct queue *q, uint64_t now_ns,
+			 uint64_t hang_ns, unsigned n)
+{
+	if (q->worker >= n || r->judge.sight[q->worker].verdict == VERDICT_FIT ||
+	    rescue_is_too_soon(r, q->worker, now_ns) ||
+	    !rescue_has_sibling(r, q->group, q->worker, n))
+		return 0;
+	if (worker_is_adopted(r->s, q->worker))
+		return rescue_adopted(r, q, now_ns, hang_ns);
+	return r->scope.native ? rescue_native(r, q, now_ns, hang_ns) : 0;
 }
 
 int rescuer_tick(struct rescuer *r, uint64_t period_ns)
@@ -388,6 +408,7 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 		return 0;
 	r->late = !judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers,
 			      r->evidence);
+	rescue_see_marked(r);
 	for (unsigned i = 0; i < r->n; i++)
 		done += rescue_worker(r, &r->queues[i], now_ns, hang_ns, n);
 	return done;

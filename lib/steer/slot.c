@@ -13,6 +13,7 @@
 
 #include <linux/bpf.h>
 
+#include "steer/rescue.h"
 #include "steer/steer.h"
 #include "steer/watchdog.h"
 #include "sys/io.h"
@@ -88,13 +89,14 @@ static int slot_steer(struct np_steer_worker *w, unsigned g, int fd)
 /* Steering works without: a worker that hangs then keeps its queue. */
 static void slot_watch(struct np_steer_worker *w, unsigned g, int fd)
 {
+	static const struct rescue_scope own = { .native = true };
 	struct np_steer *s = w->s;
 	int r;
 
 	/* another process may shut it, in any case */
 	r = listeners_note(&s->listeners, NP_SLOT(g, w->index), fd);
 	if (r == 0 && s->level >= NP_STEER_L3 && s->rescue && !s->watchdog) {
-		r = watchdog_new(s, false, &s->watchdog);
+		r = watchdog_new(s, &own, &s->watchdog);
 		if (r == 0)
 			r = watchdog_start(s->watchdog);
 	}

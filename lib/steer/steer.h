@@ -250,6 +250,9 @@ void control_set_word(struct np_steer *s, uint32_t *word, uint32_t value);
  * word, before or meanwhile, stands. Thread: any.
  */
 void control_worker_full(struct np_steer_worker *w, bool full);
+/* An adopted worker that stands still, likewise; whoever sees it move takes the word back. */
+void control_worker_stands(struct np_steer *s, unsigned w, bool stands);
+bool control_worker_is_standing(const struct np_steer *s, unsigned w);
 
 /* ------------------------------------------------------------------ load.c */
 /* Takes away what loads and unloads of this service left that were killed, or only looks; how many

@@ -42,7 +42,7 @@ struct watchdog {
 	bool seen;         /* whoever hung meanwhile has been seen */
 };
 
-int watchdog_new(struct np_steer *s, bool everywhere, struct watchdog **ret)
+int watchdog_new(struct np_steer *s, const struct rescue_scope *scope, struct watchdog **ret)
 {
 	struct watchdog *d = calloc(1, sizeof *d);
 	int r;
@@ -50,7 +50,7 @@ int watchdog_new(struct np_steer *s, bool everywhere, struct watchdog **ret)
 	if (!d)
 		return -ENOMEM;
 	d->s = s;
-	r = rescuer_new(s, everywhere, &d->rescuer);
+	r = rescuer_new(s, scope, &d->rescuer);
 	if (r == 0) {
 		r = bell_open(&d->bell, &s->maps);
 		if (r < 0)

@@ -18,8 +18,9 @@
 struct np_steer;
 struct watchdog;
 
-/* @everywhere: rescuer_new() */
-int watchdog_new(struct np_steer *s, bool everywhere, struct watchdog **ret);
+struct rescue_scope;
+
+int watchdog_new(struct np_steer *s, const struct rescue_scope *scope, struct watchdog **ret);
 /* Ends its thread, if it has one. NULL is fine. */
 void watchdog_free(struct watchdog *d);
 /* A thread of its own. */

@@ -5,12 +5,14 @@
 #ifdef NP_FAULT
 #include <signal.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static struct {
 	atomic_uint calls;
 	atomic_uint nth;
 	atomic_int err;
 	atomic_int hit;
+	atomic_int pid; /* that armed it */
 } faults[SYS_CALL_MAX];
 
 static const char *const names[SYS_CALL_MAX] = {
@@ -30,6 +32,7 @@ void sys_fault_arm(enum sys_call which, unsigned nth, int err)
 	atomic_store(&faults[which].calls, 0);
 	atomic_store(&faults[which].hit, 0);
 	atomic_store(&faults[which].nth, nth);
+	atomic_store(&faults[which].pid, getpid());
 	atomic_store(&faults[which].err, err);
 }
 
@@ -50,8 +53,11 @@ int sys_fault(enum sys_call which)
 
 	if (!err || n != atomic_load(&faults[which].nth))
 		return 0;
+	if (err >= SYS_FAULT_KILL &&
+	    (err == SYS_FAULT_KILL) != (getpid() == atomic_load(&faults[which].pid)))
+		return 0;
 	atomic_store(&faults[which].hit, 1);
-	if (err == SYS_FAULT_KILL)
+	if (err >= SYS_FAULT_KILL)
 		raise(SIGKILL);
 	return -err;
 }

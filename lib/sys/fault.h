@@ -17,7 +17,7 @@
 	X(socket) X(bind) X(listen) X(accept4) X(connect) X(shutdown) X(setsockopt) X(getsockopt) \
 	X(getsockname) X(getpeername) X(ioctl) X(epoll_create) X(epoll_ctl) X(epoll_wait) \
 	X(eventfd) X(fence) X(mmap) X(munmap) X(mprotect) X(madvise) X(setaffinity) X(open) \
-	X(thread) X(fs) X(bpf) X(map_write) X(folder_write) X(diag)
+	X(thread) X(fs) X(bpf) X(map_write) X(folder_write) X(diag) X(fork) X(ptrace)
 /* clang-format on */
 
 enum sys_call {
@@ -28,8 +28,9 @@ enum sys_call {
 };
 
 #ifdef NP_FAULT
-/* As @err: the process is killed before that call, as by kill -9. */
-#define SYS_FAULT_KILL 1000
+/* As @err: the process is killed before that call, as by kill -9: it, or those that it forks. */
+#define SYS_FAULT_KILL        1000
+#define SYS_FAULT_KILL_FORKED 1001
 /* The @nth call (1 = the next) of @which returns -@err, once; err 0 disarms. */
 void sys_fault_arm(enum sys_call which, unsigned nth, int err);
 /* How often @which was called since it was armed last, and whether the fault has struck. */

@@ -140,6 +140,14 @@ static pid_t process_number_here(const char *proc)
 	return depth < 1 || n < depth ? 0 : it[depth - 1];
 }
 
+pid_t sys_process_here(pid_t pid)
+{
+	char proc[16];
+
+	snprintf(proc, sizeof proc, "%d", (int)pid);
+	return process_number_here(proc);
+}
+
 static bool process_is_number(const char *name)
 {
 	return *name && strspn(name, "0123456789") == strlen(name);
@@ -188,12 +196,9 @@ bool sys_process_has_socket(pid_t pid, int number, uint64_t inode)
 
 int sys_process_open(pid_t pid, int *ret_fd)
 {
-	char proc[16];
-	pid_t here;
+	pid_t here = sys_process_here(pid);
 	int fd;
 
-	snprintf(proc, sizeof proc, "%d", (int)pid);
-	here = process_number_here(proc);
 	fd = here ? (int)syscall(SYS_pidfd_open, here, 0) : -1;
 	if (fd < 0)
 		return here ? -errno : -ESRCH;
@@ -203,11 +208,8 @@ int sys_process_open(pid_t pid, int *ret_fd)
 
 int sys_process_take(pid_t pid, int number, int *ret_fd)
 {
-	char proc[16];
-	pid_t here;
+	pid_t here = sys_process_here(pid);
 
-	snprintf(proc, sizeof proc, "%d", (int)pid);
-	here = process_number_here(proc);
 	return here ? process_duplicate(here, number, ret_fd) : -ESRCH;
 }
 
@@ -395,6 +397,13 @@ pid_t sys_process_parent(pid_t pid)
 	return sscanf(process_stat(pid, text, sizeof text), " %*c %d", &parent) == 1 ? parent : 0;
 }
 
+char sys_process_state(pid_t pid)
+{
+	char text[512], state = 0;
+
+	return sscanf(process_stat(pid, text, sizeof text), " %c", &state) == 1 ? state : 0;
+}
+
 void sys_process_name(pid_t pid, char *dst, size_t cap)
 {
 	process_read(pid, "comm", dst, cap);
@@ -410,4 +419,33 @@ void sys_process_cgroup(pid_t pid, char *dst, size_t cap)
 	if (p && p != text && p[-1] != '\n')
 		p = strstr(text, "\n0::") ? strstr(text, "\n0::") + 1 : NULL;
 	snprintf(dst, cap, "%.*s", p ? (int)strcspn(p + 3, "\n") : 0, p ? p + 3 : "");
+}
+
+/* An ancestor that is frozen freezes it too, and its own file says so. */
+static bool process_has_frozen(const char *cgroup_events)
+{
+	char line[64];
+	bool frozen = false;
+	FILE *f;
+
+	f = fopen(cgroup_events, "re");
+	while (f && fgets(line, sizeof line, f))
+		frozen = frozen || !strcmp(line, "frozen 1\n");
+	if (f)
+		fclose(f);
+	return frozen;
+}
+
+bool sys_process_is_frozen(pid_t pid)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	char path[4200], name[4096];
+
+	sys_process_cgroup(pid, name, sizeof name);
+	for (unsigned i = 0; name[0] && i < 2; i++) {
+		snprintf(path, sizeof path, "%s%s/cgroup.events", roots[i], name);
+		if (process_has_frozen(path))
+			return true;
+	}
+	return false;
 }

@@ -61,9 +61,15 @@ enum sys_wait sys_process_waits(pid_t pid, pid_t tid, int *ret_number);
 uint64_t sys_process_starttime(pid_t pid);
 /* 0: it has none that /proc shows. */
 pid_t sys_process_parent(pid_t pid);
+/* As ps(1) has it; 0: it is not there. Of a thread by the thread's own number, here and below. */
+char sys_process_state(pid_t pid);
 void sys_process_name(pid_t pid, char *dst, size_t cap);
 /* Its path in the cgroup2 hierarchy, as this process sees that: "/system.slice/nginx.service". */
 void sys_process_cgroup(pid_t pid, char *dst, size_t cap);
+/* Whether that is frozen (cgroup2's own freezer), and everything in it stands still. */
+bool sys_process_is_frozen(pid_t pid);
+/* What system calls of this process take for the number that /proc has; 0: it has none here. */
+pid_t sys_process_here(pid_t pid);
 
 /* Whether its descriptor @number is the socket with that inode. */
 bool sys_process_has_socket(pid_t pid, int number, uint64_t inode);

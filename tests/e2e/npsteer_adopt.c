@@ -28,9 +28,9 @@
 #define PORT    7490
 #define WORKERS 4
 
-enum kind { NGINX, HAPROXY, KINDS };
+enum kind { NGINX, HAPROXY, KINDS, GO = KINDS };
 
-static const char *const names[KINDS] = { "nginx", "haproxy" };
+static const char *const names[] = { "nginx", "haproxy", "go" };
 
 /* ------------------------------------------------------------------ given */
 
@@ -500,12 +500,118 @@ START_TEST(a_reload_with_fewer_workers_loses_no_connection)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a worker that stands still */
+
+/* A worker of its own, under the master: of nginx; haproxy has one process. */
+static pid_t worker_pid(void)
+{
+	struct ran r;
+	pid_t pid;
+
+	sh(&r, "cut -d' ' -f1 /proc/%1$d/task/%1$d/children", (int)server_pid());
+	pid = atoi(r.out);
+	ran_free(&r);
+	ck_assert_int_gt(pid, 0);
+	return pid;
+}
+
+/* How many lines of the watch have @part. */
+static unsigned said(const char *part)
+{
+	struct ran r;
+	unsigned n;
+
+	sh(&r, "cat '%s/keeper'", tool_dir);
+	n = occurrences(r.out, part);
+	ran_free(&r);
+	return n;
+}
+
+START_TEST(a_stopped_worker_of_a_watched_server_loses_no_connection)
+{
+	struct ran r;
+
+	NEEDS(NGINX);
+	must("load web --policy hash --hang-ms 30");
+	start(NGINX);
+	given_keeper(_i ? "--hold 20" : "--watch --rescue stopped");
+	AWAIT(adopted("adopted") == WORKERS);
+	given_clients();
+	for (unsigned i = 0; i < rounds(); i++) {
+		pid_t pid = worker_pid();
+
+		kill(pid, SIGSTOP);
+		AWAIT(said("is stopped: ") > i);
+		kill(pid, SIGCONT);
+		AWAIT(said("goes on") > i);
+	}
+	expect_none_lost(0);
+	sh(&r,
+	   "grep -c 'worker [0-3] (nginx-[0-9]*) is stopped: [0-9]* connections that waited there "
+	   "moved to others' '%s/keeper'",
+	   tool_dir);
+	ck_assert_int_ge(atoi(r.out), (int)rounds());
+	ran_free(&r);
+	end_keeper();
+	must("release web");
+	stop(NGINX);
+	must_sh("! grep -E 'alert|crit|emerg' '%s/error'", tool_dir);
+}
+END_TEST
+
+#define GO_PROCESSES 2
+
+static void start_go(void)
+{
+	guard();
+	must_sh("GOCACHE='%1$s/cache' GOFLAGS=-trimpath GO111MODULE=off go build -o '%1$s/pages' "
+		"tests/e2e/pages.go",
+		tool_dir);
+	must_sh("for i in $(seq %2$d); do '%1$s/pages' %3$d 2>> '%1$s/error' < /dev/null & "
+		"echo $! >> '%1$s/pid'; done > /dev/null",
+		tool_dir, GO_PROCESSES, PORT);
+	AWAIT(ask(PORT) == 0);
+}
+
+/* Go's server ends where accept(2) fails once. */
+START_TEST(a_go_server_that_is_stopped_and_rescued_again_and_again_lives_and_serves)
+{
+	unsigned n = 10 * rounds();
+	pid_t pid;
+
+	NEEDS(GO);
+	must("load web --policy hash --hang-ms 20");
+	start_go();
+	pid = server_pid(); /* the first one */
+	given_keeper("--watch");
+	AWAIT(adopted("adopted") == GO_PROCESSES);
+	given_clients();
+	for (unsigned i = 0; i < n; i++) {
+		kill(pid, SIGSTOP);
+		AWAIT(said("is stopped: ") > i);
+		kill(pid, SIGCONT);
+		AWAIT(said("goes on") > i);
+	}
+	expect_none_lost(0);
+	ck_assert_uint_eq(adopted("adopted"), GO_PROCESSES);
+	must("policy web rr");
+	ask_times(PORT, 20);
+	end_keeper();
+	must("release web");
+	must_sh("test ! -s '%s/error'", tool_dir);
+	must_sh("kill $(cat '%s/pid')", tool_dir);
+}
+END_TEST
+
 START_TEST(what_a_watch_cannot_do_is_said_at_once)
 {
 	NEEDS(NGINX);
 	must("load web");
 	fails_with(MISUSED, "seconds from 1", "adopt web --port 7490 --hold 0");
 	fails_with(MISUSED, "changes nothing", "adopt web --port 7490 --watch --dry-run");
+	fails_with(MISUSED, "not \"all\"", "adopt web --port 7490 --watch --rescue all");
+	fails_with(MISUSED, "only who watches can rescue",
+		   "adopt web --port 7490 --rescue stopped");
 	fails_with(ABSENT, "no service other", "adopt other --port 7490 --watch");
 	start(NGINX);
 	fails_with(UNSUPPORTED, "without SO_REUSEPORT", "adopt web --port 7491 --watch");
@@ -532,5 +638,7 @@ void add_cases(Suite *s)
 			    KINDS);
 	tcase_add_loop_test(t, without_hold_a_server_that_quits_has_a_closed_port, 0, 2);
 	tcase_add_loop_test(t, a_reload_with_fewer_workers_loses_no_connection, 0, 2);
+	tcase_add_loop_test(t, a_stopped_worker_of_a_watched_server_loses_no_connection, 0, 2);
+	tcase_add_test(t, a_go_server_that_is_stopped_and_rescued_again_and_again_lives_and_serves);
 	tcase_add_test(t, what_a_watch_cannot_do_is_said_at_once);
 }

@@ -3,9 +3,12 @@
 #include "support/adopted.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support/privilege.h"
@@ -139,6 +142,100 @@ void end_service(struct np_steer *s, const char *name)
 {
 	ck_assert_int_eq(np_steer_close(&s), 0);
 	ck_assert_int_eq(np_steer_unload(name, NULL), 0);
+}
+
+/* ------------------------------------------------------------------ watched */
+
+static void adopted_nothing(int sig)
+{
+}
+
+/* np_steer_keep() until SIGUSR1. Its result, once that has come. */
+void keep(int sock, void *arg)
+{
+	const struct keeping *k = arg;
+	struct np_steer *s;
+	int r;
+
+	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = adopted_nothing }, NULL);
+	if (np_steer_open("web", NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
+			  &s) < 0)
+		child_fail("the service cannot be joined");
+	r = np_steer_keep(s,
+			  NP_OPTS(np_steer_adopt_opts,
+				  .address = k->address ? k->address : FOREIGN_AT,
+				  .hold_ms = k->hold_ms, .rescue = k->rescue),
+			  -1);
+	child_send(sock, &r, sizeof r);
+	np_steer_close(&s);
+}
+
+void given_keeper(struct child *c, const struct keeping *k)
+{
+	child_start(c, keep, (void *)k);
+}
+
+/* A signal that comes a moment before the wait does not end it: the next one does. */
+void end_keeper(struct child *c)
+{
+	struct pollfd over = { .fd = c->sock, .events = POLLIN };
+	int r;
+
+	do
+		kill(c->pid, SIGUSR1);
+	while (poll(&over, 1, 20) == 0);
+	child_recv(c->sock, &r, sizeof r);
+	ck_assert_int_eq(r, -EINTR);
+	child_join(c);
+}
+
+void await_workers(struct np_steer *s, unsigned n)
+{
+	struct np_steer_garbage g = { .sz = sizeof g };
+
+	AWAIT(workers(s) == n);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+}
+
+int queue_up(const char *address, int fds[], int n)
+{
+	for (int i = 0; i < n; i++) {
+		fds[i] = client_connect(address);
+		if (fds[i] < 0)
+			return fds[i];
+	}
+	return 0;
+}
+
+void expect_letters(int fds[], int n)
+{
+	char letter;
+
+	for (int i = 0; i < n; i++) {
+		await_fd(fds[i], POLLIN);
+		ck_assert_msg(recv(fds[i], &letter, 1, 0) == 1, "client %d: %s", i,
+			      strerror(errno));
+		client_close(&fds[i]);
+	}
+}
+
+bool given_cgroup(pid_t pid, char *dst, size_t cap)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
+	char path[96];
+	FILE *f;
+
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(dst, cap, "%s/np_test-%d", roots[i], getpid());
+		snprintf(path, sizeof path, "%s/cgroup.procs", dst);
+		if (mkdir(dst, 0755) < 0)
+			continue;
+		f = fopen(path, "we");
+		if (f && fprintf(f, "%d\n", pid) > 0 && fclose(f) == 0)
+			return true;
+		rmdir(dst);
+	}
+	return false;
 }
 
 void stop_process(pid_t pid)

@@ -51,6 +51,26 @@ extern const struct refused {
 /* @deed fails for who may do all of it but look into other processes, and says so. */
 void fails_without_ptrace(int (*deed)(struct np_steer *s));
 
+/* np_steer_keep() of FOREIGN_AT for the service "web" in a child, until end_keeper(). */
+struct keeping {
+	const char *address; /* NULL: FOREIGN_AT */
+	int hold_ms;
+	enum np_steer_rescue_of rescue;
+};
+void given_keeper(struct child *c, const struct keeping *k);
+void end_keeper(struct child *c);
+/* The same in the child itself. */
+void keep(int sock, void *arg);
+/* A keeper fills slot and roster under the lock, which gc takes too. */
+void await_workers(struct np_steer *s, unsigned n);
+
+/* @n connections that nobody has accepted yet. 0 or -errno. */
+int queue_up(const char *address, int fds[], int n);
+/* Each of them gets its letter, and is closed. */
+void expect_letters(int fds[], int n);
+
+/* A cgroup of the test's own with @pid in it. False: there is none to be had. */
+bool given_cgroup(pid_t pid, char *dst, size_t cap);
 /* Until the kernel has it so: state T of /proc. */
 void stop_process(pid_t pid);
 /*

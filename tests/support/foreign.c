@@ -35,6 +35,7 @@ struct loop {
 	int fd[2]; /* -1: none */
 	char letter;
 	bool blocking;
+	enum foreign_shape shape;
 	int tell; /* gets the thread's number */
 };
 
@@ -85,6 +86,17 @@ static void foreign_answer(int conn, char letter)
 	close(conn);
 }
 
+/* What its listener says is no client. */
+static void foreign_take_offence(const struct loop *l, uint32_t events)
+{
+	bool hung_up = (events & (EPOLLHUP | EPOLLERR)) || errno == EINVAL;
+
+	if (hung_up && l->shape == FOREIGN_TOUCHY)
+		_exit(3);
+	while (hung_up && l->shape == FOREIGN_SULKY)
+		pause();
+}
+
 static void *foreign_loop(void *arg)
 {
 	struct loop *l = arg;
@@ -98,11 +110,13 @@ static void *foreign_loop(void *arg)
 			epoll_ctl(ep, EPOLL_CTL_ADD, l->fd[i], &e);
 	}
 	child_send(l->tell, &tid, sizeof tid);
-	e.data.fd = l->fd[0];
+	e = (struct epoll_event){ .events = EPOLLIN, .data.fd = l->fd[0] };
 	for (;;) {
-		if (ep >= 0)
-			epoll_wait(ep, &e, 1, -1);
+		if (ep >= 0 && epoll_wait(ep, &e, 1, -1) < 1)
+			continue;
+		errno = 0;
 		foreign_answer(accept4(e.data.fd, NULL, NULL, 0), l->letter);
+		foreign_take_offence(l, e.events);
 	}
 	return NULL;
 }
@@ -133,7 +147,7 @@ static int foreign_open(const struct plan *p, unsigned i, struct loop *ret, int 
 	int r = 0;
 
 	*ret = (struct loop){
-		{ ret->fd[0], -1 }, (char)('A' + i), p->shape == FOREIGN_BLOCKING, tell
+		{ ret->fd[0], -1 }, (char)('A' + i), p->shape == FOREIGN_BLOCKING, p->shape, tell
 	};
 	if (!i || !one)
 		r = foreign_listen(p, i ? port : p->port, &ret->fd[0]);

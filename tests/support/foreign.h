@@ -25,7 +25,10 @@ enum foreign_shape {
 	FOREIGN_TWO_PORTS, /* as the first, each worker at the next port too */
 	/* as the first, with a program of its own in the group: all to the first listener */
 	FOREIGN_PROGRAM,
-	FOREIGN_MPTCP,  /* as the first, of MPTCP */
+	FOREIGN_MPTCP, /* as the first, of MPTCP */
+	/* as the first, whose workers end when accept(2) fails, or their listener hangs up: Go */
+	FOREIGN_TOUCHY,
+	FOREIGN_SULKY,  /* as the first, whose workers never accept again then: haproxy */
 	FOREIGN_SHARED, /* one listener, with SO_REUSEPORT, that all processes accept from */
 	FOREIGN_ALONE,  /* the same without SO_REUSEPORT */
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "npsteer.h"
@@ -154,6 +155,30 @@ int parse_hold(struct npsteer *n, int *ret_ms)
 	return DONE;
 }
 
+/* --rescue: of a watch, which rescues those that stand still where nothing is said. */
+static int parse_rescue(struct npsteer *n, enum np_steer_rescue_of *ret)
+{
+	static const struct {
+		const char *word;
+		enum np_steer_rescue_of is;
+	} words[] = {
+		{ "never", NP_STEER_RESCUE_NEVER },
+		{ "stopped", NP_STEER_RESCUE_STOPPED },
+	};
+
+	*ret = n->watch || n->hold ? NP_STEER_RESCUE_STOPPED : NP_STEER_RESCUE_NEVER;
+	if (!n->rescue)
+		return DONE;
+	if (!n->watch && !n->hold)
+		return fail(n, MISUSED, "only who watches can rescue: --watch, or --hold SEC");
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (!strcmp(n->rescue, words[i].word)) {
+			*ret = words[i].is;
+			return DONE;
+		}
+	return fail(n, MISUSED, "--rescue takes \"stopped\" or \"never\", not \"%s\"", n->rescue);
+}
+
 static int adopt_watch(struct npsteer *n, const struct np_steer_adopt_opts *o)
 {
 	char why[NP_STEER_TEXT_MAX] = "";
@@ -184,17 +209,19 @@ int verb_adopt(struct npsteer *n)
 	struct adopting x = { .n = n };
 	struct np_steer_adopt_opts o;
 	struct np_steer *s;
-	int code, pid, hold_ms = 0;
+	int code, pid = 0, hold_ms = 0;
 
 	code = parse_listeners(n, &pid);
 	if (code == DONE)
 		code = parse_hold(n, &hold_ms);
+	adopt_opts(n, pid, &o);
+	if (code == DONE)
+		code = parse_rescue(n, &o.rescue);
 	if (code == DONE && !n->port)
 		return fail(n, MISUSED, "which port? npsteer adopt %s --port [ADDR:]PORT",
 			    service_of(n));
 	if (!n->json)
 		n->log = adopt_warn;
-	adopt_opts(n, pid, &o);
 	o.hold_ms = hold_ms;
 	if (code == DONE && (n->watch || n->hold))
 		return adopt_watch(n, &o);

@@ -52,9 +52,9 @@ static const struct verb verbs[] = {
 	{ "listeners", "port pid cgroup ", -1, verb_listeners,
 	  "listeners [--port [ADDR:]PORT] [--pid PID | --cgroup PATH]",
 	  "who listens, who accepts, and whether it could be steered" },
-	{ "adopt", "port pid cgroup force dry-run no-count watch hold ", 0, verb_adopt,
+	{ "adopt", "port pid cgroup force dry-run no-count watch hold rescue ", 0, verb_adopt,
 	  "adopt [SERVICE] --port [ADDR:]PORT [--pid PID | --cgroup PATH] [--force] [--dry-run] "
-	  "[--no-count] [--watch] [--hold SEC]",
+	  "[--no-count] [--watch] [--hold SEC] [--rescue WHOM]",
 	  "steer the listeners of a server that knows nothing of it" },
 	{ "run", "port copies hold preload -- ", 0, verb_run,
 	  "run [SERVICE] --port PORT [--copies N] [--hold SEC] [--preload] -- PROG ARGS...",
@@ -104,6 +104,7 @@ enum {
 	OPT_DRY_RUN,
 	OPT_NO_COUNT,
 	OPT_HOLD,
+	OPT_RESCUE,
 	OPT_CPU,
 	OPT_COPIES,
 	OPT_PRELOAD,
@@ -139,6 +140,7 @@ static const struct option longs[] = {
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "no-count", no_argument, NULL, OPT_NO_COUNT },
 	{ "hold", required_argument, NULL, OPT_HOLD },
+	{ "rescue", required_argument, NULL, OPT_RESCUE },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "copies", required_argument, NULL, OPT_COPIES },
 	{ "preload", no_argument, NULL, OPT_PRELOAD },
@@ -180,6 +182,8 @@ static const char **main_place(struct npsteer *n, int option)
 		return &n->port;
 	case OPT_HOLD:
 		return &n->hold;
+	case OPT_RESCUE:
+		return &n->rescue;
 	case OPT_PID:
 		return &n->pid;
 	case OPT_CGROUP:

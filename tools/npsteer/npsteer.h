@@ -52,6 +52,7 @@ struct npsteer {
 	const char *pid;
 	const char *cgroup;
 	const char *hold;
+	const char *rescue;
 	const char *cpu;
 	const char *copies;
 	const char *listen;

@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steer_stand: what waits at adopted workers that stand still is served by others, and their
+ * servers see nothing of it
+ *
+ * NP_ROUNDS sets how often a worker goes on at the moment of the rescue.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "netpoll/steer_admin.h"
+#include "steer/steer.h"
+#include "support/adopted.h"
+#include "support/foreign.h"
+#include "support/privilege.h"
+#include "support/steer.h"
+#include "support/test.h"
+#include "sys/clock.h"
+#include "sys/fault.h"
+
+#define HANG_MS 30
+#define CLIENTS 24 /* by a hash: some at each of two workers */
+
+static const struct keeping rescuing = { .rescue = NP_STEER_RESCUE_STOPPED };
+
+static struct np_steer *given_hanging(const char *policy)
+{
+	struct np_steer *s = given_service("web", policy);
+
+	ck_assert_int_eq(np_steer_set_hang_ms(s, HANG_MS), 0);
+	return s;
+}
+
+/* The worker that process @pid is, -1. */
+static int worker_of(struct np_steer *s, pid_t pid)
+{
+	for (unsigned w = 0; w < 32; w++)
+		if (worker(s, w).claimed && worker(s, w).pid == pid)
+			return (int)w;
+	return -1;
+}
+
+/* Where a process has several workers: of all of them. */
+static unsigned rescued(struct np_steer *s)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < 32; w++)
+		n += (unsigned)worker(s, w).rescued;
+	return n;
+}
+
+static unsigned draining(struct np_steer *s)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < 32; w++)
+		n += worker(s, w).claimed && worker(s, w).state == NP_STEER_DRAINING;
+	return n;
+}
+
+/* @n clients that come at once are answered. */
+static void must_serve(const char *address, int n)
+{
+	int fds[64];
+
+	ck_assert_int_eq(queue_up(address, fds, n), 0);
+	expect_letters(fds, n);
+}
+
+/* By each of its workers. */
+static void must_all_serve(struct np_steer *s, const struct foreign *f)
+{
+	unsigned got[FOREIGN_MAX];
+
+	AWAIT(draining(s) == 0);
+	foreign_count(f->address, 8 * f->n, got);
+	for (unsigned i = 0; i < f->n; i++)
+		ck_assert_msg(got[i] > 0, "worker %u has accepted nothing", i);
+}
+
+static struct np_steer *given_adopted(struct foreign *f, enum foreign_shape shape)
+{
+	struct np_steer *s = given_hanging("hash");
+
+	ck_assert_int_eq(foreign_start(f, shape, 2, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, 2);
+	return s;
+}
+
+/* Both of them serve, and then it ends. */
+static void end_adopted(struct np_steer *s, struct foreign *f)
+{
+	np_steer_set_policy(s, "rr");
+	must_all_serve(s, f);
+	must_release(s, 2);
+	foreign_end(f);
+	end_service(s, "web");
+}
+
+/* A server of two workers, watched. */
+static struct np_steer *given_watched(struct foreign *f, enum foreign_shape shape, struct child *c)
+{
+	struct np_steer *s = given_hanging("hash");
+
+	ck_assert_int_eq(foreign_start(f, shape, 2, FOREIGN_PORT), 0);
+	given_keeper(c, &rescuing);
+	await_workers(s, 2);
+	return s;
+}
+
+static void end_watched(struct np_steer *s, struct foreign *f, struct child *c)
+{
+	end_keeper(c);
+	end_adopted(s, f);
+}
+
+static void cont(pid_t pid)
+{
+	kill(pid, SIGCONT);
+}
+
+/* ------------------------------------------------------------------ it is done */
+
+START_TEST(what_waits_at_a_stopped_worker_is_served_by_others_and_it_serves_again)
+{
+	struct foreign f, g;
+	struct np_steer *s;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, steerable[_i], 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(&g, steerable[_i], 2, FOREIGN_PORT), 0);
+	given_keeper(&c, &rescuing);
+	await_workers(s, 4);
+	for (unsigned round = 0; round < 3; round++) {
+		stop_process(f.pid[0]);
+		must_serve(FOREIGN_AT, CLIENTS);
+		AWAIT(rescued(s) > round);
+		ck_assert_uint_gt(draining(s), 0);
+		ck_assert_uint_eq(workers(s), 4);
+		cont(f.pid[0]);
+		AWAIT(draining(s) == 0);
+		np_steer_set_policy(s, "rr");
+		must_all_serve(s, &f);
+		np_steer_set_policy(s, "hash");
+	}
+	end_keeper(&c);
+	must_release(s, 4);
+	expect_nothing_left(s, FOREIGN_AT, 4);
+	foreign_end(&f);
+	foreign_end(&g);
+	end_service(s, "web");
+}
+END_TEST
+
+/* Such a server would end, or never accept again, had it seen its listener shut. */
+static const enum foreign_shape easily_lost[] = { FOREIGN_TOUCHY, FOREIGN_SULKY };
+#define EASILY_LOST 2
+
+START_TEST(a_server_that_would_end_or_never_accept_again_lives_through_two_hundred_rescues)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_watched(&f, easily_lost[_i], &c);
+	ck_assert_int_eq(np_steer_set_hang_ms(s, 15), 0);
+	for (unsigned round = 0; round < 200; round++) {
+		stop_process(f.pid[round % 2]);
+		must_serve(FOREIGN_AT, 12);
+		cont(f.pid[round % 2]);
+		AWAIT(draining(s) == 0);
+		ck_assert_uint_eq(workers(s), 2);
+	}
+	ck_assert_uint_gt(rescued(s), 100);
+	end_watched(s, &f, &c);
+}
+END_TEST
+
+START_TEST(port_0_keeps_the_port_that_it_got)
+{
+	struct keeping k = rescuing;
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_TOUCHY, 2, 0), 0);
+	k.address = f.address;
+	given_keeper(&c, &k);
+	await_workers(s, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		stop_process(f.pid[i]);
+		must_serve(f.address, CLIENTS);
+		AWAIT(rescued(s) == i + 1);
+		cont(f.pid[i]);
+		AWAIT(draining(s) == 0);
+	}
+	np_steer_set_policy(s, "rr");
+	must_all_serve(s, &f);
+	end_keeper(&c);
+	must_release(s, 2);
+	expect_nothing_left(s, f.address, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+static bool write_to(const char *folder, const char *name, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	f = fopen(path, "we");
+	if (!f)
+		return false;
+	fputs(text, f);
+	return fclose(f) == 0;
+}
+
+START_TEST(what_waits_at_a_frozen_worker_is_served_by_others)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+	char cgroup[64];
+	bool freezes;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_TOUCHY, 2, FOREIGN_PORT), 0);
+	freezes = given_cgroup(f.pid[0], cgroup, sizeof cgroup) &&
+		  write_to(cgroup, "cgroup.freeze", "0");
+	if (freezes) {
+		given_keeper(&c, &rescuing);
+		await_workers(s, 2);
+		for (unsigned round = 0; round < 3; round++) {
+			ck_assert(write_to(cgroup, "cgroup.freeze", "1"));
+			must_serve(FOREIGN_AT, CLIENTS);
+			AWAIT(rescued(s) > round && draining(s) == 1);
+			ck_assert(write_to(cgroup, "cgroup.freeze", "0"));
+			AWAIT(draining(s) == 0);
+		}
+		np_steer_set_policy(s, "rr");
+		must_all_serve(s, &f);
+		end_keeper(&c);
+		must_release(s, 2);
+	}
+	foreign_end(&f);
+	AWAIT(!freezes || rmdir(cgroup) == 0);
+	end_service(s, "web");
+	if (!freezes)
+		SKIP("no cgroup2 that can be frozen");
+}
+END_TEST
+
+START_TEST(npsteer_rescue_does_it_once_and_leaves_no_mark)
+{
+	int fds[CLIENTS], done;
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_adopted(&f, FOREIGN_TOUCHY);
+	stop_process(f.pid[0]);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0);
+	do
+		done = np_steer_rescue(s, 4 * HANG_MS);
+	while (done == -ETIMEDOUT); /* a busy machine */
+	ck_assert_msg(done == 1, "%d %s", done, np_steer_error(s));
+	expect_letters(fds, CLIENTS);
+	ck_assert_uint_eq(draining(s), 0);
+	cont(f.pid[0]);
+	end_adopted(s, &f);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ at the same time */
+
+static uint64_t at_random(uint64_t below)
+{
+	return (uint64_t)rand() % below;
+}
+
+static void spin(uint64_t us)
+{
+	uint64_t until_ns = sys_clock_ns() + 1000 * us;
+
+	while (sys_clock_ns() < until_ns)
+		;
+}
+
+static unsigned rounds(void)
+{
+	const char *text = getenv("NP_ROUNDS");
+
+	return text ? (unsigned)atoi(text) : 60;
+}
+
+static bool any_is_marked(const struct np_steer *s)
+{
+	return control_worker_is_standing(s, 0) || control_worker_is_standing(s, 1);
+}
+
+/* At any moment, or just when the rescue begins: the mark comes first. */
+START_TEST(a_worker_that_goes_on_at_the_moment_of_the_rescue_sees_nothing_of_it)
+{
+	int fds[12];
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_watched(&f, easily_lost[_i], &c);
+	ck_assert_int_eq(np_steer_set_hang_ms(s, 15), 0);
+	for (unsigned round = 0; round < rounds(); round++) {
+		uint64_t until_ns = sys_clock_ns() + at_random(60) * 1000000u;
+
+		stop_process(f.pid[0]);
+		ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 12), 0);
+		while (!any_is_marked(s) && (round % 4 || sys_clock_ns() < until_ns))
+			;
+		spin(at_random(1000));
+		cont(f.pid[0]);
+		expect_letters(fds, 12);
+		AWAIT(draining(s) == 0);
+		AWAIT(workers(s) == 2);
+	}
+	ck_assert_uint_gt(rescued(s), 0);
+	end_watched(s, &f, &c);
+}
+END_TEST
+
+START_TEST(a_stopped_worker_that_is_killed_after_its_rescue_is_gone_and_the_others_serve)
+{
+	struct np_steer *s;
+	struct foreign f, g;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(&g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, &rescuing);
+	await_workers(s, 4);
+	stop_process(f.pid[0]);
+	must_serve(FOREIGN_AT, CLIENTS);
+	AWAIT(rescued(s) > 0);
+	kill(f.pid[0], SIGKILL);
+	await_workers(s, 2);
+	AWAIT(draining(s) == 0);
+	must_serve(FOREIGN_AT, CLIENTS);
+	close(f.child.sock);
+	ck_assert_int_eq(waitpid(f.child.pid, NULL, 0), f.child.pid);
+	end_keeper(&c);
+	must_release(s, 2);
+	foreign_end(&g);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_worker_that_is_released_while_it_stands_serves_when_it_goes_on)
+{
+	unsigned got[FOREIGN_MAX];
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_watched(&f, FOREIGN_TOUCHY, &c);
+	stop_process(f.pid[0]);
+	must_serve(FOREIGN_AT, CLIENTS);
+	AWAIT(rescued(s) == 1 && draining(s) == 1);
+	end_keeper(&c);
+	ck_assert_uint_eq(draining(s), 0);
+	must_release(s, 2);
+	cont(f.pid[0]);
+	expect_nothing_left(s, FOREIGN_AT, 2);
+	foreign_count(FOREIGN_AT, 60, got); /* by the kernel's hash */
+	ck_assert_uint_gt(got[0], 0);
+	ck_assert_uint_gt(got[1], 0);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(a_server_that_is_held_is_rescued_too_and_loses_nothing_when_it_ends)
+{
+	struct keeping k = { .hold_ms = 20000, .rescue = NP_STEER_RESCUE_STOPPED };
+	int fds[CLIENTS];
+	struct np_steer *s;
+	struct foreign f, g;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_TOUCHY, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, &k);
+	await_workers(s, 2);
+	stop_process(f.pid[1]);
+	must_serve(FOREIGN_AT, CLIENTS);
+	AWAIT(rescued(s) == 1);
+	stop_process(f.pid[0]);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0); /* nobody is left to take it */
+	foreign_end(&f);
+	ck_assert_int_eq(foreign_start(&g, FOREIGN_TOUCHY, 2, FOREIGN_PORT), 0);
+	expect_letters(fds, CLIENTS);
+	AWAIT(workers(s) == 2);
+	np_steer_set_policy(s, "rr");
+	must_all_serve(s, &g);
+	end_keeper(&c);
+	must_release(s, 2);
+	foreign_end(&g);
+	end_service(s, "web");
+}
+END_TEST
+
+START_TEST(two_watches_rescue_a_worker_at_both_of_its_addresses)
+{
+	struct keeping k = { .address = "127.0.0.1:7481", .rescue = NP_STEER_RESCUE_STOPPED };
+	struct np_steer *s;
+	struct child c, d;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_TWO_PORTS, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, &rescuing);
+	await_workers(s, 2);
+	given_keeper(&d, &k);
+	await_workers(s, 2);
+	AWAIT(look("7481").program == 1);
+	for (unsigned round = 0; round < 5; round++) {
+		stop_process(f.pid[0]);
+		must_serve(FOREIGN_AT, CLIENTS);
+		must_serve("127.0.0.1:7481", CLIENTS);
+		cont(f.pid[0]);
+		AWAIT(draining(s) == 0);
+	}
+	ck_assert_uint_gt(rescued(s), 0);
+	np_steer_set_policy(s, "rr");
+	must_all_serve(s, &f);
+	end_keeper(&c);
+	end_keeper(&d);
+	must_release(s, 4);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ it is not done */
+
+static void trace(int sock, void *arg)
+{
+	const pid_t *pid = arg;
+	char ok = 'k';
+
+	if (ptrace(PTRACE_SEIZE, *pid, NULL, NULL) < 0 ||
+	    ptrace(PTRACE_INTERRUPT, *pid, NULL, NULL) < 0 || waitpid(*pid, NULL, __WALL) != *pid)
+		child_fail("not traced: %s", strerror(errno));
+	child_say(sock, ok);
+	child_hear(sock);
+}
+
+START_TEST(a_worker_that_a_debugger_holds_is_left_to_it)
+{
+	int fds[CLIENTS];
+	struct child c, tracer;
+	struct np_steer *s;
+	struct foreign f;
+	int w;
+
+	OWN_STEERING();
+	s = given_watched(&f, FOREIGN_TOUCHY, &c);
+	w = worker_of(s, f.pid[0]);
+	ck_assert_int_ge(w, 0);
+	child_start(&tracer, trace, &f.pid[0]);
+	child_hear(tracer.sock);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0);
+	AWAIT(worker(s, (unsigned)w).rescue_failed > 1);
+	ck_assert_uint_eq(rescued(s), 0);
+	child_say(tracer.sock, 'q');
+	child_join(&tracer);
+	expect_letters(fds, CLIENTS);
+	end_keeper(&c);
+	must_release(s, 2);
+	foreign_end(&f);
+	end_service(s, "web");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ killed */
+
+#ifdef NP_FAULT
+
+/* A tool that rescues, killed before its @nth call, or the process that it forks. */
+struct killing {
+	enum sys_call call;
+	unsigned nth;
+	int whom; /* SYS_FAULT_* */
+};
+
+/* True: it was killed. */
+static bool rescue_killed(const struct killing *k)
+{
+	struct np_steer *s;
+	int status, r;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (np_steer_open("web",
+				  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
+				  &s) < 0)
+			_exit(2);
+		sys_fault_arm(k->call, k->nth, k->whom);
+		r = np_steer_rescue(s, 4 * HANG_MS);
+		_exit(r < 0 && r != -ETIMEDOUT);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return true;
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s %u: status %#x",
+		      sys_fault_name(k->call), k->nth, status);
+	return false;
+}
+
+/* Nobody else helps; then the next one looks, once. */
+static bool round_killed(struct np_steer *s, const struct foreign *f, const struct killing *k)
+{
+	int fds[12], r;
+	bool killed;
+
+	stop_process(f->pid[0]);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 12), 0);
+	killed = rescue_killed(k);
+	cont(f->pid[0]);
+	expect_letters(fds, 12);
+	ck_assert_uint_eq(workers(s), 2);
+	r = np_steer_rescue(s, 1);
+	ck_assert_msg(r == 0 || r == -ETIMEDOUT, "%d", r);
+	ck_assert_uint_eq(draining(s), 0);
+	must_serve(FOREIGN_AT, 4);
+	return killed;
+}
+
+/* Before each step that leaves something, in the tool, */
+static const enum sys_call tools_calls[] = { SYS_fork,       SYS_pipe,  SYS_read,     SYS_socket,
+					     SYS_setsockopt, SYS_close, SYS_map_write };
+/* and in the process that does it. */
+static const enum sys_call deputys_calls[] = { SYS_ptrace,     SYS_shutdown,  SYS_bind,
+					       SYS_listen,     SYS_map_write, SYS_bpf,
+					       SYS_getsockopt, SYS_write };
+#define TOOLS_CALLS   (int)(sizeof tools_calls / sizeof tools_calls[0])
+#define DEPUTYS_CALLS (int)(sizeof deputys_calls / sizeof deputys_calls[0])
+#define DEPUTYS_STEPS 5u /* it makes none of them more often */
+
+START_TEST(killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_goes_on)
+{
+	struct killing k = { tools_calls[_i], 0, SYS_FAULT_KILL };
+	bool killed = true;
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_adopted(&f, FOREIGN_TOUCHY);
+	while (killed) {
+		k.nth += getenv("NP_EACH_STEP") ? 1 : k.nth + 1; /* check-steer-long */
+		killed = round_killed(s, &f, &k);
+	}
+	ck_assert_uint_gt(k.nth, 1);
+	end_adopted(s, &f);
+}
+END_TEST
+
+START_TEST(a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool)
+{
+	struct killing k = { deputys_calls[_i], 1, SYS_FAULT_KILL_FORKED };
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_adopted(&f, FOREIGN_PROCESSES);
+	for (; k.nth <= DEPUTYS_STEPS; k.nth++)
+		ck_assert(!round_killed(s, &f, &k));
+	end_adopted(s, &f);
+}
+END_TEST
+
+#endif
+
+int main(void)
+{
+	Suite *s = suite_create("steer_stand");
+	TCase *t = tcase_create("done");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t,
+			    what_waits_at_a_stopped_worker_is_served_by_others_and_it_serves_again,
+			    0, STEERABLE);
+	tcase_add_loop_test(
+		t, a_server_that_would_end_or_never_accept_again_lives_through_two_hundred_rescues,
+		0, EASILY_LOST);
+	tcase_add_test(t, port_0_keeps_the_port_that_it_got);
+	tcase_add_test(t, what_waits_at_a_frozen_worker_is_served_by_others);
+	tcase_add_test(t, npsteer_rescue_does_it_once_and_leaves_no_mark);
+	suite_add_tcase(s, t);
+	t = tcase_create("meanwhile");
+	tcase_set_timeout(t, 60 + rounds());
+	tcase_add_loop_test(t, a_worker_that_goes_on_at_the_moment_of_the_rescue_sees_nothing_of_it,
+			    0, EASILY_LOST);
+	tcase_add_test(
+		t, a_stopped_worker_that_is_killed_after_its_rescue_is_gone_and_the_others_serve);
+	tcase_add_test(t, a_worker_that_is_released_while_it_stands_serves_when_it_goes_on);
+	tcase_add_test(t, a_server_that_is_held_is_rescued_too_and_loses_nothing_when_it_ends);
+	tcase_add_test(t, two_watches_rescue_a_worker_at_both_of_its_addresses);
+	suite_add_tcase(s, t);
+	t = tcase_create("left");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_worker_that_a_debugger_holds_is_left_to_it);
+	suite_add_tcase(s, t);
+	t = tcase_create("killed");
+	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
+#ifdef NP_FAULT
+	tcase_add_loop_test(
+		t, killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_goes_on, 0,
+		TOOLS_CALLS);
+	tcase_add_loop_test(t, a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool, 0,
+			    DEPUTYS_CALLS);
+#endif
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
