@@ -2,7 +2,7 @@
 /*
  * keyspace: the keys of one shard, in sixteen databases, and when they end
  *
- * A key whose time has come is removed by whoever looks for it, or by keyspace_tend(), so nobody
+ * A key whose time has come is removed by a look for it, or by keyspace_tend(), so nobody
  * finds it. Thread: the shard's alone.
  */
 #ifndef KV_KEYSPACE_H

@@ -113,8 +113,9 @@ struct np_server_opts {
 	enum np_proxy_mode proxy;
 	/*
 	 * "10.0.0.0/8, 192.0.2.1, 2001:db8::/32, unix": the sources that are believed; bits behind
-	 * a prefix have to be zero. NULL: any, which is right where nobody else can connect:
-	 * whoever sends a header picks the address that the program sees. NP_PROXY_MIXED needs it.
+	 * a prefix have to be zero. NULL: any, which is right where nobody else can connect: a
+	 * peer that sends a header picks the address that the program sees. NP_PROXY_MIXED
+	 * needs it.
 	 */
 	const char *proxy_from;
 	int proxy_header_ms; /* 3000: for the whole of a header, from the accept on */
@@ -280,8 +281,8 @@ NP_OPTS_INIT(np_handed_over)
  * np_server_hand_over() - to the next process: what it listens on, then its connections
  *
  * @where: "fd:N", a unix stream socket whose other end the next process has (N is taken), or a path
- * or "@name" to wait at. Whoever is at the other end has to be this user, or root; another one is
- * refused, and the wait goes on.
+ * or "@name" to wait at. The process at the other end has to be of this user, or of root; another
+ * one is refused, and the wait goes on.
  *
  * First the listeners, all of them: nothing that waits in their queues is lost, and none is ever
  * closed or shut. Then each connection whose handlers have on_export (handlers.h), as soon as it is

@@ -5,7 +5,7 @@
  *   fixed part | unread input | unsent output | output being built | the user's blob | ends
  *
  * The descriptor goes beside it. Times are how long ago, or how long still: two processes need not
- * have the same clock. What is read comes from outside, whoever has sent it: each number is checked
+ * have the same clock. What is read comes from outside: each number is checked
  * before anything is made of it.
  */
 #ifndef CONN_CONN_MESSAGE_H

@@ -106,8 +106,8 @@ static void move_tell(struct np_conn *c, bool arrived)
 /* ------------------------------------------------------------------ there, or back */
 
 /*
- * Whoever sees the new poller sees all that was done before. While it is on its way it is at home
- * nowhere: so doorbells wait for it, back here too.
+ * A thread that sees the new poller sees all that was done before. A connection on its way is at
+ * home nowhere: so doorbells wait for it, back here too.
  */
 static void move_send(struct parcel *p, struct poller *to, void (*fn)(struct mail *))
 {

@@ -93,7 +93,7 @@ static slow_path bool pump_tell_passed(struct conn_io *io)
 	return true;
 }
 
-/* Who waits for input learns of it: a parked reader, or the handler. */
+/* A parked reader learns of its input, or the handler does. */
 static void pump_tell(struct np_conn *c)
 {
 	struct conn_io *io = c->io;

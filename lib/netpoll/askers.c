@@ -115,7 +115,8 @@ void askers_add(struct askers *a, int fd)
 
 	asker_end(k);
 	*k = (struct asker){ .fd = fd, .came = ++a->came, .until_ns = sys_clock_ns() + ASK_NS };
-	asker_serve(k, a); /* so that a line which is here is answered, whoever comes behind it */
+	/* so that a line which is here is answered, though another comes behind it */
+	asker_serve(k, a);
 }
 
 static int askers_ms(uint64_t until_ns)

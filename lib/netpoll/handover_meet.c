@@ -2,8 +2,8 @@
 /*
  * handover_meet: how the two processes find each other: a socket that one has inherited, or a path
  *
- * At a path the old one waits. Its file is a socket like any other, and whoever can reach it may
- * connect: SO_PEERCRED says who that is, and another user is refused, and waited on no longer.
+ * At a path the old one waits. Its file is a socket like any other, and a process that can reach it
+ * may connect: SO_PEERCRED says who that is, and another user is refused, and waited on no longer.
  */
 #include <errno.h>
 #include <limits.h>

@@ -4,7 +4,7 @@
  * of a signal handler
  *
  * It lives while somebody asks for it: a set of pollers with np_pollers_opts.observe, or
- * np_dump_prepare(). The first path that is asked for is the process's; whoever looks there sees
+ * np_dump_prepare(). The first path that is asked for is the process's; a reader there sees
  * every set.
  *
  *   question: one line, WHAT FORMAT: "conns json"

@@ -66,7 +66,7 @@ static int server_take_name(struct np_server *s, const char *name)
 	return 0;
 }
 
-/* Who is believed, of opts.h's and conn.h's rules. */
+/* The peers whose PROXY header is believed. */
 static int server_take_proxy(struct np_server *s)
 {
 	const struct np_server_opts *d = &s->opts;

@@ -289,7 +289,7 @@ static bool crew_look(struct crew *c, uint64_t *ret_ns)
 	return busy;
 }
 
-/* Watch held. Who comes to the gate sees that it is asleep; the others are told. */
+/* Watch held. A fiber that comes to the gate sees that the crew is asleep; the others are told. */
 static void crew_fall_asleep(struct crew *c)
 {
 	atomic_store(&c->asleep, true);

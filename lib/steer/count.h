@@ -6,8 +6,8 @@
  *
  * The program's link is pinned beside the maps: it counts without a process. A worker is counted
  * while np_workers[w].counted is the generation of its listener's tag; from the moment on that it
- * is 0, nothing that is left of it counts. Killed at any step, whoever takes the number next, or
- * gc, ends what was begun.
+ * is 0, nothing that is left of it counts. Killed at any step, the worker that takes the number
+ * next, or gc, ends what was begun.
  *
  * The calls are made by one thread at a time, those that are marked so under the service's lock.
  */

@@ -28,7 +28,7 @@ static int keeper_open(struct keeper *k, int service, char why[FOLDER_WHY])
 	return r;
 }
 
-/* -ENOENT: whoever had it has removed it since it was opened. */
+/* -ENOENT: its owner has removed it since it was opened. */
 static int keeper_lock(struct keeper *k, int service, struct sys_holder *h, char why[FOLDER_WHY])
 {
 	int r = keeper_open(k, service, why);

@@ -21,7 +21,7 @@
 /* Where no worker is ever called hung: how often it looks whether that has changed. */
 #define IDLE_MS  1000u
 
-/* So many times hang_ms without a tick that came late, and whoever hangs has been seen. */
+/* So many times hang_ms without a tick that came late, and each worker that hangs has been seen. */
 #define SEEN_HANGS  3
 /* A watch that is held up itself goes on until then; for so many times its time at most. */
 #define WATCH_TIMES 10
@@ -39,7 +39,7 @@ struct watchdog {
 	uint64_t watch_ns; /* for so long; 0: for ever */
 	uint64_t begun_ns;
 	uint64_t since_ns; /* since when no tick came late */
-	bool seen;         /* whoever hung meanwhile has been seen */
+	bool seen;         /* each that hung meanwhile has been seen */
 };
 
 int watchdog_new(struct np_steer *s, const struct rescue_scope *scope, struct watchdog **ret)

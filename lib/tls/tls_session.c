@@ -2,8 +2,9 @@
 /*
  * tls_session: what a client keeps of its servers, to go on with next time
  *
- * By the name that was verified: whoever takes a session up has not verified the peer again. The
- * last ticket of a host counts, and of many hosts the one that was not asked for the longest goes.
+ * By the name that was verified: a client that takes a session up has not verified the peer again.
+ * The last ticket of a host counts, and of many hosts the one that was not asked for the longest
+ * goes.
  */
 #include <stdlib.h>
 #include <string.h>

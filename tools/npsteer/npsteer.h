@@ -149,7 +149,7 @@ void say_event(void *arg, int level, const char *msg);
 void pause_for(double seconds);
 double seconds_now(void);
 const char *state_name(int state);
-/* Who says what the worker does: "server" itself, or it was "adopted", "counted", "held". */
+/* Where its figures come from: the "server" itself, or it was "adopted", "counted", "held". */
 const char *kind_name(const struct np_steer_worker_info *i);
 /* False: worker @w is not claimed; group @g is free. */
 bool read_worker(struct np_steer *s, unsigned w, struct np_steer_worker_info *ret);
