@@ -23,6 +23,7 @@
 
 #include "support/handover.h"
 #include "support/peer.h"
+#include "support/sanitizer.h"
 #include "support/test.h"
 #include "sys/fault.h"
 
@@ -50,15 +51,6 @@ static struct shared {
 } * shared;
 
 /* ------------------------------------------------------------------ memory */
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define OTHERS_MALLOC 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define OTHERS_MALLOC 1
-#endif
 
 static _Atomic(int) fail_in, failed;
 

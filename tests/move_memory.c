@@ -10,17 +10,9 @@
 #include <stdlib.h>
 
 #include "support/peer.h"
+#include "support/sanitizer.h"
 #include "support/serve.h"
 #include "support/test.h"
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define OTHERS_MALLOC 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define OTHERS_MALLOC 1
-#endif
 
 #ifndef OTHERS_MALLOC
 static _Atomic(int) fail_in, failed;

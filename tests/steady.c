@@ -18,6 +18,7 @@
 
 #include "netpoll/block.h"
 #include "netpoll/linkbuf.h"
+#include "support/sanitizer.h"
 #include "support/test.h"
 
 #define WARM_UP 1000
@@ -26,15 +27,6 @@
 
 /* of malloc and friends, and of mmap; the compiler thinks that they change nothing */
 static volatile unsigned long system_calls;
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define OTHERS_MALLOC 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define OTHERS_MALLOC 1
-#endif
 
 #ifndef OTHERS_MALLOC
 #pragma GCC visibility push(default) /* libc's own calls, too */

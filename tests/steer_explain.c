@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -211,15 +210,6 @@ static const char *words_for(enum situation what)
 							     "";
 }
 
-static void pin_to(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	ck_assert_int_eq(sched_setaffinity(0, sizeof set, &set), 0);
-}
-
 START_TEST(what_is_said_of_a_flow_is_what_the_kernel_does)
 {
 	const char *policy = policies[_i / SITUATIONS];
@@ -237,7 +227,7 @@ START_TEST(what_is_said_of_a_flow_is_what_the_kernel_does)
 	}
 	ck_assert_int_eq(np_steer_set_param(r.s, "set", "1-4"), 0);
 	put_into(&r, what);
-	pin_to(0);
+	run_on(0);
 	watch(&w, r.s);
 	for (unsigned i = 0; i < FLOWS; i++) {
 		char host[32];
@@ -263,15 +253,6 @@ END_TEST
 
 /* ------------------------------------------------------------------ queues; level 4 */
 
-static unsigned fill(struct rig *r, int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		fds[i] = client_connect(r->address);
-		ck_assert_int_ge(fds[i], 0);
-	}
-	return n;
-}
-
 START_TEST(a_full_queue_is_said_to_have_no_room)
 {
 	const char *policy = policies[_i];
@@ -289,11 +270,11 @@ START_TEST(a_full_queue_is_said_to_have_no_room)
 	r.backlog = 0;
 	rig_worker(&r, r.address);
 	np_steer_kick(r.s, 1);
-	fill(&r, fds, 5);
+	clients_connect(r.address, fds, 5);
 	np_steer_undrain(r.s, 1);
 	ck_assert_int_eq(np_steer_set_param(r.s, "set", "0-1"), 0);
 	np_steer_set_cpu(r.w[0], 0);
-	pin_to(0);
+	run_on(0);
 	watch(&w, r.s);
 	for (unsigned i = 0; i < 20; i++) {
 		struct said s = hold_to_it(&r, &w, r.address, "127.0.0.9");
@@ -328,7 +309,7 @@ START_TEST(a_worker_that_takes_nothing_is_said_to_be_stuck)
 	np_steer_undrain(r.s, 1);
 	ck_assert_int_eq(np_steer_set_param(r.s, "set", "0-1"), 0);
 	np_steer_set_cpu(r.w[0], 0);
-	pin_to(0);
+	run_on(0);
 	watch(&w, r.s);
 	/* Told apart from an old queue only once a SYN has found it old, and half of hang_ms on. */
 	until = sys_clock_ns() + 3 * HANG_MS * 1000000ull;

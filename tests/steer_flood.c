@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,20 +76,6 @@ static uint8_t try_syn(struct flood *f, uint32_t *ret_seq)
 	return flags;
 }
 
-/* A SYN that is sent again, or an RST that the device brings later, would count too. */
-static void one_cpu(void)
-{
-	cpu_set_t all, one;
-	int cpu = 0;
-
-	ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
-	while (!CPU_ISSET(cpu, &all))
-		cpu++;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
-}
-
 static void set(struct flood *f, const char *name, const char *value)
 {
 	ck_assert_msg(np_steer_set_param(f->r.s, name, value) == 0, "%s", np_steer_error(f->r.s));
@@ -118,20 +103,6 @@ START_TEST(a_flood_refuses_no_client_where_rst_is_asked_for)
 }
 END_TEST
 
-static void fill(struct flood *f, int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		fds[i] = client_connect(f->r.address);
-		ck_assert_msg(fds[i] >= 0, "connect %u: %s", i, strerror(-fds[i]));
-	}
-}
-
-static void empty(int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		client_close(&fds[i]);
-}
-
 START_TEST(where_every_accept_queue_is_full_rst_refuses)
 {
 	static int fds[FEW * 17];
@@ -140,14 +111,14 @@ START_TEST(where_every_accept_queue_is_full_rst_refuses)
 	OWN_STEERING();
 	GIVEN(&f, FEW, policies[_i], 16);
 	set(&f, "on_exhausted", "rst");
-	fill(&f, fds, FEW * 17);
+	clients_connect(f.r.address, fds, FEW * 17);
 	ck_assert_int_eq(client_connect(f.r.address), -ECONNREFUSED);
 	ck_assert_uint_eq(rig_stats(&f.r).rejected_rst, 1);
 	ck_assert_uint_eq(rig_accept(&f.r), FEW * 17);
-	empty(fds, FEW * 17);
+	clients_close(fds, FEW * 17);
 	fds[0] = client_connect(f.r.address);
 	ck_assert_int_ge(fds[0], 0);
-	empty(fds, 1);
+	clients_close(fds, 1);
 	flood_end(&f);
 }
 END_TEST
@@ -160,11 +131,11 @@ START_TEST(no_client_waits_while_one_of_many_has_room)
 
 	OWN_STEERING();
 	GIVEN(&f, MANY, policies[_i], 1);
-	fill(&f, fds, MANY * 2);
+	clients_connect(f.r.address, fds, MANY * 2);
 	ck_assert_uint_eq(rig_stats(&f.r).steered, MANY * 2);
 	ck_assert_int_eq(netstat("TcpExt", "ListenOverflows"), 0);
 	ck_assert_uint_eq(rig_accept(&f.r), MANY * 2);
-	empty(fds, MANY * 2);
+	clients_close(fds, MANY * 2);
 	flood_end(&f);
 }
 END_TEST
@@ -179,7 +150,8 @@ START_TEST(where_all_are_full_a_syn_does_not_look_at_every_worker)
 	struct flood f = { 0 };
 
 	OWN_STEERING();
-	one_cpu();
+	/* A SYN that is sent again, or an RST that the device brings later, would count too. */
+	run_on(-1);
 	GIVEN(&f, MANY, policies[_i], 1);
 	send_syns(&f, 4 * MANY);
 	before = rig_stats(&f.r);
@@ -240,7 +212,7 @@ START_TEST(of_the_most_workers_a_syn_looks_at_a_few)
 	pthread_t thread;
 
 	OWN_STEERING();
-	one_cpu();
+	run_on(-1);
 	GIVEN(&f, MOST, policies[_i], 1);
 	send_syns(&f, 4 * MOST);
 	l.s = f.r.s;
@@ -271,11 +243,11 @@ START_TEST(after_a_flood_clients_are_steered)
 
 	OWN_STEERING();
 	GIVEN(&f, MANY, policies[_i], 1);
-	fill(&f, fds, MANY * 2);
+	clients_connect(f.r.address, fds, MANY * 2);
 	send_syns(&f, FLOOD);
 	steered = rig_stats(&f.r).steered;
 	ck_assert_uint_eq(rig_accept(&f.r), MANY * 2);
-	empty(fds, MANY * 2);
+	clients_close(fds, MANY * 2);
 	fd = client_connect(f.r.address); /* if it was dropped it comes again */
 	ck_assert_int_ge(fd, 0);
 	ck_assert_uint_gt(rig_stats(&f.r).steered, steered);
@@ -294,10 +266,10 @@ START_TEST(the_one_that_answers_with_cookies_is_found_among_many_that_are_full)
 	int got;
 
 	OWN_STEERING();
-	one_cpu();
+	run_on(-1);
 	GIVEN(&f, MANY, policies[_i], 1);
 	set(&f, "on_exhausted", "rst");
-	fill(&f, fds, MANY * 2);
+	clients_connect(f.r.address, fds, MANY * 2);
 	for (unsigned i = 0; i < 2; i++) {
 		got = accept4(f.r.fd[7], NULL, NULL, SOCK_CLOEXEC);
 		ck_assert_int_ge(got, 0);
@@ -306,7 +278,7 @@ START_TEST(the_one_that_answers_with_cookies_is_found_among_many_that_are_full)
 	for (unsigned i = 0; i < 200; i++)
 		ck_assert_uint_eq(try_syn(&f, &seq), TH_SYN | TH_ACK);
 	ck_assert_uint_eq(rig_stats(&f.r).rejected_rst, 0);
-	empty(fds, MANY * 2);
+	clients_close(fds, MANY * 2);
 	flood_end(&f);
 }
 END_TEST
@@ -324,18 +296,18 @@ START_TEST(who_drains_and_has_room_is_taken_before_who_is_full)
 
 	OWN_STEERING();
 	GIVEN(&f, n - 1, policies[_i / 2], 1);
-	fill(&f, fds, full);
+	clients_connect(f.r.address, fds, full);
 	f.r.backlog = 1000;
 	rig_worker(&f.r, f.r.address);
 	ck_assert_int_eq(np_steer_drain(f.r.s, n - 1), 0);
-	fill(&f, fds + full, 64);
+	clients_connect(f.r.address, fds + full, 64);
 	ck_assert_int_eq(netstat("TcpExt", "ListenOverflows"), 0);
 	st = rig_stats(&f.r);
 	ck_assert_uint_eq(st.steered, full);
 	ck_assert_uint_eq(st.fallback_hash, 64);
 	ck_assert_uint_eq(rig_worker_info(&f.r, n - 1).fallback, 64);
 	ck_assert_uint_eq(rig_accept(&f.r), full + 64);
-	empty(fds, full + 64);
+	clients_close(fds, full + 64);
 	flood_end(&f);
 }
 END_TEST

@@ -76,15 +76,6 @@ static void set_param(struct rig *r, const char *name, const char *value)
 	ck_assert_msg(np_steer_set_param(r->s, name, value) == 0, "%s", np_steer_error(r->s));
 }
 
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	ck_assert_int_eq(sched_setaffinity(0, sizeof set, &set), 0);
-}
-
 /* On loopback the SYN is handled on the CPU that sends it. */
 START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
 {
@@ -100,10 +91,10 @@ START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
 	ck_assert_int_eq(np_steer_set_cpu(r.w[2], 0), 0);
 	ck_assert_int_eq(np_steer_set_cpu(r.w[1], 1), 0);
 	set_param(&r, "spill", "0");
-	pin(0);
+	run_on(0);
 	rig_drive(&r, 200);
 	ck_assert_uint_eq(r.accepted[2], 200);
-	pin(1);
+	run_on(1);
 	rig_drive(&r, 200);
 	ck_assert_uint_eq(r.accepted[1], 200);
 	ck_assert_int_eq(rig_worker_info(&r, 1).cpu, 1);
@@ -134,17 +125,15 @@ START_TEST(cpu_spills_what_is_too_much_for_its_worker)
 		SKIP("needs level 4");
 	set_param(&r, "spill", "150");
 	ck_assert_int_eq(np_steer_set_cpu(r.w[2], 0), 0);
-	pin(0);
-	for (unsigned i = 0; i < 200; i++)
-		ck_assert_int_ge(fds[i] = client_connect(r.address), 0);
+	run_on(0);
+	clients_connect(r.address, fds, 200);
 	ck_assert_uint_eq(rig_accept(&r), 200);
 	check_counts(&r, 200);
 	/* Half as much again as the others, whichever was drawn: 67 of 200, give or take. */
 	ck_assert_uint_ge(r.accepted[2], 55);
 	ck_assert_uint_le(r.accepted[2], 85);
 	ck_assert_uint_eq(rig_stats(&r).spilled, 200 - r.accepted[2] - rig_stats(&r).retried);
-	for (unsigned i = 0; i < 200; i++)
-		client_close(&fds[i]);
+	clients_close(fds, 200);
 	rig_stop(&r);
 }
 END_TEST
@@ -182,8 +171,7 @@ static void fill(struct rig *r, int *fds, unsigned n)
 /* A worker that says it has connections is not closed. */
 static void empty(struct rig *r, int *fds, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		client_close(&fds[i]);
+	clients_close(fds, n);
 	for (unsigned w = 0; w < r->n; w++)
 		publish(r, w, 0);
 }

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -46,20 +45,6 @@ static void publish(struct rig *r, unsigned i, uint64_t conns)
 	__atomic_store_n(&steer_worker_line(r->w[i])->conns, conns, __ATOMIC_RELAXED);
 }
 
-static void connect_all(const struct rig *r, int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		fds[i] = client_connect(r->address);
-		ck_assert_msg(fds[i] >= 0, "connect: %s", strerror(-fds[i]));
-	}
-}
-
-static void close_all(int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		client_close(&fds[i]);
-}
-
 static void verdicts_add_up(const struct np_steer_stats *st)
 {
 	ck_assert_uint_eq(st->steered + st->fallback_hash + st->rejected_rst + st->shed_full,
@@ -72,7 +57,7 @@ static unsigned spread_after_a_burst(struct rig *r, int *fds, unsigned n)
 
 	for (unsigned i = 0; i < WORKERS; i++)
 		publish(r, i, 10 + i);
-	connect_all(r, fds, n);
+	clients_connect(r->address, fds, n);
 	ck_assert_uint_eq(rig_accept(r), n);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		has = 10 + i + r->accepted[i];
@@ -99,7 +84,7 @@ START_TEST(a_burst_that_nobody_has_accepted_counts)
 	st = rig_stats(&r);
 	ck_assert_uint_eq(st.steered, 400);
 	verdicts_add_up(&st);
-	close_all(fds, 400);
+	clients_close(fds, 400);
 	rig_stop(&r);
 }
 END_TEST
@@ -114,7 +99,7 @@ START_TEST(below_level_4_such_a_burst_is_not_seen)
 	OWN_STEERING();
 	GIVEN(&r, NP_STEER_L3, "least-exact", 0, "127.0.0.1:0");
 	ck_assert_uint_eq(spread_after_a_burst(&r, fds, 400), 400 + 10 - 11);
-	close_all(fds, 400);
+	clients_close(fds, 400);
 	rig_stop(&r);
 }
 END_TEST
@@ -128,14 +113,14 @@ START_TEST(no_client_waits_while_some_queue_has_room)
 
 	OWN_STEERING();
 	GIVEN(&r, 0, several[_i], BACKLOG, "127.0.0.1:0");
-	connect_all(&r, fds, BURST);
+	clients_connect(r.address, fds, BURST);
 	st = rig_stats(&r);
 	ck_assert_uint_eq(st.syn_total, BURST);
 	ck_assert_uint_eq(st.steered, BURST);
 	ck_assert_int_eq(netstat("TcpExt", "ListenOverflows"), 0);
 	ck_assert_uint_eq(rig_accept(&r), BURST);
 	verdicts_add_up(&st);
-	close_all(fds, BURST);
+	clients_close(fds, BURST);
 	rig_stop(&r);
 }
 END_TEST
@@ -152,20 +137,6 @@ static int check_half_open(void *arg, const struct np_steer_queue *q)
 	return 0;
 }
 
-/* The program notes the time in ticks, for each CPU: with two of them the last one is not known. */
-static void stay_on_one_cpu(void)
-{
-	cpu_set_t all, one;
-	int cpu = 0;
-
-	ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
-	while (!CPU_ISSET(cpu, &all))
-		cpu++;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
-}
-
 /* Each is half open until all have come, and only then in the queue: both have to count. */
 START_TEST(half_open_connections_take_their_room)
 {
@@ -178,7 +149,8 @@ START_TEST(half_open_connections_take_their_room)
 	tun = far_open();
 	if (tun < 0)
 		SKIP("no TUN device: %s", strerror(-tun));
-	stay_on_one_cpu();
+	/* The program notes the time in ticks, for each CPU: of two the last one is not known. */
+	run_on(-1);
 	GIVEN(&r, 0, several[_i], BACKLOG, FAR_SERVER ":0");
 	from = (uint16_t)atoi(strchr(r.address, ':') + 1);
 	for (unsigned i = 0; i < BURST; i++)
@@ -221,7 +193,7 @@ static void given_all_full(struct rig *r, int *fds, const char *on_exhausted)
 {
 	GIVEN(r, 0, "least-exact", BACKLOG, "127.0.0.1:0");
 	ck_assert_int_eq(np_steer_set_param(r->s, "on_exhausted", on_exhausted), 0);
-	connect_all(r, fds, WORKERS * (BACKLOG + 1));
+	clients_connect(r->address, fds, WORKERS * (BACKLOG + 1));
 	ck_assert_uint_eq(rig_stats(r).steered, WORKERS * (BACKLOG + 1));
 }
 
@@ -250,7 +222,7 @@ START_TEST(where_every_queue_is_full_a_syn_is_dropped_and_counted)
 	st = rig_stats(&r);
 	verdicts_add_up(&st);
 	ck_assert_uint_eq(st.steered, full + 1);
-	close_all(fds, full + 1);
+	clients_close(fds, full + 1);
 	rig_stop(&r);
 }
 END_TEST

@@ -169,8 +169,7 @@ START_TEST(a_retransmitted_syn_counts_again)
 	}
 	AWAIT(rig_stats(&r).syn_total > 8);
 	ck_assert_int_gt(netstat("TcpExt", "ListenDrops"), 0);
-	for (unsigned i = 0; i < 8; i++)
-		client_close(&fds[i]);
+	clients_close(fds, 8);
 	rig_stop(&r);
 }
 END_TEST

@@ -98,15 +98,13 @@ static void one_closes_with_a_queue(struct world *w)
 {
 	int fds[40];
 
-	for (unsigned i = 0; i < 40; i++)
-		ck_assert_int_ge(fds[i] = client_connect(w->r.address), 0);
+	clients_connect(w->r.address, fds, 40);
 	w->syns += 40;
 	if (rig_level(&w->r) < NP_STEER_L3)
 		rig_accept(&w->r);
 	rig_close_listener(&w->r, 1);
 	rig_accept(&w->r);
-	for (unsigned i = 0; i < 40; i++)
-		client_close(&fds[i]);
+	clients_close(fds, 40);
 	drive(w, 60);
 }
 

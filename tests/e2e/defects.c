@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "support/peer.h"
@@ -170,21 +169,13 @@ END_TEST
 
 /* ------------------------------------------------------------------ write deadlines */
 
-static uint64_t mono_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static int write_past_a_deadline(struct np_conn *c, void *arg)
 {
 	static char block[1 << 16];
 	int r;
 
 	np_conn_skip(c, np_conn_len(c));
-	np_conn_set_write_deadline(c, mono_ns() + 30000000);
+	np_conn_set_write_deadline(c, now_ns() + 30000000);
 	do {
 		r = np_conn_write(c, block, sizeof block);
 		if (r == 0)

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "support/peer.h"
@@ -206,21 +205,13 @@ END_TEST
 
 /* ------------------------------------------------------------------ limits */
 
-static uint64_t mono_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static int expire_and_clear(struct np_conn *c, void *arg)
 {
 	const void *p;
 	int first;
 
 	saw.requests++;
-	np_conn_set_read_deadline(c, mono_ns() - 1000000000);
+	np_conn_set_read_deadline(c, now_ns() - 1000000000);
 	first = np_conn_next(c, 2, &p);
 	np_conn_set_read_deadline(c, 0);
 	np_conn_set_read_timeout(c, 0);
@@ -248,7 +239,7 @@ static int wait_behind_a_deadline(struct np_conn *c, void *arg)
 	const void *p;
 	int r = np_conn_skip(c, 1);
 
-	np_conn_set_read_deadline(c, mono_ns() + 200000000);
+	np_conn_set_read_deadline(c, now_ns() + 200000000);
 	saw.conn = np_conn_ref(c);
 	saw.result = r < 0 ? r : np_conn_next(c, 1, &p);
 	return 0;

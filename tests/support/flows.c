@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "support/handover.h"
@@ -45,14 +44,6 @@ static struct {
 	unsigned next; /* whose turn it is */
 	uint64_t turns, since_ns;
 } me;
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ------------------------------------------------------------------ what a frame is */
 
@@ -388,4 +379,13 @@ void flows_end(struct child *c, struct flows_facts *ret)
 	child_say(c->sock, 'x');
 	flows_await_word(c);
 	child_recv(c->sock, ret, sizeof *ret);
+}
+
+void flows_expect_whole(const struct flows_facts *f)
+{
+	ck_assert_uint_eq(f->resets, 0);
+	ck_assert_uint_eq(f->ends, 0);
+	ck_assert_uint_eq(f->wrong, 0);
+	ck_assert_uint_eq(f->unanswered, 0);
+	ck_assert_uint_eq(f->answered, f->asked);
 }

@@ -45,5 +45,7 @@ void flows_rest(struct child *c);
 void flows_go(struct child *c);
 /* child_join() is to follow. */
 void flows_end(struct child *c, struct flows_facts *ret);
+/* Each frame has been answered with its bytes, and no connection ended before. */
+void flows_expect_whole(const struct flows_facts *f);
 
 #endif

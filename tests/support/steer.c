@@ -173,6 +173,20 @@ void client_close(int *fd)
 	*fd = -1;
 }
 
+void clients_connect(const char *address, int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		fds[i] = client_connect(address);
+		ck_assert_msg(fds[i] >= 0, "connect %u: %s", i, strerror(-fds[i]));
+	}
+}
+
+void clients_close(int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		client_close(&fds[i]);
+}
+
 unsigned rig_accept(struct rig *r)
 {
 	unsigned total = 0;
@@ -194,18 +208,13 @@ void rig_drive(struct rig *r, unsigned n)
 	int fds[WAVE];
 
 	while (n) {
-		unsigned wave = n < WAVE ? n : WAVE, got, i;
+		unsigned wave = n < WAVE ? n : WAVE, got = 0;
 
-		for (i = 0; i < wave; i++) {
-			fds[i] = client_connect(r->address);
-			ck_assert_msg(fds[i] >= 0, "connect: %s", strerror(-fds[i]));
-		}
-		got = 0;
+		clients_connect(r->address, fds, wave);
 		/* On a busy machine the last ACKs are still with ksoftirqd. */
 		AWAIT((got += rig_accept(r)) >= wave);
 		ck_assert_uint_eq(got, wave);
-		for (i = 0; i < wave; i++)
-			client_close(&fds[i]);
+		clients_close(fds, wave);
 		n -= wave;
 	}
 }

@@ -64,6 +64,9 @@ void rig_stop(struct rig *r);
 int client_connect(const char *address);
 /* RST at once: nothing in TIME_WAIT. */
 void client_close(int *fd);
+/* @n of them; fails the test if one cannot connect. */
+void clients_connect(const char *address, int *fds, unsigned n);
+void clients_close(int *fds, unsigned n);
 /* @n clients in waves: connected, accepted, closed; accepted[] grows. Fails the test if one is
  * lost. */
 void rig_drive(struct rig *r, unsigned n);

@@ -22,6 +22,7 @@
 #include <linux/capability.h>
 
 #include "support/run.h"
+#include "support/sanitizer.h"
 
 int run_suite(Suite *s)
 {
@@ -88,17 +89,6 @@ bool can_bpf(void)
 	close(fd);
 	return true;
 }
-
-#if defined(__SANITIZE_THREAD__)
-#define TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define ASAN 1
-#endif
 
 bool under_tsan(void)
 {
@@ -193,12 +183,31 @@ long long netstat(const char *group, const char *name)
 	return n >= 0 ? n : netstat_in("/proc/thread-self/net/snmp", group, name);
 }
 
-uint64_t now_ms(void)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t now_ms(void)
+{
+	return now_ns() / 1000000u;
+}
+
+void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0) {
+		ck_assert_int_eq(sched_getaffinity(0, sizeof set, &set), 0);
+		for (cpu = 0; !CPU_ISSET(cpu, &set);)
+			cpu++;
+	}
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	ck_assert_int_eq(sched_setaffinity(0, sizeof set, &set), 0);
 }
 
 static int entries(const char *dir)

@@ -43,7 +43,10 @@ int write_file(const char *path, const char *text);
  * absent. */
 long long netstat(const char *group, const char *name);
 
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 uint64_t now_ms(void);
+/* This thread, on that CPU alone; -1: the first one that it may have. */
+void run_on(int cpu);
 /* Open descriptors of this process. */
 int open_fds(void);
 /*
