@@ -49,8 +49,7 @@ int np_linkbuf_new(size_t hint, struct np_linkbuf **ret)
 	b->home = home;
 	b->flags = LINKBUF_HEAP;
 	if (hint)
-		b->first = hint > block_size(BLOCK_GROWN) ? BLOCK_GROWN :
-							    (uint8_t)block_class(hint);
+		linkbuf_expect(b, hint);
 	*ret = b;
 	return 0;
 }

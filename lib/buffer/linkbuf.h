@@ -128,6 +128,12 @@ static inline void *linkbuf_space(struct np_linkbuf *b, size_t want)
 	return t->w;
 }
 
+/* The first block of an empty chain is to have room for @n bytes, where they are not too many. */
+static inline void linkbuf_expect(struct np_linkbuf *b, size_t n)
+{
+	b->first = n > block_size(BLOCK_GROWN) ? BLOCK_GROWN : (uint8_t)block_class(n);
+}
+
 /* The first block is sized for what one commit brings: at once when that grows, slowly when it
  * falls. */
 void linkbuf_adapt(struct np_linkbuf *b, size_t n);

@@ -444,7 +444,7 @@ void linkbuf_adapt(struct np_linkbuf *b, size_t n)
 	unsigned calm = b->flags & LINKBUF_CALM;
 
 	if (n > block_size(b->first)) {
-		b->first = (uint8_t)(n > block_size(BLOCK_GROWN) ? BLOCK_GROWN : block_class(n));
+		linkbuf_expect(b, n);
 		calm = 0;
 	} else if (n > block_size(b->first) / 4 || b->first <= BLOCK_FIRST) {
 		calm = 0;

@@ -104,8 +104,8 @@ struct np_conn {
 	void *data;
 	uint32_t active_ms; /* when bytes last moved; low half of poller_now_ms() */
 	int why;            /* np_conn_error(): what a handler returned, whole */
-	uint32_t holds : 28;
-	uint32_t rx_room : 4; /* stream_room() of the I/O state that it had last */
+	uint32_t holds : 24;
+	uint32_t room : 8; /* stream_room() of the I/O state that it had last */
 	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
 	int16_t rx_err, tx_err;
 	union {

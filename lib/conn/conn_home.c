@@ -127,7 +127,7 @@ int conn_io_attach(struct np_conn *c)
 		return -ENOMEM;
 	memset(io, 0, sizeof *io);
 	stream_init(&io->stream, c->transport, c->watch.fd);
-	stream_set_room(&io->stream, c->rx_room);
+	stream_set_room(&io->stream, c->room);
 	if (x && x->filter && !x->filter->awaits)
 		stream_set_filter(&io->stream, &x->filter->filter);
 	io->call_at = 1;
@@ -168,7 +168,7 @@ void conn_io_put(struct np_conn *c)
 		return;
 	c->io = NULL;
 	h->io_warm -= io->warm;
-	c->rx_room = stream_room(&io->stream);
+	c->room = stream_room(&io->stream);
 	stream_fini(&io->stream);
 	slab_put(&h->ios, io);
 }

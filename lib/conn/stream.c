@@ -14,7 +14,8 @@
 #define SPACE_FIRST  (16u * 1024) /* of a big message whose first bytes have not come */
 #define WRITE_IOV    64
 #define WRITE_BUDGET ((size_t)1 << 20)
-#define FILE_PIECE   (16u * 1024) /* of a file that goes through a filter */
+#define REPLY_MAX    ((size_t)32 << 10) /* a block for so much may be taken in advance */
+#define FILE_PIECE   (16u * 1024)       /* of a file that goes through a filter */
 
 static void stream_out_init(struct stream *s)
 {
@@ -32,12 +33,19 @@ void stream_init(struct stream *s, enum transport_kind kind, int fd)
 
 unsigned stream_room(const struct stream *s)
 {
-	return (unsigned)__builtin_ctz(s->rx_space / SPACE_MIN);
+	unsigned replies = (unsigned)s->out.first - BLOCK_FIRST;
+
+	return (unsigned)__builtin_ctz(s->rx_space / SPACE_MIN) | replies << 4;
 }
 
 void stream_set_room(struct stream *s, unsigned room)
 {
-	s->rx_space = SPACE_MIN << room;
+	if (likely(!room))
+		return;
+	s->rx_space = SPACE_MIN << (room & 15);
+	if (room & 15)
+		linkbuf_expect(&s->in, s->rx_space);
+	s->out.first = (uint8_t)(BLOCK_FIRST + (room >> 4));
 }
 
 void stream_set_filter(struct stream *s, struct filter *f)
@@ -363,11 +371,25 @@ static int stream_gather(struct stream *s, struct iovec *iov, int max, size_t *r
 	return n;
 }
 
+/*
+ * What was written took several blocks: the next time one is to have room for it. Bytes that lie in
+ * somebody else's memory have it already.
+ */
+static void stream_replies_grow(struct stream *s, size_t n)
+{
+	for (const struct block *e = s->out.read; e; e = e->next)
+		if (e->mem != e || e->flags & BLOCK_FIXED)
+			return;
+	linkbuf_adapt(&s->out, n < REPLY_MAX ? n : REPLY_MAX);
+}
+
 static slow_path ssize_t stream_send_gathered(struct stream *s, size_t *ret_offered)
 {
 	struct iovec iov[WRITE_IOV];
 	int n = stream_gather(s, iov, WRITE_IOV, ret_offered);
 
+	if (n > 1 && !s->lends && !linkbuf_len(&s->sends))
+		stream_replies_grow(s, *ret_offered);
 	return n > 1 ? s->transport->writev(s, iov, n) :
 		       s->transport->write(s, iov->iov_base, iov->iov_len);
 }
@@ -506,6 +528,8 @@ int stream_write(struct stream *s)
 	s->tx_total += n;
 	s->submitted = 0;
 	linkbuf_give_only(&s->out, e);
+	if (unlikely(s->out.first != BLOCK_FIRST))
+		linkbuf_adapt(&s->out, n);
 	return likely(!s->file) ? STREAM_DRAINED : stream_write_rest(s, WRITE_BUDGET - n);
 }
 

@@ -85,7 +85,10 @@ struct stream {
 };
 
 void stream_init(struct stream *s, enum transport_kind kind, int fd);
-/* What room its reads have adapted to, in four bits, for a later stream of the same connection. */
+/*
+ * What room its reads and its replies have adapted to, in eight bits, for a later stream of the
+ * same connection; 0: none beyond that of a new one.
+ */
 unsigned stream_room(const struct stream *s);
 void stream_set_room(struct stream *s, unsigned room);
 /* From here on what is read and written goes through @f. */
