@@ -15,7 +15,7 @@ A64_ONLY := conn netpoll
 A64_OBJS := $(foreach l,$(A64_RUN),$(patsubst %.c,$(A64)/%.o,$(sort $(wildcard lib/$(l)/*.c)))) \
 	$(A64)/lib/fiber/switch_aarch64.o
 A64_COMPILED := $(foreach l,$(A64_ONLY),$(patsubst %.c,$(A64)/%.o,$(sort $(wildcard lib/$(l)/*.c))))
-A64_TESTS := status fiber linkbuf linkbuf_read linkbuf_write linkbuf_space linkbuf_model linkbuf_corpus block bufio steady mailbox timer watch turn poller offload
+A64_TESTS := status fiber stack linkbuf linkbuf_read linkbuf_write linkbuf_space linkbuf_model linkbuf_corpus block bufio steady mailbox timer watch turn poller offload
 A64_TESTS := $(foreach t,$(A64_TESTS),$(if $(wildcard tests/$(t).c),$(A64)/tests/$(t)))
 A64_SUPPORT := $(addprefix $(A64)/tests/support/,main.o test.o run.o child.o linkbuf_model.o)
 
