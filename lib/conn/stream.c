@@ -78,16 +78,21 @@ static bool stream_err_passes(ssize_t n)
 	return n == -ENOMEM || n == -ENOBUFS;
 }
 
-static int stream_stopped(ssize_t n)
+/* What a filter has failed with is for ever, whatever it is. */
+static int stream_stopped(const struct stream *s, ssize_t n)
 {
-	return n == -EAGAIN ? STREAM_AGAIN : stream_err_passes(n) ? STREAM_LATER : (int)n;
+	if (n == -EAGAIN)
+		return STREAM_AGAIN;
+	if (s->filter && s->filter->state == FILTER_FAILED)
+		return (int)n;
+	return stream_err_passes(n) ? STREAM_LATER : (int)n;
 }
 
 static slow_path int stream_read_stopped(const struct stream *s, ssize_t n)
 {
 	if (s->filter && n == FILTER_NEWS)
 		return STREAM_NEWS;
-	return s->filter && n == FILTER_BLOCKED ? STREAM_BLOCKED : stream_stopped(n);
+	return s->filter && n == FILTER_BLOCKED ? STREAM_BLOCKED : stream_stopped(s, n);
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -261,7 +266,7 @@ int stream_fill(struct stream *s, struct pipe *p)
 	if (n == -EINVAL || n == -ENOSYS || n == -EPERM)
 		return STREAM_LATER; /* not by a pipe: the bytes can still be read */
 	if (n <= 0)
-		return n ? stream_stopped(n) : STREAM_END;
+		return n ? stream_stopped(s, n) : STREAM_END;
 	p->held = (size_t)n;
 	s->rx_total += (size_t)n;
 	return STREAM_MORE;
@@ -279,7 +284,7 @@ int stream_discard(struct stream *s, size_t budget, size_t *ret_n)
 		n = t->read(s, sink, sizeof sink);
 		if (n <= 0)
 			return n == FILTER_BLOCKED ? STREAM_AGAIN :
-			       n                   ? stream_stopped(n) :
+			       n                   ? stream_stopped(s, n) :
 						     STREAM_END;
 	}
 	return STREAM_MORE;
@@ -466,7 +471,7 @@ static slow_path int stream_write_file(struct stream *s, size_t budget)
 			break;
 		}
 		if (n <= 0)
-			return n ? stream_stopped(n) : -ENODATA;
+			return n ? stream_stopped(s, n) : -ENODATA;
 		f->begun = true;
 		f->left -= (size_t)n;
 		budget -= (size_t)n;
@@ -489,7 +494,7 @@ static slow_path int stream_write_rest(struct stream *s, size_t budget)
 			return STREAM_MORE;
 		n = stream_send_gathered(s, &offered);
 		if (n < 0)
-			return stream_stopped(n);
+			return stream_stopped(s, n);
 		PROBE2(write, s->fd, n);
 		stream_sent(s, (size_t)n);
 		if ((size_t)n < offered && s->transport->short_is_all)
@@ -503,7 +508,7 @@ static slow_path int stream_write_rest(struct stream *s, size_t budget)
 static slow_path int stream_wrote_part(struct stream *s, ssize_t r)
 {
 	if (r < 0)
-		return stream_stopped(r);
+		return stream_stopped(s, r);
 	PROBE2(write, s->fd, r);
 	stream_sent(s, (size_t)r);
 	if (s->transport->short_is_all)
