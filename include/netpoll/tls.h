@@ -81,8 +81,8 @@ struct np_tls_opts {
 	/*
 	 * Sessions go on by tickets. Their keys come from a secret and the time, and change by
 	 * themselves; the file has at least 32 random bytes, which are to stay secret: processes
-	 * that have the same file take each other's tickets, also after a restart. NULL: a random
-	 * secret.
+	 * that have the same file take each other's tickets, also after a restart. It is the
+	 * user's own or root's, and nobody else may write it. NULL: a random secret.
 	 */
 	const char *ticket_file;
 	int ticket_s; /* 7200: for how long a session can go on; -1: -EINVAL */
@@ -104,10 +104,10 @@ NP_OPTS_INIT(np_tls_opts)
  *
  * Thread: any. May park: no; it reads files, and signs with each key a few times.
  * Lifetime: *o is copied; until np_tls_free(), after all that it was given to.
- * Return: 0; -NP_ETLS: a file that cannot be read, a key that is not the certificate's, a chain in
- *         the wrong order ...: opts.error has the sentence; -EINVAL: a server without a
- *         certificate, a number below its least, an ALPN name that is empty or above 255 bytes;
- *         -E2BIG, -ENOMEM.
+ * Return: 0; -NP_ETLS: a file that cannot be read, or is none (a FIFO, a folder), a key that is not
+ *         the certificate's, a chain in the wrong order ...: opts.error has the sentence; -EINVAL:
+ *         a server without a certificate, a number below its least, an ALPN name that is empty or
+ *         above 255 bytes; -E2BIG, -ENOMEM.
  */
 NP_TLS_API int np_tls_server_new(const struct np_tls_opts *o, struct np_tls **ret);
 NP_TLS_API int np_tls_client_new(const struct np_tls_opts *o, struct np_tls **ret);

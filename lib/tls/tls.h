@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "netpoll/filter.h"
 #include "netpoll/tls.h"
@@ -144,6 +145,12 @@ void tls_session_init(struct np_tls *t, SSL_CTX *ctx);
 /* A session with @host to go on with, a reference; NULL: none. */
 SSL_SESSION *tls_session_take(struct np_tls *t, const char *host);
 void tls_session_free(struct np_tls *t);
+
+/* tls_file.c. @what is for the sentence. Return: 0; -NP_ETLS: what is there is no file. */
+int tls_file_check(const char *what, const char *path, struct tls_text *why);
+/* Up to @cap bytes. Return: how many; -NP_ETLS: it cannot be read, or others may write it. */
+ssize_t tls_file_read_secret(const char *what, const char *path, void *dst, size_t cap,
+			     struct tls_text *why);
 
 /* tls_error.c. The first sentence of this thread's queue of OpenSSL, which is empty then. */
 void tls_error_take(struct tls_text *ret, const char *fmt, ...)

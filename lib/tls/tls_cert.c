@@ -85,6 +85,9 @@ int tls_cert_load(SSL_CTX *ctx, const struct np_tls_cert *files, X509 **ret_leaf
 		tls_error_say(why, "a certificate wants two files: its own and that of its key");
 		return -NP_ETLS;
 	}
+	if (tls_file_check("certificate", files->cert, why) < 0 ||
+	    tls_file_check("key", files->key, why) < 0)
+		return -NP_ETLS;
 	ERR_clear_error();
 	if (SSL_CTX_use_certificate_chain_file(ctx, files->cert) != 1) {
 		tls_error_take(why, "certificate %s: ", files->cert);

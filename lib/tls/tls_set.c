@@ -34,6 +34,8 @@ static int set_load_trust(const struct np_tls *t, SSL_CTX *ctx, struct tls_text 
 
 	if (t->opts.verify == NP_TLS_VERIFY_OFF)
 		return 0;
+	if (file && tls_file_check("trusted certificates", file, why) < 0)
+		return -NP_ETLS;
 	ERR_clear_error();
 	if ((file || path) ? SSL_CTX_load_verify_locations(ctx, file, path) != 1 :
 			     SSL_CTX_set_default_verify_paths(ctx) != 1) {

@@ -6,13 +6,10 @@
  * process that has the secret comes to the same keys, without a word. The key of the period to come
  * is taken as well, for clocks are not the same everywhere.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -193,19 +190,13 @@ void tls_ticket_fini(struct np_tls *t)
 
 static int ticket_read(const char *file, struct tls_secret *ret, struct tls_text *why)
 {
-	FILE *f = fopen(file, "re");
+	ssize_t n = tls_file_read_secret("ticket file", file, ret->bytes, sizeof ret->bytes, why);
 
-	ret->n = f ? fread(ret->bytes, 1, sizeof ret->bytes, f) : 0;
-	if (!f || ferror(f))
-		tls_error_say(why, "ticket file %s: %s", file, strerror(errno));
-	else if (ret->n < TLS_SECRET_MIN)
-		tls_error_say(why, "ticket file %s: %zu bytes, and at least %d are needed", file,
-			      ret->n, TLS_SECRET_MIN);
-	if (f && ferror(f))
-		ret->n = 0;
-	if (f)
-		fclose(f);
-	return ret->n < TLS_SECRET_MIN ? -NP_ETLS : 0;
+	ret->n = n > 0 ? (size_t)n : 0;
+	if (n >= 0 && n < TLS_SECRET_MIN)
+		tls_error_say(why, "ticket file %s: %zd bytes, and at least %d are needed", file, n,
+			      TLS_SECRET_MIN);
+	return n < TLS_SECRET_MIN ? -NP_ETLS : 0;
 }
 
 int tls_ticket_load(struct np_tls *t, struct tls_secret *ret, struct tls_text *why)

@@ -133,6 +133,9 @@ static const struct wrong {
 	{ "localhost.pem", "secret.key", "secret.key has a password" },
 	{ "chain.pem", "localhost.key", "certificate 2 is not the issuer of the one before it" },
 	{ "empty", "localhost.key", "certificate " },
+	{ "fifo", "localhost.key", "fifo: not a file" },
+	{ "localhost.pem", "fifo", "fifo: not a file" },
+	{ "folder", "localhost.key", "folder: not a file" },
 };
 
 START_TEST(what_is_wrong_with_a_file_is_one_clear_sentence)
@@ -149,6 +152,39 @@ START_TEST(what_is_wrong_with_a_file_is_one_clear_sentence)
 	ck_assert_ptr_null(t);
 	ck_assert_msg(strstr(why, w->why) != NULL, "%s", why);
 	ck_assert_ptr_null(strchr(why, '\n'));
+}
+END_TEST
+
+/* What a stranger puts in the place of the ticket file, and what is said. */
+static const struct {
+	const char *how, *why;
+} replaced[] = {
+	{ "mkdir t", "t: not a file" },
+	{ "mkfifo t", "t: not a file" },
+	{ "ln -s fifo t", "t: not a file" },
+	{ "ln -s nowhere t", "t: No such file or directory" },
+	{ "head -c 31 secret > t", "t: 31 bytes, and at least 32 are needed" },
+	{ ": > t", "t: 0 bytes" },
+	{ "cp secret t && chmod o+w t", "t: others own it, or may write it" },
+	{ "cp secret t && chown 1 t", "t: others own it, or may write it" },
+};
+
+START_TEST(a_ticket_file_that_is_replaced_leaves_the_one_before)
+{
+	char why[256];
+
+	if (geteuid() != 0 && strstr(replaced[_i].how, "chown"))
+		SKIP("needs root to give a file away");
+	must_sh("cd %s && rm -rf t && cp secret t", certs_dir);
+	given_server(NP_OPTS(np_tls_opts, .ticket_file = in_certs("t")));
+	must_sh("cd %s && rm t && %s", certs_dir, replaced[_i].how);
+	ck_assert_int_eq(np_tls_reload(tls), -NP_ETLS);
+	np_tls_error(tls, why, sizeof why);
+	ck_assert_msg(strstr(why, replaced[_i].why) != NULL, "%s", why);
+	ck_assert_str_eq(who_answers(NULL, NULL), "localhost");
+	must_sh("cd %s && rm -rf t && ln -s secret t", certs_dir); /* a link is as good */
+	ck_assert_int_eq(np_tls_reload(tls), 0);
+	end_server();
 }
 END_TEST
 
@@ -185,7 +221,8 @@ static void setup(void)
 	make_cert("two", EC, "DNS:two.example,DNS:*.wild.example", "-days 30");
 	make_cert("tworsa", "rsa:2048", "DNS:two.example,DNS:*.wild.example", "-days 30");
 	must_sh("cd %s && openssl ec -in localhost.key -aes128 -passout pass:x -out secret.key 2>/dev/null && "
-		"cat localhost.pem two.pem > chain.pem && : > empty",
+		"cat localhost.pem two.pem > chain.pem && : > empty && mkfifo fifo && mkdir folder && "
+		"head -c 48 /dev/urandom > secret",
 		certs_dir);
 }
 
@@ -201,5 +238,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, new_files_are_taken_without_a_restart_and_wrong_ones_change_nothing);
 	tcase_add_loop_test(t, what_is_wrong_with_a_file_is_one_clear_sentence, 0,
 			    sizeof wrongs / sizeof wrongs[0]);
+	tcase_add_loop_test(t, a_ticket_file_that_is_replaced_leaves_the_one_before, 0,
+			    sizeof replaced / sizeof replaced[0]);
 	tcase_add_test(t, options_that_are_none_are_refused);
 }
