@@ -7,7 +7,7 @@
 #include "sys/io.h"
 
 #define PIPES_MAX  32u
-#define PIPES_IDLE 8u
+#define PIPES_IDLE 4u
 #define PIPE_SIZE  (1024u * 1024) /* what anybody may ask for: fs.pipe-max-size */
 #define PIPE_LEAST (64u * 1024)   /* what pipe(2) gives a user who has not many */
 
