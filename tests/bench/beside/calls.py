@@ -1,4 +1,4 @@
-"""calls: the system calls that an echo server makes for a request, counted by strace; a busy machine hardly changes them."""
+"""calls: the system calls that an echo server makes for a request, by strace, and its page faults; a busy machine hardly changes them."""
 import collections
 import os
 import signal
@@ -11,8 +11,8 @@ from .echo import Rows
 from .servers import Failed
 
 CELLS = [ # connections, bytes, depth, requests: some rounds, so that what a connection takes to begin hardly counts
-    (100, 1024, 1, 3000), (1000, 16384, 1, 8000), (1, 1 << 20, 1, 100), (100, 1 << 20, 1, 600), (1000, 64, 16, 96000),
-    (1000, 1024, 16, 96000),
+    (100, 1024, 1, 3000), (1000, 16384, 1, 8000), (1, 1 << 20, 1, 100), (100, 1 << 20, 1, 400), (1000, 64, 16, 96000),
+    (100, 1024, 16, 32000), (1000, 1024, 16, 96000), (1, 16384, 16, 3200),
 ]
 KINDS = {
     'reads': ('read', 'readv', 'recvfrom', 'recvmsg'),
@@ -63,14 +63,22 @@ class Strace:
         self.process.wait(servers.PATIENCE)
 
 
+def faults(pid):
+    """Minor ones, of all its threads, since it began."""
+    with open(f'/proc/{pid}/stat') as f:
+        return int(f.read().rsplit(')', 1)[1].split()[7])
+
+
 def of_request(ctx, name, cell, path):
     """{kind: calls for each request}: a tenth more of them than the client counts are its warm-up."""
     with servers.started({name: ctx.echo[name]}, ctx.cpus[0]) as at:
         address, pid = at[name]
+        before = faults(pid)
         with Strace(pid, path):
             done = servers.ask(ctx.cpus[1], f'{ctx.build}/tests/bench/load', address, *cell, pid)[0]
+        taken = faults(pid) - before
     calls, all_of_them = counted(path), done + cell[-1] / 10
-    return {kind: sum(calls[c] for c in group) / all_of_them for kind, group in KINDS.items()}
+    return {kind: sum(calls[c] for c in group) / all_of_them for kind, group in KINDS.items()} | {'faults': taken / all_of_them}
 
 
 def calls(ctx, seconds):
@@ -83,4 +91,4 @@ def calls(ctx, seconds):
             for name in peers:
                 ctx.progress.say('calls', f'{cell[0]} connections, {cell[1]} bytes, {cell[2]} deep: {name}')
                 got.measure(cell, name, lambda: of_request(ctx, name, cell, f'{folder}/calls'))
-    return {'unit': 'system calls for each request', 'rows': got.rows}
+    return {'unit': 'system calls, and page faults, for each request', 'rows': got.rows}

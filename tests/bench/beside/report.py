@@ -15,6 +15,8 @@ What is behind the lost rows of the matrix, as far as it is known:
 
 - A peer sends on what it has read out of one buffer of 64 KiB that all connections share. Ours reads into blocks, up to 256 KiB at
   once, and gives them back when they are sent: with large messages that is fewer calls, and four times as many bytes of cache.
+- A peer only finds where frames end. Ours is a handler that is called for each, takes its frame and writes the answer: below 16 KiB
+  that is a copy from input to output, and of a batch of them each costs its verbs.
 - 256 connections of a poller keep their streams while nothing is to do (`CONN_IO_WARM`, lib/conn/conn_io.h); the others give them
   back, for memory's sake, and take one anew for each request."""
 
@@ -111,11 +113,11 @@ def calls(part, names):
         peer = row['peers'].get(name)
         if peer is None or not peer['samples']:
             return MISSING if peer is None else 'failed: ' + peer.get('failed', '')[-60:]
-        return ' / '.join(f'{median(peer["samples"], k):.2f}' for k in ('reads', 'sends', 'memory'))
+        return ' / '.join(f'{median(peer["samples"], k):.2f}' for k in ('reads', 'sends', 'memory', 'faults') if k in peer['samples'][0])
 
     lines = [[str(row[k]) for k in ('conns', 'bytes', 'depth')] + [shown(row, n) for n in names] for row in part['rows']]
-    return ('Of rows of the matrix, by strace: reads / sends / calls for memory, for each request. They hardly depend on the '
-            'machine\'s load.\n\n' + table(['connections', 'bytes', 'deep'] + names, lines) + '\n\n' + WHY_LOST)
+    return ('Of rows of the matrix, by strace: reads / sends / calls for memory, for each request, and minor page faults behind them. They '
+            'hardly depend on the machine\'s load.\n\n' + table(['connections', 'bytes', 'deep'] + names, lines) + '\n\n' + WHY_LOST)
 
 
 def churn(part, names):
