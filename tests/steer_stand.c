@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #include "netpoll/steer_admin.h"
+#include "steer/rescue.h"
 #include "steer/steer.h"
+#include "steer/watchdog.h"
 #include "support/adopted.h"
 #include "support/foreign.h"
 #include "support/privilege.h"
@@ -26,6 +28,7 @@
 #include "support/test.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
+#include "sys/halt.h"
 
 #define HANG_MS 30
 #define CLIENTS 24 /* by a hash: some at each of two workers */
@@ -108,14 +111,20 @@ static void end_adopted(struct np_steer *s, struct foreign *f)
 }
 
 /* A server of two workers, watched. */
-static struct np_steer *given_watched(struct foreign *f, enum foreign_shape shape, struct child *c)
+static struct np_steer *given_kept(struct foreign *f, enum foreign_shape shape, struct child *c,
+				   const struct keeping *k)
 {
 	struct np_steer *s = given_hanging("hash");
 
 	ck_assert_int_eq(foreign_start(f, shape, 2, FOREIGN_PORT), 0);
-	given_keeper(c, &rescuing);
+	given_keeper(c, k);
 	await_workers(s, 2);
 	return s;
+}
+
+static struct np_steer *given_watched(struct foreign *f, enum foreign_shape shape, struct child *c)
+{
+	return given_kept(f, shape, c, &rescuing);
 }
 
 static void end_watched(struct np_steer *s, struct foreign *f, struct child *c)
@@ -503,6 +512,91 @@ START_TEST(a_worker_that_a_debugger_holds_is_left_to_it)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ one that runs */
+
+static const struct keeping freezing = { .rescue = NP_STEER_RESCUE_FREEZE };
+
+/* In a system call, or in a loop. */
+enum hang { BLOCKED, BURNING, HANGS };
+
+static void hang_process(pid_t pid, enum hang how)
+{
+	ck_assert_int_eq(sigqueue(pid, SIGUSR1, (union sigval){ .sival_int = how }), 0);
+}
+
+static bool runs(pid_t pid)
+{
+	return sys_halt_of(pid) == SYS_HALT_NONE;
+}
+
+START_TEST(what_waits_at_a_worker_that_hangs_is_served_by_others_where_it_may_be_frozen)
+{
+	struct np_steer *s = NULL;
+	struct foreign f;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_kept(&f, FOREIGN_TOUCHY, &c, &freezing);
+	for (unsigned round = 0; round < 3; round++) {
+		hang_process(f.pid[0], (enum hang)_i);
+		must_serve(FOREIGN_AT, CLIENTS);
+		AWAIT(rescued(s) > round && draining(s) == 1);
+		AWAIT(runs(f.pid[0]));
+		kill(f.pid[0], SIGUSR2);
+		AWAIT(draining(s) == 0);
+	}
+	end_watched(s, &f, &c);
+}
+END_TEST
+
+START_TEST(a_worker_that_runs_is_not_touched_where_it_may_not_be_frozen)
+{
+	int fds[CLIENTS], done;
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_adopted(&f, FOREIGN_TOUCHY);
+	hang_process(f.pid[0], BLOCKED);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0);
+	done = np_steer_rescue(s, 10 * HANG_MS);
+	ck_assert_msg(done == 0 || done == -ETIMEDOUT, "%d", done);
+	ck_assert_uint_eq(rescued(s), 0);
+	kill(f.pid[0], SIGUSR2);
+	expect_letters(fds, CLIENTS);
+	end_adopted(s, &f);
+}
+END_TEST
+
+START_TEST(a_process_with_several_workers_is_not_frozen_for_one_of_them)
+{
+	int fds[CLIENTS], w;
+	struct np_steer *s;
+	struct foreign f, g;
+	struct child c;
+
+	OWN_STEERING();
+	s = given_hanging("hash");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(&g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	given_keeper(&c, &freezing);
+	await_workers(s, 4);
+	for (w = 0; worker(s, (unsigned)w).tid != f.tid[0];)
+		ck_assert_int_lt(++w, 4);
+	foreign_signal(&f, 0, SIGUSR1);
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0);
+	AWAIT(worker(s, (unsigned)w).rescue_failed > 0);
+	ck_assert_uint_eq(rescued(s), 0);
+	foreign_signal(&f, 0, SIGUSR2);
+	expect_letters(fds, CLIENTS);
+	end_keeper(&c);
+	must_release(s, 4);
+	foreign_end(&f);
+	foreign_end(&g);
+	end_service(s, "web");
+}
+END_TEST
+
 /* ------------------------------------------------------------------ killed */
 
 #ifdef NP_FAULT
@@ -512,7 +606,21 @@ struct killing {
 	enum sys_call call;
 	unsigned nth;
 	int whom; /* SYS_FAULT_* */
+	enum np_steer_rescue_of mode;
 };
+
+static int rescue_for(struct np_steer *s, enum np_steer_rescue_of mode, int ms)
+{
+	struct rescue_scope scope = { .adopted = mode };
+	struct watchdog *d;
+	int r = watchdog_new(s, &scope, &d);
+
+	if (r == 0) {
+		r = watchdog_run(d, ms);
+		watchdog_free(d);
+	}
+	return r;
+}
 
 /* True: it was killed. */
 static bool rescue_killed(const struct killing *k)
@@ -527,7 +635,7 @@ static bool rescue_killed(const struct killing *k)
 				  &s) < 0)
 			_exit(2);
 		sys_fault_arm(k->call, k->nth, k->whom);
-		r = np_steer_rescue(s, 4 * HANG_MS);
+		r = rescue_for(s, k->mode, 4 * HANG_MS);
 		_exit(r < 0 && r != -ETIMEDOUT);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -544,13 +652,18 @@ static bool round_killed(struct np_steer *s, const struct foreign *f, const stru
 	int fds[12], r;
 	bool killed;
 
-	stop_process(f->pid[0]);
+	if (k->mode == NP_STEER_RESCUE_FREEZE)
+		hang_process(f->pid[0], BLOCKED);
+	else
+		stop_process(f->pid[0]);
 	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 12), 0);
 	killed = rescue_killed(k);
-	cont(f->pid[0]);
+	if (k->mode == NP_STEER_RESCUE_FREEZE)
+		AWAIT(runs(f->pid[0])); /* nobody has to thaw it */
+	kill(f->pid[0], k->mode == NP_STEER_RESCUE_FREEZE ? SIGUSR2 : SIGCONT);
 	expect_letters(fds, 12);
 	ck_assert_uint_eq(workers(s), 2);
-	r = np_steer_rescue(s, 1);
+	r = rescue_for(s, k->mode, 1);
 	ck_assert_msg(r == 0 || r == -ETIMEDOUT, "%d", r);
 	ck_assert_uint_eq(draining(s), 0);
 	must_serve(FOREIGN_AT, 4);
@@ -564,13 +677,16 @@ static const enum sys_call tools_calls[] = { SYS_fork,       SYS_pipe,  SYS_read
 static const enum sys_call deputys_calls[] = { SYS_ptrace,     SYS_shutdown,  SYS_bind,
 					       SYS_listen,     SYS_map_write, SYS_bpf,
 					       SYS_getsockopt, SYS_write };
+static const enum np_steer_rescue_of modes[] = { NP_STEER_RESCUE_STOPPED, NP_STEER_RESCUE_FREEZE };
+#define MODES         2
 #define TOOLS_CALLS   (int)(sizeof tools_calls / sizeof tools_calls[0])
 #define DEPUTYS_CALLS (int)(sizeof deputys_calls / sizeof deputys_calls[0])
 #define DEPUTYS_STEPS 5u /* it makes none of them more often */
 
 START_TEST(killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_goes_on)
 {
-	struct killing k = { tools_calls[_i], 0, SYS_FAULT_KILL };
+	struct killing k = { tools_calls[_i % TOOLS_CALLS], 0, SYS_FAULT_KILL,
+			     modes[_i / TOOLS_CALLS] };
 	bool killed = true;
 	struct np_steer *s;
 	struct foreign f;
@@ -588,7 +704,8 @@ END_TEST
 
 START_TEST(a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool)
 {
-	struct killing k = { deputys_calls[_i], 1, SYS_FAULT_KILL_FORKED };
+	struct killing k = { deputys_calls[_i % DEPUTYS_CALLS], 1, SYS_FAULT_KILL_FORKED,
+			     modes[_i / DEPUTYS_CALLS] };
 	struct np_steer *s;
 	struct foreign f;
 
@@ -632,14 +749,22 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_worker_that_a_debugger_holds_is_left_to_it);
 	suite_add_tcase(s, t);
+	t = tcase_create("runs");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(
+		t, what_waits_at_a_worker_that_hangs_is_served_by_others_where_it_may_be_frozen, 0,
+		HANGS);
+	tcase_add_test(t, a_worker_that_runs_is_not_touched_where_it_may_not_be_frozen);
+	tcase_add_test(t, a_process_with_several_workers_is_not_frozen_for_one_of_them);
+	suite_add_tcase(s, t);
 	t = tcase_create("killed");
 	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
 #ifdef NP_FAULT
 	tcase_add_loop_test(
 		t, killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_goes_on, 0,
-		TOOLS_CALLS);
+		MODES * TOOLS_CALLS);
 	tcase_add_loop_test(t, a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool, 0,
-			    DEPUTYS_CALLS);
+			    MODES * DEPUTYS_CALLS);
 #endif
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -478,6 +478,11 @@ enum np_steer_rescue_of {
 	NP_STEER_RESCUE_NEVER = 0,
 	/* where all who accept for it stand still: stopped by a signal, or in a frozen cgroup */
 	NP_STEER_RESCUE_STOPPED = 1,
+	/*
+	 * and where one of them runs: the process is interrupted for it, as by SIGSTOP and SIGCONT.
+	 * Not one whose threads are several workers.
+	 */
+	NP_STEER_RESCUE_FREEZE = 2,
 };
 
 /* What is adopted, or released. */

@@ -8,6 +8,9 @@
  *              -> hand_over(), and it is marked
  *   marked     gets connections only where no other can; rescue_see_marked() -> serves
  *
+ * Where that is asked for (NP_STEER_RESCUE_FREEZE), one that may run and takes nothing for hang_ms
+ * is made to stand for the moment that hand_over() takes, and marked until it is in its loop again.
+ *
  * The mark lies in the service's maps: that of a rescuer which was killed is taken back by the next
  * one that sees the worker move, by a release, and by npsteer undrain.
  */
@@ -15,10 +18,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "steer/count.h"
 #include "steer/hand.h"
 #include "steer/rescue_private.h"
 #include "sys/clock.h"
 #include "sys/io.h"
+#include "sys/process.h"
+#include "sys/sock.h"
 
 #define KNOWN_NS   10000000000ull /* a reload leaves the listener to another process */
 #define LOCK_TRIES 20u            /* of a millisecond: an adoption holds it for as long */
@@ -41,6 +47,27 @@ static bool adopted_may_stand(const struct rescuer *r, const struct queue *q,
 	if (info->pid && info->pidns == r->pidns)
 		return sys_halt_of((pid_t)info->pid) != SYS_HALT_NONE;
 	return true;
+}
+
+static bool adopted_may_freeze(const struct rescuer *r)
+{
+	return r->scope.adopted == NP_STEER_RESCUE_FREEZE;
+}
+
+/* Whether others would stand with it: it is a thread of a process with several workers. */
+static bool adopted_is_several(const struct rescuer *r, unsigned self,
+			       const struct np_worker_info *info)
+{
+	struct np_worker_info other;
+
+	if (!info->pid)
+		return true; /* several processes accept: who of them hangs is not known */
+	for (unsigned w = 0; w < NP_WORKERS; w++)
+		if (w != self && worker_is_adopted(r->s, w) && worker_is_claimed(r->s, w) &&
+		    worker_info(r->s, w, &other) && other.pid == info->pid &&
+		    other.starttime == info->starttime)
+			return true;
+	return false;
 }
 
 static int adopted_find(struct rescuer *r, const struct queue *q, int *ret_fd)
@@ -89,8 +116,6 @@ static void adopted_fail(struct rescuer *r, const struct queue *q,
 
 /* ------------------------------------------------------------------ done */
 
-/* No back-off: it costs the worker nothing, and the mark keeps others from coming to it. */
-
 static void adopted_mark(struct rescuer *r, unsigned w, bool stands)
 {
 	control_worker_stands(r->s, w, stands);
@@ -133,22 +158,55 @@ static int adopted_hand_over(struct rescuer *r, const struct queue *q, int fd, e
 	return e;
 }
 
-static int adopted_act(struct rescuer *r, const struct queue *q, int fd, enum sys_halt halt)
+/* Since the judge saw it: the search took its time. */
+static bool adopted_took_nothing(const struct rescuer *r, const struct queue *q, int fd)
+{
+	const struct np_worker_line *l = &r->s->maps.workers[q->worker];
+	const struct sight *was = &r->judge.sight[q->worker];
+	uint64_t total = __atomic_load_n(&l->accepted_total, __ATOMIC_RELAXED), given;
+	unsigned queued;
+
+	if (stats_given(r->s, q->worker, &given) < 0 || sys_accept_queue(fd, &queued) < 0)
+		return false;
+	queued += r->waiting[q->worker] - q->listener.queued; /* at its other addresses */
+	return count_has(r->s, q->worker) ? total - queued == was->accepted :
+					    given - queued == was->gone;
+}
+
+/* Back-off where it cost the worker something. Where it stood, the mark keeps others away. */
+static void adopted_note(struct rescuer *r, const struct queue *q, enum sys_halt halt,
+			 uint64_t hang_ns)
+{
+	struct stand *st = &r->stand[q->worker];
+	struct np_worker_info info;
+
+	r->failed_ms[q->worker] = 0;
+	rescue_count(r->s, q);
+	if (halt != SYS_HALT_NONE)
+		return;
+	rescue_back_off(r->s, q->worker, steer_kernel_ns(r->s), hang_ns);
+	st->interrupted = true;
+	if (worker_info(r->s, q->worker, &info))
+		st->sleeps = sys_process_sleeps((pid_t)(info.tid ? info.tid : info.pid));
+}
+
+static int adopted_act(struct rescuer *r, const struct queue *q, int fd, enum sys_halt halt,
+		       uint64_t hang_ns)
 {
 	uint32_t mine = rescue_lock_word(steer_kernel_ns(r->s));
 	bool was = control_worker_is_standing(r->s, q->worker);
 	int e;
 
+	if (halt == SYS_HALT_NONE && !adopted_took_nothing(r, q, fd))
+		return 0;
 	if (!rescue_lock(r->s, mine))
 		return 0;
 	adopted_mark(r, q->worker, true); /* first: nothing comes to it while its slot is empty */
 	e = adopted_hand_over(r, q, fd, halt);
 	if (e <= 0 && !was)
 		adopted_mark(r, q->worker, false);
-	if (e > 0) {
-		r->failed_ms[q->worker] = 0;
-		rescue_count(r->s, q);
-	}
+	if (e > 0)
+		adopted_note(r, q, halt, hang_ns);
 	rescue_unlock(r->s, mine);
 	return e;
 }
@@ -162,15 +220,17 @@ int rescue_adopted(struct rescuer *r, const struct queue *q, uint64_t now_ns, ui
 	if (r->scope.adopted == NP_STEER_RESCUE_NEVER ||
 	    (r->scope.port && r->scope.port != q->listener.port) ||
 	    !worker_info(r->s, q->worker, &info) || (info.flags & NP_INFO_HELD) ||
-	    !adopted_may_stand(r, q, &info))
+	    (!adopted_may_freeze(r) && !adopted_may_stand(r, q, &info)))
 		return 0;
 	e = adopted_find(r, q, &fd);
 	if (e == 0)
 		halt = stand_look(&r->stand[q->worker]);
-	if (e == 0 && halt == SYS_HALT_NONE)
+	if (e == 0 && halt == SYS_HALT_NONE && !adopted_may_freeze(r))
 		e = -EAGAIN;
+	else if (e == 0 && halt == SYS_HALT_NONE && adopted_is_several(r, q->worker, &info))
+		e = -EMULTIHOP;
 	else if (e == 0)
-		e = halt == SYS_HALT_TRACED ? -EPERM : adopted_act(r, q, fd, halt);
+		e = halt == SYS_HALT_TRACED ? -EPERM : adopted_act(r, q, fd, halt, hang_ns);
 	if (e > 0)
 		adopted_report(r, q, &info, halt);
 	else if (e == -ENOENT || e == -ESTALE || e == -EAGAIN)
@@ -192,11 +252,28 @@ static bool adopted_is_his(const struct rescuer *r, unsigned w, const struct sta
 	return false;
 }
 
+#define MOVED_SLEEPS 2 /* the first may be what it was interrupted in */
+
+/* It was interrupted: it waits for events again, or where that cannot be seen, has slept. */
+static bool adopted_is_back(const struct stand *st, const struct np_worker_info *info)
+{
+	pid_t pid = (pid_t)info->pid, tid = (pid_t)info->tid;
+	int number;
+
+	if (tid && sys_process_waits(pid, tid, &number) != SYS_WAIT_NONE)
+		return true;
+	if (!sys_process_state(tid ? tid : pid))
+		return true;
+	return !tid && sys_process_sleeps(pid) - st->sleeps >= MOVED_SLEEPS;
+}
+
 static bool adopted_has_moved(const struct rescuer *r, unsigned w)
 {
 	const struct stand *st = &r->stand[w];
 	struct np_worker_info info;
 
+	if (st->interrupted && adopted_is_his(r, w, st) && worker_info(r->s, w, &info))
+		return adopted_is_back(st, &info);
 	if (adopted_is_his(r, w, st))
 		return stand_look(st) == SYS_HALT_NONE;
 	return !worker_info(r->s, w, &info) || !info.pid ||

@@ -16,7 +16,7 @@ static void stand_add(struct stand *st, pid_t pid)
 
 static int stand_note(const struct find_listener *l, struct stand *ret)
 {
-	ret->n = 0;
+	*ret = (struct stand){ .n = 0 };
 	for (unsigned i = 0; i < l->acceptors; i++)
 		stand_add(ret, l->acceptor[i].pid);
 	for (unsigned i = 0; i < l->holders && !l->acceptors; i++)

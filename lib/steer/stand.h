@@ -20,6 +20,8 @@ struct stand {
 	uint64_t seen_ns; /* when that was */
 	pid_t pid[FIND_HOLDERS];
 	unsigned n;
+	bool interrupted; /* it ran, and was not stopped by others */
+	uint64_t sleeps;  /* of the thread that accepts, after that */
 };
 
 /*

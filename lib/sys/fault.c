@@ -5,6 +5,7 @@
 #ifdef NP_FAULT
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 static struct {
@@ -46,15 +47,23 @@ int sys_fault_hit(enum sys_call which)
 	return atomic_load(&faults[which].hit);
 }
 
+/* Of a process that is to be spared the calls are not counted: those that it forks begin at 1. */
+static bool fault_is_for_us(enum sys_call which, int err)
+{
+	bool armed_it = getpid() == atomic_load(&faults[which].pid);
+
+	return err < SYS_FAULT_KILL || armed_it == (err == SYS_FAULT_KILL);
+}
+
 int sys_fault(enum sys_call which)
 {
-	unsigned n = atomic_fetch_add(&faults[which].calls, 1) + 1;
 	int err = atomic_load(&faults[which].err);
+	unsigned n;
 
-	if (!err || n != atomic_load(&faults[which].nth))
+	if (!fault_is_for_us(which, err))
 		return 0;
-	if (err >= SYS_FAULT_KILL &&
-	    (err == SYS_FAULT_KILL) != (getpid() == atomic_load(&faults[which].pid)))
+	n = atomic_fetch_add(&faults[which].calls, 1) + 1;
+	if (!err || n != atomic_load(&faults[which].nth))
 		return 0;
 	atomic_store(&faults[which].hit, 1);
 	if (err >= SYS_FAULT_KILL)

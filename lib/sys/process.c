@@ -404,6 +404,16 @@ char sys_process_state(pid_t pid)
 	return sscanf(process_stat(pid, text, sizeof text), " %c", &state) == 1 ? state : 0;
 }
 
+uint64_t sys_process_sleeps(pid_t pid)
+{
+	static const char key[] = "\nvoluntary_ctxt_switches:";
+	char text[4096], *p;
+
+	process_read(pid, "status", text, sizeof text);
+	p = strstr(text, key);
+	return p ? strtoull(p + strlen(key), NULL, 10) : 0;
+}
+
 void sys_process_name(pid_t pid, char *dst, size_t cap)
 {
 	process_read(pid, "comm", dst, cap);

@@ -63,6 +63,8 @@ uint64_t sys_process_starttime(pid_t pid);
 pid_t sys_process_parent(pid_t pid);
 /* As ps(1) has it; 0: it is not there. Of a thread by the thread's own number, here and below. */
 char sys_process_state(pid_t pid);
+/* How often it has given up its CPU by itself. */
+uint64_t sys_process_sleeps(pid_t pid);
 void sys_process_name(pid_t pid, char *dst, size_t cap);
 /* Its path in the cgroup2 hierarchy, as this process sees that: "/system.slice/nginx.service". */
 void sys_process_cgroup(pid_t pid, char *dst, size_t cap);

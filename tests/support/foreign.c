@@ -97,6 +97,31 @@ static void foreign_take_offence(const struct loop *l, uint32_t events)
 		pause();
 }
 
+static volatile sig_atomic_t may_go_on;
+
+/* In a handler of its own, as it were: blocked, or burning its CPU. */
+static void foreign_hang(int sig, siginfo_t *info, void *context)
+{
+	while (!may_go_on)
+		if (!info->si_value.sival_int)
+			poll(NULL, 0, 5);
+	may_go_on = 0;
+}
+
+static void foreign_go_on(int sig)
+{
+	may_go_on = 1;
+}
+
+static void foreign_obey(void)
+{
+	struct sigaction hang = { .sa_sigaction = foreign_hang, .sa_flags = SA_SIGINFO };
+	struct sigaction go_on = { .sa_handler = foreign_go_on };
+
+	sigaction(SIGUSR1, &hang, NULL);
+	sigaction(SIGUSR2, &go_on, NULL);
+}
+
 static void *foreign_loop(void *arg)
 {
 	struct loop *l = arg;
@@ -104,6 +129,7 @@ static void *foreign_loop(void *arg)
 	pid_t tid = (pid_t)syscall(SYS_gettid);
 	struct epoll_event e;
 
+	foreign_obey();
 	for (int i = 0; ep >= 0 && i < 2; i++) {
 		e = (struct epoll_event){ .events = EPOLLIN, .data.fd = l->fd[i] };
 		if (l->fd[i] >= 0)
@@ -213,6 +239,11 @@ void foreign_end(struct foreign *f)
 {
 	child_say(f->child.sock, 'q');
 	child_join(&f->child);
+}
+
+void foreign_signal(const struct foreign *f, unsigned i, int sig)
+{
+	ck_assert_int_eq((int)syscall(SYS_tgkill, f->pid[i], f->tid[i], sig), 0);
 }
 
 char foreign_ask(const char *address)

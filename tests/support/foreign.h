@@ -3,7 +3,7 @@
  * foreign: servers that know nothing of this library, in the shapes in which listeners lie
  *
  * Each connection gets one byte, the letter of the worker that accepted it ("A" is the first), and
- * is closed.
+ * is closed. A worker hangs from SIGUSR1 on, with a value of 1 in a loop, until SIGUSR2.
  */
 #ifndef SUPPORT_FOREIGN_H
 #define SUPPORT_FOREIGN_H
@@ -44,6 +44,8 @@ struct foreign {
 /* @port 0: any. -EPROTONOSUPPORT and the like: no such socket is to be had. */
 int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsigned port);
 void foreign_end(struct foreign *f);
+/* To worker @i alone, be it a thread. */
+void foreign_signal(const struct foreign *f, unsigned i, int sig);
 /* A connection's letter; fails the test if none comes. */
 char foreign_ask(const char *address);
 /* @n connections one after another, by letter. */

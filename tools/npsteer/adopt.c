@@ -164,6 +164,7 @@ static int parse_rescue(struct npsteer *n, enum np_steer_rescue_of *ret)
 	} words[] = {
 		{ "never", NP_STEER_RESCUE_NEVER },
 		{ "stopped", NP_STEER_RESCUE_STOPPED },
+		{ "freeze", NP_STEER_RESCUE_FREEZE },
 	};
 
 	*ret = n->watch || n->hold ? NP_STEER_RESCUE_STOPPED : NP_STEER_RESCUE_NEVER;
@@ -176,7 +177,7 @@ static int parse_rescue(struct npsteer *n, enum np_steer_rescue_of *ret)
 			*ret = words[i].is;
 			return DONE;
 		}
-	return fail(n, MISUSED, "--rescue takes \"stopped\" or \"never\", not \"%s\"", n->rescue);
+	return fail(n, MISUSED, "--rescue takes stopped, freeze or never, not \"%s\"", n->rescue);
 }
 
 static int adopt_watch(struct npsteer *n, const struct np_steer_adopt_opts *o)

@@ -43,7 +43,7 @@ _npsteer() {
 	case $prev in
 	--group) COMPREPLY=($(compgen -g -- "$cur")); return 0 ;;
 	--bpffs | --cgroup) COMPREPLY=($(compgen -d -- "$cur")); return 0 ;;
-	--rescue) COMPREPLY=($(compgen -W "stopped never" -- "$cur")); return 0 ;;
+	--rescue) COMPREPLY=($(compgen -W "stopped freeze never" -- "$cur")); return 0 ;;
 	--policy) COMPREPLY=($(compgen -W "$_npsteer_policies" -- "$cur")); return 0 ;;
 	-*) [[ $valued != *" $prev "* ]] || return 0 ;;
 	esac
