@@ -51,12 +51,12 @@ CFLAGS   ?= -O2 -g
 INCLUDES   = -D_GNU_SOURCE -Iinclude -iquote lib -iquote bpf -iquote $(O)/bpf
 LIB_CPPFLAGS = $(INCLUDES) $(CARES_CPPFLAGS) $(FORTIFY) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing \
-            -ftls-model=initial-exec -pthread $(WHOLE) $(HARDEN) $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
+            -ftls-model=initial-exec -pthread $(WHOLE) $(DIRECT) $(HARDEN) $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
 SYMBOL_MAP := lib/netpoll/libnetpoll-bpf.map
 LDFLAGS_SO := -shared -Wl,-soname,libnetpoll-bpf.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
             -Wl,--version-script=$(SYMBOL_MAP) -Wl,-z,defs
 # Programs of the public headers alone: the examples and the benches.
-USER_CFLAGS = -D_GNU_SOURCE -Iinclude $(FORTIFY) $(CPPFLAGS) -std=gnu11 $(WARN) -fPIE -pthread $(HARDEN) \
+USER_CFLAGS = -D_GNU_SOURCE -Iinclude $(FORTIFY) $(CPPFLAGS) -std=gnu11 $(WARN) -fPIE -pthread $(DIRECT) $(HARDEN) \
             $(PATH_MAP) $(FLAVOUR_FLAGS) $(CFLAGS)
 
 # Hardening, by name: what a compiler has by default differs from one distribution to the next. The shadow
@@ -75,6 +75,8 @@ FORTIFY   = $(if $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),$(if \
 LTO       = $(if $(filter -flto%,$(CFLAGS)),$(filter-out -pthread,$(ALL_CFLAGS)) $(filter -fuse-ld=%,$(LDFLAGS)) \
             $(if $(IS_CLANG),,-flinker-output=nolto-rel))
 RELRO    := -Wl,-z,relro,-z,now
+# Every function of another library is found before main(): a call goes there without a stub on the way.
+DIRECT   := $(call cc_has,-fno-plt)
 LDFLAGS_EXE = $(if $(filter -static -no-pie,$(LDFLAGS) $(CFLAGS)),,-pie) $(RELRO) $(LDFLAGS)
 
 ifeq ($(FLAVOUR),debug)
