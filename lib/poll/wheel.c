@@ -9,6 +9,7 @@ void wheel_init(struct wheel *w, uint64_t now_ms)
 {
 	w->now = now_ms;
 	w->entry = WHEEL_NEVER;
+	w->known = NULL;
 	list_init(&w->due);
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
 		w->bits[l] = 0;
@@ -22,6 +23,7 @@ void wheel_put(struct wheel *w, struct timer *t)
 	uint64_t delta, when = t->when_ms;
 	unsigned level = 0, i;
 
+	w->known = NULL;
 	if (when <= w->now) {
 		list_append(&w->due, &t->link);
 		return;
@@ -106,13 +108,12 @@ static uint64_t wheel_earliest(const struct list *slot, uint64_t from, uint64_t 
 	return to;
 }
 
-uint64_t wheel_next(struct wheel *w)
+static uint64_t wheel_look_ahead(struct wheel *w, const struct list **ret_slot)
 {
 	uint64_t best = WHEEL_NEVER, at, t;
+	const struct list *slot;
 	unsigned d;
 
-	if (!list_empty(&w->due))
-		return w->now;
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
 		if (!w->bits[l])
 			continue;
@@ -120,12 +121,38 @@ uint64_t wheel_next(struct wheel *w)
 		d = wheel_next_slot(w, l, at & (WHEEL_SLOTS - 1));
 		if (!d)
 			continue;
-		t = wheel_earliest(&w->slot[l][(at + d) & (WHEEL_SLOTS - 1)],
-				   (at + d) << WHEEL_SHIFT(l),
+		slot = &w->slot[l][(at + d) & (WHEEL_SLOTS - 1)];
+		t = wheel_earliest(slot, (at + d) << WHEEL_SHIFT(l),
 				   ((at + d + 1) << WHEEL_SHIFT(l)) - 1);
-		best = t < best ? t : best;
+		if (t >= best)
+			continue;
+		best = t;
+		*ret_slot = slot;
 	}
 	return best;
+}
+
+/* Whether its last answer is right still: only a put makes it sooner, and a timer's end later. */
+static bool wheel_knows(const struct wheel *w)
+{
+	return w->known && w->known->next == w->known_only && w->known->prev == w->known_only;
+}
+
+uint64_t wheel_next(struct wheel *w)
+{
+	uint64_t next;
+
+	if (!list_empty(&w->due))
+		return w->now;
+	if (wheel_knows(w))
+		return w->known_next;
+	w->known = &w->due;
+	next = wheel_look_ahead(w, &w->known);
+	w->known_only = w->known->next;
+	w->known_next = next;
+	if (!wheel_knows(w)) /* it is one of several */
+		w->known = NULL;
+	return next;
 }
 
 /* Enters the slots that begin at w->now: what lies in higher levels comes down. */

@@ -21,6 +21,9 @@ struct wheel {
 	uint64_t now;    /* all that was due up to here has fired */
 	uint64_t entry;  /* no slot that holds a timer is entered before */
 	struct list due; /* armed for now or earlier */
+	/* wheel_next()'s last answer: good while that is all that is in that list; NULL: none is */
+	const struct list *known, *known_only;
+	uint64_t known_next;
 	uint64_t bits[WHEEL_LEVELS];
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
 };
