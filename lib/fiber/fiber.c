@@ -31,8 +31,7 @@ struct fiber {
 	struct fiber_host *host; /* the thread it began on */
 	struct fiber_pool *pool;
 	struct fiber *next_free; /* in the pool; while parked, the link of fiber_set_next() */
-	void (*fn)(void *);      /* NULL: free */
-	void *arg;
+	struct fiber_call call;  /* fn NULL: free */
 	void *owner;
 
 	uint64_t until, began;
@@ -231,7 +230,7 @@ void fiber_pool_stats(const struct fiber_pool *fp, struct fiber_pool_stats *ret)
 void fiber_pool_each(const struct fiber_pool *fp, void (*fn)(void *arg, struct fiber *f), void *arg)
 {
 	for (struct fiber *f = fp->all; f; f = f->next)
-		if (f->fn)
+		if (f->call.fn)
 			fn(arg, f);
 }
 
@@ -271,10 +270,9 @@ INLINE struct fiber *fiber_to_main(struct fiber *f, int ends)
 	return f;
 }
 
-INLINE void fiber_begins(struct fiber *f, void (*fn)(void *), void *arg)
+INLINE void fiber_begins(struct fiber *f, struct fiber_call call)
 {
-	f->fn = fn;
-	f->arg = arg;
+	f->call = call;
 	f->owner = NULL;
 	f->until = f->began = 0;
 	f->cancelled = f->has_parked = false;
@@ -285,14 +283,14 @@ INLINE bool fiber_goes_on(struct fiber *f)
 {
 	const struct fiber_call *c;
 
-	f->fn = NULL;
+	f->call.fn = NULL;
 	if (f->has_parked)
 		return false;
 	fiber_current = NULL;
 	c = f->pool->next(f->pool->next_arg);
 	if (!c)
 		return false;
-	fiber_begins(f, c->fn, c->arg);
+	fiber_begins(f, *c);
 	fiber_current = f;
 	return true;
 }
@@ -306,7 +304,7 @@ SWITCHES FIBER_NO_TSAN void fiber_main(struct fiber *f)
 	sanitizer_arrive(&f->san, &f->host->main_san);
 	for (;;) {
 		do
-			f->fn(f->arg);
+			f->call.fn(f->call.arg);
 		while (fiber_goes_on(f));
 		f = fiber_to_main(f, 1);
 	}
@@ -371,10 +369,10 @@ SWITCHES int fiber_run(struct fiber_pool *fp, void (*fn)(void *), void *arg)
 		return fiber_run_grown(fp, fn, arg);
 	fp->free = f->next_free;
 	f->host = &fiber_here;
-	fiber_begins(f, fn, arg);
+	fiber_begins(f, (struct fiber_call){ fn, arg });
 	sanitizer_stack_begins(&f->san);
 	f = fiber_enter(f, &fiber_here);
-	return f->fn ? fiber_has_parked(f) : fiber_ended(f);
+	return f->call.fn ? fiber_has_parked(f) : fiber_ended(f);
 }
 
 static __attribute__((noinline)) void fiber_find_exceptions(struct fiber *f)
@@ -394,10 +392,10 @@ INLINE void fiber_swap_exceptions(struct fiber *f)
 SWITCHES int fiber_resume(struct fiber *f)
 {
 	/* errno, thread-locals and mutexes stay what they were */
-	fiber_assert(!fiber_current && f->fn && f->host == &fiber_here);
+	fiber_assert(!fiber_current && f->call.fn && f->host == &fiber_here);
 	fiber_swap_exceptions(f);
 	f = fiber_enter(f, f->host);
-	if (f->fn)
+	if (f->call.fn)
 		return FIBER_PARKED;
 	f->host->parked--;
 	f->pool->parked--;
@@ -409,7 +407,7 @@ static __attribute__((noinline)) void fiber_run_before_park(struct fiber *f)
 	void (*fn)(void *) = f->before_park;
 
 	f->before_park = NULL;
-	fn(f->arg);
+	fn(f->call.arg);
 }
 
 SWITCHES void fiber_park(void)
@@ -503,12 +501,12 @@ struct fiber *fiber_next(const struct fiber *f)
 
 void (*fiber_fn(const struct fiber *f))(void *)
 {
-	return f->fn;
+	return f->call.fn;
 }
 
 void *fiber_arg(const struct fiber *f)
 {
-	return f->arg;
+	return f->call.arg;
 }
 
 size_t fiber_stack_size(const struct fiber *f)

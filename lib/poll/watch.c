@@ -214,46 +214,54 @@ static void watch_other_event(struct watch *w, uint32_t e)
 			      (e & EPOLLERR ? WATCH_ERR : 0) | (e & EPOLLPRI ? WATCH_PRI : 0));
 }
 
-/* Of the next event, @e. Return: whether its watch @w is to run now: a linked one does later. */
-static inline bool watch_take_event(struct poller *p, const struct epoll_event *e, struct watch *w)
+/* Of the next event, @e. Return: what its watch @w is to run for; 0: it does not, or is linked. */
+static inline unsigned watch_take_event(struct poller *p, const struct epoll_event *e,
+					struct watch *w)
 {
 	p->now.event = e + 1;
 	if (__builtin_expect(e->events == EPOLLIN, 1))
 		w->ready |= WATCH_IN;
 	else
 		watch_other_event(w, e->events);
-	return (w->want & w->ready) && list_empty(&w->link);
+	return list_empty(&w->link) ? (unsigned)w->want & w->ready : 0;
 }
 
 /* ------------------------------------------------------------------ dispatch */
+
+static __attribute__((noinline)) void watch_stays_ready(struct poller *p, struct watch *w)
+{
+	watch_link(p, w);
+}
 
 /*
  * The watch is off the list while its function runs, and dispatched is how to know that it was not
  * closed there. What it leaves wanted and ready is for the next turn.
  */
-static inline void watch_run(struct poller *p, struct watch *w)
+static inline void watch_run(struct poller *p, struct watch *w, unsigned ready)
 {
 	p->now.dispatched = w;
-	w->fn(w, w->want & w->ready);
+	w->fn(w, ready);
 	if (p->now.dispatched == w && __builtin_expect(w->want & w->ready, 0))
-		watch_link(p, w);
+		watch_stays_ready(p, w);
 }
 
 /* With the fibers that it begins. */
-static inline void watch_run_whole(struct poller *p, void *w)
+static inline void watch_run_whole(struct poller *p, void *watch)
 {
-	watch_run(p, w);
+	struct watch *w = watch;
+
+	watch_run(p, w, w->want & w->ready);
 	poller_end_fibers(p);
 }
 
 /* Return: whether this is the looper still. */
-static bool watch_dispatch_one(struct poller *p, struct watch *w)
+static bool watch_dispatch_one(struct poller *p, struct watch *w, unsigned ready)
 {
 	poller_begin_short_dispatch(p);
 	if (__builtin_expect(p->sampled, 0))
 		sample_dispatch(p, w->fn, w, watch_run_whole, w);
 	else
-		watch_run(p, w);
+		watch_run(p, w, ready);
 	return poller_end_dispatch(p);
 }
 
@@ -279,15 +287,20 @@ bool watch_go_on(struct poller *p)
 	const struct epoll_event *e;
 	struct watch *w;
 	struct list *n;
+	unsigned ready;
 
 	if (p->now.dispatched)
 		watch_link(p, p->now.dispatched);
-	while ((e = watch_next_event(p, &w)))
-		if (watch_take_event(p, e, w) && !watch_dispatch_one(p, w))
+	while ((e = watch_next_event(p, &w))) {
+		ready = watch_take_event(p, e, w);
+		if (ready && !watch_dispatch_one(p, w, ready))
 			return false;
-	while ((n = list_pop(&p->now.watches)))
-		if (!watch_dispatch_one(p, container_of(n, struct watch, link)))
+	}
+	while ((n = list_pop(&p->now.watches))) {
+		w = container_of(n, struct watch, link);
+		if (!watch_dispatch_one(p, w, w->want & w->ready))
 			return false;
+	}
 	p->now.dispatched = NULL;
 	return true;
 }
@@ -302,13 +315,17 @@ const struct fiber_call *watch_next_fiber(void *poller)
 	struct poller *p = poller;
 	const struct epoll_event *e;
 	struct watch *w;
+	unsigned ready;
 
 	p->clock = CLOCK_STALE;
-	while (!p->between && !p->now.tail.first && (e = watch_next_event(p, &w)) && w->shallow) {
-		if (!watch_take_event(p, e, w))
+	if (p->now.tail.first)
+		return NULL;
+	while (!p->between && (e = watch_next_event(p, &w)) && w->shallow) {
+		ready = watch_take_event(p, e, w);
+		if (!ready)
 			continue;
 		poller_begin_short_dispatch(p);
-		watch_run(p, w);
+		watch_run(p, w, ready);
 		if (p->now.tail.first) {
 			p->stats.fibers_run++;
 			return &spawn_pop(&p->now.tail)->call;
