@@ -69,11 +69,12 @@ struct np_conn *conn_new(struct conn_group *g, int fd, enum transport_kind kind)
 	list_init(&c->link);
 	timer_init(&c->timer, conn_time_is_up);
 	c->later.fn = conn_settle;
+	c->owned = CONN_NO_IO;
 	c->group = g;
 	c->set = &g->settings;
 	c->flags = (uint16_t)((g->half_open ? CONN_HALF_OPEN : 0) |
 			      (conn_settings_are_timed(&g->settings) ? CONN_TIMED : 0));
-	c->transport = (uint8_t)kind;
+	c->transport = kind;
 	atomic_init(&c->send_high, (uint32_t)g->settings.limits.send_high);
 	atomic_init(&c->at, g->poller);
 	atomic_init(&c->life, CONN_NEW);
@@ -214,7 +215,7 @@ int np_conn_detach(struct np_conn *c, int *ret_fd, struct np_linkbuf **ret_in)
 		return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : -NP_ECLOSED;
 	if (conn_filter_of(c))
 		return -NP_EUNSUPPORTED; /* its bytes are of no use without it */
-	if (conn_unsent(c) || (c->io && (c->io->reading || c->io->writing)))
+	if (conn_unsent(c) || (c->owned & (CONN_IN_OWNED | CONN_OUT_OWNED)))
 		return -EBUSY;
 	if (ret_in && conn_len(c)) {
 		r = np_linkbuf_slice(&c->io->stream.in, conn_len(c), &in);

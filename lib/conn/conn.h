@@ -104,8 +104,9 @@ struct np_conn {
 	void *data;
 	uint32_t active_ms; /* when bytes last moved; low half of poller_now_ms() */
 	int why;            /* np_conn_error(): what a handler returned, whole */
-	uint32_t holds : 24;
-	uint32_t room : 8; /* stream_room() of the I/O state that it had last */
+	uint32_t holds : 22;
+	uint32_t transport : 2; /* enum transport_kind; never changes */
+	uint32_t room : 8;      /* stream_room() of the I/O state that it had last */
 	/* sticky; 0 or negative: errno and ours fit, and an idle connection is small */
 	int16_t rx_err, tx_err;
 	union {
@@ -115,10 +116,10 @@ struct np_conn {
 			/* enum conn_life; other threads take it as a hint */
 			_Atomic(uint8_t) life;
 			uint8_t out;         /* enum conn_out */
-			uint8_t inside;      /* fibers that run a handler or are parked in a verb */
+			uint8_t owned;       /* enum conn_owned */
 			uint16_t began_high; /* conn_began_ms(); the low half is watch.note */
 		};
-		struct conn_state state; /* the first four, in one look */
+		struct conn_state state; /* the first five, in one look */
 	};
 
 	/* any thread */
@@ -127,7 +128,7 @@ struct np_conn {
 	 * that is NULL, and it is on its way there.
 	 */
 	_Atomic(struct poller *) at;
-	uint8_t transport;     /* enum transport_kind; never changes */
+	uint8_t inside;        /* owner: fibers that run a handler or are parked in a verb */
 	_Atomic(uint8_t) post; /* enum conn_post_bit; the first to set one posts post_mail */
 	/*
 	 * owner: functions of np_conn_post() that wait in its mailbox; UINT16_MAX: too many to say
@@ -166,13 +167,17 @@ static inline bool conn_is_writable(const struct np_conn *c)
 _Static_assert(offsetof(struct np_conn, flags) % 8 == 0 &&
 		       offsetof(struct np_conn, in) == offsetof(struct np_conn, flags) + 2 &&
 		       offsetof(struct np_conn, life) == offsetof(struct np_conn, flags) + 3 &&
-		       offsetof(struct np_conn, out) == offsetof(struct np_conn, flags) + 4,
-	       "flags, in, life and out lie as in struct conn_state");
+		       offsetof(struct np_conn, out) == offsetof(struct np_conn, flags) + 4 &&
+		       offsetof(struct np_conn, owned) == offsetof(struct np_conn, flags) + 5,
+	       "flags, in, life, out and owned lie as in struct conn_state");
 
-/* Open, and so are both its halves, with all flags of @set and none of @unset: all in one look. */
+/*
+ * Open, and so are both its halves, which verbs may use, with all flags of @set and none of @unset:
+ * all in one look.
+ */
 static inline bool conn_is_plain(const struct np_conn *c, enum conn_flag set, enum conn_flag unset)
 {
-	const struct conn_state looked = { (uint16_t)(set | unset), 0xff, 0xff, 0xff };
+	const struct conn_state looked = { (uint16_t)(set | unset), 0xff, 0xff, 0xff, 0xff };
 	const struct conn_state plain = { (uint16_t)set, CONN_IN_OPEN, CONN_OPEN, CONN_OUT_OPEN };
 	uint64_t a, b, mask;
 

@@ -29,8 +29,7 @@ static void aside_begins(struct np_conn *c)
 {
 	struct conn_io *io = c->io;
 
-	io->reading |= CONN_OWNED_ASIDE;
-	io->writing |= CONN_OWNED_ASIDE;
+	c->owned |= CONN_IN_ASIDE | CONN_OUT_ASIDE;
 	list_init(&io->aside_waits);
 	io->aside_want = c->watch.want & (WATCH_OUT | WATCH_GONE);
 	io->aside_owed = 0;
@@ -52,8 +51,7 @@ static void aside_ends(struct np_conn *c)
 	struct conn_io *io = c->io;
 	unsigned owed = io->aside_owed;
 
-	io->reading &= (uint8_t)~CONN_OWNED_ASIDE;
-	io->writing &= (uint8_t)~CONN_OWNED_ASIDE;
+	c->owned &= (uint8_t) ~(CONN_IN_ASIDE | CONN_OUT_ASIDE);
 	stream_unlend(&io->stream);
 	aside_wake(io);
 	if (conn_life(c) < CONN_ENDED)

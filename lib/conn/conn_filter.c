@@ -269,12 +269,11 @@ int conn_filter_wait(struct np_conn *c, uint64_t until_ms)
 /* It is open, and nobody else reads or waits for output. */
 static int filter_is_alone(const struct np_conn *c)
 {
-	const struct conn_io *io = c->io;
 	int r = conn_not_open(c);
 
 	if (r == 0 && (c->flags & CONN_PROXIED))
 		r = -NP_ENOTOPEN;
-	if (r == 0 && io && (io->reading || io->writing))
+	if (r == 0 && (c->owned & (CONN_IN_OWNED | CONN_OUT_OWNED)))
 		r = -NP_ECONCURRENT;
 	return r;
 }

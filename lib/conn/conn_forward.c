@@ -142,7 +142,7 @@ int np_conn_forward(struct np_conn *from, struct np_conn *to)
 
 	if (from == to || conn_poller(from) != conn_poller(to))
 		return -EINVAL;
-	if (from->io && from->io->reading)
+	if (from->owned & CONN_IN_OWNED)
 		return conn_verb_ends(from, -NP_ECONCURRENT);
 	place = conn_mate(from) == to && conn_at_place(from, CONN_PLACE_FORWARD);
 	r = forward_all(from, to);

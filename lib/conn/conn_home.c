@@ -135,6 +135,7 @@ int conn_io_attach(struct np_conn *c)
 	io->warm = h->io_warm < CONN_IO_WARM;
 	h->io_warm += io->warm;
 	c->io = io;
+	c->owned = 0;
 	conn_find_handler(c);
 	return 0;
 }
@@ -148,13 +149,13 @@ struct pipes *conn_home_pipes(struct poller *p)
 
 static bool home_io_is_idle(const struct conn_io *io)
 {
-	return io->service == CONN_UNSERVED && !io->reading && !io->writing && !io->request &&
-	       io->call_at <= 1 && stream_is_empty(&io->stream);
+	return io->service == CONN_UNSERVED && !io->request && io->call_at <= 1 &&
+	       stream_is_empty(&io->stream);
 }
 
 void conn_io_shrink(struct np_conn *c)
 {
-	if (c->io && !c->io->warm && conn_life(c) == CONN_OPEN && !(c->flags & CONN_LATER) &&
+	if (!c->owned && !c->io->warm && conn_life(c) == CONN_OPEN && !(c->flags & CONN_LATER) &&
 	    home_io_is_idle(c->io))
 		conn_io_put(c);
 }
@@ -167,6 +168,7 @@ void conn_io_put(struct np_conn *c)
 	if (!io)
 		return;
 	c->io = NULL;
+	c->owned = CONN_NO_IO;
 	h->io_warm -= io->warm;
 	c->room = stream_room(&io->stream);
 	stream_fini(&io->stream);

@@ -37,11 +37,16 @@ struct conn_ack {
 	bool looked;
 };
 
-/* Why verbs have to leave the input, or the output, alone. */
+/* Why verbs have to leave the input, or the output, alone: np_conn.owned. */
 enum conn_owned {
 	/* one that waits owns it until its fiber has run again */
-	CONN_OWNED_WAIT = 1 << 0,
-	CONN_OWNED_ASIDE = 1 << 1, /* conn_aside.c */
+	CONN_IN_WAIT = 1 << 0,
+	CONN_OUT_WAIT = 1 << 1,
+	CONN_IN_ASIDE = 1 << 2, /* conn_aside.c */
+	CONN_OUT_ASIDE = 1 << 3,
+	CONN_NO_IO = 1 << 4, /* there is neither */
+	CONN_IN_OWNED = CONN_IN_WAIT | CONN_IN_ASIDE,
+	CONN_OUT_OWNED = CONN_OUT_WAIT | CONN_OUT_ASIDE,
 };
 
 /* Whose handler was left alone, and what is to be done when it is back. */
@@ -67,8 +72,8 @@ enum conn_parting {
 struct conn_state {
 	uint16_t flags; /* enum conn_flag */
 	uint8_t in, life, out;
-	uint8_t unused;
-	uint16_t unused_too;
+	uint8_t owned; /* enum conn_owned */
+	uint16_t unused;
 };
 
 /* Whether a fiber serves the connection. */
@@ -90,9 +95,8 @@ struct conn_io {
 	struct conn_wait *reader, *writer;
 	union {
 		struct {
-			uint8_t reading, writing; /* enum conn_owned */
-			uint8_t aside;            /* enum conn_aside; 0: it is here */
-			uint8_t parting;          /* enum conn_parting */
+			uint8_t aside;   /* enum conn_aside; 0: it is here */
+			uint8_t parting; /* enum conn_parting */
 			/* this handler call has set call_at: np_conn_want(), a new handler */
 			bool wanted : 1;
 			/* np_conn_forward() is to find its input in the kernel */
@@ -102,6 +106,7 @@ struct conn_io {
 			bool request; /* one has begun, and its timeout runs */
 			/* what its handler has flushed waits for the end of the batch */
 			bool put_off;
+			uint16_t unused;
 		};
 		uint64_t unusual; /* all of these: where it is 0, one look tells */
 	};

@@ -16,6 +16,7 @@
  *
  *   stream_write()
  *   DRAINED           nothing is waited for
+ *   SENDS_GONE        likewise, and there is more room for np_conn_send()
  *   AGAIN             an edge will tell
  *   MORE, LATER       next turn
  *   -errno            out -> FAILED, what is left is dropped
@@ -46,13 +47,13 @@ static slow_path size_t pump_limit_wanted(const struct conn_io *io, size_t limit
 	size_t room = io->reader ? io->reader->room : io->call_at;
 	size_t wanted = stream_unreleased(&io->stream) + room;
 
-	return (io->reader || io->wanted) && wanted > limit ? wanted : limit;
+	return wanted > limit ? wanted : limit;
 }
 
 /* How many more bytes may be buffered, where @limit is in_high. */
 static inline size_t pump_room(const struct conn_io *io, size_t limit)
 {
-	if (unlikely(io->unusual))
+	if (unlikely(io->reader || io->wanted))
 		limit = pump_limit_wanted(io, limit);
 	return io->stream.held < limit ? limit - io->stream.held : 0;
 }
@@ -205,24 +206,19 @@ static slow_path int pump_read_on(struct np_conn *c, size_t budget, int r)
 	return r;
 }
 
-/* The first read of a dispatch, where @odd are the flags of its edge. */
-static inline int pump_read_first(struct conn_io *io, uint8_t odd, size_t in_high, size_t budget)
-{
-	io->stream.odd = odd;
-	io->read_from = io->stream.rx_total;
-	if (unlikely(io->unusual) && pump_is_forwarded(io))
-		return pump_forwards(io);
-	return pump_read_once(io, in_high, budget);
-}
-
 static void pump_read(struct np_conn *c)
 {
 	size_t budget = c->group->memory.max ? conn_memory_budget(c, POLLER_BUDGET) : POLLER_BUDGET;
+	struct conn_io *io;
 	int r;
 
 	if (!budget || (!c->io && conn_io_attach(c) < 0))
 		return;
-	r = pump_read_first(c->io, c->watch.flags, c->set->limits.in_high, budget);
+	io = c->io;
+	io->stream.odd = c->watch.flags;
+	io->read_from = io->stream.rx_total;
+	r = pump_is_forwarded(io) ? pump_forwards(io) :
+				    pump_read_once(io, c->set->limits.in_high, budget);
 	pump_read_stopped(c, pump_read_on(c, budget, r));
 }
 
@@ -278,10 +274,12 @@ static inline bool pump_in_plainly(struct np_conn *c)
 	struct conn_io *io = c->io;
 	int r;
 
-	if (unlikely(!io || io->unusual || !conn_is_plain(c, 0, CONN_MINDED) || c->watch.flags ||
-		     c->group->memory.max))
+	if (unlikely(!conn_is_plain(c, 0, CONN_MINDED) || io->unusual || c->watch.flags ||
+		     c->group->memory.max || io->stream.held))
 		return false;
-	r = pump_read_first(io, 0, c->set->limits.in_high, SIZE_MAX);
+	io->stream.odd = 0;
+	io->read_from = io->stream.rx_total;
+	r = stream_read(&io->stream, c->set->limits.in_high);
 	if (unlikely(r != STREAM_AGAIN))
 		pump_read_stopped(c, pump_read_on(c, POLLER_BUDGET, r));
 	else
@@ -400,7 +398,7 @@ static slow_path int pump_wrote(struct np_conn *c, int r)
 		return conn_out_fails(c, r);
 	if (io->writer)
 		pump_wake_writer(io);
-	if (r != STREAM_DRAINED) {
+	if (r != STREAM_DRAINED && r != STREAM_SENDS_GONE) {
 		pump_write_later(c, r);
 		return r;
 	}
@@ -408,15 +406,12 @@ static slow_path int pump_wrote(struct np_conn *c, int r)
 	return 0;
 }
 
-/* @waits: for the end of this, or a part of it, an edge or a writer may wait. */
-static inline int pump_write(struct np_conn *c, struct conn_io *io, bool waits)
+/* @minded: somebody minds that bytes go out. Return: 0: all of them did. */
+static inline int pump_write(struct np_conn *c, struct conn_io *io, bool minded)
 {
 	int r = stream_write(&io->stream);
 
-	if (likely(r == STREAM_DRAINED && !waits && !io->stream.sends_gone &&
-		   !(c->flags & CONN_MINDED)))
-		return 0;
-	return pump_wrote(c, r);
+	return likely(r == STREAM_DRAINED && !minded) ? 0 : pump_wrote(c, r);
 }
 
 /* What the kernel is known not to take has to wait for its edge. */
@@ -494,13 +489,22 @@ void conn_event(struct watch *w, unsigned ready)
 	PUMP_LEAVE(c);
 }
 
+/* Bytes that go out are noted; or an edge is awaited. */
+static slow_path int pump_due_minded(struct np_conn *c, struct conn_io *io)
+{
+	if (!(c->watch.want & WATCH_OUT))
+		return pump_write(c, io, true);
+	conn_memory_grew(c->group);
+	return STREAM_AGAIN;
+}
+
 int conn_pump_due(struct np_conn *c, struct conn_io *io)
 {
-	int r = STREAM_AGAIN;
+	int r;
 
 	PUMP_ENTER(c);
-	if (unlikely(c->watch.want & WATCH_OUT))
-		conn_memory_grew(c->group);
+	if (unlikely((c->flags & CONN_MINDED) || (c->watch.want & WATCH_OUT)))
+		r = pump_due_minded(c, io);
 	else
 		r = pump_write(c, io, false);
 	PUMP_LEAVE(c);
@@ -544,5 +548,5 @@ int conn_unwritable(const struct np_conn *c)
 		return c->tx_err;
 	if (c->out != CONN_OUT_OPEN)
 		return -EPIPE;
-	return c->io && c->io->writing ? -NP_ECONCURRENT : 0;
+	return c->owned & CONN_OUT_OWNED ? -NP_ECONCURRENT : 0;
 }

@@ -10,7 +10,7 @@
 /* A fiber that is parked in a read owns the input; nobody may take bytes from under it. */
 static inline bool read_is_taken(const struct np_conn *c)
 {
-	return c->io && c->io->reading;
+	return c->owned & CONN_IN_OWNED;
 }
 
 /* The input where the next @n bytes lie in one piece and nobody waits for them: the common case. */
@@ -19,7 +19,10 @@ static inline struct np_linkbuf *read_ready(const struct np_conn *c, size_t n)
 	struct conn_io *io = c->io;
 
 	conn_assert_owner(c);
-	return likely(io && !io->reading && linkbuf_has(&io->stream.in, n)) ? &io->stream.in : NULL;
+	return likely(!(c->owned & (CONN_IN_OWNED | CONN_NO_IO)) &&
+		      linkbuf_has(&io->stream.in, n)) ?
+		       &io->stream.in :
+		       NULL;
 }
 
 /* While its handler is left alone a verb of another fiber waits. */

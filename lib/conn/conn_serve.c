@@ -83,17 +83,20 @@ int conn_serve_blocking(struct np_conn *c, void *arg)
 	return r;
 }
 
-/* What comes before the first request, or where a peer that leaves cancels the handler. */
-static slow_path void serve_connect(struct np_conn *c)
+/*
+ * What comes before the first request, or where a peer that leaves cancels the handler. Return:
+ * whether there is a request.
+ */
+static slow_path bool serve_connect(struct np_conn *c)
 {
 	int (*fn)(struct np_conn *, void *) = c->group->handlers->on_connect;
 	int r = 0;
 
 	conn_cancel_left(c);
 	if ((c->flags & CONN_CONNECTED) || conn_life(c) != CONN_OPEN)
-		return;
+		return conn_has_request(c, c->io);
 	if ((c->flags & CONN_PROXIED) && !c->io->on_request(c, NULL))
-		return;
+		return conn_has_request(c, c->io);
 	if (fn) { /* of one that began with a PROXY header there may be none */
 		conn_note_handler(c, fn);
 		c->io->called = fn;
@@ -110,6 +113,7 @@ static slow_path void serve_connect(struct np_conn *c)
 		serve_failed(c, r);
 	else
 		serve_request_over(c);
+	return conn_has_request(c, c->io);
 }
 
 /*
@@ -190,13 +194,10 @@ static uint64_t serve_age_us(const struct stream *s)
 	return sys_tcp_quiet_ms(s->fd) * 1000u;
 }
 
-/* The next request of a batch, behind @n of them, is a piece of work of its own. */
-static inline void serve_anew(struct poller *p, struct conn_io *io, unsigned n)
+/* The next request of a batch is a piece of work of its own. */
+static inline void serve_anew(struct conn_io *io)
 {
 	serve_release(&io->stream);
-	/* A long batch of short handlers is not one hung handler. */
-	if (unlikely(n % PUBLISH_EVERY == 0))
-		poller_publish_row(p, PUBLISH_EVERY);
 	fiber_begins_anew(io->handler);
 }
 
@@ -215,7 +216,7 @@ static slow_path bool serve_metered(struct conn_io *io)
 	meter_count(m, 1);
 	if (!conn_has_request(c, io))
 		return false;
-	serve_anew(conn_poller(c), io, 1);
+	serve_anew(io);
 	return true;
 }
 
@@ -230,7 +231,10 @@ static inline void serve_requests(struct np_conn *c, struct conn_io *io)
 			serve_request(c, io);
 			if (likely(!conn_has_request(c, io)))
 				break;
-			serve_anew(conn_poller(c), io, n);
+			/* A long batch of short handlers is not one hung handler. */
+			if (unlikely(n % PUBLISH_EVERY == 0))
+				poller_publish_row(conn_poller(c), PUBLISH_EVERY);
+			serve_anew(io);
 		}
 		meter_count(poller_meter(conn_poller(c)), n);
 	}
@@ -296,9 +300,8 @@ static void serve(void *arg)
 	c->inside++;
 	io->service = CONN_SERVED;
 	io->handler = fiber_self();
-	if (unlikely((c->flags & (CONN_CANCEL | CONN_CONNECTED)) != CONN_CONNECTED))
-		serve_connect(c);
-	if (conn_has_request(c, io))
+	if (likely(conn_is_plain(c, CONN_CONNECTED, CONN_CANCEL)) ? conn_has_enough(io) :
+								    serve_connect(c))
 		serve_requests(c, io);
 	if (unlikely(!conn_is_plain(c, CONN_USED, CONN_LEFT | CONN_MOVES) || c->group->retiring ||
 		     io->unusual || !io->warm)) {

@@ -108,7 +108,7 @@ static uint64_t wait_read_limit(struct np_conn *c, struct conn_limit *l)
 }
 
 static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wait *w,
-		     uint8_t *owned, uint64_t until_ms, park_end_fn end)
+		     enum conn_owned owned, uint64_t until_ms, park_end_fn end)
 {
 	int r = park_init(&w->park, end, end == wait_end_read ? "read" : "write");
 
@@ -118,11 +118,11 @@ static int wait_park(struct np_conn *c, struct conn_wait **slot, struct conn_wai
 	w->since_ms = poller_now_ms(conn_poller(c));
 	*slot = w;
 	/* also between its wake and its run: what it was woken for is its own */
-	*owned |= CONN_OWNED_WAIT;
+	c->owned |= (uint8_t)owned;
 	conn_pump(c, PUMP_ROOM); /* a reader may have raised the limit */
 	c->inside++;
 	r = park_wait(&w->park, until_ms);
-	*owned &= (uint8_t)~CONN_OWNED_WAIT;
+	c->owned &= (uint8_t)~owned;
 	conn_leave(c);
 	return r;
 }
@@ -145,7 +145,7 @@ static int wait_input_once(struct np_conn *c, size_t n, size_t room, struct conn
 	int r;
 
 	io->stream.need = n;
-	r = wait_park(c, &io->reader, &w, &io->reading, wait_read_limit(c, l), wait_end_read);
+	r = wait_park(c, &io->reader, &w, CONN_IN_WAIT, wait_read_limit(c, l), wait_end_read);
 	io->stream.need = 0;
 	return r;
 }
@@ -164,7 +164,7 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 	r = conn_io_get(c, &io);
 	if (r < 0)
 		return r;
-	if (io->reading)
+	if (c->owned & CONN_IN_OWNED)
 		return -NP_ECONCURRENT;
 	if (room > c->set->limits.in_max)
 		room = c->set->limits.in_max;
@@ -189,9 +189,9 @@ int conn_wait_output(struct np_conn *c, size_t at_most)
 	struct conn_extra *x = conn_extra_of(c);
 	uint64_t until;
 
-	if (io->writing)
+	if (c->owned & CONN_OUT_OWNED)
 		return -NP_ECONCURRENT;
 	until = wait_limit(c, c->set->write_timeout_ms, x ? x->write_deadline_ms : 0);
 	return conn_verb_ends(c,
-			      wait_park(c, &io->writer, &w, &io->writing, until, wait_end_write));
+			      wait_park(c, &io->writer, &w, CONN_OUT_WAIT, until, wait_end_write));
 }

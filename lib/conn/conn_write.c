@@ -31,7 +31,7 @@ slow_path int conn_begin_output(struct np_conn *c)
 
 static inline bool write_is_free(const struct np_conn *c)
 {
-	return c->io && conn_is_writable(c) && !c->io->writing;
+	return conn_is_writable(c) && !(c->owned & (CONN_OUT_OWNED | CONN_NO_IO));
 }
 
 /* Whether the caller may write now. No pointer to a local of the verb leaves it: with one, each

@@ -26,6 +26,7 @@ static void stream_out_init(struct stream *s)
 void stream_init(struct stream *s, enum transport_kind kind, int fd)
 {
 	*s = (struct stream){ .transport = &transports[kind], .fd = fd, .rx_space = SPACE_MIN };
+	s->unsure = !s->transport->short_is_all;
 	linkbuf_init(&s->in);
 	stream_out_init(s);
 	linkbuf_init(&s->sends);
@@ -52,6 +53,7 @@ void stream_set_filter(struct stream *s, struct filter *f)
 {
 	s->filter = f;
 	s->transport = &filter_transport;
+	s->unsure = !s->transport->short_is_all;
 }
 
 void stream_fini(struct stream *s)
@@ -155,7 +157,7 @@ static slow_path int stream_read_more(struct stream *s)
 /* Not all that this edge brings lies in one read, or the room that is offered has to be adapted. */
 static slow_path int stream_edge_goes_on(struct stream *s, size_t n, size_t offered)
 {
-	s->edge += n;
+	s->edge = n < SPACE_MAX - s->edge ? s->edge + (uint32_t)n : SPACE_MAX;
 	if (s->edge >= s->rx_space)
 		stream_grow(s);
 	if (n == offered || !s->transport->short_is_all || s->odd)
@@ -170,8 +172,7 @@ static inline __attribute__((always_inline)) int stream_has_read(struct stream *
 	PROBE2(read, s->fd, n);
 	s->held += n;
 	s->rx_total += n;
-	if (likely(n < offered && n < SPACE_MIN && s->rx_space == SPACE_MIN &&
-		   !(s->edge | s->odd) && s->transport->short_is_all))
+	if (likely(n < offered && n < SPACE_MIN && s->rx_space == SPACE_MIN && !s->goes_on))
 		return STREAM_AGAIN;
 	return stream_edge_goes_on(s, n, offered);
 }
@@ -247,7 +248,7 @@ int stream_read(struct stream *s, size_t room)
 	linkbuf_hold(&s->in, e, (size_t)n);
 	s->in.len = s->held = (size_t)n;
 	s->rx_total += (size_t)n;
-	if (likely(!(s->edge | s->odd) && s->transport->short_is_all))
+	if (likely(!s->goes_on))
 		return STREAM_AGAIN;
 	return stream_edge_goes_on(s, (size_t)n, SPACE_MIN);
 }
@@ -480,7 +481,7 @@ static slow_path int stream_write_file(struct stream *s, size_t budget)
 	if (f->left)
 		return STREAM_MORE;
 	stream_end_file(s);
-	return STREAM_DRAINED;
+	return s->sends_gone ? STREAM_SENDS_GONE : STREAM_DRAINED;
 }
 
 /* What is left when not all went in one piece. */
@@ -501,7 +502,9 @@ static slow_path int stream_write_rest(struct stream *s, size_t budget)
 			return STREAM_AGAIN;
 		budget = budget > (size_t)n ? budget - (size_t)n : 0;
 	}
-	return s->file ? stream_write_file(s, budget) : STREAM_DRAINED;
+	if (s->file)
+		return stream_write_file(s, budget);
+	return s->sends_gone ? STREAM_SENDS_GONE : STREAM_DRAINED;
 }
 
 /* The kernel has not taken all of it, or there is no more to it than an error. */

@@ -27,7 +27,8 @@
 
 /* What stream_read(), stream_write() and stream_discard() return, or -errno. */
 enum stream_result {
-	STREAM_DRAINED = 0, /* write: nothing is left */
+	STREAM_DRAINED = 0, /* write: nothing is left, and none of it was of `sends` */
+	STREAM_SENDS_GONE,  /* write: nothing is left */
 	STREAM_AGAIN,       /* the kernel has no more, or takes no more; an edge will tell */
 	STREAM_MORE,        /* there may be more, or room for more */
 	STREAM_FULL,        /* not the stream's: the reader takes no more now */
@@ -68,20 +69,27 @@ struct stream {
 	size_t submitted;
 	size_t held;       /* bytes in `in`, those read and not yet released included */
 	size_t need;       /* a waiting verb wants `in` to reach this length; 0: none waits */
-	size_t edge;       /* bytes that this edge has brought */
 	uint64_t tx_total; /* bytes ever given to the kernel */
 	size_t rx_total;   /* bytes ever committed to `in` */
 	struct stream_file *file; /* goes out when nothing is unsent */
 	struct stream_due due;
 	size_t lent; /* bytes of `out` that were sent, and are there still */
 	bool lends;  /* it is built beside this: between stream_lend() and stream_unlend() */
-	/*
-	 * Flags of the watch: not 0 where the last edge said more than that there is input: the
-	 * last bytes and the FIN can arrive in one, urgent data cuts reads short. Then a short read
-	 * does not tell that no more is there: 0 or EAGAIN do. With a filter also FILTER_DRY and
-	 * FILTER_ALL.
-	 */
-	uint8_t odd;
+	union {
+		struct {
+			uint32_t edge; /* bytes that this edge has brought; SPACE_MAX: or more */
+			/*
+			 * Flags of the watch: not 0 where the last edge said more than that there
+			 * is input: the last bytes and the FIN can arrive in one, urgent data cuts
+			 * reads short. Then a short read does not tell that no more is there: 0 or
+			 * EAGAIN do. With a filter also FILTER_DRY and FILTER_ALL.
+			 */
+			uint8_t odd;
+			bool unsure; /* nor does it ever: not transport's short_is_all */
+			uint16_t unused;
+		};
+		uint64_t goes_on; /* 0: what one short read brings is all of an edge */
+	};
 };
 
 void stream_init(struct stream *s, enum transport_kind kind, int fd);
@@ -103,8 +111,8 @@ int stream_read(struct stream *s, size_t room);
 int stream_discard(struct stream *s, size_t budget, size_t *ret_n);
 /* One splice into a pipe that is empty. Return: STREAM_AGAIN, _MORE, _LATER, _END or -errno. */
 int stream_fill(struct stream *s, struct pipe *p);
-/* Sends what is unsent, and then the file, a MiB at most. Return: STREAM_DRAINED, _AGAIN, _MORE or
- * -errno. */
+/* Sends what is unsent, and then the file, a MiB at most. Return: STREAM_DRAINED, _SENDS_GONE,
+ * _AGAIN, _MORE or -errno. */
 int stream_write(struct stream *s);
 /* What is unsent may be lent from here on, until more is submitted. */
 void stream_mark_due(struct stream *s);
