@@ -10,7 +10,9 @@
 #include "steer/steer.h"
 #include "support/adopted.h"
 #include "support/beside.h"
+#include "support/child.h"
 #include "support/foreign.h"
+#include "support/restrict.h"
 #include "support/steer.h"
 #include "support/test.h"
 
@@ -178,6 +180,50 @@ START_TEST(unloaded_by_force_a_service_releases_what_it_had_adopted)
 }
 END_TEST
 
+#define ENOUGH 64 /* descriptors for an unload that releases */
+
+/* In a child: with so few descriptors. */
+static void unload_with(int sock, void *arg)
+{
+	int r;
+
+	limit_fds(*(const unsigned *)arg);
+	r = np_steer_unload("web", NP_OPTS(np_steer_load_opts, .force = true, .error = why,
+					   .error_cap = sizeof why));
+	child_send(sock, &r, sizeof r);
+	child_send(sock, why, sizeof why);
+}
+
+/* Nobody could release them afterwards: their listeners lie in maps that only their program has. */
+START_TEST(an_unload_that_lacks_descriptors_to_release_unloads_nothing)
+{
+	struct np_steer *s;
+	struct foreign f;
+	struct child c;
+	int r = -EMFILE;
+
+	OWN_STEERING();
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
+	s = given_service("web", NULL);
+	must_adopt(s, FOREIGN_AT, 2);
+	for (unsigned more = 0; r < 0 && more < ENOUGH; more++) {
+		child_start(&c, unload_with, &more);
+		child_recv(c.sock, &r, sizeof r);
+		child_recv(c.sock, why, sizeof why);
+		child_join(&c);
+		ck_assert_msg(r == 0 || r == -EMFILE, "%u: %d %s", more, r, why);
+		if (r < 0) {
+			ck_assert_msg(why[0] != '\0', "%u: not a word", more);
+			ck_assert_uint_eq(workers(s), 2);
+		}
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_int_eq(look(FOREIGN_AT).program, 0);
+	ck_assert_int_eq(np_steer_close(&s), 0);
+	foreign_end(&f);
+}
+END_TEST
+
 START_TEST(a_release_without_ptrace_says_that_the_program_is_there_still)
 {
 	struct np_steer *s;
@@ -209,4 +255,5 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_release_without_ptrace_says_that_the_program_is_there_still);
 	tcase_add_test(t, a_service_with_adopted_workers_is_not_unloaded);
 	tcase_add_test(t, unloaded_by_force_a_service_releases_what_it_had_adopted);
+	tcase_add_test(t, an_unload_that_lacks_descriptors_to_release_unloads_nothing);
 }

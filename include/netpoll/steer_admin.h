@@ -51,8 +51,8 @@ NP_OPTS_INIT(np_steer_load_opts)
  * Thread: setup.
  * Return: 0; NP_STEER_ALREADY when it is there with the same ABI (its settings are left alone);
  *         -EEXIST when pins of another ABI are there, -EBUSY under opts->force while workers hold
- *         claims, -ENODEV without a bpffs, -EPERM without CAP_BPF, -EACCES, -EINVAL,
- *         -NP_EUNSUPPORTED on a kernel before 5.8. opts->error has the sentence.
+ *         claims, -ENODEV without a bpffs, -EPERM without CAP_BPF, -EACCES, -EINVAL, -EMFILE,
+ *         -ENFILE, -ENOMEM, -NP_EUNSUPPORTED on a kernel before 5.8. opts->error has the sentence.
  */
 NP_API int np_steer_load(const char *service, const struct np_steer_load_opts *opts);
 
@@ -60,10 +60,11 @@ NP_API int np_steer_load(const char *service, const struct np_steer_load_opts *o
  * np_steer_unload() - remove a service's pins
  *
  * With opts->force also while workers hold claims: they go on, and none can join them any more.
- * What is adopted is released first, as far as the caller may (np_steer_release()).
+ * What is adopted is released first, as far as the caller may (np_steer_release()); where it lacks
+ * the descriptors or the memory for that, nothing is removed.
  *
  * Thread: setup. Return: 0; -ENOENT, -EBUSY while workers hold claims, -EACCES, -EPERM, -ENODEV,
- * -EINVAL.
+ * -EINVAL, -EMFILE, -ENFILE, -ENOMEM.
  */
 NP_API int np_steer_unload(const char *service, const struct np_steer_load_opts *opts);
 

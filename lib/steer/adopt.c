@@ -40,22 +40,24 @@ struct outcome {
 
 /* ------------------------------------------------------------------ whose program, whose slot */
 
-bool adopt_is_ours(struct np_steer *s, uint32_t id)
+int adopt_is_ours(struct np_steer *s, uint32_t id)
 {
-	int fd;
+	int fd, r, err = 0;
 
 	for (unsigned g = 0; id && g < NP_GROUPS; g++) {
 		if (!s->dir[0] && s->progs[g] < 0)
 			continue; /* a private one is loaded when it is needed */
-		if (level_program(s, g, &fd) == 0 && sys_bpf_program_id(fd) == id)
-			return true;
+		r = level_program(s, g, &fd);
+		if (r == 0 && sys_bpf_program_id(fd) == id)
+			return 1;
+		err = r < 0 ? r : err;
 	}
-	return false;
+	return err;
 }
 
 static uint32_t adopt_own_id(struct np_steer *s, const struct find_listener *l)
 {
-	return l->program > 0 && adopt_is_ours(s, l->program_id) ? l->program_id : 0;
+	return l->program > 0 && adopt_is_ours(s, l->program_id) > 0 ? l->program_id : 0;
 }
 
 /* The slot that the listener lies in. A tool that was killed may have got no further than that. */

@@ -33,7 +33,7 @@ int adopt_options(struct adopt *a, const struct np_steer_adopt_opts *opts);
 int adopt_try(struct adopt *a);
 /* Worker @w is of another task by now: the listener's. */
 void adopt_rename(struct np_steer *s, uint32_t w, const struct find_listener *l);
-/* Whether the program of that number is one of this service's. */
-bool adopt_is_ours(struct np_steer *s, uint32_t id);
+/* Whether the program of that number is one of this service's: 1, 0; -errno: it cannot be told. */
+int adopt_is_ours(struct np_steer *s, uint32_t id);
 
 #endif

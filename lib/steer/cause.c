@@ -94,6 +94,11 @@ static const char *cause_limit(int which, unsigned unit, char *dst, size_t cap)
 	return dst;
 }
 
+bool cause_is_lack(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM;
+}
+
 static void cause_of_shortage(const struct refusal *x)
 {
 	char n[24], k[24];
@@ -101,7 +106,7 @@ static void cause_of_shortage(const struct refusal *x)
 	if (x->err == -EMFILE)
 		snprintf(
 			x->dst, x->cap,
-			"%s: this process has no descriptor left (EMFILE, `ulimit -n` is %s): a service takes about 40 of its own, raise the limit",
+			"%s: this process has no descriptor left (EMFILE, `ulimit -n` is %s): a service takes about 40 of its own, and a load about 100, raise the limit",
 			x->tried, cause_limit(RLIMIT_NOFILE, 1, n, sizeof n));
 	else if (x->err == -ENFILE)
 		snprintf(x->dst, x->cap,
@@ -162,7 +167,7 @@ static bool cause_tell(struct refusal *x, void (*of_eperm)(const struct refusal 
 		of_eperm(x);
 	else if (x->err == -ENOSYS)
 		cause_of_enosys(x, u.release);
-	else if (x->err == -EMFILE || x->err == -ENFILE || x->err == -ENOMEM)
+	else if (cause_is_lack(x->err))
 		cause_of_shortage(x);
 	else
 		return false;

@@ -10,6 +10,7 @@
 #ifndef STEER_CAUSE_H
 #define STEER_CAUSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -24,5 +25,7 @@ void cause_explain(char *dst, size_t cap, int err, const char *tried, const char
 void cause_open(char *dst, size_t cap, int err, const char *tried);
 /* Why level 4 could not be had where level 3 was: a part of a sentence. */
 void cause_not_exact(char *dst, size_t cap, const char *why);
+/* Whether it is of what this process or machine lacks, and no fact about a service or a kernel. */
+bool cause_is_lack(int err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/cause.h"
 #include "steer/listeners.h"
 #include "steer/steer.h"
 #include "sys/io.h"
@@ -153,7 +154,8 @@ int find_take(const struct find_listener *l, int *ret_fd)
 	return r == -EBADF ? -ESTALE : r;
 }
 
-static void find_examine(struct find_listener *l)
+/* 0 also where it cannot be looked at; -errno where this process lacks what that takes. */
+static int find_examine(struct find_listener *l)
 {
 	int fd = -1, v = 0;
 	struct sockaddr_storage ss;
@@ -161,7 +163,7 @@ static void find_examine(struct find_listener *l)
 
 	l->err = find_take(l, &fd);
 	if (l->err < 0)
-		return;
+		return cause_is_lack(l->err) ? l->err : 0;
 	sys_getsockopt_int(fd, SOL_SOCKET, SO_PROTOCOL, &v);
 	l->mptcp = v == IPPROTO_MPTCP;
 	v = 0;
@@ -171,6 +173,7 @@ static void find_examine(struct find_listener *l)
 	if (l->err == 0)
 		group_key(&l->key, &ss, fd);
 	sys_close(&fd);
+	return 0;
 }
 
 bool find_lies_at(const struct find_listener *l, const struct np_group *key)
@@ -232,8 +235,10 @@ int find_run(struct find *f, const struct find_query *q)
 		return find_say(f, r, "/proc");
 	f->denied += sys_process_first_is_hidden();
 	qsort(f->all, f->n, sizeof *f->all, find_by_address);
-	for (unsigned i = 0; i < f->n; i++)
-		find_examine(&f->all[i]);
+	for (unsigned i = 0; i < f->n && r == 0; i++)
+		r = find_examine(&f->all[i]);
+	if (r < 0)
+		return find_say(f, r, "a listener");
 	find_count_siblings(f);
 	find_keep_chosen(f, q);
 	f->whole = true;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "steer/cause.h"
 #include "steer/find_private.h"
 #include "steer/holders.h"
 #include "sys/process.h"
@@ -22,6 +23,7 @@ struct tasks_walk {
 	pid_t pid;
 	int *epolls;
 	unsigned n_epolls, tasks;
+	int lack;  /* -EMFILE and others: not all was seen; 0 */
 	int epoll; /* whose files are told */
 	bool holds, is_asked_for;
 };
@@ -165,6 +167,7 @@ static void tasks_visit_process(void *arg, pid_t pid)
 		return;
 	r = sys_process_each_fd(pid, tasks_visit_fd, &w);
 	all->f->denied += r == -EACCES || r == -EPERM;
+	all->lack = cause_is_lack(r) ? r : all->lack;
 	for (unsigned i = 0; w.holds && i < w.n_epolls; i++) {
 		w.epoll = w.epolls[i];
 		sys_process_each_watched(pid, w.epoll, tasks_visit_watched, &w);
@@ -224,10 +227,12 @@ int find_tasks(struct find *f, const struct find_query *q)
 {
 	struct tasks_walk w = { .f = f, .q = q };
 	struct np_holding *all = NULL;
-	int n = holders_read(q->tracer, &all);
+	int n = holders_read(q->tracer, &all), r;
 
-	if (n < 0)
-		return sys_process_each(tasks_visit_process, &w);
+	if (n < 0) {
+		r = sys_process_each(tasks_visit_process, &w);
+		return r < 0 ? r : w.lack;
+	}
 	tasks_take_all(f, q, all, (unsigned)n);
 	free(all);
 	return 0;

@@ -70,7 +70,7 @@ int level_load_programs(const struct maps *m, enum np_steer_level level, unsigne
 /* Whether trying the next lower level could end otherwise than with @err. */
 static bool level_lower_may_do(enum np_steer_level level, int err)
 {
-	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+	if (cause_is_lack(err))
 		return false;
 	return level >= NP_STEER_L4 || (level == NP_STEER_L3 && err != -EPERM);
 }
@@ -174,7 +174,7 @@ int level_load_private(struct np_steer *s, const struct np_steer_opts *o)
 		return 0;
 	}
 	level_explain(s->reason, sizeof s->reason, r, s->name, why);
-	return r == -EPERM || r == -ENOMEM || r == -EMFILE || r == -ENFILE ? r : -NP_EUNSUPPORTED;
+	return r == -EPERM || cause_is_lack(r) ? r : -NP_EUNSUPPORTED;
 }
 
 int level_program(struct np_steer *s, unsigned g, int *ret_fd)

@@ -168,7 +168,7 @@ static int load_fill(struct np_steer *s, const char *at, int folder,
 		r = -ENOMEM; /* whatever libbpf makes of it */
 	if (r < 0) {
 		level_explain(s->error, sizeof s->error, r, s->name, why);
-		return r == -EPERM || r == -ENOMEM ? r : -NP_EUNSUPPORTED;
+		return r == -EPERM || cause_is_lack(r) ? r : -NP_EUNSUPPORTED;
 	}
 	r = maps_pin(&s->maps, folder);
 	for (unsigned g = 0; g < NP_GROUPS && r == 0; g++)
@@ -441,27 +441,39 @@ int np_steer_load(const char *service, const struct np_steer_load_opts *opts)
 
 /*
  * The servers of its own workers end some day, and join no more. An adopted one goes on, and no
- * other service could have it: its listeners lie in the maps that its program holds.
+ * other service could have it: its listeners lie in the maps that its program holds. So who lacks
+ * what a release takes unloads nothing.
  */
-static void load_release(const char *service, const struct np_steer_load_opts *o)
+static int load_release(const char *service, const struct np_steer_load_opts *o)
 {
+	char why[NP_STEER_TEXT_MAX] = "";
 	struct np_steer *s;
+	int r;
 
-	if (np_steer_open(service,
+	r = np_steer_open(service,
 			  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .bpffs = o->bpffs,
-				  .rescue = NP_OFF),
-			  &s) < 0)
-		return;
-	if (np_steer_release(s, NULL) < 0 && o->log)
-		o->log(o->log_arg, 1, np_steer_error(s));
-	np_steer_close(&s);
+				  .rescue = NP_OFF, .error = why, .error_cap = sizeof why),
+			  &s);
+	if (r == 0) {
+		r = np_steer_release(s, NULL);
+		snprintf(why, sizeof why, "%s", np_steer_error(s));
+		np_steer_close(&s);
+		if (r < 0 && o->log)
+			o->log(o->log_arg, 1, why);
+	}
+	if (!cause_is_lack(r))
+		return 0;
+	if (o->error && o->error_cap)
+		snprintf(o->error, o->error_cap, "%s", why);
+	return r;
 }
 
 int np_steer_unload(const char *service, const struct np_steer_load_opts *opts)
 {
 	struct np_steer_load_opts o;
+	int r = sys_opts_take(&o, sizeof o, opts);
 
-	if (sys_opts_take(&o, sizeof o, opts) == 0 && o.force)
-		load_release(service, &o);
-	return load_locked(service, opts, false, load_remove_in);
+	if (r == 0 && o.force)
+		r = load_release(service, &o);
+	return r < 0 ? r : load_locked(service, opts, false, load_remove_in);
 }

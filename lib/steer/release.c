@@ -21,7 +21,9 @@
 /* Where it is not known which program is there, it is ours if listeners of ours were. */
 static bool release_has_ours(struct np_steer *s, const struct find_listener *l, bool were_ours)
 {
-	return l->program < 0 ? were_ours : l->program && adopt_is_ours(s, l->program_id);
+	int r = l->program <= 0 ? l->program : adopt_is_ours(s, l->program_id);
+
+	return r < 0 ? were_ours : r;
 }
 
 /* Listens there, as the kernel's list has it, and cannot be looked at by this process. */
@@ -195,13 +197,13 @@ static int release_all(struct adopt *a, unsigned *ret_n)
 	return err;
 }
 
-/* Whether our program is in its group, and no worker of ours. */
-static bool release_is_stray(const struct adopt *a, const struct find_listener *l)
+/* Whether our program is in its group, and no worker of ours; -errno: that cannot be told. */
+static int release_is_stray(const struct adopt *a, const struct find_listener *l)
 {
-	int g;
+	int g, r = l->err < 0 || l->program <= 0 ? 0 : adopt_is_ours(a->s, l->program_id);
 
-	if (l->err < 0 || l->program <= 0 || !adopt_is_ours(a->s, l->program_id))
-		return false;
+	if (r <= 0)
+		return r;
 	g = group_find(a->s, &l->key);
 	return g < 0 || !group_live(a->s, (unsigned)g);
 }
@@ -213,7 +215,7 @@ static bool release_is_stray(const struct adopt *a, const struct find_listener *
  */
 static int release_sweep(struct adopt *a)
 {
-	int n = 0, r;
+	int n = 0, err = 0, r;
 
 	find_fini(&a->f);
 	r = find_run(&a->f, &a->q);
@@ -222,13 +224,15 @@ static int release_sweep(struct adopt *a)
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < a->f.n; i++) {
-		if (!release_is_stray(a, &a->f.all[i]))
+		r = release_is_stray(a, &a->f.all[i]);
+		err = r < 0 ? r : err;
+		if (r <= 0)
 			continue;
 		n++;
 		release_detach_from(&a->f.all[i]);
 	}
 	steer_unlock(a->s);
-	return n;
+	return err < 0 ? err : n;
 }
 
 /* What the sweep has seen to is looked at by another one. */

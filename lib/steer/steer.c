@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/cause.h"
 #include "steer/count.h"
 #include "steer/watchdog.h"
 #include "sys/clock.h"
@@ -210,7 +211,7 @@ static int steer_choose_level(struct np_steer *s, const struct np_steer_opts *o)
 	r = level_load_private(s, o);
 	if (r == 0)
 		return 0;
-	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+	if (cause_is_lack(r))
 		return steer_fail(s, r, "%s", s->reason);
 	if (barred[0]) /* that it cannot join matters more than that it cannot load */
 		memcpy(s->reason, barred, sizeof barred);
