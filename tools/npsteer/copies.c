@@ -18,6 +18,8 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 
+#include "npsteer.h"
+
 #define COPY_SOCKETS 65536u
 
 /* ------------------------------------------------------------------ started */
@@ -217,7 +219,7 @@ struct copy_holds copy_look(const struct copy *c, unsigned port)
 	struct seen x = { .s = s, .port = port };
 
 	if (!s)
-		abort();
+		fail_without_memory();
 	copy_find_sockets(c, s);
 	copy_read_kernel(&x, AF_INET);
 	copy_read_kernel(&x, AF_INET6);

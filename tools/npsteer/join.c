@@ -172,7 +172,7 @@ int join_open(struct npsteer *n, unsigned port, struct join **ret)
 	int code, r;
 
 	if (!j)
-		abort();
+		fail_without_memory();
 	*j = (struct join){ .dir_fd = -1, .procs_fd = -1, .life = { -1, -1 } };
 	libbpf_set_print(join_silent);
 	if (!join_find_outer(j)) {

@@ -17,6 +17,7 @@
 #include "http.h"
 #include "metrics.h"
 #include "netstat.h"
+#include "npsteer.h"
 #include "process.h"
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -234,11 +235,11 @@ static int metrics_make(struct metrics *m, bool open, char **ret, char why[PROCE
 					ret, why);
 	if (np_linkbuf_new(0, &b) < 0 ||
 	    np_metrics_begin(b, open ? NP_METRICS_OPENMETRICS : NP_METRICS_TEXT, &m->page) < 0)
-		abort(); /* a tool that shows half of it lies */
+		fail_without_memory();
 	metrics_of_service(m);
 	if (np_metrics_end(&m->page) < 0 || np_linkbuf_flush(b) < 0 ||
 	    np_linkbuf_dup(b, np_linkbuf_len(b), ret) < 0)
-		abort();
+		fail_without_memory();
 	np_linkbuf_free(&b);
 	return DONE;
 }

@@ -49,6 +49,14 @@ int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
 	return code;
 }
 
+void fail_without_memory(void)
+{
+	fputs("npsteer: no memory is left (ENOMEM; `ulimit -v`, or the cgroup's memory.max): "
+	      "raise the limit\n",
+	      stderr);
+	exit(FAILED);
+}
+
 void say(const char *sentence)
 {
 	char text[1024];

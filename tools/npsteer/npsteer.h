@@ -120,6 +120,9 @@ int fail(struct npsteer *n, enum exit_code code, const char *fmt, ...)
 /* The same for a status @r of the library; @sentence is what the library said, may be empty. */
 int fail_status(struct npsteer *n, int r, const char *sentence);
 
+/* No memory: a sentence, and the end with FAILED. A tool that shows half an answer lies. */
+_Noreturn void fail_without_memory(void);
+
 /* The outermost object of a verb's answer, schema and all. */
 void answer(struct npsteer *n);
 void end_answer(struct npsteer *n);

@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "npsteer.h"
+
 #define ANSWER_S 15 /* a process waits five seconds for its pollers */
 
 static bool process_is_number(const char *word)
@@ -112,7 +114,7 @@ static char *process_read(int fd)
 			text = realloc(text, cap *= 2);
 	}
 	if (!text)
-		abort(); /* a tool that shows half an answer lies */
+		fail_without_memory();
 	text[n] = '\0';
 	if (r == 0)
 		return text;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "npsteer.h"
 #include "process.h"
 #include "table.h"
 
@@ -36,7 +37,7 @@ static void look_add(struct look *l, char *word)
 		l->cap = l->cap ? 2 * l->cap : 256;
 		l->words = realloc(l->words, l->cap * sizeof *l->words);
 		if (!l->words)
-			abort();
+			fail_without_memory();
 	}
 	l->words[l->n++] = word;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "npsteer.h"
 #include "printable.h"
 
 void table_init(struct table *t, size_t columns)
@@ -31,11 +32,11 @@ void table_text(struct table *t, const char *fmt, ...)
 		t->cap = t->cap ? 2 * t->cap : 64;
 		t->cells = realloc(t->cells, t->cap * sizeof *t->cells);
 		if (!t->cells)
-			abort(); /* a tool that shows half a table lies */
+			fail_without_memory();
 	}
 	va_start(ap, fmt);
 	if (vasprintf(&cell, fmt, ap) < 0)
-		abort();
+		fail_without_memory();
 	va_end(ap);
 	printable(cell); /* names come from other processes */
 	t->cells[t->n++] = cell;

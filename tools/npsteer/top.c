@@ -41,7 +41,7 @@ static int top_add(void *arg, const struct np_steer_queue *q)
 	struct row *grown = realloc(f->rows, (f->n + 1) * sizeof *grown);
 
 	if (!grown)
-		abort(); /* a tool that shows half a table lies */
+		fail_without_memory();
 	f->rows = grown;
 	f->rows[f->n++] = (struct row){ .q = *q };
 	return 0;
