@@ -319,10 +319,9 @@ static void setup(void)
 	make_cert("two", EC, "DNS:two.example", "-days 30");
 }
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("e2e/tls_offload");
-	TCase *t = tcase_create("tls_offload");
+	TCase *t = add_case(s, "tls_offload");
 
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_test(t, a_reload_is_for_handshakes_that_begin_behind_it);
@@ -332,6 +331,4 @@ int main(void)
 	tcase_add_test(t, a_move_comes_behind_the_handshake);
 	tcase_add_test(t, a_thread_that_takes_the_poller_over_asks_workers_too);
 	tcase_add_test(t, what_comes_meanwhile_is_read_then);
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }
