@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <netpoll/pollers.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 
+#include "support/child.h"
 #include "support/tls_seen.h"
 
 /* ------------------------------------------------------------------ before it is open */
@@ -165,6 +168,73 @@ START_TEST(a_drip_does_not_stretch_a_handshake)
 }
 END_TEST
 
+/* In a process of its own: a hello's first bytes, and then it stands still, as by Ctrl-Z. */
+static void begin_and_stop(int sock, void *arg)
+{
+	int fd = peer_connect(arg, sizeof(struct sockaddr_in));
+
+	peer_send(fd, "\x16\x03\x01", 3);
+	raise(SIGSTOP);
+	peer_drain(fd);
+	peer_close(&fd);
+}
+
+START_TEST(a_client_that_is_stopped_in_the_middle_is_ended_in_time)
+{
+	struct np_handlers h = { .sz = sizeof h, .on_request = echo, .on_close = on_close };
+	struct np_tls_opts o = { .sz = sizeof o, .handshake_ms = 100 };
+	struct sockaddr_storage ss;
+	struct child client;
+	socklen_t len;
+	int status;
+
+	given_server(1, &h, &o);
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
+	child_start(&client, begin_and_stop, &ss);
+	ck_assert_int_eq(waitpid(client.pid, &status, WUNTRACED), client.pid);
+	ck_assert(WIFSTOPPED(status));
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.error, -ETIMEDOUT);
+	AWAIT(tls_stats_of(tls).under_way == 0);
+	kill(client.pid, SIGCONT);
+	child_join(&client);
+	end_server();
+}
+END_TEST
+
+static void hold_all(int sock, void *arg)
+{
+	child_say(sock, 'b');
+	child_hear(sock);
+}
+
+/* A child that has not called exec has each descriptor too: their close(2) here is not the last. */
+START_TEST(a_forked_child_keeps_no_connection_from_its_end)
+{
+	struct np_handlers h = { .sz = sizeof h, .on_request = echo, .on_close = on_close };
+	struct child child;
+	struct tls_peer p, next;
+
+	given_server(1, &h, NULL);
+	given_peer(&p);
+	tls_peer_say(&p, "a", 1);
+	tls_peer_expect(&p, "a");
+	child_start(&child, hold_all, NULL);
+	ck_assert_int_eq(child_hear(child.sock), 'b');
+	tls_peer_say(&p, "b", 1);
+	tls_peer_expect(&p, "b");
+	given_peer(&next);
+	tls_peer_say(&next, "c", 1);
+	tls_peer_expect(&next, "c");
+	tls_peer_part(&p); /* close_notify comes all the same */
+	tls_peer_part(&next);
+	AWAIT(saw.closes == 2);
+	child_say(child.sock, 'e');
+	child_join(&child);
+	end_server();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ start_tls, at each place */
 
 static void late_start(struct np_conn *c, void *arg)
@@ -284,6 +354,8 @@ void add_cases(Suite *s)
 	tcase_add_loop_test(c, a_handshake_is_ended_from_outside, 0, 4);
 	tcase_add_test(c, a_stop_waits_for_no_handshake_that_stands);
 	tcase_add_test(c, a_drip_does_not_stretch_a_handshake);
+	tcase_add_test(c, a_client_that_is_stopped_in_the_middle_is_ended_in_time);
+	tcase_add_test(c, a_forked_child_keeps_no_connection_from_its_end);
 	tcase_add_test(c, tls_is_started_once_and_by_a_fiber);
 	tcase_add_loop_test(c, a_start_in_any_state_comes_to_an_end, 0, 7);
 }

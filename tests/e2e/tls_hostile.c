@@ -55,6 +55,39 @@ START_TEST(floods_in_the_clear_come_to_an_end)
 }
 END_TEST
 
+START_TEST(a_record_that_is_too_long_is_refused)
+{
+	static const struct {
+		int version;
+		unsigned len;
+	} records[] = { { TLS1_2_VERSION, 16384 + 2048 + 1 },
+			{ TLS1_2_VERSION, 65535 },
+			{ TLS1_3_VERSION, 16384 + 256 + 1 },
+			{ TLS1_3_VERSION, 65535 } };
+	struct np_handlers h = { .sz = sizeof h, .on_request = echo, .on_close = on_close };
+	unsigned len = records[_i].len;
+	unsigned char rec[100] = { 0x17, 0x03, 0x03, (unsigned char)(len >> 8),
+				   (unsigned char)len };
+	struct tls_peer p;
+	char rest[8];
+
+	given_server(1, &h, NULL);
+	tls_peer_init(&p, serve_connect(0));
+	SSL_set_max_proto_version(p.ssl, records[_i].version);
+	tls_peer_shake(&p);
+	tls_peer_say(&p, "a", 1);
+	tls_peer_expect(&p, "a");
+	BIO_write(p.out, rec, sizeof rec);
+	tls_peer_push(&p);
+	ck_assert_int_eq(tls_peer_read(&p, rest, sizeof rest), -1);
+	ck_assert_int_eq(ERR_GET_REASON(ERR_peek_error()), SSL_R_TLSV1_ALERT_RECORD_OVERFLOW);
+	AWAIT(saw.closes == 1);
+	ck_assert_int_eq(saw.error, -NP_ETLS);
+	tls_peer_free(&p);
+	end_server();
+}
+END_TEST
+
 START_TEST(a_renegotiation_is_refused)
 {
 	struct np_handlers h = { .sz = sizeof h, .on_request = echo, .on_close = on_close };
@@ -89,5 +122,6 @@ void add_cases(Suite *s)
 	tcase_add_unchecked_fixture(c, certs_setup, certs_teardown);
 	tcase_add_test(c, data_behind_close_notify_is_never_served);
 	tcase_add_loop_test(c, floods_in_the_clear_come_to_an_end, 0, 7);
+	tcase_add_loop_test(c, a_record_that_is_too_long_is_refused, 0, 4);
 	tcase_add_test(c, a_renegotiation_is_refused);
 }

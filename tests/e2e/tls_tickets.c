@@ -222,6 +222,37 @@ START_TEST(keys_change_with_the_period_and_those_of_the_one_before_are_taken)
 }
 END_TEST
 
+/* Seconds that the clock jumps by: a period, and so far that no key is known any more. */
+static const time_t jumps[] = { 7200, -7200, 10 * 365 * 86400, -10 * 365 * 86400, INT_MIN };
+
+START_TEST(a_clock_that_jumps_costs_a_session_and_no_handshake)
+{
+	int version = _i % 2 ? TLS1_2_VERSION : TLS1_3_VERSION;
+	time_t begin = time(NULL) / 7200 * 7200 + 3600;
+	struct sockaddr_storage ss;
+	SSL_SESSION *session = NULL, *kept;
+	bool went_on;
+	socklen_t len;
+
+	atomic_store(&now, begin);
+	given_server(NP_OPTS(np_tls_opts, .ticket_s = 7200));
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
+	ck_assert(!goes_on(&ss, &session, version));
+	kept = SSL_SESSION_dup(session);
+	atomic_store(&now, begin + jumps[_i / 2]);
+	SSL_SESSION_set_time(session, begin + jumps[_i / 2]); /* the client's clock is right */
+	went_on = goes_on(&ss, &session, version);
+	ck_assert(!went_on || _i / 2 < 2);
+	ck_assert(goes_on(&ss, &session, version)); /* by the new clock */
+	atomic_store(&now, begin);
+	ck_assert(goes_on(&ss, &kept, version)); /* the keys are those of before again */
+	SSL_SESSION_free(session);
+	SSL_SESSION_free(kept);
+	end_server();
+	atomic_store(&now, 0);
+}
+END_TEST
+
 static void setup(void)
 {
 	certs_setup();
@@ -241,4 +272,6 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_client_that_uses_each_ticket_once_goes_on_each_time);
 	tcase_add_loop_test(t, keys_change_with_the_period_and_those_of_the_one_before_are_taken, 0,
 			    2);
+	tcase_add_loop_test(t, a_clock_that_jumps_costs_a_session_and_no_handshake, 0,
+			    2 * sizeof jumps / sizeof jumps[0]);
 }
