@@ -139,47 +139,52 @@ START_TEST(a_large_request_costs_one_read_once_the_connection_has_seen_one)
 END_TEST
 
 /* More than the connections of a poller that keep what only a busy one needs. */
+#define MANY 300
+static int many[MANY];
+
+static void exchange_many(unsigned size, unsigned depth)
+{
+	for (int i = 0; i < MANY; i++)
+		exchange(many[i], size, depth);
+}
+
+/* Each of which has asked before, and is idle. */
+static void given_many(unsigned size, unsigned depth)
+{
+	given_server();
+	for (int i = 0; i < MANY; i++)
+		many[i] = connected();
+	exchange_many(size, depth);
+	exchange_many(size, depth);
+}
+
+static void many_are_over(void)
+{
+	for (int i = 0; i < MANY; i++)
+		peer_close(&many[i]);
+	teardown();
+}
+
 START_TEST(so_it_does_where_the_connection_has_been_idle_among_many)
 {
-	enum { N = 300 };
-	static int fds[N];
-
-	given_server();
-	for (int i = 0; i < N; i++) {
-		fds[i] = connected();
-		exchange(fds[i], 16384, 1);
-	}
+	given_many(16384, 1);
 	count_from_zero();
-	for (int i = 0; i < N; i++)
-		exchange(fds[i], 16384, 1);
-	ck_assert_uint_eq(sys_fault_calls(SYS_recv), N); /* each into one block: no readv() */
+	exchange_many(16384, 1);
+	ck_assert_uint_eq(sys_fault_calls(SYS_recv), MANY); /* each into one block: no readv() */
 	ck_assert_uint_eq(sys_fault_calls(SYS_readv) + sys_fault_calls(SYS_read), 0);
-	for (int i = 0; i < N; i++)
-		peer_close(&fds[i]);
-	teardown();
+	many_are_over();
 }
 END_TEST
 
 /* More than one block of 2 KiB, and less than another way of sending them would be worth. */
 START_TEST(replies_that_are_sent_at_once_lie_in_one_block_from_the_second_time_on)
 {
-	enum { N = 300 };
-	static int fds[N];
-
-	given_server();
-	for (int i = 0; i < N; i++) {
-		fds[i] = connected();
-		for (int k = 0; k < 2; k++)
-			exchange(fds[i], 1024, 16);
-	}
+	given_many(1024, 16);
 	count_from_zero();
-	for (int i = 0; i < N; i++)
-		exchange(fds[i], 1024, 16);
+	exchange_many(1024, 16);
 	ck_assert_uint_eq(sys_fault_calls(SYS_sendmsg), 0);
-	ck_assert_uint_ge(sys_fault_calls(SYS_send), N);
-	for (int i = 0; i < N; i++)
-		peer_close(&fds[i]);
-	teardown();
+	ck_assert_uint_ge(sys_fault_calls(SYS_send), MANY);
+	many_are_over();
 }
 END_TEST
 
