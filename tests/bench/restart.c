@@ -33,6 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client.h"
+
 #define LINE    5 /* of each request and answer */
 #define BACKLOG 4096
 #define STOP_MS 30000
@@ -53,21 +55,6 @@ static uint64_t now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
-
-static struct sockaddr_in address_of(const char *text)
-{
-	struct sockaddr_in sa = { .sin_family = AF_INET };
-	char host[INET_ADDRSTRLEN];
-	unsigned port;
-
-	if (sscanf(text, "%15[0-9.]:%u", host, &port) != 2 || port > UINT16_MAX ||
-	    inet_pton(AF_INET, host, &sa.sin_addr) != 1) {
-		errno = EINVAL;
-		die(text);
-	}
-	sa.sin_port = htons((uint16_t)port);
-	return sa;
 }
 
 static sigset_t block_term(void)
@@ -136,7 +123,7 @@ static int steered(const char *address, const char *service)
 static int plain_listen(const char *address)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-	struct sockaddr_in sa = address_of(address);
+	struct sockaddr_in sa = client_address(address);
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -456,7 +443,7 @@ static int load(char **argv)
 {
 	uint64_t gap_us, next, looked = 0;
 
-	target = address_of(argv[2]);
+	target = client_address(argv[2]);
 	think_us = (uint64_t)atoi(argv[3]) * 1000u;
 	gap_us = 1000000u / (uint64_t)atoi(argv[4]);
 	thinking.tail = &thinking.head;
