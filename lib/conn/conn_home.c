@@ -125,7 +125,8 @@ int conn_io_attach(struct np_conn *c)
 
 	if (!io)
 		return -ENOMEM;
-	memset(io, 0, sizeof *io);
+	_Static_assert(!offsetof(struct conn_io, stream), "what follows the stream is zeroed here");
+	memset(&io->stream + 1, 0, sizeof *io - sizeof io->stream);
 	stream_init(&io->stream, c->transport, c->watch.fd);
 	stream_set_room(&io->stream, c->room);
 	if (x && x->filter && !x->filter->awaits)

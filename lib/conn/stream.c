@@ -56,11 +56,15 @@ void stream_set_filter(struct stream *s, struct filter *f)
 	s->unsure = !s->transport->short_is_all;
 }
 
+/* One that goes because its connection is idle holds nothing. */
 void stream_fini(struct stream *s)
 {
-	linkbuf_fini(&s->in);
-	linkbuf_fini(&s->out);
-	linkbuf_fini(&s->sends);
+	if (s->in.head)
+		linkbuf_fini(&s->in);
+	if (s->out.head)
+		linkbuf_fini(&s->out);
+	if (s->sends.head)
+		linkbuf_fini(&s->sends);
 }
 
 /* Plain, and over TCP. */
