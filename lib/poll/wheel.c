@@ -54,37 +54,34 @@ static unsigned wheel_ahead(uint64_t bits, unsigned at)
 }
 
 /*
- * Steps from where the wheel stands to the next slot of @level that holds a timer; 0 where there is
+ * The next slot of @level that holds a timer, counted through all turns; WHEEL_NEVER where there is
  * none. Bits that disarmed timers left behind go: each was set by a put, so this costs no more than
  * that.
  */
-static unsigned wheel_next_slot(struct wheel *w, int level, unsigned at)
+static uint64_t wheel_next_slot(struct wheel *w, int level)
 {
+	uint64_t at = w->now >> WHEEL_SHIFT(level);
 	unsigned d, i;
 
-	while ((d = wheel_ahead(w->bits[level], at))) {
+	while ((d = wheel_ahead(w->bits[level], at & (WHEEL_SLOTS - 1)))) {
 		i = (at + d) & (WHEEL_SLOTS - 1);
 		if (!list_empty(&w->slot[level][i]))
-			break;
+			return at + d;
 		w->bits[level] &= ~((uint64_t)1 << i);
 	}
-	return d;
+	return WHEEL_NEVER;
 }
 
 /* The next time at which a slot is entered that holds a timer. */
 static uint64_t wheel_next_entry(struct wheel *w)
 {
-	uint64_t best = WHEEL_NEVER, at, t;
-	unsigned d;
+	uint64_t best = WHEEL_NEVER, slot, t;
 
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
-		if (!w->bits[l])
+		slot = wheel_next_slot(w, l);
+		if (slot == WHEEL_NEVER)
 			continue;
-		at = w->now >> WHEEL_SHIFT(l);
-		d = wheel_next_slot(w, l, at & (WHEEL_SLOTS - 1));
-		if (!d)
-			continue;
-		t = (at + d) << WHEEL_SHIFT(l);
+		t = slot << WHEEL_SHIFT(l);
 		best = t < best ? t : best;
 	}
 	return best;
@@ -112,18 +109,13 @@ static uint64_t wheel_look_ahead(struct wheel *w, const struct list **ret_slot)
 {
 	uint64_t best = WHEEL_NEVER, at, t;
 	const struct list *slot;
-	unsigned d;
 
 	for (int l = 0; l < WHEEL_LEVELS; l++) {
-		if (!w->bits[l])
+		at = wheel_next_slot(w, l);
+		if (at == WHEEL_NEVER)
 			continue;
-		at = w->now >> WHEEL_SHIFT(l);
-		d = wheel_next_slot(w, l, at & (WHEEL_SLOTS - 1));
-		if (!d)
-			continue;
-		slot = &w->slot[l][(at + d) & (WHEEL_SLOTS - 1)];
-		t = wheel_earliest(slot, (at + d) << WHEEL_SHIFT(l),
-				   ((at + d + 1) << WHEEL_SHIFT(l)) - 1);
+		slot = &w->slot[l][at & (WHEEL_SLOTS - 1)];
+		t = wheel_earliest(slot, at << WHEEL_SHIFT(l), ((at + 1) << WHEEL_SHIFT(l)) - 1);
 		if (t >= best)
 			continue;
 		best = t;

@@ -5,33 +5,32 @@
 #include <stdio.h>
 #include <time.h>
 
-static uint64_t clock_ns(const struct timespec *t)
+static uint64_t clock_in_ns(const struct timespec *t)
 {
 	return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
 }
 
-uint64_t sys_clock_ns(void)
+static inline uint64_t clock_ns(clockid_t of)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return clock_ns(&t);
+	clock_gettime(of, &t);
+	return clock_in_ns(&t);
+}
+
+uint64_t sys_clock_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t sys_clock_coarse_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return clock_ns(&t);
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 uint64_t sys_clock_thread_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return clock_ns(&t);
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 uint64_t sys_clock_tick_ns(void)
@@ -39,7 +38,7 @@ uint64_t sys_clock_tick_ns(void)
 	struct timespec t;
 
 	clock_getres(CLOCK_MONOTONIC_COARSE, &t);
-	return clock_ns(&t);
+	return clock_in_ns(&t);
 }
 
 int64_t sys_clock_timens_offset_ns(void)
