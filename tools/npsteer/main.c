@@ -2,6 +2,7 @@
 /* main: npsteer's command line. Options may stand anywhere, as with bpftool. */
 #include <getopt.h>
 #include <locale.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,71 +91,53 @@ static void main_usage(FILE *to)
 	      to);
 }
 
-enum {
-	OPT_BPFFS = 256,
-	OPT_GROUP,
-	OPT_POLICY,
-	OPT_HANG_MS,
-	OPT_LEVEL,
-	OPT_WATCH,
-	OPT_FLOWS,
-	OPT_PORT,
-	OPT_PID,
-	OPT_CGROUP,
-	OPT_DRY_RUN,
-	OPT_NO_COUNT,
-	OPT_HOLD,
-	OPT_RESCUE,
-	OPT_CPU,
-	OPT_COPIES,
-	OPT_PRELOAD,
-	OPT_LISTEN,
-	OPT_HTTP,
-	OPT_FULL,
-	OPT_WORKERS,
-	OPT_SIGNAL,
-	OPT_ALL,
-	OPT_TIMEOUT,
-	OPT_SINCE,
-	OPT_ALLOW_REMOTE,
-};
+/* Where an option goes in struct npsteer: the text behind it, or that it was there. */
+#define VALUE(field)  TAKES_TEXT, offsetof(struct npsteer, field)
+#define SWITCH(field) TURNS_ON, offsetof(struct npsteer, field)
 
-static const struct option longs[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "pretty", no_argument, NULL, 'p' },
-	{ "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },
-	{ "bpffs", required_argument, NULL, OPT_BPFFS },
-	{ "group", required_argument, NULL, OPT_GROUP },
-	{ "policy", required_argument, NULL, OPT_POLICY },
-	{ "hang-ms", required_argument, NULL, OPT_HANG_MS },
-	{ "level", required_argument, NULL, OPT_LEVEL },
-	{ "interval", required_argument, NULL, 'w' },
-	{ "count", required_argument, NULL, 'n' },
-	{ "force", no_argument, NULL, 'f' },
-	{ "watch", no_argument, NULL, OPT_WATCH },
-	{ "flows", required_argument, NULL, OPT_FLOWS },
-	{ "port", required_argument, NULL, OPT_PORT },
-	{ "pid", required_argument, NULL, OPT_PID },
-	{ "cgroup", required_argument, NULL, OPT_CGROUP },
-	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
-	{ "no-count", no_argument, NULL, OPT_NO_COUNT },
-	{ "hold", required_argument, NULL, OPT_HOLD },
-	{ "rescue", required_argument, NULL, OPT_RESCUE },
-	{ "cpu", required_argument, NULL, OPT_CPU },
-	{ "copies", required_argument, NULL, OPT_COPIES },
-	{ "preload", no_argument, NULL, OPT_PRELOAD },
-	{ "listen", required_argument, NULL, OPT_LISTEN },
-	{ "http", required_argument, NULL, OPT_HTTP },
-	{ "full", required_argument, NULL, OPT_FULL },
-	{ "workers", required_argument, NULL, OPT_WORKERS },
-	{ "signal", required_argument, NULL, OPT_SIGNAL },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
-	{ "since", required_argument, NULL, OPT_SINCE },
-	{ "allow-remote", no_argument, NULL, OPT_ALLOW_REMOTE },
-	{ "all", no_argument, NULL, OPT_ALL },
-	{ 0 },
+static const struct known {
+	const char *name;
+	enum { TAKES_TEXT, TURNS_ON, ANSWER } kind;
+	size_t at;
+	char letter;      /* 0: it has none */
+	bool every_verbs; /* else of those that name it */
+} known[] = {
+	{ "json", SWITCH(json), 'j', true },
+	{ "pretty", SWITCH(say.pretty), 'p', true },
+	{ "version", ANSWER, 0, 'V' },
+	{ "help", ANSWER, 0, 'h' },
+	{ "bpffs", VALUE(bpffs), 0, true },
+	{ "group", VALUE(group) },
+	{ "policy", VALUE(policy) },
+	{ "hang-ms", VALUE(hang_ms) },
+	{ "level", VALUE(level) },
+	{ "interval", VALUE(interval), 'w' },
+	{ "count", VALUE(count), 'n' },
+	{ "force", SWITCH(force), 'f' },
+	{ "watch", SWITCH(watch) },
+	{ "flows", VALUE(flows) },
+	{ "port", VALUE(port) },
+	{ "pid", VALUE(pid) },
+	{ "cgroup", VALUE(cgroup) },
+	{ "dry-run", SWITCH(dry_run) },
+	{ "no-count", SWITCH(no_count) },
+	{ "hold", VALUE(hold) },
+	{ "rescue", VALUE(rescue) },
+	{ "cpu", VALUE(cpu) },
+	{ "copies", VALUE(copies) },
+	{ "preload", SWITCH(preload) },
+	{ "listen", VALUE(listen) },
+	{ "http", VALUE(http) },
+	{ "full", VALUE(full) },
+	{ "workers", VALUE(workers) },
+	{ "signal", VALUE(signal) },
+	{ "timeout", VALUE(timeout) },
+	{ "since", VALUE(since) },
+	{ "allow-remote", SWITCH(allow_remote) },
+	{ "all", SWITCH(all) },
 };
+#define KNOWN (sizeof known / sizeof known[0])
+#define NAMED 256 /* what getopt_long() calls the first of them, where it was not a letter */
 
 /* --version, --help. */
 static void main_answer(struct npsteer *n, int option)
@@ -166,111 +149,58 @@ static void main_answer(struct npsteer *n, int option)
 	n->answered = true;
 }
 
-/* Where the option's argument goes; NULL: it has none. */
-static const char **main_place(struct npsteer *n, int option)
-{
-	switch (option) {
-	case OPT_BPFFS:
-		return &n->bpffs;
-	case OPT_GROUP:
-		return &n->group;
-	case OPT_POLICY:
-		return &n->policy;
-	case OPT_FLOWS:
-		return &n->flows;
-	case OPT_PORT:
-		return &n->port;
-	case OPT_HOLD:
-		return &n->hold;
-	case OPT_RESCUE:
-		return &n->rescue;
-	case OPT_PID:
-		return &n->pid;
-	case OPT_CGROUP:
-		return &n->cgroup;
-	case OPT_CPU:
-		return &n->cpu;
-	case OPT_COPIES:
-		return &n->copies;
-	case OPT_LISTEN:
-		return &n->listen;
-	case OPT_HTTP:
-		return &n->http;
-	case OPT_FULL:
-		return &n->full;
-	case OPT_WORKERS:
-		return &n->workers;
-	case OPT_SIGNAL:
-		return &n->signal;
-	case OPT_TIMEOUT:
-		return &n->timeout;
-	case OPT_SINCE:
-		return &n->since;
-	case OPT_HANG_MS:
-		return &n->hang_ms;
-	case OPT_LEVEL:
-		return &n->level;
-	case 'w':
-		return &n->interval;
-	case 'n':
-		return &n->count;
-	default:
-		return NULL;
-	}
-}
-
 /* The options in @given that @v does not take. */
 static const char *main_stray_option(const struct verb *v, const bool *given)
 {
 	char word[32];
 
-	for (const struct option *o = longs; o->name; o++) {
-		snprintf(word, sizeof word, "%s ", o->name);
-		if (given[o - longs] && !strstr(v->options, word))
-			return o->name;
+	for (size_t i = 0; i < KNOWN; i++) {
+		snprintf(word, sizeof word, "%s ", known[i].name);
+		if (given[i] && !known[i].every_verbs && !strstr(v->options, word))
+			return known[i].name;
 	}
 	return NULL;
 }
 
-/* The switch that the option is; NULL: it is none. */
-static bool *main_switch(struct npsteer *n, int option)
+static const struct option *main_longs(void)
 {
-	switch (option) {
-	case 'j':
-		return &n->json;
-	case 'p':
-		return &n->say.pretty;
-	case 'f':
-		return &n->force;
-	case OPT_WATCH:
-		return &n->watch;
-	case OPT_ALL:
-		return &n->all;
-	case OPT_DRY_RUN:
-		return &n->dry_run;
-	case OPT_NO_COUNT:
-		return &n->no_count;
-	case OPT_PRELOAD:
-		return &n->preload;
-	case OPT_ALLOW_REMOTE:
-		return &n->allow_remote;
-	default:
-		return NULL;
-	}
+	static struct option longs[KNOWN + 1];
+
+	for (size_t i = 0; i < KNOWN; i++)
+		longs[i] = (struct option){ .name = known[i].name,
+					    .has_arg = known[i].kind == TAKES_TEXT,
+					    .val = NAMED + (int)i };
+	return longs;
 }
 
-/* Those that every verb takes are not noted. */
-static void main_note(bool *given, int option)
+/* By its letter, or by its place in the table. */
+static const struct known *main_known(int option)
 {
-	for (const struct option *o = longs; o->name; o++)
-		if (o->val == option && option != 'j' && option != 'p' && option != OPT_BPFFS)
-			given[o - longs] = true;
+	const struct known *k = known;
+
+	if (option >= NAMED)
+		return &known[option - NAMED];
+	while (k->letter != option)
+		k++;
+	return k;
+}
+
+static void main_take_option(struct npsteer *n, const struct known *k)
+{
+	char *at = (char *)n + k->at;
+
+	if (k->kind == ANSWER)
+		main_answer(n, k->letter);
+	else if (k->kind == TURNS_ON)
+		*(bool *)at = true;
+	else
+		*(const char **)(void *)at = optarg;
 }
 
 static int main_parse_options(struct npsteer *n, int argc, char **argv, bool *given)
 {
-	const char **place;
-	bool *on;
+	const struct option *longs = main_longs();
+	const struct known *k;
 	int c;
 
 	opterr = 0; /* the sentence is ours, and may have to be JSON */
@@ -281,18 +211,12 @@ static int main_parse_options(struct npsteer *n, int argc, char **argv, bool *gi
 		if (c == '?')
 			return fail(n, MISUSED, "unknown option %s: try npsteer --help",
 				    argv[optind - 1]);
-		if (c == 'V' || c == 'h') {
-			main_answer(n, c);
+		k = main_known(c);
+		main_take_option(n, k);
+		if (n->answered)
 			return DONE;
-		}
-		place = main_place(n, c);
-		if (place)
-			*place = optarg;
-		on = main_switch(n, c);
-		if (on)
-			*on = true;
 		n->json |= n->say.pretty;
-		main_note(given, c);
+		given[k - known] = true;
 	}
 	return DONE;
 }
@@ -330,7 +254,7 @@ static int main_cut_program(struct npsteer *n, int argc, char **argv)
 
 static int main_run(struct npsteer *n, int argc, char **argv)
 {
-	bool given[sizeof longs / sizeof longs[0]] = { false };
+	bool given[KNOWN] = { false };
 	const struct verb *v;
 	const char *stray;
 	int code;
