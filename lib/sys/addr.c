@@ -122,49 +122,57 @@ static int addr_parse_bracket(char *host, bool v4, bool v6, struct addr *a)
 	return (a->ss.ss_family == AF_INET ? v4 : v6) ? 0 : -EAFNOSUPPORT;
 }
 
-int addr_parse(const char *network, const char *address, struct addr *ret)
+/* No host: any address, of both families where both are asked for. */
+static void addr_any(bool v4, bool v6, struct addr *a)
 {
-	struct addr a = { 0 };
-	struct sockaddr_in *in = (struct sockaddr_in *)&a.ss;
+	a->ss.ss_family = v6 ? AF_INET6 : AF_INET;
+	a->len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	a->any_stack = v4 && v6;
+}
+
+static int addr_parse_v4(const char *host, bool v4, struct addr *a)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&a->ss;
+
+	if (inet_pton(AF_INET, host, &in->sin_addr) != 1)
+		return -NP_ERESOLVE;
+	in->sin_family = AF_INET;
+	a->len = sizeof *in;
+	return v4 ? 0 : -EAFNOSUPPORT;
+}
+
+static int addr_parse_tcp(const char *network, const char *address, struct addr *a)
+{
+	bool v4 = !strcmp(network, "tcp") || !strcmp(network, "tcp4");
+	bool v6 = !strcmp(network, "tcp") || !strcmp(network, "tcp6"), bracket;
 	char host[HOST_MAX];
-	bool bracket, v4, v6;
 	int port, r;
 
-	if (!network || !address)
-		return -EINVAL;
-	if (!strcmp(network, "unix")) {
-		r = addr_parse_unix(address, &a);
-		goto out;
-	}
-	v4 = !strcmp(network, "tcp") || !strcmp(network, "tcp4");
-	v6 = !strcmp(network, "tcp") || !strcmp(network, "tcp6");
 	if (!v4 && !v6)
 		return -NP_EUNSUPPORTED;
 	r = addr_split_host(address, host, sizeof host, &bracket, &port);
 	if (r < 0)
 		return r;
-	a.v6only = !v4;
+	a->v6only = !v4;
+	if (bracket)
+		r = addr_parse_bracket(host, v4, v6, a);
+	else if (host[0])
+		r = addr_parse_v4(host, v4, a);
+	else
+		addr_any(v4, v6, a);
+	addr_set_port(&a->ss, port);
+	return r;
+}
 
-	if (!host[0] && !bracket) {
-		if (v6) {
-			a.ss.ss_family = AF_INET6;
-			a.len = sizeof(struct sockaddr_in6);
-			a.any_stack = v4;
-		} else {
-			in->sin_family = AF_INET;
-			a.len = sizeof *in;
-		}
-	} else if (bracket) {
-		r = addr_parse_bracket(host, v4, v6, &a);
-	} else if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
-		in->sin_family = AF_INET;
-		a.len = sizeof *in;
-		r = v4 ? 0 : -EAFNOSUPPORT;
-	} else {
-		r = -NP_ERESOLVE;
-	}
-	addr_set_port(&a.ss, port);
-out:
+int addr_parse(const char *network, const char *address, struct addr *ret)
+{
+	struct addr a = { 0 };
+	int r;
+
+	if (!network || !address)
+		return -EINVAL;
+	r = strcmp(network, "unix") ? addr_parse_tcp(network, address, &a) :
+				      addr_parse_unix(address, &a);
 	if (r == 0)
 		*ret = a;
 	return r;
