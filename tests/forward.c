@@ -264,7 +264,7 @@ static int result_of(int (*fn)(void *))
 	struct np_task *t;
 	int r;
 
-	ck_assert_int_eq(np_go(serve_pollers, 0, fn, NULL, &t), 0);
+	ck_assert_int_eq(np_go(pollers, 0, fn, NULL, &t), 0);
 	ck_assert_int_eq(np_join(&t, &r), 0);
 	return r;
 }
@@ -284,7 +284,7 @@ START_TEST(a_mebibyte_that_has_come_goes_on_by_three_splices)
 	expect_flow(a, b, 4 * MIB);
 	sem_init(&held, 0, 0);
 	sem_init(&goes_on, 0, 0);
-	ck_assert_int_eq(np_go(serve_pollers, 0, hold_the_poller, NULL, &t), 0);
+	ck_assert_int_eq(np_go(pollers, 0, hold_the_poller, NULL, &t), 0);
 	sem_wait(&held);
 	peer_send(a, pattern, MIB);
 	AWAIT(has_come_through(a));

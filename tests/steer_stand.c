@@ -719,10 +719,9 @@ END_TEST
 
 #endif
 
-int main(void)
+void add_cases(Suite *s)
 {
-	Suite *s = suite_create("steer_stand");
-	TCase *t = tcase_create("done");
+	TCase *t = add_case(s, "done");
 
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t,
@@ -734,8 +733,7 @@ int main(void)
 	tcase_add_test(t, port_0_keeps_the_port_that_it_got);
 	tcase_add_test(t, what_waits_at_a_frozen_worker_is_served_by_others);
 	tcase_add_test(t, npsteer_rescue_does_it_once_and_leaves_no_mark);
-	suite_add_tcase(s, t);
-	t = tcase_create("meanwhile");
+	t = add_case(s, "meanwhile");
 	tcase_set_timeout(t, 60 + rounds());
 	tcase_add_loop_test(t, a_worker_that_goes_on_at_the_moment_of_the_rescue_sees_nothing_of_it,
 			    0, EASILY_LOST);
@@ -744,20 +742,17 @@ int main(void)
 	tcase_add_test(t, a_worker_that_is_released_while_it_stands_serves_when_it_goes_on);
 	tcase_add_test(t, a_server_that_is_held_is_rescued_too_and_loses_nothing_when_it_ends);
 	tcase_add_test(t, two_watches_rescue_a_worker_at_both_of_its_addresses);
-	suite_add_tcase(s, t);
-	t = tcase_create("left");
+	t = add_case(s, "left");
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_worker_that_a_debugger_holds_is_left_to_it);
-	suite_add_tcase(s, t);
-	t = tcase_create("runs");
+	t = add_case(s, "runs");
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(
 		t, what_waits_at_a_worker_that_hangs_is_served_by_others_where_it_may_be_frozen, 0,
 		HANGS);
 	tcase_add_test(t, a_worker_that_runs_is_not_touched_where_it_may_not_be_frozen);
 	tcase_add_test(t, a_process_with_several_workers_is_not_frozen_for_one_of_them);
-	suite_add_tcase(s, t);
-	t = tcase_create("killed");
+	t = add_case(s, "killed");
 	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
 #ifdef NP_FAULT
 	tcase_add_loop_test(
@@ -766,6 +761,4 @@ int main(void)
 	tcase_add_loop_test(t, a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool, 0,
 			    MODES * DEPUTYS_CALLS);
 #endif
-	suite_add_tcase(s, t);
-	return run_suite(s);
 }

@@ -386,7 +386,7 @@ START_TEST(nor_an_abort_from_the_peer_of_a_unix_socket)
 
 	given(echo);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock), 0);
-	ck_assert_int_eq(np_conn_from_fd(serve_pollers, 0, &sock[0], &h, NULL, &c), 0);
+	ck_assert_int_eq(np_conn_from_fd(pollers, 0, &sock[0], &h, NULL, &c), 0);
 	child_start(&child, wait_for_a_word, NULL);
 	np_conn_abort(c);
 	await_fd(sock[1], POLLIN);

@@ -34,7 +34,7 @@ bool have(const char *tool);
 char *temp_dir(void);
 void remove_tree(char **dir);
 
-/* run_suite()'s, around the tests: what those have left that failed or timed out is removed. */
+/* main()'s, around the tests: what those have left that failed or timed out is removed. */
 void temp_dirs_begin(void);
 void temp_dirs_end(void);
 

@@ -21,21 +21,7 @@
 #include <linux/bpf.h>
 #include <linux/capability.h>
 
-#include "support/run.h"
 #include "support/sanitizer.h"
-
-int run_suite(Suite *s)
-{
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	temp_dirs_begin();
-	srunner_run_all(r, CK_ENV);
-	temp_dirs_end();
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
 
 void test_skip(const char *test, const char *fmt, ...)
 {

@@ -14,8 +14,6 @@
 /* What each test program defines; main() is in support/main.c, and runs them. */
 void add_cases(Suite *s);
 TCase *add_case(Suite *s, const char *name);
-/* What main() returns. */
-int run_suite(Suite *s);
 
 /* Leaves the test, counted as skipped, never as passed. In a START_TEST body only. */
 #define SKIP(...)                                 \
