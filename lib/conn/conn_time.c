@@ -23,6 +23,7 @@
 #define NEVER_ACKED_MS 1000u         /* what a peer gets that has acknowledged nothing yet */
 #define BURST_MAX      (512u * 1024) /* a sixteenth of the largest default buffer, and more */
 #define LOOK_MS        1000u         /* looks apart: a longer one would count many steps as one */
+#define LATE_MS        100u          /* a first look that comes so late does not judge */
 
 /* ------------------------------------------------------------------ what the peer takes */
 
@@ -48,7 +49,8 @@ static void time_progress(struct conn_ack *k, uint64_t now, uint64_t n)
 
 /*
  * What was acknowledged before the first look may have been so just now: it buys time, but moves
- * nothing.
+ * nothing. Where that look is late, since the process was stopped or the thread kept, it may have
+ * been long after the deadline as well: a second look judges.
  */
 static void time_first(struct conn_ack *k, const struct sys_ack *a)
 {
@@ -92,18 +94,22 @@ uint64_t conn_ack_deadline(struct np_conn *c, uint64_t since_ms, int timeout_ms,
 	uint64_t now = poller_now_ms(conn_poller(c)), from = since_ms;
 	struct conn_ack *k = time_ack(c);
 	struct sys_ack a;
+	bool first;
 
 	*ret_owes = false;
 	if (!k || stream_progress(&c->io->stream, &a) < 0)
 		return since_ms + (uint64_t)timeout_ms;
 	if (a.over)
 		return now;
+	first = !k->looked;
 	time_look(c, k, &a, now);
 	if (k->at_ms > from)
 		from = k->at_ms;
+	from += (uint64_t)timeout_ms;
 	*ret_owes = time_owed(c, &a) != 0;
-	return from + (uint64_t)timeout_ms +
-	       (*ret_owes || conn_unsent(c) ? time_allowance(c, k) : 0);
+	if (!*ret_owes && !conn_unsent(c))
+		return from;
+	return first && now > from + LATE_MS ? now + LOOK_MS : from + time_allowance(c, k);
 }
 
 uint64_t conn_ack_look_at(struct np_conn *c, uint64_t deadline_ms)

@@ -376,6 +376,55 @@ START_TEST(nor_does_it_keep_an_abort_from_the_peer)
 }
 END_TEST
 
+#define WRITE_MS 300u
+#define KEPT_MS  1000u       /* longer than that, and than a late look may be */
+#define LARGE    (16u * MIB) /* more than all buffers of the kernel on a way */
+
+static void keep_the_thread(struct np_conn *c, void *arg)
+{
+	AWAIT(saw.go_on);
+}
+
+/* The thread is kept as soon as it waits. */
+static int reply_large(struct np_conn *c, void *arg)
+{
+	static char large[LARGE];
+	int r = np_conn_post(c, keep_the_thread, NULL);
+
+	np_conn_skip(c, np_conn_len(c));
+	np_conn_set_write_timeout(c, WRITE_MS);
+	np_conn_set_min_rate(c, 1 << 30);
+	if (r == 0)
+		r = np_conn_write_ref(c, large, sizeof large, NULL, NULL);
+	saw.result = r == 0 ? np_conn_sync(c) : r;
+	saw.requests++;
+	return 0;
+}
+
+/* What the peer takes meanwhile nobody can look at in time. */
+START_TEST(nor_does_a_write_timeout_of_a_peer_that_took_bytes_while_the_thread_was_kept)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = reply_large };
+	char some[65536];
+	uint64_t began;
+	int fd;
+
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	peer_recv(fd, some, sizeof some);
+	began = now_ms();
+	AWAIT(now_ms() > began + KEPT_MS);
+	saw.go_on = true;
+	for (unsigned n = sizeof some; n < LARGE; n += sizeof some)
+		peer_recv(fd, some, sizeof some);
+	AWAIT(saw.requests);
+	ck_assert_int_eq(saw.result, 0);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 /* A unix socket has no RST: its end is what the peer sees. */
 START_TEST(nor_an_abort_from_the_peer_of_a_unix_socket)
 {
@@ -410,6 +459,8 @@ void add_cases(Suite *s)
 	tcase_add_test(t, nor_is_the_fin_behind_a_full_input_that_nobody_takes);
 	tcase_add_test(
 		t, a_read_timeout_does_not_fire_when_the_bytes_came_in_time_beside_a_hog_of_100_ms);
+	tcase_add_test(
+		t, nor_does_a_write_timeout_of_a_peer_that_took_bytes_while_the_thread_was_kept);
 	tcase_add_test(t, a_1_mib_reply_in_flight_at_close_survives_pipelined_garbage_behind_it);
 	tcase_add_test(
 		t, a_child_between_fork_and_exec_that_holds_a_closed_connection_disturbs_nobody);
