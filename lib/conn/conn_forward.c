@@ -104,7 +104,7 @@ static int forward_once(struct np_conn *from, struct np_conn *to)
 
 	if (r < 0)
 		return r;
-	r = n ? forward_buffered(from, to, n) : 0;
+	r = n ? forward_buffered(from, to, n) : np_conn_wait(from, 0); /* it may be gone */
 	if (r == 0)
 		r = np_conn_flush(to);
 	np_conn_release(from);

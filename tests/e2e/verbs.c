@@ -740,6 +740,42 @@ START_TEST(and_where_its_own_handler_was_first)
 }
 END_TEST
 
+/* The first one is closed, and the second takes what it had. */
+static int forward_from_the_first(struct np_conn *c, void *arg)
+{
+	np_conn_skip(c, np_conn_len(c));
+	if (!saw.conn) {
+		saw.conn = np_conn_ref(c);
+		return np_conn_close(c);
+	}
+	saw.refuse = np_conn_forward(saw.conn, c);
+	saw.looked = 1;
+	return 0;
+}
+
+START_TEST(nothing_is_forwarded_from_one_that_is_gone_and_that_is_said)
+{
+	int fd, other;
+
+	h = (struct np_handlers){ .sz = sizeof h,
+				  .on_request = forward_from_the_first,
+				  .on_close = on_close };
+	serve(1, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "?", 1);
+	peer_expect_eof(fd);
+	peer_close(&fd);
+	AWAIT(saw.closes == 1);
+	other = serve_connect(0);
+	peer_send(other, "?", 1);
+	AWAIT(saw.looked);
+	ck_assert_int_eq(saw.refuse, -NP_ECLOSED);
+	np_conn_unref(saw.conn);
+	peer_close(&other);
+	serve_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ main */
 
 void add_cases(Suite *s)
@@ -762,4 +798,5 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_send_behind_shutdown_write_is_refused_though_that_is_still_on_its_way);
 	tcase_add_test(t, and_behind_a_close);
 	tcase_add_test(t, and_where_its_own_handler_was_first);
+	tcase_add_test(t, nothing_is_forwarded_from_one_that_is_gone_and_that_is_said);
 }
