@@ -7,7 +7,8 @@
  * Code runs on a poller in one of two ways. On a fiber it may wait: on_connect, on_request, and
  * what np_go() and np_run() were given. On the poller's own stack it must not: the other handlers,
  * the functions of np_post(), np_timer_start() and close callbacks. There every call that may have
- * to park returns -NP_ENOTFIBER, whether or not it would have had to.
+ * to park returns -NP_ENOTFIBER, whether or not it would have had to; verbs of a connection alone
+ * (conn.h) do what they can do without.
  *
  * Waits end early when a stop has run out of time, of these pollers or of the server whose handler
  * waits: np_sleep(), np_yield(), np_wait_fd() and np_event_wait() then return -ECANCELED, at once
