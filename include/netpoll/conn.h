@@ -422,7 +422,8 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
 /*
  * np_conn_move() - on to another poller of its server, as soon as it is quiet
  *
- * Quiet: no handler runs or is due, no fiber waits in a verb, the peer has not left. That is at the
+ * Quiet: on_connect has ended, which a PROXY header or a handshake may be in front of, no handler
+ * runs or is due, no fiber waits in a verb, the peer has not left. That is at the
  * end of this turn, or of a later one; until then the last call counts, and one to the poller it is
  * on takes the request back. The object, its references, settings, data, buffered input and unsent
  * output go along, and what other threads have sent, posted or asked for reaches it in their order.

@@ -103,8 +103,9 @@ struct np_handlers {
 	/*
 	 * np_conn_move(): on the poller that it leaves, with @arrived false, before it goes; on the
 	 * one it has come to, with true, and that may be the same one: it came back, or something
-	 * came up. It may close the connection, or take the request back: then it is not called
-	 * with true, and neither where the connection has ended.
+	 * came up. Never before on_connect has ended. It may close the connection, or take the
+	 * request back: then it is not called with true, and neither where the connection has
+	 * ended.
 	 * Thread: owner. May park: no.
 	 */
 	void (*on_move)(struct np_conn *c, void *arg, bool arrived);

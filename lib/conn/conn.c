@@ -120,6 +120,8 @@ void conn_begin_handlers(struct np_conn *c)
 		c->flags |= CONN_CONNECTED;
 		conn_find_handler(c);
 		conn_drain(c);
+		if (c->flags & CONN_MOVES)
+			conn_later(c); /* its move has waited for this */
 	} else if (conn_life(c) == CONN_OPEN) {
 		if (conn_io_get(c, &io) < 0)
 			conn_close(c, -ENOMEM);

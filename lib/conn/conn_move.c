@@ -84,11 +84,12 @@ int conn_move(struct np_conn *c, struct poller *to)
 	return 0;
 }
 
-/* Nothing is in the way but handlers. */
+/* Nothing is in the way but handlers. Before on_connect there is nothing for on_move to move. */
 static bool move_is_idle(const struct np_conn *c)
 {
 	return conn_life(c) == CONN_OPEN && c->out == CONN_OUT_OPEN && !conn_in_is_over(c) &&
-	       !(c->flags & (CONN_LEFT | CONN_LATER)) && !c->group->retiring && !c->calls;
+	       (c->flags & (CONN_CONNECTED | CONN_LEFT | CONN_LATER)) == CONN_CONNECTED &&
+	       !c->group->retiring && !c->calls;
 }
 
 static bool move_is_quiet(const struct np_conn *c)

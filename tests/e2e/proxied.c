@@ -581,6 +581,53 @@ START_TEST(a_stop_ends_one_that_has_not_said_all_of_its_header)
 }
 END_TEST
 
+/*
+ * ------------------------------------------------------------------ a move that is asked for early
+ */
+
+static _Atomic(unsigned) asked, moved, early;
+
+static void ask_to_move(struct np_conn *c, void *arg)
+{
+	asked += np_conn_move(c, !np_conn_poller(c)) == 0;
+}
+
+static int prepare_and_ask(struct np_conn *c, void *arg)
+{
+	return np_conn_post(c, ask_to_move, NULL);
+}
+
+static void on_move(struct np_conn *c, void *arg, bool arrived)
+{
+	early += !connected && arg == NULL;
+	moved += arrived;
+}
+
+/* Without on_connect the header alone is waited for. */
+START_TEST(a_move_waits_for_on_connect)
+{
+	const struct np_handlers h = { .sz = sizeof h,
+				       .on_prepare = prepare_and_ask,
+				       .on_connect = _i ? NULL : on_connect,
+				       .on_request = on_request,
+				       .on_move = on_move };
+	int fd;
+
+	serve(2, &h, _i ? &early : NULL,
+	      NP_OPTS(np_server_opts, .proxy = NP_PROXY_REQUIRED, .steer = NP_STEER_OFF));
+	fd = serve_connect(0);
+	AWAIT(asked == 1);
+	ck_assert_uint_eq(moved, 0);
+	peer_send(fd, line, sizeof line - 1);
+	AWAIT(moved == 1);
+	ck_assert_uint_eq(early, 0);
+	peer_send(fd, "a", 1);
+	expect(fd, "192.0.2.1 1000 -> 198.51.100.2 80\n");
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "proxied");
@@ -607,4 +654,5 @@ void add_cases(Suite *s)
 	tcase_add_test(t, options_that_say_nothing_sensible_are_refused);
 	tcase_add_test(t, one_of_which_only_the_header_has_come_is_fresh);
 	tcase_add_loop_test(t, a_stop_ends_one_that_has_not_said_all_of_its_header, 0, 2);
+	tcase_add_loop_test(t, a_move_waits_for_on_connect, 0, 2);
 }
