@@ -20,17 +20,25 @@
 #include "support/serve.h"
 #include "support/test.h"
 
-enum { FRESH, OPEN, CLOSING, DETACHED, GONE, STATES };
+/*
+ * SHUT: behind shutdown_write; STACK: open and idle, asked on its poller's own stack; LEFT: in
+ * on_disconnect; ENDED: gone, since the peer has left
+ */
+enum { FRESH, OPEN, CLOSING, DETACHED, GONE, SHUT, STACK, LEFT, ENDED, STATES };
 
-static const char *const names[STATES] = { "fresh", "open", "closing", "detached", "gone" };
+static const char *const names[STATES] = { "fresh", "open",  "closing", "detached", "gone",
+					   "shut",  "stack", "left",    "ended" };
 
 static struct {
-	_Atomic(int) closes, looked, refuse;
+	_Atomic(int) closes, looked, refuse, taken;
+	bool looks_when_left;
 	_Atomic(struct np_conn *) conn; /* with a reference */
 	int file;
 	char bad[2048];
 	int (*handler)(struct np_conn *, void *);
 } saw;
+
+#define LINES 100 /* what a peer sends, each byte is one */
 
 static int n; /* how many bytes a reading verb asks for */
 
@@ -196,71 +204,80 @@ static int v_detach(struct np_conn *c)
 #define SKIPPED 99999
 #define NOT     (-NP_ENOTOPEN)
 #define CLOSED  (-NP_ECLOSED)
+#define FIBER   (-NP_ENOTFIBER)
+#define SHUTS   (-EPIPE)
+#define GOES    (-NP_EEOF)
 
 static const struct {
 	const char *name;
 	int (*call)(struct np_conn *c);
 	int want[STATES];
 } verbs[] = {
-	/*                                fresh    open     closing detached gone */
-	{ "wait", v_wait, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "next", v_next, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "peek", v_peek, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "skip", v_skip, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "until", v_until, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "until_str", v_until_str, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "slice", v_slice, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "read", v_read, { CLOSED, 0, CLOSED, CLOSED, CLOSED } },
-	{ "want", v_want, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "in", v_in, { 0, 1, SKIPPED, SKIPPED, 0 } },
-	{ "reserve", v_reserve, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "commit", v_commit, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "trim", v_trim, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "write", v_write, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "printf", v_printf, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "write_ref", v_write_ref, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "write_direct", v_write_direct, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "append", v_append, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "out", v_out, { 0, 1, 0, 0, 0 } },
-	{ "flush", v_flush, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "sync", v_sync, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "sendfile", v_sendfile, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "pending", v_pending, { 0, 0, 0, 0, 0 } },
-	{ "send", v_send, { NOT, 0, CLOSED, CLOSED, CLOSED } },
-	{ "post no fn", v_post_none, { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
-	{ "callback no fn", v_callback_none, { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
-	{ "post", v_post, { 0, 0, 0, 0, 0 } },
-	{ "references and data", v_ref, { 0, 0, 0, 0, 0 } },
-	{ "read timeout", v_read_timeout, { 0, 0, 0, 0, CLOSED } },
-	{ "write timeout", v_write_timeout, { 0, 0, 0, 0, CLOSED } },
-	{ "read deadline", v_read_deadline, { 0, 0, 0, 0, CLOSED } },
-	{ "write deadline", v_write_deadline, { 0, 0, 0, 0, CLOSED } },
-	{ "idle timeout", v_idle, { 0, 0, 0, 0, CLOSED } },
-	{ "linger", v_linger, { 0, 0, 0, 0, CLOSED } },
-	{ "keepalive", v_keepalive, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "user timeout", v_user_timeout, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "nagle", v_nagle, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "limits", v_marks, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "on_request", v_on_request, { 0, 0, 0, 0, CLOSED } },
-	{ "cancel on leave", v_cancel, { 0, 0, 0, 0, CLOSED } },
-	{ "request timeout", v_request, { 0, 0, 0, 0, CLOSED } },
-	{ "min rate", v_min_rate, { 0, 0, 0, 0, CLOSED } },
-	{ "close callback", v_callback, { 0, 0, CLOSED, CLOSED, CLOSED } },
-	{ "fd", v_fd, { 0, 0, 0, -1, -1 } },
-	{ "poller", v_poller, { 0, 0, 0, 0, 0 } },
-	{ "local address", v_local, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "remote address", v_remote, { 0, 0, 0, CLOSED, CLOSED } },
-	{ "error", v_error, { 0, 0, CLOSED, CLOSED, CLOSED } },
-	{ "active", v_active, { 1, 1, 0, 0, 0 } },
-	{ "shutdown_write", v_shutdown, { NOT, SKIPPED, 0, 0, 0 } },
-	{ "detach", v_detach, { NOT, SKIPPED, CLOSED, CLOSED, CLOSED } },
-	{ "close", v_close, { SKIPPED, SKIPPED, 0, 0, 0 } },
-	{ "abort", v_abort, { SKIPPED, SKIPPED, SKIPPED, 0, 0 } },
+	/* fresh, open, closing, detached, gone, shut, stack, left, ended */
+	{ "wait", v_wait, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "next", v_next, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "peek", v_peek, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "skip", v_skip, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "until", v_until, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "until_str", v_until_str, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "slice", v_slice, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, FIBER, GOES, GOES } },
+	{ "read", v_read, { CLOSED, 0, CLOSED, CLOSED, CLOSED, 0, CLOSED, 0, 0 } },
+	{ "want", v_want, { NOT, 0, CLOSED, CLOSED, CLOSED, 0, 0, 0, GOES } },
+	{ "in", v_in, { 0, 1, SKIPPED, SKIPPED, 0, 1, 1, 1, 0 } },
+	{ "reserve", v_reserve, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "commit", v_commit, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "trim", v_trim, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "write", v_write, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "printf", v_printf, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "write_ref", v_write_ref, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "write_direct", v_write_direct, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "append", v_append, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "out", v_out, { 0, 1, 0, 0, 0, 0, 1, 1, 0 } },
+	{ "flush", v_flush, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "sync", v_sync, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "sendfile", v_sendfile, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, FIBER, FIBER, CLOSED } },
+	{ "pending", v_pending, { 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "send", v_send, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
+	{ "post no fn",
+	  v_post_none,
+	  { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
+	{ "callback no fn",
+	  v_callback_none,
+	  { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL } },
+	{ "post", v_post, { 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "references and data", v_ref, { 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "read timeout", v_read_timeout, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "write timeout", v_write_timeout, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "read deadline", v_read_deadline, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "write deadline", v_write_deadline, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "idle timeout", v_idle, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "linger", v_linger, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "keepalive", v_keepalive, { 0, 0, 0, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "user timeout", v_user_timeout, { 0, 0, 0, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "nagle", v_nagle, { 0, 0, 0, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "limits", v_marks, { 0, 0, 0, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "on_request", v_on_request, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "cancel on leave", v_cancel, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "request timeout", v_request, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "min rate", v_min_rate, { 0, 0, 0, 0, CLOSED, 0, 0, 0, CLOSED } },
+	{ "close callback", v_callback, { 0, 0, CLOSED, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "fd", v_fd, { 0, 0, 0, -1, -1, 0, 0, 0, -1 } },
+	{ "poller", v_poller, { 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "local address", v_local, { 0, 0, 0, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "remote address", v_remote, { 0, 0, 0, CLOSED, CLOSED, 0, 0, 0, CLOSED } },
+	{ "error", v_error, { 0, 0, CLOSED, CLOSED, CLOSED, 0, 0, GOES, GOES } },
+	{ "active", v_active, { 1, 1, 0, 0, 0, 0, 1, 1, 0 } },
+	{ "shutdown_write", v_shutdown, { NOT, SKIPPED, 0, 0, 0, 0, SKIPPED, SKIPPED, 0 } },
+	{ "detach",
+	  v_detach,
+	  { NOT, SKIPPED, CLOSED, CLOSED, CLOSED, SKIPPED, SKIPPED, SKIPPED, CLOSED } },
+	{ "close", v_close, { SKIPPED, SKIPPED, 0, 0, 0, SKIPPED, SKIPPED, SKIPPED, 0 } },
+	{ "abort", v_abort, { SKIPPED, SKIPPED, SKIPPED, 0, 0, SKIPPED, SKIPPED, SKIPPED, 0 } },
 };
 
 static void look(struct np_conn *c, int state)
 {
-	n = state == OPEN ? 1 : 100;
+	n = state == OPEN || state == SHUT ? 1 : 100;
 	for (unsigned i = 0; i < sizeof verbs / sizeof *verbs; i++) {
 		size_t used = strlen(saw.bad);
 		int r = verbs[i].want[state] == SKIPPED ? SKIPPED : verbs[i].call(c);
@@ -302,6 +319,33 @@ static int detach_and_look(struct np_conn *c, void *arg)
 	return 0;
 }
 
+static int shut_and_look(struct np_conn *c, void *arg)
+{
+	np_conn_wait(c, 64);
+	ck_assert_int_eq(np_conn_shutdown_write(c), 0);
+	look(c, SHUT);
+	return np_conn_skip(c, np_conn_len(c));
+}
+
+static int take_all(struct np_conn *c, void *arg)
+{
+	int r = np_conn_skip(c, LINES);
+
+	saw.taken += r == 0;
+	return r;
+}
+
+static void look_on_the_stack(struct np_conn *c, void *arg)
+{
+	look(c, STACK);
+}
+
+static void on_disconnect(struct np_conn *c, void *arg)
+{
+	if (saw.looks_when_left)
+		look(c, LEFT);
+}
+
 static void on_close(struct np_conn *c, void *arg)
 {
 	saw.closes++;
@@ -309,13 +353,14 @@ static void on_close(struct np_conn *c, void *arg)
 
 static void look_when_gone(struct np_conn *c, void *arg)
 {
-	look(c, GONE);
+	look(c, *(int *)arg);
 }
 
 /* The states that a handler has not seen; then the last reference goes, on this thread. */
 static void end(int *fd, int states)
 {
-	int r = np_conn_post(saw.conn, look_when_gone, NULL);
+	int gone = states & 1 << ENDED ? ENDED : GONE;
+	int r = np_conn_post(saw.conn, look_when_gone, &gone);
 
 	ck_assert_int_eq(r, 0);
 	AWAIT(saw.looked == states);
@@ -333,6 +378,7 @@ static void given(int (*on_request)(struct np_conn *, void *))
 	h = (struct np_handlers){ .sz = sizeof h,
 				  .on_prepare = on_prepare,
 				  .on_request = on_request,
+				  .on_disconnect = on_disconnect,
 				  .on_close = on_close };
 	saw.handler = on_request;
 	serve(1, &h, NULL, NULL);
@@ -342,7 +388,7 @@ static void given(int (*on_request)(struct np_conn *, void *))
 
 static int asked(void)
 {
-	static char lines[100];
+	static char lines[LINES];
 	int fd = serve_connect(0);
 
 	memset(lines, '\n', sizeof lines);
@@ -373,6 +419,51 @@ START_TEST(and_until_a_detached_one_is)
 	ck_assert_int_eq((int)write(detached_fd, "mine", 4), 4);
 	close(detached_fd);
 	end(&fd, 1 << FRESH | 1 << DETACHED | 1 << GONE);
+}
+END_TEST
+
+START_TEST(and_until_one_whose_output_has_ended_is)
+{
+	int fd;
+
+	given(shut_and_look);
+	fd = asked();
+	peer_expect_eof(fd);
+	shutdown(fd, SHUT_WR);
+	AWAIT(saw.closes == 1);
+	end(&fd, 1 << FRESH | 1 << SHUT | 1 << ENDED);
+}
+END_TEST
+
+/* What needs no wait is done there. */
+START_TEST(and_of_an_idle_one_on_the_stack_of_its_poller)
+{
+	int fd;
+
+	given(take_all);
+	fd = asked();
+	AWAIT(saw.taken);
+	ck_assert_int_eq(np_conn_post(saw.conn, look_on_the_stack, NULL), 0);
+	AWAIT(saw.looked & 1 << STACK);
+	shutdown(fd, SHUT_WR);
+	peer_drain(fd);
+	AWAIT(saw.closes == 1);
+	end(&fd, 1 << FRESH | 1 << STACK | 1 << ENDED);
+}
+END_TEST
+
+START_TEST(and_where_its_peer_has_left)
+{
+	int fd;
+
+	saw.looks_when_left = true;
+	given(take_all);
+	fd = asked();
+	AWAIT(saw.taken);
+	shutdown(fd, SHUT_WR);
+	peer_drain(fd);
+	AWAIT(saw.closes == 1);
+	end(&fd, 1 << FRESH | 1 << LEFT | 1 << ENDED);
 }
 END_TEST
 
@@ -784,6 +875,9 @@ void add_cases(Suite *s)
 
 	tcase_add_test(t, every_verb_answers_by_the_table_until_a_closed_connection_is_gone);
 	tcase_add_test(t, and_until_a_detached_one_is);
+	tcase_add_test(t, and_until_one_whose_output_has_ended_is);
+	tcase_add_test(t, and_of_an_idle_one_on_the_stack_of_its_poller);
+	tcase_add_test(t, and_where_its_peer_has_left);
 	tcase_add_test(t, one_that_on_prepare_refuses_is_gone_and_its_reference_good);
 	t = add_case(s, "prepare");
 	tcase_add_test(t, closed_and_refused_in_on_prepare_leaves_nothing_behind);
