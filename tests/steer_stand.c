@@ -31,7 +31,7 @@
 #include "sys/halt.h"
 
 #define HANG_MS 30
-#define CLIENTS 24 /* by a hash: some at each of two workers */
+#define CLIENTS 48 /* by a hash: some at each of four workers */
 
 static const struct keeping rescuing = { .rescue = NP_STEER_RESCUE_STOPPED };
 
@@ -337,11 +337,12 @@ START_TEST(a_worker_that_goes_on_at_the_moment_of_the_rescue_sees_nothing_of_it)
 	s = given_watched(&f, easily_lost[_i], &c);
 	ck_assert_int_eq(np_steer_set_hang_ms(s, 15), 0);
 	for (unsigned round = 0; round < rounds(); round++) {
-		uint64_t until_ns = sys_clock_ns() + at_random(60) * 1000000u;
+		uint64_t ms = round % 4 ? 500 : at_random(60); /* none may be queued there */
+		uint64_t until_ns = sys_clock_ns() + ms * 1000000u;
 
 		stop_process(f.pid[0]);
 		ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 12), 0);
-		while (!any_is_marked(s) && (round % 4 || sys_clock_ns() < until_ns))
+		while (!any_is_marked(s) && sys_clock_ns() < until_ns)
 			;
 		spin(at_random(1000));
 		cont(f.pid[0]);
@@ -723,7 +724,7 @@ void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "done");
 
-	tcase_set_timeout(t, 120);
+	tcase_set_timeout(t, 240);
 	tcase_add_loop_test(t,
 			    what_waits_at_a_stopped_worker_is_served_by_others_and_it_serves_again,
 			    0, STEERABLE);
@@ -734,7 +735,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, what_waits_at_a_frozen_worker_is_served_by_others);
 	tcase_add_test(t, npsteer_rescue_does_it_once_and_leaves_no_mark);
 	t = add_case(s, "meanwhile");
-	tcase_set_timeout(t, 60 + rounds());
+	tcase_set_timeout(t, 120 + rounds());
 	tcase_add_loop_test(t, a_worker_that_goes_on_at_the_moment_of_the_rescue_sees_nothing_of_it,
 			    0, EASILY_LOST);
 	tcase_add_test(
@@ -743,10 +744,10 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_server_that_is_held_is_rescued_too_and_loses_nothing_when_it_ends);
 	tcase_add_test(t, two_watches_rescue_a_worker_at_both_of_its_addresses);
 	t = add_case(s, "left");
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_worker_that_a_debugger_holds_is_left_to_it);
 	t = add_case(s, "runs");
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(
 		t, what_waits_at_a_worker_that_hangs_is_served_by_others_where_it_may_be_frozen, 0,
 		HANGS);

@@ -546,7 +546,8 @@ NP_API int np_steer_adopt(struct np_steer *s, const struct np_steer_adopt_opts *
  * With opts->rescue what is queued at a worker that stands still goes to its siblings, and the
  * worker gets connections only where no other can until it moves. Its listener is shut and listened
  * on again meanwhile, which its server does not see: its threads are kept from running by ptrace(2)
- * for some 100 us. A thread and a forked process of this one do that, at level 3 and above.
+ * for less than a millisecond. A thread and a forked process of this one do that, at level 3 and
+ * above.
  *
  * With opts->pid the network namespace is the process's, and its holders are not asked for.
  * opts.log of the service is told of what is kept and of what became of it.

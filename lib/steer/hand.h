@@ -7,8 +7,8 @@
  * Its server must not see it: Go ends, and haproxy never accepts again, where one call of accept(2)
  * or epoll_wait(2) falls in between. So every thread of the processes that accept is kept from
  * running meanwhile (sys/halt.h). A deputy does it: killed at any step, its parent brings the
- * listener back, and without its parent it goes on to the end. Only both of them killed within the
- * some 50 us between the shutdown and the slot would leave a listener shut.
+ * listener back, and without its parent it goes on to the end. Only both of them killed between the
+ * shutdown and listen(2), within some 0.1 ms, would leave a listener shut.
  */
 #ifndef STEER_HAND_H
 #define STEER_HAND_H

@@ -41,13 +41,19 @@ static int hold_start_rescue(struct hold *h, bool own_netns)
 				      .adopted = h->a.o.rescue,
 				      .port = h->a.q.port,
 				      .where = &h->a.q };
-	int r = 0;
+	int r;
 
-	if (h->a.o.rescue != NP_STEER_RESCUE_NEVER && h->a.s->level >= NP_STEER_L3) {
-		r = watchdog_new(h->a.s, &scope, &h->watchdog);
-		if (r == 0)
-			r = watchdog_start(h->watchdog);
+	if (h->a.o.rescue == NP_STEER_RESCUE_NEVER)
+		return 0;
+	if (h->a.s->level < NP_STEER_L3) {
+		steer_log(h->a.s, 1,
+			  "at level %d what waits at a worker that stands still stays there",
+			  (int)h->a.s->level);
+		return 0;
 	}
+	r = watchdog_new(h->a.s, &scope, &h->watchdog);
+	if (r == 0)
+		r = watchdog_start(h->watchdog);
 	return r < 0 ? steer_fail(h->a.s, r, "workers that stand still cannot be watched: %s",
 				  strerror(-r)) :
 		       0;

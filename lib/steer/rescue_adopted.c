@@ -233,9 +233,9 @@ int rescue_adopted(struct rescuer *r, const struct queue *q, uint64_t now_ns, ui
 		e = halt == SYS_HALT_TRACED ? -EPERM : adopted_act(r, q, fd, halt, hang_ns);
 	if (e > 0)
 		adopted_report(r, q, &info, halt);
-	else if (e == -ENOENT || e == -ESTALE || e == -EAGAIN)
-		rescue_wait(r, q->worker, hang_ns); /* it has just been closed; or it runs */
-	else if (e < 0)
+	else if (e == -ENOENT || e == -ESTALE)
+		rescue_wait(r, q->worker, hang_ns); /* it has just been closed */
+	else if (e < 0 && e != -EAGAIN)             /* it runs: that is known for a while */
 		adopted_fail(r, q, &info, halt, e, hang_ns);
 	sys_close(&fd);
 	return e > 0;
