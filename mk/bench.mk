@@ -138,6 +138,8 @@ $(TLS_BENCH): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags
 
 -include $(TLS_BENCH:%=%.d)
 
+bench: $(TLS_BENCH)
+
 .PHONY: bench-tls
 bench-tls: $(TLS_BENCH) all             ## TLS: CPU for each request and handshake, beside OpenSSL alone, nginx and haproxy; doc/tls-figures.md (6 minutes)
 	$(Q)scripts/bench-tls $(O) >$(O)/tls-figures.md

@@ -120,6 +120,18 @@ def calls(part, names):
             'hardly depend on the machine\'s load.\n\n' + table(['connections', 'bytes', 'deep'] + names, lines) + '\n\n' + WHY_LOST)
 
 
+def shakes(part, names):
+    columns = ('waits', 'reads', 'sends', 'futex', 'memory', 'others', 'getpid', 'faults', 'switches')
+    lines = []
+    for row in part['rows']:
+        for name, peer in row['peers'].items():
+            shown = [f'{median(peer["samples"], k):.2f}' for k in columns] if peer['samples'] else [MISSING] * len(columns)
+            lines.append([row['key'], f'TLS {row["version"]}', row['kind'], name] + shown)
+    return ('With the connection and close_notify, `examples/http --tls` and nginx; by strace, page faults and voluntary switches without '
+            'it. They hardly\ndepend on the machine\'s load. `getpid` is OpenSSL\'s look whether it was forked.\n\n'
+            + table(['key', 'version', 'handshake', 'server'] + list(columns), lines))
+
+
 def churn(part, names):
     names = no_floor(names)
     head = ['bytes', 'lean, ns'] + [n for n in names if n != YARDSTICK] + ['ours beside the best peer']
@@ -196,6 +208,7 @@ PARTS = { # in the order of the document: title, what writes it, how it is measu
     'idle': ('Idle connections', idle, '`make bench-idle`, with timeouts and after a burst; 100 000 of them: [scale-figures.md](scale-figures.md)'),
     'latency': ('Latency at a fixed rate', latency, None),
     'tls': ('TLS', tls, None),
+    'shakes': ('System calls of a handshake', shakes, None),
     'http': ('HTTP beside nginx', linked, '`make bench-http`'),
     'kv': ('Redis\' protocol beside redis-server', linked, '`make bench-kv`'),
     'proxy': ('A proxy beside haproxy', linked, '`make bench-proxy`'),
