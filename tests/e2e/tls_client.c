@@ -129,7 +129,7 @@ static int dial(void *arg)
 
 static int dialed(struct dialed *d)
 {
-	np_run(serve_pollers, dial, d);
+	np_run(pollers, dial, d);
 	return d->result;
 }
 
@@ -286,11 +286,11 @@ START_TEST(a_pool_uses_its_connections_again)
 	given_server("localhost", NULL);
 	given_client(NULL);
 	ck_assert_int_eq(
-		np_pool_new(serve_pollers, "tcp", address,
+		np_pool_new(pollers, "tcp", address,
 			    NP_OPTS(np_pool_opts, .tls = client_tls, .tls_host = "localhost"),
 			    &pool),
 		0);
-	ck_assert_int_eq(np_run(serve_pollers, by_pool, pool), 0);
+	ck_assert_int_eq(np_run(pollers, by_pool, pool), 0);
 	ck_assert_int_eq(np_pool_stats(pool, &st), 0);
 	ck_assert_uint_eq(st.dials, 1);
 	ck_assert_uint_eq(st.reused, 2);
@@ -315,14 +315,14 @@ START_TEST(nobody_in_particular_cannot_be_verified)
 	given_client(NULL);
 	ck_assert_int_eq(np_server_stop(serve_server, AWAIT_MS, NULL), 0);
 	ck_assert_int_eq(np_server_free(&serve_server), 0);
-	ck_assert_int_eq(np_server_new(serve_pollers, &echoes, NULL,
+	ck_assert_int_eq(np_server_new(pollers, &echoes, NULL,
 				       NP_OPTS(np_server_opts, .tls = server_tls, .drain_ms = 1,
 					       .fresh_ms = 1),
 				       &serve_server),
 			 0);
 	ck_assert_int_eq(np_server_listen(serve_server, "unix", path), 0);
 	ck_assert_int_eq(np_server_start(serve_server), 0);
-	ck_assert_int_eq(np_run(serve_pollers, without_host, path), -EINVAL);
+	ck_assert_int_eq(np_run(pollers, without_host, path), -EINVAL);
 	over();
 }
 END_TEST

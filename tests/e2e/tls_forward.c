@@ -83,7 +83,7 @@ START_TEST(forwarded_bytes_and_ends_go_through)
 	h.on_connect = connect_upstream;
 	serve(1, &h, tls_up ? (void *)1 : NULL,
 	      NP_OPTS(np_server_opts, .tls = tls_down ? tls : NULL));
-	ck_assert_int_eq(np_server_new(serve_pollers, &e, NULL,
+	ck_assert_int_eq(np_server_new(pollers, &e, NULL,
 				       NP_OPTS(np_server_opts, .tls = tls_up ? tls : NULL,
 					       .steer = NP_STEER_OFF),
 				       &second),

@@ -59,10 +59,10 @@ START_TEST(many_shake_hands_at_once)
 
 	given_client();
 	given_server(2, &h, &o);
-	np_run(serve_pollers, dial_many, NULL);
+	np_run(pollers, dial_many, NULL);
 	ck_assert_msg(failed == 0, "%s", np_strerror(first_error));
 	ck_assert_int_eq((int)tls_stats_of(tls).offloaded, _i ? MANY : 0);
-	np_run(serve_pollers, close_many, NULL);
+	np_run(pollers, close_many, NULL);
 	AWAIT(saw.closes == MANY);
 	end_server();
 }

@@ -8,7 +8,6 @@
 #include "support/pollers.h"
 
 extern struct np_server *serve_server;
-#define serve_pollers pollers
 
 /*
  * serve_server, started on "127.0.0.1:0" with @n threads; @o may be NULL. Its end waits for no idle
