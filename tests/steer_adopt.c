@@ -15,6 +15,7 @@
 #include "steer/find.h"
 #include "steer/steer.h"
 #include "support/adopted.h"
+#include "support/child.h"
 #include "support/foreign.h"
 #include "support/privilege.h"
 #include "support/steer.h"
@@ -52,8 +53,7 @@ START_TEST(adopted_listeners_get_what_the_policy_says_and_are_left_as_they_were)
 	foreign_count(FOREIGN_AT, 20, got);
 	ck_assert_uint_eq(stats(s).syn_total, 60);
 	must_release(s, 0);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -65,9 +65,7 @@ START_TEST(listeners_that_come_later_get_nothing_until_they_are_adopted_too)
 	struct np_steer *s;
 
 	OWN_STEERING();
-	s = given_service("web", "rr");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 2);
+	s = given_adopted(&f, "rr", FOREIGN_PROCESSES, 2);
 	ck_assert_int_eq(foreign_start(&later, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
 	foreign_count(FOREIGN_AT, 40, got);
 	ck_assert_uint_eq(worker(s, 0).steered + worker(s, 1).steered, 40);
@@ -78,8 +76,7 @@ START_TEST(listeners_that_come_later_get_nothing_until_they_are_adopted_too)
 	ck_assert_uint_eq(worker(s, 2).steered + worker(s, 3).steered, 20);
 	must_release(s, 4);
 	foreign_end(&later);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -91,9 +88,7 @@ START_TEST(the_worker_is_named_after_the_task_that_accepts)
 	bool seen;
 
 	OWN_STEERING();
-	s = given_service("web", NULL);
-	ck_assert_int_eq(foreign_start(&f, steerable[_i], 3, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 3);
+	s = given_adopted(&f, NULL, steerable[_i], 3);
 	for (unsigned i = 0; i < 3; i++) {
 		pid_t task = steerable[_i] == FOREIGN_PROCESSES ? f.pid[i] : f.tid[i];
 
@@ -105,8 +100,7 @@ START_TEST(the_worker_is_named_after_the_task_that_accepts)
 		ck_assert_msg(seen, "no worker is %d", task);
 	}
 	must_release(s, 3);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -134,8 +128,7 @@ START_TEST(several_addresses_of_one_worker_share_its_number)
 	ck_assert_int_eq(look("7481").program, 1);
 	must_release(s, 3);
 	expect_nothing_left(s, "7481", 3);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -165,8 +158,7 @@ START_TEST(a_dry_run_says_what_would_be_and_changes_nothing)
 		3);
 	ck_assert_uint_eq(n, 3);
 	expect_nothing_left(s, FOREIGN_AT, 3);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -220,16 +212,13 @@ START_TEST(the_list_says_which_service_steers_a_listener)
 	struct seen now;
 
 	OWN_STEERING();
-	s = given_service("web", "rr");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 2);
+	s = given_adopted(&f, "rr", FOREIGN_PROCESSES, 2);
 	now = look(FOREIGN_AT);
 	ck_assert_str_eq(now.verdict, "yes: the service web steers it");
 	ck_assert_uint_eq(now.steerable, 2);
 	must_release(s, 2);
 	ck_assert_str_eq(look(FOREIGN_AT).verdict, "yes");
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -285,8 +274,7 @@ START_TEST(a_program_of_the_servers_own_is_replaced_by_force_only)
 	foreign_count(FOREIGN_AT, 10, got);
 	ck_assert_uint_eq(got[0], 5);
 	must_release(s, 2);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -299,9 +287,7 @@ START_TEST(a_claim_passes_the_numbers_of_adopted_workers_over)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_service("web", NULL);
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 3, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 3);
+	s = given_adopted(&f, NULL, FOREIGN_PROCESSES, 3);
 	ck_assert_int_eq(np_steer_worker(s, "native", &w), 0);
 	ck_assert_int_eq(np_steer_worker_index(w), 3);
 	ck_assert_str_eq(worker(s, 3).name, "native");
@@ -392,8 +378,7 @@ START_TEST(no_watchdog_shuts_the_listener_of_an_adopted_worker)
 	ck_assert_uint_eq(workers(s), 4);
 	end_member(&m);
 	must_release(s, 2);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -439,8 +424,7 @@ START_TEST(without_ptrace_nothing_is_adopted_and_the_sentence_says_so)
 	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
 	fails_without_ptrace(adopt_usual);
 	expect_nothing_left(s, FOREIGN_AT, 2);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -458,8 +442,7 @@ START_TEST(a_listener_bound_to_port_0_is_adopted_at_the_port_it_got)
 	ck_assert_uint_eq(got[0], 10);
 	must_release(s, 2);
 	foreign_count(f.address, 20, got);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -571,8 +554,7 @@ START_TEST(killed_at_any_step_the_server_serves_and_the_next_one_goes_on)
 		expect_nothing_left(s, FOREIGN_AT, 2);
 	}
 	ck_assert_uint_gt(nth, 1);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 

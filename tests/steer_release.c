@@ -24,9 +24,7 @@ START_TEST(release_leaves_the_services_own_workers_and_their_program)
 	int fd, c;
 
 	OWN_STEERING();
-	s = given_service("web", "rr");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 2);
+	s = given_adopted(&f, "rr", FOREIGN_PROCESSES, 2);
 	ck_assert_int_eq(np_steer_worker(s, "native", &w), 0);
 	ck_assert_int_eq(np_steer_listen(w, "tcp", FOREIGN_AT, 0, &fd), 0);
 	must_release(s, 2);
@@ -38,8 +36,7 @@ START_TEST(release_leaves_the_services_own_workers_and_their_program)
 	ck_assert_uint_eq(worker(s, 2).steered, 1);
 	close(fd);
 	ck_assert_int_eq(np_steer_worker_close(&w), 0);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -146,16 +143,13 @@ START_TEST(a_service_with_adopted_workers_is_not_unloaded)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_service("web", NULL);
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 2);
+	s = given_adopted(&f, NULL, FOREIGN_PROCESSES, 2);
 	ck_assert_int_eq(np_steer_unload("web", NP_OPTS(np_steer_load_opts, .error = why,
 							.error_cap = sizeof why)),
 			 -EBUSY);
 	ck_assert_msg(strstr(why, "npsteer release web") != NULL, "%s", why);
 	must_release(s, 2);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 
@@ -203,9 +197,7 @@ START_TEST(an_unload_that_lacks_descriptors_to_release_unloads_nothing)
 	int r = -EMFILE;
 
 	OWN_STEERING();
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	s = given_service("web", NULL);
-	must_adopt(s, FOREIGN_AT, 2);
+	s = given_adopted(&f, NULL, FOREIGN_PROCESSES, 2);
 	for (unsigned more = 0; r < 0 && more < ENOUGH; more++) {
 		child_start(&c, unload_with, &more);
 		child_recv(c.sock, &r, sizeof r);
@@ -230,16 +222,13 @@ START_TEST(a_release_without_ptrace_says_that_the_program_is_there_still)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_service("web", NULL);
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
-	must_adopt(s, FOREIGN_AT, 2);
+	s = given_adopted(&f, NULL, FOREIGN_PROCESSES, 2);
 	fails_without_ptrace(release);
 	ck_assert_int_eq(look(FOREIGN_AT).program, 1);
 	foreign_ask(FOREIGN_AT);
 	must_release(s, 0);
 	expect_nothing_left(s, FOREIGN_AT, 2);
-	foreign_end(&f);
-	end_service(s, "web");
+	end_adopted(s, &f);
 }
 END_TEST
 

@@ -88,6 +88,22 @@ void must_adopt(struct np_steer *s, const char *address, int n)
 	ck_assert_msg(r == n, "%d: %s", r, np_steer_error(s));
 }
 
+struct np_steer *given_adopted(struct foreign *f, const char *policy, enum foreign_shape shape,
+			       unsigned n)
+{
+	struct np_steer *s = given_service("web", policy);
+
+	ck_assert_int_eq(foreign_start(f, shape, n, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, (int)n);
+	return s;
+}
+
+void end_adopted(struct np_steer *s, struct foreign *f)
+{
+	foreign_end(f);
+	end_service(s, "web");
+}
+
 void must_release(struct np_steer *s, int n)
 {
 	int r = release(s);

@@ -26,6 +26,10 @@ struct seen look(const char *address);
 
 struct np_steer *given_service(const char *name, const char *policy);
 void end_service(struct np_steer *s, const char *name);
+/* The service "web" has adopted @n listeners of @shape at FOREIGN_AT; and the end of both. */
+struct np_steer *given_adopted(struct foreign *f, const char *policy, enum foreign_shape shape,
+			       unsigned n);
+void end_adopted(struct np_steer *s, struct foreign *f);
 
 int adopt(struct np_steer *s, const char *address);
 int release(struct np_steer *s);
