@@ -205,6 +205,55 @@ START_TEST(an_adoption_that_fails_leaves_no_program_behind)
 }
 END_TEST
 
+#define TOOLS 6
+
+/* In a child, when it hears of it. */
+static void adopt_when_told(int sock, void *arg)
+{
+	struct np_steer *s = given_service("web", NULL);
+	char text[NP_STEER_TEXT_MAX];
+	int r;
+
+	child_say(sock, 'r');
+	child_hear(sock);
+	r = adopt(s, FOREIGN_AT);
+	snprintf(text, sizeof text, "%s", np_steer_error(s));
+	child_send(sock, &r, sizeof r);
+	child_send(sock, text, sizeof text);
+	np_steer_close(&s);
+}
+
+/* None undoes what another one has done, and each is told that all are workers. */
+START_TEST(several_adoptions_at_once_are_one)
+{
+	struct child c[TOOLS];
+	struct np_steer *s;
+	struct foreign f;
+	int r;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 4, FOREIGN_PORT), 0);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < TOOLS; i++) {
+			child_start(&c[i], adopt_when_told, NULL);
+			child_hear(c[i].sock);
+		}
+		for (int i = 0; i < TOOLS; i++)
+			child_say(c[i].sock, 'g');
+		for (int i = 0; i < TOOLS; i++) {
+			child_recv(c[i].sock, &r, sizeof r);
+			child_recv(c[i].sock, why, sizeof why);
+			child_join(&c[i]);
+			ck_assert_msg(r == 4, "round %d: %d %s", round, r, why);
+		}
+		ck_assert_uint_eq(workers(s), 4);
+		must_release(s, 4);
+	}
+	end_adopted(s, &f);
+}
+END_TEST
+
 START_TEST(the_list_says_which_service_steers_a_listener)
 {
 	struct np_steer *s;
@@ -576,6 +625,9 @@ void add_cases(Suite *s)
 	tcase_add_test(t, the_list_says_which_service_steers_a_listener);
 	tcase_add_test(t, a_second_service_is_refused_and_the_first_goes_on);
 	tcase_add_test(t, a_program_of_the_servers_own_is_replaced_by_force_only);
+	t = add_case(s, "at once");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, several_adoptions_at_once_are_one);
 	t = add_case(s, "beside");
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_claim_passes_the_numbers_of_adopted_workers_over);

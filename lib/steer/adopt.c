@@ -308,6 +308,8 @@ static int adopt_one(struct adopt *a, const struct find_listener *l, struct outc
 	sys_close(&fd);
 	if (r == -EINVAL) /* it has been closed, or shut, since it was taken */
 		r = -ESTALE;
+	if (r == -EBUSY && adopt_slot(a->s, l, &slot)) /* by another tool, at this moment */
+		r = -ESTALE;
 	if (r == -EBUSY)
 		snprintf(
 			x->text, sizeof x->text,
