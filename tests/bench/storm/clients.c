@@ -396,11 +396,22 @@ static void watch_overdue(struct client *c, uint64_t due, bool asleep)
 			   storm_ops[c->op].name);
 }
 
+/* Between two answers somebody has run; and to look at each thread costs more than to answer. */
+static bool all_sleep(unsigned long *answered)
+{
+	unsigned long before = *answered;
+
+	*answered = storm_counts->answered;
+	return *answered == before && !others_run();
+}
+
 static void *watch_clients(void *arg)
 {
+	unsigned long answered = 0;
+
 	while (!watch_over) {
 		uint64_t now = storm_now_ns();
-		bool asleep = !others_run();
+		bool asleep = all_sleep(&answered);
 
 		for (unsigned i = 0; i < storm.conns; i++) {
 			uint64_t due = clients[i].due_ns;
