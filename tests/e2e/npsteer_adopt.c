@@ -624,11 +624,11 @@ static void start_go(void)
 /* Go's server ends where accept(2) fails once. */
 START_TEST(a_go_server_that_is_stopped_and_rescued_again_and_again_lives_and_serves)
 {
-	unsigned n = 10 * rounds();
+	unsigned n = 5 * rounds();
 	pid_t pid;
 
 	NEEDS(GO);
-	must("load web --policy hash --hang-ms 20");
+	must("load web --policy hash --hang-ms 60");
 	start_go();
 	pid = server_pid(); /* the first one */
 	given_keeper("--watch");
@@ -686,7 +686,10 @@ void add_cases(Suite *s)
 			    RESTARTED);
 	tcase_add_loop_test(t, without_hold_a_server_that_quits_has_a_closed_port, 0, 2);
 	tcase_add_loop_test(t, a_reload_with_fewer_workers_loses_no_connection, 0, 2);
+	tcase_add_test(t, what_a_watch_cannot_do_is_said_at_once);
+	t = add_case(s, "stands");
+	tcase_set_timeout(t, 120 + 40 * rounds());
+	tcase_add_checked_fixture(t, tool_setup, tool_teardown);
 	tcase_add_loop_test(t, a_stopped_worker_of_a_watched_server_loses_no_connection, 0, 2);
 	tcase_add_test(t, a_go_server_that_is_stopped_and_rescued_again_and_again_lives_and_serves);
-	tcase_add_test(t, what_a_watch_cannot_do_is_said_at_once);
 }
