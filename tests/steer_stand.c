@@ -91,7 +91,7 @@ static void must_all_serve(struct np_steer *s, const struct foreign *f)
 		ck_assert_msg(got[i] > 0, "worker %u has accepted nothing", i);
 }
 
-static struct np_steer *given_adopted(struct foreign *f, enum foreign_shape shape)
+static struct np_steer *given_two_adopted(struct foreign *f, enum foreign_shape shape)
 {
 	struct np_steer *s = given_hanging("hash");
 
@@ -101,7 +101,7 @@ static struct np_steer *given_adopted(struct foreign *f, enum foreign_shape shap
 }
 
 /* Both of them serve, and then it ends. */
-static void end_adopted(struct np_steer *s, struct foreign *f)
+static void end_two_adopted(struct np_steer *s, struct foreign *f)
 {
 	np_steer_set_policy(s, "rr");
 	must_all_serve(s, f);
@@ -130,7 +130,7 @@ static struct np_steer *given_watched(struct foreign *f, enum foreign_shape shap
 static void end_watched(struct np_steer *s, struct foreign *f, struct child *c)
 {
 	end_keeper(c);
-	end_adopted(s, f);
+	end_two_adopted(s, f);
 }
 
 static void cont(pid_t pid)
@@ -284,7 +284,7 @@ START_TEST(npsteer_rescue_does_it_once_and_leaves_no_mark)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_adopted(&f, FOREIGN_TOUCHY);
+	s = given_two_adopted(&f, FOREIGN_TOUCHY);
 	stop_process(f.pid[0]);
 	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0);
 	do
@@ -294,7 +294,7 @@ START_TEST(npsteer_rescue_does_it_once_and_leaves_no_mark)
 	expect_letters(fds, CLIENTS);
 	ck_assert_uint_eq(draining(s), 0);
 	cont(f.pid[0]);
-	end_adopted(s, &f);
+	end_two_adopted(s, &f);
 }
 END_TEST
 
@@ -557,7 +557,7 @@ START_TEST(a_worker_that_runs_is_not_touched_where_it_may_not_be_frozen)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_adopted(&f, FOREIGN_TOUCHY);
+	s = given_two_adopted(&f, FOREIGN_TOUCHY);
 	hang_process(f.pid[0], BLOCKED);
 	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, CLIENTS), 0);
 	done = np_steer_rescue(s, 10 * HANG_MS);
@@ -565,7 +565,7 @@ START_TEST(a_worker_that_runs_is_not_touched_where_it_may_not_be_frozen)
 	ck_assert_uint_eq(rescued(s), 0);
 	kill(f.pid[0], SIGUSR2);
 	expect_letters(fds, CLIENTS);
-	end_adopted(s, &f);
+	end_two_adopted(s, &f);
 }
 END_TEST
 
@@ -693,13 +693,13 @@ START_TEST(killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_adopted(&f, FOREIGN_TOUCHY);
+	s = given_two_adopted(&f, FOREIGN_TOUCHY);
 	while (killed) {
 		k.nth += getenv("NP_EACH_STEP") ? 1 : k.nth + 1; /* check-steer-long */
 		killed = round_killed(s, &f, &k);
 	}
 	ck_assert_uint_gt(k.nth, 1);
-	end_adopted(s, &f);
+	end_two_adopted(s, &f);
 }
 END_TEST
 
@@ -711,10 +711,10 @@ START_TEST(a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_adopted(&f, FOREIGN_PROCESSES);
+	s = given_two_adopted(&f, FOREIGN_PROCESSES);
 	for (; k.nth <= DEPUTYS_STEPS; k.nth++)
 		ck_assert(!round_killed(s, &f, &k));
-	end_adopted(s, &f);
+	end_two_adopted(s, &f);
 }
 END_TEST
 
