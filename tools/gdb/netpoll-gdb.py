@@ -96,7 +96,7 @@ def fibers():
     for i, p in pollers():
         f = p['fibers']['all']
         while f:
-            if f['fn']:
+            if f['call']['fn']:
                 yield i, f
             f = f['next']
 
@@ -152,7 +152,7 @@ class Fibers(gdb.Command):
             k = park_of(f)
             if k is None:
                 t = thread_of(f)
-                what, fd, tag, handler = 'runs', f'T{t.num}' if t else '-', '-', f['fn']
+                what, fd, tag, handler = 'runs', f'T{t.num}' if t else '-', '-', f['call']['fn']
             else:
                 what, fd, tag, handler = words(k['what']), int(k['fd']), words(k['tag']), k['handler']
             print(f'{n:>4}  {i:>6}  {int(f):#014x}  {what:<10}  {fd:>4}  {tag:<12}  {function(handler)}')
