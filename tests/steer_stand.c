@@ -127,6 +127,19 @@ static struct np_steer *given_watched(struct foreign *f, enum foreign_shape shap
 	return given_kept(f, shape, c, &rescuing);
 }
 
+/* Two processes of two workers each, that are threads. */
+static struct np_steer *given_two_servers(struct foreign *f, struct foreign *g, struct child *c,
+					  const struct keeping *k)
+{
+	struct np_steer *s = given_hanging("hash");
+
+	ck_assert_int_eq(foreign_start(f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	given_keeper(c, k);
+	await_workers(s, 4);
+	return s;
+}
+
 static void end_watched(struct np_steer *s, struct foreign *f, struct child *c)
 {
 	end_keeper(c);
@@ -362,11 +375,7 @@ START_TEST(a_stopped_worker_that_is_killed_after_its_rescue_is_gone_and_the_othe
 	struct child c;
 
 	OWN_STEERING();
-	s = given_hanging("hash");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
-	ck_assert_int_eq(foreign_start(&g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
-	given_keeper(&c, &rescuing);
-	await_workers(s, 4);
+	s = given_two_servers(&f, &g, &c, &rescuing);
 	stop_process(f.pid[0]);
 	must_serve(FOREIGN_AT, CLIENTS);
 	AWAIT(rescued(s) > 0);
@@ -577,11 +586,7 @@ START_TEST(a_process_with_several_workers_is_not_frozen_for_one_of_them)
 	struct child c;
 
 	OWN_STEERING();
-	s = given_hanging("hash");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
-	ck_assert_int_eq(foreign_start(&g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
-	given_keeper(&c, &freezing);
-	await_workers(s, 4);
+	s = given_two_servers(&f, &g, &c, &freezing);
 	for (w = 0; worker(s, (unsigned)w).tid != f.tid[0];)
 		ck_assert_int_lt(++w, 4);
 	foreign_signal(&f, 0, SIGUSR1);

@@ -409,10 +409,10 @@ static void keeps_poller(void *arg)
 		;
 }
 
-START_TEST(a_stop_that_comes_while_it_starts_waits_for_the_start)
+/* @starter starts the server, and waits for a poller that is kept. */
+static void given_start_that_waits(struct caller *starter)
 {
-	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
-	static struct caller starter, stopper;
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
 
 	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
 				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
@@ -420,14 +420,27 @@ START_TEST(a_stop_that_comes_while_it_starts_waits_for_the_start)
 	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
 	ck_assert_int_eq(np_post(pollers, 0, keeps_poller, NULL), 0);
 	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
-	given_caller(&starter, start_it);
+	given_caller(starter, start_it);
+}
+
+static void await_callers(struct caller *a, struct caller *b)
+{
+	AWAIT(a->returned && b->returned);
+	let_go = true;
+	ck_assert_int_eq(pthread_join(a->thread, NULL), 0);
+	ck_assert_int_eq(pthread_join(b->thread, NULL), 0);
+}
+
+START_TEST(a_stop_that_comes_while_it_starts_waits_for_the_start)
+{
+	static struct caller starter, stopper;
+
+	given_start_that_waits(&starter);
 	given_caller(&stopper, stop_it);
 
 	ck_assert(!starter.returned);
 	let_go = true;
-	AWAIT(starter.returned && stopper.returned);
-	ck_assert_int_eq(pthread_join(starter.thread, NULL), 0);
-	ck_assert_int_eq(pthread_join(stopper.thread, NULL), 0);
+	await_callers(&starter, &stopper);
 	ck_assert_int_eq(starter.result, 0);
 	ck_assert_int_eq(stopper.result, 0);
 }
@@ -440,22 +453,12 @@ static int stop_soon(void)
 
 START_TEST(a_stop_with_a_limit_waits_no_longer_for_a_start)
 {
-	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
 	static struct caller starter, stopper;
 
-	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
-				       NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), &server),
-			 0);
-	ck_assert_int_eq(np_server_listen(server, "tcp", "127.0.0.1:0"), 0);
-	ck_assert_int_eq(np_post(pollers, 0, keeps_poller, NULL), 0);
-	ck_assert_int_eq(np_event_wait(inside, AWAIT_MS), 0);
-	given_caller(&starter, start_it);
+	given_start_that_waits(&starter);
 	given_caller(&stopper, stop_soon);
 
-	AWAIT(starter.returned && stopper.returned);
-	let_go = true;
-	ck_assert_int_eq(pthread_join(starter.thread, NULL), 0);
-	ck_assert_int_eq(pthread_join(stopper.thread, NULL), 0);
+	await_callers(&starter, &stopper);
 	ck_assert_int_eq(starter.result, -ETIMEDOUT);
 	ck_assert_int_eq(stopper.result, -ETIMEDOUT);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
