@@ -389,6 +389,33 @@ START_TEST(under_hold_all_copies_may_die_at_once_and_nobody_is_refused)
 }
 END_TEST
 
+/* One of each two goes to the copy that is stopped, until it is seen to stand still. */
+START_TEST(what_waits_at_a_copy_that_is_stopped_is_answered_by_another_one)
+{
+	char words[200];
+	struct tool t;
+	int pid, r;
+
+	NEEDS_PROGRAM(true);
+	must("load web --policy rr --hang-ms 50");
+	snprintf(words, sizeof words, "run web --port %d --copies 2 -- %s/server %d", PORT,
+		 tool_dir, PORT);
+	tool_start(&t, words);
+	await_log(&t, "2 copies of", 1);
+	pid = ask();
+	ck_assert_int_gt(pid, 0);
+	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		r = ask();
+		ck_assert_msg(r > 0 && r != pid, "%u: %d", i, r);
+	}
+	await_log(&t, "is stopped: 1 connections that waited there moved to others", 1);
+	kill(pid, SIGCONT);
+	AWAIT(count_copies(10) == 2);
+	end(&t);
+}
+END_TEST
+
 /* Killed at whatever step, it leaves copies that serve, and nothing else. */
 START_TEST(a_tool_that_is_killed_leaves_no_cgroup_and_no_program)
 {
@@ -503,6 +530,7 @@ void add_cases(Suite *s)
 	tcase_add_loop_test(t, twenty_restarts_under_load_lose_no_connection, 0, 2);
 	tcase_add_test(t, a_copy_that_dies_is_started_again);
 	tcase_add_test(t, under_hold_all_copies_may_die_at_once_and_nobody_is_refused);
+	tcase_add_test(t, what_waits_at_a_copy_that_is_stopped_is_answered_by_another_one);
 	tcase_add_loop_test(t, a_tool_that_is_killed_leaves_no_cgroup_and_no_program, 0, 10);
 	tcase_add_test(t, what_cannot_be_run_has_an_exit_code_and_a_sentence);
 	tcase_add_loop_test(t, programs_of_others_share_a_port, 0,
