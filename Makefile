@@ -224,7 +224,8 @@ $(TEST_SUPPORT): $(TEST_SUPPORT_OBJS)
 $(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT) $(LIB_ALL)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $^ $(OUR_LIBS) $(CHECK_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(OUR_LIBS) $(CHECK_LIBS) $(TEST_LIBS)
 
 .PHONY: tests run-tests check asan tsan lint
 tests: $(TEST_BINS) all

@@ -5,12 +5,13 @@
  * As tests/cost.c: by the fault injector's counters, in builds whose lib/sys has them. What waits
  * for events is bounded only: the loop may be caught between two of them.
  */
-#include "support/peer.h"
 #include "support/test.h"
+
+#ifdef NP_FAULT
+#include "support/peer.h"
 #include "support/tls_echo.h"
 #include "sys/fault.h"
 
-#ifdef NP_FAULT
 /* All but waits, and but what is given back once in a while. */
 static unsigned total(void)
 {
@@ -174,8 +175,8 @@ void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "tls_cost");
 
-	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 #ifdef NP_FAULT
+	tcase_add_unchecked_fixture(t, certs_setup, certs_teardown);
 	tcase_add_loop_test(
 		t, a_handshake_costs_three_reads_and_three_sends_of_which_one_is_close_notify, 0,
 		2);
