@@ -162,8 +162,7 @@ static void *run_keep(void *arg)
 	while (!r->end_keeper) {
 		e = np_steer_keep(r->kept,
 				  NP_OPTS(np_steer_adopt_opts, .address = address,
-					  .hold_ms = r->hold_ms,
-					  .rescue = NP_STEER_RESCUE_STOPPED),
+					  .hold_ms = r->hold_ms, .rescue = NP_STEER_RESCUE_STOPPED),
 				  -1);
 		if (e == -EINTR || r->end_keeper)
 			continue;
