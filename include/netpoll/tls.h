@@ -19,6 +19,9 @@
  *
  * Such a connection goes to another poller (np_conn_move()), but not to another process, and
  * np_conn_detach() is -NP_EUNSUPPORTED.
+ *
+ * As it is loaded the library switches off OpenSSL's clean-up at exit(3), which would free what
+ * pollers that were not stopped work with.
  */
 #ifndef NETPOLL_TLS_H
 #define NETPOLL_TLS_H
