@@ -16,6 +16,7 @@
 #define WRITE_BUDGET ((size_t)1 << 20)
 #define REPLY_MAX    ((size_t)32 << 10) /* a block for so much may be taken in advance */
 #define FILE_PIECE   (16u * 1024)       /* of a file that goes through a filter */
+#define FILE_TAIL    (64u * 1024)       /* of a file: not worth a turn of its own */
 
 static void stream_out_init(struct stream *s)
 {
@@ -461,11 +462,11 @@ static ssize_t stream_file_filtered(struct stream *s, size_t want)
 static slow_path int stream_write_file(struct stream *s, size_t budget)
 {
 	struct stream_file *f = s->file;
+	size_t part = f->left < budget + FILE_TAIL ? f->left : budget;
 
-	while (f->left && budget) {
-		size_t want = f->left < budget ? f->left : budget;
-		ssize_t n = s->filter ? stream_file_filtered(s, want) :
-					stream_send_file(s, f, want);
+	while (part) {
+		ssize_t n = s->filter ? stream_file_filtered(s, part) :
+					stream_send_file(s, f, part);
 
 		if (n < 0 && !f->pipe && !f->begun && stream_err_is_files(n)) {
 			/* The stream is as it was, and something else may be sent. */
@@ -479,7 +480,7 @@ static slow_path int stream_write_file(struct stream *s, size_t budget)
 			return n ? stream_stopped(s, n) : -ENODATA;
 		f->begun = true;
 		f->left -= (size_t)n;
-		budget -= (size_t)n;
+		part -= (size_t)n;
 		s->tx_total += (size_t)n;
 	}
 	if (f->left)

@@ -111,8 +111,8 @@ int stream_read(struct stream *s, size_t room);
 int stream_discard(struct stream *s, size_t budget, size_t *ret_n);
 /* One splice into a pipe that is empty. Return: STREAM_AGAIN, _MORE, _LATER, _END or -errno. */
 int stream_fill(struct stream *s, struct pipe *p);
-/* Sends what is unsent, and then the file, a MiB at most. Return: STREAM_DRAINED, _SENDS_GONE,
- * _AGAIN, _MORE or -errno. */
+/* Sends what is unsent, and then the file, a MiB and a short tail at most. Return: STREAM_DRAINED,
+ * _SENDS_GONE, _AGAIN, _MORE or -errno. */
 int stream_write(struct stream *s);
 /* What is unsent may be lent from here on, until more is submitted. */
 void stream_mark_due(struct stream *s);
