@@ -144,16 +144,20 @@ static int observer_answer(char *question, char **ret, size_t *ret_n)
 
 /* ------------------------------------------------------------------ the thread */
 
+/* To the descriptor that it began for: np_dump_prepare() may name another one, or none, meanwhile,
+ * and waits. */
 static void observer_requested(void)
 {
+	bool requested = atomic_exchange(&observer.requested, false);
+	int fd = atomic_load(&observer.dump_fd);
 	char *text;
 	size_t n;
 
-	if (!atomic_exchange(&observer.requested, false) || atomic_load(&observer.dump_fd) < 0)
+	if (!requested || fd < 0)
 		return;
 	if (dump_make((enum np_dump_format)atomic_load(&observer.dump_format), 0, &text, &n) < 0)
 		return;
-	dump_write(atomic_load(&observer.dump_fd), text, n);
+	dump_write(fd, text, n);
 	free(text);
 }
 
@@ -179,12 +183,12 @@ static void observer_main(void *arg)
 
 	askers_init(&observer.askers, observer_answer);
 	while (!atomic_load(&observer.over)) {
+		observer_requested(); /* also of the thread before, if that has ended without it */
 		fds[1] = (struct pollfd){ .fd = deaf ? -1 : observer.socket.fd, .events = POLLIN };
 		n = askers_watch(&observer.askers, fds + 2, &ms);
 		sys_poll_wait(fds, 2 + n, deaf ? DEAF_MS : ms);
 		if (fds[0].revents)
 			sys_read(fds[0].fd, &count, sizeof count);
-		observer_requested();
 		askers_serve(&observer.askers);
 		deaf = fds[1].revents & POLLIN && !observer_accept();
 	}
@@ -297,6 +301,8 @@ static int observer_prepare(int fd, int format)
 		r = observer_change(NULL); /* no dump is under way to the one before */
 	if (r < 0)
 		observer.prepared = false;
+	if (!observer.prepared)
+		atomic_store(&observer.requested, false);
 	return r;
 }
 
@@ -317,13 +323,17 @@ int np_dump_prepare(int fd, int format)
 int np_dump_request(void)
 {
 	int was = errno, fd;
+	bool prepared;
 
-	atomic_store(&observer.requested, true);
 	atomic_fetch_add(&observer.ringing, 1);
-	fd = atomic_load(&observer.dump_fd) < 0 ? -1 : atomic_load(&observer.wake_fd);
+	prepared = atomic_load(&observer.dump_fd) >= 0;
+	if (prepared)
+		atomic_store(&observer.requested, true);
+	/* without one the thread is being started anew, and looks for requests first */
+	fd = prepared ? atomic_load(&observer.wake_fd) : -1;
 	if (fd >= 0)
 		sys_wake_signal(fd);
 	atomic_fetch_sub(&observer.ringing, 1);
 	errno = was;
-	return fd < 0 ? -ENOENT : 0;
+	return prepared ? 0 : -ENOENT;
 }

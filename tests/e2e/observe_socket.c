@@ -579,6 +579,45 @@ START_TEST(a_dump_that_was_prepared_and_a_socket_share_a_thread)
 }
 END_TEST
 
+/*
+ * Whether a dump that is under way when none is prepared any more has come. A poller that is kept
+ * makes it take half a second; where its thread has not begun by then, there is none.
+ */
+static bool comes_though_it_is_the_last(const int fds[2])
+{
+	struct pollfd pfd = { .fd = fds[0], .events = POLLIN };
+	char text[8192];
+
+	ck_assert_int_eq(np_dump_prepare(fds[1], NP_DUMP_TEXT), 0);
+	ck_assert_int_eq(np_dump_request(), 0);
+	poll(NULL, 0, 100);
+	ck_assert_int_eq(np_dump_prepare(-1, 0), 0);
+	if (poll(&pfd, 1, 0) != 1)
+		return false;
+	read_dump(fds[0], text, sizeof text);
+	must_have(text, "stuck");
+	return true;
+}
+
+START_TEST(a_dump_under_way_is_written_though_no_other_is_to_come)
+{
+	bool came = false;
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	set = observed(NULL);
+	ck_assert_int_eq(np_go(set, 1, keep_the_thread, NULL, NULL), 0);
+	AWAIT(begun);
+	for (int tries = 0; tries < 3 && !came; tries++)
+		came = comes_though_it_is_the_last(fds);
+	may_go = 1;
+	ck_assert(came);
+	unobserved(&set);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "socket");
@@ -604,4 +643,5 @@ void add_cases(Suite *s)
 	tcase_add_test(t, several_sets_have_one_socket_and_are_all_seen_there);
 	tcase_add_test(t, a_signal_handler_may_ask_for_a_dump);
 	tcase_add_test(t, a_dump_that_was_prepared_and_a_socket_share_a_thread);
+	tcase_add_test(t, a_dump_under_way_is_written_though_no_other_is_to_come);
 }
