@@ -30,6 +30,11 @@ static const char *opaque(const char *tag)
 	return is_weak(tag) ? tag + 2 : tag;
 }
 
+bool version_is_weak(const struct version *v)
+{
+	return is_weak(v->etag);
+}
+
 /* The next tag of a list, which @t goes on behind. Return: whether there is one. */
 static bool next_tag(struct text *t, bool *ret_weak, struct text *ret)
 {

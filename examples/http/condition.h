@@ -17,6 +17,7 @@ struct version {
 };
 
 void version_init(struct version *v, const struct stat *st);
+bool version_is_weak(const struct version *v);
 /* condition_status() - Return: 0: the request goes on; 304, 412. */
 int condition_status(const struct request *rq, const struct version *v);
 /* condition_range() - whether If-Range lets Range count. */

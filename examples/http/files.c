@@ -1,30 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* files: two descriptors at most for each answer, closed before it returns. */
+/* files: what an answer sends of a file is in its descriptor, whatever its name is meanwhile. */
 #include "files.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netpoll/conn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "condition.h"
 #include "head.h"
-#include "media.h"
 #include "path.h"
 #include "range.h"
 
 #define INDEX    "index.html"
 #define BOUNDARY 17 /* 16 digits and NUL */
 #define PART_MAX 256
-
-struct file {
-	int fd; /* for reading; -1: only its headers are wanted */
-	uint64_t size;
-	const char *type;
-	struct version version;
-};
+#define KEPT_MAX 1024 /* files that stay open, and not more than an eighth of the descriptors */
 
 static int open_folder(const char *path)
 {
@@ -33,7 +29,29 @@ static int open_folder(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-int files_open(struct files *f, const char *folder, const char **ret_what)
+static unsigned kept_by_each(int pollers)
+{
+	struct rlimit limit;
+	rlim_t all = KEPT_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 8 < all)
+		all = limit.rlim_cur / 8;
+	return (unsigned)all / (unsigned)pollers;
+}
+
+static int start_keeping(struct files *f, int pollers)
+{
+	unsigned max = kept_by_each(pollers);
+
+	f->open = aligned_alloc(_Alignof(struct open_files), (size_t)pollers * sizeof *f->open);
+	if (!f->open)
+		return -ENOMEM;
+	for (f->pollers = 0; f->pollers < pollers; f->pollers++)
+		open_files_init(&f->open[f->pollers], f->folder, f->descriptors, max, f->keep_ms);
+	return 0;
+}
+
+int files_open(struct files *f, const char *folder, int pollers, const char **ret_what)
 {
 	*ret_what = folder;
 	f->folder = open_folder(folder);
@@ -41,11 +59,14 @@ int files_open(struct files *f, const char *folder, const char **ret_what)
 		return f->folder;
 	*ret_what = "/proc/self/fd";
 	f->descriptors = open_folder(*ret_what);
-	return f->descriptors < 0 ? f->descriptors : 0;
+	return f->descriptors < 0 ? f->descriptors : start_keeping(f, pollers);
 }
 
 void files_close(struct files *f)
 {
+	while (f->pollers > 0)
+		open_files_close(&f->open[--f->pollers]);
+	free(f->open);
 	if (f->folder >= 0)
 		close(f->folder);
 	if (f->descriptors >= 0)
@@ -65,8 +86,8 @@ static void answer_whole(const struct file *f, struct response *rs)
 	response_start(rs, 200, f->type);
 	write_version(rs, f);
 	response_field(rs, "Accept-Ranges", "bytes");
-	response_length(rs, f->size);
-	response_file(rs, f->fd, 0, f->size);
+	response_length(rs, (uint64_t)f->st.st_size);
+	response_file(rs, f->fd, 0, (size_t)f->st.st_size);
 }
 
 static void answer_one(const struct file *f, const struct range *r, struct response *rs)
@@ -74,7 +95,7 @@ static void answer_one(const struct file *f, const struct range *r, struct respo
 	char text[96];
 
 	snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)r->from,
-		 (unsigned long long)(r->from + r->n - 1), (unsigned long long)f->size);
+		 (unsigned long long)(r->from + r->n - 1), (unsigned long long)f->st.st_size);
 	response_start(rs, 206, f->type);
 	write_version(rs, f);
 	response_field(rs, "Content-Range", text);
@@ -90,7 +111,7 @@ static size_t part_head(char *dst, const char *boundary, const struct file *f,
 				"Content-Range: bytes %llu-%llu/%llu\r\n\r\n",
 				boundary, f->type, (unsigned long long)r->from,
 				(unsigned long long)(r->from + r->n - 1),
-				(unsigned long long)f->size);
+				(unsigned long long)f->st.st_size);
 }
 
 /* Digits that no file can know. */
@@ -128,7 +149,7 @@ static void answer_none(const struct file *f, struct response *rs)
 {
 	char text[64];
 
-	snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)f->size);
+	snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)f->st.st_size);
 	response_status_with(rs, 416, "Content-Range", text);
 }
 
@@ -138,7 +159,7 @@ static void answer_bytes(const struct file *f, const struct request *rq, struct 
 	int n = 0;
 
 	if (rq->range.p && !rs->is_head && condition_range(rq, &f->version))
-		n = range_parse(rq->range, f->size, ranges);
+		n = range_parse(rq->range, (uint64_t)f->st.st_size, ranges);
 	if (n < 0)
 		answer_none(f, rs);
 	else if (n == 0)
@@ -158,28 +179,16 @@ static void answer_unchanged(const struct file *f, struct response *rs)
 	response_empty(rs);
 }
 
-static void answer_regular(int descriptors, int found, const char *name, const struct stat *st,
-			   const struct request *rq, struct response *rs)
+static void answer_regular(const struct file *f, const struct request *rq, struct response *rs)
 {
-	struct file f = { .fd = -1, .size = (uint64_t)st->st_size, .type = media_type(name) };
-	int status;
+	int status = condition_status(rq, &f->version);
 
-	version_init(&f.version, st);
-	status = condition_status(rq, &f.version);
-	if (status == 304) {
-		answer_unchanged(&f, rs);
-		return;
-	}
-	if (!status && !rs->is_head) {
-		f.fd = path_open(descriptors, found);
-		status = f.fd < 0 ? -f.fd : 0;
-	}
-	if (status)
+	if (status == 304)
+		answer_unchanged(f, rs);
+	else if (status)
 		response_status(rs, status);
 	else
-		answer_bytes(&f, rq, rs);
-	if (f.fd >= 0)
-		close(f.fd);
+		answer_bytes(f, rq, rs);
 }
 
 /* To the same with a slash, so that what its pages name beside them is found. */
@@ -191,30 +200,32 @@ static void answer_folder(const struct request *rq, struct response *rs)
 	response_status_with(rs, 301, "Location", to);
 }
 
+/* Of a folder its index. Return: 0; the status of the answer. */
+static int name_of(const struct request *rq, char name[PATH_NAME_MAX + sizeof INDEX])
+{
+	int status = path_name(rq->path, name);
+	size_t n = status ? 0 : strlen(name);
+
+	if (!status && (!n || name[n - 1] == '/'))
+		memcpy(name + n, INDEX, sizeof INDEX);
+	return status;
+}
+
 void files_answer(const struct files *f, const struct request *rq, struct response *rs)
 {
+	struct open_files *open = &f->open[np_conn_poller(rs->conn)];
 	char name[PATH_NAME_MAX + sizeof INDEX];
-	int status = path_name(rq->path, name), found;
-	struct stat st;
-	size_t n;
+	int r = -name_of(rq, name);
+	struct file *file;
 
-	if (status) {
-		response_status(rs, status);
-		return;
-	}
-	n = strlen(name);
-	if (!n || name[n - 1] == '/')
-		memcpy(name + n, INDEX, sizeof INDEX);
-	found = path_find(f->folder, name, &st);
-	if (found < 0) {
-		response_status(rs, -found);
-		return;
-	}
-	if (S_ISREG(st.st_mode))
-		answer_regular(f->descriptors, found, name, &st, rq, rs);
-	else if (S_ISDIR(st.st_mode) && rq->path.p[rq->path.n - 1] != '/')
+	if (!r)
+		r = open_files_take(open, name, &file);
+	if (!r) {
+		answer_regular(file, rq, rs);
+		open_files_give(open, &file);
+	} else if (r == OPEN_FILES_FOLDER && rq->path.p[rq->path.n - 1] != '/') {
 		answer_folder(rq, rs);
-	else
-		response_status(rs, 404);
-	close(found);
+	} else {
+		response_status(rs, r < 0 ? -r : 404);
+	}
 }

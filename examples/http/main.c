@@ -36,7 +36,7 @@ static int open_site(struct options *o, int pollers)
 	if (!site->counts)
 		return failed("cannot start", -ENOMEM);
 	memset(site->counts, 0, (size_t)pollers * sizeof *site->counts);
-	r = o->folder ? files_open(&site->files, o->folder, &what) : 0;
+	r = o->folder ? files_open(&site->files, o->folder, pollers, &what) : 0;
 	if (r < 0)
 		return failed(what, r);
 	r = o->log ? log_open(o->log, pollers, &site->log) : 0;

@@ -15,11 +15,12 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: http --listen ADDR:PORT|unix:PATH [--listen ...] [--folder DIR] [--log FILE|-]\n"
-		"            [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
+		"            [--keep-ms MS] [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
 		"            [--max-conns N] [--pollers N] [--steer auto|required|off] [--service NAME]\n"
 		"            [--policy NAME] [--stop-ms MS] [--tls CERT,KEY ...]\n"
 		"  --listen      may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --folder      what is served; nothing outside it, no symbolic links, no dot files\n"
+		"  --keep-ms     a file that was sent stays open for so long; 1000; 0: not at all\n"
 		"  --log         a line for each answer; - is standard output\n"
 		"  --metrics     /metrics tells what was counted, for Prometheus\n"
 		"  --may-block   a disk that is slow does not keep the poller (doc/threads.md)\n"
@@ -75,6 +76,8 @@ static int take(struct options *o, int ch)
 	case 'f':
 		o->folder = optarg;
 		return 0;
+	case 'k':
+		return argument_int("--keep-ms", optarg, 0, &o->site.files.keep_ms);
 	case 'L':
 		o->log = optarg;
 		return 0;
@@ -126,6 +129,7 @@ static void set_defaults(struct options *o)
 	o->site.head_ms = 10000;
 	o->site.request_ms = 300000;
 	o->site.body_max = 64u << 20;
+	o->site.files.keep_ms = 1000;
 	o->site.files.folder = o->site.files.descriptors = -1;
 }
 
@@ -134,6 +138,7 @@ int options_parse(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{ "listen", required_argument, NULL, 'l' },
 		{ "folder", required_argument, NULL, 'f' },
+		{ "keep-ms", required_argument, NULL, 'k' },
 		{ "log", required_argument, NULL, 'L' },
 		{ "metrics", no_argument, NULL, 'm' },
 		{ "may-block", no_argument, NULL, 'B' },

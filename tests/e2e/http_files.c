@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -192,20 +193,27 @@ START_TEST(a_path_that_is_too_long_is_no_file)
 }
 END_TEST
 
-START_TEST(what_may_not_be_read_is_forbidden)
+/* Whoever runs this: the server is a user who may not read all files. */
+static void given_http_of_nobody(const char *more)
 {
 	bool root = geteuid() == 0;
 
-	NEEDS_HTTP();
-	given_file("locked", "x", 1);
-	must_sh("chmod 0 %s/www/locked && chmod 755 %s", dir, dir);
-	if (root) /* which may read all files */
+	must_sh("chmod 755 %s", dir);
+	if (root)
 		ck_assert_int_eq(setresuid(65534, 65534, 0), 0);
 	if (!http_is_built())
 		SKIP("another user cannot reach the program");
-	given_http_of("");
+	given_http_of(more);
 	if (root)
 		ck_assert_int_eq(setresuid(0, 0, 0), 0);
+}
+
+START_TEST(what_may_not_be_read_is_forbidden)
+{
+	NEEDS_HTTP();
+	given_file("locked", "x", 1);
+	must_sh("chmod 0 %s/www/locked", dir);
+	given_http_of_nobody("");
 	ck_assert_int_eq(get("/locked", ""), 403);
 	ck_assert_int_eq(get("/ten.txt", ""), 200);
 	http_end();
@@ -428,30 +436,204 @@ START_TEST(a_file_that_gets_shorter_while_it_is_sent_ends_in_a_reset)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ files that stay open */
+
+/* Descriptors of the server that are files beneath the folder, whatever they are called by now. */
+static int open_now(void)
+{
+	struct ran r;
+	int n;
+
+	sh(&r, "ls -l /proc/%d/fd | grep -c ' -> %s/www/'", (int)http.child.pid, dir);
+	n = atoi(r.out);
+	ran_free(&r);
+	return n;
+}
+
 START_TEST(no_descriptor_is_left_behind)
 {
 	static const char *const paths[] = { "/ten.txt", "/big.bin", "/none", "/sub", "/sub/",
 					     "/link",    "/empty",   "/..",   "/%00" };
-	uint64_t end = now_ms() + AWAIT_MS;
-	char path[64];
-	struct ran r, before;
-	int now;
 
 	NEEDS_HTTP();
 	must_sh("ln -s / %s/www/link", dir);
-	given_http_of("");
-	snprintf(path, sizeof path, "/proc/%d/fd", (int)http.child.pid);
-	get("/ten.txt", "");
-	sh(&before, "ls %s | wc -l", path);
+	given_http_of("--keep-ms 0");
 	for (int i = 0; i < 90; i++)
 		get(paths[i % 9], i % 2 ? "Range: bytes=0-0,5-5\r\n" : "");
-	do {
-		sh(&r, "ls %s | wc -l", path);
-		now = atoi(r.out);
-		ran_free(&r);
-	} while (now > atoi(before.out) && now_ms() < end);
-	ck_assert_int_le(now, atoi(before.out));
-	ran_free(&before);
+	AWAIT(open_now() == 0);
+	http_end();
+}
+END_TEST
+
+#define FOR_EVER "--keep-ms 2000000000"
+
+START_TEST(a_file_that_stays_open_has_the_same_answers)
+{
+	char tag[64], line[256];
+
+	NEEDS_HTTP();
+	given_http_of(FOR_EVER);
+	for (int i = 0; i < 2; i++) {
+		get("/ten.txt", "");
+		answer_must_be(&a, 200, "0123456789");
+		field_of("ETag: ", tag, sizeof tag);
+		ck_assert_int_eq(open_now(), 1);
+		get("/ten.txt", "Range: bytes=2-4\r\n");
+		answer_must_be(&a, 206, "234");
+		snprintf(line, sizeof line, "If-None-Match: %s\r\n", tag);
+		ck_assert_int_eq(get("/ten.txt", line), 304);
+		snprintf(line, sizeof line, "If-Match: \"other\"\r\n");
+		ck_assert_int_eq(get("/ten.txt", line), 412);
+		ck_assert_int_eq(get("/ten.txt", "Range: bytes=10-\r\n"), 416);
+	}
+	ck_assert_int_eq(open_now(), 1);
+	http_end();
+}
+END_TEST
+
+START_TEST(head_of_a_file_that_stays_open_tells_its_size)
+{
+	int fd;
+
+	NEEDS_HTTP();
+	given_http_of(FOR_EVER);
+	fd = http_connect();
+	for (int i = 0; i < 2; i++) {
+		http_send(fd, "HEAD /big.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+		http_read_head(fd, &a);
+		ck_assert_int_eq(a.status, 200);
+		answer_must_have(&a, "Content-Length: 200000");
+	}
+	ck_assert_int_eq(open_now(), 1);
+	peer_close(&fd);
+	http_end();
+}
+END_TEST
+
+START_TEST(what_is_done_to_an_open_file_is_seen_by_the_next_answer)
+{
+	static const struct {
+		const char *what; /* in the folder */
+		int status;
+		const char *body; /* NULL: whatever */
+	} cases[] = {
+		{ "rm f", 404, NULL },
+		{ "printf new >n && mv n f", 200, "new" },
+		{ "printf NEW-NEW-10 >f", 200, "NEW-NEW-10" },
+		{ "truncate -s 3 f", 200, "012" },
+		{ "truncate -s 0 f", 200, "" },
+		{ "printf abc >>f", 200, "0123456789abc" },
+		{ "mv f ../left", 404, NULL },
+		{ "ln f ../still && rm f", 404, NULL },
+		{ "ln -s ../secret l && mv -T l f", 404, NULL },
+		{ "ln -s ten.txt l && mv -T l f", 404, NULL },
+		{ "mkfifo p && mv p f", 404, NULL },
+		{ "rm f && mkdir f", 301, NULL },
+		{ "chmod 0 f", 403, NULL },
+	};
+
+	NEEDS_HTTP();
+	given_http_of_nobody(FOR_EVER);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		must_sh("cd %s/www && rm -rf f", dir);
+		given_file("f", "0123456789", 10);
+		get("/f", "");
+		answer_must_be(&a, 200, "0123456789");
+		must_sh("cd %s/www && %s", dir, cases[i].what);
+		ck_assert_msg(get("/f", "") == cases[i].status, "%s: %d", cases[i].what, a.status);
+		ck_assert_msg(!cases[i].body || !strcmp(a.body, cases[i].body), "%s: %s",
+			      cases[i].what, a.body);
+	}
+	http_end();
+}
+END_TEST
+
+START_TEST(what_is_done_to_a_folder_above_is_seen_when_the_time_is_over)
+{
+	NEEDS_HTTP();
+	given_http_of("--keep-ms 1");
+	get("/sub/index.html", "");
+	answer_must_be(&a, 200, "index");
+	must_sh("cd %s && mv www/sub left && ln -s ../left www/sub", dir);
+	AWAIT(get("/sub/index.html", "") == 404);
+	must_sh("cd %s && rm www/sub && mv left www/sub", dir);
+	AWAIT(get("/sub/index.html", "") == 200);
+	must_sh("rm %s/www/sub/index.html", dir);
+	ck_assert_int_eq(get("/ten.txt", ""), 200);
+	AWAIT(get("/ten.txt", "") == 200 && open_now() <= 1); /* an unlinked one is not held */
+	http_end();
+}
+END_TEST
+
+/* The server's limit, of which an eighth may be files that stay open. */
+#define DESCRIPTORS 64
+#define KEPT        (DESCRIPTORS / 8)
+
+static void given_http_of_few_descriptors(void)
+{
+	struct rlimit few, before;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ DESCRIPTORS, before.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	given_http_of(FOR_EVER);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+/* Asks for @n files, each of which has its number in it. */
+static void ask_for_many(int n)
+{
+	char name[32];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(name, sizeof name, "/many%d", i);
+		given_file(name + 1, name, strlen(name));
+		get(name, "");
+		answer_must_be(&a, 200, name);
+	}
+}
+
+START_TEST(more_files_than_may_stay_open_push_the_oldest_out)
+{
+	NEEDS_HTTP();
+	given_http_of_few_descriptors();
+	for (int i = 0; i < 2; i++) {
+		ask_for_many(3 * KEPT);
+		ck_assert_int_eq(open_now(), KEPT);
+	}
+	http_end();
+}
+END_TEST
+
+static int descriptors_now(void)
+{
+	struct ran r;
+	int n;
+
+	sh(&r, "ls /proc/%d/fd | wc -l", (int)http.child.pid);
+	n = atoi(r.out);
+	ran_free(&r);
+	return n;
+}
+
+START_TEST(where_descriptors_are_short_open_files_are_closed_for_others)
+{
+	int fds[DESCRIPTORS], fd;
+
+	NEEDS_HTTP();
+	given_http_of_few_descriptors();
+	ask_for_many(KEPT);
+	fd = http_connect();
+	ck_assert_int_eq(http_ask(fd, &a, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+	for (int i = 0; i < DESCRIPTORS; i++)
+		fds[i] = http_connect();
+	AWAIT(descriptors_now() >= DESCRIPTORS - 1);
+	ck_assert_int_eq(open_now(), KEPT);
+	ck_assert_int_eq(http_ask(fd, &a, "GET /ten.txt HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+	answer_must_be(&a, 200, "0123456789");
+	peer_close(&fd);
+	for (int i = 0; i < DESCRIPTORS; i++)
+		peer_close(&fds[i]);
 	http_end();
 }
 END_TEST
@@ -473,4 +655,10 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_file_that_was_written_just_now_has_a_weak_tag);
 	tcase_add_test(t, a_file_that_gets_shorter_while_it_is_sent_ends_in_a_reset);
 	tcase_add_test(t, no_descriptor_is_left_behind);
+	tcase_add_test(t, a_file_that_stays_open_has_the_same_answers);
+	tcase_add_test(t, head_of_a_file_that_stays_open_tells_its_size);
+	tcase_add_test(t, what_is_done_to_an_open_file_is_seen_by_the_next_answer);
+	tcase_add_test(t, what_is_done_to_a_folder_above_is_seen_when_the_time_is_over);
+	tcase_add_test(t, more_files_than_may_stay_open_push_the_oldest_out);
+	tcase_add_test(t, where_descriptors_are_short_open_files_are_closed_for_others);
 }
