@@ -40,7 +40,8 @@ struct np_tls;          /* a struct np_filter_maker at its beginning */
 /*
  * All of one connection's are called one after the other, and never two at once: on the thread of
  * its poller, and handshake on a worker of np_offload() where it has asked for that. None may park,
- * and none may call np_conn_*. They may be called on a fiber of 64 KiB, but for handshake.
+ * and none may call np_conn_*. But for handshake they may be called on a fiber, which has
+ * np_pollers_opts.stack_size.
  */
 struct np_filter_ops {
 	size_t sz;

@@ -443,20 +443,32 @@ static ssize_t stream_send_file(struct stream *s, struct stream_file *f, size_t 
 }
 
 /* What a filter has not taken is read anew: then its first bytes are the same. */
-static ssize_t stream_file_filtered(struct stream *s, size_t want)
+static ssize_t stream_file_piece(struct stream *s, void *piece, size_t n)
 {
 	struct stream_file *f = s->file;
-	char piece[FILE_PIECE];
-	ssize_t n = sys_pread(f->fd, piece, want < sizeof piece ? want : sizeof piece, f->off);
+	ssize_t r = sys_pread(f->fd, piece, n, f->off);
 
-	if (n <= 0)
-		return n;
+	if (r <= 0)
+		return r;
 	/* A filter may owe the record that it made of this: it cannot be taken back. */
 	f->begun = true;
-	n = s->transport->write(s, piece, (size_t)n);
-	if (n > 0)
-		f->off += n;
-	return n;
+	r = s->transport->write(s, piece, (size_t)r);
+	if (r > 0)
+		f->off += r;
+	return r;
+}
+
+/* The piece is in a block: a fiber's stack may be no longer than that. */
+static ssize_t stream_file_filtered(struct stream *s, size_t want)
+{
+	struct block *b = block_data(block_class(FILE_PIECE));
+	ssize_t r;
+
+	if (!b)
+		return -ENOMEM;
+	r = stream_file_piece(s, b->base, want < FILE_PIECE ? want : FILE_PIECE);
+	block_free(b);
+	return r;
 }
 
 static slow_path int stream_write_file(struct stream *s, size_t budget)

@@ -304,18 +304,33 @@ static ssize_t filter_write_record(struct tls_filter *f, const void *p, size_t n
 	return -EAGAIN;
 }
 
-/* Small pieces in one record: one of 64 bytes costs nearly as much as one of 4 KiB. */
-static ssize_t filter_write_pieces(struct tls_filter *f, const struct iovec *iov, int n)
+static size_t filter_gather(char *record, const struct iovec *iov, int n)
 {
-	char record[TLS_RECORD_MAX];
 	size_t len = 0, take;
 
-	for (int i = 0; i < n && len < sizeof record; i++) {
-		take = iov[i].iov_len < sizeof record - len ? iov[i].iov_len : sizeof record - len;
+	for (int i = 0; i < n && len < TLS_RECORD_MAX; i++) {
+		take = iov[i].iov_len;
+		take = take < TLS_RECORD_MAX - len ? take : TLS_RECORD_MAX - len;
 		memcpy(record + len, iov[i].iov_base, take);
 		len += take;
 	}
-	return filter_write_record(f, record, len);
+	return len;
+}
+
+/*
+ * Small pieces in one record: one of 64 bytes costs nearly as much as one of 4 KiB. Not on the
+ * stack: a fiber's may be no longer than a record.
+ */
+static ssize_t filter_write_pieces(struct tls_filter *f, const struct iovec *iov, int n)
+{
+	char *record = malloc(TLS_RECORD_MAX);
+	ssize_t r;
+
+	if (!record)
+		return -ENOMEM;
+	r = filter_write_record(f, record, filter_gather(record, iov, n));
+	free(record);
+	return r;
 }
 
 static ssize_t filter_write(void *filter, const struct iovec *iov, int n)

@@ -140,6 +140,56 @@ START_TEST(a_file_goes_whole_or_is_cut)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ the smallest stack */
+
+#define PIECES 5
+#define PIECE  4000
+
+static int send_pieces(struct np_conn *c)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < PIECES; i++) {
+		r = np_conn_write(c, "ab", 2);
+		if (r == 0)
+			r = np_conn_write_ref(c, big, PIECE, NULL, NULL);
+	}
+	return r == 0 ? np_conn_sync(c) : r;
+}
+
+static int send_from_a_small_stack(struct np_conn *c, void *sends_file)
+{
+	int r = np_conn_skip(c, np_conn_len(c)), fd;
+
+	if (r < 0 || !sends_file)
+		return r < 0 ? r : send_pieces(c);
+	fd = open(in_certs("file"), O_RDONLY);
+	r = np_conn_sendfile(c, fd, 0, PIECES * (PIECE + 2));
+	close(fd);
+	return r;
+}
+
+START_TEST(pieces_and_files_go_from_the_smallest_stack)
+{
+	struct np_handlers h = { .sz = sizeof h, .on_request = send_from_a_small_stack };
+	char got[PIECES * (PIECE + 2)];
+	struct tls_peer p;
+
+	if (under_asan() || under_tsan())
+		SKIP("the sanitizer's frames are larger");
+	must_sh("head -c %zu /dev/zero > %s", sizeof got, in_certs("file"));
+	tls = given_server_tls(NULL);
+	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .stack_size = 16384));
+	serve_at(&serve_server, &h, _i ? &h : NULL, NP_OPTS(np_server_opts, .tls = tls), "tcp",
+		 "127.0.0.1:0");
+	given_peer(&p);
+	tls_peer_say(&p, "x", 1);
+	tls_peer_hear(&p, got, sizeof got);
+	tls_peer_part(&p);
+	end_server();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ ends */
 
 /* @idle_ms holds from here on: however late the peer's handshake and its request came. */
@@ -201,5 +251,6 @@ void add_cases(Suite *s)
 	tcase_add_unchecked_fixture(c, certs_setup, certs_teardown);
 	tcase_add_loop_test(c, all_sizes_arrive_or_are_reset, 0, 4);
 	tcase_add_loop_test(c, a_file_goes_whole_or_is_cut, 0, 2);
+	tcase_add_loop_test(c, pieces_and_files_go_from_the_smallest_stack, 0, 2);
 	tcase_add_loop_test(c, a_peer_that_reads_nothing_is_given_up, 0, 5);
 }
