@@ -75,6 +75,8 @@ FORTIFY   = $(if $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),$(if \
 LTO       = $(if $(filter -flto%,$(CFLAGS)),$(filter-out -pthread,$(ALL_CFLAGS)) $(filter -fuse-ld=%,$(LDFLAGS)) \
             $(if $(IS_CLANG),,-flinker-output=nolto-rel))
 RELRO    := -Wl,-z,relro,-z,now
+# Behind dlclose(3) threads of the program still end, with what they keep for the library.
+STAYS    := -Wl,-z,nodelete
 # Every function of another library is found before main(): a call goes there without a stub on the way.
 DIRECT   := $(call cc_has,-fno-plt)
 LDFLAGS_EXE = $(if $(filter -static -no-pie,$(LDFLAGS) $(CFLAGS)),,-pie) $(RELRO) $(LDFLAGS)
@@ -191,7 +193,7 @@ $(LIB_ALL): $(LIB_OBJS)
 $(LIB_SO): $(LIB_OBJS) $(SYMBOL_MAP)
 	$(call say,LD,$@)
 	$(Q)scripts/symbol-map --check
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_SO) $(RELRO) $(LDFLAGS) -o $@ $(LIB_OBJS) $(OUR_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_SO) $(RELRO) $(STAYS) $(LDFLAGS) -o $@ $(LIB_OBJS) $(OUR_LIBS)
 
 $(O)/libnetpoll-bpf.so: $(LIB_SO)
 	$(Q)ln -sf $(notdir $<) $(O)/libnetpoll-bpf.so.$(SOVERSION)

@@ -30,7 +30,7 @@ $(TLS_OBJS): OBJ_CFLAGS = $(TLS_CFLAGS)
 $(TLS_SO): $(TLS_OBJS) $(TLS_MAP) $(O)/libnetpoll-bpf.so
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libnetpoll-bpf-tls.so.$(SOVERSION) -Wl,-Bsymbolic-functions \
-		-Wl,--version-script=$(TLS_MAP) $(filter -Wl$(comma)-z$(comma)defs,$(LDFLAGS_SO)) $(RELRO) $(LDFLAGS) \
+		-Wl,--version-script=$(TLS_MAP) $(filter -Wl$(comma)-z$(comma)defs,$(LDFLAGS_SO)) $(RELRO) $(STAYS) $(LDFLAGS) \
 		-o $@ $(TLS_OBJS) -L$(O) -lnetpoll-bpf $(TLS_LIBS)
 
 $(O)/libnetpoll-bpf-tls.so: $(TLS_SO)

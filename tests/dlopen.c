@@ -6,6 +6,9 @@
  * beside every thread's stack from the start of the process, and for what comes later glibc keeps
  * about a kilobyte for all.
  */
+#include <dlfcn.h>
+#include <netpoll/linkbuf.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +61,44 @@ START_TEST(an_interpreter_opens_the_library_and_serves_an_echo)
 }
 END_TEST
 
+static pthread_barrier_t used, closed;
+
+static void *use_and_end(void *handle)
+{
+	int (*make)(size_t, struct np_linkbuf **) = dlsym(handle, "np_linkbuf_new");
+	int (*write)(struct np_linkbuf *, const void *, size_t) = dlsym(handle, "np_linkbuf_write");
+	void (*free)(struct np_linkbuf **) = dlsym(handle, "np_linkbuf_free");
+	struct np_linkbuf *b = NULL;
+	bool ok = make && write && free && make(0, &b) == 0 && write(b, "bytes", 5) == 0;
+
+	if (ok)
+		free(&b);
+	pthread_barrier_wait(&used);
+	pthread_barrier_wait(&closed);
+	return ok ? handle : NULL;
+}
+
+/* What it keeps for the library is given back at its end. */
+START_TEST(a_thread_that_has_used_it_may_end_behind_dlclose)
+{
+	void *handle, *result;
+	pthread_t thread;
+
+	if (under_asan() || under_tsan())
+		SKIP("a second library of the release build beside the sanitizer's");
+	handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+	ck_assert_msg(handle != NULL, "%s", dlerror());
+	pthread_barrier_init(&used, NULL, 2);
+	pthread_barrier_init(&closed, NULL, 2);
+	ck_assert_int_eq(pthread_create(&thread, NULL, use_and_end, handle), 0);
+	pthread_barrier_wait(&used);
+	ck_assert_int_eq(dlclose(handle), 0);
+	pthread_barrier_wait(&closed);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_eq(result, handle);
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "dlopen");
@@ -65,4 +106,5 @@ void add_cases(Suite *s)
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, threads_keep_pointers_and_places_and_no_buffers);
 	tcase_add_test(t, an_interpreter_opens_the_library_and_serves_an_echo);
+	tcase_add_test(t, a_thread_that_has_used_it_may_end_behind_dlclose);
 }
