@@ -16,6 +16,7 @@
 #include "count_abi.h"
 
 #include "count.skel.h"
+#include "steer/cause.h"
 #include "steer/steer.h"
 #include "steer/words.h"
 #include "sys/fault.h"
@@ -57,9 +58,9 @@ static struct bpf_program *tracer_program(const struct count_bpf *o, enum tracer
 	return all[p];
 }
 
-static int tracer_prepare(const struct np_steer *s, struct count_bpf *o)
+static int tracer_prepare(const struct np_steer *s, struct count_bpf *o, int n)
 {
-	for (int p = 0; p < (s ? TRACER_PROGRAMS : TRACER_HOLDERS + 1); p++)
+	for (int p = 0; p < n; p++)
 		bpf_program__set_autoload(tracer_program(o, p), true);
 	return s ? tracer_reuse_maps(s, o) : tracer_leave_maps_away(o);
 }
@@ -85,20 +86,32 @@ static int tracer_keep(struct tracer *t, const struct count_bpf *o)
 	return r == 0 ? tracer_map_vars(t) : r;
 }
 
-static int tracer_open(struct tracer *t)
+/* The first @n of them. */
+static int tracer_open(struct tracer *t, int n)
 {
 	struct count_bpf *o;
 	int r;
 
 	SYS_FAULT(bpf);
 	o = count_bpf__open();
-	r = o ? tracer_prepare(t->s, o) : -errno;
+	r = o ? tracer_prepare(t->s, o, n) : -errno;
 	if (r == 0)
 		r = count_bpf__load(o);
 	if (r == 0)
 		r = tracer_keep(t, o);
 	count_bpf__destroy(o);
 	return r;
+}
+
+/* There are kernels that refuse each iterator over the elements of a map: none sweeps there. */
+static int tracer_open_all(struct tracer *t)
+{
+	int r = tracer_open(t, t->s ? TRACER_PROGRAMS : TRACER_HOLDERS + 1);
+
+	if (r == 0 || !t->s || cause_is_lack(r))
+		return r;
+	tracer_fini(t);
+	return tracer_open(t, TRACER_SWEEP);
 }
 
 /* ------------------------------------------------------------------ among a service's pins */
@@ -115,7 +128,8 @@ int tracer_pin(const struct tracer *t, int folder)
 	int r = folder_pin(folder, pinned_vars, t->vars_fd);
 
 	for (int p = 0; p < TRACER_PROGRAMS && r == 0; p++)
-		r = folder_pin(folder, pins[p], t->fd[p]);
+		if (t->fd[p] >= 0)
+			r = folder_pin(folder, pins[p], t->fd[p]);
 	return r;
 }
 
@@ -128,6 +142,7 @@ static int tracer_open_pins(struct tracer *t)
 		r = folder_get(folder, pinned_vars, 0, &t->vars_fd);
 	for (int p = 0; p < TRACER_PROGRAMS && r == 0; p++)
 		r = folder_get(folder, pins[p], BPF_F_RDONLY, &t->fd[p]);
+	r = r == -ENOENT && t->fd[TRACER_SWEEP - 1] >= 0 ? 0 : r;
 	return r == 0 ? tracer_map_vars(t) : r;
 }
 
@@ -148,7 +163,7 @@ int tracer_load(struct tracer *t)
 	if (r == 0 && !t->vars && tracer_open_pins(t) < 0) {
 		tracer_fini(t);
 		words_take(&words, t->why, sizeof t->why);
-		r = tracer_open(t);
+		r = tracer_open_all(t);
 		words_give_back(&words);
 	}
 	if (r < 0)
