@@ -41,11 +41,12 @@ void pool_unref(struct np_pool *pool)
 static int pool_unfit(struct np_conn *c)
 {
 	const struct conn_extra *x = conn_extra_of(c);
+	int r = conn_read_end(c);
 
-	if (c->rx_err || c->tx_err)
-		return c->rx_err ? c->rx_err : c->tx_err;
-	if (conn_life(c) != CONN_OPEN || conn_in_is_over(c) || c->out != CONN_OUT_OPEN)
-		return c->why ? c->why : -NP_ECLOSED;
+	if (r < 0 || c->tx_err)
+		return r < 0 ? r : c->tx_err;
+	if (c->out != CONN_OUT_OPEN)
+		return -NP_ECLOSED;
 	if (x->failed)
 		return x->failed;
 	if (c->in == CONN_IN_PAUSED || c->inside || c->holds || np_conn_len(c) ||

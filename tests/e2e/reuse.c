@@ -312,6 +312,41 @@ static int refused(void *arg)
 	return 0;
 }
 
+/* A FIN while it is lent, and one of its own. */
+static int ends_while_it_is_lent(void *arg)
+{
+	int peer;
+	struct np_conn *c = must_get(&peer);
+	const void *p;
+
+	exchange(c, peer);
+	ck_assert_int_eq(np_conn_shutdown_write(c), 0);
+	ck_assert_int_eq(np_conn_reusable(c), -NP_ECLOSED);
+	np_pool_drop(pool, &c);
+	close(peer);
+
+	c = must_get(&peer);
+	exchange(c, peer);
+	close(peer);
+	ck_assert_int_eq(np_conn_next(c, 1, &p), -NP_EEOF);
+	ck_assert_int_eq(np_conn_reusable(c), -NP_EEOF);
+	np_pool_put(pool, &c);
+
+	c = must_get(&peer);
+	close(peer);
+	while (np_conn_reusable(c) == 0)
+		np_yield();
+	ck_assert_int_eq(np_conn_reusable(c), -NP_EEOF);
+	np_pool_put(pool, &c);
+	return 0;
+}
+
+START_TEST(one_whose_peer_has_left_says_that)
+{
+	on_a_fiber(ends_while_it_is_lent, NULL);
+}
+END_TEST
+
 START_TEST(one_that_cannot_be_used_again_says_why)
 {
 	on_a_fiber(refused, NULL);
@@ -386,6 +421,7 @@ void add_cases(Suite *s)
 	tcase_add_loop_test(t, no_caller_gets_the_answer_to_the_one_before, 0, 4);
 	tcase_add_test(t, one_that_is_dropped_is_closed_however_fit_it_is);
 	tcase_add_test(t, one_that_was_not_used_is_as_fit_as_before);
+	tcase_add_test(t, one_whose_peer_has_left_says_that);
 	tcase_add_test(t, one_that_cannot_be_used_again_says_why);
 	tcase_add_loop_test(t, a_second_put_is_refused_whether_or_not_the_connection_has_ended, 0,
 			    4);
