@@ -155,7 +155,8 @@ NP_API int np_server_new(struct np_pollers *p, const struct np_handlers *h, void
  * path (a file, a symlink, a folder, a live socket, another user's) is left alone: -EADDRINUSE.
  * PATH.lock is made beside it, with mode 0600, and stays: of two servers that start at once one
  * listens. It is held for moments only, here and at the stop, which removes the file if it is still
- * this server's own. A server that knows no such lock may still come in between.
+ * this server's own, whatever folder the process is in by then. A server that knows no such lock
+ * may still come in between.
  * Return: 0; -EINVAL, -ENODEV (a zone that is no interface), -EAFNOSUPPORT, -NP_EUNSUPPORTED,
  *         -NP_ERESOLVE (literal addresses only), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; of a path
  *         and its lock: -ENOENT, -ENOTDIR, -ENAMETOOLONG, and what else bind(2) and open(2) say;

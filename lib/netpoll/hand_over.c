@@ -134,6 +134,8 @@ static int hand_over_offer_some(struct hand_over *h, const struct server_address
 		} };
 	size_t path = a->file.path && a->file.noted ? strlen(a->file.path) : 0;
 
+	if (path >= sizeof m.path) /* from a folder deep down: the file stays, as without a lock */
+		path = 0;
 	memcpy(m.head.addr, &a->ss, a->len);
 	m.head.path_len = (uint32_t)path;
 	if (path)

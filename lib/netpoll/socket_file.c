@@ -3,6 +3,7 @@
 #include "netpoll/socket_file.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,9 @@
 #include "sys/lock.h"
 #include "sys/sock.h"
 
-#define LOCK_NS    1000000000ull /* what is done under it takes microseconds */
-#define LOCK_TRIES 20            /* each time, one that ended has just unlinked it */
+#define LOCK_NS       1000000000ull /* what is done under it takes microseconds */
+#define LOCK_PATH_MAX (PATH_MAX + sizeof ".lock")
+#define LOCK_TRIES    20 /* each time, one that ended has just unlinked it */
 
 static int socket_file_lock_path(const char *path, char *dst, size_t cap)
 {
@@ -62,21 +64,38 @@ static int socket_file_open_lock(const char *lock, struct sys_holder *ret_holder
 	return r;
 }
 
+/*
+ * From the root: the process may be in another folder when it takes the file away. A folder that
+ * the root does not lead to has no such name, and the path stays as it is.
+ */
+static int socket_file_path(const char *path, char **ret)
+{
+	char cwd[PATH_MAX] = "", *whole;
+	bool inside;
+
+	if (*path != '/' && sys_getcwd(cwd, sizeof cwd) < 0)
+		*cwd = '\0';
+	inside = *cwd == '/';
+	if (asprintf(&whole, "%s%s%s", inside ? cwd : "", inside ? "/" : "", path) < 0)
+		return -ENOMEM;
+	*ret = whole;
+	return 0;
+}
+
 int socket_file_open(struct socket_file *f, const char *path, struct sys_holder *ret_holder)
 {
-	char lock[sizeof(struct sockaddr_storage) + sizeof ".lock"];
-	int fd = -1, r = socket_file_lock_path(path, lock, sizeof lock);
-	char *copy;
+	char lock[LOCK_PATH_MAX], *whole = NULL;
+	int fd = -1, r = socket_file_path(path, &whole);
 
 	if (r == 0)
+		r = socket_file_lock_path(whole, lock, sizeof lock);
+	if (r == 0)
 		r = socket_file_open_lock(lock, ret_holder, &fd);
-	copy = r == 0 ? strdup(path) : NULL;
-	if (!copy) {
-		sys_close(&fd);
-		return r < 0 ? r : -ENOMEM;
-	}
-	*f = (struct socket_file){ .path = copy, .lock_fd = fd };
-	return 0;
+	if (r < 0)
+		free(whole);
+	else
+		*f = (struct socket_file){ .path = whole, .lock_fd = fd };
+	return r;
 }
 
 /* ECONNREFUSED alone is no proof: connect(2) says it of every inode that is no socket, too. */
@@ -140,7 +159,7 @@ void socket_file_unlock(const struct socket_file *f)
 
 void socket_file_end_lock(const struct socket_file *f)
 {
-	char lock[sizeof(struct sockaddr_storage) + sizeof ".lock"];
+	char lock[LOCK_PATH_MAX];
 
 	if (f->lock_goes && socket_file_lock_path(f->path, lock, sizeof lock) == 0)
 		sys_unlink(lock);

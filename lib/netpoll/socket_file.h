@@ -24,7 +24,7 @@ struct addr;
 struct sys_holder;
 
 struct socket_file {
-	char *path;     /* NULL: none */
+	char *path;     /* from the root; NULL: none */
 	int lock_fd;    /* PATH.lock, by which its owner is known to be the one of that name */
 	bool lock_goes; /* with the file; else it stays, for the process that listens there next */
 	bool noted;     /* the inode is the listener's */

@@ -55,6 +55,12 @@ int sys_lstat(const char *path, struct stat *ret)
 	return lstat(path, ret) < 0 ? -errno : 0;
 }
 
+int sys_getcwd(char *dst, size_t cap)
+{
+	SYS_FAULT(fs);
+	return getcwd(dst, cap) ? 0 : -errno;
+}
+
 int sys_exists(const char *path)
 {
 	struct stat st;

@@ -36,6 +36,7 @@ int sys_fs_magic(int fd, long *ret);
 int sys_dir_each(int *fd, int (*fn)(void *arg, const char *name), void *arg);
 int sys_unlink(const char *path);
 int sys_lstat(const char *path, struct stat *ret);
+int sys_getcwd(char *dst, size_t cap);
 /* 0, or -errno as for any path: -ENOENT, -EACCES. */
 int sys_exists(const char *path);
 /*

@@ -232,6 +232,30 @@ START_TEST(a_server_that_was_not_started_takes_its_file_away)
 }
 END_TEST
 
+START_TEST(a_server_that_has_changed_its_folder_takes_its_file_away)
+{
+	struct np_pollers *observed;
+	int before = open(".", O_PATH | O_CLOEXEC | O_DIRECTORY);
+
+	ck_assert_int_eq(chdir(dir), 0);
+	ck_assert_int_eq(np_pollers_start(NP_OPTS(np_pollers_opts, .count = 1, .observe = "other"),
+					  &observed),
+			 0);
+	ck_assert_int_eq(np_server_new(pollers, &none, NULL, NULL, &a), 0);
+	ck_assert_int_eq(np_server_listen(a, "unix", "s"), 0);
+	ck_assert_int_eq(np_server_start(a), 0);
+	ck_assert_int_eq(fchdir(before), 0);
+	close(before);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_eq(access(other, F_OK), 0);
+	serve_over(&a);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	ck_assert_int_eq(np_pollers_stop(observed, AWAIT_MS), 0);
+	ck_assert_int_eq(np_pollers_free(&observed), 0);
+	ck_assert_int_eq(access(other, F_OK), -1);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ two at once */
 
 struct starter {
@@ -343,6 +367,7 @@ void add_cases(Suite *s)
 	tcase_add_test(tc, a_socket_that_took_the_path_over_stays_when_the_first_server_stops);
 	tcase_add_test(tc, a_file_that_took_the_path_over_stays_too);
 	tcase_add_test(tc, a_server_that_was_not_started_takes_its_file_away);
+	tcase_add_test(tc, a_server_that_has_changed_its_folder_takes_its_file_away);
 	tcase_add_test(tc, of_two_that_find_a_dead_socket_one_listens);
 	tcase_add_test(tc, a_lock_that_is_a_symlink_is_not_followed);
 	tcase_add_test(tc, a_lock_that_another_holds_is_not_waited_for_without_end);
