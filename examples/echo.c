@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "examples/certs/certs.h"
 #include "examples/service/addresses.h"
@@ -237,38 +236,13 @@ static int parse(int argc, char **argv, struct options *o)
 	return 0;
 }
 
-static void print_address(const struct sockaddr_storage *ss, socklen_t len)
-{
-	char host[INET6_ADDRSTRLEN], zone[16] = "";
-	const struct sockaddr_un *un = (const void *)ss;
-	const struct sockaddr_in *in = (const void *)ss;
-	const struct sockaddr_in6 *in6 = (const void *)ss;
-
-	if (ss->ss_family == AF_INET6 && in6->sin6_scope_id)
-		snprintf(zone, sizeof zone, "%%%u", in6->sin6_scope_id);
-	if (ss->ss_family == AF_INET)
-		printf(" %s:%d", inet_ntop(AF_INET, &in->sin_addr, host, sizeof host),
-		       ntohs(in->sin_port));
-	else if (ss->ss_family == AF_INET6)
-		printf(" [%s%s]:%d", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host), zone,
-		       ntohs(in6->sin6_port));
-	else if (un->sun_path[0])
-		printf(" unix:%s", un->sun_path);
-	else
-		printf(" unix:@%.*s", (int)(len - sizeof un->sun_family - 1), un->sun_path + 1);
-}
-
 /* One line, printed when connections are being served: scripts wait for it. */
-static void announce(struct np_server *s, const struct options *o)
+static void announce(struct np_server *s)
 {
 	struct np_steer_info info = { .sz = sizeof info };
-	struct sockaddr_storage ss;
-	socklen_t len;
 
 	printf("listening on");
-	for (int i = 0; i < o->listen.n; i++)
-		if (np_server_addr(s, i, &ss, &len) == 0)
-			print_address(&ss, len);
+	addresses_print(s);
 	printf(" pollers=%d", np_pollers_count(np_server_pollers(s)));
 	if (np_server_steering(s, &info) == 0)
 		printf(" steering=L%d policy=%s%s%s", info.level, info.policy,
@@ -309,7 +283,7 @@ static int serve(struct np_server *s, const struct options *o, char **argv)
 		service_failed(s, r);
 		return EXIT_FAILURE;
 	}
-	announce(s, o);
+	announce(s);
 	return service_run(s, argv);
 }
 

@@ -3,8 +3,11 @@
 #include "addresses.h"
 
 #include <errno.h>
+#include <netdb.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "arguments.h"
 #include "service.h"
@@ -52,4 +55,37 @@ int addresses_take_over(const struct addresses *a, struct np_server *s)
 	if (r < 0)
 		return service_failed(s, r);
 	return r ? 0 : addresses_listen(a, s);
+}
+
+static void print_unix(const struct sockaddr_un *un, socklen_t len)
+{
+	int n = (int)(len - offsetof(struct sockaddr_un, sun_path));
+
+	if (un->sun_path[0])
+		printf(" unix:%.*s", (int)strnlen(un->sun_path, (size_t)n), un->sun_path);
+	else
+		printf(" unix:@%.*s", n - 1, un->sun_path + 1);
+}
+
+/* The zone of a link-local address is printed as the interface's name. */
+static void print_inet(const struct sockaddr *sa, socklen_t len)
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	if (getnameinfo(sa, len, host, sizeof host, port, sizeof port,
+			NI_NUMERICHOST | NI_NUMERICSERV))
+		return;
+	printf(sa->sa_family == AF_INET6 ? " [%s]:%s" : " %s:%s", host, port);
+}
+
+void addresses_print(struct np_server *s)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
+		if (ss.ss_family == AF_UNIX)
+			print_unix((const struct sockaddr_un *)&ss, len);
+		else
+			print_inet((const struct sockaddr *)&ss, len);
 }

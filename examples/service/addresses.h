@@ -20,4 +20,6 @@ int addresses_add(struct addresses *a, const char *text);
 int addresses_listen(const struct addresses *a, struct np_server *s);
 /* addresses_take_over() - those of the process before, where it hands over; else likewise. */
 int addresses_take_over(const struct addresses *a, struct np_server *s);
+/* addresses_print() - each address that @s listens on, on stdout, behind a space */
+void addresses_print(struct np_server *s);
 #endif

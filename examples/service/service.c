@@ -2,7 +2,6 @@
 /* service: the main thread waits for signals; a stop has a thread of its own. */
 #include "service.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "addresses.h"
 #include "arguments.h"
 #include "notify.h"
 
@@ -308,15 +308,8 @@ int service_failed(struct np_server *s, int error)
 
 static void announce(struct np_server *s)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-
 	printf("listening on");
-	for (int i = 0; np_server_addr(s, i, &ss, &len) == 0; i++)
-		if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
-			printf(" port %d", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-		else
-			printf(" unix");
+	addresses_print(s);
 	printf(" pollers=%d\n", np_pollers_count(np_server_pollers(s)));
 	fflush(stdout);
 }

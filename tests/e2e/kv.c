@@ -516,6 +516,21 @@ START_TEST(a_unix_socket_is_served)
 }
 END_TEST
 
+/* Scripts wait for that line, and take the port from it. */
+START_TEST(each_address_it_listens_on_is_said)
+{
+	char *dir = temp_dir(), options[256], line[512];
+
+	snprintf(options, sizeof options, "--pollers 1 --listen unix:%s/kv.sock", dir);
+	kv_start(options);
+	snprintf(line, sizeof line, "listening on 127.0.0.1:%d unix:%s/kv.sock pollers=1\n",
+		 kv_server.port, dir);
+	ck_assert_str_eq(kv_server.line, line);
+	kv_end();
+	remove_tree(&dir);
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "kv");
@@ -536,4 +551,5 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_key_ends_though_nobody_looks_for_it);
 	tcase_add_test(t, a_scan_sees_every_key_while_the_table_is_resized);
 	tcase_add_test(t, a_unix_socket_is_served);
+	tcase_add_test(t, each_address_it_listens_on_is_said);
 }

@@ -64,23 +64,24 @@ static void exec_example(int sock, void *arg)
 	child_fail("cannot run %s: %s", path, strerror(errno));
 }
 
-/* "listening on port 7000", or "on 127.0.0.1:7000". */
+/* "listening on port 7000", "on 127.0.0.1:7000", or "on [::]:7000". */
 static int said_port(struct example *e)
 {
-	static const char *const words[] = { "port ", "127.0.0.1:" };
-	char line[256] = "", c = 0;
+	static const char *const words[] = { "port ", "127.0.0.1:", "[::]:" };
 	const char *port;
+	char c = 0;
 
-	for (size_t n = 0; c != '\n' && n < sizeof line - 1; n++) {
+	memset(e->line, 0, sizeof e->line);
+	for (size_t n = 0; c != '\n' && n < sizeof e->line - 1; n++) {
 		child_recv(e->child.sock, &c, 1);
-		line[n] = c;
+		e->line[n] = c;
 	}
-	for (int i = 0; i < 2; i++) {
-		port = strstr(line, words[i]);
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		port = strstr(e->line, words[i]);
 		if (port)
 			return atoi(port + strlen(words[i]));
 	}
-	ck_abort_msg("%s", line);
+	ck_abort_msg("%s", e->line);
 }
 
 void example_start(struct example *e, const char *name, int inherited, const char *fmt, ...)

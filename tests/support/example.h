@@ -12,6 +12,7 @@ struct example {
 	struct child child;
 	struct sockaddr_storage at; /* 127.0.0.1 and its port */
 	int port;
+	char line[256]; /* what it said */
 };
 
 /* Where @name, "kv/kv", was built to. */
