@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "steer/adopt.h"
@@ -22,6 +21,7 @@
 #include "steer/release.h"
 #include "steer/steer.h"
 #include "sys/bpf.h"
+#include "sys/cgroup.h"
 #include "sys/io.h"
 #include "sys/opts.h"
 #include "sys/process.h"
@@ -79,21 +79,6 @@ static bool adopt_slot(const struct np_steer *s, const struct find_listener *l, 
 
 /* ------------------------------------------------------------------ who it is */
 
-static uint64_t adopt_cgroup(pid_t pid)
-{
-	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-	char path[4200], name[4096];
-	struct stat st;
-
-	sys_process_cgroup(pid, name, sizeof name);
-	for (unsigned i = 0; name[0] && i < 2; i++) {
-		snprintf(path, sizeof path, "%s%s", roots[i], name);
-		if (stat(path, &st) == 0)
-			return st.st_ino;
-	}
-	return 0;
-}
-
 static void adopt_describe(const struct find_listener *l, struct np_worker_info *ret)
 {
 	const struct find_acceptor *a = find_worker(l);
@@ -109,7 +94,7 @@ static void adopt_describe(const struct find_listener *l, struct np_worker_info 
 	ret->pid = (uint32_t)a->pid;
 	ret->tid = a->tid > 0 ? (uint32_t)a->tid : 0;
 	ret->starttime = sys_process_starttime(a->pid);
-	ret->cgroup = adopt_cgroup(a->pid);
+	ret->cgroup = sys_cgroup_id(a->pid);
 	snprintf(ret->name, sizeof ret->name, "%s-%u", comm, ret->tid ? ret->tid : ret->pid);
 }
 

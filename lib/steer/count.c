@@ -3,7 +3,6 @@
 #include "steer/count.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +24,10 @@
 #include "steer/tracer.h"
 #include "steer/words.h"
 #include "sys/bpf.h"
+#include "sys/cgroup.h"
 #include "sys/fault.h"
 #include "sys/fs.h"
 #include "sys/io.h"
-#include "sys/process.h"
 #include "sys/sock.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -209,21 +208,6 @@ static int count_link_cgroup(const struct np_steer *s, int cgroup_fd, char *why,
 	return r;
 }
 
-/* Its folder below the first mount that has cgroup2; -ENOENT. */
-static int count_cgroup(pid_t pid, int *ret_fd)
-{
-	static const char *const roots[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
-	char path[4200], name[4096];
-	int r = -ENOENT;
-
-	sys_process_cgroup(pid, name, sizeof name);
-	for (unsigned i = 0; name[0] && i < 2 && r < 0; i++) {
-		snprintf(path, sizeof path, "%s%s", roots[i], name);
-		r = sys_open_dir_at(AT_FDCWD, path, ret_fd);
-	}
-	return r;
-}
-
 int count_on_cgroup(struct np_steer *s, pid_t pid)
 {
 	char why[COUNT_WHY] = "", name[64];
@@ -232,7 +216,7 @@ int count_on_cgroup(struct np_steer *s, pid_t pid)
 
 	if (!count_of(s))
 		return -ENOMEM;
-	r = count_cgroup(pid, &cgroup);
+	r = sys_cgroup_open(pid, &cgroup);
 	if (r == 0)
 		r = sys_fstat(cgroup, &st);
 	if (r == 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "steer/find_private.h"
+#include "sys/cgroup.h"
 #include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/netns.h"
@@ -45,19 +46,17 @@ static int netns_add(struct find *f, pid_t pid)
 
 static bool netns_is_in_cgroup(pid_t pid, const char *cgroup)
 {
-	static const char *const roots[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
-	const char *want = cgroup;
+	const char *want = cgroup, *root = sys_cgroup_root();
 	char is[4096];
 	size_t n;
 
-	for (unsigned i = 0; i < 2 && want == cgroup; i++)
-		if (!strncmp(cgroup, roots[i], strlen(roots[i])))
-			want = cgroup + strlen(roots[i]);
+	if (root && !strncmp(want, root, strlen(root)))
+		want += strlen(root);
 	want += strspn(want, "/");
 	n = strlen(want);
 	while (n && want[n - 1] == '/')
 		n--;
-	sys_process_cgroup(pid, is, sizeof is);
+	sys_cgroup_of(pid, is, sizeof is);
 	return is[0] == '/' && !strncmp(is + 1, want, n) && (!n || !is[1 + n] || is[1 + n] == '/');
 }
 

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/cgroup.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
 #include "sys/process.h"
@@ -36,7 +37,7 @@ static void halt_visit(void *arg, pid_t tid)
 		l->stopped++;
 	else if (state == 't')
 		l->traced++;
-	else if (sys_process_is_frozen(tid))
+	else if (sys_cgroup_is_frozen(tid))
 		l->frozen++;
 	else
 		l->others++;

@@ -13,28 +13,12 @@
 
 #include "sys/clock.h"
 #include "sys/fault.h"
+#include "sys/process.h"
 
-/* The name and state of process @h->pid. "PID (NAME) S ...", and a name may have brackets in it. */
 static void lock_describe(struct sys_holder *h)
 {
-	char path[32], line[256], *open, *close;
-	FILE *f;
-	size_t n;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)h->pid);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	n = fread(line, 1, sizeof line - 1, f);
-	fclose(f);
-	line[n] = '\0';
-	open = strchr(line, '(');
-	close = strrchr(line, ')');
-	if (!open || !close || close < open || close[1] != ' ')
-		return;
-	h->state = close[2];
-	*close = '\0';
-	snprintf(h->name, sizeof h->name, "%s", open + 1);
+	h->state = sys_process_state(h->pid);
+	sys_process_name(h->pid, h->name, sizeof h->name);
 	for (char *p = h->name; *p; p++)
 		if (*p < 0x20 || *p > 0x7e)
 			*p = '?'; /* a process names itself */

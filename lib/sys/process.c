@@ -29,6 +29,14 @@ uint32_t sys_process_pidns(void)
 	return stat("/proc/self/ns/pid", &st) == 0 ? (uint32_t)st.st_ino : 0;
 }
 
+static int process_open_dir(const char *path, DIR **ret)
+{
+	*ret = opendir(path);
+	if (*ret)
+		return 0;
+	return errno == ENOENT ? -ESRCH : -errno;
+}
+
 /* ------------------------------------------------------------------ one process */
 
 /* The number under which @dir's process has what @link names; -ENOENT. */
@@ -58,9 +66,9 @@ static int process_number_of(const char *proc, uint64_t inode)
 
 	snprintf(path, sizeof path, "/proc/%s/fd", proc);
 	snprintf(link, sizeof link, "socket:[%llu]", (unsigned long long)inode);
-	dir = opendir(path);
-	if (!dir)
-		return errno == ENOENT ? -ESRCH : -errno;
+	n = process_open_dir(path, &dir);
+	if (n < 0)
+		return n;
 	n = process_find_number(dir, link);
 	closedir(dir);
 	return n;
@@ -215,14 +223,6 @@ int sys_process_take(pid_t pid, int number, int *ret_fd)
 
 /* ------------------------------------------------------------------ looked at */
 
-static int process_open_dir(const char *path, DIR **ret)
-{
-	*ret = opendir(path);
-	if (*ret)
-		return 0;
-	return errno == ENOENT ? -ESRCH : -errno;
-}
-
 /* Calls fn for each name in the folder that is a number. */
 static int process_each_number(const char *path, void (*fn)(void *arg, pid_t n), void *arg)
 {
@@ -320,8 +320,7 @@ int sys_process_each_watched(pid_t pid, int number,
 	return 0;
 }
 
-/* The start of a file of @pid, "" where it cannot be read. */
-static void process_read(pid_t pid, const char *file, char *dst, size_t cap)
+void sys_process_read(pid_t pid, const char *file, char *dst, size_t cap)
 {
 	char path[80];
 	ssize_t n = 0;
@@ -362,7 +361,7 @@ enum sys_wait sys_process_waits(pid_t pid, pid_t tid, int *ret_number)
 	long nr;
 
 	snprintf(file, sizeof file, "task/%d/syscall", (int)tid);
-	process_read(pid, file, text, sizeof text);
+	sys_process_read(pid, file, text, sizeof text);
 	if (sscanf(text, "%ld %lx", &nr, &first) != 2)
 		return SYS_WAIT_NONE;
 	*ret_number = (int)first;
@@ -374,7 +373,7 @@ static const char *process_stat(pid_t pid, char *dst, size_t cap)
 {
 	const char *p;
 
-	process_read(pid, "stat", dst, cap);
+	sys_process_read(pid, "stat", dst, cap);
 	p = strrchr(dst, ')');
 	return p ? p + 1 : "";
 }
@@ -409,53 +408,13 @@ uint64_t sys_process_sleeps(pid_t pid)
 	static const char key[] = "\nvoluntary_ctxt_switches:";
 	char text[4096], *p;
 
-	process_read(pid, "status", text, sizeof text);
+	sys_process_read(pid, "status", text, sizeof text);
 	p = strstr(text, key);
 	return p ? strtoull(p + strlen(key), NULL, 10) : 0;
 }
 
 void sys_process_name(pid_t pid, char *dst, size_t cap)
 {
-	process_read(pid, "comm", dst, cap);
+	sys_process_read(pid, "comm", dst, cap);
 	dst[strcspn(dst, "\n")] = '\0';
-}
-
-void sys_process_cgroup(pid_t pid, char *dst, size_t cap)
-{
-	char text[4096], *p;
-
-	process_read(pid, "cgroup", text, sizeof text);
-	p = strstr(text, "0::"); /* the last line, where there are older hierarchies too */
-	if (p && p != text && p[-1] != '\n')
-		p = strstr(text, "\n0::") ? strstr(text, "\n0::") + 1 : NULL;
-	snprintf(dst, cap, "%.*s", p ? (int)strcspn(p + 3, "\n") : 0, p ? p + 3 : "");
-}
-
-/* An ancestor that is frozen freezes it too, and its own file says so. */
-static bool process_has_frozen(const char *cgroup_events)
-{
-	char line[64];
-	bool frozen = false;
-	FILE *f;
-
-	f = fopen(cgroup_events, "re");
-	while (f && fgets(line, sizeof line, f))
-		frozen = frozen || !strcmp(line, "frozen 1\n");
-	if (f)
-		fclose(f);
-	return frozen;
-}
-
-bool sys_process_is_frozen(pid_t pid)
-{
-	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-	char path[4200], name[4096];
-
-	sys_process_cgroup(pid, name, sizeof name);
-	for (unsigned i = 0; name[0] && i < 2; i++) {
-		snprintf(path, sizeof path, "%s%s/cgroup.events", roots[i], name);
-		if (process_has_frozen(path))
-			return true;
-	}
-	return false;
 }

@@ -66,10 +66,8 @@ char sys_process_state(pid_t pid);
 /* How often it has given up its CPU by itself. */
 uint64_t sys_process_sleeps(pid_t pid);
 void sys_process_name(pid_t pid, char *dst, size_t cap);
-/* Its path in the cgroup2 hierarchy, as this process sees that: "/system.slice/nginx.service". */
-void sys_process_cgroup(pid_t pid, char *dst, size_t cap);
-/* Whether that is frozen (cgroup2's own freezer), and everything in it stands still. */
-bool sys_process_is_frozen(pid_t pid);
+/* The start of its file in /proc, such as "comm"; "" where that cannot be read. */
+void sys_process_read(pid_t pid, const char *file, char *dst, size_t cap);
 /* What system calls of this process take for the number that /proc has; 0: it has none here. */
 pid_t sys_process_here(pid_t pid);
 
