@@ -141,7 +141,6 @@ $(TLS_BENCH): $(O)/tests/bench/%: tests/bench/%.c $(O)/flags
 bench: $(TLS_BENCH)
 
 .PHONY: bench-tls
-bench-tls: $(TLS_BENCH) all             ## TLS: CPU for each request and handshake, beside OpenSSL alone, nginx and haproxy; doc/tls-figures.md (6 minutes)
-	$(Q)scripts/bench-tls $(O) >$(O)/tls-figures.md
-	$(Q)cp $(O)/tls-figures.md doc/tls-figures.md && cat doc/tls-figures.md
+bench-tls: $(TLS_BENCH) $(O)/tests/bench/floor all ## TLS: CPU for each request and handshake, beside OpenSSL alone, nginx and haproxy; doc/tls-figures.md (6 minutes)
+	$(Q)$(call figures,scripts/bench-net scripts/bench-tls $(O),tls)
 endif

@@ -25,5 +25,5 @@ check-http:                             ## curl, ab, h2load, wrk, slow clients a
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan examples
 	$(Q)scripts/check-http $(O) $(O)/asan
 
-bench-http: all                         ## the example HTTP server beside nginx; doc/http-figures.md (4 minutes)
+bench-http: $(O)/tests/bench/floor all  ## the example HTTP server beside nginx; doc/http-figures.md (4 minutes)
 	$(Q)$(call figures,scripts/bench-net scripts/bench-http $(O),http)

@@ -188,7 +188,7 @@ def tls(part, _):
                       what.get(row['how'], f'file of {row["how"]}')] + us + [spread(ratios(row, OURS, 'nginx')), verdict(row)[0]])
     label = lambda r: f'{r["key"]}, {r["version"][1:]}, {r["how"].strip("-")}'
     return ('`examples/http --tls` and nginx: microseconds of server CPU for each handshake, by `openssl s_time`, and for each file, by '
-            '`h2load --h1` with 20 connections.\ns_time does not wait for tickets, so there is no row for resumption of TLS 1.3.\n'
+            '`h2load --h1` with 20 connections; both keep files open.\ns_time does not wait for tickets, so there is no row for resumption of TLS 1.3.\n'
             f'{tally(part["rows"], label)}\n\n'
             + table(['key', 'version', 'what', 'ours', 'nginx', 'ours to nginx', ''], lines))
 

@@ -1,6 +1,6 @@
 """tls: server CPU for each handshake, by openssl s_time, and for each file, by h2load, beside nginx.
 
-Certificates are made for the run.
+Both keep files open. Certificates are made for the run.
 """
 import os
 import re
@@ -21,7 +21,7 @@ FILES = {'1 KiB': 1 << 10, '64 KiB': 64 << 10}
 NGINX = '''daemon off; master_process off; pid {dir}/{name}.pid; error_log /dev/null crit;
 events {{ worker_connections 4096; }}
 http {{
-	access_log off; keepalive_requests 1000000000; root {dir}/www;
+	access_log off; keepalive_requests 1000000000; root {dir}/www; open_file_cache max=1000;
 	client_body_temp_path {dir}/tmp; proxy_temp_path {dir}/tmp; fastcgi_temp_path {dir}/tmp;
 	uwsgi_temp_path {dir}/tmp; scgi_temp_path {dir}/tmp;
 	server {{
