@@ -265,6 +265,12 @@ static inline bool conn_is_parting(const struct np_conn *c)
 	return c->io && (c->io->parting & (CONN_PARTING_ASKED | CONN_PARTING_ANEW));
 }
 
+/* To go to another poller, not to another process. */
+static inline bool conn_is_parting_to_move(const struct np_conn *c)
+{
+	return conn_is_parting(c) && (c->io->parting & CONN_PARTING_MOVES);
+}
+
 /* The fiber that runs on_connect or on_request, NULL where none does. */
 static inline struct fiber *conn_handler(const struct np_conn *c)
 {

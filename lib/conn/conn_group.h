@@ -60,6 +60,7 @@ struct conn_group {
 	struct poller_load *load; /* published counts */
 	struct list conns;        /* OPEN up to ENDED */
 	unsigned n;
+	unsigned on_way;                  /* of these, to another poller: in no list */
 	uint64_t cut;                     /* ended with flushed bytes lost; published */
 	uint64_t moved;                   /* came from another poller or process; published */
 	uint64_t handed_over, taken_over; /* to and from another process, of these; published */

@@ -172,8 +172,10 @@ static void move_let_go(struct mail *m)
 	struct parcel *p = container_of(m, struct parcel, mail);
 
 	for (unsigned i = 0; i < p->n; i++)
-		if (p->move[i].from != p->move[i].to)
+		if (p->move[i].from != p->move[i].to) {
+			p->move[i].from->on_way--;
 			conn_group_left(p->move[i].from);
+		}
 	poller_unhold(p->from);
 	free(p);
 }
@@ -195,6 +197,7 @@ static void move_come_back(struct mail *mail)
 	for (unsigned i = 0; i < p->n; i++) {
 		struct move *m = &p->move[i];
 
+		m->from->on_way -= m->from != m->to;
 		if (m->from->on_travel)
 			m->from->on_travel(m->from, p->from);
 		conn_join(m->c, m->from, &m->pack);
@@ -248,6 +251,7 @@ static void move_out(struct parcel *p)
 
 		if (!x->home)
 			x->home = p->from;
+		m->from->on_way += m->from != m->to;
 		PROBE4(move, m->c, m->c->watch.fd, p->from, p->to);
 		move_take_back(m->c);
 		conn_part_end(m->c);

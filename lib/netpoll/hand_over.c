@@ -350,6 +350,24 @@ static int hand_over_pause(struct hand_over *h)
 	return hand_over_await(h, HANDOVER_NONE, hand_over_answer_until(h));
 }
 
+/*
+ * Each poller once. One that moved meanwhile may have gone from a poller that had not been looked
+ * at to one that had. *ret_any: some have gone, or moved.
+ */
+static int hand_over_round(struct hand_over *h, unsigned *ret_busy, bool *ret_any)
+{
+	uint64_t moved = server_facts_moved(h->s);
+	int r = 0;
+
+	h->done.stays = *ret_busy = 0;
+	memset(h->done.because, 0, sizeof h->done.because);
+	*ret_any = false;
+	for (unsigned i = 0; i < h->s->n_parts && r == 0; i++)
+		r = hand_over_part(h, h->s->parts[i], ret_busy, ret_any);
+	*ret_any |= moved != server_facts_moved(h->s);
+	return r;
+}
+
 static int hand_over_connections(struct hand_over *h)
 {
 	unsigned busy;
@@ -358,15 +376,9 @@ static int hand_over_connections(struct hand_over *h)
 
 	h->until_ns = hand_over_until(h->work_ms);
 	do {
-		h->done.stays = busy = 0;
-		memset(h->done.because, 0, sizeof h->done.because);
-		any = false;
-		for (unsigned i = 0; i < h->s->n_parts; i++) {
-			r = hand_over_part(h, h->s->parts[i], &busy, &any);
-			if (r < 0)
-				return r;
-		}
-		r = busy && !any ? hand_over_pause(h) : 0;
+		r = hand_over_round(h, &busy, &any);
+		if (r == 0 && busy && !any)
+			r = hand_over_pause(h);
 		if (r < 0)
 			return r;
 	} while ((busy || any) && !hand_over_time_is_up(h));

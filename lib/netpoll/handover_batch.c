@@ -60,6 +60,15 @@ static void batch_leave(struct handover_out *out, struct np_conn *c, int why)
 		out->busy++;
 }
 
+/* No list has those that go to another poller, which may have been asked for its own before. */
+static void batch_leave_on_way(struct handover_out *out)
+{
+	unsigned n = out->part->group.on_way;
+
+	out->because[NP_STAYS_AT_WORK] += n;
+	out->busy += n;
+}
+
 /* The other one may be in the list, too. */
 static void batch_note_asked(struct handover_out *out, struct np_conn *c)
 {
@@ -73,8 +82,8 @@ static void batch_take(struct handover_out *out, struct np_conn *c)
 {
 	int n;
 
-	if (conn_is_parting(c))
-		return;
+	if (conn_is_parting(c) && !conn_is_parting_to_move(c))
+		return; /* with its mate, for this batch */
 	n = batch_export(out, c);
 	if (n == -EAGAIN && conn_export_ask(c))
 		batch_note_asked(out, c);
@@ -94,7 +103,7 @@ static bool batch_has_room(const struct handover_out *out)
 static void batch_walk(struct handover_out *out)
 {
 	struct list *conns = &out->part->group.conns, *l;
-	unsigned n = out->part->group.n;
+	unsigned n = out->part->group.n - out->part->group.on_way;
 
 	while (n-- && batch_has_room(out) && (l = list_pop(conns))) {
 		list_append(conns, l);
@@ -185,6 +194,7 @@ static void batch_fill(struct mail *m)
 	}
 	if (out->part->balancer) /* its references would keep the hot ones here */
 		balancer_stop(out->part->balancer);
+	batch_leave_on_way(out);
 	batch_walk(out);
 	if (!out->n_asked) {
 		latch_arrive(&out->filled);

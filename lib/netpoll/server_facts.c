@@ -20,6 +20,15 @@ static uint64_t server_facts_read(const uint64_t *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
+uint64_t server_facts_moved(const struct np_server *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < s->n_parts; i++)
+		n += server_facts_read(&s->parts[i]->group.moved);
+	return n;
+}
+
 int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accepted,
 			   uint64_t *ret_conns)
 {
@@ -37,7 +46,7 @@ int np_server_poller_stats(struct np_server *s, int poller, uint64_t *ret_accept
 
 int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 {
-	struct np_server_stats v = { .pollers = s->n_parts };
+	struct np_server_stats v = { .pollers = s->n_parts, .moved = server_facts_moved(s) };
 
 	pthread_mutex_lock(&s->facts_lock);
 	for (unsigned i = 0; i < s->n_parts; i++) {
@@ -51,7 +60,6 @@ int np_server_stats(struct np_server *s, struct np_server_stats *ret)
 		v.memory_closed += server_facts_read(&s->parts[i]->group.memory.closed);
 		v.handler_errors += server_facts_read(&s->parts[i]->group.handler_errors);
 		v.cut += server_facts_read(&s->parts[i]->group.cut);
-		v.moved += server_facts_read(&s->parts[i]->group.moved);
 		v.handed_over += server_facts_read(&s->parts[i]->group.handed_over);
 		v.taken_over += server_facts_read(&s->parts[i]->group.taken_over);
 		v.proxied += server_facts_read(&s->parts[i]->group.proxy.taken);

@@ -116,6 +116,8 @@ bool server_facts_hand_over_ends(struct np_server *s);
 /* For pollers, at @l. Return: 0; -ETIMEDOUT; -ECANCELED: the hand-over is to end. */
 int server_facts_await_hand_over(struct np_server *s, struct latch *l, uint64_t until_ns);
 void server_facts_hand_over_is_over(struct np_server *s);
+/* Connections that have come to another of its pollers so far. */
+uint64_t server_facts_moved(const struct np_server *s);
 /* None counts any more: before the start. */
 void server_facts_drop_addresses(struct np_server *s);
 /* Where the counters of part @index are from now on. They must be zero: before the start. */
