@@ -423,9 +423,9 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
  * np_conn_move() - on to another poller of its server, as soon as it is quiet
  *
  * Quiet: on_connect has ended, which a PROXY header or a handshake may be in front of, no handler
- * runs or is due, no fiber waits in a verb, the peer has not left. That is at the
- * end of this turn, or of a later one; until then the last call counts, and one to the poller it is
- * on takes the request back. The object, its references, settings, data, buffered input and unsent
+ * runs or is due, no fiber waits in a verb, neither side has shut its half. That is at the end of
+ * this turn, or of a later one; until then the last call counts, and one to the poller it is on
+ * takes the request back. The object, its references, settings, data, buffered input and unsent
  * output go along, and what other threads have sent, posted or asked for reaches it in their order.
  * Only a connection whose handlers have on_move, which is called on both sides: what else belongs
  * to it (timers, tasks, tables of a poller) is known to the user alone. Where the other poller
@@ -434,8 +434,9 @@ NP_API int np_conn_shutdown_write(struct np_conn *c);
  *
  * Thread: owner. May park: no.
  * Return: 0; -NP_EUNSUPPORTED: no on_move, or no server's connection, nor in a set with one, or of
- *         a pool; -EINVAL: no such poller; -ECANCELED: the server closes; -NP_ENOTOPEN, -NP_ECLOSED
- *         and why it ends; -ENOMEM.
+ *         a pool; -EINVAL: no such poller; -ECANCELED: the server closes; -NP_ENOTOPEN;
+ *         -NP_ECLOSED; where it, or the other one of its set, ends, or its peer is known to have
+ *         left: what np_conn_error() says; -ENOMEM.
  */
 NP_API int np_conn_move(struct np_conn *c, int poller);
 /*
@@ -492,7 +493,8 @@ NP_API int np_conn_post(struct np_conn *c, void (*fn)(struct np_conn *, void *),
 /*
  * np_conn_error() - why the connection ended, or is ending
  *
- * Return: 0 while it is well; a status, see the table above.
+ * Return: 0 while it is well; a status, see the table above: from the moment on in which a verb
+ *         says that the peer has left.
  */
 NP_API int np_conn_error(struct np_conn *c);
 /*

@@ -192,7 +192,7 @@ int np_conn_error(struct np_conn *c)
 {
 	NP_GATE(np_conn_error(c));
 
-	return c->why;
+	return conn_why(c);
 }
 
 bool np_conn_is_active(struct np_conn *c)

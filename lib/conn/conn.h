@@ -309,6 +309,8 @@ int conn_read_end(const struct np_conn *c);
 int conn_unwritable(const struct np_conn *c);
 /* 0 while the connection can be read and written; else what its verbs return. */
 int conn_not_open(const struct np_conn *c);
+/* Why it ends, 0 while it does not. */
+int conn_why(const struct np_conn *c);
 
 #define conn_assert_owner(c) poller_assert_owner(conn_poller(c))
 

@@ -60,6 +60,18 @@ static int move_ask(struct np_conn *c, struct poller *to)
 	return 0;
 }
 
+/* One that ends is never quiet. Only the first has yet to get its extra: of a set both have one. */
+static int move_ask_all(struct np_conn *c, struct np_conn *mate, struct poller *to)
+{
+	int r = conn_why(c);
+
+	if (r == 0 && mate)
+		r = conn_why(mate);
+	if (r == 0)
+		r = move_ask(c, to);
+	return mate && r == 0 ? move_ask(mate, to) : r;
+}
+
 static void move_take_back(struct np_conn *c)
 {
 	c->flags &= (uint16_t)~CONN_MOVES;
@@ -74,10 +86,8 @@ int conn_move(struct np_conn *c, struct poller *to)
 		r = move_may(mate);
 	if (r < 0)
 		return r;
-	if (to != conn_poller(c)) {
-		r = move_ask(c, to);
-		return mate && r == 0 ? move_ask(mate, to) : r; /* that one has its extra */
-	}
+	if (to != conn_poller(c))
+		return move_ask_all(c, mate, to);
 	move_take_back(c);
 	if (mate)
 		move_take_back(mate);

@@ -540,6 +540,12 @@ int conn_not_open(const struct np_conn *c)
 	return conn_life(c) == CONN_NEW ? -NP_ENOTOPEN : conn_read_end(c);
 }
 
+/* The peer's FIN is noted at the end of the turn it is read in: a verb may tell of it first. */
+int conn_why(const struct np_conn *c)
+{
+	return c->why || conn_life(c) != CONN_OPEN ? c->why : conn_read_end(c);
+}
+
 int conn_unwritable(const struct np_conn *c)
 {
 	if (conn_life(c) != CONN_OPEN)

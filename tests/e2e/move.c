@@ -21,7 +21,7 @@
 #define POLLERS 3
 
 static struct {
-	_Atomic(int) left, arrived, closes, disconnects, error, moved, posted, wrong_thread;
+	_Atomic(int) left, arrived, closes, disconnects, error, moved, posted, said, wrong_thread;
 	_Atomic(struct np_conn *) conn; /* with a reference */
 	_Atomic(bool) stop;
 	int (*in_move)(struct np_conn *c, bool arrived); /* what on_move does besides */
@@ -466,6 +466,54 @@ START_TEST(a_poller_that_is_none_is_refused_and_its_own_is_no_move)
 }
 END_TEST
 
+static int move_at_the_end(struct np_conn *c, void *arg)
+{
+	int r = np_conn_wait(c, 2);
+
+	if (r == 0)
+		return np_conn_skip(c, 2);
+	ut.said = np_conn_error(c);
+	ut.moved = np_conn_move(c, (here(c) + 1) % POLLERS);
+	ut.posted = np_conn_move(c, here(c));
+	return r;
+}
+
+/* A verb tells of it in the turn in which it is read. */
+static void expect_end_is_known(void (*end)(int *fd), int why)
+{
+	static const struct np_handlers h = { .sz = sizeof h,
+					      .on_request = move_at_the_end,
+					      .on_close = on_close,
+					      .on_move = on_move };
+	int fd;
+
+	ut.said = ut.moved = ut.posted = 1;
+	serve(POLLERS, &h, NULL, NULL);
+	fd = serve_connect(0);
+	peer_send(fd, "x", 1);
+	AWAIT(serve_conns() == 1);
+	end(&fd);
+	AWAIT(ut.closes == 1);
+
+	ck_assert_int_eq(ut.said, why);
+	ck_assert_int_eq(ut.moved, why);
+	ck_assert_int_eq(ut.posted, 0);
+	ck_assert_int_eq(ut.left, 0);
+	leave();
+}
+
+START_TEST(behind_the_end_that_a_verb_has_told_of_no_move_is_promised)
+{
+	expect_end_is_known(peer_close, -NP_EEOF);
+}
+END_TEST
+
+START_TEST(behind_a_reset_that_a_verb_has_told_of_no_move_is_promised)
+{
+	expect_end_is_known(peer_reset, -ECONNRESET);
+}
+END_TEST
+
 START_TEST(without_on_move_nothing_moves)
 {
 	static const struct np_handlers h = { .sz = sizeof h,
@@ -637,6 +685,8 @@ void add_cases(Suite *s)
 	tcase_add_test(t, it_does_not_move_while_its_handler_waits);
 	tcase_add_test(t, it_moves_while_its_handler_waits_where_it_may);
 	tcase_add_test(t, a_poller_that_is_none_is_refused_and_its_own_is_no_move);
+	tcase_add_test(t, behind_the_end_that_a_verb_has_told_of_no_move_is_promised);
+	tcase_add_test(t, behind_a_reset_that_a_verb_has_told_of_no_move_is_promised);
 	tcase_add_test(t, without_on_move_nothing_moves);
 	tcase_add_test(t, on_move_may_take_the_request_back);
 	tcase_add_test(t, on_move_may_close_it);
