@@ -262,7 +262,7 @@ struct np_hand_over_opts {
 	int come_ms; /* 30 000: for the next process to come, and to be able to serve */
 	int work_ms; /* 10 000: from then on, for connections that are at work */
 	/* 1000: for each answer of the next process, connections wait so long; and for a poller
-	 * that a handler keeps */
+	 * that a handler, or on_export, keeps: what is there goes on here */
 	int answer_ms;
 };
 NP_OPTS_INIT(np_hand_over_opts)

@@ -5,20 +5,16 @@
 #include <stdlib.h>
 
 #include "netpoll/handover.h"
-#include "sys/clock.h"
 
 /*
- * A poller may be kept by a handler for longer than the control thread waits for it.
+ * A poller may be kept by a handler, or by on_export, for longer than the control thread waits.
  *
  *   owner      leaves it by
- *   posted     batch_begins() -> filling; handover_out_fill() gives up -> abandoned
- *   filling    batch_fill(), where some were asked -> posted
- *   abandoned  the mail settles it
+ *   pollers    batch_is_filled() -> filled; handover_out_fill() gives up -> abandoned
+ *   filled     the control thread has it: handover_out_settle()
+ *   abandoned  the poller settles it, as soon as it comes to that
  */
-enum handover_owner { OUT_POSTED, OUT_FILLING, OUT_ABANDONED };
-
-/* Looks of one that waits no longer, at a poller that is in the middle of it. */
-#define BATCH_LOOK_NS 1000000u
+enum handover_owner { OUT_POLLERS, OUT_FILLED, OUT_ABANDONED };
 
 static struct handover_out *batch_out_of(struct mail *m)
 {
@@ -155,40 +151,46 @@ static void batch_take_set(struct handover_out *out, struct np_conn *c, struct n
 	batch_stay_set(c, mate);
 }
 
-/* Return: whether somebody waits for it. */
-static bool batch_begins(struct handover_out *out)
+/* Return: whether somebody waits for it still. */
+static bool batch_is_awaited(const struct handover_out *out)
 {
-	int posted = OUT_POSTED;
+	return atomic_load(&out->owner) == OUT_POLLERS;
+}
 
-	return atomic_compare_exchange_strong(&out->owner, &posted, OUT_FILLING);
+/* Who has given up meanwhile gets nothing of it. */
+static void batch_is_filled(struct handover_out *out)
+{
+	int pollers = OUT_POLLERS;
+
+	if (atomic_compare_exchange_strong(&out->owner, &pollers, OUT_FILLED))
+		latch_arrive(&out->filled);
+	else
+		batch_settle(&out->mail);
 }
 
 /* Their handlers have returned by now, or they go on here. */
 static void batch_take_asked(struct mail *m)
 {
 	struct handover_out *out = batch_out_of(m);
-	bool begins = batch_begins(out);
+	bool awaited = batch_is_awaited(out);
 
 	for (unsigned i = 0; i < out->n_asked; i++) {
 		struct np_conn *c = batch_unref(out->asked[i].c);
 		struct np_conn *mate = batch_unref(out->asked[i].mate);
 
-		if (begins)
+		if (awaited)
 			batch_take_set(out, c, mate);
 		else
 			batch_stay_set(c, mate);
 	}
-	if (begins)
-		latch_arrive(&out->filled);
-	else
-		batch_settle(m);
+	batch_is_filled(out);
 }
 
 static void batch_fill(struct mail *m)
 {
 	struct handover_out *out = batch_out_of(m);
 
-	if (!batch_begins(out)) {
+	if (!batch_is_awaited(out)) {
 		batch_out_free(out);
 		return;
 	}
@@ -197,18 +199,17 @@ static void batch_fill(struct mail *m)
 	batch_leave_on_way(out);
 	batch_walk(out);
 	if (!out->n_asked) {
-		latch_arrive(&out->filled);
+		batch_is_filled(out);
 		return;
 	}
 	out->mail.fn = batch_take_asked;
-	out->owner = OUT_POSTED;
 	poller_post(out->part->group.poller, &out->mail);
 }
 
 struct handover_out *handover_out_fill(struct server_part *part, unsigned max, uint64_t until_ns)
 {
 	struct handover_out *out = calloc(1, sizeof *out);
-	int posted = OUT_POSTED, r;
+	int pollers = OUT_POLLERS;
 
 	if (!out)
 		return NULL;
@@ -216,13 +217,11 @@ struct handover_out *handover_out_fill(struct server_part *part, unsigned max, u
 	latch_init(&out->filled);
 	latch_set(&out->filled, 1);
 	poller_post(part->group.poller, &out->mail);
-	r = server_facts_await_hand_over(part->server, &out->filled, until_ns);
-	while (r < 0) {
-		if (atomic_compare_exchange_strong(&out->owner, &posted, OUT_ABANDONED))
-			return NULL; /* the mail settles it */
-		posted = OUT_POSTED;
-		r = latch_wait(&out->filled, sys_clock_ns() + BATCH_LOOK_NS);
-	}
+	if (server_facts_await_hand_over(part->server, &out->filled, until_ns) < 0 &&
+	    atomic_compare_exchange_strong(&out->owner, &pollers, OUT_ABANDONED))
+		return NULL;
+	while (latch_wait(&out->filled, 0) < 0)
+		; /* a stop may disturb it: it is a moment away */
 	return out;
 }
 

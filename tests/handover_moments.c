@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * handover_moves: connections that go from one poller to another while their server is handed over
+ * handover_moments: what happens at one moment of a hand-over: connections go from one poller to
+ * another, or an on_export keeps its poller
  *
  * Both servers are of this process, with two pollers each. The old one's pollers are looked at one
  * after the other. @witness is the one connection of the first: it stays, and its on_export makes
@@ -24,6 +25,7 @@ static struct {
 	_Atomic(struct np_conn *) witness, mover; /* of the old server */
 	bool loops;                               /* the handler of the mover does not return */
 	bool keeps;                               /* the poller that it goes to is kept */
+	bool blocks;                              /* on_export of the witness does */
 	_Atomic(bool) moves, over;
 	struct np_server *next;
 	struct np_pollers *next_pollers;
@@ -60,10 +62,21 @@ static void keep(void *arg)
 		test_pause();
 }
 
+/* It does what it may not: it waits, here until the hand-over has ended without it. */
+static int await_end(void)
+{
+	ut.blocks = false;
+	while (!ut.over)
+		test_pause();
+	return 0;
+}
+
 static int on_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
 {
 	if (c != ut.witness)
 		return 0;
+	if (ut.blocks)
+		return await_end();
 	if (ut.keeps)
 		np_post(pollers, 0, keep, NULL);
 	np_go(pollers, 1, move, NULL, NULL);
@@ -148,9 +161,10 @@ static void *hand_over(void *arg)
 
 	snprintf(where, sizeof where, "fd:%d", ut.socks[0]);
 	ut.handed = (struct np_handed_over){ .sz = sizeof ut.handed };
-	ut.r = np_server_hand_over(
-		serve_server, where,
-		NP_OPTS(np_hand_over_opts, .work_ms = AWAIT_MS, .answer_ms = AWAIT_MS), &ut.handed);
+	ut.r = np_server_hand_over(serve_server, where,
+				   NP_OPTS(np_hand_over_opts, .work_ms = ut.blocks ? 1 : AWAIT_MS,
+					   .answer_ms = ut.blocks ? 1000 : AWAIT_MS),
+				   &ut.handed);
 	ut.over = true;
 	return NULL;
 }
@@ -178,9 +192,10 @@ static void end_next(void)
 
 /* ------------------------------------------------------------------ the promise */
 
-static void one_that_moves_goes_along(void)
+static int witness, mover; /* their peers */
+
+static void hand_all_over(void)
 {
-	int witness, mover;
 	pthread_t t;
 
 	serve(2, &handlers, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF));
@@ -190,18 +205,29 @@ static void one_that_moves_goes_along(void)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ut.socks), 0);
 	pthread_create(&t, NULL, hand_over, NULL);
 	given_next();
+	AWAIT(ut.over);
 	pthread_join(t, NULL);
-
 	ck_assert_int_eq(ut.r, 0);
+}
+
+static void end(void)
+{
+	peer_close(&mover);
+	peer_close(&witness);
+	end_next();
+	serve_end();
+}
+
+static void one_that_moves_goes_along(void)
+{
+	hand_all_over();
+
 	ck_assert_uint_eq(ut.handed.handed, 1);
 	ck_assert_uint_eq(ut.handed.stays, 1);
 	ck_assert_uint_eq(ut.handed.busy, 0);
 	expect_answer(mover, 'n', '0');
 	expect_answer(witness, 'o', '0');
-	peer_close(&mover);
-	peer_close(&witness);
-	end_next();
-	serve_end();
+	end();
 }
 
 START_TEST(one_that_moves_to_a_poller_that_was_looked_at_is_not_lost)
@@ -224,11 +250,27 @@ START_TEST(one_whose_handler_is_being_sent_home_for_a_move_is_waited_for)
 }
 END_TEST
 
+/* Nothing is lost: what it gives in the end is taken back. */
+START_TEST(an_on_export_that_does_not_return_ends_the_hand_over_in_its_time)
+{
+	ut.blocks = true;
+	hand_all_over();
+
+	ck_assert_uint_eq(ut.handed.handed, 1);
+	ck_assert_uint_eq(ut.handed.busy, 1);
+	ck_assert_uint_eq(ut.handed.because[NP_STAYS_AT_WORK], 1);
+	expect_answer(mover, 'n', '1');
+	expect_answer(witness, 'o', '0');
+	end();
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
-	TCase *t = add_case(s, "handover_moves");
+	TCase *t = add_case(s, "handover_moments");
 
 	tcase_add_test(t, one_that_moves_to_a_poller_that_was_looked_at_is_not_lost);
 	tcase_add_test(t, one_that_is_on_its_way_to_a_poller_that_is_kept_is_waited_for);
 	tcase_add_test(t, one_whose_handler_is_being_sent_home_for_a_move_is_waited_for);
+	tcase_add_test(t, an_on_export_that_does_not_return_ends_the_hand_over_in_its_time);
 }
