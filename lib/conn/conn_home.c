@@ -43,9 +43,10 @@ static void home_arm_decay(struct conn_home *h)
 	timer_arm(h->poller, &h->decay, poller_now_ms(h->poller) + DECAY_MS);
 }
 
+/* Blocks are a thread's: those of the poller's own wait until it has the loop again. */
 static void home_decay(struct timer *t)
 {
-	if (block_decay() > DECAY_REST)
+	if (block_decay() > DECAY_REST || baton_is_spare())
 		home_arm_decay(container_of(t, struct conn_home, decay));
 }
 

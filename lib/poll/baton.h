@@ -185,6 +185,12 @@ static inline bool baton_is_called(void)
 	return BATON_LOOK(baton_here.flag) & BATON_CALLED;
 }
 
+/* The calling thread carries a poller for a while. */
+static inline bool baton_is_spare(void)
+{
+	return baton_here.rider && !baton_here.rider->home;
+}
+
 /* Where the flag is not 0. */
 void baton_enter_slowly(void) __attribute__((cold));
 /* Return: @result, in whose place the caller need not keep it. */
