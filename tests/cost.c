@@ -34,10 +34,27 @@ static int frame(struct np_conn *c, void *arg)
 	return r < 0 ? r : np_conn_flush(c);
 }
 
+static void block(void *arg)
+{
+}
+
+/* The first of a batch: its length is odd. */
+static int frame_that_blocks(struct np_conn *c, void *arg)
+{
+	const unsigned char *len;
+	int r = np_conn_peek(c, 1, (const void **)&len);
+
+	if (r == 0 && (*len & 1))
+		r = np_blocking(block, NULL);
+	return r == 0 ? frame(c, arg) : r;
+}
+
 /* One that may block is not left alone here, however long it waits for its slice. */
 static void given_server_of(unsigned flags)
 {
-	struct np_handlers h = { .sz = sizeof h, .on_request = frame, .flags = flags };
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_request = flags ? frame_that_blocks : frame,
+				 .flags = flags };
 
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 1, .handoff_ms = 1000 * 1000));
 	serve_at(&server, &h, NULL, NP_OPTS(np_server_opts, .steer = NP_STEER_OFF), "tcp",
@@ -217,6 +234,32 @@ START_TEST(so_they_do_to_a_handler_that_may_block_and_does_not)
 }
 END_TEST
 
+/* It gives the poller up at each verb; those behind it have no need to. */
+START_TEST(a_request_that_was_left_alone_fences_for_itself_and_not_for_its_batch)
+{
+	enum { N = 64 };
+	static const unsigned one = 1, two = 2;
+	char batch[5 + (N - 1) * 6] = "", answer[sizeof batch];
+	int fd;
+
+	given_server_of(NP_MAY_BLOCK);
+	memcpy(batch, &one, 4);
+	for (unsigned i = 0; i < N - 1; i++)
+		memcpy(batch + 5 + i * 6, &two, 4);
+	fd = connected();
+	exchange(fd, 64, 1);
+	count_from_zero();
+	peer_send(fd, batch, sizeof batch);
+	peer_recv(fd, answer, sizeof answer);
+
+	ck_assert_mem_eq(answer, batch, sizeof batch);
+	ck_assert_uint_eq(pollers_stats().handoffs, 1);
+	ck_assert_uint_le(sys_fault_calls(SYS_fence), 8);
+	peer_close(&fd);
+	teardown();
+}
+END_TEST
+
 START_TEST(an_accepted_connection_costs_accept4_and_epoll_ctl)
 {
 	enum { N = 20 };
@@ -305,6 +348,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, replies_that_are_sent_at_once_lie_in_one_block_from_the_second_time_on);
 	tcase_add_test(t, sixteen_pipelined_requests_cost_what_one_costs);
 	tcase_add_test(t, so_they_do_to_a_handler_that_may_block_and_does_not);
+	tcase_add_test(t, a_request_that_was_left_alone_fences_for_itself_and_not_for_its_batch);
 	tcase_add_test(t, an_accepted_connection_costs_accept4_and_epoll_ctl);
 	tcase_add_test(t, the_end_of_a_connection_costs_one_wait_one_read_and_one_close);
 	tcase_add_test(t, an_idle_poller_makes_no_system_call);

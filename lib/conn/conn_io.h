@@ -101,6 +101,8 @@ struct conn_io {
 			bool wanted : 1;
 			/* np_conn_forward() is to find its input in the kernel */
 			bool forwards : 1;
+			/* of its batch, for another fiber: conn_serve.c; on_request is NULL */
+			bool rest : 1;
 			/* on_request was called at EOF and left the rest alone */
 			bool end_handled;
 			bool request; /* one has begun, and its timeout runs */

@@ -73,6 +73,30 @@ static slow_path void serve_failed(struct np_conn *c, int r)
 	conn_close(c, r);
 }
 
+/*
+ * A handler that was left alone gives the poller up behind each of its verbs, and so would those
+ * that serve what is left of its batch on this thread. Where the loop is they need not.
+ */
+static slow_path void serve_leave_rest(struct conn_io *io)
+{
+	if (!baton_is_guest() || !conn_has_request(io->spawn.call.arg, io))
+		return;
+	io->on_request = NULL;
+	io->rest = true;
+}
+
+static slow_path void serve_queue_rest(struct conn_io *io)
+{
+	struct np_conn *c = io->spawn.call.arg;
+
+	io->rest = false;
+	conn_find_handler(c);
+	if (!conn_has_request(c, io))
+		return;
+	io->service = CONN_QUEUED;
+	poller_spawn_node(conn_poller(c), &io->spawn);
+}
+
 int conn_serve_blocking(struct np_conn *c, void *arg)
 {
 	int r;
@@ -80,6 +104,8 @@ int conn_serve_blocking(struct np_conn *c, void *arg)
 	baton_user_begin();
 	r = c->io->called(c, arg);
 	baton_user_end();
+	if (unlikely(baton_is_called()))
+		serve_leave_rest(c->io);
 	return r;
 }
 
@@ -286,6 +312,8 @@ static slow_path void serve_end(struct np_conn *c, struct conn_io *io)
 		serve_send_put_off(io);
 	serve_leave(io);
 	c->inside--;
+	if (io->rest)
+		serve_queue_rest(io);
 	if (!conn_is_plain(c, 0, CONN_LEFT | CONN_MOVES) || c->group->retiring)
 		conn_later(c);
 	else

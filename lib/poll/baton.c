@@ -229,6 +229,13 @@ bool baton_has_relief(void)
 	return r->crew && baton_is_looper(baton_of(r), r) && crew_has_spare(r->crew);
 }
 
+bool baton_is_guest(void)
+{
+	const struct rider *r = baton_here.rider;
+
+	return !baton_is_looper(baton_of(r), r);
+}
+
 void baton_user_begin(void)
 {
 	if (baton_here.rider->crew && baton_leaves())

@@ -191,6 +191,9 @@ static inline bool baton_is_spare(void)
 	return baton_here.rider && !baton_here.rider->home;
 }
 
+/* Of a thread that holds the baton: the loop is another's. */
+bool baton_is_guest(void);
+
 /* Where the flag is not 0. */
 void baton_enter_slowly(void) __attribute__((cold));
 /* Return: @result, in whose place the caller need not keep it. */
