@@ -25,10 +25,11 @@
 #include "sys/io.h"
 #include "sys/opts.h"
 
-#define COME_MS   30000
-#define WORK_MS   10000
-#define ANSWER_MS 1000
-#define LOOK_MS   5 /* between looks at connections that were busy */
+#define COME_MS    30000
+#define WORK_MS    10000
+#define ANSWER_MS  1000
+#define LOOK_MS    5 /* between looks at connections that were busy */
+#define LATE_LOOKS 3
 
 struct hand_over {
 	struct np_server *s;
@@ -336,11 +337,6 @@ static int hand_over_part(struct hand_over *h, struct server_part *part, unsigne
 	return r;
 }
 
-static bool hand_over_time_is_up(const struct hand_over *h)
-{
-	return sys_clock_ns() >= h->until_ns || server_facts_hand_over_ends(h->s);
-}
-
 /* It says nothing now: what can be read is its end, or that of a socket which a stop has shut. */
 static int hand_over_pause(struct hand_over *h)
 {
@@ -368,6 +364,10 @@ static int hand_over_round(struct hand_over *h, unsigned *ret_busy, bool *ret_an
 	return r;
 }
 
+/*
+ * Behind its time there are a few looks more: the whole process may have been stopped until then,
+ * and a poller that goes on finds out in its next turn what has come meanwhile.
+ */
 static int hand_over_connections(struct hand_over *h)
 {
 	unsigned busy;
@@ -375,13 +375,16 @@ static int hand_over_connections(struct hand_over *h)
 	int r;
 
 	h->until_ns = hand_over_until(h->work_ms);
-	do {
+	for (unsigned late = 0;; late += sys_clock_ns() >= h->until_ns) {
 		r = hand_over_round(h, &busy, &any);
-		if (r == 0 && busy && !any)
-			r = hand_over_pause(h);
 		if (r < 0)
 			return r;
-	} while ((busy || any) && !hand_over_time_is_up(h));
+		if ((!busy && !any) || late == LATE_LOOKS || server_facts_hand_over_ends(h->s))
+			break;
+		r = any ? 0 : hand_over_pause(h);
+		if (r < 0)
+			return r;
+	}
 	h->done.busy = busy;
 	return hand_over_send(h, HANDOVER_END, NULL, 0);
 }

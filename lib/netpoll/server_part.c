@@ -501,11 +501,25 @@ static void server_part_force(struct mail *m)
 	latch_arrive(&part->server->force_latch);
 }
 
+/*
+ * A poller that comes to it late, since a handler kept it or the whole process was stopped, has
+ * input in front of it that came in time: the next turn asks the kernel, and handles that first.
+ */
+static void server_part_force_later(struct mail *m)
+{
+	struct server_part *part = container_of(m, struct server_part, force_mail);
+
+	if (part->force_comes)
+		m->fn = server_part_force;
+	part->force_comes = true;
+	poller_post(part->group.poller, m);
+}
+
 /* The deadline has passed: the connections that are left are reset. server_part_on_empty() still
  * owes the latch its arrival. */
 void server_part_post_force(struct server_part *part)
 {
-	part->force_mail.fn = server_part_force;
+	part->force_mail.fn = server_part_force_later;
 	poller_post(part->group.poller, &part->force_mail);
 }
 

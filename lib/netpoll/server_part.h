@@ -42,8 +42,9 @@ struct server_part {
 	int result;            /* of the step */
 	bool retiring_counted; /* it owes step_latch one arrival */
 	unsigned forced;
-	unsigned limit; /* its share of max_conns; 0: none */
-	bool full;      /* its listeners are held */
+	bool force_comes; /* with the turn after next */
+	unsigned limit;   /* its share of max_conns; 0: none */
+	bool full;        /* its listeners are held */
 	uint64_t said_full_ms;
 	unsigned accepts_unmetered; /* since the last whose wait was asked for */
 	uint64_t at_limit;          /* any thread, relaxed: how often it was full */

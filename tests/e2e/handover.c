@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netpoll/linkbuf.h>
 #include <netpoll/status.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -682,6 +683,32 @@ START_TEST(a_stopped_receiver_costs_the_time_of_one_answer_and_no_connection)
 }
 END_TEST
 
+/* In the middle of what it writes down of them. */
+START_TEST(a_sender_that_was_stopped_past_an_answers_time_goes_on)
+{
+	const struct hand_opts o = { .export_signal = SIGSTOP, .export_nth = 5 };
+	struct hand_facts f;
+	int status;
+
+	given(&o, NULL);
+	given_clients(40);
+	ask_both(AWAIT_MS, 300);
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	ck_assert_int_eq(waitpid(old.pid, &status, WUNTRACED), old.pid);
+	ck_assert(WIFSTOPPED(status));
+	poll(NULL, 0, 600); /* the stall itself */
+	kill(old.pid, SIGCONT);
+	hand_hear(&old, &f);
+
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	ck_assert_uint_eq(f.handed.handed, 40);
+	expect_all_at_next(40, 2);
+	close_clients(40);
+	end_both();
+}
+END_TEST
+
 START_TEST(what_a_killed_sender_had_told_the_receiver_goes_on_there)
 {
 	const struct hand_opts o = { .export_signal = SIGKILL, .export_nth = 200 };
@@ -1019,6 +1046,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, it_may_go_from_process_to_process_again_and_again);
 	tcase_add_test(t, what_a_killed_receiver_had_not_been_told_of_goes_on_at_the_sender);
 	tcase_add_test(t, a_stopped_receiver_costs_the_time_of_one_answer_and_no_connection);
+	tcase_add_test(t, a_sender_that_was_stopped_past_an_answers_time_goes_on);
 	tcase_add_test(t, what_a_killed_sender_had_told_the_receiver_goes_on_there);
 	tcase_add_test(t, a_receiver_without_descriptors_costs_no_connection);
 	tcase_add_test(t, a_stop_ends_a_hand_over_that_waits);
