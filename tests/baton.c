@@ -341,6 +341,19 @@ START_TEST(a_handler_costs_its_poller_what_it_does_until_it_is_left_alone)
 }
 END_TEST
 
+/* As that of a connection does, whose request waited for a stack, or is the rest of a batch. */
+START_TEST(a_fiber_that_begins_from_the_queue_costs_its_poller_what_it_does)
+{
+	ck_assert_int_eq(np_run(pollers, measure, NULL), 0);
+	sampled.wanted = true;
+	ck_assert_int_eq(np_run(pollers, burn_here, NULL), 0);
+
+	AWAIT(sampled.costs == 1);
+	ck_assert_uint_ge(sampled.cost_ns, BURN_NS / 2);
+	ck_assert_int_eq(np_run(pollers, measure_no_more, NULL), 0);
+}
+END_TEST
+
 static int count_cpus(void *arg)
 {
 	cpu_set_t set;
@@ -450,6 +463,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, hand_offs_are_published_for_steering);
 	tcase_add_test(t, its_time_is_that_of_the_threads_that_have_carried_it);
 	tcase_add_test(t, a_handler_costs_its_poller_what_it_does_until_it_is_left_alone);
+	tcase_add_test(t, a_fiber_that_begins_from_the_queue_costs_its_poller_what_it_does);
 	tcase_add_test(t, a_spare_thread_may_run_on_each_cpu_of_its_set);
 	tcase_add_test(t, an_idle_set_has_no_spare_thread);
 #ifdef NP_FAULT

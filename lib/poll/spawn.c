@@ -104,6 +104,16 @@ void spawn_take(struct poller *p)
 		spawn_put_back(&p->now.spawn, &p->spawn);
 }
 
+/* With the fibers that it begins. Without a stack it is the first again. */
+static void spawn_run_whole(struct poller *p, void *spawn)
+{
+	struct spawn *s = spawn;
+
+	if (spawn_run(p, s) < 0)
+		spawn_put_back(&p->now.spawn, &(struct spawn_queue){ s, s });
+	poller_end_fibers(p);
+}
+
 bool spawn_go_on(struct poller *p)
 {
 	struct spawn_queue *q = &p->now.spawn;
@@ -112,8 +122,10 @@ bool spawn_go_on(struct poller *p)
 	while (!p->spawn_blocked && q->first) {
 		s = spawn_pop(q);
 		poller_begin_dispatch(p);
-		if (spawn_run(p, s) < 0)
-			spawn_put_back(q, &(struct spawn_queue){ s, s });
+		if (p->sampled)
+			sample_dispatch(p, s->call.fn, s->call.arg, spawn_run_whole, s);
+		else
+			spawn_run_whole(p, s);
 		if (!poller_end_dispatch(p))
 			return false;
 	}
