@@ -7,6 +7,10 @@
  * What a reader would get wrong: both calls return a reference, which np_conn_close() does not
  * drop: after the close it still wants np_conn_unref().
  *
+ * What has come on one without handlers stays to be read by the fiber that has it, whenever that
+ * comes to it, and whether or not the peer has left since. Behind the peer's end the connection
+ * closes once it has been read to there, or the last reference is given back.
+ *
  * np_pollers_stop() closes those with handlers as soon as they have nothing to do; those without
  * belong to the fiber that uses them, and are reset when its waits are cancelled.
  */

@@ -688,6 +688,14 @@ bool conn_at_place(struct np_conn *c, enum conn_place place);
 void conn_shut(struct np_conn *c);
 /* np_conn_send() fails from now on: its output has an end. */
 void conn_refuse_sends(struct np_conn *c);
+/*
+ * conn_keep()   - it has not ended for the sake of those who have references: each is looked at
+ * conn_let_go() - by one of them, who is about to give it back, on any thread
+ */
+void conn_keep(struct np_conn *c);
+void conn_let_go(struct np_conn *c);
+/* conn_ref.c. np_conn_unref() of what the library has taken for itself. */
+void conn_put(struct np_conn *c);
 
 /* ------------------------------------------------------------------ conn_drain.c */
 

@@ -221,7 +221,7 @@ void conn_gone(struct np_conn *c)
 		end_publish(&g->cut, g->cut + 1);
 	if (counted)
 		end_group_closed(g);
-	np_conn_unref(c);
+	conn_put(c);
 }
 
 static void end_meter_drain(struct np_conn *c)

@@ -270,7 +270,7 @@ static void export_finish(struct conn_export *e)
 
 	conn_finish(c);
 	conn_group_handed_over(g);
-	np_conn_unref(c);
+	conn_put(c);
 	export_free(e);
 }
 

@@ -158,7 +158,7 @@ static void filter_work(void *arg)
 	if ((r != -EAGAIN || f->filter.asked) && conn_life(c) < CONN_ENDED)
 		filter_read_again(c);
 	conn_leave(c);
-	np_conn_unref(c);
+	conn_put(c);
 }
 
 /* Nothing here touches the filter until the job has returned. */

@@ -47,6 +47,8 @@ struct conn_group {
 	const struct np_filter_maker *filter; /* NULL: none, and its connections are plain */
 	const char *filter_host;              /* whom it is with; may be NULL */
 	bool half_open;
+	/* no handler takes the input: a fiber that has a reference does, when it likes */
+	bool in_hand;
 	bool draining; /* what np_conn_draining() says */
 	uint64_t drain_since_ms;
 	bool retiring; /* connections close: conn_drain.c says when */

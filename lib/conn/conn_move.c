@@ -173,7 +173,7 @@ static void move_tell_all(struct parcel *p)
 static void move_unref_all(struct parcel *p)
 {
 	for (unsigned i = 0; i < p->n; i++)
-		np_conn_unref(p->move[i].c);
+		conn_put(p->move[i].c);
 }
 
 /* Groups that went along may be freed already. */

@@ -22,10 +22,13 @@ enum conn_post_bit {
 	CONN_POST_CLOSE = 1 << 1,
 	CONN_POST_ABORT = 1 << 2,
 	CONN_POST_SHUT = 1 << 3,
+	CONN_POST_LOOK = 1 << 4, /* whether it ends, now that a reference is gone */
 	/* Each of these is done by the mail; those below stay. */
-	CONN_POST_DUE = CONN_POST_SEND | CONN_POST_CLOSE | CONN_POST_ABORT | CONN_POST_SHUT,
-	CONN_POST_CLOSES = 1 << 4,
-	CONN_POST_SHUTS = 1 << 5,
+	CONN_POST_DUE = CONN_POST_SEND | CONN_POST_CLOSE | CONN_POST_ABORT | CONN_POST_SHUT |
+			CONN_POST_LOOK,
+	CONN_POST_CLOSES = 1 << 5,
+	CONN_POST_SHUTS = 1 << 6,
+	CONN_POST_KEPT = 1 << 7, /* it has not ended, since somebody may read it */
 };
 
 void conn_shut(struct np_conn *c)
@@ -71,18 +74,42 @@ static void post_arrived(struct mail *m)
 		conn_close(c, -NP_ECLOSED);
 	if (bits & CONN_POST_ABORT)
 		conn_abort(c, -NP_ECLOSED);
-	np_conn_unref(c);
+	if ((bits & CONN_POST_LOOK) && conn_life(c) == CONN_OPEN)
+		conn_later(c);
+	conn_put(c);
 }
 
 static void post_bits(struct np_conn *c, unsigned bits)
 {
 	np_conn_ref(c);
 	if (atomic_fetch_or(&c->post, (uint8_t)bits) & CONN_POST_DUE) {
-		np_conn_unref(c); /* the mail is on its way and will see the bit */
+		conn_put(c); /* the mail is on its way and will see the bit */
 		return;
 	}
 	c->post_mail.fn = post_arrived;
 	poller_post(atomic_load_explicit(&c->at, memory_order_acquire), &c->post_mail);
+}
+
+void conn_keep(struct np_conn *c)
+{
+	atomic_fetch_or(&c->post, CONN_POST_KEPT);
+}
+
+/* Nobody is to wait for who has given it up. */
+void conn_let_go(struct np_conn *c)
+{
+	if (likely(!(atomic_load_explicit(&c->post, memory_order_relaxed) & CONN_POST_KEPT)))
+		return;
+	if (atomic_fetch_and(&c->post, (uint8_t)~CONN_POST_KEPT) & CONN_POST_KEPT)
+		post_bits(c, CONN_POST_LOOK);
+}
+
+void np_conn_unref(struct np_conn *c)
+{
+	NP_GATE_VOID(np_conn_unref(c));
+
+	conn_let_go(c);
+	conn_put(c);
 }
 
 void conn_refuse_sends(struct np_conn *c)

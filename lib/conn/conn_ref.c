@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* conn_ref: references, and the memory that goes with the last one. */
 #include "conn/conn.h"
-#include "poll/baton.h"
 
 static void ref_free(struct np_conn *c)
 {
@@ -27,13 +26,13 @@ struct np_conn *np_conn_ref(struct np_conn *c)
 }
 
 /*
+ * conn_put() - give back a reference of the library's own
+ *
  * Only its home's thread may touch the slab that the connection lies in. The mail that carries it
  * there is free: a post in flight would hold a reference.
  */
-void np_conn_unref(struct np_conn *c)
+void conn_put(struct np_conn *c)
 {
-	NP_GATE_VOID(np_conn_unref(c));
-
 	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	if (poller_self() == conn_home_poller(c)) {

@@ -94,6 +94,16 @@ static void settle_filter_failed(struct np_conn *c)
 	conn_close(c, c->why);
 }
 
+/*
+ * Of one without handlers a fiber takes the input, when it likes. Nobody will where nobody has a
+ * reference, but for the library and this turn.
+ */
+static bool settle_is_unread(const struct np_conn *c)
+{
+	return c->group->in_hand && conn_in_is_over(c) && c->io && !c->io->on_request &&
+	       conn_len(c) && atomic_load_explicit(&c->refs, memory_order_acquire) > 2;
+}
+
 static void settle_open(struct np_conn *c)
 {
 	conn_take_sends(c);
@@ -103,7 +113,9 @@ static void settle_open(struct np_conn *c)
 		settle_send_fin(c);
 	if (conn_life(c) != CONN_OPEN || settle_is_busy(c))
 		return;
-	if (!conn_in_is_over(c)) {
+	if (settle_is_unread(c)) {
+		conn_keep(c);
+	} else if (!conn_in_is_over(c)) {
 		if (settle_is_refused(c) && !c->holds)
 			conn_close(c, 0);
 		else if (c->group->retiring)
@@ -177,12 +189,12 @@ void conn_settle(struct mail *m)
 
 	if (list_empty(&c->link)) { /* gone, or on its way: another process may have it */
 		c->flags &= (uint16_t)~CONN_LATER;
-		np_conn_unref(c);
+		conn_put(c);
 		return;
 	}
 	if (conn_aside_owes(c->io, CONN_OWED_SETTLE, 0)) {
 		c->flags &= (uint16_t)~CONN_LATER;
-		np_conn_unref(c);
+		conn_put(c);
 		return;
 	}
 	if (conn_filter_of(c))
@@ -206,5 +218,5 @@ void conn_settle(struct mail *m)
 		conn_stay(c); /* the request was taken back */
 	if (!(c->flags & CONN_MOVES) || !conn_move_off(c))
 		conn_io_shrink(c);
-	np_conn_unref(c);
+	conn_put(c);
 }

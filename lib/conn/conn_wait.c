@@ -170,8 +170,10 @@ int conn_wait_input(struct np_conn *c, size_t n, size_t room, struct conn_limit 
 		room = c->set->limits.in_max;
 	while (conn_len(c) < n) {
 		r = wait_fits(c, n);
-		if (r != -NP_ETOOLONG && conn_read_end(c))
+		if (r != -NP_ETOOLONG && conn_read_end(c)) {
+			conn_let_go(c); /* what it was kept for may have been read */
 			r = conn_read_end(c);
+		}
 		if (r < 0)
 			return r;
 		conn_pump(c, PUMP_FLUSH); /* a deferred flush: the dispatch ends here */

@@ -27,6 +27,11 @@ static struct own_group *own_group_of(struct conn_group *g)
 	return container_of(g, struct own_group, group);
 }
 
+static bool own_group_has_handlers(const struct own_group *own)
+{
+	return own->handlers.on_connect || own->handlers.on_request;
+}
+
 static void own_group_leave(struct conn_group *g)
 {
 	list_remove(&own_group_of(g)->link);
@@ -84,6 +89,7 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 	list_init(&own->link);
 	if (o->handlers)
 		r = sys_opts_take(&own->handlers, sizeof own->handlers, o->handlers);
+	own->group.in_hand = !own_group_has_handlers(own);
 	if (r == 0)
 		r = conn_limits_init(&own->group.settings.limits, NULL);
 	if (r < 0)
@@ -146,11 +152,7 @@ void **own_group_note(struct np_conn *c)
 void own_group_set_idle(struct np_conn *c, bool idle)
 {
 	own_group_of(c->group)->idle = idle;
-}
-
-static bool own_group_has_handlers(const struct own_group *own)
-{
-	return own->handlers.on_connect || own->handlers.on_request;
+	c->group->in_hand = !idle;
 }
 
 /* Its one connection. */
