@@ -257,12 +257,26 @@ static void dump_fibers(struct dump *d, unsigned set, const struct gather_part *
 
 /* ------------------------------------------------------------------ what any thread may read */
 
+#define COUNT(member, width) COLUMN(struct np_server_stats, member, width)
+
 static const struct column server_columns[] = {
-	{ "server", -20 },    { "id", 2 },     { "phase", -8 },      { "conns", 7 },
-	{ "accepted", 9 },    { "closed", 9 }, { "at_limit", 8 },    { "shed", 5 },
-	{ "errors", 6 },      { "cut", 5 },    { "moved", 6 },       { "drained", 7 },
-	{ "fresh", 6 },       { "raced", 6 },  { "rebalanced", 10 }, { "handed_over", 11 },
-	{ "taken_over", 10 },
+	{ "server", -20 },
+	{ "id", 2 },
+	{ "phase", -8 },
+	COUNT(conns, 7),
+	COUNT(accepted, 9),
+	COUNT(closed, 9),
+	COUNT(at_limit, 8),
+	COUNT(shed, 5),
+	{ "errors", 6, offsetof(struct np_server_stats, handler_errors) },
+	COUNT(cut, 5),
+	COUNT(moved, 6),
+	COUNT(drained, 7),
+	COUNT(fresh, 6),
+	COUNT(raced, 6),
+	COUNT(rebalanced, 10),
+	COUNT(handed_over, 11),
+	COUNT(taken_over, 10),
 };
 
 static void dump_server(void *arg, struct noted *n)
@@ -277,27 +291,17 @@ static void dump_server(void *arg, struct noted *n)
 	sheet_text(s, server->name);
 	sheet_uint(s, registry_id(n));
 	sheet_text(s, phases[atomic_load(&server->phase)]);
-	sheet_uint(s, st.conns);
-	sheet_uint(s, st.accepted);
-	sheet_uint(s, st.closed);
-	sheet_uint(s, st.at_limit);
-	sheet_uint(s, st.shed);
-	sheet_uint(s, st.handler_errors);
-	sheet_uint(s, st.cut);
-	sheet_uint(s, st.moved);
-	sheet_uint(s, st.drained);
-	sheet_uint(s, st.fresh);
-	sheet_uint(s, st.raced);
-	sheet_uint(s, st.rebalanced);
-	sheet_uint(s, st.handed_over);
-	sheet_uint(s, st.taken_over);
+	sheet_counts(s, &st);
 }
 
+#undef COUNT
+#define COUNT(member, width) COLUMN(struct np_pool_stats, member, width)
+
 static const struct column pool_columns[] = {
-	{ "network", -7 }, { "address", -21 },    { "pool", 4 }, { "open", 6 },
-	{ "idle", 6 },     { "waiting", 7 },      { "gets", 9 }, { "reused", 9 },
-	{ "dials", 7 },    { "dial_errors", 11 }, { "died", 6 }, { "expired", 7 },
-	{ "timeouts", 8 },
+	{ "network", -7 },  { "address", -21 },     { "pool", 4 },  COUNT(open, 6),
+	COUNT(idle, 6),     COUNT(waiting, 7),      COUNT(gets, 9), COUNT(reused, 9),
+	COUNT(dials, 7),    COUNT(dial_errors, 11), COUNT(died, 6), COUNT(expired, 7),
+	COUNT(timeouts, 8),
 };
 
 static void dump_pool(void *arg, struct noted *n)
@@ -310,16 +314,7 @@ static void dump_pool(void *arg, struct noted *n)
 	sheet_text(s, pool->network);
 	sheet_text(s, pool->address);
 	sheet_uint(s, registry_id(n));
-	sheet_uint(s, st.open);
-	sheet_uint(s, st.idle);
-	sheet_uint(s, st.waiting);
-	sheet_uint(s, st.gets);
-	sheet_uint(s, st.reused);
-	sheet_uint(s, st.dials);
-	sheet_uint(s, st.dial_errors);
-	sheet_uint(s, st.died);
-	sheet_uint(s, st.expired);
-	sheet_uint(s, st.timeouts);
+	sheet_counts(s, &st);
 }
 
 static const struct column channel_columns[] = {

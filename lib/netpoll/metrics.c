@@ -44,9 +44,27 @@ static const char *metrics_id(const struct noted *n, char dst[METRICS_ID_CAP])
 	return dst;
 }
 
-static uint64_t metrics_fact(const struct fact *f, const void *of)
+/* The family of one fact, and where its samples go. */
+struct metrics_fact {
+	struct np_metrics *e;
+	const struct fact *fact;
+};
+
+static uint64_t metrics_value(const struct fact *f, const void *of)
 {
 	return *(const uint64_t *)((const char *)of + f->offset);
+}
+
+/* A family for each fact; @write gives it the sample of one server, set or pool. */
+static void metrics_facts(struct np_metrics *e, enum registry_kind kind,
+			  void (*write)(void *, struct noted *), const struct fact *facts, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct metrics_fact m = { .e = e, .fact = &facts[i] };
+
+		np_metrics_family(e, facts[i].name, facts[i].type, facts[i].help);
+		registry_each(kind, write, &m);
+	}
 }
 
 /* ------------------------------------------------------------------ servers */
@@ -87,11 +105,6 @@ static const struct fact server_facts[] = {
 	     NP_METRIC_COUNTER, "Connections without a PROXY header that had to have one."),
 };
 
-struct metrics_server {
-	struct np_metrics *e;
-	const struct fact *fact;
-};
-
 /* Two servers may have one name. */
 static void metrics_of_server(struct np_metrics *e, const struct np_server *server, uint64_t value)
 {
@@ -107,10 +120,10 @@ static void metrics_server(void *arg, struct noted *n)
 {
 	struct np_server *server = container_of(n, struct np_server, noted);
 	struct np_server_stats st = { .sz = sizeof st };
-	const struct metrics_server *m = arg;
+	const struct metrics_fact *m = arg;
 
 	np_server_stats(server, &st);
-	metrics_of_server(m->e, server, metrics_fact(m->fact, &st));
+	metrics_of_server(m->e, server, metrics_value(m->fact, &st));
 }
 
 static void metrics_draining(void *arg, struct noted *n)
@@ -123,12 +136,8 @@ static void metrics_draining(void *arg, struct noted *n)
 
 static void metrics_servers(struct np_metrics *e)
 {
-	for (size_t i = 0; i < sizeof server_facts / sizeof server_facts[0]; i++) {
-		const struct fact *f = &server_facts[i];
-
-		np_metrics_family(e, f->name, f->type, f->help);
-		registry_each(REGISTRY_SERVERS, metrics_server, &(struct metrics_server){ e, f });
-	}
+	metrics_facts(e, REGISTRY_SERVERS, metrics_server, server_facts,
+		      sizeof server_facts / sizeof server_facts[0]);
 	np_metrics_family(e, "np_server_draining", NP_METRIC_GAUGE,
 			  "1: the server drains or stops.");
 	registry_each(REGISTRY_SERVERS, metrics_draining, e);
@@ -282,28 +291,23 @@ static const struct fact pool_facts[] = {
 	     "Waits that were in vain."),
 };
 
-struct metrics_set {
-	struct np_metrics *e;
-	const struct fact *fact;
-};
-
 static void metrics_set(void *arg, struct noted *n)
 {
 	struct np_pollers *p = container_of(n, struct np_pollers, noted);
 	struct np_pollers_stats st = { .sz = sizeof st };
-	const struct metrics_set *m = arg;
+	const struct metrics_fact *m = arg;
 	char set[METRICS_ID_CAP];
 	const struct np_metric_label labels[] = { { "set", metrics_id(n, set) }, { 0 } };
 
 	np_pollers_stats(p, &st);
-	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
+	np_metrics_count(m->e, labels, metrics_value(m->fact, &st));
 }
 
 static void metrics_pool(void *arg, struct noted *n)
 {
 	struct np_pool *pool = container_of(n, struct np_pool, noted);
 	struct np_pool_stats st = { .sz = sizeof st };
-	const struct metrics_set *m = arg;
+	const struct metrics_fact *m = arg;
 	char id[METRICS_ID_CAP];
 	const struct np_metric_label labels[] = { { "network", pool->network },
 						  { "address", pool->address },
@@ -311,42 +315,26 @@ static void metrics_pool(void *arg, struct noted *n)
 						  { 0 } };
 
 	np_pool_stats(pool, &st);
-	np_metrics_count(m->e, labels, metrics_fact(m->fact, &st));
+	np_metrics_count(m->e, labels, metrics_value(m->fact, &st));
 }
-
-static void metrics_facts(struct np_metrics *e, enum registry_kind kind,
-			  void (*write)(void *, struct noted *), const struct fact *facts, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct metrics_set m = { .e = e, .fact = &facts[i] };
-
-		np_metrics_family(e, facts[i].name, facts[i].type, facts[i].help);
-		registry_each(kind, write, &m);
-	}
-}
-
-struct metrics_channels {
-	uint64_t waiting, dropped;
-};
 
 static void metrics_channel(void *arg, struct noted *n)
 {
-	struct metrics_channels *sum = arg;
+	uint64_t *waiting = arg;
 	struct channel_look l;
 
 	channel_look(n, &l);
-	sum->waiting += l.waiting;
-	sum->dropped += l.dropped;
+	*waiting += l.waiting;
 }
 
 static void metrics_channels(struct np_metrics *e)
 {
-	struct metrics_channels sum = { 0 };
+	uint64_t waiting = 0;
 
-	registry_each(REGISTRY_CHANNELS, metrics_channel, &sum);
+	registry_each(REGISTRY_CHANNELS, metrics_channel, &waiting);
 	np_metrics_family(e, "np_calls_waiting", NP_METRIC_GAUGE,
 			  "Callers that wait on a channel.");
-	np_metrics_count(e, NULL, sum.waiting);
+	np_metrics_count(e, NULL, waiting);
 }
 
 static void metrics_build(struct np_metrics *e)

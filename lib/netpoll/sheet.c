@@ -125,6 +125,13 @@ void sheet_int(struct sheet *s, int64_t value)
 	sheet_word(s, word);
 }
 
+void sheet_counts(struct sheet *s, const void *of)
+{
+	do
+		sheet_uint(s, *(const uint64_t *)((const char *)of + s->columns[s->at].offset));
+	while (s->columns[s->at].offset);
+}
+
 unsigned sheet_character(const unsigned char *p)
 {
 	static const uint32_t least[] = { 0, 0x20, 0xa0, 0x800, 0x10000 };

@@ -9,6 +9,7 @@
 #define NETPOLL_SHEET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -16,8 +17,15 @@
 
 struct column {
 	const char *name;
-	int width; /* of text; below 0: flush left */
+	int width;     /* of text; below 0: flush left */
+	size_t offset; /* of the uint64_t that sheet_counts() writes there; 0: none */
 };
+
+/* The column of a member, by its name. */
+#define COLUMN(of, member, chars)                                               \
+	{                                                                       \
+		.name = #member, .width = chars, .offset = offsetof(of, member) \
+	}
 
 struct sheet {
 	FILE *to;
@@ -39,6 +47,8 @@ void sheet_format(struct sheet *s, const char *fmt, ...) __attribute__((format(p
 void sheet_uint(struct sheet *s, uint64_t value);
 void sheet_int(struct sheet *s, int64_t value);
 void sheet_none(struct sheet *s);
+/* The next cells, from the members of @of: as far as columns have an offset. */
+void sheet_counts(struct sheet *s, const void *of);
 /* The bytes of the character of UTF-8 at @p, 0 where it is none, or is not fit to be seen. */
 unsigned sheet_character(const unsigned char *p);
 
