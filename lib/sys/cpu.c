@@ -25,11 +25,9 @@ int sys_cpu_list(int *cpus, int max)
 	if (!set)
 		return -ENOMEM;
 	CPU_ZERO_S(size, set);
-	if (sched_getaffinity(0, size, set) < 0) {
-		CPU_FREE(set);
-		return -errno;
-	}
-	for (int c = 0; c < CPU_MAX && n < max; c++)
+	if (sched_getaffinity(0, size, set) < 0)
+		n = -errno;
+	for (int c = 0; c < CPU_MAX && n >= 0 && n < max; c++)
 		if (CPU_ISSET_S(c, size, set)) {
 			if (cpus)
 				cpus[n] = c;
@@ -39,21 +37,21 @@ int sys_cpu_list(int *cpus, int max)
 	return n;
 }
 
-static long long cpu_number(const char *dir, const char *file)
+/* The numbers that a file of the group begins with, at most two. Return: how many. */
+static int cpu_numbers(const char *dir, const char *file, long long ret[2])
 {
-	long long n = -1;
 	char *path;
+	int n = 0;
 	FILE *f;
 
 	if (asprintf(&path, "%s/%s", dir, file) < 0)
-		return -1;
+		return 0;
 	f = fopen(path, "re");
 	free(path);
-	if (!f)
-		return -1;
-	if (fscanf(f, "%lld", &n) != 1)
-		n = -1;
-	fclose(f);
+	if (f) {
+		n = fscanf(f, "%lld %lld", &ret[0], &ret[1]);
+		fclose(f);
+	}
 	return n;
 }
 
@@ -67,26 +65,19 @@ static int cpu_rounded(long long quota, long long period)
 /* "max 100000" or "150000 100000". */
 static int cpu_quota_v2(const char *dir)
 {
-	long long quota = -1, period = -1;
-	char *path;
-	FILE *f;
+	long long n[2];
 
-	if (asprintf(&path, "%s/cpu.max", dir) < 0)
-		return 0;
-	f = fopen(path, "re");
-	free(path);
-	if (!f)
-		return 0;
-	if (fscanf(f, "%lld %lld", &quota, &period) != 2)
-		quota = -1;
-	fclose(f);
-	return cpu_rounded(quota, period);
+	return cpu_numbers(dir, "cpu.max", n) == 2 ? cpu_rounded(n[0], n[1]) : 0;
 }
 
 static int cpu_quota_v1(const char *dir)
 {
-	return cpu_rounded(cpu_number(dir, "cpu.cfs_quota_us"),
-			   cpu_number(dir, "cpu.cfs_period_us"));
+	long long quota[2], period[2];
+
+	return cpu_numbers(dir, "cpu.cfs_quota_us", quota) == 1 &&
+			       cpu_numbers(dir, "cpu.cfs_period_us", period) == 1 ?
+		       cpu_rounded(quota[0], period[0]) :
+		       0;
 }
 
 /* A container may not see its own group below the mount, only those above: each level is tried. */
