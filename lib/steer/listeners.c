@@ -28,7 +28,6 @@ void listeners_fini(struct listeners *ls)
 int listeners_describe(int fd, struct listeners_entry *l)
 {
 	struct tcp_info info;
-	socklen_t len = sizeof info;
 	int r;
 
 	r = sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &l->cookie, sizeof l->cookie);
@@ -36,7 +35,7 @@ int listeners_describe(int fd, struct listeners_entry *l)
 		r = sys_getsockname(fd, &l->ss, &l->len);
 	/* Of a listener: tcpi_unacked is its queue and tcpi_sacked the longest that may get. */
 	if (r == 0)
-		r = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? -errno : 0;
+		r = sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
 	l->backlog = r == 0 ? (int)info.tcpi_sacked : 0;
 	return r;
 }
