@@ -414,8 +414,6 @@ void conn_begin_handlers(struct np_conn *c);
 
 /* ------------------------------------------------------------------ conn_filter.c */
 
-/* Puts one below @c, NEW or OPEN. Return: 0; -EALREADY, -NP_EUNSUPPORTED, -ENOMEM; what it says. */
-int conn_filter_attach(struct np_conn *c, const struct np_filter_maker *m, const char *host);
 /* Its group's, where on_prepare has set none. Return: as above; 0 also where it is to have none. */
 int conn_filter_prepare(struct np_conn *c);
 /* The handshake begins, of one that is OPEN and registered. */

@@ -34,7 +34,8 @@ static void filter_take_input(struct filter *f, struct stream *s)
 	stream_set_filter(s, f);
 }
 
-int conn_filter_attach(struct np_conn *c, const struct np_filter_maker *m, const char *host)
+/* Puts one below @c, NEW or OPEN. Return: 0; -EALREADY, -NP_EUNSUPPORTED, -ENOMEM; what it says. */
+static int conn_filter_attach(struct np_conn *c, const struct np_filter_maker *m, const char *host)
 {
 	struct conn_extra *x;
 	struct conn_filter *f;

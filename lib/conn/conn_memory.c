@@ -35,7 +35,8 @@ void conn_memory_fini(struct conn_group *g)
 	timer_disarm(&g->memory.look);
 }
 
-size_t conn_memory_used(struct poller *p)
+/* What is counted on this poller. */
+static size_t conn_memory_used(struct poller *p)
 {
 	struct fiber_pool_stats st;
 

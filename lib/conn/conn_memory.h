@@ -51,7 +51,5 @@ void conn_memory_fini(struct conn_group *g);
 size_t conn_memory_budget(struct np_conn *c, size_t budget);
 /* Where a bound is set: output has grown. Thread: owner. */
 void conn_memory_grew(struct conn_group *g);
-/* What is counted on this poller. Thread: owner. */
-size_t conn_memory_used(struct poller *p);
 
 #endif

@@ -240,7 +240,7 @@ static int adopt_again(struct adopt *a, const struct np_worker_info *who, uint32
 	if (!worker_info(a->s, key, &is) || !(is.flags & NP_INFO_ADOPTED))
 		return 0; /* a worker of its own accord */
 	snprintf(x->name, sizeof x->name, "%.31s", is.name);
-	r = worker_adopt(a->s, (int)key, who, &w);
+	r = worker_open(a->s, (int)key, who, &w);
 	if (r < 0)
 		return r == -EEXIST ? 0 : r; /* by another tool, at this moment */
 	adopt_tag(a, who, key, fd);
@@ -255,9 +255,9 @@ static int adopt_new(struct adopt *a, const struct np_worker_info *who, const st
 	int number = adopt_number(a->s, who, key), r;
 	struct np_steer_worker *w;
 
-	r = worker_adopt(a->s, number, who, &w);
+	r = worker_open(a->s, number, who, &w);
 	if (r == -EEXIST && number >= 0)
-		r = worker_adopt(a->s, number = -1, who, &w);
+		r = worker_open(a->s, number = -1, who, &w);
 	if (r < 0)
 		return r;
 	adopt_tag(a, who, w->index, fd);

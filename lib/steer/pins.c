@@ -19,7 +19,8 @@
 #include "sys/io.h"
 #include "sys/opts.h"
 
-int pins_distrust(struct np_steer *s, const char *at, const char *why)
+/* The sentence for a folder that is not trusted: -EACCES. */
+static int pins_distrust(struct np_steer *s, const char *at, const char *why)
 {
 	return steer_fail(
 		s, -EACCES,

@@ -191,8 +191,6 @@ void level_explain(char *dst, size_t cap, int err, const char *service, const ch
  *         has the sentence.
  */
 int pins_join(struct np_steer *s, const char *bpffs);
-/* The sentence for a folder that is not trusted: -EACCES. */
-int pins_distrust(struct np_steer *s, const char *at, const char *why);
 /* Whether every program is there, and can be opened: 0, -ENOENT, what else open says. */
 int pins_complete(int folder);
 /* The sentence for pins that are there and cannot be opened, @what of them: @r. */
@@ -292,13 +290,13 @@ bool worker_is_claimed(const struct np_steer *s, unsigned w);
 bool worker_is_adopted(const struct np_steer *s, unsigned w);
 bool worker_info(const struct np_steer *s, unsigned w, struct np_worker_info *ret);
 /*
- * worker_adopt() - a claim for as long as a server's listeners are put into slots
+ * worker_open() - a claim; for one that is adopted, as long as listeners are put into its slots
  *
- * @index: a number that is adopted already; -1: one that is free. @who has NP_INFO_ADOPTED.
- * worker_let_go() gives the claim back and leaves the slots.
+ * @index: a number that is adopted already; -1: one that is free, whose line begins anew. @who has
+ * NP_INFO_ADOPTED where it is adopted: worker_let_go() gives that claim back and leaves the slots.
  */
-int worker_adopt(struct np_steer *s, int index, const struct np_worker_info *who,
-		 struct np_steer_worker **ret);
+int worker_open(struct np_steer *s, int index, const struct np_worker_info *who,
+		struct np_steer_worker **ret);
 void worker_let_go(struct np_steer_worker **p);
 /* After np_steer_leave(): it may listen again. */
 void worker_comes_back(struct np_steer_worker *w);

@@ -249,9 +249,8 @@ static void worker_start(struct np_steer_worker *w, const struct np_worker_info 
 	worker_raise_high_water(s, w->index + 1);
 }
 
-/* @index -1: a number that is free, and a line that begins anew. */
-static int worker_open(struct np_steer *s, int index, const struct np_worker_info *who,
-		       struct np_steer_worker **ret)
+int worker_open(struct np_steer *s, int index, const struct np_worker_info *who,
+		struct np_steer_worker **ret)
 {
 	struct np_steer_worker *w = calloc(1, sizeof *w);
 	int r;
@@ -292,12 +291,6 @@ int np_steer_worker(struct np_steer *s, const char *name, struct np_steer_worker
 				  NP_STEER_NAME_MAX);
 	memcpy(who.name, name, strlen(name));
 	return worker_open(s, -1, &who, ret);
-}
-
-int worker_adopt(struct np_steer *s, int index, const struct np_worker_info *who,
-		 struct np_steer_worker **ret)
-{
-	return worker_open(s, index, who, ret);
 }
 
 #define LEAVE_MS 200 /* a lock is held for a listen() and some map calls */
