@@ -153,6 +153,57 @@ static int parse_cpus(const char *s, struct options *o)
 	return o->n_cpus ? 0 : -1;
 }
 
+static int take_cpus(struct options *o)
+{
+	if (parse_cpus(optarg, o) < 0)
+		return argument_bad("not a list of CPUs:", optarg);
+	o->pollers.cpus = o->cpus;
+	o->pollers.n_cpus = o->n_cpus;
+	return 0;
+}
+
+static int take(struct options *o, int ch)
+{
+	switch (ch) {
+	case 'l':
+		return addresses_add(&o->listen, optarg);
+	case 'n':
+		return argument_int("--pollers", optarg, 1, &o->pollers.count);
+	case 'c':
+		return take_cpus(o);
+	case 'f':
+		o->framed = 1;
+		return 0;
+	case 'b':
+		o->flags |= NP_MAY_BLOCK;
+		return 0;
+	case 's':
+		return argument_steer(optarg, &o->server.steer);
+	case 'S':
+		o->server.service = optarg;
+		return 0;
+	case 'p':
+		o->server.policy = optarg;
+		return 0;
+	case 'o':
+		o->pollers.observe = optarg ? optarg : "";
+		return 0;
+	case 'm':
+		o->pollers.metrics = true;
+		return 0;
+	case 't':
+		return certs_add(&o->certs, optarg);
+	case 'x':
+		return service_set_stop_ms(optarg);
+	case 'h':
+		usage(stdout);
+		exit(EXIT_SUCCESS);
+	default:
+		usage(stderr);
+		return -1;
+	}
+}
+
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
@@ -175,60 +226,9 @@ static int parse(int argc, char **argv, struct options *o)
 
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
-	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		switch (ch) {
-		case 'l':
-			if (addresses_add(&o->listen, optarg) < 0)
-				return -1;
-			break;
-		case 'n':
-			if (argument_int("--pollers", optarg, 1, &o->pollers.count) < 0)
-				return -1;
-			break;
-		case 'c':
-			if (parse_cpus(optarg, o) < 0)
-				return argument_bad("not a list of CPUs:", optarg);
-			o->pollers.cpus = o->cpus;
-			o->pollers.n_cpus = o->n_cpus;
-			break;
-		case 'f':
-			o->framed = 1;
-			break;
-		case 'b':
-			o->flags |= NP_MAY_BLOCK;
-			break;
-		case 's':
-			if (argument_steer(optarg, &o->server.steer) < 0)
-				return -1;
-			break;
-		case 'S':
-			o->server.service = optarg;
-			break;
-		case 'p':
-			o->server.policy = optarg;
-			break;
-		case 'o':
-			o->pollers.observe = optarg ? optarg : "";
-			break;
-		case 'm':
-			o->pollers.metrics = true;
-			break;
-		case 't':
-			if (certs_add(&o->certs, optarg) < 0)
-				return -1;
-			break;
-		case 'x':
-			if (service_set_stop_ms(optarg) < 0)
-				return -1;
-			break;
-		case 'h':
-			usage(stdout);
-			exit(EXIT_SUCCESS);
-		default:
-			usage(stderr);
+	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
+		if (take(o, ch) < 0)
 			return -1;
-		}
-	}
 	if (!o->listen.n || optind < argc) {
 		usage(stderr);
 		return -1;

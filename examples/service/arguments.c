@@ -55,8 +55,8 @@ int argument_choice(const char *what, const char *text, const char *const *names
 int argument_steer(const char *text, enum np_steer_mode *ret)
 {
 	static const char *const names[] = { "auto", "required", "off" };
-	int mode,
-		r = argument_choice("--steer is auto, required or off, not", text, names, 3, &mode);
+	const char *what = "--steer is auto, required or off, not";
+	int mode, r = argument_choice(what, text, names, 3, &mode);
 
 	if (r == 0)
 		*ret = (enum np_steer_mode)mode;
