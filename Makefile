@@ -230,8 +230,8 @@ $(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT) $(LIB_ALL)
 		$(OUR_LIBS) $(CHECK_LIBS) $(TEST_LIBS)
 
 .PHONY: tests run-tests check asan tsan lint
-tests: $(TEST_BINS) all
-run-tests: tests
+tests: $(TEST_BINS) all                 ## the programs of tests/, in this FLAVOUR
+run-tests: tests                        ## the same, and runs them
 	$(Q)scripts/run-tests $(O) $(TEST_BINS)
 
 check: lint                             ## every test, in a build with asserts on; prints what it skipped
