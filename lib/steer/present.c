@@ -25,23 +25,41 @@ static int present_find_hash(const struct present *p, uint32_t *ret)
 	return -ENOENT;
 }
 
+/* A program that asks again has it still: most of what it costs is libbpf's reading of the kernel's
+ * BTF. */
+static int present_open(struct np_steer *s)
+{
+	struct words words;
+	int r = 0;
+
+	if (s->present)
+		return 0;
+	SYS_FAULT(bpf);
+	words_take(&words, NULL, 0);
+	s->present = present_bpf__open_and_load();
+	if (!s->present)
+		r = -errno;
+	words_give_back(&words);
+	return r;
+}
+
+void present_close(struct np_steer *s)
+{
+	present_bpf__destroy(s->present);
+	s->present = NULL;
+}
+
 /* A listener that nobody has asked for its cookie has none: those of the service have. */
 int present_read(struct present *p, const struct np_flow *flow, uint32_t *ret_hash)
 {
-	struct present_bpf *o;
-	struct words words;
 	char *bytes = NULL;
 	size_t n = 0;
-	int r;
+	int r = present_open(p->s);
 
-	SYS_FAULT(bpf);
-	words_take(&words, NULL, 0);
-	o = present_bpf__open_and_load();
-	if (o)
-		o->bss->asked = *flow;
-	r = o ? iterate(bpf_program__fd(o->progs.np_present), NULL, &bytes, &n) : -errno;
-	present_bpf__destroy(o);
-	words_give_back(&words);
+	if (r < 0)
+		return r;
+	p->s->present->bss->asked = *flow;
+	r = iterate(bpf_program__fd(p->s->present->progs.np_present), NULL, &bytes, &n);
 	if (r < 0)
 		return r;
 	p->all = (struct np_present *)bytes;

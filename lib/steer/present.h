@@ -30,6 +30,8 @@ struct present {
  */
 int present_read(struct present *p, const struct np_flow *flow, uint32_t *ret_hash);
 void present_fini(struct present *p);
+/* The iterator, which the first present_read() of a service opens. */
+void present_close(struct np_steer *s);
 /* For replay_make(). */
 __u64 present_look(void *arg, enum np_input_kind kind, __u32 who);
 

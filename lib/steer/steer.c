@@ -9,6 +9,7 @@
 
 #include "steer/cause.h"
 #include "steer/count.h"
+#include "steer/present.h"
 #include "steer/watchdog.h"
 #include "sys/clock.h"
 #include "sys/fs.h"
@@ -235,6 +236,7 @@ void steer_init(struct np_steer *s)
 void steer_fini(struct np_steer *s)
 {
 	watchdog_free(s->watchdog);
+	present_close(s);
 	count_free(&s->count);
 	listeners_fini(&s->listeners);
 	pthread_mutex_destroy(&s->lock);

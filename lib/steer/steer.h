@@ -56,8 +56,9 @@
 struct np_steer {
 	pthread_mutex_t lock; /* with the lock on dir, and for the same: steer_lock() */
 	struct listeners listeners;
-	struct watchdog *watchdog; /* NULL: none is needed, or wanted */
-	struct count *count;       /* NULL: not needed yet */
+	struct watchdog *watchdog;   /* NULL: none is needed, or wanted */
+	struct count *count;         /* NULL: not needed yet */
+	struct present_bpf *present; /* likewise; present_read() opens it */
 	bool rescue;
 	bool named; /* the service was asked for by its name */
 	void (*log)(void *arg, int level, const char *msg);
