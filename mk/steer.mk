@@ -34,3 +34,15 @@ bench-count-ns: $(COUNT_COST)           ## ns for a connection that is counted i
 	$(Q)cat doc/counting-cost.txt
 
 -include $(STEER_COST:%=%.d) $(COUNT_COST:%=%.d)
+
+# A server of Go's net/http for tests/e2e/npsteer_adopt.c: that is compiled for half a minute, and kept in Go's cache.
+ifneq ($(GO),)
+GO_PAGES := $(O)/tests/e2e/pages
+$(GO_PAGES): tests/e2e/pages.go
+	$(call say,GO,$<)
+	@mkdir -p $(@D)
+	$(Q)$(if $(HOME)$(XDG_CACHE_HOME)$(GOCACHE),,GOCACHE='$(abspath $(O))/go-cache') GOFLAGS=-trimpath GO111MODULE=off \
+		$(GO) build -o $@ $<
+
+tests: $(GO_PAGES)
+endif
