@@ -127,6 +127,22 @@ START_TEST(a_reference_is_not_copied_and_done_runs_once)
 }
 END_TEST
 
+/* Such as the -1 of a read(2) that failed: the counts of the buffer would begin anew at 0. */
+START_TEST(a_reference_that_no_memory_can_hold_is_refused)
+{
+	struct np_linkbuf *b = given_empty(0);
+	int done = 0;
+
+	ck_assert_int_eq(np_linkbuf_write(b, "ab", 2), 0);
+	ck_assert_int_eq(np_linkbuf_write_ref(b, "", SIZE_MAX, count_done, &done), -ENOMEM);
+	ck_assert_int_eq(np_linkbuf_write_direct(b, "", SIZE_MAX, 1, count_done, &done), -ENOMEM);
+	ck_assert_uint_eq(np_linkbuf_pending(b), 2);
+	np_linkbuf_free(&b);
+	ck_assert_int_eq(done, 0);
+	nothing_in_use();
+}
+END_TEST
+
 START_TEST(done_runs_wherever_a_reference_ends)
 {
 	int done = 0;
@@ -285,6 +301,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, nothing_is_written_behind_a_reference);
 	tcase_add_test(t, trim_to_nothing_leaves_an_empty_buffer_without_a_block);
 	tcase_add_test(t, a_reference_is_not_copied_and_done_runs_once);
+	tcase_add_test(t, a_reference_that_no_memory_can_hold_is_refused);
 	tcase_add_test(t, done_runs_wherever_a_reference_ends);
 	tcase_add_test(t, write_direct_inserts_into_what_is_reserved);
 	tcase_add_test(t, write_direct_can_come_before_all_that_is_unflushed);

@@ -233,7 +233,7 @@ int np_linkbuf_write_byte(struct np_linkbuf *b, unsigned char c)
 
 static struct block *linkbuf_reference(const void *p, size_t n, void (*done)(void *arg), void *arg)
 {
-	struct block *e = block_get(0);
+	struct block *e = n <= PTRDIFF_MAX ? block_get(0) : NULL; /* there is no such memory */
 
 	if (!e)
 		return NULL;
