@@ -356,6 +356,17 @@ static void pollers_cancel_here(struct mail *m)
 	poller_cancel(s->poller);
 }
 
+/* As with server_part_force_later(): what came in time is found out by the next turn. */
+static void pollers_cancel_later(struct mail *m)
+{
+	struct poller_slot *s = container_of(m, struct poller_slot, cancel);
+
+	if (s->cancel_comes)
+		m->fn = pollers_cancel_here;
+	s->cancel_comes = true;
+	poller_post(s->poller, m);
+}
+
 /* A poller that has ended gets it too, and deals with it in poller_free(): there is nothing to
  * cancel there. */
 static void pollers_cancel_all(struct np_pollers *p)
@@ -366,7 +377,7 @@ static void pollers_cancel_all(struct np_pollers *p)
 		if (s->cancelled || !s->poller)
 			continue;
 		s->cancelled = true;
-		s->cancel.fn = pollers_cancel_here;
+		s->cancel.fn = pollers_cancel_later;
 		poller_post(s->poller, &s->cancel);
 	}
 }

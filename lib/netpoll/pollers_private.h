@@ -41,7 +41,8 @@ struct poller_slot {
 	struct list own_groups; /* connections of no server */
 	/* all of struct np_timer; after the end np_pollers_free() gives back what is left */
 	struct list timers;
-	unsigned spread; /* where NP_SPREAD goes next */
+	unsigned spread;   /* where NP_SPREAD goes next */
+	bool cancel_comes; /* with the turn after next */
 
 	/* any thread */
 	_Atomic(unsigned) entering __attribute__((aligned(64))); /* threads in pollers_post() */

@@ -11,6 +11,7 @@
 #include <netpoll/pool.h>
 #include <netpoll/server.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -200,6 +201,41 @@ static void pool_process(int sock, void *arg)
 	end();
 }
 
+/* A task waits for a byte of the test, and the stop of its pollers for the task. */
+static int wait_readable(void *sock)
+{
+	return np_wait_fd(*(int *)sock, POLLIN, -1);
+}
+
+static void nothing(void *arg)
+{
+}
+
+static void *say_stopping(void *sock)
+{
+	while (np_post(own, 0, nothing, NULL) == 0)
+		test_pause();
+	child_say(*(int *)sock, 'w');
+	return NULL;
+}
+
+static void pollers_process(int sock, void *arg)
+{
+	struct np_task *task;
+	struct said s = { 0 };
+	pthread_t t;
+
+	make();
+	must(np_server_free(&server), "free");
+	must(np_go(own, 0, wait_readable, &sock, &task), "go");
+	pthread_create(&t, NULL, say_stopping, &sock);
+	must(np_pollers_stop(own, DEADLINE_MS), "stop");
+	pthread_join(t, NULL);
+	must(np_join(&task, &s.r), "join");
+	child_send(sock, &s, sizeof s);
+	must(np_pollers_free(&own), "free");
+}
+
 /* ------------------------------------------------------------------ as the test sees them */
 
 static struct child old, next;
@@ -286,6 +322,26 @@ START_TEST(a_stop_answers_what_had_come_before_it_resets)
 {
 	for (int i = 0; i < ROUNDS; i++)
 		stop_answers_what_came();
+}
+END_TEST
+
+static void pollers_stop_wakes_what_came(void)
+{
+	child_start(&old, pollers_process, NULL);
+	ck_assert_int_eq(child_hear(old.sock), 'w');
+	suspend(&old);
+	child_say(old.sock, '!');
+	resume_behind(&old, DEADLINE_MS);
+
+	child_recv(old.sock, &said, sizeof said);
+	ck_assert_int_eq(said.r, POLLIN);
+	child_join(&old);
+}
+
+START_TEST(a_stop_of_pollers_wakes_for_what_had_come_before_it_cancels)
+{
+	for (int i = 0; i < ROUNDS; i++)
+		pollers_stop_wakes_what_came();
 }
 END_TEST
 
@@ -378,6 +434,7 @@ void add_cases(Suite *s)
 	TCase *t = add_case(s, "suspended");
 
 	tcase_add_test(t, a_stop_answers_what_had_come_before_it_resets);
+	tcase_add_test(t, a_stop_of_pollers_wakes_for_what_had_come_before_it_cancels);
 	tcase_add_test(t, a_drain_answers_what_had_come_before_it_closes);
 	tcase_add_test(t, a_hand_over_takes_along_what_has_come_to_rest_since);
 	tcase_add_test(t, who_waits_for_a_pools_connection_gets_the_one_that_is_free_again);
