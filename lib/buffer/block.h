@@ -273,13 +273,20 @@ static inline bool block_alone(const struct block *b)
 	return b->mem == b && atomic_load_explicit(&b->refs, memory_order_acquire) == 1;
 }
 
+/* A view is a bare header, plain again without its flags. */
+static inline void block_free_view(struct block *v)
+{
+	v->word = block_plain_word(v->home, 0);
+	block_free(v);
+}
+
 /* A header leaves its chain. */
 static inline void block_drop(struct block *b)
 {
 	struct block *m = b->mem;
 
 	if (m != b)
-		block_free(b);
+		block_free_view(b);
 	block_unref(m);
 }
 
