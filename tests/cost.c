@@ -205,6 +205,25 @@ START_TEST(replies_that_are_sent_at_once_lie_in_one_block_from_the_second_time_o
 }
 END_TEST
 
+/* However many it comes in: their answers are over 64 KiB, and no more than one read takes. */
+START_TEST(answers_to_what_one_read_has_brought_leave_in_one_send)
+{
+	enum { N = 100 };
+	int fd;
+
+	given_server();
+	fd = connected();
+	exchange(fd, 16384, 7);
+	count_from_zero();
+	for (int i = 0; i < N; i++)
+		exchange(fd, 16384, 7);
+	ck_assert_uint_le(sys_fault_calls(SYS_send) + sys_fault_calls(SYS_sendmsg),
+			  sys_fault_calls(SYS_recv) + sys_fault_calls(SYS_readv));
+	peer_close(&fd);
+	teardown();
+}
+END_TEST
+
 static void sixteen_must_cost_what_one_costs(unsigned flags)
 {
 	enum { N = 100 };
@@ -346,6 +365,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_large_request_costs_one_read_once_the_connection_has_seen_one);
 	tcase_add_test(t, so_it_does_where_the_connection_has_been_idle_among_many);
 	tcase_add_test(t, replies_that_are_sent_at_once_lie_in_one_block_from_the_second_time_on);
+	tcase_add_test(t, answers_to_what_one_read_has_brought_leave_in_one_send);
 	tcase_add_test(t, sixteen_pipelined_requests_cost_what_one_costs);
 	tcase_add_test(t, so_they_do_to_a_handler_that_may_block_and_does_not);
 	tcase_add_test(t, a_request_that_was_left_alone_fences_for_itself_and_not_for_its_batch);

@@ -61,7 +61,7 @@ struct np_linkbuf;
  * in_high above in_max is -EINVAL; the default of in_high is in_max where that is less.
  */
 struct np_limits {
-	size_t in_high;   /* 256 KiB: input buffered before reading stops */
+	size_t in_high;   /* 272 KiB: input buffered before reading stops */
 	size_t out_high;  /* 1 MiB: output unsent before np_conn_flush() parks */
 	size_t in_max;    /* 64 MiB: the longest wait for contiguous bytes */
 	size_t send_high; /* 16 MiB: np_conn_send() bytes queued before -EAGAIN; at most 2 GiB */

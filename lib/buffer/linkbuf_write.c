@@ -411,12 +411,17 @@ static int linkbuf_give(struct np_linkbuf *b, size_t want, struct iovec *iov, in
 	return i + 1;
 }
 
-/* One block that is a little large takes less time to fill than two: recv(2) against readv(2). */
+/*
+ * One block that is a little large takes less time to fill than two: recv(2) against readv(2).
+ * Where the first ones grow no more, what does not fit is as small as it can be.
+ */
 static struct block *linkbuf_first_for(const struct np_linkbuf *b, size_t want)
 {
-	return block_data(want <= 4 * block_size(b->first) ?
-				  linkbuf_max(block_class(want), b->first) :
-				  b->first);
+	size_t most = 4 * block_size(b->first);
+
+	if (want > most && b->first < BLOCK_GROWN)
+		return block_data(b->first);
+	return block_data(linkbuf_max(block_class(linkbuf_min(want, most)), b->first));
 }
 
 int np_linkbuf_space(struct np_linkbuf *b, size_t want, struct iovec *iov, int max)

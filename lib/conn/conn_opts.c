@@ -259,7 +259,7 @@ int conn_limits_init(struct np_limits *l, const struct np_limits *base)
 {
 	static const struct np_limits none;
 	const struct np_limits *b = base ? base : &none;
-	size_t in_high = opts_limit_or(l->in_high, b->in_high, 256u << 10);
+	size_t in_high = opts_limit_or(l->in_high, b->in_high, 272u << 10);
 
 	l->out_high = opts_limit_or(l->out_high, b->out_high, 1u << 20);
 	l->in_max = opts_limit_or(l->in_max, b->in_max, 64u << 20);

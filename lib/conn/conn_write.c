@@ -6,8 +6,11 @@
 #include "netpoll/linkbuf.h"
 #include "poll/baton.h"
 
-/* Submitted bytes beyond this leave at once, even where more input is waiting. */
-#define WAIT_MAX (64u * 1024)
+/*
+ * Submitted bytes beyond this leave at once, even where more input is waiting: what answers one
+ * read in kind goes out in one send.
+ */
+#define WAIT_MAX POLLER_BUDGET
 
 /* While its handler is left alone a verb of another fiber waits. */
 int conn_await_output(struct np_conn *c)

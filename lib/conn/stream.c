@@ -11,6 +11,7 @@
 
 #define SPACE_MIN    4096u
 #define SPACE_MAX    (256u * 1024)
+#define SPACE_HEADS  (16u * 1024) /* beside SPACE_MAX: for the heads of what it brings */
 #define SPACE_FIRST  (16u * 1024) /* of a big message whose first bytes have not come */
 #define WRITE_IOV    64
 #define WRITE_BUDGET ((size_t)1 << 20)
@@ -124,6 +125,8 @@ static inline size_t stream_offer(const struct stream *s, size_t room)
 
 	if (unlikely(s->need > linkbuf_len(&s->in)))
 		space = stream_offer_needed(s, space);
+	else if (space == SPACE_MAX)
+		space += SPACE_HEADS;
 	return space < room ? space : room;
 }
 

@@ -61,7 +61,7 @@ struct stream {
 	const struct transport *transport;
 	struct filter *filter; /* NULL: none */
 	int fd;
-	uint32_t rx_space;       /* how much room the next read offers; adapts, up to 256 KiB */
+	uint32_t rx_space;       /* how much room the next read offers; adapts, up to SPACE_MAX */
 	struct np_linkbuf in;    /* stream_read() fills, the handler drains */
 	struct np_linkbuf out;   /* the handler fills; the first `submitted` bytes are flushed */
 	struct np_linkbuf sends; /* from np_conn_send() */
