@@ -78,6 +78,21 @@ START_TEST(what_was_put_is_got_again_before_anything_is_mapped)
 }
 END_TEST
 
+/* What is in the cache still, of whichever region. */
+START_TEST(what_was_put_last_is_got_next)
+{
+	if (under_asan())
+		SKIP("objects come from malloc under AddressSanitizer");
+	given_objects();
+	slab_put(&slab, obj[MANY - 1]);
+	slab_put(&slab, obj[0]);
+
+	ck_assert_ptr_eq(slab_get(&slab), obj[0]);
+	obj[MANY - 1] = NULL;
+	give_all_back();
+}
+END_TEST
+
 static bool is_mapped(void *p)
 {
 	FILE *f = fopen("/proc/self/maps", "re");
@@ -142,6 +157,7 @@ void add_cases(Suite *s)
 
 	tcase_add_test(t, no_object_shares_a_byte_with_another);
 	tcase_add_test(t, what_was_put_is_got_again_before_anything_is_mapped);
+	tcase_add_test(t, what_was_put_last_is_got_next);
 	tcase_add_test(t, regions_in_the_middle_go_back_to_the_kernel);
 	tcase_add_test(t, without_memory_get_says_so_and_works_later);
 }

@@ -26,6 +26,7 @@ struct region {
 void slab_init(struct slab *s, size_t size)
 {
 	list_init(&s->open);
+	s->warm = NULL;
 	s->slot = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	s->empty = 0;
 	s->bytes = 0;
@@ -100,7 +101,7 @@ static bool slab_has_slot(const struct slab *s, const struct region *g)
 	return g->free || g->fresh < slab_capacity(s);
 }
 
-void *slab_get(struct slab *s)
+static __attribute__((noinline)) void *slab_get_cold(struct slab *s)
 {
 	struct region *g = list_empty(&s->open) ? region_new(s) :
 						  container_of(s->open.next, struct region, link);
@@ -116,7 +117,17 @@ void *slab_get(struct slab *s)
 	return p;
 }
 
-void slab_put(struct slab *s, void *p)
+void *slab_get(struct slab *s)
+{
+	void *p = s->warm;
+
+	if (!p)
+		return slab_get_cold(s);
+	s->warm = NULL;
+	return p;
+}
+
+static __attribute__((noinline)) void slab_put_cold(struct slab *s, void *p)
 {
 	struct region *g = (struct region *)((uintptr_t)p & ~(uintptr_t)(REGION - 1));
 	struct slot *o = p;
@@ -136,10 +147,21 @@ void slab_put(struct slab *s, void *p)
 	}
 }
 
+void slab_put(struct slab *s, void *p)
+{
+	void *cold = s->warm;
+
+	s->warm = p;
+	if (cold)
+		slab_put_cold(s, cold);
+}
+
 void slab_fini(struct slab *s)
 {
 	struct list *l;
 
+	if (s->warm)
+		slab_put_cold(s, s->warm);
 	while ((l = list_pop(&s->open)))
 		sys_mem_unmap(container_of(l, struct region, link), REGION);
 }

@@ -17,6 +17,7 @@
 
 struct slab {
 	struct list open; /* regions with a free slot */
+	void *warm;       /* the last object put, the next one got; its slot counts as used */
 	size_t slot;      /* bytes of an object */
 	unsigned empty;   /* regions without an object */
 	size_t bytes;     /* that its regions take */
