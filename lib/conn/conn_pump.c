@@ -443,6 +443,11 @@ static slow_path void pump_out(struct np_conn *c)
 
 static slow_path void pump_several(struct np_conn *c, unsigned why)
 {
+	/* What one of many lacks that was idle is its I/O state, and nothing else as a rule. */
+	if (why == PUMP_IN && c->owned == CONN_NO_IO && conn_life(c) == CONN_OPEN &&
+	    c->in == CONN_IN_OPEN && !c->group->memory.max && conn_io_attach(c) == 0 &&
+	    pump_in_plainly(c))
+		return;
 	if (c->io && c->io->aside) { /* the rest is done when it is back */
 		if (why & PUMP_OUT)
 			pump_wrote(c, stream_lend(&c->io->stream));

@@ -332,12 +332,14 @@ static void serve(void *arg)
 								    serve_connect(c))
 		serve_requests(c, io);
 	if (unlikely(!conn_is_plain(c, CONN_USED, CONN_LEFT | CONN_MOVES) || c->group->retiring ||
-		     io->unusual || !io->warm)) {
+		     io->unusual)) {
 		serve_end(c, io);
 		return;
 	}
 	serve_leave(io);
 	c->inside--;
+	if (unlikely(!io->warm))
+		conn_io_shrink(c);
 }
 
 void conn_serve(struct np_conn *c, struct conn_io *io)

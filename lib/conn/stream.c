@@ -25,13 +25,22 @@ static void stream_out_init(struct stream *s)
 	s->out.flags = LINKBUF_OUT;
 }
 
+void stream_init_zeroed(struct stream *s, enum transport_kind kind, int fd)
+{
+	const struct transport *t = &transports[kind];
+
+	s->transport = t;
+	s->fd = fd;
+	s->rx_space = SPACE_MIN;
+	s->unsure = !t->short_is_all;
+	s->in.first = s->out.first = s->sends.first = BLOCK_FIRST;
+	s->out.flags = LINKBUF_OUT;
+}
+
 void stream_init(struct stream *s, enum transport_kind kind, int fd)
 {
-	*s = (struct stream){ .transport = &transports[kind], .fd = fd, .rx_space = SPACE_MIN };
-	s->unsure = !s->transport->short_is_all;
-	linkbuf_init(&s->in);
-	stream_out_init(s);
-	linkbuf_init(&s->sends);
+	*s = (struct stream){ 0 };
+	stream_init_zeroed(s, kind, fd);
 }
 
 unsigned stream_room(const struct stream *s)

@@ -93,6 +93,8 @@ struct stream {
 };
 
 void stream_init(struct stream *s, enum transport_kind kind, int fd);
+/* Where each byte of @s is 0 already. */
+void stream_init_zeroed(struct stream *s, enum transport_kind kind, int fd);
 /*
  * What room its reads and its replies have adapted to, in eight bits, for a later stream of the
  * same connection; 0: none beyond that of a new one.
