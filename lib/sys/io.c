@@ -22,6 +22,16 @@
 		r_ < 0 ? -(ssize_t)errno : r_;    \
 	})
 
+/* The arguments are RAW_CALL()'s. */
+#define RAW_RETRY(...)                              \
+	({                                          \
+		long r_;                            \
+		do                                  \
+			r_ = RAW_CALL(__VA_ARGS__); \
+		while (r_ == -EINTR);               \
+		(ssize_t) r_;                       \
+	})
+
 ssize_t sys_read(int fd, void *p, size_t n)
 {
 	SYS_FAULT(read);
@@ -31,7 +41,7 @@ ssize_t sys_read(int fd, void *p, size_t n)
 ssize_t sys_readv(int fd, const struct iovec *iov, int niov)
 {
 	SYS_FAULT(readv);
-	return RETRY(readv(fd, iov, niov));
+	return RAW_RETRY(readv(fd, iov, niov), __NR_readv, fd, iov, niov, 0, 0, 0);
 }
 
 /* A signal came first. A poller's thread gets none: nothing is kept for a second call. */
@@ -99,7 +109,8 @@ ssize_t sys_sendmsg(int fd, const struct iovec *iov, int niov, int flags)
 	struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = niov };
 
 	SYS_FAULT(sendmsg);
-	return RETRY(sendmsg(fd, &m, flags | MSG_NOSIGNAL));
+	flags |= MSG_NOSIGNAL;
+	return RAW_RETRY(sendmsg(fd, &m, flags), __NR_sendmsg, fd, &m, flags, 0, 0, 0);
 }
 
 ssize_t sys_pread(int fd, void *p, size_t n, off_t off)
@@ -116,8 +127,11 @@ ssize_t sys_sendfile(int out, int in, off_t *off, size_t n)
 
 ssize_t sys_splice(int in, int out, size_t n)
 {
+	const unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+
 	SYS_FAULT(splice);
-	return RETRY(splice(in, NULL, out, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+	return RAW_RETRY(splice(in, NULL, out, NULL, n, flags), __NR_splice, in, 0, out, 0, n,
+			 flags);
 }
 
 ssize_t sys_pipe(int fd[2], size_t size)

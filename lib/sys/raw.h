@@ -2,8 +2,9 @@
 /*
  * raw: the system calls of the data path without glibc's wrappers
  *
- * The wrappers of recv, send and epoll_wait are cancellation points: in a process with threads each
- * call announces and withdraws itself, 30 instructions each way, and errno goes through TLS.
+ * The wrappers of recv, send, readv, sendmsg, splice and epoll_wait are cancellation points: in a
+ * process with threads each call announces and withdraws itself, 30 instructions each way, and
+ * errno goes through TLS.
  * Nobody cancels a poller. Under a sanitizer the wrappers stay, because it learns from them what
  * memory was written and who synchronized with whom.
  */
