@@ -209,15 +209,18 @@ END_TEST
 
 static void *dump_on(void *arg)
 {
-	while (!may_go)
-		np_dump(*(int *)arg, NULL);
-	return NULL;
+	int r = 0;
+
+	while (!may_go && r == 0)
+		r = np_dump(*(int *)arg, NULL);
+	return (void *)(intptr_t)r;
 }
 
 START_TEST(sets_that_come_and_go_meanwhile_are_in_nobodys_way)
 {
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	pthread_t asker;
+	void *r;
 
 	pthread_create(&asker, NULL, dump_on, &fd);
 	for (int i = 0; i < 20; i++) {
@@ -225,7 +228,8 @@ START_TEST(sets_that_come_and_go_meanwhile_are_in_nobodys_way)
 		serve_end();
 	}
 	may_go = 1;
-	pthread_join(asker, NULL);
+	pthread_join(asker, &r);
+	ck_assert_int_eq((int)(intptr_t)r, 0);
 	close(fd);
 }
 END_TEST
