@@ -180,7 +180,7 @@ int verb_listeners(struct npsteer *n)
 	if (r == 0 && x.rows)
 		table_print(&x.table, stdout, "");
 	else if (r == 0)
-		puts("nobody listens there");
+		puts(n->port || pid || n->cgroup ? "nobody listens there" : "nobody listens");
 	table_fini(&x.table);
 	return r < 0 ? fail_status(n, r, x.why) : DONE;
 }

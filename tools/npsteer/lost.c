@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lost: the metrics that tell of somebody who did not get what he came for, and what has come to
- * them since a page was kept
+ * lost: the metrics that count what clients did not get, and what has come to them since a page was
+ * kept
  *
  * The page is what `npsteer metrics` prints: nothing else has to be kept, and nothing runs
  * meanwhile. A counter that is below what it was has begun anew, with its process or its worker:

@@ -25,7 +25,7 @@ static const struct verb verbs[] = {
 	  "metrics [SERVICE | PID | SOCKET] [--listen [ADDR:]PORT [--allow-remote]]",
 	  "what is counted, for Prometheus: once, or to whoever asks there" },
 	{ "lost", "since ", 0, verb_lost, "lost [SERVICE | PID | SOCKET] [--since FILE]",
-	  "who did not get what he came for, since metrics were written to FILE" },
+	  "what clients did not get, since metrics were written to FILE" },
 	{ "conns", "", 0, verb_conns, "conns PID | SOCKET",
 	  "a process's connections: what each waits for, and since when" },
 	{ "fibers", "", 0, verb_fibers, "fibers PID | SOCKET",
