@@ -25,8 +25,8 @@
 #define GATHER_END_NS  5000000000u
 #define GATHER_LOOK_NS 10000000u /* whether its thread has ended: no message tells of that */
 
-/* Room for one more of @size bytes. NULL: no memory. */
-static void *gather_grow(void *all, size_t n, size_t *cap, size_t size)
+/* Room for one more of @size bytes. NULL: no memory, which is noted. */
+static void *gather_grow(struct gather_part *part, void *all, size_t n, size_t *cap, size_t size)
 {
 	size_t more = *cap ? 2 * *cap : 64;
 	void *grown;
@@ -36,6 +36,8 @@ static void *gather_grow(void *all, size_t n, size_t *cap, size_t size)
 	grown = realloc(all, more * size);
 	if (grown)
 		*cap = more;
+	else
+		part->short_of_memory = true;
 	return grown;
 }
 
@@ -80,11 +82,9 @@ static void gather_add_conn(struct gather_part *part, struct np_conn *c)
 	const struct server_part *of = server_part_of_conn(c);
 	struct gather_conn *k, *grown;
 
-	grown = gather_grow(part->conns, part->n_conns, &part->cap_conns, sizeof *grown);
-	if (!grown) {
-		part->short_of_memory = true;
+	grown = gather_grow(part, part->conns, part->n_conns, &part->cap_conns, sizeof *grown);
+	if (!grown)
 		return;
-	}
 	part->conns = grown;
 	k = &grown[part->n_conns++];
 	conn_look(c, &k->look);
@@ -98,7 +98,6 @@ static void gather_watch(void *arg, struct watch *w)
 	struct gather_part *part = arg;
 	struct np_conn *c = conn_of_watch(w);
 
-	part->n_watches++;
 	if (!c)
 		return;
 	part->live_conns++;
@@ -111,11 +110,9 @@ static void gather_fiber(void *arg, struct fiber *f)
 	struct gather_part *part = arg;
 	struct gather_fiber *k, *grown;
 
-	grown = gather_grow(part->fibers, part->n_fibers, &part->cap_fibers, sizeof *grown);
-	if (!grown) {
-		part->short_of_memory = true;
+	grown = gather_grow(part, part->fibers, part->n_fibers, &part->cap_fibers, sizeof *grown);
+	if (!grown)
 		return;
-	}
 	part->fibers = grown;
 	k = &grown[part->n_fibers++];
 	*k = (struct gather_fiber){ .id = f };

@@ -55,7 +55,7 @@ struct gather_part {
 
 	struct poller_stats stats;
 	struct fiber_pool_stats fibers_stats;
-	unsigned timers, mails_waiting, n_watches;
+	unsigned timers, mails_waiting;
 	size_t memory; /* of its connections */
 	struct gather_conn *conns;
 	struct gather_fiber *fibers;
