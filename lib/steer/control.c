@@ -168,11 +168,9 @@ int np_steer_rescue(struct np_steer *s, int ms)
 
 	if (ms < -1)
 		return steer_fail(s, -EINVAL, "%d is no time to watch for", ms);
-	if (s->level < NP_STEER_L3)
-		return steer_fail(
-			s, -NP_EUNSUPPORTED,
-			"the service %s is at level %d: only from level 3 on can a queue be moved",
-			s->name, (int)s->level);
+	r = steer_needs_l3(s, "queues can be moved");
+	if (r < 0)
+		return r;
 	r = watchdog_new(s, &all, &d);
 	if (r < 0)
 		return steer_fail(s, r, "the queues of service %s cannot be watched: %s", s->name,

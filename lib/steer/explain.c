@@ -473,13 +473,10 @@ static int explain_check(struct explain *x, const struct np_steer_explain_opts *
 {
 	int r = sys_opts_take(&x->o, sizeof x->o, opts), cpu = sched_getcpu();
 
+	if (r == 0)
+		r = steer_needs_l3(x->s, "choices can be replayed");
 	if (r < 0)
 		return r;
-	if (x->s->level < NP_STEER_L3)
-		return steer_fail(
-			x->s, -NP_EUNSUPPORTED,
-			"the service %s is at level %d: choices can be replayed from level 3 on",
-			x->s->name, (int)x->s->level);
 	if (flow_parse(x->o.flow, &x->flow) < 0)
 		return steer_fail(x->s, -EINVAL,
 				  "\"%.100s\" is no flow such as 10.0.0.7:41234>10.0.0.1:80, next, "

@@ -36,6 +36,14 @@ int steer_no_program(struct np_steer *s)
 			  s->reason);
 }
 
+int steer_needs_l3(struct np_steer *s, const char *what)
+{
+	if (s->level >= NP_STEER_L3)
+		return 0;
+	return steer_fail(s, -NP_EUNSUPPORTED, "the service %s is at level %d: %s from level 3 on",
+			  s->name, (int)s->level, what);
+}
+
 int steer_lock_ms(struct np_steer *s, int ms)
 {
 	struct sys_holder h;

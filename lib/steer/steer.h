@@ -111,6 +111,8 @@ int steer_fail(struct np_steer *s, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* -NP_EUNSUPPORTED and the sentence: the service has no program. */
 int steer_no_program(struct np_steer *s);
+/* 0; at a level below 3 -NP_EUNSUPPORTED, and the sentence: "@what from level 3 on". */
+int steer_needs_l3(struct np_steer *s, const char *what);
 /* To np_steer_opts.log. Thread: any. */
 void steer_log(const struct np_steer *s, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -136,11 +136,9 @@ int np_steer_trace(struct np_steer *s, unsigned of_65536, int ms,
 
 	if (ms < -1)
 		return steer_fail(s, -EINVAL, "%d is no time to trace for", ms);
-	if (s->level < NP_STEER_L3)
-		return steer_fail(
-			s, -NP_EUNSUPPORTED,
-			"the service %s is at level %d: decisions are told from level 3 on",
-			s->name, (int)s->level);
+	e = steer_needs_l3(s, "decisions are told");
+	if (e < 0)
+		return e;
 	if (of_65536 < 1 || of_65536 > ALL_FLOWS)
 		return steer_fail(s, -EINVAL, "%u of 65536 flows cannot be traced", of_65536);
 	if (!s->maps.config)
