@@ -72,20 +72,31 @@ static int ask_open(unsigned port)
 	return r;
 }
 
-static int ask_page(int fd)
+static int send_request(int fd)
 {
 	static const char request[] = "GET / HTTP/1.0\r\n\r\n";
+
+	return send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int take_page(int fd)
+{
 	char text[512];
 	ssize_t n = 0, got;
 
-	if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0)
-		return -errno;
 	while ((got = recv(fd, text + n, sizeof text - 1 - (size_t)n, 0)) > 0)
 		n += got;
 	if (got < 0)
 		return -errno;
 	text[n] = '\0';
 	return strstr(text, " 200 ") ? 0 : -EPROTO;
+}
+
+static int ask_page(int fd)
+{
+	int r = send_request(fd);
+
+	return r < 0 ? r : take_page(fd);
 }
 
 /* Where localhost is. The answer has the number of the question, and no error. */
@@ -575,6 +586,37 @@ static unsigned said(const char *part)
 	return n;
 }
 
+#define VISITORS 64
+
+static int visitors[VISITORS];
+static unsigned n_visitors;
+
+/*
+ * Each time, one more connection that waits for its page. The clients are not enough: all of them
+ * may be waiting for the worker that is stopped, which has accepted them, and nobody comes.
+ */
+static bool said_to_visitors(const char *part, unsigned more_than)
+{
+	if (n_visitors < VISITORS) {
+		int fd = ask_open(PORT);
+
+		ck_assert_msg(fd >= 0, "%s", strerror(-fd));
+		ck_assert_int_eq(send_request(fd), 0);
+		visitors[n_visitors++] = fd;
+	}
+	return said(part) > more_than;
+}
+
+static void expect_visitors_served(void)
+{
+	while (n_visitors) {
+		int fd = visitors[--n_visitors];
+
+		ck_assert_int_eq(take_page(fd), 0);
+		close(fd);
+	}
+}
+
 START_TEST(a_stopped_worker_of_a_watched_server_loses_no_connection)
 {
 	struct ran r;
@@ -589,9 +631,10 @@ START_TEST(a_stopped_worker_of_a_watched_server_loses_no_connection)
 		pid_t pid = worker_pid();
 
 		kill(pid, SIGSTOP);
-		AWAIT(said("is stopped: ") > i);
+		AWAIT(said_to_visitors("is stopped: ", i));
 		kill(pid, SIGCONT);
 		AWAIT(said("goes on") > i);
+		expect_visitors_served();
 	}
 	expect_none_lost(0);
 	sh(&r,
@@ -648,9 +691,10 @@ START_TEST(a_go_server_that_is_stopped_and_rescued_again_and_again_lives_and_ser
 	given_clients();
 	for (unsigned i = 0; i < n; i++) {
 		kill(pid, SIGSTOP);
-		AWAIT(said("is stopped: ") > i);
+		AWAIT(said_to_visitors("is stopped: ", i));
 		kill(pid, SIGCONT);
 		AWAIT(said("goes on") > i);
+		expect_visitors_served();
 	}
 	expect_none_lost(0);
 	ck_assert_uint_eq(adopted("adopted"), GO_PROCESSES);
