@@ -149,7 +149,10 @@ static void nginx_conf(int workers)
 		tool_dir, workers, PORT, PORT + 1);
 }
 
-/* A daemon outlives a test that fails: a process that waits for the end of the test's ends it. */
+/*
+ * A daemon outlives a test that fails: a process that waits for the end of the test's ends it, with
+ * all that is in its network namespace. The test's folder may have gone by then.
+ */
 static void guard(void)
 {
 	static int ends[2] = { -1, -1 };
@@ -163,7 +166,12 @@ static void guard(void)
 	close(ends[1]);
 	while (read(ends[0], &c, 1) < 0 && errno == EINTR)
 		;
-	execlp("sh", "sh", "-c", "exec 2>/dev/null; kill $(cat \"$0/pid\")", tool_dir, NULL);
+	if (tool_isolated)
+		execlp("sh", "sh", "-c",
+		       "exec 2>/dev/null; own=$(readlink /proc/$$/ns/net) && for p in /proc/[0-9]*; do "
+		       "[ $p != /proc/$$ ] && [ \"$(readlink $p/ns/net)\" = \"$own\" ] && "
+		       "kill -KILL ${p#/proc/}; done",
+		       NULL);
 	_exit(127);
 }
 
