@@ -605,6 +605,31 @@ END_TEST
 
 /* ------------------------------------------------------------------ killed */
 
+START_TEST(gc_takes_the_mark_that_a_killed_tool_has_left_from_a_worker_that_runs)
+{
+	struct np_steer_garbage g;
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	np_steer_garbage_init(&g);
+	s = given_two_adopted(&f, FOREIGN_TOUCHY);
+	stop_process(f.pid[0]);
+	control_worker_stands(s, (unsigned)worker_of(s, f.pid[0]), true);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+	ck_assert_uint_eq(draining(s), 1);
+
+	cont(f.pid[0]);
+	AWAIT(runs(f.pid[0]));
+	ck_assert_int_eq(np_steer_gc_look(s, &g), 0);
+	ck_assert_uint_eq(draining(s), 1);
+	ck_assert_int_eq(np_steer_gc(s, &g), 0);
+
+	ck_assert_uint_eq(draining(s), 0);
+	end_two_adopted(s, &f);
+}
+END_TEST
+
 #ifdef NP_FAULT
 
 /* A tool that rescues, killed before its @nth call, or the process that it forks. */
@@ -758,6 +783,8 @@ void add_cases(Suite *s)
 		HANGS);
 	tcase_add_test(t, a_worker_that_runs_is_not_touched_where_it_may_not_be_frozen);
 	tcase_add_test(t, a_process_with_several_workers_is_not_frozen_for_one_of_them);
+	t = add_case(s, "mark");
+	tcase_add_test(t, gc_takes_the_mark_that_a_killed_tool_has_left_from_a_worker_that_runs);
 	t = add_case(s, "killed");
 	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
 #ifdef NP_FAULT

@@ -14,8 +14,10 @@
 
 #include "steer/count.h"
 #include "steer/steer.h"
+#include "sys/halt.h"
 #include "sys/io.h"
 #include "sys/opts.h"
+#include "sys/process.h"
 
 struct gc {
 	struct np_steer *s;
@@ -95,6 +97,19 @@ static void gc_lines(struct gc *gc)
 			gc->found.workers += gc->look || gc_clear_line(s, w);
 }
 
+/* Of a rescuer that was killed: the worker runs, and nobody may be left to see it. One that stands
+ * keeps its mark. */
+static void gc_marks(struct np_steer *s)
+{
+	uint32_t here = sys_process_pidns();
+	struct np_worker_info info;
+
+	for (unsigned w = 0; w < steer_high_water(s); w++)
+		if (control_worker_is_standing(s, w) && worker_info(s, w, &info) && info.pid &&
+		    info.pidns == here && sys_halt_of((pid_t)info.pid) == SYS_HALT_NONE)
+			control_worker_stands(s, w, false);
+}
+
 static int gc_run(struct gc *gc, struct np_steer_garbage *ret)
 {
 	struct np_steer *s = gc->s;
@@ -111,6 +126,7 @@ static int gc_run(struct gc *gc, struct np_steer_garbage *ret)
 	gc_cpus(gc);
 	gc_lines(gc);
 	if (!gc->look) {
+		gc_marks(s);
 		count_seed_end(s); /* one that was killed is still on its way */
 		count_off_unused(s);
 		trace_sweep(s);

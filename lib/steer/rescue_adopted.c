@@ -12,7 +12,7 @@
  * is made to stand for the moment that hand_over() takes, and marked until it is in its loop again.
  *
  * The mark lies in the service's maps: that of a rescuer which was killed is taken back by the next
- * one that sees the worker move, by a release, and by npsteer undrain.
+ * one that sees the worker move, by a release, and by npsteer gc and undrain.
  */
 #include <errno.h>
 #include <string.h>
