@@ -229,14 +229,18 @@ $(TEST_BINS): $(O)/tests/%: $(O)/tests/%.o $(TEST_SUPPORT) $(LIB_ALL)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_EXE) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
 		$(OUR_LIBS) $(CHECK_LIBS) $(TEST_LIBS)
 
-.PHONY: tests run-tests check asan tsan lint
+.PHONY: tests run-tests check debug-tests asan tsan lint
 tests: $(TEST_BINS) all                 ## the programs of tests/, in this FLAVOUR
 run-tests: tests                        ## the same, and runs them
 	$(Q)scripts/run-tests $(O) $(TEST_BINS)
 
-check: lint                             ## every test, in a build with asserts on; prints what it skipped
-	$(Q)$(MAKE) --no-print-directory all
+# Both builds and the lint are one make of all CPUs: what the one waits for, the others have. -jN says another number.
+check:                                  ## lint, then every test, in a build with asserts on; prints what it skipped
+	$(Q)$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) --no-print-directory lint all debug-tests
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=debug run-tests
+
+debug-tests:
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=debug tests
 
 asan:                                   ## the same tests under AddressSanitizer and UBSan
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan run-tests
