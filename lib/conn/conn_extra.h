@@ -10,6 +10,7 @@
 
 #include "conn/conn_group.h"
 #include "conn/filter.h"
+#include "poll/offload.h"
 #include "poll/poller.h"
 
 struct conn_callback;
@@ -34,7 +35,9 @@ struct conn_filter {
 	struct filter filter;
 	uint64_t until_ms;          /* the end of the time for the handshake; 0: it is over */
 	struct filter_wait *waiter; /* a fiber that waits for the end of the handshake */
-	struct spawn spawn;         /* of the fiber that asks for a worker */
+	struct offload_job job;     /* a step that a worker makes, */
+	struct np_conn *working;    /* of this one, with a reference; NULL: none does */
+	int step;                   /* what came of it */
 	int handshake_ms;           /* -1: no limit */
 	bool speaks_first;
 	bool awaits; /* a PROXY header comes first: the stream has not got it yet */

@@ -4,7 +4,7 @@
  *
  * The filter lies below the stream (filter.h). What is here is about time, fibers and interest. The
  * steps of a handshake are made by reads, on the poller's own stack; a step that takes long is made
- * by a worker, for which a fiber waits. on_connect comes when the handshake is over.
+ * by a worker, for which no fiber waits. on_connect comes when the handshake is over.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -133,44 +133,52 @@ void conn_filter_begin(struct np_conn *c)
 		filter_read_again(c);
 }
 
-struct filter_job {
-	struct filter *filter;
-	int result;
-};
-
+/* On the worker. */
 static void filter_job_run(void *arg)
 {
-	struct filter_job *j = arg;
+	struct conn_filter *f = arg;
 
-	j->result = j->filter->ops->handshake(j->filter->it);
+	f->step = f->filter.ops->handshake(f->filter.it);
 }
 
-/* Where no worker is to be had the handshake has failed: this thread serves others. */
-static void filter_work(void *arg)
+static void filter_job_over(struct np_conn *c, struct conn_filter *f, int r)
 {
-	struct np_conn *c = arg;
-	struct conn_filter *f = conn_filter_of(c);
-	struct filter_job j = { .filter = &f->filter };
-	int r = offload_run(poller_offload(conn_poller(c)), filter_job_run, &j);
-
-	r = r < 0 ? -ENOBUFS : j.result;
+	f->working = NULL;
 	filter_worked(&f->filter, r);
 	conn_later(c);
 	if ((r != -EAGAIN || f->filter.asked) && conn_life(c) < CONN_ENDED)
 		filter_read_again(c);
 	conn_leave(c);
+	poller_unhold(conn_poller(c));
 	conn_put(c);
 }
 
-/* Nothing here touches the filter until the job has returned. */
+static void filter_job_done(struct mail *m)
+{
+	struct conn_filter *f = container_of(m, struct conn_filter, job.done);
+
+	filter_job_over(f->working, f, f->step);
+}
+
+/*
+ * Nothing here touches the filter until the job has returned. No fiber waits for that, for a fiber
+ * stays on its thread, which a handler may keep. Where no worker is to be had the handshake has
+ * failed: this thread serves others.
+ */
 static void filter_ask_worker(struct np_conn *c, struct conn_filter *f)
 {
+	struct poller *p = conn_poller(c);
+
 	f->filter.state = FILTER_WORKING;
 	watch_cant(&c->watch, WATCH_IN);
-	f->spawn.call.fn = filter_work;
-	f->spawn.call.arg = np_conn_ref(c);
+	f->working = np_conn_ref(c);
+	f->job = (struct offload_job){
+		.fn = filter_job_run, .arg = f, .done.fn = filter_job_done, .poller = p
+	};
 	c->inside++;
-	poller_begin_fiber(conn_poller(c), &f->spawn);
+	poller_hold(p);
+	if (offload_begin(poller_offload(p), &f->job) < 0)
+		filter_job_over(c, f, -ENOBUFS);
 }
 
 static void filter_wake(struct conn_filter *f, int result)

@@ -7,7 +7,7 @@
  *
  *   state      leaves it by
  *   HANDSHAKE  filter_read(): done -> OPENED;  to be worked on -> WORK;  an error -> FAILED
- *   WORK       conn_filter_settle() starts a fiber that asks for a worker -> WORKING
+ *   WORK       conn_filter_settle() asks for a worker -> WORKING
  *   WORKING    its job has returned: filter_worked() -> OPENED, HANDSHAKE, WORK or FAILED
  *   OPENED     conn_filter_settle() tells those that wait for it -> OPEN
  *   OPEN       filter_shutdown() -> SHUT;  an error -> FAILED

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "netpoll/status.h"
-#include "poll/list.h"
 #include "poll/park.h"
 #include "poll/poller.h"
 #include "sys/thread.h"
@@ -18,12 +17,8 @@
 #define OFFLOAD_QUEUE_MAX_DEFAULT 4096u
 
 /* Lives on the stack of the fiber that waits for it. */
-struct job {
-	struct list link; /* in the queue while it is QUEUED with our own workers */
-	struct offload *offload;
-	void (*fn)(void *);
-	void *arg;
-	struct mail done;
+struct awaited_job {
+	struct offload_job job;
 	struct park park;
 };
 
@@ -84,7 +79,7 @@ int offload_free(struct offload *o)
 
 static void offload_back(struct mail *m)
 {
-	struct job *j = container_of(m, struct job, done);
+	struct awaited_job *j = container_of(m, struct awaited_job, job.done);
 
 	park_wake(&j->park, 0);
 }
@@ -96,9 +91,9 @@ static void offload_begins(struct offload *o)
 	o->n.running++;
 }
 
-/* After poller_post() the job is gone: its fiber may run, and return, and free all of this, at
+/* After poller_post() the job is gone: whoever waits for it may run, and free all of this, at
  * once. */
-static void offload_run_job(struct job *j)
+static void offload_run_job(struct offload_job *j)
 {
 	struct offload *o = j->offload;
 
@@ -107,13 +102,13 @@ static void offload_run_job(struct job *j)
 	o->n.running--;
 	o->n.done++;
 	pthread_mutex_unlock(&o->lock);
-	poller_post(j->park.poller, &j->done);
+	poller_post(j->poller, &j->done);
 }
 
 /* What an executor gets. */
 static void offload_execute(void *arg)
 {
-	struct job *j = arg;
+	struct offload_job *j = arg;
 
 	pthread_mutex_lock(&j->offload->lock);
 	offload_begins(j->offload);
@@ -123,13 +118,13 @@ static void offload_execute(void *arg)
 
 /* ------------------------------------------------------------------ workers */
 
-static struct job *offload_pop(struct offload *o)
+static struct offload_job *offload_pop(struct offload *o)
 {
-	struct job *j;
+	struct offload_job *j;
 
 	if (list_empty(&o->queue))
 		return NULL;
-	j = container_of(list_pop(&o->queue), struct job, link);
+	j = container_of(list_pop(&o->queue), struct offload_job, link);
 	offload_begins(o);
 	return j;
 }
@@ -137,7 +132,7 @@ static struct job *offload_pop(struct offload *o)
 static void offload_work(void *arg)
 {
 	struct offload *o = arg;
-	struct job *j;
+	struct offload_job *j;
 
 	pthread_mutex_lock(&o->lock);
 	for (;;) {
@@ -182,7 +177,7 @@ static bool offload_is_full(const struct offload *o)
 }
 
 /* Under the lock. */
-static int offload_enter(struct offload *o, struct job *j)
+static int offload_enter(struct offload *o, struct offload_job *j)
 {
 	int r = offload_is_full(o) ? -EAGAIN : 0;
 
@@ -200,7 +195,7 @@ static int offload_enter(struct offload *o, struct job *j)
 	return 0;
 }
 
-static int offload_submit(struct offload *o, struct job *j)
+static int offload_submit(struct offload *o, struct offload_job *j)
 {
 	int r;
 
@@ -225,7 +220,8 @@ static int offload_submit(struct offload *o, struct job *j)
  */
 static bool offload_end(struct park *k, int *why)
 {
-	struct job *j = container_of(k, struct job, park);
+	struct awaited_job *a = container_of(k, struct awaited_job, park);
+	struct offload_job *j = &a->job;
 	struct offload *o = j->offload;
 	bool waits;
 
@@ -241,25 +237,32 @@ static bool offload_end(struct park *k, int *why)
 }
 
 /* Whether a worker would take it before its wait ended would be chance. */
-static bool offload_is_late(const struct job *j)
+static bool offload_is_late(const struct park *k)
 {
-	uint64_t until = fiber_until(j->park.fiber);
+	uint64_t until = fiber_until(k->fiber);
 
-	return until && poller_now_ms(j->park.poller) >= until;
+	return until && poller_now_ms(k->poller) >= until;
+}
+
+int offload_begin(struct offload *o, struct offload_job *j)
+{
+	j->offload = o;
+	list_init(&j->link);
+	return offload_submit(o, j);
 }
 
 int offload_run(struct offload *o, void (*fn)(void *), void *arg)
 {
-	struct job j = { .offload = o, .fn = fn, .arg = arg, .done.fn = offload_back };
-	int r = park_init(&j.park, offload_end, "offload");
+	struct awaited_job a = { .job = { .fn = fn, .arg = arg, .done.fn = offload_back } };
+	int r = park_init(&a.park, offload_end, "offload");
 
 	if (r < 0)
 		return r;
-	if (offload_is_late(&j))
+	if (offload_is_late(&a.park))
 		return -ETIMEDOUT;
-	list_init(&j.link);
-	r = offload_submit(o, &j);
-	return r < 0 ? r : park_wait(&j.park, 0);
+	a.job.poller = a.park.poller;
+	r = offload_begin(o, &a.job);
+	return r < 0 ? r : park_wait(&a.park, 0);
 }
 
 void offload_get_stats(struct offload *o, struct offload_stats *ret)

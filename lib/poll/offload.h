@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * offload: blocking or CPU-heavy work on worker threads, while the calling fiber parks
+ * offload: blocking or CPU-heavy work on worker threads; the calling fiber parks, or none waits
  *
  * Once fn has begun the fiber goes on only after it has returned, whatever happened meanwhile: fn
  * may use memory on the fiber's stack. Until then its deadline and a cancel take the job back,
@@ -13,7 +13,21 @@
 
 #include <stdint.h>
 
+#include "poll/list.h"
+#include "poll/mailbox.h"
+
 struct offload;
+struct poller;
+
+/* Work for a worker. It lies where its caller says, until done.fn begins. */
+struct offload_job {
+	void (*fn)(void *); /* on the worker */
+	void *arg;
+	struct mail done; /* on @poller, behind fn, whichever thread has it then */
+	struct poller *poller;
+	struct offload *offload;
+	struct list link; /* in the queue while it waits there for one of our own workers */
+};
 
 struct offload_opts {
 	unsigned threads; /* at most; started when needed; 0 = 4 */
@@ -47,6 +61,14 @@ int offload_free(struct offload *o);
  * full, or not even one thread could be had; what the executor says.
  */
 int offload_run(struct offload *o, void (*fn)(void *), void *arg);
+/*
+ * offload_begin() - @j->fn on a worker, and @j->done behind it, for which no fiber waits
+ *
+ * It does not hold the poller: that is the caller's to do. Nothing takes it back.
+ * Thread: owner of @j->poller. Return: 0; or, and then neither is called: -EAGAIN and what the
+ * executor says, as offload_run().
+ */
+int offload_begin(struct offload *o, struct offload_job *j);
 /* Thread: any. */
 void offload_get_stats(struct offload *o, struct offload_stats *ret);
 

@@ -268,8 +268,8 @@ START_TEST(a_move_comes_behind_the_handshake)
 }
 END_TEST
 
-/* A fiber stays on its thread: one that waits for a worker there goes on behind the handler. */
-START_TEST(a_thread_that_takes_the_poller_over_asks_workers_too)
+/* Also for a handshake that had asked a worker before. */
+START_TEST(a_thread_that_takes_the_poller_over_goes_on_with_handshakes)
 {
 	struct np_tls_opts o = { .sz = sizeof o };
 	struct tls_peer blocks, before, p;
@@ -284,9 +284,9 @@ START_TEST(a_thread_that_takes_the_poller_over_asks_workers_too)
 	given_held_peer(&p, 3);
 	run_held();
 	must_echo(&p); /* the poller's own thread is in the handler still */
+	must_echo(&before);
 	saw.go_on = true;
 	tls_peer_expect(&blocks, "b");
-	must_echo(&before);
 	tls_peer_part(&p);
 	tls_peer_part(&before);
 	tls_peer_part(&blocks);
@@ -329,6 +329,6 @@ void add_cases(Suite *s)
 			    sizeof ends / sizeof ends[0]);
 	tcase_add_test(t, without_a_worker_the_handshake_ends);
 	tcase_add_test(t, a_move_comes_behind_the_handshake);
-	tcase_add_test(t, a_thread_that_takes_the_poller_over_asks_workers_too);
+	tcase_add_test(t, a_thread_that_takes_the_poller_over_goes_on_with_handshakes);
 	tcase_add_test(t, what_comes_meanwhile_is_read_then);
 }
