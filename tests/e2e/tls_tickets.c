@@ -90,6 +90,35 @@ START_TEST(a_ticket_of_one_process_is_good_for_another_and_after_a_restart)
 }
 END_TEST
 
+/* As of two listeners with settings of their own. */
+START_TEST(a_ticket_of_one_context_is_good_for_another_of_the_process)
+{
+	int version = _i ? TLS1_2_VERSION : TLS1_3_VERSION;
+	struct np_tls_opts o = { .sz = sizeof o, .ticket_file = in_certs("secret") };
+	struct np_tls_opts o2 = { .sz = sizeof o2, .ticket_file = in_certs("secret") };
+	struct sockaddr_storage ss[2];
+	SSL_SESSION *session = NULL;
+	struct np_server *second;
+	struct np_tls *tls2;
+	socklen_t len;
+
+	given_server(&o);
+	tls2 = given_server_tls(&o2);
+	serve_at(&second, &echoes, NULL,
+		 NP_OPTS(np_server_opts, .tls = tls2, .steer = NP_STEER_OFF), "tcp", "127.0.0.1:0");
+	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss[0], &len), 0);
+	ck_assert_int_eq(np_server_addr(second, 0, &ss[1], &len), 0);
+	ck_assert(!goes_on(&ss[0], &session, version));
+	for (int i = 0; i < 4; i++)
+		ck_assert(goes_on(&ss[!(i & 1)], &session, version));
+	ck_assert_uint_eq(tls_stats_of(tls2).resumed, 2);
+	SSL_SESSION_free(session);
+	serve_over(&second);
+	np_tls_free(&tls2);
+	end_server();
+}
+END_TEST
+
 /* Periods of two hours, and of more than have passed since 1970: that one has none before it. */
 START_TEST(a_ticket_of_a_stranger_is_no_session)
 {
@@ -266,6 +295,7 @@ void add_cases(Suite *s)
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_loop_test(t, a_ticket_of_one_process_is_good_for_another_and_after_a_restart, 0,
 			    2);
+	tcase_add_loop_test(t, a_ticket_of_one_context_is_good_for_another_of_the_process, 0, 2);
 	tcase_add_loop_test(t, a_ticket_of_a_stranger_is_no_session, 0, 2);
 	tcase_add_test(t, a_new_secret_takes_the_tickets_of_the_one_before);
 	tcase_add_loop_test(t, a_handshake_that_goes_on_asks_no_worker, 0, 2);
