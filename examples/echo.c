@@ -115,13 +115,14 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: echo --listen ADDR:PORT|unix:PATH [--listen ...] [--pollers N] [--cpus LIST] [--framed]\n"
 		"            [--may-block] [--steer auto|required|off] [--service NAME] [--policy NAME]\n"
-		"            [--observe[=PATH]] [--metrics] [--stop-ms MS] [--tls CERT,KEY ...]\n"
+		"            [--observe[=PATH]] [--metrics] [--stop-ms MS] [--tls CERT,KEY ... [--offload-us US]]\n"
 		"  --listen    127.0.0.1:7000, [::1]:7000, :7000 (both), unix:/path, unix:@abstract\n"
 		"  --pollers   threads; default: the CPUs this process may use\n"
 		"  --cpus      CPUs to pin them to, such as 0,2-3\n"
 		"  --framed    4-byte big-endian length + payload, answered in kind\n"
 		"  --may-block a handler that keeps its thread does not keep its poller (doc/threads.md)\n"
 		"  --tls       TLS with this certificate and key (PEM files); several, for several names\n"
+		"  --offload-us a handshake that signs for longer goes to a worker; 1000; -1: none\n"
 		"  --service   join this service, made by 'npsteer load NAME'\n"
 		"  --policy    how the kernel chooses a poller for a new connection (see npsteer(8))\n"
 		"  --stop-ms   how long the end may take; 10000; -1: until the last connection has ended\n"
@@ -193,6 +194,8 @@ static int take(struct options *o, int ch)
 		return 0;
 	case 't':
 		return certs_add(&o->certs, optarg);
+	case 'u':
+		return argument_int("--offload-us", optarg, -1, &o->certs.offload_us);
 	case 'x':
 		return service_set_stop_ms(optarg);
 	case 'h':
@@ -218,6 +221,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "observe", optional_argument, NULL, 'o' },
 		{ "metrics", no_argument, NULL, 'm' },
 		{ "tls", required_argument, NULL, 't' },
+		{ "offload-us", required_argument, NULL, 'u' },
 		{ "stop-ms", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },

@@ -48,7 +48,8 @@ static int certs_serve(const struct certs *c, const char *const *alpn, struct np
 {
 	char why[256] = "";
 	int r = np_tls_server_new(NP_OPTS(np_tls_opts, .certs = c->each, .n_certs = c->n,
-					  .alpn = alpn, .error = why, .error_size = sizeof why),
+					  .alpn = alpn, .offload_us = c->offload_us, .error = why,
+					  .error_size = sizeof why),
 				  ret);
 
 	return certs_said(r, why);

@@ -10,6 +10,7 @@
 struct certs {
 	struct np_tls_cert each[CERTS_MAX];
 	int n;
+	int offload_us; /* as np_tls_opts.offload_us */
 };
 
 /*

@@ -17,7 +17,7 @@ static void usage(FILE *f)
 		"usage: http --listen ADDR:PORT|unix:PATH [--listen ...] [--folder DIR] [--log FILE|-]\n"
 		"            [--keep-ms MS] [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
 		"            [--max-conns N] [--pollers N] [--steer auto|required|off] [--service NAME]\n"
-		"            [--policy NAME] [--stop-ms MS] [--tls CERT,KEY ...]\n"
+		"            [--policy NAME] [--stop-ms MS] [--tls CERT,KEY ... [--offload-us US]]\n"
 		"  --listen      may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --folder      what is served; nothing outside it, no symbolic links, no dot files\n"
 		"  --keep-ms     a file that was sent stays open for so long; 1000; 0: not at all\n"
@@ -33,7 +33,8 @@ static void usage(FILE *f)
 		"  --policy      how the kernel chooses a poller for a new connection (see npsteer(8))\n"
 		"  --stop-ms     how long the end may take; 10000; -1: until the last connection has ended\n"
 		"  --tls         https on all addresses, with this certificate and key (PEM files);\n"
-		"                several, for several names\n");
+		"                several, for several names\n"
+		"  --offload-us  a handshake that signs for longer goes to a worker thread; 1000; -1: none\n");
 }
 
 /* Milliseconds; -1: no limit. */
@@ -109,6 +110,8 @@ static int take(struct options *o, int ch)
 		return 0;
 	case 't':
 		return certs_add(&o->certs, optarg);
+	case 'u':
+		return argument_int("--offload-us", optarg, -1, &o->certs.offload_us);
 	case 'x':
 		return service_set_stop_ms(optarg);
 	case 'h':
@@ -152,6 +155,7 @@ int options_parse(int argc, char **argv, struct options *o)
 		{ "service", required_argument, NULL, 'S' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "tls", required_argument, NULL, 't' },
+		{ "offload-us", required_argument, NULL, 'u' },
 		{ "stop-ms", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },

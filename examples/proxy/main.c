@@ -40,7 +40,7 @@ static void usage(FILE *f)
 		"             [--accept-proxy [--proxy-from LIST] [--header-ms MS]]\n"
 		"             [--send-proxy 1|2] [--connect-ms MS] [--retry-ms MS] [--idle-ms MS] [--pollers N] [--steer auto|required|off]\n"
 		"             [--service NAME] [--policy NAME] [--rebalance MOVES] [--stop-ms MS]\n"
-		"             [--tls CERT,KEY ...] [--upstream-tls CA|system [--upstream-name HOST]]\n"
+		"             [--tls CERT,KEY ... [--offload-us US]] [--upstream-tls CA|system [--upstream-name HOST]]\n"
 		"  --listen        may be left out where systemd hands sockets over (LISTEN_FDS)\n"
 		"  --upstream      up to 64; names are resolved for each connection\n"
 		"  --balance       in turn (default), or to the one with the fewest connections\n"
@@ -52,6 +52,7 @@ static void usage(FILE *f)
 		"  --retry-ms      so long one that did not is passed over; 2000\n"
 		"  --idle-ms       end a pair on which nothing moves; never\n"
 		"  --tls           clients speak TLS; PEM files\n"
+		"  --offload-us    a handshake that signs for longer goes to a worker; 1000; -1: none\n"
 		"  --upstream-tls  upstream does; who is trusted: a PEM file, or the system's\n"
 		"  --upstream-name whose certificate upstream has; the host of its address\n"
 		"  --stop-ms       how long the end may take; 10000; -1: until the last pair has ended\n"
@@ -113,6 +114,8 @@ static int take(struct options *o, int ch)
 		return 0;
 	case 't':
 		return certs_add(&o->certs, optarg);
+	case 'O':
+		return argument_int("--offload-us", optarg, -1, &o->certs.offload_us);
 	case 'T':
 		o->upstream_tls = optarg;
 		return 0;
@@ -149,6 +152,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "header-ms", required_argument, NULL, 'H' },
 		{ "rebalance", required_argument, NULL, 'R' },
 		{ "tls", required_argument, NULL, 't' },
+		{ "offload-us", required_argument, NULL, 'O' },
 		{ "upstream-tls", required_argument, NULL, 'T' },
 		{ "upstream-name", required_argument, NULL, 'N' },
 		{ "stop-ms", required_argument, NULL, 'X' },

@@ -299,6 +299,31 @@ START_TEST(a_drain_lets_a_kept_connection_ask_once_more)
 }
 END_TEST
 
+START_TEST(handshakes_go_to_workers_as_the_option_says)
+{
+	static const char *const counts[][2] = {
+		{ "--offload-us 1", "\nnp_tls_offloaded_total 1\n" },
+		{ "--offload-us -1", "\nnp_tls_offloaded_total 0\n" }
+	};
+	char options[64];
+	struct tls_peer p;
+	char text[32768];
+	ssize_t n;
+
+	NEEDS_HTTP();
+	snprintf(options, sizeof options, "--metrics %s", counts[_i][0]);
+	given_https(options);
+	tls_peer_init(&p, http_connect());
+	tls_peer_shake(&p);
+	tls_peer_say(&p, "GET /metrics HTTP/1.0\r\nHost: a\r\n\r\n", 38);
+	for (size_t at = 0; (n = tls_peer_read(&p, text + at, sizeof text - 1 - at)) > 0;)
+		text[at += (size_t)n] = '\0';
+	ck_assert_msg(strstr(text, counts[_i][1]), "%s: %s", options, strstr(text, "np_tls_off"));
+	tls_peer_part(&p);
+	http_end();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ who is not served */
 
 START_TEST(plain_http_gets_an_alert_and_no_answer)
@@ -400,6 +425,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_body_that_is_cut_is_no_request_and_one_that_ends_is_a_bad_one);
 	tcase_add_test(t, a_drain_lets_a_kept_connection_ask_once_more);
 	tcase_add_test(t, plain_http_gets_an_alert_and_no_answer);
+	tcase_add_loop_test(t, handshakes_go_to_workers_as_the_option_says, 0, 2);
 	tcase_add_test(t, http_1_1_is_agreed_on_and_http_2_alone_is_refused);
 	tcase_add_test(t, what_is_wrong_with_a_certificate_is_told_before_anything_listens);
 	tcase_add_test(t, the_arguments_stay_as_they_were_given);
