@@ -262,6 +262,12 @@ NP_API struct np_linkbuf *np_conn_out(struct np_conn *c);
  *         -ECANCELED.
  */
 NP_API int np_conn_flush(struct np_conn *c);
+/*
+ * np_conn_say() - np_conn_write() and np_conn_flush(): a reply of one piece, or its last one
+ *
+ * May park: yes. Return: as np_conn_write(), and nothing was written; as np_conn_flush().
+ */
+NP_API int np_conn_say(struct np_conn *c, const void *p, size_t n);
 /* np_conn_sync() - flush, and park until the kernel has every byte. Return: as np_conn_flush(). */
 NP_API int np_conn_sync(struct np_conn *c);
 

@@ -40,6 +40,7 @@
 #include <netpoll/status.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,21 @@ extern "C" {
 
 struct np_conn;
 struct np_linkbuf;
+
+/*
+ * How a frame says its length: by a number of @width bytes, from its byte @at on
+ *
+ * A frame is @at + @width + @adjust bytes and as many as the number says: with @adjust 0 the number
+ * counts what follows it, with -(@at + @width) all of the frame. Four bytes in network order in
+ * front of a payload, as in Thrift, Kafka and many an RPC protocol, are { .width = 4 }; HTTP/2 is
+ * { .width = 3, .adjust = 6 }, PostgreSQL { .at = 1, .width = 4, .adjust = -4 }.
+ */
+struct np_framing {
+	size_t max; /* the longest frame, all of it; 0: as np_limits.in_max says */
+	int32_t adjust;
+	uint8_t at, width;  /* a width of 1 to 8; else the handlers are refused: -EINVAL */
+	bool little_endian; /* else network order */
+};
 
 enum np_handler_flag {
 	/*
@@ -138,6 +154,23 @@ struct np_handlers {
 	 */
 	int (*on_import)(struct np_conn *c, void *arg, const void *blob, size_t n);
 	unsigned flags; /* enum np_handler_flag */
+	/*
+	 * In the place of on_request: for each frame of the input, once all of it is here. Until
+	 * then the connection holds no stack, and is quiet: it may go to another poller or process
+	 * with the part that has come. @frame has all @n bytes, head included, and is consumed.
+	 * What is longer than framing.max, or than in_max, is for on_request, if there is one: it
+	 * finds the frame in the input, and takes all of it or sets a handler of its own. All input
+	 * of a connection that has one (np_conn_set_on_request()) is for that.
+	 *
+	 * These end the connection, with a line in the log: -EBADMSG: a frame that is shorter than
+	 * its head; -NP_ETOOLONG: a longer one, and there is no on_request. Without a line:
+	 * -NP_EEOF: the peer's FIN comes in the middle of a frame.
+	 *
+	 * Thread: as on_request. May park: yes. Lifetime: @frame until np_conn_release(), or until
+	 * it returns. Return: as on_request.
+	 */
+	int (*on_frame)(struct np_conn *c, void *arg, const void *frame, size_t n);
+	struct np_framing framing; /* of on_frame */
 };
 NP_OPTS_INIT(np_handlers)
 

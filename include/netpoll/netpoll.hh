@@ -328,9 +328,7 @@ class conn {
 	/* write() and flush() */
 	[[nodiscard]] int say(std::string_view s) noexcept
 	{
-		int r = write(s);
-
-		return r == 0 ? flush() : r;
+		return np_conn_say(c_, s.data(), s.size());
 	}
 	/* any thread */
 	[[nodiscard]] int send(buffer &b) noexcept { return np_conn_send(c_, b.addr()); }
@@ -473,6 +471,9 @@ struct handlers {
 	std::function<void(conn, bool arrived)> on_move;
 	std::function<int(conn, np_linkbuf *blob)> on_export;
 	std::function<int(conn, std::string_view blob)> on_import;
+	/* The view lives until release(), or until it returns. */
+	std::function<int(conn, std::string_view frame)> on_frame;
+	np_framing framing{}; /* of on_frame */
 	/* What a handler above has thrown; it is called while that is handled. */
 	std::function<void(conn, std::exception_ptr)> on_exception;
 	unsigned flags = 0; /* enum np_handler_flag: NP_MAY_BLOCK */
@@ -508,18 +509,20 @@ template <auto M, class R, class... A> struct handler {
 #endif
 	}
 };
-inline int import_call(np_conn *c, void *arg, const void *blob, std::size_t n) noexcept
+/* Likewise, of one that is given bytes. */
+template <auto M>
+inline int view_call(np_conn *c, void *arg, const void *p, std::size_t n) noexcept
 {
 	const handlers &h = *static_cast<const handlers *>(arg);
-	std::string_view view(static_cast<const char *>(blob), n);
+	std::string_view view(static_cast<const char *>(p), n);
 #ifdef __cpp_exceptions
 	try {
-		return h.on_import(conn(c), view);
+		return (h.*M)(conn(c), view);
 	} catch (...) {
 		return exception_met(h, conn(c));
 	}
 #else
-	return h.on_import(conn(c), view);
+	return (h.*M)(conn(c), view);
 #endif
 }
 
@@ -544,7 +547,10 @@ inline np_handlers in_c(const handlers &h) noexcept
 	if (h.on_export)
 		c.on_export = handler<&handlers::on_export, int, np_linkbuf *>::call;
 	if (h.on_import)
-		c.on_import = import_call;
+		c.on_import = view_call<&handlers::on_import>;
+	if (h.on_frame)
+		c.on_frame = view_call<&handlers::on_frame>;
+	c.framing = h.framing;
 	c.flags = h.flags;
 	return c;
 }

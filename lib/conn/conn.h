@@ -358,14 +358,38 @@ static inline void conn_wake(struct conn_wait **slot, int result)
 
 /* on_request of one with NP_MAY_BLOCK: the user's, left alone if it keeps the thread. */
 int conn_serve_blocking(struct np_conn *c, void *arg);
+/* Behind such a one: what is left of its batch is served where the loop is, if it is elsewhere. */
+void conn_serve_leave_rest(struct conn_io *io);
+/* conn_frame.c. on_request of one whose handlers have on_frame: for the frame that comes next. */
+int conn_serve_any_frame(struct np_conn *c, void *arg);
+/* Likewise, where handlers may not block and the number is four bytes in network order. */
+int conn_serve_frame(struct np_conn *c, void *arg);
+
+/* What stands in the place of the user's @fn. */
+static inline conn_handler_fn conn_calls(const struct np_handlers *h, conn_handler_fn fn)
+{
+	return fn && (h->flags & NP_MAY_BLOCK) ? conn_serve_blocking : fn;
+}
+
+/* Likewise, of on_frame. */
+static inline conn_handler_fn conn_calls_frames(const struct np_handlers *h)
+{
+	const struct np_framing *f = &h->framing;
+
+	return f->width == sizeof(uint32_t) && !f->little_endian && !(h->flags & NP_MAY_BLOCK) ?
+		       conn_serve_frame :
+		       conn_serve_any_frame;
+}
+
 /*
  * Which on_request is called: its own, the group's; none before on_connect has ended. Where a PROXY
  * header is awaited, what takes it stands in its place: serve_connect() calls it.
  */
 static inline void conn_find_handler(struct np_conn *c)
 {
+	const struct np_handlers *h = c->group->handlers;
 	struct conn_extra *x = conn_extra_of(c);
-	bool own = x && x->on_request;
+	bool own = x && x->on_request, frames = h->on_frame && !own;
 
 	if (!c->io)
 		return;
@@ -373,10 +397,10 @@ static inline void conn_find_handler(struct np_conn *c)
 		c->io->on_request = c->flags & CONN_PROXIED ? conn_proxy_take : NULL;
 		return;
 	}
-	c->io->called = own ? x->on_request : c->group->handlers->on_request;
-	c->io->on_request = c->io->called && (c->group->handlers->flags & NP_MAY_BLOCK) ?
-				    conn_serve_blocking :
-				    c->io->called;
+	c->io->called = own ? x->on_request : h->on_request;
+	if (frames)
+		c->io->called = (conn_handler_fn)(void (*)(void))h->on_frame;
+	c->io->on_request = frames ? conn_calls_frames(h) : conn_calls(h, c->io->called);
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }
 

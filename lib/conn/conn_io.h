@@ -18,6 +18,8 @@
 struct np_conn;
 struct pipe;
 
+typedef int (*conn_handler_fn)(struct np_conn *, void *);
+
 /* A fiber parked in a verb; lies on that fiber's stack. */
 struct conn_wait {
 	struct park park;
@@ -88,8 +90,8 @@ struct conn_io {
 	struct stream stream;
 	/* the last np_conn_reserve() and what was pending behind it, for np_conn_commit() */
 	size_t reserved, reserved_at;
-	int (*on_request)(struct np_conn *, void *); /* conn_find_handler() */
-	int (*called)(struct np_conn *, void *);     /* the user's own behind it */
+	conn_handler_fn on_request; /* conn_find_handler() */
+	conn_handler_fn called;     /* the user's own behind it; on_frame, cast, is a name alone */
 	void *arg;
 	struct fiber *handler; /* runs on_connect or on_request */
 	struct conn_wait *reader, *writer;

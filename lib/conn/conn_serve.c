@@ -77,7 +77,7 @@ static slow_path void serve_failed(struct np_conn *c, int r)
  * A handler that was left alone gives the poller up behind each of its verbs, and so would those
  * that serve what is left of its batch on this thread. Where the loop is they need not.
  */
-static slow_path void serve_leave_rest(struct conn_io *io)
+slow_path void conn_serve_leave_rest(struct conn_io *io)
 {
 	if (!baton_is_guest() || !conn_has_request(io->spawn.call.arg, io))
 		return;
@@ -105,7 +105,7 @@ int conn_serve_blocking(struct np_conn *c, void *arg)
 	r = c->io->called(c, arg);
 	baton_user_end();
 	if (unlikely(baton_is_called()))
-		serve_leave_rest(c->io);
+		conn_serve_leave_rest(c->io);
 	return r;
 }
 

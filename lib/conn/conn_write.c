@@ -261,8 +261,22 @@ static slow_path int write_waits(struct np_conn *c)
 	return r == 0 ? write_is_free(c) : conn_verb_ends(c, r);
 }
 
-static int write_flush(struct np_conn *c);
+/*
+ * Of one that may be written. What one more of a batch adds takes a look and no more. Out of line,
+ * since the gate would give it a stack frame.
+ */
+static __attribute__((noinline)) int write_flush(struct np_conn *c)
+{
+	struct conn_io *io = c->io;
+	size_t unsent;
 
+	unsent = write_submit(io);
+	if (!linkbuf_len(&io->stream.in))
+		return unsent ? write_now(c, io) : 0;
+	return unsent > io->may_wait ? write_in_batch(c, io, unsent) : 0;
+}
+
+/* Where there is no I/O state nothing was built. */
 static slow_path int write_flush_later(struct np_conn *c)
 {
 	int r = write_waits(c);
@@ -270,29 +284,35 @@ static slow_path int write_flush_later(struct np_conn *c)
 	return r > 0 ? write_flush(c) : r;
 }
 
-/*
- * Where there is no I/O state nothing was built. What one more of a batch adds takes a look and no
- * more. Out of line, since the gate would give it a stack frame.
- */
-static __attribute__((noinline)) int write_flush(struct np_conn *c)
-{
-	struct conn_io *io = c->io;
-	size_t unsent;
-
-	if (unlikely(!write_is_free(c)))
-		return write_flush_later(c);
-	unsent = write_submit(io);
-	if (!linkbuf_len(&io->stream.in))
-		return unsent ? write_now(c, io) : 0;
-	return unsent > io->may_wait ? write_in_batch(c, io, unsent) : 0;
-}
-
 int np_conn_flush(struct np_conn *c)
 {
 	NP_GATE(np_conn_flush(c));
 
 	conn_assert_owner(c);
-	return write_flush(c);
+	return likely(write_is_free(c)) ? write_flush(c) : write_flush_later(c);
+}
+
+static slow_path int write_say_later(struct np_conn *c, const void *p, size_t n)
+{
+	int r = write_later(c, p, n);
+
+	return r < 0 ? r : write_flush(c);
+}
+
+/* Out of line for the same reason. */
+static __attribute__((noinline)) int write_say(struct np_conn *c, const void *p, size_t n)
+{
+	int r = np_linkbuf_write(&c->io->stream.out, p, n);
+
+	return likely(r == 0) ? write_flush(c) : r;
+}
+
+int np_conn_say(struct np_conn *c, const void *p, size_t n)
+{
+	NP_GATE(np_conn_say(c, p, n));
+
+	conn_assert_owner(c);
+	return likely(write_is_free(c)) ? write_say(c, p, n) : write_say_later(c, p, n);
 }
 
 int np_conn_sync(struct np_conn *c)

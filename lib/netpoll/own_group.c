@@ -29,7 +29,7 @@ static struct own_group *own_group_of(struct conn_group *g)
 
 static bool own_group_has_handlers(const struct own_group *own)
 {
-	return own->handlers.on_connect || own->handlers.on_request;
+	return own->handlers.on_connect || own->handlers.on_request || own->handlers.on_frame;
 }
 
 static void own_group_leave(struct conn_group *g)
@@ -88,7 +88,7 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 	list_init(&own->group.conns);
 	list_init(&own->link);
 	if (o->handlers)
-		r = sys_opts_take(&own->handlers, sizeof own->handlers, o->handlers);
+		r = pollers_take_handlers(&own->handlers, o->handlers);
 	own->group.in_hand = !own_group_has_handlers(own);
 	if (r == 0)
 		r = conn_limits_init(&own->group.settings.limits, NULL);

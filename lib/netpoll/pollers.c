@@ -327,6 +327,10 @@ int pollers_take_handlers(struct np_handlers *ret, const struct np_handlers *h)
 		return r;
 	if (ret->flags & ~(unsigned)(NP_MAY_BLOCK | NP_EXPORT_HELD | HANDLERS_OURS))
 		return -EINVAL;
+	if (ret->on_frame && (!ret->framing.width || ret->framing.width > sizeof(uint64_t)))
+		return -EINVAL;
+	if (!ret->framing.max)
+		ret->framing.max = SIZE_MAX;
 	if (pollers_forced_ms() && !(ret->flags & HANDLERS_OURS))
 		ret->flags |= NP_MAY_BLOCK;
 	return 0;

@@ -56,6 +56,40 @@ START_TEST(what_tls_has_taken_is_served_after_a_pause)
 }
 END_TEST
 
+static int echo_frame(struct np_conn *c, void *arg, const void *frame, size_t n)
+{
+	saw.requests++;
+	return np_conn_say(c, frame, n);
+}
+
+/* Nine frames of 40004 bytes lie across records, and in more bytes than are buffered otherwise. */
+START_TEST(frames_are_found_in_what_tls_has_decrypted)
+{
+	enum { FRAME = 40004, FRAMES = 9 };
+	struct np_handlers h = { .sz = sizeof h,
+				 .on_frame = echo_frame,
+				 .framing = { .width = 4 },
+				 .on_close = on_close };
+	static char text[FRAME * FRAMES], got[FRAME * FRAMES];
+	struct tls_peer p;
+
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (char)(i * 31 + i / FRAME);
+	for (size_t i = 0; i < FRAMES; i++)
+		memcpy(text + i * FRAME, "\0\0\x9c\x40", 4);
+	tls = given_server_tls(NULL);
+	serve(1, &h, NULL, NP_OPTS(np_server_opts, .tls = tls, .limits = { .in_high = 1000 }));
+	given_peer(&p);
+	tls_peer_say(&p, text, sizeof text);
+	tls_peer_hear(&p, got, sizeof got);
+	ck_assert(memcmp(got, text, sizeof got) == 0);
+	ck_assert_int_eq(saw.requests, FRAMES);
+	tls_peer_part(&p);
+	AWAIT(saw.closes == 1);
+	end_server();
+}
+END_TEST
+
 static int wants(struct np_conn *c, void *arg)
 {
 	const void *p;
@@ -118,6 +152,7 @@ void add_cases(Suite *s)
 	TCase *c = add_case(s, "tls_input");
 
 	tcase_add_unchecked_fixture(c, certs_setup, certs_teardown);
+	tcase_add_test(c, frames_are_found_in_what_tls_has_decrypted);
 	tcase_add_loop_test(c, what_tls_has_taken_is_served_after_a_pause, 0, 2);
 	tcase_add_test(c, want_comes_back_once_all_is_there);
 	tcase_add_test(c, a_detach_leaves_it_as_it_is);

@@ -80,6 +80,7 @@ VERB(v_write, np_conn_write(c, "w", 1))
 VERB(v_write_ref, np_conn_write_ref(c, "w", 1, NULL, NULL))
 VERB(v_write_direct, np_conn_write_direct(c, "w", 1, 0, NULL, NULL))
 VERB(v_out, np_conn_out(c) ? 1 : 0)
+VERB(v_say, np_conn_say(c, "s", 1))
 VERB(v_flush, np_conn_flush(c))
 VERB(v_sync, np_conn_sync(c))
 VERB(v_sendfile, np_conn_sendfile(c, saw.file, 0, 1))
@@ -233,6 +234,7 @@ static const struct {
 	{ "write_direct", v_write_direct, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
 	{ "append", v_append, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
 	{ "out", v_out, { 0, 1, 0, 0, 0, 0, 1, 1, 0 } },
+	{ "say", v_say, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
 	{ "flush", v_flush, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
 	{ "sync", v_sync, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, 0, 0, CLOSED } },
 	{ "sendfile", v_sendfile, { NOT, 0, CLOSED, CLOSED, CLOSED, SHUTS, FIBER, FIBER, CLOSED } },

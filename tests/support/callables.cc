@@ -269,6 +269,22 @@ void a_handler_that_may_block_waits_for_another_of_its_poller(netpoll::pollers &
 	MUST(exceptions == (first == "throw\n"));
 }
 
+void frames_reach_their_callable(netpoll::pollers &p)
+{
+	netpoll::handlers h;
+	netpoll::server s;
+	auto o = netpoll::opts<np_server_opts>();
+
+	h.framing.width = 1;
+	h.on_frame = [alive = counted()](netpoll::conn c, std::string_view frame) {
+		return c.say(frame.substr(1));
+	};
+	o.steer = NP_STEER_OFF;
+	MUST(s.make(std::move(h), &o, p.get()) == 0);
+	MUST(s.listen("tcp", "127.0.0.1:0") == 0 && s.start() == 0);
+	MUST(ask(p, address_of(s), "\6hello\n") == "hello\n");
+}
+
 void tasks_carry_their_callables(netpoll::pollers &p)
 {
 	auto owned = std::make_unique<int>(42);
@@ -394,6 +410,7 @@ int main()
 		o.count = 2;
 		MUST(p.start(&o) == 0 && p.start(&o) == -EALREADY);
 		buffers_move();
+		frames_reach_their_callable(p);
 		tasks_carry_their_callables(p);
 #ifdef __cpp_exceptions
 		what_is_thrown_comes_out_where_it_is_waited_for(p);
