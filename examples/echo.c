@@ -59,32 +59,7 @@ static int pass_frame(struct np_conn *c, void *arg)
 }
 
 /* A frame too large to be worth copying, or waiting for: each piece goes back as it comes. */
-static int begin_passing(struct np_conn *c, size_t n)
-{
-	int r;
-
-	if (np_conn_len(c) >= n)
-		return move_bytes(c, n);
-	r = np_conn_set_on_request(c, pass_frame, NULL);
-	if (r < 0)
-		return r;
-	np_conn_set_data(c, (void *)(uintptr_t)n);
-	return pass_frame(c, NULL);
-}
-
-static int copy_frame(struct np_conn *c, size_t n)
-{
-	const void *frame;
-	int r = np_conn_next(c, n, &frame);
-
-	if (r == 0)
-		r = np_conn_write(c, frame, n);
-	return r < 0 ? r : np_conn_flush(c);
-}
-
-/* Reads as if it blocked: peek() and next() park this fiber until the bytes are there, never the
- * thread. */
-static int echo_frame(struct np_conn *c, void *arg)
+static int echo_long_frame(struct np_conn *c, void *arg)
 {
 	const void *head;
 	uint32_t len;
@@ -97,7 +72,17 @@ static int echo_frame(struct np_conn *c, void *arg)
 	len = ntohl(len);
 	if (len > FRAME_MAX)
 		return -EMSGSIZE;
-	return len < COPY_MAX ? copy_frame(c, 4 + len) : begin_passing(c, 4 + len);
+	r = np_conn_set_on_request(c, pass_frame, NULL);
+	if (r < 0)
+		return r;
+	np_conn_set_data(c, (void *)(uintptr_t)(4 + len));
+	return pass_frame(c, NULL);
+}
+
+/* All of a frame is here. */
+static int echo_frame(struct np_conn *c, void *arg, const void *frame, size_t n)
+{
+	return np_conn_say(c, frame, n);
 }
 
 struct options {
@@ -306,9 +291,14 @@ int main(int argc, char **argv)
 	/* Blocked before the pollers start, so that they inherit it and sigwait() gets them. */
 	service_prepare();
 
-	handlers.on_request = o.framed ? echo_frame : echo_plain;
-	if (o.framed) /* for a peer that sends all of a frame before it reads */
+	handlers.on_request = echo_plain;
+	if (o.framed) {
+		handlers.on_frame = echo_frame;
+		handlers.framing = (struct np_framing){ .width = 4, .max = COPY_MAX };
+		handlers.on_request = echo_long_frame;
+		/* for a peer that sends all of a frame before it reads */
 		o.server.limits.out_high = FRAME_MAX + 4;
+	}
 	handlers.on_export = echo_export;
 	handlers.on_import = echo_import;
 	handlers.flags = o.flags;

@@ -77,26 +77,19 @@ static int fanout_write(struct np_conn *c, const void *id, struct question *q, i
 	return r < 0 ? r : np_conn_flush(c);
 }
 
-static int fanout_request(struct np_conn *c, void *arg)
+static int fanout_request(struct np_conn *c, void *arg, const void *frame, size_t n)
 {
+	const char *id = (const char *)frame + FRAME_HEAD;
 	struct question q[RPC_BACKENDS] = { 0 };
 	const struct fanout *f = arg;
-	const void *frame;
-	const char *id;
-	size_t n;
-	int r = frame_peek(c, &n);
+	int r;
 
-	if (r == 0 && n < FRAME_ID)
-		r = -EBADMSG;
-	if (r == 0)
-		r = np_conn_next(c, FRAME_HEAD + n, &frame);
-	if (r < 0)
-		return r;
-	id = (const char *)frame + FRAME_HEAD;
+	if (n < FRAME_HEAD + FRAME_ID)
+		return -EBADMSG;
 	for (int i = 0; i < f->o->n_backends; i++) {
 		q[i].to = f->to[i];
 		q[i].body = id + FRAME_ID;
-		q[i].n = n - FRAME_ID;
+		q[i].n = n - FRAME_HEAD - FRAME_ID;
 	}
 	fanout_ask_all(q, f->o->n_backends, f->o->deadline_ms);
 	r = fanout_write(c, id, q, f->o->n_backends);
@@ -117,7 +110,12 @@ static int fanout_begin(struct fanout *f, const struct np_pollers *p)
 
 int fanout_main(const struct rpc_opts *o, char **argv)
 {
-	const struct np_handlers h = { .sz = sizeof h, .on_request = fanout_request };
+	const struct np_handlers h = {
+		.sz = sizeof h,
+		.on_frame = fanout_request,
+		.framing = FRAMING,
+	};
+
 	struct fanout f = { .o = o };
 	struct np_pollers *pollers;
 	int r = rpc_pollers(o, &pollers), code = EXIT_FAILURE;

@@ -9,12 +9,15 @@
 #define RPC_FRAME_H
 
 #include <netpoll/conn.h>
+#include <netpoll/handlers.h>
 #include <netpoll/linkbuf.h>
 #include <stdint.h>
 
 #define FRAME_HEAD 4u
 #define FRAME_ID   8u
 #define FRAME_MAX  (16u << 20)
+/* For np_handlers. */
+#define FRAMING    ((struct np_framing){ .width = FRAME_HEAD, .max = FRAME_HEAD + FRAME_MAX })
 
 /*
  * frame_peek() - waits for a head, and says how long the payload is

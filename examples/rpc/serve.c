@@ -101,10 +101,8 @@ static int serve_request(struct np_conn *c, void *arg)
 		r = np_sleep(o->slow_ms); /* too many: the peer waits */
 	}
 	if (r == 0)
-		r = np_conn_write(c, frame, n);
-	if (r == 0)
 		r = np_conn_skip(c, n);
-	return r < 0 ? r : np_conn_flush(c);
+	return r < 0 ? r : np_conn_say(c, frame, n);
 }
 
 static int serve_begin(struct np_conn *c, void *arg)
