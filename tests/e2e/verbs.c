@@ -404,8 +404,8 @@ START_TEST(every_verb_answers_by_the_table_until_a_closed_connection_is_gone)
 
 	given(close_and_look);
 	fd = asked();
-	shutdown(fd, SHUT_WR);
 	peer_drain(fd);
+	shutdown(fd, SHUT_WR);
 	AWAIT(saw.closes == 1);
 	end(&fd, 1 << FRESH | 1 << OPEN | 1 << CLOSING | 1 << GONE);
 }
