@@ -20,8 +20,10 @@
  * Such a connection goes to another poller (np_conn_move()), but not to another process, and
  * np_conn_detach() is -NP_EUNSUPPORTED.
  *
- * As it is loaded the library switches off OpenSSL's clean-up at exit(3), which would free what
- * pollers that were not stopped work with.
+ * The first context switches off OpenSSL's clean-up at exit(3), which would free what pollers that
+ * were not stopped work with. OpenSSL lets only its first call in a process do so: a program that
+ * calls it before makes that OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL), or stops its
+ * pollers before it ends.
  */
 #ifndef NETPOLL_TLS_H
 #define NETPOLL_TLS_H

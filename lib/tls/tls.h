@@ -152,6 +152,9 @@ int tls_file_check(const char *what, const char *path, struct tls_text *why);
 ssize_t tls_file_read_secret(const char *what, const char *path, void *dst, size_t cap,
 			     struct tls_text *why);
 
+/* tls_exit.c. Before anything else of OpenSSL is called. */
+void tls_exit_is_not_told(void);
+
 /* tls_error.c. The first sentence of this thread's queue of OpenSSL, which is empty then. */
 void tls_error_take(struct tls_text *ret, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

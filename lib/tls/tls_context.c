@@ -168,6 +168,7 @@ static int context_new(bool server, const struct np_tls_opts *o, struct np_tls *
 
 	if (!t)
 		return -ENOMEM;
+	tls_exit_is_not_told();
 	t->server = server;
 	atomic_init(&t->refs, 1);
 	pthread_mutex_init(&t->lock, NULL);

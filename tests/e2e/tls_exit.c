@@ -23,8 +23,10 @@ static void serve_and_return_from_main(int sock, void *uses_openssl_itself)
 
 	to_the_test = sock;
 	atexit(stay_for_a_while);
-	if (uses_openssl_itself)
+	if (uses_openssl_itself) {
+		OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 		SSL_CTX_free(SSL_CTX_new(TLS_client_method()));
+	}
 	serve(1, &h, NULL,
 	      NP_OPTS(np_server_opts, .tls = given_server_tls(NULL), .steer = NP_STEER_OFF));
 	ck_assert_int_eq(np_server_addr(serve_server, 0, &ss, &len), 0);
