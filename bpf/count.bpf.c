@@ -10,7 +10,9 @@
  *                 be missed. It cannot be in both; and a tag changes once, whoever sees it.
  * np_count_seed   connections that were there before their listener had a tag, among the
  *                 descriptors of its worker; and, told to retag, those that migrated.
- * np_count_sweep  takes tags that count nowhere away.
+ * np_count_sweep  takes tags that count nowhere away, and
+ * np_count_sweep_files  those of sockets with a descriptor, where the kernel refuses the iterator
+ *                 over all tags.
  * np_holders      who holds a listener: holders.h. It is here because libbpf goes through the
  *                 kernel's BTF, 5 MB, for each object: that is what loading one takes.
  *
@@ -186,19 +188,39 @@ int np_count_seed(struct bpf_iter__task_file *ctx)
 
 /* ------------------------------------------------------------------ tags that are left */
 
-SEC("?iter/bpf_sk_storage_map")
-int np_count_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline void sweep(struct sock *sk, struct np_tag *t)
 {
-	struct np_tag *t = ctx->value;
-	struct sock *sk = ctx->sk;
-
-	if (!sk || !t)
-		return 0;
 	if (tag_line(tag_word(t))) {
 		np_sweep.kept++;
-		return 0;
+		return;
 	}
 	bpf_sk_storage_delete(&np_tags, sk);
 	np_sweep.swept++;
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int np_count_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	if (ctx->sk && ctx->value)
+		sweep(ctx->sk, ctx->value);
+	return 0;
+}
+
+SEC("?iter/task_file")
+int np_count_sweep_files(struct bpf_iter__task_file *ctx)
+{
+	struct socket *socket;
+	struct sock *sk;
+	struct np_tag *t;
+
+	if (!ctx->task || !ctx->file)
+		return 0;
+	socket = bpf_sock_from_file(ctx->file);
+	sk = socket ? socket->sk : NULL;
+	if (!sk || sk->sk_protocol != IS_TCP)
+		return 0;
+	t = bpf_sk_storage_get(&np_tags, sk, NULL, 0);
+	if (t)
+		sweep(sk, t);
 	return 0;
 }

@@ -400,14 +400,21 @@ int count_seed(struct np_steer *s, unsigned w, int fd, const struct count_task *
 	return r;
 }
 
-/* Those of listeners that were released, and of their connections. Without the rights, or where the
- * kernel refuses that iterator, they stay until their sockets go, and count nowhere. */
+/*
+ * Those of listeners that were released, and of their connections. Without the rights they stay
+ * until their sockets go, and count nowhere; so do, where the kernel refuses the iterator over all
+ * tags, those of sockets that nobody has a descriptor of.
+ */
 static void count_sweep(struct np_steer *s)
 {
 	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
 
-	if (count_finds(s) == 0 && s->count->tracer.fd[TRACER_SWEEP] >= 0)
+	if (count_finds(s) < 0)
+		return;
+	if (s->count->tracer.fd[TRACER_SWEEP] >= 0)
 		count_iterate(s, TRACER_SWEEP, &about);
+	else
+		count_iterate(s, TRACER_SWEEP_FILES, NULL);
 }
 
 void count_off_unused(struct np_steer *s)

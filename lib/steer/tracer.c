@@ -50,9 +50,12 @@ static int tracer_leave_maps_away(struct count_bpf *o)
 static struct bpf_program *tracer_program(const struct count_bpf *o, enum tracer_program p)
 {
 	struct bpf_program *const all[TRACER_PROGRAMS] = {
-		[TRACER_HOLDERS] = o->progs.np_holders,   [TRACER_STATE] = o->progs.np_count_state,
-		[TRACER_AGAIN] = o->progs.np_count_again, [TRACER_SEED] = o->progs.np_count_seed,
+		[TRACER_HOLDERS] = o->progs.np_holders,
+		[TRACER_STATE] = o->progs.np_count_state,
+		[TRACER_AGAIN] = o->progs.np_count_again,
+		[TRACER_SEED] = o->progs.np_count_seed,
 		[TRACER_SWEEP] = o->progs.np_count_sweep,
+		[TRACER_SWEEP_FILES] = o->progs.np_count_sweep_files,
 	};
 
 	return all[p];
@@ -103,7 +106,7 @@ static int tracer_open(struct tracer *t, int n)
 	return r;
 }
 
-/* There are kernels that refuse each iterator over the elements of a map: none sweeps there. */
+/* There are kernels that refuse each iterator over the elements of a map. */
 static int tracer_open_all(struct tracer *t)
 {
 	int r = tracer_open(t, t->s ? TRACER_PROGRAMS : TRACER_HOLDERS + 1);
@@ -117,9 +120,12 @@ static int tracer_open_all(struct tracer *t)
 /* ------------------------------------------------------------------ among a service's pins */
 
 static const char *const pins[TRACER_PROGRAMS] = {
-	[TRACER_HOLDERS] = NP_TRACER_PINS "holders", [TRACER_STATE] = NP_TRACER_PINS "state",
-	[TRACER_AGAIN] = NP_TRACER_PINS "again",     [TRACER_SEED] = NP_TRACER_PINS "seed",
+	[TRACER_HOLDERS] = NP_TRACER_PINS "holders",
+	[TRACER_STATE] = NP_TRACER_PINS "state",
+	[TRACER_AGAIN] = NP_TRACER_PINS "again",
+	[TRACER_SEED] = NP_TRACER_PINS "seed",
 	[TRACER_SWEEP] = NP_TRACER_PINS "sweep",
+	[TRACER_SWEEP_FILES] = NP_TRACER_PINS "sweep-files",
 };
 static const char pinned_vars[] = NP_TRACER_PINS "vars";
 

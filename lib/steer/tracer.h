@@ -20,6 +20,7 @@ enum tracer_program {
 	TRACER_STATE,
 	TRACER_AGAIN,
 	TRACER_SEED,
+	TRACER_SWEEP_FILES,
 	TRACER_SWEEP, /* the last one: there are kernels that refuse it */
 	TRACER_PROGRAMS
 };
