@@ -134,7 +134,7 @@ struct np_conn {
 	 * owner: functions of np_conn_post() that wait in its mailbox; UINT16_MAX: too many to say
 	 */
 	uint16_t calls;
-	_Atomic(uint32_t) refs;
+	_Atomic(uint32_t) refs; /* and CONN_KEPT */
 	_Atomic(uint32_t) sendq_bytes;
 	_Atomic(uint32_t) send_high;
 	struct mail post_mail;
@@ -681,6 +681,14 @@ int conn_send_file(struct np_conn *c, const struct stream_file *file);
  * there. Return: 0, or as np_conn_move().
  */
 int conn_move(struct np_conn *c, struct poller *to);
+/* In refs, so that none is given back between a look at how many there are and this one. */
+#define CONN_KEPT (1u << 31)
+
+static inline uint32_t conn_refs(const struct np_conn *c)
+{
+	return atomic_load_explicit(&c->refs, memory_order_acquire) & ~CONN_KEPT;
+}
+
 /* The other one of its set, NULL for most. */
 static inline struct np_conn *conn_mate(const struct np_conn *c)
 {
@@ -711,13 +719,16 @@ void conn_shut(struct np_conn *c);
 /* np_conn_send() fails from now on: its output has an end. */
 void conn_refuse_sends(struct np_conn *c);
 /*
- * conn_keep()   - it has not ended for the sake of those who have references: each is looked at
- * conn_let_go() - by one of them, who is about to give it back, on any thread
+ * conn_keep()   - it has not ended for the sake of those who have references, more than @but: each
+ *                 that is given back is looked at. Return: whether there are.
+ * conn_let_go() - what it was kept for may have been read
  */
-void conn_keep(struct np_conn *c);
+bool conn_keep(struct np_conn *c, unsigned but);
 void conn_let_go(struct np_conn *c);
 /* conn_ref.c. np_conn_unref() of what the library has taken for itself. */
 void conn_put(struct np_conn *c);
+/* Likewise, of somebody's. Return: false: it is kept, and nothing was done. */
+bool conn_put_unkept(struct np_conn *c);
 
 /* ------------------------------------------------------------------ conn_drain.c */
 

@@ -96,7 +96,7 @@ void conn_look(const struct np_conn *c, struct conn_look *ret)
 		.in_flight = CONN_LOOK_UNKNOWN,
 		.queued = atomic_load_explicit(&c->sendq_bytes, memory_order_relaxed),
 		.holds = c->holds,
-		.refs = atomic_load_explicit(&c->refs, memory_order_relaxed),
+		.refs = conn_refs(c),
 		.why = c->why,
 		.draining = c->group->draining,
 		.left = (c->flags & CONN_LEFT) != 0,

@@ -28,7 +28,6 @@ enum conn_post_bit {
 			CONN_POST_LOOK,
 	CONN_POST_CLOSES = 1 << 5,
 	CONN_POST_SHUTS = 1 << 6,
-	CONN_POST_KEPT = 1 << 7, /* it has not ended, since somebody may read it */
 };
 
 void conn_shut(struct np_conn *c)
@@ -79,37 +78,53 @@ static void post_arrived(struct mail *m)
 	conn_put(c);
 }
 
+/* The caller's reference goes along. Return: false: one that will see the bits is on its way. */
+static bool post_mail(struct np_conn *c, unsigned bits)
+{
+	if (atomic_fetch_or(&c->post, (uint8_t)bits) & CONN_POST_DUE)
+		return false;
+	c->post_mail.fn = post_arrived;
+	poller_post(atomic_load_explicit(&c->at, memory_order_acquire), &c->post_mail);
+	return true;
+}
+
 static void post_bits(struct np_conn *c, unsigned bits)
 {
 	np_conn_ref(c);
-	if (atomic_fetch_or(&c->post, (uint8_t)bits) & CONN_POST_DUE) {
-		conn_put(c); /* the mail is on its way and will see the bit */
-		return;
-	}
-	c->post_mail.fn = post_arrived;
-	poller_post(atomic_load_explicit(&c->at, memory_order_acquire), &c->post_mail);
+	if (!post_mail(c, bits))
+		conn_put(c);
 }
 
-void conn_keep(struct np_conn *c)
+bool conn_keep(struct np_conn *c, unsigned but)
 {
-	atomic_fetch_or(&c->post, CONN_POST_KEPT);
+	bool any = (atomic_fetch_or(&c->refs, CONN_KEPT) & ~CONN_KEPT) > but;
+
+	if (!any)
+		atomic_fetch_and(&c->refs, ~CONN_KEPT);
+	return any;
 }
 
-/* Nobody is to wait for who has given it up. */
 void conn_let_go(struct np_conn *c)
 {
-	if (likely(!(atomic_load_explicit(&c->post, memory_order_relaxed) & CONN_POST_KEPT)))
+	if (likely(!(atomic_load_explicit(&c->refs, memory_order_relaxed) & CONN_KEPT)))
 		return;
-	if (atomic_fetch_and(&c->post, (uint8_t)~CONN_POST_KEPT) & CONN_POST_KEPT)
-		post_bits(c, CONN_POST_LOOK);
+	atomic_fetch_and(&c->refs, ~CONN_KEPT);
+	post_bits(c, CONN_POST_LOOK);
 }
 
+/*
+ * Who gives up one that is kept has it looked at, behind that: so the reference goes with the mail,
+ * or is given back before a mail that is on its way has looked, or else it is kept again.
+ */
 void np_conn_unref(struct np_conn *c)
 {
 	NP_GATE_VOID(np_conn_unref(c));
 
-	conn_let_go(c);
-	conn_put(c);
+	while (unlikely(!conn_put_unkept(c))) {
+		atomic_fetch_and(&c->refs, ~CONN_KEPT);
+		if (post_mail(c, CONN_POST_LOOK))
+			return;
+	}
 }
 
 void conn_refuse_sends(struct np_conn *c)

@@ -26,19 +26,37 @@ struct np_conn *np_conn_ref(struct np_conn *c)
 }
 
 /*
- * conn_put() - give back a reference of the library's own
- *
  * Only its home's thread may touch the slab that the connection lies in. The mail that carries it
  * there is free: a post in flight would hold a reference.
  */
-void conn_put(struct np_conn *c)
+static void ref_last(struct np_conn *c)
 {
-	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
-		return;
 	if (poller_self() == conn_home_poller(c)) {
 		ref_free(c);
 		return;
 	}
 	c->post_mail.fn = ref_free_mail;
 	poller_post(conn_home_poller(c), &c->post_mail);
+}
+
+void conn_put(struct np_conn *c)
+{
+	uint32_t refs = atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel);
+
+	if ((refs & ~CONN_KEPT) == 1)
+		ref_last(c);
+}
+
+bool conn_put_unkept(struct np_conn *c)
+{
+	uint32_t refs = atomic_load_explicit(&c->refs, memory_order_relaxed);
+
+	do
+		if (unlikely(refs & CONN_KEPT))
+			return false;
+	while (!atomic_compare_exchange_weak_explicit(&c->refs, &refs, refs - 1,
+						      memory_order_acq_rel, memory_order_relaxed));
+	if (refs == 1)
+		ref_last(c);
+	return true;
 }

@@ -98,10 +98,10 @@ static void settle_filter_failed(struct np_conn *c)
  * Of one without handlers a fiber takes the input, when it likes. Nobody will where nobody has a
  * reference, but for the library and this turn.
  */
-static bool settle_is_unread(const struct np_conn *c)
+static bool settle_is_left_unread(struct np_conn *c)
 {
 	return c->group->in_hand && conn_in_is_over(c) && c->io && !c->io->on_request &&
-	       conn_len(c) && atomic_load_explicit(&c->refs, memory_order_acquire) > 2;
+	       conn_len(c) && conn_keep(c, 2);
 }
 
 static void settle_open(struct np_conn *c)
@@ -113,9 +113,9 @@ static void settle_open(struct np_conn *c)
 		settle_send_fin(c);
 	if (conn_life(c) != CONN_OPEN || settle_is_busy(c))
 		return;
-	if (settle_is_unread(c)) {
-		conn_keep(c);
-	} else if (!conn_in_is_over(c)) {
+	if (settle_is_left_unread(c))
+		return;
+	if (!conn_in_is_over(c)) {
 		if (settle_is_refused(c) && !c->holds)
 			conn_close(c, 0);
 		else if (c->group->retiring)

@@ -43,7 +43,7 @@ static bool stays_is_free(const struct np_conn *c)
 	if (c->group->handlers->flags & NP_EXPORT_HELD)
 		return true;
 	/* another thread's: what it will ask for must not be asked in vain */
-	return !c->holds && atomic_load_explicit(&c->refs, memory_order_acquire) == 1;
+	return !c->holds && conn_refs(c) == 1;
 }
 
 /* The peer's FIN was read, and nothing keeps it open. */
