@@ -206,7 +206,7 @@ START_TEST(an_unload_that_lacks_descriptors_to_release_unloads_nothing)
 		ck_assert_msg(r == 0 || r == -EMFILE, "%u: %d %s", more, r, why);
 		if (r < 0) {
 			ck_assert_msg(why[0] != '\0', "%u: not a word", more);
-			ck_assert_uint_eq(workers(s), 2);
+			ck_assert_msg(workers(s) == 2, "%u: %d %s", more, r, why);
 		}
 	}
 	ck_assert_int_eq(r, 0);

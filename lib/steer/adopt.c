@@ -40,15 +40,30 @@ struct outcome {
 
 /* ------------------------------------------------------------------ whose program, whose slot */
 
+/* The id of group @g's; 0: it has none, since a private one is loaded when it is needed. */
+static int adopt_program_id(const struct np_steer *s, unsigned g, uint32_t *ret)
+{
+	int fd = s->progs[g], r;
+
+	*ret = fd < 0 ? 0 : sys_bpf_program_id(fd);
+	if (fd >= 0 || !s->dir[0])
+		return 0;
+	r = pins_program(s, g, &fd);
+	if (r == 0)
+		*ret = sys_bpf_program_id(fd);
+	sys_close(&fd);
+	return r;
+}
+
+/* A stranger's is compared with those of all groups: one descriptor at a time. */
 int adopt_is_ours(struct np_steer *s, uint32_t id)
 {
-	int fd, r, err = 0;
+	int err = 0, r;
+	uint32_t is;
 
 	for (unsigned g = 0; id && g < NP_GROUPS; g++) {
-		if (!s->dir[0] && s->progs[g] < 0)
-			continue; /* a private one is loaded when it is needed */
-		r = level_program(s, g, &fd);
-		if (r == 0 && sys_bpf_program_id(fd) == id)
+		r = adopt_program_id(s, g, &is);
+		if (r == 0 && is == id)
 			return 1;
 		err = r < 0 ? r : err;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/cause.h"
 #include "steer/find_private.h"
 #include "sys/cgroup.h"
 #include "sys/fs.h"
@@ -79,14 +80,24 @@ struct netns_search {
 	struct find *f;
 	const struct find_query *q;
 	pid_t pid; /* the first that is asked for */
+	int lack;  /* -EMFILE and others: not all were opened; 0 */
 };
 
 static void netns_visit(void *arg, pid_t pid)
 {
 	struct netns_search *w = arg;
+	int r = 0;
 
 	if (w->q->everywhere || find_is_asked_for(w->q, pid))
-		netns_add(w->f, pid);
+		r = netns_add(w->f, pid);
+	w->lack = cause_is_lack(r) ? r : w->lack;
+}
+
+static int netns_add_all(struct netns_search *w)
+{
+	int r = sys_process_each(netns_visit, w);
+
+	return r < 0 ? r : w->lack;
 }
 
 static void netns_visit_any(void *arg, pid_t pid)
@@ -113,12 +124,12 @@ int find_namespaces(struct find *f, const struct find_query *q)
 
 	if (!q->in_netns && ((!q->pid && !q->cgroup) || q->everywhere)) {
 		r = netns_add(f, 0);
-		return r == 0 && q->everywhere ? sys_process_each(netns_visit, &w) : r;
+		return r == 0 && q->everywhere ? netns_add_all(&w) : r;
 	}
 	if (q->in_netns)
 		r = sys_dup(q->netns_fd, &fd) ?: netns_put(f, &fd, false);
 	else
-		r = q->pid ? netns_add(f, q->pid) : sys_process_each(netns_visit, &w);
+		r = q->pid ? netns_add(f, q->pid) : netns_add_all(&w);
 	if (r == 0)
 		r = sys_netns_open(0, &own);
 	for (unsigned i = 0; r == 0 && i < f->n_netns; i++)

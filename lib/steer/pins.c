@@ -191,7 +191,7 @@ int pins_join(struct np_steer *s, const char *bpffs)
 	return 0;
 }
 
-int pins_program(struct np_steer *s, unsigned g, int *ret_fd)
+int pins_program(const struct np_steer *s, unsigned g, int *ret_fd)
 {
 	char name[32];
 

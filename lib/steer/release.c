@@ -9,6 +9,7 @@
 #include "steer/count.h"
 #include "steer/find.h"
 #include "steer/steer.h"
+#include "sys/fs.h"
 #include "sys/io.h"
 #include "sys/sock.h"
 
@@ -245,6 +246,27 @@ static int release_verify(struct adopt *a)
 	return r > 0 ? -EAGAIN : r;
 }
 
+/*
+ * Descriptors that the first search does without, for what comes behind it: the programs that sweep
+ * tags, and a network namespace more in the later searches. So who lacks them releases nothing.
+ */
+#define SPARES 16
+
+static int release_find(struct adopt *a)
+{
+	int fd[SPARES], r = 0;
+
+	for (unsigned i = 0; i < SPARES; i++)
+		fd[i] = -1;
+	for (unsigned i = 0; i < SPARES && r == 0; i++)
+		r = sys_dup(a->s->maps.fd[0], &fd[i]);
+	if (r == 0)
+		r = find_run(&a->f, &a->q);
+	for (unsigned i = 0; i < SPARES; i++)
+		sys_close(&fd[i]);
+	return r;
+}
+
 int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
 {
 	struct adopt a = { .s = s };
@@ -258,9 +280,9 @@ int np_steer_release(struct np_steer *s, const struct np_steer_adopt_opts *opts)
 	a.q.everywhere = true;
 	a.q.pid = 0;
 	a.q.cgroup = NULL;
-	r = find_run(&a.f, &a.q);
+	r = release_find(&a);
 	if (r < 0)
-		steer_fail(s, r, "%s", a.f.why);
+		steer_fail(s, r, "%s", a.f.why[0] ? a.f.why : strerror(-r));
 	else
 		r = steer_lock(s);
 	if (r == 0) {

@@ -199,7 +199,7 @@ int pins_complete(int folder);
 /* The sentence for pins that are there and cannot be opened, @what of them: @r. */
 int pins_say_closed(struct np_steer *s, int r, const char *what);
 /* The pinned program of group @g. */
-int pins_program(struct np_steer *s, unsigned g, int *ret_fd);
+int pins_program(const struct np_steer *s, unsigned g, int *ret_fd);
 
 /* ------------------------------------------------------------------ group.c, under the lock */
 /* The group of that address, -ENOENT. */
