@@ -15,7 +15,8 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"usage: http --listen ADDR:PORT|unix:PATH [--listen ...] [--folder DIR] [--log FILE|-]\n"
-		"            [--keep-ms MS] [--metrics] [--may-block] [--head-ms MS] [--request-ms MS] [--idle-ms MS] [--body-max BYTES]\n"
+		"            [--keep-ms MS] [--metrics] [--may-block] [--head-ms MS] [--request-ms MS]\n"
+		"            [--idle-ms MS] [--body-max BYTES]\n"
 		"            [--max-conns N] [--pollers N] [--steer auto|required|off] [--service NAME]\n"
 		"            [--policy NAME] [--stop-ms MS] [--tls CERT,KEY ... [--offload-us US]]\n"
 		"  --listen      may be left out where systemd hands sockets over (LISTEN_FDS)\n"
