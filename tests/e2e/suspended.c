@@ -296,9 +296,22 @@ static bool refuses(void)
 	return refused;
 }
 
-static void stop_answers_what_came(void)
+/* The request is answered, then comes FIN, and what it was told to do has succeeded. */
+static void old_answers_and_ends(int fd)
 {
 	char c;
+
+	ck_assert_uint_eq(answered(fd), (uint32_t)old.pid);
+	ck_assert_int_eq(recv(fd, &c, 1, 0), 0);
+	peer_close(&fd);
+	child_recv(old.sock, &said, sizeof said);
+	ck_assert_int_eq(said.r, 0);
+	child_say(old.sock, 'e');
+	child_join(&old);
+}
+
+static void stop_answers_what_came(void)
+{
 	int fd;
 
 	given_old();
@@ -308,14 +321,7 @@ static void stop_answers_what_came(void)
 	suspend(&old);
 	peer_send(fd, "y", 1);
 	resume_behind(&old, DEADLINE_MS);
-
-	ck_assert_uint_eq(answered(fd), (uint32_t)old.pid);
-	ck_assert_int_eq(recv(fd, &c, 1, 0), 0);
-	peer_close(&fd);
-	child_recv(old.sock, &said, sizeof said);
-	ck_assert_int_eq(said.r, 0);
-	child_say(old.sock, 'e');
-	child_join(&old);
+	old_answers_and_ends(fd);
 }
 
 START_TEST(a_stop_answers_what_had_come_before_it_resets)
@@ -348,7 +354,6 @@ END_TEST
 /* An idle one, whose time is over by then. */
 START_TEST(a_drain_answers_what_had_come_before_it_closes)
 {
-	char c;
 	int fd;
 
 	drain_ms = DRAIN_MS;
@@ -360,14 +365,7 @@ START_TEST(a_drain_answers_what_had_come_before_it_closes)
 	suspend(&old);
 	peer_send(fd, "xy", 2);
 	resume_behind(&old, DRAIN_MS);
-
-	ck_assert_uint_eq(answered(fd), (uint32_t)old.pid);
-	ck_assert_int_eq(recv(fd, &c, 1, 0), 0);
-	peer_close(&fd);
-	child_recv(old.sock, &said, sizeof said);
-	ck_assert_int_eq(said.r, 0);
-	child_say(old.sock, 'e');
-	child_join(&old);
+	old_answers_and_ends(fd);
 }
 END_TEST
 
