@@ -104,6 +104,33 @@ START_TEST(the_worker_is_named_after_the_task_that_accepts)
 }
 END_TEST
 
+/* Out of accept(2) a thread is like any other: whose the listener is shows when it is back. */
+START_TEST(a_worker_that_served_while_it_was_adopted_is_named_by_the_next_adoption)
+{
+	struct np_steer *s;
+	struct foreign f;
+
+	OWN_STEERING();
+	s = given_service("web", "rr");
+	ck_assert_int_eq(foreign_start(&f, FOREIGN_BLOCKING, 2, FOREIGN_PORT), 0);
+	for (unsigned i = 0; i < 2; i++)
+		foreign_signal(&f, i, SIGUSR1);
+	AWAIT(!foreign_waits(&f, 0) && !foreign_waits(&f, 1));
+	must_adopt(s, FOREIGN_AT, 2);
+	ck_assert_int_eq(worker(s, 0).pid, 0);
+	for (unsigned i = 0; i < 2; i++)
+		foreign_signal(&f, i, SIGUSR2);
+	AWAIT(foreign_waits(&f, 0) && foreign_waits(&f, 1));
+
+	must_adopt(s, FOREIGN_AT, 2);
+
+	ck_assert_int_eq(worker(s, 0).pid, f.pid[0]);
+	ck_assert_int_eq(worker(s, 0).tid + worker(s, 1).tid, f.tid[0] + f.tid[1]);
+	must_release(s, 2);
+	end_adopted(s, &f);
+}
+END_TEST
+
 START_TEST(several_addresses_of_one_worker_share_its_number)
 {
 	unsigned got[FOREIGN_MAX];
@@ -618,6 +645,7 @@ void add_cases(Suite *s)
 			    0, 3);
 	tcase_add_test(t, listeners_that_come_later_get_nothing_until_they_are_adopted_too);
 	tcase_add_loop_test(t, the_worker_is_named_after_the_task_that_accepts, 0, 3);
+	tcase_add_test(t, a_worker_that_served_while_it_was_adopted_is_named_by_the_next_adoption);
 	tcase_add_test(t, several_addresses_of_one_worker_share_its_number);
 	tcase_add_test(t, a_dry_run_says_what_would_be_and_changes_nothing);
 	tcase_add_loop_test(t, what_cannot_be_steered_is_not_adopted, 0, REFUSED);

@@ -242,8 +242,8 @@ void adopt_rename(struct np_steer *s, uint32_t w, const struct find_listener *l)
 /* ------------------------------------------------------------------ one listener */
 
 /* Its slot may be all that there is: a tool that was killed has not attached the program. */
-static int adopt_again(struct adopt *a, const struct np_worker_info *who, uint32_t slot, int fd,
-		       struct outcome *x)
+static int adopt_again(struct adopt *a, const struct find_listener *l,
+		       const struct np_worker_info *who, uint32_t slot, int fd, struct outcome *x)
 {
 	struct np_steer_worker *w;
 	struct np_worker_info is;
@@ -255,6 +255,7 @@ static int adopt_again(struct adopt *a, const struct np_worker_info *who, uint32
 	if (!worker_info(a->s, key, &is) || !(is.flags & NP_INFO_ADOPTED))
 		return 0; /* a worker of its own accord */
 	snprintf(x->name, sizeof x->name, "%.31s", is.name);
+	adopt_rename(a->s, key, l);
 	r = worker_open(a->s, (int)key, who, &w);
 	if (r < 0)
 		return r == -EEXIST ? 0 : r; /* by another tool, at this moment */
@@ -301,7 +302,7 @@ static int adopt_one(struct adopt *a, const struct find_listener *l, struct outc
 		return r == -ESRCH ? -ESTALE : r;
 	adopt_describe(l, &who);
 	a->s->error[0] = '\0';
-	r = adopt_slot(a->s, l, &slot) ? adopt_again(a, &who, slot, fd, x) :
+	r = adopt_slot(a->s, l, &slot) ? adopt_again(a, l, &who, slot, fd, x) :
 					 adopt_new(a, &who, &l->key, fd, x);
 	if (r == 0 && a->hold && worker_is_adopted(a->s, (unsigned)x->worker))
 		hold_keep(a->hold, l, adopt_slot(a->s, l, &slot) ? slot : 0, &fd);

@@ -21,6 +21,7 @@
 
 #include "support/steer.h"
 #include "support/test.h"
+#include "sys/process.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -218,6 +219,13 @@ static void foreign_run(int sock, void *arg)
 	}
 }
 
+bool foreign_waits(const struct foreign *f, unsigned i)
+{
+	int number;
+
+	return sys_process_waits(f->pid[i], f->tid[i], &number) != SYS_WAIT_NONE;
+}
+
 int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsigned port)
 {
 	struct plan p = { shape, n, port };
@@ -232,6 +240,8 @@ int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsig
 	snprintf(f->address, sizeof f->address, "127.0.0.1:%d", r);
 	if (r < 0)
 		foreign_end(f);
+	for (unsigned i = 0; i < n && r >= 0; i++)
+		AWAIT(foreign_waits(f, i)); /* who sleeps nowhere is nobody's acceptor */
 	return r < 0 ? r : 0;
 }
 

@@ -44,6 +44,8 @@ struct foreign {
 /* @port 0: any. -EPROTONOSUPPORT and the like: no such socket is to be had. */
 int foreign_start(struct foreign *f, enum foreign_shape shape, unsigned n, unsigned port);
 void foreign_end(struct foreign *f);
+/* Whether worker @i sleeps until a client comes: each does when they have been started. */
+bool foreign_waits(const struct foreign *f, unsigned i);
 /* To worker @i alone, be it a thread. */
 void foreign_signal(const struct foreign *f, unsigned i, int sig);
 /* A connection's letter; fails the test if none comes. */
