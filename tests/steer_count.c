@@ -6,36 +6,24 @@
  * it. NP_LIVES: how many random lives there are (default 4000).
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include "count_abi.h"
 
-#include "count.skel.h"
 #include "steer/count.h"
 #include "steer/steer.h"
 #include "steer/tracer.h"
-#include "support/child.h"
 #include "support/keeper.h"
-#include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
-#include "support/traced.h"
 #include "sys/fault.h"
 #include "sys/process.h"
 
-#define AT    "127.0.0.1:7490"
-#define MOST  4
-#define CROWD 400
+#define MOST 4
 
 /* Keepers, each of which is a worker of a private service, or of a pinned one. */
 struct shop {
@@ -146,23 +134,6 @@ static uint64_t shop_conns(struct shop *p, unsigned i)
 	return shop_line(p, i).conns;
 }
 
-static int ask(const char *address, char what)
-{
-	int fd = client_connect(address);
-
-	ck_assert_msg(fd >= 0, "%s", strerror(-fd));
-	ck_assert_int_eq(send(fd, &what, 1, MSG_NOSIGNAL), 1);
-	return fd;
-}
-
-static void await_end(int fd)
-{
-	char none;
-
-	await_fd(fd, POLLIN);
-	ck_assert_int_le(recv(fd, &none, 1, 0), 0);
-}
-
 /* ------------------------------------------------------------------ one after another */
 
 START_TEST(a_connection_counts_from_its_handshake_to_its_first_end)
@@ -174,20 +145,20 @@ START_TEST(a_connection_counts_from_its_handshake_to_its_first_end)
 	shop_tag(&p, 0);
 	keeper_pause(&p.k[0]);
 	for (unsigned i = 0; i < 6; i++)
-		c[i] = client_connect(AT);
+		c[i] = client_connect(KEEPER_AT);
 	AWAIT(shop_conns(&p, 0) == 6); /* nobody has accepted them */
 	client_close(&c[0]);           /* reset in the queue */
 	AWAIT(shop_conns(&p, 0) == 5);
 	keeper_go_on(&p.k[0]);
 	AWAIT(keeper_ask(&p.k[0]).accepted == 6);
 	ck_assert_int_eq(send(c[1], "c", 1, 0), 1);
-	await_end(c[1]);
+	keeper_await_end(c[1]);
 	AWAIT(shop_conns(&p, 0) == 4);
 	ck_assert_int_eq(send(c[2], "s", 1, 0), 1); /* its side alone */
-	await_end(c[2]);
+	keeper_await_end(c[2]);
 	AWAIT(shop_conns(&p, 0) == 3);
 	ck_assert_int_eq(send(c[3], "r", 1, 0), 1);
-	await_end(c[3]);
+	keeper_await_end(c[3]);
 	AWAIT(shop_conns(&p, 0) == 2);
 	close(c[4]);
 	AWAIT(shop_conns(&p, 0) == 1);
@@ -219,7 +190,7 @@ START_TEST(where_nothing_can_be_swept_connections_are_counted_all_the_same)
 	ck_assert(sys_fault_hit(SYS_bpf));
 	ck_assert_int_eq(count_tracer(p.s)->fd[TRACER_SWEEP], -1);
 	shop_tag(&p, 0);
-	c = ask(AT, 'k');
+	c = keeper_client(KEEPER_AT, 'k');
 	AWAIT(shop_conns(&p, 0) == 1);
 	close(c);
 	AWAIT(shop_conns(&p, 0) == 0);
@@ -239,7 +210,7 @@ START_TEST(what_has_no_tag_is_not_counted)
 	SHOP(&p, 2, NULL, "127.0.0.1");
 	shop_tag(&p, 0);
 	for (unsigned i = 0; i < 64; i++)
-		c[i] = ask(AT, 'k');
+		c[i] = keeper_client(KEEPER_AT, 'k');
 	AWAIT(keeper_ask(&p.k[0]).live + keeper_ask(&p.k[1]).live == 64);
 	other = keeper_ask(&p.k[1]).live;
 	ck_assert_uint_gt(other, 0);
@@ -276,7 +247,7 @@ END_TEST
 /* ------------------------------------------------------------------ seed */
 
 static const char *const places[] = { "127.0.0.1", "0.0.0.0", "[::1]", "[::]" };
-static const char *const clients[] = { AT, AT, "[::1]:7490", AT };
+static const char *const clients[] = { KEEPER_AT, KEEPER_AT, "[::1]:7490", KEEPER_AT };
 
 START_TEST(connections_that_were_there_before_are_found)
 {
@@ -285,7 +256,7 @@ START_TEST(connections_that_were_there_before_are_found)
 
 	SHOP(&p, 2, NULL, places[_i]);
 	for (unsigned i = 0; i < 40; i++)
-		c[i] = ask(clients[_i], 'k');
+		c[i] = keeper_client(clients[_i], 'k');
 	AWAIT(keeper_ask(&p.k[0]).live + keeper_ask(&p.k[1]).live == 40);
 	for (unsigned w = 0; w < 2; w++) {
 		shop_tag(&p, w);
@@ -308,9 +279,9 @@ START_TEST(a_seed_finds_none_of_another_port_or_address_or_that_has_ended)
 	int c, d;
 
 	SHOP(&p, 1, NULL, "127.0.0.1");
-	c = ask(AT, 's');
-	await_end(c);
-	d = ask(AT, 'k');
+	c = keeper_client(KEEPER_AT, 's');
+	keeper_await_end(c);
+	d = keeper_client(KEEPER_AT, 'k');
 	client_close(&d);
 	AWAIT(keeper_ask(&p.k[0]).live == 0);
 	shop_tag(&p, 0);
@@ -335,7 +306,7 @@ START_TEST(what_migrated_counts_for_its_new_worker_after_a_retag)
 		shop_tag(&p, w);
 	keeper_pause(&p.k[0]);
 	for (unsigned i = 0; i < 40; i++)
-		c[i] = ask(AT, 'k');
+		c[i] = keeper_client(KEEPER_AT, 'k');
 	AWAIT(shop_conns(&p, 0) + shop_conns(&p, 1) == 40);
 	ck_assert_uint_gt(shop_conns(&p, 0), 0);
 	keeper_listen_anew(&p.k[0]);
@@ -368,7 +339,7 @@ START_TEST(a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_c
 	SHOP(&p, 1, NULL, "127.0.0.1");
 	shop_tag(&p, 0);
 	for (unsigned i = 0; i < 20; i++)
-		c[i] = ask(AT, 'k');
+		c[i] = keeper_client(KEEPER_AT, 'k');
 	AWAIT(keeper_ask(&p.k[0]).live == 20);
 	w = (unsigned)np_steer_worker_index(p.w[0]);
 	ck_assert_uint_eq(shop_conns(&p, 0), 20);
@@ -390,443 +361,6 @@ START_TEST(a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_c
 	shop_close(&p);
 }
 END_TEST
-
-/* ------------------------------------------------------------------ adopted servers */
-
-static void street_load(void)
-{
-	int r = np_steer_load("web",
-			      NP_OPTS(np_steer_load_opts, .error = why, .error_cap = sizeof why));
-
-	ck_assert_msg(r == 0, "%d %s", r, why);
-}
-
-/* Keepers that are no workers yet. */
-static void street_fill(struct keeper *k, unsigned n, int *clients, unsigned live)
-{
-	for (unsigned i = 0; i < n; i++)
-		keeper_start(&k[i], "127.0.0.1");
-	for (unsigned i = 0; i < live; i++)
-		clients[i] = ask(AT, 'k');
-	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == live);
-}
-
-/* Of a pinned service that nobody has open. */
-static void street_open(struct keeper *k, unsigned n, int *clients, unsigned live)
-{
-	street_load();
-	street_fill(k, n, clients, live);
-}
-
-static struct np_steer *street_join(void)
-{
-	struct np_steer *s;
-	int r = np_steer_open("web",
-			      NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .error = why,
-				      .error_cap = sizeof why),
-			      &s);
-
-	ck_assert_msg(r == 0, "%d %s", r, why);
-	return s;
-}
-
-static int street_adopt(bool no_count)
-{
-	struct np_steer *s = street_join();
-	int r = np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT, .no_count = no_count),
-			       NULL, NULL);
-
-	ck_assert_msg(r == 2, "%d %s", r, np_steer_error(s));
-	np_steer_close(&s);
-	return r;
-}
-
-/* Of worker @w, which is @k: what its line says, once that is what @k says. */
-static bool street_agrees(struct np_steer *s, struct keeper *k, unsigned w)
-{
-	struct np_steer_worker_info i;
-
-	np_steer_worker_info_init(&i);
-	ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
-	ck_assert(i.counted && i.adopted);
-	for (unsigned n = 0; n < 2; n++)
-		if (k[n].child.pid == i.pid)
-			return i.conns == keeper_ask(&k[n]).live &&
-			       i.accepted_total == keeper_ask(&k[n]).accepted;
-	return false;
-}
-
-/* The same of what is live alone. */
-static bool street_is_live(struct np_steer *s, struct keeper *k, unsigned w)
-{
-	struct np_steer_worker_info i;
-
-	np_steer_worker_info_init(&i);
-	ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
-	for (unsigned n = 0; n < 2; n++)
-		if (k[n].child.pid == i.pid)
-			return i.conns == keeper_ask(&k[n]).live;
-	return false;
-}
-
-static uint64_t cookie_of(pid_t pid, int number)
-{
-	uint64_t cookie = 0;
-	socklen_t len = sizeof cookie;
-	int fd = -1;
-
-	ck_assert_int_eq(sys_process_take(pid, number, &fd), 0);
-	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
-	close(fd);
-	return cookie;
-}
-
-/* Of all sockets, or where this kernel refuses that iterator, of those that have a descriptor. */
-static bool tags_counted(struct np_steer *s, bool of_files, unsigned *ret)
-{
-	union bpf_iter_link_info about = { .map.map_fd = (uint32_t)s->maps.fd[MAP_np_tags] };
-	LIBBPF_OPTS(bpf_iter_attach_opts, o, .link_info = of_files ? NULL : &about,
-		    .link_info_len = of_files ? 0 : sizeof about);
-	struct count_bpf *b = count_bpf__open();
-	struct bpf_program *sweep = of_files ? b->progs.np_count_sweep_files :
-					       b->progs.np_count_sweep;
-	struct bpf_link *link;
-	bool can;
-	char none;
-	int fd;
-
-	bpf_program__set_autoload(sweep, true);
-	ck_assert_int_eq(bpf_map__reuse_fd(b->maps.np_tags, s->maps.fd[MAP_np_tags]), 0);
-	ck_assert_int_eq(bpf_map__reuse_fd(b->maps.np_workers, s->maps.fd[MAP_np_workers]), 0);
-	can = count_bpf__load(b) == 0;
-	if (can) {
-		link = bpf_program__attach_iter(sweep, &o);
-		ck_assert_ptr_nonnull(link);
-		fd = bpf_iter_create(bpf_link__fd(link));
-		ck_assert_int_eq(read(fd, &none, 1), 0);
-		*ret = (unsigned)(b->bss->np_sweep.kept + b->bss->np_sweep.swept);
-		close(fd);
-		bpf_link__destroy(link);
-	}
-	count_bpf__destroy(b);
-	return can;
-}
-
-static unsigned tags_left(struct np_steer *s)
-{
-	unsigned n;
-
-	if (!tags_counted(s, false, &n))
-		ck_assert(tags_counted(s, true, &n));
-	return n;
-}
-
-static void no_tag_is_left(struct np_steer *s)
-{
-	ck_assert_uint_eq(tags_left(s), 0);
-}
-
-static void street_close(struct keeper *k, int *clients, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		close(clients[i]);
-	for (unsigned i = 0; i < 2; i++)
-		keeper_end(&k[i]);
-	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
-}
-
-#define NEEDS_PERFMON(s)                                                     \
-	do {                                                                 \
-		if (!count_is_on(s))                                         \
-			SKIP("connections cannot be counted here: %s", why); \
-	} while (0)
-
-/* The process that adopted them has ended. */
-START_TEST(adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release)
-{
-	struct np_steer_info info;
-	struct np_steer *s;
-	struct keeper k[2];
-	int c[60];
-
-	OWN_STEERING();
-	street_open(k, 2, c, 40);
-	street_adopt(false);
-	s = street_join();
-	NEEDS_PERFMON(s);
-	np_steer_info_init(&info);
-	ck_assert_int_eq(np_steer_info(s, &info), 0);
-	ck_assert_int_eq(info.level, NP_STEER_L5);
-	AWAIT(street_agrees(s, k, 0) && street_agrees(s, k, 1));
-	for (unsigned i = 40; i < 60; i++)
-		c[i] = ask(AT, 'k');
-	for (unsigned i = 0; i < 10; i++)
-		close(c[i]);
-	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == 50);
-	AWAIT(street_agrees(s, k, 0) && street_agrees(s, k, 1));
-	street_adopt(false); /* again: everything is there */
-	ck_assert(street_agrees(s, k, 0) && street_agrees(s, k, 1));
-	ck_assert_uint_ge(tags_left(s), 52);
-	ck_assert_int_eq(np_steer_release(s, NP_OPTS(np_steer_adopt_opts, .address = NULL)), 2);
-	ck_assert(!count_is_on(s));
-	no_tag_is_left(s);
-	ck_assert_uint_eq(s->maps.workers[0].conns | s->maps.workers[0].counted, 0);
-	ck_assert_uint_eq(s->maps.service->seeding, 0);
-	np_steer_close(&s);
-	street_close(k, c + 10, 50);
-}
-END_TEST
-
-static void adopt_street(void *arg)
-{
-	street_adopt(false);
-}
-
-/* A look at each descriptor would be one for each. What the machine's others do is some reads. */
-START_TEST(an_adoption_makes_as_many_system_calls_whatever_connections_there_are)
-{
-	unsigned few, many;
-	struct np_steer *s;
-	struct keeper k[2];
-	int c[CROWD + 4];
-
-	OWN_STEERING();
-	street_open(k, 2, c, 4);
-	few = traced_calls(adopt_street, NULL);
-	s = street_join();
-	NEEDS_PERFMON(s);
-	ck_assert_int_eq(np_steer_release(s, NULL), 2);
-	for (unsigned i = 4; i < CROWD + 4; i++)
-		c[i] = ask(AT, 'k');
-	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == CROWD + 4);
-	many = traced_calls(adopt_street, NULL);
-	ck_assert(street_agrees(s, k, 0) && street_agrees(s, k, 1));
-	ck_assert_msg(many < few + CROWD / 10, "%u calls, and %u of %d more connections", few, many,
-		      CROWD);
-	np_steer_close(&s);
-	street_close(k, c, CROWD + 4);
-}
-END_TEST
-
-/* Whose connections are whose, of threads that share their descriptors, their epolls tell. */
-START_TEST(threads_of_one_process_are_counted_each_for_itself)
-{
-	struct np_steer_worker_info i;
-	struct np_steer *s;
-	struct keeper k[3];
-	bool met[3] = { false };
-	int c[60];
-
-	OWN_STEERING();
-	ck_assert_int_eq(np_steer_load("web", NULL), 0);
-	keeper_start_threads(k, 3, "127.0.0.1");
-	for (unsigned n = 0; n < 60; n++)
-		c[n] = ask(AT, 'k');
-	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live + keeper_ask(&k[2]).live == 60);
-	s = street_join();
-	ck_assert_int_eq(np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT), NULL, NULL),
-			 3);
-	NEEDS_PERFMON(s);
-	for (unsigned w = 0; w < 3; w++) {
-		np_steer_worker_info_init(&i);
-		ck_assert_int_eq(np_steer_worker_info(s, w, &i), 0);
-		for (unsigned n = 0; n < 3; n++)
-			if (map_listener(&s->maps, NP_SLOT(0, w)) ==
-			    cookie_of(k[n].child.pid, k[n].listener)) {
-				ck_assert_uint_eq(i.conns, keeper_ask(&k[n]).live);
-				met[n] = true;
-			}
-	}
-	ck_assert(met[0] && met[1] && met[2]);
-	ck_assert_int_eq(np_steer_release(s, NULL), 3);
-	np_steer_close(&s);
-	for (unsigned n = 0; n < 60; n++)
-		close(c[n]);
-	keeper_end_threads(k, 3);
-	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
-}
-END_TEST
-
-START_TEST(gc_ends_the_counting_of_servers_that_have_gone)
-{
-	struct np_steer_garbage g;
-	struct np_steer *s;
-	struct keeper k[2];
-
-	OWN_STEERING();
-	np_steer_garbage_init(&g);
-	street_open(k, 2, NULL, 0);
-	street_adopt(false);
-	s = street_join();
-	NEEDS_PERFMON(s);
-	s->maps.service->seeding = KEEPER_PORT;
-	ck_assert_int_eq(np_steer_gc(s, &g), 0);
-	ck_assert_uint_eq(s->maps.service->seeding, 0);
-	ck_assert(count_is_on(s) && count_has(s, 0));
-	for (unsigned i = 0; i < 2; i++)
-		child_kill(&k[i].child);
-	ck_assert_int_eq(np_steer_gc(s, &g), 0);
-	ck_assert(!count_is_on(s) && !count_has(s, 0));
-	no_tag_is_left(s);
-	np_steer_close(&s);
-	ck_assert_int_eq(np_steer_unload("web", NULL), 0);
-}
-END_TEST
-
-START_TEST(who_asks_for_no_counting_gets_none)
-{
-	struct np_steer *s;
-	struct keeper k[2];
-
-	OWN_STEERING();
-	street_open(k, 2, NULL, 0);
-	street_adopt(true);
-	s = street_join();
-	ck_assert(!count_is_on(s) && !count_has(s, 0));
-	no_tag_is_left(s);
-	street_adopt(false); /* now it is asked for */
-	ck_assert(count_is_on(s) && count_has(s, 0) && count_has(s, 1));
-	np_steer_close(&s);
-	street_close(k, NULL, 0);
-}
-END_TEST
-
-/* In a child. */
-static void without_perfmon(int sock, void *arg)
-{
-	void (*deed)(void) = arg;
-
-	become(0, 1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | 1ull << CAP_SYS_PTRACE);
-	deed();
-}
-
-static void street_must_adopt(void)
-{
-	street_adopt(false);
-}
-
-static void do_without_perfmon(void (*deed)(void))
-{
-	struct child c;
-
-	child_start(&c, without_perfmon, deed);
-	child_join(&c);
-}
-
-/* Its load has pinned what finds and counts them: no kernel's BTF is read for an adoption. */
-START_TEST(who_adopts_needs_no_perfmon_where_the_load_had_it)
-{
-	struct np_steer *s;
-	struct keeper k[2];
-	int c[20];
-
-	OWN_STEERING();
-	street_open(k, 2, c, 10);
-	s = street_join();
-	if (tracer_load(count_tracer(s)) < 0)
-		SKIP("connections cannot be counted here: %s", count_tracer(s)->why);
-	do_without_perfmon(street_must_adopt);
-	ck_assert(count_is_on(s));
-	for (unsigned i = 10; i < 20; i++)
-		c[i] = ask(AT, 'k');
-	AWAIT(street_agrees(s, k, 0) && street_agrees(s, k, 1));
-	do_without_perfmon(street_must_adopt); /* again: everything is there */
-	ck_assert(street_agrees(s, k, 0) && street_agrees(s, k, 1));
-	ck_assert_int_eq(np_steer_release(s, NULL), 2);
-	ck_assert(!count_is_on(s));
-	no_tag_is_left(s);
-	np_steer_close(&s);
-	street_close(k, c, 20);
-}
-END_TEST
-
-START_TEST(without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on)
-{
-	struct np_steer *s;
-	struct keeper k[2];
-	int c[40];
-
-	OWN_STEERING();
-	do_without_perfmon(street_load);
-	street_fill(k, 2, c, 10);
-	do_without_perfmon(street_must_adopt);
-	s = street_join();
-	if (!count_is_on(s))
-		SKIP("this process has no cgroup2");
-	for (unsigned i = 10; i < 40; i++)
-		c[i] = ask(AT, 'k');
-	for (unsigned i = 10; i < 20; i++)
-		close(c[i]);
-	AWAIT(s->maps.workers[0].conns + s->maps.workers[1].conns == 20);
-	for (unsigned i = 0; i < 10; i++)
-		close(c[i]); /* those that were there count for nobody */
-	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == 20);
-	ck_assert_uint_eq(s->maps.workers[0].accepted_total + s->maps.workers[1].accepted_total,
-			  30);
-	ck_assert_uint_eq(s->maps.workers[0].closed_total + s->maps.workers[1].closed_total, 10);
-	street_adopt(false); /* with all rights: both programs see the same, and count once */
-	AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
-	for (unsigned i = 20; i < 30; i++)
-		close(c[i]);
-	AWAIT(keeper_ask(&k[0]).live + keeper_ask(&k[1]).live == 10);
-	AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
-	ck_assert_int_eq(np_steer_release(s, NULL), 2);
-	ck_assert(!count_is_on(s));
-	no_tag_is_left(s);
-	np_steer_close(&s);
-	street_close(k, c + 30, 10);
-}
-END_TEST
-
-#ifdef NP_FAULT
-
-/* True: it was killed at the @nth call. False: there is no such call any more. */
-static bool kill_adoption(unsigned nth)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		struct np_steer *s = street_join();
-
-		sys_fault_arm(SYS_bpf, nth, SYS_FAULT_KILL);
-		_exit(np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = AT), NULL, NULL) !=
-		      2);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_msg(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%u: %#x", nth, status);
-	return WIFSIGNALED(status);
-}
-
-/* Killed, it may have counted some of them already, under a generation that goes on or has gone. */
-START_TEST(an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one)
-{
-	struct np_steer *s;
-	struct keeper k[2];
-	int c[20];
-
-	OWN_STEERING();
-	street_open(k, 2, c, 20);
-	s = street_join();
-	for (unsigned nth = 1; kill_adoption(nth); nth += nth / 2 + 1) {
-		close(ask(AT, 'c'));
-		street_adopt(false);
-		NEEDS_PERFMON(s);
-		AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
-		close(c[nth % 20]);
-		c[nth % 20] = ask(AT, 'k');
-		AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
-		ck_assert_int_eq(np_steer_release(s, NULL), 2);
-		ck_assert(!count_is_on(s));
-		no_tag_is_left(s);
-	}
-	np_steer_release(s, NULL);
-	np_steer_close(&s);
-	street_close(k, c, 20);
-}
-END_TEST
-
-#endif
 
 /* ------------------------------------------------------------------ what steers by it */
 
@@ -902,9 +436,9 @@ START_TEST(garbage_in_tags_and_lines_harms_no_connection)
 			close(fd);
 			shop_seed(&p, 0, i % 3 == 0);
 		}
-		fd = ask(AT, "ck"[i % 2]);
+		fd = keeper_client(KEEPER_AT, "ck"[i % 2]);
 		if (i % 2 == 0)
-			await_end(fd);
+			keeper_await_end(fd);
 		close(fd);
 	}
 	AWAIT(keeper_ask(&p.k[0]).live == 0 && keeper_ask(&p.k[1]).live == 0);
@@ -935,11 +469,11 @@ static void live_to_its_end(struct lives *l)
 	static const char ends[] = "ccsrkkkk";
 	char what = ends[draw(l, 8)];
 	unsigned how = draw(l, 4);
-	int fd = how ? ask(AT, what) : client_connect(AT);
+	int fd = how ? keeper_client(KEEPER_AT, what) : client_connect(KEEPER_AT);
 
 	ck_assert_int_ge(fd, 0);
 	if (how && what != 'k' && draw(l, 2))
-		await_end(fd);
+		keeper_await_end(fd);
 	if (how == 1) {
 		client_close(&fd);
 		return;
@@ -957,7 +491,7 @@ static void live_on(struct lives *l)
 		client_close(fd);
 	else if (*fd >= 0)
 		close(*fd);
-	*fd = ask(AT, 'k');
+	*fd = keeper_client(KEEPER_AT, 'k');
 }
 
 static void live_through(struct lives *l)
@@ -1010,7 +544,7 @@ START_TEST(of_each_worker_established_is_closed_and_live)
 	l.seed = (unsigned)now_ms();
 	ck_assert_int_eq(write_file("/proc/sys/net/ipv4/tcp_migrate_req", "1"), 0);
 	for (unsigned i = 0; i < OPEN; i++) /* before anything is counted */
-		l.open[i] = ask(AT, 'k');
+		l.open[i] = keeper_client(KEEPER_AT, 'k');
 	for (unsigned w = 0; w < l.p.n; w++)
 		shop_tag(&l.p, w);
 	for (unsigned i = 0; i < n; i++) {
@@ -1043,17 +577,6 @@ void add_cases(Suite *s)
 	tcase_add_test(t, what_migrated_counts_for_its_new_worker_after_a_retag);
 	tcase_add_test(
 		t, a_number_that_has_another_owner_is_not_disturbed_by_the_former_ones_connections);
-	tcase_add_test(t,
-		       adopted_servers_are_counted_by_no_process_and_nothing_is_left_after_release);
-	tcase_add_test(t, threads_of_one_process_are_counted_each_for_itself);
-	tcase_add_test(t, an_adoption_makes_as_many_system_calls_whatever_connections_there_are);
-	tcase_add_test(t, gc_ends_the_counting_of_servers_that_have_gone);
-	tcase_add_test(t, who_asks_for_no_counting_gets_none);
-	tcase_add_test(t, who_adopts_needs_no_perfmon_where_the_load_had_it);
-	tcase_add_test(t, without_perfmon_the_sockets_of_a_cgroup_are_counted_from_then_on);
-#ifdef NP_FAULT
-	tcase_add_test(t, an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one);
-#endif
 	tcase_add_loop_test(t, what_waits_weighs_the_same_whether_it_is_counted_or_not, 0, 4);
 	tcase_add_loop_test(t, garbage_in_tags_and_lines_harms_no_connection, 0, 4);
 	tcase_add_test(t, of_each_worker_established_is_closed_and_live);

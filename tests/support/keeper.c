@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/steer.h"
 #include "support/test.h"
 #include "sys/addr.h"
 
@@ -248,4 +250,23 @@ void keeper_go_on(struct keeper *k)
 void keeper_listen_anew(struct keeper *k)
 {
 	keeper_tell(k, 'm');
+}
+
+/* ------------------------------------------------------------------ its clients */
+
+int keeper_client(const char *address, char what)
+{
+	int fd = client_connect(address);
+
+	ck_assert_msg(fd >= 0, "%s", strerror(-fd));
+	ck_assert_int_eq(send(fd, &what, 1, MSG_NOSIGNAL), 1);
+	return fd;
+}
+
+void keeper_await_end(int client)
+{
+	char none;
+
+	await_fd(client, POLLIN);
+	ck_assert_int_le(recv(client, &none, 1, 0), 0);
 }

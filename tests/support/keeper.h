@@ -14,6 +14,7 @@
 #include "support/child.h"
 
 #define KEEPER_PORT 7490
+#define KEEPER_AT   "127.0.0.1:7490"
 
 struct keeper {
 	struct child child;
@@ -37,5 +38,10 @@ void keeper_pause(struct keeper *k);
 void keeper_go_on(struct keeper *k);
 /* Its listener is closed, and there is another one. */
 void keeper_listen_anew(struct keeper *k);
+
+/* A client of a keeper at @address, port included, that has sent it that letter. */
+int keeper_client(const char *address, char what);
+/* Until the keeper has ended it. */
+void keeper_await_end(int client);
 
 #endif
