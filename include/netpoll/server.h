@@ -259,7 +259,9 @@ NP_API int np_server_stop_async(struct np_server *s, int timeout_ms,
 /* Zero means the default, which is said here; -1 no limit. */
 struct np_hand_over_opts {
 	size_t sz;
-	int come_ms; /* 30 000: for the next process to come, and to be able to serve */
+	/* 30 000: for the next process to come, and to be able to serve; one that has come has a
+	 * second at least */
+	int come_ms;
 	int work_ms; /* 10 000: from then on, for connections that are at work */
 	/* 1000: for each answer of the next process, connections wait so long; and for a poller
 	 * that a handler, or on_export, keeps: what is there goes on here */
@@ -324,7 +326,8 @@ NP_API int np_server_hand_over(struct np_server *s, const char *where,
  *
  * np_server_start() then also returns what this does: the process before serves on.
  *
- * @timeout_ms: until the process before is there, and has said what it has; 0, -1: no limit.
+ * @timeout_ms: until the process before is there, and has said what it has, for which it has a
+ * second at least; 0, -1: no limit.
  * Return: how many addresses; -ENOENT, -ECONNREFUSED (nobody waits there, or it refuses), -EACCES,
  *         -EPIPE, -ETIMEDOUT, -EPROTO, -EPROTONOSUPPORT, -EMSGSIZE, -EBADMSG: nothing has changed;
  *         -EBUSY: it listens already; -EINVAL; -EDEADLK; -ENOMEM; as np_server_listen().

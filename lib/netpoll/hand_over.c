@@ -404,6 +404,7 @@ static int hand_over(struct hand_over *h, const char *where)
 		return server_say(s, -EALREADY, "what it listened on was handed over before");
 	r = handover_meet(s, where, h->until_ns, &h->sock);
 	server_facts_hand_over(s, h->sock);
+	h->until_ns = handover_heard_until(h->until_ns);
 	if (r == 0)
 		r = hand_over_hello(h);
 	if (r == 0)

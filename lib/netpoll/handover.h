@@ -72,5 +72,8 @@ void handover_in_settle(struct handover_in *in, bool keep);
  */
 int handover_meet(struct np_server *s, const char *where, uint64_t until_ns, int *ret_sock);
 int handover_reach(struct np_server *s, const char *where, uint64_t until_ns, int *ret_sock);
+/* For what the other process is to say first: @until_ns, and a second from now on at least. It may
+ * have come while this one was stopped, and waits for a word. */
+uint64_t handover_heard_until(uint64_t until_ns);
 
 #endif

@@ -20,6 +20,8 @@
 #include "sys/sock.h"
 
 #define MEET_AGAIN_MS 10
+#define MEET_QUEUE    4    /* of processes that come */
+#define MEET_HEARD_MS 1000 /* as long as an answer */
 
 static bool meet_is_fd(const char *where, int *ret_fd)
 {
@@ -75,6 +77,13 @@ static int meet_inherited(struct np_server *s, int fd, int *ret_sock)
 	return 0;
 }
 
+uint64_t handover_heard_until(uint64_t until_ns)
+{
+	uint64_t least = sys_clock_ns() + MEET_HEARD_MS * 1000000ull;
+
+	return until_ns > least ? until_ns : least;
+}
+
 /* ------------------------------------------------------------------ the old one waits */
 
 static int meet_bind(const struct addr *at, struct socket_file *f, int fd)
@@ -101,7 +110,7 @@ static int meet_listen(const char *where, struct socket_file *f, int *ret_fd)
 	if (r == 0)
 		r = meet_bind(&at, f, fd);
 	if (r == 0)
-		r = sys_listen(fd, 4);
+		r = sys_listen(fd, MEET_QUEUE);
 	socket_file_unlock(f);
 	if (r < 0) {
 		socket_file_remove(f);
@@ -116,17 +125,22 @@ static int meet_listen(const char *where, struct socket_file *f, int *ret_fd)
  * wait. */
 static int meet_wait(struct np_server *s, int fd, uint64_t until_ns)
 {
-	int r = sys_clock_ns() < until_ns ? sys_wait_until(fd, POLLIN, until_ns) : -ETIMEDOUT;
+	int r = sys_wait_until(fd, POLLIN, until_ns);
 
 	return r == 0 && server_facts_hand_over_ends(s) ? -ECANCELED : r;
 }
 
-/* The first that may have it. Each that may not is told so. */
+/*
+ * The first that may have it. Each that may not is told so. This process may have been stopped
+ * until behind its time: those that are in the queue by then are looked at.
+ */
 static int meet_accept(struct np_server *s, int fd, uint64_t until_ns, int *ret_sock)
 {
 	int sock = -1, r = 0;
 
-	while (r == 0) {
+	for (unsigned late = 0; r == 0; late += sys_clock_ns() >= until_ns) {
+		if (late > MEET_QUEUE)
+			return -ETIMEDOUT;
 		r = sys_accept4(fd, NULL, NULL, &sock);
 		if (r == 0 && meet_check_peer(s, sock) == 0) {
 			s->error[0] = '\0'; /* of others that came */
@@ -168,17 +182,20 @@ static bool meet_may_come_yet(int r)
 	return r == -ENOENT || r == -ECONNREFUSED || r == -EAGAIN;
 }
 
+/* The last try begins behind the deadline: until then this process may have been stopped. */
 static int meet_connect(const struct addr *at, uint64_t until_ns, int *ret_sock)
 {
 	int sock = -1, r = sys_socket(AF_UNIX, SOCK_STREAM, &sock);
 
 	while (r == 0) {
+		bool late = sys_clock_ns() >= until_ns;
+
 		r = sys_connect(sock, (const struct sockaddr *)&at->ss, at->len);
 		if (r == 0) {
 			*ret_sock = sock;
 			return 0;
 		}
-		if (meet_may_come_yet(r) && sys_clock_ns() < until_ns) {
+		if (meet_may_come_yet(r) && !late) {
 			sys_wait_readable(-1, MEET_AGAIN_MS); /* a signal makes it shorter */
 			r = 0;
 		}

@@ -216,6 +216,7 @@ static int take_over(struct take_over *t, const char *where, uint64_t until_ns)
 
 	if (r < 0)
 		return r;
+	until_ns = handover_heard_until(until_ns);
 	r = handover_send(t->sock, HANDOVER_HELLO, &hello, sizeof hello, NULL, 0, until_ns);
 	if (r < 0)
 		return server_say(s, r, "the process before: %s", handover_words(NULL, r));

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,34 @@ static char where[32], upstream[32];
 static int drain_ms = 1;
 
 /* ------------------------------------------------------------------ in a process */
+
+/*
+ * The library's calls come here: the first that finds nobody at the path suspends its process right
+ * behind it, where the next thing that the caller looks at is the clock.
+ */
+static _Atomic(bool) stops_at_connect, stops_at_accept;
+
+static int suspended_behind(long r, _Atomic(bool) *stops)
+{
+	int e = errno;
+
+	if (r < 0 && atomic_exchange(stops, false))
+		raise(SIGSTOP);
+	errno = e;
+	return (int)r;
+}
+
+int connect(int fd, __CONST_SOCKADDR_ARG a, socklen_t len)
+{
+	return suspended_behind(syscall(SYS_connect, fd, a.__sockaddr__, len), &stops_at_connect);
+}
+
+int accept4(int fd, __SOCKADDR_ARG a, socklen_t *len, int flags)
+{
+	long r = syscall(SYS_accept4, fd, a.__sockaddr__, len, flags);
+
+	return np_poller_self() < 0 ? suspended_behind(r, &stops_at_accept) : (int)r;
+}
 
 static int answer(struct np_conn *c, void *arg)
 {
@@ -115,6 +144,12 @@ static void old_process(int sock, void *arg)
 	case 'd':
 		s.r = np_server_stop(server, AWAIT_MS, NULL);
 		break;
+	case 'c':
+		stops_at_accept = true;
+		s.r = np_server_hand_over(server, where,
+					  NP_OPTS(np_hand_over_opts, .come_ms = DEADLINE_MS),
+					  &s.handed);
+		break;
 	default:
 		s.r = np_server_hand_over(server, where,
 					  NP_OPTS(np_hand_over_opts, .work_ms = DEADLINE_MS),
@@ -125,10 +160,13 @@ static void old_process(int sock, void *arg)
 	end();
 }
 
-static void next_process(int sock, void *arg)
+/* @timeout_ms: it is suspended once, while nobody waits for it; NULL: never. */
+static void next_process(int sock, void *timeout_ms)
 {
 	make();
-	must(np_server_take_over(server, where, AWAIT_MS), "take over");
+	stops_at_connect = timeout_ms != NULL;
+	must(np_server_take_over(server, where, timeout_ms ? *(int *)timeout_ms : AWAIT_MS),
+	     "take over");
 	must(np_server_start(server), "start");
 	child_hear(sock);
 	end();
@@ -247,13 +285,18 @@ static void given_old(void)
 	child_recv(old.sock, &said, sizeof said);
 }
 
-static void suspend(const struct child *c)
+static void await_suspended(const struct child *c)
 {
 	int status;
 
-	ck_assert_int_eq(kill(c->pid, SIGSTOP), 0);
 	ck_assert_int_eq(waitpid(c->pid, &status, WUNTRACED), c->pid);
 	ck_assert(WIFSTOPPED(status));
+}
+
+static void suspend(const struct child *c)
+{
+	ck_assert_int_eq(kill(c->pid, SIGSTOP), 0);
+	await_suspended(c);
 }
 
 /* The stall itself. */
@@ -406,6 +449,66 @@ START_TEST(a_hand_over_takes_along_what_has_come_to_rest_since)
 }
 END_TEST
 
+/* The listener's, and one more for each process that has come. */
+static int sockets_at(const char *path)
+{
+	FILE *f = fopen("/proc/net/unix", "re");
+	size_t n = strlen(path), line_n;
+	char line[256];
+	int sockets = 0;
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof line, f)) {
+		line_n = strcspn(line, "\n");
+		sockets += line_n > n && memcmp(line + line_n - n, path, n) == 0;
+	}
+	fclose(f);
+	return sockets;
+}
+
+static void given_place(void)
+{
+	snprintf(where, sizeof where, "@np-suspended-%d", (int)getpid());
+}
+
+static void old_hands_all_over(void)
+{
+	child_recv(old.sock, &said, sizeof said);
+	ck_assert_int_eq(said.r, 0);
+	child_say(old.sock, 'e');
+	child_say(next.sock, 'e');
+	child_join(&old);
+	child_join(&next);
+}
+
+START_TEST(a_take_over_finds_the_process_before_that_came_before_it_gives_up)
+{
+	int timeout_ms = DEADLINE_MS;
+
+	given_place();
+	given_old();
+	child_start(&next, next_process, &timeout_ms);
+	await_suspended(&next);
+	child_say(old.sock, 'o');
+	AWAIT(sockets_at(where) == 1);
+	resume_behind(&next, DEADLINE_MS);
+	old_hands_all_over();
+}
+END_TEST
+
+START_TEST(a_hand_over_finds_the_next_process_that_came_before_it_gives_up)
+{
+	given_place();
+	given_old();
+	child_say(old.sock, 'c');
+	await_suspended(&old);
+	child_start(&next, next_process, NULL);
+	AWAIT(sockets_at(where) == 2);
+	resume_behind(&old, DEADLINE_MS);
+	old_hands_all_over();
+}
+END_TEST
+
 START_TEST(who_waits_for_a_pools_connection_gets_the_one_that_is_free_again)
 {
 	int listener = peer_listen(upstream, sizeof upstream), fd;
@@ -435,5 +538,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_stop_of_pollers_wakes_for_what_had_come_before_it_cancels);
 	tcase_add_test(t, a_drain_answers_what_had_come_before_it_closes);
 	tcase_add_test(t, a_hand_over_takes_along_what_has_come_to_rest_since);
+	tcase_add_test(t, a_take_over_finds_the_process_before_that_came_before_it_gives_up);
+	tcase_add_test(t, a_hand_over_finds_the_next_process_that_came_before_it_gives_up);
 	tcase_add_test(t, who_waits_for_a_pools_connection_gets_the_one_that_is_free_again);
 }
