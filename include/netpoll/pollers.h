@@ -126,9 +126,10 @@ NP_API int np_pollers_start(const struct np_pollers_opts *o, struct np_pollers *
  *
  * Thread: setup, which is blocked.
  * Return: 0, also when repeated; -EINVAL: @timeout_ms below -1; -EDEADLK on a poller; -EBUSY: a
- *         server on them runs, and nothing was done; -ETIMEDOUT: handlers do not return. They
- *         cannot be killed: they are logged with their addresses and how many they are, and
- *         nothing is freed under them; stop again.
+ *         server on them runs, and nothing was done; -ETIMEDOUT: handlers do not return, or a
+ *         function of np_post() posts itself again and again. They cannot be killed: they are
+ *         logged with their addresses and how many they are, and nothing is freed under them; stop
+ *         again.
  */
 NP_API int np_pollers_stop(struct np_pollers *p, int timeout_ms);
 

@@ -26,6 +26,7 @@
 #include "sys/cpu.h"
 #include "sys/fd_table.h"
 #include "sys/opts.h"
+#include "sys/symbol.h"
 
 #define CPUS_MAX    1024
 #define DESCRIPTORS 65536 /* for which there is room from the start: half a MiB of the kernel's */
@@ -77,9 +78,25 @@ static int pollers_pin_list(const struct np_pollers_opts *o, int *cpus)
 	return o->n_cpus;
 }
 
+/* A poller takes its own functions to the end: one that posts itself again would keep it unseen. */
+static void pollers_say_posts(const struct poller_slot *s)
+{
+	char name[160];
+
+	poller_log(s->poller, NP_LOG_ERROR,
+		   "poller %u: %llu functions of np_post() since the deadline, and handler %s was "
+		   "the last: one that posts itself again has to cease; stop again",
+		   s->index, (unsigned long long)(s->posts - s->posts_in_time),
+		   sys_symbol((const void *)(uintptr_t)s->posted, name, sizeof name));
+}
+
 static void pollers_count_fibers(struct stop_report *report, struct handler_count *n)
 {
+	const struct poller_slot *s = container_of(report, struct poller_slot, report);
+
 	handler_count_add_all(n, report->poller);
+	if (!n->fibers && s->posts != s->posts_in_time)
+		pollers_say_posts(s);
 }
 
 static void pollers_init_slots(struct np_pollers *p)
@@ -357,6 +374,7 @@ static void pollers_cancel_here(struct mail *m)
 
 	/* first: a verb of a connection says that it has ended, not that it was cancelled */
 	own_groups_end(s);
+	s->posts_in_time = s->posts;
 	poller_cancel(s->poller);
 }
 

@@ -41,7 +41,10 @@ struct poller_slot {
 	struct list own_groups; /* connections of no server */
 	/* all of struct np_timer; after the end np_pollers_free() gives back what is left */
 	struct list timers;
-	unsigned spread;   /* where NP_SPREAD goes next */
+	unsigned spread; /* where NP_SPREAD goes next */
+	/* functions of np_post() that have run, those of them in the time of a stop, the last */
+	uint64_t posts, posts_in_time;
+	void (*posted)(void *);
 	bool cancel_comes; /* with the turn after next */
 
 	/* any thread */

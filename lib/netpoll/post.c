@@ -16,8 +16,11 @@ struct post {
 static void post_arrive(struct mail *m)
 {
 	struct post o = *container_of(m, struct post, mail);
+	struct poller_slot *s = poller_slot_self();
 
 	free(container_of(m, struct post, mail));
+	s->posts++;
+	s->posted = o.fn;
 	poller_note_handler(poller_self(), o.fn, -1);
 	o.fn(o.arg);
 }

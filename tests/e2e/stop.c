@@ -489,6 +489,28 @@ START_TEST(pollers_do_not_end_under_a_server_that_runs)
 }
 END_TEST
 
+static void posts_itself(void *arg)
+{
+	if (!let_go)
+		ck_assert_int_eq(np_post(NULL, NP_HERE, posts_itself, arg), 0);
+}
+
+START_TEST(a_function_that_posts_itself_again_is_named)
+{
+	char line[80];
+
+	ck_assert_int_eq(np_post(pollers, 0, posts_itself, NULL), 0);
+
+	ck_assert_int_eq(np_pollers_stop(pollers, 1), -ETIMEDOUT);
+	snprintf(line, sizeof line, "since the deadline, and handler %p ", (void *)posts_itself);
+	ck_assert_uint_eq(in_log(line), 1);
+	ck_assert_uint_eq(in_log("one that posts itself again has to cease; stop again"), 1);
+
+	let_go = true;
+	ck_assert_int_eq(np_pollers_stop(pollers, AWAIT_MS), 0);
+}
+END_TEST
+
 START_TEST(a_server_does_not_start_on_pollers_that_were_stopped)
 {
 	const struct np_handlers h = { .sz = sizeof h, .on_request = nothing };
@@ -518,6 +540,7 @@ void add_cases(Suite *s)
 	tcase_add_loop_test(tc, who_does_not_return_is_named_and_counted_and_nothing_is_freed, 0,
 			    2);
 	tcase_add_test(tc, pollers_do_not_end_under_a_server_that_runs);
+	tcase_add_test(tc, a_function_that_posts_itself_again_is_named);
 	tcase_add_test(tc, a_server_does_not_start_on_pollers_that_were_stopped);
 	tcase_add_test(tc, where_handlers_have_returned_since_none_is_blamed);
 	tcase_add_loop_test(tc, a_server_that_never_started_leaves_nothing, 0, 2);
