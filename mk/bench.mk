@@ -21,6 +21,10 @@ bench-echo: $(BENCH_BINS) all           ## server CPU for each request, against 
 bench-instructions: $(BENCH_BINS) all   ## user-space instructions for each request (callgrind)
 	$(Q)scripts/bench-instructions $(O)
 
+.PHONY: check-instructions
+check-instructions: $(BENCH_BINS) all   ## the same, of 64 bytes: at most 600 and 200, and as doc/architecture.md has them (callgrind)
+	$(Q)scripts/bench-instructions $(O) --check
+
 bench-metrics: $(BENCH_BINS) all        ## instructions for each request without and with metrics: their ratio, at most 1.01 (callgrind)
 	$(Q)scripts/bench-instructions $(O) --metrics
 

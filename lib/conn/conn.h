@@ -362,7 +362,7 @@ int conn_serve_blocking(struct np_conn *c, void *arg);
 void conn_serve_leave_rest(struct conn_io *io);
 /* conn_frame.c. on_request of one whose handlers have on_frame: for the frame that comes next. */
 int conn_serve_any_frame(struct np_conn *c, void *arg);
-/* Likewise, where handlers may not block and the number is four bytes in network order. */
+/* Likewise, of the kind that struct conn_framing is for. */
 int conn_serve_frame(struct np_conn *c, void *arg);
 
 /* What stands in the place of the user's @fn. */
@@ -372,13 +372,9 @@ static inline conn_handler_fn conn_calls(const struct np_handlers *h, conn_handl
 }
 
 /* Likewise, of on_frame. */
-static inline conn_handler_fn conn_calls_frames(const struct np_handlers *h)
+static inline conn_handler_fn conn_calls_frames(const struct conn_group *g)
 {
-	const struct np_framing *f = &h->framing;
-
-	return f->width == sizeof(uint32_t) && !f->little_endian && !(h->flags & NP_MAY_BLOCK) ?
-		       conn_serve_frame :
-		       conn_serve_any_frame;
+	return g->framing.head ? conn_serve_frame : conn_serve_any_frame;
 }
 
 /*
@@ -400,7 +396,7 @@ static inline void conn_find_handler(struct np_conn *c)
 	c->io->called = own ? x->on_request : h->on_request;
 	if (frames)
 		c->io->called = (conn_handler_fn)(void (*)(void))h->on_frame;
-	c->io->on_request = frames ? conn_calls_frames(h) : conn_calls(h, c->io->called);
+	c->io->on_request = frames ? conn_calls_frames(c->group) : conn_calls(h, c->io->called);
 	c->io->arg = own ? x->on_request_arg : c->group->arg;
 }
 

@@ -113,31 +113,47 @@ int conn_serve_any_frame(struct np_conn *c, void *arg)
 	return frame_call(c, arg, p, n);
 }
 
+void conn_group_handle(struct conn_group *g, const struct np_handlers *h)
+{
+	const struct np_framing *f = &h->framing;
+	size_t head = frame_head(f);
+
+	g->handlers = h;
+	g->framing = (struct conn_framing){ 0 };
+	if (f->width != sizeof(uint32_t) || f->little_endian || f->max < head ||
+	    (h->flags & NP_MAY_BLOCK))
+		return;
+	g->framing.head = head;
+	g->framing.rest = f->max - head;
+	g->framing.adjust = (size_t)f->adjust;
+}
+
 /*
  * The next frame, of the commonest kind, where it lies in one piece; 0: it takes frame_take(). Of
- * the input all that lies in a block can be read, so one look tells whether a frame does.
+ * the input all that lies in a block can be read, so one look tells whether a frame does. Of one
+ * that is shorter than its head the rest wraps, and is too long.
  */
-static inline size_t frame_ready(const struct np_conn *c, const struct np_framing *f)
+static inline size_t frame_ready(const struct np_conn *c, const struct conn_framing *f)
 {
 	const struct np_linkbuf *in = &c->io->stream.in;
 	uint32_t number;
-	size_t head = f->at + sizeof number, n;
+	size_t head = f->head, rest;
 
 	if (unlikely((c->owned & CONN_IN_OWNED) || !linkbuf_has(in, head)))
 		return 0;
-	memcpy(&number, in->read->r + f->at, sizeof number);
-	n = be32toh(number) + head + (size_t)f->adjust;
-	if (unlikely(n < head || n > f->max || n > block_left(in->read)))
+	memcpy(&number, in->read->r + head - sizeof number, sizeof number);
+	rest = be32toh(number) + f->adjust;
+	if (unlikely(rest > f->rest || rest > block_left(in->read) - head))
 		return 0;
-	return n;
+	return head + rest;
 }
 
 int conn_serve_frame(struct np_conn *c, void *arg)
 {
-	const struct np_handlers *h = c->group->handlers;
-	size_t n = frame_ready(c, &h->framing);
+	const struct conn_group *g = c->group;
+	size_t n = frame_ready(c, &g->framing);
 
 	if (unlikely(!n))
 		return conn_serve_any_frame(c, arg);
-	return h->on_frame(c, arg, linkbuf_take(&c->io->stream.in, n), n);
+	return g->handlers->on_frame(c, arg, linkbuf_take(&c->io->stream.in, n), n);
 }

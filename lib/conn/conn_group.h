@@ -38,10 +38,21 @@ struct conn_settings {
 		.linger_ms = CONN_DEFAULT_LINGER_MS, .min_rate = CONN_DEFAULT_MIN_RATE \
 	}
 
+/*
+ * What np_framing says of the commonest kind of frame: the number is four bytes in network order,
+ * and the handler may not block. Worked out once, and not for each frame.
+ */
+struct conn_framing {
+	size_t head; /* up to the number's end; 0: frames of another kind */
+	size_t rest; /* how much may follow that */
+	size_t adjust;
+};
+
 /* What the connections of one server on one poller share. Owner thread. */
 struct conn_group {
 	struct poller *poller;
-	const struct np_handlers *handlers;
+	const struct np_handlers *handlers; /* conn_group_handle() */
+	struct conn_framing framing;
 	void *arg;
 	struct conn_settings settings;
 	const struct np_filter_maker *filter; /* NULL: none, and its connections are plain */
@@ -85,6 +96,9 @@ struct conn_group {
 	void (*on_freed)(struct conn_group *g);
 	void *owner; /* the facade's */
 };
+
+/* @h handles its connections, and lives as long as it. Before the first of them. */
+void conn_group_handle(struct conn_group *g, const struct np_handlers *h);
 
 /* Whether they need to know when bytes moved last. */
 static inline bool conn_settings_are_timed(const struct conn_settings *s)

@@ -74,7 +74,6 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 		return -ENOMEM;
 	own->group = (struct conn_group){
 		.poller = s->poller,
-		.handlers = &own->handlers,
 		.arg = o->arg,
 		.settings = CONN_DEFAULT_SETTINGS,
 		.filter = (const struct np_filter_maker *)o->tls,
@@ -89,6 +88,7 @@ static int own_group_make(struct poller_slot *s, const struct np_dial_opts *o,
 	list_init(&own->link);
 	if (o->handlers)
 		r = pollers_take_handlers(&own->handlers, o->handlers);
+	conn_group_handle(&own->group, &own->handlers);
 	own->group.in_hand = !own_group_has_handlers(own);
 	if (r == 0)
 		r = conn_limits_init(&own->group.settings.limits, NULL);

@@ -239,7 +239,6 @@ static void server_part_init_group(struct server_part *part)
 
 	part->group = (struct conn_group){
 		.poller = s->pollers->poller[part->index],
-		.handlers = &s->handlers,
 		.arg = s->arg,
 		.settings = {
 			.limits = o->limits,
@@ -264,6 +263,7 @@ static void server_part_init_group(struct server_part *part)
 		.on_closed = server_part_on_closed,
 		.on_empty = server_part_on_empty,
 	};
+	conn_group_handle(&part->group, &s->handlers);
 	list_init(&part->group.conns);
 	conn_memory_init(&part->group, o->memory_max / s->n_parts);
 }

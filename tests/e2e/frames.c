@@ -178,6 +178,8 @@ static const struct {
 } bad[] = {
 	{ "Q\0\0\0\3", 5, { .at = 1, .width = 4, .adjust = -4 }, -EBADMSG },
 	{ "\0\0\0\7", 4, { .width = 4, .max = 10 }, -NP_ETOOLONG },
+	{ "\0\0\0\0", 4, { .width = 4, .max = 3 }, -NP_ETOOLONG },
+	{ "\0\0\0\3", 4, { .width = 4, .adjust = -4 }, -EBADMSG },
 	{ "\377\377\377\377\377\377\377\377", 8, { .width = 8, .adjust = 9 }, -NP_ETOOLONG },
 	{ "\377\377\377\377", 4, { .width = 4 }, -NP_ETOOLONG }, /* in_max */
 	{ "\0\0\0\7half", 8, { .width = 4 }, -NP_EEOF },
