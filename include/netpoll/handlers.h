@@ -99,7 +99,8 @@ struct np_handlers {
 	int (*on_connect)(struct np_conn *c, void *arg);
 	/*
 	 * While there is input and it makes progress; one that returns without consuming anything
-	 * is called again when new bytes arrived, or once more at the peer's FIN.
+	 * is called again when new bytes arrived, or once more at the peer's FIN. Input that
+	 * another fiber waits for is that fiber's; what it leaves is this handler's.
 	 * Thread: fiber, one at a time for each connection. May park: yes.
 	 * Return: < 0 closes, and is what np_conn_error() says then; 0 goes on; > 0 is reserved.
 	 */

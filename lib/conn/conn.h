@@ -406,14 +406,14 @@ static inline bool conn_has_enough(const struct conn_io *io)
 	return linkbuf_len(&io->stream.in) >= io->call_at && io->on_request;
 }
 
-/* Whether on_request is due. @io is its I/O state. */
+/* Whether on_request is due. @io is its I/O state. What a fiber waits for is that fiber's. */
 static inline bool conn_has_request(const struct np_conn *c, const struct conn_io *io)
 {
 	size_t len = linkbuf_len(&io->stream.in);
 
 	if (len < io->call_at && !(len && conn_is_end(c->in, c->flags) && !io->end_handled))
 		return false;
-	return io->on_request && c->state.life == CONN_OPEN;
+	return io->on_request && c->state.life == CONN_OPEN && !(c->owned & CONN_IN_WAIT);
 }
 
 /* ------------------------------------------------------------------ conn.c: how it begins */

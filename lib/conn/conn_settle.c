@@ -107,7 +107,7 @@ static bool settle_is_left_unread(struct np_conn *c)
 static void settle_open(struct np_conn *c)
 {
 	conn_take_sends(c);
-	conn_pump(c, PUMP_FLUSH);
+	conn_pump(c, PUMP_FLUSH | PUMP_TELL);
 	/* After a failed send a FIN would tell the peer that it has everything. */
 	if (c->out == CONN_OUT_DRAINING && settle_is_drained(c))
 		settle_send_fin(c);

@@ -147,6 +147,8 @@ static int wait_input_once(struct np_conn *c, size_t n, size_t room, struct conn
 	io->stream.need = n;
 	r = wait_park(c, &io->reader, &w, CONN_IN_WAIT, wait_read_limit(c, l), wait_end_read);
 	io->stream.need = 0;
+	if (io->on_request && io->handler != fiber_self())
+		conn_later(c); /* what this fiber leaves is the handler's */
 	return r;
 }
 

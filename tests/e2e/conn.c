@@ -21,7 +21,7 @@
 #include "support/test.h"
 
 static struct {
-	_Atomic(int) connects, requests, disconnects, closes, result, why, order;
+	_Atomic(int) connects, requests, disconnects, closes, result, why, order, left;
 	_Atomic(struct np_conn *) conn; /* with a reference */
 } saw;
 
@@ -288,6 +288,98 @@ START_TEST(a_second_reader_is_refused_with_its_own_code)
 	ck_assert_int_eq(saw.order, -NP_ECONCURRENT);
 	peer_send(fd, "2", 1);
 	AWAIT(saw.result == 0);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+static void task_waits(struct np_conn *c, void *arg)
+{
+	saw.order = 1;
+}
+
+static int take_four(void *arg)
+{
+	struct np_conn *c = arg;
+	const void *p;
+
+	np_conn_post(c, task_waits, NULL);
+	saw.result = np_conn_next(c, 4, &p);
+	np_conn_release(c);
+	np_conn_unref(c);
+	return 0;
+}
+
+/* The first request begins a task that reads, too; of those behind it the length is noted. */
+static int begin_task(struct np_conn *c, void *arg)
+{
+	if (saw.requests++)
+		saw.left = (int)np_conn_len(c);
+	else
+		np_go(NULL, NP_HERE, take_four, np_conn_ref(c), NULL);
+	return skip_all(c);
+}
+
+START_TEST(what_a_task_leaves_of_the_input_it_has_waited_for_is_the_handlers)
+{
+	int fd;
+
+	given(begin_task);
+	fd = serve_connect(0);
+	peer_send(fd, "x", 1);
+	AWAIT(saw.order);
+	peer_send(fd, "1234rest", 8);
+	AWAIT(saw.requests == 2);
+	ck_assert_int_eq(saw.result, 0);
+	ck_assert_int_eq(saw.left, 4);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+START_TEST(and_what_had_come_when_its_wait_failed)
+{
+	int fd;
+
+	given(begin_task);
+	fd = serve_connect(0);
+	peer_send(fd, "x", 1);
+	AWAIT(saw.order);
+	peer_send(fd, "12", 2);
+	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+	AWAIT(saw.requests == 2);
+	ck_assert_int_eq(saw.result, -NP_EEOF);
+	ck_assert_int_eq(saw.left, 2);
+	AWAIT(saw.closes);
+	peer_close(&fd);
+	serve_end();
+}
+END_TEST
+
+/* Returns when half of what its task waits for is here. */
+static int leave_half(struct np_conn *c, void *arg)
+{
+	int r = begin_task(c, arg);
+
+	while (r == 0 && np_conn_len(c) < 2)
+		r = np_sleep(1);
+	saw.connects++;
+	return r;
+}
+
+START_TEST(a_handler_is_not_called_for_what_a_task_waits_for)
+{
+	int fd;
+
+	given(leave_half);
+	fd = serve_connect(0);
+	peer_send(fd, "x", 1);
+	AWAIT(saw.order);
+	peer_send(fd, "12", 2);
+	AWAIT(saw.connects);
+	peer_send(fd, "34", 2);
+	AWAIT(saw.result == 0);
+	ck_assert_int_eq(saw.requests, 1);
 	peer_close(&fd);
 	serve_end();
 }
@@ -904,6 +996,9 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_handler_that_consumes_nothing_is_called_again_only_for_new_bytes);
 	t = add_case(s, "two at once");
 	tcase_add_test(t, a_second_reader_is_refused_with_its_own_code);
+	tcase_add_test(t, what_a_task_leaves_of_the_input_it_has_waited_for_is_the_handlers);
+	tcase_add_test(t, and_what_had_come_when_its_wait_failed);
+	tcase_add_test(t, a_handler_is_not_called_for_what_a_task_waits_for);
 	tcase_add_test(t, a_verb_that_would_park_off_a_fiber_is_refused);
 	t = add_case(s, "other threads");
 	tcase_add_test(t, close_from_another_thread_wakes_a_parked_handler_and_ends_once);
