@@ -4,6 +4,7 @@
  * and who accepts
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -315,6 +316,60 @@ START_TEST(a_server_in_there_is_seen_under_the_numbers_of_proc)
 }
 END_TEST
 
+#define APART 24 /* servers, each in a network namespace of its own */
+#define FEW   14 /* descriptors for the one who looks */
+
+/* Says its listener's cookie, which is another one in each network namespace of the machine. */
+static void listen_apart(int sock, void *arg)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(FOREIGN_PORT) };
+	uint64_t cookie = 0;
+	socklen_t len = sizeof cookie;
+	int fd = own_netns() < 0 ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 8) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		child_fail("no listener: %s", strerror(errno));
+	child_send(sock, &cookie, sizeof cookie);
+	child_hear(sock);
+}
+
+static bool was_found(const struct find *f, uint64_t cookie)
+{
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->all[i].d.cookie == cookie)
+			return true;
+	return false;
+}
+
+START_TEST(more_network_namespaces_than_descriptors_are_all_looked_at)
+{
+	struct find_query q;
+	struct child c[APART];
+	uint64_t cookie[APART];
+	struct find f;
+	int r;
+
+	OWN_STEERING();
+	for (unsigned i = 0; i < APART; i++) {
+		child_start(&c[i], listen_apart, NULL);
+		child_recv(c[i].sock, &cookie[i], sizeof cookie[i]);
+	}
+	ck_assert_int_eq(find_parse(&q, "7480"), 0);
+	q.everywhere = true;
+	limit_fds(FEW);
+	r = find_run(&f, &q);
+	ck_assert_msg(r == 0, "%d %s", r, f.why);
+	for (unsigned i = 0; i < APART; i++)
+		ck_assert_msg(was_found(&f, cookie[i]), "server %u is not found", i);
+	find_fini(&f);
+	for (unsigned i = 0; i < APART; i++) {
+		child_say(c[i].sock, '.');
+		child_join(&c[i]);
+	}
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "listeners");
@@ -330,4 +385,5 @@ void add_cases(Suite *s)
 	tcase_add_loop_test(t, without_bpf_links_tell_the_same_but_for_the_program, 0, 3);
 	tcase_add_test(t, from_a_pid_namespace_inside_of_that_of_proc_nobody_outside_is_seen);
 	tcase_add_test(t, a_server_in_there_is_seen_under_the_numbers_of_proc);
+	tcase_add_test(t, more_network_namespaces_than_descriptors_are_all_looked_at);
 }

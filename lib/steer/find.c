@@ -80,7 +80,9 @@ static bool find_matches(const struct find_query *q, const struct sys_listener *
 struct find_dump {
 	struct find *f;
 	const struct find_query *q;
-	int netns;
+	uint64_t netns;
+	int lack; /* -ENOMEM: a listener was left out; 0 */
+	int err;  /* of the last visit */
 };
 
 static void find_note(void *arg, const struct sys_listener *d)
@@ -92,8 +94,10 @@ static void find_note(void *arg, const struct sys_listener *d)
 	if (f->n == FIND_MAX || !find_matches(x->q, d))
 		return;
 	grown = realloc(f->all, (f->n + 1) * sizeof *grown);
-	if (!grown)
+	if (!grown) {
+		x->lack = -ENOMEM;
 		return;
+	}
 	f->all = grown;
 	f->all[f->n++] =
 		(struct find_listener){ .d = *d, .netns = x->netns, .err = -ESRCH, .program = -1 };
@@ -109,24 +113,34 @@ static int find_dump(void *arg)
 	if (r == 0) {
 		r6 = sys_diag_listeners(fd, AF_INET6, x->q->port, find_note, x);
 		r = sys_diag_listeners(fd, AF_INET, x->q->port, find_note, x);
-		r = r < 0 && r6 < 0 ? r : 0;
+		r = r < 0 && r6 < 0 ? r : x->lack;
 	}
 	sys_close(&fd);
 	return r;
 }
 
+/* Another one's, where nothing was asked for by name, may be out of reach: it is left out. One that
+ * this process lacks a descriptor, memory or a thread for (-EAGAIN) is not. */
+static int find_visit(void *arg, const struct find_netns *netns)
+{
+	struct find_dump *x = arg;
+	int r;
+
+	x->netns = netns->id;
+	r = netns->own ? find_dump(x) : sys_netns_run(netns->fd, find_dump, x);
+	if (r < 0 && x->q->everywhere && !netns->own && !cause_is_lack(r) && r != -EAGAIN)
+		r = 0;
+	x->err = r;
+	return r;
+}
+
 static int find_list(struct find *f, const struct find_query *q)
 {
-	int r = 0;
+	struct find_dump x = { .f = f, .q = q };
+	int r = find_namespaces(q, find_visit, &x);
 
-	for (unsigned i = 0; r == 0 && i < f->n_netns; i++) {
-		struct find_dump x = { f, q, (int)i };
-
-		r = f->netns[i].own ? find_dump(&x) : sys_netns_run(f->netns[i].fd, find_dump, &x);
-		/* Another one's, where nothing was asked for by name. */
-		if (r < 0 && q->everywhere && !f->netns[i].own)
-			r = 0;
-	}
+	if (r < 0 && r != x.err)
+		return find_say(f, r, "the network namespace cannot be opened");
 	if (r == -EPERM)
 		return find_say(f, r, "another network namespace is entered with CAP_SYS_ADMIN");
 	return r < 0 ? find_say(f, r, "the kernel's list of listeners (sock_diag)") : 0;
@@ -223,9 +237,6 @@ int find_run(struct find *f, const struct find_query *q)
 	int r;
 
 	*f = (struct find){ .all = NULL };
-	r = find_namespaces(f, q);
-	if (r < 0)
-		return find_say(f, r, "the network namespace cannot be opened");
 	r = find_list(f, q);
 	f->whole = r == 0 && !f->n;
 	if (r < 0 || !f->n)
@@ -247,9 +258,6 @@ int find_run(struct find *f, const struct find_query *q)
 
 void find_fini(struct find *f)
 {
-	for (unsigned i = 0; i < f->n_netns; i++)
-		sys_close(&f->netns[i].fd);
-	free(f->netns);
 	free(f->all);
 	*f = (struct find){ .all = NULL };
 }

@@ -42,7 +42,7 @@ struct find_acceptor {
 
 struct find_listener {
 	struct sys_listener d;
-	int netns; /* index in find.netns */
+	uint64_t netns; /* find_netns.id */
 	struct find_holder holder[FIND_HOLDERS];
 	struct find_acceptor acceptor[FIND_ACCEPTORS];
 	unsigned holders, acceptors;
@@ -55,17 +55,16 @@ struct find_listener {
 	uint32_t program_id;
 };
 
+/* A network namespace, for as long as it is visited. */
 struct find_netns {
 	int fd;
-	bool own;
+	bool own; /* the caller's */
 	uint64_t id;
 };
 
 struct find {
 	struct find_listener *all;
 	unsigned n;
-	struct find_netns *netns;
-	unsigned n_netns;
 	bool whole; /* all was looked at */
 	int denied; /* processes that could not be looked into */
 	char why[NP_STEER_TEXT_MAX];
@@ -89,9 +88,14 @@ int find_parse(struct find_query *q, const char *address);
 /* find_fini() in any case. -errno, f->why has a sentence. */
 int find_run(struct find *f, const struct find_query *q);
 void find_fini(struct find *f);
-/* The first part of it alone: f->netns; the caller's own is the first, if it is one of them. 0 or
- * -errno. */
-int find_namespaces(struct find *f, const struct find_query *q);
+/*
+ * find_namespaces() - fn(arg) for each network namespace that is meant, which is open meanwhile
+ *
+ * One after the other, and the caller's own first, if it is one of them. Return: 0; what fn
+ * returned, where that was below 0, which ends it; -EMFILE and others: not all were visited.
+ */
+int find_namespaces(const struct find_query *q,
+		    int (*fn)(void *arg, const struct find_netns *netns), void *arg);
 /* A process of the cgroup that is asked for; 0: none, or no cgroup is. */
 pid_t find_process(const struct find_query *q);
 /*

@@ -12,37 +12,52 @@
 #include "sys/netns.h"
 #include "sys/process.h"
 
-static bool netns_is_known(const struct find *f, uint64_t id)
+/* One after the other: a machine may have more of them than this process descriptors. */
+struct netns_walk {
+	const struct find_query *q;
+	int (*fn)(void *arg, const struct find_netns *netns);
+	void *arg;
+	uint64_t own;
+	uint64_t *seen;
+	unsigned n;
+	int err; /* of fn; 0 */
+};
+
+static bool netns_is_seen(const struct netns_walk *w, uint64_t id)
 {
-	for (unsigned i = 0; i < f->n_netns; i++)
-		if (f->netns[i].id == id)
+	for (unsigned i = 0; i < w->n; i++)
+		if (w->seen[i] == id)
 			return true;
 	return false;
 }
 
-/* Takes *fd. */
-static int netns_put(struct find *f, int *fd, bool own)
+static int netns_visit(struct netns_walk *w, int fd)
 {
-	struct find_netns n = { .fd = *fd, .id = sys_netns_id(*fd) }, *grown;
+	struct find_netns netns = { .fd = fd, .id = sys_netns_id(fd) };
+	uint64_t *grown;
 
-	n.own = own || (f->n_netns && n.id == f->netns[0].id && f->netns[0].own);
-	grown = netns_is_known(f, n.id) ? NULL :
-					  realloc(f->netns, (f->n_netns + 1) * sizeof *grown);
-	if (!grown) {
-		sys_close(fd);
-		return netns_is_known(f, n.id) ? 0 : -ENOMEM;
-	}
-	f->netns = grown;
-	f->netns[f->n_netns++] = n;
-	return 0;
+	if (netns_is_seen(w, netns.id))
+		return 0;
+	grown = realloc(w->seen, (w->n + 1) * sizeof *grown);
+	if (!grown)
+		return -ENOMEM;
+	w->seen = grown;
+	w->seen[w->n++] = netns.id;
+	netns.own = netns.id == w->own;
+	w->err = w->fn(w->arg, &netns);
+	return w->err;
 }
 
-static int netns_add(struct find *f, pid_t pid)
+/* @pid 0: the caller's own. */
+static int netns_visit_of(struct netns_walk *w, pid_t pid)
 {
 	int fd = -1, r;
 
 	r = sys_netns_open(pid, &fd);
-	return r < 0 ? r : netns_put(f, &fd, !pid);
+	if (r == 0)
+		r = netns_visit(w, fd);
+	sys_close(&fd);
+	return r;
 }
 
 static bool netns_is_in_cgroup(pid_t pid, const char *cgroup)
@@ -77,63 +92,73 @@ bool find_is_asked_for(const struct find_query *q, pid_t pid)
 }
 
 struct netns_search {
-	struct find *f;
 	const struct find_query *q;
 	pid_t pid; /* the first that is asked for */
-	int lack;  /* -EMFILE and others: not all were opened; 0 */
 };
 
-static void netns_visit(void *arg, pid_t pid)
+static void netns_search_process(void *arg, pid_t pid)
 {
-	struct netns_search *w = arg;
-	int r = 0;
+	struct netns_search *x = arg;
 
-	if (w->q->everywhere || find_is_asked_for(w->q, pid))
-		r = netns_add(w->f, pid);
-	w->lack = cause_is_lack(r) ? r : w->lack;
-}
-
-static int netns_add_all(struct netns_search *w)
-{
-	int r = sys_process_each(netns_visit, w);
-
-	return r < 0 ? r : w->lack;
-}
-
-static void netns_visit_any(void *arg, pid_t pid)
-{
-	struct netns_search *w = arg;
-
-	if (!w->pid && find_is_asked_for(w->q, pid))
-		w->pid = pid;
+	if (!x->pid && find_is_asked_for(x->q, pid))
+		x->pid = pid;
 }
 
 pid_t find_process(const struct find_query *q)
 {
-	struct netns_search w = { .q = q };
+	struct netns_search x = { .q = q };
 
 	if (q->cgroup)
-		sys_process_each(netns_visit_any, &w);
-	return w.pid;
+		sys_process_each(netns_search_process, &x);
+	return x.pid;
 }
 
-int find_namespaces(struct find *f, const struct find_query *q)
+/* A process that has gone is in none, and one that may not be looked into is passed over. */
+static void netns_visit_process(void *arg, pid_t pid)
 {
-	struct netns_search w = { .f = f, .q = q };
-	int own = -1, fd = -1, r;
+	struct netns_walk *w = arg;
+	int r;
 
-	if (!q->in_netns && ((!q->pid && !q->cgroup) || q->everywhere)) {
-		r = netns_add(f, 0);
-		return r == 0 && q->everywhere ? netns_add_all(&w) : r;
-	}
+	if (w->err < 0 || !(w->q->everywhere || find_is_asked_for(w->q, pid)))
+		return;
+	r = netns_visit_of(w, pid);
+	if (cause_is_lack(r))
+		w->err = r;
+}
+
+static int netns_visit_all(struct netns_walk *w)
+{
+	int r = sys_process_each(netns_visit_process, w);
+
+	return r < 0 ? r : w->err;
+}
+
+static int netns_walk(struct netns_walk *w)
+{
+	const struct find_query *q = w->q;
+	int r;
+
 	if (q->in_netns)
-		r = sys_dup(q->netns_fd, &fd) ?: netns_put(f, &fd, false);
-	else
-		r = q->pid ? netns_add(f, q->pid) : netns_add_all(&w);
-	if (r == 0)
-		r = sys_netns_open(0, &own);
-	for (unsigned i = 0; r == 0 && i < f->n_netns; i++)
-		f->netns[i].own = f->netns[i].id == sys_netns_id(own);
+		return netns_visit(w, q->netns_fd);
+	if (!q->everywhere && q->pid)
+		return netns_visit_of(w, q->pid);
+	if (!q->everywhere && q->cgroup)
+		return netns_visit_all(w);
+	r = netns_visit_of(w, 0);
+	return r == 0 && q->everywhere ? netns_visit_all(w) : r;
+}
+
+int find_namespaces(const struct find_query *q,
+		    int (*fn)(void *arg, const struct find_netns *netns), void *arg)
+{
+	struct netns_walk w = { .q = q, .fn = fn, .arg = arg };
+	int own = -1, r;
+
+	r = sys_netns_open(0, &own);
+	w.own = r == 0 ? sys_netns_id(own) : 0;
 	sys_close(&own);
+	if (r == 0)
+		r = netns_walk(&w);
+	free(w.seen);
 	return r;
 }

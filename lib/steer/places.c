@@ -109,27 +109,6 @@ static void places_drop(struct places *p)
 		}
 }
 
-static void places_try(struct places *p, const struct find_netns *netns, uint64_t *missing)
-{
-	uint64_t cookie;
-	int fd = -1, r;
-
-	r = sys_diag_open_in(netns->fd, &fd);
-	if (r == -EPERM || r == -EACCES)
-		p->err = -EPERM; /* it may be the one */
-	if (r < 0)
-		return;
-	cookie = places_cookie(fd);
-	for (unsigned g = 0; g < NP_GROUPS; g++) {
-		if (!cookie || missing[g] != cookie)
-			continue;
-		missing[g] = 0;
-		if (fd >= 0)
-			places_add(p, cookie, &fd);
-	}
-	sys_close(&fd);
-}
-
 static unsigned places_first(const uint64_t *missing)
 {
 	unsigned g = 0;
@@ -139,23 +118,48 @@ static unsigned places_first(const uint64_t *missing)
 	return g;
 }
 
+struct places_search {
+	struct places *p;
+	uint64_t missing[NP_GROUPS];
+};
+
+#define PLACES_FOUND (-ECANCELED) /* all of them: what is left need not be visited */
+
+static int places_try(void *arg, const struct find_netns *netns)
+{
+	struct places_search *x = arg;
+	uint64_t cookie;
+	int fd = -1, r;
+
+	r = netns->own ? 0 : sys_diag_open_in(netns->fd, &fd);
+	if (r == -EPERM || r == -EACCES)
+		x->p->err = -EPERM; /* it may be the one */
+	if (r < 0 || netns->own)
+		return 0;
+	cookie = places_cookie(fd);
+	for (unsigned g = 0; g < NP_GROUPS; g++) {
+		if (!cookie || x->missing[g] != cookie)
+			continue;
+		x->missing[g] = 0;
+		if (fd >= 0)
+			places_add(x->p, cookie, &fd);
+	}
+	sys_close(&fd);
+	return places_first(x->missing) < NP_GROUPS ? 0 : PLACES_FOUND;
+}
+
 void places_search(struct places *p, struct np_steer *s)
 {
 	struct find_query q = { .everywhere = true };
-	struct find f = { .all = NULL };
-	uint64_t missing[NP_GROUPS];
-	unsigned n = places_want(p, s, missing);
+	struct places_search x = { .p = p };
+	unsigned n = places_want(p, s, x.missing);
 
 	places_drop(p);
 	p->err = 0;
 	if (!n)
 		return;
-	find_namespaces(&f, &q);
-	for (unsigned i = 0; i < f.n_netns && places_first(missing) < NP_GROUPS; i++)
-		if (!f.netns[i].own)
-			places_try(p, &f.netns[i], missing);
-	find_fini(&f);
-	p->missing = places_first(missing);
+	find_namespaces(&q, places_try, &x);
+	p->missing = places_first(x.missing);
 	if (p->missing == NP_GROUPS)
 		p->err = 0;
 	else if (!p->err)
