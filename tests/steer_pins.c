@@ -17,6 +17,7 @@
 #include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
+#include "support/traced.h"
 
 #define NOBODY 1234
 
@@ -648,6 +649,27 @@ START_TEST(options_from_a_newer_header_are_refused)
 }
 END_TEST
 
+static void unload_web(void *arg)
+{
+	if (np_steer_unload("web", NULL) != 0)
+		_exit(1);
+}
+
+#define BESIDE 1000 /* system calls of an unload that ask for no slot */
+
+/* Members may write what tells which slots are taken: each is looked at, their map's shape once. */
+START_TEST(an_unload_asks_for_each_slot_once)
+{
+	unsigned calls;
+
+	OWN_STEERING();
+	load("web", NULL);
+	calls = traced_calls(unload_web, NULL);
+	ck_assert_uint_ge(calls, NP_WORKERS + NP_SLOTS);
+	ck_assert_uint_le(calls, NP_WORKERS + NP_SLOTS + BESIDE);
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "pins");
@@ -669,6 +691,7 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_load_that_fails_leaves_no_pins);
 	tcase_add_test(t, without_a_bpffs_load_says_how_to_mount_one);
 	tcase_add_test(t, names_that_could_leave_the_folder_are_refused);
+	tcase_add_test(t, an_unload_asks_for_each_slot_once);
 	tcase_add_test(t, level_0_says_what_it_cannot_do);
 	tcase_add_test(t, options_from_a_newer_header_are_refused);
 }

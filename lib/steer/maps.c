@@ -152,61 +152,66 @@ static bool maps_same_shape(int fd, const struct object *o, const char *name)
 #define FOREIGN_MAX 65536u
 
 /*
- * The only reader of a map whose shape is not this library's: of an array or a sockarray, which
- * have numbers for keys and one value each. A value goes into room of its own size: the kernel
- * writes as much as the map says, and of a per-CPU map as much for each CPU. -EPROTO: it is another
- * kind of map.
+ * A map whose shape is not this library's: an array or a sockarray, which have numbers for keys and
+ * one value each. A value goes into room of its own size: the kernel writes as much as the map
+ * says, and of a per-CPU map as much for each CPU.
  */
-static int maps_read_foreign(int fd, enum bpf_map_type type, uint32_t key, void *ret, size_t n)
+struct foreign_map {
+	int fd;
+	unsigned entries;
+	void *value;
+};
+
+/* -EPROTO: it is another kind of map, or has less than @n bytes for a value. */
+static int foreign_map_open(struct foreign_map *m, int fd, enum bpf_map_type type, size_t n)
 {
 	struct bpf_map_info info;
-	void *value;
 	int r;
 
 	r = maps_shape(fd, &info);
 	if (r < 0)
 		return r;
-	if (info.type != type || info.key_size != sizeof key || info.value_size < n ||
-	    info.value_size > FOREIGN_MAX)
+	if (info.type != type || info.key_size != sizeof(uint32_t) || info.value_size < n ||
+	    info.value_size > FOREIGN_MAX || info.max_entries > FOREIGN_MAX)
 		return -EPROTO;
-	value = calloc(1, info.value_size + 8); /* an array's is rounded up to eight */
-	if (!value)
-		return -ENOMEM;
-	r = bpf_map_lookup_elem(fd, &key, value);
-	if (r == 0)
-		memcpy(ret, value, n);
-	free(value);
-	return r;
+	*m = (struct foreign_map){ .fd = fd, .entries = info.max_entries };
+	m->value = calloc(1, info.value_size + 8); /* an array's is rounded up to eight */
+	return m->value ? 0 : -ENOMEM;
 }
 
 /* The ABI number is the first word of np_config in every ABI; 0 if even that cannot be had. */
 static unsigned maps_abi(int config_fd)
 {
-	uint32_t abi;
+	uint32_t abi = 0, first = 0;
+	struct foreign_map m;
 
-	return maps_read_foreign(config_fd, BPF_MAP_TYPE_ARRAY, 0, &abi, sizeof abi) == 0 ? abi : 0;
+	if (foreign_map_open(&m, config_fd, BPF_MAP_TYPE_ARRAY, sizeof abi) < 0)
+		return 0;
+	if (bpf_map_lookup_elem(m.fd, &first, m.value) == 0)
+		memcpy(&abi, m.value, sizeof abi);
+	free(m.value);
+	return abi;
 }
 
+/* A call for each entry: the kernel has no batch for a sockarray, and lists empty keys too. */
 int maps_count_claims(int fd, unsigned *ret)
 {
-	struct bpf_map_info info;
-	uint64_t cookie;
+	struct foreign_map m;
 	unsigned n = 0;
 	int r;
 
-	r = maps_shape(fd, &info);
-	for (uint32_t w = 0; r == 0 && w < info.max_entries; w++) {
-		r = maps_read_foreign(fd, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, w, &cookie,
-				      sizeof cookie);
+	r = foreign_map_open(&m, fd, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, sizeof(uint64_t));
+	if (r < 0)
+		return r == -EPROTO ? 0 : r;
+	for (uint32_t w = 0; r == 0 && w < m.entries; w++) {
+		r = bpf_map_lookup_elem(m.fd, &w, m.value);
 		n += r == 0;
-		if (r == -ENOENT)
-			r = 0;
-		if (w >= FOREIGN_MAX)
-			r = -EPROTO;
+		r = r == -ENOENT ? 0 : r;
 	}
+	free(m.value);
 	if (r == 0)
 		*ret = n;
-	return r == -EPROTO ? 0 : r;
+	return r;
 }
 
 static int maps_open_all(struct maps *m, int folder, const struct object *o, char *why, size_t cap)
