@@ -17,6 +17,7 @@
 #include "given_hung.h"
 #include "steer/steer.h"
 #include "support/privilege.h"
+#include "support/restrict.h"
 #include "support/steer.h"
 #include "support/test.h"
 #include "sys/addr.h"
@@ -502,6 +503,33 @@ START_TEST(what_is_no_flow_of_the_service_is_said_in_a_sentence)
 }
 END_TEST
 
+/* libbpf says "no such process" where memory runs out for the kernel's types. */
+START_TEST(what_little_memory_keeps_from_being_read_is_said_to_lack_memory)
+{
+	unsigned long more = 0;
+	int e = -ENOMEM, lacked = 0;
+	struct said s;
+	struct rig r;
+
+	OWN_STEERING();
+	if (under_asan() || under_tsan() || under_valgrind())
+		SKIP("a sanitizer needs more address space than that");
+	rig_start(&r, 2, NP_OPTS(np_steer_opts, .rescue = NP_OFF));
+	for (; e < 0; more += 512 << 10) {
+		limit_memory(more);
+		e = np_steer_explain(r.s, NP_OPTS(np_steer_explain_opts, .flow = "next"), hear, &s);
+		ck_assert_msg(e == 0 || e == -ENOMEM, "%lu: %d %s", more, e, np_steer_error(r.s));
+		if (e == 0)
+			break;
+		lacked++;
+		ck_assert_msg(strstr(np_steer_error(r.s), "`ulimit -v` is") != NULL, "%lu: %s",
+			      more, np_steer_error(r.s));
+	}
+	ck_assert_int_gt(lacked, 0);
+	rig_stop(&r);
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "explain");
@@ -517,4 +545,5 @@ void add_cases(Suite *s)
 	tcase_add_test(t, listeners_of_others_are_left_out);
 	tcase_add_test(t, a_flow_that_was_explained_is_not_in_its_own_way);
 	tcase_add_test(t, what_is_no_flow_of_the_service_is_said_in_a_sentence);
+	tcase_add_test(t, what_little_memory_keeps_from_being_read_is_said_to_lack_memory);
 }

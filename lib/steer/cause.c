@@ -197,23 +197,25 @@ void cause_open(char *dst, size_t cap, int err, const char *tried)
 		snprintf(dst, cap, "%s: %s", tried, strerror(-err));
 }
 
-/* libbpf reads the kernel's types into memory of as much, and an index over it. */
+/* libbpf has the kernel's types twice for a moment, and makes an index over them meanwhile. */
 static bool cause_btf_has_no_room(void)
 {
-	void *one = NULL, *two = NULL;
+	void *all = NULL;
 	struct stat st;
-	int r;
+	size_t n;
 
 	if (sys_lstat(BTF_OF_KERNEL, &st) < 0 || st.st_size <= 0)
 		return false;
-	r = sys_mem_map((size_t)st.st_size, &one);
-	if (r == 0)
-		r = sys_mem_map((size_t)st.st_size, &two);
-	if (one)
-		sys_mem_unmap(one, (size_t)st.st_size);
-	if (two)
-		sys_mem_unmap(two, (size_t)st.st_size);
-	return r == -ENOMEM;
+	n = (size_t)st.st_size * 5 / 2;
+	if (sys_mem_map(n, &all) < 0)
+		return true;
+	sys_mem_unmap(all, n);
+	return false;
+}
+
+int cause_of_load(int err)
+{
+	return err == -ESRCH && cause_btf_has_no_room() ? -ENOMEM : err;
 }
 
 void cause_not_exact(char *dst, size_t cap, const char *why)

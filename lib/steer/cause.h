@@ -25,6 +25,9 @@ void cause_explain(char *dst, size_t cap, int err, const char *tried, const char
 void cause_open(char *dst, size_t cap, int err, const char *tried);
 /* Why level 4 could not be had where level 3 was: a part of a sentence. */
 void cause_not_exact(char *dst, size_t cap, const char *why);
+/* What libbpf's @err at the load of a program that needs the kernel's types means: -ENOMEM for the
+ * -ESRCH ("no BTF") that it says where memory ran out for these; else the same. */
+int cause_of_load(int err);
 /* Whether it is of what this process or machine lacks, and no fact about a service or a kernel. */
 bool cause_is_lack(int err);
 

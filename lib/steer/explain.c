@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "steer/cause.h"
 #include "steer/decision.h"
 #include "steer/flow.h"
 #include "steer/present.h"
@@ -127,7 +128,12 @@ static int explain_fail_flow(struct explain *x, int r)
 				  "what waits at the listeners, and the hash of %s, can only be "
 				  "read with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
 				  text);
-	return steer_fail(x->s, r, "the hash of %s cannot be known: %s", text, strerror(-r));
+	if (!cause_is_lack(r))
+		return steer_fail(x->s, r, "the hash of %s cannot be known: %s", text,
+				  strerror(-r));
+	cause_open(x->s->error, sizeof x->s->error, r,
+		   "what waits at the listeners cannot be read");
+	return r;
 }
 
 /* The hash that the kernel has for it, of the connection or of a socket that is made for that. */

@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 
 #include "present.skel.h"
+#include "steer/cause.h"
 #include "steer/iterate.h"
 #include "steer/words.h"
 #include "steer_search.h"
@@ -38,7 +39,7 @@ static int present_open(struct np_steer *s)
 	words_take(&words, NULL, 0);
 	s->present = present_bpf__open_and_load();
 	if (!s->present)
-		r = -errno;
+		r = cause_of_load(-errno);
 	words_give_back(&words);
 	return r;
 }

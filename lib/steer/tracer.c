@@ -169,7 +169,7 @@ int tracer_load(struct tracer *t)
 	if (r == 0 && !t->vars && tracer_open_pins(t) < 0) {
 		tracer_fini(t);
 		words_take(&words, t->why, sizeof t->why);
-		r = tracer_open_all(t);
+		r = cause_of_load(tracer_open_all(t));
 		words_give_back(&words);
 	}
 	if (r < 0)
