@@ -26,6 +26,7 @@
 #include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
+#include "support/traced.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
 #include "sys/halt.h"
@@ -750,6 +751,102 @@ END_TEST
 
 #endif
 
+/* ------------------------------------------------------------------ spoilt by a member */
+
+#define MANY 10
+
+static void spoil_info(struct np_steer *s, void (*how)(struct np_worker_info *info))
+{
+	struct np_worker_info info;
+
+	for (uint32_t w = 0; w < MANY; w++) {
+		ck_assert_int_eq(map_lookup(&s->maps, MAP_np_info, &w, &info), 0);
+		how(&info);
+		ck_assert_int_eq(map_update(&s->maps, MAP_np_info, &w, &info, 0), 0);
+	}
+}
+
+static void spoil_pidns(struct np_worker_info *info)
+{
+	info->pidns++;
+}
+
+/* All but the first hang, with one connection queued at each of @n of them. */
+static struct np_steer *given_many_hang(struct foreign *f, int n, int fds[])
+{
+	struct np_steer *s = given_hanging("rr");
+
+	ck_assert_int_eq(foreign_start(f, FOREIGN_PROCESSES, MANY, FOREIGN_PORT), 0);
+	must_adopt(s, FOREIGN_AT, MANY);
+	for (unsigned i = 0; i < MANY; i++) {
+		int w = worker_of(s, f->pid[i]);
+
+		ck_assert_int_ge(w, 0);
+		if (i == 0 || i > (unsigned)n)
+			ck_assert_int_eq(np_steer_kick(s, (unsigned)w), 0);
+		else
+			foreign_signal(f, i, SIGUSR1);
+		AWAIT(i == 0 || i > (unsigned)n || !foreign_waits(f, i));
+	}
+	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, n), 0);
+	for (unsigned i = 0; i < MANY; i++)
+		np_steer_undrain(s, (unsigned)worker_of(s, f->pid[i]));
+	return s;
+}
+
+static void end_many_hang(struct np_steer *s, struct foreign *f, int n, int fds[])
+{
+	for (unsigned i = 1; i <= (unsigned)n; i++)
+		foreign_signal(f, i, SIGUSR2);
+	expect_letters(fds, n);
+	must_release(s, MANY);
+	foreign_end(f);
+	end_service(s, "web");
+}
+
+/* Two ticks, of which the second one finds them stuck. The clock is read without a system call. */
+static void rescue_twice(void *arg)
+{
+	static const struct rescue_scope all = { .native = true,
+						 .adopted = NP_STEER_RESCUE_STOPPED };
+	struct rescuer *r;
+	uint64_t begun_ns;
+
+	if (rescuer_new(arg, &all, &r) < 0 || rescuer_tick(r, 3600000000000ull) != 0)
+		_exit(1);
+	begun_ns = sys_clock_ns();
+	while (sys_clock_ns() - begun_ns < 2 * HANG_MS * 1000000ull)
+		;
+	if (rescuer_tick(r, 3600000000000ull) != 0)
+		_exit(2);
+	rescuer_free(r);
+}
+
+static unsigned calls_of_a_rescue(int n)
+{
+	int fds[MANY];
+	struct foreign f;
+	struct np_steer *s = given_many_hang(&f, n, fds);
+	unsigned calls;
+
+	spoil_info(s, spoil_pidns);
+	calls = traced_calls(rescue_twice, s);
+	end_many_hang(s, &f, n, fds);
+	return calls;
+}
+
+/* Whether a worker stands is looked up in /proc where its row does not tell. */
+START_TEST(one_search_of_a_tick_tells_of_all_workers_whose_rows_are_spoilt)
+{
+	unsigned one, many;
+
+	OWN_STEERING();
+	one = calls_of_a_rescue(1);
+	many = calls_of_a_rescue(MANY - 1);
+	ck_assert_msg(many < 2 * one, "%u system calls for one, %u for %d", one, many, MANY - 1);
+}
+END_TEST
+
 void add_cases(Suite *s)
 {
 	TCase *t = add_case(s, "done");
@@ -785,6 +882,9 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_process_with_several_workers_is_not_frozen_for_one_of_them);
 	t = add_case(s, "mark");
 	tcase_add_test(t, gc_takes_the_mark_that_a_killed_tool_has_left_from_a_worker_that_runs);
+	t = add_case(s, "spoilt");
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, one_search_of_a_tick_tells_of_all_workers_whose_rows_are_spoilt);
 	t = add_case(s, "killed");
 	tcase_set_timeout(t, getenv("NP_EACH_STEP") ? 1800 : 240);
 #ifdef NP_FAULT

@@ -39,6 +39,7 @@ int rescuer_new(struct np_steer *s, const struct rescue_scope *scope, struct res
 void rescuer_free(struct rescuer *r)
 {
 	rescue_unmark_all(r);
+	rescue_forget_search(r);
 	tracer_fini(&r->tracer);
 	places_close(&r->places);
 	free(r->queues);
@@ -391,6 +392,12 @@ static int rescue_worker(struct rescuer *r, const struct queue *q, uint64_t now_
 	return r->scope.native ? rescue_native(r, q, now_ns, hang_ns) : 0;
 }
 
+/* The next tick sees those that are left: a member may have made each of them hard to find. */
+static bool rescue_has_time(const struct rescuer *r, uint64_t hang_ns)
+{
+	return judge_is_fresh(&r->judge, steer_kernel_ns(r->s), hang_ns);
+}
+
 int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 {
 	uint64_t now_ns, hang_ns;
@@ -409,7 +416,8 @@ int rescuer_tick(struct rescuer *r, uint64_t period_ns)
 	r->late = !judge_tick(&r->judge, now_ns, period_ns, hang_ns, n, r->s->maps.workers,
 			      r->evidence);
 	rescue_see_marked(r);
-	for (unsigned i = 0; i < r->n; i++)
+	for (unsigned i = 0; i < r->n && (!i || rescue_has_time(r, hang_ns)); i++)
 		done += rescue_worker(r, &r->queues[i], now_ns, hang_ns, n);
+	rescue_forget_search(r);
 	return done;
 }

@@ -56,7 +56,10 @@ struct rescuer {
 	struct queue *queues; /* that are not empty, as of the last tick */
 	unsigned n, cap;
 	/* of adopted workers */
-	struct tracer tracer;           /* for the searches */
+	struct tracer tracer; /* for the searches */
+	struct find found;    /* by the last of them, on found_port */
+	unsigned found_port;
+	uint64_t found_ns;              /* when; 0: there is none */
 	struct stand stand[NP_WORKERS]; /* who accepts for it, as it was seen last */
 	bool marked[NP_WORKERS];        /* by this one, as standing still */
 	unsigned standing;              /* workers that are marked so */

@@ -27,6 +27,7 @@
 #include "sys/sock.h"
 
 #define KNOWN_NS   10000000000ull /* a reload leaves the listener to another process */
+#define FOUND_NS   10000000ull    /* so long a search holds for other workers */
 #define LOCK_TRIES 20u            /* of a millisecond: an adoption holds it for as long */
 
 /* ------------------------------------------------------------------ who accepts for it */
@@ -70,15 +71,41 @@ static bool adopted_is_several(const struct rescuer *r, unsigned self,
 	return false;
 }
 
-static int adopted_find(struct rescuer *r, const struct queue *q, int *ret_fd)
+void rescue_forget_search(struct rescuer *r)
+{
+	find_fini(&r->found);
+	r->found_ns = 0;
+}
+
+/* One search tells of all workers at a port. It is not old when the last of them has its turn. */
+static int adopted_search(struct rescuer *r, unsigned port)
 {
 	struct find_query where = { .everywhere = true };
+	int e;
 
+	if (r->found_ns && r->found_port == port && sys_clock_ns() - r->found_ns < FOUND_NS)
+		return 0;
+	rescue_forget_search(r);
 	if (r->scope.where)
 		where = *r->scope.where;
 	where.tracer = &r->tracer;
-	return stand_find(&where, q->listener.port, q->listener.cookie, &r->stand[q->worker],
-			  ret_fd);
+	where.any_host = true;
+	where.port = port;
+	e = find_run(&r->found, &where);
+	if (e < 0) {
+		rescue_forget_search(r);
+		return e;
+	}
+	r->found_port = port;
+	r->found_ns = sys_clock_ns();
+	return 0;
+}
+
+static int adopted_find(struct rescuer *r, const struct queue *q, int *ret_fd)
+{
+	int e = adopted_search(r, q->listener.port);
+
+	return e < 0 ? e : stand_find(&r->found, q->listener.cookie, &r->stand[q->worker], ret_fd);
 }
 
 /* ------------------------------------------------------------------ said */

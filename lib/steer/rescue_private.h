@@ -19,6 +19,8 @@ void rescue_count_failure(struct np_steer *s, unsigned w);
 
 /* rescue_adopted.c: an adopted worker that the judge calls hung or stopped. 1: it was done. */
 int rescue_adopted(struct rescuer *r, const struct queue *q, uint64_t now_ns, uint64_t hang_ns);
+/* What is known of who accepts ends with each tick. */
+void rescue_forget_search(struct rescuer *r);
 /* Whoever moves again is given connections again. */
 void rescue_see_marked(struct rescuer *r);
 void rescue_unmark_all(struct rescuer *r);

@@ -36,27 +36,18 @@ static const struct find_listener *stand_listener(const struct find *f, uint64_t
 	return NULL;
 }
 
-int stand_find(const struct find_query *where, unsigned port, uint64_t cookie, struct stand *ret,
-	       int *ret_fd)
+int stand_find(const struct find *f, uint64_t cookie, struct stand *ret, int *ret_fd)
 {
-	const struct find_listener *l;
-	struct find_query q = *where;
-	struct find f;
+	const struct find_listener *l = stand_listener(f, cookie);
 	int r;
 
-	q.any_host = true;
-	q.port = port;
-	r = find_run(&f, &q);
-	l = r == 0 ? stand_listener(&f, cookie) : NULL;
-	if (r == 0)
-		r = !l ? -ENOENT : f.denied ? -EACCES : stand_note(l, ret);
+	r = !l ? -ENOENT : f->denied ? -EACCES : stand_note(l, ret);
 	if (r == 0)
 		r = find_take(l, ret_fd);
 	if (r == 0) {
 		ret->cookie = cookie;
 		ret->seen_ns = sys_clock_ns();
 	}
-	find_fini(&f);
 	return r;
 }
 

@@ -25,14 +25,13 @@ struct stand {
 };
 
 /*
- * stand_find() - who accepts from the listener on @port that has that cookie; *ret_fd is a
- * duplicate of it
+ * stand_find() - who accepts from the listener that has that cookie, by a search that has just been
+ * made; *ret_fd is a duplicate of it
  *
  * Return: 0; -ENOENT: nobody that is seen holds it; -E2BIG: too many to be sure of all; -EACCES:
  *         there are processes that may not be looked into; and what find_take() says.
  */
-int stand_find(const struct find_query *where, unsigned port, uint64_t cookie, struct stand *ret,
-	       int *ret_fd);
+int stand_find(const struct find *f, uint64_t cookie, struct stand *ret, int *ret_fd);
 /* What they do, all of them: the least still of it. */
 enum sys_halt stand_look(const struct stand *st);
 
