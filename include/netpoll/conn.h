@@ -189,7 +189,8 @@ NP_API int np_conn_want(struct np_conn *c, size_t n);
 /*
  * np_conn_reserve() - @n contiguous bytes to fill; they count as written from now on
  *
- * Lifetime: *ret_p until the flush, commit or trim that follows.
+ * Lifetime: *ret_p until the flush, commit or trim that follows, or on_close; an end of the
+ *           connection, or of its output, does not end it.
  */
 NP_API int np_conn_reserve(struct np_conn *c, size_t n, void **ret_p);
 /*
@@ -276,7 +277,9 @@ NP_API int np_conn_sync(struct np_conn *c);
  *
  * Parks until the kernel has every byte, so @fd may be closed afterwards; the file's own offset
  * does not move. What np_conn_send() brings meanwhile comes behind the file. Reading a file that is
- * not in the page cache blocks the poller's thread.
+ * not in the page cache blocks the poller's thread. The kernel sends the file's pages and no copy:
+ * what is written over, or cut off, before the peer has it may come as it is then, or as zeros. A
+ * file that is replaced by rename(2) is whole.
  *
  * Where an end comes in the middle (a close by anyone, the timeout, the fiber's deadline or cancel,
  * a file that is shorter than was said), the peer has been promised bytes that cannot come: the
@@ -463,7 +466,7 @@ NP_API int np_conn_bind(struct np_conn *c, struct np_conn *other);
  * np_conn_detach() - take the descriptor out of the library
  *
  * on_close runs; the descriptor stays open and O_NONBLOCK. *ret_in (@ret_in may be NULL: dropped)
- * gets what was read and not consumed.
+ * gets what was read and not consumed; NULL where that is nothing.
  *
  * Lifetime: *ret_fd is the caller's to close, *ret_in to free.
  * Return: 0; -EBUSY: output is unsent, another fiber waits in it, or its handler is left alone with

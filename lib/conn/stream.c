@@ -19,12 +19,6 @@
 #define FILE_PIECE   (16u * 1024)       /* of a file that goes through a filter */
 #define FILE_TAIL    (64u * 1024)       /* of a file: not worth a turn of its own */
 
-static void stream_out_init(struct stream *s)
-{
-	linkbuf_init(&s->out);
-	s->out.flags = LINKBUF_OUT;
-}
-
 void stream_init_zeroed(struct stream *s, enum transport_kind kind, int fd)
 {
 	const struct transport *t = &transports[kind];
@@ -645,8 +639,8 @@ bool stream_drop_output(struct stream *s)
 	stream_end_file(s);
 	linkbuf_fini(&s->sends);
 	linkbuf_init(&s->sends);
-	linkbuf_fini(&s->out);
-	stream_out_init(s);
+	if (s->submitted)
+		linkbuf_consume(&s->out, s->submitted);
 	s->submitted = 0;
 	return lost;
 }

@@ -190,7 +190,10 @@ int stream_requeue(struct stream *s);
  * Return: 0, and nothing is being sent from a pipe any more; -ENOMEM; what read(2) says.
  */
 int stream_pipe_to_output(struct stream *s);
-/* The output is given up. Return: whether flushed bytes, or the file's, were lost. */
+/*
+ * What was submitted is given up. What is being built stays until stream_fini(): a fiber that waits
+ * elsewhere has pointers into it. Return: whether flushed bytes, or the file's, were lost.
+ */
 bool stream_drop_output(struct stream *s);
 
 #endif

@@ -34,7 +34,7 @@
 static unsigned char big[BIG];
 
 static struct {
-	_Atomic(int) result, sticky, done, why, closes, error;
+	_Atomic(int) result, sticky, done, why, closes, error, built;
 	_Atomic(struct np_conn *) conn; /* with a reference */
 	int file;
 	size_t file_size;
@@ -697,6 +697,37 @@ START_TEST(what_was_not_flushed_is_given_back_and_what_was_refused_never_was_tak
 }
 END_TEST
 
+/* Its peer resets it while the next reply is being built, and no verb of it waits. */
+static int build_while_the_output_fails(struct np_conn *c)
+{
+	void *p;
+
+	if (np_conn_write(c, big, BIG / 4) < 0 || np_conn_flush(c) < 0 ||
+	    np_conn_reserve(c, 100, &p) < 0 || np_conn_write_ref(c, big, 100, done, NULL) < 0)
+		return -1;
+	ut.built = 1;
+	while (np_conn_is_active(c) && np_sleep(1) == 0)
+		;
+	memset(p, 'x', 100);
+	return ut.done;
+}
+
+START_TEST(what_is_being_built_when_the_output_fails_stays_until_the_handler_has_returned)
+{
+	int fd;
+
+	given(build_while_the_output_fails, NULL);
+	ut.file = -1;
+	fd = asked(0);
+	AWAIT(ut.built);
+	peer_reset(&fd);
+	AWAIT(ut.result != NOTHING);
+	ck_assert_int_eq(ut.result, 0);
+	end(fd);
+	ck_assert_int_eq(ut.done, 1);
+}
+END_TEST
+
 /* The bytes of a reference that np_conn_send() took and that never go out. */
 START_TEST(a_message_that_cannot_be_sent_any_more_is_given_back)
 {
@@ -831,6 +862,8 @@ void add_cases(Suite *s)
 	tcase_add_loop_test(t, done_runs_once_however_the_connection_ends_with_bytes_unsent, 0,
 			    2 * ENDS);
 	tcase_add_test(t, what_was_not_flushed_is_given_back_and_what_was_refused_never_was_taken);
+	tcase_add_test(
+		t, what_is_being_built_when_the_output_fails_stays_until_the_handler_has_returned);
 	tcase_add_test(t, a_message_that_cannot_be_sent_any_more_is_given_back);
 	t = add_case(s, "flush");
 	tcase_add_test(t, what_was_flushed_in_a_batch_leaves_when_its_handler_parks_elsewhere);
