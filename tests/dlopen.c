@@ -14,24 +14,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/release.h"
 #include "support/run.h"
 #include "support/test.h"
 
-/*
- * The release build beside the one under test: a sanitizer's has thread-local storage of its own.
- */
+/* Of the release build: a sanitizer's has thread-local storage of its own. */
 static char library[4096];
 
 static void setup(void)
 {
-	const char *build = getenv("NP_BUILD") ? getenv("NP_BUILD") : "build";
-	const char *slash = strrchr(build, '/');
-	size_t n = slash && strstr("/debug /asan /tsan /cov", slash) ? (size_t)(slash - build) :
-								       strlen(build);
-
-	must_sh("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory O='%.*s' lib",
-		(int)n, build);
-	snprintf(library, sizeof library, "%.*s/libnetpoll-bpf.so", (int)n, build);
+	release_make("lib");
+	snprintf(library, sizeof library, "%s/libnetpoll-bpf.so", release_dir());
 }
 
 /*

@@ -10,39 +10,25 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/release.h"
 #include "support/run.h"
 #include "support/test.h"
 
-#define PLAIN_MAKE \
-	"env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
-
-static char *dir;   /* the tree is installed here */
-static char *build; /* the release build beside the one under test */
+static char *dir; /* the tree is installed here */
 
 static void setup(void)
 {
-	static const char *const flavours[] = { "/debug", "/asan", "/tsan", "/cov" };
-	const char *env = getenv("NP_BUILD");
-
 	dir = temp_dir();
-	build = strdup(env ? env : "build");
-	for (size_t i = 0; i < sizeof flavours / sizeof *flavours; i++) {
-		char *at = strstr(build, flavours[i]);
-
-		if (at && !at[strlen(flavours[i])])
-			*at = '\0';
-	}
 }
 
 static void teardown(void)
 {
 	remove_tree(&dir);
-	free(build);
 }
 
 static void given_installed(void)
 {
-	must_sh(PLAIN_MAKE " O='%s' install DESTDIR='%s' PREFIX=/usr", build, dir);
+	release_make("install DESTDIR='%s' PREFIX=/usr", dir);
 }
 
 #define INSTALLED_SO "'%1$s/usr/lib/libnetpoll-bpf.so'"
@@ -54,7 +40,7 @@ START_TEST(relocations_are_read_only_before_main)
 		" '%1$s/usr/sbin/npsteer' '%2$s/examples/echo' '%2$s/examples/proxy/proxy'; do "
 		"readelf -lW \"$f\" | grep -q GNU_RELRO || { echo \"$f: no relro\"; exit 1; }; "
 		"readelf -dW \"$f\" | grep -qE 'FLAGS_1.*NOW' || { echo \"$f: bound lazily\"; exit 1; }; done",
-		dir, build);
+		dir, release_dir());
 }
 END_TEST
 
@@ -63,7 +49,7 @@ START_TEST(programs_lie_where_the_kernel_wants)
 	given_installed();
 	must_sh("for f in '%1$s/usr/sbin/npsteer' '%2$s/examples/echo' '%2$s/examples/proxy/proxy'; do "
 		"readelf -dW \"$f\" | grep -qE 'FLAGS_1.*PIE' || { echo \"$f: no PIE\"; exit 1; }; done",
-		dir, build);
+		dir, release_dir());
 }
 END_TEST
 
@@ -76,7 +62,7 @@ START_TEST(nothing_installed_has_an_executable_stack)
 		 * executable. */
 		"for o in '%2$s'/lib/*/*.o; do readelf -SW \"$o\" | grep -q '\\.note\\.GNU-stack' || "
 		"{ echo \"$o: does not say\"; exit 1; }; done",
-		dir, build);
+		dir, release_dir());
 }
 END_TEST
 
@@ -90,7 +76,7 @@ START_TEST(stacks_and_libc_calls_are_checked)
 		/* And so is each object of which we know an array in some frame. */
 		"for o in sys/addr sys/cpu sys/symbol steer/listen netpoll/server conn/stream; do "
 		"nm '%2$s'/lib/$o.o | grep -qE '__stack_chk_(fail|guard)' || { echo \"$o: none\"; exit 1; }; done",
-		dir, build);
+		dir, release_dir());
 }
 END_TEST
 
@@ -121,7 +107,7 @@ START_TEST(each_object_says_that_indirect_branches_land_where_they_may)
 	must_sh("for o in '%1$s'/lib/*/*.o '%1$s'/tools/npsteer/*.o; do n=$(readelf -n \"$o\"); "
 		"case $n in *%2$s*) ;; *) echo \"$o: no %2$s\"; exit 1;; esac; "
 		"case $n in *%3$s*) echo \"$o: claims %3$s\"; exit 1;; esac; done",
-		build, is, never);
+		release_dir(), is, never);
 #else
 	SKIP("known for x86-64 and aarch64 only");
 #endif

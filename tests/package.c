@@ -10,37 +10,20 @@
 #include <unistd.h>
 
 #include "netpoll/version.h"
+#include "support/release.h"
 #include "support/run.h"
 #include "support/test.h"
 
-/* A user's make: none of the variables, nor the job slots, of the make that runs this test. */
-#define PLAIN_MAKE \
-	"env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u FLAVOUR -u O make --no-print-directory"
-
-static char *dir;   /* a folder for this test */
-static char *build; /* the release build beside the one under test */
+static char *dir; /* a folder for this test */
 
 static void setup(void)
 {
-	static const char *const flavours[] = { "/debug", "/asan", "/tsan", "/cov" };
-	const char *env = getenv("NP_BUILD");
-	size_t n;
-
 	dir = temp_dir();
-	build = strdup(env ? env : "build");
-	n = strlen(build);
-	for (size_t i = 0; i < sizeof flavours / sizeof flavours[0]; i++) {
-		size_t len = strlen(flavours[i]);
-
-		if (n > len && !strcmp(build + n - len, flavours[i]))
-			build[n - len] = '\0';
-	}
 }
 
 static void teardown(void)
 {
 	remove_tree(&dir);
-	free(build);
 }
 
 /* Prints every symbol a version of this library must have, so that linking it proves something. */
@@ -59,7 +42,7 @@ static void given_user_program(void)
 /* Under $dir/usr, as PREFIX, so that the .pc is right without a sysroot. */
 static void given_installed(void)
 {
-	must_sh(PLAIN_MAKE " O='%s' install PREFIX='%s/usr'", build, dir);
+	release_make("install PREFIX='%s/usr'", dir);
 }
 
 START_TEST(each_header_compiles_alone_as_c99)
@@ -164,13 +147,13 @@ END_TEST
 
 START_TEST(install_stays_below_destdir_and_uninstall_takes_all_of_it)
 {
-	must_sh(PLAIN_MAKE " O='%s' install DESTDIR='%s' PREFIX=/opt/np", build, dir);
+	release_make("install DESTDIR='%s' PREFIX=/opt/np", dir);
 	must_sh("cd '%s' && test \"$(ls)\" = opt && test \"$(ls opt)\" = np && "
 		"grep -q '^prefix=/opt/np$' opt/np/lib/pkgconfig/libnetpoll-bpf.pc && "
 		"test -s opt/np/share/man/man3/np_conn_until.3",
 		dir);
 
-	must_sh(PLAIN_MAKE " O='%s' uninstall DESTDIR='%s' PREFIX=/opt/np", build, dir);
+	release_make("uninstall DESTDIR='%s' PREFIX=/opt/np", dir);
 	must_sh("left=$(find '%s' ! -type d); test -z \"$left\" || { echo \"left: $left\"; exit 1; }",
 		dir);
 }
@@ -180,8 +163,8 @@ START_TEST(the_demo_holds_and_leaves_nothing)
 {
 	struct ran r;
 
-	must_sh(PLAIN_MAKE " O='%1$s' all '%1$s/tests/bench/restart'", build);
-	sh(&r, "scripts/demo-run '%s'", build);
+	release_make("all '%s/tests/bench/restart'", release_dir());
+	sh(&r, "scripts/demo-run '%s'", release_dir());
 
 	ck_assert_msg(r.code == 0, "exit %d\n%s%s", r.code, r.out, r.err);
 	ck_assert_msg(strstr(r.out, "sum of the verdicts") || strstr(r.out, "at level 0"), "%s%s",
@@ -203,9 +186,8 @@ END_TEST
 
 START_TEST(the_library_needs_no_executable_stack)
 {
-	must_sh(PLAIN_MAKE
-		" O='%1$s' lib && readelf -lW '%1$s/libnetpoll-bpf.so' | grep GNU_STACK | grep -qv E",
-		build);
+	release_make("lib");
+	must_sh("readelf -lW '%s/libnetpoll-bpf.so' | grep GNU_STACK | grep -qv E", release_dir());
 }
 END_TEST
 

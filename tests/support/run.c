@@ -138,6 +138,14 @@ void sh(struct ran *r, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Check takes messages of some thousand bytes: of a build's output the end says why it failed. */
+static const char *end_of(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 1500 ? text + n - 1500 : text;
+}
+
 void must_sh(const char *fmt, ...)
 {
 	struct ran r;
@@ -146,7 +154,8 @@ void must_sh(const char *fmt, ...)
 	va_start(ap, fmt);
 	sh_v(&r, fmt, ap);
 	va_end(ap);
-	ck_assert_msg(r.code == 0, "exit %d from: %s\n%s%s", r.code, fmt, r.out, r.err);
+	ck_assert_msg(r.code == 0, "exit %d from: %s\n%s%s", r.code, fmt, end_of(r.out),
+		      end_of(r.err));
 	ran_free(&r);
 }
 
