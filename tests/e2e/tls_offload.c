@@ -6,9 +6,12 @@
  * test does before has happened in the middle of the worker's step.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netpoll/conn.h>
+#include <netpoll/linkbuf.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "support/tls_peer.h"
 
@@ -38,15 +41,17 @@ static void run_held(void)
 }
 
 static struct {
-	_Atomic(int) closes, error, moved, result, blocked;
+	_Atomic(int) closes, error, moved, result, blocked, exports, fd;
 	_Atomic(bool) go_on;
 	_Atomic(struct np_conn *) conn;
 } saw;
 
 static int keep_first(struct np_conn *c, void *arg)
 {
-	if (!saw.conn)
+	if (!saw.conn) {
+		saw.fd = np_conn_fd(c);
 		saw.conn = np_conn_ref(c);
+	}
 	return 0;
 }
 
@@ -61,7 +66,13 @@ static void on_move(struct np_conn *c, void *arg, bool arrived)
 	saw.moved += arrived;
 }
 
-/* A request that begins with 'b' keeps its thread. */
+static int on_export(struct np_conn *c, void *arg, struct np_linkbuf *blob)
+{
+	saw.exports++;
+	return 0;
+}
+
+/* A request that begins with 'b' keeps its thread; one with 's' is STARTTLS. */
 static int echo_or_block(struct np_conn *c, void *arg)
 {
 	const void *p;
@@ -69,16 +80,20 @@ static int echo_or_block(struct np_conn *c, void *arg)
 	if (np_conn_peek(c, 1, &p) == 0 && *(const char *)p == 'b') {
 		saw.blocked++;
 		AWAIT(saw.go_on);
+	} else if (p && *(const char *)p == 's') {
+		np_conn_skip(c, 1);
+		return np_conn_start_tls(c, tls, NULL);
 	}
 	return serve_echo(c, arg);
 }
 
-static void given_held_server(int n, struct np_tls_opts *o, unsigned flags)
+static void given_held_server_of(int n, struct np_tls_opts *o, unsigned flags, bool starts_plain)
 {
 	static struct np_handlers h = { .sz = sizeof h,
 					.on_prepare = keep_first,
 					.on_request = echo_or_block,
 					.on_move = on_move,
+					.on_export = on_export,
 					.on_close = on_close };
 
 	h.flags = flags;
@@ -86,26 +101,39 @@ static void given_held_server(int n, struct np_tls_opts *o, unsigned flags)
 	tls = given_server_tls(o);
 	given_pollers(NP_OPTS(np_pollers_opts, .count = n, .executor = hold, .handoff_ms = 1));
 	serve_at(&serve_server, &h, NULL,
-		 NP_OPTS(np_server_opts, .tls = tls, .steer = NP_STEER_OFF, .drain_ms = 1,
-			 .fresh_ms = 1, .linger_ms = 50),
+		 NP_OPTS(np_server_opts, .tls = starts_plain ? NULL : tls, .steer = NP_STEER_OFF,
+			 .drain_ms = 1, .fresh_ms = 1, .linger_ms = 50),
 		 "tcp", "127.0.0.1:0");
 }
+
+static void given_held_server(int n, struct np_tls_opts *o, unsigned flags)
+{
+	given_held_server_of(n, o, flags, false);
+}
+
+static struct np_server *next;
 
 static void end_held_server(void)
 {
 	if (saw.conn)
 		np_conn_unref(saw.conn);
+	serve_over(&next);
 	serve_end();
 	np_tls_free(&tls);
 }
 
 /* Its hello is at a worker, the @n-th. */
-static void given_held_peer(struct tls_peer *p, int n)
+static void given_held_peer_on(struct tls_peer *p, int fd, int n)
 {
-	tls_peer_init(p, serve_connect(0));
+	tls_peer_init(p, fd);
 	SSL_do_handshake(p->ssl);
 	tls_peer_push(p);
 	AWAIT(n_held == n);
+}
+
+static void given_held_peer(struct tls_peer *p, int n)
+{
+	given_held_peer_on(p, serve_connect(0), n);
 }
 
 static void must_echo(struct tls_peer *p)
@@ -147,6 +175,136 @@ START_TEST(a_reload_is_for_handshakes_that_begin_behind_it)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ the next process */
+
+static char where[32];
+static struct np_handed_over handed = { .sz = sizeof handed };
+
+static void *hand_over(void *arg)
+{
+	return (void *)(intptr_t)np_server_hand_over(serve_server, where,
+						     NP_OPTS(np_hand_over_opts, .come_ms = AWAIT_MS,
+							     .work_ms = AWAIT_MS,
+							     .answer_ms = AWAIT_MS),
+						     &handed);
+}
+
+/* It is in this one, and all that it gets comes through a socket, as if it were not. */
+static void given_next(bool starts_plain)
+{
+	static const struct np_handlers h = { .sz = sizeof h, .on_request = serve_echo };
+	pthread_t t;
+	void *r;
+
+	snprintf(where, sizeof where, "@np-tls-handover-%d", (int)getpid());
+	pthread_create(&t, NULL, hand_over, NULL);
+	ck_assert_int_eq(np_server_new(pollers, &h, NULL,
+				       NP_OPTS(np_server_opts, .tls = starts_plain ? NULL : tls,
+					       .steer = NP_STEER_OFF, .drain_ms = 1, .fresh_ms = 1),
+				       &next),
+			 0);
+	ck_assert_int_eq(np_server_take_over(next, where, AWAIT_MS), 1);
+	ck_assert_int_eq(np_server_start(next), 0);
+	pthread_join(t, &r);
+	ck_assert_msg(!r, "%s", np_server_error(serve_server));
+}
+
+static void must_stay(void)
+{
+	ck_assert_uint_eq(handed.addresses, 1);
+	ck_assert_uint_eq(handed.handed + handed.refused + handed.busy, 0);
+	ck_assert_uint_eq(handed.stays, 1);
+	ck_assert_uint_eq(handed.because[NP_STAYS_TLS], 1);
+	ck_assert_int_eq(saw.exports, 0);
+}
+
+/* Its last word is close_notify, and FIN behind it: nothing is missing. */
+static void must_end_whole(struct tls_peer *p)
+{
+	char byte;
+
+	ck_assert_int_eq(tls_peer_read(p, &byte, 1), 0);
+	peer_expect_eof(p->fd);
+}
+
+/* Behind what the worker's step has said. */
+static void must_end_in_a_reset(struct tls_peer *p)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	do
+		n = recv(p->fd, bytes, sizeof bytes, 0);
+	while (n > 0);
+	ck_assert_int_eq(n, -1);
+	ck_assert_int_eq(errno, ECONNRESET);
+}
+
+/* What that was is another's now: whoever closes it once more is found out. */
+static void given_descriptor_of_another(void)
+{
+	AWAIT(fcntl(saw.fd, F_GETFD) < 0);
+	ck_assert_int_eq(dup2(STDIN_FILENO, saw.fd), saw.fd);
+}
+
+static void must_be_another_s_still(void)
+{
+	ck_assert_int_eq(close(saw.fd), 0);
+}
+
+START_TEST(a_handshake_stays_where_its_worker_is)
+{
+	struct np_tls_opts o = { .sz = sizeof o };
+	struct tls_peer p, fresh;
+
+	given_held_server(1, &o, 0);
+	given_held_peer(&p, 1);
+	given_next(false);
+	must_stay();
+	given_held_peer_on(&fresh, peer_of(next, 0), 2);
+	run_held();
+	must_echo(&p);
+	must_echo(&fresh);
+	ck_assert_uint_eq(serve_conns(), 1);
+	ck_assert_uint_eq(serve_stats(next).conns, 1);
+
+	serve_over(&serve_server);
+	given_descriptor_of_another();
+	must_end_whole(&p);
+	tls_peer_say(&fresh, "y", 1);
+	tls_peer_expect(&fresh, "y");
+	tls_peer_part(&fresh);
+	serve_over(&next);
+	must_be_another_s_still();
+	ck_assert_int_eq(saw.closes, 1);
+	tls_peer_free(&p);
+	end_held_server();
+}
+END_TEST
+
+/* Its handler waits in np_conn_start_tls(). */
+START_TEST(so_does_one_that_began_in_the_clear)
+{
+	struct np_tls_opts o = { .sz = sizeof o };
+	struct tls_peer p;
+	int fd;
+
+	given_held_server_of(1, &o, 0, true);
+	fd = serve_connect(0);
+	peer_send(fd, "s", 1);
+	given_held_peer_on(&p, fd, 1);
+	given_next(true);
+	must_stay();
+	run_held();
+	must_echo(&p);
+	serve_over(&serve_server);
+	must_end_whole(&p);
+	ck_assert_int_eq(saw.closes, 1);
+	tls_peer_free(&p);
+	end_held_server();
+}
+END_TEST
+
 /* ------------------------------------------------------------------ ends */
 
 static void reset_by_peer(struct tls_peer *p)
@@ -168,6 +326,17 @@ static void closed(struct tls_peer *p)
 static void aborted(struct tls_peer *p)
 {
 	np_conn_abort(saw.conn);
+}
+
+/* FIN would say that the peer has it. */
+static void closed_with_output(struct tls_peer *p)
+{
+	struct np_linkbuf *b;
+
+	ck_assert_int_eq(np_linkbuf_new(0, &b), 0);
+	ck_assert_int_eq(np_linkbuf_write(b, "hello", 5), 0);
+	ck_assert_int_eq(np_conn_send(saw.conn, &b), 0);
+	np_conn_close(saw.conn);
 }
 
 /* handshake_ms is over: FIN comes at once, and on_close when the worker has let go. */
@@ -194,34 +363,58 @@ static const struct {
 	void (*happens)(struct tls_peer *p);
 	int error, or_error;
 	int handshake_ms;
+	bool resets; /* the peer */
 } ends[] = {
-	{ reset_by_peer, -ECONNRESET, -EPIPE, 0 },  { left_by_peer, -NP_ECUT, -NP_ECUT, 0 },
-	{ closed, -NP_ECLOSED, -NP_ECLOSED, 0 },    { aborted, -NP_ECLOSED, -NP_ECLOSED, 0 },
-	{ timed_out, -ETIMEDOUT, -ETIMEDOUT, 100 }, { stopped, -NP_ECLOSED, -NP_ECLOSED, 0 },
+	{ reset_by_peer, -ECONNRESET, -EPIPE, 0, false },
+	{ left_by_peer, -NP_ECUT, -NP_ECUT, 0, false },
+	{ closed, -NP_ECLOSED, -NP_ECLOSED, 0, false },
+	{ closed_with_output, -NP_ECLOSED, -NP_EWRITETIMEOUT, 0, true },
+	{ aborted, -NP_ECLOSED, -NP_ECLOSED, 0, true },
+	{ timed_out, -ETIMEDOUT, -ETIMEDOUT, 100, false },
+	{ stopped, -NP_ECLOSED, -NP_ECLOSED, 0, false },
 };
+#define N_ENDS ((int)(sizeof ends / sizeof ends[0]))
 
-START_TEST(an_end_in_the_middle_waits_for_the_worker)
+static void an_end_waits_for_the_worker(int i, bool is_handed_over)
 {
-	struct np_tls_opts o = { .sz = sizeof o, .handshake_ms = ends[_i].handshake_ms };
+	struct np_tls_opts o = { .sz = sizeof o, .handshake_ms = ends[i].handshake_ms };
 	struct tls_peer p;
 
 	given_held_server(1, &o, 0);
 	given_held_peer(&p, 1);
-	ends[_i].happens(&p);
+	if (is_handed_over)
+		given_next(false);
+	ends[i].happens(&p);
 	ck_assert_int_eq(saw.closes, 0); /* the worker has its SSL */
 	run_held();
 	AWAIT(saw.closes == 1);
-	ck_assert_msg(saw.error == ends[_i].error || saw.error == ends[_i].or_error, "%s",
+	ck_assert_msg(saw.error == ends[i].error || saw.error == ends[i].or_error, "%s",
 		      np_strerror(saw.error));
+	given_descriptor_of_another();
 	AWAIT(tls_stats_of(tls).under_way == 0);
 	ck_assert_uint_eq(tls_stats_of(tls).handshakes, 0);
 	ck_assert_uint_eq(tls_stats_of(tls).failed, 1);
-	if (ends[_i].happens == stopped) {
+	if (ends[i].resets)
+		must_end_in_a_reset(&p);
+	if (ends[i].happens == stopped) {
 		pthread_join(stopper, NULL);
 		ck_assert_int_eq(saw.result, 0);
 	}
 	tls_peer_free(&p);
+	serve_over(&serve_server);
+	must_be_another_s_still();
 	end_held_server();
+}
+
+START_TEST(an_end_in_the_middle_waits_for_the_worker)
+{
+	an_end_waits_for_the_worker(_i, false);
+}
+END_TEST
+
+START_TEST(and_so_where_the_next_process_has_the_rest)
+{
+	an_end_waits_for_the_worker(_i, true);
 }
 END_TEST
 
@@ -325,8 +518,10 @@ void add_cases(Suite *s)
 
 	tcase_add_unchecked_fixture(t, setup, certs_teardown);
 	tcase_add_test(t, a_reload_is_for_handshakes_that_begin_behind_it);
-	tcase_add_loop_test(t, an_end_in_the_middle_waits_for_the_worker, 0,
-			    sizeof ends / sizeof ends[0]);
+	tcase_add_test(t, a_handshake_stays_where_its_worker_is);
+	tcase_add_test(t, so_does_one_that_began_in_the_clear);
+	tcase_add_loop_test(t, an_end_in_the_middle_waits_for_the_worker, 0, N_ENDS);
+	tcase_add_loop_test(t, and_so_where_the_next_process_has_the_rest, 0, N_ENDS);
 	tcase_add_test(t, without_a_worker_the_handshake_ends);
 	tcase_add_test(t, a_move_comes_behind_the_handshake);
 	tcase_add_test(t, a_thread_that_takes_the_poller_over_goes_on_with_handshakes);
