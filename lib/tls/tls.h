@@ -194,9 +194,6 @@ struct tls_filter {
 
 extern const struct np_filter_ops tls_filter_ops;
 
-/* For SSL_CTX_set_info_callback(). */
-void tls_filter_step(const SSL *ssl, int where, int value);
-
 /* tls_bio.c. NULL: no memory. */
 BIO *tls_bio_new(struct tls_filter *f);
 /* What the kernel has not taken goes out. Return: 0: nothing is left; -EAGAIN, or what it says. */

@@ -91,13 +91,11 @@ static int bio_read(BIO *b, char *p, int n)
 
 static long bio_ctrl(BIO *b, int cmd, long num, void *p)
 {
-	const struct tls_filter *f = BIO_get_data(b);
-
 	switch (cmd) {
 	case BIO_CTRL_FLUSH:
 		return 1;
 	case BIO_CTRL_EOF:
-		return f->eof;
+		return ((const struct tls_filter *)BIO_get_data(b))->eof;
 	default:
 		return 0;
 	}

@@ -125,13 +125,11 @@ static int filter_flooded(struct tls_filter *f)
 	return filter_fail(f, -NP_ETLS, &why);
 }
 
-/* Steps of OpenSSL's state machine, which stands still while data comes. */
-void tls_filter_step(const SSL *ssl, int where, int value)
+/* Steps of OpenSSL's state machine behind the handshake; it stands still while data comes. */
+static void filter_note_step(const SSL *ssl, int where, int value)
 {
-	struct tls_filter *f = tls_filter_of(ssl);
-
-	if (f->open && (where & SSL_CB_LOOP))
-		f->without++;
+	if (where & SSL_CB_LOOP)
+		tls_filter_of(ssl)->without++;
 }
 
 /* What a call has come to that did not succeed. Return: 0: call again; the code for the library. */
@@ -205,6 +203,7 @@ static void filter_is_open(struct tls_filter *f)
 	filter_has_ended_its_way(f);
 	f->open = true;
 	f->without = 0;
+	SSL_set_info_callback(f->ssl, filter_note_step);
 	tls_count(&f->tls->handshakes);
 	if (SSL_session_reused(f->ssl))
 		tls_count(&f->tls->resumed);
