@@ -92,12 +92,12 @@ START_TEST(a_sender_that_was_stopped_past_an_answers_time_goes_on)
 
 	given(&o, NULL);
 	given_clients(40);
-	ask_both(AWAIT_MS, 300);
+	ask_both(AWAIT_MS, 1000);
 	hand_hear(&next, &f);
 	ck_assert_msg(f.r == 0, "%s", f.error);
 	ck_assert_int_eq(waitpid(old.pid, &status, WUNTRACED), old.pid);
 	ck_assert(WIFSTOPPED(status));
-	poll(NULL, 0, 600); /* the stall itself */
+	poll(NULL, 0, 1300); /* the stall itself */
 	kill(old.pid, SIGCONT);
 	hand_hear(&old, &f);
 

@@ -584,7 +584,7 @@ START_TEST(its_idle_timeout_goes_along)
 	int fd;
 
 	given(NULL);
-	ut.idle_ms = 300;
+	ut.idle_ms = 1000;
 	fd = serve_connect(0);
 	ask(fd, 'm');
 	AWAIT(ut.arrived == 1);

@@ -394,10 +394,10 @@ START_TEST(one_that_came_in_time_has_all_the_time_behind_it)
 	struct pollfd p = { .events = POLLIN | POLLRDHUP };
 	int fd;
 
-	given(NP_OPTS(np_server_opts, .proxy = NP_PROXY_REQUIRED, .proxy_header_ms = 200));
+	given(NP_OPTS(np_server_opts, .proxy = NP_PROXY_REQUIRED, .proxy_header_ms = 1000));
 	p.fd = fd = serve_connect(0);
 	peer_send(fd, line, sizeof line - 1);
-	ck_assert_int_eq(poll(&p, 1, 300), 0);
+	ck_assert_int_eq(poll(&p, 1, 1300), 0);
 	peer_send(fd, "x", 1);
 	expect(fd, "x");
 	peer_close(&fd);

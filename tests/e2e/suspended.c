@@ -24,7 +24,8 @@
 #include "support/peer.h"
 #include "support/test.h"
 
-#define DEADLINE_MS 300
+#define DEADLINE_MS 600
+#define PAST_MS     100
 #define DRAIN_MS    1000
 #define ROUNDS      4 /* its threads go on in one order or another */
 
@@ -302,7 +303,7 @@ static void suspend(const struct child *c)
 /* The stall itself. */
 static void resume_behind(const struct child *c, int deadline_ms)
 {
-	poll(NULL, 0, deadline_ms + DEADLINE_MS);
+	poll(NULL, 0, deadline_ms + PAST_MS);
 	ck_assert_int_eq(kill(c->pid, SIGCONT), 0);
 }
 

@@ -209,6 +209,14 @@ static int entries(const char *dir)
 	return n;
 }
 
+const char *own_unix_name(void)
+{
+	static char name[32];
+
+	snprintf(name, sizeof name, "@np-test-%d", (int)getpid());
+	return name;
+}
+
 int open_fds(void)
 {
 	return entries("/proc/self/fd") - 1; /* less the one that reads the folder */

@@ -45,6 +45,11 @@ uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 uint64_t now_ms(void);
 /* This thread, on that CPU alone; -1: the first one that it may have. */
 void run_on(int cpu);
+/*
+ * "@name", of this process alone: abstract names are those of a network namespace, in which the
+ * same program may run at the same time.
+ */
+const char *own_unix_name(void);
 /* Open descriptors of this process. */
 int open_fds(void);
 /*
