@@ -235,6 +235,24 @@ START_TEST(a_process_that_is_stopped_is_an_answer_too)
 }
 END_TEST
 
+START_TEST(who_asks_for_json_is_told_who_has_it)
+{
+	static const char *const words[] = { "-j metrics web", "-p metrics web", "metrics -j web" };
+	struct ran r;
+
+	NEEDS_RIGHTS();
+	must("load web");
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		npsteer(&r, words[i]);
+		ck_assert_int_eq(r.code, MISUSED);
+		ck_assert_msg(json_valid(r.out), "no JSON: %s", r.out);
+		ck_assert_int_eq(json_number(r.out, "error.code"), MISUSED);
+		must_have(r.out, "`npsteer -j status`");
+		ran_free(&r);
+	}
+}
+END_TEST
+
 START_TEST(an_address_that_others_reach_is_refused)
 {
 	NEEDS_RIGHTS();
@@ -281,5 +299,6 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_process_is_served_and_its_end_is_an_answer);
 	tcase_add_test(t, a_process_that_is_stopped_is_an_answer_too);
 	tcase_add_test(t, an_address_that_others_reach_is_refused);
+	tcase_add_test(t, who_asks_for_json_is_told_who_has_it);
 	tcase_add_test(t, the_dashboard_asks_for_what_there_is);
 }

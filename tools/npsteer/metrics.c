@@ -326,9 +326,14 @@ static int metrics_print(struct npsteer *n)
 
 	if (code != DONE)
 		return code;
-	fputs(text, stdout);
+	if (n->json)
+		code = fail(
+			n, MISUSED,
+			"metrics has a text format of its own, and no JSON: `npsteer -j status` has");
+	else
+		fputs(text, stdout);
 	free(text);
-	return DONE;
+	return code;
 }
 
 int verb_metrics(struct npsteer *n)
