@@ -149,35 +149,8 @@ static void nginx_conf(int workers)
 		tool_dir, workers, PORT, PORT + 1);
 }
 
-/*
- * A daemon outlives a test that fails: a process that waits for the end of the test's ends it, with
- * all that is in its network namespace. The test's folder may have gone by then.
- */
-static void guard(void)
-{
-	static int ends[2] = { -1, -1 };
-	char c;
-
-	if (ends[0] >= 0)
-		return;
-	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-	if (fork() != 0)
-		return;
-	close(ends[1]);
-	while (read(ends[0], &c, 1) < 0 && errno == EINTR)
-		;
-	if (tool_isolated)
-		execlp("sh", "sh", "-c",
-		       "exec 2>/dev/null; own=$(readlink /proc/$$/ns/net) && for p in /proc/[0-9]*; do "
-		       "[ $p != /proc/$$ ] && [ \"$(readlink $p/ns/net)\" = \"$own\" ] && "
-		       "kill -KILL ${p#/proc/}; done",
-		       NULL);
-	_exit(127);
-}
-
 static void start(enum kind k)
 {
-	guard();
 	kind = k;
 	if (k == NGINX) {
 		nginx_conf(WORKERS);
@@ -674,7 +647,6 @@ static bool have_go_server(void)
 
 static void start_go(void)
 {
-	guard();
 	must_sh("cp \"${NP_BUILD:-build}/tests/e2e/pages\" '%s/pages'", tool_dir);
 	must_sh("for i in $(seq %2$d); do '%1$s/pages' %3$d 2>> '%1$s/error' < /dev/null & "
 		"echo $! >> '%1$s/pid'; done > /dev/null",

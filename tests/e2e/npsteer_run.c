@@ -10,19 +10,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/json.h"
+#include "support/reaper.h"
 #include "support/test.h"
 #include "support/tool.h"
 
@@ -67,9 +68,14 @@ static bool given_program(bool is_static)
 /* ------------------------------------------------------------------ the tool while it runs */
 
 struct tool {
-	pid_t pid;
+	struct reaper reaper; /* the copies outlive a tool that is killed */
 	char log[300];
 };
+
+static void tool_execute(void *line)
+{
+	execl("/bin/sh", "sh", "-c", line, NULL);
+}
 
 static void tool_start(struct tool *t, const char *words)
 {
@@ -77,12 +83,7 @@ static void tool_start(struct tool *t, const char *words)
 
 	snprintf(t->log, sizeof t->log, "%s/log", tool_dir);
 	snprintf(line, sizeof line, "exec '%s/npsteer' %s >> '%s' 2>&1", tool_dir, words, t->log);
-	t->pid = fork();
-	if (t->pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		execl("/bin/sh", "sh", "-c", line, NULL);
-		_exit(127);
-	}
+	reaper_start(&t->reaper, tool_execute, line);
 }
 
 static unsigned logged(const struct tool *t, const char *part)
@@ -100,10 +101,7 @@ static unsigned logged(const struct tool *t, const char *part)
 
 static bool ended(const struct tool *t)
 {
-	siginfo_t i = { .si_pid = 0 };
-
-	waitid(P_PID, (id_t)t->pid, &i, WEXITED | WNOHANG | WNOWAIT);
-	return i.si_pid != 0;
+	return poll(&(struct pollfd){ .fd = t->reaper.told, .events = POLLIN }, 1, 0) == 1;
 }
 
 static void show(const struct tool *t)
@@ -134,7 +132,7 @@ static int tool_wait(struct tool *t)
 	int status;
 
 	AWAIT(ended(t));
-	waitpid(t->pid, &status, 0);
+	status = reaper_join(&t->reaper);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -184,7 +182,7 @@ static void look_for_left(struct ran *r, const struct tool *t)
 	   "	[ $p/ns/net -ef /proc/self/ns/net ] || continue\n"
 	   "	grep -lsE '^(link_type:\\s*cgroup|prog_type:\\s*18)$' $p/fdinfo/* || :\n"
 	   "done 2>/dev/null",
-	   (int)t->pid);
+	   (int)t->reaper.command);
 }
 
 /* No cgroup, no program attached in one, no process, no worker. */
@@ -203,7 +201,7 @@ static void expect_nothing_left(const struct tool *t)
 
 static void end(struct tool *t)
 {
-	kill(t->pid, SIGTERM);
+	kill(t->reaper.command, SIGTERM);
 	if (tool_wait(t) != DONE)
 		show(t);
 	expect_nothing_left(t);
@@ -332,7 +330,7 @@ START_TEST(twenty_restarts_under_load_lose_no_connection)
 	await_log(&t, "2 copies of", 1);
 	load_start(&l);
 	for (unsigned i = 1; i <= 10; i++) {
-		kill(t.pid, SIGHUP);
+		kill(t.reaper.command, SIGHUP);
 		await_log(&t, "the copies have been replaced", i);
 	}
 	load_end(&l, *ways[_i] ? "20 copies replaced, held" : "20 copies replaced");
@@ -437,7 +435,7 @@ START_TEST(a_tool_that_is_killed_leaves_no_cgroup_and_no_program)
 		for (int k = 0; k < 4 * _i * _i; k++)
 			test_pause();
 	}
-	kill(t.pid, SIGKILL);
+	kill(t.reaper.command, SIGKILL);
 	ck_assert_int_eq(tool_wait(&t), 128 + SIGKILL);
 	for (uint64_t until = now_ms() + AWAIT_MS;;) {
 		look_for_left(&r, &t);
@@ -513,7 +511,7 @@ START_TEST(programs_of_others_share_a_port)
 	must_sh("cd '%s' && for i in 1 2 3 4 5 6 7 8; do curl -sSf -o /dev/null "
 		"http://127.0.0.1:7495/; done",
 		tool_dir);
-	kill(t.pid, SIGHUP);
+	kill(t.reaper.command, SIGHUP);
 	await_log(&t, "the copies have been replaced", 1);
 	must_sh("curl -sSf -o /dev/null http://127.0.0.1:7495/");
 	end(&t);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* run: children with a deadline, their output collected. */
+/* run: commands with a deadline, their output collected. */
 #include "support/run.h"
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include <glob.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/reaper.h"
 #include "support/test.h"
 
 #define RUN_MS 200000 /* a cold build of the tree on two busy CPUs, with room */
@@ -50,15 +50,20 @@ static void text_end(struct text *t)
 	t->fd = -1;
 }
 
-static void child(const char *const argv[], int out, int err)
+struct command {
+	const char *const *argv;
+	int out, err;
+};
+
+static void command_execute(void *arg)
 {
+	const struct command *c = arg;
 	int null = open("/dev/null", O_RDONLY);
 
-	setpgid(0, 0);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
+	if (null < 0 || dup2(null, 0) < 0 || dup2(c->out, 1) < 0 || dup2(c->err, 2) < 0)
 		_exit(126);
-	execvp(argv[0], (char *const *)argv);
-	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	execvp(c->argv[0], (char *const *)c->argv);
+	dprintf(2, "%s: %s\n", c->argv[0], strerror(errno));
 	_exit(127);
 }
 
@@ -83,29 +88,32 @@ static bool collect(struct text *out, struct text *err)
 	return true;
 }
 
+static void text_begin(struct text *t, int fd)
+{
+	*t = (struct text){ .fd = fd, .cap = 4096 };
+	t->p = calloc(1, t->cap);
+	ck_assert_ptr_nonnull(t->p);
+}
+
 void run(struct ran *r, const char *const argv[])
 {
-	struct text out = { .fd = -1 }, err = { .fd = -1 };
+	struct text out, err;
+	struct reaper reaper;
 	int po[2], pe[2], status = 0;
 	bool in_time;
-	pid_t pid;
 
 	ck_assert_int_eq(pipe2(po, O_CLOEXEC), 0);
 	ck_assert_int_eq(pipe2(pe, O_CLOEXEC), 0);
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0)
-		child(argv, po[1], pe[1]);
+	reaper_start(&reaper, command_execute, &(struct command){ argv, po[1], pe[1] });
 	close(po[1]);
 	close(pe[1]);
-	out.fd = po[0];
-	err.fd = pe[0];
-	out.p = calloc(1, out.cap = 4096);
-	err.p = calloc(1, err.cap = 4096);
+	text_begin(&out, po[0]);
+	text_begin(&err, pe[0]);
 	in_time = collect(&out, &err);
-	if (!in_time)
-		kill(-pid, SIGKILL); /* the group it made: its own children too */
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	if (in_time)
+		status = reaper_join(&reaper);
+	else
+		reaper_kill(&reaper);
 	close(out.fd);
 	close(err.fd);
 	r->out = out.p;

@@ -2,8 +2,9 @@
 /*
  * run: other programs as a test sees them: exit code, stdout and stderr
  *
- * A child that does not end by the deadline is killed and reported as code -1, so that a hanging
- * tool fails its test and nothing else.
+ * A command that does not end by the deadline is killed and reported as code -1, so that a hanging
+ * tool fails its test and nothing else. A daemon that it has started outlives it, and ends with the
+ * test (reaper.h).
  */
 #ifndef SUPPORT_RUN_H
 #define SUPPORT_RUN_H
