@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "given_hung.h"
@@ -17,10 +16,10 @@
 #include "support/adopted.h"
 #include "support/child.h"
 #include "support/foreign.h"
+#include "support/killed.h"
 #include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
-#include "sys/fault.h"
 
 /* ------------------------------------------------------------------ adopted */
 
@@ -569,46 +568,37 @@ END_TEST
 
 #ifdef NP_FAULT
 
-enum { KILL_ADOPT, KILL_RELEASE };
-
-/* True: it was killed at the @nth call. False: there is no such call any more. */
-static bool kill_at(int what, enum sys_call call, unsigned nth)
+static int adopt_it(struct np_steer *s, void *arg)
 {
-	struct np_steer *s;
-	int status;
-	pid_t pid = fork();
+	int r = adopt(s, FOREIGN_AT);
 
-	if (pid == 0) {
-		if (np_steer_open("web",
-				  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
-				  &s) < 0)
-			_exit(2);
-		sys_fault_arm(call, nth, SYS_FAULT_KILL);
-		_exit((what == KILL_ADOPT ? adopt(s, FOREIGN_AT) : release(s)) < 0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		return true;
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%u: status %#x", nth, status);
-	return false;
+	return r < 0 ? r : 0;
+}
+
+static int release_it(struct np_steer *s, void *arg)
+{
+	int r = release(s);
+
+	return r < 0 ? r : 0;
 }
 
 /* A release asks for each slot that there may be, four thousand of them. */
 static const struct killing {
-	int what;
+	int (*deed)(struct np_steer *s, void *arg);
 	enum sys_call call;
 	bool many; /* and most are looks: not each of them */
 } killings[] = {
-	{ KILL_ADOPT, SYS_bpf, false },  { KILL_ADOPT, SYS_setsockopt, false },
-	{ KILL_RELEASE, SYS_bpf, true }, { KILL_RELEASE, SYS_map_write, false },
-	{ KILL_RELEASE, SYS_fs, false }, { KILL_RELEASE, SYS_setsockopt, false },
+	{ adopt_it, SYS_bpf, false },  { adopt_it, SYS_setsockopt, false },
+	{ release_it, SYS_bpf, true }, { release_it, SYS_map_write, false },
+	{ release_it, SYS_fs, false }, { release_it, SYS_setsockopt, false },
 };
 #define KILLINGS (int)(sizeof killings / sizeof killings[0])
 
 START_TEST(killed_at_any_step_the_server_serves_and_the_next_one_goes_on)
 {
 	const struct killing *k = &killings[_i];
-	unsigned got[FOREIGN_MAX], nth = 0;
+	struct strike x = { .call = k->call, .whom = SYS_FAULT_KILL };
+	unsigned got[FOREIGN_MAX];
 	struct np_steer *s;
 	struct foreign f;
 
@@ -617,10 +607,10 @@ START_TEST(killed_at_any_step_the_server_serves_and_the_next_one_goes_on)
 	ck_assert_int_eq(foreign_start(&f, FOREIGN_PROCESSES, 2, FOREIGN_PORT), 0);
 	for (bool killed = true; killed;) {
 		/* check-steer-long */
-		nth += getenv("NP_EACH_STEP") && !k->many ? 1 : nth / 2 + 1;
-		if (k->what == KILL_RELEASE)
+		x.nth += getenv("NP_EACH_STEP") && !k->many ? 1 : x.nth / 2 + 1;
+		if (k->deed == release_it)
 			must_adopt(s, FOREIGN_AT, 2);
-		killed = kill_at(k->what, k->call, nth);
+		killed = killed_by(&x, "web", k->deed, NULL);
 		foreign_count(FOREIGN_AT, 6, got);
 		must_adopt(s, FOREIGN_AT, 2);
 		foreign_count(FOREIGN_AT, 6, got);
@@ -629,7 +619,7 @@ START_TEST(killed_at_any_step_the_server_serves_and_the_next_one_goes_on)
 		ck_assert_int_ge(release(s), 2);
 		expect_nothing_left(s, FOREIGN_AT, 2);
 	}
-	ck_assert_uint_gt(nth, 1);
+	ck_assert_uint_gt(x.nth, 1);
 	end_adopted(s, &f);
 }
 END_TEST

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -22,11 +21,11 @@
 #include "steer/tracer.h"
 #include "support/child.h"
 #include "support/keeper.h"
+#include "support/killed.h"
 #include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
 #include "support/traced.h"
-#include "sys/fault.h"
 #include "sys/process.h"
 
 #define CROWD 400
@@ -422,27 +421,17 @@ END_TEST
 
 #ifdef NP_FAULT
 
-/* True: it was killed at the @nth call. False: there is no such call any more. */
-static bool kill_adoption(unsigned nth)
+static int adopt_both(struct np_steer *s, void *arg)
 {
-	int status;
-	pid_t pid = fork();
+	int r = np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = KEEPER_AT), NULL, NULL);
 
-	if (pid == 0) {
-		struct np_steer *s = street_join();
-
-		sys_fault_arm(SYS_bpf, nth, SYS_FAULT_KILL);
-		_exit(np_steer_adopt(s, NP_OPTS(np_steer_adopt_opts, .address = KEEPER_AT), NULL,
-				     NULL) != 2);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_msg(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%u: %#x", nth, status);
-	return WIFSIGNALED(status);
+	return r == 2 ? 0 : -1;
 }
 
 /* Killed, it may have counted some of them already, under a generation that goes on or has gone. */
 START_TEST(an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one)
 {
+	struct strike x = { SYS_bpf, 1, SYS_FAULT_KILL };
 	struct np_steer *s;
 	struct keeper k[2];
 	int c[20];
@@ -450,13 +439,13 @@ START_TEST(an_adoption_that_was_killed_is_brought_to_its_end_by_the_next_one)
 	OWN_STEERING();
 	street_open(k, 2, c, 20);
 	s = street_join();
-	for (unsigned nth = 1; kill_adoption(nth); nth += nth / 2 + 1) {
+	for (; killed_by(&x, "web", adopt_both, NULL); x.nth += x.nth / 2 + 1) {
 		close(keeper_client(KEEPER_AT, 'c'));
 		street_adopt(false);
 		NEEDS_PERFMON(s);
 		AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
-		close(c[nth % 20]);
-		c[nth % 20] = keeper_client(KEEPER_AT, 'k');
+		close(c[x.nth % 20]);
+		c[x.nth % 20] = keeper_client(KEEPER_AT, 'k');
 		AWAIT(street_is_live(s, k, 0) && street_is_live(s, k, 1));
 		ck_assert_int_eq(np_steer_release(s, NULL), 2);
 		ck_assert(!count_is_on(s));

@@ -10,14 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "steer/steer.h"
-#include "support/child.h"
+#include "support/killed.h"
 #include "support/steer.h"
 #include "support/test.h"
-#include "sys/fault.h"
 
 #ifdef NP_FAULT
 
@@ -28,32 +25,21 @@ static const char *const acts[ACTS] = { "load", "load --force", "unload" };
 static char why[NP_STEER_TEXT_MAX];
 #define WHY .error = why, .error_cap = sizeof why
 
-static int do_act(enum act act)
+static int do_act(struct np_steer *none, void *arg)
 {
+	const enum act *act = arg;
 	const struct np_steer_load_opts *o =
-		NP_OPTS(np_steer_load_opts, .force = act == LOAD_FORCE, .policy = "rr", WHY);
+		NP_OPTS(np_steer_load_opts, .force = *act == LOAD_FORCE, .policy = "rr", WHY);
 
-	return act == UNLOAD ? np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY)) :
-			       np_steer_load("web", o);
+	return *act == UNLOAD ? np_steer_unload("web", NP_OPTS(np_steer_load_opts, WHY)) :
+				np_steer_load("web", o);
 }
 
 /* Before its @nth change. True: it was killed. False: it makes fewer, and was done. */
 static bool kill_at(enum act act, unsigned nth)
 {
-	int status;
-	pid_t pid = fork();
-
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		sys_fault_arm(SYS_folder_write, nth, SYS_FAULT_KILL);
-		_exit(do_act(act) == 0 ? 0 : 1);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		return true;
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s, change %u: status %#x",
-		      acts[act], nth, status);
-	return false;
+	return killed_by(&(struct strike){ SYS_folder_write, nth, SYS_FAULT_KILL }, NULL, do_act,
+			 &act);
 }
 
 /* Names in netpoll/ but the lock's. */

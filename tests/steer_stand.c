@@ -23,6 +23,7 @@
 #include "steer/watchdog.h"
 #include "support/adopted.h"
 #include "support/foreign.h"
+#include "support/killed.h"
 #include "support/privilege.h"
 #include "support/steer.h"
 #include "support/test.h"
@@ -128,14 +129,15 @@ static struct np_steer *given_watched(struct foreign *f, enum foreign_shape shap
 	return given_kept(f, shape, c, &rescuing);
 }
 
-/* Two processes of two workers each, that are threads. */
-static struct np_steer *given_two_servers(struct foreign *f, struct foreign *g, struct child *c,
+/* Two servers of two workers each, watched. */
+static struct np_steer *given_two_servers(struct foreign *f, struct foreign *g,
+					  enum foreign_shape shape, struct child *c,
 					  const struct keeping *k)
 {
 	struct np_steer *s = given_hanging("hash");
 
-	ck_assert_int_eq(foreign_start(f, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
-	ck_assert_int_eq(foreign_start(g, FOREIGN_THREADS, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(f, shape, 2, FOREIGN_PORT), 0);
+	ck_assert_int_eq(foreign_start(g, shape, 2, FOREIGN_PORT), 0);
 	given_keeper(c, k);
 	await_workers(s, 4);
 	return s;
@@ -161,11 +163,7 @@ START_TEST(what_waits_at_a_stopped_worker_is_served_by_others_and_it_serves_agai
 	struct child c;
 
 	OWN_STEERING();
-	s = given_hanging("hash");
-	ck_assert_int_eq(foreign_start(&f, steerable[_i], 2, FOREIGN_PORT), 0);
-	ck_assert_int_eq(foreign_start(&g, steerable[_i], 2, FOREIGN_PORT), 0);
-	given_keeper(&c, &rescuing);
-	await_workers(s, 4);
+	s = given_two_servers(&f, &g, steerable[_i], &c, &rescuing);
 	for (unsigned round = 0; round < 3; round++) {
 		stop_process(f.pid[0]);
 		must_serve(FOREIGN_AT, CLIENTS);
@@ -376,7 +374,7 @@ START_TEST(a_stopped_worker_that_is_killed_after_its_rescue_is_gone_and_the_othe
 	struct child c;
 
 	OWN_STEERING();
-	s = given_two_servers(&f, &g, &c, &rescuing);
+	s = given_two_servers(&f, &g, FOREIGN_THREADS, &c, &rescuing);
 	stop_process(f.pid[0]);
 	must_serve(FOREIGN_AT, CLIENTS);
 	AWAIT(rescued(s) > 0);
@@ -427,10 +425,7 @@ START_TEST(a_server_that_is_held_is_rescued_too_and_loses_nothing_when_it_ends)
 	struct child c;
 
 	OWN_STEERING();
-	s = given_hanging("hash");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_TOUCHY, 2, FOREIGN_PORT), 0);
-	given_keeper(&c, &k);
-	await_workers(s, 2);
+	s = given_kept(&f, FOREIGN_TOUCHY, &c, &k);
 	stop_process(f.pid[1]);
 	must_serve(FOREIGN_AT, CLIENTS);
 	AWAIT(rescued(s) == 1);
@@ -457,10 +452,7 @@ START_TEST(two_watches_rescue_a_worker_at_both_of_its_addresses)
 	struct foreign f;
 
 	OWN_STEERING();
-	s = given_hanging("hash");
-	ck_assert_int_eq(foreign_start(&f, FOREIGN_TWO_PORTS, 2, FOREIGN_PORT), 0);
-	given_keeper(&c, &rescuing);
-	await_workers(s, 2);
+	s = given_watched(&f, FOREIGN_TWO_PORTS, &c);
 	given_keeper(&d, &k);
 	await_workers(s, 2);
 	AWAIT(look("7481").program == 1);
@@ -587,7 +579,7 @@ START_TEST(a_process_with_several_workers_is_not_frozen_for_one_of_them)
 	struct child c;
 
 	OWN_STEERING();
-	s = given_two_servers(&f, &g, &c, &freezing);
+	s = given_two_servers(&f, &g, FOREIGN_THREADS, &c, &freezing);
 	for (w = 0; worker(s, (unsigned)w).tid != f.tid[0];)
 		ck_assert_int_lt(++w, 4);
 	foreign_signal(&f, 0, SIGUSR1);
@@ -633,14 +625,6 @@ END_TEST
 
 #ifdef NP_FAULT
 
-/* A tool that rescues, killed before its @nth call, or the process that it forks. */
-struct killing {
-	enum sys_call call;
-	unsigned nth;
-	int whom; /* SYS_FAULT_* */
-	enum np_steer_rescue_of mode;
-};
-
 static int rescue_for(struct np_steer *s, enum np_steer_rescue_of mode, int ms)
 {
 	struct rescue_scope scope = { .adopted = mode };
@@ -651,52 +635,38 @@ static int rescue_for(struct np_steer *s, enum np_steer_rescue_of mode, int ms)
 		r = watchdog_run(d, ms);
 		watchdog_free(d);
 	}
-	return r;
+	return r == -ETIMEDOUT ? 0 : r;
 }
 
-/* True: it was killed. */
-static bool rescue_killed(const struct killing *k)
+static int rescue_long(struct np_steer *s, void *arg)
 {
-	struct np_steer *s;
-	int status, r;
-	pid_t pid = fork();
+	int done = rescue_for(s, *(enum np_steer_rescue_of *)arg, 4 * HANG_MS);
 
-	if (pid == 0) {
-		if (np_steer_open("web",
-				  NP_OPTS(np_steer_opts, .mode = NP_STEER_JOIN, .rescue = NP_OFF),
-				  &s) < 0)
-			_exit(2);
-		sys_fault_arm(k->call, k->nth, k->whom);
-		r = rescue_for(s, k->mode, 4 * HANG_MS);
-		_exit(r < 0 && r != -ETIMEDOUT);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		return true;
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s %u: status %#x",
-		      sys_fault_name(k->call), k->nth, status);
-	return false;
+	return done < 0 ? done : 0;
 }
 
-/* Nobody else helps; then the next one looks, once. */
-static bool round_killed(struct np_steer *s, const struct foreign *f, const struct killing *k)
+/*
+ * A tool that rescues is killed, or the process that it forks. Nobody else helps; then the next one
+ * looks, once.
+ */
+static bool round_killed(struct np_steer *s, const struct foreign *f, const struct strike *x,
+			 enum np_steer_rescue_of mode)
 {
-	int fds[12], r;
-	bool killed;
+	bool freezes = mode == NP_STEER_RESCUE_FREEZE, killed;
+	int fds[12];
 
-	if (k->mode == NP_STEER_RESCUE_FREEZE)
+	if (freezes)
 		hang_process(f->pid[0], BLOCKED);
 	else
 		stop_process(f->pid[0]);
 	ck_assert_int_eq(queue_up(FOREIGN_AT, fds, 12), 0);
-	killed = rescue_killed(k);
-	if (k->mode == NP_STEER_RESCUE_FREEZE)
+	killed = killed_by(x, "web", rescue_long, &mode);
+	if (freezes)
 		AWAIT(runs(f->pid[0])); /* nobody has to thaw it */
-	kill(f->pid[0], k->mode == NP_STEER_RESCUE_FREEZE ? SIGUSR2 : SIGCONT);
+	kill(f->pid[0], freezes ? SIGUSR2 : SIGCONT);
 	expect_letters(fds, 12);
 	ck_assert_uint_eq(workers(s), 2);
-	r = rescue_for(s, k->mode, 1);
-	ck_assert_msg(r == 0 || r == -ETIMEDOUT, "%d", r);
+	ck_assert_int_eq(rescue_for(s, mode, 1), 0);
 	ck_assert_uint_eq(draining(s), 0);
 	must_serve(FOREIGN_AT, 4);
 	return killed;
@@ -717,8 +687,7 @@ static const enum np_steer_rescue_of modes[] = { NP_STEER_RESCUE_STOPPED, NP_STE
 
 START_TEST(killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_goes_on)
 {
-	struct killing k = { tools_calls[_i % TOOLS_CALLS], 0, SYS_FAULT_KILL,
-			     modes[_i / TOOLS_CALLS] };
+	struct strike x = { tools_calls[_i % TOOLS_CALLS], 0, SYS_FAULT_KILL };
 	bool killed = true;
 	struct np_steer *s;
 	struct foreign f;
@@ -726,25 +695,24 @@ START_TEST(killed_at_any_step_a_rescue_leaves_the_server_whole_and_the_next_one_
 	OWN_STEERING();
 	s = given_two_adopted(&f, FOREIGN_TOUCHY);
 	while (killed) {
-		k.nth += getenv("NP_EACH_STEP") ? 1 : k.nth + 1; /* check-steer-long */
-		killed = round_killed(s, &f, &k);
+		x.nth += getenv("NP_EACH_STEP") ? 1 : x.nth + 1; /* check-steer-long */
+		killed = round_killed(s, &f, &x, modes[_i / TOOLS_CALLS]);
 	}
-	ck_assert_uint_gt(k.nth, 1);
+	ck_assert_uint_gt(x.nth, 1);
 	end_two_adopted(s, &f);
 }
 END_TEST
 
 START_TEST(a_deputy_that_is_killed_at_any_step_leaves_the_rest_to_its_tool)
 {
-	struct killing k = { deputys_calls[_i % DEPUTYS_CALLS], 1, SYS_FAULT_KILL_FORKED,
-			     modes[_i / DEPUTYS_CALLS] };
+	struct strike x = { deputys_calls[_i % DEPUTYS_CALLS], 1, SYS_FAULT_KILL_FORKED };
 	struct np_steer *s;
 	struct foreign f;
 
 	OWN_STEERING();
 	s = given_two_adopted(&f, FOREIGN_PROCESSES);
-	for (; k.nth <= DEPUTYS_STEPS; k.nth++)
-		ck_assert(!round_killed(s, &f, &k));
+	for (; x.nth <= DEPUTYS_STEPS; x.nth++)
+		ck_assert(!round_killed(s, &f, &x, modes[_i / DEPUTYS_CALLS]));
 	end_two_adopted(s, &f);
 }
 END_TEST
