@@ -9,14 +9,13 @@
 #include <netinet/in.h>
 #include <netpoll/server.h>
 #include <netpoll/steer_admin.h>
-#include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/hanging.h"
 #include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
@@ -28,37 +27,13 @@
 #define HANG_MS 500
 
 static struct np_server *server;
-static _Atomic(int) hanging;
-static _Atomic(bool) release;
-
-/* 'h' keeps the thread until the test lets go. */
-static int echo_or_hang(struct np_conn *c, void *arg)
-{
-	const char *in;
-	char byte;
-
-	if (np_conn_peek(c, 1, (const void **)&in) < 0)
-		return -EPROTO;
-	byte = *in;
-	np_conn_skip(c, 1);
-	if (byte == 'h') {
-		hanging++;
-		while (!release)
-			poll(NULL, 0, 1);
-		hanging--;
-	}
-	np_conn_write(c, &byte, 1);
-	return np_conn_flush(c);
-}
-
-static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request = echo_or_hang };
 
 /* A server of two pollers, in the pinned service "web". */
 static void given_server(void)
 {
 	ck_assert_int_eq(np_steer_load("web", NP_OPTS(np_steer_load_opts, .hang_ms = HANG_MS)), 0);
 	given_pollers(NP_OPTS(np_pollers_opts, .count = 2, .log = keep_log));
-	serve_at(&server, &handlers, NULL,
+	serve_at(&server, &hanging_handlers, NULL,
 		 NP_OPTS(np_server_opts, .service = "web", .steer = NP_STEER_REQUIRED), "tcp",
 		 "127.0.0.1:0");
 }
@@ -68,19 +43,6 @@ static void teardown(void)
 	serve_over(&server);
 	end_pollers();
 	ck_assert_int_eq(np_steer_unload("web", NULL), 0); /* no claim is left */
-}
-
-static int connected(void)
-{
-	return peer_of(server, 0);
-}
-
-static uint64_t accepted_by(int poller)
-{
-	uint64_t accepted, conns;
-
-	ck_assert_int_eq(np_server_poller_stats(server, poller, &accepted, &conns), 0);
-	return accepted;
 }
 
 /* As an npsteer does that was stopped, or a sibling. */
@@ -96,66 +58,37 @@ static int given_locked_service(void)
 	return fd;
 }
 
-/* One poller hangs with @n clients queued, who are served by the other. Returns the connection that
- * it has. */
-static int given_rescued_poller(int n)
+/* Returns the connection that it has. */
+static int given_rescued_poller(void)
 {
-	int hung, fds[64];
+	int hung = hang_begin(server), fds[64];
 
-	hung = connected();
-	peer_send(hung, "h", 1);
-	AWAIT(hanging == 1);
-	for (int i = 0; i < n; i++)
-		fds[i] = connected();
-	for (int i = 0; i < n; i++) {
-		peer_echo(fds[i], 'x');
+	given_rescued_clients(server, fds, 64);
+	for (int i = 0; i < 64; i++)
 		peer_close(&fds[i]);
-	}
-	AWAIT(in_log("went to its siblings") > 0);
 	return hung;
 }
 
 /* ------------------------------------------------------------------ the lock of the service */
 
-/* One connection more; whether this poller has taken it, or one since @before. */
-static bool takes_one(int poller, uint64_t before)
-{
-	int fd = connected();
-
-	peer_echo(fd, 'y');
-	peer_close(&fd);
-	return accepted_by(poller) > before;
-}
-
-/* Once neither has closed connections in its books. */
-static void expect_both_to_accept(void)
-{
-	uint64_t before[2] = { accepted_by(0), accepted_by(1) };
-
-	for (int i = 0; i < 2; i++)
-		AWAIT(takes_one(i, before[i]));
-}
-
 START_TEST(a_rescued_poller_serves_and_tries_again_until_the_lock_is_free)
 {
 	int hung, lock, fd;
-	char back, holder[64];
+	char holder[64];
 
 	OWN_STEERING();
-	if (under_handoff())
-		SKIP("a poller whose handler is left alone does not hang, and nobody has to be rescued");
+	NEEDS_A_HANG();
 	given_server();
-	hung = given_rescued_poller(64);
+	hung = given_rescued_poller();
 	lock = given_locked_service();
-	release = true;
-	peer_recv(hung, &back, 1);
+	hang_end(hung);
 	snprintf(holder, sizeof holder, "cannot listen yet: process %d (", (int)getpid());
 	AWAIT(in_log(holder) == 1);
 
 	/* What it has is served, and who comes anew is its sibling's. */
 	for (int i = 0; i < 10; i++) {
 		peer_echo(hung, 'z');
-		fd = connected();
+		fd = peer_of(server, 0);
 		peer_echo(fd, 'z');
 		peer_close(&fd);
 	}
@@ -164,7 +97,7 @@ START_TEST(a_rescued_poller_serves_and_tries_again_until_the_lock_is_free)
 	close(lock);
 	AWAIT(in_log("listens again") == 1);
 	peer_close(&hung); /* "auto" takes the one that has least: both have none */
-	expect_both_to_accept();
+	expect_both_to_accept(server);
 	teardown();
 }
 END_TEST
@@ -172,16 +105,13 @@ END_TEST
 START_TEST(a_server_stops_while_a_listener_of_it_cannot_be_opened)
 {
 	int hung, lock;
-	char back;
 
 	OWN_STEERING();
-	if (under_handoff())
-		SKIP("a poller whose handler is left alone does not hang, and nobody has to be rescued");
+	NEEDS_A_HANG();
 	given_server();
-	hung = given_rescued_poller(64);
+	hung = given_rescued_poller();
 	lock = given_locked_service();
-	release = true;
-	peer_recv(hung, &back, 1);
+	hang_end(hung);
 	AWAIT(in_log("cannot listen yet") == 1);
 	peer_close(&hung);
 	ck_assert_int_eq(np_server_stop(server, AWAIT_MS, NULL), 0);
@@ -211,14 +141,14 @@ START_TEST(an_inherited_listener_that_its_other_holder_shut_is_served_when_it_li
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
 	ck_assert_int_eq(listen(fd, 16), 0);
 	other = dup(fd);
-	ck_assert_int_eq(np_server_new(pollers, &handlers, NULL, NULL, &server), 0);
+	ck_assert_int_eq(np_server_new(pollers, &hanging_handlers, NULL, NULL, &server), 0);
 	ck_assert_int_eq(np_server_listen_fd(server, &fd), 0);
 	ck_assert_int_eq(np_server_start(server), 0);
 
 	ck_assert_int_eq(shutdown(other, SHUT_RD), 0);
 	AWAIT(in_log("has shut it") == 2);
 	ck_assert_int_eq(listen(other, 16), 0);
-	client = connected();
+	client = peer_of(server, 0);
 	peer_echo(client, 'i');
 	peer_close(&client);
 	close(other);

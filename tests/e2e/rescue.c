@@ -8,9 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netpoll/server.h>
-#include <poll.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +17,8 @@
 #include <unistd.h>
 
 #include "support/child.h"
+#include "support/hanging.h"
+#include "support/log.h"
 #include "support/peer.h"
 #include "support/pollers.h"
 #include "support/serve.h"
@@ -30,43 +30,11 @@
 #define HANG_MS       500
 
 static struct np_server *server;
-static _Atomic(int) hanging; /* pollers that are in a handler which does not return */
-static _Atomic(bool) release;
-static _Atomic(int) rescues;
-
-/* 'h' hangs the poller until the test lets go; whatever came is sent back. */
-static int echo_or_hang(struct np_conn *c, void *arg)
-{
-	size_t n = np_conn_len(c);
-	const char *in;
-	char buf[64];
-
-	if (n > sizeof buf || np_conn_peek(c, n, (const void **)&in) < 0)
-		return -EPROTO;
-	memcpy(buf, in, n);
-	np_conn_skip(c, n);
-	if (memchr(buf, 'h', n)) {
-		hanging++;
-		while (!release)
-			poll(NULL, 0, 1);
-		hanging--;
-	}
-	np_conn_write(c, buf, n);
-	return np_conn_flush(c);
-}
-
-static const struct np_handlers handlers = { .sz = sizeof handlers, .on_request = echo_or_hang };
-
-static void count_rescues(void *arg, int level, const char *msg)
-{
-	if (strstr(msg, "went to its siblings"))
-		rescues++;
-}
 
 static void given_server(int n, int hang_ms)
 {
-	given_pollers(NP_OPTS(np_pollers_opts, .count = n, .log = count_rescues));
-	serve_at(&server, &handlers, NULL,
+	given_pollers(NP_OPTS(np_pollers_opts, .count = n, .log = keep_log));
+	serve_at(&server, &hanging_handlers, NULL,
 		 NP_OPTS(np_server_opts, .steer = NP_STEER_REQUIRED, .hang_ms = hang_ms), "tcp",
 		 "127.0.0.1:0");
 }
@@ -77,27 +45,9 @@ static void teardown(void)
 	end_pollers();
 }
 
-static int connected(void)
+static unsigned rescues(void)
 {
-	return peer_of(server, 0);
-}
-
-static uint64_t accepted_by(int poller)
-{
-	uint64_t accepted, conns;
-
-	ck_assert_int_eq(np_server_poller_stats(server, poller, &accepted, &conns), 0);
-	return accepted;
-}
-
-/* One connection more; whether this poller has taken it, or one since @before. */
-static bool takes_one(int poller, uint64_t before)
-{
-	int fd = connected();
-
-	peer_echo(fd, 'y');
-	peer_close(&fd);
-	return accepted_by(poller) > before;
+	return in_log("went to its siblings");
 }
 
 /* ------------------------------------------------------------------ hanging */
@@ -105,38 +55,21 @@ static bool takes_one(int poller, uint64_t before)
 START_TEST(what_is_queued_at_a_hanging_poller_is_served_by_another)
 {
 	enum { CLIENTS = 64 };
-	uint64_t before[2];
 	int hung, fds[CLIENTS];
 
 	if (!can_root() || !can_bpf())
 		SKIP("needs root and BPF");
-	if (under_handoff())
-		SKIP("a poller whose handler is left alone does not hang, and nobody has to be rescued");
+	NEEDS_A_HANG();
 	ck_assert_int_eq(own_netns(), 0);
 	given_server(2, HANG_MS);
-	hung = connected();
-	peer_send(hung, "h", 1);
-	AWAIT(hanging == 1);
-
-	/* Some of these find the hanging poller before it is known to hang. */
-	for (int i = 0; i < CLIENTS; i++)
-		fds[i] = connected();
-	for (int i = 0; i < CLIENTS; i++)
-		peer_echo(fds[i], 'x');
-	ck_assert_int_eq(hanging, 1); /* it still does */
-	AWAIT(rescues >= 1); /* which is said when they have gone, and some are served by then */
-
-	release = true;
-	peer_recv(hung, &(char){ 0 }, 1); /* the connection that it had is its own still */
+	hung = hang_begin(server);
+	given_rescued_clients(server, fds, CLIENTS);
+	ck_assert(hang_goes_on()); /* while they are served */
+	hang_end(hung);
 	peer_close(&hung);
 	for (int i = 0; i < CLIENTS; i++)
 		peer_close(&fds[i]);
-
-	/* And it is back in its place, once what it has had counts for nothing any more. */
-	for (int i = 0; i < 2; i++)
-		before[i] = accepted_by(i);
-	for (int i = 0; i < 2; i++)
-		AWAIT(takes_one(i, before[i]));
+	expect_both_to_accept(server);
 	teardown();
 }
 END_TEST
@@ -147,23 +80,15 @@ START_TEST(a_server_stops_while_a_listener_of_it_is_shut)
 
 	if (!can_root() || !can_bpf())
 		SKIP("needs root and BPF");
-	if (under_handoff())
-		SKIP("a poller whose handler is left alone does not hang, and nobody has to be rescued");
+	NEEDS_A_HANG();
 	ck_assert_int_eq(own_netns(), 0);
 	given_server(2, HANG_MS);
-	hung = connected();
-	peer_send(hung, "h", 1);
-	AWAIT(hanging == 1);
+	hung = hang_begin(server);
+	given_rescued_clients(server, fds, 32);
 	for (int i = 0; i < 32; i++)
-		fds[i] = connected();
-	AWAIT(rescues > 0);
-	for (int i = 0; i < 32; i++) {
-		peer_echo(fds[i], 'x');
 		peer_close(&fds[i]);
-	}
 	ck_assert_int_eq(np_server_stop(server, 50, NULL), -ETIMEDOUT); /* it hangs, after all */
-	release = true;
-	peer_recv(hung, &(char){ 0 }, 1);
+	hang_end(hung);
 	peer_close(&hung);
 	teardown();
 }
@@ -214,7 +139,7 @@ static void serve_under_quota(int sock, void *arg)
 		child_fail("no address");
 	child_send(sock, &ss, sizeof ss);
 	child_hear(sock);
-	n = rescues;
+	n = (int)rescues();
 	child_send(sock, &n, sizeof n);
 	teardown();
 }
@@ -289,7 +214,7 @@ START_TEST(an_idle_server_is_never_woken)
 	ck_assert_int_eq(own_netns(), 0);
 	given_server(8, 100);
 	for (int i = 0; i < 64; i++) {
-		fds[i] = connected();
+		fds[i] = peer_of(server, 0);
 		peer_echo(fds[i], 'i');
 	}
 	AWAIT(np_switches_within(1200) == 0);

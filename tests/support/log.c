@@ -7,7 +7,7 @@
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char kept[8192];
+static char kept[65536];
 
 void keep_log(void *arg, int level, const char *msg)
 {
