@@ -276,23 +276,30 @@ START_TEST(a_drain_does_not_wait_for_the_next_process_to_come)
 }
 END_TEST
 
+/* Which waits for it, and has handed over to nobody before. */
+static void expect_next_to_take(unsigned n)
+{
+	struct hand_facts f;
+
+	hand_ask_take(&next, where, AWAIT_MS);
+	hand_hear(&next, &f);
+	ck_assert_msg(f.r == 0, "%s", f.error);
+	hand_hear(&old, &f);
+	ck_assert_uint_eq(f.handed.handed, n);
+	expect_all_at_next((int)n, 2);
+	close_clients((int)n);
+	end_both();
+}
+
 START_TEST(the_next_process_may_come_to_a_server_that_drains)
 {
 	const struct hand_opts o = { .drains = 1 };
-	struct hand_facts f;
 
 	given(&o, NULL);
 	given_clients(4);
 	hand_ask_over(&old, where, AWAIT_MS, AWAIT_MS);
 	ck_assert_int_eq(child_hear(old.sock), 'd');
-	hand_ask_take(&next, where, AWAIT_MS);
-	hand_hear(&next, &f);
-	ck_assert_msg(f.r == 0, "%s", f.error);
-	hand_hear(&old, &f);
-	ck_assert_uint_eq(f.handed.handed, 4);
-	expect_all_at_next(4, 2);
-	close_clients(4);
-	end_both();
+	expect_next_to_take(4);
 }
 END_TEST
 
@@ -387,7 +394,6 @@ static void stranger(int sock, void *arg)
 START_TEST(another_user_is_refused_and_waited_on_no_longer)
 {
 	struct child other;
-	struct hand_facts f;
 
 	if (!can_root())
 		SKIP("needs root");
@@ -397,15 +403,7 @@ START_TEST(another_user_is_refused_and_waited_on_no_longer)
 	child_start(&other, stranger, NULL);
 	ck_assert_int_eq(child_hear(other.sock), 'r');
 	child_join(&other);
-	hand_ask_take(&next, where, AWAIT_MS); /* and this one is taken */
-	hand_hear(&next, &f);
-	ck_assert_msg(f.r == 0, "%s", f.error);
-	hand_hear(&old, &f);
-	ck_assert_uint_eq(f.handed.handed, 2);
-
-	expect_all_at_next(2, 2);
-	close_clients(2);
-	end_both();
+	expect_next_to_take(2);
 }
 END_TEST
 

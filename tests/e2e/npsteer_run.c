@@ -293,21 +293,41 @@ static void load_end(struct load *l, const char *what)
 
 /* ------------------------------------------------------------------ the promises */
 
+#define WORDS_MAX 300
+
+static void copies_words(char words[WORDS_MAX], unsigned n, const char *options)
+{
+	snprintf(words, WORDS_MAX, "run web --port %d --copies %u %s -- %s/server %d", PORT, n,
+		 options, tool_dir, PORT);
+}
+
+static void copies_start(struct tool *t, unsigned n, const char *options)
+{
+	char words[WORDS_MAX];
+
+	copies_words(words, n, options);
+	tool_start(t, words);
+}
+
+/* Both of them serve. */
+static void given_two_copies(struct tool *t, const char *options)
+{
+	copies_start(t, 2, options);
+	await_log(t, "2 copies of", 1);
+}
+
 static const char *const ways[] = { "", "--hold 5", "--preload" };
 
 START_TEST(copies_of_a_program_share_a_port_and_end_with_the_tool)
 {
 	bool preload = !strcmp(ways[_i], "--preload");
-	char words[200];
 	struct tool t;
 
 	NEEDS_PROGRAM(!preload);
 	must("load web --policy rr");
 	if (preload)
 		must_sh("cp \"${NP_BUILD:-build}/npsteer-preload.so\" '%s'", tool_dir);
-	snprintf(words, sizeof words, "run web --port %d --copies 3 %s -- %s/server %d", PORT,
-		 ways[_i], tool_dir, PORT);
-	tool_start(&t, words);
+	copies_start(&t, 3, ways[_i]);
 	await_log(&t, "3 copies of", 1);
 	ck_assert_uint_eq(count_copies(30), 3);
 	end(&t);
@@ -318,16 +338,12 @@ END_TEST
 /* Twice ten restarts, of a program that SIGTERM kills whatever it is doing. */
 START_TEST(twenty_restarts_under_load_lose_no_connection)
 {
-	char words[200];
 	struct load l;
 	struct tool t;
 
 	NEEDS_PROGRAM(true);
 	must("load web");
-	snprintf(words, sizeof words, "run web --port %d --copies 2 %s -- %s/server %d", PORT,
-		 ways[_i], tool_dir, PORT);
-	tool_start(&t, words);
-	await_log(&t, "2 copies of", 1);
+	given_two_copies(&t, ways[_i]);
 	load_start(&l);
 	for (unsigned i = 1; i <= 10; i++) {
 		kill(t.reaper.command, SIGHUP);
@@ -340,16 +356,12 @@ END_TEST
 
 START_TEST(a_copy_that_dies_is_started_again)
 {
-	char words[200];
 	struct tool t;
 	int pid;
 
 	NEEDS_PROGRAM(true);
 	must("load web --policy rr");
-	snprintf(words, sizeof words, "run web --port %d --copies 2 -- %s/server %d", PORT,
-		 tool_dir, PORT);
-	tool_start(&t, words);
-	await_log(&t, "2 copies of", 1);
+	given_two_copies(&t, "");
 	pid = ask();
 	ck_assert_int_gt(pid, 0);
 	kill(pid, SIGKILL);
@@ -362,16 +374,12 @@ END_TEST
 /* With --hold the port stays open though every copy is gone at once. */
 START_TEST(under_hold_all_copies_may_die_at_once_and_nobody_is_refused)
 {
-	char words[200];
 	struct tool t;
 	int pid;
 
 	NEEDS_PROGRAM(true);
 	must("load web --policy rr");
-	snprintf(words, sizeof words, "run web --port %d --copies 2 --hold 10 -- %s/server %d",
-		 PORT, tool_dir, PORT);
-	tool_start(&t, words);
-	await_log(&t, "2 copies of", 1);
+	given_two_copies(&t, "--hold 10");
 	pid = ask();
 	for (unsigned i = 0; i < 5; i++) {
 		ck_assert_uint_eq(kill_copies(), 2);
@@ -390,16 +398,12 @@ END_TEST
 /* One of each two goes to the copy that is stopped, until it is seen to stand still. */
 START_TEST(what_waits_at_a_copy_that_is_stopped_is_answered_by_another_one)
 {
-	char words[200];
 	struct tool t;
 	int pid, r;
 
 	NEEDS_PROGRAM(true);
 	must("load web --policy rr --hang-ms 50");
-	snprintf(words, sizeof words, "run web --port %d --copies 2 -- %s/server %d", PORT,
-		 tool_dir, PORT);
-	tool_start(&t, words);
-	await_log(&t, "2 copies of", 1);
+	given_two_copies(&t, "");
 	pid = ask();
 	ck_assert_int_gt(pid, 0);
 	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
@@ -417,15 +421,12 @@ END_TEST
 /* Killed at whatever step, it leaves copies that serve, and nothing else. */
 START_TEST(a_tool_that_is_killed_leaves_no_cgroup_and_no_program)
 {
-	char words[200];
 	struct ran r;
 	struct tool t;
 
 	NEEDS_PROGRAM(true);
 	must("load web");
-	snprintf(words, sizeof words, "run web --port %d --copies 2 --hold 5 -- %s/server %d", PORT,
-		 tool_dir, PORT);
-	tool_start(&t, words);
+	copies_start(&t, 2, "--hold 5");
 	if (_i == 9) {
 		await_log(&t, "2 copies of", 1);
 		look_for_left(&r, &t);
@@ -456,7 +457,7 @@ END_TEST
 
 START_TEST(what_cannot_be_run_has_an_exit_code_and_a_sentence)
 {
-	char words[300];
+	char words[WORDS_MAX];
 	struct tool t;
 
 	NEEDS_PROGRAM(true);
@@ -470,10 +471,8 @@ START_TEST(what_cannot_be_run_has_an_exit_code_and_a_sentence)
 	fails_with(ABSENT, "cannot be run", "run web --port 7495 -- /nonexistent");
 	fails_with(FAILED, "ended before it listened", "run web --port 7495 -- /bin/true");
 	fails_with(ABSENT, "npsteer-preload.so", "run web --port 7495 --preload -- /bin/true");
-	snprintf(words, sizeof words, "run web --port %d --copies 2 -- %s/server %d", PORT,
-		 tool_dir, PORT);
-	tool_start(&t, words);
-	await_log(&t, "2 copies of", 1);
+	given_two_copies(&t, "");
+	copies_words(words, 2, "");
 	fails_with(BUSY, "listens on port 7495 already", words);
 	end(&t);
 }
@@ -492,7 +491,7 @@ static const struct other {
 START_TEST(programs_of_others_share_a_port)
 {
 	const struct other *o = &others[_i];
-	char words[300];
+	char words[WORDS_MAX];
 	struct tool t;
 	struct ran r;
 
