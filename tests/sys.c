@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sys: what the wrappers add to the system calls: -errno, EINTR, one close, parsing, counting. */
-#include <arpa/inet.h>
+/* sys: what the wrappers add to the system calls: -errno, EINTR, one close, counting. */
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,164 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "netpoll/status.h"
 #include "support/test.h"
-#include "sys/addr.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 #include "sys/epoll.h"
 #include "sys/fault.h"
 #include "sys/fd_table.h"
 #include "sys/io.h"
-#include "sys/opts.h"
 #include "sys/sock.h"
 #include "sys/thread.h"
 #include "sys/wake.h"
-
-/* ------------------------------------------------------------------ addresses */
-
-static const struct {
-	const char *network, *address;
-	int result;
-	const char *printed; /* by addr_format() */
-	bool v6only, any_stack;
-} addresses[] = {
-	{ "tcp", "127.0.0.1:80", 0, "127.0.0.1:80" },
-	{ "tcp4", "0.0.0.0:0", 0, "0.0.0.0:0" },
-	{ "tcp", "[::1]:65535", 0, "[::1]:65535" },
-	{ "tcp6", "[::]:80", 0, "[::]:80", .v6only = true },
-	{ "tcp", "[::ffff:1.2.3.4]:1", 0, "1.2.3.4:1" },
-	{ "tcp4", "[::ffff:1.2.3.4]:1", 0, "1.2.3.4:1" },
-	{ "tcp6", "[::ffff:1.2.3.4]:1", -EAFNOSUPPORT },
-	{ "tcp6", "[fe80::1%lo]:80", 0, "[fe80::1%lo]:80", .v6only = true },
-	/* lo is the first of every namespace */
-	{ "tcp6", "[fe80::1%1]:80", 0, "[fe80::1%lo]:80", .v6only = true },
-	{ "tcp", ":80", 0, "[::]:80", .any_stack = true },
-	{ "tcp4", ":80", 0, "0.0.0.0:80" },
-	{ "tcp6", ":80", 0, "[::]:80", .v6only = true },
-	{ "unix", "/run/x.sock", 0, "unix:/run/x.sock" },
-	{ "unix", "@name", 0, "unix:@name" },
-	{ "unix", "relative", 0, "unix:relative" },
-
-	{ NULL, "127.0.0.1:80", -EINVAL },
-	{ "tcp", NULL, -EINVAL },
-	{ "udp", "127.0.0.1:80", -NP_EUNSUPPORTED },
-	{ "", "127.0.0.1:80", -NP_EUNSUPPORTED },
-	{ "tcp", "", -EINVAL },
-	{ "tcp", "127.0.0.1", -EINVAL },
-	{ "tcp", "127.0.0.1:", -EINVAL },
-	{ "tcp", "127.0.0.1:65536", -EINVAL },
-	{ "tcp", "127.0.0.1:99999999999999999999", -EINVAL },
-	{ "tcp", "127.0.0.1:-1", -EINVAL },
-	{ "tcp", "127.0.0.1: 80", -EINVAL },
-	{ "tcp", "127.0.0.1:80x", -EINVAL },
-	{ "tcp", "127.0.0.1:http", -EINVAL },
-	{ "tcp", "::1:80", -EINVAL },
-	{ "tcp", "[::1]80", -EINVAL },
-	{ "tcp", "[::1", -EINVAL },
-	{ "tcp", "[::1]:", -EINVAL },
-	{ "tcp", "[]:80", -EINVAL },
-	{ "tcp", "[127.0.0.1]:80", -EINVAL },
-	{ "tcp", "[fe80::1%nosuch0]:80", -ENODEV },
-	{ "tcp", "[fe80::1%]:80", -EINVAL },
-	{ "tcp", "[fe80::1%0]:80", -ENODEV },
-	{ "tcp", "[fe80::1%1x]:80", -ENODEV },
-	{ "tcp", "[fe80::1%-1]:80", -ENODEV },
-	{ "tcp", "[fe80::1%4294967297]:80", -ENODEV }, /* not 1 */
-	{ "tcp", "[fe80::1%18446744073709551617]:80", -ENODEV },
-	{ "tcp", ":", -EINVAL },
-	{ "tcp4", "[::1]:80", -EAFNOSUPPORT },
-	{ "tcp6", "127.0.0.1:80", -EAFNOSUPPORT },
-	{ "tcp", "localhost:80", -NP_ERESOLVE },
-	{ "tcp", "256.0.0.1:80", -NP_ERESOLVE },
-	{ "unix", "", -EINVAL },
-};
-
-static const unsigned n_addresses = sizeof addresses / sizeof addresses[0];
-
-START_TEST(an_address_is_parsed_or_refused_with_its_reason)
-{
-	struct addr a = { .len = 12345 };
-	char printed[128];
-
-	ck_assert_msg(addr_parse(addresses[_i].network, addresses[_i].address, &a) ==
-			      addresses[_i].result,
-		      "%s %s", addresses[_i].network, addresses[_i].address);
-	if (addresses[_i].result < 0) {
-		ck_assert_uint_eq(a.len, 12345);
-		return;
-	}
-	addr_format(&a.ss, a.len, printed, sizeof printed);
-	ck_assert_str_eq(printed, addresses[_i].printed);
-	ck_assert_int_eq(a.v6only, addresses[_i].v6only);
-	ck_assert_int_eq(a.any_stack, addresses[_i].any_stack);
-}
-END_TEST
-
-START_TEST(a_zone_becomes_the_scope)
-{
-	struct addr a;
-
-	ck_assert_int_eq(addr_parse("tcp", "[fe80::1%lo]:80", &a), 0);
-	ck_assert_uint_eq(((struct sockaddr_in6 *)&a.ss)->sin6_scope_id, if_nametoindex("lo"));
-}
-END_TEST
-
-START_TEST(a_unix_path_has_107_bytes_at_most_and_an_abstract_name_no_terminator)
-{
-	struct sockaddr_un *un;
-	struct addr a;
-	char path[110];
-
-	memset(path, 'x', sizeof path);
-	path[107] = '\0';
-	ck_assert_int_eq(addr_parse("unix", path, &a), 0);
-	path[107] = 'x';
-	path[108] = '\0';
-	ck_assert_int_eq(addr_parse("unix", path, &a), -ENAMETOOLONG);
-	path[0] = '@';
-	ck_assert_int_eq(addr_parse("unix", path, &a), 0);
-	ck_assert_uint_eq(a.len, sizeof(struct sockaddr_un));
-	path[108] = 'x';
-	path[109] = '\0';
-	ck_assert_int_eq(addr_parse("unix", path, &a), -ENAMETOOLONG);
-
-	ck_assert_int_eq(addr_parse("unix", "@ab", &a), 0);
-	un = (struct sockaddr_un *)&a.ss;
-	ck_assert_mem_eq(un->sun_path, "\0ab", 3);
-	ck_assert_uint_eq(a.len, offsetof(struct sockaddr_un, sun_path) + 3);
-}
-END_TEST
-
-START_TEST(a_host_as_long_as_names_get_does_not_overflow)
-{
-	char address[512];
-	struct addr a;
-
-	memset(address, 'h', sizeof address);
-	strcpy(address + 500, ":80");
-	ck_assert_int_eq(addr_parse("tcp", address, &a), -EINVAL);
-	address[0] = '[';
-	address[499] = ']';
-	ck_assert_int_eq(addr_parse("tcp", address, &a), -EINVAL);
-}
-END_TEST
-
-START_TEST(the_port_can_be_read_and_set_where_there_is_one)
-{
-	struct addr a;
-
-	ck_assert_int_eq(addr_parse("tcp", "[::1]:80", &a), 0);
-	addr_set_port(&a.ss, 81);
-	ck_assert_int_eq(addr_port(&a.ss), 81);
-	ck_assert_int_eq(addr_parse("unix", "@x", &a), 0);
-	addr_set_port(&a.ss, 81);
-	ck_assert_int_eq(addr_port(&a.ss), 0);
-}
-END_TEST
 
 /* ------------------------------------------------------------------ bytes */
 
@@ -583,84 +435,6 @@ START_TEST(a_join_that_took_too_long_can_be_taken_up_again)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ option structs */
-
-struct old_opts {
-	size_t sz;
-	int a;
-};
-
-struct new_opts {
-	size_t sz;
-	int a, b;
-	long c;
-};
-
-START_TEST(options_of_an_older_header_leave_the_rest_at_its_default)
-{
-	struct old_opts old = { sizeof old, 1 };
-	struct new_opts now;
-
-	memset(&now, 0xff, sizeof now);
-	ck_assert_int_eq(sys_opts_take(&now, sizeof now, &old), 0);
-	ck_assert_uint_eq(now.sz, sizeof now);
-	ck_assert_int_eq(now.a, 1);
-	ck_assert_int_eq(now.c, 0);
-	ck_assert_int_eq(sys_opts_take(&now, sizeof now, NULL), 0);
-	ck_assert_int_eq(now.a, 0);
-}
-END_TEST
-
-START_TEST(options_of_a_newer_header_are_taken_while_what_is_unknown_is_zero)
-{
-	struct new_opts given = { .sz = sizeof given, .a = 1 };
-	struct old_opts known;
-
-	ck_assert_int_eq(sys_opts_take(&known, sizeof known, &given), 0);
-	ck_assert_int_eq(known.a, 1);
-	given.c = 1;
-	ck_assert_int_eq(sys_opts_take(&known, sizeof known, &given), -E2BIG);
-	given.sz = 0;
-	ck_assert_int_eq(sys_opts_take(&known, sizeof known, &given), -EINVAL);
-}
-END_TEST
-
-START_TEST(a_struct_is_filled_in_as_far_as_the_caller_knows_it)
-{
-	struct new_opts ours = { sizeof ours, 1, 2, 3 };
-	struct {
-		struct old_opts o;
-		char guard;
-	} old = { { sizeof old.o, 9 }, 'g' };
-	struct new_opts longer[2];
-
-	ck_assert_int_eq(sys_opts_give(&old.o, &ours, sizeof ours), 0);
-	ck_assert_int_eq(old.o.a, 1);
-	ck_assert_uint_eq(old.o.sz, sizeof old.o);
-	ck_assert_int_eq(old.guard, 'g');
-
-	memset(longer, 0xff, sizeof longer);
-	longer[0].sz = sizeof longer;
-	ck_assert_int_eq(sys_opts_give(longer, &ours, sizeof ours), 0);
-	ck_assert_int_eq(longer[0].b, 2);
-	ck_assert_uint_eq(longer[1].sz, 0);
-	longer[0].sz = 1;
-	ck_assert_int_eq(sys_opts_give(longer, &ours, sizeof ours), -EINVAL);
-}
-END_TEST
-
-static void addr_tests(Suite *s)
-{
-	TCase *c = add_case(s, "addr");
-
-	tcase_add_loop_test(c, an_address_is_parsed_or_refused_with_its_reason, 0,
-			    (int)n_addresses);
-	tcase_add_test(c, a_zone_becomes_the_scope);
-	tcase_add_test(c, a_unix_path_has_107_bytes_at_most_and_an_abstract_name_no_terminator);
-	tcase_add_test(c, a_host_as_long_as_names_get_does_not_overflow);
-	tcase_add_test(c, the_port_can_be_read_and_set_where_there_is_one);
-}
-
 static void io_tests(Suite *s)
 {
 	TCase *c = add_case(s, "io");
@@ -691,15 +465,11 @@ static void machine_tests(Suite *s)
 	tcase_add_test(c, a_cpu_that_is_not_there_is_refused);
 	tcase_add_test(c, the_coarse_clock_is_at_most_a_tick_behind);
 	tcase_add_test(c, a_join_that_took_too_long_can_be_taken_up_again);
-	tcase_add_test(c, options_of_an_older_header_leave_the_rest_at_its_default);
-	tcase_add_test(c, options_of_a_newer_header_are_taken_while_what_is_unknown_is_zero);
-	tcase_add_test(c, a_struct_is_filled_in_as_far_as_the_caller_knows_it);
 	tcase_add_test(c, the_table_of_descriptors_grows_once_and_holds_none_more);
 }
 
 void add_cases(Suite *s)
 {
-	addr_tests(s);
 	io_tests(s);
 	machine_tests(s);
 }
