@@ -4,45 +4,17 @@
  *
  * Each is counted twice: what the listeners accepted, and what the program says it did.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "spread.h"
 #include "steer/steer.h"
-#include "support/run.h"
 #include "support/steer.h"
 #include "support/test.h"
-
-static void check_counts(const struct rig *r, unsigned syns)
-{
-	struct np_steer_stats st = rig_stats(r);
-
-	ck_assert_uint_eq(st.syn_total, syns);
-	ck_assert_uint_eq(st.steered, syns);
-	ck_assert_uint_eq(st.fallback_hash, 0);
-	for (unsigned i = 0; i < r->n; i++)
-		ck_assert_uint_eq(rig_worker_info(r, i).steered, r->accepted[i]);
-}
-
-/* Chi-square over the workers against an even spread; what is 5 sigma for its cube root (Wilson,
- * Hilferty) is no accident. */
-static void check_even(const struct rig *r)
-{
-	double mean = (double)rig_accepted(r) / r->n, chi2 = 0, df = r->n - 1, v = 2 / (9 * df);
-
-	for (unsigned i = 0; i < r->n; i++)
-		chi2 += (r->accepted[i] - mean) * (r->accepted[i] - mean) / mean;
-	ck_assert_msg(chi2 < df * pow(1 - v + 5 * sqrt(v), 3), "chi-square %.1f for %u workers",
-		      chi2, r->n);
-}
 
 START_TEST(hash_spreads_evenly)
 {
@@ -51,8 +23,8 @@ START_TEST(hash_spreads_evenly)
 	OWN_STEERING();
 	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "hash"));
 	rig_drive(&r, 4000);
-	check_counts(&r, 4000);
-	check_even(&r);
+	expect_counted(&r, 4000);
+	expect_even(&r);
 	rig_stop(&r);
 }
 END_TEST
@@ -64,17 +36,12 @@ START_TEST(rr_gives_each_worker_its_turn)
 	OWN_STEERING();
 	rig_start(&r, 7, NP_OPTS(np_steer_opts, .policy = "rr"));
 	rig_drive(&r, 7 * 100);
-	check_counts(&r, 7 * 100);
+	expect_counted(&r, 7 * 100);
 	for (unsigned i = 0; i < r.n; i++)
 		ck_assert_uint_eq(r.accepted[i], 100);
 	rig_stop(&r);
 }
 END_TEST
-
-static void set_param(struct rig *r, const char *name, const char *value)
-{
-	ck_assert_msg(np_steer_set_param(r->s, name, value) == 0, "%s", np_steer_error(r->s));
-}
 
 /* On loopback the SYN is handled on the CPU that sends it. */
 START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
@@ -90,7 +57,7 @@ START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "cpu"));
 	ck_assert_int_eq(np_steer_set_cpu(r.w[2], 0), 0);
 	ck_assert_int_eq(np_steer_set_cpu(r.w[1], 1), 0);
-	set_param(&r, "spill", "0");
+	rig_param(&r, "spill", "0");
 	run_on(0);
 	rig_drive(&r, 200);
 	ck_assert_uint_eq(r.accepted[2], 200);
@@ -103,7 +70,7 @@ START_TEST(cpu_gives_to_the_worker_of_the_syns_cpu)
 	ck_assert_int_eq(np_steer_set_cpu(r.w[1], -1), 0);
 	memcpy(before, r.accepted, sizeof before);
 	rig_drive(&r, 400);
-	check_counts(&r, 800);
+	expect_counted(&r, 800);
 	ck_assert_uint_gt(r.accepted[0], before[0]);
 	rig_stop(&r);
 }
@@ -123,12 +90,12 @@ START_TEST(cpu_spills_what_is_too_much_for_its_worker)
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "cpu"));
 	if (rig_level(&r) < NP_STEER_L4)
 		SKIP("needs level 4");
-	set_param(&r, "spill", "150");
+	rig_param(&r, "spill", "150");
 	ck_assert_int_eq(np_steer_set_cpu(r.w[2], 0), 0);
 	run_on(0);
 	clients_connect(r.address, fds, 200);
 	ck_assert_uint_eq(rig_accept(&r), 200);
-	check_counts(&r, 200);
+	expect_counted(&r, 200);
 	/* Half as much again as the others, whichever was drawn: 67 of 200, give or take. */
 	ck_assert_uint_ge(r.accepted[2], 55);
 	ck_assert_uint_le(r.accepted[2], 85);
@@ -145,45 +112,11 @@ START_TEST(random_spreads_evenly)
 	OWN_STEERING();
 	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "random"));
 	rig_drive(&r, 4000);
-	check_counts(&r, 4000);
-	check_even(&r);
+	expect_counted(&r, 4000);
+	expect_even(&r);
 	rig_stop(&r);
 }
 END_TEST
-
-static void publish(struct rig *r, unsigned i, uint64_t conns)
-{
-	__atomic_store_n(&steer_worker_line(r->w[i])->conns, conns, __ATOMIC_RELAXED);
-}
-
-/* @n connections that stay; after each one every worker says how many it has, as pollers do. */
-static void fill(struct rig *r, int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		fds[i] = client_connect(r->address);
-		ck_assert_int_ge(fds[i], 0);
-		AWAIT(rig_accept(r) == 1);
-		for (unsigned w = 0; w < r->n; w++)
-			publish(r, w, r->accepted[w]);
-	}
-}
-
-/* A worker that says it has connections is not closed. */
-static void empty(struct rig *r, int *fds, unsigned n)
-{
-	clients_close(fds, n);
-	for (unsigned w = 0; w < r->n; w++)
-		publish(r, w, 0);
-}
-
-static unsigned most(const struct rig *r)
-{
-	unsigned m = 0;
-
-	for (unsigned i = 0; i < r->n; i++)
-		m = r->accepted[i] > m ? r->accepted[i] : m;
-	return m;
-}
 
 START_TEST(least_keeps_published_connections_level)
 {
@@ -192,11 +125,11 @@ START_TEST(least_keeps_published_connections_level)
 
 	OWN_STEERING();
 	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "least"));
-	fill(&r, fds, 400);
-	check_counts(&r, 400);
+	rig_fill(&r, fds, 400);
+	expect_counted(&r, 400);
 	for (unsigned i = 0; i < r.n; i++)
 		ck_assert_uint_eq(r.accepted[i], 50);
-	empty(&r, fds, 400);
+	rig_empty(&r, fds, 400);
 	rig_stop(&r);
 }
 END_TEST
@@ -209,12 +142,12 @@ START_TEST(least_gives_by_weight)
 	OWN_STEERING();
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "least"));
 	ck_assert_int_eq(np_steer_set_weight(r.s, (unsigned)np_steer_worker_index(r.w[2]), 400), 0);
-	fill(&r, fds, 420);
-	check_counts(&r, 420);
+	rig_fill(&r, fds, 420);
+	expect_counted(&r, 420);
 	for (unsigned i = 0; i < r.n; i++)
 		ck_assert_msg(abs((int)r.accepted[i] - (i == 2 ? 240 : 60)) <= 3, "worker %u: %u",
 			      i, r.accepted[i]);
-	empty(&r, fds, 420);
+	rig_empty(&r, fds, 420);
 	rig_stop(&r);
 }
 END_TEST
@@ -228,10 +161,10 @@ START_TEST(p2c_keeps_published_connections_nearly_level)
 
 	OWN_STEERING();
 	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "p2c"));
-	fill(&r, fds, 800);
-	check_counts(&r, 800);
-	ck_assert_uint_le(most(&r), 110);
-	empty(&r, fds, 800);
+	rig_fill(&r, fds, 800);
+	expect_counted(&r, 800);
+	ck_assert_uint_le(rig_most(&r), 110);
+	rig_empty(&r, fds, 800);
 	rig_stop(&r);
 }
 END_TEST
@@ -245,12 +178,12 @@ START_TEST(least_goes_by_the_living_alone)
 	OWN_STEERING();
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "least", .max_level = _i));
 	for (unsigned i = 0; i < r.n; i++)
-		publish(&r, i, i == 1 ? 0 : 100 * (i + 1));
+		rig_publish(&r, i, i == 1 ? 0 : 100 * (i + 1));
 	rig_close_listener(&r, 1);
 	rig_drive(&r, 200);
 	ck_assert_uint_eq(r.accepted[0], 200);
 	for (unsigned i = 0; i < r.n; i++)
-		publish(&r, i, 0);
+		rig_publish(&r, i, 0);
 	rig_stop(&r);
 }
 END_TEST
@@ -261,12 +194,12 @@ START_TEST(p2c_avoids_a_loaded_worker)
 
 	OWN_STEERING();
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "p2c"));
-	publish(&r, 1, 1000);
+	rig_publish(&r, 1, 1000);
 	rig_drive(&r, 4000);
-	check_counts(&r, 4000);
+	expect_counted(&r, 4000);
 	ck_assert_uint_ge(r.accepted[1], 250 - 77);
 	ck_assert_uint_le(r.accepted[1], 250 + 77);
-	publish(&r, 1, 0);
+	rig_publish(&r, 1, 0);
 	rig_stop(&r);
 }
 END_TEST
@@ -298,15 +231,15 @@ START_TEST(weighted_gives_by_weight_whatever_the_load)
 	OWN_STEERING();
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "weighted", .max_level = _i));
 	set_weight(&r, 2, 700);
-	publish(&r, 2, 100000);
+	rig_publish(&r, 2, 100000);
 	rig_drive(&r, 4000);
-	check_counts(&r, 4000);
+	expect_counted(&r, 4000);
 	for (unsigned i = 0; i < r.n; i++)
 		if (_i >= NP_STEER_L3)
 			check_share(&r, i, 4000, shares[i]);
 		else
 			ck_assert_uint_gt(r.accepted[2], r.accepted[i] * (i == 2 ? 0 : 3));
-	publish(&r, 2, 0);
+	rig_publish(&r, 2, 0);
 	rig_stop(&r);
 }
 END_TEST
@@ -335,7 +268,7 @@ START_TEST(a_new_worker_warms_up_under_weighted)
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "weighted"));
 	for (unsigned i = 0; i < r.n; i++)
 		r.s->maps.ctl[np_steer_worker_index(r.w[i])].ready_since_ns = 0;
-	set_param(&r, "slow_start_ms", "400000");
+	rig_param(&r, "slow_start_ms", "400000");
 	ready_for(&r, 1, 0);
 	rig_drive(&r, 1000);
 	ck_assert_uint_le(r.accepted[1], 30);
@@ -345,7 +278,7 @@ START_TEST(a_new_worker_warms_up_under_weighted)
 	ck_assert_uint_ge(r.accepted[1], 90); /* 1 in 13 is 154 */
 	ck_assert_uint_le(r.accepted[1], 225);
 	memset(r.accepted, 0, sizeof r.accepted);
-	set_param(&r, "slow_start_ms", "0");
+	rig_param(&r, "slow_start_ms", "0");
 	rig_drive(&r, 4000);
 	check_share(&r, 1, 4000, 0.25);
 	rig_stop(&r);
@@ -362,17 +295,17 @@ START_TEST(a_new_worker_warms_up_under_least)
 	rig_start(&r, 4, NP_OPTS(np_steer_opts, .policy = "least"));
 	for (unsigned i = 0; i < r.n; i++) {
 		r.accepted[i] = i == 1 ? 0 : 20;
-		publish(&r, i, r.accepted[i]);
+		rig_publish(&r, i, r.accepted[i]);
 	}
-	set_param(&r, "slow_start_ms", "3600000");
+	rig_param(&r, "slow_start_ms", "3600000");
 	for (unsigned i = 0; i < r.n; i++)
 		if (i != 1)
 			r.s->maps.ctl[np_steer_worker_index(r.w[i])].ready_since_ns = 0;
 	ready_for(&r, 1, 0);
-	fill(&r, fds, 80);
+	rig_fill(&r, fds, 80);
 	ck_assert_uint_le(r.accepted[1], 2);
 	ck_assert_uint_eq(rig_accepted(&r), 60 + 80);
-	empty(&r, fds, 80);
+	rig_empty(&r, fds, 80);
 	rig_stop(&r);
 }
 END_TEST
@@ -395,179 +328,6 @@ START_TEST(who_was_drained_warms_up_again)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ maglev */
-
-/* A client at 127.0.@i: all of 127/8 is ours. */
-static int connect_as(struct rig *r, unsigned i)
-{
-	struct sockaddr_in from = { .sin_family = AF_INET,
-				    .sin_addr.s_addr = htonl(0x7f000002 + i) };
-	struct sockaddr_in to = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	to.sin_port = htons((uint16_t)atoi(strrchr(r->address, ':') + 1));
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
-	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s",
-		      strerror(errno));
-	return fd;
-}
-
-/* Which worker client @i gets, from some port. */
-static unsigned worker_of(struct rig *r, unsigned i)
-{
-	unsigned before[RIG_MAX], w;
-	int fd;
-
-	memcpy(before, r->accepted, sizeof before);
-	fd = connect_as(r, i);
-	ck_assert_uint_eq(rig_accept(r), 1);
-	client_close(&fd);
-	for (w = 0; w < r->n && r->accepted[w] == before[w]; w++)
-		;
-	ck_assert_uint_lt(w, r->n);
-	return w;
-}
-
-#define CLIENTS 400
-
-START_TEST(maglev_keeps_a_client_at_its_worker)
-{
-	unsigned home[CLIENTS];
-	struct rig r;
-
-	OWN_STEERING();
-	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev", .max_level = _i));
-	for (unsigned i = 0; i < CLIENTS; i++)
-		home[i] = worker_of(&r, i);
-	check_counts(&r, CLIENTS);
-	check_even(&r);
-	for (unsigned i = 0; i < CLIENTS; i++)
-		ck_assert_uint_eq(worker_of(&r, i), home[i]);
-	rig_stop(&r);
-}
-END_TEST
-
-/* Those of the worker that has gone go elsewhere, and few others with them. */
-START_TEST(maglev_moves_few_when_a_worker_leaves)
-{
-	unsigned home[CLIENTS], moved = 0, w;
-	struct rig r;
-
-	OWN_STEERING();
-	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev"));
-	for (unsigned i = 0; i < CLIENTS; i++)
-		home[i] = worker_of(&r, i);
-	ck_assert_int_eq(np_steer_leave(r.w[3]), 0);
-	for (unsigned i = 0; i < CLIENTS; i++) {
-		w = worker_of(&r, i);
-		ck_assert_uint_ne(w, 3);
-		moved += home[i] != 3 && w != home[i];
-	}
-	ck_assert_msg(moved < CLIENTS / 8, "%u of %u clients lost their worker", moved, CLIENTS);
-	rig_stop(&r);
-}
-END_TEST
-
-/* One client has as many connections as a hundred others together. */
-START_TEST(maglev_bounds_what_one_client_does_to_its_worker)
-{
-	static int fds[400];
-	struct rig r;
-	double mean;
-
-	OWN_STEERING();
-	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev"));
-	set_param(&r, "bound", "125");
-	for (unsigned i = 0; i < 400; i++) {
-		fds[i] = connect_as(&r, i % 2 ? 0 : i);
-		ck_assert_uint_eq(rig_accept(&r), 1);
-		for (unsigned w = 0; w < r.n; w++)
-			publish(&r, w, r.accepted[w]);
-	}
-	check_counts(&r, 400);
-	mean = 400.0 / r.n;
-	/* The mean is as old as eight runs, and each worker may have eight connections over it. */
-	ck_assert_msg(most(&r) <= 1.25 * (mean + 1) + 9, "%u at one worker, %.0f on average",
-		      most(&r), mean);
-	ck_assert_uint_gt(rig_stats(&r).spilled, 50);
-	empty(&r, fds, 400);
-	rig_stop(&r);
-}
-END_TEST
-
-START_TEST(maglev_without_a_bound_leaves_all_of_one_client_together)
-{
-	static int fds[100];
-	struct rig r;
-
-	OWN_STEERING();
-	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "maglev"));
-	set_param(&r, "bound", "0");
-	fill(&r, fds, 100);
-	ck_assert_uint_eq(most(&r), 100);
-	ck_assert_uint_eq(rig_stats(&r).spilled, 0);
-	empty(&r, fds, 100);
-	rig_stop(&r);
-}
-END_TEST
-
-/* A client at fd00::@i + 1. */
-static int connect_as_ipv6(struct rig *r, unsigned i)
-{
-	struct sockaddr_in6 from = { .sin6_family = AF_INET6 },
-			    to = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char text[32];
-
-	snprintf(text, sizeof text, "fd00::%x", i + 1);
-	ck_assert_int_eq(inet_pton(AF_INET6, text, &from.sin6_addr), 1);
-	to.sin6_port = htons((uint16_t)atoi(strrchr(r->address, ':') + 1));
-	ck_assert_msg(bind(fd, (struct sockaddr *)&from, sizeof from) == 0, "%s: %s", text,
-		      strerror(errno));
-	ck_assert_msg(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect: %s",
-		      strerror(errno));
-	return fd;
-}
-
-/* The client's address is elsewhere in the packet, and longer. */
-START_TEST(maglev_tells_ipv6_clients_apart)
-{
-	unsigned seen = 0;
-	struct rig r;
-	int fd;
-
-	OWN_STEERING();
-	rig_open(&r, NULL, NP_OPTS(np_steer_opts, .policy = "maglev"));
-	for (unsigned i = 0; i < 8; i++)
-		rig_worker(&r, "[::]:0");
-	/* Through the address of IPv4 too: a dual listener sees both. */
-	for (unsigned i = 0; i < 100; i++)
-		worker_of(&r, i);
-	for (unsigned i = 0; i < r.n; i++)
-		seen += r.accepted[i] > 0;
-	ck_assert_uint_eq(seen, 8);
-	set_param(&r, "bound", "0");
-	memset(r.accepted, 0, sizeof r.accepted);
-	rig_drive(&r, 100); /* all from ::1 */
-	ck_assert_uint_eq(most(&r), 100);
-
-	/* They differ in the last two bytes alone. */
-	memset(r.accepted, 0, sizeof r.accepted);
-	must_sh("for i in $(seq 1 40); do ip -6 addr add fd00::$(printf %%x $i)/128 dev lo nodad; done");
-	for (unsigned i = 0; i < 40; i++) {
-		fd = connect_as_ipv6(&r, i);
-		ck_assert_uint_eq(rig_accept(&r), 1);
-		client_close(&fd);
-	}
-	seen = 0;
-	for (unsigned i = 0; i < r.n; i++)
-		seen += r.accepted[i] > 0;
-	ck_assert_uint_ge(seen, 4);
-	rig_stop(&r);
-}
-END_TEST
-
 /* ------------------------------------------------------------------ bitmap */
 
 START_TEST(bitmap_gives_to_those_that_are_published)
@@ -577,9 +337,9 @@ START_TEST(bitmap_gives_to_those_that_are_published)
 	OWN_STEERING();
 	rig_start(&r, 8, NP_OPTS(np_steer_opts, .policy = "bitmap", .max_level = _i));
 	rig_drive(&r, 2000); /* nobody is: by hash */
-	check_even(&r);
+	expect_even(&r);
 	memset(r.accepted, 0, sizeof r.accepted);
-	set_param(&r, "set", "1,4-5,7");
+	rig_param(&r, "set", "1,4-5,7");
 	rig_drive(&r, 4000);
 	for (unsigned i = 0; i < r.n; i++)
 		check_share(&r, i, 4000, i == 1 || i == 4 || i == 5 || i == 7 ? 0.25 : 0);
@@ -589,11 +349,11 @@ START_TEST(bitmap_gives_to_those_that_are_published)
 	 * One of them cannot: the other of the set, and where the set has no other, somebody else.
 	 */
 	memset(r.accepted, 0, sizeof r.accepted);
-	set_param(&r, "set", "2,5");
+	rig_param(&r, "set", "2,5");
 	ck_assert_int_eq(np_steer_drain(r.s, (unsigned)np_steer_worker_index(r.w[2])), 0);
 	rig_drive(&r, 500);
 	ck_assert_uint_eq(r.accepted[5], 500);
-	set_param(&r, "set", "2");
+	rig_param(&r, "set", "2");
 	rig_drive(&r, 500);
 	ck_assert_uint_eq(r.accepted[2], 0);
 	ck_assert_uint_eq(rig_stats(&r).steered, 7000);
@@ -639,7 +399,7 @@ START_TEST(parameters_out_of_range_are_refused_in_words)
 
 	OWN_STEERING();
 	rig_start(&r, 1, NULL);
-	set_param(&r, "set", "0-3,8");
+	rig_param(&r, "set", "0-3,8");
 	for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
 		ck_assert_int_eq(np_steer_param(r.s, cases[c].name, before, sizeof before), 0);
 		for (unsigned b = 0; b < 7 && cases[c].bad[b]; b++) {
@@ -650,10 +410,10 @@ START_TEST(parameters_out_of_range_are_refused_in_words)
 		ck_assert_int_eq(np_steer_param(r.s, cases[c].name, after, sizeof after), 0);
 		ck_assert_str_eq(before, after);
 	}
-	set_param(&r, "spill", "0");
-	set_param(&r, "bound", "10000");
-	set_param(&r, "slow_start_ms", "3600000");
-	set_param(&r, "set", "none");
+	rig_param(&r, "spill", "0");
+	rig_param(&r, "bound", "10000");
+	rig_param(&r, "slow_start_ms", "3600000");
+	rig_param(&r, "set", "none");
 	ck_assert_int_eq(np_steer_param(r.s, "set", after, sizeof after), 0);
 	ck_assert_str_eq(after, "none");
 	rig_stop(&r);
@@ -671,7 +431,7 @@ START_TEST(the_spread_is_the_programs_not_the_kernels)
 		ck_assert_int_eq(np_steer_kick(r.s, (unsigned)np_steer_worker_index(r.w[i])), 0);
 	rig_drive(&r, 500);
 	ck_assert_uint_eq(r.accepted[3], 500);
-	check_counts(&r, 500);
+	expect_counted(&r, 500);
 	rig_stop(&r);
 }
 END_TEST
@@ -689,7 +449,7 @@ START_TEST(switching_the_policy_loses_no_connection)
 		ck_assert_int_eq(np_steer_set_policy(r.s, np_steer_policies(n++)), 0);
 		rig_drive(&r, 20);
 	}
-	check_counts(&r, 60 * 20);
+	expect_counted(&r, 60 * 20);
 	rig_stop(&r);
 }
 END_TEST
@@ -706,7 +466,7 @@ START_TEST(each_parameter_that_is_listed_takes_what_it_shows)
 	while ((name = np_steer_params(n))) {
 		ck_assert_msg(np_steer_param(r.s, name, before, sizeof before) == 0, "%s: %s", name,
 			      np_steer_error(r.s));
-		set_param(&r, name, before);
+		rig_param(&r, name, before);
 		ck_assert_int_eq(np_steer_param(r.s, name, after, sizeof after), 0);
 		ck_assert_str_eq(after, before);
 		n++;
@@ -764,11 +524,6 @@ void add_cases(Suite *s)
 	tcase_add_test(t, a_new_worker_warms_up_under_weighted);
 	tcase_add_test(t, a_new_worker_warms_up_under_least);
 	tcase_add_test(t, who_was_drained_warms_up_again);
-	tcase_add_loop_test(t, maglev_keeps_a_client_at_its_worker, NP_STEER_L2, NP_STEER_L4 + 1);
-	tcase_add_test(t, maglev_moves_few_when_a_worker_leaves);
-	tcase_add_test(t, maglev_bounds_what_one_client_does_to_its_worker);
-	tcase_add_test(t, maglev_without_a_bound_leaves_all_of_one_client_together);
-	tcase_add_test(t, maglev_tells_ipv6_clients_apart);
 	tcase_add_loop_test(t, bitmap_gives_to_those_that_are_published, NP_STEER_L2,
 			    NP_STEER_L4 + 1);
 	tcase_add_test(t, bitmap_counts_members_in_every_word);

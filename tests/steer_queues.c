@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "spread.h"
 #include "steer/steer.h"
 #include "support/segment.h"
 #include "support/steer.h"
@@ -40,11 +41,6 @@ static const char *const several[] = { "least-exact", "p2c-exact", "hash", "rr",
 			rig_worker(r, address_);                                                 \
 	} while (0)
 
-static void publish(struct rig *r, unsigned i, uint64_t conns)
-{
-	__atomic_store_n(&steer_worker_line(r->w[i])->conns, conns, __ATOMIC_RELAXED);
-}
-
 static void verdicts_add_up(const struct np_steer_stats *st)
 {
 	ck_assert_uint_eq(st->steered + st->fallback_hash + st->rejected_rst + st->shed_full,
@@ -56,14 +52,14 @@ static unsigned spread_after_a_burst(struct rig *r, int *fds, unsigned n)
 	unsigned least = ~0u, most = 0, has;
 
 	for (unsigned i = 0; i < WORKERS; i++)
-		publish(r, i, 10 + i);
+		rig_publish(r, i, 10 + i);
 	clients_connect(r->address, fds, n);
 	ck_assert_uint_eq(rig_accept(r), n);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		has = 10 + i + r->accepted[i];
 		least = has < least ? has : least;
 		most = has > most ? has : most;
-		publish(r, i, 0);
+		rig_publish(r, i, 0);
 	}
 	return most - least;
 }
