@@ -370,7 +370,7 @@ static const struct {
 	{ closed, -NP_ECLOSED, -NP_ECLOSED, 0, false },
 	{ closed_with_output, -NP_ECLOSED, -NP_EWRITETIMEOUT, 0, true },
 	{ aborted, -NP_ECLOSED, -NP_ECLOSED, 0, true },
-	{ timed_out, -ETIMEDOUT, -ETIMEDOUT, 100, false },
+	{ timed_out, -ETIMEDOUT, -ETIMEDOUT, 1000, false },
 	{ stopped, -NP_ECLOSED, -NP_ECLOSED, 0, false },
 };
 #define N_ENDS ((int)(sizeof ends / sizeof ends[0]))
