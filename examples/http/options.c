@@ -5,7 +5,6 @@
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "examples/service/arguments.h"
@@ -70,8 +69,10 @@ static int take_idle(struct options *o)
 	return r;
 }
 
-static int take(struct options *o, int ch)
+static int take(void *arg, int ch)
 {
+	struct options *o = arg;
+
 	switch (ch) {
 	case 'l':
 		return addresses_add(&o->listen, optarg);
@@ -115,13 +116,8 @@ static int take(struct options *o, int ch)
 		return argument_int("--offload-us", optarg, -1, &o->certs.offload_us);
 	case 'x':
 		return service_set_stop_ms(optarg);
-	case 'h':
-		usage(stdout);
-		exit(EXIT_SUCCESS);
-	default:
-		usage(stderr);
-		return -1;
 	}
+	return -1;
 }
 
 static void set_defaults(struct options *o)
@@ -161,12 +157,11 @@ int options_parse(int argc, char **argv, struct options *o)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int ch;
+	static const struct arguments arguments = { longs, take, usage };
 
 	set_defaults(o);
-	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (take(o, ch) < 0)
-			return -1;
+	if (arguments_take(&arguments, argc, argv, o) < 0)
+		return -1;
 	if (optind < argc)
 		return argument_bad("no option:", argv[optind]);
 	return 0;

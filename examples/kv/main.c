@@ -59,8 +59,10 @@ static int bytes(const char *option, long long least, size_t *ret)
 	return r;
 }
 
-static int take(struct options *o, int ch)
+static int take(void *arg, int ch)
 {
+	struct options *o = arg;
+
 	switch (ch) {
 	case 'l':
 		return addresses_add(&o->listen, optarg);
@@ -78,13 +80,8 @@ static int take(struct options *o, int ch)
 		return argument_steer(optarg, &o->server.steer);
 	case 'x':
 		return service_set_stop_ms(optarg);
-	case 'h':
-		usage(stdout);
-		exit(EXIT_SUCCESS);
-	default:
-		usage(stderr);
-		return -1;
 	}
+	return -1;
 }
 
 static int parse(int argc, char **argv, struct options *o)
@@ -101,16 +98,15 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int ch;
+	static const struct arguments arguments = { longs, take, usage };
 
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
 	o->server.limits.in_max = INPUT_MAX;
 	o->server.limits.in_high = INPUT_HIGH;
 	o->server.limits.send_high = OUTPUT_MAX;
-	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (take(o, ch) < 0)
-			return -1;
+	if (arguments_take(&arguments, argc, argv, o) < 0)
+		return -1;
 	if (!o->listen.n || optind < argc) {
 		usage(stderr);
 		return -1;

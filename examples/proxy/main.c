@@ -70,10 +70,11 @@ static int add_upstream(struct options *o, const char *address)
 	return 0;
 }
 
-static int take(struct options *o, int ch)
+static int take(void *arg, int ch)
 {
 	static const char *const balance[] = { "turn", "least" };
 	static const char *const versions[] = { "none", "1", "2" };
+	struct options *o = arg;
 
 	switch (ch) {
 	case 'l':
@@ -124,13 +125,8 @@ static int take(struct options *o, int ch)
 		return 0;
 	case 'X':
 		return service_set_stop_ms(optarg);
-	case 'h':
-		usage(stdout);
-		exit(EXIT_SUCCESS);
-	default:
-		usage(stderr);
-		return -1;
 	}
+	return -1;
 }
 
 static int parse(int argc, char **argv, struct options *o)
@@ -159,15 +155,14 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int ch;
+	static const struct arguments arguments = { longs, take, usage };
 
 	np_pollers_opts_init(&o->pollers);
 	np_server_opts_init(&o->server);
 	o->pair.connect_ms = 5000;
 	o->pair.upstreams.retry_ms = 2000;
-	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (take(o, ch) < 0)
-			return -1;
+	if (arguments_take(&arguments, argc, argv, o) < 0)
+		return -1;
 	if (!o->pair.upstreams.n || optind < argc) {
 		usage(stderr);
 		return -1;

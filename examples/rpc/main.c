@@ -30,8 +30,10 @@ static void usage(FILE *f)
 		"  --stop-ms      how long the end may take; 10000; -1: until the last connection has ended\n");
 }
 
-static int take(struct rpc_opts *o, int ch)
+static int take(void *arg, int ch)
 {
+	struct rpc_opts *o = arg;
+
 	switch (ch) {
 	case 'l':
 		return addresses_add(&o->listen, optarg);
@@ -56,13 +58,8 @@ static int take(struct rpc_opts *o, int ch)
 		return argument_int("--size", optarg, 0, &o->size);
 	case 'x':
 		return service_set_stop_ms(optarg);
-	case 'h':
-		usage(stdout);
-		exit(EXIT_SUCCESS);
-	default:
-		usage(stderr);
-		return -1;
 	}
+	return -1;
 }
 
 static int parse(int argc, char **argv, struct rpc_opts *o)
@@ -80,11 +77,10 @@ static int parse(int argc, char **argv, struct rpc_opts *o)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int ch;
+	static const struct arguments arguments = { longs, take, usage };
 
-	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (take(o, ch) < 0)
-			return -1;
+	if (arguments_take(&arguments, argc, argv, o) < 0)
+		return -1;
 	return 0;
 }
 

@@ -8,6 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+int arguments_take(const struct arguments *a, int argc, char **argv, void *arg)
+{
+	int ch;
+
+	while ((ch = getopt_long(argc, argv, "", a->longs, NULL)) != -1) {
+		if (ch == 'h') {
+			a->usage(stdout);
+			exit(EXIT_SUCCESS);
+		}
+		if (ch == '?') {
+			a->usage(stderr);
+			return -1;
+		}
+		if (a->take(arg, ch) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int argument_bad(const char *what, const char *value)
 {
 	const char *program = program_invocation_short_name;

@@ -1,9 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* arguments: values of options; what is wrong with one is said on stderr, as "PROGRAM: ..." */
+/*
+ * arguments: options and their values; what is wrong with one is said on stderr, as "PROGRAM: ..."
+ */
 #ifndef SERVICE_ARGUMENTS_H
 #define SERVICE_ARGUMENTS_H
 
+#include <getopt.h>
 #include <netpoll/server.h>
+#include <stdio.h>
+
+struct arguments {
+	const struct option *longs; /* for getopt_long(3); --help is 'h' */
+	int (*take)(void *arg, int ch);
+	void (*usage)(FILE *f);
+};
+
+/*
+ * arguments_take() - take(@arg, ...) of each option in turn, with its value in optarg
+ *
+ * --help ends the program with its usage. Return: 0; -1: take()'s, or no option, and that was said.
+ */
+int arguments_take(const struct arguments *a, int argc, char **argv, void *arg);
 
 /* Says "@what '@value'; see PROGRAM --help". Return: -1. */
 int argument_bad(const char *what, const char *value);
