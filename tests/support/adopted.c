@@ -15,6 +15,7 @@
 #include "support/restrict.h"
 #include "support/steer.h"
 #include "support/test.h"
+#include "sys/halt.h"
 
 char why[NP_STEER_TEXT_MAX];
 
@@ -256,18 +257,8 @@ bool given_cgroup(pid_t pid, char *dst, size_t cap)
 
 void stop_process(pid_t pid)
 {
-	char path[48], text[256];
-
-	kill(pid, SIGSTOP);
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	for (bool stopped = false; !stopped; test_pause()) {
-		FILE *file = fopen(path, "re");
-
-		ck_assert_ptr_nonnull(file);
-		ck_assert_ptr_nonnull(fgets(text, sizeof text, file));
-		fclose(file);
-		stopped = strstr(text, ") T ") != NULL;
-	}
+	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+	AWAIT(sys_halt_of(pid) == SYS_HALT_STOPPED);
 }
 
 void run_apart(int sock, void *arg)

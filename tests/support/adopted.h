@@ -75,7 +75,8 @@ void expect_letters(int fds[], int n);
 
 /* A cgroup of the test's own with @pid in it. False: there is none to be had. */
 bool given_cgroup(pid_t pid, char *dst, size_t cap);
-/* Until the kernel has it so: state T of /proc. */
+/* Until all of its threads are: one that has not come to it would still leave accept(2) with a
+ * connection. */
 void stop_process(pid_t pid);
 /*
  * In a child: a server in namespaces of its own, of which @arg, a bool, says whether the user's is

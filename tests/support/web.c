@@ -17,6 +17,7 @@
 #include "netpoll/steer_admin.h"
 #include "support/peer.h"
 #include "support/test.h"
+#include "sys/halt.h"
 
 struct line {
 	char what[8]; /* "pid", "ready", "failed" */
@@ -148,23 +149,10 @@ void web_go_on(struct web *w)
 	line_await(w, "ready");
 }
 
-static char state_of(pid_t pid)
-{
-	char path[32], state = '?';
-	FILE *f;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_eq(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
-	fclose(f);
-	return state;
-}
-
 void web_stop(struct web *w)
 {
 	ck_assert_int_eq(kill(w->pid, SIGSTOP), 0);
-	AWAIT(state_of(w->pid) == 'T');
+	AWAIT(sys_halt_of(w->pid) == SYS_HALT_STOPPED);
 }
 
 void web_cont(struct web *w)
