@@ -349,7 +349,7 @@ START_TEST(a_worker_that_goes_on_at_the_moment_of_the_rescue_sees_nothing_of_it)
 	s = given_watched(&f, easily_lost[_i], &c);
 	ck_assert_int_eq(np_steer_set_hang_ms(s, 15), 0);
 	for (unsigned round = 0; round < rounds(); round++) {
-		uint64_t ms = round % 4 ? 500 : at_random(60); /* none may be queued there */
+		uint64_t ms = round % 4 ? 5000 : at_random(60); /* none may be queued there */
 		uint64_t until_ns = sys_clock_ns() + ms * 1000000u;
 
 		stop_process(f.pid[0]);
