@@ -65,7 +65,7 @@ END_TEST
 
 START_TEST(a_pipeline_over_shards_is_answered_in_order)
 {
-	struct bytes in = { NULL, 0 }, out = { NULL, 0 };
+	struct bytes in = { 0 }, out = { 0 };
 	char *got;
 	int fd;
 
@@ -122,7 +122,7 @@ END_TEST
 
 START_TEST(a_client_that_resets_harms_nobody)
 {
-	struct bytes in = { NULL, 0 };
+	struct bytes in = { 0 };
 	int fd, other;
 
 	kv_start("--pollers 3");
@@ -178,7 +178,7 @@ START_TEST(a_transaction_over_shards_is_refused)
 	fd = kv_client();
 	kv_expect(fd, "MULTI", "+OK\r\n");
 	for (int i = 0; i < 20; i++) {
-		struct bytes b = { NULL, 0 };
+		struct bytes b = { 0 };
 		char words[32];
 
 		snprintf(words, sizeof words, "SET k%d v", i);
@@ -240,7 +240,7 @@ END_TEST
 
 START_TEST(a_subscriber_that_does_not_read_is_reset_and_the_others_are_told)
 {
-	struct bytes in = { NULL, 0 };
+	struct bytes in = { 0 };
 	static char block[65536];
 	int deaf, good, fd;
 	long told = 2;
@@ -255,7 +255,7 @@ START_TEST(a_subscriber_that_does_not_read_is_reset_and_the_others_are_told)
 	memset(block, 'x', sizeof block);
 	kv_add_arg(&in, block, sizeof block);
 	for (int i = 0; told == 2 && i < 2000; i++) {
-		struct bytes b = { NULL, 0 };
+		struct bytes b = { 0 };
 
 		peer_send(fd, in.p, in.n);
 		kv_read_answer(fd, &b);
@@ -303,7 +303,7 @@ START_TEST(at_the_memory_limit_what_adds_is_refused_and_the_rest_works)
 	fd = kv_client();
 	memset(block, 'x', sizeof block);
 	for (int i = 0; i < 1000 && !refused; i++) {
-		struct bytes in = { NULL, 0 }, b = { NULL, 0 };
+		struct bytes in = { 0 }, b = { 0 };
 		char key[16];
 
 		bytes_add_text(&in, "*3\r\n$3\r\nSET\r\n");
@@ -320,7 +320,7 @@ START_TEST(at_the_memory_limit_what_adds_is_refused_and_the_rest_works)
 	ck_assert_int_gt(kv_integer(fd, "STRLEN k0"), 0);
 	kv_expect(fd, "FLUSHALL", "+OK\r\n");
 	for (int i = 0; i < 10; i++) {
-		struct bytes b = { NULL, 0 };
+		struct bytes b = { 0 };
 		char words[32];
 
 		/* what was flushed is freed bit by bit */
@@ -367,7 +367,7 @@ END_TEST
 /* Answers of 200 MB are asked for: those that wait are bounded, and all come when they are read. */
 START_TEST(a_client_that_does_not_read_is_not_read_from)
 {
-	struct bytes in = { NULL, 0 };
+	struct bytes in = { 0 };
 	static char block[100000];
 	struct pollfd p;
 	size_t asked = 0, sent = 0, got = 0;
@@ -410,7 +410,7 @@ END_TEST
 /* As hiredis does it, in a blocking way: 800 KB of questions, for 20 MB of answers. */
 START_TEST(a_whole_pipeline_may_be_sent_before_an_answer_is_read)
 {
-	struct bytes in = { NULL, 0 };
+	struct bytes in = { 0 };
 	static char value[1000], block[65536];
 	size_t left;
 	ssize_t n;
@@ -464,7 +464,7 @@ START_TEST(a_scan_sees_every_key_while_the_table_is_resized)
 {
 	enum { N = 500 };
 	bool seen[N] = { false };
-	struct bytes b = { NULL, 0 };
+	struct bytes b = { 0 };
 	char words[64], cursor[32] = "0";
 	int fd, more = 0;
 

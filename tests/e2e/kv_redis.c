@@ -336,7 +336,7 @@ static bool is_same(const char *command, const struct bytes *one, const struct b
 
 static void compare_stream(int a, int b, uint64_t with_seed, bool alone)
 {
-	struct bytes in = { NULL, 0 }, one = { NULL, 0 }, other = { NULL, 0 };
+	struct bytes in = { 0 }, one = { 0 }, other = { 0 };
 	size_t from[STREAM + 1] = { 0 };
 	uint64_t began = now_ms();
 
@@ -367,7 +367,7 @@ static void compare_stream(int a, int b, uint64_t with_seed, bool alone)
 START_TEST(answers_are_those_of_redis)
 {
 	int r = given_redis(), fd;
-	struct bytes hello = { NULL, 0 };
+	struct bytes hello = { 0 };
 
 	if (r < 0)
 		SKIP("redis-server is not installed");
@@ -458,7 +458,7 @@ START_TEST(what_is_malformed_is_answered_as_redis_does)
 		SKIP("redis-server is not installed");
 	kv_start("--pollers 2");
 	for (int i = 0; i < MALFORMED; i++) {
-		struct bytes one = { NULL, 0 }, other = { NULL, 0 };
+		struct bytes one = { 0 }, other = { 0 };
 
 		a = kv_client();
 		b = redis_again();

@@ -29,8 +29,11 @@ int kv_client(void)
 
 void bytes_add(struct bytes *b, const void *p, size_t n)
 {
-	b->p = realloc(b->p, b->n + n + 1);
-	ck_assert_ptr_nonnull(b->p);
+	if (b->n + n + 1 > b->cap) {
+		b->cap = 2 * (b->n + n + 1);
+		b->p = realloc(b->p, b->cap);
+		ck_assert_ptr_nonnull(b->p);
+	}
 	memcpy(b->p + b->n, p, n);
 	b->n += n;
 	b->p[b->n] = '\0';
@@ -104,7 +107,7 @@ void kv_read_answer(int fd, struct bytes *b)
 
 void kv_ask(int fd, const char *words)
 {
-	struct bytes b = { NULL, 0 };
+	struct bytes b = { 0 };
 
 	kv_add_command(&b, words);
 	peer_send(fd, b.p, b.n);
@@ -113,7 +116,7 @@ void kv_ask(int fd, const char *words)
 
 void kv_expect_answer(int fd, const char *answer)
 {
-	struct bytes b = { NULL, 0 };
+	struct bytes b = { 0 };
 
 	kv_read_answer(fd, &b);
 	ck_assert_str_eq(b.p, answer);
@@ -128,7 +131,7 @@ void kv_expect(int fd, const char *words, const char *answer)
 
 long kv_integer(int fd, const char *words)
 {
-	struct bytes b = { NULL, 0 };
+	struct bytes b = { 0 };
 	long n;
 
 	kv_ask(fd, words);

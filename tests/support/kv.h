@@ -10,7 +10,7 @@
 /* Behind the last byte there is a NUL. { NULL, 0 }: none; p is to be freed. */
 struct bytes {
 	char *p;
-	size_t n;
+	size_t n, cap;
 };
 
 extern struct example kv_server;
